@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that mailgate needs, by group, and only those that are missing:
+#   etc/packages.sh build          to compile it
+#   etc/packages.sh build demo     to run the demo as well
+#   etc/packages.sh build demo test
+# Servers that come with the groups demo and test are not started: the project runs its own copies of them.
+set -euo pipefail
+
+build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev
+       libsystemd-dev prometheus-cpp-dev scdoc file)
+demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl sqlite3 openssl python3)
+test=(isync prometheus clang clang-format libgtest-dev libgmock-dev libbenchmark-dev
+      fail2ban rsyslog logrotate fish zsh iproute2 procps adduser
+      nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
+
+# Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
+# the program alone is unpacked, for the tests, beside the libraries that it needs.
+exim=/usr/local/lib/mailgate-test/exim4
+exim_libraries=(libdb5.3 libgnutls-dane0 libidn12 libldap-2.5-0 libmariadb3 libnsl2 libpam0g libperl5.36 libpq5 libsasl2-2 libspf2-2)
+
+usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+
+[ $# -gt 0 ] || usage
+wanted=()
+wants_exim=no
+for group in "$@"; do
+  case "$group" in
+    build) wanted+=("${build[@]}") ;;
+    demo)  wanted+=("${demo[@]}") ;;
+    test)  wanted+=("${test[@]}" "${exim_libraries[@]}"); [ -x "$exim" ] || wants_exim=yes ;;
+    *)     usage ;;
+  esac
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || [ $wants_exim = yes ] || exit 0
+echo "installing:${missing[*]:+ ${missing[*]}}$([ $wants_exim = no ] || echo " $exim")"
+
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
+
+# Keeps the packages' scripts from starting servers, unless the system already has a policy of its own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
+
+if [[ " ${missing[*]} " == *" postfix "* ]]; then
+  echo "postfix postfix/main_mailer_type select No configuration" | "${as_root[@]}" debconf-set-selections
+fi
+install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0)
+"${as_root[@]}" apt-get update -qq
+[ ${#missing[@]} = 0 ] || "${as_root[@]}" "${install[@]}" "${missing[@]}" >/dev/null
+
+if [ $wants_exim = yes ]; then
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" && apt-get download -qq -o APT::Sandbox::User=root exim4-daemon-heavy && dpkg-deb --extract exim4-daemon-heavy_*.deb .)
+  "${as_root[@]}" install -D "$unpacked/usr/sbin/exim4" "$exim"
+  rm -r "$unpacked"
+fi

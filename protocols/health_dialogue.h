@@ -1,0 +1,67 @@
+/// \file  A health check's side of the conversation: greeting, a word that shows there is service, goodbye.
+///
+/// SMTP: 220, EHLO, QUIT (RFC 5321); LMTP: 220, LHLO, QUIT (RFC 2033); IMAP: * OK, LOGOUT (RFC 9051); POP3:
+/// +OK, QUIT (RFC 1939); ManageSieve: capabilities, LOGOUT (RFC 5804). Ends politely, so that the server's
+/// log shows a connection and nothing else. Pure: bytes in, bytes out. Bounded: a server that talks on for
+/// more than kMaxHealthBytes has failed.
+#pragma once
+
+#include "protocols/lines.h"
+#include "protocols/observer.h"
+#include "protocols/protocol.h"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+inline constexpr std::size_t kMaxHealthBytes = std::size_t{64} << 10;
+
+class HealthDialogue {
+  public:
+    struct Step {
+        std::string say;       ///< to be sent; may be empty
+        bool decided = false;  ///< the verdict stands, see good()
+        bool done = false;     ///< nothing more is to be said or heard: close
+    };
+
+    /// `name`: what EHLO and LHLO say. Protocol::Tcp: decided, good and done at once.
+    HealthDialogue(Protocol protocol, std::string name);
+
+    /// What is said before the server has said anything.
+    Step open();
+    /// What the server said, in any pieces. Throws std::bad_alloc.
+    Step hear(std::string_view bytes);
+    /// The server closed; without a verdict that is a bad one.
+    Step ended();
+
+    bool good() const noexcept { return good_; }
+    /// Why not, in words, with the server's own line escaped where it said one; empty while good or
+    /// undecided.
+    const std::string& reason() const noexcept { return reason_; }
+    /// The server has begun its greeting and wants the client to wait (postscreen's "220-" teaser).
+    bool teasing() const noexcept { return state_ == State::Greeting && begun_; }
+
+  private:
+    enum class State { Greeting, Ehlo, Goodbye, Done };
+
+    void hearLine(std::string_view line, Step& step);
+    void hearGreeting(std::string_view line, Step& step);
+    bool lastLine(std::string_view line) const noexcept;
+    void pass();
+    void fail(std::string reason);
+    void sayGoodbye(Step& step);
+
+    Protocol protocol_;
+    std::string name_;
+    State state_ = State::Greeting;
+    LineReader lines_;
+    std::size_t heard_ = 0;
+    bool begun_ = false;
+    bool decided_ = false;
+    bool good_ = false;
+    std::string reason_;
+};
+
+}  // namespace mailgate

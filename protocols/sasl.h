@@ -1,0 +1,49 @@
+/// \file  The user's name in a SASL exchange, seen from beside it.
+///
+/// Knows PLAIN (RFC 4616), LOGIN, XOAUTH2 and OAUTHBEARER (RFC 7628); in any other mechanism the responses
+/// are told apart from commands and not looked into. Of a response only the bytes up to the name's end are
+/// decoded, so that no password or token is ever held in the clear.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+class SaslExchange {
+  public:
+    /// The client chose a mechanism.
+    void start(std::string_view mechanism) noexcept;
+    /// The server accepted or refused: the client's next line is a command again.
+    void end() noexcept { mechanism_ = Mechanism::None; }
+
+    /// The client's response in the same line as the command. Returns the name it offers, or nothing. Throws
+    /// std::bad_alloc.
+    std::string initial(std::string_view base64);
+    /// A response in a line of its own.
+    std::string respond(std::string_view base64);
+    /// The server asks for the next response.
+    void prompt() noexcept;
+
+    bool active() const noexcept { return mechanism_ != Mechanism::None; }
+    /// The client's next line is a response: it was asked for, or comes early from a client that does not
+    /// wait.
+    bool expectsResponse() const noexcept { return active() && (prompted_ || !complete()); }
+    bool prompted() const noexcept { return prompted_; }
+    bool named() const noexcept { return named_; }  ///< a name was offered
+
+  private:
+    enum class Mechanism : std::uint8_t { None, Plain, Login, XOauth2, OauthBearer, Other };
+
+    bool complete() const noexcept;
+    std::string userIn(std::string_view base64) const;
+
+    Mechanism mechanism_ = Mechanism::None;
+    bool prompted_ = false;
+    bool named_ = false;
+    std::uint8_t responses_ = 0;  ///< saturates
+    std::uint8_t ahead_ = 0;      ///< responses sent before the server asked; saturates
+};
+
+}  // namespace mailgate

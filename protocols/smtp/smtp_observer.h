@@ -1,0 +1,112 @@
+/// \file  Observer for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
+/// 2033).
+///
+/// Replies are matched to commands by order. Where a client runs ahead of the server in a way that leaves
+/// open whether its bytes were commands, a message or a SASL response, and the server's reply then shows that
+/// the guess was wrong, the observer becomes opaque; so it does after STARTTLS, and when a reply comes that
+/// no command explains.
+#pragma once
+
+#include "protocols/line_observer.h"
+#include "protocols/reply_queue.h"
+
+#include <cstdint>
+#include <optional>
+
+namespace mailgate {
+
+/// The code of a reply line: three digits, then a space, a hyphen or the end.
+std::optional<int> smtpReplyCode(std::string_view line) noexcept;
+
+/// Finds the end of a message after DATA: CRLF.CRLF and nothing else (RFC 5321 2.3.8).
+class EndOfData {
+  public:
+    void start() noexcept;
+    /// Takes message bytes off the front of `bytes`. True when the final dot line has been taken with them.
+    bool scan(std::string_view& bytes) noexcept;
+    /// Message bytes so far as they crossed the wire: dots still stuffed; without the final dot line at the
+    /// end.
+    std::uint64_t size() const noexcept { return size_; }
+
+  private:
+    std::size_t scanHalfMatched(std::string_view bytes) noexcept;
+    void step(char byte) noexcept;
+
+    std::uint64_t size_ = 0;
+    std::uint8_t matched_ = 0;  ///< how much of CRLF.CRLF the bytes so far end in
+};
+
+class SmtpObserver final : public LineObserver {
+  public:
+    /// `protocol` is Smtp or Lmtp.
+    SmtpObserver(Protocol protocol, SessionFacts& facts) noexcept
+        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp) {}
+
+    bool serverAtBoundary() const noexcept override;
+    bool interruptible() const noexcept override;
+    void finish() noexcept override;
+
+  private:
+    enum class Kind : std::uint8_t {
+        Other,
+        Hello,
+        Mail,
+        Rcpt,
+        Data,
+        Chunk,
+        Message,
+        Reset,
+        Auth,
+        StartTls,
+        Quit
+    };
+    enum class Reading : std::uint8_t { Commands, Message, Chunk };
+
+    struct Command {
+        Kind kind = Kind::Other;
+        std::string path;        ///< Mail, Rcpt
+        std::uint64_t size = 0;  ///< Chunk, Message: bytes of message
+    };
+
+    void hearClient(std::string_view bytes) override;
+    void hearServer(std::string_view bytes) override;
+
+    static Kind kindOf(std::string_view verb) noexcept;
+    void hearCommand(std::string_view line);
+    void hearAuth(std::string_view arguments);
+    void hearData();
+    void hearChunk(std::string_view arguments);
+    void hearMessage(std::string_view& bytes);
+    void await(Kind kind, std::string path = {}, std::uint64_t size = 0);
+
+    void hearReplyLine(std::string_view line);
+    void hearReply(int code, std::string_view text);
+    void hearUnasked(int code, std::string_view text);
+    void answered(const Command& command, int code, std::string_view text);
+    void answeredMail(const Command& command, int code);
+    void answeredRcpt(const Command& command, int code, std::string_view text);
+    void answeredData(int code, std::string_view text);
+    void answeredMessage(int code, std::string_view text);
+    void answeredAuth(int code);
+
+    void addRecipient(const std::string& path);
+    void noteRefusal(std::string_view text);
+    void closeTransaction();
+    void closeUnanswered();
+
+    ReplyQueue<Command> unanswered_;
+    std::size_t path_bytes_ = 0;  ///< in unanswered_
+    EndOfData message_;
+    std::uint64_t chunk_left_ = 0;
+    MailTransaction transaction_;
+    std::string first_line_;                ///< of a multi-line reply
+    std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
+    std::uint16_t data_unanswered_ = 0;     ///< DATA commands whose 354 is still to come
+    const bool lmtp_;
+    Reading reading_ = Reading::Commands;
+    bool in_transaction_ = false;
+    bool in_reply_ = false;  ///< between the lines of a multi-line reply
+    bool ahead_ = false;     ///< the client sent on after DATA without waiting for 354
+};
+
+}  // namespace mailgate

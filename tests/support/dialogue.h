@@ -1,0 +1,117 @@
+/// \file  Dialogues between a client and a server, played to an observer in every split.
+#pragma once
+
+#include "protocols/observer.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::test {
+
+struct Turn {
+    Side from;
+    std::string bytes;
+};
+using Turns = std::vector<Turn>;
+
+inline Turn client(std::string bytes) {
+    return {Side::Client, std::move(bytes)};
+}
+inline Turn server(std::string bytes) {
+    return {Side::Server, std::move(bytes)};
+}
+
+/// What an observer knows after a dialogue.
+struct Observed {
+    SessionFacts facts;
+    bool opaque = false;
+    bool at_boundary = false;
+    bool interruptible = false;
+};
+
+/// Everything in it as text: one value to compare, and readable when two differ.
+inline std::string toString(const Observed& observed) {
+    const SessionFacts& facts = observed.facts;
+    std::string text = "helo=" + facts.helo + "\nuser=" + facts.user + "\ntls=" + facts.tls;
+    const auto flag = [&text](std::string_view name, bool value) {
+        text.append("\n").append(name).append(value ? "=yes" : "=no");
+    };
+    flag("authenticated", facts.authenticated);
+    flag("quit", facts.quit);
+    flag("greeted", facts.greeted);
+    flag("goodbye", facts.goodbye);
+    flag("opaque", observed.opaque);
+    if (!observed.opaque) {
+        flag("at_boundary", observed.at_boundary);
+        flag("interruptible", observed.interruptible);
+    }
+    text += "\ntransactions=" + std::to_string(facts.transaction_count);
+    for (const MailTransaction& mail : facts.transactions) {
+        text += "\n  <" + mail.from + "> to " + std::to_string(mail.recipient_count) + " refused " +
+                std::to_string(mail.recipients_refused) + " size " + std::to_string(mail.size) + " reply " +
+                mail.reply + (mail.accepted ? " accepted" : "");
+        for (const std::string& recipient : mail.recipients)
+            text += "\n    <" + recipient + ">";
+    }
+    return text;
+}
+
+class Player {
+  public:
+    explicit Player(Protocol protocol) : observer_(makeObserver(protocol, facts_)) {}
+
+    /// Hands `bytes` on in one piece unless the observer has detached.
+    void play(Side from, std::string_view bytes) {
+        if (!observer_->opaque()) observer_->observe(from, bytes);
+    }
+    const Observer& observer() const { return *observer_; }
+    const SessionFacts& facts() const { return facts_; }
+
+    Observed finish() {
+        Observed observed;
+        observed.opaque = observer_->opaque();
+        observed.at_boundary = observer_->serverAtBoundary();
+        observed.interruptible = observer_->interruptible();
+        observer_->finish();
+        observed.facts = facts_;
+        return observed;
+    }
+
+  private:
+    SessionFacts facts_;
+    std::unique_ptr<Observer> observer_;
+};
+
+inline Observed playWhole(Protocol protocol, const Turns& turns) {
+    Player player(protocol);
+    for (const Turn& turn : turns)
+        player.play(turn.from, turn.bytes);
+    return player.finish();
+}
+
+/// Every turn in pieces of `size` bytes.
+inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t size) {
+    Player player(protocol);
+    for (const Turn& turn : turns) {
+        for (std::size_t at = 0; at < turn.bytes.size(); at += size) {
+            player.play(turn.from, std::string_view(turn.bytes).substr(at, size));
+        }
+    }
+    return player.finish();
+}
+
+/// Turn number `split` in two pieces, the second beginning at `at`.
+inline Observed playSplit(Protocol protocol, const Turns& turns, std::size_t split, std::size_t at) {
+    Player player(protocol);
+    for (std::size_t number = 0; number < turns.size(); ++number) {
+        const std::string_view bytes = turns[number].bytes;
+        if (number == split) player.play(turns[number].from, bytes.substr(0, at));
+        player.play(turns[number].from, bytes.substr(number == split ? at : 0));
+    }
+    return player.finish();
+}
+
+}  // namespace mailgate::test

@@ -1,0 +1,136 @@
+#include "protocols/sieve/sieve_observer.h"
+
+#include "tests/support/observe.h"
+
+namespace mailgate {
+namespace {
+
+using test::client;
+using test::expectAbsent;
+using test::observe;
+using test::Observed;
+using test::server;
+using test::Turns;
+
+Turns greetedThen(const Turns& rest) {
+    Turns turns{
+        server("\"IMPLEMENTATION\" \"Dovecot Pigeonhole\"\r\n\"SIEVE\" {8}\r\nfileinto\r\n\"STARTTLS\"\r\nOK "
+               "\"ready.\"\r\n")};
+    turns.insert(turns.end(), rest.begin(), rest.end());
+    return turns;
+}
+
+struct LoginCase {
+    const char* name;
+    Turns turns;
+    const char* want_user = "alice";
+};
+
+class SieveObserverLogin : public ::testing::TestWithParam<LoginCase> {};
+
+TEST_P(SieveObserverLogin, ShowsTheUserAndNeverTheSecret) {
+    Turns turns = greetedThen(GetParam().turns);
+    turns.push_back(server("OK (SASL \"\") {9}\r\nLogged in\r\n"));
+    turns.push_back(client("LOGOUT\r\n"));
+    const Observed seen = observe(Protocol::Sieve, turns);
+    EXPECT_EQ(seen.facts.user, GetParam().want_user);
+    EXPECT_TRUE(seen.facts.authenticated);
+    EXPECT_TRUE(seen.facts.greeted);
+    EXPECT_TRUE(seen.opaque);
+    EXPECT_FALSE(seen.facts.quit);
+    expectAbsent(seen, "wonderland");
+    expectAbsent(seen, "d29uZGVybGFuZA==");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, SieveObserverLogin,
+    ::testing::Values(
+        LoginCase{"PlainQuoted", {client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n")}},
+        LoginCase{"PlainLiteral", {client("Authenticate \"PLAIN\" {24+}\r\nAGFsaWNlAHdvbmRlcmxhbmQ=\r\n")}},
+        LoginCase{"MechanismLiteral",
+                  {client("AUTHENTICATE {5+}\r\nPLAIN {24+}\r\nAGFsaWNlAHdvbmRlcmxhbmQ=\r\n")}},
+        LoginCase{"Prompted",
+                  {client("AUTHENTICATE \"PLAIN\"\r\n"), server("\"\"\r\n"),
+                   client("\"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n")}},
+        LoginCase{"Login",
+                  {client("AUTHENTICATE \"LOGIN\"\r\n"), server("{12}\r\nVXNlcm5hbWU6\r\n"),
+                   client("{8+}\r\nYWxpY2U=\r\n"), server("\"UGFzc3dvcmQ6\"\r\n"),
+                   client("\"d29uZGVybGFuZA==\"\r\n")}},
+        LoginCase{
+            "OauthBearer",
+            {client(
+                "AUTHENTICATE \"OAUTHBEARER\" \"bixhPWFsaWNlLAFhdXRoPUJlYXJlciB3b25kZXJsYW5kAQE=\"\r\n")}},
+        LoginCase{"UnknownMechanism",
+                  {client("AUTHENTICATE \"SCRAM-SHA-1\" \"biwsbj1hbGljZQ==\"\r\n"), server("\"cj0x\"\r\n"),
+                   client("\"d29uZGVybGFuZA==\"\r\n")},
+                  ""},
+        LoginCase{"AfterAFailure",
+                  {client("AUTHENTICATE \"PLAIN\" \"AG1hbGxvcnkAd29uZGVybGFuZA==\"\r\n"),
+                   server("NO \"Authentication failed.\"\r\n"),
+                   client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n")}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(SieveObserver, GoesOnAfterARefusedLogin) {
+    const Observed seen =
+        observe(Protocol::Sieve,
+                greetedThen({client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n"),
+                             server("NO \"Authentication failed.\"\r\n"), client("CAPABILITY\r\nLOGOUT\r\n"),
+                             server("\"SIEVE\" \"x\"\r\nOK\r\nOK \"Bye\"\r\n")}));
+    EXPECT_EQ(seen.facts.user, "alice");
+    EXPECT_FALSE(seen.facts.authenticated);
+    EXPECT_TRUE(seen.facts.quit);
+    EXPECT_TRUE(seen.facts.goodbye);
+    EXPECT_FALSE(seen.opaque);
+    EXPECT_TRUE(seen.interruptible);
+}
+
+TEST(SieveObserver, DetachesWhenTlsStarts) {
+    const Observed seen =
+        observe(Protocol::Sieve, greetedThen({client("STARTTLS\r\n"), server("OK {5}\r\nBegin\r\n")}));
+    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_TRUE(seen.opaque);
+}
+
+TEST(SieveObserver, SkipsLiteralsOfTheClient) {
+    const Observed seen = observe(
+        Protocol::Sieve, greetedThen({client("CHECKSCRIPT {8+}\r\nLOGOUT\r\n\r\nNOOP {6+}\r\nLOGOUT\r\n"),
+                                      server("NO\r\nOK (TAG {6}\r\nLOGOUT) \"Done\"\r\n")}));
+    EXPECT_FALSE(seen.facts.quit);
+    EXPECT_TRUE(seen.interruptible);
+}
+
+TEST(SieveObserver, SeesTheServersFarewell) {
+    const Observed seen = observe(Protocol::Sieve, greetedThen({server("BYE (TRYLATER) \"Later\"\r\n")}));
+    EXPECT_TRUE(seen.facts.greeted);
+    EXPECT_TRUE(seen.facts.goodbye);
+    EXPECT_FALSE(observe(Protocol::Sieve, {server("BYE \"No\"\r\n")}).facts.greeted);
+}
+
+TEST(SieveObserver, GivesUpOnWhatItCannotPlace) {
+    EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({server("OK \"Nobody asked\"\r\n")})).opaque);
+    EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({client("NOOP {99999999999999999999+}\r\n")})).opaque);
+}
+
+TEST(SieveObserver, KnowsWhereALineMayBePutIn) {
+    test::Player player(Protocol::Sieve);
+    const auto hear = [&player](std::string_view bytes) {
+        player.play(Side::Server, bytes);
+        return player.observer().serverAtBoundary();
+    };
+    EXPECT_FALSE(hear("\"SIEVE\" \"x\"\r\n"));
+    EXPECT_FALSE(hear("OK {3}\r\n"));
+    EXPECT_FALSE(hear("abc"));
+    EXPECT_TRUE(hear("\r\n"));
+    player.play(Side::Client, "NOOP\r\n");
+    EXPECT_TRUE(player.observer().serverAtBoundary());
+    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_TRUE(hear("OK\r\n"));
+    EXPECT_TRUE(player.observer().interruptible());
+}
+
+TEST(SieveObserver, IsSmall) {
+    EXPECT_LE(sizeof(SieveObserver), 512U);
+}
+
+}  // namespace
+}  // namespace mailgate
