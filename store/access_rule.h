@@ -1,0 +1,36 @@
+/// \file  Access rules as values.
+#pragma once
+
+#include "store/network.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace mailgate::store {
+
+enum class Verdict : std::uint8_t { Allow, Deny };
+constexpr std::string_view toString(Verdict verdict) noexcept {
+    return verdict == Verdict::Allow ? "allow" : "deny";
+}
+
+/// Seconds since the epoch, UTC.
+using UnixSeconds = std::int64_t;
+
+/// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two
+/// rows.
+struct AccessRule {
+    std::int64_t id = 0;
+    Network network;
+    Verdict verdict = Verdict::Deny;
+    std::string listener;
+    std::string note;
+    UnixSeconds created_at = 0;
+    std::string created_by;
+    std::optional<UnixSeconds> expires_at;  ///< from this second on it does not match
+    std::int64_t hits = 0;
+    std::optional<UnixSeconds> last_hit_at;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,291 @@
+#include "store/journal.h"
+
+#include "store/journal_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace mailgate::store {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kGather = 100ms;         ///< how long records may wait for company
+constexpr std::size_t kWakeAt = 4'096;  ///< this many do not wait
+constexpr auto kRetry = 1s;             ///< after a failure
+constexpr auto kMaintenance = 1s;       ///< how often retention is looked at
+constexpr auto kStopWithin = 4s;        ///< a last attempt may wait a second for a lock
+
+std::int64_t unixMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+bool isTokenEnd(char character) noexcept {
+    return character <= ' ' || character == ')' || character == ';' || character == ',' || character == '"';
+}
+
+/// The word at `at`.
+std::string_view wordAt(std::string_view text, std::size_t at) noexcept {
+    text.remove_prefix(std::min(at, text.size()));
+    const auto end = std::find_if(text.begin(), text.end(), isTokenEnd);
+    return text.substr(0, static_cast<std::size_t>(end - text.begin()));
+}
+
+}  // namespace
+
+Network clientNetwork(const JournalSession& session) noexcept {
+    Network network{session.client, 128};
+    if (session.client_masked) network.prefix_length = network.isV4() ? 96 + 24 : 48;
+    return network;
+}
+
+std::string_view queueIdOf(std::string_view reply) noexcept {
+    for (const std::string_view mark : {std::string_view("queued as "), std::string_view(" id=")}) {
+        const std::size_t at = reply.find(mark);
+        if (at != std::string_view::npos) return wordAt(reply, at + mark.size());
+    }
+    return reply.substr(0, 0);
+}
+
+struct Journal::Impl {
+    JournalOptions options;
+    Events events;
+
+    mutable std::mutex mutex;  // guards what follows
+    std::condition_variable wake_writer, settled_changed;
+    std::vector<JournalSession> queue;
+    std::uint64_t accepted = 0, settled = 0;  ///< handed over; written or given up
+    bool stopping = false;
+    Clock::time_point stop_deadline{};
+    bool flushing = false;
+
+    std::atomic<std::size_t> in_flight{0};
+    std::atomic<std::uint64_t> written{0}, lost{0}, bytes{0};
+
+    std::thread thread;
+    // The writer's own:
+    std::optional<journal::Writer> writer;
+    std::vector<JournalSession> batch;
+    Clock::time_point next_maintenance{};
+    bool maintenance_failed = false;
+    std::optional<std::uint64_t> lost_before_trouble;  ///< set while in trouble
+    std::uint64_t lost_seen = 0;
+
+    void run();
+    bool isFinished() const;
+    void takeBatch(Clock::duration wait);
+    bool writeBatch();
+    void maintain();
+    void settle();
+    void trouble(const std::string& what);
+    void noticeOverflow();
+    void noticeRecovery();
+    void giveUp();
+};
+
+void Journal::Impl::run() {
+    bool ok = true;
+    while (!isFinished()) {
+        takeBatch(ok ? Clock::duration(kGather) : Clock::duration(kRetry));
+        ok = writeBatch();
+        if (ok) maintain();
+    }
+    giveUp();
+}
+
+bool Journal::Impl::isFinished() const {
+    const std::lock_guard lock(mutex);
+    return stopping && ((batch.empty() && queue.empty()) || Clock::now() >= stop_deadline);
+}
+
+/// Waits for records and takes what is queued; a batch that could not be written is left to be tried again.
+void Journal::Impl::takeBatch(Clock::duration wait) {
+    std::unique_lock lock(mutex);
+    const bool retry = !batch.empty();
+    if (retry && stopping)
+        wake_writer.wait_for(lock, kGather);
+    else
+        wake_writer.wait_for(lock, wait, [&] {
+            return stopping || (!retry && (queue.size() >= kWakeAt || (flushing && !queue.empty())));
+        });
+    flushing = false;
+    if (!retry) batch.swap(queue);
+    in_flight = batch.size();
+}
+
+bool Journal::Impl::writeBatch() {
+    try {
+        if (!writer) writer.emplace(options);
+        if (!batch.empty()) writer->append(batch);
+    } catch (const std::exception& error) {
+        writer.reset();
+        trouble(error.what());
+        return false;
+    }
+    settle();
+    noticeOverflow();
+    noticeRecovery();
+    return true;
+}
+
+/// The batch is in the file.
+void Journal::Impl::settle() {
+    if (batch.empty()) return;
+    written += batch.size();
+    {
+        const std::lock_guard lock(mutex);
+        settled += batch.size();
+        in_flight = 0;
+    }
+    settled_changed.notify_all();
+    batch.clear();
+    if (batch.capacity() > 4 * kWakeAt) batch.shrink_to_fit();
+}
+
+void Journal::Impl::maintain() {
+    if (Clock::now() < next_maintenance) return;
+    try {
+        if (writer->isReplaced()) {
+            writer.reset();  // the next batch goes to the new file
+            return;
+        }
+        bytes = writer->bytes();
+        // One piece at a time: the queue comes first.
+        if (!writer->maintain(unixMillis())) next_maintenance = Clock::now() + kMaintenance;
+        maintenance_failed = false;
+    } catch (const std::exception& error) {
+        writer.reset();
+        next_maintenance = Clock::now() + kMaintenance;
+        maintenance_failed = true;
+        trouble(error.what());
+    }
+}
+
+void Journal::Impl::trouble(const std::string& what) {
+    if (lost_before_trouble) return;
+    lost_before_trouble = lost_seen;
+    if (events.failed) events.failed(what);
+}
+
+void Journal::Impl::noticeOverflow() {
+    const std::uint64_t now = lost;
+    if (now == lost_seen) return;
+    trouble(fmt::format("the journal cannot keep up: {} sessions were waiting, more are not taken",
+                        options.max_queued));
+    lost_seen = now;
+}
+
+void Journal::Impl::noticeRecovery() {
+    if (!lost_before_trouble || maintenance_failed) return;
+    {
+        const std::lock_guard lock(mutex);
+        if (queue.size() > options.max_queued / 2) return;
+    }
+    lost_seen = lost;
+    const std::uint64_t lost_meanwhile = lost_seen - *lost_before_trouble;
+    lost_before_trouble.reset();
+    if (events.recovered) events.recovered(lost_meanwhile);
+}
+
+void Journal::Impl::giveUp() {
+    std::size_t left = batch.size();
+    {
+        const std::lock_guard lock(mutex);
+        left += queue.size();
+        queue.clear();
+        settled += left;
+        in_flight = 0;
+    }
+    batch.clear();
+    lost += left;
+    settled_changed.notify_all();
+    if (left > 0) trouble(fmt::format("the journal stops with {} sessions unwritten", left));
+    writer.reset();
+}
+
+Journal::Journal(JournalOptions options, Events events) : impl_(std::make_unique<Impl>()) {
+    impl_->options = std::move(options);
+    impl_->events = std::move(events);
+}
+
+Journal::~Journal() {
+    stop();
+}
+
+void Journal::start() {
+    impl_->writer.emplace(impl_->options);
+    impl_->bytes = impl_->writer->bytes();
+    impl_->thread = std::thread([this] { impl_->run(); });
+}
+
+void Journal::stop() {
+    if (!impl_->thread.joinable()) return;
+    {
+        const std::lock_guard lock(impl_->mutex);
+        impl_->stopping = true;
+        impl_->stop_deadline = Clock::now() + kStopWithin;
+    }
+    impl_->wake_writer.notify_one();
+    impl_->thread.join();
+}
+
+bool Journal::record(JournalSession&& session) noexcept {
+    try {
+        bool wake = false;
+        {
+            const std::lock_guard lock(impl_->mutex);
+            if (impl_->stopping || impl_->queue.size() + impl_->in_flight >= impl_->options.max_queued) {
+                ++impl_->lost;
+                return false;
+            }
+            impl_->queue.push_back(std::move(session));
+            ++impl_->accepted;
+            // Once on the way up: a waiting thread is not woken per record.
+            wake = impl_->queue.size() == kWakeAt;
+        }
+        if (wake) impl_->wake_writer.notify_one();
+        return true;
+    } catch (const std::bad_alloc&) {
+        ++impl_->lost;
+        return false;
+    }
+}
+
+bool Journal::flush(std::chrono::milliseconds at_most) {
+    std::unique_lock lock(impl_->mutex);
+    const std::uint64_t target = impl_->accepted;
+    const std::uint64_t lost_before = impl_->lost;
+    impl_->flushing = true;
+    impl_->wake_writer.notify_one();
+    const bool settled =
+        impl_->settled_changed.wait_for(lock, at_most, [&] { return impl_->settled >= target; });
+    return settled && (!impl_->stopping || impl_->lost == lost_before);
+}
+
+std::size_t Journal::queued() const noexcept {
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->queue.size() + impl_->in_flight;
+}
+
+std::uint64_t Journal::written() const noexcept {
+    return impl_->written;
+}
+
+std::uint64_t Journal::lost() const noexcept {
+    return impl_->lost;
+}
+
+std::uint64_t Journal::bytes() const noexcept {
+    return impl_->bytes;
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,411 @@
+#include "store/journal_query.h"
+
+#include "store/journal_schema.h"
+#include "store/journal_terms.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <unordered_map>
+
+namespace mailgate::store {
+
+namespace {
+
+using journal::firstKey;
+using journal::Kind;
+using journal::lastKey;
+using journal::Segment;
+using journal::TermKind;
+using journal::TermRange;
+
+constexpr char lower(char character) noexcept {
+    return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
+}
+
+bool sameText(std::string_view one, std::string_view other) noexcept {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [](char a, char b) { return lower(a) == lower(b); });
+}
+
+/// `wanted` is an address or "@domain".
+bool isAddressed(std::string_view address, std::string_view wanted) noexcept {
+    if (wanted.starts_with('@')) return sameText(journal::domainOf(address), wanted.substr(1));
+    return sameText(address, wanted);
+}
+
+bool hasServer(const JournalSession& session, std::string_view wanted) noexcept {
+    const std::size_t slash = wanted.find('/');
+    if (slash == std::string_view::npos) return sameText(session.server, wanted);
+    return sameText(session.upstream, wanted.substr(0, slash)) &&
+           sameText(session.server, wanted.substr(slash + 1));
+}
+
+bool asksForMail(const JournalFilter& filter) noexcept {
+    return filter.from || filter.to || filter.queue_id;
+}
+
+bool passes(const JournalMail& mail, const JournalFilter& filter) {
+    if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
+    if (filter.queue_id && queueIdOf(mail.reply) != *filter.queue_id) return false;
+    return !filter.to ||
+           std::any_of(mail.recipients.begin(), mail.recipients.end(),
+                       [&](const std::string& recipient) { return isAddressed(recipient, *filter.to); });
+}
+
+/// All but the mail.
+bool passes(const JournalSession& session, const JournalFilter& filter) {
+    if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
+    if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
+    if (filter.user && !sameText(session.user, *filter.user)) return false;
+    if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
+    if (filter.server && !hasServer(session, *filter.server)) return false;
+    if (filter.allowed && session.allowed != *filter.allowed) return false;
+    if (filter.since_ms && session.endedMs() < *filter.since_ms) return false;
+    return !filter.until_ms || session.started_ms <= *filter.until_ms;
+}
+
+TermRange addressTerm(TermKind address, TermKind domain, std::string_view wanted) {
+    return wanted.starts_with('@') ? journal::textTerm(domain, wanted.substr(1))
+                                   : journal::textTerm(address, wanted);
+}
+
+/// What a sealed segment is asked for; the most telling first.
+std::vector<TermRange> termsOf(const JournalFilter& filter) {
+    std::vector<TermRange> terms;
+    if (filter.queue_id) terms.push_back(journal::textTerm(TermKind::QueueId, *filter.queue_id));
+    if (filter.from) terms.push_back(addressTerm(TermKind::Sender, TermKind::SenderDomain, *filter.from));
+    if (filter.to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *filter.to));
+    // ::/0 and 0.0.0.0/0 would list every row only to leave none out.
+    if (filter.client) terms.push_back(journal::clientTerms(*filter.client));
+    if (filter.user) terms.push_back(journal::textTerm(TermKind::User, *filter.user));
+    if (filter.server) {
+        const std::string_view server = *filter.server;
+        terms.push_back(journal::textTerm(TermKind::Server, server.substr(server.find('/') + 1)));
+    }
+    if (filter.listener) terms.push_back(journal::textTerm(TermKind::Listener, *filter.listener));
+    if (filter.balancer) terms.push_back(journal::balancerTerms(*filter.balancer));
+    if (filter.allowed) terms.push_back(journal::verdictTerm(*filter.allowed));
+    return terms;
+}
+
+std::string keyRange(std::string_view columns, Kind kind, std::string_view order) {
+    return fmt::format("SELECT {} FROM {} WHERE key BETWEEN ?1 AND ?2 ORDER BY key{}", columns,
+                       journal::tableOf(kind), order);
+}
+
+constexpr std::array<Kind, 2> kKinds{Kind::Session, Kind::Refused};
+constexpr std::size_t index(Kind kind) noexcept {
+    return static_cast<std::size_t>(kind);
+}
+
+/// Crockford's base 32, as ids are written; -1: not a digit of it.
+int ulidDigit(char character) noexcept {
+    constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+    const std::size_t at = kAlphabet.find(lower(character));
+    return at == std::string_view::npos ? -1 : static_cast<int>(at);
+}
+
+/// When sessions whose ids begin like this started.
+struct Span {
+    std::int64_t first_ms = 0, last_ms = 0;
+};
+std::optional<Span> startOf(std::string_view prefix) noexcept {
+    constexpr std::size_t kTimeDigits = 10;
+    Span span;
+    for (std::size_t at = 0; at < kTimeDigits; ++at) {
+        const int digit = at < prefix.size() ? ulidDigit(prefix[at]) : -1;
+        if (at < prefix.size() && digit < 0) return std::nullopt;
+        span.first_ms = span.first_ms * 32 + std::max(digit, 0);
+        span.last_ms = span.last_ms * 32 + (at < prefix.size() ? digit : 31);
+    }
+    return span;
+}
+
+bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
+    return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
+}
+
+}  // namespace
+
+struct JournalQuery::Impl {
+    explicit Impl(const std::string& url);
+
+    /// Calls `visit(session)` for the rows of a segment that pass, the last first, while it returns true.
+    template <typename Visit>
+    bool visitSegment(const Segment& segment, const JournalFilter& filter,
+                      const std::vector<TermRange>& terms, Visit visit);
+    template <typename Visit>
+    bool visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit);
+    bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
+    std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& terms);
+    bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
+    void readMail(std::int64_t key, JournalSession& session);
+    std::int64_t lastKeyOf(Kind kind);
+
+    sqlite::Database database;
+    std::array<std::optional<sqlite::RawStatement>, 2> select, select_backwards;  ///< by Kind
+    sqlite::RawStatement select_mail, select_page;
+    journal::TermReader terms{select_page};
+
+    static sqlite::Database openFile(const std::string& url);
+};
+
+sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
+    const std::string path = sqlite::pathOf(url);
+    if (sqlite::identityOf(path) == sqlite::FileIdentity{})
+        throw StoreError(StoreError::Kind::Open,
+                         fmt::format("{}: there is no journal here (yet): does the gateway run with this "
+                                     "configuration, and with [journal] enabled?",
+                                     path));
+    return {path, {.create = false, .durability = sqlite::Durability::Process}};
+}
+
+JournalQuery::Impl::Impl(const std::string& url)
+    : database(openFile(url)),
+      select_mail((journal::migrate(database, false), database), journal::kMailOfSession),
+      select_page(database, journal::TermReader::kSelectPage) {
+    for (const Kind kind : kKinds) {
+        select[index(kind)].emplace(database, keyRange(journal::sessionColumns(), kind, ""));
+        select_backwards[index(kind)].emplace(database, keyRange(journal::sessionColumns(), kind, " DESC"));
+    }
+}
+
+bool JournalQuery::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
+    if (filter.refused_only && segment.kind != Kind::Refused) return false;
+    if (asksForMail(filter) && segment.kind == Kind::Refused) return false;
+    if (filter.since_ms && segment.last_ms < *filter.since_ms) return false;
+    return !filter.until_ms || segment.first_ms <= *filter.until_ms;
+}
+
+std::vector<std::uint16_t> JournalQuery::Impl::rowsWith(std::int64_t segment,
+                                                        const std::vector<TermRange>& wanted) {
+    std::vector<std::uint16_t> rows = terms.rows(segment, wanted.front());
+    for (std::size_t at = 1; at < wanted.size() && !rows.empty(); ++at) {
+        const std::vector<std::uint16_t> more = terms.rows(segment, wanted[at]);
+        std::vector<std::uint16_t> both;
+        std::set_intersection(rows.begin(), rows.end(), more.begin(), more.end(), std::back_inserter(both));
+        rows = std::move(both);
+    }
+    return rows;
+}
+
+void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
+    select_mail.bind(1, key << journal::kMailBits);
+    select_mail.bind(2, ((key + 1) << journal::kMailBits) - 1);
+    while (select_mail.step())
+        session.mail.push_back(journal::readMail(select_mail));
+    select_mail.reset();
+}
+
+/// Reads the rest of the session, and whether its mail passes.
+bool JournalQuery::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
+    if (!session.refused && session.mail_count > 0) readMail(key, session);
+    return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
+                                               [&](const JournalMail& mail) { return passes(mail, filter); });
+}
+
+template <typename Visit>
+bool JournalQuery::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit) {
+    sqlite::RawStatement& row = *select[index(kind)];
+    row.bind(1, key);
+    row.bind(2, key);
+    std::optional<JournalSession> session;
+    if (row.step()) session = journal::readSession(row, kind);
+    row.reset();
+    if (!session || !passes(*session, filter) || !completes(key, *session, filter)) return true;
+    return visit(std::move(*session));
+}
+
+template <typename Visit>
+bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilter& filter,
+                                      const std::vector<TermRange>& wanted, Visit visit) {
+    if (segment.sealed && !wanted.empty()) {
+        const std::vector<std::uint16_t> rows = rowsWith(segment.number, wanted);
+        return std::all_of(rows.rbegin(), rows.rend(), [&](std::uint16_t row) {
+            return visitRow(firstKey(segment.number) + row, segment.kind, filter, visit);
+        });
+    }
+    sqlite::RawStatement& row = *select_backwards[index(segment.kind)];
+    row.bind(1, firstKey(segment.number));
+    row.bind(2, lastKey(segment.number));
+    bool more = true;
+    while (more && row.step()) {
+        JournalSession session = journal::readSession(row, segment.kind);
+        if (passes(session, filter) && completes(row.number(0), session, filter))
+            more = visit(std::move(session));
+    }
+    row.reset();
+    return more;
+}
+
+std::int64_t JournalQuery::Impl::lastKeyOf(Kind kind) {
+    return database.number(fmt::format("SELECT coalesce(max(key), 0) FROM {}", journal::tableOf(kind)));
+}
+
+JournalQuery::JournalQuery(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
+
+JournalQuery::~JournalQuery() = default;
+
+std::vector<JournalSession> JournalQuery::newest(const JournalFilter& filter, std::size_t limit) {
+    std::array<std::vector<JournalSession>, 2> found;
+    impl_->database.snapshot([&] {
+        const std::vector<Segment> segments = journal::readSegments(impl_->database);
+        const std::vector<TermRange> terms = termsOf(filter);
+        for (const Kind kind : kKinds) {
+            std::vector<JournalSession>& sessions = found[index(kind)];
+            const auto take = [&](JournalSession&& session) {
+                sessions.push_back(std::move(session));
+                return sessions.size() < limit;
+            };
+            for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+                if (segment->kind != kind || !impl_->isCandidate(*segment, filter)) continue;
+                if (limit == 0 || !impl_->visitSegment(*segment, filter, terms, take)) break;
+            }
+        }
+    });
+    // Both are newest first, each by the writer's order, which is that of the ends but for a worker's batch.
+    std::vector<JournalSession> merged = std::move(found[0]);
+    std::move(found[1].begin(), found[1].end(), std::back_inserter(merged));
+    std::reverse(merged.begin(), merged.end());
+    std::stable_sort(merged.begin(), merged.end(),
+                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
+    if (merged.size() > limit)
+        merged.erase(merged.begin(), merged.end() - static_cast<std::ptrdiff_t>(limit));
+    return merged;
+}
+
+std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std::size_t limit) {
+    std::vector<JournalSession> found;
+    const auto span = startOf(prefix);
+    if (!span || prefix.empty()) return found;
+    const JournalFilter any;
+    impl_->database.snapshot([&] {
+        const std::vector<TermRange> terms{journal::startedTerms(span->first_ms, span->last_ms)};
+        for (const Segment& segment : journal::readSegments(impl_->database)) {
+            if (segment.last_ms < span->first_ms || segment.first_ms > span->last_ms) continue;
+            if (found.size() >= limit) break;
+            impl_->visitSegment(segment, any, terms, [&](JournalSession&& session) {
+                if (hasPrefix(session.id, prefix)) found.push_back(std::move(session));
+                return found.size() < limit;
+            });
+        }
+    });
+    std::sort(found.begin(), found.end(),
+              [](const auto& one, const auto& other) { return one.id < other.id; });
+    return found;
+}
+
+JournalQuery::Position JournalQuery::end() {
+    return {impl_->lastKeyOf(Kind::Session), impl_->lastKeyOf(Kind::Refused)};
+}
+
+std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Position& position,
+                                                std::size_t limit) {
+    std::vector<JournalSession> found;
+    impl_->database.snapshot([&] {
+        for (const Kind kind : kKinds) {
+            std::int64_t& last = kind == Kind::Session ? position.session : position.refused;
+            sqlite::RawStatement& row = *impl_->select[index(kind)];
+            row.bind(1, last + 1);
+            row.bind(2, std::numeric_limits<std::int64_t>::max());
+            for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
+                last = row.number(0);
+                JournalSession session = journal::readSession(row, kind);
+                const bool wanted = kind == Kind::Refused ? !asksForMail(filter) : !filter.refused_only;
+                if (wanted && passes(session, filter) && impl_->completes(last, session, filter))
+                    found.push_back(std::move(session));
+            }
+            row.reset();
+        }
+    });
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
+    return found;
+}
+
+namespace {
+
+using Sums = std::unordered_map<std::string, JournalSums>;
+
+std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
+    switch (by) {
+        case SumsBy::Sessions:
+            return sums.sessions;
+        case SumsBy::Bytes:
+            return sums.bytes_in + sums.bytes_out;
+        case SumsBy::Refused:
+            return sums.refused;
+    }
+    return 0;
+}
+
+std::vector<JournalSums> heaviest(Sums& sums, SumsBy by, std::size_t limit) {
+    std::vector<JournalSums> sorted;
+    for (auto& [name, entry] : sums) {
+        entry.name = name;
+        if (weight(entry, by) > 0) sorted.push_back(std::move(entry));
+    }
+    const std::size_t kept = std::min(limit, sorted.size());
+    const auto before = [&](const JournalSums& one, const JournalSums& other) {
+        const auto a = weight(one, by), b = weight(other, by);
+        return a != b ? a > b : one.name < other.name;
+    };
+    std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(kept), sorted.end(),
+                      before);
+    sorted.resize(kept);
+    return sorted;
+}
+
+void addSession(JournalSums& sums, const JournalSession& session) {
+    ++sums.sessions;
+    sums.refused += session.refused ? 1 : 0;
+    sums.mails += session.mail_count;
+    sums.bytes_in += session.bytes_in;
+    sums.bytes_out += session.bytes_out;
+}
+
+/// A session counts once for each of its senders.
+void addSenders(Sums& senders, const JournalSession& session) {
+    for (std::size_t at = 0; at < session.mail.size(); ++at) {
+        const JournalMail& mail = session.mail[at];
+        JournalSums& sums = senders[mail.from];
+        const bool first =
+            std::none_of(session.mail.begin(), session.mail.begin() + static_cast<std::ptrdiff_t>(at),
+                         [&](const JournalMail& other) { return other.from == mail.from; });
+        sums.sessions += first ? 1 : 0;
+        sums.refused += mail.accepted ? 0 : 1;
+        ++sums.mails;
+        sums.bytes_in += mail.size;
+    }
+}
+
+}  // namespace
+
+JournalTop JournalQuery::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
+    JournalTop top;
+    Sums clients, senders, users;
+    JournalFilter filter;
+    filter.since_ms = since_ms;
+    filter.until_ms = until_ms;
+    impl_->database.snapshot([&] {
+        for (const Segment& segment : journal::readSegments(impl_->database)) {
+            if (!impl_->isCandidate(segment, filter)) continue;
+            impl_->visitSegment(segment, filter, {}, [&](JournalSession&& session) {
+                ++(session.refused ? top.refused : top.sessions);
+                addSession(clients[clientNetwork(session).toString()], session);
+                if (!session.user.empty()) addSession(users[session.user], session);
+                addSenders(senders, session);
+                return true;
+            });
+        }
+    });
+    top.clients = heaviest(clients, by, limit);
+    top.senders = heaviest(senders, by, limit);
+    top.users = heaviest(users, by, limit);
+    return top;
+}
+
+}  // namespace mailgate::store

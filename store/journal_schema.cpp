@@ -1,0 +1,237 @@
+#include "store/journal_schema.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace mailgate::store::journal {
+
+namespace {
+
+using Error = StoreError::Kind;
+
+// -1 and '' as in JournalSession: fewer cases than NULLs, and the columns stay STRICT.
+constexpr std::string_view kSessionTable = R"(
+CREATE TABLE {}(
+  key              INTEGER PRIMARY KEY,
+  id               TEXT NOT NULL,
+  started_ms       INTEGER NOT NULL,
+  listener         TEXT NOT NULL,
+  protocol         TEXT NOT NULL,
+  client           TEXT NOT NULL,
+  client_port      INTEGER NOT NULL,
+  balancer         TEXT NOT NULL,
+  destination      TEXT NOT NULL,
+  destination_port INTEGER NOT NULL,
+  allowed          INTEGER NOT NULL,
+  rule             TEXT NOT NULL,
+  upstream         TEXT NOT NULL,
+  server           TEXT NOT NULL,
+  helo             TEXT NOT NULL,
+  user             TEXT NOT NULL,
+  tls              TEXT NOT NULL,
+  authenticated    INTEGER NOT NULL,
+  mail_count       INTEGER NOT NULL,
+  bytes_in         INTEGER NOT NULL,
+  bytes_out        INTEGER NOT NULL,
+  header_ms        INTEGER NOT NULL,
+  connect_ms       INTEGER NOT NULL,
+  greeting_ms      INTEGER NOT NULL,
+  duration_ms      INTEGER NOT NULL,
+  end              TEXT NOT NULL
+) STRICT;
+)";
+
+constexpr std::string_view kOtherTables = R"(
+CREATE TABLE mail(
+  key             INTEGER PRIMARY KEY,
+  sender          TEXT NOT NULL,
+  recipients      TEXT NOT NULL,
+  recipient_count INTEGER NOT NULL,
+  size            INTEGER NOT NULL,
+  queue_id        TEXT NOT NULL,
+  reply           TEXT NOT NULL,
+  accepted        INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE segment(
+  number    INTEGER PRIMARY KEY AUTOINCREMENT,
+  refused   INTEGER NOT NULL,
+  rows      INTEGER NOT NULL,
+  first_ms  INTEGER NOT NULL,
+  last_ms   INTEGER NOT NULL,
+  opened_ms INTEGER NOT NULL,
+  sealed    INTEGER NOT NULL DEFAULT 0,
+  masked    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE term_page(
+  key   INTEGER PRIMARY KEY,
+  terms BLOB NOT NULL
+) STRICT;
+)";
+
+constexpr std::string_view kColumns =
+    "key, id, started_ms, listener, protocol, client, client_port, balancer, destination, destination_port,"
+    " allowed, rule, upstream, server, helo, user, tls, authenticated, mail_count, bytes_in, bytes_out,"
+    " header_ms, connect_ms, greeting_ms, duration_ms, end";
+constexpr int kColumnCount = 26;
+
+std::string version1() {
+    return fmt::format(kSessionTable, tableOf(Kind::Session)) +
+           fmt::format(kSessionTable, tableOf(Kind::Refused)) + std::string(kOtherTables);
+}
+
+/// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
+constexpr std::array<std::string (*)(), 1> kMigrations{version1};
+constexpr auto kCurrentVersion = static_cast<std::int64_t>(kMigrations.size());
+
+std::int64_t checkedVersion(sqlite::Database& database, bool create) {
+    const std::int64_t application = database.number("PRAGMA application_id");
+    const std::int64_t version = database.number("PRAGMA user_version");
+    const bool empty =
+        application == 0 && version == 0 && database.number("SELECT count(*) FROM sqlite_schema") == 0;
+    if (empty && create) return 0;
+    if (empty)
+        throw StoreError(Error::Open, fmt::format("{}: nothing has been written to this journal yet: does "
+                                                  "the gateway run with this configuration?",
+                                                  database.path()));
+    if (application != kApplicationId)
+        throw StoreError(Error::Open,
+                         fmt::format("{}: this SQLite database is not a journal (application_id {}): name "
+                                     "another file in [journal] url",
+                                     database.path(), application));
+    if (version > kCurrentVersion)
+        throw StoreError(
+            Error::NewerSchema,
+            fmt::format("{}: written by a newer mailgate (schema {}, this one knows {}): install "
+                        "that version or name another file in [journal] url",
+                        database.path(), version, kCurrentVersion));
+    return version;
+}
+
+Network addressOf(std::string_view text) {
+    const auto parsed = parseNetwork(text);
+    const Network* network = std::get_if<Network>(&parsed);
+    return network != nullptr ? *network : Network{};
+}
+
+}  // namespace
+
+std::vector<Segment> readSegments(sqlite::Database& database) {
+    std::vector<Segment> segments;
+    sqlite::RawStatement select(database,
+                                "SELECT number, refused, rows, first_ms, last_ms, opened_ms, sealed, masked"
+                                " FROM segment ORDER BY number");
+    while (select.step())
+        segments.push_back({select.number(0), select.number(1) != 0 ? Kind::Refused : Kind::Session,
+                            select.number(2), select.number(3), select.number(4), select.number(5),
+                            select.number(6) != 0, select.number(7) != 0});
+    return segments;
+}
+
+void migrate(sqlite::Database& database, bool create) {
+    const std::int64_t found = checkedVersion(database, create);
+    // Rows of some 300 bytes that are only appended: larger pages are fewer writes. Has no effect later.
+    if (found == 0) database.run("PRAGMA page_size = 8192");
+    if (database.text("PRAGMA journal_mode") != "wal") database.run("PRAGMA journal_mode = WAL");
+    if (found == kCurrentVersion) return;
+    database.transaction([&] {
+        // Another process may have been faster.
+        const auto from = static_cast<std::size_t>(checkedVersion(database, create));
+        for (std::size_t step = from; step < kMigrations.size(); ++step)
+            database.run(kMigrations[step]());
+        database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
+                                 kCurrentVersion));
+    });
+}
+
+std::string insertSql(Kind kind) {
+    std::string places = "?1";
+    for (int place = 2; place <= kColumnCount; ++place)
+        places += fmt::format(", ?{}", place);
+    return fmt::format("INSERT INTO {}({}) VALUES ({})", tableOf(kind), kColumns, places);
+}
+
+void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSession& session,
+                 std::string_view client, std::string_view balancer, std::string_view destination) {
+    int place = 0;
+    const auto number = [&](auto value) { insert.bind(++place, static_cast<std::int64_t>(value)); };
+    const auto text = [&](std::string_view value) { insert.bind(++place, value); };
+    number(key);
+    text(session.id);
+    number(session.started_ms);
+    text(session.listener);
+    text(session.protocol);
+    text(client);
+    number(session.client_port);
+    text(balancer);
+    text(destination);
+    number(session.destination_port);
+    number(session.allowed);
+    for (const std::string* value :
+         {&session.rule, &session.upstream, &session.server, &session.helo, &session.user, &session.tls})
+        text(*value);
+    number(session.authenticated);
+    number(session.mail_count);
+    number(session.bytes_in);
+    number(session.bytes_out);
+    number(session.header_ms);
+    number(session.connect_ms);
+    number(session.greeting_ms);
+    number(session.duration_ms);
+    text(session.end);
+}
+
+std::string_view sessionColumns() noexcept {
+    return kColumns;
+}
+
+JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
+    JournalSession session;
+    int column = 0;  // the key is the caller's
+    const auto text = [&] { return row.text(++column); };
+    const auto number = [&](auto& value) {
+        value = static_cast<std::remove_reference_t<decltype(value)>>(row.number(++column));
+    };
+    session.refused = kind == Kind::Refused;
+    session.id = text();
+    number(session.started_ms);
+    session.listener = text();
+    session.protocol = text();
+    const Network client = addressOf(text());
+    session.client = client.address;
+    session.client_masked = client.prefix_length != 128;
+    number(session.client_port);
+    if (const std::string_view balancer = text(); !balancer.empty())
+        session.balancer = addressOf(balancer).address;
+    session.destination = addressOf(text()).address;
+    number(session.destination_port);
+    number(session.allowed);
+    for (std::string* value :
+         {&session.rule, &session.upstream, &session.server, &session.helo, &session.user, &session.tls})
+        *value = text();
+    number(session.authenticated);
+    number(session.mail_count);
+    number(session.bytes_in);
+    number(session.bytes_out);
+    number(session.header_ms);
+    number(session.connect_ms);
+    number(session.greeting_ms);
+    number(session.duration_ms);
+    session.end = text();
+    return session;
+}
+
+JournalMail readMail(const sqlite::RawStatement& row) {
+    JournalMail mail;
+    mail.from = row.text(0);
+    eachRecipient(row.text(1), [&](std::string_view recipient) { mail.recipients.emplace_back(recipient); });
+    mail.recipient_count = static_cast<std::uint32_t>(row.number(2));
+    mail.size = static_cast<std::uint64_t>(row.number(3));
+    mail.reply = row.text(4);
+    mail.accepted = row.number(5) != 0;
+    return mail;
+}
+
+}  // namespace mailgate::store::journal

@@ -1,0 +1,95 @@
+/// \file  What a segment of the journal can be searched by. Internal to store/.
+///
+/// A term is 64 bits: its kind (4), a value (46) and the row in the segment that has it (14). The value is a
+/// hash of the text, or for addresses and times their leading bits, so that a network or a span of time is a
+/// range of terms. Sorted, they are stored in pages (table term_page) under a directory of the pages' first
+/// terms. A hit says "perhaps": the row is looked at before it is believed.
+///
+/// Terms with few values (listener, server, balancer, verdict) are kept once per block of 256 rows.
+#pragma once
+
+#include "store/network.h"
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::store::sqlite {
+class Database;
+class RawStatement;
+}  // namespace mailgate::store::sqlite
+
+namespace mailgate::store::journal {
+
+enum class TermKind : std::uint8_t {
+    Started,       ///< milliseconds / 16
+    ClientV4,      ///< the address
+    ClientV6,      ///< its leading 46 bits
+    ClientV6Host,  ///< hash of all of it; gone once masked
+    Sender,
+    SenderDomain,
+    Recipient,
+    RecipientDomain,
+    User,
+    QueueId,
+    Listener,
+    Server,
+    BalancerV4,
+    BalancerV6,
+    Verdict,
+};
+
+/// The terms from `low` to `high`, rows included.
+struct TermRange {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+};
+
+TermRange textTerm(TermKind kind, std::string_view text) noexcept;  ///< ASCII case does not matter
+TermRange clientTerms(const Network& client) noexcept;
+TermRange balancerTerms(const Network& balancer) noexcept;
+TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept;
+TermRange verdictTerm(bool allowed) noexcept;
+
+/// What follows the last "@"; empty when there is none.
+std::string_view domainOf(std::string_view address) noexcept;
+
+/// Collects a segment's terms.
+class TermCollector {
+  public:
+    void text(TermKind kind, std::uint16_t row, std::string_view text);
+    void client(std::uint16_t row, const Network& client);
+    void balancer(std::uint16_t row, const Network& balancer);
+    void started(std::uint16_t row, std::int64_t started_ms);
+    void verdict(std::uint16_t row, bool allowed);
+    void sender(std::uint16_t row, std::string_view address);
+    void recipient(std::uint16_t row, std::string_view address);
+
+    /// Sorted, each once.
+    std::vector<std::uint64_t> take();
+
+  private:
+    void add(const TermRange& term, std::uint16_t row);
+
+    std::vector<std::uint64_t> terms_;
+};
+
+void storeTerms(sqlite::Database& database, std::int64_t segment, const std::vector<std::uint64_t>& terms);
+
+/// Look-ups in the stored terms, within the caller's transaction.
+class TermReader {
+  public:
+    explicit TermReader(sqlite::RawStatement& select_page) : select_page_(select_page) {}
+
+    static constexpr std::string_view kSelectPage = "SELECT terms FROM term_page WHERE key = ?1";
+
+    /// The rows that may have the term, ascending, each once.
+    std::vector<std::uint16_t> rows(std::int64_t segment, const TermRange& term);
+
+  private:
+    std::vector<std::uint64_t> page(std::int64_t segment, std::size_t number);
+
+    sqlite::RawStatement& select_page_;
+};
+
+}  // namespace mailgate::store::journal

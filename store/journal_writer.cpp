@@ -1,0 +1,349 @@
+#include "store/journal_writer.h"
+
+#include "store/journal_terms.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+namespace mailgate::store::journal {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Bounds the memory that sealing takes, whatever the clients send.
+constexpr std::int64_t kAddressesPerSegment = 1'000'000;
+/// A segment goes as a whole: what is kept for a time is kept at most a sixteenth of it longer.
+constexpr std::int64_t kSegmentsPerKeep = 16;
+constexpr std::chrono::milliseconds kLongestOpen = 24h;
+/// Mail does not wait for this thread, so it can wait for another process; the stop has five seconds.
+constexpr std::chrono::milliseconds kBusyTimeout = 1s;
+
+constexpr std::size_t index(Kind kind) noexcept {
+    return static_cast<std::size_t>(kind);
+}
+
+sqlite::Database openFile(const JournalOptions& options) {
+    return {sqlite::pathOf(options.url),
+            {.create = true, .durability = sqlite::Durability::Process, .busy_timeout = kBusyTimeout}};
+}
+
+Network maskedNetwork(Network network) noexcept {
+    network.prefix_length = std::min<std::uint8_t>(network.prefix_length, network.isV4() ? 96 + 24 : 48);
+    std::fill(network.address.begin() + network.prefix_length / 8, network.address.end(), std::uint8_t(0));
+    return network;
+}
+
+Network networkOf(std::string_view text) {
+    const auto parsed = parseNetwork(text);
+    const Network* network = std::get_if<Network>(&parsed);
+    return network != nullptr ? *network : Network{};
+}
+
+std::string withReplaced(std::string_view text, const std::string& what, const std::string& by) {
+    std::string result(text);
+    for (std::size_t at = 0; (at = result.find(what, at)) != std::string::npos; at += by.size())
+        result.replace(at, what.size(), by);
+    return result;
+}
+
+std::uint64_t sizeOf(const std::string& path) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    return error ? 0 : size;
+}
+
+}  // namespace
+
+std::string_view Writer::AddressText::operator()(const AddressBytes& address) {
+    if (address_ != address) {
+        address_ = address;
+        text_ = Network{address, 128}.toString();
+    }
+    return text_;
+}
+
+Writer::Writer(const JournalOptions& options) : options_(options), database_(openFile(options)) {
+    migrate(database_, true);
+    identity_ = sqlite::identityOf(database_.path());
+    // 32 MiB between checkpoints: a page that changes with every batch is copied once for many of them.
+    database_.run("PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864");
+    // What is masked or forgotten is overwritten, not only unlinked.
+    if (options_.mask_after) database_.run("PRAGMA secure_delete = ON");
+    for (const Kind kind : {Kind::Session, Kind::Refused})
+        insert_session_[index(kind)].emplace(database_, insertSql(kind));
+    insert_mail_.emplace(database_, kMailInsert);
+    save_progress_.emplace(database_,
+                           "UPDATE segment SET rows = ?2, first_ms = ?3, last_ms = ?4 WHERE number = ?1");
+    for (const Segment& segment : readSegments(database_)) {
+        if (segment.sealed)
+            sealed_.push_back(segment);
+        else
+            open_[index(segment.kind)] = Open{segment};
+    }
+}
+
+void Writer::append(std::span<const JournalSession> batch) {
+    database_.transaction([&] {
+        for (const JournalSession& session : batch)
+            appendOne(session);
+        for (const auto& open : open_)
+            if (open) saveProgress(*open);
+    });
+}
+
+void Writer::appendOne(const JournalSession& session) {
+    const Kind kind = session.refused ? Kind::Refused : Kind::Session;
+    Open& open = openSegment(session, kind);
+    Segment& segment = open.segment;
+    const std::int64_t key = firstKey(segment.number) + segment.rows;
+    sqlite::RawStatement& insert = *insert_session_[index(kind)];
+    bindSession(insert, key, session, client_text_(session.client),
+                session.balancer ? balancer_text_(*session.balancer) : std::string_view(""),
+                destination_text_(session.destination));
+    insert.step();
+    insert.reset();
+    if (kind == Kind::Session) appendMail(key, session);
+    for (const JournalMail& mail : session.mail)
+        open.addresses += 1 + static_cast<std::int64_t>(mail.recipients.size());
+    segment.first_ms = std::min(segment.first_ms, session.started_ms);
+    segment.last_ms = std::max(segment.last_ms, session.endedMs());
+    ++segment.rows;
+    if (segment.rows == kRowsPerSegment || open.addresses >= kAddressesPerSegment) seal(kind);
+}
+
+void Writer::appendMail(std::int64_t session_key, const JournalSession& session) {
+    std::int64_t key = session_key << kMailBits;
+    for (std::size_t at = 0; at < std::min(session.mail.size(), kMaxMailKept); ++at) {
+        const JournalMail& mail = session.mail[at];
+        recipients_text_.clear();
+        for (const std::string& recipient : mail.recipients) {
+            if (!recipients_text_.empty()) recipients_text_ += '\n';
+            recipients_text_ += recipient;
+        }
+        const std::string_view queue_id = queueIdOf(mail.reply);
+        insert_mail_->bind(1, key++);
+        insert_mail_->bind(2, mail.from);
+        insert_mail_->bind(3, recipients_text_);
+        insert_mail_->bind(4, static_cast<std::int64_t>(mail.recipient_count));
+        insert_mail_->bind(5, static_cast<std::int64_t>(mail.size));
+        insert_mail_->bind(6, queue_id);
+        insert_mail_->bind(7, mail.reply);
+        insert_mail_->bind(8, static_cast<std::int64_t>(mail.accepted));
+        insert_mail_->step();
+        insert_mail_->reset();
+    }
+}
+
+Writer::Open& Writer::openSegment(const JournalSession& session, Kind kind) {
+    std::optional<Open>& open = open_[index(kind)];
+    if (open) return *open;
+    Segment segment{.kind = kind,
+                    .first_ms = session.started_ms,
+                    .last_ms = session.endedMs(),
+                    .opened_ms = session.endedMs()};
+    sqlite::RawStatement insert(database_,
+                                "INSERT INTO segment(refused, rows, first_ms, last_ms, opened_ms)"
+                                " VALUES (?1, 0, ?2, ?3, ?4) RETURNING number");
+    insert.bind(1, static_cast<std::int64_t>(kind));
+    insert.bind(2, segment.first_ms);
+    insert.bind(3, segment.last_ms);
+    insert.bind(4, segment.opened_ms);
+    insert.step();
+    segment.number = insert.number(0);
+    return open.emplace(Open{segment});
+}
+
+void Writer::saveProgress(const Open& open) {
+    save_progress_->bind(1, open.segment.number);
+    save_progress_->bind(2, open.segment.rows);
+    save_progress_->bind(3, open.segment.first_ms);
+    save_progress_->bind(4, open.segment.last_ms);
+    save_progress_->step();
+    save_progress_->reset();
+}
+
+void Writer::seal(Kind kind) {
+    Open& open = *open_[index(kind)];
+    saveProgress(open);
+    storeTermsOf(open.segment);
+    database_.run(fmt::format("UPDATE segment SET sealed = 1 WHERE number = {}", open.segment.number));
+    open.segment.sealed = true;
+    sealed_.push_back(open.segment);
+    open_[index(kind)].reset();
+}
+
+void Writer::storeTermsOf(const Segment& segment) {
+    TermCollector terms;
+    collectSessions(segment, terms);
+    if (segment.kind == Kind::Session) collectMail(segment, terms);
+    storeTerms(database_, segment.number, terms.take());
+}
+
+void Writer::collectSessions(const Segment& segment, TermCollector& terms) {
+    sqlite::RawStatement select(
+        database_, fmt::format("SELECT key, started_ms, client, balancer, listener, server, user, allowed"
+                               " FROM {} WHERE key BETWEEN ?1 AND ?2",
+                               tableOf(segment.kind)));
+    select.bind(1, firstKey(segment.number));
+    select.bind(2, lastKey(segment.number));
+    while (select.step()) {
+        const auto row = rowOf(select.number(0));
+        terms.started(row, select.number(1));
+        terms.client(row, networkOf(select.text(2)));
+        if (const std::string_view balancer = select.text(3); !balancer.empty())
+            terms.balancer(row, networkOf(balancer));
+        terms.text(TermKind::Listener, row, select.text(4));
+        terms.text(TermKind::Server, row, select.text(5));
+        terms.text(TermKind::User, row, select.text(6));
+        terms.verdict(row, select.number(7) != 0);
+    }
+}
+
+void Writer::collectMail(const Segment& segment, TermCollector& terms) {
+    sqlite::RawStatement select(
+        database_, "SELECT key, sender, recipients, queue_id FROM mail WHERE key BETWEEN ?1 AND ?2");
+    select.bind(1, firstKey(segment.number) << kMailBits);
+    select.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
+    while (select.step()) {
+        const auto row = rowOf(select.number(0) >> kMailBits);
+        terms.sender(row, select.text(1));
+        eachRecipient(select.text(2), [&](std::string_view recipient) { terms.recipient(row, recipient); });
+        terms.text(TermKind::QueueId, row, select.text(3));
+    }
+}
+
+bool Writer::maintain(std::int64_t now_ms) {
+    return sealOld(now_ms) || maskOld(now_ms) || removeOld(now_ms) || removeForSpace();
+}
+
+std::int64_t Writer::keepFor(Kind kind) const {
+    return (kind == Kind::Refused ? options_.keep_refused : options_.keep_sessions).count();
+}
+
+std::int64_t Writer::longestOpen(Kind kind) const {
+    std::int64_t longest = std::min(kLongestOpen.count(), keepFor(kind) / kSegmentsPerKeep);
+    if (options_.mask_after) longest = std::min(longest, options_.mask_after->count() / kSegmentsPerKeep);
+    return longest;
+}
+
+bool Writer::sealOld(std::int64_t now_ms) {
+    for (const Kind kind : {Kind::Session, Kind::Refused}) {
+        const auto& open = open_[index(kind)];
+        if (!open || now_ms - open->segment.opened_ms < longestOpen(kind)) continue;
+        database_.transaction([&] { seal(kind); });
+        return true;
+    }
+    return false;
+}
+
+bool Writer::maskOld(std::int64_t now_ms) {
+    if (!options_.mask_after) return false;
+    for (Segment& segment : sealed_) {
+        // By its oldest session: none keeps its address for longer than it was promised.
+        if (segment.masked || now_ms - segment.opened_ms < options_.mask_after->count()) continue;
+        mask(segment);
+        segment.masked = true;
+        return true;
+    }
+    return false;
+}
+
+void Writer::mask(const Segment& segment) {
+    database_.transaction([&] {
+        maskSessions(segment);
+        database_.run(fmt::format("DELETE FROM term_page WHERE key BETWEEN {} AND {}",
+                                  firstKey(segment.number), lastKey(segment.number)));
+        storeTermsOf(segment);
+        database_.run(fmt::format("UPDATE segment SET masked = 1 WHERE number = {}", segment.number));
+    });
+    // The WAL has the old pages too.
+    database_.run("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+void Writer::maskSessions(const Segment& segment) {
+    const std::string_view table = tableOf(segment.kind);
+    sqlite::RawStatement select(
+        database_,
+        fmt::format("SELECT key, client, helo, rule, mail_count FROM {} WHERE key BETWEEN ?1 AND ?2", table));
+    sqlite::RawStatement update(
+        database_, fmt::format("UPDATE {} SET client = ?2, helo = ?3, rule = ?4 WHERE key = ?1", table));
+    sqlite::RawStatement update_mail(database_,
+                                     "UPDATE mail SET reply = replace(reply, ?3, ?4) WHERE key BETWEEN ?1 "
+                                     "AND ?2 AND instr(reply, ?3) > 0");
+    select.bind(1, firstKey(segment.number));
+    select.bind(2, lastKey(segment.number));
+    while (select.step()) {
+        const std::int64_t key = select.number(0);
+        const std::string client(select.text(1));
+        const std::string masked = maskedNetwork(networkOf(client)).toString();
+        const std::string helo = withReplaced(select.text(2), client, masked);  // EHLO [198.51.100.7]
+        const std::string_view rule = select.text(3);
+        const std::string masked_rule = rule.empty() ? "" : maskedNetwork(networkOf(rule)).toString();
+        update.bind(1, key);
+        update.bind(2, masked);
+        update.bind(3, helo);
+        update.bind(4, masked_rule);
+        update.step();
+        update.reset();
+        if (select.number(4) == 0) continue;
+        update_mail.bind(1, key << kMailBits);  // "Client host [198.51.100.7] rejected"
+        update_mail.bind(2, ((key + 1) << kMailBits) - 1);
+        update_mail.bind(3, client);
+        update_mail.bind(4, masked);
+        update_mail.step();
+        update_mail.reset();
+    }
+}
+
+bool Writer::removeOld(std::int64_t now_ms) {
+    const auto old = std::find_if(sealed_.begin(), sealed_.end(), [&](const Segment& segment) {
+        return now_ms - segment.last_ms >= keepFor(segment.kind);
+    });
+    if (old == sealed_.end()) return false;
+    remove(*old);
+    sealed_.erase(old);
+    return true;
+}
+
+bool Writer::removeForSpace() {
+    const std::int64_t used =
+        database_.number("PRAGMA page_count") - database_.number("PRAGMA freelist_count");
+    const auto bytes = static_cast<std::uint64_t>(used * database_.number("PRAGMA page_size"));
+    if (bytes <= options_.max_bytes || sealed_.empty()) return false;
+    const auto oldest = std::min_element(
+        sealed_.begin(), sealed_.end(),
+        [](const Segment& one, const Segment& other) { return one.last_ms < other.last_ms; });
+    remove(*oldest);
+    sealed_.erase(oldest);
+    return true;
+}
+
+void Writer::remove(const Segment& segment) {
+    const std::int64_t first = firstKey(segment.number);
+    const std::int64_t last = lastKey(segment.number);
+    database_.transaction([&] {
+        database_.run(
+            fmt::format("DELETE FROM {} WHERE key BETWEEN {} AND {};"
+                        "DELETE FROM term_page WHERE key BETWEEN {} AND {};"
+                        "DELETE FROM segment WHERE number = {}",
+                        tableOf(segment.kind), first, last, first, last, segment.number));
+        if (segment.kind == Kind::Session)
+            database_.run(fmt::format("DELETE FROM mail WHERE key BETWEEN {} AND {}", first << kMailBits,
+                                      ((last + 1) << kMailBits) - 1));
+    });
+}
+
+bool Writer::isReplaced() const {
+    return sqlite::identityOf(database_.path()) != identity_;
+}
+
+std::uint64_t Writer::bytes() const {
+    return sizeOf(database_.path()) + sizeOf(database_.path() + "-wal");
+}
+
+}  // namespace mailgate::store::journal

@@ -1,0 +1,120 @@
+/// \file  One connection to an SQLite file: opened with care, errors told as StoreError. Internal to store/.
+///
+/// Poco::Data carries sessions and statements; the raw handle is used where Poco has no word (scripts of
+/// several statements, error details) or is too slow (loading a million rows). One thread at a time.
+#pragma once
+
+#include "store/store_error.h"
+
+#include <Poco/Data/Session.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace mailgate::store::sqlite {
+
+enum class Durability : std::uint8_t {
+    Process,   ///< synchronous=NORMAL: a commit survives kill -9; a power cut may undo the last ones
+    PowerLoss  ///< synchronous=FULL: a commit is on the disk when acknowledged
+};
+
+struct OpenOptions {
+    bool create = true;  ///< a missing or empty file becomes a database
+    Durability durability = Durability::PowerLoss;
+    std::chrono::milliseconds busy_timeout{5'000};  ///< how long to wait for another process's lock
+};
+
+/// "sqlite:PATH" to PATH. Throws StoreError(BadInput).
+std::string pathOf(std::string_view url);
+
+/// Which file a path names now; a file put in its place differs. Never 0 for an existing file.
+struct FileIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+FileIdentity identityOf(const std::string& path);
+
+/// When the file was last written, in nanoseconds; 0 when there is none.
+std::int64_t lastWritten(const std::string& path);
+
+class Database {
+  public:
+    /// Throws StoreError: Open, ReadOnly, Damaged, Locked.
+    Database(const std::string& path, const OpenOptions& options);
+    ~Database();
+    Database(const Database&) = delete;
+    Database& operator=(const Database&) = delete;
+
+    const std::string& path() const noexcept { return path_; }
+    Poco::Data::Session& session() noexcept { return *session_; }
+    sqlite3* handle() noexcept { return handle_; }
+
+    /// Runs `work`; Poco's exceptions come out as StoreError.
+    template <typename Work>
+    decltype(auto) guarded(Work&& work) {
+        try {
+            return work();
+        } catch (const StoreError&) {
+            throw;
+        } catch (...) {
+            rethrow();
+        }
+    }
+
+    /// One or more statements without parameters.
+    void run(const std::string& script);
+    /// The first column of the first row.
+    std::int64_t number(const std::string& query);
+    std::string text(const std::string& query);
+
+    /// `work` between BEGIN IMMEDIATE and COMMIT; any exception rolls back.
+    void transaction(const std::function<void()>& work);
+    /// `work` sees one state of the database.
+    void snapshot(const std::function<void()>& work);
+
+    /// Throws what the last failed call on handle() means.
+    [[noreturn]] void fail(int result_code);
+
+  private:
+    [[noreturn]] void rethrow();
+    void between(const char* begin, const std::function<void()>& work);
+    void prepare(const OpenOptions& options);
+
+    std::string path_;
+    std::unique_ptr<Poco::Data::Session> session_;
+    sqlite3* handle_ = nullptr;
+};
+
+/// A statement on the raw handle, for the paths where Poco::Data costs too much.
+class RawStatement {
+  public:
+    RawStatement(Database& database, std::string_view sql);
+    ~RawStatement();
+    RawStatement(const RawStatement&) = delete;
+    RawStatement& operator=(const RawStatement&) = delete;
+
+    void bind(int position, std::int64_t value);
+    void bind(int position, std::string_view value);      ///< must live until the next reset
+    void bindBlob(int position, std::string_view bytes);  ///< as a text; text() reads it back
+    void bindNull(int position);
+    bool step();  ///< true: there is a row
+    void reset();
+
+    bool isNull(int column) const noexcept;
+    std::int64_t number(int column) const noexcept;
+    std::string_view text(int column) const noexcept;  ///< until the next step
+
+  private:
+    Database& database_;
+    sqlite3_stmt* statement_ = nullptr;
+};
+
+}  // namespace mailgate::store::sqlite

@@ -1,0 +1,23 @@
+/// \file  Spellings that rules, their file form and messages share.
+#pragma once
+
+#include "store/access_rule.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace mailgate::store {
+
+/// Fit for one line of a message: control bytes and non-ASCII as \xHH, cut with "..." after `limit` bytes.
+std::string printable(std::string_view text, std::size_t limit = 80);
+
+/// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number
+/// itself.
+std::string formatUtc(UnixSeconds time);
+
+/// RFC 3339 section 5.6, any offset, a fraction is cut off: "2026-11-20T21:00:00Z",
+/// "2026-11-20T22:00:00+01:00".
+std::optional<UnixSeconds> parseUtc(std::string_view text) noexcept;
+
+}  // namespace mailgate::store

@@ -1,0 +1,477 @@
+#include "store/journal.h"
+
+#include "store/journal_query.h"
+#include "store/sqlite.h"
+#include "store/store_error.h"
+#include "tests/support/journal_sample.h"
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+namespace mailgate::store {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+constexpr auto kPatience = 30s;
+
+std::int64_t nowMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+/// What the journal told, and when it can be told again.
+class Told {
+  public:
+    Journal::Events events() {
+        return {[this](const std::string& what) { add(failures_, what); },
+                [this](std::uint64_t lost) { add(recoveries_, lost); }};
+    }
+    std::vector<std::string> failures() const { return copy(failures_); }
+    std::vector<std::uint64_t> recoveries() const { return copy(recoveries_); }
+    bool waitForFailure() {
+        return wait([&] { return !failures_.empty(); });
+    }
+    bool waitForRecovery() {
+        return wait([&] { return !recoveries_.empty(); });
+    }
+
+  private:
+    template <typename Item>
+    void add(std::vector<Item>& to, const Item& item) {
+        const std::lock_guard lock(mutex_);
+        to.push_back(item);
+        changed_.notify_all();
+    }
+    template <typename Items>
+    Items copy(const Items& items) const {
+        const std::lock_guard lock(mutex_);
+        return items;
+    }
+    template <typename Condition>
+    bool wait(Condition condition) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, kPatience, condition);
+    }
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<std::string> failures_;
+    std::vector<std::uint64_t> recoveries_;
+};
+
+class JournalTest : public testing::Test {
+  protected:
+    JournalTest() { options_.url = "sqlite:" + file(); }
+
+    std::string file() const { return folder_.file("journal.db"); }
+    std::vector<JournalSession> all(const JournalFilter& filter = {}) {
+        return JournalQuery(options_.url).newest(filter, 1'000'000);
+    }
+    std::int64_t count(const std::string& sql) {
+        sqlite::Database database(file(), {.create = false});
+        return database.number(sql);
+    }
+    bool waitUntil(const std::string& sql, std::int64_t expected) {
+        const auto deadline = std::chrono::steady_clock::now() + kPatience;
+        while (std::chrono::steady_clock::now() < deadline) {
+            if (count(sql) == expected) return true;
+            std::this_thread::yield();
+        }
+        return false;
+    }
+    /// Records `number` sessions that end at `ended_ms`, and sees them written.
+    void write(Journal& journal, std::uint64_t number, std::int64_t ended_ms, bool refused = false) {
+        for (std::uint64_t at = 0; at < number; ++at)
+            ASSERT_TRUE(journal.record(refused ? test::sampleRefusal(at, ended_ms)
+                                               : test::sampleSession(at, ended_ms)));
+        ASSERT_TRUE(journal.flush(kPatience));
+    }
+
+    TemporaryFolder folder_;
+    JournalOptions options_;
+    Told told_;
+};
+
+TEST_F(JournalTest, KeepsEveryFactOfASession) {
+    JournalSession session = test::sampleSession(7, nowMillis());
+    session.user = "alice@example.org";
+    session.authenticated = true;
+    session.tls = "starttls";
+    session.header_ms = 2;
+    session.mail.front().recipients = {"bob@example.net", "carol@example.com"};
+    session.mail.front().recipient_count = 3;
+    session.mail.push_back(
+        {.from = "", .recipients = {}, .recipient_count = 0, .size = 0, .reply = "", .accepted = false});
+    session.mail_count = 2;
+    const JournalSession expected = session;
+    Journal journal(options_, told_.events());
+    journal.start();
+    ASSERT_TRUE(journal.record(std::move(session)));
+    ASSERT_TRUE(journal.flush(kPatience));
+
+    const auto found = all();
+    ASSERT_THAT(found, SizeIs(1));
+    const JournalSession& kept = found.front();
+    EXPECT_EQ(kept.id, expected.id);
+    EXPECT_EQ(kept.started_ms, expected.started_ms);
+    EXPECT_EQ(kept.listener, "smtp");
+    EXPECT_EQ(kept.protocol, "smtp");
+    EXPECT_EQ(kept.client, expected.client);
+    EXPECT_FALSE(kept.client_masked);
+    EXPECT_EQ(kept.client_port, expected.client_port);
+    EXPECT_EQ(kept.balancer, expected.balancer);
+    EXPECT_EQ(kept.destination, expected.destination);
+    EXPECT_EQ(kept.destination_port, 25);
+    EXPECT_TRUE(kept.allowed);
+    EXPECT_EQ(kept.rule, "11.0.0.0/8");
+    EXPECT_EQ(kept.upstream, "postfix");
+    EXPECT_EQ(kept.server, expected.server);
+    EXPECT_EQ(kept.helo, expected.helo);
+    EXPECT_EQ(kept.user, "alice@example.org");
+    EXPECT_EQ(kept.tls, "starttls");
+    EXPECT_TRUE(kept.authenticated);
+    EXPECT_EQ(kept.mail_count, 2u);
+    EXPECT_EQ(kept.bytes_in, expected.bytes_in);
+    EXPECT_EQ(kept.bytes_out, expected.bytes_out);
+    EXPECT_EQ(kept.header_ms, 2);
+    EXPECT_EQ(kept.connect_ms, 1);
+    EXPECT_EQ(kept.greeting_ms, 3);
+    EXPECT_EQ(kept.duration_ms, expected.duration_ms);
+    EXPECT_FALSE(kept.refused);
+    EXPECT_EQ(kept.end, "client_quit");
+    ASSERT_THAT(kept.mail, SizeIs(2));
+    EXPECT_EQ(kept.mail[0].from, expected.mail[0].from);
+    EXPECT_EQ(kept.mail[0].recipients, expected.mail[0].recipients);
+    EXPECT_EQ(kept.mail[0].recipient_count, 3u);
+    EXPECT_EQ(kept.mail[0].size, expected.mail[0].size);
+    EXPECT_EQ(kept.mail[0].reply, expected.mail[0].reply);
+    EXPECT_TRUE(kept.mail[0].accepted);
+    EXPECT_THAT(kept.mail[1].recipients, IsEmpty());
+    EXPECT_FALSE(kept.mail[1].accepted);
+}
+
+TEST_F(JournalTest, KeepsRefusalsAndHostileBytesAsTheyAre) {
+    JournalSession session = test::sampleRefusal(1, nowMillis());
+    session.helo = std::string("a\0b'\"\xFF\n", 7);
+    session.balancer.reset();
+    const std::string helo = session.helo;
+    Journal journal(options_, told_.events());
+    journal.start();
+    ASSERT_TRUE(journal.record(std::move(session)));
+    ASSERT_TRUE(journal.flush(kPatience));
+    const auto found = all();
+    ASSERT_THAT(found, SizeIs(1));
+    EXPECT_TRUE(found.front().refused);
+    EXPECT_FALSE(found.front().balancer);
+    EXPECT_EQ(found.front().end, "access");
+    EXPECT_EQ(found.front().connect_ms, -1);
+    EXPECT_EQ(found.front().helo, helo);
+}
+
+TEST_F(JournalTest, StopWritesWhatIsQueuedAndTheNextStartGoesOn) {
+    for (int start = 0; start < 3; ++start) {
+        Journal journal(options_, told_.events());
+        journal.start();
+        for (std::uint64_t at = 0; at < 500; ++at)
+            ASSERT_TRUE(journal.record(test::sampleSession(at, nowMillis())));
+        journal.stop();
+        EXPECT_EQ(journal.written(), 500u);
+        EXPECT_FALSE(journal.record(test::sampleSession(1, nowMillis()))) << "after the stop";
+    }
+    EXPECT_THAT(all(), SizeIs(1'500));
+    EXPECT_EQ(count("SELECT count(*) FROM segment"), 1) << "a restart does not begin a segment";
+    EXPECT_THAT(told_.failures(), IsEmpty());
+}
+
+TEST_F(JournalTest, WhatWasAcknowledgedSurvivesAKill) {
+    int acknowledged[2];
+    ASSERT_EQ(pipe(acknowledged), 0);
+    const pid_t child = fork();
+    ASSERT_NE(child, -1);
+    if (child == 0) {
+        Journal journal(options_, {});
+        journal.start();
+        // Past one segment's end, so that sealing is among what survives.
+        for (std::uint64_t at = 0;; ++at) {
+            journal.record(test::sampleSession(at, nowMillis()));
+            if (at % 10'000 != 9'999 || !journal.flush(kPatience)) continue;
+            const std::uint64_t written = at + 1;
+            if (::write(acknowledged[1], &written, sizeof written) < 0) _exit(1);
+        }
+    }
+    close(acknowledged[1]);
+    std::uint64_t written = 0;
+    while (written < 30'000)
+        ASSERT_EQ(read(acknowledged[0], &written, sizeof written), ssize_t(sizeof written));
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    ASSERT_EQ(waitpid(child, nullptr, 0), child);
+    std::uint64_t more = 0;
+    while (read(acknowledged[0], &more, sizeof more) == ssize_t(sizeof more))
+        written = more;
+    close(acknowledged[0]);
+
+    EXPECT_GE(count("SELECT count(*) FROM session"), static_cast<std::int64_t>(written));
+    EXPECT_EQ(count("SELECT count(*) FROM session"), count("SELECT count(*) FROM mail"));
+    EXPECT_EQ(count("SELECT count(*) FROM session"), count("SELECT sum(rows) FROM segment"));
+    Journal journal(options_, told_.events());
+    journal.start();
+    write(journal, 1, nowMillis());
+    EXPECT_GT(count("SELECT count(*) FROM session"), static_cast<std::int64_t>(written));
+}
+
+TEST_F(JournalTest, AFullQueueLosesTheNewOnesAndTellsOnce) {
+    options_.max_queued = 100;
+    Journal journal(options_, told_.events());
+    journal.start();
+    sqlite::Database other(file(), {.create = false});
+    other.run("BEGIN IMMEDIATE");
+    std::uint64_t taken = 0;
+    for (std::uint64_t at = 0; at < 1'000; ++at)
+        taken += journal.record(test::sampleSession(at, nowMillis())) ? 1 : 0;
+    EXPECT_LE(taken, 200u) << "the queue, and at most one batch that the writer had taken";
+    EXPECT_EQ(journal.lost(), 1'000 - taken);
+    ASSERT_TRUE(told_.waitForFailure());
+    other.run("ROLLBACK");
+    ASSERT_TRUE(told_.waitForRecovery());
+    ASSERT_TRUE(journal.flush(kPatience));
+    EXPECT_THAT(told_.failures(), SizeIs(1));
+    EXPECT_THAT(told_.recoveries(), testing::ElementsAre(1'000 - taken));
+    EXPECT_EQ(journal.written(), taken);
+    EXPECT_THAT(all(), SizeIs(taken));
+}
+
+TEST_F(JournalTest, WaitsForAnotherProcessThatLocksTheFile) {
+    Journal journal(options_, told_.events());
+    journal.start();
+    sqlite::Database other(file(), {.create = false});
+    other.run("BEGIN IMMEDIATE");
+    ASSERT_TRUE(journal.record(test::sampleSession(1, nowMillis())));
+    ASSERT_TRUE(told_.waitForFailure());
+    EXPECT_THAT(told_.failures().front(), HasSubstr("another process keeps the database locked"));
+    EXPECT_EQ(journal.queued(), 1u);
+    other.run("ROLLBACK");
+    ASSERT_TRUE(told_.waitForRecovery());
+    EXPECT_EQ(told_.recoveries().front(), 0u);
+    EXPECT_EQ(journal.lost(), 0u);
+    EXPECT_THAT(all(), SizeIs(1));
+}
+
+TEST_F(JournalTest, StopsInTimeThoughTheFileIsLocked) {
+    Journal journal(options_, told_.events());
+    journal.start();
+    sqlite::Database other(file(), {.create = false});
+    other.run("BEGIN IMMEDIATE");
+    ASSERT_TRUE(journal.record(test::sampleSession(1, nowMillis())));
+    journal.stop();
+    EXPECT_EQ(journal.lost(), 1u);
+    EXPECT_THAT(told_.failures(), SizeIs(1));
+}
+
+/// No file of this process grows beyond `bytes` while it lives: what a full disk looks like to SQLite.
+class FullDisk {
+  public:
+    explicit FullDisk(rlim_t bytes) {
+        std::signal(SIGXFSZ, SIG_IGN);
+        getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit limit{bytes, before_.rlim_max};
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+  private:
+    rlimit before_{};
+};
+
+TEST_F(JournalTest, AFullDiskCostsNothingThatTheQueueCanHold) {
+    options_.max_queued = 2'000;
+    Journal journal(options_, told_.events());
+    journal.start();
+    write(journal, 100, nowMillis());
+    std::uint64_t taken = 0;
+    {
+        const FullDisk full(200'000);
+        while (told_.failures().empty() || journal.lost() == 0)
+            taken += journal.record(test::sampleSession(taken, nowMillis())) ? 1 : 0;
+    }
+    ASSERT_TRUE(told_.waitForRecovery());
+    ASSERT_TRUE(journal.flush(kPatience));
+    EXPECT_THAT(told_.failures(), SizeIs(1));
+    EXPECT_GE(told_.recoveries().front(), 1u);
+    EXPECT_EQ(journal.written(), 100 + taken);
+    EXPECT_THAT(all(), SizeIs(100 + taken));
+}
+
+TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
+    Journal journal(options_, told_.events());
+    journal.start();
+    write(journal, 1, nowMillis());
+    for (const char* suffix : {"", "-wal", "-shm"})
+        std::filesystem::rename(file() + suffix, file() + ".old" + suffix);
+    // Until it is noticed, within a second, the old file is still written.
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!std::filesystem::exists(file()) && std::chrono::steady_clock::now() < deadline)
+        write(journal, 1, nowMillis());
+    write(journal, 1, nowMillis());
+    EXPECT_THAT(all(), Not(IsEmpty()));
+}
+
+TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
+    std::ofstream(file()) << "From alice@example.org Sat Nov 21 00:00:00 2026\n";
+    Journal text(options_, told_.events());
+    EXPECT_THROW(text.start(), StoreError);
+    std::filesystem::remove(file());
+    sqlite::Database(file(), {}).run("CREATE TABLE other(x)");
+    Journal other(options_, told_.events());
+    try {
+        other.start();
+        FAIL() << "started with another program's database";
+    } catch (const StoreError& error) {
+        EXPECT_EQ(error.kind(), StoreError::Kind::Open);
+        EXPECT_THAT(error.what(), HasSubstr("is not a journal"));
+    }
+}
+
+TEST_F(JournalTest, RefusesANewerSchema) {
+    Journal(options_, {}).start();
+    sqlite::Database(file(), {}).run("PRAGMA user_version = 99");
+    Journal journal(options_, {});
+    try {
+        journal.start();
+        FAIL() << "started with a newer schema";
+    } catch (const StoreError& error) {
+        EXPECT_EQ(error.kind(), StoreError::Kind::NewerSchema);
+    }
+}
+
+TEST_F(JournalTest, ForgetsRefusalsSoonerThanSessions) {
+    options_.keep_sessions = 24h * 90;
+    options_.keep_refused = 24h * 14;
+    Journal journal(options_, told_.events());
+    journal.start();
+    const auto day = std::chrono::milliseconds(24h).count();
+    const auto writeBoth = [&](std::int64_t days_ago) {
+        write(journal, 10, nowMillis() - days_ago * day);
+        write(journal, 10, nowMillis() - days_ago * day, true);
+        // A segment of its own for each of these days.
+        if (days_ago > 1) {
+            ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE sealed = 0", 0));
+        }
+    };
+    writeBoth(100);
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment", 0));
+    EXPECT_EQ(count("SELECT count(*) FROM mail"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM term_page"), 0);
+    writeBoth(20);
+    writeBoth(0);
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM refused", 10));
+    EXPECT_EQ(count("SELECT count(*) FROM session"), 20);
+    EXPECT_EQ(count("SELECT count(*) FROM mail"), 20);
+}
+
+TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
+    options_.max_bytes = 10 << 20;
+    Journal journal(options_, told_.events());
+    journal.start();
+    const std::int64_t begin = nowMillis() - 100'000;
+    for (std::uint64_t round = 0; round < 5; ++round) {
+        for (std::uint64_t at = 0; at < 20'000; ++at)
+            ASSERT_TRUE(journal.record(test::sampleSession(
+                round * 20'000 + at, begin + static_cast<std::int64_t>(round * 20'000 + at))));
+        ASSERT_TRUE(journal.flush(kPatience));
+    }
+    EXPECT_EQ(journal.written(), 100'000u);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    const std::string used =
+        "SELECT (SELECT * FROM pragma_page_count()) - (SELECT * FROM pragma_freelist_count())";
+    while (count(used) * 8'192 > 10 << 20 && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+    EXPECT_LE(count(used) * 8'192, 10 << 20);
+    const auto left = all();
+    ASSERT_THAT(left, Not(IsEmpty()));
+    EXPECT_LT(left.size(), 50'000u);
+    EXPECT_EQ(left.back().endedMs(), begin + 99'999) << "the newest stay";
+    EXPECT_GT(journal.bytes(), 0u);
+}
+
+TEST_F(JournalTest, MasksAddressesWhenTheirTimeIsUp) {
+    options_.mask_after = 24h;
+    Journal journal(options_, told_.events());
+    journal.start();
+    const std::int64_t old = nowMillis() - std::chrono::milliseconds(25h).count();
+    JournalSession v4 = test::sampleSession(1, old);
+    v4.client = test::sampleV4(0xC6336407);  // 198.51.100.7
+    v4.helo = "[198.51.100.7]";
+    v4.rule = "198.51.100.7";
+    v4.mail.front().reply = "450 4.7.1 Client host [198.51.100.7] rejected";
+    JournalSession v6 = test::sampleSession(2, old);
+    v6.client = test::sampleV6(5, 9);
+    JournalSession refused = test::sampleRefusal(3, old);
+    refused.client = v4.client;
+    for (JournalSession* session : {&v4, &v6, &refused})
+        ASSERT_TRUE(journal.record(std::move(*session)));
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE masked = 1", 2));
+    write(journal, 1, nowMillis());
+
+    const auto sessions = all();
+    ASSERT_THAT(sessions, SizeIs(4));
+    std::vector<std::string> clients;
+    for (const JournalSession& session : sessions)
+        clients.push_back(clientNetwork(session).toString());
+    EXPECT_THAT(clients, testing::UnorderedElementsAre("198.51.100.0/24", "198.51.100.0/24",
+                                                       "2001:db8:5::/48", "11.0.0.0"));
+    for (const JournalSession& session : sessions) {
+        EXPECT_THAT(session.helo, Not(HasSubstr("100.7")));
+        EXPECT_THAT(session.rule, Not(HasSubstr("100.7")));
+        for (const JournalMail& mail : session.mail)
+            EXPECT_THAT(mail.reply, Not(HasSubstr("100.7")));
+    }
+    JournalFilter net;
+    net.client = network("198.51.100.0/24");
+    EXPECT_THAT(all(net), SizeIs(2));
+    JournalFilter host;
+    host.client = network("198.51.100.7");
+    EXPECT_THAT(all(host), IsEmpty());
+    journal.stop();
+    std::ifstream raw(file(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(raw)), {});
+    EXPECT_EQ(bytes.find("198.51.100.7"), std::string::npos) << "not even in a free corner of the file";
+}
+
+TEST(QueueId, IsFoundInTheRepliesOfServers) {
+    const struct {
+        const char* reply;
+        const char* queue_id;
+    } kCases[] = {
+        {"250 2.0.0 Ok: queued as 6E955A72018", "6E955A72018"},
+        {"250 2.0.0 Ok: queued as 4XyZ1k2wbNz1Lq9", "4XyZ1k2wbNz1Lq9"},
+        {"250 2.0.0 from MTA(smtp:[::1]:10025): 250 2.0.0 Ok: queued as 4XyZ1k2wbNz1Lq9)", "4XyZ1k2wbNz1Lq9"},
+        {"250 OK id=1tDxYz-0000000AbCd-1a2B", "1tDxYz-0000000AbCd-1a2B"},
+        {"250 2.6.0 <x@y> [InternalId=42, Hostname=z] Queued mail for delivery", ""},
+        {"250 2.0.0 Ok: queued as ", ""},
+        {"554 5.7.1 no", ""},
+        {"", ""},
+    };
+    for (const auto& [reply, queue_id] : kCases)
+        EXPECT_EQ(queueIdOf(reply), queue_id) << reply;
+}
+
+}  // namespace
+}  // namespace mailgate::store

@@ -1,0 +1,185 @@
+#include "store/schema.h"
+
+#include "store/access_store.h"
+#include "support.h"
+
+#include <gmock/gmock.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace mailgate::store {
+namespace {
+
+using testing::HasSubstr;
+using Kind = StoreError::Kind;
+using Use = AccessStore::Use;
+constexpr std::chrono::milliseconds kNoWait{0};
+
+class Opening : public testing::Test {
+  protected:
+    /// The error that opening gives; fails the test when there is none.
+    StoreError errorOf(const std::string& path, Use use = Use::Serve) {
+        try {
+            AccessStore store("sqlite:" + path, use, kNoWait);
+        } catch (const StoreError& error) {
+            EXPECT_THAT(error.what(), HasSubstr(path));
+            return error;
+        }
+        ADD_FAILURE() << path << " was opened";
+        return {Kind::Other, ""};
+    }
+    void expectError(Kind kind, const std::string& words, const std::string& path, Use use = Use::Serve) {
+        const StoreError error = errorOf(path, use);
+        EXPECT_EQ(error.kind(), kind) << error.what();
+        EXPECT_THAT(error.what(), HasSubstr(words));
+    }
+    void create(const std::string& path, int rules = 0) {
+        AccessStore store("sqlite:" + path, Use::Administer);
+        std::vector<AccessRule> list(static_cast<std::size_t>(rules));
+        for (int at = 0; at < rules; ++at) {
+            Network& one = list[static_cast<std::size_t>(at)].network;
+            one = network("10.0.0.0");
+            one.address[14] = static_cast<std::uint8_t>(at >> 8);
+            one.address[15] = static_cast<std::uint8_t>(at);
+        }
+        store.put(list, "test");
+    }
+
+    TemporaryFolder folder_;
+    std::string file_ = folder_.file("rules.db");
+};
+
+TEST_F(Opening, AMissingFileIsCreated) {
+    create(file_);
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA application_id"), std::to_string(schema::kApplicationId));
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    EXPECT_EQ(shell.value("PRAGMA journal_mode"), "wal");
+    EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
+}
+
+TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
+    std::ofstream(file_).close();
+    create(file_);
+    EXPECT_EQ(Shell(file_).value("SELECT rules_version FROM access_meta"), "1");
+}
+
+TEST_F(Opening, ResumingNeedsAStore) {
+    expectError(Kind::Open, "the file is gone", file_, Use::Resume);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    std::ofstream(file_).close();
+    expectError(Kind::Damaged, "empty", file_, Use::Resume);
+    Shell(file_).run("CREATE TABLE t(a); DROP TABLE t");
+    expectError(Kind::Damaged, "empty", file_, Use::Resume);
+}
+
+TEST_F(Opening, AnotherUrlIsRefused) {
+    for (const char* url : {"", "sqlite:", "postgresql://db/x", "/var/lib/rules.db"}) {
+        try {
+            AccessStore store(url, Use::Serve);
+            ADD_FAILURE() << url;
+        } catch (const StoreError& error) {
+            EXPECT_EQ(error.kind(), Kind::BadInput) << url;
+        }
+    }
+}
+
+TEST_F(Opening, PlacesThatCannotHoldAStore) {
+    expectError(Kind::Open, "does not exist", folder_.file("missing/rules.db"));
+    expectError(Kind::Open, "is not a file", folder_.path().string());
+}
+
+TEST_F(Opening, AnotherKindOfFile) {
+    std::ofstream(file_) << "allow 192.0.2.0/24\ndeny 203.0.113.0/24\n";
+    expectError(Kind::Damaged, "not an SQLite database", file_);
+}
+
+TEST_F(Opening, AnotherProgramsDatabaseIsLeftAlone) {
+    Shell(file_).run("CREATE TABLE mail(id INTEGER); PRAGMA application_id = 7");
+    expectError(Kind::Open, "another program", file_);
+    EXPECT_EQ(Shell(file_).value("PRAGMA journal_mode"), "delete");
+    const std::string plain = folder_.file("plain.db");
+    Shell(plain).run("CREATE TABLE mail(id INTEGER)");
+    expectError(Kind::Open, "another program", plain);
+}
+
+TEST_F(Opening, ANewerSchemaIsLeftAlone) {
+    create(file_);
+    Shell(file_).run("PRAGMA user_version = 99");
+    expectError(Kind::NewerSchema, "schema 99", file_);
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "99");
+}
+
+TEST_F(Opening, ATruncatedFile) {
+    create(file_, 2'000);
+    std::filesystem::resize_file(file_, std::filesystem::file_size(file_) / 2);
+    expectError(Kind::Damaged, "damaged", file_);
+    std::filesystem::resize_file(file_, 60);
+    expectError(Kind::Damaged, "damaged", file_);
+}
+
+TEST_F(Opening, AnOverwrittenPage) {
+    create(file_, 2'000);
+    std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
+    const auto size = static_cast<std::streamoff>(std::filesystem::file_size(file_));
+    for (std::streamoff page = 4'096; page < size; page += 4'096) {
+        file.seekp(page);
+        file << std::string(200, '\xEE');
+    }
+    file.close();
+    expectError(Kind::Damaged, "damaged", file_);
+}
+
+TEST_F(Opening, ADatabaseThatSomebodyIsCreatingIsLocked) {
+    Shell shell(file_);
+    shell.run("BEGIN EXCLUSIVE; CREATE TABLE t(a)");
+    expectError(Kind::Locked, "another process", file_);
+}
+
+/// Tests often run as root, whom file modes do not bind.
+class AsNobody {
+  public:
+    AsNobody() {
+        if (::geteuid() == 0) changed_ = ::seteuid(65'534) == 0;
+    }
+    ~AsNobody() {
+        if (changed_ && ::seteuid(0) != 0) std::abort();
+    }
+
+  private:
+    bool changed_ = false;
+};
+
+TEST_F(Opening, AReadOnlyFile) {
+    create(file_);
+    ::chmod(folder_.path().c_str(), 0777);
+    ::chmod(file_.c_str(), 0444);
+    const AsNobody nobody;
+    expectError(Kind::ReadOnly, "the database is read-only", file_);
+}
+
+TEST_F(Opening, AReadOnlyFolder) {
+    create(file_);
+    ::chmod(file_.c_str(), 0666);
+    ::chmod(folder_.path().c_str(), 0555);
+    {
+        const AsNobody nobody;
+        expectError(Kind::ReadOnly, "the folder " + folder_.path().string() + " is read-only", file_);
+        expectError(Kind::ReadOnly, "read-only", folder_.file("new.db"));
+    }
+    ::chmod(folder_.path().c_str(), 0755);
+}
+
+TEST_F(Opening, AnUnreadableFile) {
+    create(file_);
+    ::chmod(folder_.path().c_str(), 0755);
+    ::chmod(file_.c_str(), 0000);
+    const AsNobody nobody;
+    expectError(Kind::Open, "Permission denied", file_);
+}
+
+}  // namespace
+}  // namespace mailgate::store
