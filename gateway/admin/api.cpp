@@ -1,0 +1,244 @@
+#include "gateway/admin/api.h"
+
+#include "gateway/admin/json.h"
+#include "gateway/admin/metrics.h"
+#include "gateway/log/escape.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Parser.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <variant>
+
+namespace mailgate::admin {
+namespace {
+
+using Poco::JSON::Object;
+
+constexpr std::string_view kAny = "*";
+
+std::vector<std::string_view> segmentsOf(std::string_view path) {
+    std::vector<std::string_view> segments;
+    while (!path.empty()) {
+        path.remove_prefix(1);
+        const std::size_t end = std::min(path.find('/'), path.size());
+        segments.push_back(path.substr(0, end));
+        path.remove_prefix(end);
+    }
+    return segments;
+}
+
+bool matches(std::string_view pattern, const std::vector<std::string>& path) {
+    return std::ranges::equal(segmentsOf(pattern), path,
+                              [](std::string_view wanted, const std::string& segment) {
+                                  return wanted == kAny ? !segment.empty() : wanted == segment;
+                              });
+}
+
+Answer jsonAnswer(const Object& object) {
+    return {200, "application/json", toText(object), {}};
+}
+
+Answer plainAnswer(int status, std::string body) {
+    return {status, "text/plain; charset=utf-8", std::move(body), {}};
+}
+
+/// `detail`: what was done, in words; may be empty.
+Answer done(const std::string& detail = {}) {
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("ok", true);
+    if (!detail.empty()) object.set("detail", detail);
+    return jsonAnswer(object);
+}
+
+/// Nothing when the body is no JSON object.
+Object::Ptr parseBody(const std::string& body) {
+    constexpr std::size_t kMaxDepth = 8;  // the parser's memory and its destructors nest with the text
+    try {
+        Poco::JSON::Parser parser;
+        parser.setDepth(kMaxDepth);
+        return parser.parse(body).extract<Object::Ptr>();
+    } catch (const Poco::Exception&) {
+        return nullptr;
+    }
+}
+
+/// The text under `key`; nothing when it is not there or no text.
+std::optional<std::string> textOf(const Object& object, const std::string& key) {
+    const Poco::Dynamic::Var value = object.get(key);
+    if (!value.isString()) return std::nullopt;
+    return value.convert<std::string>();
+}
+
+/// The texts of an array; an absent one is empty; nothing when it is anything else.
+std::optional<std::vector<std::string>> textsOf(const Object& object, const std::string& key) {
+    std::vector<std::string> texts;
+    if (!object.has(key)) return texts;
+    const auto array = object.getArray(key);
+    if (!array) return std::nullopt;
+    for (const Poco::Dynamic::Var& item : *array) {
+        if (!item.isString()) return std::nullopt;
+        texts.push_back(item.convert<std::string>());
+    }
+    return texts;
+}
+
+struct SessionFilter {
+    std::optional<store::Network> client;
+    std::vector<std::string> listeners;
+
+    bool passes(const LiveSession& session) const {
+        if (client && !client->contains(session.client.address.bytes)) return false;
+        return listeners.empty() || std::ranges::find(listeners, session.listener) != listeners.end();
+    }
+};
+
+/// Or the sentence that says what is wrong with the query.
+std::variant<SessionFilter, std::string> sessionFilter(const Call& call) {
+    SessionFilter filter;
+    for (const auto& [key, value] : call.query) {
+        if (key == "listener") {
+            filter.listeners.push_back(value);
+        } else if (key == "client") {
+            const auto network = store::parseNetwork(value);
+            if (const auto* error = std::get_if<store::NetworkError>(&network)) return error->message;
+            filter.client = std::get<store::Network>(network);
+        } else {
+            return fmt::format("unknown parameter {}: sessions takes client and listener", inQuotes(key));
+        }
+    }
+    return filter;
+}
+
+}  // namespace
+
+struct Api::Route {
+    std::string_view method, pattern;
+    Answer (Api::*handle)(const Call&);
+    bool on_http;
+};
+
+const Api::Route Api::kRoutes[] = {
+    {"GET", "/metrics", &Api::metrics, true},       {"GET", "/healthz", &Api::health, true},
+    {"GET", "/readyz", &Api::ready, true},          {"GET", "/v1/status", &Api::status, false},
+    {"GET", "/v1/sessions", &Api::sessions, false}, {"DELETE", "/v1/sessions/*", &Api::kill, false},
+    {"POST", "/v1/cut", &Api::cut, false},          {"POST", "/v1/servers/*/*", &Api::setServer, false},
+    {"POST", "/v1/reload", &Api::reload, false},
+};
+
+Answer errorAnswer(int status, std::string_view sentence) {
+    LineBuffer escaped;
+    appendEscaped(escaped, sentence);
+    return {status, "application/json", fmt::format(R"({{"error":"{}"}})", fmt::to_string(escaped)), {}};
+}
+
+Answer Api::answer(const Call& call) {
+    if (call.body.size() > kMaxBody)
+        return errorAnswer(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
+    std::vector<std::string_view> allowed;
+    for (const Route& route : kRoutes) {
+        if ((call.door == Door::Http && !route.on_http) || !matches(route.pattern, call.path)) continue;
+        if (route.method == call.method || (route.method == "GET" && call.method == "HEAD"))
+            return (this->*route.handle)(call);
+        allowed.push_back(route.method);
+    }
+    const std::string path = inQuotes(fmt::format("/{}", fmt::join(call.path, "/")));
+    if (allowed.empty()) return errorAnswer(404, fmt::format("there is no {} here", path));
+    Answer refusal = errorAnswer(405, fmt::format("{} takes {}", path, fmt::join(allowed, ", ")));
+    refusal.allow = fmt::format("{}", fmt::join(allowed, ", "));
+    return refusal;
+}
+
+Answer Api::metrics(const Call&) {
+    return {200, "text/plain; version=0.0.4; charset=utf-8", metricsText(GatewayMetrics(control_)), {}};
+}
+
+Answer Api::health(const Call&) {
+    return plainAnswer(200, "ok\n");
+}
+
+Answer Api::ready(const Call&) {
+    return control_.ready() ? plainAnswer(200, "ready\n") : plainAnswer(503, "not ready\n");
+}
+
+Answer Api::status(const Call&) {
+    return jsonAnswer(toJson(control_.status()));
+}
+
+Answer Api::sessions(const Call& call) {
+    const auto filter = sessionFilter(call);
+    if (const auto* error = std::get_if<std::string>(&filter)) return errorAnswer(400, *error);
+    // One session at a time: fifty thousand of them as JSON objects would cost more memory than the sessions.
+    std::string body = R"({"sessions":[)";
+    bool first = true;
+    for (const LiveSession& session : control_.sessions()) {
+        if (!std::get<SessionFilter>(filter).passes(session)) continue;
+        if (!first) body += ',';
+        first = false;
+        body += toText(toJson(session));
+    }
+    body += "]}";
+    return {200, "application/json", std::move(body), {}};
+}
+
+Answer Api::kill(const Call& call) {
+    const std::string& id = call.path.back();
+    Outcome outcome;
+    outcome.ok = control_.kill(id);
+    if (!outcome.ok) outcome.message = fmt::format("there is no live session {}", inQuotes(id));
+    logOrder(call, "kill", id, outcome);
+    return outcome.ok ? done() : errorAnswer(404, outcome.message);
+}
+
+Answer Api::cut(const Call& call) {
+    const Object::Ptr body = parseBody(call.body);
+    const auto text = body ? textOf(*body, "network") : std::nullopt;
+    const auto listeners = body ? textsOf(*body, "listeners") : std::nullopt;
+    if (!text || !listeners)
+        return errorAnswer(400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"]})");
+    const auto network = store::parseNetwork(*text);
+    if (const auto* error = std::get_if<store::NetworkError>(&network))
+        return errorAnswer(400, error->message);
+
+    const std::size_t count = control_.cut(std::get<store::Network>(network), *listeners);
+    logOrder(call, "cut",
+             listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
+             {true, fmt::format("{} sessions", count)});
+    Object answer;
+    answer.set("cut", count);
+    return jsonAnswer(answer);
+}
+
+Answer Api::setServer(const Call& call) {
+    const Object::Ptr body = parseBody(call.body);
+    const auto wish = body ? textOf(*body, "wish") : std::nullopt;
+    if (wish != "drain" && wish != "ready")
+        return errorAnswer(400, R"(expected {"wish": "drain"} or {"wish": "ready"})");
+    const std::string& upstream = call.path[2];
+    const std::string& server = call.path[3];
+    const Outcome outcome =
+        control_.setServer(upstream, server, *wish == "drain" ? Wish::Drain : Wish::Ready);
+    logOrder(call, *wish, fmt::format("{}/{}", upstream, server), outcome);
+    return outcome.ok ? done(outcome.message) : errorAnswer(404, outcome.message);
+}
+
+Answer Api::reload(const Call& call) {
+    const Outcome outcome = control_.reload();
+    logOrder(call, "reload", {}, outcome);
+    return outcome.ok ? done(outcome.message) : errorAnswer(409, outcome.message);
+}
+
+void Api::logOrder(const Call& call, std::string_view order, std::string_view target,
+                   const Outcome& outcome) {
+    if (!log_) return;
+    LogLine line = log_->line(outcome.ok ? LogLevel::Information : LogLevel::Warning, "admin.order");
+    line.text("order", order).text("user", call.user).textOrNull("target", target);
+    line.boolean("ok", outcome.ok);
+    if (!outcome.message.empty()) line.text("detail", outcome.message);
+    log_->write(line);
+}
+
+}  // namespace mailgate::admin

@@ -1,0 +1,69 @@
+/// \file  What the admin socket answers to which request (docs/admin-api.md), apart from how requests arrive.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/log/event_log.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::admin {
+
+/// Where a request came in: the Unix socket, or the HTTP listener, which anybody may ask who reaches it.
+enum class Door : std::uint8_t { Socket, Http };
+
+/// A path longer than this or a body of more bytes is refused.
+inline constexpr std::size_t kMaxTarget = 2048;
+inline constexpr std::size_t kMaxBody = std::size_t{64} << 10;
+
+struct Call {
+    Door door = Door::Http;
+    std::string user;  ///< who asks, for the log; Unix socket only
+    std::string method;
+    std::vector<std::string> path;  ///< its segments, decoded
+    std::vector<std::pair<std::string, std::string>> query;
+    std::string body;
+};
+
+struct Answer {
+    int status = 200;
+    std::string content_type;
+    std::string body;
+    std::string allow;  ///< with 405: the methods that the path takes
+};
+
+/// {"error": sentence}
+Answer errorAnswer(int status, std::string_view sentence);
+
+/// Any thread.
+class Api {
+  public:
+    /// Both must outlive it; without a log orders are not logged.
+    Api(Control& control, EventLog* log) : control_(control), log_(log) {}
+
+    /// Whatever the call holds, the answer says what is wrong with it; throws only what Control throws.
+    Answer answer(const Call& call);
+
+  private:
+    struct Route;
+    static const Route kRoutes[];
+
+    Answer metrics(const Call& call);
+    Answer health(const Call& call);
+    Answer ready(const Call& call);
+    Answer status(const Call& call);
+    Answer sessions(const Call& call);
+    Answer kill(const Call& call);
+    Answer cut(const Call& call);
+    Answer setServer(const Call& call);
+    Answer reload(const Call& call);
+
+    void logOrder(const Call& call, std::string_view order, std::string_view target, const Outcome& outcome);
+
+    Control& control_;
+    EventLog* log_;
+};
+
+}  // namespace mailgate::admin

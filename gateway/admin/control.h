@@ -1,0 +1,117 @@
+/// \file  What the running gateway tells and takes: the admin socket's and the metrics' view of it.
+///
+/// Implemented by the gateway; its methods may be called from any thread. Snapshots are values: they cost the
+/// workers a short task each and nobody a lock.
+#pragma once
+
+#include "protocols/address.h"
+#include "store/network.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::admin {
+
+/// One live session.
+struct LiveSession {
+    std::string id, listener, protocol, state;
+    Endpoint client;
+    std::optional<IpAddress> balancer;
+    std::string upstream, server;  ///< empty: none yet
+    std::string helo, user, tls;
+    std::string from;  ///< envelope sender of the last transaction
+    std::uint32_t mail_count = 0;
+    std::uint64_t bytes_in = 0, bytes_out = 0;
+    std::int64_t started_ms = 0;  ///< Unix time, milliseconds
+    std::int64_t idle_ms = 0;
+};
+
+struct ListenerStatus {
+    std::string name, protocol;
+    std::vector<std::string> addresses;
+    std::uint64_t accepted = 0, admitted = 0, refused = 0;
+    std::uint64_t live = 0;
+    bool paused = false;  ///< out of descriptors
+};
+
+/// Measured state and operator's wish are two things (a server can be healthy and drained).
+struct ServerStatus {
+    std::string upstream, server, address;
+    bool healthy = true;
+    bool draining = false;
+    bool backup = false;
+    std::uint32_t weight = 1;
+    std::string reason;          ///< why it is down, in words; empty when healthy
+    std::uint32_t sessions = 0;  ///< now
+    std::uint64_t sessions_total = 0, failures_total = 0;
+    std::int64_t changed_ms = 0;  ///< Unix time of the last change of health, milliseconds; 0: none yet
+};
+
+/// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
+struct Histogram {
+    std::vector<double> upper_bounds;
+    std::vector<std::uint64_t> counts;  ///< not cumulative, one more than bounds
+    double sum = 0;
+};
+
+/// Connections closed for their PROXY header. `balancer` is bounded: the address of a trusted peer, for the
+/// first kMaxNamedBalancers of them, else "other"; a peer that nobody trusts is always "other", so that a
+/// scan of the port makes no series.
+struct RejectionCount {
+    std::string reason, balancer;
+    std::uint64_t count = 0;
+};
+inline constexpr std::size_t kMaxNamedBalancers = 64;
+
+struct Status {
+    std::string name, version;
+    std::int64_t pid = 0, started_ms = 0;
+    bool draining = false;
+    std::uint64_t live = 0, max_sessions = 0;
+    std::vector<ListenerStatus> listeners;
+    std::vector<ServerStatus> servers;  ///< one for each address: (upstream, server, address) is unique
+    std::uint64_t accepted = 0, admitted = 0, refused = 0, turned_away = 0, checks = 0, empty = 0,
+                  bytes_in = 0, bytes_out = 0;
+    std::vector<RejectionCount> rejections;
+    std::vector<std::pair<std::string, std::uint64_t>> ends;      ///< sessions by how they ended
+    std::vector<std::pair<std::string, std::uint64_t>> refusals;  ///< refused sessions by reason
+    std::uint64_t rules = 0, rules_bytes = 0;
+    std::int64_t rules_version = 0, rules_loaded_ms = 0;  ///< Unix time the table in force was built
+    bool rules_failed = false;  ///< the store cannot be read; the last table is in force
+    std::uint64_t log_lines_lost = 0;
+    std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
+    Histogram connect_seconds, greeting_seconds;
+    std::vector<double> worker_lag_seconds;  ///< per worker: how late its last timer tick was
+    std::vector<std::string>
+        address_alarms;  ///< listeners whose sessions come mostly from one private address
+};
+
+enum class Wish : std::uint8_t { Ready, Drain };
+
+/// The outcome of an order: `ok`, or what was wrong in one sentence.
+struct Outcome {
+    bool ok = true;
+    std::string message;
+};
+
+class Control {
+  public:
+    virtual ~Control() = default;
+    virtual Status status() = 0;
+    virtual std::vector<LiveSession> sessions() = 0;
+    /// Ends one session (in its protocol's words where that breaks nothing). False: no such session.
+    virtual bool kill(std::string_view id) = 0;
+    /// Ends all sessions of clients in `network`, on `listeners` (none named: all). Returns how many.
+    virtual std::size_t cut(const store::Network& network, const std::vector<std::string>& listeners) = 0;
+    virtual Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) = 0;
+    /// As SIGHUP: all of the new configuration, or none of it and why.
+    virtual Outcome reload() = 0;
+    /// True once workers accept and the rules are loaded, false from the moment a stop begins.
+    virtual bool ready() = 0;
+};
+
+}  // namespace mailgate::admin

@@ -1,0 +1,187 @@
+#include "gateway/admin/json.h"
+
+#include "store/text.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/TextConverter.h>
+#include <Poco/UTF8Encoding.h>
+
+#include <sstream>
+
+namespace mailgate::admin {
+namespace {
+
+using Poco::Dynamic::Var;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+Object ordered() {
+    return Object(Poco::JSON_PRESERVE_KEY_ORDER);
+}
+
+std::string wellFormed(const std::string& text) {
+    constexpr int kReplacementCharacter = 0xFFFD;
+    const Poco::UTF8Encoding utf8;
+    std::string converted;
+    Poco::TextConverter(utf8, utf8, kReplacementCharacter).convert(text, converted);
+    return converted;
+}
+
+Var textOrNull(const std::string& text) {
+    return text.empty() ? Var() : Var(wellFormed(text));
+}
+
+Var timeOrNull(std::int64_t unix_ms) {
+    return unix_ms == 0 ? Var() : Var(store::formatUtc(unix_ms / 1000));
+}
+
+Array textArray(const std::vector<std::string>& texts) {
+    Array array;
+    for (const std::string& text : texts)
+        array.add(wellFormed(text));
+    return array;
+}
+
+Object countsByName(const std::vector<std::pair<std::string, std::uint64_t>>& counts) {
+    Object object = ordered();
+    for (const auto& [name, count] : counts)
+        object.set(name, count);
+    return object;
+}
+
+Object toJson(const ListenerStatus& listener) {
+    Object object = ordered();
+    object.set("name", listener.name);
+    object.set("protocol", listener.protocol);
+    object.set("addresses", textArray(listener.addresses));
+    object.set("accepted", listener.accepted);
+    object.set("admitted", listener.admitted);
+    object.set("refused", listener.refused);
+    object.set("live", listener.live);
+    object.set("paused", listener.paused);
+    return object;
+}
+
+Object toJson(const ServerStatus& server) {
+    Object object = ordered();
+    object.set("upstream", server.upstream);
+    object.set("server", server.server);
+    object.set("address", server.address);
+    object.set("healthy", server.healthy);
+    object.set("reason", textOrNull(server.reason));
+    object.set("changed", timeOrNull(server.changed_ms));
+    object.set("draining", server.draining);
+    object.set("backup", server.backup);
+    object.set("weight", server.weight);
+    object.set("sessions", server.sessions);
+    object.set("sessions_total", server.sessions_total);
+    object.set("failures_total", server.failures_total);
+    return object;
+}
+
+Object toJson(const RejectionCount& rejection) {
+    Object object = ordered();
+    object.set("reason", rejection.reason);
+    object.set("balancer", rejection.balancer);
+    object.set("count", rejection.count);
+    return object;
+}
+
+template <typename Item>
+Array toArray(const std::vector<Item>& items) {
+    Array array;
+    for (const Item& item : items)
+        array.add(toJson(item));
+    return array;
+}
+
+Object totalsOf(const Status& status) {
+    Object object = ordered();
+    object.set("accepted", status.accepted);
+    object.set("admitted", status.admitted);
+    object.set("refused", status.refused);
+    object.set("turned_away", status.turned_away);
+    object.set("checks", status.checks);
+    object.set("empty", status.empty);
+    object.set("bytes_in", status.bytes_in);
+    object.set("bytes_out", status.bytes_out);
+    object.set("ends", countsByName(status.ends));
+    object.set("refusals", countsByName(status.refusals));
+    object.set("rejections", toArray(status.rejections));
+    return object;
+}
+
+Object rulesOf(const Status& status) {
+    Object object = ordered();
+    object.set("count", status.rules);
+    object.set("bytes", status.rules_bytes);
+    object.set("version", status.rules_version);
+    object.set("loaded", timeOrNull(status.rules_loaded_ms));
+    object.set("store_failed", status.rules_failed);
+    return object;
+}
+
+Object journalOf(const Status& status) {
+    Object object = ordered();
+    object.set("queued", status.journal_queued);
+    object.set("written", status.journal_written);
+    object.set("lost", status.journal_lost);
+    object.set("bytes", status.journal_bytes);
+    return object;
+}
+
+}  // namespace
+
+Object toJson(const Status& status) {
+    Object object = ordered();
+    object.set("name", status.name);
+    object.set("version", status.version);
+    object.set("pid", status.pid);
+    object.set("started", timeOrNull(status.started_ms));
+    object.set("draining", status.draining);
+    object.set("live", status.live);
+    object.set("max_sessions", status.max_sessions);
+    object.set("listeners", toArray(status.listeners));
+    object.set("servers", toArray(status.servers));
+    object.set("totals", totalsOf(status));
+    object.set("rules", rulesOf(status));
+    object.set("journal", journalOf(status));
+    object.set("log_lines_lost", status.log_lines_lost);
+    Array lags;
+    for (const double lag : status.worker_lag_seconds)
+        lags.add(lag);
+    object.set("worker_lag_seconds", lags);
+    object.set("address_alarms", textArray(status.address_alarms));
+    return object;
+}
+
+Object toJson(const LiveSession& session) {
+    Object object = ordered();
+    object.set("session", session.id);
+    object.set("listener", session.listener);
+    object.set("protocol", session.protocol);
+    object.set("state", session.state);
+    object.set("client", session.client.address.toString());
+    object.set("client_port", session.client.port);
+    object.set("balancer", session.balancer ? Var(session.balancer->toString()) : Var());
+    object.set("upstream", textOrNull(session.upstream));
+    object.set("server", textOrNull(session.server));
+    object.set("helo", textOrNull(session.helo));
+    object.set("user", textOrNull(session.user));
+    object.set("tls", textOrNull(session.tls));
+    object.set("from", textOrNull(session.from));
+    object.set("mail_count", session.mail_count);
+    object.set("bytes_in", session.bytes_in);
+    object.set("bytes_out", session.bytes_out);
+    object.set("started", timeOrNull(session.started_ms));
+    object.set("idle_ms", session.idle_ms);
+    return object;
+}
+
+std::string toText(const Object& object) {
+    std::ostringstream text;
+    object.stringify(text);
+    return text.str();
+}
+
+}  // namespace mailgate::admin

@@ -1,0 +1,249 @@
+#include "gateway/admin/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/text_serializer.h>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace mailgate::admin {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+/// Gathers families in the order in which they are read.
+class Families {
+  public:
+    Families& family(MetricType type, std::string name, std::string help) {
+        families_.push_back({std::move(name), std::move(help), type, {}});
+        return *this;
+    }
+    Families& counters(std::string name, std::string help) {
+        return family(MetricType::Counter, std::move(name), std::move(help));
+    }
+    Families& gauges(std::string name, std::string help) {
+        return family(MetricType::Gauge, std::move(name), std::move(help));
+    }
+
+    /// A sample of the family begun last.
+    Families& sample(Labels labels, double value) {
+        ClientMetric metric;
+        metric.label = std::move(labels);
+        metric.counter.value = value;
+        metric.gauge.value = value;
+        families_.back().metric.push_back(std::move(metric));
+        return *this;
+    }
+
+    Families& histogram(std::string name, std::string help, const Histogram& measured) {
+        family(MetricType::Histogram, std::move(name), std::move(help));
+        ClientMetric metric;
+        std::uint64_t cumulative = 0;
+        for (std::size_t i = 0; i < measured.counts.size(); ++i) {
+            cumulative += measured.counts[i];
+            const double bound = i < measured.upper_bounds.size() ? measured.upper_bounds[i]
+                                                                  : std::numeric_limits<double>::infinity();
+            metric.histogram.bucket.push_back({cumulative, bound});
+        }
+        metric.histogram.sample_count = cumulative;
+        metric.histogram.sample_sum = measured.sum;
+        if (!measured.counts.empty()) families_.back().metric.push_back(std::move(metric));
+        return *this;
+    }
+
+    std::vector<MetricFamily> take() {
+        std::erase_if(families_, [](const MetricFamily& family) { return family.metric.empty(); });
+        return std::move(families_);
+    }
+
+  private:
+    std::vector<MetricFamily> families_;
+};
+
+template <typename Number>
+double real(Number number) {
+    return static_cast<double>(number);
+}
+
+double secondsSince(std::int64_t unix_ms) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    return real(std::max<std::int64_t>(now_ms - unix_ms, 0)) / 1000;
+}
+
+void addGateway(Families& out, const Status& status) {
+    out.gauges("mailgate_build_info", "Constant 1; the version is in the label.")
+        .sample({{"version", status.version}}, 1);
+    out.gauges("mailgate_draining", "1 while the gateway is stopping and takes no new connections.")
+        .sample({}, status.draining ? 1 : 0);
+    out.gauges("mailgate_sessions_max", "The number of sessions that the gateway takes at the same time.")
+        .sample({}, real(status.max_sessions));
+    out.counters("mailgate_turned_away_total",
+                 "Sessions refused for the gateway's own sake: full, no server, stopping.")
+        .sample({}, real(status.turned_away));
+    out.counters("mailgate_health_checks_total", "Balancers' health checks answered.")
+        .sample({}, real(status.checks));
+    out.counters("mailgate_empty_connections_total", "Connections that ended before their first byte.")
+        .sample({}, real(status.empty));
+    out.counters("mailgate_relayed_bytes_total", "Bytes relayed in sessions that have ended.")
+        .sample({{"direction", "in"}}, real(status.bytes_in))
+        .sample({{"direction", "out"}}, real(status.bytes_out));
+}
+
+void addListeners(Families& out, const Status& status) {
+    out.counters("mailgate_connections_total", "Connections accepted, whatever became of them.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, real(listener.accepted));
+    out.counters("mailgate_sessions_total", "Sessions by the verdict of the access rules.");
+    for (const ListenerStatus& listener : status.listeners) {
+        out.sample({{"listener", listener.name}, {"verdict", "allow"}}, real(listener.admitted));
+        out.sample({{"listener", listener.name}, {"verdict", "deny"}}, real(listener.refused));
+    }
+    out.gauges("mailgate_sessions_live", "Sessions now.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, real(listener.live));
+    out.gauges("mailgate_listener_paused", "1 while the listener accepts nothing for want of descriptors.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, listener.paused ? 1 : 0);
+    out.gauges("mailgate_address_alarm",
+               "1 while the listener's sessions come mostly from one private address: the client addresses "
+               "may be lost on their way here.");
+    for (const ListenerStatus& listener : status.listeners) {
+        const bool alarm =
+            std::ranges::find(status.address_alarms, listener.name) != status.address_alarms.end();
+        out.sample({{"listener", listener.name}}, alarm ? 1 : 0);
+    }
+}
+
+void addOutcomes(Families& out, const Status& status) {
+    out.counters("mailgate_session_ends_total", "Sessions that have ended, by how.");
+    for (const auto& [end, count] : status.ends)
+        out.sample({{"end", end}}, real(count));
+    out.counters("mailgate_refusals_total", "Refused sessions by reason.");
+    for (const auto& [reason, count] : status.refusals)
+        out.sample({{"reason", reason}}, real(count));
+    out.counters("mailgate_proxy_rejections_total",
+                 "Connections closed for their PROXY header or the lack of one.");
+    for (const RejectionCount& rejection : status.rejections)
+        out.sample({{"reason", rejection.reason}, {"balancer", rejection.balancer}}, real(rejection.count));
+}
+
+void addRules(Families& out, const Status& status) {
+    out.gauges("mailgate_rules", "Access rules in force.").sample({}, real(status.rules));
+    out.gauges("mailgate_rules_bytes", "Memory of the access table in force.")
+        .sample({}, real(status.rules_bytes));
+    out.gauges("mailgate_rules_age_seconds", "Since the access table in force was built.");
+    if (status.rules_loaded_ms != 0) out.sample({}, secondsSince(status.rules_loaded_ms));
+    out.gauges("mailgate_rules_store_failed",
+               "1 while the store of the rules cannot be read and the last table stays in force.")
+        .sample({}, status.rules_failed ? 1 : 0);
+}
+
+Labels labelsOf(const ServerStatus& server) {
+    return {{"upstream", server.upstream}, {"server", server.server}, {"address", server.address}};
+}
+
+void addServers(Families& out, const Status& status) {
+    const auto each = [&](double (*value)(const ServerStatus&)) {
+        for (const ServerStatus& server : status.servers)
+            out.sample(labelsOf(server), value(server));
+    };
+    out.gauges("mailgate_server_up", "1 while the server is healthy, whatever is wished of it.");
+    each([](const ServerStatus& server) { return server.healthy ? 1.0 : 0.0; });
+    out.gauges("mailgate_server_draining", "1 while an operator wants the server to get no new sessions.");
+    each([](const ServerStatus& server) { return server.draining ? 1.0 : 0.0; });
+    out.gauges("mailgate_server_sessions", "Sessions that the server has now, those connecting included.");
+    each([](const ServerStatus& server) { return real(server.sessions); });
+    out.counters("mailgate_server_sessions_started_total", "Sessions that the server was given.");
+    each([](const ServerStatus& server) { return real(server.sessions_total); });
+    out.counters("mailgate_server_failures_total",
+                 "Sessions that the server failed: no connection, no greeting, or one that says no.");
+    each([](const ServerStatus& server) { return real(server.failures_total); });
+    out.histogram("mailgate_connect_seconds", "Time to connect to a server.", status.connect_seconds);
+    out.histogram("mailgate_greeting_seconds", "Time from the connection to the server's greeting.",
+                  status.greeting_seconds);
+}
+
+void addRecords(Families& out, const Status& status) {
+    out.gauges("mailgate_journal_queue_records", "Records that wait to be written to the journal.")
+        .sample({}, real(status.journal_queued));
+    out.gauges("mailgate_journal_bytes", "Size of the journal.").sample({}, real(status.journal_bytes));
+    out.counters("mailgate_journal_written_total", "Records written to the journal.")
+        .sample({}, real(status.journal_written));
+    out.counters("mailgate_journal_lost_total", "Records that the journal could not take.")
+        .sample({}, real(status.journal_lost));
+    out.counters("mailgate_log_lines_lost_total", "Lines that the event log could not take.")
+        .sample({}, real(status.log_lines_lost));
+}
+
+void addWorkers(Families& out, const Status& status) {
+    out.gauges("mailgate_worker_lag_seconds", "How late the worker's last timer tick was.");
+    for (std::size_t i = 0; i < status.worker_lag_seconds.size(); ++i)
+        out.sample({{"worker", std::to_string(i)}}, status.worker_lag_seconds[i]);
+}
+
+double residentBytes() {
+    std::uint64_t total_pages = 0, resident_pages = 0;
+    std::ifstream("/proc/self/statm") >> total_pages >> resident_pages;
+    return real(resident_pages) * real(::sysconf(_SC_PAGESIZE));
+}
+
+double openDescriptors() {
+    std::error_code error;
+    const std::filesystem::directory_iterator begin("/proc/self/fd", error);
+    // One of them is the look itself.
+    return error ? 0 : real(std::distance(begin, std::filesystem::directory_iterator()) - 1);
+}
+
+double cpuSeconds() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) { return real(time.tv_sec) + real(time.tv_usec) / 1e6; };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// The names that Prometheus' own client libraries use.
+void addProcess(Families& out, const Status& status) {
+    rlimit descriptors{};
+    ::getrlimit(RLIMIT_NOFILE, &descriptors);
+    out.gauges("process_resident_memory_bytes", "Resident memory.").sample({}, residentBytes());
+    out.gauges("process_open_fds", "Open file descriptors.").sample({}, openDescriptors());
+    out.gauges("process_max_fds", "Limit of open file descriptors.").sample({}, real(descriptors.rlim_cur));
+    out.counters("process_cpu_seconds_total", "User and system CPU time.").sample({}, cpuSeconds());
+    out.gauges("process_start_time_seconds", "Unix time of the start.")
+        .sample({}, real(status.started_ms) / 1000);
+}
+
+}  // namespace
+
+std::vector<MetricFamily> GatewayMetrics::Collect() const {
+    const Status status = control_.status();
+    Families families;
+    addGateway(families, status);
+    addListeners(families, status);
+    addOutcomes(families, status);
+    addRules(families, status);
+    addServers(families, status);
+    addRecords(families, status);
+    addWorkers(families, status);
+    addProcess(families, status);
+    return families.take();
+}
+
+std::string metricsText(const prometheus::Collectable& source) {
+    std::ostringstream text;
+    prometheus::TextSerializer().Serialize(text, source.Collect());
+    return text.str();
+}
+
+}  // namespace mailgate::admin

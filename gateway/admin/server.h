@@ -1,0 +1,37 @@
+/// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
+///
+/// Poco's HTTP server on threads of its own: nothing here touches a worker but through Control. The Unix
+/// socket takes orders from root, the gateway's own user and the members of the socket file's group; the HTTP
+/// listener answers /metrics, /healthz and /readyz and takes no orders from anybody.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/config/config.h"
+#include "gateway/log/event_log.h"
+
+#include <memory>
+
+namespace mailgate::admin {
+
+/// Constructed, started and stopped by one thread.
+class AdminServer {
+  public:
+    /// Binds what `config` names; nothing is answered yet. A socket file that nobody listens on is replaced.
+    /// `control` and `log` (may be null: no log) must outlive this object. Throws ListenError: another
+    /// gateway answers there, the path is no socket, the address is taken.
+    AdminServer(const AdminConfig& config, Control& control, EventLog* log);
+    ~AdminServer();  ///< stops
+
+    void start();
+
+    /// Ends the connections, waits for the requests under way (so `control` must not wait for this thread),
+    /// and removes the socket file. Takes half a second, with a peer that does not read its answer
+    /// five seconds. May be called twice.
+    void stop() noexcept;
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailgate::admin

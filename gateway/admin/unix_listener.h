@@ -1,0 +1,46 @@
+/// \file  The socket file: made with its mode from the first moment, replaced when stale, removed in the end.
+#pragma once
+
+#include <Poco/Net/ServerSocket.h>
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <string>
+
+namespace mailgate::admin {
+
+class UnixListener {
+  public:
+    /// Listens on `path`, mode 0660. Throws ListenError.
+    explicit UnixListener(std::string path);
+    /// Closes, and removes the file unless it has become another's meanwhile.
+    ~UnixListener();
+    UnixListener(const UnixListener&) = delete;
+    UnixListener& operator=(const UnixListener&) = delete;
+
+    const std::string& path() const noexcept { return path_; }
+    Poco::Net::ServerSocket& socket() noexcept { return socket_; }
+
+  private:
+    std::string path_;
+    Poco::Net::ServerSocket socket_;
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
+};
+
+/// Who is at the other end of a connection to a Unix socket, as it was when the peer connected.
+struct Peer {
+    uid_t uid = 0;
+    std::string user;  ///< its name, "uid 1234" when it has none
+
+    /// Throws std::system_error.
+    explicit Peer(int fd);
+    /// The file's mode lets only these connect; this holds even when somebody changed the mode.
+    bool mayUse(int fd, const std::string& socket_path) const;
+
+  private:
+    gid_t gid_ = 0;
+};
+
+}  // namespace mailgate::admin

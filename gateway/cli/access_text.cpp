@@ -1,0 +1,187 @@
+#include "gateway/cli/access_text.h"
+
+#include "gateway/config/values.h"
+#include "gateway/log/escape.h"
+#include "store/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace mailgate::cli {
+
+namespace {
+
+using store::AccessRule;
+using store::AccessStore;
+using store::UnixSeconds;
+using store::Verdict;
+
+/// Whatever the sqlite3 shell has put into a row, it stays one line and obeys nobody's terminal.
+std::string escaped(std::string_view text) {
+    LineBuffer out;
+    appendEscaped(out, text);
+    return fmt::to_string(out);
+}
+
+std::string timeOrDash(const std::optional<UnixSeconds>& time) {
+    return time ? store::formatUtc(*time) : "-";
+}
+
+std::string jsonText(std::string_view text) {
+    return fmt::format("\"{}\"", escaped(text));
+}
+
+std::string jsonTime(const std::optional<UnixSeconds>& time) {
+    return time ? jsonText(store::formatUtc(*time)) : "null";
+}
+
+std::string jsonTextOrNull(std::string_view text) {
+    return text.empty() ? "null" : jsonText(text);
+}
+
+template <typename Items, typename ToJson>
+std::string jsonArray(const Items& items, const ToJson& to_json) {
+    std::string out = "[";
+    for (const auto& item : items)
+        out += (out.size() == 1 ? "\n  " : ",\n  ") + to_json(item);
+    return out + (items.empty() ? "]\n" : "\n]\n");
+}
+
+/// At one network: a rule that names the listener beats one for all, then deny beats allow.
+bool beatsAtSameNetwork(const AccessRule& rule, const AccessRule& other) noexcept {
+    if (rule.listener.empty() != other.listener.empty()) return other.listener.empty();
+    return rule.verdict == Verdict::Deny;
+}
+
+bool sharesListener(const AccessRule& a, const AccessRule& b) noexcept {
+    return a.listener.empty() || b.listener.empty() || a.listener == b.listener;
+}
+
+bool overlap(const store::Network& a, const store::Network& b) noexcept {
+    return a.contains(b) || b.contains(a);
+}
+
+}  // namespace
+
+std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now) {
+    if (const auto duration = parseDuration(text))
+        return now + std::chrono::ceil<std::chrono::seconds>(*duration).count();
+    return store::parseUtc(text);
+}
+
+bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {
+    return !rule.expires_at || *rule.expires_at > now;
+}
+
+bool covers(const AccessRule& rule, std::string_view listener) noexcept {
+    return rule.listener.empty() || rule.listener == listener;
+}
+
+std::string scopeOf(const AccessRule& rule) {
+    return rule.listener.empty() ? "all listeners" : "listener " + rule.listener;
+}
+
+std::string sentenceOf(const AccessRule& rule) {
+    std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
+                                       rule.network.toString(), scopeOf(rule));
+    if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
+    if (rule.expires_at) sentence += fmt::format(", expires {}", store::formatUtc(*rule.expires_at));
+    return sentence;
+}
+
+std::string alignedTable(const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> widths(rows.front().size());
+    for (const auto& row : rows)
+        for (std::size_t column = 0; column < row.size(); ++column)
+            widths[column] = std::max(widths[column], row[column].size());
+    std::string out;
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t column = 0; column < row.size(); ++column)
+            line += fmt::format("{:<{}}  ", row[column], widths[column]);
+        out.append(line, 0, line.find_last_not_of(' ') + 1);
+        out += '\n';
+    }
+    return out;
+}
+
+std::string rulesAsTable(std::span<const AccessRule> rules) {
+    std::vector<std::vector<std::string>> rows{
+        {"RULE", "VERDICT", "NETWORK", "LISTENER", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"}};
+    for (const AccessRule& rule : rules)
+        rows.push_back({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
+                        rule.listener.empty() ? "all" : rule.listener, timeOrDash(rule.expires_at),
+                        std::to_string(rule.hits), timeOrDash(rule.last_hit_at), escaped(rule.created_by),
+                        escaped(rule.note)});
+    return alignedTable(rows);
+}
+
+std::string ruleAsJson(const AccessRule& rule) {
+    return fmt::format(
+        R"({{"id":{},"network":{},"verdict":"{}","listener":{},"note":{},"created_at":{},"created_by":{},)"
+        R"("expires_at":{},"hits":{},"last_hit_at":{}}})",
+        rule.id, jsonText(rule.network.toString()), toString(rule.verdict), jsonTextOrNull(rule.listener),
+        jsonText(rule.note), jsonTime(rule.created_at), jsonText(rule.created_by), jsonTime(rule.expires_at),
+        rule.hits, jsonTime(rule.last_hit_at));
+}
+
+std::string rulesAsJson(std::span<const AccessRule> rules) {
+    return jsonArray(rules, ruleAsJson);
+}
+
+std::string historyAsTable(std::span<const AccessStore::AuditEntry> entries) {
+    std::vector<std::vector<std::string>> rows{{"TIME", "BY", "ACTION", "RULE", "WHAT"}};
+    for (const auto& entry : entries) {
+        std::string what = escaped(entry.before.empty() ? entry.after : entry.before);
+        if (entry.action == "change") what += "  ->  " + escaped(entry.after);
+        rows.push_back({store::formatUtc(entry.at), escaped(entry.who), escaped(entry.action),
+                        std::to_string(entry.rule_id), what});
+    }
+    return alignedTable(rows);
+}
+
+std::string historyAsJson(std::span<const AccessStore::AuditEntry> entries) {
+    return jsonArray(entries, [](const AccessStore::AuditEntry& entry) {
+        return fmt::format(R"({{"id":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
+                           entry.id, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
+                           entry.rule_id, jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
+    });
+}
+
+std::string overlapNote(const AccessRule& rule, const AccessRule& other) {
+    if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
+        !overlap(rule.network, other.network))
+        return {};
+    const std::string theirs = sentenceOf(other);
+    if (rule.network == other.network)
+        return beatsAtSameNetwork(rule, other) ? fmt::format("wins over {}", theirs)
+                                               : fmt::format("is without effect where {} covers it", theirs);
+    if (rule.network.contains(other.network))
+        return fmt::format("is overridden inside {} by {}", other.network.toString(), theirs);
+    return fmt::format("wins, being more specific, over {}", theirs);
+}
+
+std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRule& denial) {
+    std::vector<std::string> found;
+    if (denial.network.prefix_length == (denial.network.isV4() ? 96 : 0))
+        found.push_back(denial.network.isV4() ? "all of IPv4" : "all of IPv6");
+    for (const ListenerConfig& listener : config.listeners) {
+        if (!covers(denial, listener.name)) continue;
+        for (const store::Network& trusted : listener.trusted)
+            if (overlap(denial.network, trusted))
+                found.push_back(
+                    fmt::format("the balancers {} of listener {}", trusted.toString(), listener.name));
+    }
+    for (const UpstreamConfig& upstream : config.upstreams)
+        for (const ServerConfig& server : upstream.servers)
+            if (std::any_of(server.endpoints.begin(), server.endpoints.end(), [&](const Endpoint& endpoint) {
+                    return denial.network.contains(endpoint.address.bytes);
+                }))
+                found.push_back(
+                    fmt::format("the server {}/{} ({})", upstream.name, server.name, server.address));
+    return found;
+}
+
+}  // namespace mailgate::cli

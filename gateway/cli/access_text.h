@@ -1,0 +1,46 @@
+/// \file  What `mailgate access` says: rules and their history as tables, JSON and sentences. Pure functions.
+#pragma once
+
+#include "gateway/config/config.h"
+#include "store/access_rule.h"
+#include "store/access_store.h"
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::cli {
+
+/// "7d", "12h", "30m" from now on, or RFC 3339.
+std::optional<store::UnixSeconds> parseExpiry(std::string_view text, store::UnixSeconds now);
+
+bool isLive(const store::AccessRule& rule, store::UnixSeconds now) noexcept;
+
+/// The rule covers the listener: it names it, or none.
+bool covers(const store::AccessRule& rule, std::string_view listener) noexcept;
+
+/// "listener smtp" or "all listeners".
+std::string scopeOf(const store::AccessRule& rule);
+
+/// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
+std::string sentenceOf(const store::AccessRule& rule);
+
+/// Columns as wide as their widest cell; the last one is not padded. The first row is the heading.
+std::string alignedTable(const std::vector<std::vector<std::string>>& rows);
+
+std::string rulesAsTable(std::span<const store::AccessRule> rules);
+std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
+std::string ruleAsJson(const store::AccessRule& rule);
+std::string historyAsTable(std::span<const store::AccessStore::AuditEntry> entries);
+std::string historyAsJson(std::span<const store::AccessStore::AuditEntry> entries);  ///< an array
+
+/// Of two rules with opposite verdicts that share addresses and listeners: where the `other` stands to the
+/// `rule`, and which wins. Empty when they do not meet.
+std::string overlapNote(const store::AccessRule& rule, const store::AccessRule& other);
+
+/// What of the site itself a denial would shut out: balancers, servers, or a whole internet. One phrase each.
+std::vector<std::string> ownAddressesDenied(const Config& config, const store::AccessRule& denial);
+
+}  // namespace mailgate::cli

@@ -1,0 +1,49 @@
+#include "gateway/cli/cli.h"
+
+#include "gateway/config/load.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <exception>
+
+namespace mailgate::cli {
+
+int run(int argc, char** argv) {
+    Context context;
+    CLI::App app("mailgate: the front door of a mail site");
+    app.name("mailgate");
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.set_version_flag("--version", "mailgate " MAILGATE_VERSION);
+    app.add_option("--config", context.config_file,
+                   "Configuration file (default: mailgate.toml here, then /etc/mailgate/mailgate.toml)");
+    app.footer("Exit status: 0 done, 1 refused or not found, 2 usage, 78 bad configuration.");
+    addServeCommand(app, context);
+    addCheckCommand(app, context);
+    addAccessCommand(app, context);
+    addSessionsCommand(app, context);
+    addTopCommand(app, context);
+    addStatusCommand(app, context);
+    addServerCommand(app, context);
+    addReloadCommand(app, context);
+    addProbeCommand(app, context);
+    addSnippetCommand(app, context);
+    app.add_subcommand("version", "Print the version")->callback([] {
+        std::puts("mailgate " MAILGATE_VERSION);
+    });
+    try {
+        app.parse(argc, argv);
+        return context.exit_code;
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? kDone : kUsage;
+    } catch (const ConfigError& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return kBadConfiguration;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "mailgate: %s\n", error.what());
+        return kRefusedOrNotFound;
+    }
+}
+
+}  // namespace mailgate::cli

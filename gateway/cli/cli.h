@@ -1,0 +1,37 @@
+/// \file  The command line: one executable, one subcommand each (`mailgate --help`).
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace mailgate::cli {
+
+/// sysexits(3) where it has a word for it.
+enum ExitCode : int { kDone = 0, kRefusedOrNotFound = 1, kUsage = 2, kBadConfiguration = 78 };
+
+/// What all subcommands share. A subcommand's callback sets `exit_code`; errors are thrown (ConfigError,
+/// StoreError) and told on standard error by run().
+struct Context {
+    std::string config_file;  ///< --config; empty: the default places
+    int exit_code = kDone;
+};
+
+void addServeCommand(CLI::App& root, Context& context);
+void addCheckCommand(CLI::App& root, Context& context);
+void addAccessCommand(CLI::App& root, Context& context);
+void addSessionsCommand(CLI::App& root, Context& context);
+void addTopCommand(CLI::App& root, Context& context);
+void addStatusCommand(CLI::App& root, Context& context);
+void addServerCommand(CLI::App& root, Context& context);
+void addReloadCommand(CLI::App& root, Context& context);
+void addProbeCommand(CLI::App& root, Context& context);
+void addSnippetCommand(CLI::App& root, Context& context);
+
+/// Parses and runs. Never throws.
+int run(int argc, char** argv);
+
+}  // namespace mailgate::cli

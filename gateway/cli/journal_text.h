@@ -1,0 +1,31 @@
+/// \file  What `mailgate sessions` and `mailgate top` say: the journal's sessions as tables, JSON and a
+/// story. Pure functions.
+#pragma once
+
+#include "store/journal_query.h"
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::cli {
+
+/// "7d", "12h", "30m" before now, or RFC 3339; Unix milliseconds.
+std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms);
+
+/// As the command line takes an envelope address: "<>" is the null sender.
+std::string envelopeAddress(std::string_view text);
+
+/// One row of the table for each mail, one for a session without any; `heading`: with the columns' names.
+std::string sessionsAsTable(std::span<const store::JournalSession> sessions, bool heading);
+/// The log line of the session (docs/log.md), with its newline.
+std::string sessionAsJson(const store::JournalSession& session);
+/// All of it, one fact a line, the timings in their order.
+std::string sessionAsStory(const store::JournalSession& session);
+
+std::string topAsTable(const store::JournalTop& top);
+std::string topAsJson(const store::JournalTop& top);
+
+}  // namespace mailgate::cli

@@ -1,0 +1,84 @@
+#include "gateway/cli/cli.h"
+
+#include "gateway/config/load.h"
+#include "gateway/upstream/probe.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string_view>
+
+namespace mailgate::cli {
+
+namespace {
+
+void printAnswer(std::string_view what, const ProbeAnswer& answer) {
+    if (answer.tried)
+        fmt::print("  {:<16} {}\n", what, answer.accepted ? "accepted" : "refused: " + answer.reason);
+}
+
+/// True when nothing has to change.
+bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, const ProbeReport& report) {
+    fmt::print("{}/{} {} ({})\n", upstream.name, server.name, report.endpoint.toString(),
+               toString(upstream.check_protocol));
+    if (!report.unreachable.empty()) {
+        fmt::print("  {:<16} {}\n", "connection", report.unreachable);
+    } else {
+        fmt::print("  {:<16} {}\n", "without a header",
+                   report.greets_without_header ? "greets" : "waits for one");
+    }
+    printAnswer("v1", report.v1);
+    printAnswer("v2", report.v2);
+    printAnswer("TCP6", report.tcp6);
+    printAnswer("LOCAL", report.local);
+    if (report.largest_header > 0)
+        fmt::print("  {:<16} up to {} bytes{}\n", "header size", report.largest_header,
+                   report.larger_reason.empty() ? "" : ", more is refused: " + report.larger_reason);
+    const std::vector<std::string> advice = adviseOn(upstream, report);
+    for (const std::string& line : advice)
+        fmt::print("  => {}\n", line);
+    if (advice.empty()) fmt::print("  => as configured\n");
+    return advice.empty();
+}
+
+/// Whether `wanted` ("", "UPSTREAM" or "UPSTREAM/SERVER") means this server.
+bool means(std::string_view wanted, const UpstreamConfig& upstream, const ServerConfig& server) {
+    return wanted.empty() || wanted == upstream.name || wanted == upstream.name + "/" + server.name;
+}
+
+int probe(const Context& context, const std::string& wanted) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    bool found = false;
+    bool well = true;
+    for (const UpstreamConfig& upstream : config.upstreams) {
+        for (const ServerConfig& server : upstream.servers) {
+            if (!means(wanted, upstream, server)) continue;
+            found = true;
+            if (server.endpoints.empty()) {
+                fmt::print("{}/{} {}\n  => its name cannot be resolved\n", upstream.name, server.name,
+                           server.address);
+                well = false;
+            }
+            for (const Endpoint& endpoint : server.endpoints)
+                well = printReport(upstream, server, probeServer(upstream, endpoint, config.name)) && well;
+        }
+    }
+    if (found) return well ? kDone : kRefusedOrNotFound;
+    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", wanted, config.file);
+    return kRefusedOrNotFound;
+}
+
+}  // namespace
+
+void addProbeCommand(CLI::App& root, Context& context) {
+    CLI::App* command = root.add_subcommand(
+        "probe", "Find out which PROXY headers the servers take, and what to change where");
+    const auto wanted = std::make_shared<std::string>();
+    command->add_option("server", *wanted, "UPSTREAM or UPSTREAM/SERVER (default: all)");
+    command->footer(
+        "Exit status: 0 the servers take what mailgate is configured to send, 1 something has to change.");
+    command->callback([&context, wanted] { context.exit_code = probe(context, *wanted); });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,26 @@
+#include "gateway/admin/client.h"
+#include "gateway/cli/cli.h"
+#include "gateway/config/load.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+namespace mailgate::cli {
+
+namespace {
+
+// The file is checked here first: its errors are then told where they are read, with the exit code for them.
+void reload(const Context& context) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    const auto answer = admin::Client(config.admin.socket).post("/v1/reload");
+    fmt::print("{}: in force: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
+}
+
+}  // namespace
+
+void addReloadCommand(CLI::App& root, Context& context) {
+    root.add_subcommand("reload", "Have the running gateway take the configuration as it is now, all or none")
+        ->callback([&context] { reload(context); });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,16 @@
+#include "gateway/cli/cli.h"
+
+#include "gateway/config/load.h"
+#include "gateway/gateway.h"
+
+#include <CLI/CLI.hpp>
+
+namespace mailgate::cli {
+
+void addServeCommand(CLI::App& root, Context& context) {
+    CLI::App* serve = root.add_subcommand(
+        "serve", "Run in the foreground (systemd Type=notify); SIGHUP reloads, SIGTERM drains and stops");
+    serve->callback([&context] { Gateway(loadConfig(findConfig(context.config_file))).run(); });
+}
+
+}  // namespace mailgate::cli

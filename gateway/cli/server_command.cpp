@@ -1,0 +1,54 @@
+#include "gateway/admin/client.h"
+#include "gateway/cli/cli.h"
+#include "gateway/config/load.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+namespace mailgate::cli {
+
+namespace {
+
+std::string whyNoServerName(const std::string& text) {
+    const std::size_t slash = text.find('/');
+    const bool named = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
+                       text.find('/', slash + 1) == std::string::npos;
+    return named ? "" : "expected UPSTREAM/SERVER, as mailgate status lists them";
+}
+
+void wish(const Context& context, const std::string& wish, const std::string& name) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    const std::size_t slash = name.find('/');
+    Poco::JSON::Object order;
+    order.set("wish", wish);
+    const auto answer =
+        admin::Client(config.admin.socket)
+            .post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(name.substr(0, slash)),
+                              admin::percentEncoded(name.substr(slash + 1))),
+                  order);
+    fmt::print("{}\n", answer->optValue<std::string>("detail", name + ": done"));
+}
+
+void addWish(CLI::App& server, Context& context, const std::string& name, const std::string& help) {
+    CLI::App* command = server.add_subcommand(name, help);
+    const auto target = std::make_shared<std::string>();
+    command->add_option("UPSTREAM/SERVER", *target, "Which one")
+        ->required()
+        ->check(CLI::Validator(whyNoServerName, "UPSTREAM/SERVER"));
+    command->callback([&context, name, target] { wish(context, name, *target); });
+}
+
+}  // namespace
+
+void addServerCommand(CLI::App& root, Context& context) {
+    CLI::App* server = root.add_subcommand("server", "Take servers out of service and back in");
+    server->require_subcommand(1);
+    addWish(*server, context, "drain",
+            "No new sessions for it; those it has end when that breaks nothing, at the latest after "
+            "drain_timeout");
+    addWish(*server, context, "ready", "New sessions again");
+}
+
+}  // namespace mailgate::cli

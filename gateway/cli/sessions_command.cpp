@@ -1,0 +1,214 @@
+#include "gateway/admin/client.h"
+#include "gateway/cli/access_text.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/journal_text.h"
+#include "gateway/config/load.h"
+#include "store/text.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <thread>
+
+namespace mailgate::cli {
+
+namespace {
+
+using namespace std::chrono_literals;
+using store::JournalFilter;
+using store::JournalQuery;
+using store::JournalSession;
+
+struct Arguments {
+    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
+    bool refused = false;
+    bool json = false;
+    bool follow = false;
+    bool live = false;
+    std::size_t limit = 100;
+};
+
+std::int64_t nowMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+store::Network networkArgument(const std::string& text) {
+    auto parsed = store::parseNetwork(text);
+    if (auto* error = std::get_if<store::NetworkError>(&parsed))
+        throw CLI::ValidationError(std::move(error->message));
+    return std::get<store::Network>(parsed);
+}
+
+std::int64_t timeArgument(const std::string& option, const std::string& text) {
+    if (const auto time = parsePast(text, nowMillis())) return *time;
+    throw CLI::ValidationError(
+        fmt::format("{}: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
+                    option, store::printable(text)));
+}
+
+/// Only what was given on the command line; `command` knows what that is.
+JournalFilter filterOf(const Arguments& arguments, const CLI::App& command) {
+    JournalFilter filter;
+    const auto text = [&](const char* option, const std::string& value, std::optional<std::string>& to) {
+        if (command.count(option) > 0) to = value;
+    };
+    if (command.count("--client") > 0) filter.client = networkArgument(arguments.client);
+    if (command.count("--balancer") > 0) filter.balancer = networkArgument(arguments.balancer);
+    text("--from", envelopeAddress(arguments.from), filter.from);
+    text("--to", envelopeAddress(arguments.to), filter.to);
+    text("--user", arguments.user, filter.user);
+    text("--queue-id", arguments.queue_id, filter.queue_id);
+    text("--listener", arguments.listener, filter.listener);
+    text("--server", arguments.server, filter.server);
+    if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
+    filter.refused_only = arguments.refused;
+    if (command.count("--since") > 0) filter.since_ms = timeArgument("--since", arguments.since);
+    if (command.count("--until") > 0) filter.until_ms = timeArgument("--until", arguments.until);
+    return filter;
+}
+
+void print(const std::vector<JournalSession>& sessions, bool json, bool heading) {
+    if (json) {
+        for (const JournalSession& session : sessions)
+            std::fputs(sessionAsJson(session).c_str(), stdout);
+    } else if (heading || !sessions.empty()) {
+        std::fputs(sessionsAsTable(sessions, heading).c_str(), stdout);
+    }
+    std::fflush(stdout);
+}
+
+/// Until the reader of standard output is gone or the user has seen enough.
+void follow(JournalQuery& query, const JournalFilter& filter, JournalQuery::Position position, bool json) {
+    while (std::ferror(stdout) == 0) {
+        print(query.after(filter, position), json, false);
+        std::this_thread::sleep_for(500ms);
+    }
+}
+
+void list(Context& context, const Arguments& arguments, const CLI::App& command) {
+    const JournalFilter filter = filterOf(arguments, command);
+    JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
+    const JournalQuery::Position end = query.end();
+    const auto sessions = query.newest(filter, arguments.limit);
+    print(sessions, arguments.json, true);
+    if (arguments.follow) follow(query, filter, end, arguments.json);
+    if (sessions.empty()) context.exit_code = kRefusedOrNotFound;
+}
+
+/// The sessions under way, as the running gateway tells them.
+void listLive(Context& context, const Arguments& arguments, const CLI::App& command) {
+    for (const char* option :
+         {"--to", "--queue-id", "--verdict", "--since", "--until", "--server", "--balancer"}) {
+        if (command.count(option) > 0)
+            throw CLI::ValidationError(fmt::format("{} does not go with --live", option));
+    }
+    std::string target = "/v1/sessions";
+    if (command.count("--client") > 0)
+        target += "?client=" + admin::percentEncoded(networkArgument(arguments.client).toString());
+    const Config config = loadConfig(findConfig(context.config_file));
+    const auto answer = admin::Client(config.admin.socket).get(target);
+    const auto sessions = answer->getArray("sessions");
+    std::vector<std::vector<std::string>> rows{
+        {"SINCE", "SESSION", "CLIENT", "LISTENER", "STATE", "SERVER", "HELO/USER", "FROM", "IN", "OUT"}};
+    const auto text = [](const Poco::JSON::Object& session, const char* key) {
+        return session.isNull(key) ? std::string() : store::printable(session.getValue<std::string>(key));
+    };
+    std::size_t shown = 0;
+    for (std::size_t i = 0; i < sessions->size() && shown < arguments.limit; ++i) {
+        const auto session = sessions->getObject(static_cast<unsigned>(i));
+        const std::string user = text(*session, "user");
+        if (command.count("--listener") > 0 && text(*session, "listener") != arguments.listener) continue;
+        if (command.count("--user") > 0 && user != arguments.user) continue;
+        if (command.count("--from") > 0 && text(*session, "from") != envelopeAddress(arguments.from))
+            continue;
+        ++shown;
+        if (arguments.json) {
+            session->stringify(std::cout);
+            std::cout << '\n';
+            continue;
+        }
+        rows.push_back({text(*session, "started"), text(*session, "session"), text(*session, "client"),
+                        text(*session, "listener"), text(*session, "state"), text(*session, "server"),
+                        user.empty() ? text(*session, "helo") : user, text(*session, "from"),
+                        text(*session, "bytes_in"), text(*session, "bytes_out")});
+    }
+    if (!arguments.json) std::fputs(alignedTable(rows).c_str(), stdout);
+}
+
+void kill(Context& context, const Arguments& arguments) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
+    fmt::print("{} is ended\n", store::printable(arguments.id));
+}
+
+void show(Context& context, const Arguments& arguments) {
+    JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
+    const auto found = query.withId(arguments.id);
+    if (found.size() == 1) {
+        std::fputs((arguments.json ? sessionAsJson(found.front()) : sessionAsStory(found.front())).c_str(),
+                   stdout);
+        return;
+    }
+    context.exit_code = kRefusedOrNotFound;
+    const std::string id = store::printable(arguments.id);
+    if (found.empty())
+        fmt::print(stderr, "no session in the journal has the id {}\n", id);
+    else
+        fmt::print(stderr, "{} is the beginning of several ids, {} and {} among them\n", id, found[0].id,
+                   found[1].id);
+}
+
+void addFilters(CLI::App& sessions, Arguments& arguments) {
+    sessions.add_option("--client", arguments.client, "Clients in this network, or with this address");
+    sessions.add_option("--from", arguments.from, "Envelope sender: an address, @domain, or <>");
+    sessions.add_option("--to", arguments.to, "A recipient: an address or @domain");
+    sessions.add_option("--user", arguments.user, "The user name offered");
+    sessions.add_option("--queue-id", arguments.queue_id, "What the server called the mail");
+    sessions.add_option("--listener", arguments.listener, "As configured");
+    sessions.add_option("--balancer", arguments.balancer, "Balancers in this network, or with this address");
+    sessions.add_option("--server", arguments.server, "SERVER or UPSTREAM/SERVER");
+    sessions.add_option("--verdict", arguments.verdict, "What the access rules said")
+        ->check(CLI::IsMember({"allow", "deny"}));
+    sessions.add_flag("--refused", arguments.refused, "Only clients that got no session");
+    sessions.add_option("--since", arguments.since, "30m, 12h, 7d ago, or an RFC 3339 time");
+    sessions.add_option("--until", arguments.until, "The same");
+    sessions.add_option("--limit", arguments.limit, "The newest so many (default: 100)");
+}
+
+}  // namespace
+
+void addSessionsCommand(CLI::App& root, Context& context) {
+    const auto arguments = std::make_shared<Arguments>();
+    CLI::App* sessions = root.add_subcommand(
+        "sessions", "Print sessions that are over, the newest last; or those under way (--live)");
+    sessions->require_subcommand(0, 1);
+    addFilters(*sessions, *arguments);
+    sessions->add_flag("--json", arguments->json, "One log line each");
+    sessions->add_flag("--live", arguments->live,
+                       "Those under way instead (with --client, --from, --user, --listener)");
+    sessions->add_flag("--follow", arguments->follow, "Go on with those that end from now on");
+    CLI::App* shown = sessions->add_subcommand("show", "All that is known of one session, with its timings");
+    shown->add_option("ID", arguments->id, "The id, or enough of its beginning")->required();
+    shown->add_flag("--json", arguments->json, "As its log line");
+    shown->callback([&context, arguments] { show(context, *arguments); });
+    CLI::App* killed = sessions->add_subcommand(
+        "kill", "End a live session, in its protocol's words where that breaks nothing");
+    killed->add_option("ID", arguments->id, "As sessions --live shows it")->required();
+    killed->callback([&context, arguments] { kill(context, *arguments); });
+    sessions->callback([&context, arguments, sessions] {
+        if (!sessions->get_subcommands().empty()) return;
+        if (arguments->live)
+            listLive(context, *arguments, *sessions);
+        else
+            list(context, *arguments, *sessions);
+    });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,361 @@
+#include "gateway/cli/cli.h"
+
+#include "gateway/config/load.h"
+#include "gateway/config/values.h"
+#include "gateway/upstream/probe.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Writer = std::string (*)(const Config&);
+
+// Balancers must outlast our idle limits, so that the side that knows the protocol speaks.
+constexpr std::chrono::milliseconds kIdleMargin = std::chrono::seconds(30);
+
+/// The listeners that hand sessions to `upstream`.
+std::vector<const ListenerConfig*> listenersOf(const Config& config, const UpstreamConfig& upstream) {
+    std::vector<const ListenerConfig*> found;
+    for (const ListenerConfig& listener : config.listeners) {
+        if (listener.upstream == upstream.name) found.push_back(&listener);
+    }
+    return found;
+}
+
+bool passesTls(const std::vector<const ListenerConfig*>& listeners) {
+    return std::any_of(listeners.begin(), listeners.end(),
+                       [](const auto* listener) { return listener->tls == ListenerTls::Passthrough; });
+}
+
+/// "ADDRESS:PORT" for a server that is named by its address, the port alone for one that has a name.
+std::string bindAddress(const ServerConfig& server) {
+    return server.host.empty() ? server.address : std::to_string(server.port);
+}
+
+/// The addresses from which the servers see this machine, as far as its routes tell.
+std::set<std::string> ownAddresses(const Config& config, bool (*wanted)(Protocol)) {
+    std::set<std::string> own;
+    for (const UpstreamConfig& upstream : config.upstreams) {
+        const auto listeners = listenersOf(config, upstream);
+        if (std::none_of(listeners.begin(), listeners.end(),
+                         [wanted](const auto* listener) { return wanted(listener->protocol); }))
+            continue;
+        for (const ServerConfig& server : upstream.servers) {
+            for (const Endpoint& endpoint : server.endpoints)
+                own.insert(localAddressTowards(endpoint).toString());
+        }
+    }
+    return own;
+}
+
+bool isSmtp(Protocol protocol) {
+    return protocol == Protocol::Smtp;
+}
+
+bool isDovecots(Protocol protocol) {
+    switch (protocol) {
+        case Protocol::Imap:
+        case Protocol::Pop3:
+        case Protocol::Lmtp:
+        case Protocol::Sieve:
+            return true;
+        case Protocol::Smtp:
+        case Protocol::Tcp:
+            return false;
+    }
+    return false;
+}
+
+/// A comment for an upstream that sends no header: these lines would break it.
+std::string withoutProxy(const UpstreamConfig& upstream) {
+    return fmt::format(
+        "# Upstream \"{}\" has send_proxy = \"off\": its servers must not expect a header.\n\n",
+        upstream.name);
+}
+
+std::string forSmtpServers(const Config& config, std::string (*lines)(const ServerConfig&, bool tls)) {
+    std::string text;
+    for (const UpstreamConfig& upstream : config.upstreams) {
+        const auto listeners = listenersOf(config, upstream);
+        if (std::none_of(listeners.begin(), listeners.end(),
+                         [](const auto* listener) { return isSmtp(listener->protocol); }))
+            continue;
+        if (upstream.send_proxy == SendProxy::Off) {
+            text += withoutProxy(upstream);
+            continue;
+        }
+        for (const ServerConfig& server : upstream.servers) {
+            text += fmt::format("# {}/{}: {}\n", upstream.name, server.name, server.address);
+            text += lines(server, passesTls(listeners));
+        }
+    }
+    return text;
+}
+
+std::string smtpdLines(const ServerConfig& server, bool tls) {
+    std::string lines = fmt::format(
+        "{} inet n - n - - smtpd\n"
+        "  -o smtpd_upstream_proxy_protocol=haproxy\n"
+        "  -o smtpd_client_port_logging=yes\n",
+        bindAddress(server));
+    if (tls) lines += "  -o smtpd_tls_wrappermode=yes\n";
+    return lines;
+}
+
+std::string postscreenLines(const ServerConfig& server, bool) {
+    return fmt::format(
+        "{} inet n - n - 1 postscreen\n"
+        "  -o postscreen_upstream_proxy_protocol=haproxy\n",
+        bindAddress(server));
+}
+
+// What Postfix cannot check itself, said where it is pasted.
+constexpr std::string_view kPostfixWarning =
+    "# Whoever reaches such a port may claim any client address: let only the gateway through to it.\n"
+    "# Keep the gateway's address out of mynetworks.\n";
+
+std::string postfix(const Config& config) {
+    return fmt::format(
+        "# main.cf: without it, clients with IPv6 addresses are turned away\n"
+        "inet_protocols = all\n\n"
+        "# master.cf\n{}{}",
+        kPostfixWarning, forSmtpServers(config, smtpdLines));
+}
+
+std::string postscreen(const Config& config) {
+    std::string permitted;
+    for (const std::string& own : ownAddresses(config, isSmtp))
+        permitted += fmt::format(" {{ {} permit }}", own);
+    return fmt::format(
+        "# main.cf: the gateway's health checks pass at once; without IPv6, such clients are turned away\n"
+        "postscreen_access_list = permit_mynetworks, cidr:{{{} }}\n"
+        "inet_protocols = all\n\n"
+        "# master.cf\n{}{}"
+        "smtpd pass - - n - - smtpd\n"
+        "  -o smtpd_client_port_logging=yes\n"
+        "dnsblog unix - - n - 0 dnsblog\n"
+        "tlsproxy unix - - n - 0 tlsproxy\n",
+        permitted, kPostfixWarning, forSmtpServers(config, postscreenLines));
+}
+
+std::string_view dovecotService(Protocol protocol) {
+    switch (protocol) {
+        case Protocol::Imap:
+            return "imap-login";
+        case Protocol::Pop3:
+            return "pop3-login";
+        case Protocol::Lmtp:
+            return "lmtp";
+        case Protocol::Sieve:
+            return "managesieve-login";
+        case Protocol::Smtp:
+        case Protocol::Tcp:
+            break;
+    }
+    return "";
+}
+
+std::string dovecotListener(const UpstreamConfig& upstream, const ServerConfig& server, bool tls) {
+    std::string name = fmt::format("mailgate_{}_{}", upstream.name, server.name);
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
+    return fmt::format("  inet_listener {} {{\n    port = {}\n    haproxy = yes\n{}  }}\n", name, server.port,
+                       tls ? "    ssl = yes\n" : "");
+}
+
+std::string dovecot(const Config& config) {
+    std::string trusted;
+    for (const std::string& own : ownAddresses(config, isDovecots))
+        trusted += " " + own;
+    std::string text = fmt::format(
+        "# Only the gateway may say who a client is.\n"
+        "haproxy_trusted_networks ={}\n"
+        "# With the client's port (rport), Dovecot's log can be joined with mailgate's.\n"
+        "login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l mpid=%e %c "
+        "session=<%{{session}}>\n",
+        trusted);
+    for (const UpstreamConfig& upstream : config.upstreams) {
+        const auto listeners = listenersOf(config, upstream);
+        if (listeners.empty() || !isDovecots(listeners.front()->protocol)) continue;
+        if (upstream.send_proxy == SendProxy::Off) {
+            text += withoutProxy(upstream);
+            continue;
+        }
+        text += fmt::format("service {} {{\n", dovecotService(listeners.front()->protocol));
+        for (const ServerConfig& server : upstream.servers)
+            text += fmt::format("  # {}/{}: {}\n", upstream.name, server.name, server.address) +
+                    dovecotListener(upstream, server, passesTls(listeners));
+        text += "}\n";
+    }
+    return text;
+}
+
+/// The port that clients of this service use.
+std::uint16_t publicPort(const ListenerConfig& listener) {
+    const bool tls = listener.tls == ListenerTls::Passthrough;
+    switch (listener.protocol) {
+        case Protocol::Smtp:
+            return tls ? 465 : 25;
+        case Protocol::Imap:
+            return tls ? 993 : 143;
+        case Protocol::Pop3:
+            return tls ? 995 : 110;
+        case Protocol::Lmtp:
+            return 24;
+        case Protocol::Sieve:
+            return 4190;
+        case Protocol::Tcp:
+            break;
+    }
+    return listener.addresses.front().port;
+}
+
+/// Where a balancer finds the listener: a wildcard address is written as the gateway's name.
+std::string gatewayAddress(const Config& config, const ListenerConfig& listener) {
+    const Endpoint& bound = listener.addresses.front();
+    const bool wildcard = bound.address == IpAddress{} || bound.address == IpAddress::fromV4({0, 0, 0, 0});
+    return wildcard ? fmt::format("{}:{}", config.name, bound.port) : bound.toString();
+}
+
+std::string seconds(std::chrono::milliseconds duration) {
+    return fmt::format("{}s", std::chrono::ceil<std::chrono::seconds>(duration).count());
+}
+
+std::string noHeaderWanted(const ListenerConfig& listener) {
+    return fmt::format(
+        "# Listener \"{}\" has proxy = \"off\": set \"require\" and name the balancer in trusted first.\n\n",
+        listener.name);
+}
+
+/// A conversation instead of a bare connection: the check sees whether there is service behind the port.
+std::string haproxyCheck(const ListenerConfig& listener) {
+    const auto dialogue = [](std::string_view greeting, std::string_view goodbye, std::string_view answer) {
+        return fmt::format(
+            "  option tcp-check\n"
+            "  tcp-check expect rstring {}\n"
+            "  tcp-check send {}\\r\\n\n"
+            "  tcp-check expect rstring {}\n",
+            greeting, goodbye, answer);
+    };
+    if (listener.tls == ListenerTls::Passthrough) return "";
+    switch (listener.protocol) {
+        case Protocol::Smtp:
+        case Protocol::Lmtp:
+            return dialogue("^220", "QUIT", "^221");
+        case Protocol::Imap:
+            return dialogue("^\\*\\ OK", "a\\ LOGOUT", "BYE");
+        case Protocol::Pop3:
+            return dialogue("^\\+OK", "QUIT", "^\\+OK");
+        case Protocol::Sieve:
+            return dialogue("OK", "LOGOUT", "^OK");
+        case Protocol::Tcp:
+            return "";
+    }
+    return "";
+}
+
+std::string haproxy(const Config& config) {
+    std::string text = "# The balancer's address must be in the listener's `trusted`.\n";
+    for (const ListenerConfig& listener : config.listeners) {
+        if (listener.proxy == ProxyMode::Off) {
+            text += noHeaderWanted(listener);
+            continue;
+        }
+        const std::string idle = seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin);
+        text += fmt::format(
+            "listen mailgate_{}\n"
+            "  mode tcp\n"
+            "  bind :{}\n"
+            "  timeout connect 5s\n"
+            "  timeout client {}\n"
+            "  timeout server {}\n"
+            "{}"
+            "  server {} {} send-proxy-v2 check check-send-proxy inter 5s\n",
+            listener.name, publicPort(listener), idle, idle, haproxyCheck(listener), config.name,
+            gatewayAddress(config, listener));
+    }
+    return text;
+}
+
+std::string nginx(const Config& config) {
+    std::string text =
+        "# Beside the http block, not inside. The balancer's address must be in the listener's `trusted`.\n"
+        "stream {\n";
+    for (const ListenerConfig& listener : config.listeners) {
+        if (listener.proxy == ProxyMode::Off) {
+            text += noHeaderWanted(listener);
+            continue;
+        }
+        text += fmt::format(
+            "  server {{\n"
+            "    listen {};\n"
+            "    proxy_pass {};\n"
+            "    proxy_protocol on;\n"
+            "    proxy_connect_timeout 5s;\n"
+            "    proxy_timeout {};\n"
+            "  }}\n",
+            publicPort(listener), gatewayAddress(config, listener),
+            seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin));
+    }
+    return text + "}\n";
+}
+
+std::string awsNlb(const Config& config) {
+    std::string text =
+        "# The subnets of the balancer must be in the listener's `trusted`. $VPC: where the gateways are; "
+        "$NLB: the\n"
+        "# balancer's ARN. on_first_ack: by default the header comes with the client's first data, but in "
+        "mail the server\n"
+        "# speaks first, and both would wait.\n";
+    for (const ListenerConfig& listener : config.listeners) {
+        if (listener.proxy == ProxyMode::Off) {
+            text += noHeaderWanted(listener);
+            continue;
+        }
+        text += fmt::format(
+            "TARGETS=$(aws elbv2 create-target-group --name mailgate-{0} --protocol TCP --port {1} --vpc-id "
+            "\"$VPC\" \\\n"
+            "  --target-type ip --health-check-protocol TCP --query 'TargetGroups[0].TargetGroupArn' "
+            "--output text)\n"
+            "aws elbv2 modify-target-group-attributes --target-group-arn \"$TARGETS\" --attributes \\\n"
+            "  Key=proxy_protocol_v2.enabled,Value=true \\\n"
+            "  Key=proxy_protocol_v2.client_to_server.header_placement,Value=on_first_ack \\\n"
+            "  Key=preserve_client_ip.enabled,Value=false\n"
+            "aws elbv2 create-listener --load-balancer-arn \"$NLB\" --protocol TCP --port {2} \\\n"
+            "  --default-actions Type=forward,TargetGroupArn=\"$TARGETS\"\n",
+            listener.name, listener.addresses.front().port, publicPort(listener));
+    }
+    return text;
+}
+
+}  // namespace
+
+void addSnippetCommand(CLI::App& root, Context& context) {
+    CLI::App* command = root.add_subcommand(
+        "snippet", "Print the lines for a neighbour's configuration that go with this one");
+    command->require_subcommand(1);
+    const auto add = [&](const std::string& name, const std::string& what, Writer writer) {
+        command->add_subcommand(name, what)->callback([&context, writer] {
+            fmt::print("{}", writer(loadConfig(findConfig(context.config_file))));
+        });
+    };
+    add("postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix);
+    add("postscreen", "The same with postscreen in front of smtpd", postscreen);
+    add("dovecot", "dovecot.conf (2.3) of servers behind mailgate", dovecot);
+    add("haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy);
+    add("nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx);
+    add("aws-nlb", "AWS command line for a Network Load Balancer in front of mailgate", awsNlb);
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,139 @@
+#include "gateway/admin/client.h"
+#include "gateway/cli/access_text.h"
+#include "gateway/cli/cli.h"
+#include "gateway/config/load.h"
+#include "gateway/log/escape.h"
+
+#include <Poco/JSON/Array.h>
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+using Rows = std::vector<std::vector<std::string>>;
+
+/// A value as a cell; null and absent are a dash. Nothing in it that a terminal obeys: why a server is down
+/// may be in the server's own words.
+std::string cell(const Object& object, const std::string& key) {
+    const Poco::Dynamic::Var value = object.get(key);
+    if (value.isEmpty()) return "-";
+    LineBuffer escaped;
+    appendEscaped(escaped, value.convert<std::string>());
+    return fmt::to_string(escaped);
+}
+
+bool isSet(const Object& object, const std::string& key) {
+    return object.optValue(key, false);
+}
+
+template <typename ToRow>
+void addRows(Rows& rows, const Object& status, const std::string& key, ToRow toRow) {
+    const Array::Ptr items = status.getArray(key);
+    if (!items) return;
+    for (std::size_t i = 0; i < items->size(); ++i)
+        rows.push_back(toRow(*items->getObject(static_cast<unsigned>(i))));
+}
+
+std::string stateOf(const Object& server) {
+    std::string state = isSet(server, "healthy") ? "up" : "DOWN";
+    if (isSet(server, "draining")) state += ", draining";
+    if (isSet(server, "backup")) state += ", backup";
+    return state;
+}
+
+Rows listenerRows(const Object& status) {
+    Rows rows{{"LISTENER", "PROTOCOL", "LIVE", "ACCEPTED", "ADMITTED", "REFUSED", "STATE", "ADDRESSES"}};
+    addRows(rows, status, "listeners", [](const Object& listener) {
+        std::string addresses;
+        const Array::Ptr items = listener.getArray("addresses");
+        for (std::size_t i = 0; items && i < items->size(); ++i)
+            addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
+        return std::vector<std::string>{cell(listener, "name"),
+                                        cell(listener, "protocol"),
+                                        cell(listener, "live"),
+                                        cell(listener, "accepted"),
+                                        cell(listener, "admitted"),
+                                        cell(listener, "refused"),
+                                        isSet(listener, "paused") ? "PAUSED" : "listens",
+                                        addresses};
+    });
+    return rows;
+}
+
+Rows serverRows(const Object& status) {
+    Rows rows{{"SERVER", "ADDRESS", "STATE", "SESSIONS", "TOTAL", "FAILED", "SINCE", "REASON"}};
+    addRows(rows, status, "servers", [](const Object& server) {
+        return std::vector<std::string>{
+            fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
+            cell(server, "address"),
+            stateOf(server),
+            cell(server, "sessions"),
+            cell(server, "sessions_total"),
+            cell(server, "failures_total"),
+            cell(server, "changed"),
+            cell(server, "reason")};
+    });
+    return rows;
+}
+
+/// What an operator should not have to look for.
+std::string warningsOf(const Object& status) {
+    std::string text;
+    if (isSet(status, "draining")) text += "The gateway is stopping.\n";
+    if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
+        text += "The access rules cannot be read: the last ones stay in force.\n";
+    const Array::Ptr alarms = status.getArray("address_alarms");
+    for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
+        text += fmt::format(
+            "Most sessions of listener {} come from one private address: is it a balancer "
+            "that does not tell the clients'?\n",
+            alarms->getElement<std::string>(static_cast<unsigned>(i)));
+    const Object::Ptr journal = status.getObject("journal");
+    if (journal && cell(*journal, "lost") != "0")
+        text += fmt::format("The journal lost {} records.\n", cell(*journal, "lost"));
+    if (cell(status, "log_lines_lost") != "0")
+        text += fmt::format("The log lost {} lines.\n", cell(status, "log_lines_lost"));
+    return text.empty() ? text : "\n" + text;
+}
+
+std::string asText(const Object& status) {
+    const Object::Ptr rules = status.getObject("rules");
+    return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {} access rules\n\n{}\n{}{}",
+                       cell(status, "version"), cell(status, "name"), cell(status, "pid"),
+                       cell(status, "started"), cell(status, "live"), cell(status, "max_sessions"),
+                       rules ? cell(*rules, "count") : "-", alignedTable(listenerRows(status)),
+                       alignedTable(serverRows(status)), warningsOf(status));
+}
+
+void printStatus(const Context& context, bool json) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
+    if (!json) {
+        fmt::print("{}", asText(*status));
+        return;
+    }
+    constexpr unsigned kIndent = 2;
+    status->stringify(std::cout, kIndent);
+    std::cout << '\n';
+}
+
+}  // namespace
+
+void addStatusCommand(CLI::App& root, Context& context) {
+    CLI::App* command =
+        root.add_subcommand("status", "Print what the running gateway does: listeners, servers, sessions");
+    const auto json = std::make_shared<bool>(false);
+    command->add_flag("--json", *json, "As JSON");
+    command->callback([&context, json] { printStatus(context, *json); });
+}
+
+}  // namespace mailgate::cli

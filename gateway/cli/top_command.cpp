@@ -1,0 +1,58 @@
+#include "gateway/cli/cli.h"
+#include "gateway/cli/journal_text.h"
+#include "gateway/config/load.h"
+#include "store/text.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+namespace mailgate::cli {
+
+namespace {
+
+using store::SumsBy;
+
+struct Arguments {
+    std::string since = "1h";
+    std::string by = "sessions";
+    std::size_t limit = 10;
+    bool json = false;
+};
+
+SumsBy orderOf(const std::string& word) {
+    if (word == "bytes") return SumsBy::Bytes;
+    return word == "refused" ? SumsBy::Refused : SumsBy::Sessions;
+}
+
+void top(Context& context, const Arguments& arguments) {
+    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count();
+    const auto since = parsePast(arguments.since, now);
+    if (!since)
+        throw CLI::ValidationError(fmt::format(
+            "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
+            store::printable(arguments.since)));
+    store::JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
+    const store::JournalTop sums = query.top(*since, now, orderOf(arguments.by), arguments.limit);
+    std::fputs((arguments.json ? topAsJson(sums) : topAsTable(sums)).c_str(), stdout);
+}
+
+}  // namespace
+
+void addTopCommand(CLI::App& root, Context& context) {
+    const auto arguments = std::make_shared<Arguments>();
+    CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
+    command->add_option("--since", arguments->since, "30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
+    command->add_option("--by", arguments->by, "sessions, bytes or refused (default: sessions)")
+        ->check(CLI::IsMember({"sessions", "bytes", "refused"}));
+    command->add_option("--limit", arguments->limit, "So many of each (default: 10)");
+    command->add_flag("--json", arguments->json, "As JSON");
+    command->callback([&context, arguments] { top(context, *arguments); });
+}
+
+}  // namespace mailgate::cli

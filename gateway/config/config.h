@@ -1,0 +1,147 @@
+/// \file  The configuration as typed values. Immutable once loaded; shared by const reference.
+///
+/// The comments on the fields are the reference; etc/mailgate.toml is the same in the file's form.
+#pragma once
+
+#include "protocols/address.h"
+#include "protocols/protocol.h"
+#include "store/network.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate {
+
+enum class ProxyMode : std::uint8_t {
+    Off,      ///< no headers: the peer is the client
+    Mixed,    ///< a trusted peer must send a header; anybody else is a direct client, never parsed
+    Require,  ///< only trusted peers, and they must send a header
+};
+enum class AccessDefault : std::uint8_t { Allowlist, Open };
+enum class SendProxy : std::uint8_t { Off, V1, V2 };
+enum class Balance : std::uint8_t { RoundRobin, LeastConn, Source };
+enum class LogFormat : std::uint8_t { Json, Logfmt };
+enum class LogLevel : std::uint8_t { Debug, Information, Warning, Error, Critical };
+/// What the clients of a listener speak from their first byte on.
+enum class ListenerTls : std::uint8_t {
+    Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
+    Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, refused without a
+                  ///< word
+};
+
+struct ListenerConfig {
+    std::string name;
+    Protocol protocol = Protocol::Tcp;
+    std::vector<Endpoint>
+        addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
+    ProxyMode proxy = ProxyMode::Off;
+    std::vector<store::Network>
+        trusted;  ///< balancers whose header is believed; required unless proxy is off
+    AccessDefault access = AccessDefault::Allowlist;
+    ListenerTls tls = ListenerTls::Off;
+    std::string upstream;
+    std::size_t upstream_index = 0;  ///< into Config::upstreams
+
+    friend bool operator==(const ListenerConfig&, const ListenerConfig&) = default;
+};
+
+struct ServerConfig {
+    std::string name;
+    std::string address;              ///< as written: host:port
+    std::vector<Endpoint> endpoints;  ///< resolved when loaded; empty: the name had no answer then
+    std::string host{};               ///< the name to resolve again; empty when `address` is a literal
+    std::uint16_t port = 0;           ///< of `address`
+    std::uint32_t weight = 1;         ///< 1 to 100: its share among the servers of its kind
+    bool backup = false;              ///< used only while no other server is up
+
+    friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
+};
+
+struct UpstreamConfig {
+    std::string name;
+    SendProxy send_proxy = SendProxy::V2;
+    bool lost_client_address_accepted = false;  ///< must be set for send_proxy = "off"
+    std::size_t max_header_bytes = 536;         ///< of the header sent; 536 is Postfix's limit
+    bool pass_tlvs = true;  ///< v2: hand on the balancer's AUTHORITY, ALPN and cloud TLVs where they fit
+    Balance balance = Balance::RoundRobin;
+    bool check = true;                               ///< false: only the sessions show how a server is
+    Protocol check_protocol = Protocol::Tcp;         ///< default: that of the listeners that use the upstream
+    std::chrono::milliseconds interval{5'000};       ///< between checks of one server
+    std::chrono::milliseconds check_timeout{5'000};  ///< for each step of a check
+    std::uint32_t fall = 2;                          ///< failures in a row that take a server down
+    std::uint32_t rise = 2;                          ///< good checks in a row that bring it back
+    std::chrono::milliseconds slow_start{0};  ///< how long a server that is back gets less than its share
+    std::chrono::milliseconds resolve_interval{30'000};  ///< between look-ups of a name
+    std::vector<ServerConfig> servers;
+
+    friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;
+};
+
+struct Timeouts {
+    std::chrono::milliseconds proxy_header{5'000};  ///< absolute, from accept; 3 s to 30 s
+    std::chrono::milliseconds connect{5'000};
+    std::chrono::milliseconds greeting{30'000};  ///< from the connection to the server's first line
+    std::chrono::milliseconds hold{15'000};
+    std::chrono::milliseconds half_close{30'000};
+    /// By protocol, [Protocol]. Floors: RFC 5321 4.5.3.2 (5 min), RFC 9051 5.4 (30 min), RFC 1939 3 (10 min).
+    std::chrono::milliseconds idle[6] = {std::chrono::minutes(6),  std::chrono::minutes(31),
+                                         std::chrono::minutes(11), std::chrono::minutes(6),
+                                         std::chrono::minutes(31), std::chrono::hours(1)};
+
+    std::chrono::milliseconds idleFor(Protocol protocol) const noexcept {
+        return idle[static_cast<std::size_t>(protocol)];
+    }
+
+    friend bool operator==(const Timeouts&, const Timeouts&) = default;
+};
+
+struct LogConfig {
+    LogFormat format = LogFormat::Json;
+    std::string target =
+        "stderr";  ///< stderr | syslog | syslog:SOCKET | file:PATH (paths made absolute when loaded)
+    LogLevel level = LogLevel::Information;
+
+    friend bool operator==(const LogConfig&, const LogConfig&) = default;
+};
+
+struct JournalConfig {
+    bool enabled = true;
+    std::string url = "sqlite:mailgate-journal.db";  ///< with an absolute path once loaded
+    std::chrono::milliseconds keep{std::chrono::hours(90 * 24)};
+    std::chrono::milliseconds keep_refused{std::chrono::hours(14 * 24)};
+    std::uint64_t max_bytes = std::uint64_t{10} << 30;  ///< of its files
+    /// Then client addresses lose their host part; absent: never.
+    std::optional<std::chrono::milliseconds> mask_after;
+
+    friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
+};
+
+struct AdminConfig {
+    std::string socket = "mailgate.sock";  ///< Unix socket, with an absolute path once loaded; empty: none
+    std::string http;                      ///< host:port for metrics, read only; empty: none
+
+    friend bool operator==(const AdminConfig&, const AdminConfig&) = default;
+};
+
+struct Config {
+    std::string file;      ///< as given on the command line
+    std::string name;      ///< in refusals, logs and the unique id; default: the host's name
+    unsigned workers = 0;  ///< 0: one per core
+    std::size_t max_sessions = 50'000;
+    std::chrono::milliseconds drain_timeout{30'000};
+    std::string user;
+    std::string store_url = "sqlite:mailgate.db";  ///< with an absolute path once loaded
+    JournalConfig journal;
+    LogConfig log;
+    AdminConfig admin;
+    Timeouts timeouts;
+    std::vector<ListenerConfig> listeners;
+    std::vector<UpstreamConfig> upstreams;
+    std::vector<std::string>
+        warnings;  ///< what `mailgate check` says and `serve` logs, though it is no error
+};
+
+}  // namespace mailgate

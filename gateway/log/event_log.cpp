@@ -1,0 +1,306 @@
+#include "gateway/log/event_log.h"
+
+#include "gateway/log/log_target.h"
+
+#include <fmt/format.h>
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+namespace mailgate {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kBatchInterval = 20ms;
+constexpr auto kRetryInterval = 250ms;
+constexpr auto kFarewell = 2s;
+
+/// Signals are for the threads that expect them: a thread started meanwhile inherits the mask.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_{};
+};
+
+std::uint64_t countLines(std::string_view text) {
+    return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+}  // namespace
+
+class EventLog::Writer {
+  public:
+    explicit Writer(const LogConfig& config) : config_(config), target_(openLogTarget(config.target)) {}
+
+    /// Until stop(); on the writer's thread.
+    void run();
+
+    void add(std::string_view line, LogLevel level) noexcept;
+    void requestReopen() noexcept;
+    void moveTo(const LogConfig& config, std::unique_ptr<LogTarget> target);
+    std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
+
+    void stop();
+    /// False when the thread has not come to its end in time.
+    bool awaitEnd(std::chrono::milliseconds limit);
+
+  private:
+    bool takePending();
+    void writeBatch();
+    void onWriteResult(std::error_code error);
+    void reopen();
+    void repeatHalfLine();
+    void writeOwn(LogLine& line);
+    void rest(std::chrono::milliseconds limit);
+    void end();
+
+    // Of the writer's thread alone.
+    LogConfig config_;
+    std::unique_ptr<LogTarget> target_;
+    LogBatch batch_;
+    std::size_t written_ = 0;  ///< bytes of batch_
+    bool failing_ = false;
+    std::uint64_t lost_told_ = 0;
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::condition_variable ended_;
+    LogBatch pending_;           // under mutex_, like all that follows
+    std::size_t in_flight_ = 0;  ///< bytes of batch_ not known to be written
+    bool idle_ = false;          ///< the writer waits for a line: wake it
+    bool stop_ = false;
+    bool reopen_ = false;
+    LogConfig next_config_;
+    std::unique_ptr<LogTarget> next_target_;  ///< not null: the writer is to go on there
+    bool end_ = false;
+
+    std::atomic<std::uint64_t> lost_{0};
+};
+
+void EventLog::Writer::add(std::string_view line, LogLevel level) noexcept {
+    bool wake = false;
+    try {
+        const std::lock_guard lock(mutex_);
+        if (pending_.text.size() + in_flight_ + line.size() > kMaxQueuedLogBytes) {
+            lost_.fetch_add(1, std::memory_order_relaxed);
+            return;
+        }
+        pending_.levels.push_back(level);
+        try {
+            pending_.text.append(line);
+        } catch (...) {
+            pending_.levels.pop_back();
+            throw;
+        }
+        wake = std::exchange(idle_, false);
+    } catch (const std::bad_alloc&) {
+        lost_.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (wake) wake_.notify_one();
+}
+
+void EventLog::Writer::requestReopen() noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        reopen_ = true;
+        idle_ = false;
+    }
+    wake_.notify_one();
+}
+
+void EventLog::Writer::moveTo(const LogConfig& config, std::unique_ptr<LogTarget> target) {
+    {
+        const std::lock_guard lock(mutex_);
+        next_config_ = config;
+        next_target_ = std::move(target);
+        idle_ = false;
+    }
+    wake_.notify_one();
+}
+
+void EventLog::Writer::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stop_ = true;
+        idle_ = false;
+    }
+    wake_.notify_one();
+}
+
+bool EventLog::Writer::awaitEnd(std::chrono::milliseconds limit) {
+    std::unique_lock lock(mutex_);
+    return ended_.wait_for(lock, limit, [&] { return end_; });
+}
+
+void EventLog::Writer::run() {
+    while (takePending()) {
+        writeBatch();
+        rest(failing_ ? kRetryInterval : kBatchInterval);
+    }
+    end();
+}
+
+/// Waits for something to do; false when that is to end.
+bool EventLog::Writer::takePending() {
+    bool reopening = false;
+    {
+        std::unique_lock lock(mutex_);
+        const auto something = [&] {
+            return stop_ || reopen_ || next_target_ || failing_ || !pending_.text.empty();
+        };
+        idle_ = !something();
+        wake_.wait(lock, something);
+        idle_ = false;
+        reopening = std::exchange(reopen_, false);
+        if (next_target_) {
+            target_ = std::move(next_target_);
+            config_ = next_config_;
+            repeatHalfLine();
+        }
+        if (stop_) return false;
+    }
+    if (reopening) reopen();
+    return true;
+}
+
+void EventLog::Writer::writeBatch() {
+    if (written_ == batch_.text.size()) {
+        batch_.clear();
+        written_ = 0;
+        const std::lock_guard lock(mutex_);
+        std::swap(batch_, pending_);
+        in_flight_ = batch_.text.size();
+    }
+    const std::error_code error = target_->write(batch_, written_);
+    {
+        const std::lock_guard lock(mutex_);
+        in_flight_ = batch_.text.size() - written_;
+    }
+    onWriteResult(error);
+}
+
+void EventLog::Writer::onWriteResult(std::error_code error) {
+    if (error) {
+        if (!failing_)
+            tellStandardError(
+                config_.target,
+                fmt::format("cannot be written: {}; the last {} MiB of lines are kept until it can",
+                            error.message(), kMaxQueuedLogBytes >> 20));
+        failing_ = true;
+        return;
+    }
+    const std::uint64_t lost = this->lost();
+    if (failing_) {
+        failing_ = false;
+        tellStandardError(config_.target,
+                          fmt::format("is written again, {} lines were lost", lost - lost_told_));
+    }
+    if (lost == lost_told_) return;
+    LogLine line(config_.format, LogLevel::Error, "log.lost");
+    line.number("lines", static_cast<std::int64_t>(lost - lost_told_));
+    lost_told_ = lost;
+    writeOwn(line);
+}
+
+/// A line about the log itself goes before all that wait: there is always room for it.
+void EventLog::Writer::writeOwn(LogLine& line) {
+    const std::lock_guard lock(mutex_);
+    pending_.text.insert(0, line.finish());
+    pending_.levels.insert(pending_.levels.begin(), line.level());
+}
+
+void EventLog::Writer::reopen() {
+    const LogTarget::Reopened result = target_->reopen();
+    if (result.error) {
+        LogLine line(config_.format, LogLevel::Error, "log.failed");
+        line.text("target", config_.target).text("error", result.error.message());
+        writeOwn(line);
+    }
+    if (result.reopened) repeatHalfLine();
+}
+
+/// A new target gets whole lines: the one that the old one has only half of is written again.
+void EventLog::Writer::repeatHalfLine() {
+    if (written_ == 0) return;
+    const std::size_t newline = batch_.text.rfind('\n', written_ - 1);
+    written_ = newline == std::string::npos ? 0 : newline + 1;
+}
+
+/// Lets lines gather; only stop() and reopen() cut it short.
+void EventLog::Writer::rest(std::chrono::milliseconds limit) {
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, limit, [&] { return stop_ || reopen_; });
+}
+
+/// The rest of the batch, then what was added since; one attempt each.
+void EventLog::Writer::end() {
+    writeBatch();
+    if (!failing_) writeBatch();
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t left = countLines(std::string_view(batch_.text).substr(written_)) +
+                               countLines(pending_.text) + lost() - lost_told_;
+    if (left > 0) tellStandardError(config_.target, fmt::format("{} lines could not be written", left));
+    end_ = true;
+    ended_.notify_all();
+}
+
+EventLog::EventLog(const LogConfig& config)
+    : config_(config),
+      format_(config.format),
+      level_(config.level),
+      writer_(std::make_shared<Writer>(config)) {
+    const SignalsBlocked blocked;
+    thread_ = std::thread([writer = writer_] { writer->run(); });
+}
+
+EventLog::~EventLog() {
+    writer_->stop();
+    if (writer_->awaitEnd(kFarewell)) {
+        thread_.join();
+    } else {
+        tellStandardError(config_.target, "does not take its last lines in time");
+        thread_.detach();
+    }
+}
+
+void EventLog::write(LogLine& line) noexcept {
+    if (!enabled(line.level())) return;
+    writer_->add(line.finish(), line.level());
+}
+
+void EventLog::reopen() noexcept {
+    writer_->requestReopen();
+}
+
+void EventLog::apply(const LogConfig& config) {
+    if (config.target != config_.target) writer_->moveTo(config, openLogTarget(config.target));
+    config_ = config;
+    format_.store(config.format, std::memory_order_relaxed);
+    level_.store(config.level, std::memory_order_relaxed);
+}
+
+std::uint64_t EventLog::lost() const noexcept {
+    return writer_->lost();
+}
+
+}  // namespace mailgate

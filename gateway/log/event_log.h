@@ -1,0 +1,60 @@
+/// \file  The event log: one line an event, written by one thread.
+///
+/// A worker composes its line (LogLine) and hands it over; that costs a copy under a short lock and, when the
+/// writer is at rest, a wake-up. The writer thread writes batches: the first line after a pause at once, then
+/// what has gathered every 20 ms. When the target cannot take lines (disk full, slow disk, a pipe that nobody
+/// reads), at most kMaxQueuedLogBytes wait; beyond that lines are dropped and counted, and a `log.lost` line
+/// says how many as soon as writing works again. Standard error hears of the beginning and the end of such a
+/// state. Nothing here ever blocks a worker or throws at it.
+#pragma once
+
+#include "gateway/config/config.h"
+#include "gateway/log/log_line.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+namespace mailgate {
+
+inline constexpr std::size_t kMaxQueuedLogBytes = std::size_t{16} << 20;
+
+class EventLog {
+  public:
+    /// Opens the target. Throws ConfigError when it cannot (file not writable, no syslog), std::system_error
+    /// when there is no thread to be had. The writer takes no signals.
+    explicit EventLog(const LogConfig& config);
+    ~EventLog();  ///< writes what is queued, bounded by two seconds
+
+    LogLine line(LogLevel level, std::string_view event) const {
+        return LogLine(format_.load(std::memory_order_relaxed), level, event);
+    }
+    bool enabled(LogLevel level) const noexcept { return level >= level_.load(std::memory_order_relaxed); }
+
+    /// Finishes the line and hands it over; nothing happens when its level is off. Any thread.
+    void write(LogLine& line) noexcept;
+
+    /// Asks the writer to reopen the file (log rotation); no effect on the other targets. Any thread. A file
+    /// that cannot be opened: the old one stays, a `log.failed` line says so.
+    void reopen() noexcept;
+
+    /// Goes on with another configuration: a reload. From the thread that made this object. Throws
+    /// ConfigError when the new target cannot be opened, and changes nothing then.
+    void apply(const LogConfig& config);
+
+    std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.
+
+  private:
+    class Writer;
+    LogConfig config_;
+    std::atomic<LogFormat> format_;
+    std::atomic<LogLevel> level_;
+    // Shared with the writer's thread, which may outlive this object when its target does not return from a
+    // write.
+    std::shared_ptr<Writer> writer_;
+    std::thread thread_;
+};
+
+}  // namespace mailgate

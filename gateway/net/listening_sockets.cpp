@@ -1,0 +1,138 @@
+#include "gateway/net/listening_sockets.h"
+
+#include "gateway/net/socket_address.h"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace mailgate {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
+// Below the 350 s after which an AWS NLB, and many a NAT, forgets an idle connection.
+constexpr int kKeepAliveIdleSeconds = 120;
+
+[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error) {
+    std::string cause = std::strerror(error);
+    if (error == EADDRINUSE) cause += "; another mailgate or mail server listens there already";
+    if (error == EACCES) cause += "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
+    if (error == EADDRNOTAVAIL) cause += "; this machine has no such address";
+    throw ListenError(
+        fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause));
+}
+
+bool isWildcard(const Endpoint& endpoint) {
+    return endpoint.address == IpAddress{} || endpoint.address == IpAddress::fromV4({0, 0, 0, 0});
+}
+
+// [::] serves IPv4 too, unless the file binds that family's wildcard itself.
+bool v6Only(const Config& config, const Endpoint& endpoint) {
+    const Endpoint v4{IpAddress::fromV4({0, 0, 0, 0}), endpoint.port};
+    return endpoint.address != IpAddress{} ||
+           std::any_of(config.listeners.begin(), config.listeners.end(), [&](const ListenerConfig& listener) {
+               return std::find(listener.addresses.begin(), listener.addresses.end(), v4) !=
+                      listener.addresses.end();
+           });
+}
+
+void enable(int fd, int level, int option, int value = 1) {
+    ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/// What accepted connections inherit, so that it costs them no system call.
+void setInheritable(int fd) {
+    enable(fd, IPPROTO_TCP, TCP_NODELAY);
+    enable(fd, SOL_SOCKET, SO_KEEPALIVE);
+    enable(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
+}
+
+Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first) {
+    const SocketAddress address(at);
+    Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const int fd = socket.get();
+    if (fd < 0) fail(listener, at, errno);
+    enable(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (!first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config, at) ? 1 : 0);
+    setInheritable(fd);
+    if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kBacklog) < 0)
+        fail(listener, at, errno);
+    if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+    return socket;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+}
+
+InheritedSockets InheritedSockets::take() {
+    InheritedSockets inherited;
+    char** names = nullptr;
+    const int count = ::sd_listen_fds_with_names(1, &names);
+    for (int i = 0; i < count; ++i) {
+        const int fd = SD_LISTEN_FDS_START + i;
+        sockaddr_storage local{};
+        socklen_t size = sizeof local;
+        Inherited socket{names[i], {}, Descriptor(fd)};
+        std::free(names[i]);
+        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0) {
+            socket.local = SocketAddress::toEndpoint(local);
+        }
+        ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+        inherited.sockets_.push_back(std::move(socket));
+    }
+    std::free(names);
+    return inherited;
+}
+
+Descriptor InheritedSockets::find(const std::string& listener, const Endpoint& at) {
+    const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
+        return socket.name == listener && socket.local == at;
+    });
+    if (found == sockets_.end()) return {};
+    Descriptor descriptor = std::move(found->descriptor);
+    sockets_.erase(found);
+    return descriptor;
+}
+
+std::vector<std::string> InheritedSockets::unused() const {
+    std::vector<std::string> names;
+    for (const Inherited& socket : sockets_)
+        names.push_back(fmt::format("{} ({})", socket.name, socket.local.toString()));
+    return names;
+}
+
+ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited,
+                               const std::vector<Endpoint>& kept) {
+    ListeningSockets sockets(workers);
+    for (std::size_t index = 0; index < config.listeners.size(); ++index) {
+        const ListenerConfig& listener = config.listeners[index];
+        for (const Endpoint& at : listener.addresses) {
+            if (std::find(kept.begin(), kept.end(), at) != kept.end()) continue;
+            const Descriptor shared = inherited ? inherited->find(listener.name, at) : Descriptor();
+            if (shared.get() >= 0) setInheritable(shared.get());
+            for (unsigned worker = 0; worker < workers; ++worker) {
+                Descriptor socket = shared.get() >= 0 ? Descriptor(::fcntl(shared.get(), F_DUPFD_CLOEXEC, 0))
+                                                      : openOne(config, listener, at, worker == 0);
+                if (socket.get() < 0) fail(listener, at, errno);
+                sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
+            }
+        }
+    }
+    return sockets;
+}
+
+}  // namespace mailgate

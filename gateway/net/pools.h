@@ -1,0 +1,53 @@
+/// \file  Blocks and pipes that sessions borrow while bytes are under way. One of each pool per worker, no
+/// locks.
+#pragma once
+
+#include "gateway/net/transport.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace mailgate {
+
+/// As much as one read takes, so that what the other side would not take of it always fits.
+inline constexpr std::size_t kBlockBytes = std::size_t{64} << 10;
+
+/// Bytes that were read and could not be written on yet.
+struct Block {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    char bytes[kBlockBytes];
+};
+
+class BlockPool {
+  public:
+    /// Null when there is no memory.
+    std::unique_ptr<Block> borrow() noexcept;
+    void giveBack(std::unique_ptr<Block> block) noexcept;
+
+  private:
+    static constexpr std::size_t kKept = 32;
+    std::vector<std::unique_ptr<Block>> free_;
+};
+
+class PipePool {
+  public:
+    ~PipePool();
+    PipePool() = default;
+    PipePool(const PipePool&) = delete;
+    PipePool& operator=(const PipePool&) = delete;
+
+    /// None when the kernel gives no more: the caller copies instead.
+    std::optional<Pipe> borrow() noexcept;
+    /// A pipe that is not empty is closed, never handed to another session.
+    void giveBack(Pipe pipe) noexcept;
+
+  private:
+    static constexpr std::size_t kKept = 16;
+    std::vector<Pipe> free_;
+};
+
+}  // namespace mailgate

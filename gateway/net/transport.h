@@ -1,0 +1,67 @@
+/// \file  One end of a connection, as sessions see it.
+///
+/// Nothing here throws, blocks or retries: "not now" is a value. A transport belongs to one session and is
+/// used on that session's worker only. It owns its descriptor; destroying it closes the connection.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace mailgate {
+
+enum class IoStatus : std::uint8_t {
+    Ok,          ///< `bytes` were moved (none only where none were asked for)
+    WouldBlock,  ///< nothing now; an event will tell
+    Eof,         ///< the peer has finished sending
+    Error,       ///< the connection is gone; `error` is the errno
+};
+
+struct IoResult {
+    IoStatus status = IoStatus::Ok;
+    std::size_t bytes = 0;
+    int error = 0;
+};
+
+/// A kernel pipe that splice(2) moves bytes through. `bytes` are in it and belong to one direction of one
+/// session.
+struct Pipe {
+    int read_end = -1;
+    int write_end = -1;
+    std::size_t bytes = 0;
+};
+
+class Transport {
+  public:
+    virtual ~Transport() = default;
+
+    /// Starts events for a connection that is being made; `writable`: also for when it is established or
+    /// failed. False when the kernel refuses to watch one more descriptor. Accepted connections are watched
+    /// from the start.
+    virtual bool watch(bool writable) noexcept = 0;
+
+    virtual IoResult read(std::span<char> into) noexcept = 0;
+    /// On a connection that is being made: WouldBlock while it is, Error with the cause when it failed; an
+    /// empty write asks.
+    virtual IoResult write(std::string_view bytes) noexcept = 0;
+
+    /// Between this connection and `pipe`, without the bytes entering user space. `bytes` of the pipe is kept
+    /// up to date.
+    virtual IoResult spliceTo(Pipe& pipe) noexcept = 0;
+    virtual IoResult spliceFrom(Pipe& pipe) noexcept = 0;
+
+    /// The first byte that waits to be read, or -1: for telling TLS from text before anything is consumed.
+    virtual int peek() noexcept = 0;
+
+    /// Sends FIN; reading goes on.
+    virtual void shutdownWrite() noexcept = 0;
+
+    /// Asks for an event when a write that would have blocked may go on. Idempotent; stays on.
+    virtual void notifyWritable() noexcept = 0;
+
+    /// Turns Nagle's algorithm off, where it is still on. Idempotent.
+    virtual void noDelay() noexcept = 0;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,124 @@
+/// \file  Moves bytes both ways between a client and its server, unchanged and in order.
+///
+/// Knows nothing of protocols. Reads go through the worker's scratch buffer; only bytes that the other side
+/// would not take are kept, in one pooled block per direction, and while a direction holds such bytes its
+/// source is not read (backpressure). A direction that nobody watches and that sees large reads moves by
+/// splice. The end of one side is passed on as a half-close once the bytes before it are out.
+///
+/// Sockets are edge-triggered, so the relay remembers what has become readable until a read says "drained".
+#pragma once
+
+#include "gateway/net/pools.h"
+#include "gateway/net/session_set.h"
+#include "gateway/net/transport.h"
+#include "protocols/observer.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace mailgate {
+
+/// Sees what the relay has read, before it is written on. Passive.
+class RelayTap {
+  public:
+    virtual ~RelayTap() = default;
+    virtual void onBytes(Side from, std::string_view bytes) noexcept = 0;
+};
+
+class Relay {
+  public:
+    /// What a worker lends to its sessions' relays.
+    struct Resources {
+        std::span<char> scratch;  ///< kBlockBytes
+        BlockPool& blocks;
+        PipePool& pipes;
+    };
+
+    enum class Status : std::uint8_t {
+        Open,        ///< waits for events
+        Unfinished,  ///< has more to do at once: call pump() again in a later turn
+        Ended,       ///< the source has ended and all its bytes are out: passEnd() is due, or done
+        SourceLost,  ///< reset by the source
+        SinkLost,    ///< the sink takes no more bytes
+        NoMemory,
+    };
+
+    explicit Relay(const Resources& resources) noexcept : resources_(resources) {}
+    ~Relay();
+    Relay(const Relay&) = delete;
+    Relay& operator=(const Relay&) = delete;
+
+    /// The two ends; not owned, and may be null while there is none. `tap`: null when nobody watches.
+    void attach(Side side, Transport* transport) noexcept { ends_[index(side)] = transport; }
+    void setTap(RelayTap* tap) noexcept { tap_ = tap; }
+
+    /// Remembers what an event said about `side` as a source.
+    void note(Side side, std::uint32_t events) noexcept;
+
+    /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the
+    /// caller's.
+    IoResult readFrom(Side side) noexcept;
+    std::string_view scratch(std::size_t bytes) const noexcept { return {resources_.scratch.data(), bytes}; }
+
+    /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or
+    /// memory.
+    [[nodiscard]] bool hold(Side source, std::string_view bytes) noexcept;
+    std::string_view held(Side source) const noexcept;
+    void consumeHeld(Side source, std::size_t bytes) noexcept;
+    void dropHeld(Side source) noexcept;
+
+    /// Moves what `source` has to the other side.
+    Status pump(Side source) noexcept;
+
+    /// After Status::Ended: tells the other side (half-close). Idempotent.
+    void passEnd(Side source) noexcept;
+
+    /// Nothing more is read from `source`, as if it had ended.
+    void endSource(Side source) noexcept;
+
+    /// Forgets all that was read or said by the server: the next one gets a fresh direction.
+    void resetServer() noexcept;
+
+    bool sourceEnded(Side source) const noexcept { return flow(source).eof; }
+    bool mayHaveInput(Side source) const noexcept { return flow(source).ready; }
+    std::uint64_t bytesFrom(Side source) const noexcept { return flow(source).bytes; }
+    bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
+    /// Nothing read from `source` waits to be written.
+    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
+
+  private:
+    /// One direction, named by its source.
+    struct Flow {
+        std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
+        std::optional<Pipe> pipe;      ///< the same, while the direction is spliced
+        std::uint64_t bytes = 0;       ///< read from the source
+        bool ready = false;            ///< the source may have bytes
+        bool hangup = false;           ///< the source's FIN is here: a short read is the last one
+        bool urgent = false;           ///< urgent data: a short read does not mean drained
+        bool eof = false;              ///< the source has ended
+        bool ended = false;            ///< ... and the sink has been told
+        bool bulk = false;             ///< reads fill the scratch buffer
+        bool unanswered = false;       ///< we wrote to this source and have read nothing from it since
+    };
+
+    static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
+    Flow& flow(Side source) noexcept { return flows_[index(source)]; }
+    const Flow& flow(Side source) const noexcept { return flows_[index(source)]; }
+    Transport& end(Side side) noexcept { return *ends_[index(side)]; }
+
+    std::optional<Status> flush(Side source) noexcept;
+    std::optional<Status> copyOnce(Side source) noexcept;
+    std::optional<Status> spliceOnce(Side source) noexcept;
+    std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
+    void drainedAfter(Flow& flow, bool short_read) noexcept;
+    void wroteTo(Side sink) noexcept;
+
+    Resources resources_;
+    Transport* ends_[2] = {nullptr, nullptr};
+    RelayTap* tap_ = nullptr;
+    Flow flows_[2];
+};
+
+}  // namespace mailgate

@@ -1,0 +1,677 @@
+#include "gateway/session/session.h"
+
+#include "gateway/session/session_report.h"
+#include "protocols/proxy/decoder.h"
+#include "protocols/proxy/encoder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+// How often a held client's servers are tried again.
+constexpr Millis kRetryEvery = 1'000;
+// How long a refused client may take to say QUIT (RFC 5321 3.1 has the server wait; this bounds it), and a
+// balancer to finish its check.
+constexpr Millis kDialogueLimit = 60'000;
+// How long we read and drop after our last word, so that what the client still sends does not turn into a
+// reset.
+constexpr Millis kLingerLimit = 2'000;
+// TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
+constexpr int kTlsHandshake = 0x16;
+
+std::string_view describeConnectError(int error) noexcept {
+    switch (error) {
+        case ECONNREFUSED:
+            return "connection refused";
+        case ETIMEDOUT:
+            return "connection timed out";
+        case EHOSTUNREACH:
+            return "no route to host";
+        case ENETUNREACH:
+            return "network is unreachable";
+        case ECONNRESET:
+            return "connection reset";
+        case EADDRNOTAVAIL:
+            return "no local port left";
+        default:
+            return "connection failed";
+    }
+}
+
+bool outOfResources(int error) noexcept {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+Rejection rejectionFor(proxy::Reason reason) noexcept {
+    return static_cast<Rejection>(static_cast<int>(Rejection::NotProxy) + static_cast<int>(reason));
+}
+
+}  // namespace
+
+Session::Session(SessionHost& host, const Arrival& arrival)
+    : host_(host),
+      arrival_(arrival),
+      id_(host.newSessionId()),
+      relay_(host.resources()),
+      wall_start_(host.wallClock()),
+      start_(host.now()) {
+    listenerCounters().live.fetch_add(1, std::memory_order_relaxed);
+}
+
+Session::~Session() {
+    listenerCounters().live.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Session::start(std::unique_ptr<Transport> client) {
+    client_ = std::move(client);
+    relay_.attach(Side::Client, client_.get());
+    if (arrival_.header_expected) {
+        host_.arm(*this, start_ + config().timeouts.proxy_header.count());
+        return;
+    }
+    client_address_ = arrival_.peer;
+    destination_ = arrival_.local;
+    header_done_ = start_;
+    admit();
+}
+
+void Session::onEvents(unsigned slot, std::uint32_t events) {
+    const bool from_client = slot == kClientSlot;
+    // A server that was given up may still have an event in the batch under way.
+    if (!from_client && slot != server_slot_) return;
+    const Side side = from_client ? Side::Client : Side::Server;
+    relay_.note(side, events);
+    switch (state_) {
+        case State::AwaitingHeader:
+            readHeader();
+            return;
+        case State::Checking:
+        case State::Refusing:
+            if (events & kWritable) pump(Side::Server);
+            if (dialogue_) hearClient();
+            return;
+        case State::Connecting:
+            if (!from_client)
+                sendProxyHeader();
+            else if (events & kFailed)
+                finish(End::ClientReset);
+            return;
+        case State::AwaitingGreeting:
+            if (!from_client)
+                readGreeting();
+            else if (events & kFailed)
+                finish(End::ClientReset);
+            else
+                watchTls();
+            return;
+        case State::Holding:
+            if (events & kFailed) finish(End::ClientReset);
+            return;
+        case State::Relaying:
+            last_activity_ = host_.now();
+            if (events != kWritable) pump(side);
+            if (state_ == State::Relaying && ((events & kWritable) || events == 0)) pump(other(side));
+            return;
+        case State::Lingering:
+            discard();
+            return;
+        case State::Closed:
+            return;
+    }
+}
+
+void Session::onTimer() {
+    switch (state_) {
+        case State::AwaitingHeader:
+            rejectHeader(relay_.bytesFrom(Side::Client) == 0 ? Rejection::NoHeader : Rejection::HeaderTimeout,
+                         relay_.held(Side::Client), relay_.bytesFrom(Side::Client));
+            return;
+        case State::Checking:
+        case State::Refusing:
+            linger(state_ == State::Checking ? End::Check : End::Refused);
+            return;
+        case State::Connecting:
+            serverFailed("connection timed out");
+            return;
+        case State::AwaitingGreeting:
+            serverFailed("no greeting in time");
+            return;
+        case State::Holding:
+            tried_ = 0;
+            connectNext();
+            return;
+        case State::Relaying:
+            onIdle();
+            return;
+        case State::Lingering:
+            finish(end_);
+            return;
+        case State::Closed:
+            return;
+    }
+}
+
+// ---- the header, and who may enter
+
+void Session::readHeader() {
+    bool broken = false;
+    while (!broken && relay_.mayHaveInput(Side::Client)) {
+        const IoResult got = relay_.readFrom(Side::Client);
+        broken = got.status == IoStatus::Error;
+        if (got.status != IoStatus::Ok) continue;
+        std::string_view input = relay_.scratch(got.bytes);
+        const bool in_pieces = !relay_.held(Side::Client).empty();
+        if (in_pieces) {
+            if (!relay_.hold(Side::Client, input)) return finish(End::GatewayError);
+            input = relay_.held(Side::Client);
+        }
+        proxy::DecodeResult decoded =
+            proxy::decode({reinterpret_cast<const std::uint8_t*>(input.data()), input.size()});
+        if (const auto* malformed = std::get_if<proxy::Malformed>(&decoded)) {
+            return rejectHeader(rejectionFor(malformed->reason), input, malformed->offset);
+        }
+        if (auto* header = std::get_if<proxy::Header>(&decoded)) {
+            if (in_pieces) relay_.consumeHeld(Side::Client, header->size);
+            return headerComplete(std::move(*header),
+                                  in_pieces ? std::string_view{} : input.substr(header->size));
+        }
+        if (!in_pieces && !relay_.hold(Side::Client, input)) return finish(End::GatewayError);
+    }
+    if (!broken && !relay_.sourceEnded(Side::Client)) return;
+    // Not even one byte: a probe of the port, not worth a warning.
+    if (relay_.bytesFrom(Side::Client) == 0) {
+        count(host_.counters().empty);
+        return finish(End::ClientClosed);
+    }
+    rejectHeader(Rejection::Incomplete, relay_.held(Side::Client), relay_.bytesFrom(Side::Client));
+}
+
+void Session::headerComplete(proxy::Header&& header, std::string_view rest) {
+    header_done_ = host_.now();
+    header_bytes_ = static_cast<std::uint16_t>(header.size);
+    if (!relay_.hold(Side::Client, rest)) return finish(End::GatewayError);
+    if (!header.tlvs.all.empty()) tlvs_ = std::make_unique<proxy::Tlvs>(std::move(header.tlvs));
+    // A header that describes its own connection is a balancer speaking for itself (HAProxy's v1 checks).
+    if (!header.hasClientAddress() || header.source == arrival_.peer) return startCheck();
+    client_address_ = header.source;
+    destination_ = header.destination;
+    admit();
+}
+
+void Session::rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset) {
+    SessionReport::rejected(host_, arrival_, rejection, first_bytes, offset);
+    // Nothing is said: the protocol must not begin before a valid header (specification 2).
+    finish(End::Refused);
+}
+
+void Session::admit() {
+    client_text_ = client_address_.address.toString();
+    host_.sawClient(arrival_.listener_index, client_address_.address);
+    const store::AccessTable& table = host_.accessTable(*arrival_.generation);
+    const store::UnixSeconds now = wall_start_ / 1000;
+    admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
+    if (admission_.match) {
+        admission_.allowed = admission_.match->verdict == store::Verdict::Allow;
+        table.hit(admission_.match->rule, now);
+    } else {
+        admission_.allowed = arrival_.listener->access == AccessDefault::Open;
+    }
+    if (!admission_.allowed) return refuse(Refusal::Rule);
+    if (host_.stopping()) return refuse(Refusal::ShuttingDown);
+    if (host_.full()) return refuse(Refusal::GatewayFull);
+    count(host_.counters().admitted);
+    count(listenerCounters().admitted);
+    admitted_ = true;
+    hold_until_ = host_.now() + config().timeouts.hold.count();
+    connectNext();
+}
+
+// ---- what mailgate says itself
+
+void Session::startCheck() {
+    client_text_ = arrival_.peer.address.toString();
+    const bool up = pool().available(host_.now()) && !host_.stopping();
+    count(host_.counters().checks);
+    SessionReport::checked(*this, up);
+    // In TLS there is nothing that could be said in the clear: an open connection says "up".
+    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : arrival_.listener->protocol;
+    noteEnd(End::Check);
+    converse(makeCheckDialogue(protocol, up, refusalText()), State::Checking, kDialogueLimit);
+}
+
+void Session::refuse(Refusal refusal) {
+    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : arrival_.listener->protocol;
+    const bool by_rule = refusal == Refusal::Rule;
+    count(by_rule ? host_.counters().refused : host_.counters().turned_away);
+    count(host_.counters().refusals[static_cast<std::size_t>(refusal)]);
+    if (by_rule) count(listenerCounters().refused);
+    SessionReport::refused(*this, refusal, refusalLine(protocol, refusal, refusalText()));
+    admitted_ = false;
+    noteEnd(End::Refused);
+    dropServer();
+    relay_.resetServer();
+    converse(makeRefusalDialogue(protocol, refusal, refusalText()), State::Refusing, kDialogueLimit);
+}
+
+void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit) {
+    dialogue_ = std::move(dialogue);
+    state_ = state;
+    host_.arm(*this, host_.now() + limit);
+    take(dialogue_->open());
+    if (state_ != state) return;
+    // What came behind the header is part of the conversation.
+    const std::string early(relay_.held(Side::Client));
+    relay_.dropHeld(Side::Client);
+    if (!early.empty()) take(dialogue_->hear(early));
+    if (state_ == state) hearClient();
+}
+
+void Session::take(const Dialogue::Step& step) {
+    const State state = state_;
+    say(step.say);
+    if (!step.done || state_ != state) return;
+    relay_.endSource(Side::Server);
+    pump(Side::Server);
+}
+
+// Our own words take the server's place in the stream to the client.
+void Session::say(std::string_view bytes) {
+    if (bytes.empty()) return;
+    if (!relay_.hold(Side::Server, bytes)) return finish(End::GatewayError);
+    pump(Side::Server);
+}
+
+void Session::hearClient() {
+    const State state = state_;
+    while (state_ == state && relay_.mayHaveInput(Side::Client)) {
+        const IoResult got = relay_.readFrom(Side::Client);
+        if (got.status == IoStatus::WouldBlock) return;
+        if (got.status == IoStatus::Error) return finish(end_);
+        if (got.status == IoStatus::Ok && !relay_.sourceEnded(Side::Server)) {
+            take(dialogue_->hear(relay_.scratch(got.bytes)));
+        }
+    }
+    if (state_ == state && relay_.sourceEnded(Side::Client)) finish(end_);
+}
+
+// ---- the way to a server
+
+bool Session::opaqueFromStart() const noexcept {
+    return arrival_.listener->tls == ListenerTls::Passthrough || arrival_.listener->protocol == Protocol::Tcp;
+}
+
+void Session::connectNext() {
+    UpstreamPool& servers = pool();
+    while (std::shared_ptr<ServerEndpoint> candidate =
+               servers.pick(client_address_.address, host_.now(), tried_)) {
+        int error = 0;
+        server_slot_ = static_cast<std::uint8_t>(server_slot_ % 3 + 1);
+        server_ = host_.connect(candidate->endpoint, *this, server_slot_, error);
+        if (!server_) {
+            if (outOfResources(error)) return refuse(Refusal::Internal);
+            servers.failed(*candidate, host_.now(), describeConnectError(error));
+            continue;
+        }
+        endpoint_ = std::move(candidate);
+        endpoint_->sessions.fetch_add(1, std::memory_order_relaxed);
+        relay_.resetServer();
+        relay_.attach(Side::Server, server_.get());
+        server_watched_ = false;
+        state_ = State::Connecting;
+        host_.arm(*this, host_.now() + config().timeouts.connect.count());
+        // On loopback the handshake is over when connect() returns, and the header can go out without waiting
+        // for an event.
+        if (endpoint_->endpoint.address.isLoopback()) return sendProxyHeader();
+        if (!watchServer(true)) refuse(Refusal::Internal);
+        return;
+    }
+    holdOn();
+}
+
+// One send, the whole header, before anything else: all mail servers refuse a header in two segments.
+void Session::sendProxyHeader() {
+    const std::string header = proxyHeader();
+    const IoResult put = server_->write(header);
+    switch (put.status) {
+        case IoStatus::WouldBlock:
+            if (!watchServer(true)) refuse(Refusal::Internal);
+            return;
+        case IoStatus::Eof:
+        case IoStatus::Error:
+            return serverFailed(describeConnectError(put.error));
+        case IoStatus::Ok:
+            break;
+    }
+    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header");
+    if (!watchServer(false)) return refuse(Refusal::Internal);
+    connected_ = host_.now();
+    host_.counters().connect.add(connected_ - header_done_);
+    awaitGreeting();
+}
+
+bool Session::watchServer(bool writable) noexcept {
+    return server_watched_ || (server_watched_ = server_->watch(writable));
+}
+
+std::string Session::proxyHeader() const {
+    const UpstreamConfig& upstream = pool().config();
+    const proxy::Connection connection{client_address_, destination_};
+    switch (upstream.send_proxy) {
+        case SendProxy::Off:
+            return {};
+        case SendProxy::V1:
+            return proxy::encodeV1(connection);
+        case SendProxy::V2:
+            break;
+    }
+    using proxy::TlvType;
+    std::vector<proxy::Tlv> tlvs{{static_cast<std::uint8_t>(TlvType::UniqueId), std::string(id_.text())}};
+    if (tlvs_ && upstream.pass_tlvs) {
+        for (const TlvType type :
+             {TlvType::Ssl, TlvType::Authority, TlvType::Alpn, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
+            for (const proxy::Tlv& tlv : tlvs_->all) {
+                if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
+            }
+        }
+    }
+    return proxy::encodeV2(connection, tlvs, false, upstream.max_header_bytes);
+}
+
+void Session::awaitGreeting() {
+    if (opaqueFromStart()) {
+        server_->noDelay();
+        pool().worked(*endpoint_);
+        if (arrival_.listener->tls == ListenerTls::Passthrough) facts_.tls = "implicit";
+        return beginRelay();
+    }
+    state_ = State::AwaitingGreeting;
+    host_.arm(*this, host_.now() + config().timeouts.greeting.count());
+    watchTls();
+}
+
+// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one.
+void Session::watchTls() {
+    const std::string_view early = relay_.held(Side::Client);
+    int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
+    if (early.empty() && relay_.mayHaveInput(Side::Client)) first = client_->peek();
+    if (first != kTlsHandshake) return;
+    facts_.tls = "implicit";
+    server_->noDelay();
+    pool().worked(*endpoint_);
+    beginRelay();
+}
+
+// The server's first words decide whether it serves this client; until then the client hears and is heard by
+// nobody.
+void Session::readGreeting() {
+    while (relay_.mayHaveInput(Side::Server)) {
+        const IoResult got = relay_.readFrom(Side::Server);
+        if (got.status == IoStatus::WouldBlock) return;
+        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting");
+        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting");
+        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes))) return serverFailed("endless greeting");
+        switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
+            case Greeting::Incomplete:
+                break;
+            case Greeting::Welcome:
+            case Greeting::Refused:
+                pool().worked(*endpoint_);
+                return beginRelay();
+            case Greeting::Deferred:
+                return serverFailed("answered the PROXY header with a temporary failure");
+            case Greeting::Foreign:
+                return serverFailed("does not speak the listener's protocol");
+        }
+    }
+    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting");
+}
+
+void Session::serverFailed(std::string_view why) {
+    pool().failed(*endpoint_, host_.now(), why);
+    undrain();  // the next server need not be drained
+    dropServer();
+    connectNext();
+}
+
+void Session::dropServer() {
+    if (!server_) return;
+    relay_.attach(Side::Server, nullptr);
+    server_.reset();
+    endpoint_->sessions.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Session::holdOn() {
+    const Millis next_try = host_.now() + kRetryEvery;
+    if (host_.stopping() || next_try > hold_until_) return giveUp();
+    state_ = State::Holding;
+    host_.arm(*this, next_try);
+}
+
+void Session::giveUp() {
+    endpoint_ = nullptr;
+    refuse(host_.stopping() ? Refusal::ShuttingDown : Refusal::NoServer);
+}
+
+// ---- the relay
+
+void Session::beginRelay() {
+    state_ = State::Relaying;
+    greeted_ = last_activity_ = host_.now();
+    host_.counters().greeting.add(greeted_ - connected_);
+    armRelay();
+    if (facts_.tls.empty() && (observer_ = makeObserver(arrival_.listener->protocol, facts_))) {
+        relay_.setTap(this);
+        if (!relay_.held(Side::Server).empty()) onBytes(Side::Server, relay_.held(Side::Server));
+        if (!relay_.held(Side::Client).empty()) onBytes(Side::Client, relay_.held(Side::Client));
+    }
+    pump(Side::Server);
+    if (state_ == State::Relaying) pump(Side::Client);
+}
+
+void Session::onBytes(Side from, std::string_view bytes) noexcept {
+    if (!observer_) return;
+    observer_->observe(from, bytes);
+    if (!observer_->opaque()) return;
+    relay_.setTap(nullptr);
+    observer_->finish();
+    observer_.reset();
+}
+
+void Session::pump(Side source) {
+    const State state = state_;
+    if (!client_ || (state == State::Relaying && !server_)) return;
+    switch (relay_.pump(source)) {
+        case Relay::Status::Open:
+            break;
+        case Relay::Status::Unfinished:
+            host_.again(*this, source == Side::Client ? kClientSlot : serverSlot());
+            break;
+        case Relay::Status::Ended:
+            onSourceEnded(source);
+            break;
+        case Relay::Status::SourceLost:
+            onLost(source);
+            break;
+        case Relay::Status::SinkLost:
+            onLost(other(source));
+            break;
+        case Relay::Status::NoMemory:
+            finish(End::GatewayError);
+            break;
+    }
+    if (drain_ && state_ == State::Relaying) maybeDrain();
+}
+
+void Session::onSourceEnded(Side source) {
+    if (state_ != State::Relaying) return linger(end_);
+    if (source == Side::Server) {
+        // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
+        if (facts_.quit) return finish(End::ClientQuit);
+        // A client that has said all it had to say is not told that nobody listens any more.
+        if (!relay_.sourceEnded(Side::Client)) sayInStream(Refusal::ServerLost);
+        if (server_gone_) return linger(End::ServerLost);
+        noteEnd(End::ServerClosed);
+    } else {
+        noteEnd(facts_.quit ? End::ClientQuit : End::ClientClosed);
+    }
+    relay_.passEnd(source);
+    if (relay_.ended()) return finish(end_);
+    if (half_closed_) return;
+    half_closed_ = true;
+    host_.arm(*this, host_.now() + config().timeouts.half_close.count());
+}
+
+void Session::onLost(Side side) {
+    if (side == Side::Client) return finish(facts_.quit ? End::ClientQuit : End::ClientReset);
+    serverGone();
+}
+
+// The server's connection broke: the client still gets what the server had said, and hears why there is no
+// more.
+void Session::serverGone() {
+    if (std::exchange(server_gone_, true)) return;
+    noteEnd(End::ServerLost);
+    relay_.note(Side::Server, kReadable);
+    const Relay::Status rest = relay_.pump(Side::Server);
+    if (rest == Relay::Status::SinkLost) return finish(end_);
+    relay_.endSource(Side::Server);
+    pump(Side::Server);
+}
+
+// Text of ours is legal in the server's stream only in the clear, at a boundary, and when the server has not
+// said its own goodbye.
+bool Session::maySpeak() const noexcept {
+    return observer_ && observer_->serverAtBoundary() && relay_.drained(Side::Server) && !facts_.quit &&
+           !facts_.goodbye;
+}
+
+bool Session::sayInStream(Refusal refusal) {
+    if (!maySpeak()) return false;
+    const std::string line = refusalLine(arrival_.listener->protocol, refusal, refusalText());
+    if (!line.empty()) client_->write(line);
+    return true;
+}
+
+// The next time that something is due: the idle limit, or a step of a drain.
+void Session::armRelay() {
+    Millis next = last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count();
+    if (drain_) next = std::min(next, host_.now() < drain_->from ? drain_->from : drain_->until);
+    host_.arm(*this, next);
+}
+
+void Session::onIdle() {
+    const Millis now = host_.now();
+    if (drain_ && now >= drain_->until) {
+        sayInStream(Refusal::ShuttingDown);
+        return linger(drain_->end);
+    }
+    if (half_closed_) return finish(end_ == End::None ? End::HalfCloseTimeout : end_);
+    if (drain_) maybeDrain();
+    if (state_ != State::Relaying) return;
+    if (now < last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count())
+        return armRelay();
+    sayInStream(Refusal::Idle);
+    linger(End::IdleTimeout);
+}
+
+// ---- the end
+
+void Session::drain(const Drain& drain) {
+    const bool stopping = drain.end == End::Shutdown;
+    switch (state_) {
+        case State::AwaitingHeader:
+            // Hears why not once we know who it is; the header's time limit bounds that.
+            return;
+        case State::Connecting:
+        case State::AwaitingGreeting:
+            drain_ = drain;
+            if (stopping) refuse(Refusal::ShuttingDown);
+            return;
+        case State::Holding:
+            if (stopping) refuse(Refusal::ShuttingDown);
+            return;
+        case State::Relaying:
+            drain_ = drain;
+            maybeDrain();
+            if (state_ == State::Relaying && !half_closed_) armRelay();
+            return;
+        case State::Checking:
+        case State::Refusing:
+            if (stopping) linger(end_);
+            return;
+        case State::Lingering:
+        case State::Closed:
+            return;
+    }
+}
+
+void Session::undrain() noexcept {
+    if (drain_ && drain_->end == End::Drained) drain_.reset();
+}
+
+void Session::maybeDrain() {
+    if (host_.now() < drain_->from || !maySpeak() || !observer_->interruptible()) return;
+    sayInStream(Refusal::ShuttingDown);
+    linger(drain_->end);
+}
+
+bool Session::kill() {
+    if (state_ == State::Lingering || state_ == State::Closed) return false;
+    if (state_ != State::Relaying) {
+        abort(End::Killed);
+        return true;
+    }
+    sayInStream(Refusal::ShuttingDown);
+    linger(End::Killed);
+    return true;
+}
+
+void Session::abort(End end) {
+    if (state_ == State::Closed) return;
+    if (state_ == State::Relaying) sayInStream(Refusal::ShuttingDown);
+    finish(end);
+}
+
+bool Session::usesServer(std::string_view upstream, std::string_view server) const noexcept {
+    return server_ && arrival_.listener->upstream == upstream && endpoint_->server->name == server;
+}
+
+void Session::linger(End end) {
+    noteEnd(end);
+    dropServer();
+    relay_.setTap(nullptr);
+    dialogue_.reset();
+    relay_.dropHeld(Side::Client);
+    relay_.passEnd(Side::Server);
+    state_ = State::Lingering;
+    host_.arm(*this, host_.now() + kLingerLimit);
+    discard();
+}
+
+void Session::discard() {
+    while (relay_.mayHaveInput(Side::Client)) {
+        const IoResult got = relay_.readFrom(Side::Client);
+        if (got.status == IoStatus::WouldBlock) return;
+        if (got.status != IoStatus::Ok) break;
+    }
+    if (relay_.sourceEnded(Side::Client) || relay_.mayHaveInput(Side::Client)) finish(end_);
+}
+
+void Session::finish(End end) {
+    if (state_ == State::Closed) return;
+    noteEnd(end);
+    cancel();
+    if (observer_) observer_->finish();
+    if (admitted_) SessionReport::ended(*this);
+    state_ = State::Closed;
+    dropServer();
+    relay_.attach(Side::Client, nullptr);
+    client_.reset();
+    host_.release(*this);
+}
+
+}  // namespace mailgate

@@ -1,0 +1,189 @@
+/// \file  One client connection's whole life, including the server it is handed to.
+///
+///     AwaitingHeader ─ Checking                    a balancer's health check, answered here
+///            │
+///          admit ──── Refusing ──┐                 by rule, or because the gateway cannot serve
+///            │                   │
+///        Connecting ─ AwaitingGreeting ─ Relaying ─┤
+///            └─ Holding (no server yet) ┘          Lingering ─ Closed
+///
+/// Lives and dies on the worker that accepted it; no locks. Closing is a verb with a reason: finish() is
+/// idempotent, and after it no event, timer or task does anything.
+#pragma once
+
+#include "gateway/session/session_host.h"
+#include "protocols/observer.h"
+#include "protocols/proxy/header.h"
+#include "protocols/refusal.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+/// What the access rules said of a client.
+struct Admission {
+    bool allowed = false;
+    std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
+};
+
+/// Where a session comes from; filled in by the acceptor.
+struct Arrival {
+    std::shared_ptr<const Generation> generation;
+    const ListenerConfig* listener = nullptr;  ///< of the generation
+    store::ListenerIndex listener_index = 0;
+    Endpoint peer;                 ///< who TCP says it is
+    Endpoint local;                ///< where it connected to; port 0: not asked for yet
+    bool header_expected = false;  ///< by the listener's `proxy` and the peer
+};
+
+class Session final : public EventHandler, private Timer, private RelayTap {
+  public:
+    static constexpr unsigned kClientSlot = 0;
+
+    Session(SessionHost& host, const Arrival& arrival);
+    ~Session() override;
+
+    /// `client`: connected, its events go to this session's kClientSlot.
+    void start(std::unique_ptr<Transport> client);
+
+    void onEvents(unsigned slot, std::uint32_t events) override;
+
+    /// To end between `from` and `until` (the host's clock), at a point where that breaks nothing, else at
+    /// `until`.
+    struct Drain {
+        End end = End::Shutdown;  ///< Shutdown, or Drained: its server is to be left alone
+        Millis from = 0;
+        Millis until = 0;
+    };
+    void drain(const Drain& drain);
+    /// The operator changed his mind about the server.
+    void undrain() noexcept;
+    /// Ends it now, in the protocol's words where that breaks nothing. False: it has ended already.
+    bool kill();
+    /// Ends now, whatever is under way.
+    void abort(End end);
+
+    // What the log and the administrator see.
+    const SessionId& id() const noexcept { return id_; }
+    const ListenerConfig& listener() const noexcept { return *arrival_.listener; }
+    const Endpoint& client() const noexcept { return client_address_; }
+    /// Its client is known: any header has been read.
+    bool identified() const noexcept { return header_done_ != 0; }
+    bool usesServer(std::string_view upstream, std::string_view server) const noexcept;
+
+    // Links of the worker's list of sessions.
+    Session* previous = nullptr;
+    Session* next = nullptr;
+
+  private:
+    friend class SessionReport;
+
+    enum class State : std::uint8_t {
+        AwaitingHeader,    ///< reading the PROXY header; deadline proxy_header, absolute from accept
+        Checking,          ///< a balancer's health check: a dialogue of ours
+        Refusing,          ///< a refusal's dialogue; the server never hears of this client
+        Connecting,        ///< connect() or the sending of our header is under way; deadline connect
+        AwaitingGreeting,  ///< the server must show that it serves this client; the client is not read
+        Holding,           ///< no server answered; tried again until `hold` has passed
+        Relaying,
+        Lingering,  ///< all is said; reads and drops, so that a reset does not eat our last line
+        Closed,     ///< handed to the host; nothing reaches us any more
+    };
+
+    void onTimer() override;
+    void onBytes(Side from, std::string_view bytes) noexcept override;
+
+    void readHeader();
+    void headerComplete(proxy::Header&& header, std::string_view rest);
+    void rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset);
+    void admit();
+    void startCheck();
+    void refuse(Refusal refusal);
+    void say(std::string_view bytes);
+    void converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit);
+    void take(const Dialogue::Step& step);
+    void hearClient();
+
+    void connectNext();
+    void sendProxyHeader();
+    bool watchServer(bool writable) noexcept;
+    std::string proxyHeader() const;
+    void awaitGreeting();
+    void readGreeting();
+    void serverFailed(std::string_view why);
+    void dropServer();
+    void holdOn();
+    void giveUp();
+
+    void beginRelay();
+    void watchTls();
+    void pump(Side source);
+    void onSourceEnded(Side source);
+    void onLost(Side side);
+    void serverGone();
+    void onIdle();
+    bool sayInStream(Refusal refusal);
+    bool maySpeak() const noexcept;
+    void maybeDrain();
+    void armRelay();
+
+    void linger(End end);
+    void discard();
+    void finish(End end);
+    void noteEnd(End end) noexcept {
+        if (end_ == End::None) end_ = end;
+    }
+
+    RefusalText refusalText() const noexcept { return {config().name, client_text_, id_.text()}; }
+    unsigned serverSlot() const noexcept { return server_slot_; }
+    bool opaqueFromStart() const noexcept;
+    const Config& config() const noexcept { return arrival_.generation->config; }
+    UpstreamPool& pool() const { return *arrival_.generation->upstreams[arrival_.listener->upstream_index]; }
+    ListenerCounters& listenerCounters() const {
+        return *arrival_.generation->listeners[arrival_.listener_index];
+    }
+
+    SessionHost& host_;
+    Arrival arrival_;
+    SessionId id_;
+    State state_ = State::AwaitingHeader;
+    End end_ = End::None;
+    bool half_closed_ = false;
+    bool server_gone_ = false;
+    bool server_watched_ = false;
+    bool admitted_ = false;  ///< let in, and not refused since: one `session.end` line is owed
+    std::uint8_t server_slot_ = 1;
+    std::uint16_t header_bytes_ = 0;
+
+    Endpoint client_address_;
+    Endpoint destination_;
+    std::string client_text_;
+    Admission admission_;
+    std::unique_ptr<proxy::Tlvs> tlvs_;  ///< null when the header had none
+
+    std::unique_ptr<Transport> client_;
+    std::unique_ptr<Transport> server_;
+    std::shared_ptr<ServerEndpoint>
+        endpoint_;  ///< tried or used; counted in its `sessions` while server_ is set
+    UpstreamPool::Tried tried_ = 0;
+    Relay relay_;
+
+    std::unique_ptr<Observer> observer_;
+    SessionFacts facts_;
+    std::unique_ptr<Dialogue> dialogue_;
+
+    std::int64_t wall_start_;
+    Millis start_;
+    Millis header_done_ = 0;
+    Millis connected_ = 0;
+    Millis greeted_ = 0;
+    Millis last_activity_ = 0;
+    Millis hold_until_ = 0;
+    std::optional<Drain> drain_;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,62 @@
+/// \file  What a session needs of the worker it lives on.
+#pragma once
+
+#include "gateway/counters.h"
+#include "gateway/generation.h"
+#include "gateway/log/event_log.h"
+#include "gateway/net/session_set.h"
+#include "gateway/net/transport.h"
+#include "gateway/session/relay.h"
+#include "gateway/session/session_id.h"
+#include "store/access_table.h"
+#include "store/journal.h"
+
+#include <memory>
+
+namespace mailgate {
+
+class Session;
+
+/// Implemented by Worker, and by the tests' scripted host. All calls come from the worker's thread.
+class SessionHost {
+  public:
+    virtual ~SessionHost() = default;
+
+    virtual EventLog& log() noexcept = 0;
+    /// Null when the journal is off.
+    virtual store::Journal* journal() noexcept = 0;
+    virtual Counters& counters() noexcept = 0;
+    /// The table in force for the listeners of `generation`.
+    virtual const store::AccessTable& accessTable(const Generation& generation) noexcept = 0;
+    virtual Relay::Resources resources() noexcept = 0;
+    virtual SessionId newSessionId() noexcept = 0;
+
+    /// The monotonic clock, and the wall clock for what people read, both in milliseconds.
+    virtual Millis now() const noexcept = 0;
+    virtual std::int64_t wallClock() const noexcept = 0;
+    virtual void arm(Timer& timer, Millis deadline) noexcept = 0;
+
+    /// Begins to connect; null with `error` (errno) when that fails at once.
+    virtual std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
+                                               int& error) noexcept = 0;
+
+    /// onEvents(slot, 0) in a later turn.
+    virtual void again(EventHandler& handler, unsigned slot) = 0;
+
+    /// No session beyond this one fits.
+    virtual bool full() const noexcept = 0;
+    virtual bool stopping() const noexcept = 0;
+
+    /// Whether a rejection of `peer` is worth a log line of its own now; else it is only counted, and
+    /// `suppressed` tells the next line how many were.
+    virtual bool mayLogRejection(const IpAddress& peer, Rejection rejection,
+                                 std::uint32_t& suppressed) noexcept = 0;
+
+    /// A client of a listener is known: watched for the one address that all seem to come from.
+    virtual void sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept = 0;
+
+    /// The session is closed and may be destroyed once the current batch of events is over.
+    virtual void release(Session& session) noexcept = 0;
+};
+
+}  // namespace mailgate

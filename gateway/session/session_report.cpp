@@ -1,0 +1,302 @@
+#include "gateway/session/session_report.h"
+
+#include "protocols/proxy/header.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace mailgate {
+namespace {
+
+std::string_view explain(Rejection rejection) noexcept {
+    switch (rejection) {
+        case Rejection::UntrustedPeer:
+            return "the peer is not in the listener's trusted list";
+        case Rejection::NoHeader:
+            return "a trusted peer sent nothing until the time limit";
+        case Rejection::HeaderTimeout:
+            return "only part of a PROXY header came until the time limit";
+        case Rejection::Incomplete:
+            return "the peer closed in the middle of the PROXY header";
+        default:
+            return proxy::describe(static_cast<proxy::Reason>(static_cast<int>(rejection) -
+                                                              static_cast<int>(Rejection::NotProxy)));
+    }
+}
+
+std::string hintFor(const Arrival& arrival, Rejection rejection) {
+    const std::string peer = arrival.peer.address.toString();
+    switch (rejection) {
+        case Rejection::UntrustedPeer:
+            return fmt::format("if {0} is one of your balancers, add \"{0}\" to trusted of listener \"{1}\"",
+                               peer, arrival.listener->name);
+        case Rejection::NoHeader:
+            return "is the PROXY protocol on at the balancer? An AWS NLB by default holds the header back "
+                   "until the client's "
+                   "first data, which never comes where the server speaks first: set its target group's "
+                   "proxy_protocol_v2.client_to_server.header_placement to on_first_ack";
+        case Rejection::NotProxy:
+            return fmt::format(
+                "{} is trusted and must send a PROXY header: turn it on there, or use proxy = \"mixed\" and "
+                "take the address out of trusted if its clients connect directly",
+                peer);
+        default:
+            return {};
+    }
+}
+
+// At most the first word: a client that speaks its protocol to the wrong port may be sending a password.
+std::string firstBytesHex(std::string_view bytes, Rejection rejection) {
+    constexpr std::size_t kShown = 16;
+    if (rejection == Rejection::NotProxy) bytes = bytes.substr(0, bytes.find(' '));
+    std::string hex;
+    for (const char c : bytes.substr(0, kShown))
+        hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return hex;
+}
+
+void writeMail(LogLine& line, const SessionFacts& facts) {
+    line.beginArray("mail");
+    for (const MailTransaction& mail : facts.transactions) {
+        line.beginObject();
+        line.text("from", mail.from);
+        line.beginArray("recipients");
+        for (const std::string& recipient : mail.recipients)
+            line.item(recipient);
+        line.endArray();
+        if (mail.recipient_count > mail.recipients.size())
+            line.number("recipient_count", mail.recipient_count);
+        if (mail.recipients_refused > 0) line.number("recipients_refused", mail.recipients_refused);
+        line.number("size", static_cast<std::int64_t>(mail.size));
+        line.textOrNull("reply", mail.reply);
+        line.endObject();
+    }
+    line.endArray();
+    if (facts.transaction_count > facts.transactions.size())
+        line.number("mail_count", facts.transaction_count);
+}
+
+void writeTlvs(LogLine& line, const proxy::Tlvs& tlvs) {
+    if (tlvs.unique_id) line.text("balancer_id", *tlvs.unique_id);
+    if (tlvs.authority) line.text("authority", *tlvs.authority);
+    if (tlvs.alpn) line.text("alpn", *tlvs.alpn);
+    if (tlvs.ssl && tlvs.ssl->tls) line.text("balancer_tls", tlvs.ssl->version);
+    if (tlvs.ssl && tlvs.ssl->certificate_verified) line.text("balancer_tls_cn", tlvs.ssl->common_name);
+    if (tlvs.aws_vpce_id) line.text("aws_vpce_id", *tlvs.aws_vpce_id);
+    if (tlvs.azure_link_id) line.number("azure_link_id", *tlvs.azure_link_id);
+    if (tlvs.gcp_psc_connection_id) {
+        line.text("gcp_psc_connection_id", std::to_string(*tlvs.gcp_psc_connection_id));
+    }
+}
+
+void writeClient(LogLine& line, std::string_view session, const Arrival& arrival, const Endpoint& client,
+                 std::string_view client_text, const Endpoint& destination) {
+    line.text("session", session);
+    line.text("listener", arrival.listener->name);
+    line.text("protocol", toString(arrival.listener->protocol));
+    line.text("client", client_text);
+    line.number("client_port", client.port);
+    if (arrival.header_expected)
+        line.text("balancer", arrival.peer.address.toString());
+    else
+        line.null("balancer");
+    line.text("destination", destination.address.toString());
+    line.number("destination_port", destination.port);
+}
+
+void writeAdmission(LogLine& line, const Admission& admission) {
+    line.text("access", admission.allowed ? "allow" : "deny");
+    if (admission.match)
+        line.text("rule", admission.match->network.toString());
+    else
+        line.null("rule");
+}
+
+}  // namespace
+
+store::JournalSession SessionReport::journalHead(const Session& session) {
+    store::JournalSession entry;
+    entry.id = session.id_.text();
+    entry.started_ms = session.wall_start_;
+    entry.listener = session.arrival_.listener->name;
+    entry.protocol = toString(session.arrival_.listener->protocol);
+    entry.client = session.client_address_.address.bytes;
+    entry.client_port = session.client_address_.port;
+    if (session.arrival_.header_expected) entry.balancer = session.arrival_.peer.address.bytes;
+    entry.destination = session.destination_.address.bytes;
+    entry.destination_port = session.destination_.port;
+    entry.allowed = session.admission_.allowed;
+    if (session.admission_.match) entry.rule = session.admission_.match->network.toString();
+    entry.header_ms = session.header_done_ - session.start_;
+    entry.duration_ms = session.host_.now() - session.start_;
+    return entry;
+}
+
+store::JournalSession SessionReport::journalEntry(const Session& session, std::uint64_t bytes_in,
+                                                  std::uint64_t bytes_out) {
+    store::JournalSession entry = journalHead(session);
+    const SessionFacts& facts = session.facts_;
+    entry.upstream = session.pool().config().name;
+    if (session.connected_ != 0) entry.server = session.endpoint_->server->name;
+    entry.helo = facts.helo;
+    entry.user = facts.user;
+    entry.tls = facts.tls;
+    entry.authenticated = facts.authenticated;
+    for (const MailTransaction& mail : facts.transactions) {
+        entry.mail.push_back(
+            {mail.from, mail.recipients, mail.recipient_count, mail.size, mail.reply, mail.accepted});
+    }
+    entry.mail_count = facts.transaction_count;
+    entry.bytes_in = bytes_in;
+    entry.bytes_out = bytes_out;
+    if (session.connected_ != 0) entry.connect_ms = session.connected_ - session.header_done_;
+    if (session.greeted_ != 0) entry.greeting_ms = session.greeted_ - session.connected_;
+    entry.end = toString(session.end_);
+    return entry;
+}
+
+admin::LiveSession SessionReport::live(const Session& session) {
+    admin::LiveSession live;
+    const SessionFacts& facts = session.facts_;
+    live.id = session.id_.text();
+    live.listener = session.arrival_.listener->name;
+    live.protocol = toString(session.arrival_.listener->protocol);
+    live.state = stateName(session);
+    live.client = session.client_address_;
+    if (session.arrival_.header_expected) live.balancer = session.arrival_.peer.address;
+    if (session.server_) {
+        live.upstream = session.pool().config().name;
+        live.server = session.endpoint_->server->name;
+    }
+    live.helo = facts.helo;
+    live.user = facts.user;
+    live.tls = facts.tls;
+    if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
+    live.mail_count = facts.transaction_count;
+    live.bytes_in = session.relay_.bytesFrom(Side::Client) - session.header_bytes_;
+    live.bytes_out = session.relay_.bytesFrom(Side::Server);
+    live.started_ms = session.wall_start_;
+    live.idle_ms = session.host_.now() - std::max(session.last_activity_, session.start_);
+    return live;
+}
+
+std::string_view SessionReport::stateName(const Session& session) noexcept {
+    switch (session.state_) {
+        case Session::State::AwaitingHeader:
+            return "awaiting_header";
+        case Session::State::Checking:
+            return "checking";
+        case Session::State::Refusing:
+            return "refusing";
+        case Session::State::Connecting:
+            return "connecting";
+        case Session::State::AwaitingGreeting:
+            return "awaiting_greeting";
+        case Session::State::Holding:
+            return "holding";
+        case Session::State::Relaying:
+            return "relaying";
+        case Session::State::Lingering:
+            return "lingering";
+        case Session::State::Closed:
+            return "closed";
+    }
+    return "";
+}
+
+void SessionReport::ended(Session& session) {
+    SessionHost& host = session.host_;
+    const Relay& relay = session.relay_;
+    const std::uint64_t bytes_in = relay.bytesFrom(Side::Client) - session.header_bytes_;
+    const std::uint64_t bytes_out = relay.bytesFrom(Side::Server);
+    count(host.counters().ends[static_cast<std::size_t>(session.end_)]);
+    count(host.counters().bytes_in, bytes_in);
+    count(host.counters().bytes_out, bytes_out);
+    if (store::Journal* journal = host.journal()) journal->record(journalEntry(session, bytes_in, bytes_out));
+    EventLog& log = host.log();
+    if (!log.enabled(LogLevel::Information)) return;
+
+    const SessionFacts& facts = session.facts_;
+    LogLine line = log.line(LogLevel::Information, "session.end");
+    writeClient(line, session.id_.text(), session.arrival_, session.client_address_, session.client_text_,
+                session.destination_);
+    writeAdmission(line, session.admission_);
+    line.text("upstream", session.pool().config().name);
+    line.textOrNull("server",
+                    session.connected_ != 0 ? std::string_view(session.endpoint_->server->name) : "");
+    const Protocol protocol = session.arrival_.listener->protocol;
+    const bool mail = protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
+    if (mail) line.textOrNull("helo", facts.helo);
+    line.textOrNull("user", facts.user);
+    if (!facts.user.empty()) line.boolean("authenticated", facts.authenticated);
+    line.textOrNull("tls", facts.tls);
+    if (mail) writeMail(line, facts);
+    if (session.tlvs_) writeTlvs(line, *session.tlvs_);
+    line.number("bytes_in", static_cast<std::int64_t>(bytes_in));
+    line.number("bytes_out", static_cast<std::int64_t>(bytes_out));
+    line.number("header_ms", session.header_done_ - session.start_);
+    if (session.connected_ != 0)
+        line.number("connect_ms", session.connected_ - session.header_done_);
+    else
+        line.null("connect_ms");
+    if (session.greeted_ != 0)
+        line.number("greeting_ms", session.greeted_ - session.connected_);
+    else
+        line.null("greeting_ms");
+    line.number("duration_ms", host.now() - session.start_);
+    line.text("end", toString(session.end_));
+    log.write(line);
+}
+
+void SessionReport::refused(Session& session, Refusal refusal, std::string_view reply) {
+    if (store::Journal* journal = session.host_.journal()) {
+        store::JournalSession entry = journalHead(session);
+        entry.refused = true;
+        entry.end = reasonFor(refusal);
+        journal->record(std::move(entry));
+    }
+    EventLog& log = session.host_.log();
+    if (!log.enabled(LogLevel::Information)) return;
+    LogLine line = log.line(LogLevel::Information, "session.refused");
+    writeClient(line, session.id_.text(), session.arrival_, session.client_address_, session.client_text_,
+                session.destination_);
+    writeAdmission(line, session.admission_);
+    line.text("reason", reasonFor(refusal));
+    while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
+        reply.remove_suffix(1);
+    line.textOrNull("reply", reply);
+    log.write(line);
+}
+
+void SessionReport::checked(Session& session, bool up) {
+    EventLog& log = session.host_.log();
+    if (!log.enabled(LogLevel::Debug)) return;
+    LogLine line = log.line(LogLevel::Debug, "session.check");
+    line.text("session", session.id_.text());
+    line.text("listener", session.arrival_.listener->name);
+    line.text("balancer", session.arrival_.peer.address.toString());
+    line.boolean("up", up);
+    log.write(line);
+}
+
+void SessionReport::rejected(SessionHost& host, const Arrival& arrival, Rejection rejection,
+                             std::string_view first_bytes, std::size_t offset) {
+    host.counters().rejections.add(rejection, arrival.peer.address);
+    std::uint32_t suppressed = 0;
+    if (!host.log().enabled(LogLevel::Warning)) return;
+    if (!host.mayLogRejection(arrival.peer.address, rejection, suppressed)) return;
+    LogLine line = host.log().line(LogLevel::Warning, "proxy.rejected");
+    line.text("listener", arrival.listener->name);
+    line.text("peer", arrival.peer.address.toString());
+    line.number("peer_port", arrival.peer.port);
+    line.text("reason", toString(rejection));
+    line.text("detail", explain(rejection));
+    if (rejection != Rejection::UntrustedPeer) line.number("offset", static_cast<std::int64_t>(offset));
+    if (!first_bytes.empty()) line.text("first_bytes", firstBytesHex(first_bytes, rejection));
+    if (const std::string hint = hintFor(arrival, rejection); !hint.empty()) line.text("hint", hint);
+    if (suppressed > 0) line.number("suppressed", suppressed);
+    host.log().write(line);
+}
+
+}  // namespace mailgate

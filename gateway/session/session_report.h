@@ -1,0 +1,32 @@
+/// \file  The log lines of a session (docs/log.md).
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/session/session.h"
+#include "store/journal.h"
+
+namespace mailgate {
+
+class SessionReport {
+  public:
+    /// `session.end`: an admitted session is over.
+    static void ended(Session& session);
+    /// `session.refused`: what was said instead of a session, and why.
+    static void refused(Session& session, Refusal refusal, std::string_view reply);
+    /// `session.check`, at debug level: a balancer's health check was answered.
+    static void checked(Session& session, bool up);
+    /// `proxy.rejected`: a connection without a believable header. For connections that never became a
+    /// session too.
+    static void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection,
+                         std::string_view first_bytes, std::size_t offset);
+    /// What an administrator sees of a session that is under way.
+    static admin::LiveSession live(const Session& session);
+
+  private:
+    static store::JournalSession journalHead(const Session& session);
+    static store::JournalSession journalEntry(const Session& session, std::uint64_t bytes_in,
+                                              std::uint64_t bytes_out);
+    static std::string_view stateName(const Session& session) noexcept;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,255 @@
+#include "gateway/upstream/probe.h"
+
+#include "gateway/net/socket_address.h"
+#include "protocols/health_dialogue.h"
+#include "protocols/proxy/encoder.h"
+
+#include <fmt/format.h>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Who greets without a header does so by then; shorter than what Dovecot (3 s) and Postfix (5 s) wait for
+// one.
+constexpr std::chrono::milliseconds kUnaskedGreeting{2'000};
+// How long a server that speaks only TLS has to hang up on a header that it does not take.
+constexpr std::chrono::milliseconds kHangUp{1'000};
+// The least that a configuration may ask for; the limits of Exim and Postfix; a common buffer; Dovecot's
+// limit.
+constexpr std::array<std::size_t, 5> kHeaderSizes{107, 232, 536, 1024, 1500};
+// The fixed part of a v2 header with IPv4 addresses, and of a TLV.
+constexpr std::size_t kV2Ipv4Bytes = 28;
+constexpr std::size_t kTlvHead = 3;
+
+/// Writes the header for a connection of these two ends.
+using HeaderWriter = std::function<std::string(const proxy::Connection&)>;
+
+class ProbeConnection {
+  public:
+    explicit ProbeConnection(const Endpoint& server, std::chrono::milliseconds timeout)
+        : server_(server), deadline_(Clock::now() + timeout) {}
+    ~ProbeConnection() {
+        if (fd_ < 0) return;
+        // Never a reset: what the server still says is read.
+        ::shutdown(fd_, SHUT_WR);
+        deadline_ = Clock::now() + kHangUp;
+        std::string ignored;
+        while (receive(ignored) > 0) {
+        }
+        ::close(fd_);
+    }
+    ProbeConnection(const ProbeConnection&) = delete;
+    ProbeConnection& operator=(const ProbeConnection&) = delete;
+
+    /// Empty, or what went wrong.
+    std::string connect() {
+        const SocketAddress address(server_);
+        fd_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd_ < 0) return std::strerror(errno);
+        if (::connect(fd_, address.get(), address.size()) != 0 && errno != EINPROGRESS)
+            return std::strerror(errno);
+        if (!wait(POLLOUT)) return "no answer to the connection attempt";
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+        return error == 0 ? "" : std::strerror(error);
+    }
+
+    proxy::Connection ends() const {
+        sockaddr_storage own{};
+        socklen_t size = sizeof own;
+        ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
+        return {SocketAddress::toEndpoint(own), server_};
+    }
+
+    bool send(const std::string& bytes) {
+        return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+    }
+
+    /// Bytes received, 0 at the end, -1 when the connection broke or the time is over.
+    ssize_t receive(std::string& bytes) {
+        if (!wait(POLLIN)) return -1;
+        std::array<char, 4096> buffer;
+        const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
+        bytes.assign(buffer.data(), static_cast<std::size_t>(got > 0 ? got : 0));
+        return got;
+    }
+    bool timedOut() const { return Clock::now() >= deadline_; }
+
+  private:
+    bool wait(short events) const {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
+        pollfd watched{fd_, events, 0};
+        return left.count() > 0 && ::poll(&watched, 1, static_cast<int>(left.count())) > 0;
+    }
+
+    Endpoint server_;
+    Clock::time_point deadline_;
+    int fd_ = -1;
+};
+
+/// In TLS or an unknown protocol only one thing shows: whether the server hangs up on the header.
+ProbeAnswer awaitHangUp(ProbeConnection& connection) {
+    std::string said;
+    const ssize_t got = connection.receive(said);
+    if (got > 0 || connection.timedOut()) return {true, true, ""};
+    return {true, false, got == 0 ? "closed the connection" : "reset the connection"};
+}
+
+ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
+    std::string said;
+    while (true) {
+        const ssize_t got = connection.receive(said);
+        // postscreen's teaser is a welcome; the rest takes postscreen_greet_wait.
+        if (got < 0 && connection.timedOut())
+            return dialogue.teasing() ? ProbeAnswer{true, true, ""}
+                                      : ProbeAnswer{true, false, "says nothing"};
+        const HealthDialogue::Step step = got > 0 ? dialogue.hear(said) : dialogue.ended();
+        if (!step.say.empty()) connection.send(step.say);
+        if (step.done) return {true, dialogue.good(), got < 0 ? "reset the connection" : dialogue.reason()};
+    }
+}
+
+ProbeAnswer tryHeader(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name,
+                      const HeaderWriter& header) {
+    const bool mute = upstream.check_protocol == Protocol::Tcp;
+    ProbeConnection connection(server, mute ? kHangUp : upstream.check_timeout);
+    if (std::string error = connection.connect(); !error.empty()) return {true, false, error};
+    if (!connection.send(header(connection.ends()))) return {true, false, "does not take the header"};
+    if (mute) return awaitHangUp(connection);
+    HealthDialogue dialogue(upstream.check_protocol, name);
+    return converse(connection, dialogue);
+}
+
+std::string paddedHeader(const proxy::Connection& ends, std::size_t size) {
+    // The fixed part follows the family; with IPv6 the padding gives way.
+    const bool v4 = ends.source.address.isV4() && ends.destination.address.isV4();
+    const std::size_t fixed = (v4 ? kV2Ipv4Bytes : kV2Ipv4Bytes + 24) + kTlvHead;
+    const proxy::Tlv padding{static_cast<std::uint8_t>(proxy::TlvType::Noop),
+                             std::string(size - fixed, '\0')};
+    return proxy::encodeV2(ends, {padding}, false, size);
+}
+
+}  // namespace
+
+IpAddress localAddressTowards(const Endpoint& remote) {
+    const SocketAddress address(remote);
+    const int fd = ::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return {};
+    sockaddr_storage own{};
+    socklen_t size = sizeof own;
+    // Connecting a datagram socket asks the routing table and sends nothing.
+    const bool known = ::connect(fd, address.get(), address.size()) == 0 &&
+                       ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0;
+    ::close(fd);
+    return known ? SocketAddress::toEndpoint(own).address : IpAddress{};
+}
+
+ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name) {
+    ProbeReport report;
+    report.endpoint = server;
+    report.own = localAddressTowards(server);
+    {
+        ProbeConnection connection(server, kUnaskedGreeting);
+        report.unreachable = connection.connect();
+        if (!report.unreachable.empty()) return report;
+        std::string said;
+        report.greets_without_header = connection.receive(said) > 0;
+    }
+    if (report.greets_without_header) return report;
+    const auto attempt = [&](const HeaderWriter& header) {
+        return tryHeader(upstream, server, name, header);
+    };
+    report.v2 = attempt([](const auto& ends) { return proxy::encodeV2(ends); });
+    report.v1 = attempt([](const auto& ends) { return proxy::encodeV1(ends); });
+    if (!report.v2.accepted && !report.v1.accepted) return report;
+    const bool v2 = report.v2.accepted && upstream.send_proxy != SendProxy::V1;
+    report.tcp6 = attempt([v2](const proxy::Connection& ends) {
+        const IpAddress loopback = *IpAddress::parse("::1");
+        const proxy::Connection v6{{loopback, ends.source.port}, {loopback, ends.destination.port}};
+        return v2 ? proxy::encodeV2(v6) : proxy::encodeV1(v6);
+    });
+    if (!report.v2.accepted) return report;
+    report.local = attempt([](const auto&) { return proxy::encodeLocal(); });
+    for (const std::size_t size : kHeaderSizes) {
+        const ProbeAnswer answer = attempt([size](const auto& ends) { return paddedHeader(ends, size); });
+        report.larger_reason = answer.reason;
+        if (!answer.accepted) break;
+        report.largest_header = size;
+    }
+    return report;
+}
+
+std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeReport& report) {
+    const std::string own = report.own.toString();
+    const std::string port = std::to_string(report.endpoint.port);
+    std::vector<std::string> advice;
+    if (!report.unreachable.empty()) {
+        return {fmt::format(
+            "nothing takes connections at {}: start the server, open its firewall for {}, or correct "
+            "`address` in mailgate's [[upstream.server]]",
+            report.endpoint.toString(), own)};
+    }
+    if (report.greets_without_header && upstream.send_proxy == SendProxy::Off) {
+        return {fmt::format(
+            "every client reaches this server as {}: keep that address out of Postfix's mynetworks "
+            "and Dovecot's login_trusted_networks, or let the server read PROXY headers and set "
+            "send_proxy = \"v2\" in mailgate's [[upstream]]",
+            own)};
+    }
+    if (report.greets_without_header) {
+        return {fmt::format(
+            "port {} of the server does not expect a PROXY header, and mailgate sends one. Postfix, "
+            "master.cf: add "
+            "\"-o smtpd_upstream_proxy_protocol=haproxy\" to the smtpd of that port (postscreen: \"-o "
+            "postscreen_upstream_proxy_protocol=haproxy\"). Dovecot: \"haproxy = yes\" in the inet_listener "
+            "of that "
+            "port, and {} in haproxy_trusted_networks. `mailgate snippet` prints the lines",
+            port, own)};
+    }
+    if (!report.v1.accepted && !report.v2.accepted) {
+        return {
+            fmt::format("the server waits for a header but takes none from {} ({}). Dovecot: add {} to "
+                        "haproxy_trusted_networks. "
+                        "Postfix: its log says why; smtpd_upstream_proxy_protocol must be \"haproxy\", and "
+                        "all its processes may "
+                        "be busy (default_process_limit). mailgate: does the upstream speak {}?",
+                        own, report.v2.reason, own, toString(upstream.check_protocol))};
+    }
+    if (upstream.send_proxy == SendProxy::Off)
+        advice.push_back(
+            "the server expects a PROXY header: set send_proxy = \"v2\" in mailgate's [[upstream]]");
+    if (upstream.send_proxy == SendProxy::V2 && !report.v2.accepted)
+        advice.push_back("the server takes v1 only: set send_proxy = \"v1\" in mailgate's [[upstream]]");
+    if (upstream.send_proxy == SendProxy::V1 && !report.v1.accepted)
+        advice.push_back("the server takes v2 only: set send_proxy = \"v2\" in mailgate's [[upstream]]");
+    if (report.tcp6.tried && !report.tcp6.accepted)
+        advice.push_back(
+            "clients with IPv6 addresses are turned away: set inet_protocols = all in Postfix's main.cf");
+    if (upstream.send_proxy == SendProxy::V2 && report.local.tried && !report.local.accepted &&
+        upstream.check)
+        advice.push_back(
+            "health checks (LOCAL) are turned away: set check = false or send_proxy = \"v1\" in mailgate's "
+            "[[upstream]]");
+    if (report.v2.accepted && report.largest_header < upstream.max_header_bytes)
+        advice.push_back(
+            fmt::format("headers of max_header = {} bytes are turned away: set max_header = {} in mailgate's "
+                        "[[upstream]]",
+                        upstream.max_header_bytes, report.largest_header == 0 ? 107 : report.largest_header));
+    return advice;
+}
+
+}  // namespace mailgate

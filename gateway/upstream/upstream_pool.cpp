@@ -1,0 +1,375 @@
+#include "gateway/upstream/upstream_pool.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <span>
+#include <thread>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+// A turn of an endpoint of weight 1; divisible enough for the weights and their slow-start fractions.
+constexpr std::uint64_t kTurn = std::uint64_t{1} << 32;
+// Weights are counted in these, so that slow start can give a part of one.
+constexpr std::uint32_t kWeightUnit = 256;
+// Where slow start begins: a tenth.
+constexpr std::uint32_t kSlowStartParts = 10;
+
+constexpr std::uint64_t kFnvOffset = 14695981039346656037ULL;
+constexpr std::uint64_t kFnvPrime = 1099511628211ULL;
+
+std::uint64_t fnv(std::span<const std::uint8_t> bytes) noexcept {
+    std::uint64_t hash = kFnvOffset;
+    for (const std::uint8_t byte : bytes)
+        hash = (hash ^ byte) * kFnvPrime;
+    return hash;
+}
+
+// splitmix64's finalizer: every bit of the input reaches every bit of the result.
+std::uint64_t mix(std::uint64_t value) noexcept {
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebULL;
+    return value ^ value >> 31;
+}
+
+// The part of the address that a site keeps: IPv4 whole, IPv6 its /64.
+std::uint64_t clientHash(const IpAddress& client) noexcept {
+    return fnv(std::span(client.bytes).first(client.isV4() ? 16 : 8));
+}
+
+std::uint64_t identityOf(const Endpoint& endpoint) noexcept {
+    const auto port = static_cast<std::uint64_t>(endpoint.port);
+    return mix(fnv(endpoint.address.bytes) ^ port << 48);
+}
+
+// Weighted rendezvous hashing: who has the highest score gets the client, so a server that comes or goes
+// moves only its own share.
+double score(std::uint64_t client, std::uint64_t identity, std::uint32_t weight) noexcept {
+    constexpr double kScale = 0x1p-53;
+    const std::uint64_t hash = mix(client ^ identity);
+    const double uniform = (static_cast<double>(hash >> 11) + 0.5) * kScale;  // in (0, 1)
+    return -static_cast<double>(weight) / std::log(uniform);
+}
+
+std::int64_t unixMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+}  // namespace
+
+UpstreamPool::Reading::Reading(const UpstreamPool& pool) noexcept : pool_(pool) {
+    // Sequentially consistent, as rebuild(): either it sees this reader, or this reader sees its snapshot.
+    pool_.readers_.fetch_add(1);
+    snapshot_ = pool_.snapshot_.load();
+}
+
+UpstreamPool::Reading::~Reading() {
+    pool_.readers_.fetch_sub(1, std::memory_order_release);
+}
+
+UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events)
+    : config_(config), events_(std::move(events)), current_(std::make_unique<Snapshot>()) {
+    for (const ServerConfig& server : config.servers) {
+        servers_.push_back(std::make_shared<UpstreamServer>());
+        servers_.back()->name = server.name;
+        addresses_.push_back(server.endpoints);
+        std::sort(addresses_.back().begin(), addresses_.back().end());
+    }
+    snapshot_ = current_.get();
+    rebuild(*current_);
+}
+
+// ---- the choice
+
+std::shared_ptr<ServerEndpoint> UpstreamPool::pick(const IpAddress& client, Millis now,
+                                                   Tried& tried) noexcept {
+    const std::uint64_t hash = config_.balance == Balance::Source ? clientHash(client) : 0;
+    const Reading snapshot(*this);
+    for (const Tier tier : {Tier::Up, Tier::Backup, Tier::LastResort}) {
+        const Entry* best = nullptr;
+        for (const Entry& entry : *snapshot) {
+            if (tried & Tried{1} << entry.slot || !serves(entry, tier, now)) continue;
+            if (!best || better(entry, *best, hash, now)) best = &entry;
+        }
+        if (!best) continue;
+        tried |= Tried{1} << best->slot;
+        takeTurn(*best, now);
+        return best->endpoint;
+    }
+    return nullptr;
+}
+
+bool UpstreamPool::serves(const Entry& entry, Tier tier, Millis now) const noexcept {
+    if (entry.endpoint->server->draining.load(std::memory_order_relaxed)) return false;
+    switch (tier) {
+        case Tier::Up:
+            return !entry.backup && usable(*entry.endpoint, now);
+        case Tier::Backup:
+            return entry.backup && usable(*entry.endpoint, now);
+        case Tier::LastResort:
+            return true;
+    }
+    return false;
+}
+
+bool UpstreamPool::better(const Entry& one, const Entry& other, std::uint64_t client,
+                          Millis now) const noexcept {
+    switch (config_.balance) {
+        case Balance::RoundRobin:
+            break;
+        case Balance::LeastConn: {
+            // Sessions per weight, the one to come included; multiplied out.
+            const auto load = [](const Entry& entry) -> std::uint64_t {
+                return entry.endpoint->sessions.load(std::memory_order_relaxed) + std::uint64_t{1};
+            };
+            const std::uint64_t mine = load(one) * weightNow(other, now);
+            const std::uint64_t theirs = load(other) * weightNow(one, now);
+            if (mine != theirs) return mine < theirs;
+            break;
+        }
+        case Balance::Source:
+            return score(client, one.identity, weightNow(one, now)) >
+                   score(client, other.identity, weightNow(other, now));
+    }
+    return turnOf(one) < turnOf(other);
+}
+
+// Stride scheduling: an endpoint's turns are kTurn / weight apart, and the earliest is next. Two workers may
+// see the same turn; then one endpoint gets two sessions in a row, which the next turns make up for.
+std::uint64_t UpstreamPool::turnOf(const Entry& entry) const noexcept {
+    // Who was away does not get the turns that passed meanwhile.
+    return std::max(entry.endpoint->turn.load(std::memory_order_relaxed),
+                    turn_now_.load(std::memory_order_relaxed));
+}
+
+void UpstreamPool::takeTurn(const Entry& entry, Millis now) noexcept {
+    const std::uint64_t turn = turnOf(entry);
+    turn_now_.store(turn, std::memory_order_relaxed);
+    entry.endpoint->turn.store(turn + kTurn / weightNow(entry, now), std::memory_order_relaxed);
+}
+
+std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noexcept {
+    const std::uint32_t full = entry.weight * kWeightUnit;
+    const Millis since = entry.endpoint->up_since.load(std::memory_order_relaxed);
+    const Millis ramp = config_.slow_start.count();
+    if (since == 0 || now - since >= ramp) return full;
+    const auto grown = static_cast<std::uint32_t>(full * std::max<Millis>(now - since, 0) / ramp);
+    return std::max(grown, full / kSlowStartParts);
+}
+
+bool UpstreamPool::usable(const ServerEndpoint& endpoint, Millis now) const noexcept {
+    if (watched_.load(std::memory_order_relaxed))
+        return endpoint.health.load(std::memory_order_relaxed) != Health::Down;
+    return endpoint.failed_until.load(std::memory_order_relaxed) <= now;
+}
+
+bool UpstreamPool::available(Millis now) const noexcept {
+    const Reading snapshot(*this);
+    return std::any_of(snapshot->begin(), snapshot->end(), [&](const Entry& entry) {
+        return serves(entry, Tier::Up, now) || serves(entry, Tier::Backup, now);
+    });
+}
+
+// ---- health
+
+void UpstreamPool::failed(ServerEndpoint& endpoint, Millis now, std::string_view why) {
+    endpoint.failures_total.fetch_add(1, std::memory_order_relaxed);
+    endpoint.successes.store(0, std::memory_order_relaxed);
+    const std::uint32_t in_a_row = endpoint.failures.fetch_add(1, std::memory_order_relaxed) + 1;
+    const bool watched = watched_.load(std::memory_order_relaxed);
+    if (!watched) endpoint.failed_until.store(now + kRetryAfter, std::memory_order_relaxed);
+    if (watched && in_a_row < config_.fall) return;
+    if (endpoint.health.load(std::memory_order_relaxed) == Health::Down) return;
+    const std::lock_guard lock(changes_);
+    goDown(endpoint, why);
+    if (alarm_) alarm_();
+}
+
+void UpstreamPool::worked(ServerEndpoint& endpoint) {
+    endpoint.sessions_total.fetch_add(1, std::memory_order_relaxed);
+    if (endpoint.health.load(std::memory_order_relaxed) != Health::Down) {
+        // Written only when it changes something: the line is shared by the workers.
+        if (endpoint.failures.load(std::memory_order_relaxed) != 0)
+            endpoint.failures.store(0, std::memory_order_relaxed);
+        return;
+    }
+    // A server that its checks hold to be down may serve one session as the last resort: no proof of health.
+    if (watched_.load(std::memory_order_relaxed)) return;
+    endpoint.failures.store(0, std::memory_order_relaxed);
+    endpoint.failed_until.store(0, std::memory_order_relaxed);
+    const std::lock_guard lock(changes_);
+    goUp(endpoint, 0);
+}
+
+void UpstreamPool::watch(std::function<void()> alarm) {
+    const std::lock_guard lock(changes_);
+    watched_ = alarm != nullptr;
+    alarm_ = std::move(alarm);
+}
+
+void UpstreamPool::checkPassed(ServerEndpoint& endpoint, Millis now) {
+    endpoint.failures.store(0, std::memory_order_relaxed);
+    const std::uint32_t in_a_row = endpoint.successes.fetch_add(1, std::memory_order_relaxed) + 1;
+    const Health health = endpoint.health.load(std::memory_order_relaxed);
+    if (health == Health::Up || (health == Health::Down && in_a_row < config_.rise)) return;
+    const std::lock_guard lock(changes_);
+    goUp(endpoint, now);
+}
+
+void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why) {
+    endpoint.failures_total.fetch_add(1, std::memory_order_relaxed);
+    endpoint.successes.store(0, std::memory_order_relaxed);
+    const std::uint32_t in_a_row = endpoint.failures.fetch_add(1, std::memory_order_relaxed) + 1;
+    const Health health = endpoint.health.load(std::memory_order_relaxed);
+    if (health == Health::Up && in_a_row < config_.fall) return;
+    const std::lock_guard lock(changes_);
+    endpoint.reason = why;
+    goDown(endpoint, why);
+}
+
+// Both with changes_ held, so that each change is told once and in order.
+void UpstreamPool::goDown(ServerEndpoint& endpoint, std::string_view why) {
+    if (endpoint.health.exchange(Health::Down) == Health::Down) return;
+    endpoint.reason = why;
+    endpoint.changed_ms = unixMillis();
+    if (events_.down) events_.down(config_, endpoint, why);
+}
+
+void UpstreamPool::goUp(ServerEndpoint& endpoint, Millis now) {
+    const Health before = endpoint.health.exchange(Health::Up);
+    if (before == Health::Up) return;
+    endpoint.changed_ms = unixMillis();
+    // What was never down was up all along: nothing to tell, and nothing to start slowly.
+    if (before == Health::Unknown) return;
+    endpoint.up_since = now;
+    endpoint.reason.clear();
+    if (events_.up) events_.up(config_, endpoint);
+}
+
+// ---- administration
+
+std::vector<std::shared_ptr<ServerEndpoint>> UpstreamPool::endpoints() const {
+    const std::lock_guard lock(changes_);
+    std::vector<std::shared_ptr<ServerEndpoint>> all;
+    for (const Entry& entry : *current_)
+        all.push_back(entry.endpoint);
+    return all;
+}
+
+bool UpstreamPool::setAddresses(std::size_t index, const std::vector<Endpoint>& addresses) {
+    const std::lock_guard lock(changes_);
+    if (addresses.empty()) return false;
+    // Sorted, because a name's addresses that come in another order are no change.
+    addresses_[index] = addresses;
+    std::sort(addresses_[index].begin(), addresses_[index].end());
+    return rebuild(*current_);
+}
+
+bool UpstreamPool::setWish(std::string_view server, admin::Wish wish) {
+    const auto found = std::find_if(servers_.begin(), servers_.end(),
+                                    [server](const auto& each) { return each->name == server; });
+    if (found == servers_.end()) return false;
+    (*found)->draining = wish == admin::Wish::Drain;
+    return true;
+}
+
+void UpstreamPool::carryOver(const UpstreamPool& old) {
+    const std::scoped_lock lock(changes_, old.changes_);
+    turn_now_ = old.turn_now_.load();
+    for (std::size_t i = 0; i < servers_.size(); ++i) {
+        const auto same = std::find_if(old.servers_.begin(), old.servers_.end(),
+                                       [&](const auto& each) { return each->name == servers_[i]->name; });
+        if (same == old.servers_.end()) continue;
+        servers_[i] = *same;
+        const auto at = static_cast<std::size_t>(same - old.servers_.begin());
+        if (addresses_[i].empty() && config_.servers[i].address == old.config_.servers[at].address)
+            addresses_[i] = old.addresses_[at];
+    }
+    rebuild(*old.current_);
+}
+
+std::vector<admin::ServerStatus> UpstreamPool::status() const {
+    const std::lock_guard lock(changes_);
+    std::vector<admin::ServerStatus> all;
+    for (std::size_t i = 0; i < servers_.size(); ++i) {
+        admin::ServerStatus status;
+        status.upstream = config_.name;
+        status.server = servers_[i]->name;
+        status.draining = servers_[i]->draining;
+        status.backup = config_.servers[i].backup;
+        status.weight = config_.servers[i].weight;
+        if (addresses_[i].empty()) {
+            status.address = config_.servers[i].address;
+            status.healthy = false;
+            status.reason = "its name has not been resolved yet";
+            all.push_back(std::move(status));
+            continue;
+        }
+        for (const Entry& entry : *current_) {
+            const ServerEndpoint& endpoint = *entry.endpoint;
+            if (endpoint.server != servers_[i]) continue;
+            status.address = endpoint.endpoint.toString();
+            status.healthy = endpoint.health != Health::Down;
+            status.reason = status.healthy ? "" : endpoint.reason;
+            status.sessions = endpoint.sessions;
+            status.sessions_total = endpoint.sessions_total;
+            status.failures_total = endpoint.failures_total;
+            status.changed_ms = endpoint.changed_ms;
+            all.push_back(status);
+        }
+    }
+    return all;
+}
+
+// Makes the snapshot that servers_ and addresses_ ask for; what is in `known` stays the endpoint it is.
+bool UpstreamPool::rebuild(const Snapshot& known) {
+    auto next = std::make_unique<Snapshot>();
+    std::uint64_t free_slots = ~std::uint64_t{0};
+    for (std::size_t i = 0; i < servers_.size(); ++i) {
+        for (const Endpoint& address : addresses_[i]) {
+            Entry entry = makeEntry(known, i, address);
+            if (entry.slot != kNoSlot) free_slots &= ~(std::uint64_t{1} << entry.slot);
+            next->push_back(std::move(entry));
+        }
+    }
+    for (Entry& entry : *next) {
+        if (entry.slot != kNoSlot || free_slots == 0) continue;
+        entry.slot = static_cast<std::uint8_t>(std::countr_zero(free_slots));
+        free_slots &= free_slots - 1;
+    }
+    std::erase_if(*next, [](const Entry& entry) { return entry.slot == kNoSlot; });
+    if (std::equal(next->begin(), next->end(), current_->begin(), current_->end(),
+                   [](const Entry& a, const Entry& b) { return a.endpoint == b.endpoint; }))
+        return false;
+    snapshot_.store(next.get());
+    // A reading lasts less than a microsecond; who begins one now sees the new snapshot.
+    while (readers_.load() != 0)
+        std::this_thread::yield();
+    current_ = std::move(next);
+    return true;
+}
+
+UpstreamPool::Entry UpstreamPool::makeEntry(const Snapshot& known, std::size_t server,
+                                            const Endpoint& address) const {
+    Entry entry;
+    entry.weight = config_.servers[server].weight;
+    entry.backup = config_.servers[server].backup;
+    entry.identity = identityOf(address);
+    for (const Entry& before : known) {
+        if (before.endpoint->server != servers_[server] || before.endpoint->endpoint != address) continue;
+        entry.endpoint = before.endpoint;
+        entry.slot = before.slot;
+        return entry;
+    }
+    entry.endpoint = std::make_shared<ServerEndpoint>();
+    entry.endpoint->server = servers_[server];
+    entry.endpoint->endpoint = address;
+    return entry;
+}
+
+}  // namespace mailgate

@@ -1,0 +1,145 @@
+/// \file  A worker: one thread, one reactor, its listening sockets and its sessions.
+///
+/// The reactor holds the listening sockets and the SessionSet, nothing else.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/generation.h"
+#include "gateway/net/listening_sockets.h"
+#include "gateway/net/pools.h"
+#include "gateway/net/reactor.h"
+#include "gateway/net/session_set.h"
+#include "gateway/session/session_host.h"
+#include "store/journal.h"
+
+#include <Poco/Runnable.h>
+#include <Poco/Thread.h>
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace mailgate {
+
+/// What all workers share.
+struct GatewayState {
+    EventLog& log;
+    store::Journal* journal = nullptr;  ///< null: off
+    Counters counters;
+    std::atomic<std::size_t> sessions{0};      ///< of any state, refused ones included
+    std::atomic<std::size_t> max_sessions{0};  ///< as configured, or what the descriptor limit allows
+};
+
+class Worker final : public SessionHost, public Poco::Runnable {
+  public:
+    Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
+           std::vector<ListeningSocket> listening);
+    ~Worker() override;
+
+    void start(const std::string& name);
+    /// Any thread: ends the loop, and joins.
+    void stop();
+    /// Any thread: runs `task` with this worker on its thread; the future tells when it has, and what it
+    /// returned.
+    template <typename Task>
+    auto call(Task task) {
+        auto packaged = std::make_shared<std::packaged_task<std::invoke_result_t<Task, Worker&>(Worker&)>>(
+            std::move(task));
+        auto result = packaged->get_future();
+        set_.post([this, packaged] { (*packaged)(*this); });
+        return result;
+    }
+    /// How late the last timer tick was, in milliseconds. Any thread.
+    Millis lag() const noexcept { return set_.lag(); }
+
+    // The worker's own thread only, that is: by call().
+
+    /// A new configuration: listening sockets whose address it has stay, others are closed, `added` are
+    /// opened. Sessions keep the generation they began with.
+    void apply(std::shared_ptr<const Generation> generation, std::vector<ListeningSocket> added);
+    /// Closes the listening sockets and ends sessions as they come to a point where that breaks nothing.
+    void drain();
+    /// Ends all sessions now.
+    void abort();
+    std::vector<admin::LiveSession> liveSessions() const;
+    bool kill(std::string_view id);
+    std::size_t cut(const store::Network& network, const std::vector<std::string>& listeners);
+    /// Ends the sessions of one server within `spread` (IMAP, POP3 and ManageSieve evenly over it; SMTP as
+    /// soon as a transaction is over), at the latest then.
+    void drainServer(const std::string& upstream, const std::string& server, Millis spread);
+    void undrainServer(const std::string& upstream, const std::string& server);
+
+    // SessionHost
+    EventLog& log() noexcept override { return state_.log; }
+    store::Journal* journal() noexcept override { return state_.journal; }
+    Counters& counters() noexcept override { return state_.counters; }
+    const store::AccessTable& accessTable(const Generation& generation) noexcept override;
+    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
+    Millis now() const noexcept override { return set_.now(); }
+    std::int64_t wallClock() const noexcept override;
+    void arm(Timer& timer, Millis deadline) noexcept override { set_.arm(timer, deadline); }
+    std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
+                                       int& error) noexcept override;
+    void again(EventHandler& handler, unsigned slot) override { set_.again(handler, slot); }
+    bool full() const noexcept override;
+    bool stopping() const noexcept override { return stopping_; }
+    bool mayLogRejection(const IpAddress& peer, Rejection rejection,
+                         std::uint32_t& suppressed) noexcept override;
+    void sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept override;
+    void release(Session& session) noexcept override;
+
+  private:
+    class Acceptor;
+
+    void run() override;
+    void onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
+    void accepted(const ListeningSocket& listening, int fd, const Endpoint& peer);
+    template <typename Visit>
+    void forEachSession(Visit visit);
+
+    /// Rejections logged lately, by peer and reason, so that a scanner cannot fill the disk.
+    struct RejectionSlot {
+        IpAddress peer;
+        Rejection rejection{};
+        Millis window_start = 0;
+        std::uint32_t logged = 0;
+        std::uint32_t suppressed = 0;
+    };
+    static constexpr std::size_t kRejectionSlots = 256;
+
+    /// Boyer and Moore's majority vote over a listener's clients: one candidate, and by how much it leads.
+    struct MajorityVote {
+        IpAddress candidate;
+        std::uint32_t lead = 0;
+        std::uint32_t votes = 0;
+    };
+    void countVotes(store::ListenerIndex listener, MajorityVote& vote);
+
+    GatewayState& state_;
+    std::vector<char> scratch_;
+    BlockPool blocks_;
+    PipePool pipes_;
+    SessionIds ids_;
+    std::vector<RejectionSlot> rejections_;
+    std::shared_ptr<const Generation> generation_;
+    std::vector<MajorityVote> votes_;                  ///< by listener of the generation
+    std::shared_ptr<const store::AccessTable> table_;  ///< cached of the generation's
+    std::shared_ptr<const store::AccessTable>
+        older_table_;  ///< kept while a session of an older generation looks at it
+    std::uint64_t table_generation_ = 0;
+    bool stopping_ = false;
+    Session* sessions_ = nullptr;  ///< intrusive list
+    SessionSet set_;
+    Reactor reactor_;
+    PolledDescriptor set_socket_;
+    std::vector<std::unique_ptr<Acceptor>> acceptors_;
+    Poco::Thread thread_;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,77 @@
+/// \file  A gateway with made-up state that notes the orders it gets.
+#pragma once
+
+#include "gateway/admin/control.h"
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <vector>
+
+namespace mailgate::admin {
+
+class FakeControl : public Control {
+  public:
+    FakeControl() {
+        now.name = "gw.example.net";
+        now.version = "1.2.3";
+        now.started_ms = 1'795'000'000'000;  // 2026-11-18T09:46:40Z
+        now.max_sessions = 1000;
+        now.live = 2;
+        now.listeners = {{"smtp", "smtp", {"0.0.0.0:25", "[::]:25"}, 12, 7, 4, 2, false},
+                         {"imap", "imap", {"0.0.0.0:143"}, 3, 3, 0, 0, true}};
+        now.servers = {server("postfix", "mx1", "127.0.0.1:10025"),
+                       server("dovecot", "imap1", "127.0.0.1:10143")};
+        live = {session("01A", "smtp", "192.0.2.7"), session("01B", "imap", "2001:db8::7")};
+    }
+
+    static ServerStatus server(const char* upstream, const char* name, const char* address) {
+        ServerStatus status;
+        status.upstream = upstream;
+        status.server = name;
+        status.address = address;
+        return status;
+    }
+
+    static LiveSession session(const char* id, const char* listener, const char* client) {
+        LiveSession live;
+        live.id = id;
+        live.listener = live.protocol = listener;
+        live.state = "relay";
+        live.client = {*IpAddress::parse(client), 40000};
+        live.started_ms = 1'795'000'001'000;
+        return live;
+    }
+
+    Status status() override { return now; }
+    std::vector<LiveSession> sessions() override { return live; }
+    bool kill(std::string_view id) override {
+        orders.push_back("kill " + std::string(id));
+        return std::ranges::any_of(live, [&](const LiveSession& session) { return session.id == id; });
+    }
+    std::size_t cut(const store::Network& network, const std::vector<std::string>& listeners) override {
+        std::string order = "cut " + network.toString();
+        for (const std::string& listener : listeners)
+            order += " " + listener;
+        orders.push_back(order);
+        return 3;
+    }
+    Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) override {
+        orders.push_back((wish == Wish::Drain ? "drain " : "ready ") + std::string(upstream) + "/" +
+                         std::string(server));
+        return server == "mx1" ? Outcome{} : Outcome{false, "there is no such server"};
+    }
+    Outcome reload() override {
+        orders.push_back("reload");
+        return reload_outcome;
+    }
+    bool ready() override { return is_ready; }
+
+    Status now;
+    std::vector<LiveSession> live;
+    std::vector<std::string> orders;
+    Outcome reload_outcome;
+    std::atomic<bool> is_ready{true};
+};
+
+}  // namespace mailgate::admin

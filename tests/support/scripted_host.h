@@ -1,0 +1,163 @@
+/// \file  A worker whose clock, network and servers are the test's.
+#pragma once
+
+#include "gateway/session/session.h"
+#include "tests/support/scripted_peer.h"
+
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::test {
+
+/// A server of the configuration at one address.
+inline ServerConfig serverAt(const std::string& name, const Endpoint& endpoint) {
+    ServerConfig server;
+    server.name = name;
+    server.address = endpoint.toString();
+    server.endpoints = {endpoint};
+    return server;
+}
+
+class ScriptedHost final : public SessionHost {
+  public:
+    explicit ScriptedHost(Config configuration)
+        : generation_(std::make_shared<Generation>()), log_file_(makeLogFile()), wheel_(kStart) {
+        generation_->config = std::move(configuration);
+        LogConfig log;
+        log.target = "file:" + log_file_;
+        log.level = LogLevel::Debug;
+        log_ = std::make_unique<EventLog>(log);
+        for (const UpstreamConfig& upstream : generation_->config.upstreams) {
+            generation_->upstreams.push_back(
+                std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}));
+        }
+        for (std::size_t i = 0; i < generation_->config.listeners.size(); ++i) {
+            generation_->listeners.push_back(std::make_shared<ListenerCounters>());
+        }
+    }
+    ~ScriptedHost() override {
+        while (!sessions_.empty())
+            sessions_.front()->abort(End::Shutdown);
+        std::filesystem::remove(log_file_);
+    }
+
+    /// A client arrives. `expect_header`: as a trusted balancer's connection.
+    Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
+        Arrival arrival{generation_,
+                        &generation_->config.listeners[listener],
+                        static_cast<store::ListenerIndex>(listener),
+                        {*IpAddress::parse("10.0.0.9"), 40001},
+                        {*IpAddress::parse("203.0.113.10"), 25},
+                        expect_header};
+        sessions_.push_back(std::make_unique<Session>(*this, arrival));
+        Session& session = *sessions_.back();
+        session.start(std::make_unique<ScriptedTransport>(std::move(client)));
+        return session;
+    }
+
+    /// The next server that a session connects to; without one, connecting is refused.
+    std::shared_ptr<ScriptedPeer> nextServer() {
+        return servers_.emplace_back(std::make_shared<ScriptedPeer>());
+    }
+
+    void advance(Millis by) {
+        now_ += by;
+        wheel_.advance(now_);
+        runAgain();
+    }
+    void runAgain() {
+        while (!again_.empty()) {
+            const auto [handler, slot] = again_.front();
+            again_.pop_front();
+            handler->onEvents(slot, 0);
+        }
+        retired_.clear();
+    }
+
+    std::size_t openSessions() const { return sessions_.size(); }
+    std::vector<std::string> connected_to;  ///< addresses, in order
+
+    /// Ends what is left and returns the log; nothing can be logged afterwards.
+    std::string takeLog() {
+        endAll();
+        log_.reset();
+        std::ifstream file(log_file_);
+        std::stringstream text;
+        text << file.rdbuf();
+        return text.str();
+    }
+
+    bool is_full = false;
+    bool is_stopping = false;
+    std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
+
+    EventLog& log() noexcept override { return *log_; }
+    store::Journal* journal() noexcept override { return nullptr; }
+    Counters& counters() noexcept override { return counters_; }
+    const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
+    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
+    Millis now() const noexcept override { return now_; }
+    std::int64_t wallClock() const noexcept override { return 1'800'000'000'000 + now_; }
+    void arm(Timer& timer, Millis deadline) noexcept override { wheel_.arm(timer, deadline); }
+    std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler&, unsigned slot,
+                                       int& error) noexcept override {
+        connected_to.push_back(to.toString());
+        if (servers_.empty()) {
+            error = ECONNREFUSED;
+            return nullptr;
+        }
+        auto server = servers_.front();
+        servers_.pop_front();
+        server->slot = slot;
+        return std::make_unique<ScriptedTransport>(std::move(server));
+    }
+    void again(EventHandler& handler, unsigned slot) override { again_.emplace_back(&handler, slot); }
+    bool full() const noexcept override { return is_full; }
+    bool stopping() const noexcept override { return is_stopping; }
+    bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
+    void sawClient(store::ListenerIndex, const IpAddress&) noexcept override {}
+    void release(Session& session) noexcept override {
+        const auto found = std::find_if(sessions_.begin(), sessions_.end(),
+                                        [&](const auto& candidate) { return candidate.get() == &session; });
+        std::erase_if(again_, [&](const auto& again) { return again.first == &session; });
+        retired_.push_back(std::move(*found));
+        sessions_.erase(found);
+    }
+
+  private:
+    static constexpr Millis kStart = 1'000'000;
+
+    void endAll() {
+        while (!sessions_.empty())
+            sessions_.front()->abort(End::Killed);
+    }
+    static std::string makeLogFile() {
+        std::string name = std::filesystem::temp_directory_path() / "mailgate-test-log-XXXXXX";
+        ::close(::mkstemp(name.data()));
+        return name;
+    }
+
+    std::shared_ptr<Generation> generation_;
+    std::string log_file_;
+    std::unique_ptr<EventLog> log_;
+    Counters counters_;
+    std::vector<char> scratch_ = std::vector<char>(kBlockBytes);
+    BlockPool blocks_;
+    PipePool pipes_;
+    SessionIds ids_;
+    Millis now_ = kStart;
+    TimerWheel wheel_;
+    std::deque<std::shared_ptr<ScriptedPeer>> servers_;
+    std::deque<std::pair<EventHandler*, unsigned>> again_;
+    std::vector<std::unique_ptr<Session>> sessions_;
+    std::vector<std::unique_ptr<Session>> retired_;
+};
+
+}  // namespace mailgate::test

@@ -1,0 +1,97 @@
+#include "gateway/admin/metrics.h"
+
+#include "tests/support/fake_control.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <sstream>
+
+namespace mailgate::admin {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+std::string metricsOf(FakeControl& control) {
+    return metricsText(GatewayMetrics(control));
+}
+
+TEST(Metrics, CountsByWhatMatters) {
+    FakeControl control;
+    control.now.ends = {{"client_quit", 5}, {"idle", 1}};
+    control.now.refusals = {{"access", 4}};
+    control.now.rejections = {{"bad_v1", "10.0.0.9", 2}, {"untrusted_peer", "other", 9}};
+    control.now.servers[0].sessions = 2;
+    control.now.servers[1].healthy = false;
+    control.now.worker_lag_seconds = {0.25, 0.5};
+    control.now.journal_lost = 3;
+    control.now.address_alarms = {"imap"};
+    const std::string text = metricsOf(control);
+    for (const char* line : {
+             "mailgate_build_info{version=\"1.2.3\"} 1\n",
+             "mailgate_connections_total{listener=\"smtp\"} 12\n",
+             "mailgate_sessions_total{listener=\"smtp\",verdict=\"allow\"} 7\n",
+             "mailgate_sessions_total{listener=\"smtp\",verdict=\"deny\"} 4\n",
+             "mailgate_sessions_live{listener=\"smtp\"} 2\n",
+             "mailgate_listener_paused{listener=\"imap\"} 1\n",
+             "mailgate_address_alarm{listener=\"smtp\"} 0\n",
+             "mailgate_address_alarm{listener=\"imap\"} 1\n",
+             "mailgate_session_ends_total{end=\"client_quit\"} 5\n",
+             "mailgate_refusals_total{reason=\"access\"} 4\n",
+             "mailgate_proxy_rejections_total{reason=\"bad_v1\",balancer=\"10.0.0.9\"} 2\n",
+             "mailgate_proxy_rejections_total{reason=\"untrusted_peer\",balancer=\"other\"} 9\n",
+             "mailgate_server_up{upstream=\"postfix\",server=\"mx1\",address=\"127.0.0.1:10025\"} 1\n",
+             "mailgate_server_up{upstream=\"dovecot\",server=\"imap1\",address=\"127.0.0.1:10143\"} 0\n",
+             "mailgate_server_sessions{upstream=\"postfix\",server=\"mx1\",address=\"127.0.0.1:10025\"} 2\n",
+             "mailgate_worker_lag_seconds{worker=\"1\"} 0.5\n",
+             "mailgate_journal_lost_total 3\n",
+         })
+        EXPECT_THAT(text, HasSubstr(line));
+}
+
+TEST(Metrics, HistogramsAreCumulative) {
+    FakeControl control;
+    control.now.connect_seconds = {{0.01, 0.1}, {3, 2, 1}, 1.5};
+    const std::string text = metricsOf(control);
+    EXPECT_THAT(text, HasSubstr("# TYPE mailgate_connect_seconds histogram\n"));
+    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_count 6\nmailgate_connect_seconds_sum 1.5\n"));
+    EXPECT_THAT(text, testing::ContainsRegex("mailgate_connect_seconds_bucket.le=\"0.1[0-9]*\". 5\n"));
+    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_bucket{le=\"+Inf\"} 6\n"));
+    EXPECT_THAT(text, Not(HasSubstr("mailgate_greeting_seconds"))) << "nothing was measured";
+}
+
+TEST(Metrics, TheAgeOfTheRulesIsNotToldBeforeThereAreAny) {
+    FakeControl control;
+    EXPECT_THAT(metricsOf(control), Not(HasSubstr("mailgate_rules_age_seconds")));
+    control.now.rules_loaded_ms = 1'000;
+    EXPECT_THAT(metricsOf(control), testing::ContainsRegex("\nmailgate_rules_age_seconds [0-9.e+]+\n"));
+}
+
+TEST(Metrics, TellWhatTheProcessUses) {
+    FakeControl control;
+    const std::string text = metricsOf(control);
+    for (const char* name : {"process_resident_memory_bytes", "process_open_fds", "process_max_fds",
+                             "process_cpu_seconds_total", "process_start_time_seconds"})
+        EXPECT_THAT(text, testing::ContainsRegex("\n" + std::string(name) + " [0-9.e+]*[1-9][0-9.e+]*\n"));
+}
+
+// What a scrape refuses: a family told twice, a series told twice, a name against the conventions.
+TEST(Metrics, NoFamilyAndNoSeriesComesTwice) {
+    FakeControl control;
+    control.now.servers.push_back(FakeControl::server("postfix", "mx1", "[::1]:10025"));
+    std::istringstream lines(metricsOf(control));
+    std::set<std::string> seen;
+    for (std::string line; std::getline(lines, line);) {
+        const std::string key =
+            line.starts_with("# ") ? line.substr(0, line.find(' ', 7)) : line.substr(0, line.rfind(' '));
+        EXPECT_TRUE(seen.insert(key).second) << key;
+        if (line.starts_with("#")) continue;
+        EXPECT_THAT(line, testing::MatchesRegex("(mailgate|process)_[a-z_]+([{][^}]*[}])? [0-9.e+-]+"));
+    }
+    EXPECT_GT(seen.size(), 40U);
+}
+
+}  // namespace
+}  // namespace mailgate::admin
