@@ -1,0 +1,58 @@
+# bash completion for mailgate(1)
+
+# The names in the tables [[$1]] of the configuration that the command line names.
+_mailgate_names() {
+    local file=mailgate.toml word
+    [ -r "$file" ] || file=/etc/mailgate/mailgate.toml
+    for ((word = 1; word < COMP_CWORD; word++)); do
+        [ "${COMP_WORDS[word]}" = --config ] && file=${COMP_WORDS[word + 1]}
+    done
+    [ -r "$file" ] && awk -v table="[[$1]]" '
+        /^[ \t]*\[/ { inside = $1 == table }
+        inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' "$file"
+}
+
+_mailgate() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word words="" command=""
+    COMPREPLY=()
+    case $prev in
+        --config)   compopt -o filenames 2>/dev/null
+                    mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
+        --expires | --since) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d" -- "$cur"); return ;;
+        --note | --match | --client | --from | --user | --limit) return ;;
+    esac
+
+    for ((word = 1; word < COMP_CWORD; word++)); do
+        case ${COMP_WORDS[word]} in
+            --config) ((word++)) ;;
+            -*) ;;
+            *) command+="${command:+ }${COMP_WORDS[word]}" ;;
+        esac
+    done
+
+    case $command in
+        "") words="serve check access sessions top status server probe snippet reload version --version" ;;
+        access) words="allow deny remove list test import export history" ;;
+        "access allow"*) words="--listener --expires --note" ;;
+        "access deny"*) words="--listener --expires --note --cut --force" ;;
+        "access remove"* | "access test"*) words="--listener" ;;
+        "access list"*) words="--listener --match --expired --json" ;;
+        "access import") words="--replace --force"
+                         [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
+                                              mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
+        "access import"*) words="--replace --force" ;;
+        "access history"*) words="--json" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --since --until --limit --json --follow" ;;
+        top)     words="--since --by --limit --json" ;;
+        status) words="--json" ;;
+        server) words="drain ready" ;;
+        "server drain" | "server ready") compopt -o nospace 2>/dev/null
+                                         words=$(_mailgate_names upstream | sed 's|$|/|') ;;
+        probe) words=$(_mailgate_names upstream) ;;
+        snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
+}
+
+complete -F _mailgate mailgate

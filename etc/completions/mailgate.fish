@@ -1,0 +1,51 @@
+# fish completion for mailgate(1)
+
+# The names in the tables [[$argv[1]]] of the configuration that the command line names.
+function __mailgate_names
+    set -l words (commandline -opc)
+    set -l file mailgate.toml
+    if set -l at (contains -i -- --config $words)
+        set file $words[(math $at + 1)]
+    else if not test -r $file
+        set file /etc/mailgate/mailgate.toml
+    end
+    test -r $file; and awk -v table="[[$argv[1]]]" '
+        /^[ \t]*\[/ { inside = $1 == table }
+        inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' $file
+end
+
+function __mailgate_access
+    __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
+end
+
+set -l commands serve check access sessions top status server probe snippet reload version
+set -l rules allow deny remove list test import export history
+
+complete -c mailgate -f
+complete -c mailgate -l config -r -F -d 'configuration file'
+complete -c mailgate -l help -d 'usage'
+complete -c mailgate -l version -d 'print the version'
+complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
+complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
+complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions' \
+    -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
+complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
+complete -c mailgate -n '__mailgate_access allow deny' -l note -x -d why
+complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end sessions under way'
+complete -c mailgate -n '__mailgate_access deny import' -l force -d 'even balancers and servers'
+complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
+complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions status' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access import' -F
+complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove all other rules'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'under way'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l client -x -d network
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l from -x -d sender
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l user -x -d 'user name'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l limit -x -d 'at most so many'
+complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
+complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
+complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
+complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
