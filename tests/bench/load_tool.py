@@ -1,0 +1,38 @@
+"""mailload as Python sees it: sinks that are started and stopped, runs that give their results."""
+
+import json
+import subprocess
+
+
+class Sink:
+    """A fake mail server on an address of its own."""
+
+    def __init__(self, mailload, protocol, host="127.0.0.1"):
+        self._process = subprocess.Popen([mailload, "sink", protocol, "--listen", f"{host}:0"], text=True,
+                                         stdout=subprocess.PIPE)
+        self.address = json.loads(self._process.stdout.readline())["listening"]
+
+    def stop(self):
+        """What it counted."""
+        self._process.terminate()
+        output, _ = self._process.communicate(timeout=30)
+        assert self._process.returncode == 0, f"the sink ended with {self._process.returncode}"
+        return json.loads(output)
+
+
+class Run:
+    """Clients of one workload. Those of imap-idle are held from wait_idle() on until finish()."""
+
+    def __init__(self, mailload, workload, target, **options):
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        self._process = subprocess.Popen([mailload, "run", workload, f"--target={target}", *arguments], text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def wait_idle(self):
+        """How many sessions hold."""
+        return json.loads(self._process.stdout.readline()).get("idle", 0)
+
+    def finish(self):
+        """The results."""
+        output, _ = self._process.communicate()
+        return json.loads(output.splitlines()[-1])

@@ -1,0 +1,145 @@
+// What access rules cost: `rule_table_bench [RULES...]` (default 1000 100000 1000000).
+//
+// For each number of rules a store in a temporary folder is filled with random networks (four of five IPv4)
+// and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
+// inside a rule's network.
+
+#include "store/access_store.h"
+#include "store/access_table.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace {
+
+using namespace mailgate::store;
+/// Processor time: what else runs on the machine counts for little.
+double seconds() {
+    return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
+
+class TemporaryFolder {
+  public:
+    TemporaryFolder() {
+        std::string name = (std::filesystem::temp_directory_path() / "rule_table_bench.XXXXXX").string();
+        if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
+        path_ = name;
+    }
+    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+    std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+  private:
+    std::filesystem::path path_;
+};
+
+class Addresses {
+  public:
+    AddressBytes random() {
+        AddressBytes bytes{};
+        const bool v4 = generator_() % 5 != 0;
+        if (v4)
+            bytes[10] = bytes[11] = 0xFF;
+        else
+            bytes[0] = 0x20;
+        for (std::size_t at = v4 ? 12 : 1; at < bytes.size(); ++at)
+            bytes[at] = static_cast<std::uint8_t>(generator_());
+        return bytes;
+    }
+    Network network() {
+        Network network{random(), 128};
+        const bool v4 = network.isV4();
+        network.prefix_length =
+            static_cast<std::uint8_t>(v4 ? 112 + generator_() % 17 : 32 + generator_() % 97);
+        for (unsigned bit = network.prefix_length; bit < 128; ++bit)
+            network.address[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> bit % 8));
+        return network;
+    }
+    AddressBytes inside(const Network& network) {
+        AddressBytes bytes = network.address;
+        for (unsigned bit = network.prefix_length; bit < 128; ++bit)
+            if (generator_() % 2 != 0) bytes[bit / 8] |= static_cast<std::uint8_t>(0x80u >> bit % 8);
+        return bytes;
+    }
+    std::uint64_t number() { return generator_(); }
+
+  private:
+    std::mt19937_64 generator_{1};
+};
+
+std::vector<Network> fill(AccessStore& store, std::size_t count, Addresses& addresses) {
+    std::vector<AccessRule> rules;
+    std::vector<Network> networks;
+    std::unordered_set<std::string> seen;
+    while (rules.size() < count) {
+        AccessRule rule;
+        rule.network = addresses.network();
+        if (!seen.insert(rule.network.toString()).second) continue;
+        rule.verdict = addresses.number() % 2 == 0 ? Verdict::Allow : Verdict::Deny;
+        rule.note = "partner";
+        networks.push_back(rule.network);
+        rules.push_back(std::move(rule));
+    }
+    store.put(rules, "bench");
+    return networks;
+}
+
+double nanosecondsPerLookup(const AccessTable& table, const std::vector<Network>& networks,
+                            Addresses& addresses) {
+    std::vector<AddressBytes> asked(1 << 20);
+    for (std::size_t at = 0; at < asked.size(); ++at)
+        asked[at] = at % 2 == 0 ? addresses.random()
+                                : addresses.inside(networks[addresses.number() % networks.size()]);
+    std::size_t matched = 0;
+    const auto begin = seconds();
+    for (const AddressBytes& address : asked)
+        matched += table.lookup(address, 0, 1'700'000'000).has_value() ? 1 : 0;
+    const double took = seconds() - begin;
+    if (matched < asked.size() / 2) throw std::runtime_error("a look-up missed a rule");
+    return took * 1e9 / static_cast<double>(asked.size());
+}
+
+void measure(std::size_t count) {
+    const TemporaryFolder folder;
+    Addresses addresses;
+    const std::string url = "sqlite:" + folder.file("rules.db");
+    const std::vector<std::string> listeners{"smtp"};
+    const auto import_begin = seconds();
+    std::vector<Network> networks;
+    {
+        AccessStore store(url, AccessStore::Use::Administer);
+        networks = fill(store, count, addresses);
+    }
+    const double import_seconds = seconds() - import_begin;
+    const auto open_begin = seconds();
+    AccessStore store(url, AccessStore::Use::Serve);
+    const double open_seconds = seconds() - open_begin;
+    const auto load_begin = seconds();
+    const auto table = store.load(listeners);
+    const double load_seconds = seconds() - load_begin;
+    fmt::print("{:>10} {:>10.3f} {:>13.3f} {:>10.3f} {:>11.1f} {:>10.1f}\n", count, import_seconds,
+               open_seconds, load_seconds,
+               static_cast<double>(table->memoryBytes()) / static_cast<double>(count),
+               nanosecondsPerLookup(*table, networks, addresses));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::vector<std::size_t> counts;
+    for (int at = 1; at < argc; ++at)
+        counts.push_back(std::strtoull(argv[at], nullptr, 10));
+    if (counts.empty()) counts = {1'000, 100'000, 1'000'000};
+    fmt::print("{:>10} {:>10} {:>13} {:>10} {:>11} {:>10}\n", "rules", "import s", "open+check s", "load s",
+               "bytes/rule", "ns/look-up");
+    for (const std::size_t count : counts)
+        measure(count);
+}

@@ -1,0 +1,113 @@
+"""A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such."""
+
+import os
+import re
+
+from .ports import reserve_port
+from .process import Process, is_listening, make_certificate, wait_until
+
+USERS = {"alice": "wonder-2718", "bob": "builder-3141"}
+SERVICES = ("imap", "pop3", "lmtp", "sieve")
+_NOBODY = 65534
+
+
+class Dovecot:
+    """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not."""
+
+    def __init__(self, scratch, name="dovecot"):
+        self.folder = scratch.folder(name)
+        self.log_file = self.folder / "dovecot.log"
+        self.homes = self.folder / "home"
+        self.proxy_port = {service: reserve_port() for service in SERVICES}
+        self.plain_port = {service: reserve_port() for service in SERVICES}
+        self._certificate, self._key = make_certificate(scratch.path)
+        self._config = self.folder / "dovecot.conf"
+        self._process = Process(name, ["/usr/sbin/dovecot", "-F", "-c", self._config], self.folder / "output.txt")
+
+    def start(self):
+        self._write_files()
+        self._process.start()
+        ports = (*self.proxy_port.values(), *self.plain_port.values())
+        self._process.wait_ready(lambda: all(map(is_listening, ports)), "listening")
+        return self
+
+    def stop(self):
+        self._process.stop()
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def wait_log(self, pattern):
+        return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern} in Dovecot's log:\n{self.log()[-3000:]}")
+
+    def deliver(self, user, message):
+        """Puts a message into the user's inbox without a session."""
+        folder = self.homes / user / "Maildir" / "new"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.homes / user / "Maildir", folder):
+            os.chown(path, _NOBODY, _NOBODY)
+        self._delivered = getattr(self, "_delivered", 0) + 1
+        temporary = self.folder / f"delivery.{self._delivered}"
+        temporary.write_bytes(message)
+        os.chown(temporary, _NOBODY, _NOBODY)
+        os.rename(temporary, folder / f"{self._delivered:010d}.test.mx")
+
+    def _write_files(self):
+        self.homes.mkdir(exist_ok=True)
+        passwd = self.folder / "users"
+        passwd.write_text("".join(
+            f"{user}:{{PLAIN}}{password}:{_NOBODY}:{_NOBODY}::{self.homes}/{user}::\n" for user, password in USERS.items()))
+        for user in USERS:
+            (self.homes / user).mkdir(exist_ok=True)
+            os.chown(self.homes / user, _NOBODY, _NOBODY)
+        self._config.write_text(self._configuration(passwd))
+
+    def _listeners(self, service, standard):
+        name = {"sieve": "managesieve"}.get(service, service)
+        block = "lmtp" if service == "lmtp" else f"{name}-login"
+        off = "".join(f"  inet_listener {listener} {{\n    port = 0\n  }}\n" for listener in standard)
+        return f"""service {block} {{
+{off}  inet_listener {service}_proxy {{
+    address = 127.0.0.1 ::1
+    port = {self.proxy_port[service]}
+    haproxy = yes
+  }}
+  inet_listener {service}_plain {{
+    address = 127.0.0.1 ::1
+    port = {self.plain_port[service]}
+  }}
+}}
+"""
+
+    def _configuration(self, passwd):
+        return f"""base_dir = {self.folder}/run
+state_dir = {self.folder}/state
+log_path = {self.log_file}
+protocols = imap pop3 lmtp sieve
+listen = 127.0.0.1, ::1
+haproxy_trusted_networks = 127.0.0.0/8 ::1/128
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_username_format = %Ln
+auth_failure_delay = 0
+mail_location = maildir:~/Maildir
+first_valid_uid = 1
+ssl = yes
+ssl_cert = <{self._certificate}
+ssl_key = <{self._key}
+imap_idle_notify_interval = 10 s
+mail_max_userip_connections = 100
+login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l %c session=<%{{session}}>
+passdb {{
+  driver = passwd-file
+  args = {passwd}
+}}
+userdb {{
+  driver = passwd-file
+  args = {passwd}
+}}
+namespace inbox {{
+  inbox = yes
+}}
+""" + self._listeners("imap", ("imap", "imaps")) + self._listeners("pop3", ("pop3", "pop3s")) \
+            + self._listeners("lmtp", ()) + self._listeners("sieve", ("sieve",))

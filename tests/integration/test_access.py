@@ -1,0 +1,272 @@
+"""Who may enter: rules, their changes while the gateway runs, what a refused client hears, and the access command."""
+
+import datetime
+import json
+import re
+import sqlite3
+import time
+import unittest
+
+from harness import backend, mailgate, proxyclient
+from harness.dovecot import Dovecot
+from harness.postfix import Postfix
+from harness.process import Scratch, wait_until
+
+scratch = postfix = dovecot = gateway = None
+
+PROTOCOLS = ("smtp", "imap", "pop3", "lmtp", "sieve")
+GREETING = {"smtp": rb"^220 mx\.example\.net", "imap": rb"^\* OK", "pop3": rb"^\+OK", "lmtp": rb"^220 ", "sieve": rb'^"IMPLEMENTATION"'}
+REFUSAL = {"smtp": rb"^554 5\.7\.1 ", "imap": rb"^\* BYE \[CONTACTADMIN\] ", "pop3": rb"^-ERR \[SYS/PERM\] ",
+           "lmtp": rb"^421 ", "sieve": rb'^BYE "'}
+
+
+def setUpModule():
+    global scratch, postfix, dovecot, gateway
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    postfix = scratch.start(Postfix(scratch))
+    dovecot = scratch.start(Dovecot(scratch))
+    ports = {"smtp": postfix.proxy_port, **dovecot.proxy_port}
+    gateway = scratch.start(mailgate.Mailgate(
+        scratch,
+        [mailgate.listener(protocol, protocol, access="allowlist") for protocol in PROTOCOLS]
+        + [mailgate.listener("smtp", "smtp", name="public")],
+        [mailgate.upstream(protocol, ports[protocol]) for protocol in PROTOCOLS]))
+
+
+def connect(listener, client):
+    return proxyclient.connect(gateway.port(listener), proxyclient.header_v2(client))
+
+
+def first_line(listener, client):
+    with connect(listener, client) as session:
+        return proxyclient.read_line(session)
+
+
+def admitted(listener, client):
+    return re.match(GREETING["smtp" if listener == "public" else listener], first_line(listener, client)) is not None
+
+
+class Refusals(unittest.TestCase):
+    def test_each_protocol_says_no_in_its_own_words(self):
+        for number, protocol in enumerate(PROTOCOLS):
+            with self.subTest(protocol=protocol):
+                client = f"203.0.113.{100 + number}"
+                line = first_line(protocol, client)
+                self.assertRegex(line, REFUSAL[protocol])
+                self.assertTrue(line.endswith(b"\r\n"))
+                self.assertLessEqual(len(line), 512)
+                logged = gateway.wait_event("session.refused", client=client)
+                self.assertEqual((logged["listener"], logged["protocol"]), (protocol, protocol))
+                self.assertIn(logged["session"].encode(), line)
+
+    def test_smtp_waits_for_quit(self):
+        with connect("smtp", "203.0.113.110") as session:
+            self.assertRegex(proxyclient.read_line(session), rb"^554 ")
+            session.sendall(b"EHLO refused.example\r\n")
+            self.assertRegex(proxyclient.read_reply(session), rb"^503 ")
+            session.sendall(b"MAIL FROM:<a@refused.example>\r\nQUIT\r\n")
+            self.assertRegex(proxyclient.read_reply(session), rb"^503 ")
+            self.assertRegex(proxyclient.read_reply(session), rb"^221 ")
+            self.assertEqual(session.recv(1), b"")
+
+    def test_the_others_are_closed_after_the_refusal(self):
+        for protocol in ("imap", "pop3", "sieve"):
+            with self.subTest(protocol=protocol), connect(protocol, "203.0.113.111") as session:
+                session.sendall(b"a1 NOOP\r\n" * 200)  # must not turn the goodbye into a reset that loses it
+                self.assertRegex(proxyclient.read_to_end(session), REFUSAL[protocol])
+
+    def test_servers_never_see_a_refused_client(self):
+        for protocol in PROTOCOLS:
+            first_line(protocol, "203.0.113.112")
+        gateway.wait_events(len(PROTOCOLS), "session.refused", client="203.0.113.112")
+        gateway.access("allow", "203.0.113.113")
+        for protocol in PROTOCOLS:
+            wait_until(lambda: admitted(protocol, "203.0.113.113"), f"{protocol} admits the allowed client")
+        postfix.wait_log(r"\[203\.0\.113\.113\]")  # what came later is there, so what came before would be
+        dovecot.wait_log(r"203\.0\.113\.113")
+        self.assertNotIn("203.0.113.112", postfix.log() + dovecot.log())
+
+
+class Decisions(unittest.TestCase):
+    def test_an_open_listener_admits_whom_no_rule_denies(self):
+        self.assertTrue(admitted("public", "203.0.113.120"))
+        gateway.access("deny", "203.0.113.121")
+        wait_until(lambda: not admitted("public", "203.0.113.121"), "the denied client is refused")
+
+    def test_the_most_specific_network_wins(self):
+        gateway.access("allow", "198.51.100.0/24")
+        gateway.access("deny", "198.51.100.64/26")
+        gateway.access("allow", "198.51.100.66", "--listener", "smtp")
+        expected = {"198.51.100.1": True, "198.51.100.65": False, "198.51.100.66": True}
+        wait_until(lambda: all(admitted("smtp", client) == verdict for client, verdict in expected.items()),
+                   f"the verdicts {expected}")
+        self.assertFalse(admitted("imap", "198.51.100.66"), "the rule names another listener")
+
+    def test_ipv6_and_mapped_addresses(self):
+        gateway.access("allow", "2001:db8:1::/48")
+        gateway.access("allow", "192.0.2.7")
+        wait_until(lambda: admitted("smtp", "2001:db8:1::5") and admitted("smtp", "::ffff:192.0.2.7"), "both are admitted")
+        self.assertFalse(admitted("smtp", "2001:db8:2::5"))
+
+    def test_the_log_names_the_rule_that_admitted(self):
+        gateway.access("allow", "192.0.2.32/27")
+        wait_until(lambda: admitted("smtp", "192.0.2.33"), "the client is admitted")
+        with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2("192.0.2.34")) as session:
+            session.ehlo()
+        line = gateway.wait_event("session.end", client="192.0.2.34")
+        self.assertEqual((line["access"], line["rule"]), ("allow", "192.0.2.32/27"))
+
+
+class LiveChanges(unittest.TestCase):
+    def time_until(self, change, condition):
+        """Seconds from the change to the gateway's new answer."""
+        change()
+        start = time.monotonic()
+        wait_until(condition, "the change to take effect", interval=0.02)
+        return time.monotonic() - start
+
+    def test_the_command_takes_effect_within_a_second(self):
+        client = "192.0.2.100"
+        self.assertFalse(admitted("smtp", client))
+        allowed = self.time_until(lambda: gateway.access("allow", client), lambda: admitted("smtp", client))
+        removed = self.time_until(lambda: gateway.access("remove", client), lambda: not admitted("smtp", client))
+        self.assertLess(max(allowed, removed), 1.0 * mailgate.SLACK)
+
+    def test_the_sqlite_shell_takes_effect_within_a_second(self):
+        client = "192.0.2.101"
+        gateway.access("allow", client)
+        wait_until(lambda: admitted("smtp", client), "the client is admitted")
+
+        def deny_by_hand():
+            database = sqlite3.connect(gateway.database, timeout=10)
+            with database:
+                changed = database.execute("UPDATE access_rule SET verdict = 'deny' WHERE network = ?", (client,))
+                self.assertEqual(changed.rowcount, 1)
+            database.close()
+
+        self.assertLess(self.time_until(deny_by_hand, lambda: not admitted("smtp", client)), 1.0 * mailgate.SLACK)
+        self.assertIn(client, gateway.access("history", client))
+
+    def test_a_rule_that_expires_stops_matching_without_a_write(self):
+        client = "192.0.2.102"
+        gateway.access("allow", client, "--expires", "3s")
+        wait_until(lambda: admitted("smtp", client), "the client is admitted", deadline=2.5)
+        wait_until(lambda: not admitted("smtp", client), "the rule to expire", deadline=10)
+        self.assertIn(client, gateway.access("list", "--expired"))
+
+    def test_a_session_under_way_stays(self):
+        client = "192.0.2.103"
+        gateway.access("allow", client)
+        wait_until(lambda: admitted("smtp", client), "the client is admitted")
+        with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2(client)) as session:
+            gateway.access("deny", client)
+            wait_until(lambda: not admitted("smtp", client), "new sessions are refused")
+            self.assertEqual(session.noop()[0], 250)
+
+    def test_hits_are_counted(self):
+        client = "192.0.2.104"
+        gateway.access("allow", client)
+        wait_until(lambda: admitted("smtp", client), "the client is admitted")
+
+        def hits():
+            [rule] = [rule for rule in json.loads(gateway.access("list", "--match", client, "--json"))
+                      if rule["network"] == client]
+            return rule["hits"]
+
+        self.assertGreaterEqual(wait_until(hits, "hits written back"), 1)
+
+
+class Command(unittest.TestCase):
+    """The access command on a store of its own, without a daemon."""
+
+    def setUp(self):
+        server = backend.Backend(backend.mute)
+        self.addCleanup(server.stop)
+        self.gateway = mailgate.Mailgate(
+            scratch, [mailgate.listener("smtp", "mail", access="allowlist", trusted=["10.0.0.0/8"]),
+                      mailgate.listener("imap", "mail", access="open", trusted=["10.0.0.0/8"])],
+            [mailgate.upstream("mail", server.port)], name=f"command-{self._testMethodName}")
+        self.gateway.write_config()
+
+    def rules(self, *arguments):
+        return json.loads(self.gateway.access("list", "--json", *arguments))
+
+    def test_test_tells_the_verdict_and_the_rule_by_exit_code_too(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", "partner")
+        self.gateway.access("deny", "198.51.100.9")
+        for address, listener, code, rule in (("198.51.100.7", "smtp", 0, "198.51.100.0/24"),
+                                              ("198.51.100.9", "smtp", 1, "198.51.100.9"),
+                                              ("203.0.113.1", "smtp", 1, ""), ("203.0.113.1", "imap", 0, "")):
+            with self.subTest(address=address, listener=listener):
+                done = self.gateway.run("access", "test", address, "--listener", listener)
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                self.assertIn(rule, done.stdout)
+
+    def test_list_shows_what_was_said(self):
+        self.gateway.access("allow", "198.51.100.0/24", "2001:db8::/32", "--listener", "smtp", "--listener", "imap",
+                            "--expires", "7d", "--note", "partner & co")
+        rules = self.rules()
+        self.assertEqual({(rule["network"], rule["listener"]) for rule in rules},
+                         {(network, listener) for network in ("198.51.100.0/24", "2001:db8::/32")
+                          for listener in ("smtp", "imap")})
+        self.assertEqual({(rule["verdict"], rule["note"]) for rule in rules}, {("allow", "partner & co")})
+        expires = datetime.datetime.fromisoformat(rules[0]["expires_at"])
+        days = (expires - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 86400
+        self.assertAlmostEqual(days, 7, delta=0.1)
+        self.assertEqual(len(self.rules("--match", "198.51.100.200")), 2)
+        self.assertEqual(len(self.rules("--listener", "smtp")), 2)
+
+    def test_remove_exits_with_one_when_there_is_nothing(self):
+        self.gateway.access("allow", "198.51.100.0/24")
+        self.gateway.access("remove", "198.51.100.0/24")
+        self.assertEqual(self.gateway.run("access", "remove", "198.51.100.0/24").returncode, 1)
+        self.assertEqual(self.rules(), [])
+
+    def test_host_bits_are_an_error_that_names_what_may_be_meant(self):
+        done = self.gateway.run("access", "allow", "192.0.2.5/24")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("192.0.2.0/24", done.stderr)
+        self.assertIn("192.0.2.5/32", done.stderr)
+        self.assertEqual(self.rules(), [])
+
+    def test_own_balancers_cannot_be_denied_by_accident(self):
+        done = self.gateway.run("access", "deny", "10.1.2.3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--force", done.stderr)
+        self.gateway.access("deny", "10.1.2.3", "--force")
+
+    def test_usage_errors_exit_with_two(self):
+        for arguments in (("allow",), ("allow", "not-an-address"), ("allow", "192.0.2.1", "--expires", "soon"),
+                          ("frobnicate",), ("allow", "192.0.2.1", "--listener", "no-such-listener")):
+            with self.subTest(arguments=arguments):
+                self.assertEqual(self.gateway.run("access", *arguments).returncode, 2)
+
+    def test_import_is_all_or_nothing(self):
+        listing = self.gateway.folder / "rules.txt"
+        listing.write_text("# partners\nallow 198.51.100.0/24 partner one\n192.0.2.0/25\ndeny 203.0.113.9\nallow 192.0.2.5/24\n")
+        done = self.gateway.run("access", "import", str(listing))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"\b5\b")  # the line
+        self.assertEqual(self.rules(), [])
+        listing.write_text(listing.read_text().replace("192.0.2.5/24", "2001:db8::/32"))
+        self.gateway.access("import", str(listing))
+        self.assertEqual({rule["network"]: rule["verdict"] for rule in self.rules()},
+                         {"198.51.100.0/24": "allow", "192.0.2.0/25": "allow", "203.0.113.9": "deny",
+                          "2001:db8::/32": "allow"})
+
+    def test_what_is_exported_can_be_imported(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", "partner")
+        self.gateway.access("deny", "2001:db8::/32")
+        listing = self.gateway.folder / "rules.txt"
+        listing.write_text(self.gateway.access("export"))
+        self.gateway.access("allow", "192.0.2.1")
+        self.gateway.access("import", "--replace", str(listing))
+        self.assertEqual({(rule["network"], rule["verdict"], rule["note"]) for rule in self.rules()},
+                         {("198.51.100.0/24", "allow", "partner"), ("2001:db8::/32", "deny", "")})
+
+    def test_history_keeps_what_was_removed(self):
+        self.gateway.access("allow", "198.51.100.0/24")
+        self.gateway.access("remove", "198.51.100.0/24")
+        history = self.gateway.access("history", "198.51.100.0/24")
+        self.assertEqual(len([line for line in history.splitlines() if "198.51.100.0/24" in line]), 2, history)

@@ -1,0 +1,213 @@
+"""Pools of real and scripted servers: health checks, failover, names."""
+
+import os
+import re
+import socket
+import struct
+import threading
+import time
+import unittest
+
+from harness import backend, mailgate, proxyclient
+from harness.dovecot import Dovecot
+from harness.ports import reserve_port
+from harness.postfix import Postfix
+from harness.process import Scratch, wait_until
+
+scratch = postfix = None
+
+CHECKED = {"check": True, "interval": "200ms", "check_timeout": "1s"}
+
+
+def setUpModule():
+    global scratch, postfix
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    postfix = scratch.start(Postfix(scratch))
+
+
+def session_greeting(port):
+    with proxyclient.connect(port, proxyclient.header_v2("198.51.100.7")) as client:
+        return proxyclient.read_line(client)
+
+
+def checked_smtp(connection, greeting=b"220 fake.example.net ESMTP\r\n"):
+    """A scripted SMTP server that takes a LOCAL header too (any header in one segment)."""
+    connection.recv()
+    backend.smtp(connection, greeting)
+
+
+class Quiet(unittest.TestCase):
+    """Checks leave nothing but connect and disconnect in the servers' logs."""
+
+    def check_for_a_while(self, listeners, upstreams):
+        gateway = mailgate.Mailgate(scratch, listeners, upstreams, name=f"quiet-{self.id().rsplit('.', 1)[1]}")
+        gateway.start()
+        try:
+            time.sleep(2 * mailgate.SLACK)  # a silence is only heard by waiting
+        finally:
+            gateway.stop()
+        self.assertEqual(gateway.events("backend.down"), [])
+
+    def test_postfix_logs_connect_and_disconnect_only(self):
+        for send in ("v2", "v1"):
+            with self.subTest(send=send):
+                before = len(postfix.log())
+                self.check_for_a_while(
+                    [mailgate.listener("smtp", "mx")],
+                    [mailgate.upstream("mx", postfix.proxy_port, postfix.postscreen_port, send_proxy=send, **CHECKED)])
+                lines = [line for line in postfix.log()[before:].splitlines() if "smtpd[" in line or "postscreen[" in line]
+                self.assertGreater(len(lines), 6)
+                noise = [line for line in lines if not re.search(
+                    r"smtpd\[\d+\]: (dis)?connect from unknown\[127\.0\.0\.1\]"
+                    r"|postscreen\[\d+\]: (cache|CONNECT from|ALLOWLISTED|WHITELISTED|PASS (NEW|OLD)|DISCONNECT) ", line)]
+                self.assertEqual(noise, [])
+
+    def test_dovecot_logs_no_warning(self):
+        dovecot = scratch.start(Dovecot(scratch))
+        protocols = ("imap", "pop3", "lmtp", "sieve")
+        self.check_for_a_while(
+            [mailgate.listener(protocol, protocol) for protocol in protocols],
+            [mailgate.upstream(protocol, dovecot.proxy_port[protocol], **CHECKED) for protocol in protocols])
+        lines = dovecot.log().splitlines()
+        noise = [line for line in lines if re.search(r"Warning|Error|Fatal|Panic|haproxy", line)]
+        self.assertEqual(noise, [])
+
+
+class Failing(unittest.TestCase):
+    def start(self, listeners, upstreams, **more):
+        gateway = mailgate.Mailgate(scratch, listeners, upstreams, name=f"failing-{self.id().rsplit('.', 1)[1]}", **more)
+        gateway.start()
+        self.addCleanup(gateway.stop)
+        return gateway
+
+    def serve(self, behaviour, port=None):
+        server = backend.Backend(behaviour, reads_header=False, port=port).start()
+        self.addCleanup(server.stop)
+        return server
+
+    def test_a_mute_server_is_down_and_gets_no_session(self):
+        mute = self.serve(backend.mute)
+        gateway = self.start([mailgate.listener("smtp", "mx")],
+                             [mailgate.upstream("mx", mute.port, postfix.proxy_port, **CHECKED)])
+        down = gateway.wait_event("backend.down", server="mx1")
+        self.assertIn("took the connection but sent no greeting", down["reason"])
+        for _ in range(4):
+            self.assertIn(b"220", session_greeting(gateway.port("smtp")))
+        for line in gateway.wait_events(4, "session.end"):
+            self.assertEqual(line["server"], "mx2")
+            self.assertLess(line["connect_ms"], 1000 * mailgate.SLACK)
+        self.assertEqual(len(gateway.events("backend.down")), 1, "one line a change")
+
+    def test_a_server_that_was_restarted_serves_again(self):
+        port = reserve_port()
+        gateway = self.start([mailgate.listener("smtp", "mx")],
+                             [mailgate.upstream("mx", port, **CHECKED)], timeouts={"hold": "20s"})
+        self.assertEqual(gateway.wait_event("backend.down")["reason"], "connection refused")
+        heard = []
+        client = threading.Thread(target=lambda: heard.append(session_greeting(gateway.port("smtp"))))
+        client.start()
+        self.serve(checked_smtp, port)
+        gateway.wait_event("backend.up", server="mx1")
+        client.join(30)
+        self.assertEqual(heard, [b"220 fake.example.net ESMTP\r\n"])
+
+    def test_a_backup_serves_while_nobody_else_does(self):
+        port = reserve_port()
+        settings = mailgate.upstream("mx", port, postfix.proxy_port, **CHECKED)
+        settings["server"][1]["backup"] = True
+        gateway = self.start([mailgate.listener("smtp", "mx")], [settings])
+        gateway.wait_event("backend.down", server="mx1")
+        self.assertIn(b"220 mx.example.net", session_greeting(gateway.port("smtp")))
+        self.serve(checked_smtp, port)
+        gateway.wait_event("backend.up", server="mx1")
+        self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
+
+    def test_two_postfixes_share_the_sessions_by_weight(self):
+        other = scratch.start(Postfix(scratch, name="postfix2"))
+        settings = mailgate.upstream("mx", postfix.proxy_port, other.proxy_port, **CHECKED)
+        settings["server"][0]["weight"] = 3
+        gateway = self.start([mailgate.listener("smtp", "mx")], [settings])
+        for _ in range(12):
+            session_greeting(gateway.port("smtp"))
+        served = [line["server"] for line in gateway.wait_events(12, "session.end")]
+        self.assertEqual((served.count("mx1"), served.count("mx2")), (9, 3))
+
+
+class NameServer:
+    """Answers A questions on 127.0.0.153:53 with `addresses`, or with a failure when that is None."""
+
+    ADDRESS = "127.0.0.153"
+
+    def __init__(self):
+        self.addresses = []
+        self.asked = 0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((self.ADDRESS, 53))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self):
+        self._thread.start()
+        return self
+
+    def stop(self):
+        stopper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stopper.sendto(b"", (self.ADDRESS, 53))
+        stopper.close()
+        self._thread.join(10)
+        self._socket.close()
+
+    def _serve(self):
+        while True:
+            question, client = self._socket.recvfrom(4096)
+            if not question:
+                return
+            self.asked += 1
+            self._socket.sendto(self._answer(question), client)
+
+    def _answer(self, question):
+        end = question.index(b"\0", 12) + 5  # the name, its type and class
+        kind = struct.unpack("!H", question[end - 4:end - 2])[0]
+        found = self.addresses if kind == 1 and self.addresses else []
+        code = 2 if self.addresses is None else 0
+        reply = question[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(found), 0, 0) + question[12:end]
+        for address in found:
+            reply += struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(address)
+        return reply
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs a mount namespace")
+class Names(unittest.TestCase):
+    def test_addresses_follow_the_name_and_a_failure_keeps_the_last(self):
+        names = NameServer()
+        scratch.start(names)
+        port = reserve_port()
+        servers = {}
+        for address in ("127.0.0.1", "127.0.0.2"):
+            greeting = f"220 {address}\r\n".encode()
+            servers[address] = backend.Backend(lambda c, g=greeting: checked_smtp(c, g), reads_header=False,
+                                               address=address, port=port).start()
+            self.addCleanup(servers[address].stop)
+        names.addresses = ["127.0.0.1"]
+        resolv = scratch.folder("names") / "resolv.conf"
+        resolv.write_text(f"nameserver {NameServer.ADDRESS}\noptions timeout:1 attempts:1\n")
+        settings = mailgate.upstream("mx", port, host="mx.example.org", resolve_interval="100ms", **CHECKED)
+        gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mx")], [settings], name="named")
+        gateway.process.argv = ["unshare", "-m", "sh", "-c",
+                                f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh", *gateway.process.argv]
+        gateway.start()
+        self.addCleanup(gateway.stop)
+        greet = lambda: session_greeting(gateway.port("smtp"))
+        self.assertEqual(greet(), b"220 127.0.0.1\r\n")
+        names.addresses = ["127.0.0.1", "127.0.0.2"]
+        wait_until(lambda: {greet(), greet()} == {b"220 127.0.0.1\r\n", b"220 127.0.0.2\r\n"}, "sessions at both addresses")
+        names.addresses = ["127.0.0.2"]
+        wait_until(lambda: {greet(), greet()} == {b"220 127.0.0.2\r\n"}, "sessions at the new address only")
+        names.addresses = None
+        asked = names.asked
+        wait_until(lambda: names.asked > asked + 3, "failed look-ups")
+        self.assertEqual({greet(), greet()}, {b"220 127.0.0.2\r\n"})
+
+
+if __name__ == "__main__":
+    unittest.main()

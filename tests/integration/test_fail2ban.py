@@ -1,0 +1,153 @@
+"""The fail2ban filter and action, with the real fail2ban: fail2ban-regex over mailgate's own lines, and a server that bans."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+from harness import backend, mailgate, proxyclient
+from harness.ports import reserve_port
+from harness.process import Process, Scratch, wait_until
+
+SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "etc/fail2ban"
+FILTER = SHIPPED / "filter.d/mailgate.conf"
+LOGIN = b'a LOGIN "o\\"brien" wrong\r\n'
+scratch = gateway = None
+
+
+def imap(connection):
+    """Takes no password."""
+    connection.send(b"* OK ready\r\n")
+    connection.read_line()
+    connection.send(b"a NO [AUTHENTICATIONFAILED] no\r\n")
+    connection.read_line()
+    connection.send(b"* BYE\r\nb OK bye\r\n")
+
+
+def setUpModule():
+    global scratch, gateway
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    smtp_server = scratch.start(backend.Backend(backend.smtp))
+    imap_server = scratch.start(backend.Backend(imap))
+    gateway = scratch.start(mailgate.Mailgate(
+        scratch, [mailgate.listener("smtp", "smtp", access="allowlist"), mailgate.listener("imap", "imap"),
+                  mailgate.listener("smtp", "smtp", name="open"), mailgate.listener("smtp", "down", name="down")],
+        [mailgate.upstream("smtp", smtp_server.port), mailgate.upstream("imap", imap_server.port),
+         mailgate.upstream("down", reserve_port())]))
+
+
+def greeting(listener, client):
+    with proxyclient.connect(gateway.port(listener), proxyclient.header_v2(client)) as session:
+        return proxyclient.read_line(session)
+
+
+def refuse(client):
+    greeting("smtp", client)
+    gateway.wait_event("session.refused", client=client, reason="access")
+
+
+def fail_login(client):
+    with proxyclient.connect(gateway.port("imap"), proxyclient.header_v2(client)) as session:
+        session.sendall(LOGIN)
+        proxyclient.read_until(session, rb"^a NO")
+        session.sendall(b"b LOGOUT\r\n")
+        proxyclient.read_to_end(session)
+    gateway.wait_event("session.end", client=client, authenticated=False)
+
+
+class Filter(unittest.TestCase):
+    def matches(self, pattern, prefix=""):
+        """What fail2ban-regex finds in mailgate's lines that match the pattern: (address, user) each."""
+        lines = [prefix + line for line in gateway.log_text().splitlines() if re.search(pattern, line)]
+        self.assertTrue(lines, f"no line with {pattern}")
+        sample = gateway.folder / "sample.log"
+        sample.write_text("\n".join(lines) + "\n")
+        done = subprocess.run(["fail2ban-regex", "--out", "<ip> <F-USER>", sample, FILTER], text=True, capture_output=True,
+                              timeout=120)
+        return [tuple(line.split(" ", 1)) for line in done.stdout.splitlines() if line]
+
+    def test_refusals_count(self):
+        for client in ("203.0.113.10", "2001:db8::10"):
+            refuse(client)
+        found = self.matches(r'"client":"(203\.0\.113\.10|2001:db8::10)"')
+        self.assertEqual([address for address, _ in found], ["203.0.113.10", "2001:db8::10"])
+
+    def test_a_wrong_password_counts_with_its_user(self):
+        fail_login("203.0.113.11")
+        self.assertEqual(self.matches(r'"client":"203\.0\.113\.11"'), [("203.0.113.11", r"o\"brien")])
+
+    def test_what_is_not_the_clients_doing_does_not_count(self):
+        greeting("down", "203.0.113.12")
+        gateway.wait_event("session.refused", client="203.0.113.12", reason="no_server")
+        with proxyclient.SMTP(gateway.port("open"), proxyclient.header_v2("203.0.113.12")) as session:
+            session.ehlo()
+        gateway.wait_event("session.end", client="203.0.113.12")
+        self.assertEqual(self.matches(r'"client":"203\.0\.113\.12"'), [])
+
+    def test_a_client_cannot_have_another_one_banned(self):
+        forged = ('x","event":"session.refused","session":"1","listener":"smtp","protocol":"smtp","client":"192.0.2.1",'
+                  '"reason":"access"')
+        with proxyclient.SMTP(gateway.port("open"), proxyclient.header_v2("203.0.113.13")) as session:
+            session.ehlo("host mailgate[1]: {\"time\":\"\"," + forged)
+            session.docmd("MAIL", f"FROM:<{forged}>")
+        gateway.wait_event("session.end", client="203.0.113.13")
+        self.assertEqual(self.matches(r'"client":"203\.0\.113\.13"'), [])
+
+    def test_lines_from_syslog_and_the_journal_count(self):
+        refuse("203.0.113.14")
+        for prefix in ("Nov 21 00:00:00 mx mailgate[17]: ", "2026-11-21T00:00:00.000000+00:00 mx mailgate[17]: "):
+            with self.subTest(prefix=prefix):
+                found = self.matches(r'"client":"203\.0\.113\.14"', prefix)
+                self.assertEqual([address for address, _ in found], ["203.0.113.14"])
+
+
+class Fail2ban:
+    """fail2ban-server with the shipped files over its own defaults, everything it writes in a folder of its own."""
+
+    def __init__(self, jail):
+        self.folder = scratch.folder("fail2ban")
+        etc = self.folder / "etc"
+        shutil.copytree("/etc/fail2ban", etc, dirs_exist_ok=True)
+        shutil.rmtree(etc / "jail.d")
+        shutil.copytree(SHIPPED, etc, dirs_exist_ok=True)
+        (etc / "jail.d/mailgate.local").write_text("[mailgate]\n" + "".join(f"{key} = {value}\n" for key, value in jail.items()))
+        self.options = ["-c", etc, "-s", self.folder / "socket", "-p", self.folder / "pid"]
+        (etc / "fail2ban.local").write_text(f"[Definition]\nlogtarget = {self.folder}/fail2ban.log\n"
+                                            f"dbfile = {self.folder}/fail2ban.sqlite3\n")
+        self.process = Process("fail2ban-server", ["fail2ban-server", *self.options, "-f", "start"], self.folder / "output.txt")
+
+    def start(self):
+        self.process.start()
+        self.process.wait_ready(lambda: self.client("status", "mailgate").returncode == 0, "the jail")
+        return self
+
+    def stop(self):
+        self.process.stop()
+
+    def client(self, *arguments):
+        return subprocess.run(["fail2ban-client", *map(str, self.options), *arguments], text=True, capture_output=True, timeout=60)
+
+    def log(self):
+        return (self.folder / "fail2ban.log").read_text()
+
+
+class Ban(unittest.TestCase):
+    def test_a_client_that_was_refused_too_often_is_denied_everywhere_until_the_ban_ends(self):
+        client = "203.0.113.20"
+        command = f"{mailgate.binary()} --config {gateway.config}"
+        fail2ban = scratch.start(Fail2ban({"enabled": "true", "logpath": gateway.log_file, "maxretry": 3, "bantime": 600,
+                                           "action": f'mailgate[command="{command}"]'}))
+        self.assertTrue(greeting("open", client).startswith(b"220 "))
+        for _ in range(3):
+            refuse(client)
+        wait_until(lambda: not greeting("open", client).startswith(b"220 "),
+                   lambda: f"the ban\n{fail2ban.log()}\n{gateway.access('list')}")
+        [rule] = json.loads(gateway.access("list", "--match", client, "--json"))
+        self.assertEqual((rule["verdict"], rule["listener"], rule["note"]), ("deny", None, "fail2ban mailgate"))
+        self.assertIsNotNone(rule["expires_at"])
+        fail2ban.client("set", "mailgate", "unbanip", client)
+        wait_until(lambda: greeting("open", client).startswith(b"220 "),
+                   lambda: f"the end of the ban\n{fail2ban.log()}\n{gateway.access('list')}")

@@ -1,0 +1,410 @@
+"""What goes wrong around mailgate, and what its clients and its administrator see of it."""
+
+import os
+import re
+import resource
+import signal
+import sqlite3
+import subprocess
+import time
+import unittest
+
+from harness import backend, mailgate, proxyclient
+from harness.ports import reserve_port
+from harness.process import Scratch, is_listening, wait_until
+
+scratch = None
+
+
+def setUpModule():
+    global scratch
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+
+
+class Situation(unittest.TestCase):
+    """One daemon and its scripted servers for each test."""
+
+    client = "198.51.100.70"
+
+    def backend(self, behaviour, **arguments):
+        server = backend.Backend(behaviour, **arguments).start()
+        self.addCleanup(server.stop)
+        return server
+
+    def mailgate(self, ports, protocol="smtp", upstream=None, access="open", **settings):
+        daemon = mailgate.Mailgate(
+            scratch, [mailgate.listener(protocol, "mail", access=access)],
+            [mailgate.upstream("mail", *ports, **(upstream or {}))], name=self.id().rsplit(".", 2)[1] + self._testMethodName,
+            **settings)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def started(self, *arguments, **settings):
+        self.gateway = self.mailgate(*arguments, **settings)
+        return self.gateway.start()
+
+    def connect(self, client=None):
+        [settings] = self.gateway.listeners
+        session = proxyclient.connect(self.gateway.port(settings["name"]), proxyclient.header_v2(client or self.client))
+        self.addCleanup(session.close)
+        return session
+
+    def greeting(self, client=None):
+        with self.connect(client) as session:
+            return proxyclient.read_line(session)
+
+
+class Servers(Situation):
+    def test_no_server_is_told_after_the_hold_time(self):
+        for protocol, reply in (("smtp", rb"^421 4\.4\.1 gw\.example\.net "), ("imap", rb"^\* BYE \[UNAVAILABLE\] "),
+                                ("pop3", rb"^-ERR \[SYS/TEMP\] "), ("lmtp", rb"^421 "), ("sieve", rb"^BYE \(TRYLATER\) ")):
+            with self.subTest(protocol=protocol):
+                daemon = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "mail")],
+                                           [mailgate.upstream("mail", reserve_port())], name=f"down-{protocol}")
+                self.addCleanup(daemon.stop)
+                daemon.start()
+                start = time.monotonic()
+                with proxyclient.connect(daemon.port(protocol), proxyclient.header_v2(self.client)) as session:
+                    self.assertRegex(proxyclient.read_to_end(session), reply)
+                self.assertGreater(time.monotonic() - start, 0.8)
+                daemon.wait_event("backend.down", server="mail1")
+
+    def test_a_server_that_comes_up_in_time_serves_the_waiting_client(self):
+        port = reserve_port()
+        self.started([port], timeouts={"hold": "20s"})
+        with self.connect() as session:
+            self.gateway.wait_event("backend.down")
+            self.backend(backend.smtp, port=port)
+            self.assertRegex(proxyclient.read_line(session), rb"^220 fake\.example\.net")
+        self.gateway.wait_event("backend.up")
+
+    def test_a_bad_server_is_passed_over_for_the_next(self):
+        behaviours = {"closes": backend.says(), "resets": backend.resets,
+                      "answers our header with an error": backend.says(b"421 4.3.0 mx Server local error\r\n"),
+                      "speaks something else": backend.says(b"SSH-2.0-OpenSSH_9.2\r\n"), "is mute": backend.mute}
+        for what, behaviour in behaviours.items():
+            with self.subTest(what):
+                bad, good = self.backend(behaviour), self.backend(backend.smtp)
+                daemon = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")],
+                                           [mailgate.upstream("mail", bad.port, good.port)],
+                                           name="passed-over-" + what.replace(" ", "-"), timeouts={"greeting": "1s"})
+                self.addCleanup(daemon.stop)
+                daemon.start()
+                for number in range(4):
+                    with proxyclient.SMTP(daemon.port("smtp"), proxyclient.header_v2(f"198.51.100.{number}")) as session:
+                        session.sendmail("a@example.org", ["b@example.net"], b"Subject: x\r\n\r\n")
+                self.assertGreaterEqual(len(bad.connections), 1)
+                lines = daemon.wait_events(4, "session.end")
+                self.assertEqual({line["server"] for line in lines}, {"mail2"})
+
+    def test_the_servers_own_refusal_reaches_the_client(self):
+        server = self.backend(backend.says(b"554 5.7.1 mx.example.net does not like you\r\n"))
+        self.started([server.port])
+        self.assertEqual(self.greeting(), b"554 5.7.1 mx.example.net does not like you\r\n")
+
+    def test_a_server_lost_in_mid_session_is_told_at_a_reply_boundary(self):
+        for what, ending in (("closes", lambda connection: None), ("resets", backend.resets)):
+            with self.subTest(what):
+                def ends_after_one_command(connection, ending=ending):
+                    connection.send(b"220 fake.example.net ESMTP\r\n")
+                    connection.read_line()
+                    connection.send(b"250 fake.example.net\r\n")
+                    connection.read_line()
+                    ending(connection)
+
+                server = self.backend(ends_after_one_command)
+                daemon = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")],
+                                           [mailgate.upstream("mail", server.port)], name=f"lost-{what}")
+                self.addCleanup(daemon.stop)
+                daemon.start()
+                with proxyclient.connect(daemon.port("smtp"), proxyclient.header_v2(self.client)) as session:
+                    proxyclient.read_line(session)
+                    session.sendall(b"EHLO client.example\r\n")
+                    proxyclient.read_line(session)
+                    session.sendall(b"NOOP\r\n")
+                    self.assertRegex(proxyclient.read_to_end(session), rb"^421 4\.4\.2 gw\.example\.net .*\r\n$")
+                self.assertNotEqual(daemon.wait_event("session.end")["end"], "client_quit")
+
+    def test_nothing_is_said_into_half_a_reply(self):
+        server = self.backend(backend.says(b"220 fake.example.net ESMTP\r\n250-half a re"))
+        self.started([server.port])
+        with self.connect() as session:
+            self.assertEqual(proxyclient.read_to_end(session), b"220 fake.example.net ESMTP\r\n250-half a re")
+
+    def test_a_server_that_dies_after_data_never_becomes_an_acceptance(self):
+        def dies_after_the_message(connection):
+            connection.send(b"220 fake.example.net ESMTP\r\n")
+            for reply in (b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"):
+                connection.read_line()
+                connection.send(reply)
+            while connection.read_line() != b".\r\n":
+                pass
+
+        server = self.backend(dies_after_the_message)
+        self.started([server.port])
+        with self.connect() as session:
+            proxyclient.read_line(session)
+            for command in (b"EHLO c\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<c@d.example>\r\n", b"DATA\r\n"):
+                session.sendall(command)
+                proxyclient.read_line(session)
+            session.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+            self.assertNotRegex(proxyclient.read_to_end(session), rb"^2")
+        [mail] = self.gateway.wait_event("session.end")["mail"]
+        self.assertFalse((mail["reply"] or "").startswith("2"))
+
+
+class Resources(Situation):
+    def test_the_gateway_is_full(self):
+        for protocol, reply in (("smtp", rb"^421 4\.3\.2 gw\.example\.net "), ("imap", rb"^\* BYE \[UNAVAILABLE\] ")):
+            with self.subTest(protocol=protocol):
+                server = self.backend(stays_with_greeting(protocol))
+                daemon = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "mail")],
+                                           [mailgate.upstream("mail", server.port)], name=f"full-{protocol}",
+                                           gateway={"max_sessions": 2})
+                self.addCleanup(daemon.stop)
+                daemon.start()
+                header = proxyclient.header_v2(self.client)
+                inside = [proxyclient.connect(daemon.port(protocol), header) for _ in range(2)]
+                for session in inside:
+                    self.addCleanup(session.close)
+                    proxyclient.read_line(session)
+                with proxyclient.connect(daemon.port(protocol), header) as session:
+                    self.assertRegex(proxyclient.read_to_end(session), reply)
+                inside.pop().close()
+
+                def served():
+                    with proxyclient.connect(daemon.port(protocol), header) as session:
+                        return not re.match(reply, proxyclient.read_line(session))
+
+                wait_until(served, "room again")
+
+    def test_out_of_descriptors_it_waits_without_spinning_and_recovers(self):
+        server = self.backend(backend.smtp)
+        self.started([server.port], timeouts={"proxy_header": "30s"})
+        pid = self.gateway.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.gateway.descriptors() + 8, limits[1]))
+        waiting = [proxyclient.connect(self.gateway.port("smtp")) for _ in range(40)]
+        for client in waiting:
+            self.addCleanup(client.close)
+        self.gateway.wait_event("listener.paused")
+        before = self.gateway.cpu_seconds()
+        time.sleep(1)  # the measurement itself
+        self.assertLess(self.gateway.cpu_seconds() - before, 0.5)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        self.gateway.wait_event("listener.resumed")
+        for client in waiting:
+            client.sendall(proxyclient.header_v2(self.client))
+        for client in waiting:
+            self.assertRegex(proxyclient.read_line(client), rb"^220 ")
+
+    def test_a_small_descriptor_limit_lowers_max_sessions(self):
+        server = self.backend(stays_with_greeting("smtp"))
+        self.started([server.port], limits=((resource.RLIMIT_NOFILE, 96),))
+        allowed = self.gateway.wait_event("gateway.start")["max_sessions"]
+        self.assertLess(allowed, 48)
+        self.assertIn("LimitNOFILE", self.gateway.wait_event("config.warning")["detail"])
+        inside = [self.connect() for _ in range(allowed)]
+        for session in inside:
+            self.assertRegex(proxyclient.read_line(session), rb"^220 ")
+        self.assertRegex(self.greeting(), rb"^421 4\.3\.2 ")
+
+    def test_no_descriptor_is_lost_over_many_sessions(self):
+        server = self.backend(backend.smtp)
+        self.started([server.port])
+        self.greeting()
+        wait_until(lambda: self.gateway.events("session.end"), "the first session's end")
+        before = self.gateway.descriptors()
+        for _ in range(100):
+            self.greeting()
+        self.gateway.wait_events(101, "session.end")
+        wait_until(lambda: self.gateway.descriptors() <= before, "descriptors given back")
+
+
+def stays_with_greeting(protocol):
+    def behaviour(connection):
+        connection.send(b"* OK ready\r\n" if protocol == "imap" else b"220 fake.example.net ESMTP\r\n")
+        backend.mute(connection)
+    return behaviour
+
+
+class Starting(Situation):
+    def expect_refusal(self, daemon, *words):
+        daemon.launch()
+        code = daemon.wait_exit()
+        told = daemon.process.text() + daemon.log_text()
+        self.assertGreater(code, 0, told)
+        for word in words:
+            self.assertIn(word, told)
+        return code
+
+    def test_an_address_that_is_taken(self):
+        server = self.backend(backend.smtp)
+        first = self.started([server.port])
+        second = mailgate.Mailgate(scratch, first.listeners, first.upstreams, name="second")
+        self.addCleanup(second.stop)
+        self.expect_refusal(second, first.listeners[0]["address"])
+        self.assertRegex(self.greeting(), rb"^220 ")
+
+    def test_bad_configurations_exit_with_78_and_name_the_place(self):
+        good = self.mailgate([reserve_port()])
+        good.write_config()
+        text = good.config.read_text()
+        number = text[:text.index('protocol = "smtp"')].count("\n") + 1
+        for what, broken, word in (("unknown key", text.replace('protocol = "smtp"', 'protcol = "smtp"'), "protcol"),
+                                   ("unknown protocol", text.replace('protocol = "smtp"', 'protocol = "uucp"'), "uucp"),
+                                   ("wrong type", text.replace('protocol = "smtp"', "protocol = 25"), "protocol"),
+                                   ("no TOML", text.replace('protocol = "smtp"', "protocol = = 25"), "mailgate.toml")):
+            for command in ("serve", "check"):
+                with self.subTest(what, command=command):
+                    good.config.write_text(broken)
+                    done = good.run(command)
+                    self.assertEqual(done.returncode, 78, done.stderr)
+                    self.assertIn(f"mailgate.toml:{number}:", done.stderr)
+                    self.assertIn(word, done.stderr)
+        good.config.write_text(text)
+        self.assertEqual(good.run("check").returncode, 0)
+
+    def test_a_missing_configuration_exits_with_78(self):
+        done = subprocess.run([mailgate.binary(), "serve", "--config", "/nonexistent/mailgate.toml"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("/nonexistent/mailgate.toml", done.stderr)
+
+    def test_a_damaged_database(self):
+        daemon = self.mailgate([reserve_port()], access="allowlist")
+        daemon.database.write_bytes(os.urandom(8192))
+        self.expect_refusal(daemon, "mailgate.db")
+
+    def test_a_database_of_a_newer_version(self):
+        daemon = self.mailgate([reserve_port()], access="allowlist")
+        daemon.write_config()
+        daemon.access("allow", "192.0.2.1")
+        make_newer(daemon.database)
+        self.expect_refusal(daemon, "mailgate.db", "newer")
+        self.assertNotEqual(daemon.run("access", "list").returncode, 0)
+
+    def test_a_locked_database(self):
+        daemon = self.mailgate([reserve_port()], access="allowlist")
+        daemon.write_config()
+        daemon.access("allow", "192.0.2.1")
+        database = sqlite3.connect(daemon.database, isolation_level=None)
+        self.addCleanup(database.close)
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
+        self.expect_refusal(daemon, "mailgate.db", "locked")
+
+
+def make_newer(path):
+    database = sqlite3.connect(path)
+    with database:
+        [version] = database.execute("PRAGMA user_version").fetchone()
+        database.execute(f"PRAGMA user_version = {version + 1000}")
+    database.close()
+
+
+class Store(Situation):
+    """The database turns bad while the gateway runs: the rules in force stay in force."""
+
+    def started_with_rules(self):
+        server = self.backend(backend.smtp)
+        self.gateway = self.mailgate([server.port], access="allowlist")
+        self.gateway.write_config()
+        self.gateway.access("allow", self.client)
+        self.gateway.start()
+        self.expect_rules_in_force()
+
+    def expect_rules_in_force(self):
+        self.assertRegex(self.greeting(), rb"^220 ")
+        self.assertRegex(self.greeting("203.0.113.1"), rb"^554 ")
+
+    def expect_rules_to_stay_in_force(self):
+        end = time.monotonic() + 1.5  # several times the interval at which changes are noticed
+        while time.monotonic() < end:
+            self.expect_rules_in_force()
+
+    def test_damaged(self):
+        self.started_with_rules()
+        with open(self.gateway.database, "r+b") as file:
+            file.write(os.urandom(self.gateway.database.stat().st_size))
+        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
+        self.expect_rules_to_stay_in_force()
+
+    def test_replaced_by_garbage(self):
+        self.started_with_rules()
+        garbage = self.gateway.folder / "garbage"
+        garbage.write_bytes(os.urandom(16384))
+        garbage.rename(self.gateway.database)
+        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
+        self.expect_rules_to_stay_in_force()
+
+    def test_locked(self):
+        self.started_with_rules()
+        database = sqlite3.connect(self.gateway.database, isolation_level=None, timeout=20)
+        self.addCleanup(database.close)
+        database.execute("BEGIN EXCLUSIVE")
+        self.expect_rules_to_stay_in_force()
+        database.execute("ROLLBACK")
+        self.gateway.access("allow", "203.0.113.1")
+        wait_until(lambda: re.match(rb"220 ", self.greeting("203.0.113.1")), "the change after the lock")
+
+    def test_removed(self):
+        self.started_with_rules()
+        for path in self.gateway.folder.glob("mailgate.db*"):
+            path.unlink()
+        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
+        self.expect_rules_to_stay_in_force()
+
+
+class Signals(Situation):
+    def test_sigterm_says_goodbye_and_writes_every_session(self):
+        server = self.backend(backend.smtp)
+        self.started([server.port], gateway={"drain_timeout": "20s"})
+        with self.connect() as idle:
+            proxyclient.read_line(idle)
+            idle.sendall(b"EHLO idle.example\r\n")
+            proxyclient.read_line(idle)
+            self.gateway.process.signal(signal.SIGTERM)
+            self.assertRegex(proxyclient.read_to_end(idle), rb"^421 4\.3\.2 gw\.example\.net ")
+        self.assertEqual(self.gateway.wait_exit(), 0, self.gateway.process.text())
+        self.assertEqual(len(self.gateway.events("session.end", client=self.client)), 1)
+        self.assertEqual(self.gateway.events()[-1]["event"], "gateway.stop")
+
+    def test_sigterm_lets_a_transaction_end(self):
+        server = self.backend(backend.smtp)
+        self.started([server.port], gateway={"drain_timeout": "20s"})
+        with self.connect() as session:
+            proxyclient.read_line(session)
+            for command in (b"EHLO c\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<c@d.example>\r\n", b"DATA\r\n"):
+                session.sendall(command)
+                proxyclient.read_line(session)
+            self.gateway.process.signal(signal.SIGTERM)
+            wait_until(lambda: not is_listening(self.gateway.port("smtp")), "the listener to close")
+            session.sendall(b"Subject: last\r\n\r\nbody\r\n.\r\n")
+            self.assertIn(b"queued as FAKE0001", proxyclient.read_line(session))
+            self.assertRegex(proxyclient.read_to_end(session), rb"^421 4\.3\.2 ")
+        self.assertEqual(self.gateway.wait_exit(), 0)
+        [line] = self.gateway.events("session.end")
+        self.assertIn("queued as FAKE0001", line["mail"][0]["reply"])
+
+    def test_sigterm_is_bounded_by_the_drain_timeout(self):
+        server = self.backend(stays_with_greeting("smtp"))
+        self.started([server.port], protocol="tcp", gateway={"drain_timeout": "1s"})
+        with self.connect() as session:
+            proxyclient.read_line(session)
+            self.gateway.process.signal(signal.SIGTERM)
+            self.assertEqual(self.gateway.wait_exit(), 0)
+
+    def test_sighup_reopens_the_log(self):
+        server = self.backend(backend.smtp)
+        self.started([server.port])
+        self.greeting("198.51.100.71")
+        self.gateway.wait_event("session.end", client="198.51.100.71")
+        rotated = self.gateway.log_file.with_suffix(".1")
+        self.gateway.log_file.rename(rotated)
+        self.gateway.process.signal(signal.SIGHUP)
+        wait_until(self.gateway.log_file.exists, "a new log file")
+        self.greeting("198.51.100.72")
+        self.gateway.wait_event("session.end", client="198.51.100.72")
+        self.assertNotIn("198.51.100.72", rotated.read_text())

@@ -1,0 +1,225 @@
+"""The admin socket and the metrics of a running gateway: what curl, the command line and a real Prometheus see."""
+
+import http.client
+import json
+import pathlib
+import shutil
+import subprocess
+import unittest
+import urllib.parse
+import urllib.request
+
+from harness import backend, mailgate, proxyclient
+from harness.ports import reserve_port
+from harness.process import Process, Scratch, wait_until
+
+ETC = pathlib.Path(__file__).parents[2] / "etc"
+HERE = pathlib.Path(__file__).parent
+
+scratch = server = gateway = None
+
+
+class Observed(mailgate.Mailgate):
+    """With an admin socket and an HTTP listener for metrics."""
+
+    def __init__(self, *arguments, **settings):
+        self.http_port = reserve_port()
+        super().__init__(*arguments, **settings, admin={"socket": "mailgate.sock", "http": f"127.0.0.1:{self.http_port}"})
+
+    def http(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
+            return answer.read().decode()
+
+
+class Prometheus:
+    """A real one that scrapes `target` with the job and the alert rules in etc/."""
+
+    def __init__(self, target):
+        self.folder = scratch.folder("prometheus")
+        self.port = reserve_port()
+        job = (ETC / "prometheus/scrape.yml").read_text().replace("127.0.0.1:8025", target).replace("15s", "1s")
+        config = self.folder / "prometheus.yml"
+        config.write_text(f"global: {{evaluation_interval: 1s}}\nrule_files: ['{ETC}/prometheus/alerts.yml']\n{job}")
+        self.process = Process("prometheus", [
+            "prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder}/data",
+            f"--web.listen-address=127.0.0.1:{self.port}"], self.folder / "output.txt")
+
+    def start(self):
+        self.process.start()
+        self.process.wait_ready(self._is_ready, "its readiness")
+
+    def stop(self):
+        self.process.stop()
+
+    def _is_ready(self):
+        try:
+            return bool(self._get("/-/ready"))
+        except OSError:
+            return False
+
+    def _get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return answer.read()
+
+    def api(self, path):
+        return json.loads(self._get(f"/api/v1/{path}"))["data"]
+
+    def value(self, expression):
+        """The sum of what an expression yields; None when it yields nothing."""
+        result = self.api("query?" + urllib.parse.urlencode({"query": expression}))["result"]
+        return sum(float(sample["value"][1]) for sample in result) if result else None
+
+
+def setUpModule():
+    global scratch, server, gateway
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    server = backend.Backend(backend.mute)
+    scratch.start(server)
+    gateway = scratch.start(Observed(
+        scratch, [mailgate.listener("tcp", "mail"), mailgate.listener("smtp", "mail", access="allowlist")],
+        [mailgate.upstream("mail", server.port)]))
+    wait_until(lambda: gateway.socket.exists(), "the admin socket")
+
+
+def session():
+    """A live session; closing the socket ends it."""
+    return proxyclient.connect(gateway.port("tcp"), proxyclient.header_v2("192.0.2.7"))
+
+
+def live():
+    return gateway.ask("GET", "/v1/sessions")[1]["sessions"]
+
+
+class Rules(unittest.TestCase):
+    def promtool(self, *arguments, stdin=None):
+        done = subprocess.run(["promtool", *map(str, arguments)], input=stdin, text=True, capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_the_alert_rules_are_rules_and_speak_when_they_must(self):
+        self.promtool("check", "rules", ETC / "prometheus/alerts.yml")
+        self.promtool("test", "rules", HERE / "alerts_test.yml")
+
+    def test_the_scrape_job_is_a_configuration(self):
+        self.promtool("check", "config", ETC / "prometheus/scrape.yml")
+
+    def test_the_metrics_follow_the_conventions(self):
+        self.promtool("check", "metrics", stdin=gateway.http("/metrics"))
+
+    def test_dashboard_and_alerts_ask_for_metrics_that_there_are(self):
+        described = (ETC.parent / "docs/metrics.md").read_text()
+        asked = [target["expr"] for panel in json.loads((ETC / "grafana/mailgate.json").read_text())["panels"]
+                 for target in panel["targets"]]
+        asked.append((ETC / "prometheus/alerts.yml").read_text())
+        for text in asked:
+            for word in set(word for word in "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
+                            if word.startswith(("mailgate_", "process_"))):
+                self.assertIn(f"`{word.removesuffix('_bucket')}`", described)
+
+
+class Scraped(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.prometheus = Prometheus(f"127.0.0.1:{gateway.http_port}")
+        scratch.start(cls.prometheus)
+
+    def test_prometheus_reads_what_happened(self):
+        with session():
+            wait_until(lambda: self.prometheus.value('mailgate_sessions_live{listener="tcp"}') == 1, "a live session")
+            self.assertGreaterEqual(self.prometheus.value('mailgate_sessions_total{listener="tcp",verdict="allow"}'), 1)
+        with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("203.0.113.9")) as refused:
+            self.assertRegex(proxyclient.read_line(refused), rb"^554 ")
+        with proxyclient.connect(gateway.port("tcp"), b"PROXY TCP4 nonsense\r\n") as rejected:
+            proxyclient.read_to_end(rejected)
+        for expression in ('mailgate_sessions_total{listener="smtp",verdict="deny"}', "mailgate_refusals_total",
+                           'mailgate_proxy_rejections_total{balancer="127.0.0.1"}', "mailgate_session_ends_total",
+                           'mailgate_connect_seconds_count', "process_resident_memory_bytes"):
+            wait_until(lambda: (self.prometheus.value(expression) or 0) >= 1, expression)
+        [target] = self.prometheus.api("targets")["activeTargets"]
+        self.assertEqual((target["health"], target["lastError"], target["labels"]["job"]), ("up", "", "mailgate"))
+
+    def test_prometheus_evaluates_the_rules(self):
+        def healths():
+            return {rule["health"] for group in self.prometheus.api("rules")["groups"] for rule in group["rules"]}
+
+        wait_until(lambda: healths() == {"ok"}, lambda: f"every rule evaluated without an error: {healths()}")
+
+
+class Socket(unittest.TestCase):
+    def test_the_http_listener_takes_no_orders(self):
+        self.assertEqual(gateway.http("/healthz"), "ok\n")
+        self.assertEqual(gateway.http("/readyz"), "ready\n")
+        for method, target in (("GET", "/v1/status"), ("GET", "/v1/sessions"), ("POST", "/v1/reload")):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.http_port, timeout=30)
+            connection.request(method, target)
+            self.assertEqual(connection.getresponse().status, 404)
+            connection.close()
+
+    @unittest.skipUnless(shutil.which("curl"), "takes curl")
+    def test_curl_reads_the_status(self):
+        done = subprocess.run(["curl", "-s", "--fail", "--unix-socket", str(gateway.socket), "http://mailgate/v1/status"],
+                              capture_output=True, timeout=60, check=True)
+        self.assertEqual({listener["name"] for listener in json.loads(done.stdout)["listeners"]}, {"tcp", "smtp"})
+
+    def test_a_session_is_listed_and_killed(self):
+        with session() as client:
+            [mine] = wait_until(live, "a live session")
+            self.assertEqual((mine["listener"], mine["client"]), ("tcp", "192.0.2.7"))
+            self.assertEqual(gateway.ask("DELETE", f"/v1/sessions/{mine['session']}"), (200, {"ok": True}))
+            proxyclient.read_to_end(client)
+            wait_until(lambda: not live(), "the end of the session")
+        order = gateway.wait_event("admin.order", order="kill", target=mine["session"])
+        self.assertTrue(order["ok"])
+
+    def test_cut_ends_the_sessions_of_a_network(self):
+        with session() as client:
+            wait_until(live, "a live session")
+            self.assertEqual(gateway.ask("POST", "/v1/cut", {"network": "198.51.100.0/24"}), (200, {"cut": 0}))
+            self.assertEqual(gateway.ask("POST", "/v1/cut", {"network": "192.0.2.0/24"}), (200, {"cut": 1}))
+            proxyclient.read_to_end(client)
+
+    def test_the_status_command(self):
+        table = gateway.run("status")
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertRegex(table.stdout, r"(?m)^mail/mail1 +127\.0\.0\.1:\d+ +up ")
+        self.assertEqual(json.loads(gateway.run("status", "--json").stdout)["name"], "gw.example.net")
+
+    def test_the_server_command_drains_and_puts_back(self):
+        def draining():
+            return gateway.ask("GET", "/v1/status")[1]["servers"][0]["draining"]
+
+        for wish, expected in (("drain", True), ("ready", False)):
+            done = gateway.run("server", wish, "mail/mail1")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(draining(), expected)
+        self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 1)
+        self.assertEqual(gateway.run("server", "drain", "mail").returncode, 2)
+
+    def test_the_reload_command(self):
+        done = gateway.run("reload")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(gateway.wait_event("admin.order", order="reload")["ok"])
+
+    def test_without_a_gateway_the_commands_say_so(self):
+        absent = Observed(scratch, [mailgate.listener("tcp", "mail")], [mailgate.upstream("mail", server.port)], name="absent")
+        absent.write_config()
+        for command in (["status"], ["reload"], ["server", "drain", "mail/mail1"]):
+            done = absent.run(*command)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("no mailgate listens on", done.stderr)
+
+    def test_a_second_gateway_on_the_socket_is_refused_and_the_file_goes_with_the_first(self):
+        settings = ([mailgate.listener("tcp", "mail")], [mailgate.upstream("mail", server.port)])
+        first = Observed(scratch, *settings, name="first")
+        second = Observed(scratch, [mailgate.listener("tcp", "mail")], settings[1], name="first")
+        second.config = first.folder / "second.toml"
+        second.process = Process("second", [mailgate.binary(), "serve", "--config", second.config],
+                                 first.folder / "second.txt", cwd=first.folder)
+        first.start()
+        self.addCleanup(first.stop)
+        wait_until(lambda: first.socket.exists(), "the admin socket")
+        self.assertNotEqual(second.launch().wait_exit(), 0)
+        self.assertIn("another gateway answers there", second.process.text())
+        self.assertEqual(first.ask("GET", "/v1/status")[0], 200)
+        first.stop()
+        self.assertFalse(first.socket.exists())

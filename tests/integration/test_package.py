@@ -1,0 +1,222 @@
+"""The Debian package: installed, run, upgraded and purged, on a copy of this machine that leaves nothing behind."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+from harness import mailgate
+from harness.process import Process, Scratch, wait_until
+from harness.system import System
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIG = "/etc/mailgate/mailgate.toml"
+LOG = "/var/log/mailgate/mailgate.log"
+scratch = None
+packages = {}
+
+# Says a PROXY header for 198.51.100.7 to the packaged configuration's listener and prints what it hears.
+CLIENT = """
+import socket
+client = socket.create_connection(("127.0.0.1", 2525), 30)
+client.sendall(b"PROXY TCP4 198.51.100.7 203.0.113.10 40000 25\\r\\n")
+print(client.recv(1000).decode())
+"""
+
+# In place of systemd's own commands: what the maintainer scripts ask for, a line each.
+RECORDER = '#!/bin/sh\necho "${0##*/} $*" >> /run/asked\n'
+
+
+def make_package(version):
+    folder = scratch.folder(f"package-{version}")
+    build = pathlib.Path(mailgate.binary()).parents[1]
+    subprocess.run(["cpack", "--config", build / "CPackConfig.cmake", "-R", version, "-B", folder], cwd=build, check=True,
+                   stdout=subprocess.DEVNULL)
+    [package] = folder.glob("mailgate_*.deb")
+    return package
+
+
+def setUpModule():
+    global scratch
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    for version in ("0.1.0", "0.1.1"):
+        packages[version] = make_package(version)
+
+
+class Package(unittest.TestCase):
+    def setUp(self):
+        self.system = scratch.start(System(scratch, self._testMethodName))
+        self.addCleanup(self.system.stop)
+
+    def install(self, version="0.1.0"):
+        # Triggers are other packages' business: rebuilding the index of manual pages takes long.
+        return self.system.run("DEBIAN_FRONTEND=noninteractive", "dpkg", "--no-triggers", "--force-unsafe-io", "--install",
+                               packages[version])
+
+    def pretend_systemd(self):
+        self.system.run("mkdir", "-p", "/run/systemd/system")
+        for command in ("/bin/systemctl", "/usr/bin/deb-systemd-invoke"):
+            self.system.run("rm", "-f", command)
+            self.system.write(command, RECORDER, "755")
+
+    def asked(self):
+        """What was done to the service since the last time."""
+        lines = self.system.read("/run/asked").splitlines()
+        self.system.run("rm", "/run/asked")
+        return [line for line in lines if line.startswith("deb-systemd-invoke ")]
+
+    def serve(self):
+        """Starts the gateway as the unit does, which makes its RuntimeDirectory first."""
+        self.system.run("install", "-d", "-o", "mailgate", "-g", "mailgate", "-m", "0750", "/run/mailgate")
+        daemon = Process("mailgate", self.system.argv("setpriv", "--reuid=mailgate", "--regid=mailgate", "--init-groups",
+                                                      "/usr/bin/mailgate", "serve", "--config", CONFIG),
+                         self.system.folder / "mailgate.txt")
+        scratch.start(daemon)
+        self.addCleanup(daemon.stop)
+        daemon.wait_ready(lambda: "gateway.start" in self.system.run("cat", LOG, check=False).stdout, "gateway.start")
+        return daemon
+
+    def events(self, event):
+        lines = [json.loads(line) for line in self.system.read(LOG).splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def say(self):
+        return self.system.run("/usr/bin/python3", "-c", CLIENT).stdout
+
+    def test_installs_what_it_says(self):
+        self.install()
+        self.assertIn("ok, 1 listener", self.system.run("mailgate", "check").stdout)
+        self.assertEqual(self.system.run("stat", "-c", "%U:%G %a %n", CONFIG, "/var/lib/mailgate", "/var/log/mailgate").stdout,
+                         f"root:mailgate 640 {CONFIG}\nmailgate:mailgate 750 /var/lib/mailgate\n"
+                         "mailgate:mailgate 750 /var/log/mailgate\n")
+        for page in ("man1/mailgate.1", "man5/mailgate.toml.5", "man5/mailgate-log.5"):
+            self.system.run("gzip", "--test", f"/usr/share/man/{page}.gz")
+        self.assertTrue(self.system.exists("/etc/systemd/system/multi-user.target.wants/mailgate.service"))
+        for folder in ("bash-completion/completions/mailgate", "zsh/vendor-completions/_mailgate",
+                       "fish/vendor_completions.d/mailgate.fish"):
+            self.assertTrue(self.system.exists(f"/usr/share/{folder}"), folder)
+
+    def test_its_units_are_valid_and_confined(self):
+        self.install()
+        override = "/etc/systemd/system/mailgate@smtp.socket.d"
+        self.system.run("mkdir", "-p", override)
+        self.system.write(f"{override}/override.conf", "[Socket]\nListenStream=0.0.0.0:25\nListenStream=[::]:25\n")
+        verified = self.system.run("systemd-analyze", "verify", "--man=no", "mailgate.service", "mailgate@smtp.socket").stdout
+        self.assertNotIn("mailgate", verified)
+        # Tenths: docs/security.md quotes the score.
+        self.system.run("systemd-analyze", "security", "--offline=true", "--threshold=15",
+                        "/usr/lib/systemd/system/mailgate.service")
+
+    def test_runs_as_its_user_with_the_packaged_configuration(self):
+        self.install()
+        self.system.run("mailgate", "access", "deny", "198.51.100.7")  # by root, before there was a store
+        self.serve()
+        self.assertRegex(self.say(), "^5[0-9][0-9] ")
+        [refused] = wait_until(lambda: self.events("session.refused"), "session.refused in the log")
+        self.assertEqual((refused["client"], refused["rule"]), ("198.51.100.7", "198.51.100.7"))
+        self.assertEqual(self.system.run("stat", "-c", "%U", "/var/lib/mailgate/mailgate.db-wal").stdout, "mailgate\n")
+
+    def test_its_log_is_rotated_without_a_lost_line(self):
+        self.install()
+        self.serve()
+        self.say()
+        wait_until(lambda: self.events("session.refused"), "the first line")
+        self.system.run("logrotate", "--force", "--state=/var/lib/logrotate.mailgate", "/etc/logrotate.d/mailgate")
+        wait_until(lambda: self.system.exists(LOG), "the new file")
+        self.say()
+        wait_until(lambda: len(self.events("session.refused")) == 1, "a line in the new file")
+        self.assertIn('"event":"session.refused"', self.system.read(f"{LOG}.1"))
+        self.assertEqual(self.system.run("stat", "-c", "%U %a", LOG).stdout, "mailgate 640\n")
+
+    def test_an_upgrade_keeps_the_configuration_and_the_rules(self):
+        self.install()
+        self.system.run("mailgate", "access", "allow", "198.51.100.0/24")
+        self.system.run("sed", "-i", 's/^name = "smtp"/name = "front"/', CONFIG)
+        self.install("0.1.1")
+        self.assertEqual(self.system.run("dpkg-query", "-W", "-f", "${Version}", "mailgate").stdout, "0.1.1-1")
+        self.assertIn('name = "front"', self.system.read(CONFIG))
+        self.assertIn("198.51.100.0/24", self.system.run("mailgate", "access", "list").stdout)
+        self.assertEqual(self.system.run("stat", "-c", "%U:%G %a", CONFIG).stdout, "root:mailgate 640\n")
+
+    def test_an_upgrade_restarts_the_service_once_and_never_stops_it(self):
+        self.pretend_systemd()
+        self.install()
+        self.assertEqual(self.asked(), ["deb-systemd-invoke start mailgate.service"])
+        self.install("0.1.1")
+        self.assertEqual(self.asked(), ["deb-systemd-invoke restart mailgate.service"])
+        self.system.run("dpkg", "--remove", "mailgate")
+        self.assertEqual(self.asked(), ["deb-systemd-invoke stop mailgate.service"])
+
+    def test_an_upgrade_leaves_the_gateway_alone_when_it_would_not_come_back(self):
+        self.pretend_systemd()
+        self.install()
+        self.asked()
+        self.system.run("sh", "-c", f"echo nonsense = 1 >> {CONFIG}")
+        self.assertIn("left alone", self.install("0.1.1").stdout)
+        self.assertEqual(self.asked(), [])
+
+    def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(self):
+        def found():
+            return self.system.run("sh", "-c", "find /etc /usr /var /run -iname '*mailgate*' ! -path '/var/cache/*'; "
+                                               "grep -H mailgate /etc/passwd /etc/group /etc/shadow || true").stdout
+
+        before = found()
+        self.install()
+        self.system.run("mailgate", "access", "allow", "198.51.100.0/24")
+        self.serve().stop()
+        self.system.run("dpkg", "--remove", "mailgate")
+        self.assertFalse(self.system.exists("/usr/bin/mailgate"))
+        for path in (CONFIG, LOG, "/var/lib/mailgate/mailgate.db"):
+            self.assertTrue(self.system.exists(path), path)
+        self.system.run("dpkg", "--purge", "mailgate")
+        self.assertEqual(found(), before)
+
+
+class Manual(unittest.TestCase):
+    """What the manual and the completions must not forget."""
+
+    def commands(self):
+        text = subprocess.run([mailgate.binary(), "--help"], text=True, capture_output=True, check=True).stdout
+        return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):], re.MULTILINE)
+
+    def complete(self, *words):
+        """What bash offers for the last word."""
+        script = (f'source "{ROOT}/etc/completions/mailgate.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+                  '_mailgate; printf "%s\\n" "${COMPREPLY[@]}"')
+        return subprocess.run(["bash", "-c", script, "bash", "mailgate", *words], text=True, capture_output=True, check=True,
+                              cwd=scratch.path).stdout.split()
+
+    def manual(self, page):
+        return (ROOT / "docs/man" / f"{page}.scd").read_text()
+
+    def test_the_manual_has_every_command_key_and_event(self):
+        for command in self.commands():
+            self.assertRegex(self.manual("mailgate.1"), rf"(?m)^\*{command}\b", command)
+        table = (ROOT / "docs/configuration.md").read_text()
+        for table_name, key in re.findall(r"(?m)^\| `([a-z_.]+)\.([a-z0-9_]+)` ", table):
+            section = re.search(rf"(?ms)^# \[+{re.escape(table_name)}\]+$(.*?)(?=^# |\Z)", self.manual("mailgate.toml.5"))
+            self.assertIsNotNone(section, table_name)
+            self.assertRegex(section.group(1), rf"(?m)^\*{key}\*", f"{table_name}.{key}")
+        events = re.findall(r"(?m)^\| `([a-z]+\.[a-z]+)` ", (ROOT / "docs/log.md").read_text())
+        self.assertIn("session.end", events)
+        for event in events:
+            self.assertIn(f"*{event}*", self.manual("mailgate-log.5"))
+
+    def test_bash_completes_commands_options_and_listeners(self):
+        self.assertLessEqual(set(self.commands()), set(self.complete("")))
+        self.assertEqual(self.complete("acc"), ["access"])
+        self.assertEqual(self.complete("access", "de"), ["deny"])
+        self.assertIn("--expires", self.complete("--config", "x.toml", "access", "deny", "192.0.2.1", "--e"))
+        sample = str(ROOT / "etc/mailgate.toml")
+        self.assertEqual(self.complete("--config", sample, "access", "allow", "--listener", ""), ["smtp"])
+        self.assertEqual(self.complete("--config", sample, "probe", "po"), ["postfix"])
+
+    def test_zsh_and_fish_take_their_files(self):
+        for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):
+            subprocess.run(command, cwd=ROOT / "etc/completions", check=True)
+        offered = subprocess.run(["fish", "-c", 'source mailgate.fish; complete -C "mailgate "'], text=True, check=True,
+                                 capture_output=True, cwd=ROOT / "etc/completions", env={**os.environ, "HOME": str(scratch.path)})
+        self.assertLessEqual(set(self.commands()), set(offered.stdout.split()))

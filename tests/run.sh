@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The one test command: installs what is missing, builds, and runs everything.
+#   tests/run.sh           release, then address and undefined-behaviour sanitizers, then the thread sanitizer
+#   tests/run.sh --quick   release only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quick=no
+case "${1-}" in
+  "")      ;;
+  --quick) quick=yes ;;
+  *)       sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+esac
+
+etc/packages.sh build demo test
+
+# build PRESET [TARGET…]: unity builds of the libraries, which halves their compile time.
+build() {
+  local preset=$1
+  shift
+  echo "== $preset: build"
+  cmake --preset "$preset" -DCMAKE_UNITY_BUILD=ON >/dev/null
+  cmake --build --preset "$preset" ${1:+--target "$@"} -- --quiet
+}
+
+# check FOLDER [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it; none at all is a failure.
+# The integration tests start mail servers that change to users of their own, which takes root.
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env)
+check() {
+  local folder=build/$1
+  shift
+  echo "== ${folder#build/}: test"
+  "${as_root[@]}" ctest --test-dir "$folder" --parallel 2 --no-tests=error --output-on-failure "$@"
+}
+
+if [ $quick = no ]; then
+  export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
+  # The thread sanitizer sees what has threads; the parsers are the other builds' business.
+  build tsan mailgate store_test gateway_test
+  check tsan/tests/unit/store
+  check tsan/tests/unit/gateway
+  check tsan/tests/integration --label-regex '^threads$'
+  build asan
+  # The package is made of the release build alone.
+  check asan --exclude-regex '^(integration\.package|style\..*)$'
+fi
+
+# Last, so that the output ends with the whole suite of what is shipped.
+build release
+check release
