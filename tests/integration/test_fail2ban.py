@@ -87,6 +87,12 @@ class Filter(unittest.TestCase):
         gateway.wait_event("session.end", client="203.0.113.12")
         self.assertEqual(self.matches(r'"client":"203\.0\.113\.12"'), [])
 
+    def test_a_client_that_is_banned_already_does_not_count(self):
+        gateway.access("deny", "203.0.113.15")
+        wait_until(lambda: not greeting("open", "203.0.113.15").startswith(b"220 "), lambda: gateway.access("list"))
+        gateway.wait_event("session.refused", client="203.0.113.15", rule="203.0.113.15/32")
+        self.assertEqual(self.matches(r'"event":"session\.refused".*"client":"203\.0\.113\.15"'), [])
+
     def test_a_client_cannot_have_another_one_banned(self):
         forged = ('x","event":"session.refused","session":"1","listener":"smtp","protocol":"smtp","client":"192.0.2.1",'
                   '"reason":"access"')
