@@ -66,6 +66,10 @@ std::string_view toString(End end) noexcept {
             return "killed";
         case End::GatewayError:
             return "gateway_error";
+        case End::BareLf:
+            return "bare_lf";
+        case End::ForbiddenCommand:
+            return "forbidden_command";
     }
     return "";
 }
@@ -88,6 +92,10 @@ std::string_view reasonFor(Refusal refusal) noexcept {
             return "idle";
         case Refusal::Internal:
             return "gateway_error";
+        case Refusal::BareLf:
+            return "bare_lf";
+        case Refusal::ForbiddenCommand:
+            return "forbidden_command";
     }
     return "";
 }

@@ -56,11 +56,13 @@ enum class End : std::uint8_t {
     Drained,           ///< its server is being drained
     Killed,            ///< closed on an administrator's word
     GatewayError,      ///< out of memory or descriptors
+    BareLf,            ///< the client sent a line that ends in LF alone
+    ForbiddenCommand,  ///< the client sent XCLIENT, XFORWARD or PROXY
 };
-inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::GatewayError) + 1;
+inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ForbiddenCommand) + 1;
 std::string_view toString(End end) noexcept;
 
-inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::Internal) + 1;
+inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ForbiddenCommand) + 1;
 /// The `reason` of a refused session.
 std::string_view reasonFor(Refusal refusal) noexcept;
 

@@ -14,12 +14,13 @@ class LineObserver : public Observer {
   public:
     explicit LineObserver(SessionFacts& facts) noexcept : facts_(facts) {}
 
-    void observe(Side from, std::string_view bytes) noexcept final;
+    std::size_t observe(Side from, std::string_view bytes) noexcept final;
     bool opaque() const noexcept final { return opaque_; }
 
   protected:
     /// These may throw std::bad_alloc: observe() then gives up. They stop as soon as opaque() is true.
-    virtual void hearClient(std::string_view bytes) = 0;
+    /// hearClient() takes off the front what may go on.
+    virtual void hearClient(std::string_view& bytes) = 0;
     virtual void hearServer(std::string_view bytes) = 0;
 
     /// Detaches: for good reasons, and when the position in the stream is no longer certain, since to go on

@@ -33,7 +33,8 @@ std::optional<std::string_view> LineReader::next(std::string_view& bytes) {
         line = fragment_;
         handed_out_ = true;
     }
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    bare_lf_ = !line.ends_with('\r');
+    if (!bare_lf_) line.remove_suffix(1);
     return line;
 }
 

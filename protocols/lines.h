@@ -27,12 +27,17 @@ class LineReader {
     std::optional<std::string_view> next(std::string_view& bytes);
 
     bool midLine() const noexcept { return !handed_out_ && !fragment_.empty(); }
+    /// What has come of the line that is not whole yet; of a long one as next() would give it.
+    std::string_view fragment() const noexcept { return midLine() ? fragment_ : std::string_view(); }
+    /// The line that was returned last had no CR before its LF.
+    bool bareLf() const noexcept { return bare_lf_; }
 
   private:
     void keep(std::string_view piece);
 
     std::string fragment_;
     bool handed_out_ = false;  ///< fragment_ is the line that was returned last
+    bool bare_lf_ = false;
 };
 
 /// A block of known size inside the stream: an IMAP or ManageSieve literal, a BDAT chunk.

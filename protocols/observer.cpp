@@ -3,6 +3,7 @@
 #include "protocols/imap/imap_observer.h"
 #include "protocols/line_observer.h"
 #include "protocols/pop3/pop3_observer.h"
+#include "protocols/proxy/wire.h"
 #include "protocols/sieve/sieve_observer.h"
 #include "protocols/smtp/smtp_observer.h"
 
@@ -45,19 +46,50 @@ Greeting judgeSieve(std::string_view line) noexcept {
     return deferred ? Greeting::Deferred : Greeting::Foreign;
 }
 
+/// Sees to it that a client does not open with a PROXY header, then detaches.
+class HeaderScreen final : public Observer {
+  public:
+    std::size_t observe(Side from, std::string_view bytes) noexcept override {
+        if (from == Side::Server) return bytes.size();
+        for (std::size_t at = 0; at < bytes.size(); ++at) {
+            v1_ = v1_ && bytes[at] == proxy::wire::kV1Signature[seen_];
+            v2_ = v2_ && bytes[at] == proxy::wire::kV2Signature[seen_];
+            ++seen_;
+            const bool header = (v1_ && seen_ == proxy::wire::kV1Signature.size()) ||
+                                (v2_ && seen_ == proxy::wire::kV2Signature.size());
+            if (header) objection_ = Objection::ForbiddenCommand;
+            if (header || opaque()) return header ? at : bytes.size();
+        }
+        return bytes.size();
+    }
+    bool opaque() const noexcept override { return !v1_ && !v2_; }
+    std::optional<Objection> objection() const noexcept override { return objection_; }
+    bool serverAtBoundary() const noexcept override { return false; }
+    bool settled() const noexcept override { return true; }
+    bool interruptible() const noexcept override { return false; }
+    void finish() noexcept override {}
+
+  private:
+    std::size_t seen_ = 0;
+    bool v1_ = true;
+    bool v2_ = true;
+    std::optional<Objection> objection_;
+};
+
 }  // namespace
 
-void LineObserver::observe(Side from, std::string_view bytes) noexcept {
-    if (opaque_) return;
+std::size_t LineObserver::observe(Side from, std::string_view bytes) noexcept {
+    if (opaque_) return bytes.size();
+    std::string_view rest = bytes;
     try {
-        if (from == Side::Client) {
-            hearClient(bytes);
-        } else {
+        if (from == Side::Client)
+            hearClient(rest);
+        else
             hearServer(bytes);
-        }
     } catch (const std::exception&) {
         becomeOpaque();  // out of memory: the session matters more than its journal entry
     }
+    return from == Side::Server || opaque_ ? bytes.size() : bytes.size() - rest.size();
 }
 
 void LineObserver::startedTls() {
@@ -77,11 +109,11 @@ void LineObserver::loggedIn(std::string name) {
     offeredUser(std::move(name));
 }
 
-std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts) {
+std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen) {
     switch (protocol) {
         case Protocol::Smtp:
         case Protocol::Lmtp:
-            return std::make_unique<SmtpObserver>(protocol, facts);
+            return std::make_unique<SmtpObserver>(protocol, facts, screen.bare_lf);
         case Protocol::Imap:
             return std::make_unique<ImapObserver>(facts);
         case Protocol::Pop3:
@@ -89,9 +121,9 @@ std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts) {
         case Protocol::Sieve:
             return std::make_unique<SieveObserver>(facts);
         case Protocol::Tcp:
-            return nullptr;
+            break;
     }
-    return nullptr;
+    return screen.proxy_header ? std::make_unique<HeaderScreen>() : nullptr;
 }
 
 Greeting judgeGreeting(Protocol protocol, std::string_view bytes) noexcept {

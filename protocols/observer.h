@@ -1,7 +1,8 @@
-/// \file  Observers: what a session shows in the clear, for the log and the journal.
+/// \file  Observers: what a session shows in the clear, for the log and the journal; and SMTP's screen.
 ///
-/// An observer is passive: it sees the bytes that the relay has moved, in their order, and can neither
-/// change, delay nor refuse them. It never throws, whatever the bytes; memory is bounded (see the limits
+/// An observer sees the bytes of both sides in their order, before they go on, and never changes them. Most
+/// are passive. SMTP's may also hold a client's bytes back until the server has said what it will take them
+/// for, and may object to them. It never throws, whatever the bytes; memory is bounded (see the limits
 /// below); it never keeps a password, a SASL response or message content. One observer per session, used on
 /// the session's worker only.
 #pragma once
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,12 +56,35 @@ struct SessionFacts {
     bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
 };
 
+/// Why a client's bytes may not reach the server.
+enum class Objection : std::uint8_t {
+    BareLf,            ///< a line that ends in LF alone: where a message ends is then a matter of opinion
+    ForbiddenCommand,  ///< XCLIENT, XFORWARD or PROXY: how gateways tell a server who the client is
+};
+
+/// What a listener's clients may not do in the clear.
+struct ScreenConfig {
+    bool bare_lf = false;  ///< refuse lines that end in LF alone (SMTP and LMTP, outside of BDAT's chunks)
+    bool proxy_header = false;  ///< refuse a client that opens with a PROXY header (Protocol::Tcp)
+};
+
 class Observer {
   public:
     virtual ~Observer() = default;
 
     /// Bytes that `from` sent, in any pieces. Must not be called after opaque() became true.
-    virtual void observe(Side from, std::string_view bytes) noexcept = 0;
+    ///
+    /// Returns how many of them, from the front, may go on: all, unless the client has to wait or has given
+    /// cause for an objection(). The others have not been seen yet; they are to be shown again, with whatever
+    /// follows them, once the server has said more.
+    [[nodiscard]] virtual std::size_t observe(Side from, std::string_view bytes) noexcept = 0;
+
+    /// Why the bytes that were held back last must never go on, if so.
+    virtual std::optional<Objection> objection() const noexcept { return std::nullopt; }
+
+    /// No reply is due for anything that went on: what is said to the client now is heard as the answer to
+    /// what was held back.
+    virtual bool settled() const noexcept { return interruptible(); }
 
     /// Nothing more can or should be seen (STARTTLS accepted, IMAP/POP3/ManageSieve logged in): detach.
     virtual bool opaque() const noexcept = 0;
@@ -76,8 +101,10 @@ class Observer {
     virtual void finish() noexcept = 0;
 };
 
-/// The observer for a protocol, writing into `facts`, which must outlive it. Null for Protocol::Tcp.
-std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts);
+/// The observer for a protocol, writing into `facts`, which must outlive it. Null where there is nothing to
+/// see or to screen.
+std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts,
+                                       const ScreenConfig& screen = {});
 
 /// What the first bytes of a server mean to somebody who is about to hand it a client.
 enum class Greeting : std::uint8_t {

@@ -65,6 +65,10 @@ Wording smtpWording(Refusal refusal) noexcept {
             return {"421 4.4.2", "Error: timeout exceeded"};
         case Refusal::Internal:
             return {"421 4.3.0", "Temporary local error, try again later"};
+        case Refusal::BareLf:
+            return {"521 5.5.2", "Error: bare <LF> received"};
+        case Refusal::ForbiddenCommand:
+            return {"521 5.5.1", "Error: command not accepted from clients"};
     }
     return {};
 }
@@ -92,6 +96,9 @@ Wording imapWording(Refusal refusal) noexcept {
             return {"* BYE", "Disconnected for inactivity."};
         case Refusal::Internal:
             return {"* BYE [UNAVAILABLE]", "Temporary local error, try again later"};
+        case Refusal::BareLf:
+        case Refusal::ForbiddenCommand:
+            return {};
     }
     return {};
 }
@@ -114,6 +121,9 @@ Wording pop3Wording(Refusal refusal) noexcept {
             return {};
         case Refusal::Internal:
             return {"-ERR [SYS/TEMP]", "Temporary local error, try again later"};
+        case Refusal::BareLf:
+        case Refusal::ForbiddenCommand:
+            return {};
     }
     return {};
 }
@@ -136,6 +146,9 @@ Wording sieveWording(Refusal refusal) noexcept {
             return {"BYE", "Disconnected for inactivity"};
         case Refusal::Internal:
             return {"BYE (TRYLATER)", "Temporary local error, try again later"};
+        case Refusal::BareLf:
+        case Refusal::ForbiddenCommand:
+            return {};
     }
     return {};
 }

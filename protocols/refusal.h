@@ -1,8 +1,9 @@
 /// \file  What mailgate says itself, in the client's protocol: refusals, and the short dialogues around them.
 ///
 /// Texts and codes: RFC 5321 3.1, 3.8 and 4.3; RFC 3463; RFC 2033 (LMTP); RFC 9051 7.1.5 and RFC 5530 (IMAP);
-/// RFC 1939, 2449 and 3206 (POP3); RFC 5804 1.2 and 1.3 (ManageSieve). Only an explicit rule is a permanent
-/// refusal; every fault of ours is temporary. LMTP's peers are the site's own mail servers: never 5xx.
+/// RFC 1939, 2449 and 3206 (POP3); RFC 5804 1.2 and 1.3 (ManageSieve). Only an explicit rule and the client's
+/// own breach of protocol are permanent refusals; every fault of ours is temporary. LMTP's peers are the
+/// site's own mail servers: never 5xx.
 #pragma once
 
 #include "protocols/protocol.h"
@@ -15,14 +16,16 @@
 namespace mailgate {
 
 enum class Refusal : std::uint8_t {
-    Rule,          ///< an access rule, or the listener's default, says no
-    TooMany,       ///< this client has too many connections
-    GatewayFull,   ///< max_sessions reached
-    NoServer,      ///< no upstream server could be reached in time
-    ServerLost,    ///< the server went away in mid-session
-    ShuttingDown,  ///< the gateway stops
-    Idle,          ///< nothing moved for the listener's idle limit
-    Internal,      ///< the gateway's own fault (no access table, no memory, no descriptors)
+    Rule,              ///< an access rule, or the listener's default, says no
+    TooMany,           ///< this client has too many connections
+    GatewayFull,       ///< max_sessions reached
+    NoServer,          ///< no upstream server could be reached in time
+    ServerLost,        ///< the server went away in mid-session
+    ShuttingDown,      ///< the gateway stops
+    Idle,              ///< nothing moved for the listener's idle limit
+    Internal,          ///< the gateway's own fault (no access table, no memory, no descriptors)
+    BareLf,            ///< SMTP and LMTP: a line that ends in LF alone
+    ForbiddenCommand,  ///< SMTP and LMTP: a command that only gateways may use
 };
 
 struct RefusalText {
@@ -31,8 +34,8 @@ struct RefusalText {
     std::string_view session;  ///< session id, quoted by the sender's postmaster
 };
 
-/// One line with its CRLF, at most 512 bytes; empty for Protocol::Tcp and where the protocol asks for silence
-/// (POP3 idle after login, RFC 1939 3).
+/// One line with its CRLF, at most 512 bytes; empty for Protocol::Tcp, where the protocol asks for silence
+/// (POP3 idle after login, RFC 1939 3), and where it has no such refusal.
 std::string refusalLine(Protocol protocol, Refusal refusal, const RefusalText& text);
 
 /// A short conversation that mailgate holds itself, without a server. Pure: bytes in, bytes out.

@@ -19,6 +19,7 @@ class ReplyQueue {
     bool empty() const noexcept { return head_ == commands_.size(); }
     bool full() const noexcept { return commands_.size() - head_ >= kMaxUnanswered; }
     const Command& front() const { return commands_[head_]; }
+    const Command& back() const { return commands_.back(); }
 
     /// Not when full(). Throws std::bad_alloc.
     void push(Command command) {

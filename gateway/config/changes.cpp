@@ -28,6 +28,7 @@ std::string keysOf(const ListenerConfig& a, const ListenerConfig& b) {
     if (a.trusted != b.trusted) keys.push_back("trusted");
     if (a.access != b.access) keys.push_back("access");
     if (a.tls != b.tls) keys.push_back("tls");
+    if (a.bare_lf != b.bare_lf) keys.push_back("bare_lf");
     if (a.upstream != b.upstream) keys.push_back("upstream");
     return joined(keys);
 }

@@ -32,6 +32,10 @@ enum class ListenerTls : std::uint8_t {
                   ///< word
 };
 
+/// What becomes of a line of a client's that ends in LF without CR, outside of BDAT's chunks. Such lines
+/// around the end of a message are how mail is smuggled past a server (CVE-2023-51764 and kin).
+enum class BareLfPolicy : std::uint8_t { Pass, Reject };
+
 struct ListenerConfig {
     std::string name;
     Protocol protocol = Protocol::Tcp;
@@ -42,6 +46,7 @@ struct ListenerConfig {
         trusted;  ///< balancers whose header is believed; required unless proxy is off
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
+    BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Reject for smtp; no other than smtp and lmtp
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
 

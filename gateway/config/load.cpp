@@ -183,6 +183,7 @@ class Loader {
     ListenerConfig readListener(TableReader& table, Names& names);
     void readAddresses(TableReader& table, ListenerConfig& listener);
     std::optional<Endpoint> bindAddress(const LocatedText& item, const std::string& key);
+    void readBareLf(TableReader& table, ListenerConfig& listener);
     void readTrusted(TableReader& table, ListenerConfig& listener);
     void readTrustedNetwork(const LocatedText& item, const std::string& key, ListenerConfig& listener);
     void readUpstreamName(TableReader& table, ListenerConfig& listener);
@@ -410,7 +411,9 @@ void Loader::readSendProxy(TableReader& table, UpstreamConfig& upstream) {
     if (upstream.send_proxy == SendProxy::Off && upstream.lost_client_address_accepted)
         table.warning("send_proxy",
                       "the servers see every client come from this gateway: they are an open relay if its "
-                      "address is inside their mynetworks (Postfix) or login_trusted_networks (Dovecot)");
+                      "address is inside their mynetworks (Postfix) or login_trusted_networks (Dovecot), and "
+                      "clients that start TLS can send XCLIENT unseen if it is inside their "
+                      "smtpd_authorized_xclient_hosts");
     if (upstream.send_proxy != SendProxy::Off && upstream.lost_client_address_accepted)
         table.warning("lost_client_address", "has no effect unless send_proxy is \"off\"");
 }
@@ -472,10 +475,19 @@ ListenerConfig Loader::readListener(TableReader& table, Names& names) {
     table.choice("access", listener.access,
                  {{"allowlist", AccessDefault::Allowlist}, {"open", AccessDefault::Open}});
     table.choice("tls", listener.tls, {{"off", ListenerTls::Off}, {"passthrough", ListenerTls::Passthrough}});
+    readBareLf(table, listener);
     warnOfImplicitTls(table, listener);
     readUpstreamName(table, listener);
     table.rejectUnknown();
     return listener;
+}
+
+void Loader::readBareLf(TableReader& table, ListenerConfig& listener) {
+    if (listener.protocol == Protocol::Smtp) listener.bare_lf = BareLfPolicy::Reject;
+    table.choice("bare_lf", listener.bare_lf,
+                 {{"pass", BareLfPolicy::Pass}, {"reject", BareLfPolicy::Reject}});
+    if (table.has("bare_lf") && listener.protocol != Protocol::Smtp && listener.protocol != Protocol::Lmtp)
+        table.error("bare_lf", "is for smtp and lmtp listeners only");
 }
 
 void Loader::readAddresses(TableReader& table, ListenerConfig& listener) {

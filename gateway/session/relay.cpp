@@ -81,8 +81,13 @@ void Relay::consumeHeld(Side source_side, std::size_t bytes) noexcept {
 
 void Relay::dropHeld(Side source_side) noexcept {
     Flow& source = flow(source_side);
+    source.unseen = 0;
     if (source.block) resources_.blocks.giveBack(std::move(source.block));
     if (source.pipe) resources_.pipes.giveBack(*std::exchange(source.pipe, std::nullopt));
+}
+
+void Relay::showHeld(Side source_side) noexcept {
+    flow(source_side).unseen = static_cast<std::uint32_t>(held(source_side).size());
 }
 
 void Relay::resetServer() noexcept {
@@ -92,6 +97,7 @@ void Relay::resetServer() noexcept {
 
 Relay::Status Relay::pump(Side source_side) noexcept {
     Flow& source = flow(source_side);
+    show(source_side);
     for (int reads = 0; reads < kReadsPerTurn; ++reads) {
         if (const auto stop = flush(source_side)) return *stop;
         if (source.eof) return Status::Ended;
@@ -113,7 +119,16 @@ void Relay::endSource(Side source_side) noexcept {
     flow(source_side).ready = false;
 }
 
-// Writes what is kept. A value: the direction cannot go on.
+void Relay::show(Side source_side) noexcept {
+    Flow& source = flow(source_side);
+    if (source.unseen == 0) return;
+    const std::string_view held_bytes = held(source_side);
+    const std::string_view unseen = held_bytes.substr(held_bytes.size() - source.unseen);
+    const std::size_t passed = tap_ ? tap_->onBytes(source_side, unseen) : unseen.size();
+    source.unseen -= static_cast<std::uint32_t>(passed);
+}
+
+// Writes what is kept and may go on. A value: the direction cannot go on.
 std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
     Flow& source = flow(source_side);
     Transport& sink = end(other(source_side));
@@ -126,7 +141,8 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
         }
     }
     while (source.block) {
-        const std::string_view bytes = held(source_side);
+        const std::string_view bytes = held(source_side).substr(0, held(source_side).size() - source.unseen);
+        if (bytes.empty()) return Status::Open;
         const IoResult put = sink.write(bytes);
         if (put.status == IoStatus::Error) return Status::SinkLost;
         if (put.status == IoStatus::WouldBlock) {
@@ -153,11 +169,17 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     }
     source.bulk = got.bytes == resources_.scratch.size();
     const std::string_view bytes = scratch(got.bytes);
-    if (tap_) tap_->onBytes(source_side, bytes);
-    return writeOn(source_side, bytes);
+    const std::size_t passed = tap_ ? tap_->onBytes(source_side, bytes) : bytes.size();
+    const auto stop = writeOn(source_side, bytes.substr(0, passed));
+    const std::string_view unseen = bytes.substr(passed);
+    if (unseen.empty() || (stop && *stop != Status::Open)) return stop;
+    if (!hold(source_side, unseen)) return Status::NoMemory;
+    source.unseen = static_cast<std::uint32_t>(unseen.size());
+    return Status::Open;
 }
 
 std::optional<Relay::Status> Relay::writeOn(Side source_side, std::string_view bytes) noexcept {
+    if (bytes.empty()) return std::nullopt;
     Transport& sink = end(other(source_side));
     // Nagle's algorithm would hold back the second of two small writes until the first is acknowledged. Asked
     // for only then: in a lock-step dialogue each write is answered, and the system call saved.

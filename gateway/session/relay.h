@@ -20,11 +20,13 @@
 
 namespace mailgate {
 
-/// Sees what the relay has read, before it is written on. Passive.
+/// Sees what the relay has read, before it is written on.
 class RelayTap {
   public:
     virtual ~RelayTap() = default;
-    virtual void onBytes(Side from, std::string_view bytes) noexcept = 0;
+    /// Returns how many of the bytes, from the front, may go on. The others are kept and shown again, with
+    /// what follows them, by the next pump() of that side; until all have gone nothing more is read from it.
+    virtual std::size_t onBytes(Side from, std::string_view bytes) noexcept = 0;
 };
 
 class Relay {
@@ -68,6 +70,8 @@ class Relay {
     std::string_view held(Side source) const noexcept;
     void consumeHeld(Side source, std::size_t bytes) noexcept;
     void dropHeld(Side source) noexcept;
+    /// What is held has yet to be shown to the tap.
+    void showHeld(Side source) noexcept;
 
     /// Moves what `source` has to the other side.
     Status pump(Side source) noexcept;
@@ -85,6 +89,7 @@ class Relay {
     bool mayHaveInput(Side source) const noexcept { return flow(source).ready; }
     std::uint64_t bytesFrom(Side source) const noexcept { return flow(source).bytes; }
     bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
+    bool stalled(Side source) const noexcept { return flow(source).unseen > 0; }  ///< by the tap
     /// Nothing read from `source` waits to be written.
     bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
 
@@ -94,6 +99,7 @@ class Relay {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
         std::optional<Pipe> pipe;      ///< the same, while the direction is spliced
         std::uint64_t bytes = 0;       ///< read from the source
+        std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has not let go on
         bool ready = false;            ///< the source may have bytes
         bool hangup = false;           ///< the source's FIN is here: a short read is the last one
         bool urgent = false;           ///< urgent data: a short read does not mean drained
@@ -108,6 +114,7 @@ class Relay {
     const Flow& flow(Side source) const noexcept { return flows_[index(source)]; }
     Transport& end(Side side) noexcept { return *ends_[index(side)]; }
 
+    void show(Side source) noexcept;
     std::optional<Status> flush(Side source) noexcept;
     std::optional<Status> copyOnce(Side source) noexcept;
     std::optional<Status> spliceOnce(Side source) noexcept;

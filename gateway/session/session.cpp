@@ -20,6 +20,8 @@ constexpr Millis kDialogueLimit = 60'000;
 // How long we read and drop after our last word, so that what the client still sends does not turn into a
 // reset.
 constexpr Millis kLingerLimit = 2'000;
+// How long a server may take to answer what a client sent before the bytes that we object to.
+constexpr Millis kObjectionLimit = 10'000;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
 
@@ -463,27 +465,39 @@ void Session::beginRelay() {
     greeted_ = last_activity_ = host_.now();
     host_.counters().greeting.add(greeted_ - connected_);
     armRelay();
-    if (facts_.tls.empty() && (observer_ = makeObserver(arrival_.listener->protocol, facts_))) {
+    // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before
+    // it.
+    const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
+    if (facts_.tls.empty() || before_tls) {
+        const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
+        const bool header_forged = opaqueFromStart() && pool().config().send_proxy == SendProxy::Off;
+        const bool bare_lf = arrival_.listener->bare_lf == BareLfPolicy::Reject;
+        observer_ = makeObserver(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = header_forged});
+    }
+    if (observer_) {
         relay_.setTap(this);
-        if (!relay_.held(Side::Server).empty()) onBytes(Side::Server, relay_.held(Side::Server));
-        if (!relay_.held(Side::Client).empty()) onBytes(Side::Client, relay_.held(Side::Client));
+        relay_.showHeld(Side::Server);
+        relay_.showHeld(Side::Client);
     }
     pump(Side::Server);
     if (state_ == State::Relaying) pump(Side::Client);
 }
 
-void Session::onBytes(Side from, std::string_view bytes) noexcept {
-    if (!observer_) return;
-    observer_->observe(from, bytes);
-    if (!observer_->opaque()) return;
-    relay_.setTap(nullptr);
-    observer_->finish();
-    observer_.reset();
+std::size_t Session::onBytes(Side from, std::string_view bytes) noexcept {
+    if (!observer_) return bytes.size();
+    const std::size_t passed = observer_->observe(from, bytes);
+    if (observer_->opaque()) {
+        relay_.setTap(nullptr);
+        observer_->finish();
+        observer_.reset();
+    }
+    return passed;
 }
 
 void Session::pump(Side source) {
     const State state = state_;
     if (!client_ || (state == State::Relaying && !server_)) return;
+    if (objected_ && source == Side::Client) return;
     switch (relay_.pump(source)) {
         case Relay::Status::Open:
             break;
@@ -503,7 +517,23 @@ void Session::pump(Side source) {
             finish(End::GatewayError);
             break;
     }
-    if (drain_ && state_ == State::Relaying) maybeDrain();
+    if (state_ != State::Relaying) return;
+    if (observer_ && observer_->objection()) return object();
+    // What the server has said may decide about bytes that the client sent ahead of it.
+    if (source == Side::Server && relay_.stalled(Side::Client)) return pump(Side::Client);
+    if (drain_) maybeDrain();
+}
+
+// The bytes stay here. The client hears why once the server has answered all that it sent before them.
+void Session::object() {
+    if (!std::exchange(objected_, true)) host_.arm(*this, host_.now() + kObjectionLimit);
+    if (observer_->settled()) endObjected();
+}
+
+void Session::endObjected() {
+    const bool bare_lf = observer_ && observer_->objection() == Objection::BareLf;
+    sayInStream(bare_lf ? Refusal::BareLf : Refusal::ForbiddenCommand);
+    linger(bare_lf ? End::BareLf : End::ForbiddenCommand);
 }
 
 void Session::onSourceEnded(Side source) {
@@ -558,12 +588,14 @@ bool Session::sayInStream(Refusal refusal) {
 
 // The next time that something is due: the idle limit, or a step of a drain.
 void Session::armRelay() {
+    if (objected_) return;
     Millis next = last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count();
     if (drain_) next = std::min(next, host_.now() < drain_->from ? drain_->from : drain_->until);
     host_.arm(*this, next);
 }
 
 void Session::onIdle() {
+    if (objected_) return endObjected();
     const Millis now = host_.now();
     if (drain_ && now >= drain_->until) {
         sayInStream(Refusal::ShuttingDown);

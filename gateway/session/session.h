@@ -95,7 +95,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     };
 
     void onTimer() override;
-    void onBytes(Side from, std::string_view bytes) noexcept override;
+    std::size_t onBytes(Side from, std::string_view bytes) noexcept override;
 
     void readHeader();
     void headerComplete(proxy::Header&& header, std::string_view rest);
@@ -126,6 +126,8 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void onLost(Side side);
     void serverGone();
     void onIdle();
+    void object();
+    void endObjected();
     bool sayInStream(Refusal refusal);
     bool maySpeak() const noexcept;
     void maybeDrain();
@@ -154,6 +156,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     End end_ = End::None;
     bool half_closed_ = false;
     bool server_gone_ = false;
+    bool objected_ = false;  ///< to the client's bytes: no more of them go on
     bool server_watched_ = false;
     bool admitted_ = false;  ///< let in, and not refused since: one `session.end` line is owed
     std::uint8_t server_slot_ = 1;

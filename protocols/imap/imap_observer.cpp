@@ -30,7 +30,7 @@ bool ImapObserver::interruptible() const noexcept {
     return serverAtBoundary() && commands_unanswered_ == 0 && !command_continues_;
 }
 
-void ImapObserver::hearClient(std::string_view bytes) {
+void ImapObserver::hearClient(std::string_view& bytes) {
     while (!opaque()) {
         if (client_literal_.active()) {
             if (bytes.empty()) return;

@@ -30,7 +30,7 @@ class ImapObserver final : public LineObserver {
         std::string user;
     };
 
-    void hearClient(std::string_view bytes) override;
+    void hearClient(std::string_view& bytes) override;
     void hearServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;

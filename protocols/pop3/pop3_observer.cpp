@@ -5,7 +5,7 @@
 
 namespace mailgate {
 
-void Pop3Observer::hearClient(std::string_view bytes) {
+void Pop3Observer::hearClient(std::string_view& bytes) {
     while (!opaque()) {
         const auto line = client_lines_.next(bytes);
         if (!line) return;

@@ -31,7 +31,7 @@ class Pop3Observer final : public LineObserver {
         std::string user;  ///< Pass, Apop: who logs in
     };
 
-    void hearClient(std::string_view bytes) override;
+    void hearClient(std::string_view& bytes) override;
     void hearServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb, std::string_view arguments) noexcept;

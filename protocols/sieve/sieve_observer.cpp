@@ -20,7 +20,7 @@ bool SieveObserver::interruptible() const noexcept {
     return serverAtBoundary() && unanswered_.empty() && !command_continues_;
 }
 
-void SieveObserver::hearClient(std::string_view bytes) {
+void SieveObserver::hearClient(std::string_view& bytes) {
     while (!opaque()) {
         if (client_literal_.active()) {
             if (bytes.empty()) return;

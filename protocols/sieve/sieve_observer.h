@@ -26,7 +26,7 @@ class SieveObserver final : public LineObserver {
     enum class Wanted : std::uint8_t { Nothing, Mechanism, InitialResponse, Response };
     enum class Response : std::uint8_t { Data, Ok, No, Bye };
 
-    void hearClient(std::string_view bytes) override;
+    void hearClient(std::string_view& bytes) override;
     void hearServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;

@@ -57,6 +57,29 @@ std::string singleLine(std::string_view line) {
     return text;
 }
 
+/// What servers take for space between words, at the beginning of a line too.
+constexpr std::string_view kSpace = " \t\r\v\f";
+
+std::string_view takeVerb(std::string_view& line) noexcept {
+    line.remove_prefix(std::min(line.find_first_not_of(kSpace), line.size()));
+    const std::string_view verb = line.substr(0, line.find_first_of(kSpace));
+    line.remove_prefix(verb.size());
+    line.remove_prefix(std::min(line.find_first_not_of(kSpace), line.size()));
+    return verb;
+}
+
+/// The line is one that tells a server who the client is, or has its verb where nobody looks. Of the fragment
+/// of a line: it will be one, whatever follows.
+bool isForbidden(std::string_view line, bool whole) noexcept {
+    const std::string_view from_verb = line.substr(std::min(line.find_first_not_of(kSpace), line.size()));
+    if (from_verb.empty()) return line.size() >= kMaxLineBytes;
+    const std::size_t end = from_verb.find_first_of(kSpace);
+    if (end == std::string_view::npos && !whole) return false;
+    const std::string_view verb = from_verb.substr(0, end);
+    return equalsIgnoreCase(verb, "XCLIENT") || equalsIgnoreCase(verb, "XFORWARD") ||
+           equalsIgnoreCase(verb, "PROXY");
+}
+
 }  // namespace
 
 std::optional<int> smtpReplyCode(std::string_view line) noexcept {
@@ -66,6 +89,15 @@ std::optional<int> smtpReplyCode(std::string_view line) noexcept {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code);
     const bool whole = error == std::errc() && end == digits.data() + 3;
     return whole && code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
+}
+
+std::size_t BareLf::find(std::string_view bytes) noexcept {
+    if (bytes.empty()) return std::string_view::npos;
+    for (std::size_t at = bytes.find('\n'); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
+        if (at == 0 ? !after_cr_ : bytes[at - 1] != '\r') return at;
+    }
+    after_cr_ = bytes.back() == '\r';
+    return std::string_view::npos;
 }
 
 void EndOfData::start() noexcept {
@@ -113,7 +145,7 @@ void EndOfData::step(char byte) noexcept {
 }
 
 bool SmtpObserver::serverAtBoundary() const noexcept {
-    return !in_reply_ && !server_lines_.midLine();
+    return !lost_ && !in_reply_ && !server_lines_.midLine();
 }
 
 bool SmtpObserver::interruptible() const noexcept {
@@ -129,17 +161,12 @@ void SmtpObserver::finish() noexcept {
     }
 }
 
-void SmtpObserver::hearClient(std::string_view bytes) {
-    while (!opaque()) {
-        if (reading_ == Reading::Commands) {
-            const auto line = client_lines_.next(bytes);
-            if (!line) return;
-            hearCommand(*line);
-            continue;
-        }
-        if (bytes.empty()) return;
-        if (reading_ == Reading::Message) {
-            hearMessage(bytes);
+void SmtpObserver::hearClient(std::string_view& bytes) {
+    while (!bytes.empty() && !objection_ && !mustWait()) {
+        if (lost_ || reading_ == Reading::Commands) {
+            if (!hearLine(bytes)) return;
+        } else if (reading_ == Reading::Message) {
+            if (!hearMessage(bytes)) return;
         } else {
             const std::uint64_t taken = std::min<std::uint64_t>(chunk_left_, bytes.size());
             bytes.remove_prefix(static_cast<std::size_t>(taken));
@@ -147,6 +174,31 @@ void SmtpObserver::hearClient(std::string_view bytes) {
             if (chunk_left_ == 0) reading_ = Reading::Commands;
         }
     }
+}
+
+/// Whether the server's next replies decide what the client's next bytes are, or it has enough to answer.
+bool SmtpObserver::mustWait() const noexcept {
+    if (lost_ || unanswered_.empty()) return false;
+    const Kind last = unanswered_.back().kind;
+    return last == Kind::Data || last == Kind::Auth || last == Kind::StartTls || unanswered_.full() ||
+           path_bytes_ > kMaxPathBytes;
+}
+
+/// False: no whole line is left, or the next one must not go on.
+bool SmtpObserver::hearLine(std::string_view& bytes) {
+    const bool is_command = lost_ || !sasl_.expectsResponse();
+    std::string_view rest = bytes;
+    const auto line = client_lines_.next(rest);
+    if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
+        objection_ = Objection::ForbiddenCommand;
+    } else if (line && refuse_bare_lf_ && client_lines_.bareLf()) {
+        objection_ = Objection::BareLf;
+    }
+    if (objection_) return false;
+    bytes = rest;
+    if (!line) return false;
+    if (!lost_) hearCommand(*line);
+    return true;
 }
 
 SmtpObserver::Kind SmtpObserver::kindOf(std::string_view verb) noexcept {
@@ -177,7 +229,7 @@ void SmtpObserver::hearCommand(std::string_view line) {
         return await(Kind::Auth);
     }
     std::string_view arguments = line;
-    const Kind kind = kindOf(takeWord(arguments));
+    const Kind kind = kindOf(takeVerb(arguments));
     switch (kind) {
         case Kind::Hello:
             facts_.helo = takeWord(arguments).substr(0, kMaxNameBytes);
@@ -212,9 +264,6 @@ void SmtpObserver::hearAuth(std::string_view arguments) {
 }
 
 void SmtpObserver::hearData() {
-    if (data_unanswered_++ == 0) ahead_ = false;
-    message_.start();
-    reading_ = Reading::Message;
     await(Kind::Data);
 }
 
@@ -223,7 +272,8 @@ void SmtpObserver::hearChunk(std::string_view arguments) {
     const std::string_view number = takeWord(arguments);
     std::uint64_t size = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), size);
-    if (error != std::errc() || end != number.data() + number.size()) return becomeOpaque();
+    // A server that knows no BDAT takes the chunk for commands.
+    if (!chunking_ || error != std::errc() || end != number.data() + number.size()) return loseTrack();
 
     const bool last = equalsIgnoreCase(takeWord(arguments), "LAST");
     chunk_left_ = size;
@@ -231,21 +281,28 @@ void SmtpObserver::hearChunk(std::string_view arguments) {
     await(last ? Kind::Message : Kind::Chunk, {}, size);
 }
 
-void SmtpObserver::hearMessage(std::string_view& bytes) {
-    if (data_unanswered_ > 0) ahead_ = true;
-    if (!message_.scan(bytes)) return;
-    reading_ = Reading::Commands;
-    await(Kind::Message, {}, message_.size());
+/// False: the message goes on, or must not.
+bool SmtpObserver::hearMessage(std::string_view& bytes) {
+    const std::size_t bare = refuse_bare_lf_ ? bare_lf_.find(bytes) : std::string_view::npos;
+    std::string_view good = bytes.substr(0, bare);
+    const bool over = message_.scan(good);
+    bytes.remove_prefix(std::min(bare, bytes.size()) - good.size());
+    if (over) {
+        reading_ = Reading::Commands;
+        await(Kind::Message, {}, message_.size());
+    } else if (bare != std::string_view::npos) {
+        objection_ = Objection::BareLf;
+    }
+    return over;
 }
 
 void SmtpObserver::await(Kind kind, std::string path, std::uint64_t size) {
     path_bytes_ += path.size();
-    if (unanswered_.full() || path_bytes_ > kMaxPathBytes) return becomeOpaque();
     unanswered_.push({kind, std::move(path), size});
 }
 
 void SmtpObserver::hearServer(std::string_view bytes) {
-    while (!opaque()) {
+    while (!opaque() && !lost_) {
         const auto line = server_lines_.next(bytes);
         if (!line) return;
         hearReplyLine(*line);
@@ -254,7 +311,11 @@ void SmtpObserver::hearServer(std::string_view bytes) {
 
 void SmtpObserver::hearReplyLine(std::string_view line) {
     const auto code = smtpReplyCode(line);
-    if (!code) return becomeOpaque();
+    if (!code) return loseTrack();
+    if (!unanswered_.empty() && unanswered_.front().kind == Kind::Hello && line.size() > 3) {
+        std::string_view keywords = line.substr(4);
+        if (equalsIgnoreCase(takeWord(keywords), "CHUNKING")) chunking_ = true;
+    }
     const bool first = !in_reply_;
     in_reply_ = line.size() > 3 && line[3] == '-';
     if (first && !in_reply_) return hearReply(*code, line.substr(0, kMaxReplyBytes));
@@ -294,7 +355,7 @@ void SmtpObserver::hearUnasked(int code, std::string_view text) {
     } else if (code >= 400) {
         noteRefusal(text);
     }
-    if (code < 400 || reading_ == Reading::Message) becomeOpaque();
+    if (code < 400 || reading_ == Reading::Message) loseTrack();
 }
 
 void SmtpObserver::answered(const Command& command, int code, std::string_view text) {
@@ -350,11 +411,10 @@ void SmtpObserver::answeredRcpt(const Command& command, int code, std::string_vi
 }
 
 void SmtpObserver::answeredData(int code, std::string_view text) {
-    --data_unanswered_;
-    if (code == 354) return;
-    noteRefusal(text);
-    if (reading_ != Reading::Message || ahead_) return becomeOpaque();
-    reading_ = Reading::Commands;
+    if (code != 354) return noteRefusal(text);
+    message_.start();
+    bare_lf_.start();
+    reading_ = Reading::Message;
 }
 
 void SmtpObserver::answeredMessage(int code, std::string_view text) {
@@ -364,16 +424,9 @@ void SmtpObserver::answeredMessage(int code, std::string_view text) {
 }
 
 void SmtpObserver::answeredAuth(int code) {
-    if (code == 334) {
-        sasl_.prompt();
-        // The server takes for a response what we took for a command.
-        if (sasl_.prompted() && !unanswered_.empty()) becomeOpaque();
-        return;
-    }
+    if (code == 334) return sasl_.prompt();
     sasl_.end();
     if (code == 235) saslAccepted();
-    // And the other way round.
-    if (!unanswered_.empty() && unanswered_.front().kind == Kind::Auth) becomeOpaque();
 }
 
 void SmtpObserver::addRecipient(const std::string& path) {

@@ -1,10 +1,13 @@
 /// \file  Observer for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
 /// 2033).
 ///
-/// Replies are matched to commands by order. Where a client runs ahead of the server in a way that leaves
-/// open whether its bytes were commands, a message or a SASL response, and the server's reply then shows that
-/// the guess was wrong, the observer becomes opaque; so it does after STARTTLS, and when a reply comes that
-/// no command explains.
+/// Replies are matched to commands by order. After DATA, AUTH and STARTTLS the server's reply decides what
+/// the client's next bytes are: a client that does not wait for it is made to. So nothing reaches the server
+/// as a command that was seen here as something else.
+///
+/// XCLIENT, XFORWARD and PROXY are objected to wherever they may be commands. When the server's replies do
+/// not match the commands any more, the facts end there, and every line of the client's is taken for what may
+/// be a command.
 #pragma once
 
 #include "protocols/line_observer.h"
@@ -17,6 +20,18 @@ namespace mailgate {
 
 /// The code of a reply line: three digits, then a space, a hyphen or the end.
 std::optional<int> smtpReplyCode(std::string_view line) noexcept;
+
+/// Finds lines that end in LF alone.
+class BareLf {
+  public:
+    /// The bytes before were CRLF.
+    void start() noexcept { after_cr_ = false; }
+    /// Where in `bytes`, which follow those before, the first such LF stands; npos: nowhere.
+    std::size_t find(std::string_view bytes) noexcept;
+
+  private:
+    bool after_cr_ = false;
+};
 
 /// Finds the end of a message after DATA: CRLF.CRLF and nothing else (RFC 5321 2.3.8).
 class EndOfData {
@@ -39,8 +54,11 @@ class EndOfData {
 class SmtpObserver final : public LineObserver {
   public:
     /// `protocol` is Smtp or Lmtp.
-    SmtpObserver(Protocol protocol, SessionFacts& facts) noexcept
-        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp) {}
+    SmtpObserver(Protocol protocol, SessionFacts& facts, bool refuse_bare_lf = false) noexcept
+        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp), refuse_bare_lf_(refuse_bare_lf) {}
+
+    std::optional<Objection> objection() const noexcept override { return objection_; }
+    bool settled() const noexcept override { return serverAtBoundary() && unanswered_.empty(); }
 
     bool serverAtBoundary() const noexcept override;
     bool interruptible() const noexcept override;
@@ -68,15 +86,18 @@ class SmtpObserver final : public LineObserver {
         std::uint64_t size = 0;  ///< Chunk, Message: bytes of message
     };
 
-    void hearClient(std::string_view bytes) override;
+    void hearClient(std::string_view& bytes) override;
     void hearServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
+    bool mustWait() const noexcept;
+    void loseTrack() noexcept { lost_ = true; }
+    bool hearLine(std::string_view& bytes);
     void hearCommand(std::string_view line);
     void hearAuth(std::string_view arguments);
     void hearData();
     void hearChunk(std::string_view arguments);
-    void hearMessage(std::string_view& bytes);
+    bool hearMessage(std::string_view& bytes);
     void await(Kind kind, std::string path = {}, std::uint64_t size = 0);
 
     void hearReplyLine(std::string_view line);
@@ -97,16 +118,19 @@ class SmtpObserver final : public LineObserver {
     ReplyQueue<Command> unanswered_;
     std::size_t path_bytes_ = 0;  ///< in unanswered_
     EndOfData message_;
+    BareLf bare_lf_;  ///< in message_
     std::uint64_t chunk_left_ = 0;
     MailTransaction transaction_;
     std::string first_line_;                ///< of a multi-line reply
     std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
-    std::uint16_t data_unanswered_ = 0;     ///< DATA commands whose 354 is still to come
     const bool lmtp_;
+    const bool refuse_bare_lf_;
     Reading reading_ = Reading::Commands;
     bool in_transaction_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
-    bool ahead_ = false;     ///< the client sent on after DATA without waiting for 354
+    bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
+    bool lost_ = false;      ///< which reply answers what, and what the client's bytes are, is uncertain
+    std::optional<Objection> objection_;
 };
 
 }  // namespace mailgate

@@ -47,10 +47,14 @@ inline void requireBounds(const test::Observed& observed) {
 
 inline void observe(Protocol protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
-    const test::Observed whole = test::playWhole(protocol, turns);
-    requireBounds(whole);
-    for (const std::size_t piece : {1, 2, 7}) {
-        require(test::toString(test::playInPieces(protocol, turns, piece)) == test::toString(whole));
+    for (const bool refuse_bare_lf : {false, true}) {
+        const ScreenConfig screen{.bare_lf = refuse_bare_lf};
+        const test::Observed whole = test::playWhole(protocol, turns, screen);
+        requireBounds(whole);
+        for (const std::size_t piece : {1, 2, 7}) {
+            require(test::toString(test::playInPieces(protocol, turns, piece, screen)) ==
+                    test::toString(whole));
+        }
     }
 }
 

@@ -203,8 +203,9 @@ class Play {
     }
 
     static bool isOurs(std::string_view text) {
-        for (const std::string_view start : {"421 ", "554 ", "503 ", "220 gw", "221 ", "250 ", "502 ", "500 ",
-                                             "* BYE", "* OK", "-ERR ", "+OK", "BYE", "NO", "OK", "\""}) {
+        for (const std::string_view start :
+             {"421 ", "521 ", "554 ", "503 ", "220 gw", "221 ", "250 ", "502 ", "500 ", "* BYE", "* OK",
+              "-ERR ", "+OK", "BYE", "NO", "OK", "\""}) {
             if (text.substr(0, std::min(start.size(), text.size())) ==
                 start.substr(0, std::min(start.size(), text.size())))
                 return true;

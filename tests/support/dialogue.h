@@ -3,8 +3,11 @@
 
 #include "protocols/observer.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +33,8 @@ struct Observed {
     bool opaque = false;
     bool at_boundary = false;
     bool interruptible = false;
+    std::optional<Objection> objection;
+    std::string passed;  ///< what went on of the client's bytes
 };
 
 /// Everything in it as text: one value to compare, and readable when two differ.
@@ -48,6 +53,9 @@ inline std::string toString(const Observed& observed) {
         flag("at_boundary", observed.at_boundary);
         flag("interruptible", observed.interruptible);
     }
+    if (observed.objection) {
+        text += *observed.objection == Objection::BareLf ? "\nobjection=bare_lf" : "\nobjection=command";
+    }
     text += "\ntransactions=" + std::to_string(facts.transaction_count);
     for (const MailTransaction& mail : facts.transactions) {
         text += "\n  <" + mail.from + "> to " + std::to_string(mail.recipient_count) + " refused " +
@@ -59,42 +67,68 @@ inline std::string toString(const Observed& observed) {
     return text;
 }
 
+/// Does for an observer what the relay does: what it holds back comes again when the server has said more.
 class Player {
   public:
-    explicit Player(Protocol protocol) : observer_(makeObserver(protocol, facts_)) {}
+    explicit Player(Protocol protocol, const ScreenConfig& screen = {})
+        : observer_(makeObserver(protocol, facts_, screen)) {}
 
-    /// Hands `bytes` on in one piece unless the observer has detached.
+    /// The client's `bytes` in one piece, the server's line by line: it would not answer in one breath what
+    /// has to come after its first answer.
     void play(Side from, std::string_view bytes) {
-        if (!observer_->opaque()) observer_->observe(from, bytes);
+        if (from == Side::Client) {
+            held_ += bytes;
+            return offer();
+        }
+        while (!bytes.empty()) {
+            const std::size_t line = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
+            if (!observer_->opaque() && observer_->observe(from, bytes.substr(0, line)) != line) std::abort();
+            bytes.remove_prefix(line);
+            offer();
+        }
     }
     const Observer& observer() const { return *observer_; }
     const SessionFacts& facts() const { return facts_; }
+    const std::string& passed() const { return passed_; }
 
     Observed finish() {
         Observed observed;
         observed.opaque = observer_->opaque();
         observed.at_boundary = observer_->serverAtBoundary();
         observed.interruptible = observer_->interruptible();
+        observed.objection = observer_->objection();
+        observed.passed = passed_;
         observer_->finish();
         observed.facts = facts_;
         return observed;
     }
 
   private:
+    void offer() {
+        if (held_.empty() || observer_->objection()) return;
+        const std::size_t taken =
+            observer_->opaque() ? held_.size() : observer_->observe(Side::Client, held_);
+        passed_.append(held_, 0, taken);
+        held_.erase(0, taken);
+    }
+
     SessionFacts facts_;
     std::unique_ptr<Observer> observer_;
+    std::string held_;
+    std::string passed_;
 };
 
-inline Observed playWhole(Protocol protocol, const Turns& turns) {
-    Player player(protocol);
+inline Observed playWhole(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {
+    Player player(protocol, screen);
     for (const Turn& turn : turns)
         player.play(turn.from, turn.bytes);
     return player.finish();
 }
 
 /// Every turn in pieces of `size` bytes.
-inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t size) {
-    Player player(protocol);
+inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t size,
+                             const ScreenConfig& screen = {}) {
+    Player player(protocol, screen);
     for (const Turn& turn : turns) {
         for (std::size_t at = 0; at < turn.bytes.size(); at += size) {
             player.play(turn.from, std::string_view(turn.bytes).substr(at, size));
@@ -104,8 +138,9 @@ inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t 
 }
 
 /// Turn number `split` in two pieces, the second beginning at `at`.
-inline Observed playSplit(Protocol protocol, const Turns& turns, std::size_t split, std::size_t at) {
-    Player player(protocol);
+inline Observed playSplit(Protocol protocol, const Turns& turns, std::size_t split, std::size_t at,
+                          const ScreenConfig& screen = {}) {
+    Player player(protocol, screen);
     for (std::size_t number = 0; number < turns.size(); ++number) {
         const std::string_view bytes = turns[number].bytes;
         if (number == split) player.play(turns[number].from, bytes.substr(0, at));

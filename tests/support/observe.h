@@ -8,13 +8,13 @@
 namespace mailgate::test {
 
 /// What the observer knows in the end. Fails the test when that depends on how the bytes were split.
-inline Observed observe(Protocol protocol, const Turns& turns) {
-    const Observed whole = playWhole(protocol, turns);
+inline Observed observe(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {
+    const Observed whole = playWhole(protocol, turns, screen);
     const std::string expected = toString(whole);
-    EXPECT_EQ(toString(playInPieces(protocol, turns, 1)), expected) << "byte by byte";
+    EXPECT_EQ(toString(playInPieces(protocol, turns, 1, screen)), expected) << "byte by byte";
     for (std::size_t turn = 0; turn < turns.size(); ++turn) {
         for (std::size_t at = 1; at < turns[turn].bytes.size(); ++at) {
-            const std::string split = toString(playSplit(protocol, turns, turn, at));
+            const std::string split = toString(playSplit(protocol, turns, turn, at, screen));
             EXPECT_EQ(split, expected) << "turn " << turn << " split at " << at;
             if (split != expected) return whole;
         }

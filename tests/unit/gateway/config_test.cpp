@@ -64,7 +64,7 @@ std::string readAll(const fs::path& file) {
     return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-const fs::path kSample = fs::path(__FILE__).parent_path() / "../../../etc/mailgate.toml";
+const fs::path kSample = fs::path(MAILGATE_SOURCE_DIR) / "etc/mailgate.toml";
 
 class TemporaryFolder {
   public:
@@ -118,7 +118,8 @@ TEST(Config, EveryKeyReachesItsField) {
         "rise = 4\nslow_start = \"10s\"\nresolve_interval = \"5m\"\n"
         "[[listener]]\nname = \"l\"\nprotocol = \"lmtp\"\naddress = [\"[::]:24\", \"0.0.0.0:24\"]\nproxy = "
         "\"mixed\"\n"
-        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nupstream = \"b\"\n");
+        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\nupstream "
+        "= \"b\"\n");
     EXPECT_EQ(config.name, "gw-1");
     EXPECT_EQ(config.workers, 3u);
     EXPECT_EQ(config.max_sessions, 7u);
@@ -163,6 +164,7 @@ TEST(Config, EveryKeyReachesItsField) {
     EXPECT_EQ(listener.proxy, ProxyMode::Mixed);
     EXPECT_EQ(listener.access, AccessDefault::Open);
     EXPECT_EQ(listener.tls, ListenerTls::Passthrough);
+    EXPECT_EQ(listener.bare_lf, BareLfPolicy::Reject);
     EXPECT_EQ(listener.upstream_index, 1u);
 }
 
@@ -208,6 +210,8 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds, WrongConfig,
     testing::Values(
         WrongText{"log = 3\n", ":1:7: log: expected a table, [log], found 3"},
+        WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf = \"pass\"\n",
+                  ":3:11: listener.bare_lf: is for smtp and lmtp listeners only"},
         WrongText{"[listener]\n", "listener: expected an array of tables, [[listener]], found a table"},
         WrongText{"listener = [1]\n", ":1:13: listener: expected an array of tables, [[listener]], found 1"},
         WrongText{"[gateway]\nname = true\n", "gateway.name: expected a text in quotes, found true"},

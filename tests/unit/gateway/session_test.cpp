@@ -553,5 +553,76 @@ TEST_F(SessionTest, CountsAServersSessionsBackToNothing) {
     EXPECT_EQ(value(host().counters().ends[static_cast<std::size_t>(End::ClientQuit)]), 1U);
 }
 
+// ---- what the client may not send
+
+TEST_F(SessionTest, HoldsBackWhatFollowsDataUntilTheServerAsksForIt) {
+    auto server = relaying();
+    clientSends("DATA\r\nbody\r\n.\r\nQUIT\r\n");
+    EXPECT_EQ(server->heard(), "DATA\r\n");
+    serverSends(*server, "354 Go on\r\n");
+    EXPECT_EQ(client_->heard(), "354 Go on\r\n");
+    EXPECT_EQ(server->heard(), "body\r\n.\r\nQUIT\r\n");
+}
+
+TEST_F(SessionTest, ReadsNoFurtherWhileItHoldsBytesBack) {
+    auto server = relaying();
+    clientSends("DATA\r\nbody\r\n");
+    clientSends("more\r\n");
+    EXPECT_EQ(client_->to_read, "more\r\n");
+    serverSends(*server, "354 Go on\r\n");
+    EXPECT_EQ(server->heard(), "DATA\r\nbody\r\nmore\r\n");
+}
+
+TEST_F(SessionTest, AnswersAForbiddenCommandInItsTurnAndEnds) {
+    auto server = relaying();
+    clientSends("EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\nMAIL FROM:<a@b>\r\n");
+    EXPECT_EQ(server->heard(), "EHLO a\r\n");
+    EXPECT_EQ(client_->heard(), "");
+    serverSends(*server, "250 mx\r\n");
+    const std::string heard = client_->heard();
+    EXPECT_THAT(heard, StartsWith("250 mx\r\n521 5.5.1 gw.example Error: command not accepted"));
+    EXPECT_TRUE(server->closed);
+    EXPECT_EQ(server->heard(), "");
+    EXPECT_THAT(host().takeLog(), HasSubstr(R"("end":"forbidden_command")"));
+}
+
+TEST_F(SessionTest, DoesNotWaitForeverToAnswerAForbiddenCommand) {
+    auto server = relaying();
+    clientSends("EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n");
+    host().advance(11'000);
+    EXPECT_TRUE(server->closed);
+    EXPECT_EQ(server->heard(), "EHLO a\r\n");
+}
+
+TEST_F(SessionTest, EndsAMessageWithABareLfBeforeTheServerHasItAll) {
+    Config config = makeConfig();
+    config.listeners[0].bare_lf = BareLfPolicy::Reject;
+    configure(std::move(config));
+    auto server = relaying();
+    clientSends("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    serverSends(*server, "250 ok\r\n250 ok\r\n354 go\r\n");
+    server->heard();
+    client_->heard();
+    clientSends("body\r\nx\n.\r\nMAIL FROM:<evil@b>\r\n.\r\n");
+    EXPECT_EQ(server->heard(), "body\r\nx");
+    EXPECT_TRUE(server->closed);
+    EXPECT_THAT(client_->heard(), StartsWith("521 5.5.2 gw.example Error: bare <LF> received"));
+    EXPECT_THAT(host().takeLog(), HasSubstr(R"("end":"bare_lf")"));
+}
+
+TEST_F(SessionTest, LetsNoClientSendTheHeaderThatTheGatewayDoesNot) {
+    Config config = makeConfig(Protocol::Tcp);
+    config.upstreams[0].send_proxy = SendProxy::Off;
+    config.upstreams[0].lost_client_address_accepted = true;
+    configure(std::move(config));
+    auto server = host().nextServer();
+    arrive();
+    clientSends(kHeader + kHeader);
+    established(*server);
+    host().runAgain();
+    EXPECT_TRUE(server->closed);
+    EXPECT_EQ(server->heard(), "PROXY");
+}
+
 }  // namespace
 }  // namespace mailgate::test

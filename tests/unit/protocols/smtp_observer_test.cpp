@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 const Turns kGreeted{server("220 mx.example.net ESMTP Postfix\r\n"), client("EHLO mail.partner.example\r\n"),
-                     server("250-mx.example.net\r\n250-PIPELINING\r\n250 SIZE 10240000\r\n")};
+                     server("250-mx.example.net\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE 10240000\r\n")};
 
 Turns after(Turns before, const Turns& rest) {
     before.insert(before.end(), rest.begin(), rest.end());
@@ -184,7 +184,7 @@ TEST(SmtpObserver, StopsGuessingWhenTheServerEndsAMessageElsewhere) {
         observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                   client("body\n.\r\nMAIL FROM:<smuggled@b.example>\r\n"),
                                                   server("250 2.0.0 Queued\r\n250 Ok\r\n")}));
-    EXPECT_TRUE(seen.opaque);
+    EXPECT_FALSE(seen.at_boundary);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].reply, "250 2.0.0 Queued");
 }
@@ -200,10 +200,15 @@ TEST(SmtpObserver, TakesAMessageThatDidNotWaitFor354) {
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
 }
 
-TEST(SmtpObserver, StopsGuessingWhenSuchAMessageWasRefused) {
-    EXPECT_TRUE(observe(Protocol::Smtp,
-                        after(kEnvelope, {client("DATA\r\nbody\r\n"), server("451 4.3.0 Try later\r\n")}))
-                    .opaque);
+TEST(SmtpObserver, TakesSuchAMessageForCommandsWhenDataWasRefused) {
+    const Observed seen = observe(
+        Protocol::Smtp,
+        after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
+                          server("451 4.3.0 Try later\r\n500 What\r\n500 What\r\n"), server("221 Bye\r\n")}));
+    EXPECT_TRUE(seen.facts.quit);
+    EXPECT_TRUE(seen.facts.goodbye);
+    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    EXPECT_EQ(seen.facts.transactions[0].reply, "451 4.3.0 Try later");
 }
 
 TEST(SmtpObserver, HasNoBodyAfterARefusedData) {
@@ -240,7 +245,7 @@ TEST(SmtpObserver, CountsOfAChunkCutOffWhatCame) {
 
 TEST(SmtpObserver, GivesUpOnAChunkSizeThatIsNoNumber) {
     for (const char* bdat : {"BDAT\r\n", "BDAT x LAST\r\n", "BDAT -1\r\n", "BDAT 99999999999999999999\r\n"}) {
-        EXPECT_TRUE(observe(Protocol::Smtp, after(kEnvelope, {client(bdat)})).opaque) << bdat;
+        EXPECT_FALSE(observe(Protocol::Smtp, after(kEnvelope, {client(bdat)})).at_boundary) << bdat;
     }
 }
 
@@ -421,18 +426,20 @@ TEST(SmtpObserver, KeepsCountOfADeepPipeline) {
     EXPECT_EQ(test::playWhole(Protocol::Smtp, deep).facts.tls, "starttls");
 }
 
-TEST(SmtpObserver, GivesUpOnAFloodOfCommands) {
+TEST(SmtpObserver, HoldsBackAFloodOfCommands) {
     std::string commands;
     for (int number = 0; number < 1100; ++number)
         commands += "NOOP\r\n";
-    EXPECT_TRUE(test::playWhole(Protocol::Smtp, greetedThen({client(commands)})).opaque);
+    const Observed seen = test::playWhole(Protocol::Smtp, greetedThen({client(commands)}));
+    EXPECT_EQ(seen.passed.size(), 6U * kMaxUnanswered + 27U) << "the rest waits for replies";
+    EXPECT_TRUE(seen.at_boundary);
 }
 
 TEST(SmtpObserver, GivesUpWhenTheServerSpeaksAnotherProtocol) {
     for (const char* line : {"* OK IMAP\r\n", "2200 x\r\n", "22\r\n", "\r\n", "-20 x\r\n"}) {
-        EXPECT_TRUE(observe(Protocol::Smtp, {server(line)}).opaque) << line;
+        EXPECT_FALSE(observe(Protocol::Smtp, {server(line)}).at_boundary) << line;
     }
-    EXPECT_TRUE(observe(Protocol::Smtp, greetedThen({server("250 Nobody asked\r\n")})).opaque);
+    EXPECT_FALSE(observe(Protocol::Smtp, greetedThen({server("250 Nobody asked\r\n")})).at_boundary);
 }
 
 TEST(SmtpObserver, TakesAnUnaskedFarewell) {
@@ -461,6 +468,125 @@ TEST(SmtpObserver, KnowsWhereALineMayBePutIn) {
     EXPECT_FALSE(hear("250-SIZE\r\n"));
     EXPECT_TRUE(hear("250 HELP\r\n"));
     EXPECT_TRUE(player.observer().interruptible());
+}
+
+constexpr ScreenConfig kRefuseBareLf{.bare_lf = true};
+
+struct SmuggledCase {
+    const char* name;
+    const char* end;  ///< what some server takes for the end of the message
+};
+
+class SmtpScreenSmuggling : public ::testing::TestWithParam<SmuggledCase> {};
+
+// CVE-2023-51764, CVE-2023-51765, CVE-2023-51766 and kin.
+TEST_P(SmtpScreenSmuggling, LetsNothingOnFromABareLfOn) {
+    const std::string smuggled = "MAIL FROM:<admin@example.net>\r\nRCPT TO:<bob@example.net>\r\n";
+    const Observed seen = observe(Protocol::Smtp,
+                                  after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
+                                                    client(std::string("body") + GetParam().end + smuggled)}),
+                                  kRefuseBareLf);
+    EXPECT_EQ(seen.objection, Objection::BareLf);
+    EXPECT_EQ(seen.passed.find("admin@"), std::string::npos) << seen.passed;
+    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    EXPECT_FALSE(seen.facts.transactions[0].accepted);
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, SmtpScreenSmuggling,
+                         ::testing::Values(SmuggledCase{"LfDotLf", "\n.\n"},
+                                           SmuggledCase{"LfDotCrLf", "\n.\r\n"},
+                                           SmuggledCase{"CrLfDotLf", "\r\n.\n"},
+                                           SmuggledCase{"LfDotCrCrLf", "\n.\r\r\n"},
+                                           SmuggledCase{"CrLfNulDotLf", "\r\n\t.\n"}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(SmtpScreen, LetsABareLfPassWhereTheListenerSaysSo) {
+    const Observed seen =
+        observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
+                                                  client("unix\nlines\n\r\n.\r\n"), server("250 Ok\r\n")}));
+    EXPECT_FALSE(seen.objection);
+    EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
+}
+
+TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
+    const Observed seen = observe(
+        Protocol::Smtp,
+        after(kEnvelope, {client("BDAT 23 LAST\r\na\n.\nXCLIENT ADDR=1\r\n\n\n"), server("250 Ok\r\n")}),
+        kRefuseBareLf);
+    EXPECT_FALSE(seen.objection);
+    EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
+}
+
+TEST(SmtpScreen, RefusesACommandThatEndsInABareLf) {
+    const Observed seen = observe(Protocol::Smtp, greetedThen({client("NOOP\n")}), kRefuseBareLf);
+    EXPECT_EQ(seen.objection, Objection::BareLf);
+}
+
+struct ForbiddenCase {
+    const char* name;
+    Turns turns;
+};
+
+class SmtpScreenForbidden : public ::testing::TestWithParam<ForbiddenCase> {};
+
+TEST_P(SmtpScreenForbidden, NeverReachesTheServer) {
+    const Observed seen = observe(Protocol::Smtp, after(kEnvelope, GetParam().turns));
+    EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+    EXPECT_EQ(seen.passed.find("ADDR="), std::string::npos) << seen.passed;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ways, SmtpScreenForbidden,
+    ::testing::Values(
+        ForbiddenCase{"Plain", {client("XCLIENT ADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"LowerCase", {client("NOOP\r\nxforward ADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"Proxy", {client("PROXY ADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"AfterSpace", {client(" \tXCLIENT ADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"BehindALineOfSpace", {client(std::string(2040, ' ') + "XCLIENT ADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"TabInside", {client("XCLIENT\tADDR=192.0.2.1\r\n")}},
+        ForbiddenCase{"BareLf", {client("NOOP\nXCLIENT ADDR=192.0.2.1\n")}},
+        ForbiddenCase{"AfterARefusedData",
+                      {client("DATA\r\nXCLIENT ADDR=192.0.2.1\r\n"), server("503 No\r\n")}},
+        ForbiddenCase{"AfterARefusedAuth",
+                      {client("AUTH LOGIN\r\nXCLIENT ADDR=192.0.2.1\r\n"), server("503 No\r\n")}},
+        ForbiddenCase{"AfterARefusedStartTls",
+                      {client("STARTTLS\r\nXCLIENT ADDR=192.0.2.1\r\n"), server("454 No\r\n")}},
+        ForbiddenCase{"InAChunkThatTheServerDoesNotKnow",
+                      {client("EHLO a\r\n"), server("250 mx\r\n"), client("BDAT x\r\nXCLIENT ADDR=1\r\n")}},
+        ForbiddenCase{"WhereTheServerEndedTheMessageEarly",
+                      {client("DATA\r\n"), server("354 Go\r\n"), client("a\n.\nNOOP\n"),
+                       server("250 Queued\r\n"), client("XCLIENT ADDR=1\r\n")}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(SmtpScreen, LeavesMessagesAndNamesAlone) {
+    const Observed seen = observe(
+        Protocol::Smtp,
+        after(kEnvelope, {client("XCLIENTS\r\n"), server("502 What\r\n"), client("DATA\r\n"),
+                          server("354 Go on\r\n"), client("XCLIENT ADDR=1\r\n.\r\n"), server("250 Ok\r\n")}));
+    EXPECT_FALSE(seen.objection);
+    EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
+}
+
+TEST(SmtpScreen, HoldsBackWhatFollowsStartTlsUntilTheServerIsReady) {
+    test::Player player(Protocol::Smtp);
+    player.play(Side::Server, "220 mx\r\n");
+    player.play(Side::Client, "STARTTLS\r\nMAIL FROM:<injected@b.example>\r\n");
+    EXPECT_EQ(player.passed(), "STARTTLS\r\n");
+    player.play(Side::Server, "220 Go\r\n");
+    EXPECT_TRUE(player.observer().opaque());
+}
+
+TEST(HeaderScreen, RefusesAClientThatOpensWithAProxyHeader) {
+    constexpr ScreenConfig kScreen{.proxy_header = true};
+    for (const std::string_view header : {std::string_view("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"),
+                                          std::string_view("\r\n\r\n\0\r\nQUIT\n!", 13)}) {
+        const Observed seen = observe(Protocol::Tcp, {client(std::string(header))}, kScreen);
+        EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+        EXPECT_LT(seen.passed.size(), 12U);
+    }
+    const Observed other = observe(Protocol::Tcp, {client("PROX, and so on")}, kScreen);
+    EXPECT_TRUE(other.opaque);
+    EXPECT_FALSE(other.objection);
 }
 
 TEST(SmtpObserver, IsSmall) {
