@@ -171,10 +171,11 @@ Gateway::Gateway(Config config)
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);
     startJournal(config.journal);
-    state_ = std::make_unique<GatewayState>(*log_, journal_.get());
     const AdminConfig admin = config.admin;
     generation_ = makeGeneration(std::move(config), nullptr);
-    state_->max_sessions = std::min(generation_->config.max_sessions, possible_sessions_);
+    const std::size_t most_sessions = std::min(generation_->config.max_sessions, possible_sessions_);
+    state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
+    state_->max_sessions = most_sessions;
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, generation_, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *this, log_.get());

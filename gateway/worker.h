@@ -28,9 +28,14 @@ namespace mailgate {
 
 /// What all workers share.
 struct GatewayState {
+    /// `most_sessions`: what the table of clients is made for.
+    GatewayState(EventLog& event_log, store::Journal* session_journal, std::size_t most_sessions)
+        : log(event_log), journal(session_journal), clients(most_sessions) {}
+
     EventLog& log;
     store::Journal* journal = nullptr;  ///< null: off
     Counters counters;
+    ClientTable clients;
     std::atomic<std::size_t> sessions{0};      ///< of any state, refused ones included
     std::atomic<std::size_t> max_sessions{0};  ///< as configured, or what the descriptor limit allows
 };
@@ -87,6 +92,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
                                        int& error) noexcept override;
     void again(EventHandler& handler, unsigned slot) override { set_.again(handler, slot); }
+    ClientTable& clients() noexcept override { return state_.clients; }
     bool full() const noexcept override;
     bool stopping() const noexcept override { return stopping_; }
     bool mayLogRejection(const IpAddress& peer, Rejection rejection,

@@ -18,6 +18,16 @@ constexpr std::string_view toString(Verdict verdict) noexcept {
 /// Seconds since the epoch, UTC.
 using UnixSeconds = std::int64_t;
 
+/// How much of a listener one client of a rule may have; absent: what the listener says, 0: without limit.
+struct ClientLimits {
+    std::optional<std::uint32_t> sessions;    ///< at once
+    std::optional<std::uint32_t> per_minute;  ///< new sessions
+
+    bool any() const noexcept { return sessions || per_minute; }
+    friend bool operator==(const ClientLimits&, const ClientLimits&) = default;
+};
+inline constexpr std::uint32_t kMaxClientLimit = 1'000'000;
+
 /// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two
 /// rows.
 struct AccessRule {
@@ -29,6 +39,7 @@ struct AccessRule {
     UnixSeconds created_at = 0;
     std::string created_by;
     std::optional<UnixSeconds> expires_at;  ///< from this second on it does not match
+    ClientLimits limits;                    ///< of an allow rule
     std::int64_t hits = 0;
     std::optional<UnixSeconds> last_hit_at;
 };

@@ -38,9 +38,16 @@ std::optional<UnixSeconds> optionalNumber(const RawStatement& row, int column) {
     return row.isNull(column) ? std::nullopt : std::optional(row.number(column));
 }
 
+ClientLimits readLimits(const RawStatement& row, int column) {
+    const auto limit = [](std::optional<std::int64_t> number) {
+        return number ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;
+    };
+    return {limit(optionalNumber(row, column)), limit(optionalNumber(row, column + 1))};
+}
+
 constexpr std::string_view kAllRules =
-    "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at"
-    " FROM access_rule ORDER BY id";
+    "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
+    " client_sessions, client_rate FROM access_rule ORDER BY id";
 
 AccessRule readRule(const Database& database, const RawStatement& row) {
     AccessRule rule;
@@ -54,6 +61,7 @@ AccessRule readRule(const Database& database, const RawStatement& row) {
     rule.expires_at = optionalNumber(row, 7);
     rule.hits = row.number(8);
     rule.last_hit_at = optionalNumber(row, 9);
+    rule.limits = readLimits(row, 10);
     return rule;
 }
 
@@ -63,14 +71,16 @@ class Putter {
     Putter(Database& database, std::string_view who)
         : who_(who),
           find_(database,
-                "SELECT id, note IS ?4 AND expires_at IS ?5 FROM access_rule"
+                "SELECT id, note IS ?4 AND expires_at IS ?5 AND client_sessions IS ?6 AND client_rate IS ?7"
+                " FROM access_rule"
                 " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
           change_(database,
-                  "UPDATE access_rule SET note = ?4, expires_at = ?5"
+                  "UPDATE access_rule SET note = ?4, expires_at = ?5, client_sessions = ?6, client_rate = ?7"
                   " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
           add_(database,
-               "INSERT INTO access_rule(network, listener, verdict, note, expires_at, created_by)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id") {}
+               "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
+               "client_rate,"
+               " created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id") {}
 
     AccessStore::PutResult put(const AccessRule& rule) {
         const std::string network = rule.network.toString();
@@ -83,7 +93,7 @@ class Putter {
             return {AccessStore::PutKind::Changed, id};
         }
         bind(add_, rule, network);
-        add_.bind(6, who_);
+        add_.bind(8, who_);
         add_.step();
         const std::int64_t id = add_.number(0);
         add_.step();
@@ -97,10 +107,17 @@ class Putter {
         statement.bind(2, std::string_view(rule.listener));
         statement.bind(3, toString(rule.verdict));
         statement.bind(4, std::string_view(rule.note));
-        if (rule.expires_at)
-            statement.bind(5, *rule.expires_at);
+        bind(statement, 5, rule.expires_at);
+        bind(statement, 6, rule.limits.sessions);
+        bind(statement, 7, rule.limits.per_minute);
+    }
+
+    template <typename Number>
+    static void bind(RawStatement& statement, int place, const std::optional<Number>& number) {
+        if (number)
+            statement.bind(place, static_cast<std::int64_t>(*number));
         else
-            statement.bindNull(5);
+            statement.bindNull(place);
     }
 
     std::string_view who_;
@@ -197,12 +214,13 @@ std::shared_ptr<const AccessTable> AccessStore::load(std::span<const std::string
     impl_->database.snapshot([&] {
         version = rulesVersion();
         RawStatement rows(impl_->database,
-                          "SELECT id, network, verdict, listener, expires_at FROM access_rule");
+                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate"
+                          " FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
             builder.add(id, readNetwork(impl_->database, id, rows.text(1)),
                         rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4));
+                        optionalNumber(rows, 4), readLimits(rows, 5));
         }
     });
     return builder.build(version);

@@ -62,9 +62,9 @@ class AccessStore {
         PutKind kind;
         std::int64_t id;
     };
-    /// Adds each rule, or gives the rule with the same network, listener and verdict this note and expiry.
-    /// Of a rule only network, verdict, listener, note and expires_at are read. Results are in the rules'
-    /// order.
+    /// Adds each rule, or gives the rule with the same network, listener and verdict this note, expiry and
+    /// limits. Of a rule only network, verdict, listener, note, expires_at and limits are read. Results are
+    /// in the rules' order.
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who);
 
     struct ReplaceResult {

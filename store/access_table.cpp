@@ -200,17 +200,6 @@ std::uint32_t Family<Key>::find(Key address, ListenerIndex listener, UnixSeconds
     return rule;
 }
 
-/// The network of `prefix_length` bits that holds the address.
-Network networkAround(const AddressBytes& address, unsigned prefix_length) noexcept {
-    Network network{address, static_cast<std::uint8_t>(prefix_length)};
-    const std::size_t whole = prefix_length / 8;
-    if (whole == address.size()) return network;
-    network.address[whole] &= static_cast<std::uint8_t>(0xFF00u >> (prefix_length % 8));
-    std::fill(network.address.begin() + static_cast<std::ptrdiff_t>(whole) + 1, network.address.end(),
-              std::uint8_t(0));
-    return network;
-}
-
 std::uint32_t packedExpiry(std::optional<UnixSeconds> expires_at) noexcept {
     if (!expires_at || *expires_at > std::numeric_limits<std::uint32_t>::max()) return kNever;
     return static_cast<std::uint32_t>(std::max<UnixSeconds>(*expires_at, 1));
@@ -224,7 +213,16 @@ struct AccessTable::Data {
     Family<KeyV6> v6;
     std::vector<std::int64_t> ids;
     std::unique_ptr<Counter[]> counters;
+    /// Of the few rules that have any, by the rule's index.
+    std::vector<std::pair<std::uint32_t, ClientLimits>> limits;
     std::int64_t version = 0;
+
+    ClientLimits limitsOf(std::uint32_t rule) const noexcept {
+        const auto found =
+            std::lower_bound(limits.begin(), limits.end(), rule,
+                             [](const auto& entry, std::uint32_t wanted) { return entry.first < wanted; });
+        return found != limits.end() && found->first == rule ? found->second : ClientLimits{};
+    }
 
     template <typename Key>
     static std::optional<Match> lookup(const Family<Key>& family, std::size_t first_index,
@@ -243,8 +241,11 @@ AccessTable::~AccessTable() = default;
 
 std::optional<AccessTable::Match> AccessTable::lookup(const AddressBytes& address, ListenerIndex listener,
                                                       UnixSeconds now) const noexcept {
-    if (Network{address, 128}.isV4()) return Data::lookup(data_->v4, 0, address, listener, now);
-    return Data::lookup(data_->v6, data_->v4.size(), address, listener, now);
+    auto match = Network{address, 128}.isV4()
+                     ? Data::lookup(data_->v4, 0, address, listener, now)
+                     : Data::lookup(data_->v6, data_->v4.size(), address, listener, now);
+    if (match) match->limits = data_->limitsOf(match->rule);
+    return match;
 }
 
 void AccessTable::hit(std::uint32_t rule, UnixSeconds now) const noexcept {
@@ -273,7 +274,7 @@ std::size_t AccessTable::size() const noexcept {
 
 std::size_t AccessTable::memoryBytes() const noexcept {
     return data_->v4.memoryBytes() + data_->v6.memoryBytes() + data_->ids.capacity() * sizeof(std::int64_t) +
-           data_->ids.size() * sizeof(Counter);
+           data_->ids.size() * sizeof(Counter) + data_->limits.capacity() * sizeof data_->limits[0];
 }
 
 std::int64_t AccessTable::version() const noexcept {
@@ -284,6 +285,7 @@ struct AccessTable::Builder::Pending {
     std::unordered_map<std::string, ListenerIndex> listeners;
     std::vector<PendingRule<KeyV4>> v4;
     std::vector<PendingRule<KeyV6>> v6;
+    std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
 };
 
 AccessTable::Builder::Builder(std::span<const std::string> listeners)
@@ -295,13 +297,15 @@ AccessTable::Builder::Builder(std::span<const std::string> listeners)
 AccessTable::Builder::~Builder() = default;
 
 void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict verdict,
-                               std::string_view listener, std::optional<UnixSeconds> expires_at) {
+                               std::string_view listener, std::optional<UnixSeconds> expires_at,
+                               const ClientLimits& limits) {
     ListenerIndex index = kAllListeners;
     if (!listener.empty()) {
         const auto known = pending_->listeners.find(std::string(listener));
         if (known == pending_->listeners.end()) return;
         index = known->second;
     }
+    if (limits.any()) pending_->limits.emplace(id, limits);
     const auto pending = [&]<typename Key>(Key start) {
         const auto bits = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
         return PendingRule<Key>{start, {kNone, packedExpiry(expires_at), index, verdict, bits}, id};
@@ -322,6 +326,10 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
     data.v4.build(pending_->v4, data.ids);
     data.v6.build(pending_->v6, data.ids);
     data.counters = std::make_unique<Counter[]>(rules);
+    for (std::uint32_t rule = 0; !pending_->limits.empty() && rule < rules; ++rule) {
+        const auto found = pending_->limits.find(data.ids[rule]);
+        if (found != pending_->limits.end()) data.limits.emplace_back(rule, found->second);
+    }
     data.version = version;
     pending_.reset();
     return table;

@@ -28,6 +28,7 @@ class AccessTable {
         Verdict verdict;
         std::uint32_t rule;
         Network network;
+        ClientLimits limits{};
     };
 
     class Builder;
@@ -67,7 +68,7 @@ class AccessTable::Builder {
 
     /// `listener` empty: all.
     void add(std::int64_t id, const Network& network, Verdict verdict, std::string_view listener,
-             std::optional<UnixSeconds> expires_at);
+             std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {});
     /// Call once. `version`: see AccessTable::version().
     std::shared_ptr<const AccessTable> build(std::int64_t version);
 

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -16,6 +18,16 @@ namespace {
 constexpr std::string_view kBlanks = " \t";
 constexpr std::string_view kListenerOption = "listener=";
 constexpr std::string_view kExpiresOption = "expires=";
+constexpr std::string_view kSessionsOption = "client_sessions=";
+constexpr std::string_view kRateOption = "client_rate=";
+constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption};
+
+/// The option that the text begins with; empty: none.
+std::string_view optionAt(std::string_view text) noexcept {
+    const auto found = std::find_if(kOptions.begin(), kOptions.end(),
+                                    [&](std::string_view option) { return text.starts_with(option); });
+    return found == kOptions.end() ? std::string_view() : *found;
+}
 
 bool isControl(char character) noexcept {
     const auto byte = static_cast<unsigned char>(character);
@@ -84,8 +96,7 @@ std::string quotedNote(std::string_view note) {
 
 bool canStandPlain(std::string_view note) {
     return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
-           note.find_first_of("\"#") != 0 && !note.starts_with(kListenerOption) &&
-           !note.starts_with(kExpiresOption);
+           note.find_first_of("\"#") != 0 && optionAt(note).empty();
 }
 
 /// Reads one line. An error ends it: what follows could only be guessed.
@@ -125,13 +136,30 @@ class LineReader {
 
     std::optional<std::string> readOptions() {
         while (true) {
-            const bool listener = rest_.starts_with(kListenerOption);
-            if (!listener && !rest_.starts_with(kExpiresOption)) return std::nullopt;
-            const std::string_view word = takeWord(rest_);
-            const auto error = listener ? readListeners(word.substr(kListenerOption.size()))
-                                        : readExpiry(word.substr(kExpiresOption.size()));
-            if (error) return error;
+            const std::string_view option = optionAt(rest_);
+            if (option.empty()) return std::nullopt;
+            const std::string_view value = takeWord(rest_).substr(option.size());
+            if (auto error = readOption(option, value)) return error;
         }
+    }
+
+    std::optional<std::string> readOption(std::string_view option, std::string_view value) {
+        if (option == kListenerOption) return readListeners(value);
+        if (option == kExpiresOption) return readExpiry(value);
+        return readLimit(option, option == kSessionsOption ? rule_.limits.sessions : rule_.limits.per_minute,
+                         value);
+    }
+
+    std::optional<std::string> readLimit(std::string_view option, std::optional<std::uint32_t>& limit,
+                                         std::string_view text) {
+        if (limit) return fmt::format("{} stands twice", option);
+        if (rule_.verdict == Verdict::Deny) return fmt::format("{} is for allow rules", option);
+        std::uint32_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (error != std::errc() || end != text.data() + text.size() || number > kMaxClientLimit)
+            return fmt::format("\"{}\" is not a number from 0 to {}", printable(text), kMaxClientLimit);
+        limit = number;
+        return std::nullopt;
     }
 
     std::optional<std::string> readListeners(std::string_view names) {
@@ -222,6 +250,8 @@ std::string formatRule(const AccessRule& rule) {
     std::string line = fmt::format("{} {}", toString(rule.verdict), rule.network.toString());
     if (!rule.listener.empty()) line += fmt::format(" {}{}", kListenerOption, rule.listener);
     if (rule.expires_at) line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
+    if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
+    if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
     if (!rule.note.empty()) line += ' ' + (canStandPlain(rule.note) ? rule.note : quotedNote(rule.note));
     return line;
 }

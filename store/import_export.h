@@ -1,6 +1,7 @@
 /// \file  Access rules as a text file: one network a line.
 ///
-///     [allow|deny] NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [note]
+///     [allow|deny] NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [client_sessions=N] [client_rate=N]
+///     [note]
 ///
 /// Without a verdict: allow. The note is the rest of the line; one that would be taken for something else
 /// stands in double quotes, with \" \\ and \xHH inside. A line, or what follows the options, that begins with
@@ -41,8 +42,8 @@ ImportResult parseRules(std::string_view text, std::span<const std::string> list
 /// Why a note cannot be kept; empty when it can.
 std::string noteError(std::string_view note);
 
-/// The line of a rule, without a newline; parseRules() gives back the same network, verdict, listener, expiry
-/// and note.
+/// The line of a rule, without a newline; parseRules() gives back the same network, verdict, listener,
+/// expiry, limits and note.
 std::string formatRule(const AccessRule& rule);
 
 }  // namespace mailgate::store

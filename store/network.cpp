@@ -80,6 +80,10 @@ NetworkError hostBitsError(std::string_view text, const AddressBytes& address, u
 
 }  // namespace
 
+Network networkAround(const AddressBytes& address, unsigned prefix_length) noexcept {
+    return {maskedTo(address, prefix_length), static_cast<std::uint8_t>(prefix_length)};
+}
+
 bool Network::isV4() const noexcept {
     return prefix_length >= kMappedBits && isMapped(address);
 }

@@ -28,6 +28,9 @@ struct Network {
     friend auto operator<=>(const Network&, const Network&) = default;
 };
 
+/// The network of `prefix_length` bits (in the 128-bit space) that holds the address.
+Network networkAround(const AddressBytes& address, unsigned prefix_length) noexcept;
+
 /// A sentence that says what is wrong and, for host bits, which networks may be meant
 /// ("192.0.2.5/24 has host bits set: did you mean 192.0.2.0/24 or 192.0.2.5/32?").
 struct NetworkError {

@@ -11,16 +11,17 @@ namespace mailgate::store::schema {
 namespace {
 
 /// A rule as one line of the audit trail, in the form of the export; `row` is NEW or OLD. strftime() knows
-/// the years 0 to 9999 only.
-std::string ruleLine(std::string_view row) {
+/// the years 0 to 9999 only. `options`: what the version has besides listener and expiry, with {0} for the
+/// row.
+std::string ruleLine(std::string_view row, std::string_view options = "") {
     return fmt::format(
         "{0}.verdict || ' ' || {0}.network"
         " || CASE WHEN {0}.listener <> '' THEN ' listener=' || {0}.listener ELSE '' END"
         " || CASE WHEN {0}.expires_at IS NOT NULL THEN ' expires='"
         " || coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', {0}.expires_at, 'unixepoch'), {0}.expires_at) ELSE '' "
-        "END"
+        "END{1}"
         " || CASE WHEN {0}.note <> '' THEN ' ' || {0}.note ELSE '' END",
-        row);
+        row, fmt::format(fmt::runtime(options), row));
 }
 
 // access_rule: AUTOINCREMENT, because the id of a removed rule must not come back: hits counted meanwhile
@@ -86,14 +87,53 @@ WHEN EXISTS (SELECT 1 FROM access_audit WHERE id = NEW.id) BEGIN
 END;
 )";
 
+constexpr std::string_view kWho = "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)";
+
 std::string version1() {
-    return fmt::format(kVersion1,
-                       fmt::arg("who", "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)"),
-                       fmt::arg("new", ruleLine("NEW")), fmt::arg("old", ruleLine("OLD")));
+    return fmt::format(kVersion1, fmt::arg("who", kWho), fmt::arg("new", ruleLine("NEW")),
+                       fmt::arg("old", ruleLine("OLD")));
+}
+
+// How much one client of an allow rule may have.
+constexpr std::string_view kVersion2 = R"(
+ALTER TABLE access_rule ADD COLUMN client_sessions INTEGER
+  CHECK (client_sessions BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_sessions IS NULL);
+ALTER TABLE access_rule ADD COLUMN client_rate INTEGER
+  CHECK (client_rate BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_rate IS NULL);
+
+DROP TRIGGER access_rule_added;
+DROP TRIGGER access_rule_changed;
+DROP TRIGGER access_rule_removed;
+
+CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, after) VALUES ({who}, 'add', NEW.id, {new});
+END;
+
+CREATE TRIGGER access_rule_changed
+AFTER UPDATE OF id, network, verdict, listener, note, created_at, created_by, expires_at, client_sessions,
+                client_rate ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before, after) VALUES ({who}, 'change', NEW.id, {old}, {new});
+END;
+
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before) VALUES ({who}, 'remove', OLD.id, {old});
+END;
+)";
+
+std::string version2() {
+    constexpr std::string_view kLimits =
+        " || CASE WHEN {0}.client_sessions IS NOT NULL THEN ' client_sessions=' || {0}.client_sessions ELSE "
+        "'' END"
+        " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' END";
+    return fmt::format(kVersion2, fmt::arg("who", kWho), fmt::arg("new", ruleLine("NEW", kLimits)),
+                       fmt::arg("old", ruleLine("OLD", kLimits)));
 }
 
 /// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
-constexpr std::array<std::string (*)(), 1> kMigrations{version1};
+constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
 
 bool isEmpty(sqlite::Database& database) {
     return database.number("SELECT count(*) FROM sqlite_schema") == 0;

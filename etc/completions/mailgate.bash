@@ -34,7 +34,7 @@ _mailgate() {
     case $command in
         "") words="serve check access sessions top status server probe snippet reload version --version" ;;
         access) words="allow deny remove list test import export history" ;;
-        "access allow"*) words="--listener --expires --note" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate" ;;
         "access deny"*) words="--listener --expires --note --cut --force" ;;
         "access remove"* | "access test"*) words="--listener" ;;
         "access list"*) words="--listener --match --expired --json" ;;

@@ -30,6 +30,8 @@ complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen
 complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
+complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
+complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny' -l note -x -d why
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end sessions under way'
 complete -c mailgate -n '__mailgate_access deny import' -l force -d 'even balancers and servers'

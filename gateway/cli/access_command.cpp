@@ -43,6 +43,8 @@ struct Arguments {
     std::vector<std::string> listeners;
     std::string expires;
     std::string note;
+    std::optional<std::uint32_t> client_sessions;
+    std::optional<std::uint32_t> client_rate;
     std::string file;
     bool force = false;
     bool cut = false;
@@ -148,6 +150,7 @@ std::vector<AccessRule> Access::rulesToPut(Verdict verdict) const {
     AccessRule rule;
     rule.verdict = verdict;
     rule.note = arguments_.note;
+    rule.limits = {arguments_.client_sessions, arguments_.client_rate};
     if (const std::string error = store::noteError(rule.note); !error.empty()) usageError("--note: " + error);
     if (!arguments_.expires.empty()) {
         rule.expires_at = parseExpiry(arguments_.expires, now());
@@ -188,8 +191,8 @@ void Access::tellPut(const AccessRule& rule, AccessStore::PutKind kind) const {
             fmt::print("{} {} on {} (rule {})\n", done, network, scope, rule.id);
             return;
         case AccessStore::PutKind::Changed:
-            fmt::print("{} {} on {} already: note and expiry changed (rule {})\n", done, network, scope,
-                       rule.id);
+            fmt::print("{} {} on {} already: note, expiry and limits changed (rule {})\n", done, network,
+                       scope, rule.id);
             return;
         case AccessStore::PutKind::Unchanged:
             fmt::print("{} {} on {} already: nothing changed (rule {})\n", done, network, scope, rule.id);
@@ -299,7 +302,7 @@ void Access::tellVerdict(const ListenerConfig& listener, const std::vector<Acces
     const std::vector<std::string> names{listener.name};
     store::AccessTable::Builder builder(names);
     for (const AccessRule& rule : matching)
-        builder.add(rule.id, rule.network, rule.verdict, rule.listener, rule.expires_at);
+        builder.add(rule.id, rule.network, rule.verdict, rule.listener, rule.expires_at, rule.limits);
     const auto table = builder.build(0);
     const auto match = table->lookup(address.address, 0, now());
     const bool allowed = match ? match->verdict == Verdict::Allow : listener.access == AccessDefault::Open;
@@ -443,6 +446,18 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
     return command;
 }
 
+void addLimitOptions(const Commands::Command& allow) {
+    const CLI::Range range(std::uint32_t{0}, store::kMaxClientLimit);
+    allow.app
+        .add_option("--client-sessions", allow.arguments->client_sessions,
+                    "Sessions at once for each client, in place of the listener's limit; 0: without limit")
+        ->check(range);
+    allow.app
+        .add_option("--client-rate", allow.arguments->client_rate,
+                    "New sessions a minute for each client, likewise")
+        ->check(range);
+}
+
 void addFileCommands(Commands& commands) {
     const auto import = commands.add("import", "Add the rules of a file, all or none of them",
                                      [](Access& access) { access.importFile(); });
@@ -458,7 +473,7 @@ void addFileCommands(Commands& commands) {
 
 void addAccessCommand(CLI::App& root, Context& context) {
     Commands commands(root, context);
-    addPutCommand(commands, Verdict::Allow, "Let networks in");
+    addLimitOptions(addPutCommand(commands, Verdict::Allow, "Let networks in"));
     const auto deny = addPutCommand(commands, Verdict::Deny, "Keep networks out");
     deny.flag("--force", &Arguments::force, "Even if that shuts out balancers, servers or everybody");
     deny.flag("--cut", &Arguments::cut, "And end their sessions that are under way");

@@ -37,6 +37,14 @@ std::string jsonTime(const std::optional<UnixSeconds>& time) {
     return time ? jsonText(store::formatUtc(*time)) : "null";
 }
 
+std::string jsonNumberOrNull(const std::optional<std::uint32_t>& number) {
+    return number ? std::to_string(*number) : "null";
+}
+
+std::string limit(const std::optional<std::uint32_t>& number) {
+    return number && *number == 0 ? "any number of" : fmt::format("{}", number.value_or(0));
+}
+
 std::string jsonTextOrNull(std::string_view text) {
     return text.empty() ? "null" : jsonText(text);
 }
@@ -87,6 +95,10 @@ std::string sentenceOf(const AccessRule& rule) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
                                        rule.network.toString(), scopeOf(rule));
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
+    if (rule.limits.sessions)
+        sentence += fmt::format(", {} sessions at once for a client", limit(rule.limits.sessions));
+    if (rule.limits.per_minute)
+        sentence += fmt::format(", {} new sessions a minute for a client", limit(rule.limits.per_minute));
     if (rule.expires_at) sentence += fmt::format(", expires {}", store::formatUtc(*rule.expires_at));
     return sentence;
 }
@@ -107,24 +119,34 @@ std::string alignedTable(const std::vector<std::vector<std::string>>& rows) {
     return out;
 }
 
+/// "20 at once, 60/min"; a dash where the listener's limits hold.
+static std::string limitsCell(const store::ClientLimits& limits) {
+    const auto number = [](std::uint32_t value) { return value == 0 ? "any" : std::to_string(value); };
+    std::string cell;
+    if (limits.sessions) cell = number(*limits.sessions) + " at once";
+    if (limits.per_minute) cell += (cell.empty() ? "" : ", ") + number(*limits.per_minute) + "/min";
+    return cell.empty() ? "-" : cell;
+}
+
 std::string rulesAsTable(std::span<const AccessRule> rules) {
     std::vector<std::vector<std::string>> rows{
-        {"RULE", "VERDICT", "NETWORK", "LISTENER", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"}};
+        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"}};
     for (const AccessRule& rule : rules)
         rows.push_back({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
-                        rule.listener.empty() ? "all" : rule.listener, timeOrDash(rule.expires_at),
-                        std::to_string(rule.hits), timeOrDash(rule.last_hit_at), escaped(rule.created_by),
-                        escaped(rule.note)});
+                        rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
+                        timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
+                        escaped(rule.created_by), escaped(rule.note)});
     return alignedTable(rows);
 }
 
 std::string ruleAsJson(const AccessRule& rule) {
     return fmt::format(
         R"({{"id":{},"network":{},"verdict":"{}","listener":{},"note":{},"created_at":{},"created_by":{},)"
-        R"("expires_at":{},"hits":{},"last_hit_at":{}}})",
+        R"("expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},"last_hit_at":{}}})",
         rule.id, jsonText(rule.network.toString()), toString(rule.verdict), jsonTextOrNull(rule.listener),
         jsonText(rule.note), jsonTime(rule.created_at), jsonText(rule.created_by), jsonTime(rule.expires_at),
-        rule.hits, jsonTime(rule.last_hit_at));
+        jsonNumberOrNull(rule.limits.sessions), jsonNumberOrNull(rule.limits.per_minute), rule.hits,
+        jsonTime(rule.last_hit_at));
 }
 
 std::string rulesAsJson(std::span<const AccessRule> rules) {

@@ -47,6 +47,10 @@ struct ListenerConfig {
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Reject for smtp; no other than smtp and lmtp
+    std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
+    std::uint32_t client_rate = 0;              ///< new ones a minute from one client; 0: without limit
+    std::uint8_t client_ipv4_prefix = 32;       ///< how much of an address makes a client
+    std::uint8_t client_ipv6_prefix = 64;
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
 

@@ -3,6 +3,7 @@
 #include "gateway/config/toml_reader.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "store/access_rule.h"
 
 #include <fmt/format.h>
 
@@ -184,6 +185,7 @@ class Loader {
     void readAddresses(TableReader& table, ListenerConfig& listener);
     std::optional<Endpoint> bindAddress(const LocatedText& item, const std::string& key);
     void readBareLf(TableReader& table, ListenerConfig& listener);
+    void readClientLimits(TableReader& table, ListenerConfig& listener);
     void readTrusted(TableReader& table, ListenerConfig& listener);
     void readTrustedNetwork(const LocatedText& item, const std::string& key, ListenerConfig& listener);
     void readUpstreamName(TableReader& table, ListenerConfig& listener);
@@ -476,6 +478,7 @@ ListenerConfig Loader::readListener(TableReader& table, Names& names) {
                  {{"allowlist", AccessDefault::Allowlist}, {"open", AccessDefault::Open}});
     table.choice("tls", listener.tls, {{"off", ListenerTls::Off}, {"passthrough", ListenerTls::Passthrough}});
     readBareLf(table, listener);
+    readClientLimits(table, listener);
     warnOfImplicitTls(table, listener);
     readUpstreamName(table, listener);
     table.rejectUnknown();
@@ -488,6 +491,18 @@ void Loader::readBareLf(TableReader& table, ListenerConfig& listener) {
                  {{"pass", BareLfPolicy::Pass}, {"reject", BareLfPolicy::Reject}});
     if (table.has("bare_lf") && listener.protocol != Protocol::Smtp && listener.protocol != Protocol::Lmtp)
         table.error("bare_lf", "is for smtp and lmtp listeners only");
+}
+
+void Loader::readClientLimits(TableReader& table, ListenerConfig& listener) {
+    const auto number = [&](std::string_view key, auto& value, std::int64_t low, std::int64_t high) {
+        std::int64_t read = value;
+        table.integer(key, read, low, high);
+        value = static_cast<std::remove_reference_t<decltype(value)>>(read);
+    };
+    number("client_sessions", listener.client_sessions, 0, store::kMaxClientLimit);
+    number("client_rate", listener.client_rate, 0, store::kMaxClientLimit);
+    number("client_ipv4_prefix", listener.client_ipv4_prefix, 8, 32);
+    number("client_ipv6_prefix", listener.client_ipv6_prefix, 16, 128);
 }
 
 void Loader::readAddresses(TableReader& table, ListenerConfig& listener) {

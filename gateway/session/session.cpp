@@ -224,12 +224,30 @@ void Session::admit() {
     }
     if (!admission_.allowed) return refuse(Refusal::Rule);
     if (host_.stopping()) return refuse(Refusal::ShuttingDown);
+    over_limit_ = claimPlace();
+    if (over_limit_ != ClientTable::Verdict::Admitted) return refuse(Refusal::TooMany);
     if (host_.full()) return refuse(Refusal::GatewayFull);
     count(host_.counters().admitted);
     count(listenerCounters().admitted);
     admitted_ = true;
     hold_until_ = host_.now() + config().timeouts.hold.count();
     connectNext();
+}
+
+ClientTable::Limits Session::clientLimits() const noexcept {
+    const store::ClientLimits rule = admission_.match ? admission_.match->limits : store::ClientLimits{};
+    return {rule.sessions.value_or(arrival_.listener->client_sessions),
+            rule.per_minute.value_or(arrival_.listener->client_rate)};
+}
+
+ClientTable::Verdict Session::claimPlace() {
+    const ClientTable::Limits limits = clientLimits();
+    if (!limits.any()) return ClientTable::Verdict::Admitted;
+    const ListenerConfig& listener = *arrival_.listener;
+    const unsigned prefix =
+        client_address_.address.isV4() ? 96U + listener.client_ipv4_prefix : listener.client_ipv6_prefix;
+    return host_.clients().admit(store::networkAround(client_address_.address.bytes, prefix), listener.name,
+                                 limits, host_.now(), ticket_);
 }
 
 // ---- what mailgate says itself
@@ -253,6 +271,7 @@ void Session::refuse(Refusal refusal) {
     if (by_rule) count(listenerCounters().refused);
     SessionReport::refused(*this, refusal, refusalLine(protocol, refusal, refusalText()));
     admitted_ = false;
+    ticket_ = {};
     noteEnd(End::Refused);
     dropServer();
     relay_.resetServer();
@@ -699,6 +718,7 @@ void Session::finish(End end) {
     cancel();
     if (observer_) observer_->finish();
     if (admitted_) SessionReport::ended(*this);
+    ticket_ = {};
     state_ = State::Closed;
     dropServer();
     relay_.attach(Side::Client, nullptr);

@@ -101,6 +101,8 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void headerComplete(proxy::Header&& header, std::string_view rest);
     void rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset);
     void admit();
+    ClientTable::Limits clientLimits() const noexcept;
+    ClientTable::Verdict claimPlace();
     void startCheck();
     void refuse(Refusal refusal);
     void say(std::string_view bytes);
@@ -159,6 +161,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     bool objected_ = false;  ///< to the client's bytes: no more of them go on
     bool server_watched_ = false;
     bool admitted_ = false;  ///< let in, and not refused since: one `session.end` line is owed
+    ClientTable::Verdict over_limit_ = ClientTable::Verdict::Admitted;
     std::uint8_t server_slot_ = 1;
     std::uint16_t header_bytes_ = 0;
 
@@ -166,6 +169,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     Endpoint destination_;
     std::string client_text_;
     Admission admission_;
+    ClientTable::Ticket ticket_;
     std::unique_ptr<proxy::Tlvs> tlvs_;  ///< null when the header had none
 
     std::unique_ptr<Transport> client_;

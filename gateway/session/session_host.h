@@ -6,6 +6,7 @@
 #include "gateway/log/event_log.h"
 #include "gateway/net/session_set.h"
 #include "gateway/net/transport.h"
+#include "gateway/session/client_table.h"
 #include "gateway/session/relay.h"
 #include "gateway/session/session_id.h"
 #include "store/access_table.h"
@@ -42,6 +43,8 @@ class SessionHost {
 
     /// onEvents(slot, 0) in a later turn.
     virtual void again(EventHandler& handler, unsigned slot) = 0;
+
+    virtual ClientTable& clients() noexcept = 0;
 
     /// No session beyond this one fits.
     virtual bool full() const noexcept = 0;

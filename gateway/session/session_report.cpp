@@ -263,6 +263,12 @@ void SessionReport::refused(Session& session, Refusal refusal, std::string_view 
                 session.destination_);
     writeAdmission(line, session.admission_);
     line.text("reason", reasonFor(refusal));
+    if (refusal == Refusal::TooMany) {
+        const bool by_number = session.over_limit_ == ClientTable::Verdict::TooManySessions;
+        const ClientTable::Limits limits = session.clientLimits();
+        line.text("limit", by_number ? "client_sessions" : "client_rate");
+        line.number("limit_value", by_number ? limits.sessions : limits.per_minute);
+    }
     while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
         reply.remove_suffix(1);
     line.textOrNull("reply", reply);

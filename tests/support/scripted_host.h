@@ -119,6 +119,7 @@ class ScriptedHost final : public SessionHost {
         return std::make_unique<ScriptedTransport>(std::move(server));
     }
     void again(EventHandler& handler, unsigned slot) override { again_.emplace_back(&handler, slot); }
+    ClientTable& clients() noexcept override { return clients_; }
     bool full() const noexcept override { return is_full; }
     bool stopping() const noexcept override { return is_stopping; }
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
@@ -152,6 +153,7 @@ class ScriptedHost final : public SessionHost {
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;
+    ClientTable clients_{16};
     Millis now_ = kStart;
     TimerWheel wheel_;
     std::deque<std::shared_ptr<ScriptedPeer>> servers_;

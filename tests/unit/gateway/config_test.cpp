@@ -118,7 +118,8 @@ TEST(Config, EveryKeyReachesItsField) {
         "rise = 4\nslow_start = \"10s\"\nresolve_interval = \"5m\"\n"
         "[[listener]]\nname = \"l\"\nprotocol = \"lmtp\"\naddress = [\"[::]:24\", \"0.0.0.0:24\"]\nproxy = "
         "\"mixed\"\n"
-        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\nupstream "
+        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\n"
+        "client_sessions = 20\nclient_rate = 60\nclient_ipv4_prefix = 24\nclient_ipv6_prefix = 48\nupstream "
         "= \"b\"\n");
     EXPECT_EQ(config.name, "gw-1");
     EXPECT_EQ(config.workers, 3u);
@@ -165,6 +166,10 @@ TEST(Config, EveryKeyReachesItsField) {
     EXPECT_EQ(listener.access, AccessDefault::Open);
     EXPECT_EQ(listener.tls, ListenerTls::Passthrough);
     EXPECT_EQ(listener.bare_lf, BareLfPolicy::Reject);
+    EXPECT_EQ(listener.client_sessions, 20u);
+    EXPECT_EQ(listener.client_rate, 60u);
+    EXPECT_EQ(listener.client_ipv4_prefix, 24u);
+    EXPECT_EQ(listener.client_ipv6_prefix, 48u);
     EXPECT_EQ(listener.upstream_index, 1u);
 }
 

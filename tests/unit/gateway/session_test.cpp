@@ -624,5 +624,43 @@ TEST_F(SessionTest, LetsNoClientSendTheHeaderThatTheGatewayDoesNot) {
     EXPECT_EQ(server->heard(), "PROXY");
 }
 
+// ---- limits
+
+TEST_F(SessionTest, RefusesAClientThatHasItsSessionsAlready) {
+    Config config = makeConfig();
+    config.listeners[0].client_sessions = 1;
+    configure(std::move(config));
+    auto server = relaying();
+    const auto first = client_;
+    Session* const first_session = session_;
+    arrive();
+    clientSends(kHeader);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.7.0 gw.example Too many connections from 198.51.100.7"));
+    EXPECT_TRUE(client_->got_fin);
+    first->finished = true;
+    first_session->onEvents(Session::kClientSlot, kReadable | kHangup);
+    server->finished = true;
+    first_session->onEvents(server->slot, kReadable | kHangup);
+    relaying();
+    EXPECT_THAT(host().takeLog(),
+                HasSubstr(R"("reason":"too_many","limit":"client_sessions","limit_value":1)"));
+}
+
+TEST_F(SessionTest, ARuleGivesItsClientsOtherLimits) {
+    Config config = makeConfig();
+    config.listeners[0].client_rate = 1;
+    configure(std::move(config));
+    store::AccessTable::Builder rules(std::vector<std::string>{"front"});
+    rules.add(1, store::networkAround(IpAddress::parse("198.51.100.0")->bytes, 120), store::Verdict::Allow,
+              "", {}, {{}, 2});
+    host().table = rules.build(1);
+    relaying();
+    relaying();
+    arrive();
+    clientSends(kHeader);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.7.0"));
+    EXPECT_THAT(host().takeLog(), HasSubstr(R"("limit":"client_rate","limit_value":2)"));
+}
+
 }  // namespace
 }  // namespace mailgate::test

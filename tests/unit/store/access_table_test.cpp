@@ -45,6 +45,22 @@ std::string answer(const AccessTable& table, std::string_view text, ListenerInde
            std::to_string(table.ruleId(match->rule));
 }
 
+TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
+    AccessTable::Builder builder(kListeners);
+    const ClientLimits partner{20, {}};
+    const ClientLimits office{{}, 0};
+    builder.add(1, network("2001:db8::/32"), Verdict::Allow, "", {}, office);
+    builder.add(2, network("192.0.2.0/24"), Verdict::Allow, "", {}, partner);
+    builder.add(3, network("192.0.2.7"), Verdict::Allow, "", {});
+    const auto table = builder.build(1);
+    const auto limits = [&](std::string_view client) {
+        return table->lookup(address(client), kSmtp, kNow)->limits;
+    };
+    EXPECT_EQ(limits("192.0.2.1"), partner);
+    EXPECT_EQ(limits("192.0.2.7"), ClientLimits{});
+    EXPECT_EQ(limits("2001:db8::1"), office);
+}
+
 TEST(AccessTable, AnEmptyTableMatchesNothing) {
     const AccessTable empty;
     EXPECT_EQ(answer(empty, "192.0.2.1"), "none");

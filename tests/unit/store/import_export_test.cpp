@@ -30,7 +30,8 @@ TEST(Import, ReadsTheUsualLines) {
         "deny 2001:DB8::/32 listener=smtp,imap expires=2026-12-31T23:59:59Z until the contract ends\n"
         "   # indented\n"
         "192.0.2.200 # seen in an old list\n"
-        "192.0.2.201 expires=2027-01-01T00:00:00+01:00",
+        "192.0.2.201 expires=2027-01-01T00:00:00+01:00\n"
+        "192.0.2.202 client_rate=0 client_sessions=20 partners get more\n",
         kListeners);
     EXPECT_THAT(result.errors, IsEmpty());
     EXPECT_THAT(
@@ -40,7 +41,8 @@ TEST(Import, ReadsTheUsualLines) {
             "5: deny 203.0.113.9",
             "6: deny 2001:db8::/32 listener=smtp expires=2026-12-31T23:59:59Z until the contract ends",
             "6: deny 2001:db8::/32 listener=imap expires=2026-12-31T23:59:59Z until the contract ends",
-            "8: allow 192.0.2.200", "9: allow 192.0.2.201 expires=2026-12-31T23:00:00Z"));
+            "8: allow 192.0.2.200", "9: allow 192.0.2.201 expires=2026-12-31T23:00:00Z",
+            "10: allow 192.0.2.202 client_sessions=20 client_rate=0 partners get more"));
 }
 
 TEST(Import, SaysWhatIsWrongAndWhere) {
@@ -57,6 +59,10 @@ TEST(Import, SaysWhatIsWrongAndWhere) {
         {"192.0.2.1 listener=smtp listener=imap", "stands twice"},
         {"192.0.2.1 expires=tomorrow", "expected RFC 3339"},
         {"192.0.2.1 expires=2026-12-31T23:59:59Z expires=2026-12-31T23:59:59Z", "stands twice"},
+        {"192.0.2.1 client_sessions=many", "\"many\" is not a number from 0 to 1000000"},
+        {"192.0.2.1 client_rate=1000001", "is not a number from 0 to 1000000"},
+        {"192.0.2.1 client_rate=1 client_rate=1", "stands twice"},
+        {"deny 192.0.2.1 client_rate=1", "is for allow rules"},
         {"192.0.2.1 \"open", "not closed"},
         {"192.0.2.1 \"open\" more", "not closed"},
         {"192.0.2.1 \"\\n\"", "unknown escape"},

@@ -61,6 +61,36 @@ TEST_F(Opening, AMissingFileIsCreated) {
     EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
 }
 
+// A file of the first schema, by taking away what the second added.
+TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
+    create(file_, 3);
+    {
+        Shell shell(file_);
+        shell.run(
+            "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER "
+            "access_rule_removed;"
+            "CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN SELECT 1; END;"
+            "CREATE TRIGGER access_rule_changed AFTER UPDATE ON access_rule BEGIN SELECT 1; END;"
+            "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+            "ALTER TABLE access_rule DROP COLUMN client_sessions; ALTER TABLE access_rule DROP COLUMN "
+            "client_rate;"
+            "PRAGMA user_version = 1");
+    }
+    AccessStore store("sqlite:" + file_, Use::Serve);
+    std::vector<AccessRule> rules;
+    store.forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
+    ASSERT_EQ(rules.size(), 3u);
+    EXPECT_FALSE(rules[0].limits.any());
+    rules[0].verdict = Verdict::Allow;
+    rules[0].limits = {20, 60};
+    store.put(std::span(rules).first(1), "test");
+    EXPECT_EQ(store.history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");
+    EXPECT_EQ(store.history({}).back().who, "sqlite3");
+}
+
 TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
     std::ofstream(file_).close();
     create(file_);
