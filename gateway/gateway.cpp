@@ -55,15 +55,16 @@ void dropPrivileges(const std::string& user) {
     }
 }
 
-/// Every session takes two descriptors. Returns how many sessions there may be.
+/// Returns how many sessions there may be.
 std::size_t raiseDescriptorLimit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return SIZE_MAX;
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
     const std::size_t descriptors = limit.rlim_cur;
-    return descriptors > 2 * kReservedDescriptors ? (descriptors - kReservedDescriptors) / 2
-                                                  : std::max<std::size_t>(descriptors / 4, 1);
+    return descriptors > 2 * kReservedDescriptors
+               ? GatewayState::servedWith(descriptors - kReservedDescriptors)
+               : std::max<std::size_t>(descriptors / 4, 1);
 }
 
 UpstreamPool::Events upstreamEvents(EventLog& log) {

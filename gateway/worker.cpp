@@ -289,7 +289,7 @@ void Worker::accepted(const ListeningSocket& listening, int fd, const Endpoint& 
     }
     // Beyond the sessions that are served and those that are told why they are not, there is only closing.
     const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
-    if (state_.sessions.load(std::memory_order_relaxed) > most + most / 8 + 16) {
+    if (state_.sessions.load(std::memory_order_relaxed) > most + GatewayState::refusedBeside(most)) {
         count(state_.counters.turned_away);
         ::close(fd);
         return;
@@ -381,7 +381,16 @@ std::unique_ptr<Transport> Worker::connect(const Endpoint& to, EventHandler& han
 
 bool Worker::full() const noexcept {
     return state_.sessions.load(std::memory_order_relaxed) >
-           state_.max_sessions.load(std::memory_order_relaxed);
+           state_.max_sessions.load(std::memory_order_relaxed) +
+               state_.refused.load(std::memory_order_relaxed);
+}
+
+bool Worker::keepRefused() noexcept {
+    const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
+    if (state_.refused.fetch_add(1, std::memory_order_relaxed) < GatewayState::refusedBeside(most))
+        return true;
+    refusedGone();
+    return false;
 }
 
 bool Worker::mayLogRejection(const IpAddress& peer, Rejection rejection, std::uint32_t& suppressed) noexcept {

@@ -37,7 +37,16 @@ struct GatewayState {
     Counters counters;
     ClientTable clients;
     std::atomic<std::size_t> sessions{0};      ///< of any state, refused ones included
+    std::atomic<std::size_t> refused{0};       ///< those of them that stay only to be told why
     std::atomic<std::size_t> max_sessions{0};  ///< as configured, or what the descriptor limit allows
+
+    /// Beside the sessions that are served there is room for so many that are refused. These have one
+    /// descriptor, the others two.
+    static constexpr std::size_t refusedBeside(std::size_t served) noexcept { return served / 8 + 16; }
+    /// How many can be served with so many descriptors.
+    static constexpr std::size_t servedWith(std::size_t descriptors) noexcept {
+        return (descriptors - 16) * 8 / 17;
+    }
 };
 
 class Worker final : public SessionHost, public Poco::Runnable {
@@ -94,6 +103,8 @@ class Worker final : public SessionHost, public Poco::Runnable {
     void again(EventHandler& handler, unsigned slot) override { set_.again(handler, slot); }
     ClientTable& clients() noexcept override { return state_.clients; }
     bool full() const noexcept override;
+    bool keepRefused() noexcept override;
+    void refusedGone() noexcept override { state_.refused.fetch_sub(1, std::memory_order_relaxed); }
     bool stopping() const noexcept override { return stopping_; }
     bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                          std::uint32_t& suppressed) noexcept override;

@@ -275,7 +275,14 @@ void Session::refuse(Refusal refusal) {
     noteEnd(End::Refused);
     dropServer();
     relay_.resetServer();
-    converse(makeRefusalDialogue(protocol, refusal, refusalText()), State::Refusing, kDialogueLimit);
+    if ((kept_refused_ = host_.keepRefused()))
+        return converse(makeRefusalDialogue(protocol, refusal, refusalText()), State::Refusing,
+                        kDialogueLimit);
+    // Told, but not waited for.
+    state_ = State::Lingering;
+    say(refusalLine(protocol, refusal, refusalText()));
+    if (state_ == State::Lingering) discard();
+    finish(end_);
 }
 
 void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit) {
@@ -719,6 +726,7 @@ void Session::finish(End end) {
     if (observer_) observer_->finish();
     if (admitted_) SessionReport::ended(*this);
     ticket_ = {};
+    if (kept_refused_) host_.refusedGone();
     state_ = State::Closed;
     dropServer();
     relay_.attach(Side::Client, nullptr);

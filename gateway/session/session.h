@@ -160,7 +160,8 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     bool server_gone_ = false;
     bool objected_ = false;  ///< to the client's bytes: no more of them go on
     bool server_watched_ = false;
-    bool admitted_ = false;  ///< let in, and not refused since: one `session.end` line is owed
+    bool admitted_ = false;      ///< let in, and not refused since: one `session.end` line is owed
+    bool kept_refused_ = false;  ///< the host counts it among the refused that stay
     ClientTable::Verdict over_limit_ = ClientTable::Verdict::Admitted;
     std::uint8_t server_slot_ = 1;
     std::uint16_t header_bytes_ = 0;

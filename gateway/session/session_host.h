@@ -48,6 +48,10 @@ class SessionHost {
 
     /// No session beyond this one fits.
     virtual bool full() const noexcept = 0;
+    /// A refused client may stay and be talked to, until refusedGone(). False: too many do, and they must not
+    /// take the place of those who are let in.
+    virtual bool keepRefused() noexcept = 0;
+    virtual void refusedGone() noexcept = 0;
     virtual bool stopping() const noexcept = 0;
 
     /// Whether a rejection of `peer` is worth a log line of its own now; else it is only counted, and

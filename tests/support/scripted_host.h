@@ -94,6 +94,7 @@ class ScriptedHost final : public SessionHost {
     }
 
     bool is_full = false;
+    int refused_places = 1;
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
@@ -121,6 +122,8 @@ class ScriptedHost final : public SessionHost {
     void again(EventHandler& handler, unsigned slot) override { again_.emplace_back(&handler, slot); }
     ClientTable& clients() noexcept override { return clients_; }
     bool full() const noexcept override { return is_full; }
+    bool keepRefused() noexcept override { return refused_places > 0 && refused_places-- > 0; }
+    void refusedGone() noexcept override { ++refused_places; }
     bool stopping() const noexcept override { return is_stopping; }
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
     void sawClient(store::ListenerIndex, const IpAddress&) noexcept override {}

@@ -226,6 +226,31 @@ TEST_F(SessionTest, BoundsTheWaitForQuit) {
     EXPECT_TRUE(client_->closed);
 }
 
+TEST_F(SessionTest, ARefusedClientIsToldEvenWhenNoneMayStay) {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    configure(std::move(config));
+    host().refused_places = 0;
+    arrive();
+    clientSends(kHeader);
+    EXPECT_THAT(client_->heard(), StartsWith("554 5.7.1"));
+    EXPECT_TRUE(client_->closed);
+    EXPECT_EQ(host().refused_places, 0);
+    EXPECT_THAT(host().takeLog(), HasSubstr("session.refused"));
+}
+
+TEST_F(SessionTest, ARefusedClientGivesItsPlaceBack) {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    configure(std::move(config));
+    arrive();
+    clientSends(kHeader);
+    EXPECT_EQ(host().refused_places, 0);
+    clientCloses();
+    EXPECT_TRUE(client_->closed);
+    EXPECT_EQ(host().refused_places, 1);
+}
+
 TEST_F(SessionTest, RefusesInEachProtocolsOwnWords) {
     const std::pair<Protocol, const char*> cases[] = {{Protocol::Imap, "* BYE [CONTACTADMIN]"},
                                                       {Protocol::Pop3, "-ERR [SYS/PERM]"},
