@@ -13,6 +13,8 @@ namespace {
 constexpr std::string_view kEndOfLine = "\r\n";
 constexpr std::size_t kMaxCommandBytes = 1000;
 constexpr int kMaxCommands = 10;
+// Of all commands together: bounds what never comes to the end of a line.
+constexpr std::size_t kMaxHeardBytes = 16 * 1024;
 
 // With these a refusal stays under 512 bytes (RFC 5321 4.5.3.1.5) whatever the configuration says.
 constexpr std::size_t kMaxGatewayBytes = 255;
@@ -241,16 +243,19 @@ class Conversation : public Dialogue {
 
     Step hear(std::string_view bytes) final {
         Step step;
+        bytes = bytes.substr(0, kMaxHeardBytes - heard_);
+        heard_ += bytes.size();
         while (!done_) {
             const auto line = lines_.next(bytes);
             if (!line) break;
             Step reply = line->size() > kMaxCommandBytes ? answer({}) : answer(*line);
             step.say += reply.say;
             done_ = reply.done;
-            if (!done_ && ++commands_ == kMaxCommands) {
-                step.say += goodbye(protocol_, names_);
-                done_ = true;
-            }
+            if (++commands_ == kMaxCommands) break;
+        }
+        if (!done_ && (commands_ == kMaxCommands || heard_ == kMaxHeardBytes)) {
+            step.say += goodbye(protocol_, names_);
+            done_ = true;
         }
         step.done = done_;
         return step;
@@ -266,6 +271,7 @@ class Conversation : public Dialogue {
     LineReader lines_;
     const Protocol protocol_;
     int commands_ = 0;
+    std::size_t heard_ = 0;
     bool done_ = false;
 };
 

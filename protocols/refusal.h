@@ -49,7 +49,7 @@ class Dialogue {
     /// What is said before the client has said anything.
     virtual Step open() = 0;
     /// What the client sent, in any pieces. Bounded: a line longer than 1,000 bytes counts as a bad command;
-    /// at most ten commands are answered, then the protocol's goodbye and done.
+    /// at most ten commands and 16 KiB are heard, then the protocol's goodbye and done.
     virtual Step hear(std::string_view bytes) = 0;
 };
 

@@ -5,12 +5,6 @@
 #include <utility>
 
 namespace mailgate {
-namespace {
-
-// Reads of one direction in one turn, so that a fast sender leaves the worker to others.
-constexpr int kReadsPerTurn = 16;
-
-}  // namespace
 
 Relay::~Relay() {
     dropHeld(Side::Client);

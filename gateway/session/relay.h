@@ -20,6 +20,9 @@
 
 namespace mailgate {
 
+/// Reads of one direction in one turn, so that a fast sender leaves the worker to others.
+inline constexpr int kReadsPerTurn = 16;
+
 /// Sees what the relay has read, before it is written on.
 class RelayTap {
   public:

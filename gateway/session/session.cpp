@@ -315,7 +315,8 @@ void Session::say(std::string_view bytes) {
 
 void Session::hearClient() {
     const State state = state_;
-    while (state_ == state && relay_.mayHaveInput(Side::Client)) {
+    for (int reads = 0; state_ == state && relay_.mayHaveInput(Side::Client); ++reads) {
+        if (reads == kReadsPerTurn) return host_.again(*this, kClientSlot);
         const IoResult got = relay_.readFrom(Side::Client);
         if (got.status == IoStatus::WouldBlock) return;
         if (got.status == IoStatus::Error) return finish(end_);
@@ -711,7 +712,12 @@ void Session::linger(End end) {
 }
 
 void Session::discard() {
-    while (relay_.mayHaveInput(Side::Client)) {
+    for (int reads = 0; relay_.mayHaveInput(Side::Client); ++reads) {
+        if (reads == kReadsPerTurn) {
+            // A refused client with a megabyte more to say is not one that waits for our last line.
+            if (kept_refused_) break;
+            return host_.again(*this, kClientSlot);
+        }
         const IoResult got = relay_.readFrom(Side::Client);
         if (got.status == IoStatus::WouldBlock) return;
         if (got.status != IoStatus::Ok) break;

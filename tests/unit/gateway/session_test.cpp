@@ -251,6 +251,33 @@ TEST_F(SessionTest, ARefusedClientGivesItsPlaceBack) {
     EXPECT_EQ(host().refused_places, 1);
 }
 
+TEST_F(SessionTest, ARefusedClientThatSendsWithoutEndIsCutOff) {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    configure(std::move(config));
+    arrive();
+    clientSends(kHeader);
+    client_->heard();
+    client_->sends(std::string(100 * kBlockBytes, 'x'));
+    session_->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.7.0"));
+    EXPECT_TRUE(client_->closed);
+    EXPECT_FALSE(client_->to_read.empty()) << "all of it was read, in one turn";
+}
+
+TEST_F(SessionTest, AClientThatGoesOnAfterTheEndLeavesTheWorkerToOthers) {
+    relaying();
+    ASSERT_TRUE(session_->kill());
+    client_->sends(std::string(100 * kBlockBytes, 'x'));
+    session_->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_FALSE(client_->to_read.empty()) << "all of it was read in one turn";
+    host().runAgain();
+    EXPECT_TRUE(client_->to_read.empty());
+    EXPECT_FALSE(client_->closed);
+    host().advance(3'000);
+    EXPECT_TRUE(client_->closed);
+}
+
 TEST_F(SessionTest, RefusesInEachProtocolsOwnWords) {
     const std::pair<Protocol, const char*> cases[] = {{Protocol::Imap, "* BYE [CONTACTADMIN]"},
                                                       {Protocol::Pop3, "-ERR [SYS/PERM]"},

@@ -138,6 +138,18 @@ TEST(RefusalDialogue, EndsAfterTenCommands) {
     EXPECT_TRUE(dialogue->hear("NOOP\r\n").done);
 }
 
+TEST(RefusalDialogue, EndsALineWithoutEnd) {
+    for (const std::size_t piece : {1u, 1000u, 100'000u}) {
+        const auto dialogue = makeRefusalDialogue(Protocol::Smtp, Refusal::Rule, kText);
+        dialogue->open();
+        std::string said;
+        for (std::size_t sent = 0; sent < 100'000; sent += piece)
+            said += dialogue->hear(std::string(piece, 'x')).say;
+        EXPECT_EQ(said, "421 4.7.0 gw.example.org Too many errors [id gw1-7f3a]\r\n");
+        EXPECT_TRUE(dialogue->hear("QUIT\r\n").done);
+    }
+}
+
 TEST(RefusalDialogue, IsOneLineElsewhere) {
     for (const Protocol protocol :
          {Protocol::Imap, Protocol::Pop3, Protocol::Lmtp, Protocol::Sieve, Protocol::Tcp}) {
