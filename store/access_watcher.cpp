@@ -58,7 +58,7 @@ struct AccessWatcher::Impl {
         : url(std::move(url_)), listeners(std::move(listeners_)), events(std::move(events_)), poll(poll_) {}
 
     void run();
-    void turn();
+    bool turn();
     void refresh();
     void load();
     void releaseRetired();
@@ -140,15 +140,18 @@ void AccessWatcher::Impl::refresh() {
     store->checkpoint();
 }
 
-void AccessWatcher::Impl::turn() {
+/// False: the rules cannot be read.
+bool AccessWatcher::Impl::turn() {
+    bool well = false;
     try {
         refresh();
+        well = true;
         if (!must_load) tellRecovery();
     } catch (const StoreError& error) {
         tellFailure(error.what());
     }
     releaseRetired();
-    if (steady_clock::now() < next_hits) return;
+    if (steady_clock::now() < next_hits) return well;
     next_hits = steady_clock::now() + kPollsPerHitsWritten * poll;
     collectHits();
     try {
@@ -156,6 +159,7 @@ void AccessWatcher::Impl::turn() {
     } catch (const StoreError&) {
         // Kept, and tried again in a while. A lock held that long hinders no look-up: nothing to tell.
     }
+    return well;
 }
 
 void AccessWatcher::Impl::run() {
@@ -164,9 +168,10 @@ void AccessWatcher::Impl::run() {
     while (!stop_signal.wait_for(lock, pause, [this] { return stopping; })) {
         lock.unlock();
         const auto begin = steady_clock::now();
-        turn();
+        const bool well = turn();
+        const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
         // A file that takes long to read, and fails, must not keep a core busy.
-        pause = std::max(poll, std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin));
+        pause = well ? poll : std::max(poll, took);
         lock.lock();
     }
 }
