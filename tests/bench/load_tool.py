@@ -1,7 +1,16 @@
 """mailload as Python sees it: sinks that are started and stopped, runs that give their results."""
 
+import ctypes
 import json
+import signal
 import subprocess
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _ends_with_us():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Sink:
@@ -9,7 +18,7 @@ class Sink:
 
     def __init__(self, mailload, protocol, host="127.0.0.1"):
         self._process = subprocess.Popen([mailload, "sink", protocol, "--listen", f"{host}:0"], text=True,
-                                         stdout=subprocess.PIPE)
+                                         stdout=subprocess.PIPE, preexec_fn=_ends_with_us)
         self.address = json.loads(self._process.stdout.readline())["listening"]
 
     def stop(self):
@@ -26,7 +35,7 @@ class Run:
     def __init__(self, mailload, workload, target, **options):
         arguments = [f"--{name}={value}" for name, value in options.items()]
         self._process = subprocess.Popen([mailload, "run", workload, f"--target={target}", *arguments], text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_ends_with_us)
 
     def wait_idle(self):
         """How many sessions hold."""
@@ -36,3 +45,8 @@ class Run:
         """The results."""
         output, _ = self._process.communicate()
         return json.loads(output.splitlines()[-1])
+
+    def stop(self):
+        """Ends it wherever it is; does nothing after finish()."""
+        self._process.kill()
+        self._process.communicate()

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <memory>
@@ -58,7 +59,9 @@ class SmtpDialogue : public Dialogue {
 
     void onLine(std::string_view line, Counts& counts, Answer& answer) override {
         if (in_data_) return onDataLine(line, counts, answer);
-        const auto verb = line.substr(0, 4);
+        std::string verb(line.substr(0, 4));
+        std::transform(verb.begin(), verb.end(), verb.begin(),
+                       [](unsigned char c) { return std::toupper(c); });
         if (verb == "EHLO"sv)
             answer.text =
                 "250-sink.example\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n";

@@ -131,10 +131,10 @@ class Mailgate:
 
     # The command line.
 
-    def run(self, *arguments, stdin=None):
+    def run(self, *arguments, stdin=None, timeout=60):
         """Runs `mailgate … --config FILE`; returns the completed process with text output."""
         return subprocess.run([binary(), *arguments, "--config", str(self.config)], input=stdin, text=True,
-                              capture_output=True, timeout=60, cwd=self.folder)
+                              capture_output=True, timeout=timeout, cwd=self.folder)
 
     def access(self, *arguments):
         """`mailgate access …`, which must succeed; its output."""
