@@ -428,7 +428,10 @@ void Session::watchTls() {
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay_.mayHaveInput(Side::Client)) first = client_->peek();
     if (first != kTlsHandshake) return;
-    facts_.tls = "implicit";
+    // Anybody can send that byte. Where commands have to be screened, the server's first byte tells whether
+    // it is TLS.
+    const Protocol protocol = arrival_.listener->protocol;
+    if (protocol != Protocol::Smtp && protocol != Protocol::Lmtp) facts_.tls = "implicit";
     server_->noDelay();
     pool().worked(*endpoint_);
     beginRelay();

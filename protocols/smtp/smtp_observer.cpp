@@ -57,6 +57,10 @@ std::string singleLine(std::string_view line) {
     return text;
 }
 
+// TLS records that open a stream (RFC 8446 5.1).
+constexpr char kTlsAlert = 0x15;
+constexpr char kTlsHandshake = 0x16;
+
 /// What servers take for space between words, at the beginning of a line too.
 constexpr std::string_view kSpace = " \t\r\v\f";
 
@@ -162,8 +166,10 @@ void SmtpObserver::finish() noexcept {
 }
 
 void SmtpObserver::hearClient(std::string_view& bytes) {
+    if (!bytes.empty() && !std::exchange(client_spoke_, true))
+        tls_first_ = !server_spoke_ && bytes.front() == kTlsHandshake;
     while (!bytes.empty() && !objection_ && !mustWait()) {
-        if (lost_ || reading_ == Reading::Commands) {
+        if (lost_ || tls_first_ || reading_ == Reading::Commands) {
             if (!hearLine(bytes)) return;
         } else if (reading_ == Reading::Message) {
             if (!hearMessage(bytes)) return;
@@ -186,18 +192,19 @@ bool SmtpObserver::mustWait() const noexcept {
 
 /// False: no whole line is left, or the next one must not go on.
 bool SmtpObserver::hearLine(std::string_view& bytes) {
-    const bool is_command = lost_ || !sasl_.expectsResponse();
+    const bool blind = lost_ || tls_first_;
+    const bool is_command = blind || !sasl_.expectsResponse();
     std::string_view rest = bytes;
     const auto line = client_lines_.next(rest);
     if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
         objection_ = Objection::ForbiddenCommand;
-    } else if (line && refuse_bare_lf_ && client_lines_.bareLf()) {
+    } else if (line && refuse_bare_lf_ && client_lines_.bareLf() && !tls_first_) {
         objection_ = Objection::BareLf;
     }
     if (objection_) return false;
     bytes = rest;
     if (!line) return false;
-    if (!lost_) hearCommand(*line);
+    if (!blind) hearCommand(*line);
     return true;
 }
 
@@ -302,6 +309,11 @@ void SmtpObserver::await(Kind kind, std::string path, std::uint64_t size) {
 }
 
 void SmtpObserver::hearServer(std::string_view bytes) {
+    if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
+        if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) return loseTrack();
+        facts_.tls = "implicit";
+        return becomeOpaque();
+    }
     while (!opaque() && !lost_) {
         const auto line = server_lines_.next(bytes);
         if (!line) return;

@@ -7,7 +7,8 @@
 ///
 /// XCLIENT, XFORWARD and PROXY are objected to wherever they may be commands. When the server's replies do
 /// not match the commands any more, the facts end there, and every line of the client's is taken for what may
-/// be a command.
+/// be a command. A client that opens as TLS does, before the server has said anything, is believed when the
+/// server answers in TLS.
 #pragma once
 
 #include "protocols/line_observer.h"
@@ -130,6 +131,9 @@ class SmtpObserver final : public LineObserver {
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
     bool lost_ = false;      ///< which reply answers what, and what the client's bytes are, is uncertain
+    bool client_spoke_ = false;
+    bool server_spoke_ = false;
+    bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet
     std::optional<Objection> objection_;
 };
 

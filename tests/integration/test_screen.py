@@ -128,6 +128,14 @@ class ForeignIdentity(unittest.TestCase):
         gateway.wait_events(8, "session.end", end="forbidden_command")
         self.assertNotIn(f"[{CLAIMED}]", postfix.log().replace("XCLIENT", ""))
 
+    def test_a_client_that_only_opens_as_tls_does_is_screened(self):
+        for name, command in self.COMMANDS.items():
+            with self.subTest(command=name):
+                opening = proxyclient.header_v2("198.51.100.8") + b"\x16\x03\x01\r\n" + command
+                with proxyclient.connect(gateway.port("hidden"), opening) as client:
+                    self.assertEqual(proxyclient.read_to_end(client).count(b"220 "), 0)
+        gateway.wait_events(2, "session.end", client="198.51.100.8", end="forbidden_command")
+
     def test_a_client_cannot_say_the_header_that_the_gateway_does_not(self):
         with proxyclient.connect(gateway.port("headers"), proxyclient.header_v2(CLIENT)) as client:
             client.sendall(proxyclient.header_v1(CLAIMED) + b"QUIT\r\n")

@@ -558,6 +558,25 @@ INSTANTIATE_TEST_SUITE_P(
                        server("250 Queued\r\n"), client("XCLIENT ADDR=1\r\n")}}),
     [](const auto& info) { return info.param.name; });
 
+TEST(SmtpScreen, BelievesAClientThatOpensAsTlsWhenTheServerDoesToo) {
+    const Observed seen = observe(
+        Protocol::Smtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
+    EXPECT_TRUE(seen.opaque);
+    EXPECT_EQ(seen.facts.tls, "implicit");
+    EXPECT_FALSE(seen.objection);
+}
+
+TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
+    for (const Turns& turns : {Turns{client("\x16\x03\x01\r\nXCLIENT ADDR=1\r\n")},
+                               Turns{client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
+                                     client("EHLO a\r\nXCLIENT ADDR=1\r\n")}}) {
+        const Observed seen = observe(Protocol::Smtp, turns);
+        EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+        EXPECT_EQ(seen.passed.find("ADDR"), std::string::npos);
+        EXPECT_EQ(seen.facts.tls, "");
+    }
+}
+
 TEST(SmtpScreen, LeavesMessagesAndNamesAlone) {
     const Observed seen = observe(
         Protocol::Smtp,
