@@ -13,7 +13,7 @@ namespace {
 /// A rule as one line of the audit trail, in the form of the export; `row` is NEW or OLD. strftime() knows
 /// the years 0 to 9999 only. `options`: what the version has besides listener and expiry, with {0} for the
 /// row.
-std::string ruleLine(std::string_view row, std::string_view options = "") {
+std::string ruleLine(std::string_view row, std::string_view options) {
     return fmt::format(
         "{0}.verdict || ' ' || {0}.network"
         " || CASE WHEN {0}.listener <> '' THEN ' listener=' || {0}.listener ELSE '' END"
@@ -59,22 +59,6 @@ CREATE TABLE access_meta(
 ) STRICT;
 INSERT INTO access_meta VALUES (1, 1, '');
 
-CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, after) VALUES ({who}, 'add', NEW.id, {new});
-END;
-
-CREATE TRIGGER access_rule_changed
-AFTER UPDATE OF id, network, verdict, listener, note, created_at, created_by, expires_at ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, before, after) VALUES ({who}, 'change', NEW.id, {old}, {new});
-END;
-
-CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, before) VALUES ({who}, 'remove', OLD.id, {old});
-END;
-
 CREATE TRIGGER access_audit_no_update BEFORE UPDATE ON access_audit BEGIN
   SELECT raise(ABORT, 'the audit trail is append only');
 END;
@@ -87,11 +71,34 @@ WHEN EXISTS (SELECT 1 FROM access_audit WHERE id = NEW.id) BEGIN
 END;
 )";
 
-constexpr std::string_view kWho = "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)";
+/// Every change of a rule leaves a row in the audit trail and raises the version. `columns`: those that make
+/// a rule, `options`: as for ruleLine().
+std::string triggers(std::string_view columns, std::string_view options) {
+    constexpr std::string_view kTriggers = R"(
+CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, after) VALUES ({who}, 'add', NEW.id, {new});
+END;
+
+CREATE TRIGGER access_rule_changed AFTER UPDATE OF {columns} ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before, after) VALUES ({who}, 'change', NEW.id, {old}, {new});
+END;
+
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before) VALUES ({who}, 'remove', OLD.id, {old});
+END;
+)";
+    return fmt::format(kTriggers,
+                       fmt::arg("who", "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)"),
+                       fmt::arg("columns", columns), fmt::arg("new", ruleLine("NEW", options)),
+                       fmt::arg("old", ruleLine("OLD", options)));
+}
 
 std::string version1() {
-    return fmt::format(kVersion1, fmt::arg("who", kWho), fmt::arg("new", ruleLine("NEW")),
-                       fmt::arg("old", ruleLine("OLD")));
+    return std::string(kVersion1) +
+           triggers("id, network, verdict, listener, note, created_at, created_by, expires_at", "");
 }
 
 // How much one client of an allow rule may have.
@@ -104,23 +111,6 @@ ALTER TABLE access_rule ADD COLUMN client_rate INTEGER
 DROP TRIGGER access_rule_added;
 DROP TRIGGER access_rule_changed;
 DROP TRIGGER access_rule_removed;
-
-CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, after) VALUES ({who}, 'add', NEW.id, {new});
-END;
-
-CREATE TRIGGER access_rule_changed
-AFTER UPDATE OF id, network, verdict, listener, note, created_at, created_by, expires_at, client_sessions,
-                client_rate ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, before, after) VALUES ({who}, 'change', NEW.id, {old}, {new});
-END;
-
-CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
-  UPDATE access_meta SET rules_version = rules_version + 1;
-  INSERT INTO access_audit(who, action, rule_id, before) VALUES ({who}, 'remove', OLD.id, {old});
-END;
 )";
 
 std::string version2() {
@@ -128,8 +118,11 @@ std::string version2() {
         " || CASE WHEN {0}.client_sessions IS NOT NULL THEN ' client_sessions=' || {0}.client_sessions ELSE "
         "'' END"
         " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' END";
-    return fmt::format(kVersion2, fmt::arg("who", kWho), fmt::arg("new", ruleLine("NEW", kLimits)),
-                       fmt::arg("old", ruleLine("OLD", kLimits)));
+    return std::string(kVersion2) +
+           triggers(
+               "id, network, verdict, listener, note, created_at, created_by, expires_at, client_sessions, "
+               "client_rate",
+               kLimits);
 }
 
 /// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
