@@ -222,7 +222,6 @@ void UpstreamPool::checkPassed(ServerEndpoint& endpoint, Millis now) {
 }
 
 void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why) {
-    endpoint.failures_total.fetch_add(1, std::memory_order_relaxed);
     endpoint.successes.store(0, std::memory_order_relaxed);
     const std::uint32_t in_a_row = endpoint.failures.fetch_add(1, std::memory_order_relaxed) + 1;
     const Health health = endpoint.health.load(std::memory_order_relaxed);

@@ -50,7 +50,7 @@ struct ServerEndpoint {
     std::atomic<Millis> up_since{0};          ///< monotonic; 0: no slow start is owed
     std::atomic<std::uint64_t> turn{0};       ///< when its next turn is due, see UpstreamPool::turnOf()
     std::atomic<std::uint32_t> sessions{0};   ///< connected or connecting now
-    std::atomic<std::uint64_t> sessions_total{0}, failures_total{0};
+    std::atomic<std::uint64_t> sessions_total{0}, failures_total{0};  ///< of sessions, not of checks
     std::atomic<std::int64_t> changed_ms{0};  ///< Unix time of the last change of health
     std::string reason;                       ///< why it is down; guarded by the pools' changes
 };

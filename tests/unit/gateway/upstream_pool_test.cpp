@@ -224,6 +224,7 @@ TEST(UpstreamPool, TheFirstCheckDecidesAndThenItTakesFallAndRise) {
     EXPECT_EQ(second->health, Health::Up);
     EXPECT_EQ(downs, 2);
     EXPECT_EQ(ups, 1);
+    EXPECT_EQ(second->failures_total, 0U) << "checks are no sessions";
 }
 
 TEST(UpstreamPool, FailedSessionsTakeAWatchedServerDownAndOnlyChecksBringItBack) {
@@ -245,6 +246,7 @@ TEST(UpstreamPool, FailedSessionsTakeAWatchedServerDownAndOnlyChecksBringItBack)
     pool.checkPassed(*server, 0);
     pool.checkPassed(*server, 0);
     EXPECT_NEAR(shares(pool, 90)["a"], 30, 1);
+    EXPECT_EQ(server->failures_total, 3U);
 }
 
 TEST(UpstreamPool, AServerThatIsBackGrowsIntoItsShare) {
