@@ -38,15 +38,18 @@ struct MailTransaction {
     std::uint32_t recipient_count = 0;     ///< all RCPT commands of the transaction
     std::uint32_t recipients_refused = 0;  ///< RCPT commands that the server answered 4xx or 5xx
     std::uint64_t size = 0;                ///< message bytes seen (DATA without the final dot line, or BDAT)
-    std::string reply;      ///< the server's final reply (LMTP: the last), first line, code included;
-                            ///< without a message the first refusal of a RCPT, DATA or BDAT
-    bool accepted = false;  ///< the final reply was 2xx (LMTP: any of them)
+    std::string reply;  ///< the server's final reply (LMTP: the last), first line, code included;
+                        ///< without a message the first refusal of a RCPT, DATA or BDAT
+    std::vector<std::string> replies;  ///< LMTP, once one came: to each of `recipients`, the refusal of its
+                                       ///< RCPT or the final one; empty: none came
+    bool accepted = false;             ///< the final reply was 2xx (LMTP: any of them)
 };
 
 /// What the protocol showed. Belongs to the session and outlives the observer.
 struct SessionFacts {
     std::string helo;            ///< last HELO/EHLO/LHLO argument
-    std::string user;            ///< user name offered, whatever the mechanism
+    std::string user;            ///< user name offered; not seen where a SASL mechanism hides or signs it
+                                 ///< (CRAM-MD5, SCRAM and others: protocols/sasl.h has those that are read)
     bool authenticated = false;  ///< the server accepted that user
     std::string tls;             ///< "starttls" or "implicit" once the session went opaque that way
     std::vector<MailTransaction> transactions;  ///< the first kMaxTransactionsKept

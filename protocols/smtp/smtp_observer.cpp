@@ -416,7 +416,7 @@ void SmtpObserver::answeredMail(const Command& command, int code) {
 
 void SmtpObserver::answeredRcpt(const Command& command, int code, std::string_view text) {
     if (!in_transaction_) return;
-    addRecipient(command.path);
+    addRecipient(command.path, isPositive(code) ? std::string_view() : text);
     if (isPositive(code)) return;
     ++transaction_.recipients_refused;
     noteRefusal(text);
@@ -433,6 +433,7 @@ void SmtpObserver::answeredMessage(int code, std::string_view text) {
     if (!in_transaction_) return;
     transaction_.reply = text;
     transaction_.accepted = transaction_.accepted || isPositive(code);
+    if (lmtp_) noteRecipientReply(text);
 }
 
 void SmtpObserver::answeredAuth(int code) {
@@ -441,9 +442,20 @@ void SmtpObserver::answeredAuth(int code) {
     if (code == 235) saslAccepted();
 }
 
-void SmtpObserver::addRecipient(const std::string& path) {
+void SmtpObserver::addRecipient(const std::string& path, std::string_view refusal) {
     ++transaction_.recipient_count;
-    if (transaction_.recipients.size() < kMaxRecipientsKept) transaction_.recipients.push_back(path);
+    if (transaction_.recipients.size() == kMaxRecipientsKept) return;
+    transaction_.recipients.push_back(path);
+    if (!lmtp_ || (refusal.empty() && transaction_.replies.empty())) return;
+    transaction_.replies.resize(transaction_.recipients.size());
+    transaction_.replies.back() = refusal;
+}
+
+/// RFC 2033 4.2: the final replies come in the order of the accepted recipients.
+void SmtpObserver::noteRecipientReply(std::string_view text) {
+    transaction_.replies.resize(transaction_.recipients.size());
+    const auto next = std::find(transaction_.replies.begin(), transaction_.replies.end(), std::string_view());
+    if (next != transaction_.replies.end()) *next = text;
 }
 
 /// The first refusal stands in for the final reply of a transaction that never got to its message.

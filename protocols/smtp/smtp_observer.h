@@ -111,7 +111,8 @@ class SmtpObserver final : public LineObserver {
     void answeredMessage(int code, std::string_view text);
     void answeredAuth(int code);
 
-    void addRecipient(const std::string& path);
+    void addRecipient(const std::string& path, std::string_view refusal = {});
+    void noteRecipientReply(std::string_view text);
     void noteRefusal(std::string_view text);
     void closeTransaction();
     void closeUnanswered();

@@ -40,6 +40,9 @@ inline void requireBounds(const test::Observed& observed) {
         require(mail.recipients.size() <= kMaxRecipientsKept);
         require(mail.recipients.size() <= mail.recipient_count);
         require(mail.recipients_refused <= mail.recipient_count);
+        require(mail.replies.empty() || mail.replies.size() == mail.recipients.size());
+        for (const std::string& reply : mail.replies)
+            require(reply.size() <= kMaxReplyBytes);
         for (const std::string& recipient : mail.recipients)
             require(recipient.size() <= kMaxMailboxBytes);
     }

@@ -63,6 +63,8 @@ inline std::string toString(const Observed& observed) {
                 mail.reply + (mail.accepted ? " accepted" : "");
         for (const std::string& recipient : mail.recipients)
             text += "\n    <" + recipient + ">";
+        for (const std::string& reply : mail.replies)
+            text += "\n    reply " + reply;
     }
     return text;
 }

@@ -57,6 +57,7 @@ TEST(SmtpObserver, WritesDownOneMessage) {
     EXPECT_EQ(mail.recipients_refused, 0U);
     EXPECT_EQ(mail.size, std::string_view("Subject: hello\r\n\r\n..dot\r\n").size());
     EXPECT_EQ(mail.reply, "250 2.0.0 Ok: queued as 6E955A72018");
+    EXPECT_THAT(mail.replies, ::testing::IsEmpty()) << "one reply for all is no reply to each";
     EXPECT_TRUE(mail.accepted);
 }
 
@@ -260,6 +261,10 @@ TEST(SmtpObserver, TakesOneFinalReplyForEachRecipientOfLmtp) {
     EXPECT_EQ(seen.facts.helo, "mx.example.net");
     ASSERT_THAT(seen.facts.transactions, SizeIs(2));
     EXPECT_EQ(seen.facts.transactions[0].reply, "452 4.2.2 <z> Over quota");
+    EXPECT_THAT(seen.facts.transactions[0].recipients, ElementsAre("x", "y", "z"));
+    EXPECT_THAT(seen.facts.transactions[0].replies,
+                ElementsAre("250 2.0.0 <x> Saved", "550 No y", "452 4.2.2 <z> Over quota"));
+    EXPECT_THAT(seen.facts.transactions[1].replies, ::testing::IsEmpty());
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
     EXPECT_EQ(seen.facts.transactions[1].from, "second@b.example");
 }
