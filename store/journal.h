@@ -30,8 +30,10 @@ struct JournalMail {
     std::string from;
     std::vector<std::string> recipients;
     std::uint32_t recipient_count = 0;
+    std::uint32_t recipients_refused = 0;
     std::uint64_t size = 0;
-    std::string reply;  ///< the server's final reply
+    std::string reply;                 ///< the server's final reply
+    std::vector<std::string> replies;  ///< LMTP: to each of `recipients`; empty: none came
     bool accepted = false;
 };
 
@@ -41,7 +43,7 @@ struct JournalSession {
     std::int64_t started_ms = 0;  ///< Unix time, milliseconds
     std::string listener, protocol;
     AddressBytes client{};
-    bool client_masked = false;  ///< read back only: the host part is gone (IPv4 /24, IPv6 /48)
+    bool client_masked = false;  ///< read back only: the host part is forgotten (IPv4 /24, IPv6 /48)
     std::uint16_t client_port = 0;
     std::optional<AddressBytes> balancer;
     AddressBytes destination{};
@@ -75,7 +77,8 @@ struct JournalOptions {
     std::chrono::milliseconds keep_sessions{std::chrono::hours(24 * 90)};
     std::chrono::milliseconds keep_refused{std::chrono::hours(24 * 14)};
     std::uint64_t max_bytes = std::uint64_t{10} << 30;  ///< of the files; the oldest go first
-    /// Then client addresses lose their host part (IPv4 /24, IPv6 /48).
+    /// How long the host part of client addresses is kept (beyond IPv4 /24, IPv6 /48); not set: as long as
+    /// the sessions.
     std::optional<std::chrono::milliseconds> mask_after;
     std::size_t max_queued = 100'000;  ///< records waiting for the writer; more are dropped and counted
 };

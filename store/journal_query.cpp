@@ -1,5 +1,6 @@
 #include "store/journal_query.h"
 
+#include "store/journal_mask.h"
 #include "store/journal_schema.h"
 #include "store/journal_terms.h"
 
@@ -7,8 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <functional>
 #include <limits>
-#include <unordered_map>
+#include <utility>
 
 namespace mailgate::store {
 
@@ -59,6 +62,7 @@ bool passes(const JournalMail& mail, const JournalFilter& filter) {
 bool passes(const JournalSession& session, const JournalFilter& filter) {
     if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
     if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
+    if (filter.failed_login && (session.user.empty() || session.authenticated)) return false;
     if (filter.user && !sameText(session.user, *filter.user)) return false;
     if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
     if (filter.server && !hasServer(session, *filter.server)) return false;
@@ -80,6 +84,7 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
     if (filter.to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *filter.to));
     // ::/0 and 0.0.0.0/0 would list every row only to leave none out.
     if (filter.client) terms.push_back(journal::clientTerms(*filter.client));
+    if (filter.failed_login) terms.push_back(journal::failedLoginTerm());
     if (filter.user) terms.push_back(journal::textTerm(TermKind::User, *filter.user));
     if (filter.server) {
         const std::string_view server = *filter.server;
@@ -91,9 +96,8 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
     return terms;
 }
 
-std::string keyRange(std::string_view columns, Kind kind, std::string_view order) {
-    return fmt::format("SELECT {} FROM {} WHERE key BETWEEN ?1 AND ?2 ORDER BY key{}", columns,
-                       journal::tableOf(kind), order);
+std::string keyRange(Kind kind, std::string_view order) {
+    return journal::selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
 }
 
 constexpr std::array<Kind, 2> kKinds{Kind::Session, Kind::Refused};
@@ -124,6 +128,21 @@ std::optional<Span> startOf(std::string_view prefix) noexcept {
     return span;
 }
 
+/// The address is still known: then the replies have it too.
+void unmaskReplies(JournalSession& session) {
+    const Network client{session.client, 128};
+    const std::string address = client.toString();
+    const std::string mask = journal::masked(client).toString();
+    const auto unmask = [&](std::string& reply) {
+        if (reply.find(mask) != std::string::npos) reply = journal::withReplaced(reply, mask, address);
+    };
+    for (JournalMail& mail : session.mail) {
+        unmask(mail.reply);
+        for (std::string& reply : mail.replies)
+            unmask(reply);
+    }
+}
+
 bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
     return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
 }
@@ -147,8 +166,8 @@ struct JournalQuery::Impl {
 
     sqlite::Database database;
     std::array<std::optional<sqlite::RawStatement>, 2> select, select_backwards;  ///< by Kind
-    sqlite::RawStatement select_mail, select_page;
-    journal::TermReader terms{select_page};
+    sqlite::RawStatement select_mail;
+    journal::TermReader terms;
 
     static sqlite::Database openFile(const std::string& url);
 };
@@ -160,22 +179,24 @@ sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
                          fmt::format("{}: there is no journal here (yet): does the gateway run with this "
                                      "configuration, and with [journal] enabled?",
                                      path));
-    return {path, {.create = false, .durability = sqlite::Durability::Process}};
+    return {
+        path,
+        {.create = false, .durability = sqlite::Durability::Process, .when_damaged = journal::kWhenDamaged}};
 }
 
 JournalQuery::Impl::Impl(const std::string& url)
     : database(openFile(url)),
       select_mail((journal::migrate(database, false), database), journal::kMailOfSession),
-      select_page(database, journal::TermReader::kSelectPage) {
+      terms(database) {
     for (const Kind kind : kKinds) {
-        select[index(kind)].emplace(database, keyRange(journal::sessionColumns(), kind, ""));
-        select_backwards[index(kind)].emplace(database, keyRange(journal::sessionColumns(), kind, " DESC"));
+        select[index(kind)].emplace(database, keyRange(kind, ""));
+        select_backwards[index(kind)].emplace(database, keyRange(kind, " DESC"));
     }
 }
 
 bool JournalQuery::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
     if (filter.refused_only && segment.kind != Kind::Refused) return false;
-    if (asksForMail(filter) && segment.kind == Kind::Refused) return false;
+    if ((asksForMail(filter) || filter.failed_login) && segment.kind == Kind::Refused) return false;
     if (filter.since_ms && segment.last_ms < *filter.since_ms) return false;
     return !filter.until_ms || segment.first_ms <= *filter.until_ms;
 }
@@ -198,6 +219,7 @@ void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
     while (select_mail.step())
         session.mail.push_back(journal::readMail(select_mail));
     select_mail.reset();
+    if (!session.client_masked) unmaskReplies(session);
 }
 
 /// Reads the rest of the session, and whether its mail passes.
@@ -222,7 +244,8 @@ bool JournalQuery::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilt
 template <typename Visit>
 bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilter& filter,
                                       const std::vector<TermRange>& wanted, Visit visit) {
-    if (segment.sealed && !wanted.empty()) {
+    // What version 1 wrote has other terms; the writer is about to replace them.
+    if (segment.sealed && segment.addresses != journal::Addresses::InRows && !wanted.empty()) {
         const std::vector<std::uint16_t> rows = rowsWith(segment.number, wanted);
         return std::all_of(rows.rbegin(), rows.rend(), [&](std::uint16_t row) {
             return visitRow(firstKey(segment.number) + row, segment.kind, filter, visit);
@@ -328,7 +351,51 @@ std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Pos
 
 namespace {
 
-using Sums = std::unordered_map<std::string, JournalSums>;
+/// The sums of one kind, by name. Open addressing: with most names seen once or twice, a node-based map took
+/// more time than reading the journal.
+class Sums {
+  public:
+    JournalSums& operator[](std::string_view name);
+    std::vector<JournalSums> heaviest(SumsBy by, std::size_t limit);
+
+  private:
+    struct Slot {
+        std::uint32_t hash = 0;
+        std::uint32_t entry = 0;  ///< its number, from 1 on; 0: free
+    };
+    std::size_t firstSlot(std::uint32_t hash) const noexcept { return hash & (slots_.size() - 1); }
+    std::size_t nextSlot(std::size_t slot) const noexcept { return (slot + 1) & (slots_.size() - 1); }
+    void grow();
+
+    std::vector<Slot> slots_ = std::vector<Slot>(1'024);  ///< a power of two, at most half full
+    std::deque<JournalSums> entries_;
+};
+
+JournalSums& Sums::operator[](std::string_view name) {
+    const auto hash = static_cast<std::uint32_t>(std::hash<std::string_view>{}(name));
+    std::size_t at = firstSlot(hash);
+    for (; slots_[at].entry != 0; at = nextSlot(at)) {
+        if (slots_[at].hash != hash) continue;
+        JournalSums& entry = entries_[slots_[at].entry - 1];
+        if (entry.name == name) return entry;
+    }
+    JournalSums& entry = entries_.emplace_back();
+    entry.name = name;
+    slots_[at] = {hash, static_cast<std::uint32_t>(entries_.size())};
+    if (entries_.size() * 2 > slots_.size()) grow();
+    return entry;
+}
+
+void Sums::grow() {
+    const std::vector<Slot> before = std::exchange(slots_, std::vector<Slot>(slots_.size() * 4));
+    for (const Slot& slot : before) {
+        if (slot.entry == 0) continue;
+        std::size_t at = firstSlot(slot.hash);
+        while (slots_[at].entry != 0)
+            at = nextSlot(at);
+        slots_[at] = slot;
+    }
+}
 
 std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
     switch (by) {
@@ -337,75 +404,141 @@ std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
         case SumsBy::Bytes:
             return sums.bytes_in + sums.bytes_out;
         case SumsBy::Refused:
-            return sums.refused;
+            return sums.refused + sums.mails_refused;
+        case SumsBy::FailedLogins:
+            return sums.failed_logins;
     }
     return 0;
 }
 
-std::vector<JournalSums> heaviest(Sums& sums, SumsBy by, std::size_t limit) {
-    std::vector<JournalSums> sorted;
-    for (auto& [name, entry] : sums) {
-        entry.name = name;
-        if (weight(entry, by) > 0) sorted.push_back(std::move(entry));
+std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
+    std::vector<JournalSums*> sorted;
+    for (JournalSums& entry : entries_)
+        if (weight(entry, by) > 0) sorted.push_back(&entry);
+    const auto kept = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(limit, sorted.size()));
+    std::partial_sort(sorted.begin(), kept, sorted.end(),
+                      [&](const JournalSums* one, const JournalSums* other) {
+                          const auto a = weight(*one, by), b = weight(*other, by);
+                          return a != b ? a > b : one->name < other->name;
+                      });
+    std::vector<JournalSums> heaviest;
+    for (auto entry = sorted.begin(); entry != kept; ++entry)
+        heaviest.push_back(std::move(**entry));
+    return heaviest;
+}
+
+/// Adds up segment by segment, in three passes over what each table holds of it: a row is looked at for the
+/// few columns that count.
+class Adder {
+  public:
+    Adder(sqlite::Database& database, std::int64_t since_ms, std::int64_t until_ms)
+        : database_(database), since_ms_(since_ms), until_ms_(until_ms) {
+        for (const Kind kind : kKinds)
+            select_[index(kind)].emplace(
+                database,
+                fmt::format("SELECT key, client, started_ms, duration_ms, user, authenticated, mail_count,"
+                            " bytes_in, bytes_out FROM {} WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                            journal::tableOf(kind)));
     }
-    const std::size_t kept = std::min(limit, sorted.size());
-    const auto before = [&](const JournalSums& one, const JournalSums& other) {
-        const auto a = weight(one, by), b = weight(other, by);
-        return a != b ? a > b : one.name < other.name;
-    };
-    std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(kept), sorted.end(),
-                      before);
-    sorted.resize(kept);
-    return sorted;
+
+    void add(const Segment& segment) {
+        addSessions(segment);
+        if (segment.kind == Kind::Session) addMail(segment);
+    }
+    JournalTop top(SumsBy by, std::size_t limit) {
+        total_.clients = clients_.heaviest(by, limit);
+        total_.senders = senders_.heaviest(by, limit);
+        total_.users = users_.heaviest(by, limit);
+        return std::move(total_);
+    }
+
+  private:
+    void addSessions(const Segment& segment);
+    void addMail(const Segment& segment);
+
+    sqlite::Database& database_;
+    std::int64_t since_ms_, until_ms_;
+    std::array<std::optional<sqlite::RawStatement>, 2> select_;  ///< by Kind
+    sqlite::RawStatement select_address_{
+        database_, "SELECT key, client FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
+    sqlite::RawStatement select_mail_{
+        database_, "SELECT key, sender, size, accepted FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
+    std::vector<bool> counted_;  ///< by row: the session is in the time that is asked for
+    Sums clients_, senders_, users_;
+    JournalTop total_;
+};
+
+void Adder::addSessions(const Segment& segment) {
+    counted_.assign(journal::kRowsPerSegment, false);
+    const bool refused = segment.kind == Kind::Refused;
+    sqlite::RawStatement& row = *select_[index(segment.kind)];
+    for (sqlite::RawStatement* each : {&row, &select_address_}) {
+        each->bind(1, firstKey(segment.number));
+        each->bind(2, lastKey(segment.number));
+    }
+    bool more_addresses = select_address_.step();
+    while (row.step()) {
+        const std::int64_t key = row.number(0);
+        while (more_addresses && select_address_.number(0) < key)
+            more_addresses = select_address_.step();
+        const std::int64_t started = row.number(2);
+        if (started > until_ms_ || started + row.number(3) < since_ms_) continue;
+        counted_[journal::rowOf(key)] = true;
+        const bool has_address = more_addresses && select_address_.number(0) == key;
+        const std::string_view user = row.text(4);
+        const bool failed_login = !user.empty() && row.number(5) == 0;
+        const auto addTo = [&](JournalSums& sums) {
+            ++sums.sessions;
+            sums.refused += refused ? 1 : 0;
+            sums.failed_logins += failed_login ? 1 : 0;
+            sums.mails += static_cast<std::uint64_t>(row.number(6));
+            sums.bytes_in += static_cast<std::uint64_t>(row.number(7));
+            sums.bytes_out += static_cast<std::uint64_t>(row.number(8));
+        };
+        addTo(clients_[has_address ? select_address_.text(1) : row.text(1)]);
+        if (!user.empty()) addTo(users_[user]);
+        ++total_.sessions;
+        total_.refused += refused ? 1 : 0;
+        total_.failed_logins += failed_login ? 1 : 0;
+    }
+    row.reset();
+    select_address_.reset();
 }
 
-void addSession(JournalSums& sums, const JournalSession& session) {
-    ++sums.sessions;
-    sums.refused += session.refused ? 1 : 0;
-    sums.mails += session.mail_count;
-    sums.bytes_in += session.bytes_in;
-    sums.bytes_out += session.bytes_out;
-}
-
-/// A session counts once for each of its senders.
-void addSenders(Sums& senders, const JournalSession& session) {
-    for (std::size_t at = 0; at < session.mail.size(); ++at) {
-        const JournalMail& mail = session.mail[at];
-        JournalSums& sums = senders[mail.from];
-        const bool first =
-            std::none_of(session.mail.begin(), session.mail.begin() + static_cast<std::ptrdiff_t>(at),
-                         [&](const JournalMail& other) { return other.from == mail.from; });
-        sums.sessions += first ? 1 : 0;
-        sums.refused += mail.accepted ? 0 : 1;
+void Adder::addMail(const Segment& segment) {
+    select_mail_.bind(1, firstKey(segment.number) << journal::kMailBits);
+    select_mail_.bind(2, ((lastKey(segment.number) + 1) << journal::kMailBits) - 1);
+    std::int64_t session = -1;
+    std::vector<const JournalSums*> seen;  // senders in this session: it counts once for each
+    while (select_mail_.step()) {
+        const std::int64_t key = select_mail_.number(0) >> journal::kMailBits;
+        if (!counted_[journal::rowOf(key)]) continue;
+        if (key != session) seen.clear();
+        session = key;
+        JournalSums& sums = senders_[select_mail_.text(1)];
+        if (std::find(seen.begin(), seen.end(), &sums) == seen.end()) {
+            seen.push_back(&sums);
+            ++sums.sessions;
+        }
         ++sums.mails;
-        sums.bytes_in += mail.size;
+        sums.mails_refused += select_mail_.number(3) != 0 ? 0 : 1;
+        sums.bytes_in += static_cast<std::uint64_t>(select_mail_.number(2));
     }
+    select_mail_.reset();
 }
 
 }  // namespace
 
 JournalTop JournalQuery::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
-    JournalTop top;
-    Sums clients, senders, users;
     JournalFilter filter;
     filter.since_ms = since_ms;
     filter.until_ms = until_ms;
+    Adder adder(impl_->database, since_ms, until_ms);
     impl_->database.snapshot([&] {
-        for (const Segment& segment : journal::readSegments(impl_->database)) {
-            if (!impl_->isCandidate(segment, filter)) continue;
-            impl_->visitSegment(segment, filter, {}, [&](JournalSession&& session) {
-                ++(session.refused ? top.refused : top.sessions);
-                addSession(clients[clientNetwork(session).toString()], session);
-                if (!session.user.empty()) addSession(users[session.user], session);
-                addSenders(senders, session);
-                return true;
-            });
-        }
+        for (const Segment& segment : journal::readSegments(impl_->database))
+            if (impl_->isCandidate(segment, filter)) adder.add(segment);
     });
-    top.clients = heaviest(clients, by, limit);
-    top.senders = heaviest(senders, by, limit);
-    top.users = heaviest(users, by, limit);
-    return top;
+    return adder.top(by, limit);
 }
 
 }  // namespace mailgate::store

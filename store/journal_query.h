@@ -27,24 +27,29 @@ struct JournalFilter {
     std::optional<std::string> server;  ///< "mx1" or "postfix/mx1"
     std::optional<bool> allowed;        ///< the access rules' verdict
     bool refused_only = false;
+    bool failed_login = false;  ///< a user name was offered, and the server did not accept it
     /// Unix milliseconds; a session counts when any part of it lies in between.
     std::optional<std::int64_t> since_ms, until_ms;
 };
 
 /// Sums over a time for one client, sender or user.
 struct JournalSums {
-    std::string name;  ///< the null sender is ""
-    std::uint64_t sessions = 0;
-    std::uint64_t refused = 0;
+    std::string name;                 ///< the null sender is ""
+    std::uint64_t sessions = 0;       ///< admitted and refused; of a sender: those in which it sent
+    std::uint64_t refused = 0;        ///< of these, the refused ones
+    std::uint64_t failed_logins = 0;  ///< of these, those whose user the server did not accept
     std::uint64_t mails = 0;
+    std::uint64_t mails_refused = 0;  ///< a sender's only: those that the server did not accept
     std::uint64_t bytes_in = 0, bytes_out = 0;
 };
 
-enum class SumsBy : std::uint8_t { Sessions, Bytes, Refused };
+/// Refused: sessions, for senders mails.
+enum class SumsBy : std::uint8_t { Sessions, Bytes, Refused, FailedLogins };
 
 struct JournalTop {
-    std::vector<JournalSums> clients, senders, users;  ///< a sender's bytes are its messages'
-    std::uint64_t sessions = 0, refused = 0;           ///< in all
+    /// A sender's bytes are its messages'; a session's mails beyond the kept ones have no sender here.
+    std::vector<JournalSums> clients, senders, users;
+    std::uint64_t sessions = 0, refused = 0, failed_logins = 0;  ///< in all; the last two are among the first
 };
 
 class JournalQuery {

@@ -1,5 +1,7 @@
 #include "store/journal_schema.h"
 
+#include "store/journal_mask.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -71,19 +73,47 @@ CREATE TABLE term_page(
 ) STRICT;
 )";
 
+constexpr std::string_view kApartAddresses = R"(
+CREATE TABLE client_address(
+  key    INTEGER PRIMARY KEY,
+  client TEXT NOT NULL,
+  rule   TEXT,  -- NULL: nothing more than in the session's row
+  helo   TEXT
+) STRICT;
+
+CREATE TABLE address_page(
+  key   INTEGER PRIMARY KEY,
+  terms BLOB NOT NULL
+) STRICT;
+
+ALTER TABLE segment ADD COLUMN addresses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE segment DROP COLUMN masked;
+ALTER TABLE mail ADD COLUMN recipients_refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mail ADD COLUMN replies TEXT NOT NULL DEFAULT '';
+)";
+
 constexpr std::string_view kColumns =
     "key, id, started_ms, listener, protocol, client, client_port, balancer, destination, destination_port,"
     " allowed, rule, upstream, server, helo, user, tls, authenticated, mail_count, bytes_in, bytes_out,"
     " header_ms, connect_ms, greeting_ms, duration_ms, end";
 constexpr int kColumnCount = 26;
+constexpr std::string_view kWholeColumns =
+    "s.key, id, started_ms, listener, protocol, coalesce(a.client, s.client), client_port, balancer,"
+    " destination, destination_port, allowed, coalesce(a.rule, s.rule), upstream, server,"
+    " coalesce(a.helo, s.helo), user, tls, authenticated, mail_count, bytes_in, bytes_out, header_ms,"
+    " connect_ms, greeting_ms, duration_ms, end";
 
 std::string version1() {
     return fmt::format(kSessionTable, tableOf(Kind::Session)) +
            fmt::format(kSessionTable, tableOf(Kind::Refused)) + std::string(kOtherTables);
 }
 
+std::string version2() {
+    return std::string(kApartAddresses);
+}
+
 /// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
-constexpr std::array<std::string (*)(), 1> kMigrations{version1};
+constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
 constexpr auto kCurrentVersion = static_cast<std::int64_t>(kMigrations.size());
 
 std::int64_t checkedVersion(sqlite::Database& database, bool create) {
@@ -110,23 +140,18 @@ std::int64_t checkedVersion(sqlite::Database& database, bool create) {
     return version;
 }
 
-Network addressOf(std::string_view text) {
-    const auto parsed = parseNetwork(text);
-    const Network* network = std::get_if<Network>(&parsed);
-    return network != nullptr ? *network : Network{};
-}
-
 }  // namespace
 
 std::vector<Segment> readSegments(sqlite::Database& database) {
     std::vector<Segment> segments;
-    sqlite::RawStatement select(database,
-                                "SELECT number, refused, rows, first_ms, last_ms, opened_ms, sealed, masked"
-                                " FROM segment ORDER BY number");
+    sqlite::RawStatement select(
+        database,
+        "SELECT number, refused, rows, first_ms, last_ms, opened_ms, sealed, addresses"
+        " FROM segment ORDER BY number");
     while (select.step())
         segments.push_back({select.number(0), select.number(1) != 0 ? Kind::Refused : Kind::Session,
                             select.number(2), select.number(3), select.number(4), select.number(5),
-                            select.number(6) != 0, select.number(7) != 0});
+                            select.number(6) != 0, static_cast<Addresses>(select.number(7))});
     return segments;
 }
 
@@ -154,7 +179,7 @@ std::string insertSql(Kind kind) {
 }
 
 void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSession& session,
-                 std::string_view client, std::string_view balancer, std::string_view destination) {
+                 const RowTexts& texts) {
     int place = 0;
     const auto number = [&](auto value) { insert.bind(++place, static_cast<std::int64_t>(value)); };
     const auto text = [&](std::string_view value) { insert.bind(++place, value); };
@@ -163,15 +188,18 @@ void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSe
     number(session.started_ms);
     text(session.listener);
     text(session.protocol);
-    text(client);
+    text(texts.client);
     number(session.client_port);
-    text(balancer);
-    text(destination);
+    text(texts.balancer);
+    text(texts.destination);
     number(session.destination_port);
     number(session.allowed);
-    for (const std::string* value :
-         {&session.rule, &session.upstream, &session.server, &session.helo, &session.user, &session.tls})
-        text(*value);
+    text(texts.rule);
+    text(session.upstream);
+    text(session.server);
+    text(texts.helo);
+    text(session.user);
+    text(session.tls);
     number(session.authenticated);
     number(session.mail_count);
     number(session.bytes_in);
@@ -183,8 +211,9 @@ void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSe
     text(session.end);
 }
 
-std::string_view sessionColumns() noexcept {
-    return kColumns;
+std::string selectSql(Kind kind, std::string_view condition) {
+    return fmt::format("SELECT {} FROM {} s LEFT JOIN client_address a ON a.key = s.key WHERE {}",
+                       kWholeColumns, tableOf(kind), condition);
 }
 
 JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
@@ -199,13 +228,13 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
     number(session.started_ms);
     session.listener = text();
     session.protocol = text();
-    const Network client = addressOf(text());
+    const Network client = networkOf(text());
     session.client = client.address;
     session.client_masked = client.prefix_length != 128;
     number(session.client_port);
     if (const std::string_view balancer = text(); !balancer.empty())
-        session.balancer = addressOf(balancer).address;
-    session.destination = addressOf(text()).address;
+        session.balancer = networkOf(balancer).address;
+    session.destination = networkOf(text()).address;
     number(session.destination_port);
     number(session.allowed);
     for (std::string* value :
@@ -226,11 +255,14 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
 JournalMail readMail(const sqlite::RawStatement& row) {
     JournalMail mail;
     mail.from = row.text(0);
-    eachRecipient(row.text(1), [&](std::string_view recipient) { mail.recipients.emplace_back(recipient); });
+    eachLine(row.text(1), [&](std::string_view recipient) { mail.recipients.emplace_back(recipient); });
     mail.recipient_count = static_cast<std::uint32_t>(row.number(2));
     mail.size = static_cast<std::uint64_t>(row.number(3));
     mail.reply = row.text(4);
     mail.accepted = row.number(5) != 0;
+    mail.recipients_refused = static_cast<std::uint32_t>(row.number(6));
+    eachLine(row.text(7), [&](std::string_view reply) { mail.replies.emplace_back(reply); });
+    if (!mail.replies.empty()) mail.replies.resize(mail.recipients.size());  // the last ones may be empty
     return mail;
 }
 

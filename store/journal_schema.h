@@ -1,13 +1,20 @@
 /// \file  The tables of the journal. Internal to store/; made for the sqlite3 shell too:
 ///
-///     session    admitted sessions, in the order in which they ended
-///     refused    the same columns for clients that were refused; kept for a shorter time
-///     mail       the transactions: key / 256 is the key of the session
-///     segment    both are cut into segments of up to 16,384 rows: key / 16384 is the segment's number
-///     term_page  what a sealed segment can be searched by (store/journal_terms.h)
+///     session         admitted sessions, in the order in which they ended
+///     refused         the same columns for clients that were refused; kept for a shorter time
+///     client_address  by the key of either, the only place of a client's full address; kept for a shorter
+///     time mail            the transactions: key / 256 is the key of the session segment         they are
+///     cut into segments of up to 16,384 sessions: key / 16384 is the segment's number term_page       what a
+///     sealed segment can be searched by (store/journal_terms.h) address_page    the same for full addresses;
+///     goes with client_address
 ///
-///         SELECT s.id, s.client, m.sender, m.recipients, m.queue_id
-///         FROM mail m JOIN session s ON s.key = m.key / 256 ORDER BY m.key DESC LIMIT 20;
+///         SELECT s.id, coalesce(a.client, s.client), m.sender, m.recipients, m.queue_id
+///         FROM mail m JOIN session s ON s.key = m.key / 256 LEFT JOIN client_address a USING (key)
+///         ORDER BY m.key DESC LIMIT 20;
+///
+/// Where a column could hold the address (client, rule, helo, and the mail's replies) it holds the masked one
+/// from the beginning (store/journal_mask.h). So to forget addresses is to delete rows from two tables, and
+/// their bytes are overwritten when that is done.
 ///
 /// Why segments: eight secondary B-trees cost several times what the rows cost. Rows are appended, without
 /// any index, to the open segment, which is small enough to be read whole; when it is full its terms are
@@ -42,6 +49,13 @@ constexpr std::string_view tableOf(Kind kind) noexcept {
     return kind == Kind::Session ? "session" : "refused";
 }
 
+/// Where a segment's client addresses are.
+enum class Addresses : std::uint8_t {
+    InRows,    ///< as version 1 wrote them: in the sessions' rows and terms. The writer moves them
+    Apart,     ///< in client_address and address_page
+    Forgotten  ///< their time was up
+};
+
 /// A row of the table segment.
 struct Segment {
     std::int64_t number = 0;
@@ -51,8 +65,14 @@ struct Segment {
     std::int64_t last_ms = 0;    ///< the latest end
     std::int64_t opened_ms = 0;  ///< the end of its first session
     bool sealed = false;
-    bool masked = false;
+    Addresses addresses = Addresses::Apart;
 };
+
+/// Of a damaged file.
+constexpr std::string_view kWhenDamaged =
+    "move it away with its -wal and -shm: the gateway begins a new one within a second (sqlite3's .recover "
+    "may "
+    "save what is in the old one)";
 
 /// All of them, oldest first.
 std::vector<Segment> readSegments(sqlite::Database& database);
@@ -61,32 +81,40 @@ std::vector<Segment> readSegments(sqlite::Database& database);
 /// (and for one that is not there yet unless `create`), NewerSchema.
 void migrate(sqlite::Database& database, bool create);
 
+/// The texts of a row that are not those of the session.
+struct RowTexts {
+    std::string_view client, balancer, destination, rule, helo;
+};
+
 /// INSERT into a session table, and how its parameters are bound. The texts must live until the step.
 std::string insertSql(Kind kind);
 void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSession& session,
-                 std::string_view client, std::string_view balancer, std::string_view destination);
+                 const RowTexts& texts);
 
-/// "key, …" in the order that readSession() expects.
-std::string_view sessionColumns() noexcept;
+constexpr std::string_view kAddressInsert =
+    "INSERT INTO client_address(key, client, rule, helo) VALUES (?1, ?2, ?3, ?4)";
+
+/// SELECT "key, …" in the order that readSession() expects, the full address where it is still known.
+std::string selectSql(Kind kind, std::string_view condition);
 /// Without the mail. Text that is no address, from another hand, reads as ::.
 JournalSession readSession(const sqlite::RawStatement& row, Kind kind);
 
 constexpr std::string_view kMailInsert =
-    "INSERT INTO mail(key, sender, recipients, recipient_count, size, queue_id, reply, accepted)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    "INSERT INTO mail(key, sender, recipients, recipient_count, size, queue_id, reply, accepted,"
+    " recipients_refused, replies) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 constexpr std::string_view kMailOfSession =
-    "SELECT sender, recipients, recipient_count, size, reply, accepted FROM mail"
+    "SELECT sender, recipients, recipient_count, size, reply, accepted, recipients_refused, replies FROM mail"
     " WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
 JournalMail readMail(const sqlite::RawStatement& row);
 
-/// Calls `visit` for each recipient of the column, one a line.
+/// Calls `visit` for each line of the column recipients or replies.
 template <typename Visit>
-void eachRecipient(std::string_view recipients, Visit visit) {
-    while (!recipients.empty()) {
-        const std::size_t end = recipients.find('\n');
-        visit(recipients.substr(0, end));
+void eachLine(std::string_view lines, Visit visit) {
+    while (!lines.empty()) {
+        const std::size_t end = lines.find('\n');
+        visit(lines.substr(0, end));
         if (end == std::string_view::npos) return;
-        recipients.remove_prefix(end + 1);
+        lines.remove_prefix(end + 1);
     }
 }
 

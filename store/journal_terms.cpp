@@ -1,6 +1,9 @@
 #include "store/journal_terms.h"
 
+#include "store/journal_mask.h"
 #include "store/journal_schema.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,7 +20,7 @@ constexpr std::uint64_t kBlockMask = 0xFF;  ///< rows in a block, less one
 constexpr std::size_t kTermsPerPage = 500;  // two to a page of the file
 
 constexpr bool isPerBlock(TermKind kind) noexcept {
-    return kind >= TermKind::Listener;
+    return kind >= TermKind::Listener && kind <= TermKind::Verdict;
 }
 
 constexpr TermRange range(TermKind kind, std::uint64_t low, std::uint64_t high) noexcept {
@@ -76,6 +79,18 @@ std::string_view bytesOf(const std::uint64_t* terms, std::size_t count) noexcept
     return {reinterpret_cast<const char*>(terms), count * sizeof *terms};
 }
 
+std::vector<std::uint64_t> readPage(sqlite::RawStatement& select, std::int64_t segment, std::size_t number) {
+    select.bind(1, firstKey(segment) + static_cast<std::int64_t>(number));
+    std::vector<std::uint64_t> terms;
+    if (select.step()) {
+        const std::string_view bytes = select.text(0);
+        terms.resize(bytes.size() / sizeof(std::uint64_t));
+        std::memcpy(terms.data(), bytes.data(), terms.size() * sizeof(std::uint64_t));
+    }
+    select.reset();
+    return terms;
+}
+
 }  // namespace
 
 TermRange textTerm(TermKind kind, std::string_view text) noexcept {
@@ -84,9 +99,15 @@ TermRange textTerm(TermKind kind, std::string_view text) noexcept {
 }
 
 TermRange clientTerms(const Network& client) noexcept {
-    if (client.isV4()) return v4Range(TermKind::ClientV4, client);
-    if (client.prefix_length == 128) return textTerm(TermKind::ClientV6Host, bytesOf(client.address));
-    return v6Range(TermKind::ClientV6, client);
+    TermRange terms;
+    if (client.isV4())
+        terms = v4Range(TermKind::ClientV4, client);
+    else if (client.prefix_length == 128)
+        terms = textTerm(TermKind::ClientV6Host, bytesOf(client.address));
+    else
+        return v6Range(TermKind::ClientV6, client);
+    terms.full_address = !isMasked(client);
+    return terms;
 }
 
 TermRange balancerTerms(const Network& balancer) noexcept {
@@ -101,6 +122,10 @@ TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept {
 
 TermRange verdictTerm(bool allowed) noexcept {
     return range(TermKind::Verdict, allowed, allowed);
+}
+
+TermRange failedLoginTerm() noexcept {
+    return range(TermKind::FailedLogin, 0, 0);
 }
 
 std::string_view domainOf(std::string_view address) noexcept {
@@ -124,13 +149,19 @@ void TermCollector::text(TermKind kind, std::uint16_t row, std::string_view text
     if (!text.empty()) add(textTerm(kind, text), row);
 }
 
-void TermCollector::client(std::uint16_t row, const Network& client) {
-    if (client.isV4()) {
+void TermCollector::maskedClient(std::uint16_t row, const Network& client) {
+    if (client.isV4())
         add(range(TermKind::ClientV4, v4Value(client), 0), row);
-        return;
-    }
-    add(range(TermKind::ClientV6, v6Value(client), 0), row);
-    if (client.prefix_length == 128) add(textTerm(TermKind::ClientV6Host, bytesOf(client.address)), row);
+    else
+        add(range(TermKind::ClientV6, v6Value(client), 0), row);
+}
+
+void TermCollector::fullClient(std::uint16_t row, const AddressBytes& client) {
+    const Network host{client, 128};
+    if (host.isV4())
+        add(range(TermKind::ClientV4, v4Value(host), 0), row);
+    else
+        add(textTerm(TermKind::ClientV6Host, bytesOf(client)), row);
 }
 
 void TermCollector::balancer(std::uint16_t row, const Network& balancer) {
@@ -146,6 +177,10 @@ void TermCollector::started(std::uint16_t row, std::int64_t started_ms) {
 
 void TermCollector::verdict(std::uint16_t row, bool allowed) {
     add(verdictTerm(allowed), row);
+}
+
+void TermCollector::failedLogin(std::uint16_t row) {
+    add(failedLoginTerm(), row);
 }
 
 void TermCollector::sender(std::uint16_t row, std::string_view address) {
@@ -164,11 +199,13 @@ std::vector<std::uint64_t> TermCollector::take() {
     return std::move(terms_);
 }
 
-void storeTerms(sqlite::Database& database, std::int64_t segment, const std::vector<std::uint64_t>& terms) {
+void storeTerms(sqlite::Database& database, std::string_view table, std::int64_t segment,
+                const std::vector<std::uint64_t>& terms) {
     std::vector<std::uint64_t> directory;
     for (std::size_t at = 0; at < terms.size(); at += kTermsPerPage)
         directory.push_back(terms[at]);
-    sqlite::RawStatement insert(database, "INSERT OR REPLACE INTO term_page(key, terms) VALUES (?1, ?2)");
+    sqlite::RawStatement insert(database,
+                                fmt::format("INSERT OR REPLACE INTO {}(key, terms) VALUES (?1, ?2)", table));
     const auto store = [&](std::size_t number, std::string_view bytes) {
         insert.bind(1, firstKey(segment) + static_cast<std::int64_t>(number));
         insert.bindBlob(2, bytes);
@@ -182,26 +219,23 @@ void storeTerms(sqlite::Database& database, std::int64_t segment, const std::vec
     }
 }
 
-std::vector<std::uint64_t> TermReader::page(std::int64_t segment, std::size_t number) {
-    select_page_.bind(1, firstKey(segment) + static_cast<std::int64_t>(number));
-    std::vector<std::uint64_t> terms;
-    if (select_page_.step()) {
-        const std::string_view bytes = select_page_.text(0);
-        terms.resize(bytes.size() / sizeof(std::uint64_t));
-        std::memcpy(terms.data(), bytes.data(), terms.size() * sizeof(std::uint64_t));
-    }
-    select_page_.reset();
-    return terms;
-}
+TermReader::TermReader(sqlite::Database& database)
+    : select_term_(
+          std::make_unique<sqlite::RawStatement>(database, "SELECT terms FROM term_page WHERE key = ?1")),
+      select_address_(std::make_unique<sqlite::RawStatement>(
+          database, "SELECT terms FROM address_page WHERE key = ?1")) {}
+
+TermReader::~TermReader() = default;
 
 std::vector<std::uint16_t> TermReader::rows(std::int64_t segment, const TermRange& term) {
-    const std::vector<std::uint64_t> directory = page(segment, 0);
+    sqlite::RawStatement& select = term.full_address ? *select_address_ : *select_term_;
+    const std::vector<std::uint64_t> directory = readPage(select, segment, 0);
     const auto first = std::upper_bound(directory.begin(), directory.end(), term.low);
     auto number = static_cast<std::size_t>(first - directory.begin());
     std::vector<std::uint16_t> rows;
     for (number = std::max<std::size_t>(number, 1);
          number <= directory.size() && directory[number - 1] <= term.high; ++number) {
-        for (const std::uint64_t found : page(segment, number)) {
+        for (const std::uint64_t found : readPage(select, segment, number)) {
             if (found < term.low || found > term.high) continue;
             const std::uint64_t row = found & kRowMask;
             const std::uint64_t last = isPerBlock(kindOf(found)) ? row | kBlockMask : row;

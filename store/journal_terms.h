@@ -2,8 +2,9 @@
 ///
 /// A term is 64 bits: its kind (4), a value (46) and the row in the segment that has it (14). The value is a
 /// hash of the text, or for addresses and times their leading bits, so that a network or a span of time is a
-/// range of terms. Sorted, they are stored in pages (table term_page) under a directory of the pages' first
-/// terms. A hit says "perhaps": the row is looked at before it is believed.
+/// range of terms. Masked client addresses have terms in term_page, full ones in address_page. Sorted, they
+/// are stored in pages (table term_page) under a directory of the pages' first terms. A hit says "perhaps":
+/// the row is looked at before it is believed.
 ///
 /// Terms with few values (listener, server, balancer, verdict) are kept once per block of 256 rows.
 #pragma once
@@ -11,6 +12,7 @@
 #include "store/network.h"
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -24,8 +26,8 @@ namespace mailgate::store::journal {
 enum class TermKind : std::uint8_t {
     Started,       ///< milliseconds / 16
     ClientV4,      ///< the address
-    ClientV6,      ///< its leading 46 bits
-    ClientV6Host,  ///< hash of all of it; gone once masked
+    ClientV6,      ///< its leading 46 bits: fewer than the mask leaves
+    ClientV6Host,  ///< hash of all of it
     Sender,
     SenderDomain,
     Recipient,
@@ -37,12 +39,14 @@ enum class TermKind : std::uint8_t {
     BalancerV4,
     BalancerV6,
     Verdict,
+    FailedLogin,
 };
 
 /// The terms from `low` to `high`, rows included.
 struct TermRange {
     std::uint64_t low = 0;
     std::uint64_t high = 0;
+    bool full_address = false;  ///< in address_page
 };
 
 TermRange textTerm(TermKind kind, std::string_view text) noexcept;  ///< ASCII case does not matter
@@ -50,6 +54,7 @@ TermRange clientTerms(const Network& client) noexcept;
 TermRange balancerTerms(const Network& balancer) noexcept;
 TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept;
 TermRange verdictTerm(bool allowed) noexcept;
+TermRange failedLoginTerm() noexcept;
 
 /// What follows the last "@"; empty when there is none.
 std::string_view domainOf(std::string_view address) noexcept;
@@ -58,10 +63,12 @@ std::string_view domainOf(std::string_view address) noexcept;
 class TermCollector {
   public:
     void text(TermKind kind, std::uint16_t row, std::string_view text);
-    void client(std::uint16_t row, const Network& client);
+    void maskedClient(std::uint16_t row, const Network& client);
+    void fullClient(std::uint16_t row, const AddressBytes& client);
     void balancer(std::uint16_t row, const Network& balancer);
     void started(std::uint16_t row, std::int64_t started_ms);
     void verdict(std::uint16_t row, bool allowed);
+    void failedLogin(std::uint16_t row);
     void sender(std::uint16_t row, std::string_view address);
     void recipient(std::uint16_t row, std::string_view address);
 
@@ -74,22 +81,21 @@ class TermCollector {
     std::vector<std::uint64_t> terms_;
 };
 
-void storeTerms(sqlite::Database& database, std::int64_t segment, const std::vector<std::uint64_t>& terms);
+/// `table`: term_page or address_page.
+void storeTerms(sqlite::Database& database, std::string_view table, std::int64_t segment,
+                const std::vector<std::uint64_t>& terms);
 
 /// Look-ups in the stored terms, within the caller's transaction.
 class TermReader {
   public:
-    explicit TermReader(sqlite::RawStatement& select_page) : select_page_(select_page) {}
-
-    static constexpr std::string_view kSelectPage = "SELECT terms FROM term_page WHERE key = ?1";
+    explicit TermReader(sqlite::Database& database);
+    ~TermReader();
 
     /// The rows that may have the term, ascending, each once.
     std::vector<std::uint16_t> rows(std::int64_t segment, const TermRange& term);
 
   private:
-    std::vector<std::uint64_t> page(std::int64_t segment, std::size_t number);
-
-    sqlite::RawStatement& select_page_;
+    std::unique_ptr<sqlite::RawStatement> select_term_, select_address_;
 };
 
 }  // namespace mailgate::store::journal

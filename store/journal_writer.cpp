@@ -1,5 +1,6 @@
 #include "store/journal_writer.h"
 
+#include "store/journal_mask.h"
 #include "store/journal_terms.h"
 
 #include <fmt/format.h>
@@ -29,27 +30,38 @@ constexpr std::size_t index(Kind kind) noexcept {
 
 sqlite::Database openFile(const JournalOptions& options) {
     return {sqlite::pathOf(options.url),
-            {.create = true, .durability = sqlite::Durability::Process, .busy_timeout = kBusyTimeout}};
+            {.create = true,
+             .durability = sqlite::Durability::Process,
+             .busy_timeout = kBusyTimeout,
+             .when_damaged = kWhenDamaged}};
 }
 
-Network maskedNetwork(Network network) noexcept {
-    network.prefix_length = std::min<std::uint8_t>(network.prefix_length, network.isV4() ? 96 + 24 : 48);
-    std::fill(network.address.begin() + network.prefix_length / 8, network.address.end(), std::uint8_t(0));
-    return network;
+void joinLines(std::string& text, const std::vector<std::string>& lines) {
+    text.clear();
+    for (const std::string& line : lines) {
+        if (&line != &lines.front()) text += '\n';
+        text += line;
+    }
 }
 
-Network networkOf(std::string_view text) {
-    const auto parsed = parseNetwork(text);
-    const Network* network = std::get_if<Network>(&parsed);
-    return network != nullptr ? *network : Network{};
-}
+/// What is deleted while it lives leaves nothing in the file's free corners. (The WAL is another matter.)
+class Overwriting {
+  public:
+    explicit Overwriting(sqlite::Database& database) : database_(database) {
+        database_.run("PRAGMA secure_delete = ON");
+    }
+    ~Overwriting() {
+        try {
+            database_.run("PRAGMA secure_delete = OFF");
+        } catch (const StoreError&) {  // then it overwrites more than it must
+        }
+    }
+    Overwriting(const Overwriting&) = delete;
+    Overwriting& operator=(const Overwriting&) = delete;
 
-std::string withReplaced(std::string_view text, const std::string& what, const std::string& by) {
-    std::string result(text);
-    for (std::size_t at = 0; (at = result.find(what, at)) != std::string::npos; at += by.size())
-        result.replace(at, what.size(), by);
-    return result;
-}
+  private:
+    sqlite::Database& database_;
+};
 
 std::uint64_t sizeOf(const std::string& path) {
     std::error_code error;
@@ -59,10 +71,10 @@ std::uint64_t sizeOf(const std::string& path) {
 
 }  // namespace
 
-std::string_view Writer::AddressText::operator()(const AddressBytes& address) {
+std::string_view Writer::AddressText::operator()(const Network& address) {
     if (address_ != address) {
         address_ = address;
-        text_ = Network{address, 128}.toString();
+        text_ = address.toString();
     }
     return text_;
 }
@@ -72,19 +84,21 @@ Writer::Writer(const JournalOptions& options) : options_(options), database_(ope
     identity_ = sqlite::identityOf(database_.path());
     // 32 MiB between checkpoints: a page that changes with every batch is copied once for many of them.
     database_.run("PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864");
-    // What is masked or forgotten is overwritten, not only unlinked.
-    if (options_.mask_after) database_.run("PRAGMA secure_delete = ON");
     for (const Kind kind : {Kind::Session, Kind::Refused})
         insert_session_[index(kind)].emplace(database_, insertSql(kind));
+    insert_address_.emplace(database_, kAddressInsert);
     insert_mail_.emplace(database_, kMailInsert);
     save_progress_.emplace(database_,
                            "UPDATE segment SET rows = ?2, first_ms = ?3, last_ms = ?4 WHERE number = ?1");
-    for (const Segment& segment : readSegments(database_)) {
+    for (Segment& segment : readSegments(database_)) {
+        if (!segment.sealed && segment.addresses == Addresses::InRows) moveAddresses(segment);
         if (segment.sealed)
             sealed_.push_back(segment);
         else
             open_[index(segment.kind)] = Open{segment};
     }
+    // A process that was killed may have left them there.
+    log_has_addresses_ = options_.mask_after.has_value();
 }
 
 void Writer::append(std::span<const JournalSession> batch) {
@@ -101,12 +115,10 @@ void Writer::appendOne(const JournalSession& session) {
     Open& open = openSegment(session, kind);
     Segment& segment = open.segment;
     const std::int64_t key = firstKey(segment.number) + segment.rows;
-    sqlite::RawStatement& insert = *insert_session_[index(kind)];
-    bindSession(insert, key, session, client_text_(session.client),
-                session.balancer ? balancer_text_(*session.balancer) : std::string_view(""),
-                destination_text_(session.destination));
-    insert.step();
-    insert.reset();
+    client_ = client_text_({session.client, 128});
+    masked_client_ = masked_text_(masked({session.client, 128}));
+    appendRow(key, session, kind);
+    appendAddress(key, session);
     if (kind == Kind::Session) appendMail(key, session);
     for (const JournalMail& mail : session.mail)
         open.addresses += 1 + static_cast<std::int64_t>(mail.recipients.size());
@@ -116,15 +128,48 @@ void Writer::appendOne(const JournalSession& session) {
     if (segment.rows == kRowsPerSegment || open.addresses >= kAddressesPerSegment) seal(kind);
 }
 
+void Writer::appendRow(std::int64_t key, const JournalSession& session, Kind kind) {
+    if (rule_.rule != session.rule) rule_ = {session.rule, maskedRule(session.rule)};
+    masked_helo_ = maskedHelo(session.helo, client_, masked_client_);
+    sqlite::RawStatement& insert = *insert_session_[index(kind)];
+    bindSession(
+        insert, key, session,
+        {.client = masked_client_,
+         .balancer = session.balancer ? balancer_text_({*session.balancer, 128}) : std::string_view(""),
+         .destination = destination_text_({session.destination, 128}),
+         .rule = rule_.masked,
+         .helo = masked_helo_});
+    insert.step();
+    insert.reset();
+}
+
+void Writer::appendAddress(std::int64_t key, const JournalSession& session) {
+    const auto bindChanged = [&](int place, std::string_view whole, std::string_view kept) {
+        if (whole == kept)
+            insert_address_->bindNull(place);
+        else
+            insert_address_->bind(place, whole);
+    };
+    insert_address_->bind(1, key);
+    insert_address_->bind(2, client_);
+    bindChanged(3, session.rule, rule_.masked);
+    bindChanged(4, session.helo, masked_helo_);
+    insert_address_->step();
+    insert_address_->reset();
+}
+
+std::string_view Writer::maskedReply(const std::string& reply, std::string& buffer) const {
+    if (reply.find(client_) == std::string::npos) return reply;
+    buffer = withReplaced(reply, client_, masked_client_);
+    return buffer;
+}
+
 void Writer::appendMail(std::int64_t session_key, const JournalSession& session) {
     std::int64_t key = session_key << kMailBits;
     for (std::size_t at = 0; at < std::min(session.mail.size(), kMaxMailKept); ++at) {
         const JournalMail& mail = session.mail[at];
-        recipients_text_.clear();
-        for (const std::string& recipient : mail.recipients) {
-            if (!recipients_text_.empty()) recipients_text_ += '\n';
-            recipients_text_ += recipient;
-        }
+        joinLines(recipients_text_, mail.recipients);
+        joinLines(replies_text_, mail.replies);
         const std::string_view queue_id = queueIdOf(mail.reply);
         insert_mail_->bind(1, key++);
         insert_mail_->bind(2, mail.from);
@@ -132,8 +177,10 @@ void Writer::appendMail(std::int64_t session_key, const JournalSession& session)
         insert_mail_->bind(4, static_cast<std::int64_t>(mail.recipient_count));
         insert_mail_->bind(5, static_cast<std::int64_t>(mail.size));
         insert_mail_->bind(6, queue_id);
-        insert_mail_->bind(7, mail.reply);
+        insert_mail_->bind(7, maskedReply(mail.reply, masked_reply_));
         insert_mail_->bind(8, static_cast<std::int64_t>(mail.accepted));
+        insert_mail_->bind(9, static_cast<std::int64_t>(mail.recipients_refused));
+        insert_mail_->bind(10, maskedReply(replies_text_, masked_replies_));
         insert_mail_->step();
         insert_mail_->reset();
     }
@@ -147,12 +194,13 @@ Writer::Open& Writer::openSegment(const JournalSession& session, Kind kind) {
                     .last_ms = session.endedMs(),
                     .opened_ms = session.endedMs()};
     sqlite::RawStatement insert(database_,
-                                "INSERT INTO segment(refused, rows, first_ms, last_ms, opened_ms)"
-                                " VALUES (?1, 0, ?2, ?3, ?4) RETURNING number");
+                                "INSERT INTO segment(refused, rows, first_ms, last_ms, opened_ms, addresses)"
+                                " VALUES (?1, 0, ?2, ?3, ?4, ?5) RETURNING number");
     insert.bind(1, static_cast<std::int64_t>(kind));
     insert.bind(2, segment.first_ms);
     insert.bind(3, segment.last_ms);
     insert.bind(4, segment.opened_ms);
+    insert.bind(5, static_cast<std::int64_t>(segment.addresses));
     insert.step();
     segment.number = insert.number(0);
     return open.emplace(Open{segment});
@@ -178,30 +226,44 @@ void Writer::seal(Kind kind) {
 }
 
 void Writer::storeTermsOf(const Segment& segment) {
-    TermCollector terms;
+    TermCollector terms, addresses;
     collectSessions(segment, terms);
     if (segment.kind == Kind::Session) collectMail(segment, terms);
-    storeTerms(database_, segment.number, terms.take());
+    collectAddresses(segment, addresses);
+    storeTerms(database_, "term_page", segment.number, terms.take());
+    storeTerms(database_, "address_page", segment.number, addresses.take());
 }
 
 void Writer::collectSessions(const Segment& segment, TermCollector& terms) {
     sqlite::RawStatement select(
-        database_, fmt::format("SELECT key, started_ms, client, balancer, listener, server, user, allowed"
-                               " FROM {} WHERE key BETWEEN ?1 AND ?2",
-                               tableOf(segment.kind)));
+        database_,
+        fmt::format("SELECT key, started_ms, client, balancer, listener, server, user, authenticated, allowed"
+                    " FROM {} WHERE key BETWEEN ?1 AND ?2",
+                    tableOf(segment.kind)));
     select.bind(1, firstKey(segment.number));
     select.bind(2, lastKey(segment.number));
     while (select.step()) {
         const auto row = rowOf(select.number(0));
         terms.started(row, select.number(1));
-        terms.client(row, networkOf(select.text(2)));
+        terms.maskedClient(row, networkOf(select.text(2)));
         if (const std::string_view balancer = select.text(3); !balancer.empty())
             terms.balancer(row, networkOf(balancer));
         terms.text(TermKind::Listener, row, select.text(4));
         terms.text(TermKind::Server, row, select.text(5));
-        terms.text(TermKind::User, row, select.text(6));
-        terms.verdict(row, select.number(7) != 0);
+        const std::string_view user = select.text(6);
+        terms.text(TermKind::User, row, user);
+        if (!user.empty() && select.number(7) == 0) terms.failedLogin(row);
+        terms.verdict(row, select.number(8) != 0);
     }
+}
+
+void Writer::collectAddresses(const Segment& segment, TermCollector& terms) {
+    sqlite::RawStatement select(database_,
+                                "SELECT key, client FROM client_address WHERE key BETWEEN ?1 AND ?2");
+    select.bind(1, firstKey(segment.number));
+    select.bind(2, lastKey(segment.number));
+    while (select.step())
+        terms.fullClient(rowOf(select.number(0)), networkOf(select.text(1)).address);
 }
 
 void Writer::collectMail(const Segment& segment, TermCollector& terms) {
@@ -212,13 +274,14 @@ void Writer::collectMail(const Segment& segment, TermCollector& terms) {
     while (select.step()) {
         const auto row = rowOf(select.number(0) >> kMailBits);
         terms.sender(row, select.text(1));
-        eachRecipient(select.text(2), [&](std::string_view recipient) { terms.recipient(row, recipient); });
+        eachLine(select.text(2), [&](std::string_view recipient) { terms.recipient(row, recipient); });
         terms.text(TermKind::QueueId, row, select.text(3));
     }
 }
 
 bool Writer::maintain(std::int64_t now_ms) {
-    return sealOld(now_ms) || maskOld(now_ms) || removeOld(now_ms) || removeForSpace();
+    return sealOld(now_ms) || moveOld() || forgetOld(now_ms) || removeOld(now_ms) || removeForSpace() ||
+           cleanLog();
 }
 
 std::int64_t Writer::keepFor(Kind kind) const {
@@ -241,63 +304,101 @@ bool Writer::sealOld(std::int64_t now_ms) {
     return false;
 }
 
-bool Writer::maskOld(std::int64_t now_ms) {
+bool Writer::moveOld() {
+    const auto old = std::find_if(sealed_.begin(), sealed_.end(), [](const Segment& segment) {
+        return segment.addresses == Addresses::InRows;
+    });
+    if (old == sealed_.end()) return false;
+    moveAddresses(*old);
+    return true;
+}
+
+/// From where version 1 had them. What version 1 masked already has none to move.
+void Writer::moveAddresses(Segment& segment) {
+    const Overwriting overwriting(database_);
+    database_.transaction([&] {
+        sqlite::RawStatement select(
+            database_,
+            fmt::format("SELECT key, client, helo, rule, mail_count FROM {} WHERE key BETWEEN ?1 AND ?2",
+                        tableOf(segment.kind)));
+        sqlite::RawStatement update(
+            database_, fmt::format("UPDATE {} SET client = ?2, helo = ?3, rule = ?4 WHERE key = ?1",
+                                   tableOf(segment.kind)));
+        sqlite::RawStatement update_mail(database_,
+                                         "UPDATE mail SET reply = replace(reply, ?3, ?4)"
+                                         " WHERE key BETWEEN ?1 AND ?2 AND instr(reply, ?3) > 0");
+        select.bind(1, firstKey(segment.number));
+        select.bind(2, lastKey(segment.number));
+        while (select.step()) {
+            const std::int64_t key = select.number(0);
+            const std::string client(select.text(1)), helo(select.text(2)), rule(select.text(3));
+            const Network network = networkOf(client);
+            if (isMasked(network)) continue;
+            const std::string masked_client = masked(network).toString();
+            const std::string masked_helo = maskedHelo(helo, client, masked_client);
+            const std::string masked_rule = maskedRule(rule);
+            insert_address_->bind(1, key);
+            insert_address_->bind(2, client);
+            insert_address_->bind(3, rule);
+            insert_address_->bind(4, helo);
+            insert_address_->step();
+            insert_address_->reset();
+            update.bind(1, key);
+            update.bind(2, masked_client);
+            update.bind(3, masked_helo);
+            update.bind(4, masked_rule);
+            update.step();
+            update.reset();
+            if (select.number(4) == 0) continue;
+            update_mail.bind(1, key << kMailBits);
+            update_mail.bind(2, ((key + 1) << kMailBits) - 1);
+            update_mail.bind(3, client);
+            update_mail.bind(4, masked_client);
+            update_mail.step();
+            update_mail.reset();
+        }
+        if (segment.sealed) {
+            database_.run(fmt::format("DELETE FROM term_page WHERE key BETWEEN {} AND {}",
+                                      firstKey(segment.number), lastKey(segment.number)));
+            storeTermsOf(segment);
+        }
+        database_.run(fmt::format("UPDATE segment SET addresses = {} WHERE number = {}",
+                                  static_cast<int>(Addresses::Apart), segment.number));
+    });
+    segment.addresses = Addresses::Apart;
+}
+
+bool Writer::forgetOld(std::int64_t now_ms) {
     if (!options_.mask_after) return false;
     for (Segment& segment : sealed_) {
-        // By its oldest session: none keeps its address for longer than it was promised.
-        if (segment.masked || now_ms - segment.opened_ms < options_.mask_after->count()) continue;
-        mask(segment);
-        segment.masked = true;
+        // By its oldest session: no address is kept for longer than was promised.
+        if (segment.addresses == Addresses::Forgotten ||
+            now_ms - segment.opened_ms < options_.mask_after->count())
+            continue;
+        const Overwriting overwriting(database_);
+        database_.transaction([&] {
+            forgetAddresses(segment);
+            database_.run(fmt::format("UPDATE segment SET addresses = {} WHERE number = {}",
+                                      static_cast<int>(Addresses::Forgotten), segment.number));
+        });
+        segment.addresses = Addresses::Forgotten;
         return true;
     }
     return false;
 }
 
-void Writer::mask(const Segment& segment) {
-    database_.transaction([&] {
-        maskSessions(segment);
-        database_.run(fmt::format("DELETE FROM term_page WHERE key BETWEEN {} AND {}",
+void Writer::forgetAddresses(const Segment& segment) {
+    for (const char* table : {"client_address", "address_page"})
+        database_.run(fmt::format("DELETE FROM {} WHERE key BETWEEN {} AND {}", table,
                                   firstKey(segment.number), lastKey(segment.number)));
-        storeTermsOf(segment);
-        database_.run(fmt::format("UPDATE segment SET masked = 1 WHERE number = {}", segment.number));
-    });
-    // The WAL has the old pages too.
-    database_.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    log_has_addresses_ = true;
 }
 
-void Writer::maskSessions(const Segment& segment) {
-    const std::string_view table = tableOf(segment.kind);
-    sqlite::RawStatement select(
-        database_,
-        fmt::format("SELECT key, client, helo, rule, mail_count FROM {} WHERE key BETWEEN ?1 AND ?2", table));
-    sqlite::RawStatement update(
-        database_, fmt::format("UPDATE {} SET client = ?2, helo = ?3, rule = ?4 WHERE key = ?1", table));
-    sqlite::RawStatement update_mail(database_,
-                                     "UPDATE mail SET reply = replace(reply, ?3, ?4) WHERE key BETWEEN ?1 "
-                                     "AND ?2 AND instr(reply, ?3) > 0");
-    select.bind(1, firstKey(segment.number));
-    select.bind(2, lastKey(segment.number));
-    while (select.step()) {
-        const std::int64_t key = select.number(0);
-        const std::string client(select.text(1));
-        const std::string masked = maskedNetwork(networkOf(client)).toString();
-        const std::string helo = withReplaced(select.text(2), client, masked);  // EHLO [198.51.100.7]
-        const std::string_view rule = select.text(3);
-        const std::string masked_rule = rule.empty() ? "" : maskedNetwork(networkOf(rule)).toString();
-        update.bind(1, key);
-        update.bind(2, masked);
-        update.bind(3, helo);
-        update.bind(4, masked_rule);
-        update.step();
-        update.reset();
-        if (select.number(4) == 0) continue;
-        update_mail.bind(1, key << kMailBits);  // "Client host [198.51.100.7] rejected"
-        update_mail.bind(2, ((key + 1) << kMailBits) - 1);
-        update_mail.bind(3, client);
-        update_mail.bind(4, masked);
-        update_mail.step();
-        update_mail.reset();
-    }
+/// The old pages are in the WAL until it is emptied, for which no question may be under way.
+bool Writer::cleanLog() {
+    if (!log_has_addresses_ || !options_.mask_after) return false;
+    log_has_addresses_ = database_.number("PRAGMA wal_checkpoint(TRUNCATE)") != 0;
+    return false;
 }
 
 bool Writer::removeOld(std::int64_t now_ms) {
@@ -327,6 +428,10 @@ void Writer::remove(const Segment& segment) {
     const std::int64_t first = firstKey(segment.number);
     const std::int64_t last = lastKey(segment.number);
     database_.transaction([&] {
+        {
+            const Overwriting overwriting(database_);
+            forgetAddresses(segment);
+        }
         database_.run(
             fmt::format("DELETE FROM {} WHERE key BETWEEN {} AND {};"
                         "DELETE FROM term_page WHERE key BETWEEN {} AND {};"

@@ -49,14 +49,12 @@ bool mayWrite(const std::string& path) {
                     path, culprit == path ? "the database" : "the folder " + folder));
 }
 
-[[noreturn]] void throwDamaged(const std::string& path, const std::string& what) {
-    throw StoreError(
-        Kind::Damaged,
-        fmt::format("{}: {}: restore it from a backup, or move it away and import the rules again", path,
-                    what));
+[[noreturn]] void throwDamaged(const std::string& path, const std::string& what, std::string_view remedy) {
+    throw StoreError(Kind::Damaged, fmt::format("{}: {}: {}", path, what, remedy));
 }
 
-[[noreturn]] void throwCode(const std::string& path, int code, const std::string& detail) {
+[[noreturn]] void throwCode(const std::string& path, int code, const std::string& detail,
+                            std::string_view when_damaged) {
     switch (code & 0xFF) {
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
@@ -68,7 +66,7 @@ bool mayWrite(const std::string& path) {
             throwReadOnly(path);
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
-            throwDamaged(path, "the database is damaged (" + detail + ")");
+            throwDamaged(path, "the database is damaged (" + detail + ")", when_damaged);
         case SQLITE_FULL:
             throw StoreError(Kind::DiskFull,
                              fmt::format("{}: the disk is full: make room and try again", path));
@@ -81,7 +79,7 @@ bool mayWrite(const std::string& path) {
 }
 
 /// What can be said before SQLite is asked, so that it is said at once and in words.
-void examine(const std::string& path, bool create) {
+void examine(const std::string& path, const OpenOptions& options) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
         if (errno != ENOENT)
@@ -89,13 +87,13 @@ void examine(const std::string& path, bool create) {
         const std::string folder = folderOf(path);
         if (!std::filesystem::is_directory(folder))
             throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
-        if (!create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
+        if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
         if (!mayWrite(folder)) throwReadOnly(path);
         return;
     }
     if (!S_ISREG(status.st_mode))
-        throw StoreError(Kind::Open, fmt::format("{}: is not a file: [store] url must name a file", path));
-    if (status.st_size == 0 && !create) throwDamaged(path, "the file is empty");
+        throw StoreError(Kind::Open, fmt::format("{}: is not a file: the url must name a file", path));
+    if (status.st_size == 0 && !options.create) throwDamaged(path, "the file is empty", options.when_damaged);
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0)
         throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
@@ -103,7 +101,7 @@ void examine(const std::string& path, bool create) {
     const ssize_t got = ::read(file, head, sizeof head);
     ::close(file);
     if (got != 0 && std::string_view(head, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) != kMagic)
-        throwDamaged(path, "the file is not an SQLite database");
+        throwDamaged(path, "the file is not an SQLite database", options.when_damaged);
     if (!mayWrite(path)) throwReadOnly(path);
 }
 
@@ -140,9 +138,10 @@ std::int64_t lastWritten(const std::string& path) {
     return status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
-Database::Database(const std::string& path, const OpenOptions& options) : path_(path) {
+Database::Database(const std::string& path, const OpenOptions& options)
+    : path_(path), when_damaged_(options.when_damaged) {
     registerConnector();
-    examine(path, options.create);
+    examine(path, options);
     guarded([&] {
         // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
         const std::string absolute = std::filesystem::absolute(path).string();
@@ -208,7 +207,7 @@ void Database::between(const char* begin, const std::function<void()>& work) {
 }
 
 void Database::fail(int result_code) {
-    throwCode(path_, result_code, sqlite3_errmsg(handle_));
+    failWith(result_code, sqlite3_errmsg(handle_));
 }
 
 void Database::rethrow() {
@@ -216,21 +215,25 @@ void Database::rethrow() {
     try {
         throw;
     } catch (const poco::DBLockedException& error) {
-        throwCode(path_, SQLITE_BUSY, error.message());
+        failWith(SQLITE_BUSY, error.message());
     } catch (const poco::TableLockedException& error) {
-        throwCode(path_, SQLITE_LOCKED, error.message());
+        failWith(SQLITE_LOCKED, error.message());
     } catch (const poco::ReadOnlyException& error) {
-        throwCode(path_, SQLITE_READONLY, error.message());
+        failWith(SQLITE_READONLY, error.message());
     } catch (const poco::CorruptImageException& error) {
-        throwCode(path_, SQLITE_CORRUPT, error.message());
+        failWith(SQLITE_CORRUPT, error.message());
     } catch (const poco::DatabaseFullException& error) {
-        throwCode(path_, SQLITE_FULL, error.message());
+        failWith(SQLITE_FULL, error.message());
     } catch (const poco::CantOpenDBFileException& error) {
-        throwCode(path_, SQLITE_CANTOPEN, error.message());
+        failWith(SQLITE_CANTOPEN, error.message());
     } catch (const Poco::Exception& error) {
         // Poco has no class of its own for some codes (NOTADB); the connection still knows which it was.
-        throwCode(path_, handle_ == nullptr ? SQLITE_ERROR : sqlite3_errcode(handle_), error.displayText());
+        failWith(handle_ == nullptr ? SQLITE_ERROR : sqlite3_errcode(handle_), error.displayText());
     }
+}
+
+void Database::failWith(int code, const std::string& detail) {
+    throwCode(path_, code, detail, when_damaged_);
 }
 
 RawStatement::RawStatement(Database& database, std::string_view sql) : database_(database) {

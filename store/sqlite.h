@@ -29,6 +29,8 @@ struct OpenOptions {
     bool create = true;  ///< a missing or empty file becomes a database
     Durability durability = Durability::PowerLoss;
     std::chrono::milliseconds busy_timeout{5'000};  ///< how long to wait for another process's lock
+    /// The end of a sentence that begins with what is damaged.
+    std::string_view when_damaged = "restore it from a backup, or move it away and import the rules again";
 };
 
 /// "sqlite:PATH" to PATH. Throws StoreError(BadInput).
@@ -87,8 +89,10 @@ class Database {
     [[noreturn]] void rethrow();
     void between(const char* begin, const std::function<void()>& work);
     void prepare(const OpenOptions& options);
+    [[noreturn]] void failWith(int code, const std::string& detail);
 
     std::string path_;
+    std::string_view when_damaged_;
     std::unique_ptr<Poco::Data::Session> session_;
     sqlite3* handle_ = nullptr;
 };

@@ -43,7 +43,7 @@ _mailgate() {
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access import"*) words="--replace --force" ;;
         "access history"*) words="--json" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --since --until --limit --json --follow" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;
         status) words="--json" ;;
         server) words="drain ready" ;;

@@ -37,7 +37,7 @@ complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end sessions under w
 complete -c mailgate -n '__mailgate_access deny import' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions status' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import' -F
 complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove all other rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
@@ -45,8 +45,18 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'under
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l client -x -d network
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l from -x -d sender
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l user -x -d 'user name'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l limit -x -d 'at most so many'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l to -x -d recipient
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l queue-id -x -d 'the mail at the server'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d network
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l until -x -d 'at least this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'go on'
+complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l limit -x -d 'at most so many'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'

@@ -3,11 +3,12 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
-#include "gateway/log/log_line.h"
+#include "gateway/log/session_fields.h"
 #include "store/text.h"
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 
 namespace mailgate::cli {
@@ -44,13 +45,15 @@ std::string shortId(const JournalSession& session) {
 }
 
 std::string whoText(const JournalSession& session) {
-    return shown(session.user.empty() ? session.helo : session.user);
+    if (session.user.empty()) return shown(session.helo);
+    return shown(session.user) + (session.authenticated ? "" : " (failed)");
 }
 
 std::string recipientsText(const JournalMail& mail) {
     if (mail.recipients.empty()) return "-";
     std::string text = shown(mail.recipients.front());
     if (mail.recipient_count > 1) text += fmt::format(" +{}", mail.recipient_count - 1);
+    if (mail.recipients_refused > 0) text += fmt::format(" ({} refused)", mail.recipients_refused);
     return text;
 }
 
@@ -71,33 +74,6 @@ std::vector<std::string> tableRow(const JournalSession& session, const JournalMa
             session.refused ? "refused: " + shown(session.end) : shown(session.end)};
 }
 
-void writeMail(LogLine& line, const JournalSession& session) {
-    line.beginArray("mail");
-    for (const JournalMail& mail : session.mail) {
-        line.beginObject();
-        line.text("from", mail.from);
-        line.beginArray("recipients");
-        for (const std::string& recipient : mail.recipients)
-            line.item(recipient);
-        line.endArray();
-        if (mail.recipient_count > mail.recipients.size())
-            line.number("recipient_count", mail.recipient_count);
-        line.number("size", static_cast<std::int64_t>(mail.size));
-        line.textOrNull("reply", mail.reply);
-        line.textOrNull("queue_id", store::queueIdOf(mail.reply));
-        line.endObject();
-    }
-    line.endArray();
-    if (session.mail_count > session.mail.size()) line.number("mail_count", session.mail_count);
-}
-
-void writeTiming(LogLine& line, std::string_view key, std::int64_t milliseconds) {
-    if (milliseconds < 0)
-        line.null(key);
-    else
-        line.number(key, milliseconds);
-}
-
 void writeArrival(LogLine& line, const JournalSession& session) {
     line.text("session", session.id);
     line.text("listener", session.listener);
@@ -115,26 +91,54 @@ std::string timingText(std::int64_t milliseconds) {
     return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
 }
 
-std::vector<std::vector<std::string>> sumsTable(std::string_view title, std::span<const JournalSums> sums) {
-    std::vector<std::vector<std::string>> rows{
-        {std::string(title), "SESSIONS", "MAILS", "REFUSED", "BYTES IN", "BYTES OUT"}};
-    for (const JournalSums& entry : sums)
-        rows.push_back({entry.name.empty() ? "<>" : shown(entry.name), fmt::to_string(entry.sessions),
-                        fmt::to_string(entry.mails), fmt::to_string(entry.refused),
-                        fmt::to_string(entry.bytes_in), fmt::to_string(entry.bytes_out)});
-    return rows;
+using Column = std::pair<const char*, std::uint64_t JournalSums::*>;
+
+/// What is counted of clients and users.
+constexpr std::array<Column, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
+                                             {"REFUSED", &JournalSums::refused},
+                                             {"FAILED LOGINS", &JournalSums::failed_logins},
+                                             {"MAILS", &JournalSums::mails},
+                                             {"BYTES IN", &JournalSums::bytes_in},
+                                             {"BYTES OUT", &JournalSums::bytes_out}}};
+/// ... and of senders.
+constexpr std::array<Column, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
+                                         {"MAILS", &JournalSums::mails},
+                                         {"MAILS REFUSED", &JournalSums::mails_refused},
+                                         {"BYTES IN", &JournalSums::bytes_in}}};
+
+/// "MAILS REFUSED" to "mails_refused".
+std::string keyOf(std::string_view title) {
+    std::string key(title);
+    for (char& character : key)
+        character = character == ' ' ? '_' : static_cast<char>(character | 0x20);
+    return key;
 }
 
-std::string sumsJson(std::string_view key, std::span<const JournalSums> sums) {
+std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
+                      std::span<const Column> columns) {
+    std::vector<std::vector<std::string>> rows{{std::string(title)}};
+    for (const Column& column : columns)
+        rows.front().emplace_back(column.first);
+    for (const JournalSums& entry : sums) {
+        std::vector<std::string>& row = rows.emplace_back();
+        row.push_back(entry.name.empty() ? "<>" : shown(entry.name));
+        for (const Column& column : columns)
+            row.push_back(fmt::to_string(entry.*column.second));
+    }
+    return alignedTable(rows);
+}
+
+std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
+                     std::span<const Column> columns) {
     std::string json = fmt::format("  \"{}\": [", key);
     for (const JournalSums& entry : sums) {
         LineBuffer name;
         appendEscaped(name, entry.name);
-        json += fmt::format(
-            "{}\n    {{\"name\":\"{}\",\"sessions\":{},\"mails\":{},\"refused\":{},\"bytes_in\":{},"
-            "\"bytes_out\":{}}}",
-            &entry == sums.data() ? "" : ",", fmt::to_string(name), entry.sessions, entry.mails,
-            entry.refused, entry.bytes_in, entry.bytes_out);
+        json +=
+            fmt::format("{}\n    {{\"name\":\"{}\"", &entry == sums.data() ? "" : ",", fmt::to_string(name));
+        for (const Column& column : columns)
+            json += fmt::format(",\"{}\":{}", keyOf(column.first), entry.*column.second);
+        json += '}';
     }
     return json + (sums.empty() ? "]" : "\n  ]");
 }
@@ -180,14 +184,8 @@ std::string sessionAsJson(const JournalSession& session) {
     line.textOrNull("user", session.user);
     if (!session.user.empty()) line.boolean("authenticated", session.authenticated);
     line.textOrNull("tls", session.tls);
-    writeMail(line, session);
-    line.number("bytes_in", static_cast<std::int64_t>(session.bytes_in));
-    line.number("bytes_out", static_cast<std::int64_t>(session.bytes_out));
-    writeTiming(line, "header_ms", session.header_ms);
-    writeTiming(line, "connect_ms", session.connect_ms);
-    writeTiming(line, "greeting_ms", session.greeting_ms);
-    writeTiming(line, "duration_ms", session.duration_ms);
-    line.text("end", session.end);
+    writeMail(line, session, QueueIds::Told);
+    writeOutcome(line, session);
     return std::string(line.finish());
 }
 
@@ -209,10 +207,15 @@ std::string sessionAsStory(const JournalSession& session) {
         {"tls", shown(session.tls)}};
     for (const JournalMail& mail : session.mail) {
         facts.push_back({"mail from", fmt::format("<{}>", mail.from.empty() ? "" : shown(mail.from))});
-        for (const std::string& recipient : mail.recipients)
-            facts.push_back({"  to", fmt::format("<{}>", shown(recipient))});
+        for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
+            const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
+            facts.push_back({"  to", fmt::format("<{}>{}", shown(mail.recipients[at]),
+                                                 has_reply ? "  " + shown(mail.replies[at]) : "")});
+        }
         if (mail.recipient_count > mail.recipients.size())
             facts.push_back({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
+        if (mail.recipients_refused > 0)
+            facts.push_back({"  refused", fmt::format("{} of the recipients", mail.recipients_refused)});
         facts.push_back({"  size", fmt::format("{} bytes", mail.size)});
         facts.push_back({"  reply", shown(mail.reply)});
         facts.push_back({"  queue id", shown(store::queueIdOf(mail.reply))});
@@ -230,16 +233,16 @@ std::string sessionAsStory(const JournalSession& session) {
 }
 
 std::string topAsTable(const store::JournalTop& top) {
-    return fmt::format("{} sessions, {} refused\n\n{}\n{}\n{}", top.sessions, top.refused,
-                       alignedTable(sumsTable("CLIENT", top.clients)),
-                       alignedTable(sumsTable("SENDER", top.senders)),
-                       alignedTable(sumsTable("USER", top.users)));
+    return fmt::format("{} sessions, {} of them refused, {} with a failed login\n\n{}\n{}\n{}", top.sessions,
+                       top.refused, top.failed_logins, sumsTable("CLIENT", top.clients, kOfSessions),
+                       sumsTable("SENDER", top.senders, kOfMail), sumsTable("USER", top.users, kOfSessions));
 }
 
 std::string topAsJson(const store::JournalTop& top) {
-    return fmt::format("{{\n  \"sessions\": {},\n  \"refused\": {},\n{},\n{},\n{}\n}}\n", top.sessions,
-                       top.refused, sumsJson("clients", top.clients), sumsJson("senders", top.senders),
-                       sumsJson("users", top.users));
+    return fmt::format(
+        "{{\n  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {},\n{},\n{},\n{}\n}}\n",
+        top.sessions, top.refused, top.failed_logins, sumsJson("clients", top.clients, kOfSessions),
+        sumsJson("senders", top.senders, kOfMail), sumsJson("users", top.users, kOfSessions));
 }
 
 }  // namespace mailgate::cli

@@ -27,6 +27,7 @@ using store::JournalSession;
 struct Arguments {
     std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
     bool refused = false;
+    bool failed_logins = false;
     bool json = false;
     bool follow = false;
     bool live = false;
@@ -69,6 +70,7 @@ JournalFilter filterOf(const Arguments& arguments, const CLI::App& command) {
     text("--server", arguments.server, filter.server);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
     filter.refused_only = arguments.refused;
+    filter.failed_login = arguments.failed_logins;
     if (command.count("--since") > 0) filter.since_ms = timeArgument("--since", arguments.since);
     if (command.count("--until") > 0) filter.until_ms = timeArgument("--until", arguments.until);
     return filter;
@@ -104,8 +106,8 @@ void list(Context& context, const Arguments& arguments, const CLI::App& command)
 
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const Arguments& arguments, const CLI::App& command) {
-    for (const char* option :
-         {"--to", "--queue-id", "--verdict", "--since", "--until", "--server", "--balancer"}) {
+    for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
+                               "--until", "--server", "--balancer"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} does not go with --live", option));
     }
@@ -177,6 +179,8 @@ void addFilters(CLI::App& sessions, Arguments& arguments) {
     sessions.add_option("--verdict", arguments.verdict, "What the access rules said")
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that got no session");
+    sessions.add_flag("--failed-logins", arguments.failed_logins,
+                      "Only those with a user name that the server did not accept");
     sessions.add_option("--since", arguments.since, "30m, 12h, 7d ago, or an RFC 3339 time");
     sessions.add_option("--until", arguments.until, "The same");
     sessions.add_option("--limit", arguments.limit, "The newest so many (default: 100)");

@@ -25,7 +25,8 @@ struct Arguments {
 
 SumsBy orderOf(const std::string& word) {
     if (word == "bytes") return SumsBy::Bytes;
-    return word == "refused" ? SumsBy::Refused : SumsBy::Sessions;
+    if (word == "refused") return SumsBy::Refused;
+    return word == "failed-logins" ? SumsBy::FailedLogins : SumsBy::Sessions;
 }
 
 void top(Context& context, const Arguments& arguments) {
@@ -48,8 +49,9 @@ void addTopCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<Arguments>();
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
     command->add_option("--since", arguments->since, "30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
-    command->add_option("--by", arguments->by, "sessions, bytes or refused (default: sessions)")
-        ->check(CLI::IsMember({"sessions", "bytes", "refused"}));
+    command
+        ->add_option("--by", arguments->by, "sessions, bytes, refused or failed-logins (default: sessions)")
+        ->check(CLI::IsMember({"sessions", "bytes", "refused", "failed-logins"}));
     command->add_option("--limit", arguments->limit, "So many of each (default: 10)");
     command->add_flag("--json", arguments->json, "As JSON");
     command->callback([&context, arguments] { top(context, *arguments); });

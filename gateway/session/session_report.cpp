@@ -1,5 +1,6 @@
 #include "gateway/session/session_report.h"
 
+#include "gateway/log/session_fields.h"
 #include "protocols/proxy/header.h"
 
 #include <fmt/format.h>
@@ -54,27 +55,6 @@ std::string firstBytesHex(std::string_view bytes, Rejection rejection) {
     for (const char c : bytes.substr(0, kShown))
         hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
     return hex;
-}
-
-void writeMail(LogLine& line, const SessionFacts& facts) {
-    line.beginArray("mail");
-    for (const MailTransaction& mail : facts.transactions) {
-        line.beginObject();
-        line.text("from", mail.from);
-        line.beginArray("recipients");
-        for (const std::string& recipient : mail.recipients)
-            line.item(recipient);
-        line.endArray();
-        if (mail.recipient_count > mail.recipients.size())
-            line.number("recipient_count", mail.recipient_count);
-        if (mail.recipients_refused > 0) line.number("recipients_refused", mail.recipients_refused);
-        line.number("size", static_cast<std::int64_t>(mail.size));
-        line.textOrNull("reply", mail.reply);
-        line.endObject();
-    }
-    line.endArray();
-    if (facts.transaction_count > facts.transactions.size())
-        line.number("mail_count", facts.transaction_count);
 }
 
 void writeTlvs(LogLine& line, const proxy::Tlvs& tlvs) {
@@ -133,20 +113,21 @@ store::JournalSession SessionReport::journalHead(const Session& session) {
     return entry;
 }
 
-store::JournalSession SessionReport::journalEntry(const Session& session, std::uint64_t bytes_in,
+/// The session is over: what it knew of its mail goes with the entry.
+store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_t bytes_in,
                                                   std::uint64_t bytes_out) {
     store::JournalSession entry = journalHead(session);
-    const SessionFacts& facts = session.facts_;
+    SessionFacts& facts = session.facts_;
     entry.upstream = session.pool().config().name;
     if (session.connected_ != 0) entry.server = session.endpoint_->server->name;
-    entry.helo = facts.helo;
-    entry.user = facts.user;
-    entry.tls = facts.tls;
+    entry.helo = std::move(facts.helo);
+    entry.user = std::move(facts.user);
+    entry.tls = std::move(facts.tls);
     entry.authenticated = facts.authenticated;
-    for (const MailTransaction& mail : facts.transactions) {
-        entry.mail.push_back(
-            {mail.from, mail.recipients, mail.recipient_count, mail.size, mail.reply, mail.accepted});
-    }
+    for (MailTransaction& mail : facts.transactions)
+        entry.mail.push_back({std::move(mail.from), std::move(mail.recipients), mail.recipient_count,
+                              mail.recipients_refused, mail.size, std::move(mail.reply),
+                              std::move(mail.replies), mail.accepted});
     entry.mail_count = facts.transaction_count;
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
@@ -213,39 +194,31 @@ void SessionReport::ended(Session& session) {
     count(host.counters().ends[static_cast<std::size_t>(session.end_)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
-    if (store::Journal* journal = host.journal()) journal->record(journalEntry(session, bytes_in, bytes_out));
     EventLog& log = host.log();
-    if (!log.enabled(LogLevel::Information)) return;
+    const bool logged = log.enabled(LogLevel::Information);
+    if (!host.journal() && !logged) return;
+    store::JournalSession entry = journalEntry(session, bytes_in, bytes_out);
+    if (logged) logEnd(session, entry);
+    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+}
 
-    const SessionFacts& facts = session.facts_;
+void SessionReport::logEnd(const Session& session, const store::JournalSession& entry) {
+    EventLog& log = session.host_.log();
     LogLine line = log.line(LogLevel::Information, "session.end");
     writeClient(line, session.id_.text(), session.arrival_, session.client_address_, session.client_text_,
                 session.destination_);
     writeAdmission(line, session.admission_);
-    line.text("upstream", session.pool().config().name);
-    line.textOrNull("server",
-                    session.connected_ != 0 ? std::string_view(session.endpoint_->server->name) : "");
+    line.text("upstream", entry.upstream);
+    line.textOrNull("server", entry.server);
     const Protocol protocol = session.arrival_.listener->protocol;
     const bool mail = protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
-    if (mail) line.textOrNull("helo", facts.helo);
-    line.textOrNull("user", facts.user);
-    if (!facts.user.empty()) line.boolean("authenticated", facts.authenticated);
-    line.textOrNull("tls", facts.tls);
-    if (mail) writeMail(line, facts);
+    if (mail) line.textOrNull("helo", entry.helo);
+    line.textOrNull("user", entry.user);
+    if (!entry.user.empty()) line.boolean("authenticated", entry.authenticated);
+    line.textOrNull("tls", entry.tls);
+    if (mail) writeMail(line, entry, QueueIds::Left);
     if (session.tlvs_) writeTlvs(line, *session.tlvs_);
-    line.number("bytes_in", static_cast<std::int64_t>(bytes_in));
-    line.number("bytes_out", static_cast<std::int64_t>(bytes_out));
-    line.number("header_ms", session.header_done_ - session.start_);
-    if (session.connected_ != 0)
-        line.number("connect_ms", session.connected_ - session.header_done_);
-    else
-        line.null("connect_ms");
-    if (session.greeted_ != 0)
-        line.number("greeting_ms", session.greeted_ - session.connected_);
-    else
-        line.null("greeting_ms");
-    line.number("duration_ms", host.now() - session.start_);
-    line.text("end", toString(session.end_));
+    writeOutcome(line, entry);
     log.write(line);
 }
 

@@ -24,8 +24,9 @@ class SessionReport {
 
   private:
     static store::JournalSession journalHead(const Session& session);
-    static store::JournalSession journalEntry(const Session& session, std::uint64_t bytes_in,
+    static store::JournalSession journalEntry(Session& session, std::uint64_t bytes_in,
                                               std::uint64_t bytes_out);
+    static void logEnd(const Session& session, const store::JournalSession& entry);
     static std::string_view stateName(const Session& session) noexcept;
 };
 

@@ -204,6 +204,8 @@ class EveryFilter(unittest.TestCase):
                 ("--verdict allow", everything - {"192.0.2.66"}),
                 ("--verdict deny", {"192.0.2.66"}),
                 ("--refused", self.REFUSED),
+                ("--failed-logins", {"203.0.113.99"}),
+                ("--failed-logins --user alice --client 198.51.100.0/24", set()),
                 ("--refused --verdict allow", {"198.51.100.70"}),
                 ("--since 1h", everything),
                 ("--until 1h", set()),
@@ -223,8 +225,10 @@ class EveryFilter(unittest.TestCase):
                     continue
                 self.assertEqual(asked[key][name], value, f"{name} of {line}")
             for mail, told in zip(asked[key].get("mail", ()), line.get("mail", ()), strict=line["protocol"] == "smtp"):
-                for name in ("from", "recipients", "size", "reply"):
-                    self.assertEqual(mail[name], told[name])
+                for name in ("from", "recipients", "recipients_refused", "size", "reply", "replies"):
+                    self.assertEqual(mail.get(name), told.get(name))
+        self.assertEqual([mail["recipients_refused"] for mail in asked[self.gateway.session("--client", "198.51.100.9")["session"]]["mail"]],
+                         [1])
 
     def test_the_table_has_one_row_for_each_mail(self):
         heading, *rows = self.gateway.text("sessions", "--from", "@news.example").splitlines()
@@ -235,6 +239,12 @@ class EveryFilter(unittest.TestCase):
                                   rf"{recipient}@example\.net +[0-9A-F]+ +client_quit")
         [_, refused] = self.gateway.text("sessions", "--client", "192.0.2.66").splitlines()
         self.assertRegex(refused, r"192\.0\.2\.66 .*refused: access")
+
+    def test_the_table_marks_failed_logins_and_refused_recipients(self):
+        for client, mark in (("203.0.113.99", "imap +alice \\(failed\\) +-"), ("198.51.100.31", "imap +alice +-"),
+                             ("198.51.100.9", "victim@elsewhere\\.example \\(1 refused\\) +554 5.7.1")):
+            [_, row] = self.gateway.text("sessions", "--client", client).splitlines()
+            self.assertRegex(row, mark)
 
     def test_limit_keeps_the_newest(self):
         newest = self.gateway.sessions()[-3:]
@@ -267,7 +277,8 @@ class EveryFilter(unittest.TestCase):
 
     def test_top_adds_up(self):
         top = json.loads(self.gateway.text("top", "--json", "--limit", "100"))
-        self.assertEqual((top["sessions"], top["refused"]), (len(self.ADMITTED), len(self.REFUSED)))
+        self.assertEqual((top["sessions"], top["refused"], top["failed_logins"]),
+                         (len(self.ADMITTED) + len(self.REFUSED), len(self.REFUSED), 1))
         by_name = {kind: {entry["name"]: entry for entry in top[kind]} for kind in ("clients", "senders", "users")}
         self.assertEqual(by_name["clients"].keys(), self.ADMITTED | self.REFUSED)
         self.assertEqual(by_name["clients"]["192.0.2.66"]["refused"], 1)
@@ -275,6 +286,11 @@ class EveryFilter(unittest.TestCase):
         self.assertEqual(by_name["senders"].keys(), {"alice@partner.example", "carol@partner.example", "", "news1@news.example",
                                                      "news2@news.example", "spam@partner.example"})
         self.assertEqual({name: entry["sessions"] for name, entry in by_name["users"].items()}, {"alice": 2, "bob": 1})
+        for name in ("sessions", "refused", "failed_logins"):
+            self.assertEqual(sum(entry[name] for entry in top["clients"]), top[name])
+        self.assertEqual(by_name["senders"]["spam@partner.example"]["mails_refused"], 1)
+        self.assertEqual([entry["name"] for entry in json.loads(self.gateway.text("top", "--json", "--by", "failed-logins"))["clients"]],
+                         ["203.0.113.99"])
         refused_first = json.loads(self.gateway.text("top", "--json", "--by", "refused"))["clients"]
         self.assertEqual({entry["name"] for entry in refused_first[:2]}, self.REFUSED)
         self.assertIn("198.51.100.7", self.gateway.text("top"))
@@ -660,6 +676,15 @@ class Envelopes(unittest.TestCase):
         self.assertIn("bob@example.net", first["recipients"])
         self.assertRegex(first["reply"], r"^250 2\.0\.0 <bob@example\.net> .* Saved")
         self.assertRegex(second["reply"], r"^250 2\.0\.0 <bob@example\.net> .* Saved")
+        self.assertEqual((first["recipients"], first["recipients_refused"]),
+                         (["alice@example.net", "nobody@example.net", "bob@example.net"], 1))
+        for reply, expected in zip(first["replies"], (r"^250 .*<alice@example\.net> .* Saved", r"^550 .*<nobody@example\.net>",
+                                                      r"^250 .*<bob@example\.net> .* Saved"), strict=True):
+            self.assertRegex(reply, expected)
+        [line] = self.gateway.events("session.end", client="198.51.100.5")
+        self.assertEqual([mail["replies"] for mail in line["mail"]], [first["replies"], second["replies"]])
+        story = self.gateway.text("sessions", "show", self.gateway.session("--client", "198.51.100.5")["session"])
+        self.assertRegex(story, r"to +<nobody@example\.net>  550 ")
 
     def test_text_that_fights_back_stays_one_line(self):
         session = proxyclient.connect(self.gateway.port("smtp"), proxyclient.header_v2("198.51.100.6"))

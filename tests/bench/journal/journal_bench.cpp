@@ -194,6 +194,13 @@ void askAll(const std::string& url) {
     ask("one session by 14 letters of its id", [&] { return query.withId(some.id.substr(0, 14)).size(); });
     ask("top of the last hour",
         [&] { return query.top(nowMillis() - 3'600'000, nowMillis(), SumsBy::Sessions, 10).clients.size(); });
+    std::uint64_t summed = 0;
+    ask("top of them all", [&] {
+        const JournalTop top = query.top(0, nowMillis(), SumsBy::Sessions, 10);
+        summed = top.sessions;
+        return top.clients.size();
+    });
+    fmt::print("\nthe top of them all is over {} sessions\n", summed);
 }
 
 }  // namespace

@@ -8,9 +8,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 
 namespace mailgate::store {
 namespace {
@@ -41,6 +44,7 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
     if (number % 5'000 == 0) {
         session.listener = session.protocol = "imap";
         session.user = number % 10'000 == 0 ? "Alice@example.org" : "bob";
+        session.authenticated = number % 10'000 == 0;
         session.mail.clear();
         session.mail_count = 0;
         session.upstream = "dovecot";
@@ -115,8 +119,8 @@ TEST_F(JournalQueryTest, WithoutAFilterFindsEverything) {
 }
 
 TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
-    for (const char* text : {"198.51.100.7", "198.51.100.0/24", "11.0.0.0/9", "0.0.0.0/0", "2001:db8::/33",
-                             "2001:db8:800::/40", "::/0"}) {
+    for (const char* text : {"198.51.100.7", "198.51.100.0/24", "11.0.0.0/9", "11.0.0.0/28", "0.0.0.0/0",
+                             "2001:db8::/33", "2001:db8:800::/40", "2001:db8:101::/64", "::/0"}) {
         SCOPED_TRACE(text);
         JournalFilter filter;
         filter.client = network(text);
@@ -209,6 +213,14 @@ TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
     expectFinds(refused, [](const JournalSession& session) { return session.refused; });
 }
 
+TEST_F(JournalQueryTest, FindsFailedLogins) {
+    JournalFilter filter;
+    filter.failed_login = true;
+    expectFinds(filter, [](const JournalSession& session) { return session.user == "bob"; });
+    filter.user = "Alice@example.org";
+    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+}
+
 TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
     JournalFilter filter;
     filter.since_ms = begin_ms_ + 3'000'000;
@@ -250,12 +262,14 @@ TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
 TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
     JournalQuery query(url());
     const auto all = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Sessions, 3);
-    EXPECT_EQ(all.sessions, 90'000u);
+    EXPECT_EQ(all.sessions, kSessions);
     EXPECT_EQ(all.refused, 10'000u);
+    EXPECT_EQ(all.failed_logins, 10u);
     EXPECT_THAT(all.clients, SizeIs(3));
     ASSERT_THAT(all.users, SizeIs(2));
     EXPECT_EQ(all.users[0].name, "Alice@example.org");
     EXPECT_EQ(all.users[0].sessions, 10u);
+    EXPECT_EQ(all.users[0].failed_logins, 0u);
     EXPECT_EQ(all.users[1].name, "bob");
     ASSERT_FALSE(all.senders.empty());
     EXPECT_GE(all.senders[0].sessions, all.senders[1].sessions);
@@ -264,7 +278,48 @@ TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
     ASSERT_THAT(refused.clients, SizeIs(3));
     EXPECT_GT(refused.clients[0].refused, 0u);
     EXPECT_THAT(refused.users, IsEmpty());
+    const auto failed = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::FailedLogins, 3);
+    ASSERT_THAT(failed.users, SizeIs(1));
+    EXPECT_EQ(failed.users[0].failed_logins, 10u);
     EXPECT_EQ(query.top(begin_ms_ - 2'000, begin_ms_ - 1'000, SumsBy::Bytes, 3).sessions, 0u);
+}
+
+/// By looking at each session, with maps.
+TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
+    const std::int64_t since = begin_ms_ + 3'000'000, until = begin_ms_ + 9'000'000;
+    std::map<std::string, std::array<std::uint64_t, 6>> clients, senders;
+    std::uint64_t sessions = 0;
+    for (const JournalSession& session : sessions_) {
+        if (session.endedMs() < since || session.started_ms > until) continue;
+        ++sessions;
+        auto& sums = clients[clientNetwork(session).toString()];
+        const std::array<std::uint64_t, 6> own{1,
+                                               session.refused,
+                                               !session.user.empty() && !session.authenticated,
+                                               session.mail_count,
+                                               session.bytes_in,
+                                               session.bytes_out};
+        std::transform(sums.begin(), sums.end(), own.begin(), sums.begin(), std::plus<>());
+        std::set<std::string> seen;
+        for (const JournalMail& mail : session.mail) {
+            auto& of_sender = senders[mail.from];
+            of_sender[0] += seen.insert(mail.from).second;
+            ++of_sender[3];
+            of_sender[4] += mail.size;
+        }
+    }
+    const auto top = JournalQuery(url()).top(since, until, SumsBy::Sessions, kSessions);
+    EXPECT_EQ(top.sessions, sessions);
+    const auto expectSums = [](const std::vector<JournalSums>& found, const auto& expected) {
+        ASSERT_EQ(found.size(), expected.size());
+        for (const JournalSums& sums : found)
+            EXPECT_EQ((std::array{sums.sessions, sums.refused, sums.failed_logins, sums.mails, sums.bytes_in,
+                                  sums.bytes_out}),
+                      expected.at(sums.name))
+                << sums.name;
+    };
+    expectSums(top.clients, clients);
+    expectSums(top.senders, senders);
 }
 
 TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {

@@ -1,11 +1,14 @@
 #include "store/journal.h"
 
+#include "store/journal_mask.h"
 #include "store/journal_query.h"
+#include "store/journal_terms.h"
 #include "store/sqlite.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -18,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 namespace mailgate::store {
@@ -118,8 +122,9 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     session.header_ms = 2;
     session.mail.front().recipients = {"bob@example.net", "carol@example.com"};
     session.mail.front().recipient_count = 3;
-    session.mail.push_back(
-        {.from = "", .recipients = {}, .recipient_count = 0, .size = 0, .reply = "", .accepted = false});
+    session.mail.front().recipients_refused = 1;
+    session.mail.front().replies = {"250 2.0.0 <bob@example.net> Saved", ""};
+    session.mail.emplace_back();
     session.mail_count = 2;
     const JournalSession expected = session;
     Journal journal(options_, told_.events());
@@ -161,10 +166,13 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     EXPECT_EQ(kept.mail[0].from, expected.mail[0].from);
     EXPECT_EQ(kept.mail[0].recipients, expected.mail[0].recipients);
     EXPECT_EQ(kept.mail[0].recipient_count, 3u);
+    EXPECT_EQ(kept.mail[0].recipients_refused, 1u);
+    EXPECT_EQ(kept.mail[0].replies, expected.mail[0].replies);
     EXPECT_EQ(kept.mail[0].size, expected.mail[0].size);
     EXPECT_EQ(kept.mail[0].reply, expected.mail[0].reply);
     EXPECT_TRUE(kept.mail[0].accepted);
     EXPECT_THAT(kept.mail[1].recipients, IsEmpty());
+    EXPECT_THAT(kept.mail[1].replies, IsEmpty());
     EXPECT_FALSE(kept.mail[1].accepted);
 }
 
@@ -336,7 +344,14 @@ TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
 TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
     std::ofstream(file()) << "From alice@example.org Sat Nov 21 00:00:00 2026\n";
     Journal text(options_, told_.events());
-    EXPECT_THROW(text.start(), StoreError);
+    try {
+        text.start();
+        FAIL() << "started with a mailbox";
+    } catch (const StoreError& error) {
+        EXPECT_EQ(error.kind(), StoreError::Kind::Damaged);
+        EXPECT_THAT(error.what(), HasSubstr("the gateway begins a new one"));
+        EXPECT_THAT(error.what(), Not(HasSubstr("rules")));
+    }
     std::filesystem::remove(file());
     sqlite::Database(file(), {}).run("CREATE TABLE other(x)");
     Journal other(options_, told_.events());
@@ -411,48 +426,172 @@ TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
     EXPECT_GT(journal.bytes(), 0u);
 }
 
-TEST_F(JournalTest, MasksAddressesWhenTheirTimeIsUp) {
+/// Sessions whose clients' addresses are in every place where one can be.
+class JournalAddressTest : public JournalTest {
+  protected:
+    void writeTelltales(std::int64_t ended_ms) {
+        Journal journal(options_, told_.events());
+        journal.start();
+        JournalSession v4 = test::sampleSession(1, ended_ms);
+        v4.client = test::sampleV4(0xC6336407);  // 198.51.100.7
+        v4.helo = "[198.51.100.7]";
+        v4.rule = "198.51.100.7";
+        v4.mail.front().reply = "450 4.7.1 Client host [198.51.100.7] rejected, not [198.51.100.77]";
+        v4.mail.front().replies = {"250 2.0.0 from 198.51.100.7"};
+        JournalSession v6 = test::sampleSession(2, ended_ms + 1);
+        v6.client = test::sampleV6(5, 9);
+        v6.helo = "[IPv6:2001:DB8:5:0:0:0:0:9]";
+        JournalSession refused = test::sampleRefusal(3, ended_ms + 2);
+        refused.client = v4.client;
+        for (JournalSession* session : {&v4, &v6, &refused})
+            ASSERT_TRUE(journal.record(std::move(*session)));
+        ASSERT_TRUE(journal.flush(kPatience));
+        ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE sealed = 1", 2));
+    }
+    std::size_t found(const char* client) {
+        JournalFilter filter;
+        filter.client = network(client);
+        return all(filter).size();
+    }
+    std::vector<std::string> clients() {
+        std::vector<std::string> clients;
+        for (const JournalSession& session : all())
+            clients.push_back(clientNetwork(session).toString());
+        return clients;
+    }
+    /// Of the database and its WAL, free corners included.
+    std::string bytes() const {
+        std::string bytes;
+        for (const char* suffix : {"", "-wal"}) {
+            std::ifstream raw(file() + suffix, std::ios::binary);
+            bytes.append(std::istreambuf_iterator<char>(raw), {});
+        }
+        return bytes;
+    }
+    /// The address of the first session as the search terms have it.
+    static std::string termOfFirst() {
+        const std::uint64_t term = journal::clientTerms(network("198.51.100.7")).low;
+        return {reinterpret_cast<const char*>(&term), sizeof term};
+    }
+};
+
+TEST_F(JournalAddressTest, OnlyTheShortLivedTablesHoldAFullAddress) {
+    writeTelltales(nowMillis() - std::chrono::milliseconds(25h).count());
+    EXPECT_EQ(count("SELECT count(*) FROM client_address WHERE client IN ('198.51.100.7', '2001:db8:5::9')"),
+              3);
+    for (const char* row : {"session", "refused"})
+        EXPECT_EQ(
+            count(std::string("SELECT count(*) FROM ") + row +
+                  " WHERE client || '|' || helo || rule LIKE '%100.7%' OR client || '|' || helo LIKE '%:9%'"),
+            0);
+    EXPECT_EQ(count("SELECT count(*) FROM mail WHERE reply || replies LIKE '%198.51.100.7%'"
+                    " AND reply NOT LIKE '%[198.51.100.0/24] rejected, not [198.51.100.77]'"),
+              0);
+    const std::string term = "x'" + [](const std::string& bytes) {
+        std::string hex;
+        for (const char byte : bytes)
+            hex += fmt::format("{:02X}", static_cast<unsigned char>(byte));
+        return hex;
+    }(termOfFirst()) + "'";
+    EXPECT_EQ(count("SELECT count(*) FROM term_page WHERE instr(terms, " + term + ")"), 0);
+    EXPECT_GT(count("SELECT count(*) FROM address_page WHERE instr(terms, " + term + ")"), 0);
+
+    // And who asks is told all of it.
+    EXPECT_THAT(clients(), testing::UnorderedElementsAre("198.51.100.7", "2001:db8:5::9", "198.51.100.7"));
+    EXPECT_EQ(found("198.51.100.7"), 2u);
+    EXPECT_EQ(found("198.51.100.6/31"), 2u);
+    EXPECT_EQ(found("2001:db8:5::9"), 1u);
+    EXPECT_EQ(found("2001:db8:5::/64"), 1u);
+    const JournalSession v4 = all().front();
+    EXPECT_EQ(v4.helo, "[198.51.100.7]");
+    EXPECT_EQ(v4.rule, "198.51.100.7");
+    EXPECT_EQ(v4.mail.front().reply, "450 4.7.1 Client host [198.51.100.7] rejected, not [198.51.100.77]");
+    EXPECT_THAT(v4.mail.front().replies, testing::ElementsAre("250 2.0.0 from 198.51.100.7"));
+}
+
+TEST_F(JournalAddressTest, ForgetsAddressesWhenTheirTimeIsUp) {
+    writeTelltales(nowMillis() - std::chrono::milliseconds(25h).count());
+    ASSERT_NE(bytes().find("198.51.100.7]"), std::string::npos);
+    ASSERT_NE(bytes().find(termOfFirst()), std::string::npos);
     options_.mask_after = 24h;
     Journal journal(options_, told_.events());
     journal.start();
-    const std::int64_t old = nowMillis() - std::chrono::milliseconds(25h).count();
-    JournalSession v4 = test::sampleSession(1, old);
-    v4.client = test::sampleV4(0xC6336407);  // 198.51.100.7
-    v4.helo = "[198.51.100.7]";
-    v4.rule = "198.51.100.7";
-    v4.mail.front().reply = "450 4.7.1 Client host [198.51.100.7] rejected";
-    JournalSession v6 = test::sampleSession(2, old);
-    v6.client = test::sampleV6(5, 9);
-    JournalSession refused = test::sampleRefusal(3, old);
-    refused.client = v4.client;
-    for (JournalSession* session : {&v4, &v6, &refused})
-        ASSERT_TRUE(journal.record(std::move(*session)));
-    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE masked = 1", 2));
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 2", 2));
+    EXPECT_EQ(count("SELECT count(*) FROM client_address"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM address_page"), 0);
     write(journal, 1, nowMillis());
+    EXPECT_THAT(clients(), testing::UnorderedElementsAre("198.51.100.0/24", "198.51.100.0/24",
+                                                         "2001:db8:5::/48", "11.0.0.0"));
+    EXPECT_EQ(found("198.51.100.0/24"), 2u);
+    EXPECT_EQ(found("198.51.100.7"), 0u);
+    EXPECT_EQ(found("2001:db8::/32"), 1u);
+    EXPECT_EQ(found("2001:db8:5::/64"), 0u);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    const auto isThere = [&] {
+        const std::string all_bytes = bytes();
+        return all_bytes.find("198.51.100.7]") != std::string::npos ||
+               all_bytes.find(termOfFirst()) != std::string::npos ||
+               all_bytes.find("2001:DB8:5") != std::string::npos;
+    };
+    while (isThere() && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+    EXPECT_FALSE(isThere()) << "not even in a free corner of the file, or in its WAL";
+}
 
-    const auto sessions = all();
-    ASSERT_THAT(sessions, SizeIs(4));
-    std::vector<std::string> clients;
-    for (const JournalSession& session : sessions)
-        clients.push_back(clientNetwork(session).toString());
-    EXPECT_THAT(clients, testing::UnorderedElementsAre("198.51.100.0/24", "198.51.100.0/24",
-                                                       "2001:db8:5::/48", "11.0.0.0"));
-    for (const JournalSession& session : sessions) {
-        EXPECT_THAT(session.helo, Not(HasSubstr("100.7")));
-        EXPECT_THAT(session.rule, Not(HasSubstr("100.7")));
-        for (const JournalMail& mail : session.mail)
-            EXPECT_THAT(mail.reply, Not(HasSubstr("100.7")));
-    }
-    JournalFilter net;
-    net.client = network("198.51.100.0/24");
-    EXPECT_THAT(all(net), SizeIs(2));
-    JournalFilter host;
-    host.client = network("198.51.100.7");
-    EXPECT_THAT(all(host), IsEmpty());
+TEST_F(JournalAddressTest, TakesOverWhatVersion1Wrote) {
+    std::stringstream script;
+    script << std::ifstream(JOURNAL_V1).rdbuf();
+    sqlite::Database(file(), {}).run(script.str());
+    ASSERT_EQ(count("SELECT count(*) FROM session WHERE client = '198.51.100.7'"), 1);
+    options_.keep_sessions = options_.keep_refused = std::chrono::hours(24 * 365 * 100);
+    EXPECT_EQ(found("198.51.100.7"), 2u) << "asked before the gateway has moved them";
+    Journal journal(options_, told_.events());
+    journal.start();
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 1 AND sealed = 1", 2));
+    EXPECT_THAT(clients(), testing::ElementsAre("198.51.100.7", "2001:db8:5::9", "198.51.100.7"));
+    EXPECT_EQ(count("SELECT count(*) FROM session WHERE client = '198.51.100.0/24'"), 1);
+    EXPECT_EQ(found("198.51.100.7"), 2u);
+    EXPECT_EQ(found("198.51.100.0/24"), 2u);
+    EXPECT_EQ(found("2001:db8:5::9"), 1u);
+    JournalFilter failed;
+    failed.failed_login = true;
+    EXPECT_THAT(all(failed), SizeIs(1)) << "a term that version 1 did not have";
+    const JournalSession v4 = all().front();
+    EXPECT_EQ(v4.helo, "[198.51.100.7]");
+    EXPECT_EQ(v4.rule, "198.51.100.7");
+    EXPECT_EQ(v4.mail.front().reply, "450 4.7.1 Client host [198.51.100.7] rejected");
+    EXPECT_EQ(v4.mail.front().recipients_refused, 0u);
     journal.stop();
-    std::ifstream raw(file(), std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(raw)), {});
-    EXPECT_EQ(bytes.find("198.51.100.7"), std::string::npos) << "not even in a free corner of the file";
+    options_.mask_after = 24h;
+    Journal masking(options_, told_.events());
+    masking.start();
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 2", 2));
+    masking.stop();
+    EXPECT_EQ(bytes().find("198.51.100.7"), std::string::npos);
+    EXPECT_EQ(bytes().find(termOfFirst()), std::string::npos);
+}
+
+TEST(JournalMask, ReplacesWholeAddressesOnly) {
+    const auto mask = [](std::string_view text, std::string_view client) {
+        return journal::withReplaced(text, client, journal::masked(network(client)).toString());
+    };
+    EXPECT_EQ(mask("192.0.2.1", "192.0.2.1"), "192.0.2.0/24");
+    EXPECT_EQ(mask("[192.0.2.1]: 192.0.2.1.", "192.0.2.1"), "[192.0.2.0/24]: 192.0.2.0/24.");
+    EXPECT_EQ(mask("192.0.2.11 1192.0.2.1", "192.0.2.1"), "192.0.2.11 1192.0.2.1");
+    EXPECT_EQ(mask("2001:db8::1: no, 2001:db8::12", "2001:db8::1"), "2001:db8::/48: no, 2001:db8::12");
+    EXPECT_EQ(mask("", "192.0.2.1"), "");
+}
+
+TEST(JournalMask, LeavesOfAnAddressLiteralTheNetwork) {
+    const auto mask = [](std::string_view helo) {
+        return journal::maskedHelo(helo, "192.0.2.1", "192.0.2.0/24");
+    };
+    EXPECT_EQ(mask("[192.0.2.1]"), "[192.0.2.0/24]");
+    EXPECT_EQ(mask("[10.1.2.3]"), "[10.1.2.0/24]") << "behind NAT";
+    EXPECT_EQ(mask("[IPv6:2001:DB8:0:0::1]"), "[IPv6:2001:db8::/48]");
+    EXPECT_EQ(mask("192.0.2.1.dynamic.example"), "192.0.2.0/24.dynamic.example");
+    for (const char* other : {"mail.example.org", "[]", "[", "", "[mail.example.org]"})
+        EXPECT_EQ(mask(other), other);
 }
 
 TEST(QueueId, IsFoundInTheRepliesOfServers) {
