@@ -1,6 +1,7 @@
 /// \file  What the gateway counts. Relaxed atomics: any thread adds, any thread reads.
 #pragma once
 
+#include "gateway/address_vote.h"
 #include "protocols/address.h"
 #include "protocols/refusal.h"
 
@@ -89,7 +90,8 @@ struct ListenerCounters {
     Counter admitted{0};
     Counter refused{0};
     std::atomic<std::int64_t> live{0};
-    std::atomic<int> paused{0};              ///< workers that rest for want of descriptors
+    std::atomic<int> paused{0};  ///< workers that rest for want of descriptors
+    AddressVote address_vote;
     std::atomic<bool> address_alarm{false};  ///< most sessions come from one private address
 };
 

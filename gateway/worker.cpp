@@ -29,20 +29,8 @@ constexpr Millis kAcceptPause = 500;
 constexpr Millis kRejectionWindow = 10'000;
 constexpr std::uint32_t kRejectionsLogged = 10;
 
-// Votes between two countings, of one worker and listener.
-constexpr std::uint32_t kVotes = 50;
 // The end of a drain that somebody else decides.
 constexpr Millis kNever = Millis{1} << 40;
-
-/// Addresses that no client on the internet has (RFC 1918, 6598, 3927, 4193, 4291).
-bool isPrivate(const IpAddress& address) {
-    const auto& b = address.bytes;
-    if (!address.isV4())
-        return address.isLoopback() || (b[0] & 0xfe) == 0xfc || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
-    return b[12] == 10 || b[12] == 127 || (b[12] == 172 && (b[13] & 0xf0) == 16) ||
-           (b[12] == 192 && b[13] == 168) || (b[12] == 169 && b[13] == 254) ||
-           (b[12] == 100 && (b[13] & 0xc0) == 64);
-}
 
 bool isTrusted(const ListenerConfig& listener, const IpAddress& peer) {
     return std::any_of(listener.trusted.begin(), listener.trusted.end(),
@@ -145,7 +133,6 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
       scratch_(kBlockBytes),
       rejections_(kRejectionSlots),
       generation_(std::move(generation)),
-      votes_(generation_->config.listeners.size()),
       set_socket_(set_.descriptor()) {
     reactor_.addEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
@@ -189,7 +176,6 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     }
     acceptors_ = std::move(kept);
     generation_ = std::move(generation);
-    votes_.assign(listeners.size(), {});
     table_.reset();
     for (std::size_t i = 0; i < acceptors_.size(); ++i)
         acceptors_[i]->moveTo(indices[i]);
@@ -336,26 +322,19 @@ const store::AccessTable& Worker::accessTable(const Generation& generation) noex
 }
 
 void Worker::sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept {
-    if (listener >= votes_.size()) return;
-    MajorityVote& vote = votes_[listener];
-    if (vote.lead == 0) vote.candidate = client;
-    if (vote.candidate == client)
-        ++vote.lead;
-    else
-        --vote.lead;
-    if (++vote.votes >= kVotes) countVotes(listener, vote);
+    if (listener >= generation_->listeners.size()) return;
+    ListenerCounters& counters = *generation_->listeners[listener];
+    const AddressVote::Result result = counters.address_vote.add(client);
+    if (result == AddressVote::Result::Open) return;
+    const bool lost = result == AddressVote::Result::OneAddress;
+    if (counters.address_alarm.exchange(lost, std::memory_order_relaxed) != lost)
+        logAddressAlarm(generation_->config.listeners[listener].name, lost, client.toString());
 }
 
-// With a share s of all votes a candidate leads by at least 2s-1 of them: 60 % means a share of 80 % or more.
-void Worker::countVotes(store::ListenerIndex index, MajorityVote& vote) {
-    const bool lost = vote.lead * 10 >= vote.votes * 6 && isPrivate(vote.candidate);
-    const std::string client = vote.candidate.toString();
-    vote = {};
-    ListenerCounters& counters = *generation_->listeners[index];
-    if (counters.address_alarm.exchange(lost, std::memory_order_relaxed) == lost) return;
+void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::string& client) {
     LogLine line =
         log().line(lost ? LogLevel::Critical : LogLevel::Warning, lost ? "address.lost" : "address.back");
-    line.text("listener", generation_->config.listeners[index].name);
+    line.text("listener", listener);
     if (lost) {
         line.text("client", client);
         line.text("detail",

@@ -130,13 +130,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     };
     static constexpr std::size_t kRejectionSlots = 256;
 
-    /// Boyer and Moore's majority vote over a listener's clients: one candidate, and by how much it leads.
-    struct MajorityVote {
-        IpAddress candidate;
-        std::uint32_t lead = 0;
-        std::uint32_t votes = 0;
-    };
-    void countVotes(store::ListenerIndex listener, MajorityVote& vote);
+    void logAddressAlarm(const std::string& listener, bool lost, const std::string& client);
 
     GatewayState& state_;
     std::vector<char> scratch_;
@@ -145,7 +139,6 @@ class Worker final : public SessionHost, public Poco::Runnable {
     SessionIds ids_;
     std::vector<RejectionSlot> rejections_;
     std::shared_ptr<const Generation> generation_;
-    std::vector<MajorityVote> votes_;                  ///< by listener of the generation
     std::shared_ptr<const store::AccessTable> table_;  ///< cached of the generation's
     std::shared_ptr<const store::AccessTable>
         older_table_;  ///< kept while a session of an older generation looks at it
