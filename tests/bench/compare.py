@@ -4,6 +4,7 @@
     tests/bench/compare.py                      everything, five rounds
     tests/bench/compare.py --quick              two short rounds
     tests/bench/compare.py --only smtp-sessions --gateways haproxy,mailgate
+    tests/bench/compare.py --journal            what mailgate's journal costs: with it and without
     tests/bench/compare.py --strace smtp-sessions
 """
 
@@ -23,11 +24,10 @@ import sys
 import tempfile
 import time
 
-from gateways import GATEWAYS, Mailgate
+from gateways import GATEWAYS, HAProxy, Mailgate, MailgateWithoutJournal
 from load_tool import Run, Sink
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASELINE = "haproxy"
 MIB = 1024 * 1024
 SETTLE = 0.3  # seconds after the last session, for log lines that are still to be written
 
@@ -190,13 +190,13 @@ def cell(values, baseline):
     return text
 
 
-def print_table(results, names):
+def print_table(results, names, baseline_name):
     print(f"| Workload | Measure | {' | '.join(names)} |")
     print("|---|---|" + "---|" * len(names))
     for workload, result in results.items():
         present = result["values"]
         for measure in next(iter(present.values())):
-            baseline = present.get(BASELINE, {}).get(measure)
+            baseline = present.get(baseline_name, {}).get(measure)
             cells = [cell(present[name][measure], baseline) if name in present else "" for name in names]
             print(f"| {workload} ×{result['count']:,} | {measure} | {' | '.join(cells)} |")
 
@@ -261,13 +261,20 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, help="default: 5; with --quick: 2")
     parser.add_argument("--only", choices=WORKLOADS, action="append", help="this workload (may be repeated)")
     parser.add_argument("--count", type=int, help="sessions a round, instead of each workload's own number")
-    parser.add_argument("--gateways", default=",".join(GATEWAYS), help="default: %(default)s")
+    standard = [name for name, gateway in GATEWAYS.items() if gateway.standard]
+    parser.add_argument("--gateways", default=",".join(standard), help="default: %(default)s")
+    parser.add_argument("--baseline", choices=GATEWAYS, default=HAProxy.name, help="what ratios are formed to; default: %(default)s")
+    parser.add_argument("--journal", action="store_true",
+                        help="mailgate with its journal and without, the small sessions; the ratio is to without")
     parser.add_argument("--strace", choices=WORKLOADS, help="count the gateways' system calls instead")
     parser.add_argument("--json", metavar="FILE", help="write every round's values there")
     parser.add_argument("--mailgate", default=str(ROOT / "build/release/gateway/mailgate"), help="default: %(default)s")
     parser.add_argument("--mailload", default=str(ROOT / "build/release/tests/bench/mailload"), help="default: %(default)s")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
+    if arguments.journal:
+        arguments.gateways, arguments.baseline = f"{MailgateWithoutJournal.name},{Mailgate.name}", MailgateWithoutJournal.name
+        arguments.only = arguments.only or ["smtp-sessions", "connect-quit"]
     arguments.gateways = arguments.gateways.split(",")
     unknown = set(arguments.gateways) - set(GATEWAYS)
     if unknown:
@@ -283,7 +290,7 @@ def main():
             return trace(WORKLOADS[arguments.strace], arguments, scratch)
         print_setting(arguments)
         results = {name: compare(WORKLOADS[name], arguments, scratch) for name in arguments.only or WORKLOADS}
-        print_table(results, arguments.gateways)
+        print_table(results, arguments.gateways, arguments.baseline)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
 

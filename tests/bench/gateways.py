@@ -35,6 +35,7 @@ class Gateway:
 
     name = ""
     only = None  # the workloads that it is a variant for; None: all
+    standard = True  # takes part unless it is told otherwise
 
     def __init__(self, folder, networks, servers):
         self.folder = pathlib.Path(folder)
@@ -193,11 +194,13 @@ stream {{
 class Mailgate(Gateway):
     name = "mailgate"
     binary = ""
+    journal = True
 
     def configure(self):
         parts = [f'[gateway]\nname = "bench"\nworkers = {WORKERS}\nmax_sessions = {MAX_SESSIONS}',
                  '[store]\nurl = "sqlite:mailgate.db"',
                  f'[log]\nformat = "json"\ntarget = "file:{self.log}"\nlevel = "information"',
+                 f'[journal]\nenabled = {str(self.journal).lower()}',
                  '[admin]\nsocket = "mailgate.sock"']
         for protocol, server in self.servers.items():
             parts += [f'[[listener]]\nname = "{protocol}"\nprotocol = "{protocol}"\naddress = "127.0.0.1:{self.ports[protocol]}"\n'
@@ -208,20 +211,26 @@ class Mailgate(Gateway):
         config.write_text("\n\n".join(parts) + "\n")
         networks = self.folder / "networks.txt"
         networks.write_text("\n".join(self.networks) + "\n")
-        subprocess.run([self.binary, "access", "import", str(networks), "--config", str(config)], check=True, cwd=self.folder,
+        subprocess.run([Mailgate.binary, "access", "import", str(networks), "--config", str(config)], check=True, cwd=self.folder,
                        stdout=subprocess.DEVNULL)
-        return [self.binary, "serve", "--config", str(config)]
+        return [Mailgate.binary, "serve", "--config", str(config)]
 
     @classmethod
     def version(cls):
-        return " ".join(_output(cls.binary, "--version").split())
+        return " ".join(_output(Mailgate.binary, "--version").split())
 
     @staticmethod
     def session_lines(log):
         return sum('"event":"session.end"' in line for line in open(log, errors="replace"))
 
 
-GATEWAYS = {gateway.name: gateway for gateway in (HAProxy, HAProxySplice, Nginx, Mailgate)}
+class MailgateWithoutJournal(Mailgate):
+    name = "mailgate-no-journal"
+    journal = False
+    standard = False
+
+
+GATEWAYS = {gateway.name: gateway for gateway in (HAProxy, HAProxySplice, Nginx, Mailgate, MailgateWithoutJournal)}
 
 
 def _output(*command):
