@@ -114,8 +114,10 @@ std::string keyOf(std::string_view title) {
     return key;
 }
 
+/// After an empty line; nothing when there are none.
 std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
                       std::span<const Column> columns) {
+    if (sums.empty()) return {};
     std::vector<std::vector<std::string>> rows{{std::string(title)}};
     for (const Column& column : columns)
         rows.front().emplace_back(column.first);
@@ -125,7 +127,7 @@ std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
         for (const Column& column : columns)
             row.push_back(fmt::to_string(entry.*column.second));
     }
-    return alignedTable(rows);
+    return "\n" + alignedTable(rows);
 }
 
 std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
@@ -233,9 +235,10 @@ std::string sessionAsStory(const JournalSession& session) {
 }
 
 std::string topAsTable(const store::JournalTop& top) {
-    return fmt::format("{} sessions, {} of them refused, {} with a failed login\n\n{}\n{}\n{}", top.sessions,
-                       top.refused, top.failed_logins, sumsTable("CLIENT", top.clients, kOfSessions),
-                       sumsTable("SENDER", top.senders, kOfMail), sumsTable("USER", top.users, kOfSessions));
+    return fmt::format("{} sessions, {} of them refused, {} with a failed login\n", top.sessions, top.refused,
+                       top.failed_logins) +
+           sumsTable("CLIENT", top.clients, kOfSessions) + sumsTable("SENDER", top.senders, kOfMail) +
+           sumsTable("USER", top.users, kOfSessions);
 }
 
 std::string topAsJson(const store::JournalTop& top) {

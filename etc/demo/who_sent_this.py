@@ -1,0 +1,136 @@
+"""Makes the sessions that docs/who-sent-this.md investigates, and prints the page's commands with what they say:
+
+    MAILGATE_BIN=build/release/gateway/mailgate /usr/bin/python3 -B etc/demo/who_sent_this.py      as root
+
+HAProxy, mailgate, Postfix and Dovecot run in a network namespace, where the balancer can have an address of its own.
+"""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests" / "integration"))
+
+from harness.dovecot import USERS, Dovecot
+from harness.haproxy import HAProxy
+from harness.mailgate import Mailgate, binary, listener, upstream
+from harness.postfix import Postfix
+from harness.process import Scratch, wait_until
+from harness import proxyclient
+
+BALANCER = "192.0.2.10"
+MESSAGE = b"Subject: hello\r\n\r\nbody\r\n"
+
+
+def server(upstream_name, name, port):
+    settings = upstream(upstream_name, port)
+    settings["server"][0]["name"] = name
+    return settings
+
+
+class Site:
+    def __init__(self, scratch):
+        self.dovecot = scratch.start(Dovecot(scratch))
+        self.postfix = scratch.start(Postfix(scratch))
+        doors = {"trusted": [f"{BALANCER}/32"]}
+        self.gateway = scratch.start(Mailgate(
+            scratch, [listener("smtp", "postfix", **doors, access="allowlist"), listener("imap", "dovecot", **doors)],
+            [server("postfix", "mx1", self.postfix.proxy_port), server("dovecot", "imap1", self.dovecot.proxy_port["imap"])],
+            gateway={"name": "mx-gw-1.example.net"}, log={"level": "information"}))
+        balancer = HAProxy(scratch)
+        self.smtp, self.imap = (balancer.frontend(self.gateway.port(name), accept_proxy=True, check=f"source {BALANCER}")
+                                for name in ("smtp", "imap"))
+        scratch.start(balancer)
+        self.gateway.access("allow", "198.51.100.0/24")
+        wait_until(lambda: any(line["rules"] == 1 for line in self.gateway.events("access.changed")), "the rule")
+
+    def send(self, client, port, helo, sender, *recipients):
+        with proxyclient.SMTP(self.smtp, proxyclient.header_v2(client, port)) as session:
+            session.ehlo(helo)
+            session.sendmail(sender, recipients, MESSAGE)
+
+    def log_in(self, client, port, user, password):
+        session = proxyclient.IMAP(self.imap, proxyclient.header_v2(client, port, destination_port=143))
+        with contextlib.suppress(session.error):
+            session.login(user, password)
+        session.logout()
+
+    def refused(self, client, port):
+        with proxyclient.connect(self.smtp, proxyclient.header_v2(client, port)) as session:
+            return proxyclient.read_line(session).decode().strip()
+
+    def run(self, command):
+        """Prints a line of shell as the page has it, and what it says here."""
+        print(f"    $ {command}")
+        real = re.sub(r"\bmailgate (?=sessions|top|access)", f"{binary()} --config {self.gateway.config} ", command)
+        for shown, path in (("/var/log/mailgate/events.log", self.gateway.log_file), ("/var/log/mail.log", self.postfix.log_file),
+                            ("/var/log/dovecot.log", self.dovecot.log_file)):
+            real = real.replace(shown, str(path))
+        done = subprocess.run(["sh", "-c", real], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        print("".join(f"    {line}\n" for line in done.stdout.splitlines()))
+        return done.stdout
+
+
+def investigate(site):
+    site.send("198.51.100.20", 50001, "out.list.example", "news@list.example", *(f"{user}@example.net" for user in ("alice", "bob", "carol")))
+    site.send("198.51.100.7", 55555, "mail.partner.example", "alice@partner.example", "bob@example.net")
+    site.send("198.51.100.7", 55601, "mail.partner.example", "", "alice@example.net")
+    quoted = [site.refused("203.0.113.77", port) for port in (50100, 50101, 50102)][0]
+    site.log_in("2001:db8:cafe::21", 49301, "alice", USERS["alice"])
+    site.log_in("2001:db8:cafe::22", 49302, "bob", USERS["bob"])
+    site.log_in("2001:db8:cafe::21", 49303, "alice", USERS["alice"])
+    for number, user in enumerate(("root", "admin", "alice", "bob", "carol")):
+        site.log_in("203.0.113.200", 49400 + number, user, "guess")
+    site.gateway.wait_events(8 + 3, "session.end")
+    wait_until(lambda: len(site.gateway.run("sessions", "--json").stdout.splitlines()) == 14, "all of it in the journal")
+
+    print("## Who sent this mail to bob?\n")
+    [line] = site.gateway.events("session.end", client="198.51.100.7", client_port=55555)
+    queue_id = re.search("queued as ([0-9A-F]+)", line["mail"][0]["reply"])[1]
+    site.postfix.wait_log(rf"{queue_id}: removed")
+    table = site.run(f"mailgate sessions --queue-id {queue_id}")
+    site.run(f"mailgate sessions show {table.splitlines()[1].split()[1]}")
+    print(f"## A partner says that we refused them\n\n    {quoted}\n")
+    site.run(f"mailgate sessions show {re.search(r'id ([0-9A-Z]{26})', quoted)[1]}")
+    site.run("mailgate access test 203.0.113.77 --listener smtp")
+    site.run("mailgate sessions --client 203.0.113.77 --since 14d")
+    print("## Which accounts were used from this network?\n")
+    site.run("mailgate sessions --client 2001:db8:cafe::/48 --since 24h")
+    site.run("mailgate sessions --client 2001:db8:cafe::/48 --since 24h --limit 100000 --json |\n"
+             "        jq -r 'select(.authenticated) | .user' | sort | uniq -c")
+    print("## What went to this domain yesterday?\n")
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    day = f"--since {today}T00:00:00Z --until {today + datetime.timedelta(1)}T00:00:00Z"
+    site.run(f"mailgate sessions --to @example.net {day}")
+    site.run(f"mailgate sessions --to @example.net {day} --limit 100000 --json |\n"
+             "        jq -r '.mail[] | [.from, .size, .queue_id] | @tsv'")
+    print("## Who is trying passwords, and who is refused most?\n")
+    site.run("mailgate sessions --failed-logins --since 24h")
+    site.run("mailgate top --since 24h --by failed-logins --limit 5")
+    site.run("mailgate top --since 24h --by refused --limit 5")
+    print("## One session in three logs\n")
+    site.run("""grep '"client":"198.51.100.7","client_port":55555,' /var/log/mailgate/events.log""")
+    site.run("grep -F '[198.51.100.7]:55555' /var/log/mail.log")
+    site.run(f"grep -F {queue_id} /var/log/mail.log")
+    site.run("grep 'rip=2001:db8:cafe::22, rport=49302' /var/log/dovecot.log")
+    site.run("mailgate sessions --client 2001:db8:cafe::22 --json |\n"
+             "        jq -c 'select(.client_port == 49302) | [.session, .user, .balancer, .server, .duration_ms]'")
+
+
+def main():
+    if "--inside" not in sys.argv:
+        setup = f"ip link set lo up && ip address add {BALANCER}/32 dev lo && exec \"$@\""
+        os.execvp("unshare", ["unshare", "--net", "sh", "-ec", setup, "sh", sys.executable, "-B", __file__, "--inside"])
+    scratch = Scratch()
+    try:
+        investigate(Site(scratch))
+    finally:
+        scratch.close()
+
+
+if __name__ == "__main__":
+    main()
