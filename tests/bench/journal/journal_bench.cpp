@@ -1,6 +1,7 @@
-// What the journal costs and how fast it answers: `journal_bench [--sessions N] [--rate R] [--folder DIR]`.
+// What the journal costs and how fast it answers: `journal_bench [--sessions N] [--rate R] [--seconds S]
+// [--folder DIR]`.
 //
-// First N sessions with one mail each, as fast as the writer takes them, then ten seconds at R a second;
+// First N sessions with one mail each, as fast as the writer takes them, then S seconds at R a second;
 // processor time of all threads, once with the journal and once only making the sessions. Then every kind of
 // question over the N sessions, in this process, the file in the page cache.
 
@@ -80,6 +81,7 @@ class Source {
 struct Cost {
     double seconds = 0;
     double cpu_microseconds = 0;  ///< for each session
+    std::size_t most_queued = 0;
 };
 
 Cost justMake(std::size_t count) {
@@ -93,10 +95,10 @@ Cost justMake(std::size_t count) {
     return {since(begin), (cpuSeconds() - cpu) * 1e6 / static_cast<double>(count)};
 }
 
-/// The ends lie evenly over the last 20 hours.
-Cost fill(Journal& journal, Source& source, std::size_t count) {
-    const std::int64_t span = 20 * 3'600'000;
-    const std::int64_t from = nowMillis() - span;
+constexpr std::int64_t kSpan = 20 * 3'600'000;
+
+/// The ends lie evenly over the 20 hours after `from`.
+Cost fill(Journal& journal, Source& source, std::size_t count, std::int64_t from) {
     const double cpu = cpuSeconds();
     const auto begin = Clock::now();
     for (std::size_t at = 0; at < count; ++at) {
@@ -104,24 +106,27 @@ Cost fill(Journal& journal, Source& source, std::size_t count) {
             while (journal.queued() > 50'000)
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
         journal.record(
-            source.next(from + span * static_cast<std::int64_t>(at) / static_cast<std::int64_t>(count)));
+            source.next(from + kSpan * static_cast<std::int64_t>(at) / static_cast<std::int64_t>(count)));
     }
     if (!journal.flush(std::chrono::minutes(1))) throw std::runtime_error("the journal does not get done");
     return {since(begin), (cpuSeconds() - cpu) * 1e6 / static_cast<double>(count)};
 }
 
-Cost paced(Journal& journal, Source& source, std::size_t rate, int seconds) {
+Cost paced(Journal& journal, Source& source, std::size_t rate, std::size_t seconds) {
+    std::size_t most_queued = 0;
     const double cpu = cpuSeconds();
     const auto begin = Clock::now();
-    const std::size_t count = rate * static_cast<std::size_t>(seconds);
+    const std::size_t count = rate * seconds;
     for (std::size_t at = 0; at < count; ++at) {
-        if (at % 64 == 0)
+        if (at % 64 == 0) {
+            most_queued = std::max(most_queued, journal.queued());
             std::this_thread::sleep_until(
                 begin + std::chrono::duration<double>(static_cast<double>(at) / static_cast<double>(rate)));
+        }
         journal.record(source.next(nowMillis()));
     }
     if (!journal.flush(std::chrono::minutes(1))) throw std::runtime_error("the journal does not get done");
-    return {since(begin), (cpuSeconds() - cpu) * 1e6 / static_cast<double>(count)};
+    return {since(begin), (cpuSeconds() - cpu) * 1e6 / static_cast<double>(count), most_queued};
 }
 
 void ask(const std::string& what, const std::function<std::size_t()>& question) {
@@ -143,7 +148,13 @@ Network network(const std::string& text) {
     return std::get<Network>(parseNetwork(text));
 }
 
-void askAll(const std::string& url) {
+/// When the first `count` of the first run's sessions had ended.
+std::int64_t untilMillis(std::size_t sessions, std::size_t count, std::int64_t from) {
+    return from +
+           kSpan * static_cast<std::int64_t>(std::min(sessions, count)) / static_cast<std::int64_t>(sessions);
+}
+
+void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
     fmt::print(
         "\n| question (the last 100)                     |  rows |  first ms | median ms |\n"
         "|--------------------------------------------|-------|-----------|-----------|\n");
@@ -194,24 +205,26 @@ void askAll(const std::string& url) {
     ask("one session by 14 letters of its id", [&] { return query.withId(some.id.substr(0, 14)).size(); });
     ask("top of the last hour",
         [&] { return query.top(nowMillis() - 3'600'000, nowMillis(), SumsBy::Sessions, 10).clients.size(); });
+    const std::int64_t until = untilMillis(sessions, 700'000, from);
     std::uint64_t summed = 0;
-    ask("top of them all", [&] {
-        const JournalTop top = query.top(0, nowMillis(), SumsBy::Sessions, 10);
+    ask("top of 700,000 sessions", [&] {
+        const JournalTop top = query.top(0, until, SumsBy::Sessions, 10);
         summed = top.sessions;
         return top.clients.size();
     });
-    fmt::print("\nthe top of them all is over {} sessions\n", summed);
+    fmt::print("\nthe last line adds up {} sessions\n", summed);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     std::size_t sessions = 1'000'000;
-    std::size_t rate = 20'000;
+    std::size_t rate = 20'000, seconds = 10;
     std::string folder = std::filesystem::temp_directory_path().string();
     CLI::App app("What the journal costs and how fast it answers");
     app.add_option("--sessions", sessions, "To be written and asked (10000000 takes 5 GB)");
-    app.add_option("--rate", rate, "Sessions a second for the ten seconds of the second run");
+    app.add_option("--rate", rate, "Sessions a second in the second run");
+    app.add_option("--seconds", seconds, "How long that lasts");
     app.add_option("--folder", folder, "Where the journal is made");
     CLI11_PARSE(app, argc, argv);
 
@@ -221,6 +234,7 @@ int main(int argc, char** argv) {
     JournalOptions options;
     options.url = url;
     options.max_bytes = std::uint64_t{100} << 30;
+    const std::int64_t from = nowMillis() - kSpan;
     std::uint64_t written = 0, lost = 0, bytes = 0;
     Cost filled, steady;
     const Cost making = justMake(std::min<std::size_t>(sessions, 1'000'000));
@@ -228,8 +242,8 @@ int main(int argc, char** argv) {
         Source source;
         Journal journal(options, {[](const std::string& what) { fmt::print(stderr, "{}\n", what); }, {}});
         journal.start();
-        filled = fill(journal, source, sessions);
-        steady = paced(journal, source, rate, 10);
+        filled = fill(journal, source, sessions, from);
+        steady = paced(journal, source, rate, seconds);
         written = journal.written();
         lost = journal.lost();
     }
@@ -240,12 +254,13 @@ int main(int argc, char** argv) {
         "| making the records only | {:>10.0f} | {:>16.2f} |                   |\n"
         "| as fast as it goes      | {:>10.0f} | {:>16.2f} | {:>17.2f} |\n"
         "| at a steady rate        | {:>10.0f} | {:>16.2f} | {:>17.2f} |\n\n"
-        "{} sessions written, {} lost, {} bytes a session\n",
+        "{} sessions written, {} lost, {} bytes a session; at the steady rate {} waited at the most\n",
         1e6 / making.cpu_microseconds, making.cpu_microseconds,
         static_cast<double>(sessions) / filled.seconds, filled.cpu_microseconds,
-        filled.cpu_microseconds - making.cpu_microseconds, static_cast<double>(rate) * 10 / steady.seconds,
-        steady.cpu_microseconds, steady.cpu_microseconds - making.cpu_microseconds, written, lost,
-        bytes / written);
-    askAll(url);
+        filled.cpu_microseconds - making.cpu_microseconds,
+        static_cast<double>(rate * seconds) / steady.seconds, steady.cpu_microseconds,
+        steady.cpu_microseconds - making.cpu_microseconds, written, lost, bytes / written,
+        steady.most_queued);
+    askAll(url, sessions, from);
     std::filesystem::remove_all(made);
 }
