@@ -1,44 +1,25 @@
 """A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such."""
 
 import os
-import re
 
+from .mailserver import MailServer
 from .ports import reserve_port
-from .process import Process, is_listening, make_certificate, wait_until
 
 USERS = {"alice": "wonder-2718", "bob": "builder-3141"}
 SERVICES = ("imap", "pop3", "lmtp", "sieve")
 _NOBODY = 65534
 
 
-class Dovecot:
+class Dovecot(MailServer):
     """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not."""
 
     def __init__(self, scratch, name="dovecot"):
-        self.folder = scratch.folder(name)
-        self.log_file = self.folder / "dovecot.log"
+        super().__init__(scratch, name, "dovecot.log")
         self.homes = self.folder / "home"
         self.proxy_port = {service: reserve_port() for service in SERVICES}
         self.plain_port = {service: reserve_port() for service in SERVICES}
-        self._certificate, self._key = make_certificate(scratch.path)
         self._config = self.folder / "dovecot.conf"
-        self._process = Process(name, ["/usr/sbin/dovecot", "-F", "-c", self._config], self.folder / "output.txt")
-
-    def start(self):
-        self._write_files()
-        self._process.start()
-        ports = (*self.proxy_port.values(), *self.plain_port.values())
-        self._process.wait_ready(lambda: all(map(is_listening, ports)), "listening")
-        return self
-
-    def stop(self):
-        self._process.stop()
-
-    def log(self):
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def wait_log(self, pattern):
-        return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern} in Dovecot's log:\n{self.log()[-3000:]}")
+        self._runs(["/usr/sbin/dovecot", "-F", "-c", self._config], (*self.proxy_port.values(), *self.plain_port.values()))
 
     def deliver(self, user, message):
         """Puts a message into the user's inbox without a session."""

@@ -5,10 +5,9 @@ Debian lets only one mail server be installed, which is Postfix here; etc/packag
 
 import os
 import pwd
-import re
 
+from .mailserver import MailServer
 from .ports import reserve_port
-from .process import Process, is_listening, make_certificate, wait_until
 
 PROGRAM = "/usr/local/lib/mailgate-test/exim4"
 _USER = "Debian-exim"  # compiled in: without such a user it does not start
@@ -21,32 +20,15 @@ exec "$@"
 """
 
 
-class Exim:
+class Exim(MailServer):
     """Accepts mail for anybody on `proxy_port` and keeps it in its queue."""
 
     def __init__(self, scratch, name="exim"):
-        self.folder = scratch.folder(name)
+        super().__init__(scratch, name, "mainlog")
         self.proxy_port = reserve_port()
-        self.log_file = self.folder / "mainlog"
-        self._certificate, self._key = make_certificate(scratch.path)
         self._config = self.folder / "exim.conf"
-        self._process = Process(name, ["unshare", "--mount", "sh", "-c", _SETUP, "sh", self.folder,
-                                       PROGRAM, "-C", self._config, "-bdf"], self.folder / "output.txt")
-
-    def start(self):
-        self._write_files()
-        self._process.start()
-        self._process.wait_ready(lambda: is_listening(self.proxy_port), "listening")
-        return self
-
-    def stop(self):
-        self._process.stop()
-
-    def log(self):
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def wait_log(self, pattern):
-        return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern} in Exim's log:\n{self.log()[-3000:]}")
+        self._runs(["unshare", "--mount", "sh", "-c", _SETUP, "sh", self.folder, PROGRAM, "-C", self._config, "-bdf"],
+                   (self.proxy_port,))
 
     def _write_files(self):
         owner = pwd.getpwnam("nobody")

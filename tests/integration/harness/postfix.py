@@ -2,55 +2,38 @@
 
 import os
 import pwd
-import re
 import subprocess
 
 from . import proxyclient
+from .mailserver import MailServer
 from .ports import reserve_port
-from .process import Process, is_listening, make_certificate, wait_until
+from .process import wait_until
 
 DOMAIN = "example.net"
 HOST = "mx.example.net"
 USERS = ("alice", "bob", "carol", "dave")
 
 
-class Postfix:
+class Postfix(MailServer):
     """smtpd behind the PROXY protocol (`proxy_port`), postscreen behind it (`postscreen_port`), smtpd as such
     (`plain_port`). Mail for example.net goes to `lmtp_port` on loopback, or into Maildirs below `maildirs`."""
 
     def __init__(self, scratch, lmtp_port=None, name="postfix", settings=None):
-        self.folder = scratch.folder(name)
+        super().__init__(scratch, name, "mail.log")
         self.config = self.folder / "config"
         self.maildirs = self.folder / "mail"
-        self.log_file = self.folder / "mail.log"
         self.proxy_port, self.postscreen_port, self.plain_port = (reserve_port() for _ in range(3))
         self._lmtp_port = lmtp_port
         self._settings = settings or {}
-        self._certificate, self._key = make_certificate(scratch.path)
         # master itself, so that it is our child; MAIL_CONFIG is how its daemons learn where this instance lives.
         self._environment = {**os.environ, "MAIL_CONFIG": str(self.config)}
-        self._process = Process(name, ["/usr/lib/postfix/sbin/master", "-d"], self.folder / "output.txt",
-                                env=self._environment)
+        self._runs(["/usr/lib/postfix/sbin/master", "-d"], (self.proxy_port, self.postscreen_port, self.plain_port),
+                   env=self._environment)
 
     def start(self):
-        self._write_files()
-        # Makes the queue's folders, with the owners that the daemons expect.
-        subprocess.run(["/usr/sbin/postfix", "check"], env=self._environment, check=True, capture_output=True)
-        self._process.start()
-        ports = (self.proxy_port, self.postscreen_port, self.plain_port)
-        self._process.wait_ready(lambda: all(map(is_listening, ports)), "listening")
+        super().start()
         self._warm_up()
         return self
-
-    def stop(self):
-        self._process.stop()
-
-    def log(self):
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def wait_log(self, pattern):
-        """The first match of the regular expression in the log, once it is there."""
-        return wait_until(lambda: re.search(pattern, self.log()), lambda: f"{pattern} in Postfix's log:\n{self.log()[-3000:]}")
 
     def messages(self, user):
         """The messages delivered to user@example.net, as bytes (only without `lmtp_port`)."""
@@ -111,6 +94,8 @@ class Postfix:
         (self.config / "mailboxes").write_text("".join(f"{user}@{DOMAIN} {user}/\n" for user in USERS))
         (self.config / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
         (self.config / "master.cf").write_text(self._master())
+        # Makes the queue's folders, with the owners that the daemons expect.
+        subprocess.run(["/usr/sbin/postfix", "check"], env=self._environment, check=True, capture_output=True)
 
     def _master(self):
         haproxy = "smtpd -o smtpd_upstream_proxy_protocol=haproxy"
