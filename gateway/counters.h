@@ -57,8 +57,8 @@ enum class End : std::uint8_t {
     Drained,           ///< its server is being drained
     Killed,            ///< closed on an administrator's word
     GatewayError,      ///< out of memory or descriptors
-    BareLf,            ///< the client sent a line that ends in LF alone
-    ForbiddenCommand,  ///< the client sent XCLIENT, XFORWARD or PROXY
+    BareLf,            ///< a message had a line that ends in LF alone
+    ForbiddenCommand,  ///< the client claimed to be another one
 };
 inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ForbiddenCommand) + 1;
 std::string_view toString(End end) noexcept;

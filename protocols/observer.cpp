@@ -113,7 +113,7 @@ std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts, c
     switch (protocol) {
         case Protocol::Smtp:
         case Protocol::Lmtp:
-            return std::make_unique<SmtpObserver>(protocol, facts, screen.bare_lf);
+            return std::make_unique<SmtpObserver>(protocol, facts, screen);
         case Protocol::Imap:
             return std::make_unique<ImapObserver>(facts);
         case Protocol::Pop3:

@@ -61,14 +61,14 @@ struct SessionFacts {
 
 /// Why a client's bytes may not reach the server.
 enum class Objection : std::uint8_t {
-    BareLf,            ///< a line that ends in LF alone: where a message ends is then a matter of opinion
-    ForbiddenCommand,  ///< XCLIENT, XFORWARD or PROXY: how gateways tell a server who the client is
+    BareLf,  ///< a line of a message ends in LF alone: where the message ends is a matter of opinion
+    ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header
 };
 
-/// What a listener's clients may not do in the clear.
+/// What a listener's clients may not do in the clear, beside XCLIENT and XFORWARD, which never pass.
 struct ScreenConfig {
-    bool bare_lf = false;  ///< refuse lines that end in LF alone (SMTP and LMTP, outside of BDAT's chunks)
-    bool proxy_header = false;  ///< refuse a client that opens with a PROXY header (Protocol::Tcp)
+    bool bare_lf = false;       ///< lines that end in LF alone in messages (SMTP, LMTP), but in BDAT's chunks
+    bool proxy_header = false;  ///< a PROXY header, which a server that gets none from us may wait for
 };
 
 class Observer {

@@ -32,8 +32,8 @@ enum class ListenerTls : std::uint8_t {
                   ///< word
 };
 
-/// What becomes of a line of a client's that ends in LF without CR, outside of BDAT's chunks. Such lines
-/// around the end of a message are how mail is smuggled past a server (CVE-2023-51764 and kin).
+/// What becomes of a message with a line that ends in LF without CR, outside of BDAT's chunks. Such lines
+/// around its end are how mail is smuggled past a server (CVE-2023-51764 and kin).
 enum class BareLfPolicy : std::uint8_t { Pass, Reject };
 
 struct ListenerConfig {

@@ -500,9 +500,9 @@ void Session::beginRelay() {
     const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
     if (facts_.tls.empty() || before_tls) {
         const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
-        const bool header_forged = opaqueFromStart() && pool().config().send_proxy == SendProxy::Off;
+        const bool no_header = pool().config().send_proxy == SendProxy::Off;
         const bool bare_lf = arrival_.listener->bare_lf == BareLfPolicy::Reject;
-        observer_ = makeObserver(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = header_forged});
+        observer_ = makeObserver(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = no_header});
     }
     if (observer_) {
         relay_.setTap(this);

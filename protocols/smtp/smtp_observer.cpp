@@ -72,18 +72,6 @@ std::string_view takeVerb(std::string_view& line) noexcept {
     return verb;
 }
 
-/// The line is one that tells a server who the client is, or has its verb where nobody looks. Of the fragment
-/// of a line: it will be one, whatever follows.
-bool isForbidden(std::string_view line, bool whole) noexcept {
-    const std::string_view from_verb = line.substr(std::min(line.find_first_not_of(kSpace), line.size()));
-    if (from_verb.empty()) return line.size() >= kMaxLineBytes;
-    const std::size_t end = from_verb.find_first_of(kSpace);
-    if (end == std::string_view::npos && !whole) return false;
-    const std::string_view verb = from_verb.substr(0, end);
-    return equalsIgnoreCase(verb, "XCLIENT") || equalsIgnoreCase(verb, "XFORWARD") ||
-           equalsIgnoreCase(verb, "PROXY");
-}
-
 }  // namespace
 
 std::optional<int> smtpReplyCode(std::string_view line) noexcept {
@@ -190,6 +178,18 @@ bool SmtpObserver::mustWait() const noexcept {
            path_bytes_ > kMaxPathBytes;
 }
 
+/// The line is one that tells a server who the client is, or has its verb where nobody looks. Of the fragment
+/// of a line: it will be one, whatever follows.
+bool SmtpObserver::isForbidden(std::string_view line, bool whole) const noexcept {
+    const std::string_view from_verb = line.substr(std::min(line.find_first_not_of(kSpace), line.size()));
+    if (from_verb.empty()) return line.size() >= kMaxLineBytes;
+    const std::size_t end = from_verb.find_first_of(kSpace);
+    if (end == std::string_view::npos && !whole) return false;
+    const std::string_view verb = from_verb.substr(0, end);
+    return equalsIgnoreCase(verb, "XCLIENT") || equalsIgnoreCase(verb, "XFORWARD") ||
+           (screen_.proxy_header && equalsIgnoreCase(verb, "PROXY"));
+}
+
 /// False: no whole line is left, or the next one must not go on.
 bool SmtpObserver::hearLine(std::string_view& bytes) {
     const bool blind = lost_ || tls_first_;
@@ -198,8 +198,8 @@ bool SmtpObserver::hearLine(std::string_view& bytes) {
     const auto line = client_lines_.next(rest);
     if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
         objection_ = Objection::ForbiddenCommand;
-    } else if (line && refuse_bare_lf_ && client_lines_.bareLf() && !tls_first_) {
-        objection_ = Objection::BareLf;
+    } else if (line && lost_ && screen_.bare_lf && client_lines_.bareLf()) {
+        objection_ = Objection::BareLf;  // it may be a line of a message
     }
     if (objection_) return false;
     bytes = rest;
@@ -290,7 +290,7 @@ void SmtpObserver::hearChunk(std::string_view arguments) {
 
 /// False: the message goes on, or must not.
 bool SmtpObserver::hearMessage(std::string_view& bytes) {
-    const std::size_t bare = refuse_bare_lf_ ? bare_lf_.find(bytes) : std::string_view::npos;
+    const std::size_t bare = screen_.bare_lf ? bare_lf_.find(bytes) : std::string_view::npos;
     std::string_view good = bytes.substr(0, bare);
     const bool over = message_.scan(good);
     bytes.remove_prefix(std::min(bare, bytes.size()) - good.size());

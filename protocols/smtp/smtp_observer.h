@@ -5,7 +5,7 @@
 /// the client's next bytes are: a client that does not wait for it is made to. So nothing reaches the server
 /// as a command that was seen here as something else.
 ///
-/// XCLIENT, XFORWARD and PROXY are objected to wherever they may be commands. When the server's replies do
+/// XCLIENT and XFORWARD are objected to wherever they may be commands. When the server's replies do
 /// not match the commands any more, the facts end there, and every line of the client's is taken for what may
 /// be a command. A client that opens as TLS does, before the server has said anything, is believed when the
 /// server answers in TLS.
@@ -55,8 +55,8 @@ class EndOfData {
 class SmtpObserver final : public LineObserver {
   public:
     /// `protocol` is Smtp or Lmtp.
-    SmtpObserver(Protocol protocol, SessionFacts& facts, bool refuse_bare_lf = false) noexcept
-        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp), refuse_bare_lf_(refuse_bare_lf) {}
+    SmtpObserver(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {}) noexcept
+        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp), screen_(screen) {}
 
     std::optional<Objection> objection() const noexcept override { return objection_; }
     bool settled() const noexcept override { return serverAtBoundary() && unanswered_.empty(); }
@@ -93,6 +93,7 @@ class SmtpObserver final : public LineObserver {
     static Kind kindOf(std::string_view verb) noexcept;
     bool mustWait() const noexcept;
     void loseTrack() noexcept { lost_ = true; }
+    bool isForbidden(std::string_view line, bool whole) const noexcept;
     bool hearLine(std::string_view& bytes);
     void hearCommand(std::string_view line);
     void hearAuth(std::string_view arguments);
@@ -126,7 +127,7 @@ class SmtpObserver final : public LineObserver {
     std::string first_line_;                ///< of a multi-line reply
     std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
     const bool lmtp_;
-    const bool refuse_bare_lf_;
+    const ScreenConfig screen_;
     Reading reading_ = Reading::Commands;
     bool in_transaction_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
