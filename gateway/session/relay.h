@@ -91,6 +91,7 @@ class Relay {
     bool sourceEnded(Side source) const noexcept { return flow(source).eof; }
     bool mayHaveInput(Side source) const noexcept { return flow(source).ready; }
     std::uint64_t bytesFrom(Side source) const noexcept { return flow(source).bytes; }
+    bool endPassed(Side source) const noexcept { return flow(source).ended; }
     bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
     bool stalled(Side source) const noexcept { return flow(source).unseen > 0; }  ///< by the tap
     /// Nothing read from `source` waits to be written.

@@ -527,7 +527,8 @@ std::size_t Session::onBytes(Side from, std::string_view bytes) noexcept {
 void Session::pump(Side source) {
     const State state = state_;
     if (!client_ || (state == State::Relaying && !server_)) return;
-    if (objected_ && source == Side::Client) return;
+    // What was held back must not go on because nobody watches any more.
+    if (objected_ && !observer_ && source == Side::Client) return;
     switch (relay_.pump(source)) {
         case Relay::Status::Open:
             break;
@@ -602,11 +603,11 @@ void Session::serverGone() {
     pump(Side::Server);
 }
 
-// Text of ours is legal in the server's stream only in the clear, at a boundary, and when the server has not
-// said its own goodbye.
+// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open,
+// and when the server has not said its own goodbye.
 bool Session::maySpeak() const noexcept {
-    return observer_ && observer_->serverAtBoundary() && relay_.drained(Side::Server) && !facts_.quit &&
-           !facts_.goodbye;
+    return observer_ && observer_->serverAtBoundary() && relay_.drained(Side::Server) &&
+           !relay_.endPassed(Side::Server) && !facts_.quit && !facts_.goodbye;
 }
 
 bool Session::sayInStream(Refusal refusal) {

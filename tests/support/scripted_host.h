@@ -26,13 +26,17 @@ inline ServerConfig serverAt(const std::string& name, const Endpoint& endpoint) 
 
 class ScriptedHost final : public SessionHost {
   public:
-    explicit ScriptedHost(Config configuration)
-        : generation_(std::make_shared<Generation>()), log_file_(makeLogFile()), wheel_(kStart) {
+    /// `log`: without one, a file of its own.
+    explicit ScriptedHost(Config configuration, EventLog* log = nullptr)
+        : generation_(std::make_shared<Generation>()), shared_log_(log), wheel_(kStart) {
         generation_->config = std::move(configuration);
-        LogConfig log;
-        log.target = "file:" + log_file_;
-        log.level = LogLevel::Debug;
-        log_ = std::make_unique<EventLog>(log);
+        if (!shared_log_) {
+            log_file_ = makeLogFile();
+            LogConfig own;
+            own.target = "file:" + log_file_;
+            own.level = LogLevel::Debug;
+            log_ = std::make_unique<EventLog>(own);
+        }
         for (const UpstreamConfig& upstream : generation_->config.upstreams) {
             generation_->upstreams.push_back(
                 std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}));
@@ -44,7 +48,7 @@ class ScriptedHost final : public SessionHost {
     ~ScriptedHost() override {
         while (!sessions_.empty())
             sessions_.front()->abort(End::Shutdown);
-        std::filesystem::remove(log_file_);
+        if (!log_file_.empty()) std::filesystem::remove(log_file_);
     }
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
@@ -98,7 +102,7 @@ class ScriptedHost final : public SessionHost {
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
-    EventLog& log() noexcept override { return *log_; }
+    EventLog& log() noexcept override { return shared_log_ ? *shared_log_ : *log_; }
     store::Journal* journal() noexcept override { return nullptr; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
@@ -150,6 +154,7 @@ class ScriptedHost final : public SessionHost {
 
     std::shared_ptr<Generation> generation_;
     std::string log_file_;
+    EventLog* shared_log_;
     std::unique_ptr<EventLog> log_;
     Counters counters_;
     std::vector<char> scratch_ = std::vector<char>(kBlockBytes);

@@ -27,6 +27,7 @@ struct ScriptedPeer {
     int write_error = 0;                          ///< errno that writing gives
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
+    bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
     unsigned slot = 0;  ///< as the gateway registered it
@@ -57,6 +58,10 @@ class ScriptedTransport final : public Transport {
     }
     IoResult write(std::string_view bytes) noexcept override {
         if (peer_->write_error) return {IoStatus::Error, 0, peer_->write_error};
+        if (peer_->got_fin && !bytes.empty()) {
+            peer_->wrote_behind_fin = true;
+            return {IoStatus::Error, 0, EPIPE};
+        }
         if (peer_->connecting || (peer_->room == 0 && !bytes.empty())) return {IoStatus::WouldBlock, 0, 0};
         const std::size_t count = std::min(bytes.size(), peer_->room);
         peer_->received += bytes.substr(0, count);

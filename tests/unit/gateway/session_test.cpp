@@ -464,6 +464,15 @@ TEST_F(SessionTest, TellsTheClientWhenTheServerIsLostInMidSession) {
     EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"server_lost\""));
 }
 
+TEST_F(SessionTest, AServerThatClosedIsReportedOnce) {
+    const auto server = relaying();
+    serverCloses(*server);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
+    session_->onEvents(Session::kClientSlot, kWritable);
+    clientSends("NOOP\r\n");
+    EXPECT_FALSE(client_->wrote_behind_fin);
+}
+
 TEST_F(SessionTest, PutsNoWordOfItsOwnIntoAHalfLine) {
     auto server = relaying();
     clientSends("EHLO a\r\n");
@@ -636,6 +645,17 @@ TEST_F(SessionTest, AnswersAForbiddenCommandInItsTurnAndEnds) {
     EXPECT_TRUE(server->closed);
     EXPECT_EQ(server->heard(), "");
     EXPECT_THAT(host().takeLog(), HasSubstr(R"("end":"forbidden_command")"));
+}
+
+TEST_F(SessionTest, WhatCameBeforeAForbiddenCommandWaitsForAServerThatIsSlow) {
+    auto server = relaying();
+    server->room = 3;
+    clientSends("EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n");
+    server->room = 1'000;
+    session_->onEvents(server->slot, kWritable);
+    EXPECT_EQ(server->heard(), "EHLO a\r\n");
+    serverSends(*server, "250 mx\r\n");
+    EXPECT_THAT(client_->heard(), StartsWith("250 mx\r\n521 5.5.1"));
 }
 
 TEST_F(SessionTest, DoesNotWaitForeverToAnswerAForbiddenCommand) {
