@@ -24,7 +24,7 @@ using store::JournalFilter;
 using store::JournalQuery;
 using store::JournalSession;
 
-struct Arguments {
+struct SessionsArguments {
     std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
     bool refused = false;
     bool failed_logins = false;
@@ -55,7 +55,7 @@ std::int64_t timeArgument(const std::string& option, const std::string& text) {
 }
 
 /// Only what was given on the command line; `command` knows what that is.
-JournalFilter filterOf(const Arguments& arguments, const CLI::App& command) {
+JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& command) {
     JournalFilter filter;
     const auto text = [&](const char* option, const std::string& value, std::optional<std::string>& to) {
         if (command.count(option) > 0) to = value;
@@ -94,7 +94,7 @@ void follow(JournalQuery& query, const JournalFilter& filter, JournalQuery::Posi
     }
 }
 
-void list(Context& context, const Arguments& arguments, const CLI::App& command) {
+void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     const JournalFilter filter = filterOf(arguments, command);
     JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
     const JournalQuery::Position end = query.end();
@@ -105,7 +105,7 @@ void list(Context& context, const Arguments& arguments, const CLI::App& command)
 }
 
 /// The sessions under way, as the running gateway tells them.
-void listLive(Context& context, const Arguments& arguments, const CLI::App& command) {
+void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
                                "--until", "--server", "--balancer"}) {
         if (command.count(option) > 0)
@@ -144,13 +144,13 @@ void listLive(Context& context, const Arguments& arguments, const CLI::App& comm
     if (!arguments.json) std::fputs(alignedTable(rows).c_str(), stdout);
 }
 
-void kill(Context& context, const Arguments& arguments) {
+void kill(Context& context, const SessionsArguments& arguments) {
     const Config config = loadConfig(findConfig(context.config_file));
     admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
     fmt::print("{} is ended\n", store::printable(arguments.id));
 }
 
-void show(Context& context, const Arguments& arguments) {
+void show(Context& context, const SessionsArguments& arguments) {
     JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
     const auto found = query.withId(arguments.id);
     if (found.size() == 1) {
@@ -167,7 +167,7 @@ void show(Context& context, const Arguments& arguments) {
                    found[1].id);
 }
 
-void addFilters(CLI::App& sessions, Arguments& arguments) {
+void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--client", arguments.client, "Clients in this network, or with this address");
     sessions.add_option("--from", arguments.from, "Envelope sender: an address, @domain, or <>");
     sessions.add_option("--to", arguments.to, "A recipient: an address or @domain");
@@ -189,7 +189,7 @@ void addFilters(CLI::App& sessions, Arguments& arguments) {
 }  // namespace
 
 void addSessionsCommand(CLI::App& root, Context& context) {
-    const auto arguments = std::make_shared<Arguments>();
+    const auto arguments = std::make_shared<SessionsArguments>();
     CLI::App* sessions = root.add_subcommand(
         "sessions", "Print sessions that are over, the newest last; or those under way (--live)");
     sessions->require_subcommand(0, 1);

@@ -16,7 +16,7 @@ namespace {
 
 using store::SumsBy;
 
-struct Arguments {
+struct TopArguments {
     std::string since = "1h";
     std::string by = "sessions";
     std::size_t limit = 10;
@@ -29,7 +29,7 @@ SumsBy orderOf(const std::string& word) {
     return word == "failed-logins" ? SumsBy::FailedLogins : SumsBy::Sessions;
 }
 
-void top(Context& context, const Arguments& arguments) {
+void top(Context& context, const TopArguments& arguments) {
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
                          std::chrono::system_clock::now().time_since_epoch())
                          .count();
@@ -46,7 +46,7 @@ void top(Context& context, const Arguments& arguments) {
 }  // namespace
 
 void addTopCommand(CLI::App& root, Context& context) {
-    const auto arguments = std::make_shared<Arguments>();
+    const auto arguments = std::make_shared<TopArguments>();
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
     command->add_option("--since", arguments->since, "30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
     command
