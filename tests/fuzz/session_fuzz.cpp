@@ -299,6 +299,8 @@ class Play {
         const std::string_view received = server_->received;
         const auto decoded =
             proxy::decode({reinterpret_cast<const std::uint8_t*>(received.data()), received.size()});
+        // A server that has no room for the header is given up; it must not get the rest later.
+        if (server_->closed && std::holds_alternative<proxy::NeedMore>(decoded)) return;
         const auto* ours = std::get_if<proxy::Header>(&decoded);
         require(ours != nullptr && ours->source == header.source && ours->destination == header.destination,
                 "our header comes first, whole, with the client's address");
