@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one test command: installs what is missing, builds, and runs everything.
-#   tests/run.sh           release, then address and undefined-behaviour sanitizers, then the thread sanitizer
+#   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers with some fuzzing, release
 #   tests/run.sh --quick   release only
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,23 @@ build() {
   cmake --build --preset "$preset" ${1:+--target "$@"} -- --quiet
 }
 
+# build_meanwhile PRESET: the tests wait more than they compute, so the next build takes what they leave of the processors.
+# built: it is needed now.
+building=
+build_meanwhile() {
+  mkdir -p build
+  { renice -n 15 -p $BASHPID >/dev/null; build "$1"; } >"build/$1.log" 2>&1 &
+  building="$! build/$1.log"
+}
+built() {
+  local id log
+  read -r id log <<<"$building"
+  building=
+  wait "$id" || { cat "$log"; exit 1; }
+  cat "$log"
+}
+trap wait EXIT
+
 # check FOLDER [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it; none at all is a failure.
 # The integration tests start mail servers that change to users of their own, which takes root.
 as_root=()
@@ -34,18 +51,25 @@ check() {
   "${as_root[@]}" ctest --test-dir "$folder" --parallel 2 --no-tests=error --output-on-failure "$@"
 }
 
-if [ $quick = no ]; then
+if [ $quick = yes ]; then
+  build release
+else
   export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan mailgate store_test gateway_test
+  build_meanwhile asan
   check tsan/tests/unit/store
   check tsan/tests/unit/gateway
   check tsan/tests/integration --label-regex '^threads$'
-  build asan
+
+  built
+  build_meanwhile release
   # The package is made of the release build alone.
   check asan --exclude-regex '^(integration\.package|style\..*)$'
+  echo "== fuzz"
+  tests/fuzz/run.sh 40
+  built
 fi
 
-# Last, so that the output ends with the whole suite of what is shipped.
-build release
+# Last, so that the output ends with the whole suite of what is shipped, and alone: its deadlines are the tightest.
 check release
