@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 import resource
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -51,7 +50,6 @@ class Asked(mailgate.Mailgate):
 
     def __init__(self, name, **settings):
         services = ("imap", "pop3", "lmtp", "sieve")
-        self.database_of_journal = None
         super().__init__(
             scratch,
             [mailgate.listener("smtp", "postfix"),
@@ -61,7 +59,6 @@ class Asked(mailgate.Mailgate):
             [mailgate.upstream("postfix", postfix.proxy_port), mailgate.upstream("nobody", reserve_port()),
              *(mailgate.upstream(service, dovecot.proxy_port[service]) for service in services)],
             name=name, **settings)
-        self.journal = self.folder / "mailgate-journal.db"
 
     def sessions(self, *filters):
         """What the filters find, oldest first."""
@@ -88,8 +85,7 @@ class Asked(mailgate.Mailgate):
 
     def kill_and_start_again(self):
         starts = len(self.events("gateway.start"))
-        self.process.signal(signal.SIGKILL)
-        self.process.exit_code()
+        self.kill()
         self.launch()
         self.process.wait_ready(lambda: len(self.events("gateway.start")) > starts, "a second start")
 

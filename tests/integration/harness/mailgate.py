@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 
@@ -63,6 +64,7 @@ class Mailgate:
         self.admin = admin or {}
         self.config = self.folder / "mailgate.toml"
         self.database = self.folder / "mailgate.db"
+        self.journal = self.folder / "mailgate-journal.db"
         self.log_file = self.folder / "events.log"
         self.socket = self.folder / "mailgate.sock"  # with admin={"socket": "mailgate.sock"}
         self.process = Process(name, [binary(), "serve", "--config", self.config], self.folder / "output.txt",
@@ -102,6 +104,12 @@ class Mailgate:
         self._exit_awaited = True
         return self.process.exit_code()
 
+    def kill(self):
+        """kill -9. It may be launched again."""
+        self.process.signal(signal.SIGKILL)
+        self.process.exit_code()
+        self._started = False
+
     def launch(self):
         """Starts it without waiting for anything."""
         self.write_config()
@@ -131,9 +139,13 @@ class Mailgate:
 
     # The command line.
 
+    def argv(self, *arguments):
+        """`mailgate … --config FILE`"""
+        return [binary(), *arguments, "--config", str(self.config)]
+
     def run(self, *arguments, stdin=None, timeout=60):
-        """Runs `mailgate … --config FILE`; returns the completed process with text output."""
-        return subprocess.run([binary(), *arguments, "--config", str(self.config)], input=stdin, text=True,
+        """Runs it; returns the completed process with text output."""
+        return subprocess.run(self.argv(*arguments), input=stdin, text=True,
                               capture_output=True, timeout=timeout, cwd=self.folder)
 
     def access(self, *arguments):
