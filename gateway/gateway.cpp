@@ -161,9 +161,8 @@ Gateway::Gateway(Config config)
       started_ms_(unixMillis()) {
     const sigset_t signals = handledSignals();
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    // Errors of the call that writes: a peer or a disk that takes no more is no reason to die.
+    // An error of the call that writes: a peer that takes no more is no reason to die.
     ::signal(SIGPIPE, SIG_IGN);
-    ::signal(SIGXFSZ, SIG_IGN);
 
     InheritedSockets inherited = InheritedSockets::take();
     ListeningSockets listening = openListeners(config, worker_count_, &inherited);

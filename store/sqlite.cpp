@@ -232,8 +232,15 @@ void Database::rethrow() {
     }
 }
 
+/// A full disk is an I/O error in SQLite's words where its index of the log finds no room.
+bool Database::withoutRoom(int code) const {
+    if (handle_ == nullptr || (code & 0xFF) != SQLITE_IOERR) return false;
+    const int error = sqlite3_system_errno(handle_);
+    return error == ENOSPC || error == EDQUOT;
+}
+
 void Database::failWith(int code, const std::string& detail) {
-    throwCode(path_, code, detail, when_damaged_);
+    throwCode(path_, withoutRoom(code) ? SQLITE_FULL : code, detail, when_damaged_);
 }
 
 RawStatement::RawStatement(Database& database, std::string_view sql) : database_(database) {

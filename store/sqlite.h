@@ -87,6 +87,7 @@ class Database {
 
   private:
     [[noreturn]] void rethrow();
+    bool withoutRoom(int code) const;
     void between(const char* begin, const std::function<void()>& work);
     void prepare(const OpenOptions& options);
     [[noreturn]] void failWith(int code, const std::string& detail);

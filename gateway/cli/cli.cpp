@@ -4,12 +4,16 @@
 
 #include <CLI/CLI.hpp>
 
+#include <signal.h>
+
 #include <cstdio>
 #include <exception>
 
 namespace mailgate::cli {
 
 int run(int argc, char** argv) {
+    // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
+    ::signal(SIGXFSZ, SIG_IGN);
     Context context;
     CLI::App app("mailgate: the front door of a mail site");
     app.name("mailgate");

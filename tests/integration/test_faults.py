@@ -1,6 +1,5 @@
 """What goes wrong around mailgate, and what its clients and its administrator see of it."""
 
-import os
 import re
 import resource
 import signal
@@ -11,48 +10,8 @@ import unittest
 
 from harness import backend, mailgate, proxyclient
 from harness.ports import reserve_port
-from harness.process import Scratch, is_listening, wait_until
-
-scratch = None
-
-
-def setUpModule():
-    global scratch
-    scratch = Scratch()
-    unittest.addModuleCleanup(scratch.close)
-
-
-class Situation(unittest.TestCase):
-    """One daemon and its scripted servers for each test."""
-
-    client = "198.51.100.70"
-
-    def backend(self, behaviour, **arguments):
-        server = backend.Backend(behaviour, **arguments).start()
-        self.addCleanup(server.stop)
-        return server
-
-    def mailgate(self, ports, protocol="smtp", upstream=None, access="open", **settings):
-        daemon = mailgate.Mailgate(
-            scratch, [mailgate.listener(protocol, "mail", access=access)],
-            [mailgate.upstream("mail", *ports, **(upstream or {}))], name=self.id().rsplit(".", 2)[1] + self._testMethodName,
-            **settings)
-        self.addCleanup(daemon.stop)
-        return daemon
-
-    def started(self, *arguments, **settings):
-        self.gateway = self.mailgate(*arguments, **settings)
-        return self.gateway.start()
-
-    def connect(self, client=None):
-        [settings] = self.gateway.listeners
-        session = proxyclient.connect(self.gateway.port(settings["name"]), proxyclient.header_v2(client or self.client))
-        self.addCleanup(session.close)
-        return session
-
-    def greeting(self, client=None):
-        with self.connect(client) as session:
-            return proxyclient.read_line(session)
+from harness.process import is_listening, wait_until
+from harness.situation import Situation
 
 
 class Servers(Situation):
@@ -60,7 +19,7 @@ class Servers(Situation):
         for protocol, reply in (("smtp", rb"^421 4\.4\.1 gw\.example\.net "), ("imap", rb"^\* BYE \[UNAVAILABLE\] "),
                                 ("pop3", rb"^-ERR \[SYS/TEMP\] "), ("lmtp", rb"^421 "), ("sieve", rb"^BYE \(TRYLATER\) ")):
             with self.subTest(protocol=protocol):
-                daemon = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "mail")],
+                daemon = mailgate.Mailgate(self.scratch, [mailgate.listener(protocol, "mail")],
                                            [mailgate.upstream("mail", reserve_port())], name=f"down-{protocol}")
                 self.addCleanup(daemon.stop)
                 daemon.start()
@@ -86,7 +45,7 @@ class Servers(Situation):
         for what, behaviour in behaviours.items():
             with self.subTest(what):
                 bad, good = self.backend(behaviour), self.backend(backend.smtp)
-                daemon = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")],
+                daemon = mailgate.Mailgate(self.scratch, [mailgate.listener("smtp", "mail")],
                                            [mailgate.upstream("mail", bad.port, good.port)],
                                            name="passed-over-" + what.replace(" ", "-"), timeouts={"greeting": "1s"})
                 self.addCleanup(daemon.stop)
@@ -114,7 +73,7 @@ class Servers(Situation):
                     ending(connection)
 
                 server = self.backend(ends_after_one_command)
-                daemon = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")],
+                daemon = mailgate.Mailgate(self.scratch, [mailgate.listener("smtp", "mail")],
                                            [mailgate.upstream("mail", server.port)], name=f"lost-{what}")
                 self.addCleanup(daemon.stop)
                 daemon.start()
@@ -159,7 +118,7 @@ class Resources(Situation):
         for protocol, reply in (("smtp", rb"^421 4\.3\.2 gw\.example\.net "), ("imap", rb"^\* BYE \[UNAVAILABLE\] ")):
             with self.subTest(protocol=protocol):
                 server = self.backend(stays_with_greeting(protocol))
-                daemon = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "mail")],
+                daemon = mailgate.Mailgate(self.scratch, [mailgate.listener(protocol, "mail")],
                                            [mailgate.upstream("mail", server.port)], name=f"full-{protocol}",
                                            gateway={"max_sessions": 2})
                 self.addCleanup(daemon.stop)
@@ -242,7 +201,7 @@ class Starting(Situation):
     def test_an_address_that_is_taken(self):
         server = self.backend(backend.smtp)
         first = self.started([server.port])
-        second = mailgate.Mailgate(scratch, first.listeners, first.upstreams, name="second")
+        second = mailgate.Mailgate(self.scratch, first.listeners, first.upstreams, name="second")
         self.addCleanup(second.stop)
         self.expect_refusal(second, first.listeners[0]["address"])
         self.assertRegex(self.greeting(), rb"^220 ")
@@ -272,11 +231,6 @@ class Starting(Situation):
         self.assertEqual(done.returncode, 78)
         self.assertIn("/nonexistent/mailgate.toml", done.stderr)
 
-    def test_a_damaged_database(self):
-        daemon = self.mailgate([reserve_port()], access="allowlist")
-        daemon.database.write_bytes(os.urandom(8192))
-        self.expect_refusal(daemon, "mailgate.db")
-
     def test_a_database_of_a_newer_version(self):
         daemon = self.mailgate([reserve_port()], access="allowlist")
         daemon.write_config()
@@ -302,59 +256,6 @@ def make_newer(path):
         [version] = database.execute("PRAGMA user_version").fetchone()
         database.execute(f"PRAGMA user_version = {version + 1000}")
     database.close()
-
-
-class Store(Situation):
-    """The database turns bad while the gateway runs: the rules in force stay in force."""
-
-    def started_with_rules(self):
-        server = self.backend(backend.smtp)
-        self.gateway = self.mailgate([server.port], access="allowlist")
-        self.gateway.write_config()
-        self.gateway.access("allow", self.client)
-        self.gateway.start()
-        self.expect_rules_in_force()
-
-    def expect_rules_in_force(self):
-        self.assertRegex(self.greeting(), rb"^220 ")
-        self.assertRegex(self.greeting("203.0.113.1"), rb"^554 ")
-
-    def expect_rules_to_stay_in_force(self):
-        end = time.monotonic() + 1.5  # several times the interval at which changes are noticed
-        while time.monotonic() < end:
-            self.expect_rules_in_force()
-
-    def test_damaged(self):
-        self.started_with_rules()
-        with open(self.gateway.database, "r+b") as file:
-            file.write(os.urandom(self.gateway.database.stat().st_size))
-        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
-        self.expect_rules_to_stay_in_force()
-
-    def test_replaced_by_garbage(self):
-        self.started_with_rules()
-        garbage = self.gateway.folder / "garbage"
-        garbage.write_bytes(os.urandom(16384))
-        garbage.rename(self.gateway.database)
-        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
-        self.expect_rules_to_stay_in_force()
-
-    def test_locked(self):
-        self.started_with_rules()
-        database = sqlite3.connect(self.gateway.database, isolation_level=None, timeout=20)
-        self.addCleanup(database.close)
-        database.execute("BEGIN EXCLUSIVE")
-        self.expect_rules_to_stay_in_force()
-        database.execute("ROLLBACK")
-        self.gateway.access("allow", "203.0.113.1")
-        wait_until(lambda: re.match(rb"220 ", self.greeting("203.0.113.1")), "the change after the lock")
-
-    def test_removed(self):
-        self.started_with_rules()
-        for path in self.gateway.folder.glob("mailgate.db*"):
-            path.unlink()
-        self.assertIn("mailgate.db", self.gateway.wait_event("access.failed")["detail"])
-        self.expect_rules_to_stay_in_force()
 
 
 class Signals(Situation):

@@ -53,8 +53,9 @@ class Mailgate:
     merged over the tests' defaults."""
 
     def __init__(self, scratch, listeners, upstreams, name="mailgate", timeouts=None, gateway=None, log=None,
-                 store_url="sqlite:mailgate.db", limits=(), admin=None):
+                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None):
         self.folder = scratch.folder(name)
+        self.prefix = prefix  # a program that starts the daemon and the commands
         self.listeners = listeners
         self.upstreams = upstreams
         self.gateway = {"name": "gw.example.net", "workers": 2, **(gateway or {})}
@@ -67,8 +68,7 @@ class Mailgate:
         self.journal = self.folder / "mailgate-journal.db"
         self.log_file = self.folder / "events.log"
         self.socket = self.folder / "mailgate.sock"  # with admin={"socket": "mailgate.sock"}
-        self.process = Process(name, [binary(), "serve", "--config", self.config], self.folder / "output.txt",
-                               cwd=self.folder, limits=limits)
+        self.process = Process(name, self.argv("serve"), self.folder / "output.txt", cwd=self.folder, limits=limits, env=env)
         self._started = self._exit_awaited = False
 
     def port(self, name):
@@ -114,7 +114,7 @@ class Mailgate:
         """Starts it without waiting for anything."""
         self.write_config()
         self.process.start()
-        self._started = True
+        self._started, self._exit_awaited = True, False
         return self
 
     # The log.
@@ -141,7 +141,7 @@ class Mailgate:
 
     def argv(self, *arguments):
         """`mailgate … --config FILE`"""
-        return [binary(), *arguments, "--config", str(self.config)]
+        return [*self.prefix, binary(), *arguments, "--config", str(self.config)]
 
     def run(self, *arguments, stdin=None, timeout=60):
         """Runs it; returns the completed process with text output."""
