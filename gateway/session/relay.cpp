@@ -15,7 +15,8 @@ void Relay::note(Side side, std::uint32_t events) noexcept {
     Flow& source = flow(side);
     if (events & kReadable) source.ready = true;
     if (events & kHangup) source.hangup = true;
-    if (events & kUrgent) source.urgent = true;
+    // What came with a reset is followed by no end: the read that tells has to be made.
+    if (events & (kUrgent | kFailed)) source.urgent = true;
 }
 
 // After a short read the socket is empty. When the FIN had come before that read, the end is what comes next,

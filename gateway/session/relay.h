@@ -106,7 +106,7 @@ class Relay {
         std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has not let go on
         bool ready = false;            ///< the source may have bytes
         bool hangup = false;           ///< the source's FIN is here: a short read is the last one
-        bool urgent = false;           ///< urgent data: a short read does not mean drained
+        bool urgent = false;           ///< urgent data, or a reset: a short read does not mean drained
         bool eof = false;              ///< the source has ended
         bool ended = false;            ///< ... and the sink has been told
         bool bulk = false;             ///< reads fill the scratch buffer

@@ -595,7 +595,7 @@ void Session::onLost(Side side) {
 // more.
 void Session::serverGone() {
     if (std::exchange(server_gone_, true)) return;
-    noteEnd(End::ServerLost);
+    noteEnd(facts_.quit ? End::ClientQuit : End::ServerLost);
     relay_.note(Side::Server, kReadable);
     const Relay::Status rest = relay_.pump(Side::Server);
     if (rest == Relay::Status::SinkLost) return finish(end_);

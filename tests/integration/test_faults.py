@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import time
-import unittest
 
 from harness import backend, mailgate, proxyclient
 from harness.ports import reserve_port
@@ -61,56 +60,6 @@ class Servers(Situation):
         server = self.backend(backend.says(b"554 5.7.1 mx.example.net does not like you\r\n"))
         self.started([server.port])
         self.assertEqual(self.greeting(), b"554 5.7.1 mx.example.net does not like you\r\n")
-
-    def test_a_server_lost_in_mid_session_is_told_at_a_reply_boundary(self):
-        for what, ending in (("closes", lambda connection: None), ("resets", backend.resets)):
-            with self.subTest(what):
-                def ends_after_one_command(connection, ending=ending):
-                    connection.send(b"220 fake.example.net ESMTP\r\n")
-                    connection.read_line()
-                    connection.send(b"250 fake.example.net\r\n")
-                    connection.read_line()
-                    ending(connection)
-
-                server = self.backend(ends_after_one_command)
-                daemon = mailgate.Mailgate(self.scratch, [mailgate.listener("smtp", "mail")],
-                                           [mailgate.upstream("mail", server.port)], name=f"lost-{what}")
-                self.addCleanup(daemon.stop)
-                daemon.start()
-                with proxyclient.connect(daemon.port("smtp"), proxyclient.header_v2(self.client)) as session:
-                    proxyclient.read_line(session)
-                    session.sendall(b"EHLO client.example\r\n")
-                    proxyclient.read_line(session)
-                    session.sendall(b"NOOP\r\n")
-                    self.assertRegex(proxyclient.read_to_end(session), rb"^421 4\.4\.2 gw\.example\.net .*\r\n$")
-                self.assertNotEqual(daemon.wait_event("session.end")["end"], "client_quit")
-
-    def test_nothing_is_said_into_half_a_reply(self):
-        server = self.backend(backend.says(b"220 fake.example.net ESMTP\r\n250-half a re"))
-        self.started([server.port])
-        with self.connect() as session:
-            self.assertEqual(proxyclient.read_to_end(session), b"220 fake.example.net ESMTP\r\n250-half a re")
-
-    def test_a_server_that_dies_after_data_never_becomes_an_acceptance(self):
-        def dies_after_the_message(connection):
-            connection.send(b"220 fake.example.net ESMTP\r\n")
-            for reply in (b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"):
-                connection.read_line()
-                connection.send(reply)
-            while connection.read_line() != b".\r\n":
-                pass
-
-        server = self.backend(dies_after_the_message)
-        self.started([server.port])
-        with self.connect() as session:
-            proxyclient.read_line(session)
-            for command in (b"EHLO c\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<c@d.example>\r\n", b"DATA\r\n"):
-                session.sendall(command)
-                proxyclient.read_line(session)
-            session.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
-            self.assertNotRegex(proxyclient.read_to_end(session), rb"^2")
-        [mail] = self.gateway.wait_event("session.end")["mail"]
-        self.assertFalse((mail["reply"] or "").startswith("2"))
 
 
 class Resources(Situation):

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import re
-import resource
 import shutil
 import sqlite3
 import time

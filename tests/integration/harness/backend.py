@@ -70,10 +70,14 @@ class Backend:
         self._spawn(self._accept)
         return self
 
-    def stop(self):
+    def leave(self):
+        """No new connections; those that are there stay."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept
         self._listener.close()
+
+    def stop(self):
+        self.leave()
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)
