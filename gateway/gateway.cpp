@@ -2,6 +2,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "gateway/memory_reserve.h"
 
 #include <Poco/ErrorHandler.h>
 
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -163,6 +165,8 @@ Gateway::Gateway(Config config)
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     // An error of the call that writes: a peer that takes no more is no reason to die.
     ::signal(SIGPIPE, SIG_IGN);
+
+    memory_reserve::install();
 
     InheritedSockets inherited = InheritedSockets::take();
     ListeningSockets listening = openListeners(config, worker_count_, &inherited);
@@ -475,8 +479,14 @@ void Gateway::run() {
     ::sd_notify(0, "READY=1");
     std::uint64_t usec = 0;
     if (::sd_watchdog_enabled(0, &usec) > 0) watchdog_ = std::chrono::microseconds(usec);
-    while (!awaitStop(std::chrono::seconds(1)))
-        beat();
+    while (!awaitStop(std::chrono::seconds(1))) {
+        memory_reserve::refill();
+        try {
+            beat();
+        } catch (const std::bad_alloc&) {
+            // The next one may find more memory.
+        }
+    }
     ready_ = false;
     draining_ = true;
     ::sd_notify(0, "STOPPING=1");

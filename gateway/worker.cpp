@@ -1,5 +1,6 @@
 #include "gateway/worker.h"
 
+#include "gateway/memory_reserve.h"
 #include "gateway/net/socket_address.h"
 #include "gateway/net/socket_transport.h"
 #include "gateway/session/session.h"
@@ -17,6 +18,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <new>
 
 namespace mailgate {
 namespace {
@@ -63,13 +65,18 @@ class Worker::Acceptor final : private Timer {
 
     void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
         worker_.set_.readClock();
+        if (memory_reserve::low()) return pause(ENOMEM);
         for (int count = 0; count < kAcceptsPerTurn; ++count) {
             sockaddr_storage from{};
             socklen_t size = sizeof from;
             const int fd = ::accept4(listening_.descriptor.get(), reinterpret_cast<sockaddr*>(&from), &size,
                                      SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (fd < 0) return failed(errno);
-            worker_.accepted(listening_, fd, SocketAddress::toEndpoint(from));
+            try {
+                worker_.accepted(listening_, Descriptor(fd), SocketAddress::toEndpoint(from));
+            } catch (const std::bad_alloc&) {
+                return pause(ENOMEM);
+            }
         }
     }
 
@@ -95,11 +102,13 @@ class Worker::Acceptor final : private Timer {
         line.text("address", listening_.local.toString());
         line.text("reason", std::strerror(error));
         line.text("hint",
-                  "new connections wait in the kernel's queue; raise LimitNOFILE or lower max_sessions");
+                  fmt::format("new connections wait in the kernel's queue; raise {} or lower max_sessions",
+                              error == ENOMEM ? "the memory limit" : "LimitNOFILE"));
         worker_.log().write(line);
     }
 
     void onTimer() override {
+        if (!memory_reserve::refill()) return worker_.set_.arm(*this, worker_.now() + kAcceptPause);
         resting_ = false;
         worker_.reactor_.addEventHandler(socket_, observer_);
         // A listener that can accept again says so once; one that cannot is back here before anybody reads
@@ -155,6 +164,7 @@ void Worker::start(const std::string& name) {
 }
 
 void Worker::run() {
+    memory_reserve::leaveTheLastToOthers();
     reactor_.run();
 }
 
@@ -261,7 +271,7 @@ void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&)
     set_.drain();
 }
 
-void Worker::accepted(const ListeningSocket& listening, int fd, const Endpoint& peer) {
+void Worker::accepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {
     count(state_.counters.accepted);
     count(generation_->listeners[listening.listener]->accepted);
     const ListenerConfig& listener = generation_->config.listeners[listening.listener];
@@ -270,25 +280,23 @@ void Worker::accepted(const ListeningSocket& listening, int fd, const Endpoint& 
                     peer,        listening.local, trusted};
     if (listener.proxy == ProxyMode::Require && !trusted) {
         SessionReport::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
-        ::close(fd);
         return;
     }
     // Beyond the sessions that are served and those that are told why they are not, there is only closing.
     const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
     if (state_.sessions.load(std::memory_order_relaxed) > most + GatewayState::refusedBeside(most)) {
         count(state_.counters.turned_away);
-        ::close(fd);
         return;
     }
     if (!trusted && listening.wildcard) {
         sockaddr_storage local{};
         socklen_t size = sizeof local;
-        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0) {
+        if (::getsockname(client.get(), reinterpret_cast<sockaddr*>(&local), &size) == 0) {
             arrival.local = SocketAddress::toEndpoint(local);
         }
     }
     auto session = std::make_unique<Session>(*this, arrival);
-    auto transport = SocketTransport::adopt(set_, fd, *session, Session::kClientSlot, true);
+    auto transport = SocketTransport::adopt(set_, client.release(), *session, Session::kClientSlot, true);
     if (!transport) return;
     state_.sessions.fetch_add(1, std::memory_order_relaxed);
     Session* const started = session.release();

@@ -116,7 +116,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
 
     void run() override;
     void onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
-    void accepted(const ListeningSocket& listening, int fd, const Endpoint& peer);
+    void accepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer);
     template <typename Visit>
     void forEachSession(Visit visit);
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -149,6 +150,8 @@ bool AccessWatcher::Impl::turn() {
         if (!must_load) tellRecovery();
     } catch (const StoreError& error) {
         tellFailure(error.what());
+    } catch (const std::bad_alloc&) {
+        tellFailure("out of memory");
     }
     releaseRetired();
     if (steady_clock::now() < next_hits) return well;
@@ -168,7 +171,12 @@ void AccessWatcher::Impl::run() {
     while (!stop_signal.wait_for(lock, pause, [this] { return stopping; })) {
         lock.unlock();
         const auto begin = steady_clock::now();
-        const bool well = turn();
+        bool well = false;
+        try {
+            well = turn();
+        } catch (const std::bad_alloc&) {
+            // The rules in force stay; the next turn may find more memory.
+        }
         const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
         // A file that takes long to read, and fails, must not keep a core busy.
         pause = well ? poll : std::max(poll, took);

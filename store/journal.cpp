@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace mailgate::store {
@@ -96,8 +97,12 @@ void Journal::Impl::run() {
     bool ok = true;
     while (!isFinished()) {
         takeBatch(ok ? Clock::duration(kGather) : Clock::duration(kRetry));
-        ok = writeBatch();
-        if (ok) maintain();
+        try {
+            ok = writeBatch();
+            if (ok) maintain();
+        } catch (const std::bad_alloc&) {
+            ok = false;  // no memory even to tell of it
+        }
     }
     giveUp();
 }
@@ -126,21 +131,28 @@ bool Journal::Impl::writeBatch() {
     try {
         if (!writer) writer.emplace(options);
         if (!batch.empty()) writer->append(batch);
+    } catch (const std::bad_alloc&) {
+        // What waits would hold the memory that writing it takes.
+        writer.reset();
+        lost += batch.size();
+        settle();
+        noticeOverflow();
+        return false;
     } catch (const std::exception& error) {
         writer.reset();
         trouble(error.what());
         return false;
     }
+    written += batch.size();
     settle();
     noticeOverflow();
     noticeRecovery();
     return true;
 }
 
-/// The batch is in the file.
+/// The batch is in the file, or lost.
 void Journal::Impl::settle() {
     if (batch.empty()) return;
-    written += batch.size();
     {
         const std::lock_guard lock(mutex);
         settled += batch.size();
@@ -179,8 +191,10 @@ void Journal::Impl::trouble(const std::string& what) {
 void Journal::Impl::noticeOverflow() {
     const std::uint64_t now = lost;
     if (now == lost_seen) return;
-    trouble(fmt::format("the journal cannot keep up: {} sessions were waiting, more are not taken",
-                        options.max_queued));
+    trouble(fmt::format(
+        "the journal cannot keep up: {} sessions wait at most, and as many as there is memory for; "
+        "others are in the log only",
+        options.max_queued));
     lost_seen = now;
 }
 

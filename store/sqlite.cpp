@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <mutex>
+#include <new>
 
 namespace mailgate::store::sqlite {
 
@@ -70,6 +71,8 @@ bool mayWrite(const std::string& path) {
         case SQLITE_FULL:
             throw StoreError(Kind::DiskFull,
                              fmt::format("{}: the disk is full: make room and try again", path));
+        case SQLITE_NOMEM:
+            throw std::bad_alloc();
         case SQLITE_CANTOPEN:
             if (!mayWrite(folderOf(path))) throwReadOnly(path);
             throw StoreError(Kind::Open, fmt::format("{}: cannot be opened ({})", path, detail));
@@ -105,6 +108,31 @@ void examine(const std::string& path, const OpenOptions& options) {
     if (!mayWrite(path)) throwReadOnly(path);
 }
 
+sqlite3_mem_methods system_memory{};
+
+/// As operator new does it: what the program has put aside for such a time is SQLite's too.
+template <typename Attempt>
+void* untilThereIsMemory(Attempt attempt) noexcept {
+    while (true) {
+        if (void* const memory = attempt()) return memory;
+        const std::new_handler make_room = std::get_new_handler();
+        if (make_room == nullptr) return nullptr;
+        try {
+            make_room();
+        } catch (const std::bad_alloc&) {
+            return nullptr;
+        }
+    }
+}
+
+void* allocate(int bytes) {
+    return untilThereIsMemory([&] { return system_memory.xMalloc(bytes); });
+}
+
+void* reallocate(void* memory, int bytes) {
+    return untilThereIsMemory([&] { return system_memory.xRealloc(memory, bytes); });
+}
+
 void registerConnector() {
     static std::once_flag once;
     std::call_once(once, [] {
@@ -113,6 +141,12 @@ void registerConnector() {
         // when something else has brought SQLite up before.
         sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
         sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &system_memory) == SQLITE_OK) {
+            sqlite3_mem_methods methods = system_memory;
+            methods.xMalloc = allocate;
+            methods.xRealloc = reallocate;
+            sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+        }
         Poco::Data::SQLite::Connector::registerConnector();
     });
 }
@@ -224,6 +258,8 @@ void Database::rethrow() {
         failWith(SQLITE_CORRUPT, error.message());
     } catch (const poco::DatabaseFullException& error) {
         failWith(SQLITE_FULL, error.message());
+    } catch (const poco::NoMemoryException&) {
+        throw std::bad_alloc();
     } catch (const poco::CantOpenDBFileException& error) {
         failWith(SQLITE_CANTOPEN, error.message());
     } catch (const Poco::Exception& error) {

@@ -70,7 +70,7 @@ class EventLog::Writer {
     void onWriteResult(std::error_code error);
     void reopen();
     void repeatHalfLine();
-    void writeOwn(LogLine& line);
+    bool writeOwn(LogLine& line);
     void rest(std::chrono::milliseconds limit);
     void end();
 
@@ -218,15 +218,20 @@ void EventLog::Writer::onWriteResult(std::error_code error) {
     if (lost == lost_told_) return;
     LogLine line(config_.format, LogLevel::Error, "log.lost");
     line.number("lines", static_cast<std::int64_t>(lost - lost_told_));
-    lost_told_ = lost;
-    writeOwn(line);
+    if (writeOwn(line)) lost_told_ = lost;
 }
 
-/// A line about the log itself goes before all that wait: there is always room for it.
-void EventLog::Writer::writeOwn(LogLine& line) {
+/// A line about the log itself goes before all that wait: there is always room for it, if not always memory.
+bool EventLog::Writer::writeOwn(LogLine& line) {
     const std::lock_guard lock(mutex_);
-    pending_.text.insert(0, line.finish());
+    try {
+        pending_.levels.reserve(pending_.levels.size() + 1);
+        pending_.text.insert(0, line.finish());
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
     pending_.levels.insert(pending_.levels.begin(), line.level());
+    return true;
 }
 
 void EventLog::Writer::reopen() {

@@ -24,6 +24,7 @@ class Descriptor {
     }
     ~Descriptor();
     int get() const noexcept { return fd_; }
+    int release() noexcept { return std::exchange(fd_, -1); }
 
   private:
     int fd_ = -1;

@@ -177,15 +177,16 @@ void SessionSet::runPosted() {
         task();
 }
 
+void SessionSet::retire(std::unique_ptr<EventHandler> handler) noexcept {
+    handler->next_retired_ = retired_;
+    retired_ = handler.release();
+}
+
 void SessionSet::destroyRetired() {
     // Destructors may retire more.
-    while (!retired_.empty()) {
-        std::vector<std::unique_ptr<EventHandler>> dying;
-        dying.swap(retired_);
-        std::erase_if(again_, [&](const Again& again) {
-            return std::any_of(dying.begin(), dying.end(),
-                               [&](const auto& handler) { return handler.get() == again.handler; });
-        });
+    while (retired_) {
+        const std::unique_ptr<EventHandler> dying(std::exchange(retired_, retired_->next_retired_));
+        std::erase_if(again_, [&](const Again& again) { return again.handler == dying.get(); });
     }
 }
 

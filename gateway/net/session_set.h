@@ -37,6 +37,10 @@ class EventHandler {
     virtual ~EventHandler() = default;
     /// `slot`: 0 to 3, as registered. `events`: Event bits.
     virtual void onEvents(unsigned slot, std::uint32_t events) = 0;
+
+  private:
+    friend class SessionSet;
+    EventHandler* next_retired_ = nullptr;
 };
 
 class SessionSet {
@@ -62,7 +66,7 @@ class SessionSet {
     void again(EventHandler& handler, unsigned slot) { again_.push_back({&handler, slot}); }
 
     /// Destroys the handler when the current batch is over.
-    void retire(std::unique_ptr<EventHandler> handler) { retired_.push_back(std::move(handler)); }
+    void retire(std::unique_ptr<EventHandler> handler) noexcept;
 
     /// Runs `task` on the worker's thread. Any thread.
     void post(std::function<void()> task);
@@ -99,7 +103,7 @@ class SessionSet {
     TimerWheel wheel_;
     std::vector<Again> again_;
     std::vector<Again> again_now_;
-    std::vector<std::unique_ptr<EventHandler>> retired_;
+    EventHandler* retired_ = nullptr;  ///< intrusive list: to end a session takes no memory
     std::mutex posted_mutex_;
     std::vector<std::function<void()>> posted_;
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace mailgate {
@@ -78,10 +79,35 @@ void Session::start(std::unique_ptr<Transport> client) {
     client_address_ = arrival_.peer;
     destination_ = arrival_.local;
     header_done_ = start_;
-    admit();
+    guarded([&] { admit(); });
 }
 
 void Session::onEvents(unsigned slot, std::uint32_t events) {
+    guarded([&] { handle(slot, events); });
+}
+
+void Session::onTimer() {
+    guarded([&] { handleTimer(); });
+}
+
+/// Where memory runs out a session ends, whatever it is at; the others go on.
+template <typename Work>
+void Session::guarded(Work work) {
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        relay_.setTap(nullptr);
+        observer_.reset();
+    }
+    try {
+        finish(End::GatewayError);
+    } catch (const std::bad_alloc&) {
+        admitted_ = false;  // no memory for its line either
+        finish(End::GatewayError);
+    }
+}
+
+void Session::handle(unsigned slot, std::uint32_t events) {
     const bool from_client = slot == kClientSlot;
     // A server that was given up may still have an event in the batch under way.
     if (!from_client && slot != server_slot_) return;
@@ -126,7 +152,7 @@ void Session::onEvents(unsigned slot, std::uint32_t events) {
     }
 }
 
-void Session::onTimer() {
+void Session::handleTimer() {
     switch (state_) {
         case State::AwaitingHeader:
             rejectHeader(relay_.bytesFrom(Side::Client) == 0 ? Rejection::NoHeader : Rejection::HeaderTimeout,

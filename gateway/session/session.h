@@ -97,6 +97,11 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void onTimer() override;
     std::size_t onBytes(Side from, std::string_view bytes) noexcept override;
 
+    template <typename Work>
+    void guarded(Work work);
+    void handle(unsigned slot, std::uint32_t events);
+    void handleTimer();
+
     void readHeader();
     void headerComplete(proxy::Header&& header, std::string_view rest);
     void rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset);

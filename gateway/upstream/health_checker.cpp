@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -263,8 +264,12 @@ void HealthChecker::run() {
     while (!stopping_) {
         const Millis now = monotonic();
         if (now - refreshed_ >= kRefreshInterval) refreshTargets(now);
-        startDue(now);
-        await(now);
+        try {
+            startDue(now);
+            await(now);
+        } catch (const std::bad_alloc&) {
+            ::poll(nullptr, 0, static_cast<int>(kRisingInterval));  // there may be memory then
+        }
     }
     for (Target& target : targets_) {
         if (target.check) target.check->hurry(monotonic());

@@ -1,11 +1,14 @@
 """What goes wrong around mailgate, and what its clients and its administrator see of it."""
 
+import os
+import pathlib
 import re
 import resource
 import signal
 import sqlite3
 import subprocess
 import time
+import unittest
 
 from harness import backend, mailgate, proxyclient
 from harness.ports import reserve_port
@@ -107,6 +110,41 @@ class Resources(Situation):
         for client in waiting:
             self.assertRegex(proxyclient.read_line(client), rb"^220 ")
 
+    @unittest.skipIf(mailgate.SLACK > 1, "sanitizers need address space of their own")
+    def test_out_of_memory_new_clients_wait_and_those_inside_go_on(self):
+        """Until there is memory again, under the same limit."""
+        server = self.backend(answers_each_line)
+        # One arena: a limit that is reached by what is used, and not by what malloc sets aside for each thread.
+        self.started([server.port], env={**os.environ, "MALLOC_ARENA_MAX": "1"})
+        inside = [self.connect() for _ in range(400)]
+        for session in inside:
+            self.assertRegex(proxyclient.read_line(session), rb"^220 ")
+        [size] = re.findall(r"VmSize:\s+(\d+) kB", pathlib.Path(f"/proc/{self.gateway.process.pid}/status").read_text())
+        unlimited = resource.RLIM_INFINITY
+        resource.prlimit(self.gateway.process.pid, resource.RLIMIT_AS, (int(size) * 1024 + (8 << 20), unlimited))
+        transaction = b"MAIL FROM:<a@b.example>\r\n" + b"RCPT TO:<%s@d.example>\r\n" % (b"c" * 200) * 40 + b"RSET\r\n"
+        newcomers, answered = [], 0
+        for number, session in enumerate(inside):  # 160 KiB for the envelopes of each
+            for _ in range(20):
+                session.sendall(transaction)
+                if not read_lines(session, transaction.count(b"\n")):
+                    break
+            else:
+                answered += 1
+            if number % 4 == 0 and not self.gateway.events("listener.paused"):
+                newcomers.append(self.connect())
+        self.assertTrue(self.gateway.process.running(), self.gateway.process.text())
+        told = self.gateway.wait_event("listener.paused")
+        self.assertEqual((told["level"], told["reason"]), ("critical", "Cannot allocate memory"))
+        self.assertGreater(answered, len(inside) // 2)
+        for session in inside:
+            session.close()
+        self.assertRegex(proxyclient.read_line(newcomers[-1]), rb"^220 ")
+        self.gateway.wait_event("listener.resumed")
+        self.assertRegex(self.greeting(), rb"^220 ")
+        resource.prlimit(self.gateway.process.pid, resource.RLIMIT_AS, (unlimited, unlimited))
+        self.assertEqual(self.gateway.events("gateway.defect"), [])
+
     def test_a_small_descriptor_limit_lowers_max_sessions(self):
         server = self.backend(stays_with_greeting("smtp"))
         self.started([server.port], limits=((resource.RLIMIT_NOFILE, 96),))
@@ -128,6 +166,25 @@ class Resources(Situation):
             self.greeting()
         self.gateway.wait_events(101, "session.end")
         wait_until(lambda: self.gateway.descriptors() <= before, "descriptors given back")
+
+
+def answers_each_line(connection):
+    connection.send(b"220 fake.example.net ESMTP\r\n")
+    while data := connection.recv():
+        connection.send(b"250 2.0.0 Ok\r\n" * data.count(b"\n"))
+
+
+def read_lines(session, count):
+    """Whether so many came before the end."""
+    while count > 0:
+        try:
+            data = session.recv(65536)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        count -= data.count(b"\n")
+    return True
 
 
 def stays_with_greeting(protocol):
