@@ -13,11 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <new>
+#include <utility>
 
 namespace mailgate::store::sqlite {
 
@@ -109,12 +111,15 @@ void examine(const std::string& path, const OpenOptions& options) {
 }
 
 sqlite3_mem_methods system_memory{};
+/// How often there was no memory at the first attempt.
+std::atomic<std::uint64_t> shortages = 0;
 
 /// As operator new does it: what the program has put aside for such a time is SQLite's too.
 template <typename Attempt>
 void* untilThereIsMemory(Attempt attempt) noexcept {
     while (true) {
         if (void* const memory = attempt()) return memory;
+        ++shortages;
         const std::new_handler make_room = std::get_new_handler();
         if (make_room == nullptr) return nullptr;
         try {
@@ -232,12 +237,19 @@ void Database::between(const char* begin, const std::function<void()>& work) {
     try {
         guarded(work);
         run("COMMIT");
+        releaseCache();
     } catch (...) {
         // Some failures have rolled back already; then there is nothing left to end.
         if (sqlite3_get_autocommit(handle_) == 0)
             sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
         throw;
     }
+}
+
+/// A cache that has filled the memory would keep it, however little happens afterwards.
+void Database::releaseCache() noexcept {
+    if (const std::uint64_t now = shortages; std::exchange(shortages_seen_, now) != now)
+        sqlite3_db_release_memory(handle_);
 }
 
 void Database::fail(int result_code) {

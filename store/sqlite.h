@@ -91,11 +91,13 @@ class Database {
     void between(const char* begin, const std::function<void()>& work);
     void prepare(const OpenOptions& options);
     [[noreturn]] void failWith(int code, const std::string& detail);
+    void releaseCache() noexcept;
 
     std::string path_;
     std::string_view when_damaged_;
     std::unique_ptr<Poco::Data::Session> session_;
     sqlite3* handle_ = nullptr;
+    std::uint64_t shortages_seen_ = 0;
 };
 
 /// A statement on the raw handle, for the paths where Poco::Data costs too much.

@@ -184,14 +184,17 @@ bool EventLog::Writer::takePending() {
 }
 
 void EventLog::Writer::writeBatch() {
-    if (written_ == batch_.text.size()) {
-        batch_.clear();
-        written_ = 0;
+    if (batch_.text.empty()) {
         const std::lock_guard lock(mutex_);
         std::swap(batch_, pending_);
         in_flight_ = batch_.text.size();
     }
     const std::error_code error = target_->write(batch_, written_);
+    if (!error) {
+        // At once: the next line may be long in coming, and a burst's memory is wanted elsewhere.
+        batch_.clear();
+        written_ = 0;
+    }
     {
         const std::lock_guard lock(mutex_);
         in_flight_ = batch_.text.size() - written_;
