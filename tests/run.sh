@@ -58,9 +58,7 @@ else
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan mailgate store_test gateway_test
   build_meanwhile asan
-  check tsan/tests/unit/store
-  check tsan/tests/unit/gateway
-  check tsan/tests/integration --label-regex '^threads$'
+  check tsan --label-regex '^threads$'
 
   built
   build_meanwhile release
