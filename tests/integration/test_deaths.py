@@ -9,7 +9,7 @@ from harness.situation import Situation
 
 # (what the client says, what the server answers). A death comes before, within and after each answer.
 SMTP = ((b"", b"220 dying.example.net ESMTP\r\n"),
-        (b"EHLO c.example\r\n", b"250-dying.example.net\r\n250 AUTH PLAIN\r\n"),
+        (b"EHLO c.example\r\n", b"250-dying.example.net\r\n250-CHUNKING\r\n250 AUTH PLAIN\r\n"),
         (b"AUTH PLAIN\r\n", b"334 \r\n"),
         (b"AGJvYgBidWlsZGVy\r\n", b"235 2.7.0 accepted\r\n"),
         (b"MAIL FROM:<a@b.example>\r\n", b"250 2.1.0 Ok\r\n"),
