@@ -236,8 +236,16 @@ Journal::~Journal() {
 }
 
 void Journal::start() {
-    impl_->writer.emplace(impl_->options);
-    impl_->bytes = impl_->writer->bytes();
+    try {
+        impl_->writer.emplace(impl_->options);
+        impl_->bytes = impl_->writer->bytes();
+    } catch (const StoreError& error) {
+        using Kind = StoreError::Kind;
+        const bool passes =
+            error.kind() == Kind::DiskFull || error.kind() == Kind::Locked || error.kind() == Kind::Other;
+        if (!passes) throw;
+        impl_->trouble(error.what());
+    }
     impl_->thread = std::thread([this] { impl_->run(); });
 }
 

@@ -93,7 +93,9 @@ class Journal {
     Journal(JournalOptions options, Events events);
     ~Journal();  ///< stop()
 
-    /// Opens, creates or migrates the database, starts the writer. Throws StoreError.
+    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, but for what passes by
+    /// itself (a full disk, an I/O error, another process' lock): that is told by `failed`, and opening is
+    /// tried again.
     void start();
     /// Writes what is queued (bounded by five seconds) and joins. What could not be written is lost.
     void stop();

@@ -327,6 +327,20 @@ TEST_F(JournalTest, AFullDiskCostsNothingThatTheQueueCanHold) {
     EXPECT_THAT(all(), SizeIs(100 + taken));
 }
 
+// The gateway has to start: mail matters more than its journal.
+TEST_F(JournalTest, StartsOnAFullDiskAndOpensTheFileLater) {
+    Journal journal(options_, told_.events());
+    {
+        const FullDisk full(1'024);
+        journal.start();
+        ASSERT_THAT(told_.failures(), SizeIs(1));
+        ASSERT_TRUE(journal.record(test::sampleSession(1, nowMillis())));
+    }
+    ASSERT_TRUE(told_.waitForRecovery());
+    EXPECT_EQ(told_.recoveries().front(), 0u);
+    EXPECT_THAT(all(), SizeIs(1));
+}
+
 TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
     Journal journal(options_, told_.events());
     journal.start();
