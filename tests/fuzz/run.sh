@@ -35,7 +35,7 @@ for target in "${targets[@]}"; do
   share=$((seconds * $(weight "$target") / shares))
   echo "== $target: $((share > 0 ? share : 1)) s"
   mkdir -p "$output/corpus/$target"
-  "build/asan/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -timeout=10 -rss_limit_mb=1024 \
+  "build/asan/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -timeout=60 -rss_limit_mb=1024 \
     -artifact_prefix="$output/findings/$target-" "$output/corpus/$target" "tests/fuzz/corpus/$target" \
     >"$output/$target.log" 2>&1 || { tail -n 40 "$output/$target.log"; failed+=("$target"); }
   sed -n 's/^Done \(.*\)/   \1/p' "$output/$target.log"
