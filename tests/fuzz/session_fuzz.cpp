@@ -49,9 +49,9 @@ void require(bool holds, const char* promise) {
 struct Opening {
     Protocol protocol = Protocol::Smtp;
     std::string_view header = kHeader;
-    std::string_view greeting;
-    std::string_view client;
-    std::string_view server;
+    std::string_view greeting{};
+    std::string_view client{};
+    std::string_view server{};
     ListenerTls tls = ListenerTls::Off;
     bool denied = false;
 };
