@@ -2,13 +2,12 @@
 
 import os
 import re
-import socket
-import struct
 import threading
 import time
 import unittest
 
 from harness import backend, mailgate, proxyclient
+from harness.dnsmasq import Dnsmasq
 from harness.dovecot import Dovecot
 from harness.ports import reserve_port
 from harness.postfix import Postfix
@@ -134,53 +133,10 @@ class Failing(unittest.TestCase):
         self.assertEqual((served.count("mx1"), served.count("mx2")), (9, 3))
 
 
-class NameServer:
-    """Answers A questions on 127.0.0.153:53 with `addresses`, or with a failure when that is None."""
-
-    ADDRESS = "127.0.0.153"
-
-    def __init__(self):
-        self.addresses = []
-        self.asked = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((self.ADDRESS, 53))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def start(self):
-        self._thread.start()
-        return self
-
-    def stop(self):
-        stopper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        stopper.sendto(b"", (self.ADDRESS, 53))
-        stopper.close()
-        self._thread.join(10)
-        self._socket.close()
-
-    def _serve(self):
-        while True:
-            question, client = self._socket.recvfrom(4096)
-            if not question:
-                return
-            self.asked += 1
-            self._socket.sendto(self._answer(question), client)
-
-    def _answer(self, question):
-        end = question.index(b"\0", 12) + 5  # the name, its type and class
-        kind = struct.unpack("!H", question[end - 4:end - 2])[0]
-        found = self.addresses if kind == 1 and self.addresses else []
-        code = 2 if self.addresses is None else 0
-        reply = question[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(found), 0, 0) + question[12:end]
-        for address in found:
-            reply += struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(address)
-        return reply
-
-
 @unittest.skipUnless(os.geteuid() == 0, "needs a mount namespace")
 class Names(unittest.TestCase):
     def test_addresses_follow_the_name_and_a_failure_keeps_the_last(self):
-        names = NameServer()
-        scratch.start(names)
+        names = scratch.start(Dnsmasq(scratch))
         port = reserve_port()
         servers = {}
         for address in ("127.0.0.1", "127.0.0.2"):
@@ -188,26 +144,19 @@ class Names(unittest.TestCase):
             servers[address] = backend.Backend(lambda c, g=greeting: checked_smtp(c, g), reads_header=False,
                                                address=address, port=port).start()
             self.addCleanup(servers[address].stop)
-        names.addresses = ["127.0.0.1"]
-        resolv = scratch.folder("names") / "resolv.conf"
-        resolv.write_text(f"nameserver {NameServer.ADDRESS}\noptions timeout:1 attempts:1\n")
+        names.tell("mx.example.org", "127.0.0.1")
         settings = mailgate.upstream("mx", port, host="mx.example.org", resolve_interval="100ms", **CHECKED)
         gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mx")], [settings], name="named")
         gateway.process.argv = ["unshare", "-m", "sh", "-c",
-                                f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh", *gateway.process.argv]
+                                f'mount --bind {names.resolv} /etc/resolv.conf && exec "$@"', "sh", *gateway.process.argv]
         gateway.start()
         self.addCleanup(gateway.stop)
         greet = lambda: session_greeting(gateway.port("smtp"))
         self.assertEqual(greet(), b"220 127.0.0.1\r\n")
-        names.addresses = ["127.0.0.1", "127.0.0.2"]
+        names.tell("mx.example.org", "127.0.0.1", "127.0.0.2")
         wait_until(lambda: {greet(), greet()} == {b"220 127.0.0.1\r\n", b"220 127.0.0.2\r\n"}, "sessions at both addresses")
-        names.addresses = ["127.0.0.2"]
+        names.tell("mx.example.org", "127.0.0.2")
         wait_until(lambda: {greet(), greet()} == {b"220 127.0.0.2\r\n"}, "sessions at the new address only")
-        names.addresses = None
-        asked = names.asked
-        wait_until(lambda: names.asked > asked + 3, "failed look-ups")
+        names.stop()
+        gateway.wait_event("backend.unresolved", upstream="mx")
         self.assertEqual({greet(), greet()}, {b"220 127.0.0.2\r\n"})
-
-
-if __name__ == "__main__":
-    unittest.main()
