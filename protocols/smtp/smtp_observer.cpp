@@ -198,7 +198,7 @@ bool SmtpObserver::hearLine(std::string_view& bytes) {
     const auto line = client_lines_.next(rest);
     if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
         objection_ = Objection::ForbiddenCommand;
-    } else if (line && lost_ && screen_.bare_lf && client_lines_.bareLf()) {
+    } else if (line && lost_ && !foreign_ && screen_.bare_lf && client_lines_.bareLf()) {
         objection_ = Objection::BareLf;  // it may be a line of a message
     }
     if (objection_) return false;
@@ -323,7 +323,10 @@ void SmtpObserver::hearServer(std::string_view bytes) {
 
 void SmtpObserver::hearReplyLine(std::string_view line) {
     const auto code = smtpReplyCode(line);
-    if (!code) return loseTrack();
+    if (!code) {
+        foreign_ = true;
+        return loseTrack();
+    }
     if (!unanswered_.empty() && unanswered_.front().kind == Kind::Hello && line.size() > 3) {
         std::string_view keywords = line.substr(4);
         if (equalsIgnoreCase(takeWord(keywords), "CHUNKING")) chunking_ = true;

@@ -133,6 +133,7 @@ class SmtpObserver final : public LineObserver {
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
     bool lost_ = false;      ///< which reply answers what, and what the client's bytes are, is uncertain
+    bool foreign_ = false;   ///< what the server says is not SMTP: it has no message that could end too early
     bool client_spoke_ = false;
     bool server_spoke_ = false;
     bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet

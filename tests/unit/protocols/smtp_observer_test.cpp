@@ -536,6 +536,13 @@ TEST(SmtpScreen, RefusesABareLfWhereverAMessageMayBe) {
     EXPECT_EQ(seen.objection, Objection::BareLf);
 }
 
+TEST(SmtpScreen, HasNoMessagesToGuardWhereTheServerSpeaksAnotherProtocol) {
+    const Observed seen = observe(
+        Protocol::Smtp, greetedThen({client("\r\n"), server("\r\n"), client("QUIT\n!")}), kRefuseBareLf);
+    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.at_boundary);
+}
+
 TEST(SmtpScreen, RefusesAProxyHeaderWhereTheServerMayWaitForOne) {
     const Turns header{client("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")};
     EXPECT_FALSE(observe(Protocol::Smtp, greetedThen(header)).objection);
