@@ -41,8 +41,17 @@ std::string jsonNumberOrNull(const std::optional<std::uint32_t>& number) {
     return number ? std::to_string(*number) : "null";
 }
 
-std::string limit(const std::optional<std::uint32_t>& number) {
-    return number && *number == 0 ? "any number of" : fmt::format("{}", number.value_or(0));
+/// 0 is without limit, in the `unlimited` word.
+std::string limit(std::uint32_t number, std::string_view unlimited = "any") {
+    return number == 0 ? std::string(unlimited) : std::to_string(number);
+}
+
+/// "20 at once, 60/min"; a dash where the listener's limits hold.
+std::string limitsCell(const store::ClientLimits& limits) {
+    std::string cell;
+    if (limits.sessions) cell = limit(*limits.sessions) + " at once";
+    if (limits.per_minute) cell += (cell.empty() ? "" : ", ") + limit(*limits.per_minute) + "/min";
+    return cell.empty() ? "-" : cell;
 }
 
 std::string jsonTextOrNull(std::string_view text) {
@@ -96,9 +105,11 @@ std::string sentenceOf(const AccessRule& rule) {
                                        rule.network.toString(), scopeOf(rule));
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
     if (rule.limits.sessions)
-        sentence += fmt::format(", {} sessions at once for a client", limit(rule.limits.sessions));
+        sentence +=
+            fmt::format(", {} sessions at once for a client", limit(*rule.limits.sessions, "any number of"));
     if (rule.limits.per_minute)
-        sentence += fmt::format(", {} new sessions a minute for a client", limit(rule.limits.per_minute));
+        sentence += fmt::format(", {} new sessions a minute for a client",
+                                limit(*rule.limits.per_minute, "any number of"));
     if (rule.expires_at) sentence += fmt::format(", expires {}", store::formatUtc(*rule.expires_at));
     return sentence;
 }
@@ -117,15 +128,6 @@ std::string alignedTable(const std::vector<std::vector<std::string>>& rows) {
         out += '\n';
     }
     return out;
-}
-
-/// "20 at once, 60/min"; a dash where the listener's limits hold.
-static std::string limitsCell(const store::ClientLimits& limits) {
-    const auto number = [](std::uint32_t value) { return value == 0 ? "any" : std::to_string(value); };
-    std::string cell;
-    if (limits.sessions) cell = number(*limits.sessions) + " at once";
-    if (limits.per_minute) cell += (cell.empty() ? "" : ", ") + number(*limits.per_minute) + "/min";
-    return cell.empty() ? "-" : cell;
 }
 
 std::string rulesAsTable(std::span<const AccessRule> rules) {
