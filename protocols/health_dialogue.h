@@ -7,8 +7,8 @@
 #pragma once
 
 #include "protocols/lines.h"
-#include "protocols/observer.h"
 #include "protocols/protocol.h"
+#include "protocols/stream_filter.h"
 
 #include <cstddef>
 #include <string>

@@ -1,7 +1,7 @@
 #include "protocols/sasl.h"
 
 #include "protocols/lines.h"
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <array>
 #include <limits>

@@ -11,7 +11,7 @@
 #include "gateway/net/pools.h"
 #include "gateway/net/session_set.h"
 #include "gateway/net/transport.h"
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <cstdint>
 #include <memory>

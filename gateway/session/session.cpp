@@ -22,7 +22,7 @@ constexpr Millis kDialogueLimit = 60'000;
 // reset.
 constexpr Millis kLingerLimit = 2'000;
 // How long a server may take to answer what a client sent before the bytes that we object to.
-constexpr Millis kObjectionLimit = 10'000;
+constexpr Millis kViolationLimit = 10'000;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
 
@@ -97,7 +97,7 @@ void Session::guarded(Work work) {
         return work();
     } catch (const std::bad_alloc&) {
         relay_.setTap(nullptr);
-        observer_.reset();
+        filter_.reset();
     }
     try {
         finish(End::GatewayError);
@@ -120,7 +120,7 @@ void Session::handle(unsigned slot, std::uint32_t events) {
         case State::Checking:
         case State::Refusing:
             if (events & kWritable) pump(Side::Server);
-            if (dialogue_) hearClient();
+            if (dialogue_) onClient();
             return;
         case State::Connecting:
             if (!from_client)
@@ -321,7 +321,7 @@ void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis l
     const std::string early(relay_.held(Side::Client));
     relay_.dropHeld(Side::Client);
     if (!early.empty()) take(dialogue_->hear(early));
-    if (state_ == state) hearClient();
+    if (state_ == state) onClient();
 }
 
 void Session::take(const Dialogue::Step& step) {
@@ -339,7 +339,7 @@ void Session::say(std::string_view bytes) {
     pump(Side::Server);
 }
 
-void Session::hearClient() {
+void Session::onClient() {
     const State state = state_;
     for (int reads = 0; state_ == state && relay_.mayHaveInput(Side::Client); ++reads) {
         if (reads == kReadsPerTurn) return host_.again(*this, kClientSlot);
@@ -528,9 +528,9 @@ void Session::beginRelay() {
         const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
         const bool no_header = pool().config().send_proxy == SendProxy::Off;
         const bool bare_lf = arrival_.listener->bare_lf == BareLfPolicy::Reject;
-        observer_ = makeObserver(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = no_header});
+        filter_ = makeFilter(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = no_header});
     }
-    if (observer_) {
+    if (filter_) {
         relay_.setTap(this);
         relay_.showHeld(Side::Server);
         relay_.showHeld(Side::Client);
@@ -540,12 +540,12 @@ void Session::beginRelay() {
 }
 
 std::size_t Session::onBytes(Side from, std::string_view bytes) noexcept {
-    if (!observer_) return bytes.size();
-    const std::size_t passed = observer_->observe(from, bytes);
-    if (observer_->opaque()) {
+    if (!filter_) return bytes.size();
+    const std::size_t passed = filter_->observe(from, bytes);
+    if (filter_->opaque()) {
         relay_.setTap(nullptr);
-        observer_->finish();
-        observer_.reset();
+        filter_->finish();
+        filter_.reset();
     }
     return passed;
 }
@@ -554,7 +554,7 @@ void Session::pump(Side source) {
     const State state = state_;
     if (!client_ || (state == State::Relaying && !server_)) return;
     // What was held back must not go on because nobody watches any more.
-    if (objected_ && !observer_ && source == Side::Client) return;
+    if (objected_ && !filter_ && source == Side::Client) return;
     switch (relay_.pump(source)) {
         case Relay::Status::Open:
             break;
@@ -575,7 +575,7 @@ void Session::pump(Side source) {
             break;
     }
     if (state_ != State::Relaying) return;
-    if (observer_ && observer_->objection()) return object();
+    if (filter_ && filter_->violation()) return object();
     // What the server has said may decide about bytes that the client sent ahead of it.
     if (source == Side::Server && relay_.stalled(Side::Client)) return pump(Side::Client);
     if (drain_) maybeDrain();
@@ -583,12 +583,12 @@ void Session::pump(Side source) {
 
 // The bytes stay here. The client hears why once the server has answered all that it sent before them.
 void Session::object() {
-    if (!std::exchange(objected_, true)) host_.arm(*this, host_.now() + kObjectionLimit);
-    if (observer_->settled()) endObjected();
+    if (!std::exchange(objected_, true)) host_.arm(*this, host_.now() + kViolationLimit);
+    if (filter_->settled()) endObjected();
 }
 
 void Session::endObjected() {
-    const bool bare_lf = observer_ && observer_->objection() == Objection::BareLf;
+    const bool bare_lf = filter_ && filter_->violation() == Violation::BareLf;
     sayInStream(bare_lf ? Refusal::BareLf : Refusal::ForbiddenCommand);
     linger(bare_lf ? End::BareLf : End::ForbiddenCommand);
 }
@@ -632,7 +632,7 @@ void Session::serverGone() {
 // Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open,
 // and when the server has not said its own goodbye.
 bool Session::maySpeak() const noexcept {
-    return observer_ && observer_->serverAtBoundary() && relay_.drained(Side::Server) &&
+    return filter_ && filter_->serverAtBoundary() && relay_.drained(Side::Server) &&
            !relay_.endPassed(Side::Server) && !facts_.quit && !facts_.goodbye;
 }
 
@@ -703,7 +703,7 @@ void Session::undrain() noexcept {
 }
 
 void Session::maybeDrain() {
-    if (host_.now() < drain_->from || !maySpeak() || !observer_->interruptible()) return;
+    if (host_.now() < drain_->from || !maySpeak() || !filter_->interruptible()) return;
     sayInStream(Refusal::ShuttingDown);
     linger(drain_->end);
 }
@@ -759,7 +759,7 @@ void Session::finish(End end) {
     if (state_ == State::Closed) return;
     noteEnd(end);
     cancel();
-    if (observer_) observer_->finish();
+    if (filter_) filter_->finish();
     if (admitted_) SessionReport::ended(*this);
     ticket_ = {};
     if (kept_refused_) host_.refusedGone();

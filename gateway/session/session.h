@@ -12,9 +12,9 @@
 #pragma once
 
 #include "gateway/session/session_host.h"
-#include "protocols/observer.h"
 #include "protocols/proxy/header.h"
 #include "protocols/refusal.h"
+#include "protocols/stream_filter.h"
 
 #include <cstdint>
 #include <memory>
@@ -113,7 +113,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void say(std::string_view bytes);
     void converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit);
     void take(const Dialogue::Step& step);
-    void hearClient();
+    void onClient();
 
     void connectNext();
     void sendProxyHeader();
@@ -185,7 +185,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     UpstreamPool::Tried tried_ = 0;
     Relay relay_;
 
-    std::unique_ptr<Observer> observer_;
+    std::unique_ptr<StreamFilter> filter_;
     SessionFacts facts_;
     std::unique_ptr<Dialogue> dialogue_;
 

@@ -1,7 +1,7 @@
-/// \file  Dialogues between a client and a server, played to an observer in every split.
+/// \file  Dialogues between a client and a server, played to a filter in every split.
 #pragma once
 
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -27,13 +27,13 @@ inline Turn server(std::string bytes) {
     return {Side::Server, std::move(bytes)};
 }
 
-/// What an observer knows after a dialogue.
+/// What a filter knows after a dialogue.
 struct Observed {
     SessionFacts facts;
     bool opaque = false;
     bool at_boundary = false;
     bool interruptible = false;
-    std::optional<Objection> objection;
+    std::optional<Violation> violation;
     std::string passed;  ///< what went on of the client's bytes
 };
 
@@ -53,8 +53,8 @@ inline std::string toString(const Observed& observed) {
         flag("at_boundary", observed.at_boundary);
         flag("interruptible", observed.interruptible);
     }
-    if (observed.objection) {
-        text += *observed.objection == Objection::BareLf ? "\nobjection=bare_lf" : "\nobjection=command";
+    if (observed.violation) {
+        text += *observed.violation == Violation::BareLf ? "\nobjection=bare_lf" : "\nobjection=command";
     }
     text += "\ntransactions=" + std::to_string(facts.transaction_count);
     for (const MailTransaction& mail : facts.transactions) {
@@ -69,11 +69,11 @@ inline std::string toString(const Observed& observed) {
     return text;
 }
 
-/// Does for an observer what the relay does: what it holds back comes again when the server has said more.
+/// Does for a filter what the relay does: what it holds back comes again when the server has said more.
 class Player {
   public:
     explicit Player(Protocol protocol, const ScreenConfig& screen = {})
-        : observer_(makeObserver(protocol, facts_, screen)) {}
+        : filter_(makeFilter(protocol, facts_, screen)) {}
 
     /// The client's `bytes` in one piece, the server's line by line: it would not answer in one breath what
     /// has to come after its first answer.
@@ -84,38 +84,37 @@ class Player {
         }
         while (!bytes.empty()) {
             const std::size_t line = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
-            if (!observer_->opaque() && observer_->observe(from, bytes.substr(0, line)) != line) std::abort();
+            if (!filter_->opaque() && filter_->observe(from, bytes.substr(0, line)) != line) std::abort();
             bytes.remove_prefix(line);
             offer();
         }
     }
-    const Observer& observer() const { return *observer_; }
+    const StreamFilter& filter() const { return *filter_; }
     const SessionFacts& facts() const { return facts_; }
     const std::string& passed() const { return passed_; }
 
     Observed finish() {
         Observed observed;
-        observed.opaque = observer_->opaque();
-        observed.at_boundary = observer_->serverAtBoundary();
-        observed.interruptible = observer_->interruptible();
-        observed.objection = observer_->objection();
+        observed.opaque = filter_->opaque();
+        observed.at_boundary = filter_->serverAtBoundary();
+        observed.interruptible = filter_->interruptible();
+        observed.violation = filter_->violation();
         observed.passed = passed_;
-        observer_->finish();
+        filter_->finish();
         observed.facts = facts_;
         return observed;
     }
 
   private:
     void offer() {
-        if (held_.empty() || observer_->objection()) return;
-        const std::size_t taken =
-            observer_->opaque() ? held_.size() : observer_->observe(Side::Client, held_);
+        if (held_.empty() || filter_->violation()) return;
+        const std::size_t taken = filter_->opaque() ? held_.size() : filter_->observe(Side::Client, held_);
         passed_.append(held_, 0, taken);
         held_.erase(0, taken);
     }
 
     SessionFacts facts_;
-    std::unique_ptr<Observer> observer_;
+    std::unique_ptr<StreamFilter> filter_;
     std::string held_;
     std::string passed_;
 };

@@ -1,4 +1,4 @@
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <gtest/gtest.h>
 

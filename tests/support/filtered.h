@@ -7,7 +7,7 @@
 
 namespace mailgate::test {
 
-/// What the observer knows in the end. Fails the test when that depends on how the bytes were split.
+/// What the filter knows in the end. Fails the test when that depends on how the bytes were split.
 inline Observed observe(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {
     const Observed whole = playWhole(protocol, turns, screen);
     const std::string expected = toString(whole);

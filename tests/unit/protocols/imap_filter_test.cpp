@@ -1,6 +1,6 @@
-#include "protocols/imap/imap_observer.h"
+#include "protocols/imap/imap_filter.h"
 
-#include "tests/support/observe.h"
+#include "tests/support/filtered.h"
 
 namespace mailgate {
 namespace {
@@ -24,9 +24,9 @@ struct LoginCase {
     const char* want_user = "alice";
 };
 
-class ImapObserverLogin : public ::testing::TestWithParam<LoginCase> {};
+class ImapFilterLogin : public ::testing::TestWithParam<LoginCase> {};
 
-TEST_P(ImapObserverLogin, ShowsTheUserAndNeverTheSecret) {
+TEST_P(ImapFilterLogin, ShowsTheUserAndNeverTheSecret) {
     Turns turns = greetedThen(GetParam().turns);
     turns.push_back(server("* CAPABILITY IMAP4rev1\r\na1 OK Logged in\r\n* 1 EXISTS\r\n"));
     turns.push_back(client("a2 LOGIN mallory wonderland\r\n"));
@@ -40,7 +40,7 @@ TEST_P(ImapObserverLogin, ShowsTheUserAndNeverTheSecret) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Forms, ImapObserverLogin,
+    Forms, ImapFilterLogin,
     ::testing::Values(
         LoginCase{"Atoms", {client("a1 LOGIN alice wonderland\r\n")}},
         LoginCase{"LowerCase", {client("a1 login alice wonderland\r\n")}},
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
                   {client("a1 LOGIN alice wonderland\r\na3 LOGIN mallory wonderland\r\n")}}),
     [](const auto& info) { return info.param.name; });
 
-TEST(ImapObserver, GoesOnAfterARefusedLogin) {
+TEST(ImapFilter, GoesOnAfterARefusedLogin) {
     const Observed seen = observe(
         Protocol::Imap,
         greetedThen({client("a1 AUTHENTICATE PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n"), server("a1 NO Failed\r\n"),
@@ -90,7 +90,7 @@ TEST(ImapObserver, GoesOnAfterARefusedLogin) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(ImapObserver, GoesOnAfterARefusedLiteral) {
+TEST(ImapFilter, GoesOnAfterARefusedLiteral) {
     const Observed seen = observe(
         Protocol::Imap, greetedThen({client("a1 LOGIN {5000000}\r\n"), server("a1 BAD Literal too large\r\n"),
                                      client("a2 LOGOUT\r\n")}));
@@ -99,18 +99,18 @@ TEST(ImapObserver, GoesOnAfterARefusedLiteral) {
     EXPECT_FALSE(seen.interruptible);
 }
 
-TEST(ImapObserver, StopsGuessingWhenALiteralSentAheadWasRefused) {
+TEST(ImapFilter, StopsGuessingWhenALiteralSentAheadWasRefused) {
     EXPECT_TRUE(
         observe(Protocol::Imap, greetedThen({client("a1 LOGIN {5}\r\nal"), server("a1 BAD No literals\r\n")}))
             .opaque);
 }
 
-TEST(ImapObserver, TakesNoNameFromAnUnclosedString) {
+TEST(ImapFilter, TakesNoNameFromAnUnclosedString) {
     const Observed seen = observe(Protocol::Imap, greetedThen({client("a1 LOGIN \"alice wonderland\r\n")}));
     EXPECT_EQ(seen.facts.user, "");
 }
 
-TEST(ImapObserver, SkipsLiteralsInBothDirections) {
+TEST(ImapFilter, SkipsLiteralsInBothDirections) {
     const Observed seen = observe(
         Protocol::Imap, greetedThen({client("a1 ID (\"name\" {24+}\r\na9 LOGOUT\r\na8 LOGOUT\r\n)\r\n"),
                                      server("* ID (\"name\" {20}\r\na1 OK x\r\n* BYE yyy\r\n "
@@ -122,7 +122,7 @@ TEST(ImapObserver, SkipsLiteralsInBothDirections) {
     EXPECT_TRUE(seen.opaque);
 }
 
-TEST(ImapObserver, StaysWhenTlsIsRefused) {
+TEST(ImapFilter, StaysWhenTlsIsRefused) {
     const Observed seen =
         observe(Protocol::Imap, greetedThen({client("a2 STARTTLS\r\n"), server("a2 BAD Not here\r\n")}));
     EXPECT_EQ(seen.facts.tls, "");
@@ -130,19 +130,19 @@ TEST(ImapObserver, StaysWhenTlsIsRefused) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(ImapObserver, DetachesFromASessionThatBeginsLoggedIn) {
+TEST(ImapFilter, DetachesFromASessionThatBeginsLoggedIn) {
     const Observed seen = observe(Protocol::Imap, {server("* PREAUTH [CAPABILITY IMAP4rev1] Welcome\r\n")});
     EXPECT_TRUE(seen.facts.greeted);
     EXPECT_TRUE(seen.opaque);
 }
 
-TEST(ImapObserver, SeesARefusingGreeting) {
+TEST(ImapFilter, SeesARefusingGreeting) {
     const Observed seen = observe(Protocol::Imap, {server("* BYE [UNAVAILABLE] Later\r\n")});
     EXPECT_FALSE(seen.facts.greeted);
     EXPECT_TRUE(seen.facts.goodbye);
 }
 
-TEST(ImapObserver, FindsALiteralAtTheEndOfAnOverlongLine) {
+TEST(ImapFilter, FindsALiteralAtTheEndOfAnOverlongLine) {
     const Observed seen = observe(
         Protocol::Imap,
         greetedThen({client("a1 ID (\"" + std::string(3000, 'x') + "\" {11+}\r\na9 LOGOUT\r\n)\r\n"),
@@ -152,7 +152,7 @@ TEST(ImapObserver, FindsALiteralAtTheEndOfAnOverlongLine) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(ImapObserver, GivesUpOnWhatItCannotHold) {
+TEST(ImapFilter, GivesUpOnWhatItCannotHold) {
     EXPECT_TRUE(observe(Protocol::Imap, greetedThen({client("a1 ID {99999999999999999999+}\r\n")})).opaque);
     EXPECT_TRUE(
         observe(Protocol::Imap, greetedThen({client(std::string(200, 't') + " LOGIN alice wonderland\r\n")}))
@@ -163,7 +163,7 @@ TEST(ImapObserver, GivesUpOnWhatItCannotHold) {
     EXPECT_TRUE(observe(Protocol::Imap, greetedThen({client(logins)})).opaque);
 }
 
-TEST(ImapObserver, CutsALongName) {
+TEST(ImapFilter, CutsALongName) {
     for (const char* form : {"a1 LOGIN %s wonderland\r\n", "a1 LOGIN \"%s\" wonderland\r\n",
                              "a1 LOGIN {600+}\r\n%s wonderland\r\n"}) {
         std::string command(form);
@@ -173,28 +173,28 @@ TEST(ImapObserver, CutsALongName) {
     }
 }
 
-TEST(ImapObserver, KnowsWhereALineMayBePutIn) {
+TEST(ImapFilter, KnowsWhereALineMayBePutIn) {
     test::Player player(Protocol::Imap);
     const auto hear = [&player](std::string_view bytes) {
         player.play(Side::Server, bytes);
-        return player.observer().serverAtBoundary();
+        return player.filter().serverAtBoundary();
     };
-    EXPECT_TRUE(player.observer().serverAtBoundary());
+    EXPECT_TRUE(player.filter().serverAtBoundary());
     EXPECT_FALSE(hear("* OK"));
     EXPECT_TRUE(hear(" ready\r\n"));
     player.play(Side::Client, "a1 ID NIL\r\n");
-    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_FALSE(player.filter().interruptible());
     EXPECT_FALSE(hear("* ID (\"name\" {4}\r\n"));
     EXPECT_FALSE(hear("ab\r\n"));
     EXPECT_FALSE(hear(")\r"));
     EXPECT_TRUE(hear("\n"));
-    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_FALSE(player.filter().interruptible());
     EXPECT_TRUE(hear("a1 OK Done\r\n"));
-    EXPECT_TRUE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().interruptible());
 }
 
-TEST(ImapObserver, IsSmall) {
-    EXPECT_LE(sizeof(ImapObserver), 512U);
+TEST(ImapFilter, IsSmall) {
+    EXPECT_LE(sizeof(ImapFilter), 512U);
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-/// \file  Observer for ManageSieve (RFC 5804) up to the login.
+/// \file  StreamFilter for ManageSieve (RFC 5804) up to the login.
 ///
 /// Opaque as soon as the server says OK to AUTHENTICATE or STARTTLS; and when an OK comes that no command
 /// explains.
 #pragma once
 
-#include "protocols/line_observer.h"
+#include "protocols/line_filter.h"
 #include "protocols/reply_queue.h"
 
 #include <cstdint>
@@ -12,9 +12,9 @@
 
 namespace mailgate {
 
-class SieveObserver final : public LineObserver {
+class SieveFilter final : public LineFilter {
   public:
-    explicit SieveObserver(SessionFacts& facts) noexcept : LineObserver(facts) {}
+    explicit SieveFilter(SessionFacts& facts) noexcept : LineFilter(facts) {}
 
     bool serverAtBoundary() const noexcept override;
     bool interruptible() const noexcept override;
@@ -26,8 +26,8 @@ class SieveObserver final : public LineObserver {
     enum class Wanted : std::uint8_t { Nothing, Mechanism, InitialResponse, Response };
     enum class Response : std::uint8_t { Data, Ok, No, Bye };
 
-    void hearClient(std::string_view& bytes) override;
-    void hearServer(std::string_view bytes) override;
+    void onClient(std::string_view& bytes) override;
+    void onServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     void hearCommandLine(std::string_view line);

@@ -1,4 +1,4 @@
-#include "tests/fuzz/observer_fuzz.h"
+#include "tests/fuzz/filter_fuzz.h"
 
 // The same bytes as SMTP and as LMTP.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "protocols/smtp/smtp_observer.h"
+#include "protocols/smtp/smtp_filter.h"
 
 #include <algorithm>
 #include <array>
@@ -136,16 +136,16 @@ void EndOfData::step(char byte) noexcept {
     }
 }
 
-bool SmtpObserver::serverAtBoundary() const noexcept {
+bool SmtpFilter::serverAtBoundary() const noexcept {
     return !lost_ && !in_reply_ && !server_lines_.midLine();
 }
 
-bool SmtpObserver::interruptible() const noexcept {
+bool SmtpFilter::interruptible() const noexcept {
     return serverAtBoundary() && unanswered_.empty() && !in_transaction_ && !sasl_.active() &&
            reading_ == Reading::Commands;
 }
 
-void SmtpObserver::finish() noexcept {
+void SmtpFilter::finish() noexcept {
     try {
         closeUnanswered();
     } catch (const std::exception&) {
@@ -153,10 +153,10 @@ void SmtpObserver::finish() noexcept {
     }
 }
 
-void SmtpObserver::hearClient(std::string_view& bytes) {
+void SmtpFilter::onClient(std::string_view& bytes) {
     if (!bytes.empty() && !std::exchange(client_spoke_, true))
         tls_first_ = !server_spoke_ && bytes.front() == kTlsHandshake;
-    while (!bytes.empty() && !objection_ && !mustWait()) {
+    while (!bytes.empty() && !violation_ && !mustWait()) {
         if (lost_ || tls_first_ || reading_ == Reading::Commands) {
             if (!hearLine(bytes)) return;
         } else if (reading_ == Reading::Message) {
@@ -171,7 +171,7 @@ void SmtpObserver::hearClient(std::string_view& bytes) {
 }
 
 /// Whether the server's next replies decide what the client's next bytes are, or it has enough to answer.
-bool SmtpObserver::mustWait() const noexcept {
+bool SmtpFilter::mustWait() const noexcept {
     if (lost_ || unanswered_.empty()) return false;
     const Kind last = unanswered_.back().kind;
     return last == Kind::Data || last == Kind::Auth || last == Kind::StartTls || unanswered_.full() ||
@@ -180,7 +180,7 @@ bool SmtpObserver::mustWait() const noexcept {
 
 /// The line is one that tells a server who the client is, or has its verb where nobody looks. Of the fragment
 /// of a line: it will be one, whatever follows.
-bool SmtpObserver::isForbidden(std::string_view line, bool whole) const noexcept {
+bool SmtpFilter::isForbidden(std::string_view line, bool whole) const noexcept {
     const std::string_view from_verb = line.substr(std::min(line.find_first_not_of(kSpace), line.size()));
     if (from_verb.empty()) return line.size() >= kMaxLineBytes;
     const std::size_t end = from_verb.find_first_of(kSpace);
@@ -191,24 +191,24 @@ bool SmtpObserver::isForbidden(std::string_view line, bool whole) const noexcept
 }
 
 /// False: no whole line is left, or the next one must not go on.
-bool SmtpObserver::hearLine(std::string_view& bytes) {
+bool SmtpFilter::hearLine(std::string_view& bytes) {
     const bool blind = lost_ || tls_first_;
     const bool is_command = blind || !sasl_.expectsResponse();
     std::string_view rest = bytes;
     const auto line = client_lines_.next(rest);
     if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
-        objection_ = Objection::ForbiddenCommand;
+        violation_ = Violation::ForbiddenCommand;
     } else if (line && lost_ && !foreign_ && screen_.bare_lf && client_lines_.bareLf()) {
-        objection_ = Objection::BareLf;  // it may be a line of a message
+        violation_ = Violation::BareLf;  // it may be a line of a message
     }
-    if (objection_) return false;
+    if (violation_) return false;
     bytes = rest;
     if (!line) return false;
     if (!blind) hearCommand(*line);
     return true;
 }
 
-SmtpObserver::Kind SmtpObserver::kindOf(std::string_view verb) noexcept {
+SmtpFilter::Kind SmtpFilter::kindOf(std::string_view verb) noexcept {
     struct Entry {
         std::string_view verb;
         Kind kind;
@@ -230,7 +230,7 @@ SmtpObserver::Kind SmtpObserver::kindOf(std::string_view verb) noexcept {
     return Kind::Other;
 }
 
-void SmtpObserver::hearCommand(std::string_view line) {
+void SmtpFilter::hearCommand(std::string_view line) {
     if (sasl_.expectsResponse()) {
         offeredUser(sasl_.respond(line));
         return await(Kind::Auth);
@@ -263,19 +263,19 @@ void SmtpObserver::hearCommand(std::string_view line) {
     await(kind);
 }
 
-void SmtpObserver::hearAuth(std::string_view arguments) {
+void SmtpFilter::hearAuth(std::string_view arguments) {
     const std::string_view mechanism = takeWord(arguments);
     sasl_.start(mechanism);
     if (!arguments.empty()) offeredUser(sasl_.initial(takeWord(arguments)));
     await(Kind::Auth);
 }
 
-void SmtpObserver::hearData() {
+void SmtpFilter::hearData() {
     await(Kind::Data);
 }
 
 /// RFC 3030 2: BDAT size [LAST], and `size` bytes follow at once.
-void SmtpObserver::hearChunk(std::string_view arguments) {
+void SmtpFilter::hearChunk(std::string_view arguments) {
     const std::string_view number = takeWord(arguments);
     std::uint64_t size = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), size);
@@ -289,7 +289,7 @@ void SmtpObserver::hearChunk(std::string_view arguments) {
 }
 
 /// False: the message goes on, or must not.
-bool SmtpObserver::hearMessage(std::string_view& bytes) {
+bool SmtpFilter::hearMessage(std::string_view& bytes) {
     const std::size_t bare = screen_.bare_lf ? bare_lf_.find(bytes) : std::string_view::npos;
     std::string_view good = bytes.substr(0, bare);
     const bool over = message_.scan(good);
@@ -298,17 +298,17 @@ bool SmtpObserver::hearMessage(std::string_view& bytes) {
         reading_ = Reading::Commands;
         await(Kind::Message, {}, message_.size());
     } else if (bare != std::string_view::npos) {
-        objection_ = Objection::BareLf;
+        violation_ = Violation::BareLf;
     }
     return over;
 }
 
-void SmtpObserver::await(Kind kind, std::string path, std::uint64_t size) {
+void SmtpFilter::await(Kind kind, std::string path, std::uint64_t size) {
     path_bytes_ += path.size();
     unanswered_.push({kind, std::move(path), size});
 }
 
-void SmtpObserver::hearServer(std::string_view bytes) {
+void SmtpFilter::onServer(std::string_view bytes) {
     if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
         if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) return loseTrack();
         facts_.tls = "implicit";
@@ -321,7 +321,7 @@ void SmtpObserver::hearServer(std::string_view bytes) {
     }
 }
 
-void SmtpObserver::hearReplyLine(std::string_view line) {
+void SmtpFilter::hearReplyLine(std::string_view line) {
     const auto code = smtpReplyCode(line);
     if (!code) {
         foreign_ = true;
@@ -338,7 +338,7 @@ void SmtpObserver::hearReplyLine(std::string_view line) {
     if (!in_reply_) hearReply(*code, std::exchange(first_line_, std::string()));
 }
 
-void SmtpObserver::hearReply(int code, std::string_view text) {
+void SmtpFilter::hearReply(int code, std::string_view text) {
     if (code == 221 || code == 421) facts_.goodbye = true;
     if (!greeting_over_) {
         greeting_over_ = true;
@@ -364,7 +364,7 @@ void SmtpObserver::hearReply(int code, std::string_view text) {
 /// 421 may come at any time (RFC 5321 3.8), and other refusals before a server hangs up. A success that
 /// nothing asked for, or any reply in mid-message, means that the server cut the stream differently from us:
 /// a bare LF around the final dot does that with some.
-void SmtpObserver::hearUnasked(int code, std::string_view text) {
+void SmtpFilter::hearUnasked(int code, std::string_view text) {
     if (reading_ == Reading::Message) {
         answeredMessage(code, text);
     } else if (code >= 400) {
@@ -373,7 +373,7 @@ void SmtpObserver::hearUnasked(int code, std::string_view text) {
     if (code < 400 || reading_ == Reading::Message) loseTrack();
 }
 
-void SmtpObserver::answered(const Command& command, int code, std::string_view text) {
+void SmtpFilter::answered(const Command& command, int code, std::string_view text) {
     switch (command.kind) {
         case Kind::Hello:
         case Kind::Reset:
@@ -409,7 +409,7 @@ void SmtpObserver::answered(const Command& command, int code, std::string_view t
     }
 }
 
-void SmtpObserver::answeredMail(const Command& command, int code) {
+void SmtpFilter::answeredMail(const Command& command, int code) {
     if (!isPositive(code)) return;
     closeTransaction();
     in_transaction_ = true;
@@ -417,7 +417,7 @@ void SmtpObserver::answeredMail(const Command& command, int code) {
     ++facts_.transaction_count;
 }
 
-void SmtpObserver::answeredRcpt(const Command& command, int code, std::string_view text) {
+void SmtpFilter::answeredRcpt(const Command& command, int code, std::string_view text) {
     if (!in_transaction_) return;
     addRecipient(command.path, isPositive(code) ? std::string_view() : text);
     if (isPositive(code)) return;
@@ -425,27 +425,27 @@ void SmtpObserver::answeredRcpt(const Command& command, int code, std::string_vi
     noteRefusal(text);
 }
 
-void SmtpObserver::answeredData(int code, std::string_view text) {
+void SmtpFilter::answeredData(int code, std::string_view text) {
     if (code != 354) return noteRefusal(text);
     message_.start();
     bare_lf_.start();
     reading_ = Reading::Message;
 }
 
-void SmtpObserver::answeredMessage(int code, std::string_view text) {
+void SmtpFilter::answeredMessage(int code, std::string_view text) {
     if (!in_transaction_) return;
     transaction_.reply = text;
     transaction_.accepted = transaction_.accepted || isPositive(code);
     if (lmtp_) noteRecipientReply(text);
 }
 
-void SmtpObserver::answeredAuth(int code) {
+void SmtpFilter::answeredAuth(int code) {
     if (code == 334) return sasl_.prompt();
     sasl_.end();
     if (code == 235) saslAccepted();
 }
 
-void SmtpObserver::addRecipient(const std::string& path, std::string_view refusal) {
+void SmtpFilter::addRecipient(const std::string& path, std::string_view refusal) {
     ++transaction_.recipient_count;
     if (transaction_.recipients.size() == kMaxRecipientsKept) return;
     transaction_.recipients.push_back(path);
@@ -455,18 +455,18 @@ void SmtpObserver::addRecipient(const std::string& path, std::string_view refusa
 }
 
 /// RFC 2033 4.2: the final replies come in the order of the accepted recipients.
-void SmtpObserver::noteRecipientReply(std::string_view text) {
+void SmtpFilter::noteRecipientReply(std::string_view text) {
     transaction_.replies.resize(transaction_.recipients.size());
     const auto next = std::find(transaction_.replies.begin(), transaction_.replies.end(), std::string_view());
     if (next != transaction_.replies.end()) *next = text;
 }
 
 /// The first refusal stands in for the final reply of a transaction that never got to its message.
-void SmtpObserver::noteRefusal(std::string_view text) {
+void SmtpFilter::noteRefusal(std::string_view text) {
     if (in_transaction_ && transaction_.reply.empty()) transaction_.reply = text;
 }
 
-void SmtpObserver::closeTransaction() {
+void SmtpFilter::closeTransaction() {
     if (in_transaction_ && facts_.transactions.size() < kMaxTransactionsKept) {
         facts_.transactions.push_back(std::move(transaction_));
     }
@@ -475,7 +475,7 @@ void SmtpObserver::closeTransaction() {
 }
 
 /// What the client sent for the open transaction and the server never answered belongs to it still.
-void SmtpObserver::closeUnanswered() {
+void SmtpFilter::closeUnanswered() {
     bool same_transaction = in_transaction_;
     while (same_transaction && !unanswered_.empty()) {
         const Command command = unanswered_.pop();

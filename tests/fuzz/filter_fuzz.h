@@ -1,7 +1,7 @@
-/// \file  What the observers' fuzz targets have in common.
+/// \file  What the filters' fuzz targets have in common.
 ///
 /// The input is a dialogue: turns, the server's first, with the byte 0x1E between them. Properties: the facts
-/// keep their bounds, and what the observer knows does not depend on how the bytes were split.
+/// keep their bounds, and what the filter knows does not depend on how the bytes were split.
 #pragma once
 
 #include "tests/support/dialogue.h"

@@ -1,4 +1,4 @@
-#include "tests/fuzz/observer_fuzz.h"
+#include "tests/fuzz/filter_fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     mailgate::fuzz::observe(mailgate::Protocol::Pop3, data, size);

@@ -1,6 +1,6 @@
-#include "protocols/pop3/pop3_observer.h"
+#include "protocols/pop3/pop3_filter.h"
 
-#include "tests/support/observe.h"
+#include "tests/support/filtered.h"
 
 namespace mailgate {
 namespace {
@@ -24,9 +24,9 @@ struct LoginCase {
     const char* want_user = "alice";
 };
 
-class Pop3ObserverLogin : public ::testing::TestWithParam<LoginCase> {};
+class Pop3FilterLogin : public ::testing::TestWithParam<LoginCase> {};
 
-TEST_P(Pop3ObserverLogin, ShowsTheUserAndNeverTheSecret) {
+TEST_P(Pop3FilterLogin, ShowsTheUserAndNeverTheSecret) {
     Turns turns = greetedThen(GetParam().turns);
     turns.push_back(server("+OK Logged in.\r\n"));
     turns.push_back(client("USER wonderland\r\n"));
@@ -40,7 +40,7 @@ TEST_P(Pop3ObserverLogin, ShowsTheUserAndNeverTheSecret) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Forms, Pop3ObserverLogin,
+    Forms, Pop3FilterLogin,
     ::testing::Values(
         LoginCase{"User", {client("USER alice\r\n"), server("+OK\r\n"), client("PASS wonderland\r\n")}},
         LoginCase{"Pipelined",
@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
                   ""}),
     [](const auto& info) { return info.param.name; });
 
-TEST(Pop3Observer, GoesOnAfterARefusedLogin) {
+TEST(Pop3Filter, GoesOnAfterARefusedLogin) {
     const Observed seen = observe(Protocol::Pop3, greetedThen({client("USER alice\r\nPASS wonderland\r\n"),
                                                                server("+OK\r\n-ERR [AUTH] No\r\n"),
                                                                client("QUIT\r\n"), server("+OK Bye\r\n")}));
@@ -80,7 +80,7 @@ TEST(Pop3Observer, GoesOnAfterARefusedLogin) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(Pop3Observer, GoesOnAfterACancelledExchange) {
+TEST(Pop3Filter, GoesOnAfterACancelledExchange) {
     const Observed seen = observe(
         Protocol::Pop3, greetedThen({client("AUTH LOGIN\r\n"), server("+ VXNlcm5hbWU6\r\n"), client("*\r\n"),
                                      server("-ERR Aborted\r\n"), client("QUIT\r\n")}));
@@ -89,25 +89,25 @@ TEST(Pop3Observer, GoesOnAfterACancelledExchange) {
     EXPECT_FALSE(seen.opaque);
 }
 
-TEST(Pop3Observer, DetachesWhenTlsStarts) {
+TEST(Pop3Filter, DetachesWhenTlsStarts) {
     const Observed seen =
         observe(Protocol::Pop3, greetedThen({client("STLS\r\n"), server("+OK Begin TLS\r\n")}));
     EXPECT_EQ(seen.facts.tls, "starttls");
     EXPECT_TRUE(seen.opaque);
 }
 
-TEST(Pop3Observer, StaysWhenTlsIsRefused) {
+TEST(Pop3Filter, StaysWhenTlsIsRefused) {
     const Observed seen =
         observe(Protocol::Pop3, greetedThen({client("STLS\r\n"), server("-ERR No TLS\r\n")}));
     EXPECT_EQ(seen.facts.tls, "");
     EXPECT_FALSE(seen.opaque);
 }
 
-TEST(Pop3Observer, SeesARefusingGreeting) {
+TEST(Pop3Filter, SeesARefusingGreeting) {
     EXPECT_FALSE(observe(Protocol::Pop3, {server("-ERR [SYS/TEMP] Later\r\n")}).facts.greeted);
 }
 
-TEST(Pop3Observer, GivesUpWhenRepliesAndCommandsDoNotMatch) {
+TEST(Pop3Filter, GivesUpWhenRepliesAndCommandsDoNotMatch) {
     EXPECT_TRUE(observe(Protocol::Pop3, greetedThen({server("+OK Nobody asked\r\n")})).opaque);
     EXPECT_TRUE(observe(Protocol::Pop3, greetedThen({server("+ Nobody asked\r\n")})).opaque);
     EXPECT_TRUE(observe(Protocol::Pop3, {server("220 SMTP\r\n")}).opaque);
@@ -116,24 +116,24 @@ TEST(Pop3Observer, GivesUpWhenRepliesAndCommandsDoNotMatch) {
             .opaque);
 }
 
-TEST(Pop3Observer, KnowsWhereALineMayBePutIn) {
+TEST(Pop3Filter, KnowsWhereALineMayBePutIn) {
     test::Player player(Protocol::Pop3);
     const auto hear = [&player](std::string_view bytes) {
         player.play(Side::Server, bytes);
-        return player.observer().serverAtBoundary();
+        return player.filter().serverAtBoundary();
     };
     EXPECT_FALSE(hear("+OK"));
     EXPECT_TRUE(hear("\r\n"));
     player.play(Side::Client, "CAPA\r\n");
-    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_FALSE(player.filter().interruptible());
     EXPECT_FALSE(hear("+OK\r\n"));
     EXPECT_FALSE(hear("USER\r\n"));
     EXPECT_TRUE(hear(".\r\n"));
-    EXPECT_TRUE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().interruptible());
 }
 
-TEST(Pop3Observer, IsSmall) {
-    EXPECT_LE(sizeof(Pop3Observer), 512U);
+TEST(Pop3Filter, IsSmall) {
+    EXPECT_LE(sizeof(Pop3Filter), 512U);
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-/// \file  Observer for IMAP (RFC 9051, RFC 3501) up to the login.
+/// \file  StreamFilter for IMAP (RFC 9051, RFC 3501) up to the login.
 ///
 /// Follows both directions' literals and sees LOGIN, AUTHENTICATE, STARTTLS and LOGOUT. Opaque as soon as the
 /// server says OK to a login or to STARTTLS, or greets with PREAUTH.
 #pragma once
 
-#include "protocols/line_observer.h"
+#include "protocols/line_filter.h"
 
 #include <cstdint>
 #include <string>
@@ -12,9 +12,9 @@
 
 namespace mailgate {
 
-class ImapObserver final : public LineObserver {
+class ImapFilter final : public LineFilter {
   public:
-    explicit ImapObserver(SessionFacts& facts) noexcept : LineObserver(facts) {}
+    explicit ImapFilter(SessionFacts& facts) noexcept : LineFilter(facts) {}
 
     bool serverAtBoundary() const noexcept override;
     bool interruptible() const noexcept override;
@@ -30,8 +30,8 @@ class ImapObserver final : public LineObserver {
         std::string user;
     };
 
-    void hearClient(std::string_view& bytes) override;
-    void hearServer(std::string_view bytes) override;
+    void onClient(std::string_view& bytes) override;
+    void onServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     void hearCommandLine(std::string_view line);

@@ -1,27 +1,27 @@
-/// \file  What the observers of the line-based mail protocols have in common.
+/// \file  What the filters of the line-based mail protocols have in common.
 #pragma once
 
 #include "protocols/lines.h"
-#include "protocols/observer.h"
 #include "protocols/sasl.h"
+#include "protocols/stream_filter.h"
 
 #include <string>
 #include <string_view>
 
 namespace mailgate {
 
-class LineObserver : public Observer {
+class LineFilter : public StreamFilter {
   public:
-    explicit LineObserver(SessionFacts& facts) noexcept : facts_(facts) {}
+    explicit LineFilter(SessionFacts& facts) noexcept : facts_(facts) {}
 
     std::size_t observe(Side from, std::string_view bytes) noexcept final;
     bool opaque() const noexcept final { return opaque_; }
 
   protected:
     /// These may throw std::bad_alloc: observe() then gives up. They stop as soon as opaque() is true.
-    /// hearClient() takes off the front what may go on.
-    virtual void hearClient(std::string_view& bytes) = 0;
-    virtual void hearServer(std::string_view bytes) = 0;
+    /// onClient() takes off the front what may go on.
+    virtual void onClient(std::string_view& bytes) = 0;
+    virtual void onServer(std::string_view bytes) = 0;
 
     /// Detaches: for good reasons, and when the position in the stream is no longer certain, since to go on
     /// guessing might take message bytes or a password for a name.

@@ -1,4 +1,4 @@
-#include "protocols/sieve/sieve_observer.h"
+#include "protocols/sieve/sieve_filter.h"
 
 #include <limits>
 #include <utility>
@@ -12,15 +12,15 @@ constexpr std::size_t kMaxStringKept = 1024;
 
 }  // namespace
 
-bool SieveObserver::serverAtBoundary() const noexcept {
+bool SieveFilter::serverAtBoundary() const noexcept {
     return !in_reply_ && !response_continues_ && !server_literal_.active() && !server_lines_.midLine();
 }
 
-bool SieveObserver::interruptible() const noexcept {
+bool SieveFilter::interruptible() const noexcept {
     return serverAtBoundary() && unanswered_.empty() && !command_continues_;
 }
 
-void SieveObserver::hearClient(std::string_view& bytes) {
+void SieveFilter::onClient(std::string_view& bytes) {
     while (!opaque()) {
         if (client_literal_.active()) {
             if (bytes.empty()) return;
@@ -34,13 +34,13 @@ void SieveObserver::hearClient(std::string_view& bytes) {
     }
 }
 
-SieveObserver::Kind SieveObserver::kindOf(std::string_view verb) noexcept {
+SieveFilter::Kind SieveFilter::kindOf(std::string_view verb) noexcept {
     if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
     if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
     return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
 }
 
-void SieveObserver::hearCommandLine(std::string_view line) {
+void SieveFilter::hearCommandLine(std::string_view line) {
     if (std::exchange(command_continues_, false)) return hearStrings(line);
     if (sasl_.expectsResponse()) {
         wanted_ = Wanted::Response;
@@ -55,7 +55,7 @@ void SieveObserver::hearCommandLine(std::string_view line) {
 
 /// A command's arguments: quoted strings, numbers, and at the end of the line perhaps a literal, with which
 /// the command goes on in the next line.
-void SieveObserver::hearStrings(std::string_view text) {
+void SieveFilter::hearStrings(std::string_view text) {
     for (skipSpaces(text); !text.empty(); skipSpaces(text)) {
         const auto literal = literalAtEnd(text);
         if (literal && literal->at == 0) return hearLiteral(literal->bytes);
@@ -67,14 +67,14 @@ void SieveObserver::hearStrings(std::string_view text) {
     }
 }
 
-void SieveObserver::hearLiteral(std::uint64_t size) {
+void SieveFilter::hearLiteral(std::uint64_t size) {
     if (size == std::numeric_limits<std::uint64_t>::max()) return becomeOpaque();
     command_continues_ = true;
     client_literal_.start(size, wanted_ == Wanted::Nothing ? 0 : kMaxStringKept);
     if (!client_literal_.active()) literalEnded();
 }
 
-void SieveObserver::hearString(std::string_view value) {
+void SieveFilter::hearString(std::string_view value) {
     switch (std::exchange(wanted_, Wanted::Nothing)) {
         case Wanted::Mechanism:
             sasl_.start(value);
@@ -91,16 +91,16 @@ void SieveObserver::hearString(std::string_view value) {
     }
 }
 
-void SieveObserver::literalEnded() {
+void SieveFilter::literalEnded() {
     hearString(client_literal_.takeKept());
 }
 
-void SieveObserver::await(Kind kind) {
+void SieveFilter::await(Kind kind) {
     if (unanswered_.full()) return becomeOpaque();
     unanswered_.push(kind);
 }
 
-void SieveObserver::hearServer(std::string_view bytes) {
+void SieveFilter::onServer(std::string_view bytes) {
     while (!opaque()) {
         if (server_literal_.active()) {
             if (bytes.empty()) return;
@@ -113,7 +113,7 @@ void SieveObserver::hearServer(std::string_view bytes) {
     }
 }
 
-void SieveObserver::hearResponseLine(std::string_view line) {
+void SieveFilter::hearResponseLine(std::string_view line) {
     if (!response_continues_) {
         std::string_view rest = line;
         const std::string_view status = takeWord(rest);
@@ -131,7 +131,7 @@ void SieveObserver::hearResponseLine(std::string_view line) {
     }
 }
 
-void SieveObserver::hearResponse() {
+void SieveFilter::hearResponse() {
     switch (response_) {
         case Response::Data:
             return hearData();
@@ -149,7 +149,7 @@ void SieveObserver::hearResponse() {
 
 /// A capability; or, while AUTHENTICATE is what the server answers, its challenge, which is complete in
 /// itself.
-void SieveObserver::hearData() {
+void SieveFilter::hearData() {
     const bool challenge =
         sasl_.active() && !unanswered_.empty() && unanswered_.front() == Kind::Authenticate;
     if (challenge) {
@@ -159,7 +159,7 @@ void SieveObserver::hearData() {
     }
 }
 
-void SieveObserver::answered(bool ok) {
+void SieveFilter::answered(bool ok) {
     in_reply_ = false;
     if (!greeting_over_) {
         greeting_over_ = true;

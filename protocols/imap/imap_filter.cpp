@@ -1,4 +1,4 @@
-#include "protocols/imap/imap_observer.h"
+#include "protocols/imap/imap_filter.h"
 
 #include <algorithm>
 #include <array>
@@ -22,15 +22,15 @@ bool isStatus(std::string_view word) noexcept {
 
 }  // namespace
 
-bool ImapObserver::serverAtBoundary() const noexcept {
+bool ImapFilter::serverAtBoundary() const noexcept {
     return !server_lines_.midLine() && !server_literal_.active() && !response_continues_;
 }
 
-bool ImapObserver::interruptible() const noexcept {
+bool ImapFilter::interruptible() const noexcept {
     return serverAtBoundary() && commands_unanswered_ == 0 && !command_continues_;
 }
 
-void ImapObserver::hearClient(std::string_view& bytes) {
+void ImapFilter::onClient(std::string_view& bytes) {
     while (!opaque()) {
         if (client_literal_.active()) {
             if (bytes.empty()) return;
@@ -45,14 +45,14 @@ void ImapObserver::hearClient(std::string_view& bytes) {
     }
 }
 
-ImapObserver::Kind ImapObserver::kindOf(std::string_view verb) noexcept {
+ImapFilter::Kind ImapFilter::kindOf(std::string_view verb) noexcept {
     if (equalsIgnoreCase(verb, "LOGIN")) return Kind::Login;
     if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
     if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
     return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
 }
 
-void ImapObserver::hearCommandLine(std::string_view line) {
+void ImapFilter::hearCommandLine(std::string_view line) {
     if (command_continues_) {
         literal_ahead_ = literal_waits_;
         return hearLiteral(line);
@@ -69,7 +69,7 @@ void ImapObserver::hearCommandLine(std::string_view line) {
     hearLiteral(line);
 }
 
-void ImapObserver::hearCommand(Kind kind, std::string_view tag, std::string_view arguments) {
+void ImapFilter::hearCommand(Kind kind, std::string_view tag, std::string_view arguments) {
     switch (kind) {
         case Kind::Login:
             await(kind, tag);
@@ -93,7 +93,7 @@ void ImapObserver::hearCommand(Kind kind, std::string_view tag, std::string_view
 
 /// An astring: atom, quoted string or literal (RFC 9051 9). A quoted string without its end is not a name:
 /// what follows in it may be the password.
-void ImapObserver::hearLoginName(std::string_view arguments) {
+void ImapFilter::hearLoginName(std::string_view arguments) {
     const auto literal = literalAtEnd(arguments);
     if (literal && literal->at == 0) {
         login_name_expected_ = true;
@@ -105,7 +105,7 @@ void ImapObserver::hearLoginName(std::string_view arguments) {
 }
 
 /// Whether the command goes on after `line` with a literal.
-void ImapObserver::hearLiteral(std::string_view line) {
+void ImapFilter::hearLiteral(std::string_view line) {
     const auto literal = literalAtEnd(line);
     command_continues_ = literal.has_value();
     if (!literal) return;
@@ -118,23 +118,23 @@ void ImapObserver::hearLiteral(std::string_view line) {
     if (!client_literal_.active()) literalEnded();
 }
 
-void ImapObserver::literalEnded() {
+void ImapFilter::literalEnded() {
     std::string kept = client_literal_.takeKept();
     if (std::exchange(login_name_expected_, false)) offered(std::move(kept));
 }
 
-void ImapObserver::await(Kind kind, std::string_view tag) {
+void ImapFilter::await(Kind kind, std::string_view tag) {
     if (unanswered_.size() == kMaxUnansweredLogins) return becomeOpaque();
     unanswered_.push_back({.kind = kind, .tag = std::string(tag), .user = {}});
 }
 
-void ImapObserver::offered(std::string user) {
+void ImapFilter::offered(std::string user) {
     if (user.empty()) return;
     if (!unanswered_.empty()) unanswered_.back().user = user;
     offeredUser(std::move(user));
 }
 
-void ImapObserver::hearServer(std::string_view bytes) {
+void ImapFilter::onServer(std::string_view bytes) {
     while (!opaque()) {
         if (server_literal_.active()) {
             if (bytes.empty()) return;
@@ -147,7 +147,7 @@ void ImapObserver::hearServer(std::string_view bytes) {
     }
 }
 
-void ImapObserver::hearResponseLine(std::string_view line) {
+void ImapFilter::hearResponseLine(std::string_view line) {
     if (response_continues_) return skipServerLiteral(line);
     if (!greeting_over_) return hearGreeting(line);
 
@@ -159,14 +159,14 @@ void ImapObserver::hearResponseLine(std::string_view line) {
     hearUntagged(word, line);
 }
 
-void ImapObserver::hearUntagged(std::string_view word, std::string_view line) {
+void ImapFilter::hearUntagged(std::string_view word, std::string_view line) {
     if (!isStatus(word)) return skipServerLiteral(line);
     if (equalsIgnoreCase(word, "BYE")) facts_.goodbye = true;
     // RFC 9051 7.1.3: the answer to a line that had no tag to be found.
     if (equalsIgnoreCase(word, "BAD") && commands_unanswered_ > 0) --commands_unanswered_;
 }
 
-void ImapObserver::hearGreeting(std::string_view line) {
+void ImapFilter::hearGreeting(std::string_view line) {
     greeting_over_ = true;
     const bool untagged = takeWord(line) == "*";
     const std::string_view status = takeWord(line);
@@ -176,7 +176,7 @@ void ImapObserver::hearGreeting(std::string_view line) {
     if (facts_.greeted && preauth) becomeOpaque();
 }
 
-void ImapObserver::hearContinuation() {
+void ImapFilter::hearContinuation() {
     if (literal_waits_) {
         literal_waits_ = false;
     } else if (sasl_.active()) {
@@ -184,7 +184,7 @@ void ImapObserver::hearContinuation() {
     }
 }
 
-void ImapObserver::hearTagged(std::string_view tag, bool ok) {
+void ImapFilter::hearTagged(std::string_view tag, bool ok) {
     if (commands_unanswered_ > 0) --commands_unanswered_;
     if (literal_waits_ && tag == literal_tag_) literalRefused();
     const auto command = std::find_if(unanswered_.begin(), unanswered_.end(),
@@ -197,7 +197,7 @@ void ImapObserver::hearTagged(std::string_view tag, bool ok) {
 
 /// RFC 9051 4.3: a tagged NO or BAD instead of leave; the client goes on with its next command. If it has
 /// already sent bytes of the literal, nobody can tell what the server takes them for.
-void ImapObserver::literalRefused() {
+void ImapFilter::literalRefused() {
     literal_waits_ = false;
     if (literal_ahead_) return becomeOpaque();
     client_literal_.cancel();
@@ -205,7 +205,7 @@ void ImapObserver::literalRefused() {
     login_name_expected_ = false;
 }
 
-void ImapObserver::completed(const Command& command, bool ok) {
+void ImapFilter::completed(const Command& command, bool ok) {
     switch (command.kind) {
         case Kind::Authenticate:
             sasl_.end();
@@ -223,7 +223,7 @@ void ImapObserver::completed(const Command& command, bool ok) {
     }
 }
 
-void ImapObserver::skipServerLiteral(std::string_view line) {
+void ImapFilter::skipServerLiteral(std::string_view line) {
     const auto literal = literalAtEnd(line);
     response_continues_ = literal.has_value();
     if (literal) server_literal_.start(literal->bytes, 0);

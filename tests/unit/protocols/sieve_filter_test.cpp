@@ -1,6 +1,6 @@
-#include "protocols/sieve/sieve_observer.h"
+#include "protocols/sieve/sieve_filter.h"
 
-#include "tests/support/observe.h"
+#include "tests/support/filtered.h"
 
 namespace mailgate {
 namespace {
@@ -26,9 +26,9 @@ struct LoginCase {
     const char* want_user = "alice";
 };
 
-class SieveObserverLogin : public ::testing::TestWithParam<LoginCase> {};
+class SieveFilterLogin : public ::testing::TestWithParam<LoginCase> {};
 
-TEST_P(SieveObserverLogin, ShowsTheUserAndNeverTheSecret) {
+TEST_P(SieveFilterLogin, ShowsTheUserAndNeverTheSecret) {
     Turns turns = greetedThen(GetParam().turns);
     turns.push_back(server("OK (SASL \"\") {9}\r\nLogged in\r\n"));
     turns.push_back(client("LOGOUT\r\n"));
@@ -43,7 +43,7 @@ TEST_P(SieveObserverLogin, ShowsTheUserAndNeverTheSecret) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Forms, SieveObserverLogin,
+    Forms, SieveFilterLogin,
     ::testing::Values(
         LoginCase{"PlainQuoted", {client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n")}},
         LoginCase{"PlainLiteral", {client("Authenticate \"PLAIN\" {24+}\r\nAGFsaWNlAHdvbmRlcmxhbmQ=\r\n")}},
@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
                    client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n")}}),
     [](const auto& info) { return info.param.name; });
 
-TEST(SieveObserver, GoesOnAfterARefusedLogin) {
+TEST(SieveFilter, GoesOnAfterARefusedLogin) {
     const Observed seen =
         observe(Protocol::Sieve,
                 greetedThen({client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n"),
@@ -84,14 +84,14 @@ TEST(SieveObserver, GoesOnAfterARefusedLogin) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(SieveObserver, DetachesWhenTlsStarts) {
+TEST(SieveFilter, DetachesWhenTlsStarts) {
     const Observed seen =
         observe(Protocol::Sieve, greetedThen({client("STARTTLS\r\n"), server("OK {5}\r\nBegin\r\n")}));
     EXPECT_EQ(seen.facts.tls, "starttls");
     EXPECT_TRUE(seen.opaque);
 }
 
-TEST(SieveObserver, SkipsLiteralsOfTheClient) {
+TEST(SieveFilter, SkipsLiteralsOfTheClient) {
     const Observed seen = observe(
         Protocol::Sieve, greetedThen({client("CHECKSCRIPT {8+}\r\nLOGOUT\r\n\r\nNOOP {6+}\r\nLOGOUT\r\n"),
                                       server("NO\r\nOK (TAG {6}\r\nLOGOUT) \"Done\"\r\n")}));
@@ -99,37 +99,37 @@ TEST(SieveObserver, SkipsLiteralsOfTheClient) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(SieveObserver, SeesTheServersFarewell) {
+TEST(SieveFilter, SeesTheServersFarewell) {
     const Observed seen = observe(Protocol::Sieve, greetedThen({server("BYE (TRYLATER) \"Later\"\r\n")}));
     EXPECT_TRUE(seen.facts.greeted);
     EXPECT_TRUE(seen.facts.goodbye);
     EXPECT_FALSE(observe(Protocol::Sieve, {server("BYE \"No\"\r\n")}).facts.greeted);
 }
 
-TEST(SieveObserver, GivesUpOnWhatItCannotPlace) {
+TEST(SieveFilter, GivesUpOnWhatItCannotPlace) {
     EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({server("OK \"Nobody asked\"\r\n")})).opaque);
     EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({client("NOOP {99999999999999999999+}\r\n")})).opaque);
 }
 
-TEST(SieveObserver, KnowsWhereALineMayBePutIn) {
+TEST(SieveFilter, KnowsWhereALineMayBePutIn) {
     test::Player player(Protocol::Sieve);
     const auto hear = [&player](std::string_view bytes) {
         player.play(Side::Server, bytes);
-        return player.observer().serverAtBoundary();
+        return player.filter().serverAtBoundary();
     };
     EXPECT_FALSE(hear("\"SIEVE\" \"x\"\r\n"));
     EXPECT_FALSE(hear("OK {3}\r\n"));
     EXPECT_FALSE(hear("abc"));
     EXPECT_TRUE(hear("\r\n"));
     player.play(Side::Client, "NOOP\r\n");
-    EXPECT_TRUE(player.observer().serverAtBoundary());
-    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().serverAtBoundary());
+    EXPECT_FALSE(player.filter().interruptible());
     EXPECT_TRUE(hear("OK\r\n"));
-    EXPECT_TRUE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().interruptible());
 }
 
-TEST(SieveObserver, IsSmall) {
-    EXPECT_LE(sizeof(SieveObserver), 512U);
+TEST(SieveFilter, IsSmall) {
+    EXPECT_LE(sizeof(SieveFilter), 512U);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-/// \file  Observer for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
+/// \file  StreamFilter for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
 /// 2033).
 ///
 /// Replies are matched to commands by order. After DATA, AUTH and STARTTLS the server's reply decides what
@@ -11,7 +11,7 @@
 /// server answers in TLS.
 #pragma once
 
-#include "protocols/line_observer.h"
+#include "protocols/line_filter.h"
 #include "protocols/reply_queue.h"
 
 #include <cstdint>
@@ -52,13 +52,13 @@ class EndOfData {
     std::uint8_t matched_ = 0;  ///< how much of CRLF.CRLF the bytes so far end in
 };
 
-class SmtpObserver final : public LineObserver {
+class SmtpFilter final : public LineFilter {
   public:
     /// `protocol` is Smtp or Lmtp.
-    SmtpObserver(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {}) noexcept
-        : LineObserver(facts), lmtp_(protocol == Protocol::Lmtp), screen_(screen) {}
+    SmtpFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {}) noexcept
+        : LineFilter(facts), lmtp_(protocol == Protocol::Lmtp), screen_(screen) {}
 
-    std::optional<Objection> objection() const noexcept override { return objection_; }
+    std::optional<Violation> violation() const noexcept override { return violation_; }
     bool settled() const noexcept override { return serverAtBoundary() && unanswered_.empty(); }
 
     bool serverAtBoundary() const noexcept override;
@@ -87,8 +87,8 @@ class SmtpObserver final : public LineObserver {
         std::uint64_t size = 0;  ///< Chunk, Message: bytes of message
     };
 
-    void hearClient(std::string_view& bytes) override;
-    void hearServer(std::string_view bytes) override;
+    void onClient(std::string_view& bytes) override;
+    void onServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool mustWait() const noexcept;
@@ -137,7 +137,7 @@ class SmtpObserver final : public LineObserver {
     bool client_spoke_ = false;
     bool server_spoke_ = false;
     bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet
-    std::optional<Objection> objection_;
+    std::optional<Violation> violation_;
 };
 
 }  // namespace mailgate

@@ -1,6 +1,6 @@
-#include "protocols/smtp/smtp_observer.h"
+#include "protocols/smtp/smtp_filter.h"
 
-#include "tests/support/observe.h"
+#include "tests/support/filtered.h"
 
 #include <gmock/gmock.h>
 
@@ -33,7 +33,7 @@ const Turns kEnvelope =
     greetedThen({client("MAIL FROM:<alice@partner.example> SIZE=2031\r\n"), server("250 2.1.0 Ok\r\n"),
                  client("RCPT TO:<bob@example.net>\r\n"), server("250 2.1.5 Ok\r\n")});
 
-TEST(SmtpObserver, WritesDownOneMessage) {
+TEST(SmtpFilter, WritesDownOneMessage) {
     const Observed seen =
         observe(Protocol::Smtp,
                 after(kEnvelope, {client("DATA\r\n"), server("354 End data with <CR><LF>.<CR><LF>\r\n"),
@@ -66,9 +66,9 @@ struct PathCase {
     const char* want_from;
 };
 
-class SmtpObserverPath : public ::testing::TestWithParam<PathCase> {};
+class SmtpFilterPath : public ::testing::TestWithParam<PathCase> {};
 
-TEST_P(SmtpObserverPath, IsTakenFromTheCommand) {
+TEST_P(SmtpFilterPath, IsTakenFromTheCommand) {
     const Observed seen =
         observe(Protocol::Smtp,
                 greetedThen({client(std::string(GetParam().command) + "\r\n"), server("250 Ok\r\n")}));
@@ -77,7 +77,7 @@ TEST_P(SmtpObserverPath, IsTakenFromTheCommand) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Forms, SmtpObserverPath,
+    Forms, SmtpFilterPath,
     ::testing::Values(PathCase{"MAIL FROM:<>", ""}, PathCase{"MAIL FROM:<> BODY=8BITMIME", ""},
                       PathCase{"mail from: <a@b.example>", "a@b.example"},
                       PathCase{"MAIL FROM:a@b.example SIZE=1", "a@b.example"},
@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(
                       PathCase{"MAIL FROM:<unclosed@b.example", "unclosed@b.example"},
                       PathCase{"MAIL TO:<a@b.example>", ""}, PathCase{"MAIL", ""}));
 
-TEST(SmtpObserver, FollowsPipelinedCommands) {
+TEST(SmtpFilter, FollowsPipelinedCommands) {
     const Observed seen = observe(
         Protocol::Smtp,
         greetedThen(
@@ -108,7 +108,7 @@ TEST(SmtpObserver, FollowsPipelinedCommands) {
     EXPECT_FALSE(seen.interruptible);
 }
 
-TEST(SmtpObserver, KeepsTheRefusalOfATransactionWithoutMessage) {
+TEST(SmtpFilter, KeepsTheRefusalOfATransactionWithoutMessage) {
     const Observed seen = observe(
         Protocol::Smtp,
         greetedThen(
@@ -124,7 +124,7 @@ TEST(SmtpObserver, KeepsTheRefusalOfATransactionWithoutMessage) {
     EXPECT_FALSE(seen.opaque);
 }
 
-TEST(SmtpObserver, CountsNoTransactionThatTheServerRefused) {
+TEST(SmtpFilter, CountsNoTransactionThatTheServerRefused) {
     const Observed seen =
         observe(Protocol::Smtp,
                 greetedThen({client("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c.example>\r\n"),
@@ -134,7 +134,7 @@ TEST(SmtpObserver, CountsNoTransactionThatTheServerRefused) {
     EXPECT_TRUE(seen.interruptible);
 }
 
-TEST(SmtpObserver, WritesDownAMessageThatWasCutOff) {
+TEST(SmtpFilter, WritesDownAMessageThatWasCutOff) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nDATA\r\n"),
                                                   server("250 Ok\r\n354 Go on\r\n"), client("12345678")}));
@@ -144,7 +144,7 @@ TEST(SmtpObserver, WritesDownAMessageThatWasCutOff) {
     EXPECT_FALSE(seen.facts.transactions[0].accepted);
 }
 
-TEST(SmtpObserver, CountsRecipientsThatWereNeverAnswered) {
+TEST(SmtpFilter, CountsRecipientsThatWereNeverAnswered) {
     const Observed seen =
         observe(Protocol::Smtp,
                 after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nMAIL FROM:<n@b.example>\r\n")}));
@@ -158,9 +158,9 @@ struct BodyCase {
     std::size_t want_size;
 };
 
-class SmtpObserverBody : public ::testing::TestWithParam<BodyCase> {};
+class SmtpFilterBody : public ::testing::TestWithParam<BodyCase> {};
 
-TEST_P(SmtpObserverBody, EndsAtTheDotLineAndNowhereElse) {
+TEST_P(SmtpFilterBody, EndsAtTheDotLineAndNowhereElse) {
     const Observed seen =
         observe(Protocol::Smtp,
                 after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client(GetParam().body),
@@ -171,7 +171,7 @@ TEST_P(SmtpObserverBody, EndsAtTheDotLineAndNowhereElse) {
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Bodies, SmtpObserverBody,
+INSTANTIATE_TEST_SUITE_P(Bodies, SmtpFilterBody,
                          ::testing::Values(BodyCase{".\r\n", 0}, BodyCase{"\r\n.\r\n", 2},
                                            BodyCase{"a\r\n.\r\n", 3}, BodyCase{"a\r\r\n.\r\n", 4},
                                            BodyCase{"\r\n.\r\r\n.\r\n", 6},
@@ -180,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(Bodies, SmtpObserverBody,
                                            BodyCase{"\r.\r\r\n.\r\n", 5}));
 
 // Some servers end a message at a bare LF. Their reply then comes in the middle of what is a message here.
-TEST(SmtpObserver, StopsGuessingWhenTheServerEndsAMessageElsewhere) {
+TEST(SmtpFilter, StopsGuessingWhenTheServerEndsAMessageElsewhere) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                   client("body\n.\r\nMAIL FROM:<smuggled@b.example>\r\n"),
@@ -190,7 +190,7 @@ TEST(SmtpObserver, StopsGuessingWhenTheServerEndsAMessageElsewhere) {
     EXPECT_EQ(seen.facts.transactions[0].reply, "250 2.0.0 Queued");
 }
 
-TEST(SmtpObserver, TakesAMessageThatDidNotWaitFor354) {
+TEST(SmtpFilter, TakesAMessageThatDidNotWaitFor354) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
                                                   server("354 Go on\r\n250 Queued\r\n221 Bye\r\n")}));
@@ -201,7 +201,7 @@ TEST(SmtpObserver, TakesAMessageThatDidNotWaitFor354) {
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
 }
 
-TEST(SmtpObserver, TakesSuchAMessageForCommandsWhenDataWasRefused) {
+TEST(SmtpFilter, TakesSuchAMessageForCommandsWhenDataWasRefused) {
     const Observed seen = observe(
         Protocol::Smtp,
         after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
@@ -212,7 +212,7 @@ TEST(SmtpObserver, TakesSuchAMessageForCommandsWhenDataWasRefused) {
     EXPECT_EQ(seen.facts.transactions[0].reply, "451 4.3.0 Try later");
 }
 
-TEST(SmtpObserver, HasNoBodyAfterARefusedData) {
+TEST(SmtpFilter, HasNoBodyAfterARefusedData) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("451 4.3.0 Try later\r\n"),
                                                   client("QUIT\r\n"), server("221 Bye\r\n")}));
@@ -222,7 +222,7 @@ TEST(SmtpObserver, HasNoBodyAfterARefusedData) {
     EXPECT_EQ(seen.facts.transactions[0].size, 0U);
 }
 
-TEST(SmtpObserver, AddsUpChunks) {
+TEST(SmtpFilter, AddsUpChunks) {
     const Observed seen = observe(
         Protocol::Smtp,
         after(
@@ -238,19 +238,19 @@ TEST(SmtpObserver, AddsUpChunks) {
     EXPECT_TRUE(seen.facts.transactions[1].accepted);
 }
 
-TEST(SmtpObserver, CountsOfAChunkCutOffWhatCame) {
+TEST(SmtpFilter, CountsOfAChunkCutOffWhatCame) {
     const Observed seen = observe(Protocol::Smtp, after(kEnvelope, {client("BDAT 1000 LAST\r\nabc")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].size, 3U);
 }
 
-TEST(SmtpObserver, GivesUpOnAChunkSizeThatIsNoNumber) {
+TEST(SmtpFilter, GivesUpOnAChunkSizeThatIsNoNumber) {
     for (const char* bdat : {"BDAT\r\n", "BDAT x LAST\r\n", "BDAT -1\r\n", "BDAT 99999999999999999999\r\n"}) {
         EXPECT_FALSE(observe(Protocol::Smtp, after(kEnvelope, {client(bdat)})).at_boundary) << bdat;
     }
 }
 
-TEST(SmtpObserver, TakesOneFinalReplyForEachRecipientOfLmtp) {
+TEST(SmtpFilter, TakesOneFinalReplyForEachRecipientOfLmtp) {
     const Observed seen =
         observe(Protocol::Lmtp, {server("220 LMTP\r\n"),
                                  client("LHLO mx.example.net\r\nMAIL FROM:<a@b.example>\r\nRCPT "
@@ -269,7 +269,7 @@ TEST(SmtpObserver, TakesOneFinalReplyForEachRecipientOfLmtp) {
     EXPECT_EQ(seen.facts.transactions[1].from, "second@b.example");
 }
 
-TEST(SmtpObserver, SeesARefusingGreeting) {
+TEST(SmtpFilter, SeesARefusingGreeting) {
     const Observed seen =
         observe(Protocol::Smtp, {server("554-mx.example.net\r\n554 No SMTP service here\r\n"),
                                  client("QUIT\r\n"), server("221 Bye\r\n")});
@@ -277,7 +277,7 @@ TEST(SmtpObserver, SeesARefusingGreeting) {
     EXPECT_TRUE(seen.facts.quit);
 }
 
-TEST(SmtpObserver, DetachesWhenTlsStarts) {
+TEST(SmtpFilter, DetachesWhenTlsStarts) {
     const Observed seen = observe(
         Protocol::Smtp, greetedThen({client("STARTTLS\r\n"), server("220 2.0.0 Ready to start TLS\r\n"),
                                      client("\x16\x03\x01")}));
@@ -285,7 +285,7 @@ TEST(SmtpObserver, DetachesWhenTlsStarts) {
     EXPECT_EQ(seen.facts.tls, "starttls");
 }
 
-TEST(SmtpObserver, StaysWhenTlsIsRefused) {
+TEST(SmtpFilter, StaysWhenTlsIsRefused) {
     const Observed seen = observe(
         Protocol::Smtp, greetedThen({client("STARTTLS\r\n"), server("454 4.7.0 TLS not available\r\n")}));
     EXPECT_FALSE(seen.opaque);
@@ -304,9 +304,9 @@ struct AuthCase {
     Turns turns;
 };
 
-class SmtpObserverAuth : public ::testing::TestWithParam<AuthCase> {};
+class SmtpFilterAuth : public ::testing::TestWithParam<AuthCase> {};
 
-TEST_P(SmtpObserverAuth, ShowsTheUserAndNeverTheSecret) {
+TEST_P(SmtpFilterAuth, ShowsTheUserAndNeverTheSecret) {
     const Observed seen = observe(
         Protocol::Smtp, greetedThen(after(GetParam().turns, {server("235 2.7.0 Ok\r\n"), client("NOOP\r\n"),
                                                              server("250 Ok\r\n")})));
@@ -320,7 +320,7 @@ TEST_P(SmtpObserverAuth, ShowsTheUserAndNeverTheSecret) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Mechanisms, SmtpObserverAuth,
+    Mechanisms, SmtpFilterAuth,
     ::testing::Values(
         AuthCase{"PlainInitial", {client(std::string("AUTH PLAIN ") + kPlain + "\r\n")}},
         AuthCase{"PlainPrompted",
@@ -341,7 +341,7 @@ INSTANTIATE_TEST_SUITE_P(
         AuthCase{"OauthBearer", {client(std::string("AUTH OAUTHBEARER ") + kOauthBearer + "\r\n")}}),
     [](const auto& info) { return info.param.name; });
 
-TEST(SmtpObserver, NamesTheUserOfAFailedLogin) {
+TEST(SmtpFilter, NamesTheUserOfAFailedLogin) {
     const Observed seen =
         observe(Protocol::Smtp, greetedThen({client(std::string("AUTH XOAUTH2 ") + kXoauth2 + "\r\n"),
                                              server("334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"), client("\r\n"),
@@ -352,7 +352,7 @@ TEST(SmtpObserver, NamesTheUserOfAFailedLogin) {
     EXPECT_EQ(seen.facts.transaction_count, 1U);
 }
 
-TEST(SmtpObserver, ClaimsNoNameThatAnUnknownMechanismHides) {
+TEST(SmtpFilter, ClaimsNoNameThatAnUnknownMechanismHides) {
     const Observed seen = observe(
         Protocol::Smtp,
         greetedThen({client(std::string("AUTH PLAIN ") + kPlain + "\r\n"), server("535 5.7.8 Failed\r\n"),
@@ -363,7 +363,7 @@ TEST(SmtpObserver, ClaimsNoNameThatAnUnknownMechanismHides) {
     expectAbsent(seen, "wonderland");
 }
 
-TEST(SmtpObserver, TakesNoNameFromAResponseWithoutItsSeparators) {
+TEST(SmtpFilter, TakesNoNameFromAResponseWithoutItsSeparators) {
     for (const char* response : {kLoginPassword, "!!!!", "", "=", "AHdvbmRlcmxhbmQ="}) {
         const Observed seen =
             observe(Protocol::Smtp, greetedThen({client(std::string("AUTH PLAIN ") + response + "\r\n")}));
@@ -371,7 +371,7 @@ TEST(SmtpObserver, TakesNoNameFromAResponseWithoutItsSeparators) {
     }
 }
 
-TEST(SmtpObserver, FindsTheNameInALongResponse) {
+TEST(SmtpFilter, FindsTheNameInALongResponse) {
     const std::string token(6000, 'A');
     const Observed seen = observe(
         Protocol::Smtp, greetedThen({client(std::string("AUTH XOAUTH2 ") +
@@ -381,7 +381,7 @@ TEST(SmtpObserver, FindsTheNameInALongResponse) {
     EXPECT_TRUE(seen.facts.quit);
 }
 
-TEST(SmtpObserver, SkipsAnOverlongLineAndKeepsItsPlace) {
+TEST(SmtpFilter, SkipsAnOverlongLineAndKeepsItsPlace) {
     const Observed seen =
         observe(Protocol::Smtp,
                 greetedThen({client("NOOP " + std::string(5000, 'x') + "\r\nMAIL FROM:<a@b.example>\r\n"),
@@ -389,7 +389,7 @@ TEST(SmtpObserver, SkipsAnOverlongLineAndKeepsItsPlace) {
     EXPECT_EQ(seen.facts.transaction_count, 1U);
 }
 
-TEST(SmtpObserver, BoundsWhatItKeeps) {
+TEST(SmtpFilter, BoundsWhatItKeeps) {
     Turns turns = greetedThen({client("HELO " + std::string(1000, 'h') + "\r\n"), server("250 Ok\r\n")});
     for (int number = 0; number < 30; ++number) {
         turns.push_back(client("MAIL FROM:<" + std::string(700, 'f') + "@b.example>\r\n"));
@@ -408,7 +408,7 @@ TEST(SmtpObserver, BoundsWhatItKeeps) {
     EXPECT_EQ(facts.transactions[0].from.size(), kMaxMailboxBytes);
 }
 
-TEST(SmtpObserver, KeepsTheFirstRecipientsAndCountsAll) {
+TEST(SmtpFilter, KeepsTheFirstRecipientsAndCountsAll) {
     Turns turns = greetedThen({client("MAIL FROM:<a@b.example>\r\n"), server("250 Ok\r\n")});
     for (int number = 0; number < 60; ++number) {
         turns.push_back(client("RCPT TO:<r@c.example>\r\n"));
@@ -420,7 +420,7 @@ TEST(SmtpObserver, KeepsTheFirstRecipientsAndCountsAll) {
     EXPECT_EQ(facts.transactions[0].recipient_count, 60U);
 }
 
-TEST(SmtpObserver, KeepsCountOfADeepPipeline) {
+TEST(SmtpFilter, KeepsCountOfADeepPipeline) {
     std::string commands;
     std::string replies;
     for (int number = 0; number < 900; ++number) {
@@ -431,7 +431,7 @@ TEST(SmtpObserver, KeepsCountOfADeepPipeline) {
     EXPECT_EQ(test::playWhole(Protocol::Smtp, deep).facts.tls, "starttls");
 }
 
-TEST(SmtpObserver, HoldsBackAFloodOfCommands) {
+TEST(SmtpFilter, HoldsBackAFloodOfCommands) {
     std::string commands;
     for (int number = 0; number < 1100; ++number)
         commands += "NOOP\r\n";
@@ -440,14 +440,14 @@ TEST(SmtpObserver, HoldsBackAFloodOfCommands) {
     EXPECT_TRUE(seen.at_boundary);
 }
 
-TEST(SmtpObserver, GivesUpWhenTheServerSpeaksAnotherProtocol) {
+TEST(SmtpFilter, GivesUpWhenTheServerSpeaksAnotherProtocol) {
     for (const char* line : {"* OK IMAP\r\n", "2200 x\r\n", "22\r\n", "\r\n", "-20 x\r\n"}) {
         EXPECT_FALSE(observe(Protocol::Smtp, {server(line)}).at_boundary) << line;
     }
     EXPECT_FALSE(observe(Protocol::Smtp, greetedThen({server("250 Nobody asked\r\n")})).at_boundary);
 }
 
-TEST(SmtpObserver, TakesAnUnaskedFarewell) {
+TEST(SmtpFilter, TakesAnUnaskedFarewell) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {server("421 4.4.2 Error: timeout exceeded\r\n")}));
     EXPECT_FALSE(seen.opaque);
@@ -456,23 +456,23 @@ TEST(SmtpObserver, TakesAnUnaskedFarewell) {
     EXPECT_EQ(seen.facts.transactions[0].reply, "421 4.4.2 Error: timeout exceeded");
 }
 
-TEST(SmtpObserver, KnowsWhereALineMayBePutIn) {
+TEST(SmtpFilter, KnowsWhereALineMayBePutIn) {
     test::Player player(Protocol::Smtp);
     const auto hear = [&player](std::string_view bytes) {
         player.play(Side::Server, bytes);
-        return player.observer().serverAtBoundary();
+        return player.filter().serverAtBoundary();
     };
-    EXPECT_TRUE(player.observer().serverAtBoundary());
+    EXPECT_TRUE(player.filter().serverAtBoundary());
     EXPECT_FALSE(hear("2"));
     EXPECT_FALSE(hear("20 mx\r"));
     EXPECT_TRUE(hear("\n"));
     player.play(Side::Client, "EHLO a\r\n");
-    EXPECT_TRUE(player.observer().serverAtBoundary());
-    EXPECT_FALSE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().serverAtBoundary());
+    EXPECT_FALSE(player.filter().interruptible());
     EXPECT_FALSE(hear("250-mx\r\n"));
     EXPECT_FALSE(hear("250-SIZE\r\n"));
     EXPECT_TRUE(hear("250 HELP\r\n"));
-    EXPECT_TRUE(player.observer().interruptible());
+    EXPECT_TRUE(player.filter().interruptible());
 }
 
 constexpr ScreenConfig kRefuseBareLf{.bare_lf = true};
@@ -491,7 +491,7 @@ TEST_P(SmtpScreenSmuggling, LetsNothingOnFromABareLfOn) {
                                   after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                     client(std::string("body") + GetParam().end + smuggled)}),
                                   kRefuseBareLf);
-    EXPECT_EQ(seen.objection, Objection::BareLf);
+    EXPECT_EQ(seen.violation, Violation::BareLf);
     EXPECT_EQ(seen.passed.find("admin@"), std::string::npos) << seen.passed;
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_FALSE(seen.facts.transactions[0].accepted);
@@ -509,7 +509,7 @@ TEST(SmtpScreen, LetsABareLfPassWhereTheListenerSaysSo) {
     const Observed seen =
         observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                   client("unix\nlines\n\r\n.\r\n"), server("250 Ok\r\n")}));
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
 }
 
@@ -518,7 +518,7 @@ TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
         Protocol::Smtp,
         after(kEnvelope, {client("BDAT 23 LAST\r\na\n.\nXCLIENT ADDR=1\r\n\n\n"), server("250 Ok\r\n")}),
         kRefuseBareLf);
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
 }
 
@@ -526,28 +526,28 @@ TEST(SmtpScreen, LetsPeopleTypeCommandsThatEndInABareLf) {
     const Observed seen =
         observe(Protocol::Smtp, greetedThen({client("NOOP\n"), server("250 Ok\r\n"), client("QUIT\n")}),
                 kRefuseBareLf);
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.quit);
 }
 
 TEST(SmtpScreen, RefusesABareLfWhereverAMessageMayBe) {
     const Observed seen = observe(
         Protocol::Smtp, greetedThen({server("250 Nobody asked\r\n"), client("what\n")}), kRefuseBareLf);
-    EXPECT_EQ(seen.objection, Objection::BareLf);
+    EXPECT_EQ(seen.violation, Violation::BareLf);
 }
 
 TEST(SmtpScreen, HasNoMessagesToGuardWhereTheServerSpeaksAnotherProtocol) {
     const Observed seen = observe(
         Protocol::Smtp, greetedThen({client("\r\n"), server("\r\n"), client("QUIT\n!")}), kRefuseBareLf);
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
     EXPECT_FALSE(seen.at_boundary);
 }
 
 TEST(SmtpScreen, RefusesAProxyHeaderWhereTheServerMayWaitForOne) {
     const Turns header{client("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")};
-    EXPECT_FALSE(observe(Protocol::Smtp, greetedThen(header)).objection);
-    EXPECT_EQ(observe(Protocol::Smtp, greetedThen(header), {.proxy_header = true}).objection,
-              Objection::ForbiddenCommand);
+    EXPECT_FALSE(observe(Protocol::Smtp, greetedThen(header)).violation);
+    EXPECT_EQ(observe(Protocol::Smtp, greetedThen(header), {.proxy_header = true}).violation,
+              Violation::ForbiddenCommand);
 }
 
 struct ForbiddenCase {
@@ -559,7 +559,7 @@ class SmtpScreenForbidden : public ::testing::TestWithParam<ForbiddenCase> {};
 
 TEST_P(SmtpScreenForbidden, NeverReachesTheServer) {
     const Observed seen = observe(Protocol::Smtp, after(kEnvelope, GetParam().turns));
-    EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+    EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
     EXPECT_EQ(seen.passed.find("ADDR="), std::string::npos) << seen.passed;
 }
 
@@ -590,7 +590,7 @@ TEST(SmtpScreen, BelievesAClientThatOpensAsTlsWhenTheServerDoesToo) {
         Protocol::Smtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
     EXPECT_TRUE(seen.opaque);
     EXPECT_EQ(seen.facts.tls, "implicit");
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
 }
 
 TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
@@ -598,7 +598,7 @@ TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
                                Turns{client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
                                      client("EHLO a\r\nXCLIENT ADDR=1\r\n")}}) {
         const Observed seen = observe(Protocol::Smtp, turns);
-        EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+        EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
         EXPECT_EQ(seen.passed.find("ADDR"), std::string::npos);
         EXPECT_EQ(seen.facts.tls, "");
     }
@@ -609,7 +609,7 @@ TEST(SmtpScreen, LeavesMessagesAndNamesAlone) {
         Protocol::Smtp,
         after(kEnvelope, {client("XCLIENTS\r\n"), server("502 What\r\n"), client("DATA\r\n"),
                           server("354 Go on\r\n"), client("XCLIENT ADDR=1\r\n.\r\n"), server("250 Ok\r\n")}));
-    EXPECT_FALSE(seen.objection);
+    EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
 }
 
@@ -619,7 +619,7 @@ TEST(SmtpScreen, HoldsBackWhatFollowsStartTlsUntilTheServerIsReady) {
     player.play(Side::Client, "STARTTLS\r\nMAIL FROM:<injected@b.example>\r\n");
     EXPECT_EQ(player.passed(), "STARTTLS\r\n");
     player.play(Side::Server, "220 Go\r\n");
-    EXPECT_TRUE(player.observer().opaque());
+    EXPECT_TRUE(player.filter().opaque());
 }
 
 TEST(HeaderScreen, RefusesAClientThatOpensWithAProxyHeader) {
@@ -627,16 +627,16 @@ TEST(HeaderScreen, RefusesAClientThatOpensWithAProxyHeader) {
     for (const std::string_view header : {std::string_view("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"),
                                           std::string_view("\r\n\r\n\0\r\nQUIT\n!", 13)}) {
         const Observed seen = observe(Protocol::Tcp, {client(std::string(header))}, kScreen);
-        EXPECT_EQ(seen.objection, Objection::ForbiddenCommand);
+        EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
         EXPECT_LT(seen.passed.size(), 12U);
     }
     const Observed other = observe(Protocol::Tcp, {client("PROX, and so on")}, kScreen);
     EXPECT_TRUE(other.opaque);
-    EXPECT_FALSE(other.objection);
+    EXPECT_FALSE(other.violation);
 }
 
-TEST(SmtpObserver, IsSmall) {
-    EXPECT_LE(sizeof(SmtpObserver), 512U);
+TEST(SmtpFilter, IsSmall) {
+    EXPECT_LE(sizeof(SmtpFilter), 512U);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
-/// \file  Observers: what a session shows in the clear, for the log and the journal; and SMTP's screen.
+/// \file  Filters: what a session shows in the clear, for the log and the journal; and SMTP's screen.
 ///
-/// An observer sees the bytes of both sides in their order, before they go on, and never changes them. Most
+/// a filter sees the bytes of both sides in their order, before they go on, and never changes them. Most
 /// are passive. SMTP's may also hold a client's bytes back until the server has said what it will take them
 /// for, and may object to them. It never throws, whatever the bytes; memory is bounded (see the limits
-/// below); it never keeps a password, a SASL response or message content. One observer per session, used on
+/// below); it never keeps a password, a SASL response or message content. One filter per session, used on
 /// the session's worker only.
 #pragma once
 
@@ -45,7 +45,7 @@ struct MailTransaction {
     bool accepted = false;             ///< the final reply was 2xx (LMTP: any of them)
 };
 
-/// What the protocol showed. Belongs to the session and outlives the observer.
+/// What the protocol showed. Belongs to the session and outlives the filter.
 struct SessionFacts {
     std::string helo;            ///< last HELO/EHLO/LHLO argument
     std::string user;            ///< user name offered; not seen where a SASL mechanism hides or signs it
@@ -60,7 +60,7 @@ struct SessionFacts {
 };
 
 /// Why a client's bytes may not reach the server.
-enum class Objection : std::uint8_t {
+enum class Violation : std::uint8_t {
     BareLf,  ///< a line of a message ends in LF alone: where the message ends is a matter of opinion
     ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header
 };
@@ -71,19 +71,19 @@ struct ScreenConfig {
     bool proxy_header = false;  ///< a PROXY header, which a server that gets none from us may wait for
 };
 
-class Observer {
+class StreamFilter {
   public:
-    virtual ~Observer() = default;
+    virtual ~StreamFilter() = default;
 
     /// Bytes that `from` sent, in any pieces. Must not be called after opaque() became true.
     ///
     /// Returns how many of them, from the front, may go on: all, unless the client has to wait or has given
-    /// cause for an objection(). The others have not been seen yet; they are to be shown again, with whatever
+    /// cause for an violation(). The others have not been seen yet; they are to be shown again, with whatever
     /// follows them, once the server has said more.
     [[nodiscard]] virtual std::size_t observe(Side from, std::string_view bytes) noexcept = 0;
 
     /// Why the bytes that were held back last must never go on, if so.
-    virtual std::optional<Objection> objection() const noexcept { return std::nullopt; }
+    virtual std::optional<Violation> violation() const noexcept { return std::nullopt; }
 
     /// No reply is due for anything that went on: what is said to the client now is heard as the answer to
     /// what was held back.
@@ -104,10 +104,10 @@ class Observer {
     virtual void finish() noexcept = 0;
 };
 
-/// The observer for a protocol, writing into `facts`, which must outlive it. Null where there is nothing to
+/// the filter for a protocol, writing into `facts`, which must outlive it. Null where there is nothing to
 /// see or to screen.
-std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts,
-                                       const ScreenConfig& screen = {});
+std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
+                                         const ScreenConfig& screen = {});
 
 /// What the first bytes of a server mean to somebody who is about to hand it a client.
 enum class Greeting : std::uint8_t {

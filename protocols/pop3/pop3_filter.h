@@ -1,10 +1,10 @@
-/// \file  Observer for POP3 (RFC 1939, CAPA RFC 2449, AUTH RFC 5034, STLS RFC 2595) up to the login.
+/// \file  StreamFilter for POP3 (RFC 1939, CAPA RFC 2449, AUTH RFC 5034, STLS RFC 2595) up to the login.
 ///
 /// Opaque as soon as the server says +OK to PASS, APOP, AUTH or STLS; and when a reply comes that no command
 /// explains.
 #pragma once
 
-#include "protocols/line_observer.h"
+#include "protocols/line_filter.h"
 #include "protocols/reply_queue.h"
 
 #include <cstdint>
@@ -12,9 +12,9 @@
 
 namespace mailgate {
 
-class Pop3Observer final : public LineObserver {
+class Pop3Filter final : public LineFilter {
   public:
-    explicit Pop3Observer(SessionFacts& facts) noexcept : LineObserver(facts) {}
+    explicit Pop3Filter(SessionFacts& facts) noexcept : LineFilter(facts) {}
 
     bool serverAtBoundary() const noexcept override { return !in_listing_ && !server_lines_.midLine(); }
     bool interruptible() const noexcept override {
@@ -31,8 +31,8 @@ class Pop3Observer final : public LineObserver {
         std::string user;  ///< Pass, Apop: who logs in
     };
 
-    void hearClient(std::string_view& bytes) override;
-    void hearServer(std::string_view bytes) override;
+    void onClient(std::string_view& bytes) override;
+    void onServer(std::string_view bytes) override;
 
     static Kind kindOf(std::string_view verb, std::string_view arguments) noexcept;
     void hearCommandLine(std::string_view line);

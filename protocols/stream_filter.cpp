@@ -1,11 +1,11 @@
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
-#include "protocols/imap/imap_observer.h"
-#include "protocols/line_observer.h"
-#include "protocols/pop3/pop3_observer.h"
+#include "protocols/imap/imap_filter.h"
+#include "protocols/line_filter.h"
+#include "protocols/pop3/pop3_filter.h"
 #include "protocols/proxy/wire.h"
-#include "protocols/sieve/sieve_observer.h"
-#include "protocols/smtp/smtp_observer.h"
+#include "protocols/sieve/sieve_filter.h"
+#include "protocols/smtp/smtp_filter.h"
 
 #include <algorithm>
 #include <exception>
@@ -47,7 +47,7 @@ Greeting judgeSieve(std::string_view line) noexcept {
 }
 
 /// Sees to it that a client does not open with a PROXY header, then detaches.
-class HeaderScreen final : public Observer {
+class HeaderScreen final : public StreamFilter {
   public:
     std::size_t observe(Side from, std::string_view bytes) noexcept override {
         if (from == Side::Server) return bytes.size();
@@ -57,13 +57,13 @@ class HeaderScreen final : public Observer {
             ++seen_;
             const bool header = (v1_ && seen_ == proxy::wire::kV1Signature.size()) ||
                                 (v2_ && seen_ == proxy::wire::kV2Signature.size());
-            if (header) objection_ = Objection::ForbiddenCommand;
+            if (header) violation_ = Violation::ForbiddenCommand;
             if (header || opaque()) return header ? at : bytes.size();
         }
         return bytes.size();
     }
     bool opaque() const noexcept override { return !v1_ && !v2_; }
-    std::optional<Objection> objection() const noexcept override { return objection_; }
+    std::optional<Violation> violation() const noexcept override { return violation_; }
     bool serverAtBoundary() const noexcept override { return false; }
     bool settled() const noexcept override { return true; }
     bool interruptible() const noexcept override { return false; }
@@ -73,53 +73,53 @@ class HeaderScreen final : public Observer {
     std::size_t seen_ = 0;
     bool v1_ = true;
     bool v2_ = true;
-    std::optional<Objection> objection_;
+    std::optional<Violation> violation_;
 };
 
 }  // namespace
 
-std::size_t LineObserver::observe(Side from, std::string_view bytes) noexcept {
+std::size_t LineFilter::observe(Side from, std::string_view bytes) noexcept {
     if (opaque_) return bytes.size();
     std::string_view rest = bytes;
     try {
         if (from == Side::Client)
-            hearClient(rest);
+            onClient(rest);
         else
-            hearServer(bytes);
+            onServer(bytes);
     } catch (const std::exception&) {
         becomeOpaque();  // out of memory: the session matters more than its journal entry
     }
     return from == Side::Server || opaque_ ? bytes.size() : bytes.size() - rest.size();
 }
 
-void LineObserver::startedTls() {
+void LineFilter::startedTls() {
     facts_.tls = "starttls";
     becomeOpaque();
 }
 
-void LineObserver::offeredUser(std::string name) {
+void LineFilter::offeredUser(std::string name) {
     if (name.empty()) return;
     if (name.size() > kMaxNameBytes) name.resize(kMaxNameBytes);
     facts_.user = std::move(name);
 }
 
-void LineObserver::loggedIn(std::string name) {
+void LineFilter::loggedIn(std::string name) {
     facts_.authenticated = true;
     facts_.user.clear();
     offeredUser(std::move(name));
 }
 
-std::unique_ptr<Observer> makeObserver(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen) {
+std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen) {
     switch (protocol) {
         case Protocol::Smtp:
         case Protocol::Lmtp:
-            return std::make_unique<SmtpObserver>(protocol, facts, screen);
+            return std::make_unique<SmtpFilter>(protocol, facts, screen);
         case Protocol::Imap:
-            return std::make_unique<ImapObserver>(facts);
+            return std::make_unique<ImapFilter>(facts);
         case Protocol::Pop3:
-            return std::make_unique<Pop3Observer>(facts);
+            return std::make_unique<Pop3Filter>(facts);
         case Protocol::Sieve:
-            return std::make_unique<SieveObserver>(facts);
+            return std::make_unique<SieveFilter>(facts);
         case Protocol::Tcp:
             break;
     }

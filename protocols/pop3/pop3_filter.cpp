@@ -1,11 +1,11 @@
-#include "protocols/pop3/pop3_observer.h"
+#include "protocols/pop3/pop3_filter.h"
 
 #include <array>
 #include <utility>
 
 namespace mailgate {
 
-void Pop3Observer::hearClient(std::string_view& bytes) {
+void Pop3Filter::onClient(std::string_view& bytes) {
     while (!opaque()) {
         const auto line = client_lines_.next(bytes);
         if (!line) return;
@@ -13,7 +13,7 @@ void Pop3Observer::hearClient(std::string_view& bytes) {
     }
 }
 
-Pop3Observer::Kind Pop3Observer::kindOf(std::string_view verb, std::string_view arguments) noexcept {
+Pop3Filter::Kind Pop3Filter::kindOf(std::string_view verb, std::string_view arguments) noexcept {
     struct Entry {
         std::string_view verb;
         Kind bare;
@@ -34,7 +34,7 @@ Pop3Observer::Kind Pop3Observer::kindOf(std::string_view verb, std::string_view 
     return Kind::Other;
 }
 
-void Pop3Observer::hearCommandLine(std::string_view line) {
+void Pop3Filter::hearCommandLine(std::string_view line) {
     if (sasl_.expectsResponse()) {
         offeredUser(sasl_.respond(line));
         return await({.kind = Kind::Auth, .user = {}});
@@ -69,12 +69,12 @@ void Pop3Observer::hearCommandLine(std::string_view line) {
     await(std::move(command));
 }
 
-void Pop3Observer::await(Command command) {
+void Pop3Filter::await(Command command) {
     if (unanswered_.full()) return becomeOpaque();
     unanswered_.push(std::move(command));
 }
 
-void Pop3Observer::hearServer(std::string_view bytes) {
+void Pop3Filter::onServer(std::string_view bytes) {
     while (!opaque()) {
         const auto line = server_lines_.next(bytes);
         if (!line) return;
@@ -86,7 +86,7 @@ void Pop3Observer::hearServer(std::string_view bytes) {
     }
 }
 
-void Pop3Observer::hearReplyLine(std::string_view line) {
+void Pop3Filter::hearReplyLine(std::string_view line) {
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "+OK")) return hearReply(true);
     if (equalsIgnoreCase(status, "-ERR")) return hearReply(false);
@@ -94,7 +94,7 @@ void Pop3Observer::hearReplyLine(std::string_view line) {
     becomeOpaque();
 }
 
-void Pop3Observer::hearReply(bool ok) {
+void Pop3Filter::hearReply(bool ok) {
     if (!greeting_over_) {
         greeting_over_ = true;
         facts_.greeted = ok;
@@ -106,14 +106,14 @@ void Pop3Observer::hearReply(bool ok) {
     facts_.goodbye = true;
 }
 
-void Pop3Observer::hearPrompt() {
+void Pop3Filter::hearPrompt() {
     if (unanswered_.empty() || unanswered_.pop().kind != Kind::Auth) return becomeOpaque();
     sasl_.prompt();
     // The server takes for a response what we took for a command.
     if (sasl_.prompted() && !unanswered_.empty()) becomeOpaque();
 }
 
-void Pop3Observer::answered(const Command& command, bool ok) {
+void Pop3Filter::answered(const Command& command, bool ok) {
     switch (command.kind) {
         case Kind::Listing:
             in_listing_ = ok;
