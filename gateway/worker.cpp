@@ -139,7 +139,8 @@ class Worker::Acceptor final : private Timer {
 Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
                std::vector<ListeningSocket> listening)
     : state_(state),
-      scratch_(kBlockBytes),
+      scratch_(kReadBytes),
+      edited_(kBlockBytes),
       rejections_(kRejectionSlots),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {

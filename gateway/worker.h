@@ -93,7 +93,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     store::Journal* journal() noexcept override { return state_.journal; }
     Counters& counters() noexcept override { return state_.counters; }
     const store::AccessTable& accessTable(const Generation& generation) noexcept override;
-    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return set_.now(); }
     std::int64_t wallClock() const noexcept override;
@@ -134,6 +134,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
 
     GatewayState& state_;
     std::vector<char> scratch_;
+    std::vector<char> edited_;
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;

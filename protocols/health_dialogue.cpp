@@ -89,7 +89,7 @@ void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
             case Greeting::Welcome:
             case Greeting::Incomplete:
                 break;
-            case Greeting::Deferred:
+            case Greeting::Unavailable:
             case Greeting::Refused:
                 fail("greets with: " + quoted(line));
                 // RFC 5321 3.1: after a 554 the server waits for QUIT; all others have said their last word.

@@ -14,7 +14,7 @@ class LineFilter : public StreamFilter {
   public:
     explicit LineFilter(SessionFacts& facts) noexcept : facts_(facts) {}
 
-    std::size_t observe(Side from, std::string_view bytes) noexcept final;
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
     bool opaque() const noexcept final { return opaque_; }
 
   protected:

@@ -21,7 +21,7 @@ Greeting judgeSmtp(std::string_view line) noexcept {
     const std::optional<int> code = smtpReplyCode(line);
     if (!code) return Greeting::Foreign;
     if (*code == 220) return Greeting::Welcome;
-    if (*code / 100 == 4) return Greeting::Deferred;
+    if (*code / 100 == 4) return Greeting::Unavailable;
     return *code / 100 == 5 ? Greeting::Refused : Greeting::Foreign;
 }
 
@@ -29,13 +29,13 @@ Greeting judgeImap(std::string_view line) noexcept {
     if (takeWord(line) != "*") return Greeting::Foreign;
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "OK") || equalsIgnoreCase(status, "PREAUTH")) return Greeting::Welcome;
-    return equalsIgnoreCase(status, "BYE") ? Greeting::Deferred : Greeting::Foreign;
+    return equalsIgnoreCase(status, "BYE") ? Greeting::Unavailable : Greeting::Foreign;
 }
 
 Greeting judgePop3(std::string_view line) noexcept {
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "+OK")) return Greeting::Welcome;
-    return equalsIgnoreCase(status, "-ERR") ? Greeting::Deferred : Greeting::Foreign;
+    return equalsIgnoreCase(status, "-ERR") ? Greeting::Unavailable : Greeting::Foreign;
 }
 
 Greeting judgeSieve(std::string_view line) noexcept {
@@ -43,24 +43,28 @@ Greeting judgeSieve(std::string_view line) noexcept {
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "OK")) return Greeting::Welcome;
     const bool deferred = equalsIgnoreCase(status, "BYE") || equalsIgnoreCase(status, "NO");
-    return deferred ? Greeting::Deferred : Greeting::Foreign;
+    return deferred ? Greeting::Unavailable : Greeting::Foreign;
 }
 
 /// Sees to it that a client does not open with a PROXY header, then detaches.
 class HeaderScreen final : public StreamFilter {
   public:
-    std::size_t observe(Side from, std::string_view bytes) noexcept override {
-        if (from == Side::Server) return bytes.size();
-        for (std::size_t at = 0; at < bytes.size(); ++at) {
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override {
+        std::size_t passed = bytes.size();
+        for (std::size_t at = 0; from == Side::Client && at < bytes.size(); ++at) {
             v1_ = v1_ && bytes[at] == proxy::wire::kV1Signature[seen_];
             v2_ = v2_ && bytes[at] == proxy::wire::kV2Signature[seen_];
             ++seen_;
             const bool header = (v1_ && seen_ == proxy::wire::kV1Signature.size()) ||
                                 (v2_ && seen_ == proxy::wire::kV2Signature.size());
-            if (header) violation_ = Violation::ForbiddenCommand;
-            if (header || opaque()) return header ? at : bytes.size();
+            if (header) {
+                violation_ = Violation::ForbiddenCommand;
+                passed = at;
+            }
+            if (header || opaque()) break;
         }
-        return bytes.size();
+        out.pass(passed);
+        return Rest::Hold;
     }
     bool opaque() const noexcept override { return !v1_ && !v2_; }
     std::optional<Violation> violation() const noexcept override { return violation_; }
@@ -78,8 +82,7 @@ class HeaderScreen final : public StreamFilter {
 
 }  // namespace
 
-std::size_t LineFilter::observe(Side from, std::string_view bytes) noexcept {
-    if (opaque_) return bytes.size();
+Rest LineFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
     std::string_view rest = bytes;
     try {
         if (from == Side::Client)
@@ -89,7 +92,8 @@ std::size_t LineFilter::observe(Side from, std::string_view bytes) noexcept {
     } catch (const std::exception&) {
         becomeOpaque();  // out of memory: the session matters more than its journal entry
     }
-    return from == Side::Server || opaque_ ? bytes.size() : bytes.size() - rest.size();
+    out.pass(from == Side::Server || opaque_ ? bytes.size() : bytes.size() - rest.size());
+    return Rest::Hold;
 }
 
 void LineFilter::startedTls() {
@@ -109,7 +113,9 @@ void LineFilter::loggedIn(std::string name) {
     offeredUser(std::move(name));
 }
 
-std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen) {
+std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen,
+                                         MailSink* sink) {
+    static_cast<void>(sink);
     switch (protocol) {
         case Protocol::Smtp:
         case Protocol::Lmtp:
@@ -123,7 +129,7 @@ std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
         case Protocol::Tcp:
             break;
     }
-    return screen.proxy_header ? std::make_unique<HeaderScreen>() : nullptr;
+    return screen.no_header ? std::make_unique<HeaderScreen>() : nullptr;
 }
 
 Greeting judgeGreeting(Protocol protocol, std::string_view bytes) noexcept {

@@ -1,20 +1,20 @@
-/// \file  Filters: what a session shows in the clear, for the log and the journal; and SMTP's screen.
+/// \file  Stream filters: what a session shows in the clear is judged, noted for the log, and edited where it must be.
 ///
-/// a filter sees the bytes of both sides in their order, before they go on, and never changes them. Most
-/// are passive. SMTP's may also hold a client's bytes back until the server has said what it will take them
-/// for, and may object to them. It never throws, whatever the bytes; memory is bounded (see the limits
-/// below); it never keeps a password, a SASL response or message content. One filter per session, used on
-/// the session's worker only.
+/// A filter sees the bytes of both sides in their order, before they go on, and decides what goes on: as it came,
+/// in other words, or not at all. In the clear, bytes reach a server only as what the filter understood them to be;
+/// a session that it does not understand any more ends (violation()). It never throws, whatever the bytes; memory
+/// is bounded (session_facts.h, lines.h); it never keeps a password, a SASL response or message content. One filter
+/// per session, used on the session's worker only.
 #pragma once
 
 #include "protocols/protocol.h"
+#include "protocols/session_facts.h"
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace mailgate {
 
@@ -24,65 +24,71 @@ constexpr Side other(Side side) noexcept {
     return side == Side::Client ? Side::Server : Side::Client;
 }
 
-/// Bounds on what one session may make us remember. Numbers count bytes unless they say otherwise.
-inline constexpr std::size_t kMaxNameBytes = 255;      ///< HELO name, user name (RFC 5321 4.5.3.1.2)
-inline constexpr std::size_t kMaxMailboxBytes = 320;   ///< an envelope address: local part 64, @, domain 255
-inline constexpr std::size_t kMaxReplyBytes = 200;     ///< the server's final reply, text cut, codes kept
-inline constexpr std::size_t kMaxRecipientsKept = 50;  ///< per transaction; the true count is kept beside it
-inline constexpr std::size_t kMaxTransactionsKept = 20;  ///< per session; the true count is kept beside it
-
-/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end.
-struct MailTransaction {
-    std::string from;                      ///< reverse-path without <>; empty for the null sender
-    std::vector<std::string> recipients;   ///< accepted or tried forward-paths, the first kMaxRecipientsKept
-    std::uint32_t recipient_count = 0;     ///< all RCPT commands of the transaction
-    std::uint32_t recipients_refused = 0;  ///< RCPT commands that the server answered 4xx or 5xx
-    std::uint64_t size = 0;                ///< message bytes seen (DATA without the final dot line, or BDAT)
-    std::string reply;  ///< the server's final reply (LMTP: the last), first line, code included;
-                        ///< without a message the first refusal of a RCPT, DATA or BDAT
-    std::vector<std::string> replies;  ///< LMTP, once one came: to each of `recipients`, the refusal of its
-                                       ///< RCPT or the final one; empty: none came
-    bool accepted = false;             ///< the final reply was 2xx (LMTP: any of them)
+/// Where a filter puts what goes on. Lent for one call of onBytes(), whose input it counts through.
+class Output {
+  public:
+    virtual ~Output() = default;
+    /// The next `bytes` of the input go on as they came.
+    virtual void pass(std::size_t bytes) = 0;
+    /// The next `bytes` of the input go nowhere.
+    virtual void drop(std::size_t bytes) = 0;
+    /// Words in place of, or between, the input's go on. In one call pass() and write() together may come to
+    /// twice the input and kMaxEditBytes at the most.
+    virtual void write(std::string_view text) = 0;
+    /// Whether words of ours may follow what the sender of the input has been sent so far. False while it does
+    /// not take what it has been sent already: hold the input, it is shown again.
+    virtual bool canReply() const = 0;
+    /// Words of ours to the sender of the input. Only while canReply(), at most kMaxEditBytes in one call, and only
+    /// when no reply of the other side is under way: the filter knows.
+    virtual void reply(std::string_view text) = 0;
 };
 
-/// What the protocol showed. Belongs to the session and outlives the filter.
-struct SessionFacts {
-    std::string helo;            ///< last HELO/EHLO/LHLO argument
-    std::string user;            ///< user name offered; not seen where a SASL mechanism hides or signs it
-                                 ///< (CRAM-MD5, SCRAM and others: protocols/sasl.h has those that are read)
-    bool authenticated = false;  ///< the server accepted that user
-    std::string tls;             ///< "starttls" or "implicit" once the session went opaque that way
-    std::vector<MailTransaction> transactions;  ///< the first kMaxTransactionsKept
-    std::uint32_t transaction_count = 0;        ///< all MAIL commands that the server accepted
-    bool quit = false;                          ///< the client said QUIT / LOGOUT
-    bool greeted = false;                       ///< the server's greeting was seen, and it was a welcome
-    bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
-};
+inline constexpr std::size_t kMaxEditBytes = 4096;
 
-/// Why a client's bytes may not reach the server.
+/// What becomes of the input that was neither passed nor dropped. It has not been noted yet, and is shown again
+/// with what follows it; so a filter may look at the same bytes more than once.
+enum class Rest : std::uint8_t {
+    More,  ///< it is not whole: shown again when more of it has come (at most kMaxUnfinished bytes may wait so)
+    Hold,  ///< the other side has to speak first, or canReply() to become true: nothing more is read until then
+};
+inline constexpr std::size_t kMaxUnfinishedBytes = std::size_t{16} << 10;
+
+/// Why a session cannot go on: what comes next would not be understood, or must not pass.
 enum class Violation : std::uint8_t {
-    BareLf,  ///< a line of a message ends in LF alone: where the message ends is a matter of opinion
-    ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header
+    BareLf,            ///< a line of a message ends in LF alone, and the listener rejects that
+    ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header, ...
+    BadCommand,       ///< the client's bytes are not what the protocol allows, and the stream cannot be saved
+    TooLong,          ///< a line or a literal without end
+    UnexpectedReply,  ///< the server's: no command explains it, so the two read the client's bytes differently
+    NoMemory,         ///< for what has to be known to go on
+};
+
+/// How lines of messages may end (SMTP, LMTP). Only CR LF . CR LF ends a message in each case.
+enum class BareLfPolicy : std::uint8_t {
+    Normalize,  ///< what ends in LF alone goes on with CR LF; what only looks like the end goes on dot-stuffed
+    Reject,     ///< a violation, before the server has it
+    Pass,       ///< as it came: then the server alone decides where a message ends
 };
 
 /// What a listener's clients may not do in the clear, beside XCLIENT and XFORWARD, which never pass.
 struct ScreenConfig {
-    bool bare_lf = false;       ///< lines that end in LF alone in messages (SMTP, LMTP), but in BDAT's chunks
-    bool proxy_header = false;  ///< a PROXY header, which a server that gets none from us may wait for
+    BareLfPolicy bare_lf = BareLfPolicy::Pass;
+    /// The server gets no PROXY header from us: it may wait for one, or trust our address to name the client
+    /// (a PROXY header; POP3's and ManageSieve's XCLIENT, the fields of IMAP's ID that name a client).
+    bool no_header = false;
+    /// gateway.name, in replies of ours.
+    std::string_view gateway = {};
 };
 
 class StreamFilter {
   public:
     virtual ~StreamFilter() = default;
 
-    /// Bytes that `from` sent, in any pieces. Must not be called after opaque() became true.
-    ///
-    /// Returns how many of them, from the front, may go on: all, unless the client has to wait or has given
-    /// cause for an violation(). The others have not been seen yet; they are to be shown again, with whatever
-    /// follows them, once the server has said more.
-    [[nodiscard]] virtual std::size_t observe(Side from, std::string_view bytes) noexcept = 0;
+    /// Bytes that `from` sent, in any pieces: those that an earlier call left, and what followed them. Not to be
+    /// called after opaque() or violation().
+    [[nodiscard]] virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 
-    /// Why the bytes that were held back last must never go on, if so.
+    /// Why the session must end, if so: nothing of what was left over may go on.
     virtual std::optional<Violation> violation() const noexcept { return std::nullopt; }
 
     /// No reply is due for anything that went on: what is said to the client now is heard as the answer to
@@ -100,22 +106,25 @@ class StreamFilter {
     /// transaction is open. The safe point for a 421 or a BYE while draining; implies serverAtBoundary().
     virtual bool interruptible() const noexcept = 0;
 
+    /// The reply to a whole message is due: it may take ten minutes (RFC 5321 4.5.3.2.6).
+    virtual bool awaitsFinalReply() const noexcept { return false; }
+
     /// The session is over: a transaction that is still open is written to the facts as it stands.
     virtual void finish() noexcept = 0;
 };
 
-/// the filter for a protocol, writing into `facts`, which must outlive it. Null where there is nothing to
-/// see or to screen.
+/// The filter for a protocol, writing into `facts` and `sink` (null: further mail is counted only), which must
+/// outlive it. Null where there is nothing to see or to screen.
 std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
-                                         const ScreenConfig& screen = {});
+                                         const ScreenConfig& screen = {}, MailSink* sink = nullptr);
 
 /// What the first bytes of a server mean to somebody who is about to hand it a client.
 enum class Greeting : std::uint8_t {
-    Incomplete,  ///< no whole line yet
-    Welcome,     ///< 220, * OK, * PREAUTH, +OK, ManageSieve's OK or capability lines
-    Deferred,    ///< 4xx, * BYE, -ERR, BYE/NO: this server cannot serve now; another may
-    Refused,     ///< 5xx: the server's own policy about this client; the client has to hear it
-    Foreign,     ///< not this protocol at all
+    Incomplete,   ///< no whole line yet
+    Welcome,      ///< 220, * OK, * PREAUTH, +OK, ManageSieve's OK or capability lines
+    Unavailable,  ///< about the server itself (RFC 3463 x.3.x, [UNAVAILABLE], [SYS/TEMP]): another may serve
+    Refused,  ///< about this client, for now or for good: the client has to hear it, and the server is well
+    Foreign,  ///< not this protocol at all
 };
 
 /// Judges the first line in `bytes` (Protocol::Tcp: any byte is a Welcome). Bounded: a first line of more

@@ -5,6 +5,7 @@
 
 #include "protocols/address.h"
 #include "protocols/protocol.h"
+#include "protocols/stream_filter.h"
 #include "store/network.h"
 
 #include <chrono>
@@ -34,7 +35,6 @@ enum class ListenerTls : std::uint8_t {
 
 /// What becomes of a message with a line that ends in LF without CR, outside of BDAT's chunks. Such lines
 /// around its end are how mail is smuggled past a server (CVE-2023-51764 and kin).
-enum class BareLfPolicy : std::uint8_t { Pass, Reject };
 
 struct ListenerConfig {
     std::string name;

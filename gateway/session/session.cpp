@@ -479,7 +479,7 @@ void Session::readGreeting() {
             case Greeting::Refused:
                 pool().worked(*endpoint_);
                 return beginRelay();
-            case Greeting::Deferred:
+            case Greeting::Unavailable:
                 return serverFailed("answered the PROXY header with a temporary failure");
             case Greeting::Foreign:
                 return serverFailed("does not speak the listener's protocol");
@@ -527,8 +527,9 @@ void Session::beginRelay() {
     if (facts_.tls.empty() || before_tls) {
         const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
         const bool no_header = pool().config().send_proxy == SendProxy::Off;
-        const bool bare_lf = arrival_.listener->bare_lf == BareLfPolicy::Reject;
-        filter_ = makeFilter(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = no_header});
+        filter_ = makeFilter(
+            protocol, facts_,
+            {.bare_lf = arrival_.listener->bare_lf, .no_header = no_header, .gateway = config().name});
     }
     if (filter_) {
         relay_.setTap(this);
@@ -539,15 +540,14 @@ void Session::beginRelay() {
     if (state_ == State::Relaying) pump(Side::Client);
 }
 
-std::size_t Session::onBytes(Side from, std::string_view bytes) noexcept {
-    if (!filter_) return bytes.size();
-    const std::size_t passed = filter_->observe(from, bytes);
+Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    const Rest rest = filter_->onBytes(from, bytes, out);
     if (filter_->opaque()) {
         relay_.setTap(nullptr);
         filter_->finish();
         filter_.reset();
     }
-    return passed;
+    return rest;
 }
 
 void Session::pump(Side source) {

@@ -95,7 +95,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     };
 
     void onTimer() override;
-    std::size_t onBytes(Side from, std::string_view bytes) noexcept override;
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
 
     template <typename Work>
     void guarded(Work work);

@@ -123,11 +123,11 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
-    entry.authenticated = facts.authenticated;
+    entry.authenticated = facts.authenticated.value_or(false);
     for (MailTransaction& mail : facts.transactions)
         entry.mail.push_back({std::move(mail.from), std::move(mail.recipients), mail.recipient_count,
-                              mail.recipients_refused, mail.size, std::move(mail.reply),
-                              std::move(mail.replies), mail.accepted});
+                              mail.refused_count, mail.size, std::move(mail.reply), std::move(mail.replies),
+                              mail.accepted});
     entry.mail_count = facts.transaction_count;
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;

@@ -83,7 +83,7 @@ std::optional<int> smtpReplyCode(std::string_view line) noexcept {
     return whole && code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
 }
 
-std::size_t BareLf::find(std::string_view bytes) noexcept {
+std::size_t BareLfFinder::find(std::string_view bytes) noexcept {
     if (bytes.empty()) return std::string_view::npos;
     for (std::size_t at = bytes.find('\n'); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
         if (at == 0 ? !after_cr_ : bytes[at - 1] != '\r') return at;
@@ -187,7 +187,7 @@ bool SmtpFilter::isForbidden(std::string_view line, bool whole) const noexcept {
     if (end == std::string_view::npos && !whole) return false;
     const std::string_view verb = from_verb.substr(0, end);
     return equalsIgnoreCase(verb, "XCLIENT") || equalsIgnoreCase(verb, "XFORWARD") ||
-           (screen_.proxy_header && equalsIgnoreCase(verb, "PROXY"));
+           (screen_.no_header && equalsIgnoreCase(verb, "PROXY"));
 }
 
 /// False: no whole line is left, or the next one must not go on.
@@ -198,7 +198,8 @@ bool SmtpFilter::hearLine(std::string_view& bytes) {
     const auto line = client_lines_.next(rest);
     if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
         violation_ = Violation::ForbiddenCommand;
-    } else if (line && lost_ && !foreign_ && screen_.bare_lf && client_lines_.bareLf()) {
+    } else if (line && lost_ && !foreign_ && screen_.bare_lf == BareLfPolicy::Reject &&
+               client_lines_.bareLf()) {
         violation_ = Violation::BareLf;  // it may be a line of a message
     }
     if (violation_) return false;
@@ -290,7 +291,8 @@ void SmtpFilter::hearChunk(std::string_view arguments) {
 
 /// False: the message goes on, or must not.
 bool SmtpFilter::hearMessage(std::string_view& bytes) {
-    const std::size_t bare = screen_.bare_lf ? bare_lf_.find(bytes) : std::string_view::npos;
+    const std::size_t bare =
+        screen_.bare_lf == BareLfPolicy::Reject ? bare_lf_.find(bytes) : std::string_view::npos;
     std::string_view good = bytes.substr(0, bare);
     const bool over = message_.scan(good);
     bytes.remove_prefix(std::min(bare, bytes.size()) - good.size());
@@ -350,7 +352,7 @@ void SmtpFilter::hearReply(int code, std::string_view text) {
     // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient.
     if (lmtp_ && unanswered_.front().kind == Kind::Message && code != 421) {
         if (final_replies_left_ == 0) {
-            const std::uint32_t accepted = transaction_.recipient_count - transaction_.recipients_refused;
+            const std::uint32_t accepted = transaction_.recipient_count - transaction_.refused_count;
             final_replies_left_ = std::max(accepted, 1U);
         }
         if (--final_replies_left_ > 0) return answeredMessage(code, text);
@@ -421,7 +423,7 @@ void SmtpFilter::answeredRcpt(const Command& command, int code, std::string_view
     if (!in_transaction_) return;
     addRecipient(command.path, isPositive(code) ? std::string_view() : text);
     if (isPositive(code)) return;
-    ++transaction_.recipients_refused;
+    ++transaction_.refused_count;
     noteRefusal(text);
 }
 

@@ -22,8 +22,10 @@ namespace mailgate {
 /// The code of a reply line: three digits, then a space, a hyphen or the end.
 std::optional<int> smtpReplyCode(std::string_view line) noexcept;
 
+inline constexpr std::size_t kMaxRecipientsKept = 50;  ///< per transaction; the true count is kept beside it
+
 /// Finds lines that end in LF alone.
-class BareLf {
+class BareLfFinder {
   public:
     /// The bytes before were CRLF.
     void start() noexcept { after_cr_ = false; }
@@ -121,7 +123,7 @@ class SmtpFilter final : public LineFilter {
     ReplyQueue<Command> unanswered_;
     std::size_t path_bytes_ = 0;  ///< in unanswered_
     EndOfData message_;
-    BareLf bare_lf_;  ///< in message_
+    BareLfFinder bare_lf_;  ///< in message_
     std::uint64_t chunk_left_ = 0;
     MailTransaction transaction_;
     std::string first_line_;                ///< of a multi-line reply

@@ -4,6 +4,7 @@
 /// keep their bounds, and what the filter knows does not depend on how the bytes were split.
 #pragma once
 
+#include "protocols/smtp/smtp_filter.h"
 #include "tests/support/dialogue.h"
 
 #include <cstdint>
@@ -39,7 +40,7 @@ inline void requireBounds(const test::Observed& observed) {
         require(mail.from.size() <= kMaxMailboxBytes && mail.reply.size() <= kMaxReplyBytes);
         require(mail.recipients.size() <= kMaxRecipientsKept);
         require(mail.recipients.size() <= mail.recipient_count);
-        require(mail.recipients_refused <= mail.recipient_count);
+        require(mail.refused_count <= mail.recipient_count);
         require(mail.replies.empty() || mail.replies.size() == mail.recipients.size());
         for (const std::string& reply : mail.replies)
             require(reply.size() <= kMaxReplyBytes);
@@ -50,8 +51,8 @@ inline void requireBounds(const test::Observed& observed) {
 
 inline void observe(Protocol protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
-    for (const bool refuse_bare_lf : {false, true}) {
-        const ScreenConfig screen{.bare_lf = refuse_bare_lf};
+    for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {
+        const ScreenConfig screen{.bare_lf = bare_lf};
         const test::Observed whole = test::playWhole(protocol, turns, screen);
         requireBounds(whole);
         for (const std::size_t piece : {1, 2, 7}) {

@@ -106,7 +106,7 @@ class ScriptedHost final : public SessionHost {
     store::Journal* journal() noexcept override { return nullptr; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
-    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return now_; }
     std::int64_t wallClock() const noexcept override { return 1'800'000'000'000 + now_; }
@@ -157,7 +157,8 @@ class ScriptedHost final : public SessionHost {
     EventLog* shared_log_;
     std::unique_ptr<EventLog> log_;
     Counters counters_;
-    std::vector<char> scratch_ = std::vector<char>(kBlockBytes);
+    std::vector<char> scratch_ = std::vector<char>(kReadBytes);
+    std::vector<char> edited_ = std::vector<char>(kBlockBytes);
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;
