@@ -71,6 +71,10 @@ Wording smtpWording(Refusal refusal) noexcept {
             return {"521 5.5.2", "Error: bare <LF> received"};
         case Refusal::ForbiddenCommand:
             return {"521 5.5.1", "Error: command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"521 5.5.2", "Error: command not recognized, closing connection"};
+        case Refusal::ServerViolation:
+            return {"421 4.5.0", "Protocol error of the mail server, closing connection"};
     }
     return {};
 }
@@ -98,8 +102,13 @@ Wording imapWording(Refusal refusal) noexcept {
             return {"* BYE", "Disconnected for inactivity."};
         case Refusal::Internal:
             return {"* BYE [UNAVAILABLE]", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"* BYE", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"* BYE", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"* BYE [UNAVAILABLE]", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};
@@ -123,8 +132,13 @@ Wording pop3Wording(Refusal refusal) noexcept {
             return {};
         case Refusal::Internal:
             return {"-ERR [SYS/TEMP]", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"-ERR", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"-ERR", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};
@@ -148,8 +162,13 @@ Wording sieveWording(Refusal refusal) noexcept {
             return {"BYE", "Disconnected for inactivity"};
         case Refusal::Internal:
             return {"BYE (TRYLATER)", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"BYE", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"BYE", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"BYE (TRYLATER)", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};

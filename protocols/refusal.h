@@ -25,7 +25,9 @@ enum class Refusal : std::uint8_t {
     Idle,              ///< nothing moved for the listener's idle limit
     Internal,          ///< the gateway's own fault (no access table, no memory, no descriptors)
     BareLf,            ///< SMTP and LMTP: a line that ends in LF alone
-    ForbiddenCommand,  ///< SMTP and LMTP: a command that only gateways may use
+    ForbiddenCommand,  ///< a command that only gateways may use
+    BadCommand,  ///< what the client sent is not the protocol, or has no end: where its commands are is unknown
+    ServerViolation,  ///< the server's replies do not match the client's commands
 };
 
 struct RefusalText {

@@ -3,8 +3,10 @@
 #include "gateway/net/socket_address.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,6 +138,16 @@ void SocketTransport::notifyWritable() noexcept {
     if (writable_events_) return;
     writable_events_ = true;
     set_.modify(fd_, handler_, slot_, true);
+}
+
+std::size_t SocketTransport::unacknowledged() const noexcept {
+    int bytes = 0;
+    return ::ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+void SocketTransport::acknowledge() noexcept {
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 void SocketTransport::noDelay() noexcept {

@@ -35,6 +35,8 @@ class SocketTransport final : public Transport {
     int peek() noexcept override;
     void shutdownWrite() noexcept override;
     void notifyWritable() noexcept override;
+    std::size_t unacknowledged() const noexcept override;
+    void acknowledge() noexcept override;
     void noDelay() noexcept override;
 
   private:

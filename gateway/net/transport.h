@@ -60,6 +60,13 @@ class Transport {
     /// Asks for an event when a write that would have blocked may go on. Idempotent; stays on.
     virtual void notifyWritable() noexcept = 0;
 
+    /// Bytes that were written and that the peer has not acknowledged.
+    virtual std::size_t unacknowledged() const noexcept = 0;
+
+    /// Acknowledges what was read at once: a peer that writes a line in two pieces may wait for that before the second
+    /// (Nagle's algorithm against delayed acknowledgements, RFC 1122 4.2.3.2 and 4.2.3.4).
+    virtual void acknowledge() noexcept = 0;
+
     /// Turns Nagle's algorithm off, where it is still on. Idempotent.
     virtual void noDelay() noexcept = 0;
 };

@@ -184,7 +184,7 @@ void Relay::endSource(Side source_side) noexcept {
 
 std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (source.unseen == 0) return std::nullopt;
+    if (source.unseen == 0 || (source.rest == Rest::More && tap_)) return std::nullopt;
     if (const auto stop = flush(source_side)) return stop;
     return decide(source_side, held(source_side));
 }
@@ -198,6 +198,7 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
     if (edit.senderLost()) return Status::SourceLost;
     if (edit.noRoom()) return Status::NoMemory;
     flow(source_side).rest = rest;
+    if (rest == Rest::More && !edit.left().empty()) end(source_side).acknowledge();
     return putOn(source_side, edit.decided(), edit.left());
 }
 

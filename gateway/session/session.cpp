@@ -21,8 +21,13 @@ constexpr Millis kDialogueLimit = 60'000;
 // How long we read and drop after our last word, so that what the client still sends does not turn into a
 // reset.
 constexpr Millis kLingerLimit = 2'000;
-// How long a server may take to answer what a client sent before the bytes that we object to.
+// How long a server may take to answer what a client sent before the bytes that end the session.
 constexpr Millis kViolationLimit = 10'000;
+// The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). Who cuts the session before it comes makes the
+// client send the message again, though the server has it.
+constexpr Millis kFinalReplyLimit = 630'000;
+// A socket that has no more than this under way takes another line whole.
+constexpr std::size_t kFarewellRoom = 8'192;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
 
@@ -141,6 +146,8 @@ void Session::handle(unsigned slot, std::uint32_t events) {
             return;
         case State::Relaying:
             last_activity_ = host_.now();
+            // What is held back hides that its sender is gone: nothing more is read.
+            if ((events & kFailed) && relay_.stalled(side)) return onLost(side);
             if (events != kWritable) pump(side);
             if (state_ == State::Relaying && ((events & kWritable) || events == 0)) pump(other(side));
             return;
@@ -163,10 +170,10 @@ void Session::handleTimer() {
             linger(state_ == State::Checking ? End::Check : End::Refused);
             return;
         case State::Connecting:
-            serverFailed("connection timed out");
+            serverFailed("connection timed out", true);
             return;
         case State::AwaitingGreeting:
-            serverFailed("no greeting in time");
+            serverFailed("no greeting in time", true);
             return;
         case State::Holding:
             tried_ = 0;
@@ -397,11 +404,11 @@ void Session::sendProxyHeader() {
             return;
         case IoStatus::Eof:
         case IoStatus::Error:
-            return serverFailed(describeConnectError(put.error));
+            return serverFailed(describeConnectError(put.error), true);
         case IoStatus::Ok:
             break;
     }
-    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header");
+    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header", true);
     if (!watchServer(false)) return refuse(Refusal::Internal);
     connected_ = host_.now();
     host_.counters().connect.add(connected_ - header_done_);
@@ -448,18 +455,14 @@ void Session::awaitGreeting() {
     watchTls();
 }
 
-// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one.
+// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send that
+// byte: the server's first byte tells the filter whether it is TLS.
 void Session::watchTls() {
     const std::string_view early = relay_.held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay_.mayHaveInput(Side::Client)) first = client_->peek();
     if (first != kTlsHandshake) return;
-    // Anybody can send that byte. Where commands have to be screened, the server's first byte tells whether
-    // it is TLS.
-    const Protocol protocol = arrival_.listener->protocol;
-    if (protocol != Protocol::Smtp && protocol != Protocol::Lmtp) facts_.tls = "implicit";
     server_->noDelay();
-    pool().worked(*endpoint_);
     beginRelay();
 }
 
@@ -469,9 +472,10 @@ void Session::readGreeting() {
     while (relay_.mayHaveInput(Side::Server)) {
         const IoResult got = relay_.readFrom(Side::Server);
         if (got.status == IoStatus::WouldBlock) return;
-        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting");
-        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting");
-        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes))) return serverFailed("endless greeting");
+        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting", false);
+        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting", false);
+        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes)))
+            return serverFailed("endless greeting", false);
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
@@ -480,15 +484,18 @@ void Session::readGreeting() {
                 pool().worked(*endpoint_);
                 return beginRelay();
             case Greeting::Unavailable:
-                return serverFailed("answered the PROXY header with a temporary failure");
+                return serverFailed("answered the PROXY header with a temporary failure", false);
             case Greeting::Foreign:
-                return serverFailed("does not speak the listener's protocol");
+                return serverFailed("does not speak the listener's protocol", false);
         }
     }
-    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting");
+    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting", false);
 }
 
-void Session::serverFailed(std::string_view why) {
+// `away`: it may be back soon. A server that has answered already is not waited for: it is asked once more, and the
+// client hears within two seconds.
+void Session::serverFailed(std::string_view why, bool away) {
+    if (!away) hold_until_ = std::min(hold_until_, host_.now() + kRetryEvery);
     pool().failed(*endpoint_, host_.now(), why);
     undrain();  // the next server need not be drained
     dropServer();
@@ -524,13 +531,10 @@ void Session::beginRelay() {
     // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before
     // it.
     const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
-    if (facts_.tls.empty() || before_tls) {
-        const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
-        const bool no_header = pool().config().send_proxy == SendProxy::Off;
-        filter_ = makeFilter(
-            protocol, facts_,
-            {.bare_lf = arrival_.listener->bare_lf, .no_header = no_header, .gateway = config().name});
-    }
+    filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
+                         {.bare_lf = arrival_.listener->bare_lf,
+                          .no_header = pool().config().send_proxy == SendProxy::Off,
+                          .gateway = config().name});
     if (filter_) {
         relay_.setTap(this);
         relay_.showHeld(Side::Server);
@@ -541,6 +545,7 @@ void Session::beginRelay() {
 }
 
 Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    if (from == Side::Client && filter_->violation()) return Rest::Hold;
     const Rest rest = filter_->onBytes(from, bytes, out);
     if (filter_->opaque()) {
         relay_.setTap(nullptr);
@@ -554,7 +559,7 @@ void Session::pump(Side source) {
     const State state = state_;
     if (!client_ || (state == State::Relaying && !server_)) return;
     // What was held back must not go on because nobody watches any more.
-    if (objected_ && !filter_ && source == Side::Client) return;
+    if (violated_ && !filter_ && source == Side::Client) return;
     switch (relay_.pump(source)) {
         case Relay::Status::Open:
             break;
@@ -575,22 +580,44 @@ void Session::pump(Side source) {
             break;
     }
     if (state_ != State::Relaying) return;
-    if (filter_ && filter_->violation()) return object();
+    if (filter_ && filter_->violation()) return onViolation();
     // What the server has said may decide about bytes that the client sent ahead of it.
     if (source == Side::Server && relay_.stalled(Side::Client)) return pump(Side::Client);
     if (drain_) maybeDrain();
 }
 
-// The bytes stay here. The client hears why once the server has answered all that it sent before them.
-void Session::object() {
-    if (!std::exchange(objected_, true)) host_.arm(*this, host_.now() + kViolationLimit);
-    if (filter_->settled()) endObjected();
+// The bytes stay here. The client hears why once the server has answered all that it sent before them; a server that is
+// not understood itself is not waited for.
+void Session::onViolation() {
+    if (!std::exchange(violated_, true)) host_.arm(*this, host_.now() + kViolationLimit);
+    const Violation violation = *filter_->violation();
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->settled())
+        endViolated();
 }
 
-void Session::endObjected() {
-    const bool bare_lf = filter_ && filter_->violation() == Violation::BareLf;
-    sayInStream(bare_lf ? Refusal::BareLf : Refusal::ForbiddenCommand);
-    linger(bare_lf ? End::BareLf : End::ForbiddenCommand);
+void Session::endViolated() {
+    struct Outcome {
+        Refusal refusal;
+        End end;
+    };
+    const auto outcome = [](Violation violation) -> Outcome {
+        switch (violation) {
+            case Violation::BareLf:
+                return {Refusal::BareLf, End::BareLf};
+            case Violation::ForbiddenCommand:
+                return {Refusal::ForbiddenCommand, End::ForbiddenCommand};
+            case Violation::BadCommand:
+            case Violation::TooLong:
+                break;
+            case Violation::UnexpectedReply:
+                return {Refusal::ServerViolation, End::ServerViolation};
+            case Violation::NoMemory:
+                return {Refusal::Internal, End::GatewayError};
+        }
+        return {Refusal::BadCommand, End::ProtocolViolation};
+    }(*filter_->violation());
+    sayInStream(outcome.refusal);
+    linger(outcome.end);
 }
 
 void Session::onSourceEnded(Side source) {
@@ -601,15 +628,17 @@ void Session::onSourceEnded(Side source) {
         // A client that has said all it had to say is not told that nobody listens any more.
         if (!relay_.sourceEnded(Side::Client)) sayInStream(Refusal::ServerLost);
         if (server_gone_) return linger(End::ServerLost);
-        noteEnd(End::ServerClosed);
-    } else {
-        noteEnd(facts_.quit ? End::ClientQuit : End::ClientClosed);
+        // In the clear a mail server that has closed reads no more: what the client still sends, and what is held of it,
+        // has nowhere to go.
+        if (filter_) return linger(half_closed_ == End::None ? End::ServerClosed : half_closed_);
     }
     relay_.passEnd(source);
-    if (relay_.ended()) return finish(end_);
-    if (half_closed_) return;
-    half_closed_ = true;
-    host_.arm(*this, host_.now() + config().timeouts.half_close.count());
+    if (half_closed_ == End::None) {
+        const End by_client = facts_.quit ? End::ClientQuit : End::ClientClosed;
+        half_closed_ = source == Side::Server ? End::ServerClosed : by_client;
+    }
+    if (relay_.ended()) return finish(half_closed_);
+    armRelay();
 }
 
 void Session::onLost(Side side) {
@@ -621,7 +650,7 @@ void Session::onLost(Side side) {
 // more.
 void Session::serverGone() {
     if (std::exchange(server_gone_, true)) return;
-    noteEnd(facts_.quit ? End::ClientQuit : End::ServerLost);
+    noteEnd(facts_.quit ? End::ClientQuit : half_closed_ != End::None ? half_closed_ : End::ServerLost);
     relay_.note(Side::Server, kReadable);
     const Relay::Status rest = relay_.pump(Side::Server);
     if (rest == Relay::Status::SinkLost) return finish(end_);
@@ -629,11 +658,12 @@ void Session::serverGone() {
     pump(Side::Server);
 }
 
-// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open,
-// and when the server has not said its own goodbye.
+// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when the
+// server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
 bool Session::maySpeak() const noexcept {
     return filter_ && filter_->serverAtBoundary() && relay_.drained(Side::Server) &&
-           !relay_.endPassed(Side::Server) && !facts_.quit && !facts_.goodbye;
+           client_->unacknowledged() <= kFarewellRoom && !relay_.endPassed(Side::Server) && !facts_.quit &&
+           !facts_.goodbye;
 }
 
 bool Session::sayInStream(Refusal refusal) {
@@ -643,26 +673,32 @@ bool Session::sayInStream(Refusal refusal) {
     return true;
 }
 
-// The next time that something is due: the idle limit, or a step of a drain.
+Millis Session::idleLimit() const noexcept {
+    const Timeouts& timeouts = config().timeouts;
+    const Millis limit = half_closed_ == End::None ? timeouts.idleFor(arrival_.listener->protocol).count()
+                                                   : timeouts.half_close.count();
+    return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
+}
+
+// The next time that something is due: the limit of inactivity, or a step of a drain.
 void Session::armRelay() {
-    if (objected_) return;
-    Millis next = last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count();
+    if (violated_) return;
+    Millis next = last_activity_ + idleLimit();
     if (drain_) next = std::min(next, host_.now() < drain_->from ? drain_->from : drain_->until);
     host_.arm(*this, next);
 }
 
 void Session::onIdle() {
-    if (objected_) return endObjected();
+    if (violated_) return endViolated();
     const Millis now = host_.now();
     if (drain_ && now >= drain_->until) {
         sayInStream(Refusal::ShuttingDown);
         return linger(drain_->end);
     }
-    if (half_closed_) return finish(end_ == End::None ? End::HalfCloseTimeout : end_);
     if (drain_) maybeDrain();
     if (state_ != State::Relaying) return;
-    if (now < last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count())
-        return armRelay();
+    if (now < last_activity_ + idleLimit()) return armRelay();
+    if (half_closed_ != End::None) return finish(End::HalfCloseTimeout);
     sayInStream(Refusal::Idle);
     linger(End::IdleTimeout);
 }
@@ -686,7 +722,7 @@ void Session::drain(const Drain& drain) {
         case State::Relaying:
             drain_ = drain;
             maybeDrain();
-            if (state_ == State::Relaying && !half_closed_) armRelay();
+            if (state_ == State::Relaying) armRelay();
             return;
         case State::Checking:
         case State::Refusing:
@@ -760,7 +796,10 @@ void Session::finish(End end) {
     noteEnd(end);
     cancel();
     if (filter_) filter_->finish();
-    if (admitted_) SessionReport::ended(*this);
+    if (admitted_)
+        SessionReport::ended(*this);
+    else if (end_ == End::GatewayError)
+        SessionReport::failed(*this);
     ticket_ = {};
     if (kept_refused_) host_.refusedGone();
     state_ = State::Closed;

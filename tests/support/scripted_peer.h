@@ -25,6 +25,8 @@ struct ScriptedPeer {
     std::size_t room =
         std::numeric_limits<std::size_t>::max();  ///< bytes that writing takes before it blocks
     int write_error = 0;                          ///< errno that writing gives
+    std::size_t unacknowledged = 0;               ///< of what was written
+    int acknowledgements = 0;                     ///< that were asked for
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
     bool wrote_behind_fin = false;  ///< what a socket would have refused
@@ -90,6 +92,8 @@ class ScriptedTransport final : public Transport {
     }
     void shutdownWrite() noexcept override { peer_->got_fin = true; }
     void notifyWritable() noexcept override { peer_->wants_writable = true; }
+    std::size_t unacknowledged() const noexcept override { return peer_->unacknowledged; }
+    void acknowledge() noexcept override { ++peer_->acknowledgements; }
     void noDelay() noexcept override {}
 
   private:

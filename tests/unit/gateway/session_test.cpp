@@ -341,13 +341,69 @@ TEST_F(SessionTest, PassesAHalfCloseOnAndWaitsForTheAnswer) {
     EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"client_closed\""));
 }
 
-TEST_F(SessionTest, BoundsAHalfClosedSession) {
+TEST_F(SessionTest, BoundsTheSilenceOfAHalfClosedSessionAndNamesIt) {
     auto server = relaying();
     clientCloses();
+    for (int i = 0; i < 5; ++i) {
+        host().advance(29'000);
+        EXPECT_FALSE(server->closed) << "bytes still move";
+        serverSends(*server, "250-more\r\n");
+    }
     host().advance(29'000);
     EXPECT_FALSE(server->closed);
     host().advance(2'000);
     EXPECT_TRUE(server->closed);
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"half_close_timeout\""));
+}
+
+TEST_F(SessionTest, EndsWhenTheServerHasClosedWhateverTheClientHasSentAheadOfIt) {
+    auto server = relaying();
+    clientSends("FOO\r\nDATA\r\nMAIL FROM:<a@b.example>\r\nQUIT\r\n");
+    server->sends("500 What\r\n421 Too many errors\r\n");
+    serverCloses(*server);
+    clientCloses();
+    EXPECT_TRUE(client_->closed);
+    EXPECT_TRUE(server->closed);
+}
+
+TEST_F(SessionTest, HearsOfAClientThatIsGoneThoughItsBytesAreHeldBack) {
+    auto server = relaying();
+    clientSends("DATA\r\nheld back until the server has answered\r\n");
+    client_->broken = ECONNRESET;
+    session_->onEvents(Session::kClientSlot, kReadable | kHangup | kFailed);
+    EXPECT_TRUE(server->closed);
+}
+
+TEST_F(SessionTest, ToldNoByItsOnlyServerAClientHearsWithinTwoSeconds) {
+    Config config = makeConfig();
+    config.upstreams[0].servers.resize(1);
+    configure(std::move(config));
+    arrive();
+    auto server = host().nextServer();
+    clientSends(kHeader);
+    established(*server);
+    serverCloses(*server);
+    EXPECT_TRUE(client_->received.empty());
+    auto again = host().nextServer();
+    host().advance(1'000);
+    established(*again);
+    serverCloses(*again);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.1"));
+}
+
+TEST_F(SessionTest, SaysNoFarewellToAClientThatDoesNotRead) {
+    auto server = relaying();
+    client_->unacknowledged = 1'000'000;
+    ASSERT_TRUE(session_->kill());
+    EXPECT_EQ(client_->heard(), "") << "half a line might be all that ever arrives";
+}
+
+TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {
+    arrive();
+    client_->sends("PROXY");
+    session_->onEvents(Session::kClientSlot, kReadable);
+    session_->abort(End::GatewayError);
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"event\":\"session.failed\""));
 }
 
 TEST_F(SessionTest, DoesNotReadAServerWhoseClientTakesNothing) {
