@@ -21,8 +21,14 @@ constexpr std::size_t kSpliceBytes = std::size_t{256} << 10;
 
 IoResult failed() noexcept {
     const int error = errno;
-    if (error == EAGAIN || error == EWOULDBLOCK || error == EINPROGRESS) return {IoStatus::WouldBlock, 0, 0};
+    if (error == EAGAIN || error == EWOULDBLOCK || error == EINPROGRESS) return {IoStatus::WouldBlock};
     return {IoStatus::Error, 0, error};
+}
+
+/// Of a call that reads.
+IoResult result(ssize_t got) noexcept {
+    if (got > 0) return {IoStatus::Ok, static_cast<std::size_t>(got)};
+    return got == 0 ? IoResult{IoStatus::Eof} : failed();
 }
 
 template <typename Call>
@@ -88,9 +94,7 @@ bool SocketTransport::watch(bool writable) noexcept {
 
 IoResult SocketTransport::read(std::span<char> into) noexcept {
     const ssize_t got = uninterrupted([&] { return ::recv(fd_, into.data(), into.size(), 0); });
-    if (got > 0) return {IoStatus::Ok, static_cast<std::size_t>(got), 0};
-    if (got == 0) return {IoStatus::Eof, 0, 0};
-    return failed();
+    return readiness_.conclude(result(got), got < static_cast<ssize_t>(into.size()));
 }
 
 IoResult SocketTransport::write(std::string_view bytes) noexcept {
@@ -104,12 +108,9 @@ IoResult SocketTransport::spliceTo(Pipe& pipe) noexcept {
         return ::splice(fd_, nullptr, pipe.write_end, nullptr, kSpliceBytes,
                         SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     });
-    if (got > 0) {
-        pipe.bytes += static_cast<std::size_t>(got);
-        return {IoStatus::Ok, static_cast<std::size_t>(got), 0};
-    }
-    if (got == 0) return {IoStatus::Eof, 0, 0};
-    return failed();
+    if (got > 0) pipe.bytes += static_cast<std::size_t>(got);
+    // The pipe may be what was full: a short splice concludes nothing.
+    return readiness_.conclude(result(got), false);
 }
 
 IoResult SocketTransport::spliceFrom(Pipe& pipe) noexcept {

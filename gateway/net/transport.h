@@ -22,6 +22,8 @@ struct IoResult {
     IoStatus status = IoStatus::Ok;
     std::size_t bytes = 0;
     int error = 0;
+    bool more = false;  ///< of a read: another one may give something at once; else an event will tell
+    bool last = false;  ///< of a read: the end comes behind these bytes, and no event will tell
 };
 
 /// A kernel pipe that splice(2) moves bytes through. `bytes` are in it and belong to one direction of one
@@ -40,6 +42,11 @@ class Transport {
     /// failed. False when the kernel refuses to watch one more descriptor. Accepted connections are watched
     /// from the start.
     virtual bool watch(bool writable) noexcept = 0;
+
+    /// What an event said (Event bits). Kept until reads have used it up: events tell of changes, once.
+    virtual void note(std::uint32_t events) noexcept = 0;
+    /// A read may give something now.
+    virtual bool readable() const noexcept = 0;
 
     virtual IoResult read(std::span<char> into) noexcept = 0;
     /// On a connection that is being made: WouldBlock while it is, Error with the cause when it failed; an

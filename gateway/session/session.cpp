@@ -117,7 +117,7 @@ void Session::handle(unsigned slot, std::uint32_t events) {
     // A server that was given up may still have an event in the batch under way.
     if (!from_client && slot != server_slot_) return;
     const Side side = from_client ? Side::Client : Side::Server;
-    relay_.note(side, events);
+    if (Transport* end = from_client ? client_.get() : server_.get()) end->note(events);
     switch (state_) {
         case State::AwaitingHeader:
             readHeader();
@@ -651,7 +651,7 @@ void Session::onLost(Side side) {
 void Session::serverGone() {
     if (std::exchange(server_gone_, true)) return;
     noteEnd(facts_.quit ? End::ClientQuit : half_closed_ != End::None ? half_closed_ : End::ServerLost);
-    relay_.note(Side::Server, kReadable);
+    server_->note(kReadable);
     const Relay::Status rest = relay_.pump(Side::Server);
     if (rest == Relay::Status::SinkLost) return finish(end_);
     relay_.endSource(Side::Server);

@@ -1,7 +1,7 @@
 /// \file  A connection whose far end is the test: what it sends, when it blocks, how it breaks.
 #pragma once
 
-#include "gateway/net/transport.h"
+#include "gateway/net/readiness.h"
 
 #include <unistd.h>
 
@@ -48,15 +48,11 @@ class ScriptedTransport final : public Transport {
         peer_->wants_writable = writable;
         return true;
     }
+    void note(std::uint32_t events) noexcept override { readiness_.note(events); }
+    bool readable() const noexcept override { return readiness_.readable(); }
     IoResult read(std::span<char> into) noexcept override {
-        if (peer_->to_read.empty()) {
-            if (peer_->broken) return {IoStatus::Error, 0, peer_->broken};
-            return {peer_->finished ? IoStatus::Eof : IoStatus::WouldBlock, 0, 0};
-        }
-        const std::size_t count = std::min(into.size(), peer_->to_read.size());
-        std::memcpy(into.data(), peer_->to_read.data(), count);
-        peer_->to_read.erase(0, count);
-        return {IoStatus::Ok, count, 0};
+        const IoResult got = take(into);
+        return readiness_.conclude(got, got.bytes < into.size());
     }
     IoResult write(std::string_view bytes) noexcept override {
         if (peer_->write_error) return {IoStatus::Error, 0, peer_->write_error};
@@ -73,7 +69,7 @@ class ScriptedTransport final : public Transport {
     // The bytes of a splice go through the real pipe.
     IoResult spliceTo(Pipe& pipe) noexcept override {
         char buffer[4096];
-        const IoResult got = read(buffer);
+        const IoResult got = readiness_.conclude(take(buffer), false);
         if (got.status != IoStatus::Ok) return got;
         if (::write(pipe.write_end, buffer, got.bytes) != static_cast<ssize_t>(got.bytes)) std::abort();
         pipe.bytes += got.bytes;
@@ -97,7 +93,19 @@ class ScriptedTransport final : public Transport {
     void noDelay() noexcept override {}
 
   private:
+    IoResult take(std::span<char> into) noexcept {
+        if (peer_->to_read.empty()) {
+            if (peer_->broken) return {IoStatus::Error, 0, peer_->broken};
+            return {peer_->finished ? IoStatus::Eof : IoStatus::WouldBlock};
+        }
+        const std::size_t count = std::min(into.size(), peer_->to_read.size());
+        std::memcpy(into.data(), peer_->to_read.data(), count);
+        peer_->to_read.erase(0, count);
+        return {IoStatus::Ok, count};
+    }
+
     std::shared_ptr<ScriptedPeer> peer_;
+    Readiness readiness_;
 };
 
 }  // namespace mailgate::test

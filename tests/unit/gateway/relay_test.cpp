@@ -34,12 +34,12 @@ class RelayTest : public ::testing::Test {
     }
     Relay::Status clientSends(std::string_view bytes) {
         client_->sends(bytes);
-        relay_.note(Side::Client, kReadable);
+        client_end_.note(kReadable);
         return relay_.pump(Side::Client);
     }
     Relay::Status serverSends(std::string_view bytes) {
         server_->sends(bytes);
-        relay_.note(Side::Server, kReadable);
+        server_end_.note(kReadable);
         return relay_.pump(Side::Server);
     }
 
@@ -178,7 +178,7 @@ TEST_F(RelayTest, ForgetsHalfALineWhoseSenderHasEnded) {
     tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) { return editLines(bytes, out); };
     client_->finished = true;
     EXPECT_EQ(clientSends("whole\nhalf"), Relay::Status::Open);
-    relay_.note(Side::Client, kReadable | kHangup);
+    client_end_.note(kReadable | kHangup);
     EXPECT_EQ(relay_.pump(Side::Client), Relay::Status::Ended);
     EXPECT_EQ(server_->heard(), "whole\n");
     EXPECT_TRUE(relay_.drained(Side::Client));
