@@ -183,6 +183,7 @@ Gateway::Gateway(Config config)
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, generation_, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *this, log_.get());
+    checker_ = std::make_unique<HealthChecker>();
     measureServers();
     logStart(inherited);
     for (std::size_t i = 0; i < workers_.size(); ++i)
@@ -276,11 +277,16 @@ void Gateway::startJournal(const JournalConfig& config) {
 /// Checks and name look-ups for the pools in force.
 void Gateway::measureServers() {
     names_.reset();
-    checker_.reset();
     std::vector<UpstreamPool*> pools;
-    for (const auto& pool : generation_->upstreams)
+    HealthChecker::Plan plan;
+    for (const auto& pool : generation_->upstreams) {
         pools.push_back(pool.get());
-    checker_ = std::make_unique<HealthChecker>(pools, generation_->config.name);
+        plan.pools.emplace_back(generation_, pool.get());
+    }
+    plan.name = generation_->config.name;
+    plan.connect = generation_->config.timeouts.connect;
+    plan.greeting = generation_->config.timeouts.greeting;
+    checker_->follow(std::move(plan));
     NameWatcher::Events events;
     events.changed = [this](const UpstreamConfig& upstream, const ServerConfig& server,
                             const std::vector<Endpoint>& addresses) {
@@ -299,7 +305,6 @@ void Gateway::measureServers() {
         log_->write(line);
     };
     names_ = std::make_unique<NameWatcher>(pools, std::move(events));
-    checker_->start();
     names_->start();
 }
 

@@ -79,7 +79,7 @@ struct UpstreamConfig {
     bool check = true;                               ///< false: only the sessions show how a server is
     Protocol check_protocol = Protocol::Tcp;         ///< default: that of the listeners that use the upstream
     std::chrono::milliseconds interval{5'000};       ///< between checks of one server
-    std::chrono::milliseconds check_timeout{5'000};  ///< for each step of a check
+    std::chrono::milliseconds check_timeout{5'000};  ///< for each step of a check; at least as a client's
     std::uint32_t fall = 2;                          ///< failures in a row that take a server down
     std::uint32_t rise = 2;                          ///< good checks in a row that bring it back
     std::chrono::milliseconds slow_start{0};  ///< how long a server that is back gets less than its share

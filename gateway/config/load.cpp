@@ -3,6 +3,7 @@
 #include "gateway/config/toml_reader.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/health_dialogue.h"
 #include "store/access_rule.h"
 
 #include <fmt/format.h>
@@ -194,6 +195,7 @@ class Loader {
     void checkLoops();
     void warnOfIdleUpstreams();
     void chooseCheckProtocols();
+    void warnOfUnqualifiedName();
 
     std::string absolute(const std::string& path) const { return (base_ / path).lexically_normal().string(); }
 
@@ -213,6 +215,7 @@ class Loader {
     Config config_;
     std::vector<Bound> bound_;
     std::vector<Reached> reached_;
+    Position name_place_;
     std::vector<Position> upstream_places_;
     std::vector<bool> protocol_told_;  ///< by upstream: check_protocol is in the file
 };
@@ -233,12 +236,14 @@ Config Loader::load(const toml::table& document) {
     checkLoops();
     warnOfIdleUpstreams();
     chooseCheckProtocols();
+    warnOfUnqualifiedName();
     config_.warnings = problems_.warnings();
     return std::move(config_);
 }
 
 void Loader::readGateway(TableReader table) {
     config_.name = hostName();
+    name_place_ = table.has("name") ? table.where("name") : table.where();
     if (table.text("name", config_.name) && !isName(config_.name, kMaxHostName))
         table.error("name", fmt::format("expected a host name, found {}", inQuotes(config_.name)));
     std::int64_t workers = config_.workers;
@@ -641,6 +646,20 @@ void Loader::chooseCheckProtocols() {
                                           "only connected to: name the protocol to check",
                                           inQuotes(config_.upstreams[index].name)));
     }
+}
+
+void Loader::warnOfUnqualifiedName() {
+    const bool said =
+        std::any_of(config_.upstreams.begin(), config_.upstreams.end(), [](const UpstreamConfig& upstream) {
+            return upstream.check && upstream.check_protocol == Protocol::Smtp;
+        });
+    if (!said || isQualifiedName(config_.name)) return;
+    problems_.warning(
+        name_place_, "gateway.name",
+        fmt::format(
+            "{} is no host name with a domain: EHLO in health checks says the gateway's address instead, as "
+            "strict servers want it",
+            inQuotes(config_.name)));
 }
 
 std::string readFile(const fs::path& file) {

@@ -26,25 +26,6 @@ constexpr Millis kObjectionLimit = 10'000;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
 
-std::string_view describeConnectError(int error) noexcept {
-    switch (error) {
-        case ECONNREFUSED:
-            return "connection refused";
-        case ETIMEDOUT:
-            return "connection timed out";
-        case EHOSTUNREACH:
-            return "no route to host";
-        case ENETUNREACH:
-            return "network is unreachable";
-        case ECONNRESET:
-            return "connection reset";
-        case EADDRNOTAVAIL:
-            return "no local port left";
-        default:
-            return "connection failed";
-    }
-}
-
 bool outOfResources(int error) noexcept {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -163,10 +144,10 @@ void Session::handleTimer() {
             linger(state_ == State::Checking ? End::Check : End::Refused);
             return;
         case State::Connecting:
-            serverFailed("connection timed out");
+            serverFailed(ServerFailure::ConnectTimeout);
             return;
         case State::AwaitingGreeting:
-            serverFailed("no greeting in time");
+            serverFailed(ServerFailure::NoGreeting);
             return;
         case State::Holding:
             tried_ = 0;
@@ -368,7 +349,7 @@ void Session::connectNext() {
         server_ = host_.connect(candidate->endpoint, *this, server_slot_, error);
         if (!server_) {
             if (outOfResources(error)) return refuse(Refusal::Internal);
-            servers.failed(*candidate, host_.now(), describeConnectError(error));
+            servers.failed(*candidate, host_.now(), connectFailure(error));
             continue;
         }
         endpoint_ = std::move(candidate);
@@ -397,11 +378,11 @@ void Session::sendProxyHeader() {
             return;
         case IoStatus::Eof:
         case IoStatus::Error:
-            return serverFailed(describeConnectError(put.error));
+            return serverFailed(connectFailure(put.error));
         case IoStatus::Ok:
             break;
     }
-    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header");
+    if (put.bytes != header.size()) return serverFailed(ServerFailure::HeaderNotTaken);
     if (!watchServer(false)) return refuse(Refusal::Internal);
     connected_ = host_.now();
     host_.counters().connect.add(connected_ - header_done_);
@@ -469,9 +450,10 @@ void Session::readGreeting() {
     while (relay_.mayHaveInput(Side::Server)) {
         const IoResult got = relay_.readFrom(Side::Server);
         if (got.status == IoStatus::WouldBlock) return;
-        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting");
-        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting");
-        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes))) return serverFailed("endless greeting");
+        if (got.status == IoStatus::Eof) return serverFailed(ServerFailure::ClosedWithoutGreeting);
+        if (got.status == IoStatus::Error) return serverFailed(ServerFailure::ResetWithoutGreeting);
+        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes)))
+            return serverFailed(ServerFailure::EndlessGreeting);
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
@@ -480,16 +462,16 @@ void Session::readGreeting() {
                 pool().worked(*endpoint_);
                 return beginRelay();
             case Greeting::Deferred:
-                return serverFailed("answered the PROXY header with a temporary failure");
+                return serverFailed(ServerFailure::ClientDeferred);
             case Greeting::Foreign:
-                return serverFailed("does not speak the listener's protocol");
+                return serverFailed(ServerFailure::Foreign);
         }
     }
-    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting");
+    if (relay_.sourceEnded(Side::Server)) serverFailed(ServerFailure::ClosedInGreeting);
 }
 
-void Session::serverFailed(std::string_view why) {
-    pool().failed(*endpoint_, host_.now(), why);
+void Session::serverFailed(ServerFailure failure) {
+    pool().failed(*endpoint_, host_.now(), failure);
     undrain();  // the next server need not be drained
     dropServer();
     connectNext();
