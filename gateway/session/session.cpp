@@ -219,7 +219,7 @@ void Session::rejectHeader(Rejection rejection, std::string_view first_bytes, st
 
 void Session::admit() {
     client_text_ = client_address_.address.toString();
-    host_.sawClient(arrival_.listener_index, client_address_.address);
+    host_.sawClient(*arrival_.generation, arrival_.listener_index, client_address_.address);
     const store::AccessTable& table = host_.accessTable(*arrival_.generation);
     const store::UnixSeconds now = wall_start_ / 1000;
     admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
