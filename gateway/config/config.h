@@ -74,7 +74,7 @@ struct UpstreamConfig {
     SendProxy send_proxy = SendProxy::V2;
     bool lost_client_address_accepted = false;  ///< must be set for send_proxy = "off"
     std::size_t max_header_bytes = 536;         ///< of the header sent; 536 is Postfix's limit
-    bool pass_tlvs = true;  ///< v2: hand on the balancer's AUTHORITY, ALPN and cloud TLVs where they fit
+    bool pass_tlvs = true;  ///< v2: hand on the balancer's SSL, AUTHORITY and cloud TLVs where they fit
     Balance balance = Balance::RoundRobin;
     bool check = true;                               ///< false: only the sessions show how a server is
     Protocol check_protocol = Protocol::Tcp;         ///< default: that of the listeners that use the upstream

@@ -408,7 +408,7 @@ std::string Session::proxyHeader() const {
     std::vector<proxy::Tlv> tlvs{{static_cast<std::uint8_t>(TlvType::UniqueId), std::string(id_.text())}};
     if (tlvs_ && upstream.pass_tlvs) {
         for (const TlvType type :
-             {TlvType::Ssl, TlvType::Authority, TlvType::Alpn, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
+             {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
             for (const proxy::Tlv& tlv : tlvs_->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }
