@@ -1,6 +1,7 @@
 """Pools of real and scripted servers: health checks, failover, names."""
 
 import os
+import pathlib
 import re
 import threading
 import time
@@ -159,6 +160,23 @@ class Failing(unittest.TestCase):
         self.assertEqual(gateway.events("backend.down"), [])
         self.assertTrue(any("gateway.name" in line["detail"] for line in gateway.events("config.warning")))
         self.assertIn("warning: gateway.name", gateway.run("check").stdout)
+
+    def test_idle_connections_are_kept_alive_alike_on_both_sides(self):
+        server = self.serve(checked_smtp)
+        gateway = self.start([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", server.port)])
+        with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.7")) as client:
+            proxyclient.read_line(client)
+
+            def seconds_to_the_next_probe(column, port):
+                """Of the gateway's connection: proc(5), tr (2: keep-alive) and tm->when, in hundredths."""
+                for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == "01" and int(fields[column].split(":")[1], 16) == port:
+                        kind, left = fields[5].split(":")
+                        return int(left, 16) / 100 if kind == "02" else None
+            for side, column, port in (("client", 1, gateway.port("smtp")), ("server", 2, server.port)):
+                left = wait_until(lambda: seconds_to_the_next_probe(column, port), f"keep-alive towards the {side}")
+                self.assertTrue(60 < left <= 121, (side, left))
 
     def test_two_postfixes_share_the_sessions_by_weight(self):
         other = scratch.start(Postfix(scratch, name="postfix2"))
