@@ -2,6 +2,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "gateway/cpus.h"
 #include "gateway/memory_reserve.h"
 
 #include <Poco/ErrorHandler.h>
@@ -169,7 +170,7 @@ struct Gateway::Successor {
 
 Gateway::Gateway(Config config)
     : file_(config.file),
-      worker_count_(config.workers ? config.workers : std::max(1U, std::thread::hardware_concurrency())),
+      worker_count_(config.workers ? config.workers : usableCpus()),
       possible_sessions_(raiseDescriptorLimit()),
       started_ms_(unixMillis()) {
     const sigset_t signals = handledSignals();
