@@ -150,7 +150,8 @@ std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noex
     const std::uint32_t full = entry.weight * kWeightUnit;
     const Millis since = entry.endpoint->health.upSince();
     const Millis ramp = config_.slow_start.count();
-    if (since == 0 || now - since >= ramp) return full;
+    // A worker's clock may be behind the checker's, who says since when.
+    if (since == 0 || ramp == 0 || now - since >= ramp) return full;
     const auto grown = static_cast<std::uint32_t>(full * std::max<Millis>(now - since, 0) / ramp);
     return std::max(grown, full / kSlowStartParts);
 }

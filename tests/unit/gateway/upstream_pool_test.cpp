@@ -363,6 +363,21 @@ TEST(UpstreamPool, AServerThatIsBackGrowsIntoItsShare) {
     EXPECT_NEAR(shares(pool, 100, 110'000)["a"], 50, 1);
 }
 
+TEST(UpstreamPool, AServerMayBeBackLaterThanAWorkersClockSays) {
+    for (const auto slow_start : {std::chrono::seconds(0), std::chrono::seconds(10)}) {
+        UpstreamConfig config = threeServers(Balance::RoundRobin);
+        config.rise = 1;
+        config.slow_start = slow_start;
+        UpstreamPool pool(config, {});
+        pool.watch(std::make_shared<CountingAlarm>());
+        for (const auto& endpoint : pool.endpoints()) {
+            pool.checkFailed(*endpoint, "refused");
+            pool.checkPassed(*endpoint, 1005);
+        }
+        EXPECT_EQ(shares(pool, 30, 1000).size(), 3U);
+    }
+}
+
 TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
