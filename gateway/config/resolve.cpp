@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
@@ -19,8 +20,23 @@
 namespace mailgate {
 namespace {
 
-// Mute name servers keep their threads; the names behind those wait no longer than the patience.
-constexpr std::size_t kMaxLookups = 16;
+// In the whole process, also those that nobody waits for any more: mute name servers keep their threads, and
+// reloads must not add up. The names behind those wait no longer than the patience.
+constexpr unsigned kMaxLookups = 16;
+std::atomic<unsigned> lookups_under_way{0};
+
+/// One of kMaxLookups, or not.
+class Place {
+  public:
+    Place() noexcept : taken_(lookups_under_way.fetch_add(1) < kMaxLookups) {}
+    ~Place() { lookups_under_way.fetch_sub(1); }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    bool taken() const noexcept { return taken_; }
+
+  private:
+    bool taken_;
+};
 
 /// Shared with the threads, which may outlive everybody else in getaddrinfo.
 struct Lookups {
@@ -54,7 +70,7 @@ class SignalsBlocked {
     sigset_t before_{};
 };
 
-void lookUp(const std::shared_ptr<Lookups>& lookups) {
+void lookUp(const std::shared_ptr<Lookups>& lookups, const std::shared_ptr<const Place>&) {
     std::unique_lock lock(lookups->mutex);
     while (!lookups->over && lookups->next < lookups->hosts.size()) {
         const std::size_t at = lookups->next++;
@@ -105,8 +121,11 @@ std::vector<Resolution> resolveAll(const std::vector<std::string>& hosts, const 
     std::size_t threads = 0;
     try {
         const SignalsBlocked blocked;
-        for (; threads < std::min(hosts.size(), kMaxLookups); ++threads)
-            std::thread(lookUp, lookups).detach();
+        for (; threads < hosts.size(); ++threads) {
+            auto place = std::make_shared<const Place>();
+            if (!place->taken()) break;
+            std::thread(lookUp, lookups, std::move(place)).detach();
+        }
     } catch (const std::system_error&) {
         // Those that did start take the names of the others; without any, the NameWatcher has them all.
     }

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 namespace mailgate {
 namespace {
@@ -62,6 +64,25 @@ TEST(ResolveAll, AnswersInTheOrderAskedAlsoForMoreNamesThanThreads) {
     for (std::size_t i = 0; i < hosts.size(); ++i)
         EXPECT_EQ(answers[i].error, hosts[i]);
     EXPECT_TRUE(resolveAll({}, [](const std::string&) { return Resolution{}; }).empty());
+}
+
+TEST(ResolveAll, LookUpsThatNobodyWaitsForAnyMoreAreBounded) {
+    std::promise<void> over;
+    const std::shared_future<void> end = over.get_future().share();
+    const auto under_way = std::make_shared<std::atomic<int>>(0);
+    const Resolver mute = [end, under_way](const std::string&) {
+        ++*under_way;
+        end.wait();
+        --*under_way;
+        return kAnswer;
+    };
+    const std::vector<std::string> hosts(10, "mute.example");
+    for (int reload = 0; reload < 10; ++reload)
+        EXPECT_EQ(resolveAll(hosts, mute, 1ms)[0].error, "no answer in time");
+    EXPECT_LE(*under_way, 16);
+    over.set_value();
+    while (*under_way > 0)
+        std::this_thread::yield();
 }
 
 }  // namespace
