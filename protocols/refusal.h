@@ -60,7 +60,7 @@ class Dialogue {
 std::unique_ptr<Dialogue> makeRefusalDialogue(Protocol protocol, Refusal refusal, const RefusalText& text);
 
 /// A balancer's health check (PROXY LOCAL, UNKNOWN, UNSPEC): with `up`, the protocol's greeting, then
-/// EHLO/HELO/LHLO, NOOP, QUIT (SMTP, LMTP), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
+/// EHLO/HELO/LHLO, NOOP, RSET, VRFY, HELP, QUIT (SMTP, LMTP; MAIL is refused), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
 /// CAPABILITY, NOOP, LOGOUT (ManageSieve) and an error for anything else; without, the NoServer refusal.
 /// Protocol::Tcp: says nothing, done if not up.
 std::unique_ptr<Dialogue> makeCheckDialogue(Protocol protocol, bool up, const RefusalText& text);

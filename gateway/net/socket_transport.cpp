@@ -1,5 +1,6 @@
 #include "gateway/net/socket_transport.h"
 
+#include "gateway/net/keep_alive.h"
 #include "gateway/net/socket_address.h"
 
 #include <fcntl.h>
@@ -70,11 +71,7 @@ std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const
         error = ENOMEM;
         return nullptr;
     }
-    if (!to.address.isLoopback()) {
-        // A server that vanished without a FIN must not hold an idle IMAP session for ever.
-        const int on = 1;
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    }
+    keepAlive(fd);
     if (uninterrupted([&] { return ::connect(fd, address.get(), address.size()); }) < 0 &&
         errno != EINPROGRESS) {
         error = errno;

@@ -31,25 +31,6 @@ constexpr std::size_t kFarewellRoom = 8'192;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
 
-std::string_view describeConnectError(int error) noexcept {
-    switch (error) {
-        case ECONNREFUSED:
-            return "connection refused";
-        case ETIMEDOUT:
-            return "connection timed out";
-        case EHOSTUNREACH:
-            return "no route to host";
-        case ENETUNREACH:
-            return "network is unreachable";
-        case ECONNRESET:
-            return "connection reset";
-        case EADDRNOTAVAIL:
-            return "no local port left";
-        default:
-            return "connection failed";
-    }
-}
-
 bool outOfResources(int error) noexcept {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -170,10 +151,10 @@ void Session::handleTimer() {
             linger(state_ == State::Checking ? End::Check : End::Refused);
             return;
         case State::Connecting:
-            serverFailed("connection timed out", true);
+            serverFailed(ServerFailure::ConnectTimeout);
             return;
         case State::AwaitingGreeting:
-            serverFailed("no greeting in time", true);
+            serverFailed(ServerFailure::NoGreeting);
             return;
         case State::Holding:
             tried_ = 0;
@@ -245,7 +226,7 @@ void Session::rejectHeader(Rejection rejection, std::string_view first_bytes, st
 
 void Session::admit() {
     client_text_ = client_address_.address.toString();
-    host_.sawClient(arrival_.listener_index, client_address_.address);
+    host_.sawClient(*arrival_.generation, arrival_.listener_index, client_address_.address);
     const store::AccessTable& table = host_.accessTable(*arrival_.generation);
     const store::UnixSeconds now = wall_start_ / 1000;
     admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
@@ -375,7 +356,7 @@ void Session::connectNext() {
         server_ = host_.connect(candidate->endpoint, *this, server_slot_, error);
         if (!server_) {
             if (outOfResources(error)) return refuse(Refusal::Internal);
-            servers.failed(*candidate, host_.now(), describeConnectError(error));
+            servers.failed(*candidate, host_.now(), connectFailure(error));
             continue;
         }
         endpoint_ = std::move(candidate);
@@ -404,11 +385,11 @@ void Session::sendProxyHeader() {
             return;
         case IoStatus::Eof:
         case IoStatus::Error:
-            return serverFailed(describeConnectError(put.error), true);
+            return serverFailed(connectFailure(put.error));
         case IoStatus::Ok:
             break;
     }
-    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header", true);
+    if (put.bytes != header.size()) return serverFailed(ServerFailure::HeaderNotTaken);
     if (!watchServer(false)) return refuse(Refusal::Internal);
     connected_ = host_.now();
     host_.counters().connect.add(connected_ - header_done_);
@@ -434,7 +415,7 @@ std::string Session::proxyHeader() const {
     std::vector<proxy::Tlv> tlvs{{static_cast<std::uint8_t>(TlvType::UniqueId), std::string(id_.text())}};
     if (tlvs_ && upstream.pass_tlvs) {
         for (const TlvType type :
-             {TlvType::Ssl, TlvType::Authority, TlvType::Alpn, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
+             {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
             for (const proxy::Tlv& tlv : tlvs_->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }
@@ -472,10 +453,10 @@ void Session::readGreeting() {
     while (relay_.mayHaveInput(Side::Server)) {
         const IoResult got = relay_.readFrom(Side::Server);
         if (got.status == IoStatus::WouldBlock) return;
-        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting", false);
-        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting", false);
+        if (got.status == IoStatus::Eof) return serverFailed(ServerFailure::ClosedWithoutGreeting);
+        if (got.status == IoStatus::Error) return serverFailed(ServerFailure::ResetWithoutGreeting);
         if (!relay_.hold(Side::Server, relay_.scratch(got.bytes)))
-            return serverFailed("endless greeting", false);
+            return serverFailed(ServerFailure::EndlessGreeting);
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
@@ -484,19 +465,19 @@ void Session::readGreeting() {
                 pool().worked(*endpoint_);
                 return beginRelay();
             case Greeting::Unavailable:
-                return serverFailed("answered the PROXY header with a temporary failure", false);
+                return serverFailed(ServerFailure::SystemNotAccepting);
             case Greeting::Foreign:
-                return serverFailed("does not speak the listener's protocol", false);
+                return serverFailed(ServerFailure::Foreign);
         }
     }
-    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting", false);
+    if (relay_.sourceEnded(Side::Server)) serverFailed(ServerFailure::ClosedInGreeting);
 }
 
-// `away`: it may be back soon. A server that has answered already is not waited for: it is asked once more, and the
-// client hears within two seconds.
-void Session::serverFailed(std::string_view why, bool away) {
-    if (!away) hold_until_ = std::min(hold_until_, host_.now() + kRetryEvery);
-    pool().failed(*endpoint_, host_.now(), why);
+// A server that has answered is not waited for, as one is that may be back soon: it is asked once more, and the client
+// hears within two seconds.
+void Session::serverFailed(ServerFailure failure) {
+    if (answered(failure)) hold_until_ = std::min(hold_until_, host_.now() + kRetryEvery);
+    pool().failed(*endpoint_, host_.now(), failure);
     undrain();  // the next server need not be drained
     dropServer();
     connectNext();

@@ -121,7 +121,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     std::string proxyHeader() const;
     void awaitGreeting();
     void readGreeting();
-    void serverFailed(std::string_view why, bool away);
+    void serverFailed(ServerFailure failure);
     void dropServer();
     void holdOn();
     void giveUp();

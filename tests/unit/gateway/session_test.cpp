@@ -1,6 +1,7 @@
 #include "gateway/session/session.h"
 
 #include "protocols/proxy/decoder.h"
+#include "protocols/proxy/encoder.h"
 #include "tests/support/scripted_host.h"
 
 #include <gmock/gmock.h>
@@ -105,6 +106,26 @@ TEST_F(SessionTest, SendsOneHeaderWithTheOriginalAddressBeforeAnythingElse) {
     serverSends(*server, "220 mx\r\n");
     EXPECT_EQ(client_->heard(), "220 mx\r\n");
     EXPECT_EQ(server->heard(), "EHLO early\r\n");
+}
+
+// Dovecot 2.4 takes a header's ALPN for its own and closes a connection whose protocol it does not know.
+TEST_F(SessionTest, HandsOnWhatTheBalancerSaidOfTheClientButNotWhatItNegotiated) {
+    using proxy::TlvType;
+    const auto tlv = [](TlvType type, std::string value) {
+        return proxy::Tlv{static_cast<std::uint8_t>(type), std::move(value)};
+    };
+    auto server = host().nextServer();
+    arrive();
+    clientSends(
+        proxy::encodeV2({{*IpAddress::parse("198.51.100.7"), 55555}, {*IpAddress::parse("203.0.113.10"), 25}},
+                        {tlv(TlvType::Alpn, "h2"), tlv(TlvType::Authority, "mx.example.org")}));
+    established(*server);
+    const std::string sent = server->heard();
+    const auto decoded = proxy::decode({reinterpret_cast<const std::uint8_t*>(sent.data()), sent.size()});
+    const auto* header = std::get_if<proxy::Header>(&decoded);
+    ASSERT_NE(header, nullptr);
+    EXPECT_EQ(header->tlvs.authority, "mx.example.org");
+    EXPECT_FALSE(header->tlvs.alpn);
 }
 
 TEST_F(SessionTest, GivesTheSameResultForAHeaderThatComesByteByByte) {
