@@ -128,11 +128,11 @@ std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
         case Protocol::Lmtp:
             return std::make_unique<SmtpFilter>(protocol, facts, screen);
         case Protocol::Imap:
-            return std::make_unique<ImapFilter>(facts);
+            return std::make_unique<ImapFilter>(facts, screen);
         case Protocol::Pop3:
-            return std::make_unique<Pop3Filter>(facts);
+            return std::make_unique<Pop3Filter>(facts, screen);
         case Protocol::Sieve:
-            return std::make_unique<SieveFilter>(facts);
+            return std::make_unique<SieveFilter>(facts, screen);
         case Protocol::Tcp:
             break;
     }
