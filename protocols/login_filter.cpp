@@ -137,12 +137,16 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
             break;
         }
         if (!size) return Rest::More;
-        const Reply reply = hearServer(bytes.substr(0, *size));
+        const std::string_view reply = bytes.substr(0, *size);
+        const std::string_view cut = hearServer(reply);
         if (lost()) break;
-        if (reply == Reply::Drop) {
-            out.drop(*size);
-        } else {
+        if (cut.empty()) {
             out.pass(*size);
+        } else {
+            const auto before = static_cast<std::size_t>(cut.data() - reply.data());
+            out.pass(before);
+            out.drop(cut.size());
+            out.pass(*size - before - cut.size());
         }
         bytes.remove_prefix(*size);
     }

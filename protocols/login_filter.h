@@ -41,7 +41,6 @@ class LoginFilter : public StreamFilter {
         Judged judged = Judged::More;
         std::size_t bytes = 0;  ///< Pass, Refuse: including the line's end
     };
-    enum class Reply : std::uint8_t { Pass, Drop };
 
     // These may throw std::bad_alloc, and object().
     virtual bool mustWait() const noexcept = 0;
@@ -50,7 +49,8 @@ class LoginFilter : public StreamFilter {
     virtual std::string refusal(std::string_view command) const = 0;
     /// How long the first reply in `bytes` is; nothing: not whole.
     virtual std::optional<std::size_t> replySize(std::string_view bytes) const noexcept = 0;
-    virtual Reply hearServer(std::string_view reply) = 0;
+    /// The part of it that does not go on, mostly none.
+    virtual std::string_view hearServer(std::string_view reply) = 0;
 
     void object(Violation violation) noexcept {
         if (!violation_) violation_ = violation;

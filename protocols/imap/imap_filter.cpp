@@ -222,11 +222,11 @@ std::optional<std::size_t> ImapFilter::replySize(std::string_view bytes) const n
     }
 }
 
-ImapFilter::Reply ImapFilter::hearServer(std::string_view reply) {
+std::string_view ImapFilter::hearServer(std::string_view reply) {
     std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
     if (!greeting_over_) {
         hearGreeting(text);
-        return Reply::Pass;
+        return {};
     }
     const std::string_view tag = takeWord(text);
     if (tag == "+") {
@@ -236,7 +236,7 @@ ImapFilter::Reply ImapFilter::hearServer(std::string_view reply) {
     } else if (equalsIgnoreCase(takeWord(text), "BYE")) {
         facts_.goodbye = true;
     }
-    return Reply::Pass;
+    return {};
 }
 
 void ImapFilter::hearGreeting(std::string_view line) {

@@ -39,7 +39,7 @@ class ImapFilter final : public LoginFilter {
     Client hearClient(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    Reply hearServer(std::string_view reply) override;
+    std::string_view hearServer(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }

@@ -156,30 +156,36 @@ std::optional<std::size_t> Pop3Filter::replySize(std::string_view bytes) const n
     return end == std::string_view::npos ? std::nullopt : std::optional(end + 1);
 }
 
-Pop3Filter::Reply Pop3Filter::hearServer(std::string_view reply) {
+std::string_view Pop3Filter::hearServer(std::string_view reply) {
     std::string_view text = withoutLineEnd(reply);
     if (in_listing_) {
         in_listing_ = text != ".";
-        return no_header_ && equalsIgnoreCase(takeWord(text), "XCLIENT") ? Reply::Drop : Reply::Pass;
+        return no_header_ && equalsIgnoreCase(takeWord(text), "XCLIENT") ? reply : std::string_view();
     }
     const std::string_view status = takeWord(text);
-    if (equalsIgnoreCase(status, "+OK")) {
-        hearStatus(true, text);
-    } else if (equalsIgnoreCase(status, "-ERR")) {
-        hearStatus(false, text);
+    const bool ok = equalsIgnoreCase(status, "+OK");
+    if (ok || equalsIgnoreCase(status, "-ERR")) {
+        if (!greeting_over_) return hearGreeting(ok, text);
+        hearStatus(ok, text);
     } else if (status == "+") {
         hearPrompt();
     } else {
         object(Violation::UnexpectedReply);
     }
-    return Reply::Pass;
+    return {};
+}
+
+/// Dovecot offers XCLIENT there, with a code of its own.
+std::string_view Pop3Filter::hearGreeting(bool ok, std::string_view text) {
+    constexpr std::string_view kOffer = "[XCLIENT] ";
+    greeting_over_ = true;
+    facts_.greeted = ok;
+    return no_header_ && startsWithIgnoreCase(text, kOffer) ? text.substr(0, kOffer.size())
+                                                            : std::string_view();
 }
 
 void Pop3Filter::hearStatus(bool ok, std::string_view text) {
-    if (!greeting_over_) {
-        greeting_over_ = true;
-        facts_.greeted = ok;
-    } else if (!unanswered_.empty()) {
+    if (!unanswered_.empty()) {
         answered(unanswered_.pop(), ok, text);
     } else if (ok) {
         object(Violation::UnexpectedReply);

@@ -28,13 +28,14 @@ class Pop3Filter final : public LoginFilter {
     Client hearClient(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    Reply hearServer(std::string_view reply) override;
+    std::string_view hearServer(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb, std::string_view arguments) noexcept;
     void hearResponse(std::string_view line);
     void hearCommand(Kind kind, std::string_view arguments);
     void hearUser(std::string_view name);
 
+    std::string_view hearGreeting(bool ok, std::string_view text);
     void hearStatus(bool ok, std::string_view text);
     void hearPrompt();
     void answered(Kind kind, bool ok, std::string_view text);

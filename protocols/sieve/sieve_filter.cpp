@@ -106,7 +106,7 @@ std::optional<std::size_t> SieveFilter::replySize(std::string_view bytes) const 
     }
 }
 
-SieveFilter::Reply SieveFilter::hearServer(std::string_view reply) {
+std::string_view SieveFilter::hearServer(std::string_view reply) {
     if (reply.starts_with('"') || reply.starts_with('{')) return hearData(reply);
     std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
     const std::string_view status = text.substr(0, text.find_first_of(" ("));
@@ -121,11 +121,11 @@ SieveFilter::Reply SieveFilter::hearServer(std::string_view reply) {
     } else {
         object(Violation::UnexpectedReply);
     }
-    return Reply::Pass;
+    return {};
 }
 
 /// A capability; or, while AUTHENTICATE is what the server answers, its challenge, which is complete in itself.
-SieveFilter::Reply SieveFilter::hearData(std::string_view reply) {
+std::string_view SieveFilter::hearData(std::string_view reply) {
     const bool asked = !greeting_over_ || !unanswered_.empty();
     if (greeting_over_ && asked && unanswered_.front() == Kind::Authenticate) {
         if (responds()) {
@@ -133,13 +133,13 @@ SieveFilter::Reply SieveFilter::hearData(std::string_view reply) {
         } else {
             sasl_.prompt();
         }
-        return Reply::Pass;
+        return {};
     }
     if (!asked) object(Violation::UnexpectedReply);
     in_reply_ = true;
     // The literals of a server need no leave.
     const auto name = WordReader(reply, std::nullopt).next();
-    return no_header_ && name && equalsIgnoreCase(*name, "XCLIENT") ? Reply::Drop : Reply::Pass;
+    return no_header_ && name && equalsIgnoreCase(*name, "XCLIENT") ? reply : std::string_view();
 }
 
 void SieveFilter::hearStatus(bool ok, std::string_view text) {

@@ -27,13 +27,13 @@ class SieveFilter final : public LoginFilter {
     Client hearClient(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    Reply hearServer(std::string_view reply) override;
+    std::string_view hearServer(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
     void hearMechanism(WordReader words);
 
-    Reply hearData(std::string_view reply);
+    std::string_view hearData(std::string_view reply);
     void hearStatus(bool ok, std::string_view text);
     void loginAnswered(bool ok, std::string_view text);
 

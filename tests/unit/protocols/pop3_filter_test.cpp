@@ -216,6 +216,8 @@ TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
         EXPECT_EQ(seen.sent[kServer], "");
         EXPECT_EQ(observe(Protocol::Pop3, greetedThen({client(line)})).sent[kServer], line);
     }
+    EXPECT_EQ(observe(Protocol::Pop3, {server("+OK [XCLIENT] Dovecot ready.\r\n")}, screen).sent[kClient],
+              "+OK Dovecot ready.\r\n");
     const Turns capa =
         greetedThen({client("CAPA\r\n"), server("+OK\r\nUSER\r\nXCLIENT ADDR PORT\r\nSASL PLAIN\r\n.\r\n")});
     EXPECT_TRUE(
