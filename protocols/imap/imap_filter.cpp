@@ -54,10 +54,11 @@ bool namesClient(std::string_view field) noexcept {
                        [field](std::string_view prefix) { return startsWithIgnoreCase(field, prefix); });
 }
 
-/// A refusal that says nothing about the password (RFC 5530 3).
+/// A refusal that says nothing about the password (RFC 5530 3, RFC 2221).
 bool isTemporary(std::string_view text) noexcept {
-    static constexpr std::array<std::string_view, 6> kCodes{
-        "[UNAVAILABLE]", "[PRIVACYREQUIRED]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]"};
+    static constexpr std::array<std::string_view, 7> kCodes{
+        "[UNAVAILABLE]", "[PRIVACYREQUIRED]", "[INUSE]",  "[LIMIT]",
+        "[SERVERBUG]",   "[CONTACTADMIN]",    "[REFERRAL"};
     return std::any_of(kCodes.begin(), kCodes.end(),
                        [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
 }

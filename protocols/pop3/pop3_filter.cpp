@@ -57,7 +57,7 @@ Pop3Filter::Kind Pop3Filter::kindOf(std::string_view verb, std::string_view argu
         Kind with_argument;
     };
     // AUTH alone lists the mechanisms in older servers, LANG alone the languages (RFC 6856 3.2).
-    static constexpr std::array<Entry, 9> kVerbs{{{"USER", Kind::Other, Kind::User},
+    static constexpr std::array<Entry, 9> kVerbs{{{"USER", Kind::User, Kind::User},
                                                   {"PASS", Kind::Pass, Kind::Pass},
                                                   {"APOP", Kind::Apop, Kind::Apop},
                                                   {"AUTH", Kind::Listing, Kind::Auth},
@@ -211,7 +211,7 @@ void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
             if (!ok && isTemporary(text)) deferred();
             break;
         case Kind::Pass:
-            loginAnswered(ok, !user_.empty() && user_taken_, text);
+            loginAnswered(ok, user_taken_, text);
             break;
         case Kind::Apop:
             loginAnswered(ok, true, text);

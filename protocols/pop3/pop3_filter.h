@@ -43,7 +43,7 @@ class Pop3Filter final : public LoginFilter {
 
     ReplyQueue<Kind> unanswered_;
     std::string user_;         ///< the last USER
-    bool user_taken_ = false;  ///< and the server did not refuse it
+    bool user_taken_ = false;  ///< there was one, and the server did not refuse it
     bool in_listing_ = false;
 };
 

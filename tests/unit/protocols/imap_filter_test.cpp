@@ -351,8 +351,8 @@ TEST(ImapFilter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
         all.insert(all.end(), turns.begin(), turns.end());
         return observe(Protocol::Imap, greetedThen(all)).facts;
     };
-    for (const char* code :
-         {"UNAVAILABLE", "PRIVACYREQUIRED", "INUSE", "LIMIT", "CONTACTADMIN", "SERVERBUG"}) {
+    for (const char* code : {"UNAVAILABLE", "PRIVACYREQUIRED", "INUSE", "LIMIT", "CONTACTADMIN", "SERVERBUG",
+                             "REFERRAL imap://alice@mx2.example.net/"}) {
         const SessionFacts facts =
             after({client("a LOGIN alice right\r\n"), server("a NO [" + std::string(code) + "] Later\r\n")});
         EXPECT_EQ(facts.authenticated, std::nullopt) << code;
