@@ -110,6 +110,15 @@ void examine(const std::string& path, const OpenOptions& options) {
     if (!mayWrite(path)) throwReadOnly(path);
 }
 
+/// SQLite leaves the mode to the umask, and gives its -wal and -shm the mode of the database.
+void createForOwnerAndGroup(const std::string& path) {
+    constexpr mode_t kMode = 0640;
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode);
+    if (file < 0) return;  // it is there, or SQLite will say why it cannot be
+    ::fchmod(file, kMode);
+    ::close(file);
+}
+
 sqlite3_mem_methods system_memory{};
 /// How often there was no memory at the first attempt.
 std::atomic<std::uint64_t> shortages = 0;
@@ -181,6 +190,7 @@ Database::Database(const std::string& path, const OpenOptions& options)
     : path_(path), when_damaged_(options.when_damaged) {
     registerConnector();
     examine(path, options);
+    if (options.create) createForOwnerAndGroup(path);
     guarded([&] {
         // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
         const std::string absolute = std::filesystem::absolute(path).string();

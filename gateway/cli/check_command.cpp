@@ -1,3 +1,4 @@
+#include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 
 #include "gateway/config/load.h"
@@ -8,10 +9,6 @@
 namespace mailgate::cli {
 
 namespace {
-
-std::string counted(std::size_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
 
 void check(const Context& context) {
     const Config config = loadConfig(findConfig(context.config_file));
