@@ -3,13 +3,12 @@
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/memory_reserve.h"
+#include "gateway/privileges.h"
 
 #include <Poco/ErrorHandler.h>
 
 #include <fmt/format.h>
 
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
@@ -45,16 +44,6 @@ std::int64_t unixMillis() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
                std::chrono::system_clock::now().time_since_epoch())
         .count();
-}
-
-void dropPrivileges(const std::string& user) {
-    if (user.empty() || ::geteuid() != 0) return;
-    const passwd* entry = ::getpwnam(user.c_str());
-    if (!entry) throw ConfigError(fmt::format("gateway.user: there is no user \"{}\" on this machine", user));
-    if (::initgroups(user.c_str(), entry->pw_gid) != 0 || ::setgid(entry->pw_gid) != 0 ||
-        ::setuid(entry->pw_uid) != 0) {
-        throw ConfigError(fmt::format("gateway.user: cannot become \"{}\": {}", user, std::strerror(errno)));
-    }
 }
 
 /// Returns how many sessions there may be.
