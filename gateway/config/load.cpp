@@ -709,6 +709,10 @@ Config loadConfig(const fs::path& file) {
 Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve) {
     Problems problems(file.string());
     try {
+        if (const auto where = config::tooDeep(toml)) {
+            problems.error(*where, "", "tables or arrays are nested deeper than any configuration's");
+            throw ConfigError(problems.errorText());
+        }
         const toml::table document = toml::parse(toml, std::string_view{});
         Config config = Loader(file, resolve, problems).load(document);
         if (!problems.hasErrors()) return config;
