@@ -219,7 +219,8 @@ std::shared_ptr<Generation> Gateway::makeGeneration(Config config, const Generat
 std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config, const Generation* before) {
     if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
     store::AccessWatcher::Events events;
-    events.changed = [this](const store::AccessTable& table, double build_seconds) {
+    events.changed = [this, told = std::map<std::string, std::size_t>()](const store::AccessTable& table,
+                                                                         double build_seconds) mutable {
         rules_loaded_ms_ = unixMillis();
         LogLine line = log_->line(LogLevel::Information, "access.changed");
         line.number("rules", static_cast<std::int64_t>(table.size()));
@@ -227,6 +228,8 @@ std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config,
         line.number("bytes", static_cast<std::int64_t>(table.memoryBytes()));
         line.number("build_ms", static_cast<std::int64_t>(build_seconds * 1000));
         log_->write(line);
+        if (std::exchange(told, table.unknownListeners()) != table.unknownListeners() && !told.empty())
+            logUnknownListeners(told);
     };
     events.failed = [this](const std::string& what) {
         rules_failed_ = true;
@@ -538,6 +541,18 @@ void Gateway::drain() {
 }
 
 // ---- what it says about itself
+
+void Gateway::logUnknownListeners(const std::map<std::string, std::size_t>& rules) {
+    LogLine line = log_->line(LogLevel::Warning, "access.unknown_listener");
+    std::size_t count = 0;
+    line.beginArray("listeners");
+    for (const auto& [name, named] : rules) {
+        line.item(name);
+        count += named;
+    }
+    line.endArray().number("rules", static_cast<std::int64_t>(count));
+    log_->write(line);
+}
 
 void Gateway::logStart(const InheritedSockets& inherited) {
     const Config& config = generation_->config;

@@ -50,6 +50,7 @@ class Gateway final : public admin::Control {
     void measureServers();
     void putInForce(std::shared_ptr<const Generation> generation, ListeningSockets added);
     std::shared_ptr<const Generation> current() const;
+    void logUnknownListeners(const std::map<std::string, std::size_t>& rules);
     void logStart(const InheritedSockets& inherited);
     void logReloaded(const std::vector<std::string>& changes);
     void logStop();

@@ -234,6 +234,10 @@ std::string programName(std::string_view program) {
     return fmt::format("{}{}", kProgram, program);
 }
 
+bool examineDatabase(const std::string& url) {
+    return sqlite::examine(sqlite::pathOf(url), {});
+}
+
 AccessStore::AccessStore(const std::string& url, Use use, std::chrono::milliseconds lock_timeout)
     : impl_(std::make_unique<Impl>(url, use, lock_timeout)) {
     if (use == Use::Inspect)

@@ -24,6 +24,10 @@ namespace mailgate::store {
 /// The author of rules that a program makes; no Unix user is called so.
 std::string programName(std::string_view program);
 
+/// Throws StoreError as opening the database at `url` would, as far as can be seen without doing it. True:
+/// there is one.
+bool examineDatabase(const std::string& url);
+
 class AccessStore {
   public:
     /// What the connection is for.

@@ -351,7 +351,7 @@ class Command(unittest.TestCase):
         self.gateway.access("allow", "198.51.100.0/24", "--listener", "smtp")
         self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "smtp"', 'name = "inbound"'))
         warning = 'no listener is named "smtp": 2 access rules that name it decide nothing'
-        for arguments in (("access", "list"), ("access", "list", "--json")):
+        for arguments in (("check",), ("access", "list"), ("access", "list", "--json")):
             done = self.gateway.run(*arguments)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(warning, done.stdout + done.stderr)
@@ -362,6 +362,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.gateway.run("access", "rename-listener", "smtp", "nope").returncode, 2)
         self.assertEqual(self.gateway.run("access", "rename-listener", "imap", "inbound").returncode, 2)
         self.assertIn("2 rules of listener smtp are now of listener inbound", self.gateway.access("rename-listener", "smtp", "inbound"))
+        self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertEqual(self.gateway.run("access", "test", "203.0.113.9", "--listener", "inbound").returncode, 1)
         self.assertIn("listener=inbound spam", self.gateway.access("history"))
