@@ -29,6 +29,13 @@ std::string folderOf(const std::string& path) {
     return folder.empty() ? "." : folder.string();
 }
 
+/// Throws StoreError when there are rules that cannot be read.
+std::vector<std::string> readRuleWarnings(const Config& config) {
+    if (!store::examineDatabase(config.store_url)) return {};
+    store::AccessStore rules(config.store_url, store::AccessStore::Use::Inspect);
+    return cli::unknownListenerWarnings(config, rules.ruleListeners());
+}
+
 class Examination {
   public:
     explicit Examination(const Config& config) : config_(config) {}
@@ -101,10 +108,8 @@ class Examination {
 
     void examineStore() {
         attempt([&] {
-            if (!store::examineDatabase(config_.store_url)) return;
             try {
-                store::AccessStore rules(config_.store_url, store::AccessStore::Use::Inspect);
-                for (std::string& warning : cli::unknownListenerWarnings(config_, rules.ruleListeners()))
+                for (std::string& warning : readRuleWarnings(config_))
                     found_.warnings.push_back(std::move(warning));
             } catch (const store::StoreError& error) {
                 // Of an older schema, or locked for the moment: no reason not to start.
@@ -150,9 +155,7 @@ Preflight examineSite(const Config& config) {
 
 std::vector<std::string> ruleWarnings(const Config& config) {
     try {
-        if (!store::examineDatabase(config.store_url)) return {};
-        store::AccessStore rules(config.store_url, store::AccessStore::Use::Inspect);
-        return cli::unknownListenerWarnings(config, rules.ruleListeners());
+        return readRuleWarnings(config);
     } catch (const store::StoreError&) {
         return {};
     }

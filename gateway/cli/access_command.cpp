@@ -25,6 +25,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -212,7 +213,8 @@ class Access {
     std::optional<std::string> readFile();
     store::ImportOptions importOptions(const std::vector<std::string>& listeners) const;
     bool acceptable(const store::ImportResult& imported);
-    void tellImported(const store::ImportResult& imported, const AccessStore::ReplaceResult& result) const;
+    void tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
+                      const AccessStore::ReplaceResult& result) const;
 
     Context& context_;
     const Arguments& arguments_;
@@ -519,18 +521,17 @@ bool Access::acceptable(const store::ImportResult& imported) {
     });
 }
 
-void Access::tellImported(const store::ImportResult& imported,
+void Access::tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
                           const AccessStore::ReplaceResult& result) const {
     const auto count = [&](AccessStore::PutKind kind) {
         return std::count_if(result.put.begin(), result.put.end(),
                              [&](const auto& put) { return put.kind == kind; });
     };
-    const auto allowing = std::count_if(imported.rules.begin(), imported.rules.end(),
-                                        [](const auto& one) { return one.rule.verdict == Verdict::Allow; });
-    const std::size_t all = imported.rules.size();
+    const auto denying = std::count_if(rules.begin(), rules.end(),
+                                       [](const AccessRule& rule) { return rule.verdict == Verdict::Deny; });
     fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
-               counted(all, "rule"), toString(imported.format), allowing,
-               all - static_cast<std::size_t>(allowing), count(AccessStore::PutKind::Added),
+               counted(rules.size(), "rule"), toString(format),
+               rules.size() - static_cast<std::size_t>(denying), denying, count(AccessStore::PutKind::Added),
                count(AccessStore::PutKind::Changed), count(AccessStore::PutKind::Unchanged), result.removed);
 }
 
@@ -541,18 +542,18 @@ void Access::importFile() {
     auto listeners = listenerNames(config_);
     for (const auto& named : store().ruleListeners())
         listeners.push_back(named.first);
-    const auto imported = store::parseRules(*text, importOptions(listeners));
+    auto imported = store::parseRules(*text, importOptions(listeners));
     if (!acceptable(imported)) return;
     std::vector<AccessRule> rules;
-    for (const store::ImportedRule& one : imported.rules)
-        rules.push_back(one.rule);
+    for (store::ImportedRule& one : imported.rules)
+        rules.push_back(std::move(one.rule));
     AccessStore::ReplaceResult result;
     if (arguments_.replace)
         result = store().replaceAll(rules, actingUser());
     else
         for (const AccessStore::EditResult& one : store().edit(rules, addWhatIsSaid, actingUser()))
             result.put.push_back({one.kind, one.rule.id});
-    tellImported(imported, result);
+    tellImported(imported.format, rules, result);
     warnOfUnknownListeners();
     if (result.removed > 0) warnOfClosedListeners();
 }

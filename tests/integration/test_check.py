@@ -119,6 +119,23 @@ class Listeners(Site):
         self.gateway.wait_event("access.changed", rules=2)
 
 
+class Modes(Site):
+    def test_databases_are_for_owner_and_group_whatever_the_umask(self):
+        for umask in ("0", "022", "077"):
+            with self.subTest(umask=umask):
+                prefix = ("sh", "-c", f'umask {umask} && exec "$@"', "sh")
+                gateway = mailgate.Mailgate(scratch, self.gateway.listeners, self.gateway.upstreams, name=f"umask{umask}",
+                                            prefix=prefix)
+                gateway.start()
+                self.addCleanup(gateway.stop)
+                gateway.access("allow", "192.0.2.1")
+                files = list(gateway.folder.glob("*.db*"))
+                self.assertGreaterEqual(len(files), 4, files)
+                self.assertEqual({path.name: oct(path.stat().st_mode & 0o777) for path in files},
+                                 {path.name: "0o640" for path in files})
+                gateway.stop()
+
+
 class Writes(Site):
     def test_a_full_disk_is_told_by_every_command(self):
         self.gateway.access("allow", "192.0.2.1")
