@@ -565,6 +565,11 @@ void Access::exportRules() {
         ++count;
     });
     fmt::print("{}\n", store::formatEnd(count));
+    try {
+        store().checkTriggers();
+    } catch (const store::StoreError& error) {
+        warn(error.what());
+    }
 }
 
 void Access::renameListener() {
