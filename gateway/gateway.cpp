@@ -4,13 +4,12 @@
 #include "gateway/config/load.h"
 #include "gateway/cpus.h"
 #include "gateway/memory_reserve.h"
+#include "gateway/privileges.h"
 
 #include <Poco/ErrorHandler.h>
 
 #include <fmt/format.h>
 
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
@@ -47,16 +46,6 @@ std::int64_t unixMillis() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
                std::chrono::system_clock::now().time_since_epoch())
         .count();
-}
-
-void dropPrivileges(const std::string& user) {
-    if (user.empty() || ::geteuid() != 0) return;
-    const passwd* entry = ::getpwnam(user.c_str());
-    if (!entry) throw ConfigError(fmt::format("gateway.user: there is no user \"{}\" on this machine", user));
-    if (::initgroups(user.c_str(), entry->pw_gid) != 0 || ::setgid(entry->pw_gid) != 0 ||
-        ::setuid(entry->pw_uid) != 0) {
-        throw ConfigError(fmt::format("gateway.user: cannot become \"{}\": {}", user, std::strerror(errno)));
-    }
 }
 
 /// Returns how many sessions there may be.
@@ -245,7 +234,8 @@ std::shared_ptr<Generation> Gateway::makeGeneration(Config config, const Generat
 std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config, const Generation* before) {
     if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
     store::AccessWatcher::Events events;
-    events.changed = [this](const store::AccessTable& table, double build_seconds) {
+    events.changed = [this, told = std::map<std::string, std::size_t>()](const store::AccessTable& table,
+                                                                         double build_seconds) mutable {
         rules_loaded_ms_ = unixMillis();
         LogLine line = log_->line(LogLevel::Information, "access.changed");
         line.number("rules", static_cast<std::int64_t>(table.size()));
@@ -253,6 +243,8 @@ std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config,
         line.number("bytes", static_cast<std::int64_t>(table.memoryBytes()));
         line.number("build_ms", static_cast<std::int64_t>(build_seconds * 1000));
         log_->write(line);
+        if (std::exchange(told, table.unknownListeners()) != table.unknownListeners() && !told.empty())
+            logUnknownListeners(told);
     };
     events.failed = [this](const std::string& what) {
         rules_failed_ = true;
@@ -591,6 +583,18 @@ void Gateway::drain() {
 }
 
 // ---- what it says about itself
+
+void Gateway::logUnknownListeners(const std::map<std::string, std::size_t>& rules) {
+    LogLine line = log_->line(LogLevel::Warning, "access.unknown_listener");
+    std::size_t count = 0;
+    line.beginArray("listeners");
+    for (const auto& [name, named] : rules) {
+        line.item(name);
+        count += named;
+    }
+    line.endArray().number("rules", static_cast<std::int64_t>(count));
+    log_->write(line);
+}
 
 void Gateway::logStart(const InheritedSockets& inherited) {
     const Config& config = generation_->config;

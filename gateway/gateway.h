@@ -57,6 +57,7 @@ class Gateway final : public admin::Control {
     void startJournal(const JournalConfig& config);
     std::unique_ptr<NameWatcher> watchNames(const Generation& generation);
     std::shared_ptr<const Generation> current() const;
+    void logUnknownListeners(const std::map<std::string, std::size_t>& rules);
     void logStart(const InheritedSockets& inherited);
     void logReloaded(const std::vector<std::string>& changes);
     void logStop();

@@ -19,10 +19,23 @@ namespace keywords = Poco::Data::Keywords;
 using sqlite::Database;
 using sqlite::RawStatement;
 
+constexpr std::string_view kProgram = "program ";
+
+bool isProgram(std::string_view who) noexcept {
+    return who.starts_with(kProgram);
+}
+
+bool mayCreate(AccessStore::Use use) noexcept {
+    return use != AccessStore::Use::Resume && use != AccessStore::Use::Inspect;
+}
+
+bool administers(AccessStore::Use use) noexcept {
+    return use == AccessStore::Use::Administer || use == AccessStore::Use::Rescue;
+}
+
 sqlite::OpenOptions optionsFor(AccessStore::Use use, std::chrono::milliseconds lock_timeout) {
-    const bool administer = use == AccessStore::Use::Administer;
-    return {use != AccessStore::Use::Resume,
-            administer ? sqlite::Durability::PowerLoss : sqlite::Durability::Process, lock_timeout};
+    return {mayCreate(use), administers(use) ? sqlite::Durability::PowerLoss : sqlite::Durability::Process,
+            lock_timeout};
 }
 
 Network readNetwork(const Database& database, std::int64_t id, std::string_view text) {
@@ -47,7 +60,7 @@ ClientLimits readLimits(const RawStatement& row, int column) {
 
 constexpr std::string_view kAllRules =
     "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
-    " client_sessions, client_rate FROM access_rule ORDER BY id";
+    " client_sessions, client_rate FROM access_rule";
 
 AccessRule readRule(const Database& database, const RawStatement& row) {
     AccessRule rule;
@@ -126,6 +139,31 @@ class Putter {
     RawStatement add_;
 };
 
+/// Finds the rule with the network, listener and verdict of another; lives inside one transaction.
+class Finder {
+  public:
+    explicit Finder(Database& database)
+        : database_(database),
+          find_(database,
+                fmt::format("{} WHERE network = ?1 AND listener = ?2 AND verdict = ?3", kAllRules)) {}
+
+    std::optional<AccessRule> find(const AccessRule& like) {
+        const std::string network = like.network.toString();
+        find_.reset();
+        find_.bind(1, network);
+        find_.bind(2, std::string_view(like.listener));
+        find_.bind(3, toString(like.verdict));
+        std::optional<AccessRule> found;
+        if (find_.step()) found = readRule(database_, find_);
+        find_.reset();
+        return found;
+    }
+
+  private:
+    Database& database_;
+    RawStatement find_;
+};
+
 /// The network of an audit line ("deny 192.0.2.0/24 ..."); none when the row held something else.
 std::optional<Network> networkOf(std::string_view line) {
     const std::size_t space = line.find(' ');
@@ -173,7 +211,7 @@ struct AccessStore::Impl {
     }
 
     void forEach(const std::function<void(const AccessRule&)>& visit) {
-        RawStatement rows(database, kAllRules);
+        RawStatement rows(database, fmt::format("{} ORDER BY id", kAllRules));
         while (rows.step())
             visit(readRule(database, rows));
     }
@@ -192,10 +230,22 @@ struct AccessStore::Impl {
     std::int64_t written;  ///< sqlite::lastWritten when we looked
 };
 
+std::string programName(std::string_view program) {
+    return fmt::format("{}{}", kProgram, program);
+}
+
+bool examineDatabase(const std::string& url) {
+    return sqlite::examine(sqlite::pathOf(url), {});
+}
+
 AccessStore::AccessStore(const std::string& url, Use use, std::chrono::milliseconds lock_timeout)
     : impl_(std::make_unique<Impl>(url, use, lock_timeout)) {
-    schema::migrate(impl_->database, use != Use::Resume);
-    if (use != Use::Administer) schema::quickCheck(impl_->database);
+    if (use == Use::Inspect)
+        schema::requireCurrent(impl_->database);
+    else
+        schema::migrate(impl_->database, mayCreate(use));
+    if (use == Use::Serve || use == Use::Resume) schema::quickCheck(impl_->database);
+    if (use != Use::Rescue) checkTriggers();
 }
 
 AccessStore::~AccessStore() = default;
@@ -226,6 +276,19 @@ std::shared_ptr<const AccessTable> AccessStore::load(std::span<const std::string
     return builder.build(version);
 }
 
+std::map<std::string, std::size_t> AccessStore::ruleListeners() {
+    std::map<std::string, std::size_t> listeners;
+    RawStatement rows(impl_->database,
+                      "SELECT listener, count(*) FROM access_rule WHERE listener <> '' GROUP BY listener");
+    while (rows.step())
+        listeners.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
+    return listeners;
+}
+
+void AccessStore::checkTriggers() {
+    schema::checkTriggers(impl_->database);
+}
+
 std::int64_t AccessStore::rulesVersion() {
     return impl_->database.number("SELECT rules_version FROM access_meta");
 }
@@ -246,6 +309,39 @@ std::vector<AccessStore::PutResult> AccessStore::put(std::span<const AccessRule>
                                                      std::string_view who) {
     std::vector<PutResult> results;
     impl_->change(who, [&] { results = impl_->putAll(rules, who); });
+    return results;
+}
+
+std::vector<AccessStore::EditResult> AccessStore::edit(std::span<const AccessRule> rules,
+                                                       const Change& change, std::string_view who) {
+    std::vector<EditResult> results;
+    impl_->change(who, [&] {
+        Finder finder(impl_->database);
+        Putter putter(impl_->database, who);
+        const UnixSeconds now = impl_->database.number("SELECT unixepoch()");
+        for (const AccessRule& wanted : rules) {
+            AccessRule rule = wanted;
+            bool changed = false;
+            if (auto found = finder.find(wanted)) {
+                const bool gone = found->expires_at && *found->expires_at <= now;
+                const bool others = found->created_by != who;
+                if (!gone && others && isProgram(who)) {
+                    results.push_back({PutKind::Kept, std::move(*found)});
+                    continue;
+                }
+                if (gone || (others && isProgram(found->created_by))) {
+                    impl_->removeIds({found->id});
+                    changed = !gone;
+                } else {
+                    rule = std::move(*found);
+                }
+            }
+            change(rule, wanted);
+            const PutResult put = putter.put(rule);
+            rule.id = put.id;
+            results.push_back({changed ? PutKind::Changed : put.kind, std::move(rule)});
+        }
+    });
     return results;
 }
 
@@ -278,6 +374,7 @@ AccessStore::RemoveResult AccessStore::remove(std::span<const Network> networks,
         impl_->forEach([&](const AccessRule& rule) {
             const auto network = std::find(networks.begin(), networks.end(), rule.network);
             if (network == networks.end()) return;
+            if (isProgram(who) && rule.created_by != who) return;
             if (!listeners.empty() &&
                 std::find(listeners.begin(), listeners.end(), rule.listener) == listeners.end())
                 return;
@@ -291,6 +388,30 @@ AccessStore::RemoveResult AccessStore::remove(std::span<const Network> networks,
             impl_->removeIds(ids);
         else
             result.removed.clear();
+    });
+    return result;
+}
+
+AccessStore::RenameResult AccessStore::renameListener(const std::string& from, const std::string& to,
+                                                      std::string_view who) {
+    RenameResult result;
+    impl_->change(who, [&] {
+        Finder finder(impl_->database);
+        impl_->forEach([&](const AccessRule& rule) {
+            if (rule.listener != from) return;
+            ++result.renamed;
+            AccessRule renamed = rule;
+            renamed.listener = to;
+            if (auto found = finder.find(renamed)) result.in_the_way.push_back(std::move(*found));
+        });
+        if (!result.in_the_way.empty()) {
+            result.renamed = 0;
+            return;
+        }
+        RawStatement rename(impl_->database, "UPDATE access_rule SET listener = ?2 WHERE listener = ?1");
+        rename.bind(1, std::string_view(from));
+        rename.bind(2, std::string_view(to));
+        rename.step();
     });
     return result;
 }

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,13 +21,22 @@
 
 namespace mailgate::store {
 
+/// The author of rules that a program makes; no Unix user is called so.
+std::string programName(std::string_view program);
+
+/// Throws StoreError as opening the database at `url` would, as far as can be seen without doing it. True:
+/// there is one.
+bool examineDatabase(const std::string& url);
+
 class AccessStore {
   public:
     /// What the connection is for.
     enum class Use : std::uint8_t {
         Administer,  ///< a missing file is created; a change is on the disk when it is acknowledged
         Serve,  ///< likewise, and the whole file is checked; what it writes (hits) may be lost in a power cut
-        Resume,  ///< as Serve, but the file must be there and hold a store
+        Resume,   ///< as Serve, but the file must be there and hold a store
+        Inspect,  ///< nothing is created, migrated or to be changed; a file of an older schema is StoreError
+        Rescue,   ///< as Administer, but a file whose triggers were tampered with is read all the same
     };
 
     /// `url`: "sqlite:PATH". Creates and migrates as needed.
@@ -44,6 +54,11 @@ class AccessStore {
     void forEachRule(const std::function<void(const AccessRule&)>& visit);
     /// The rules as a look-up table; those for other listeners are left out.
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners);
+    /// How many rules name each listener, by name.
+    std::map<std::string, std::size_t> ruleListeners();
+    /// Throws StoreError(Damaged) when the triggers that write the audit trail and guard it are not those
+    /// that the schema has: what has been changed since is not known. Cheap.
+    void checkTriggers();
     /// Rises with every change of a rule by anyone.
     std::int64_t rulesVersion();
     /// Differs from its last value when another connection has committed anything. Cheap.
@@ -57,7 +72,12 @@ class AccessStore {
 
     // Changing. `who` goes into the audit trail.
 
-    enum class PutKind : std::uint8_t { Added, Changed, Unchanged };
+    enum class PutKind : std::uint8_t {
+        Added,
+        Changed,
+        Unchanged,
+        Kept,  ///< somebody else's: left as it is
+    };
     struct PutResult {
         PutKind kind;
         std::int64_t id;
@@ -66,6 +86,17 @@ class AccessStore {
     /// limits. Of a rule only network, verdict, listener, note, expires_at and limits are read. Results are
     /// in the rules' order.
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who);
+
+    struct EditResult {
+        PutKind kind;
+        AccessRule rule;  ///< as it is now
+    };
+    using Change = std::function<void(AccessRule& rule, const AccessRule& wanted)>;
+    /// Lets `change` have the rule that is to become each of the `rules`: the one with the same network, listener and verdict, when it is there
+    /// and in force, else a new one. One that has expired counts as gone. A program (see programName) leaves
+    /// everybody else's rules as they are; a person who changes a program's makes it a new one of their own.
+    std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
+                                 std::string_view who);
 
     struct ReplaceResult {
         std::vector<PutResult> put;
@@ -78,9 +109,17 @@ class AccessStore {
         std::vector<AccessRule> removed;
         std::vector<Network> missing;  ///< when there is one, nothing was removed
     };
-    /// Every rule whose network is one of `networks`, or with `listeners` only those that name one of them.
+    /// Every rule whose network is one of `networks`, or with `listeners` only those that name one of them. A
+    /// program removes none but its own.
     RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
                         std::string_view who);
+
+    struct RenameResult {
+        std::size_t renamed = 0;
+        std::vector<AccessRule> in_the_way;  ///< of the new name; when there is one, nothing was renamed
+    };
+    /// The rules that name the listener `from` name `to`.
+    RenameResult renameListener(const std::string& from, const std::string& to, std::string_view who);
 
     struct HitCount {
         std::int64_t rule_id;

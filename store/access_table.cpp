@@ -216,6 +216,7 @@ struct AccessTable::Data {
     /// Of the few rules that have any, by the rule's index.
     std::vector<std::pair<std::uint32_t, ClientLimits>> limits;
     std::int64_t version = 0;
+    std::map<std::string, std::size_t> unknown_listeners;
 
     ClientLimits limitsOf(std::uint32_t rule) const noexcept {
         const auto found =
@@ -272,6 +273,10 @@ std::size_t AccessTable::size() const noexcept {
     return data_->ids.size();
 }
 
+const std::map<std::string, std::size_t>& AccessTable::unknownListeners() const noexcept {
+    return data_->unknown_listeners;
+}
+
 std::size_t AccessTable::memoryBytes() const noexcept {
     return data_->v4.memoryBytes() + data_->v6.memoryBytes() + data_->ids.capacity() * sizeof(std::int64_t) +
            data_->ids.size() * sizeof(Counter) + data_->limits.capacity() * sizeof data_->limits[0];
@@ -286,6 +291,7 @@ struct AccessTable::Builder::Pending {
     std::vector<PendingRule<KeyV4>> v4;
     std::vector<PendingRule<KeyV6>> v6;
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
+    std::map<std::string, std::size_t> unknown_listeners;
 };
 
 AccessTable::Builder::Builder(std::span<const std::string> listeners)
@@ -302,7 +308,10 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
     ListenerIndex index = kAllListeners;
     if (!listener.empty()) {
         const auto known = pending_->listeners.find(std::string(listener));
-        if (known == pending_->listeners.end()) return;
+        if (known == pending_->listeners.end()) {
+            ++pending_->unknown_listeners[std::string(listener)];
+            return;
+        }
         index = known->second;
     }
     if (limits.any()) pending_->limits.emplace(id, limits);
@@ -331,6 +340,7 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
         if (found != pending_->limits.end()) data.limits.emplace_back(rule, found->second);
     }
     data.version = version;
+    data.unknown_listeners = std::move(pending_->unknown_listeners);
     pending_.reset();
     return table;
 }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,7 +50,9 @@ class AccessTable {
         const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const;
 
     std::int64_t ruleId(std::uint32_t rule) const noexcept;
-    std::size_t size() const noexcept;         ///< rules, without those that only name listeners unknown here
+    std::size_t size() const noexcept;  ///< rules, without those that only name listeners unknown here
+    /// How many rules name each listener unknown here, by name: they decide nothing.
+    const std::map<std::string, std::size_t>& unknownListeners() const noexcept;
     std::size_t memoryBytes() const noexcept;  ///< heap bytes held by the table
     std::int64_t version() const noexcept;     ///< the store's rules version it was built from
 

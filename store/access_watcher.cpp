@@ -127,6 +127,12 @@ void AccessWatcher::Impl::refresh() {
         store = std::make_unique<AccessStore>(url, AccessStore::Use::Resume, kLockTimeout);
         now = store->dataVersion();
     }
+    try {
+        store->checkTriggers();
+    } catch (const StoreError&) {
+        must_load = true;  // what was changed without them has not raised the version
+        throw;
+    }
     if (must_load || store->rulesVersion() != table->version()) {
         must_load = true;
         try {

@@ -1,5 +1,6 @@
 #include "store/import_export.h"
 
+#include "store/import_formats.h"
 #include "store/text.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@ namespace mailgate::store {
 
 namespace {
 
-constexpr std::string_view kBlanks = " \t";
+constexpr std::string_view kEnd = "# end, ";
 constexpr std::string_view kListenerOption = "listener=";
 constexpr std::string_view kExpiresOption = "expires=";
 constexpr std::string_view kSessionsOption = "client_sessions=";
@@ -27,25 +28,6 @@ std::string_view optionAt(std::string_view text) noexcept {
     const auto found = std::find_if(kOptions.begin(), kOptions.end(),
                                     [&](std::string_view option) { return text.starts_with(option); });
     return found == kOptions.end() ? std::string_view() : *found;
-}
-
-bool isControl(char character) noexcept {
-    const auto byte = static_cast<unsigned char>(character);
-    return byte < 0x20 || byte == 0x7F;
-}
-
-std::string_view trimmed(std::string_view text) noexcept {
-    const std::size_t first = text.find_first_not_of(kBlanks);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
-/// The first word of `rest`, which loses it and the blanks around it.
-std::string_view takeWord(std::string_view& rest) noexcept {
-    rest = trimmed(rest);
-    const std::string_view word = rest.substr(0, rest.find_first_of(kBlanks));
-    rest = trimmed(rest.substr(word.size()));
-    return word;
 }
 
 int hexDigit(char digit) noexcept {
@@ -81,10 +63,14 @@ std::optional<std::string> unquoted(std::string_view text) {
     return text == "\"" ? std::optional(std::move(out)) : std::nullopt;
 }
 
-std::string quotedNote(std::string_view note) {
+bool isAscii(char character) noexcept {
+    return static_cast<unsigned char>(character) < 0x80;
+}
+
+std::string quotedNote(std::string_view note, NoteForm form) {
     std::string out = "\"";
     for (const char character : note) {
-        if (isControl(character))
+        if (isControl(character) || (form == NoteForm::Ascii && !isAscii(character)))
             out += fmt::format("\\x{:02X}", static_cast<unsigned char>(character));
         else if (character == '"' || character == '\\')
             out += fmt::format("\\{}", character);
@@ -94,28 +80,43 @@ std::string quotedNote(std::string_view note) {
     return out + '"';
 }
 
-bool canStandPlain(std::string_view note) {
-    return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
-           note.find_first_of("\"#") != 0 && optionAt(note).empty();
+/// The word of an unquoted note that may well be meant as something else; empty: none.
+std::string_view mistakable(std::string_view note) {
+    std::string_view rest = note;
+    if (const std::string_view first = takeWord(rest); import::isListWord(first)) return first;
+    for (rest = note; !rest.empty();)
+        if (const std::string_view word = takeWord(rest); import::looksLikeOption(word)) return word;
+    return {};
 }
+
+bool canStandPlain(std::string_view note, NoteForm form) {
+    return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
+           (form == NoteForm::Utf8 || std::all_of(note.begin(), note.end(), isAscii)) &&
+           note.find_first_of("\"#;") != 0 && mistakable(note).empty();
+}
+
+/// Which names a file may use.
+struct Names {
+    std::span<const std::string> known;  ///< empty: any
+    bool any = false;                    ///< others too
+};
 
 /// Reads one line. An error ends it: what follows could only be guessed.
 class LineReader {
   public:
-    LineReader(std::string_view line, std::span<const std::string> known)
-        : rest_(trimmed(line)), known_(known) {}
-
-    bool isBlank() const noexcept { return rest_.empty() || rest_.front() == '#'; }
+    LineReader(std::string_view line, std::optional<Verdict> verdict, const Names& names)
+        : rest_(trimmed(line)), verdict_(verdict), names_(names) {}
 
     /// Appends the line's rules; else says what is wrong.
-    std::optional<std::string> read(std::size_t line, std::vector<ImportedRule>& rules) {
+    std::optional<std::string> read(std::size_t line, ImportResult& result) {
         if (auto error = readNetwork()) return error;
         if (auto error = readOptions()) return error;
         if (auto error = readNote()) return error;
         if (listeners_.empty()) listeners_.emplace_back();
         for (std::string& name : listeners_) {
+            noteUnknown(name, result.unknown_listeners);
             rule_.listener = std::move(name);
-            rules.push_back({rule_, line});
+            result.rules.push_back({rule_, line});
         }
         return std::nullopt;
     }
@@ -123,13 +124,15 @@ class LineReader {
   private:
     std::optional<std::string> readNetwork() {
         std::string_view word = takeWord(rest_);
-        rule_.verdict = word == "deny" ? Verdict::Deny : Verdict::Allow;
-        if (word == toString(rule_.verdict)) {
+        if (word == "allow" || word == "deny") {
+            verdict_ = word == "deny" ? Verdict::Deny : Verdict::Allow;
             word = takeWord(rest_);
-            if (word.empty()) return fmt::format("a network must follow {}", toString(rule_.verdict));
+            if (word.empty()) return fmt::format("a network must follow {}", toString(*verdict_));
         }
         auto parsed = parseNetwork(word);
         if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
+        if (!verdict_) return import::verdictMissing(word);
+        rule_.verdict = *verdict_;
         rule_.network = std::get<Network>(parsed);
         return std::nullopt;
     }
@@ -178,10 +181,20 @@ class LineReader {
         if (!isListenerName(name))
             return fmt::format("\"{}\" is not a listener's name: expected letters, digits, '.', '-' or '_'",
                                printable(name));
-        if (known_.empty() || std::find(known_.begin(), known_.end(), name) != known_.end())
-            return std::nullopt;
+        if (names_.any || isKnown(name)) return std::nullopt;
         return fmt::format("no listener is named \"{}\": the configuration has {}", printable(name),
-                           fmt::join(known_, ", "));
+                           fmt::join(names_.known, ", "));
+    }
+
+    bool isKnown(std::string_view name) const noexcept {
+        return names_.known.empty() ||
+               std::find(names_.known.begin(), names_.known.end(), name) != names_.known.end();
+    }
+
+    void noteUnknown(const std::string& name, std::vector<std::string>& unknown) const {
+        if (!name.empty() && !isKnown(name) &&
+            std::find(unknown.begin(), unknown.end(), name) == unknown.end())
+            unknown.push_back(name);
     }
 
     static bool isListenerName(std::string_view name) noexcept {
@@ -199,7 +212,7 @@ class LineReader {
     }
 
     std::optional<std::string> readNote() {
-        if (isBlank()) return std::nullopt;
+        if (rest_.empty() || rest_.front() == '#' || rest_.front() == ';') return std::nullopt;
         if (rest_.front() == '"') {
             auto inside = unquoted(rest_.substr(1));
             if (!inside)
@@ -208,6 +221,12 @@ class LineReader {
         } else {
             if (std::any_of(rest_.begin(), rest_.end(), isControl))
                 return "the note holds a control character";
+            if (const std::string_view word = mistakable(rest_); !word.empty())
+                return fmt::format(
+                    "\"{}\" is no option here (listener=, expires=, client_sessions= and "
+                    "client_rate= follow the network); a note that holds it stands in double "
+                    "quotes",
+                    printable(word));
             rule_.note = rest_;
         }
         if (rule_.note.size() > kMaxNoteLength)
@@ -216,27 +235,141 @@ class LineReader {
     }
 
     std::string_view rest_;
-    std::span<const std::string> known_;
+    std::optional<Verdict> verdict_;
+    const Names names_;
     AccessRule rule_;
     std::vector<std::string> listeners_;
 };
 
+/// The file as lines; what is none of a format's business is taken out.
+class Lines {
+  public:
+    explicit Lines(std::string_view text) {
+        constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+        if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+        ended_ = text.empty() || text.back() == '\n';
+        while (!text.empty()) {
+            const std::size_t newline = text.find('\n');
+            std::string_view line = text.substr(0, newline);
+            text.remove_prefix(newline == std::string_view::npos ? text.size() : newline + 1);
+            if (line.ends_with('\r')) line.remove_suffix(1);
+            take(line);
+        }
+    }
+
+    std::span<const import::Line> telling() const noexcept { return lines_; }
+    bool hasEndMark() const noexcept { return end_mark_.has_value(); }
+
+    /// Why the file may not be all that was written; none: it is, as far as can be told.
+    std::optional<ImportError> broken(std::size_t rules, bool must_end, bool must_have_mark) const {
+        if (must_end && !ended_)
+            return ImportError{count_, "the last line has no end: what comes behind it is missing"};
+        if (!end_mark_) {
+            if (!must_have_mark) return std::nullopt;
+            return ImportError{count_,
+                               "the end mark (\"# end, N rules\", as the export writes it) is missing: "
+                               "what stood before it may be, too"};
+        }
+        if (!lines_.empty() && lines_.back().number > end_mark_->line)
+            return ImportError{lines_.back().number, "stands behind the end mark"};
+        if (end_mark_->rules != rules)
+            return ImportError{end_mark_->line, fmt::format("the end mark counts {} rules, and there are {}",
+                                                            end_mark_->rules, rules)};
+        return std::nullopt;
+    }
+
+  private:
+    struct EndMark {
+        std::size_t line;
+        std::size_t rules;
+    };
+
+    void take(std::string_view line) {
+        ++count_;
+        const std::string_view inside = trimmed(line);
+        if (const auto rules = endMark(inside)) end_mark_ = {count_, *rules};
+        if (!inside.empty() && inside.front() != '#' && inside.front() != ';')
+            lines_.push_back({count_, line});
+    }
+
+    /// How many rules "# end, N rules" counts.
+    static std::optional<std::size_t> endMark(std::string_view line) noexcept {
+        if (!line.starts_with(kEnd)) return std::nullopt;
+        line.remove_prefix(kEnd.size());
+        std::size_t rules = 0;
+        const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), rules);
+        const std::string_view rest(end, static_cast<std::size_t>(line.data() + line.size() - end));
+        if (error != std::errc() || (rest != " rules" && rest != " rule")) return std::nullopt;
+        return rules;
+    }
+
+    std::vector<import::Line> lines_;
+    std::optional<EndMark> end_mark_;
+    std::size_t count_ = 0;
+    bool ended_ = true;
+};
+
+void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& result) {
+    const Names names{options.listeners, lines.hasEndMark()};
+    for (const import::Line& line : lines.telling()) {
+        if (result.errors.size() >= kMaxImportErrors) return;
+        if (auto error = LineReader(line.text, options.verdict, names).read(line.number, result))
+            result.errors.push_back({line.number, std::move(*error)});
+    }
+}
+
 }  // namespace
 
-ImportResult parseRules(std::string_view text, std::span<const std::string> listeners) {
-    ImportResult result;
-    std::size_t line_number = 0;
-    while (!text.empty() && result.errors.size() < kMaxImportErrors) {
-        ++line_number;
-        const std::size_t newline = text.find('\n');
-        std::string_view line = text.substr(0, newline);
-        text.remove_prefix(newline == std::string_view::npos ? text.size() : newline + 1);
-        if (line.ends_with('\r')) line.remove_suffix(1);
-        LineReader reader(line, listeners);
-        if (reader.isBlank()) continue;
-        if (auto error = reader.read(line_number, result.rules))
-            result.errors.push_back({line_number, std::move(*error)});
+std::string_view toString(ImportFormat format) noexcept {
+    switch (format) {
+        case ImportFormat::Auto:
+            return "auto";
+        case ImportFormat::Mailgate:
+            return "mailgate";
+        case ImportFormat::Plain:
+            return "plain";
+        case ImportFormat::Cidr:
+            return "cidr";
+        case ImportFormat::Haproxy:
+            return "haproxy";
+        case ImportFormat::Drop:
+            return "drop";
+        case ImportFormat::Csv:
+            return "csv";
     }
+    return "";
+}
+
+std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept {
+    for (const ImportFormat format :
+         {ImportFormat::Auto, ImportFormat::Mailgate, ImportFormat::Plain, ImportFormat::Cidr,
+          ImportFormat::Haproxy, ImportFormat::Drop, ImportFormat::Csv})
+        if (toString(format) == name) return format;
+    return std::nullopt;
+}
+
+ImportResult parseRules(std::string_view text, const ImportOptions& options) {
+    const Lines lines(text);
+    ImportResult result;
+    result.format = options.format;
+    if (options.format == ImportFormat::Auto) {
+        // Only we write such a mark, whatever there is before it.
+        auto recognized = lines.hasEndMark() ? std::variant<ImportFormat, ImportError>(ImportFormat::Mailgate)
+                                             : import::recognize(lines.telling());
+        if (auto* error = std::get_if<ImportError>(&recognized)) {
+            result.errors.push_back(std::move(*error));
+            return result;
+        }
+        result.format = std::get<ImportFormat>(recognized);
+    }
+    const bool own = result.format == ImportFormat::Mailgate;
+    if (own)
+        readOwn(lines, options, result);
+    else
+        import::read(result.format, options.format != ImportFormat::Auto, lines.telling(), options, result);
+    if (!result.errors.empty()) return result;
+    if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))
+        result.errors.push_back(std::move(*error));
     return result;
 }
 
@@ -246,14 +379,19 @@ std::string noteError(std::string_view note) {
     return {};
 }
 
-std::string formatRule(const AccessRule& rule) {
+std::string formatRule(const AccessRule& rule, NoteForm form) {
     std::string line = fmt::format("{} {}", toString(rule.verdict), rule.network.toString());
     if (!rule.listener.empty()) line += fmt::format(" {}{}", kListenerOption, rule.listener);
     if (rule.expires_at) line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
     if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
     if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
-    if (!rule.note.empty()) line += ' ' + (canStandPlain(rule.note) ? rule.note : quotedNote(rule.note));
+    if (!rule.note.empty())
+        line += ' ' + (canStandPlain(rule.note, form) ? rule.note : quotedNote(rule.note, form));
     return line;
+}
+
+std::string formatEnd(std::size_t rules) {
+    return fmt::format("{}{} rules", kEnd, rules);
 }
 
 }  // namespace mailgate::store

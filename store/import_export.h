@@ -1,16 +1,22 @@
 /// \file  Access rules as a text file: one network a line.
 ///
-///     [allow|deny] NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [client_sessions=N] [client_rate=N]
-///     [note]
+///     allow|deny NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [client_sessions=N] [client_rate=N] [note]
+///     # end, N rules
 ///
-/// Without a verdict: allow. The note is the rest of the line; one that would be taken for something else
-/// stands in double quotes, with \" \\ and \xHH inside. A line, or what follows the options, that begins with
-/// # is a comment. Pure functions over text; the input may be hostile.
+/// The note is the rest of the line; one that could be taken for something else stands in double quotes, with
+/// \" \\ and \xHH inside. A line, or what follows the options, that begins with # or ; is a comment. The last
+/// line, which the export writes, tells a whole file from one that broke off.
+///
+/// Lists that others keep are read too (ImportFormat). What a list lets in or keeps out is never guessed: the
+/// line says it, the format does, or the caller; else nothing may be imported. Pure functions over text; the
+/// input may be hostile.
 #pragma once
 
 #include "store/access_rule.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +26,28 @@ namespace mailgate::store {
 
 constexpr std::size_t kMaxNoteLength = 1'000;  ///< bytes
 constexpr std::size_t kMaxImportErrors = 100;  ///< reading stops there
+
+enum class ImportFormat : std::uint8_t {
+    Auto,      ///< whichever of the others the lines leave no doubt about
+    Mailgate,  ///< as above
+    Plain,     ///< a network a line and nothing else, as FireHOL's lists; says no verdict
+    Cidr,      ///< Postfix' cidr_table(5) with the actions of access(5)
+    Haproxy,   ///< an ACL file, which says no verdict, or a map of networks to allow, deny and their like
+    Drop,      ///< Spamhaus DROP, as text or as a JSON object a line; all of it is denied
+    Csv,       ///< a heading that names the columns, then a network a row
+};
+/// "auto", "mailgate", ...
+std::string_view toString(ImportFormat format) noexcept;
+/// The opposite; none for another word.
+std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept;
+
+struct ImportOptions {
+    ImportFormat format = ImportFormat::Auto;
+    std::optional<Verdict> verdict{};          ///< of lines that do not say
+    std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
+    bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
+    bool end_mark_required = false;            ///< and the end mark has to be there
+};
 
 struct ImportedRule {
     AccessRule rule;
@@ -32,18 +60,26 @@ struct ImportError {
 };
 
 struct ImportResult {
-    std::vector<ImportedRule> rules;  ///< a line with several listeners gives several
-    std::vector<ImportError> errors;  ///< when there is one, nothing may be imported
+    ImportFormat format = ImportFormat::Auto;  ///< the one read; Auto: none was recognized
+    std::vector<ImportedRule> rules;           ///< a line with several listeners gives several
+    std::vector<ImportError> errors;           ///< when there is one, nothing may be imported
+    /// That are not among `listeners`; only a file that this program wrote, with its end mark, may name them.
+    std::vector<std::string> unknown_listeners;
 };
 
-/// `listeners`: the names that may be used; empty: any.
-ImportResult parseRules(std::string_view text, std::span<const std::string> listeners);
+ImportResult parseRules(std::string_view text, const ImportOptions& options);
 
 /// Why a note cannot be kept; empty when it can.
 std::string noteError(std::string_view note);
 
+/// How a note is written: as it is, or with \xHH for each byte that is not printable ASCII.
+enum class NoteForm : std::uint8_t { Utf8, Ascii };
+
 /// The line of a rule, without a newline; parseRules() gives back the same network, verdict, listener,
 /// expiry, limits and note.
-std::string formatRule(const AccessRule& rule);
+std::string formatRule(const AccessRule& rule, NoteForm form = NoteForm::Utf8);
+
+/// The end mark, without a newline.
+std::string formatEnd(std::size_t rules);
 
 }  // namespace mailgate::store

@@ -3,8 +3,11 @@
 #include "store/text.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <array>
+#include <map>
+#include <new>
 
 namespace mailgate::store::schema {
 
@@ -128,6 +131,51 @@ std::string version2() {
 /// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
 constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
 
+using Triggers = std::map<std::string, std::string>;
+
+/// Name to statement; what SQLite says.
+int readTriggers(sqlite3* handle, Triggers& triggers) {
+    sqlite3_stmt* rows = nullptr;
+    sqlite3_prepare_v2(handle, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'", -1, &rows,
+                       nullptr);
+    const auto text = [&](int column) {
+        const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(rows, column));
+        return std::string(bytes == nullptr ? "" : bytes);
+    };
+    while (sqlite3_step(rows) == SQLITE_ROW)
+        triggers.emplace(text(0), text(1));
+    sqlite3_finalize(rows);
+    return sqlite3_errcode(handle);
+}
+
+/// As the scripts make them in a database of their own.
+const Triggers& expectedTriggers() {
+    static const Triggers expected = [] {
+        sqlite3* handle = nullptr;
+        Triggers triggers;
+        int code = sqlite3_open(":memory:", &handle);
+        for (const auto script : kMigrations)
+            if (code == SQLITE_OK) code = sqlite3_exec(handle, script().c_str(), nullptr, nullptr, nullptr);
+        if (code == SQLITE_OK) code = readTriggers(handle, triggers);
+        sqlite3_close(handle);
+        if (code != SQLITE_OK) throw std::bad_alloc();  // nothing else is missing in memory
+        return triggers;
+    }();
+    return expected;
+}
+
+/// "trigger access_rule_added is missing"; empty when all are there, and no others.
+std::string differenceOf(const Triggers& found, const Triggers& expected) {
+    for (const auto& [name, sql] : expected) {
+        const auto same = found.find(name);
+        if (same == found.end()) return fmt::format("trigger {} is missing", name);
+        if (same->second != sql) return fmt::format("trigger {} was altered", name);
+    }
+    for (const auto& [name, sql] : found)
+        if (!expected.contains(name)) return fmt::format("there is a foreign trigger, {}", printable(name));
+    return {};
+}
+
 bool isEmpty(sqlite::Database& database) {
     return database.number("SELECT count(*) FROM sqlite_schema") == 0;
 }
@@ -175,6 +223,28 @@ void migrate(sqlite::Database& database, bool create) {
         database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
                                  currentVersion()));
     });
+}
+
+void requireCurrent(sqlite::Database& database) {
+    const std::int64_t version = checkedVersion(database, false);
+    if (version < currentVersion())
+        throw StoreError(StoreError::Kind::Other,
+                         fmt::format("{}: of an older schema ({}): it is brought up to date when mailgate "
+                                     "serves with it",
+                                     database.path(), version));
+}
+
+void checkTriggers(sqlite::Database& database) {
+    Triggers found;
+    if (const int code = readTriggers(database.handle(), found); code != SQLITE_OK) database.fail(code);
+    const std::string difference = differenceOf(found, expectedTriggers());
+    if (difference.empty()) return;
+    throw StoreError(
+        StoreError::Kind::Damaged,
+        fmt::format(
+            "{}: {}: rules may have been changed without a trace. Restore the file from a backup, or look "
+            "through what `mailgate access export` prints, move the file away and import that",
+            database.path(), difference));
 }
 
 void quickCheck(sqlite::Database& database) {

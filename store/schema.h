@@ -22,6 +22,12 @@ int currentVersion() noexcept;
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.
 void migrate(sqlite::Database& database, bool create);
 
+/// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
+void requireCurrent(sqlite::Database& database);
+
+/// Throws StoreError(Damaged) unless the triggers are those of the current version, to the letter.
+void checkTriggers(sqlite::Database& database);
+
 /// Reads the whole file. Throws StoreError(Damaged) with SQLite's first finding.
 void quickCheck(sqlite::Database& database);
 

@@ -83,31 +83,13 @@ bool mayWrite(const std::string& path) {
     }
 }
 
-/// What can be said before SQLite is asked, so that it is said at once and in words.
-void examine(const std::string& path, const OpenOptions& options) {
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) {
-        if (errno != ENOENT)
-            throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-        const std::string folder = folderOf(path);
-        if (!std::filesystem::is_directory(folder))
-            throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
-        if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
-        if (!mayWrite(folder)) throwReadOnly(path);
-        return;
-    }
-    if (!S_ISREG(status.st_mode))
-        throw StoreError(Kind::Open, fmt::format("{}: is not a file: the url must name a file", path));
-    if (status.st_size == 0 && !options.create) throwDamaged(path, "the file is empty", options.when_damaged);
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-    char head[kMagic.size()] = {};
-    const ssize_t got = ::read(file, head, sizeof head);
+/// SQLite leaves the mode to the umask, and gives its -wal and -shm the mode of the database.
+void createForOwnerAndGroup(const std::string& path) {
+    constexpr mode_t kMode = 0640;
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode);
+    if (file < 0) return;  // it is there, or SQLite will say why it cannot be
+    ::fchmod(file, kMode);
     ::close(file);
-    if (got != 0 && std::string_view(head, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) != kMagic)
-        throwDamaged(path, "the file is not an SQLite database", options.when_damaged);
-    if (!mayWrite(path)) throwReadOnly(path);
 }
 
 sqlite3_mem_methods system_memory{};
@@ -165,6 +147,33 @@ std::string pathOf(std::string_view url) {
     return std::string(url.substr(kScheme.size()));
 }
 
+bool examine(const std::string& path, const OpenOptions& options) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT)
+            throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+        const std::string folder = folderOf(path);
+        if (!std::filesystem::is_directory(folder))
+            throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
+        if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
+        if (!mayWrite(folder)) throwReadOnly(path);
+        return false;
+    }
+    if (!S_ISREG(status.st_mode))
+        throw StoreError(Kind::Open, fmt::format("{}: is not a file: the url must name a file", path));
+    if (status.st_size == 0 && !options.create) throwDamaged(path, "the file is empty", options.when_damaged);
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+    char head[kMagic.size()] = {};
+    const ssize_t got = ::read(file, head, sizeof head);
+    ::close(file);
+    if (got != 0 && std::string_view(head, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) != kMagic)
+        throwDamaged(path, "the file is not an SQLite database", options.when_damaged);
+    if (!mayWrite(path)) throwReadOnly(path);
+    return status.st_size > 0;
+}
+
 FileIdentity identityOf(const std::string& path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) return {};
@@ -181,6 +190,7 @@ Database::Database(const std::string& path, const OpenOptions& options)
     : path_(path), when_damaged_(options.when_damaged) {
     registerConnector();
     examine(path, options);
+    if (options.create) createForOwnerAndGroup(path);
     guarded([&] {
         // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
         const std::string absolute = std::filesystem::absolute(path).string();

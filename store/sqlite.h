@@ -44,6 +44,10 @@ struct FileIdentity {
 };
 FileIdentity identityOf(const std::string& path);
 
+/// Throws StoreError for what can be said before SQLite is asked, at once and in words: no folder, no right,
+/// no database. True: there is a file, and not an empty one.
+bool examine(const std::string& path, const OpenOptions& options);
+
 /// When the file was last written, in nanoseconds; 0 when there is none.
 std::int64_t lastWritten(const std::string& path);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace mailgate::store {
@@ -11,6 +12,7 @@ namespace {
 using std::chrono::sys_days;
 
 constexpr UnixSeconds kSecondsPerDay = 86'400;
+constexpr std::string_view kBlanks = " \t";
 
 constexpr bool hasFourDigitYear(UnixSeconds time) noexcept {
     constexpr UnixSeconds kYear0 = -62'167'219'200;
@@ -94,6 +96,32 @@ std::string printable(std::string_view text, std::size_t limit) {
     }
     if (text.size() > limit) out += "...";
     return out;
+}
+
+bool isControl(char character) noexcept {
+    const auto byte = static_cast<unsigned char>(character);
+    return byte < 0x20 || byte == 0x7F;
+}
+
+std::string_view trimmed(std::string_view text) noexcept {
+    const std::size_t first = text.find_first_not_of(kBlanks);
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+std::string_view takeWord(std::string_view& rest) noexcept {
+    rest = trimmed(rest);
+    const std::string_view word = rest.substr(0, rest.find_first_of(kBlanks));
+    rest = trimmed(rest.substr(word.size()));
+    return word;
+}
+
+std::string lowerCase(std::string_view text) {
+    std::string lower(text);
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](char character) {
+        return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
+    });
+    return lower;
 }
 
 std::string formatUtc(UnixSeconds time) {

@@ -12,6 +12,18 @@ namespace mailgate::store {
 /// Fit for one line of a message: control bytes and non-ASCII as \xHH, cut with "..." after `limit` bytes.
 std::string printable(std::string_view text, std::size_t limit = 80);
 
+/// Bytes below 0x20, and DEL.
+bool isControl(char character) noexcept;
+
+/// Without the blanks and tabs around it.
+std::string_view trimmed(std::string_view text) noexcept;
+
+/// The first word of `rest`, which loses it and the blanks around it.
+std::string_view takeWord(std::string_view& rest) noexcept;
+
+/// ASCII only.
+std::string lowerCase(std::string_view text);
+
 /// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number
 /// itself.
 std::string formatUtc(UnixSeconds time);

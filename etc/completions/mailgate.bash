@@ -33,15 +33,17 @@ _mailgate() {
 
     case $command in
         "") words="serve check access sessions top status server probe snippet reload version --version" ;;
-        access) words="allow deny remove list test import export history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate" ;;
-        "access deny"*) words="--listener --expires --note --cut --force" ;;
-        "access remove"* | "access test"*) words="--listener" ;;
+        access) words="allow deny remove list test import export rename-listener history" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --force --program" ;;
+        "access deny"*) words="--listener --expires --note --cut --force --program" ;;
+        "access remove"*) words="--listener --program" ;;
+        "access test"*) words="--listener" ;;
+        "access rename-listener "*) words=$(_mailgate_names listener) ;;
         "access list"*) words="--listener --match --expired --json" ;;
-        "access import") words="--replace --force"
+        "access import") words="--format --verdict --replace --force"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--replace --force" ;;
+        "access import"*) words="--format --verdict --replace --force" ;;
         "access history"*) words="--json" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;
@@ -50,6 +52,7 @@ _mailgate() {
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe) words=$(_mailgate_names upstream) ;;
+        "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")

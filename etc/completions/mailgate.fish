@@ -19,7 +19,7 @@ function __mailgate_access
 end
 
 set -l commands serve check access sessions top status server probe snippet reload version
-set -l rules allow deny remove list test import export history
+set -l rules allow deny remove list test import export rename-listener history
 
 complete -c mailgate -f
 complete -c mailgate -l config -r -F -d 'configuration file'
@@ -34,11 +34,14 @@ complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sess
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny' -l note -x -d why
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end sessions under way'
-complete -c mailgate -n '__mailgate_access deny import' -l force -d 'even balancers and servers'
+complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even balancers and servers'
+complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
 complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import' -F
+complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
+complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'of lines that do not say'
 complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove all other rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'under way'

@@ -15,14 +15,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <span>
+#include <system_error>
 #include <utility>
 
 namespace mailgate::cli {
@@ -41,11 +45,16 @@ constexpr std::size_t kMaxNotes = 10;  ///< overlaps and near misses told; the r
 struct Arguments {
     std::vector<std::string> networks;
     std::vector<std::string> listeners;
-    std::string expires;
-    std::string note;
-    std::optional<std::uint32_t> client_sessions;
-    std::optional<std::uint32_t> client_rate;
+    // Absent: not given, and what a rule has stays.
+    std::optional<std::string> expires;
+    std::optional<std::string> note;
+    std::optional<std::string> client_sessions;
+    std::optional<std::string> client_rate;
+    std::optional<std::string> program;
     std::string file;
+    std::string format = "auto";
+    std::string verdict;
+    std::string old_name, new_name;
     bool force = false;
     bool cut = false;
     bool replace = false;
@@ -93,21 +102,78 @@ std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
     return networks;
 }
 
-void checkListeners(const Config& config, const std::vector<std::string>& names) {
-    const auto known = listenerNames(config);
-    for (const std::string& name : names)
-        if (std::find(known.begin(), known.end(), name) == known.end())
-            usageError(fmt::format("no listener is named \"{}\": {} has {}", store::printable(name),
-                                   config.file, fmt::join(known, ", ")));
+bool holds(const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
 }
+
+/// "none": what the listener says.
+std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::string& text) {
+    if (text == "none") return std::nullopt;
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || number > store::kMaxClientLimit)
+        usageError(fmt::format("{}: \"{}\" is neither \"none\" nor a number from 0 to {}", option,
+                               store::printable(text), store::kMaxClientLimit));
+    return number;
+}
+
+/// "never": for good.
+std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
+    if (text == "never") return std::nullopt;
+    const auto time = parseExpiry(text, now());
+    if (!time)
+        usageError(
+            fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d), nor a time such as {}, "
+                        "nor \"never\"",
+                        store::printable(text), store::formatUtc(now())));
+    if (*time <= now()) usageError("--expires: " + text + " is in the past");
+    return time;
+}
+
+std::string checkedText(std::string_view option, const std::string& text) {
+    if (const std::string error = store::noteError(text); !error.empty())
+        usageError(fmt::format("{}: {}", option, error));
+    return text;
+}
+
+/// What a line says of a rule changes, and the rest of it stays.
+void addWhatIsSaid(AccessRule& rule, const AccessRule& line) {
+    if (!line.note.empty()) rule.note = line.note;
+    if (line.expires_at) rule.expires_at = line.expires_at;
+    if (line.limits.sessions) rule.limits.sessions = line.limits.sessions;
+    if (line.limits.per_minute) rule.limits.per_minute = line.limits.per_minute;
+}
+
+/// What the options say of a rule; the rest of it stays.
+class RuleChange {
+  public:
+    explicit RuleChange(const Arguments& arguments) {
+        if (arguments.note) note_ = checkedText("--note", *arguments.note);
+        if (arguments.expires) expires_ = parsedExpiry(*arguments.expires);
+        if (arguments.client_sessions)
+            sessions_ = parsedLimit("--client-sessions", *arguments.client_sessions);
+        if (arguments.client_rate) rate_ = parsedLimit("--client-rate", *arguments.client_rate);
+    }
+
+    void operator()(AccessRule& rule) const {
+        if (note_) rule.note = *note_;
+        if (expires_) rule.expires_at = *expires_;
+        if (sessions_) rule.limits.sessions = *sessions_;
+        if (rate_) rule.limits.per_minute = *rate_;
+    }
+
+  private:
+    std::optional<std::string> note_;
+    std::optional<std::optional<UnixSeconds>> expires_;
+    std::optional<std::optional<std::uint32_t>> sessions_;
+    std::optional<std::optional<std::uint32_t>> rate_;
+};
 
 /// A subcommand's run: configuration and, when asked for, the store.
 class Access {
   public:
     Access(Context& context, const Arguments& arguments)
-        : context_(context), arguments_(arguments), config_(loadConfig(findConfig(context.config_file))) {
-        checkListeners(config_, arguments.listeners);
-    }
+        : context_(context), arguments_(arguments), config_(loadConfig(findConfig(context.config_file))) {}
 
     void put(Verdict verdict);
     void remove();
@@ -115,11 +181,12 @@ class Access {
     void test();
     void importFile();
     void exportRules();
+    void renameListener();
     void history();
 
   private:
-    AccessStore& store() {
-        if (!store_) store_ = std::make_unique<AccessStore>(config_.store_url, AccessStore::Use::Administer);
+    AccessStore& store(AccessStore::Use use = AccessStore::Use::Administer) {
+        if (!store_) store_ = std::make_unique<AccessStore>(config_.store_url, use);
         return *store_;
     }
     void fail(const std::string& message) {
@@ -127,9 +194,15 @@ class Access {
         context_.exit_code = kRefusedOrNotFound;
     }
 
+    std::string author() const;
+    void requireConfigured(const std::vector<std::string>& names) const;
+    void requireKnown();
+    void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
+    void warnOfUnknownListeners();
+    void warnOfClosedListeners();
     std::vector<AccessRule> rulesToPut(Verdict verdict) const;
-    bool sparesOwnAddresses(const AccessRule& rule, const std::string& place);
-    void tellPut(const AccessRule& rule, AccessStore::PutKind kind) const;
+    bool isMeant(const AccessRule& rule, const std::string& place);
+    void tellPut(const AccessStore::EditResult& result) const;
     void tellOverlaps(const std::vector<AccessRule>& put);
     void cutSessions(const std::vector<AccessRule>& rules);
     void tellNearMisses(const Network& missing);
@@ -138,7 +211,10 @@ class Access {
     void tellVerdict(const ListenerConfig& listener, const std::vector<AccessRule>& matching,
                      const Network& address);
     std::optional<std::string> readFile();
+    store::ImportOptions importOptions(const std::vector<std::string>& listeners) const;
     bool acceptable(const store::ImportResult& imported);
+    void tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
+                      const AccessStore::ReplaceResult& result) const;
 
     Context& context_;
     const Arguments& arguments_;
@@ -146,20 +222,58 @@ class Access {
     std::unique_ptr<AccessStore> store_;
 };
 
+/// For the audit trail.
+std::string Access::author() const {
+    if (!arguments_.program) return actingUser();
+    if (arguments_.program->empty()) usageError("--program: a name is needed");
+    return store::programName(checkedText("--program", *arguments_.program));
+}
+
+void Access::requireConfigured(const std::vector<std::string>& names) const {
+    const auto known = listenerNames(config_);
+    for (const std::string& name : names)
+        if (!holds(known, name))
+            usageError(fmt::format("no listener is named \"{}\": {} has {}", store::printable(name),
+                                   config_.file, fmt::join(known, ", ")));
+}
+
+/// The rules of a listener that is gone can be listed and removed.
+void Access::requireKnown() {
+    const auto known = listenerNames(config_);
+    std::vector<std::string> unknown;
+    for (const std::string& name : arguments_.listeners)
+        if (!holds(known, name)) unknown.push_back(name);
+    if (unknown.empty()) return;
+    const auto named = store().ruleListeners();
+    std::erase_if(unknown, [&](const std::string& name) { return named.contains(name); });
+    requireConfigured(unknown);
+}
+
+void Access::warnOfUnknownListeners() {
+    for (const std::string& warning : unknownListenerWarnings(config_, store().ruleListeners()))
+        warn(warning);
+}
+
+/// An allowlist without rules refuses everybody.
+void Access::warnOfClosedListeners() {
+    std::vector<AccessRule> allowing;
+    store().forEachRule([&](const AccessRule& rule) {
+        if (rule.verdict == Verdict::Allow && isLive(rule, now())) allowing.push_back(rule);
+    });
+    for (const ListenerConfig& listener : config_.listeners) {
+        if (listener.access != AccessDefault::Allowlist) continue;
+        if (std::none_of(allowing.begin(), allowing.end(),
+                         [&](const AccessRule& rule) { return covers(rule, listener.name); }))
+            warn(
+                fmt::format("listener \"{}\" is an allowlist, and no rule allows anybody there now: it "
+                            "refuses every client",
+                            listener.name));
+    }
+}
+
 std::vector<AccessRule> Access::rulesToPut(Verdict verdict) const {
     AccessRule rule;
     rule.verdict = verdict;
-    rule.note = arguments_.note;
-    rule.limits = {arguments_.client_sessions, arguments_.client_rate};
-    if (const std::string error = store::noteError(rule.note); !error.empty()) usageError("--note: " + error);
-    if (!arguments_.expires.empty()) {
-        rule.expires_at = parseExpiry(arguments_.expires, now());
-        if (!rule.expires_at)
-            usageError(
-                fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d) nor a time such as {}",
-                            store::printable(arguments_.expires), store::formatUtc(now())));
-        if (!isLive(rule, now())) usageError("--expires: " + arguments_.expires + " is in the past");
-    }
     std::vector<AccessRule> rules;
     for (const Network& network : parsedNetworks(arguments_.networks)) {
         rule.network = network;
@@ -173,29 +287,37 @@ std::vector<AccessRule> Access::rulesToPut(Verdict verdict) const {
     return rules;
 }
 
-bool Access::sparesOwnAddresses(const AccessRule& rule, const std::string& place) {
-    if (rule.verdict == Verdict::Allow || arguments_.force) return true;
-    const auto denied = ownAddressesDenied(config_, rule);
-    if (denied.empty()) return true;
-    fail(fmt::format("{}denying {} would shut out {}: nothing was changed; --force does it all the same",
-                     place, rule.network.toString(), fmt::join(denied, ", ")));
+/// What shuts out the site itself, or lets in everybody, is asked for with --force only.
+bool Access::isMeant(const AccessRule& rule, const std::string& place) {
+    if (arguments_.force) return true;
+    const bool allow = rule.verdict == Verdict::Allow;
+    std::vector<std::string> found;
+    if (!allow)
+        found = ownAddressesDenied(config_, rule);
+    else if (const std::string_view whole = wholeInternet(rule.network); !whole.empty())
+        found.emplace_back(whole);
+    if (found.empty()) return true;
+    fail(fmt::format("{}{} {} would {} {}: nothing was changed; --force does it all the same", place,
+                     allow ? "allowing" : "denying", rule.network.toString(), allow ? "let in" : "shut out",
+                     fmt::join(found, ", ")));
     return false;
 }
 
-void Access::tellPut(const AccessRule& rule, AccessStore::PutKind kind) const {
-    const std::string_view done = rule.verdict == Verdict::Allow ? "allowed" : "denied";
-    const auto scope = scopeOf(rule);
-    const auto network = rule.network.toString();
-    switch (kind) {
+void Access::tellPut(const AccessStore::EditResult& result) const {
+    const auto sentence = sentenceOf(result.rule);
+    switch (result.kind) {
         case AccessStore::PutKind::Added:
-            fmt::print("{} {} on {} (rule {})\n", done, network, scope, rule.id);
+            fmt::print("added {}\n", sentence);
             return;
         case AccessStore::PutKind::Changed:
-            fmt::print("{} {} on {} already: note, expiry and limits changed (rule {})\n", done, network,
-                       scope, rule.id);
+            fmt::print("changed, now {}\n", sentence);
             return;
         case AccessStore::PutKind::Unchanged:
-            fmt::print("{} {} on {} already: nothing changed (rule {})\n", done, network, scope, rule.id);
+            fmt::print("unchanged {}\n", sentence);
+            return;
+        case AccessStore::PutKind::Kept:
+            fmt::print("left as it is, not being {}'s: {}\n", store::printable(*arguments_.program),
+                       sentence);
             return;
     }
 }
@@ -213,13 +335,17 @@ void Access::tellOverlaps(const std::vector<AccessRule>& put) {
 }
 
 void Access::put(Verdict verdict) {
-    auto rules = rulesToPut(verdict);
-    for (const AccessRule& rule : rules)
-        if (!sparesOwnAddresses(rule, "")) return;
-    const auto results = store().put(rules, actingUser());
-    for (std::size_t at = 0; at < rules.size(); ++at) {
-        rules[at].id = results[at].id;
-        tellPut(rules[at], results[at].kind);
+    requireConfigured(arguments_.listeners);
+    const RuleChange change(arguments_);
+    const auto wanted = rulesToPut(verdict);
+    for (const AccessRule& rule : wanted)
+        if (!isMeant(rule, "")) return;
+    const auto results = store().edit(
+        wanted, [&](AccessRule& rule, const AccessRule&) { change(rule); }, author());
+    std::vector<AccessRule> rules;
+    for (const AccessStore::EditResult& result : results) {
+        tellPut(result);
+        rules.push_back(result.rule);
     }
     tellOverlaps(rules);
     if (arguments_.cut) cutSessions(rules);
@@ -255,11 +381,21 @@ void Access::tellNearMisses(const Network& missing) {
 }
 
 void Access::remove() {
+    requireKnown();
     const auto networks = parsedNetworks(arguments_.networks);
-    const auto result = store().remove(networks, arguments_.listeners, actingUser());
+    const auto result = store().remove(networks, arguments_.listeners, author());
     for (const AccessRule& rule : result.removed)
         fmt::print("removed {}\n", sentenceOf(rule));
+    if (std::any_of(result.removed.begin(), result.removed.end(),
+                    [](const AccessRule& rule) { return rule.verdict == Verdict::Allow; }))
+        warnOfClosedListeners();
     for (const Network& missing : result.missing) {
+        if (arguments_.program) {
+            // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
+            fmt::print("{} has no rule for {}: nothing was removed\n", store::printable(*arguments_.program),
+                       missing.toString());
+            continue;
+        }
         const std::string scope =
             arguments_.listeners.empty()
                 ? ""
@@ -278,6 +414,7 @@ bool Access::listed(const AccessRule& rule, const std::optional<Network>& match)
 }
 
 void Access::list() {
+    requireKnown();
     std::optional<Network> match;
     if (!arguments_.networks.empty()) match = parsedNetwork(arguments_.networks.front());
     std::vector<AccessRule> rules;
@@ -285,6 +422,7 @@ void Access::list() {
         if (listed(rule, match)) rules.push_back(rule);
     });
     std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
+    warnOfUnknownListeners();
 }
 
 std::vector<ListenerConfig> Access::listenersToTest() const {
@@ -321,6 +459,7 @@ void Access::tellVerdict(const ListenerConfig& listener, const std::vector<Acces
 }
 
 void Access::test() {
+    requireConfigured(arguments_.listeners);
     const Network address = parsedNetwork(arguments_.networks.front());
     if (address.prefix_length != 128) usageError(address.toString() + " is a network: test one address");
     std::vector<AccessRule> matching;
@@ -344,6 +483,27 @@ std::optional<std::string> Access::readFile() {
     return std::nullopt;
 }
 
+store::ImportOptions Access::importOptions(const std::vector<std::string>& listeners) const {
+    store::ImportOptions options;
+    const auto format = store::importFormatOf(arguments_.format);
+    if (!format)
+        usageError(fmt::format("--format: \"{}\" is none of auto, plain, cidr, haproxy, drop, csv, mailgate",
+                               store::printable(arguments_.format)));
+    options.format = *format;
+    if (!arguments_.verdict.empty()) {
+        if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
+            usageError(fmt::format("--verdict: \"{}\" is neither allow nor deny",
+                                   store::printable(arguments_.verdict)));
+        options.verdict = arguments_.verdict == "allow" ? Verdict::Allow : Verdict::Deny;
+    }
+    options.listeners = listeners;
+    std::error_code ignored;  // a file that is not there has been told of
+    options.may_be_cut =
+        arguments_.file == "-" || !std::filesystem::is_regular_file(arguments_.file, ignored);
+    options.end_mark_required = options.may_be_cut && arguments_.replace;
+    return options;
+}
+
 bool Access::acceptable(const store::ImportResult& imported) {
     for (const store::ImportError& error : imported.errors)
         fail(fmt::format("{}:{}: {}", arguments_.file, error.line, error.message));
@@ -357,14 +517,32 @@ bool Access::acceptable(const store::ImportResult& imported) {
         return false;
     }
     return std::all_of(imported.rules.begin(), imported.rules.end(), [&](const store::ImportedRule& one) {
-        return sparesOwnAddresses(one.rule, fmt::format("{}:{}: ", arguments_.file, one.line));
+        return isMeant(one.rule, fmt::format("{}:{}: ", arguments_.file, one.line));
     });
+}
+
+void Access::tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
+                          const AccessStore::ReplaceResult& result) const {
+    const auto count = [&](AccessStore::PutKind kind) {
+        return std::count_if(result.put.begin(), result.put.end(),
+                             [&](const auto& put) { return put.kind == kind; });
+    };
+    const auto denying = std::count_if(rules.begin(), rules.end(),
+                                       [](const AccessRule& rule) { return rule.verdict == Verdict::Deny; });
+    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
+               counted(rules.size(), "rule"), toString(format),
+               rules.size() - static_cast<std::size_t>(denying), denying, count(AccessStore::PutKind::Added),
+               count(AccessStore::PutKind::Changed), count(AccessStore::PutKind::Unchanged), result.removed);
 }
 
 void Access::importFile() {
     const auto text = readFile();
     if (!text) return;
-    auto imported = store::parseRules(*text, listenerNames(config_));
+    // A listener that is gone may be named where it has rules.
+    auto listeners = listenerNames(config_);
+    for (const auto& named : store().ruleListeners())
+        listeners.push_back(named.first);
+    auto imported = store::parseRules(*text, importOptions(listeners));
     if (!acceptable(imported)) return;
     std::vector<AccessRule> rules;
     for (store::ImportedRule& one : imported.rules)
@@ -373,18 +551,44 @@ void Access::importFile() {
     if (arguments_.replace)
         result = store().replaceAll(rules, actingUser());
     else
-        result.put = store().put(rules, actingUser());
-    const auto count = [&](AccessStore::PutKind kind) {
-        return std::count_if(result.put.begin(), result.put.end(),
-                             [&](const auto& put) { return put.kind == kind; });
-    };
-    fmt::print("imported {} rules: {} added, {} changed, {} as they were, {} removed\n", rules.size(),
-               count(AccessStore::PutKind::Added), count(AccessStore::PutKind::Changed),
-               count(AccessStore::PutKind::Unchanged), result.removed);
+        for (const AccessStore::EditResult& one : store().edit(rules, addWhatIsSaid, actingUser()))
+            result.put.push_back({one.kind, one.rule.id});
+    tellImported(imported.format, rules, result);
+    warnOfUnknownListeners();
+    if (result.removed > 0) warnOfClosedListeners();
 }
 
 void Access::exportRules() {
-    store().forEachRule([](const AccessRule& rule) { fmt::print("{}\n", store::formatRule(rule)); });
+    std::size_t count = 0;
+    store(AccessStore::Use::Rescue).forEachRule([&](const AccessRule& rule) {
+        fmt::print("{}\n", exportLine(rule));
+        ++count;
+    });
+    fmt::print("{}\n", store::formatEnd(count));
+    try {
+        store().checkTriggers();
+    } catch (const store::StoreError& error) {
+        warn(error.what());
+    }
+}
+
+void Access::renameListener() {
+    const std::vector<std::string> known = listenerNames(config_);
+    requireConfigured({arguments_.new_name});
+    if (holds(known, arguments_.old_name))
+        usageError(fmt::format("{} has a listener \"{}\": its rules stay with it", config_.file,
+                               store::printable(arguments_.old_name)));
+    const auto result = store().renameListener(arguments_.old_name, arguments_.new_name, actingUser());
+    if (!result.in_the_way.empty()) {
+        for (const AccessRule& rule : result.in_the_way)
+            fail(fmt::format("in the way: {}", sentenceOf(rule)));
+        fail("nothing was changed: remove these first, or those of the old name");
+    } else if (result.renamed == 0) {
+        fail(fmt::format("no rule names the listener \"{}\"", store::printable(arguments_.old_name)));
+    } else {
+        fmt::print("{} of listener {} {} now of listener {}\n", counted(result.renamed, "rule"),
+                   arguments_.old_name, result.renamed == 1 ? "is" : "are", arguments_.new_name);
+    }
 }
 
 void Access::history() {
@@ -415,6 +619,14 @@ class Commands {
         void listeners(const std::string& what) const {
             app.add_option("--listener", arguments->listeners, what)->allow_extra_args(false);
         }
+        /// An empty text is one that was given.
+        void text(const std::string& name, std::optional<std::string> Arguments::*value,
+                  const std::string& what) const {
+            app.add_option_function<std::string>(
+                name,
+                [arguments = arguments.get(), value](const std::string& given) { arguments->*value = given; },
+                what);
+        }
         void flag(const std::string& name, bool Arguments::*value, const std::string& what) const {
             app.add_flag(name, (*arguments).*value, what);
         }
@@ -436,37 +648,53 @@ class Commands {
     Context& context_;
 };
 
+void addProgramOption(const Commands::Command& command) {
+    command.text("--program", &Arguments::program,
+                 "In the name of this program, which leaves all rules but its own as they are");
+}
+
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
     const auto command = commands.add(std::string(toString(verdict)), what,
                                       [verdict](Access& access) { access.put(verdict); });
     command.networks("NET", "Addresses and networks (CIDR)")->required();
     command.listeners("Only on this listener (may be repeated; default: all)");
-    command.app.add_option("--expires", command.arguments->expires, "30m, 12h, 7d or an RFC 3339 time");
-    command.app.add_option("--note", command.arguments->note, "Why; kept with the rule");
+    command.text("--expires", &Arguments::expires, "30m, 12h, 7d, an RFC 3339 time, or never (default)");
+    command.text("--note", &Arguments::note, "Why; kept with the rule");
+    command.flag("--force", &Arguments::force,
+                 "Even if that shuts out balancers, servers or everybody, or lets in everybody");
+    addProgramOption(command);
+    command.app.footer("Of a rule that is there, only what is given changes.");
     return command;
 }
 
 void addLimitOptions(const Commands::Command& allow) {
-    const CLI::Range range(std::uint32_t{0}, store::kMaxClientLimit);
-    allow.app
-        .add_option("--client-sessions", allow.arguments->client_sessions,
-                    "Sessions at once for each client, in place of the listener's limit; 0: without limit")
-        ->check(range);
-    allow.app
-        .add_option("--client-rate", allow.arguments->client_rate,
-                    "New sessions a minute for each client, likewise")
-        ->check(range);
+    allow.text(
+        "--client-sessions", &Arguments::client_sessions,
+        "Sessions at once for each client, in place of the listener's limit; 0: without limit, none: as "
+        "the listener (default)");
+    allow.text("--client-rate", &Arguments::client_rate, "New sessions a minute for each client, likewise");
 }
 
 void addFileCommands(Commands& commands) {
     const auto import = commands.add("import", "Add the rules of a file, all or none of them",
                                      [](Access& access) { access.importFile(); });
-    import.app.add_option("FILE", import.arguments->file, "One network a line; - is standard input")
-        ->required();
-    import.flag("--replace", &Arguments::replace, "Remove every rule that the file does not hold");
-    import.flag("--force", &Arguments::force, "Even if that shuts out balancers, servers or everybody");
+    import.app.add_option("FILE", import.arguments->file, "The list; - is standard input")->required();
+    import.app.add_option("--format", import.arguments->format,
+                          "auto (default), plain, cidr, haproxy, drop, csv or mailgate");
+    import.app.add_option("--verdict", import.arguments->verdict,
+                          "allow or deny: what to do with networks of which the list does not say it");
+    import.flag(
+        "--replace", &Arguments::replace,
+        "Remove every rule that the file does not hold; a pipe has to end with the export's end mark");
+    import.flag("--force", &Arguments::force,
+                "Even if that shuts out balancers, servers or everybody, or lets in everybody");
     commands.add("export", "Print all rules as import reads them",
                  [](Access& access) { access.exportRules(); });
+    const auto rename =
+        commands.add("rename-listener", "Have the rules of a listener that is gone name another one",
+                     [](Access& access) { access.renameListener(); });
+    rename.app.add_option("OLD", rename.arguments->old_name, "The name in the rules")->required();
+    rename.app.add_option("NEW", rename.arguments->new_name, "The name in the configuration")->required();
 }
 
 }  // namespace
@@ -475,12 +703,12 @@ void addAccessCommand(CLI::App& root, Context& context) {
     Commands commands(root, context);
     addLimitOptions(addPutCommand(commands, Verdict::Allow, "Let networks in"));
     const auto deny = addPutCommand(commands, Verdict::Deny, "Keep networks out");
-    deny.flag("--force", &Arguments::force, "Even if that shuts out balancers, servers or everybody");
     deny.flag("--cut", &Arguments::cut, "And end their sessions that are under way");
     const auto remove =
         commands.add("remove", "Remove the rules of networks", [](Access& access) { access.remove(); });
     remove.networks("NET", "Networks exactly as listed")->required();
     remove.listeners("Only rules that name this listener (may be repeated)");
+    addProgramOption(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");

@@ -2,6 +2,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "store/import_export.h"
 #include "store/text.h"
 
 #include <fmt/format.h>
@@ -187,10 +188,44 @@ std::string overlapNote(const AccessRule& rule, const AccessRule& other) {
     return fmt::format("wins, being more specific, over {}", theirs);
 }
 
+std::string_view wholeInternet(const store::Network& network) noexcept {
+    // All global IPv6 addresses are in 2000::/3.
+    if (!network.isV4()) return network.prefix_length <= 3 ? "all of IPv6" : "";
+    if (network.prefix_length == 96) return "all of IPv4";
+    return network.prefix_length == 97 ? "half of IPv4" : "";
+}
+
+std::string exportLine(const AccessRule& rule) {
+    std::string words = rule.note;
+    std::erase_if(words, [](char character) { return character == '"' || character == '\\'; });
+    const bool harmless = escaped(words) == words;
+    return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii);
+}
+
+std::string counted(std::size_t count, std::string_view noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::vector<std::string> unknownListenerWarnings(const Config& config,
+                                                 const std::map<std::string, std::size_t>& listeners) {
+    std::vector<std::string> warnings;
+    for (const auto& [name, count] : listeners) {
+        if (std::any_of(config.listeners.begin(), config.listeners.end(),
+                        [&name = name](const ListenerConfig& listener) { return listener.name == name; }))
+            continue;
+        warnings.push_back(
+            fmt::format("no listener is named \"{}\": {} that {} it {} nothing; if it was renamed, "
+                        "`mailgate access rename-listener {} NEW` mends them",
+                        store::printable(name), counted(count, "access rule"), count == 1 ? "names" : "name",
+                        count == 1 ? "decides" : "decide", store::printable(name)));
+    }
+    return warnings;
+}
+
 std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRule& denial) {
     std::vector<std::string> found;
-    if (denial.network.prefix_length == (denial.network.isV4() ? 96 : 0))
-        found.push_back(denial.network.isV4() ? "all of IPv4" : "all of IPv6");
+    if (const std::string_view whole = wholeInternet(denial.network); !whole.empty())
+        found.emplace_back(whole);
     for (const ListenerConfig& listener : config.listeners) {
         if (!covers(denial, listener.name)) continue;
         for (const store::Network& trusted : listener.trusted)

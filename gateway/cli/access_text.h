@@ -5,6 +5,7 @@
 #include "store/access_rule.h"
 #include "store/access_store.h"
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,6 +40,20 @@ std::string historyAsJson(std::span<const store::AccessStore::AuditEntry> entrie
 /// Of two rules with opposite verdicts that share addresses and listeners: where the `other` stands to the
 /// `rule`, and which wins. Empty when they do not meet.
 std::string overlapNote(const store::AccessRule& rule, const store::AccessRule& other);
+
+/// "all of IPv4", "half of IPv4" and their like; empty for a network that is no whole internet.
+std::string_view wholeInternet(const store::Network& network) noexcept;
+
+/// The rule as a line of the export. Notes that a terminal would obey, or that show as something else than
+/// they are, are written in ASCII.
+std::string exportLine(const store::AccessRule& rule);
+
+/// "3 rules", "1 rule".
+std::string counted(std::size_t count, std::string_view noun);
+
+/// "no listener is named mx: the 3 rules that name it decide nothing; ..." for each such name.
+std::vector<std::string> unknownListenerWarnings(const Config& config,
+                                                 const std::map<std::string, std::size_t>& listeners);
 
 /// What of the site itself a denial would shut out: balancers, servers, or a whole internet. One phrase each.
 std::vector<std::string> ownAddressesDenied(const Config& config, const store::AccessRule& denial);

@@ -1,6 +1,8 @@
+#include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 
 #include "gateway/config/load.h"
+#include "gateway/preflight.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -9,14 +11,19 @@ namespace mailgate::cli {
 
 namespace {
 
-std::string counted(std::size_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-void check(const Context& context) {
+void check(Context& context) {
     const Config config = loadConfig(findConfig(context.config_file));
     for (const std::string& warning : config.warnings)
         fmt::print("{}\n", warning);
+    const Preflight site = examineSite(config);
+    for (const std::string& warning : site.warnings)
+        fmt::print("warning: {}\n", warning);
+    for (const std::string& error : site.errors)
+        fmt::print(stderr, "{}: {}\n", config.file, error);
+    if (!site.errors.empty()) {
+        context.exit_code = kBadConfiguration;
+        return;
+    }
     fmt::print("{}: ok, {}, {}\n", config.file, counted(config.listeners.size(), "listener"),
                counted(config.upstreams.size(), "upstream"));
 }
@@ -24,9 +31,10 @@ void check(const Context& context) {
 }  // namespace
 
 void addCheckCommand(CLI::App& root, Context& context) {
-    root.add_subcommand("check", "Read the configuration, say what is wrong and where")->callback([&context] {
-        check(context);
-    });
+    root.add_subcommand(
+            "check",
+            "Read the configuration, say what is wrong and where, and what would keep serve from starting")
+        ->callback([&context] { check(context); });
 }
 
 }  // namespace mailgate::cli

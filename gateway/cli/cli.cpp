@@ -6,10 +6,41 @@
 
 #include <signal.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <iostream>
 
 namespace mailgate::cli {
+
+namespace {
+
+int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
+    try {
+        app.parse(argc, argv);
+        return context.exit_code;
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? kDone : kUsage;
+    } catch (const ConfigError& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return kBadConfiguration;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "mailgate: %s\n", error.what());
+        return kRefusedOrNotFound;
+    }
+}
+
+/// What was printed has to have arrived: a backup on a full disk is none. Subcommands need not look.
+int afterWriting(int exit_code) {
+    const bool failed_before = std::cout.flush().fail() || std::ferror(stdout) != 0;
+    if (std::fflush(stdout) == 0 && !failed_before) return exit_code;
+    std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
+                 failed_before ? "what was printed is not complete" : std::strerror(errno));
+    return exit_code == kDone ? kRefusedOrNotFound : exit_code;
+}
+
+}  // namespace
 
 int run(int argc, char** argv) {
     // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
@@ -36,18 +67,7 @@ int run(int argc, char** argv) {
     app.add_subcommand("version", "Print the version")->callback([] {
         std::puts("mailgate " MAILGATE_VERSION);
     });
-    try {
-        app.parse(argc, argv);
-        return context.exit_code;
-    } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? kDone : kUsage;
-    } catch (const ConfigError& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return kBadConfiguration;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "mailgate: %s\n", error.what());
-        return kRefusedOrNotFound;
-    }
+    return afterWriting(parseAndRun(app, context, argc, argv));
 }
 
 }  // namespace mailgate::cli

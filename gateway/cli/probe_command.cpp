@@ -26,7 +26,9 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
         fmt::print("  {:<16} {}\n", "connection", report.unreachable);
     } else {
         fmt::print("  {:<16} {}\n", "without a header",
-                   report.greets_without_header ? "greets" : "waits for one");
+                   report.greets_without_header               ? "greets"
+                   : upstream.check_protocol == Protocol::Tcp ? "says nothing"
+                                                              : "waits for one");
     }
     printAnswer("v1", report.v1);
     printAnswer("v2", report.v2);

@@ -1,6 +1,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
+#include "gateway/preflight.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -14,6 +15,8 @@ void reload(const Context& context) {
     const Config config = loadConfig(findConfig(context.config_file));
     const auto answer = admin::Client(config.admin.socket).post("/v1/reload");
     fmt::print("{}: in force: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
+    for (const std::string& warning : ruleWarnings(config))
+        fmt::print(stderr, "warning: {}\n", warning);
 }
 
 }  // namespace

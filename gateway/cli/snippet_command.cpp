@@ -9,31 +9,35 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::cli {
 
 namespace {
 
-using Writer = std::string (*)(const Config&);
+using Writer = std::function<std::string(const Config&)>;
+using Listeners = std::vector<const ListenerConfig*>;
 
 // Balancers must outlast our idle limits, so that the side that knows the protocol speaks.
 constexpr std::chrono::milliseconds kIdleMargin = std::chrono::seconds(30);
 
 /// The listeners that hand sessions to `upstream`.
-std::vector<const ListenerConfig*> listenersOf(const Config& config, const UpstreamConfig& upstream) {
-    std::vector<const ListenerConfig*> found;
+Listeners listenersOf(const Config& config, const UpstreamConfig& upstream) {
+    Listeners found;
     for (const ListenerConfig& listener : config.listeners) {
         if (listener.upstream == upstream.name) found.push_back(&listener);
     }
     return found;
 }
 
-bool passesTls(const std::vector<const ListenerConfig*>& listeners) {
+bool passesTls(const Listeners& listeners) {
     return std::any_of(listeners.begin(), listeners.end(),
                        [](const auto* listener) { return listener->tls == ListenerTls::Passthrough; });
 }
@@ -77,6 +81,62 @@ bool isDovecots(Protocol protocol) {
     return false;
 }
 
+/// The ports that clients use for a protocol, the usual one first.
+std::vector<std::uint16_t> customaryPorts(const ListenerConfig& listener) {
+    const bool tls = listener.tls == ListenerTls::Passthrough;
+    switch (listener.protocol) {
+        case Protocol::Smtp:
+            return tls ? std::vector<std::uint16_t>{465} : std::vector<std::uint16_t>{25, 587};
+        case Protocol::Imap:
+            return {std::uint16_t(tls ? 993 : 143)};
+        case Protocol::Pop3:
+            return {std::uint16_t(tls ? 995 : 110)};
+        case Protocol::Lmtp:
+            return {24};
+        case Protocol::Sieve:
+            return {4190};
+        case Protocol::Tcp:
+            break;
+    }
+    return {};
+}
+
+bool namesSubmission(std::string_view name) {
+    return name.find("submission") != std::string_view::npos;
+}
+
+/// The port that clients of this service use: the listener's own when it is one that clients know, or ends
+/// like one (10587, 2587); else what its name and protocol say.
+std::uint16_t wantedPort(const ListenerConfig& listener) {
+    const std::uint16_t own = listener.addresses.front().port;
+    const std::vector<std::uint16_t> customary = customaryPorts(listener);
+    if (own < 1024 || customary.empty()) return own;
+    for (const std::uint16_t port : customary)
+        if (port >= 100 && own % (port < 1000 ? 1000 : 10'000) == port) return port;
+    return customary.size() > 1 && namesSubmission(listener.name) ? customary[1] : customary.front();
+}
+
+/// A port for each listener, in their order, none twice: who comes later keeps the listener's own, or gets none
+/// (0) where that is taken as well.
+std::vector<std::uint16_t> publicPorts(const Config& config) {
+    std::vector<std::uint16_t> ports;
+    const auto free = [&](std::uint16_t port) {
+        return std::find(ports.begin(), ports.end(), port) == ports.end() ? port : std::uint16_t{0};
+    };
+    for (const ListenerConfig& listener : config.listeners) {
+        const std::uint16_t wanted = free(wantedPort(listener));
+        ports.push_back(wanted != 0 ? wanted : free(listener.addresses.front().port));
+    }
+    return ports;
+}
+
+/// Where clients hand in mail of their own, with a password, and not where other sites deliver.
+bool isSubmission(const ListenerConfig& listener) {
+    const std::uint16_t port = wantedPort(listener);
+    return listener.protocol == Protocol::Smtp &&
+           (port == 587 || port == 465 || namesSubmission(listener.name));
+}
+
 /// A comment for an upstream that sends no header: these lines would break it.
 std::string withoutProxy(const UpstreamConfig& upstream) {
     return fmt::format(
@@ -84,10 +144,33 @@ std::string withoutProxy(const UpstreamConfig& upstream) {
         upstream.name);
 }
 
-std::string forSmtpServers(const Config& config, std::string (*lines)(const ServerConfig&, bool tls)) {
+/// What the listeners of an upstream make of the smtpd behind it.
+struct SmtpService {
+    bool tls = false;         ///< from the first byte
+    bool submission = false;  ///< for all of them
+};
+
+SmtpService serviceFor(const Listeners& listeners) {
+    return {passesTls(listeners), std::all_of(listeners.begin(), listeners.end(),
+                                              [](const auto* listener) { return isSubmission(*listener); })};
+}
+
+/// One smtpd cannot be both.
+std::string mixtureWarning(const UpstreamConfig& upstream, const Listeners& listeners) {
+    const auto submission = std::find_if(listeners.begin(), listeners.end(),
+                                         [](const auto* listener) { return isSubmission(*listener); });
+    if (submission == listeners.end() || serviceFor(listeners).submission) return "";
+    return fmt::format(
+        "# Upstream \"{}\" serves mail exchange and submission (listener \"{}\") alike: give submission an\n"
+        "# upstream of its own, whose smtpd asks for TLS and a password.\n",
+        upstream.name, (*submission)->name);
+}
+
+std::string forSmtpServers(const Config& config,
+                           std::string (*lines)(const ServerConfig&, const SmtpService&)) {
     std::string text;
     for (const UpstreamConfig& upstream : config.upstreams) {
-        const auto listeners = listenersOf(config, upstream);
+        const Listeners listeners = listenersOf(config, upstream);
         if (std::none_of(listeners.begin(), listeners.end(),
                          [](const auto* listener) { return isSmtp(listener->protocol); }))
             continue;
@@ -95,25 +178,41 @@ std::string forSmtpServers(const Config& config, std::string (*lines)(const Serv
             text += withoutProxy(upstream);
             continue;
         }
+        text += mixtureWarning(upstream, listeners);
         for (const ServerConfig& server : upstream.servers) {
             text += fmt::format("# {}/{}: {}\n", upstream.name, server.name, server.address);
-            text += lines(server, passesTls(listeners));
+            text += lines(server, serviceFor(listeners));
         }
     }
     return text;
 }
 
-std::string smtpdLines(const ServerConfig& server, bool tls) {
+std::string smtpdLines(const ServerConfig& server, const SmtpService& service) {
     std::string lines = fmt::format(
         "{} inet n - n - - smtpd\n"
         "  -o smtpd_upstream_proxy_protocol=haproxy\n"
         "  -o smtpd_client_port_logging=yes\n",
         bindAddress(server));
-    if (tls) lines += "  -o smtpd_tls_wrappermode=yes\n";
+    if (service.submission)
+        lines += fmt::format(
+            "  -o syslog_name=postfix/{}\n"
+            "  -o smtpd_tls_security_level=encrypt\n"
+            "  -o smtpd_tls_auth_only=yes\n"
+            "  -o smtpd_sasl_auth_enable=yes\n"
+            "  -o smtpd_client_restrictions=\n"
+            "  -o smtpd_helo_restrictions=\n"
+            "  -o smtpd_sender_restrictions=\n"
+            "  -o smtpd_recipient_restrictions=\n"
+            "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n"
+            "  -o milter_macro_daemon_name=ORIGINATING\n",
+            service.tls ? "submissions" : "submission");
+    if (service.tls) lines += "  -o smtpd_tls_wrappermode=yes\n";
     return lines;
 }
 
-std::string postscreenLines(const ServerConfig& server, bool) {
+/// postscreen is for strangers, and knows no TLS from the first byte.
+std::string postscreenLines(const ServerConfig& server, const SmtpService& service) {
+    if (service.submission || service.tls) return smtpdLines(server, service);
     return fmt::format(
         "{} inet n - n - 1 postscreen\n"
         "  -o postscreen_upstream_proxy_protocol=haproxy\n",
@@ -174,7 +273,20 @@ std::string dovecotListener(const UpstreamConfig& upstream, const ServerConfig& 
                        tls ? "    ssl = yes\n" : "");
 }
 
-std::string dovecot(const Config& config) {
+constexpr std::string_view kDovecot23Log =
+    "user=<%u> method=%m rip=%r rport=%b lip=%l mpid=%e %c session=<%{session}>";
+constexpr std::string_view kDovecot24Log =
+    "user=<%{user}> method=%{mechanism} rip=%{remote_ip} rport=%{remote_port} lip=%{local_ip} "
+    "mpid=%{mail_pid} %{secured} session=<%{session}>";
+// Dovecot 2.4 takes a connection with a PROXY header for a secured one otherwise.
+constexpr std::string_view kDovecot24Tls =
+    "# Without it, Dovecot 2.4 takes passwords in the clear over every connection that has a PROXY header.\n"
+    "ssl = required\n";
+
+enum class DovecotVersion : std::uint8_t { V23, V24 };
+
+std::string dovecot(const Config& config, DovecotVersion version) {
+    const bool newer = version == DovecotVersion::V24;
     std::string trusted;
     for (const std::string& own : ownAddresses(config, isDovecots))
         trusted += " " + own;
@@ -182,11 +294,11 @@ std::string dovecot(const Config& config) {
         "# Only the gateway may say who a client is.\n"
         "haproxy_trusted_networks ={}\n"
         "# With the client's port (rport), Dovecot's log can be joined with mailgate's.\n"
-        "login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l mpid=%e %c "
-        "session=<%{{session}}>\n",
-        trusted);
+        "login_log_format_elements = {}\n"
+        "{}",
+        trusted, newer ? kDovecot24Log : kDovecot23Log, newer ? kDovecot24Tls : "");
     for (const UpstreamConfig& upstream : config.upstreams) {
-        const auto listeners = listenersOf(config, upstream);
+        const Listeners listeners = listenersOf(config, upstream);
         if (listeners.empty() || !isDovecots(listeners.front()->protocol)) continue;
         if (upstream.send_proxy == SendProxy::Off) {
             text += withoutProxy(upstream);
@@ -201,26 +313,6 @@ std::string dovecot(const Config& config) {
     return text;
 }
 
-/// The port that clients of this service use.
-std::uint16_t publicPort(const ListenerConfig& listener) {
-    const bool tls = listener.tls == ListenerTls::Passthrough;
-    switch (listener.protocol) {
-        case Protocol::Smtp:
-            return tls ? 465 : 25;
-        case Protocol::Imap:
-            return tls ? 993 : 143;
-        case Protocol::Pop3:
-            return tls ? 995 : 110;
-        case Protocol::Lmtp:
-            return 24;
-        case Protocol::Sieve:
-            return 4190;
-        case Protocol::Tcp:
-            break;
-    }
-    return listener.addresses.front().port;
-}
-
 /// Where a balancer finds the listener: a wildcard address is written as the gateway's name.
 std::string gatewayAddress(const Config& config, const ListenerConfig& listener) {
     const Endpoint& bound = listener.addresses.front();
@@ -232,10 +324,20 @@ std::string seconds(std::chrono::milliseconds duration) {
     return fmt::format("{}s", std::chrono::ceil<std::chrono::seconds>(duration).count());
 }
 
-std::string noHeaderWanted(const ListenerConfig& listener) {
-    return fmt::format(
-        "# Listener \"{}\" has proxy = \"off\": set \"require\" and name the balancer in trusted first.\n\n",
-        listener.name);
+/// Why there is no block for a listener; empty when there is one.
+std::string leftOut(const ListenerConfig& listener, std::uint16_t port) {
+    if (listener.proxy == ProxyMode::Off)
+        return fmt::format(
+            "# Listener \"{}\" has proxy = \"off\": set \"require\" and name the balancer in trusted "
+            "first.\n\n",
+            listener.name);
+    if (port == 0)
+        return fmt::format(
+            "# Listener \"{}\": the port of its clients, {}, is another listener's above: give it an address "
+            "of "
+            "its own there, and a block like that one's.\n\n",
+            listener.name, wantedPort(listener));
+    return "";
 }
 
 /// A conversation instead of a bare connection: the check sees whether there is service behind the port.
@@ -267,9 +369,11 @@ std::string haproxyCheck(const ListenerConfig& listener) {
 
 std::string haproxy(const Config& config) {
     std::string text = "# The balancer's address must be in the listener's `trusted`.\n";
-    for (const ListenerConfig& listener : config.listeners) {
-        if (listener.proxy == ProxyMode::Off) {
-            text += noHeaderWanted(listener);
+    const std::vector<std::uint16_t> ports = publicPorts(config);
+    for (std::size_t at = 0; at < ports.size(); ++at) {
+        const ListenerConfig& listener = config.listeners[at];
+        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
+            text += why;
             continue;
         }
         const std::string idle = seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin);
@@ -282,7 +386,7 @@ std::string haproxy(const Config& config) {
             "  timeout server {}\n"
             "{}"
             "  server {} {} send-proxy-v2 check check-send-proxy inter 5s\n",
-            listener.name, publicPort(listener), idle, idle, haproxyCheck(listener), config.name,
+            listener.name, ports[at], idle, idle, haproxyCheck(listener), config.name,
             gatewayAddress(config, listener));
     }
     return text;
@@ -292,9 +396,11 @@ std::string nginx(const Config& config) {
     std::string text =
         "# Beside the http block, not inside. The balancer's address must be in the listener's `trusted`.\n"
         "stream {\n";
-    for (const ListenerConfig& listener : config.listeners) {
-        if (listener.proxy == ProxyMode::Off) {
-            text += noHeaderWanted(listener);
+    const std::vector<std::uint16_t> ports = publicPorts(config);
+    for (std::size_t at = 0; at < ports.size(); ++at) {
+        const ListenerConfig& listener = config.listeners[at];
+        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
+            text += why;
             continue;
         }
         text += fmt::format(
@@ -305,7 +411,7 @@ std::string nginx(const Config& config) {
             "    proxy_connect_timeout 5s;\n"
             "    proxy_timeout {};\n"
             "  }}\n",
-            publicPort(listener), gatewayAddress(config, listener),
+            ports[at], gatewayAddress(config, listener),
             seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin));
     }
     return text + "}\n";
@@ -318,9 +424,11 @@ std::string awsNlb(const Config& config) {
         "# balancer's ARN. on_first_ack: by default the header comes with the client's first data, but in "
         "mail the server\n"
         "# speaks first, and both would wait.\n";
-    for (const ListenerConfig& listener : config.listeners) {
-        if (listener.proxy == ProxyMode::Off) {
-            text += noHeaderWanted(listener);
+    const std::vector<std::uint16_t> ports = publicPorts(config);
+    for (std::size_t at = 0; at < ports.size(); ++at) {
+        const ListenerConfig& listener = config.listeners[at];
+        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
+            text += why;
             continue;
         }
         text += fmt::format(
@@ -334,7 +442,7 @@ std::string awsNlb(const Config& config) {
             "  Key=preserve_client_ip.enabled,Value=false\n"
             "aws elbv2 create-listener --load-balancer-arn \"$NLB\" --protocol TCP --port {2} \\\n"
             "  --default-actions Type=forward,TargetGroupArn=\"$TARGETS\"\n",
-            listener.name, listener.addresses.front().port, publicPort(listener));
+            listener.name, listener.addresses.front().port, ports[at]);
     }
     return text;
 }
@@ -346,13 +454,21 @@ void addSnippetCommand(CLI::App& root, Context& context) {
         "snippet", "Print the lines for a neighbour's configuration that go with this one");
     command->require_subcommand(1);
     const auto add = [&](const std::string& name, const std::string& what, Writer writer) {
-        command->add_subcommand(name, what)->callback([&context, writer] {
+        CLI::App* snippet = command->add_subcommand(name, what);
+        snippet->callback([&context, writer = std::move(writer)] {
             fmt::print("{}", writer(loadConfig(findConfig(context.config_file))));
         });
+        return snippet;
     };
     add("postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix);
     add("postscreen", "The same with postscreen in front of smtpd", postscreen);
-    add("dovecot", "dovecot.conf (2.3) of servers behind mailgate", dovecot);
+    const auto version = std::make_shared<std::string>("2.3");
+    add("dovecot", "dovecot.conf of servers behind mailgate",
+        [version](const Config& config) {
+            return dovecot(config, *version == "2.4" ? DovecotVersion::V24 : DovecotVersion::V23);
+        })
+        ->add_option("--version", *version, "Dovecot's: 2.3 (default) or 2.4")
+        ->check(CLI::IsMember({"2.3", "2.4"}));
     add("haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy);
     add("nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx);
     add("aws-nlb", "AWS command line for a Network Load Balancer in front of mailgate", awsNlb);

@@ -729,6 +729,10 @@ Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& 
         return resolveAll(hosts, resolve, kNamePatience, stop);
     };
     try {
+        if (const auto where = config::tooDeep(toml)) {
+            problems.error(*where, "", "tables or arrays are nested deeper than any configuration's");
+            throw ConfigError(problems.errorText());
+        }
         const toml::table document = toml::parse(toml, std::string_view{});
         Config config = Loader(file, resolve_all, problems).load(document);
         if (!problems.hasErrors()) return config;

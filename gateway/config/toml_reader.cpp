@@ -44,6 +44,22 @@ std::size_t editDistance(std::string_view from, std::string_view to) {
     return row.back();
 }
 
+/// Behind the string that begins at `at`, or behind its line when it is not closed there.
+std::size_t behindString(std::string_view toml, std::size_t at) noexcept {
+    const char quote = toml[at];
+    const std::string_view three = quote == '"' ? R"(""")" : "'''";
+    const bool lines = toml.substr(at).starts_with(three);
+    for (at += lines ? 3 : 1; at < toml.size(); ++at) {
+        if (toml[at] == '\\' && quote == '"')
+            ++at;
+        else if (lines ? toml.substr(at).starts_with(three) : toml[at] == quote)
+            return at + (lines ? 3 : 1);
+        else if (toml[at] == '\n' && !lines)
+            return at;
+    }
+    return toml.size();
+}
+
 std::string joinWords(std::span<const std::string_view> words) {
     std::string joined;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -54,6 +70,50 @@ std::string joinWords(std::span<const std::string_view> words) {
 }
 
 }  // namespace
+
+std::optional<Position> tooDeep(std::string_view toml) noexcept {
+    constexpr std::size_t kDeepest = 32;
+    std::size_t brackets = 0;
+    std::size_t dots = 0;
+    for (std::size_t at = 0; at < toml.size(); ++at) {
+        switch (toml[at]) {
+            case '#':
+                at = std::min(toml.find('\n', at), toml.size()) - 1;
+                break;
+            case '"':
+            case '\'':
+                at = behindString(toml, at) - 1;
+                break;
+            case '[':
+            case '{':
+                ++brackets;
+                dots = 0;
+                break;
+            case ']':
+            case '}':
+                brackets -= brackets > 0 ? 1 : 0;
+                dots = 0;
+                break;
+            case '.':
+                ++dots;
+                break;
+            case '=':
+            case ',':
+            case '\n':
+                dots = 0;
+                break;
+            default:
+                break;
+        }
+        if (brackets <= kDeepest && dots <= kDeepest) continue;
+        const std::string_view before = toml.substr(0, at);
+        const auto lines = std::count(before.begin(), before.end(), '\n');
+        const std::size_t column = at - (before.rfind('\n') + 1);  // npos + 1 is 0: the first line
+        return Position{static_cast<toml::source_index>(lines + 1),
+                        static_cast<toml::source_index>(column + 1)};
+    }
+    return std::nullopt;
+}
 
 void Problems::error(Position where, std::string_view key, std::string_view message) {
     add(errors_, where, "", key, message);

@@ -57,6 +57,11 @@ class Problems {
     std::set<std::string> keys_;
 };
 
+/// Where a document nests tables or arrays deeper than any configuration does; the parser and the destructors
+/// of its tables go as deep as the document says, until the stack ends. Looks at brackets and at the dots of
+/// keys only, so it may find that in a text which is no TOML, too.
+std::optional<Position> tooDeep(std::string_view toml) noexcept;
+
 /// The candidate that `word` is probably a misspelling of; empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string> candidates);
 

@@ -22,8 +22,8 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
 
-[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
-                       const InheritedSockets* inherited = nullptr) {
+std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
+                         const InheritedSockets* inherited = nullptr) {
     std::string cause = std::strerror(error);
     const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
     if (!ours.empty())
@@ -35,8 +35,12 @@ constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
         cause += "; another mailgate or mail server listens there already";
     if (error == EACCES) cause += "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
     if (error == EADDRNOTAVAIL) cause += "; this machine has no such address";
-    throw ListenError(
-        fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause));
+    return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
+}
+
+[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
+                       const InheritedSockets* inherited = nullptr) {
+    throw ListenError(cannotListen(listener, at, error, inherited));
 }
 
 bool isWildcard(const Endpoint& endpoint) {
@@ -80,6 +84,20 @@ Descriptor openOne(const Config& config, const ListenerConfig& listener, const E
 }
 
 }  // namespace
+
+std::vector<std::string> addressesNotHere(const Config& config) {
+    std::vector<std::string> sentences;
+    for (const ListenerConfig& listener : config.listeners) {
+        for (const Endpoint& at : listener.addresses) {
+            const SocketAddress address(at);
+            const Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+            const bool bound = socket.get() >= 0 && ::bind(socket.get(), address.get(), address.size()) == 0;
+            if (!bound && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))
+                sentences.push_back(cannotListen(listener, at, errno));
+        }
+    }
+    return sentences;
+}
 
 Descriptor::~Descriptor() {
     if (fd_ >= 0) ::close(fd_);

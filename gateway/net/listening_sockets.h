@@ -36,6 +36,10 @@ class ListenError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// A sentence for each address of `config` that this machine does not have, now: neither those that are taken
+/// already nor those that only another user may bind. Nothing listens meanwhile.
+std::vector<std::string> addressesNotHere(const Config& config);
+
 /// One socket that listens: non-blocking; TCP_NODELAY and keep-alive are inherited by what it accepts.
 struct ListeningSocket {
     Descriptor descriptor;

@@ -10,11 +10,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <utility>
 
 namespace mailgate {
@@ -26,13 +29,16 @@ using Clock = std::chrono::steady_clock;
 // one.
 constexpr std::chrono::milliseconds kUnaskedGreeting{2'000};
 // How long a server that speaks only TLS has to hang up on a header that it does not take.
-constexpr std::chrono::milliseconds kHangUp{1'000};
+constexpr std::chrono::milliseconds kHangUp{2'000};
 // The least that a configuration may ask for; the limits of Exim and Postfix; a common buffer; Dovecot's
 // limit.
 constexpr std::array<std::size_t, 5> kHeaderSizes{107, 232, 536, 1024, 1500};
 // The fixed part of a v2 header with IPv4 addresses, and of a TLV.
 constexpr std::size_t kV2Ipv4Bytes = 28;
 constexpr std::size_t kTlvHead = 3;
+
+// RFC 8446 B.1: the content type of a server that took the header for the beginning of TLS.
+constexpr char kTlsAlert = 21;
 
 /// Writes the header for a connection of these two ends.
 using HeaderWriter = std::function<std::string(const proxy::Connection&)>;
@@ -47,7 +53,7 @@ class ProbeConnection {
         ::shutdown(fd_, SHUT_WR);
         deadline_ = Clock::now() + kHangUp;
         std::string ignored;
-        while (receive(ignored) > 0) {
+        while (receive(ignored) == Got::Bytes) {
         }
         ::close(fd_);
     }
@@ -79,21 +85,32 @@ class ProbeConnection {
         return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
     }
 
-    /// Bytes received, 0 at the end, -1 when the connection broke or the time is over.
-    ssize_t receive(std::string& bytes) {
-        if (!wait(POLLIN)) return -1;
+    enum class Got : std::uint8_t {
+        Bytes,
+        End,     ///< the server closed the connection
+        Broken,  ///< or reset it
+        Nothing  ///< until the time was over
+    };
+    Got receive(std::string& bytes) {
+        bytes.clear();
+        if (!wait(POLLIN)) return Got::Nothing;
         std::array<char, 4096> buffer;
         const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
-        bytes.assign(buffer.data(), static_cast<std::size_t>(got > 0 ? got : 0));
-        return got;
+        if (got < 0) return Got::Broken;
+        bytes.assign(buffer.data(), static_cast<std::size_t>(got));
+        return got == 0 ? Got::End : Got::Bytes;
     }
-    bool timedOut() const { return Clock::now() >= deadline_; }
 
   private:
+    /// False only when the time is over. What has come by then counts, however late this process comes to look.
     bool wait(short events) const {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
-        pollfd watched{fd_, events, 0};
-        return left.count() > 0 && ::poll(&watched, 1, static_cast<int>(left.count())) > 0;
+        while (true) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+            pollfd watched{fd_, events, 0};
+            const int ready = ::poll(&watched, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+            if (ready > 0) return true;
+            if (ready == 0 && left.count() <= 0) return false;
+        }
     }
 
     Endpoint server_;
@@ -104,22 +121,34 @@ class ProbeConnection {
 /// In TLS or an unknown protocol only one thing shows: whether the server hangs up on the header.
 ProbeAnswer awaitHangUp(ProbeConnection& connection) {
     std::string said;
-    const ssize_t got = connection.receive(said);
-    if (got > 0 || connection.timedOut()) return {true, true, ""};
-    return {true, false, got == 0 ? "closed the connection" : "reset the connection"};
+    switch (connection.receive(said)) {
+        case ProbeConnection::Got::Nothing:
+            return {true, true, ""};
+        case ProbeConnection::Got::Bytes:
+            if (said.front() != kTlsAlert) return {true, true, ""};
+            return {true, false, "answered with a TLS alert", true};
+        case ProbeConnection::Got::End:
+            return {true, false, "closed the connection"};
+        case ProbeConnection::Got::Broken:
+            break;
+    }
+    return {true, false, "reset the connection"};
 }
 
 ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
     std::string said;
     while (true) {
-        const ssize_t got = connection.receive(said);
+        const auto got = connection.receive(said);
         // postscreen's teaser is a welcome; the rest takes postscreen_greet_wait.
-        if (got < 0 && connection.timedOut())
+        if (got == ProbeConnection::Got::Nothing)
             return dialogue.teasing() ? ProbeAnswer{true, true, ""}
                                       : ProbeAnswer{true, false, "says nothing"};
-        const HealthDialogue::Step step = got > 0 ? dialogue.hear(said) : dialogue.ended();
+        const HealthDialogue::Step step =
+            got == ProbeConnection::Got::Bytes ? dialogue.hear(said) : dialogue.ended();
         if (!step.say.empty()) connection.send(step.say);
-        if (step.done) return {true, dialogue.good(), got < 0 ? "reset the connection" : dialogue.reason()};
+        if (step.done)
+            return {true, dialogue.good(),
+                    got == ProbeConnection::Got::Broken ? "reset the connection" : dialogue.reason()};
     }
 }
 
@@ -167,28 +196,39 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
         report.unreachable = connection.connect();
         if (!report.unreachable.empty()) return report;
         std::string said;
-        report.greets_without_header = connection.receive(said) > 0;
+        report.greets_without_header = connection.receive(said) == ProbeConnection::Got::Bytes;
     }
     if (report.greets_without_header) return report;
-    const auto attempt = [&](const HeaderWriter& header) {
-        return tryHeader(upstream, server, name, header);
+    // Where only the passing of time says yes, all is tried at once.
+    const auto policy = upstream.check_protocol == Protocol::Tcp ? std::launch::async : std::launch::deferred;
+    const auto attempt = [&](HeaderWriter header) {
+        return std::async(policy, [&upstream, &server, &name, header = std::move(header)] {
+            return tryHeader(upstream, server, name, header);
+        });
     };
-    report.v2 = attempt([](const auto& ends) { return proxy::encodeV2(ends); });
-    report.v1 = attempt([](const auto& ends) { return proxy::encodeV1(ends); });
+    auto v2 = attempt([](const auto& ends) { return proxy::encodeV2(ends); });
+    auto v1 = attempt([](const auto& ends) { return proxy::encodeV1(ends); });
+    auto local = attempt([](const auto&) { return proxy::encodeLocal(); });
+    std::vector<std::future<ProbeAnswer>> sizes;
+    for (const std::size_t size : kHeaderSizes)
+        sizes.push_back(attempt([size](const auto& ends) { return paddedHeader(ends, size); }));
+    report.v2 = v2.get();
+    report.v1 = v1.get();
     if (!report.v2.accepted && !report.v1.accepted) return report;
-    const bool v2 = report.v2.accepted && upstream.send_proxy != SendProxy::V1;
-    report.tcp6 = attempt([v2](const proxy::Connection& ends) {
+    const bool as_v2 = report.v2.accepted && upstream.send_proxy != SendProxy::V1;
+    auto tcp6 = attempt([as_v2](const proxy::Connection& ends) {
         const IpAddress loopback = *IpAddress::parse("::1");
         const proxy::Connection v6{{loopback, ends.source.port}, {loopback, ends.destination.port}};
-        return v2 ? proxy::encodeV2(v6) : proxy::encodeV1(v6);
+        return as_v2 ? proxy::encodeV2(v6) : proxy::encodeV1(v6);
     });
+    report.tcp6 = tcp6.get();
     if (!report.v2.accepted) return report;
-    report.local = attempt([](const auto&) { return proxy::encodeLocal(); });
-    for (const std::size_t size : kHeaderSizes) {
-        const ProbeAnswer answer = attempt([size](const auto& ends) { return paddedHeader(ends, size); });
+    report.local = local.get();
+    for (std::size_t at = 0; at < sizes.size(); ++at) {
+        const ProbeAnswer answer = sizes[at].get();
         report.larger_reason = answer.reason;
         if (!answer.accepted) break;
-        report.largest_header = size;
+        report.largest_header = kHeaderSizes[at];
     }
     return report;
 }
@@ -210,7 +250,7 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             "send_proxy = \"v2\" in mailgate's [[upstream]]",
             own)};
     }
-    if (report.greets_without_header) {
+    if (report.greets_without_header || report.v2.misread) {
         return {fmt::format(
             "port {} of the server does not expect a PROXY header, and mailgate sends one. Postfix, "
             "master.cf: add "
@@ -219,6 +259,13 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             "of that "
             "port, and {} in haproxy_trusted_networks. `mailgate snippet` prints the lines",
             port, own)};
+    }
+    if (!report.v1.accepted && !report.v2.accepted && upstream.check_protocol == Protocol::Tcp) {
+        return {fmt::format(
+            "the server takes no header from {} ({}): either it expects none, or not from there. Dovecot: "
+            "\"haproxy = yes\" in the inet_listener of port {}, and {} in haproxy_trusted_networks. Postfix: "
+            "\"-o smtpd_upstream_proxy_protocol=haproxy\" for the smtpd of that port",
+            own, report.v2.reason, port, own)};
     }
     if (!report.v1.accepted && !report.v2.accepted) {
         return {

@@ -17,7 +17,8 @@ namespace mailgate {
 struct ProbeAnswer {
     bool tried = false;
     bool accepted = false;
-    std::string reason;  ///< when not accepted
+    std::string reason;    ///< when not accepted
+    bool misread = false;  ///< a TLS server took the header for a client's first message
 };
 
 struct ProbeReport {

@@ -211,8 +211,8 @@ class Mailgate(Gateway):
         config.write_text("\n\n".join(parts) + "\n")
         networks = self.folder / "networks.txt"
         networks.write_text("\n".join(self.networks) + "\n")
-        subprocess.run([Mailgate.binary, "access", "import", str(networks), "--config", str(config)], check=True, cwd=self.folder,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([Mailgate.binary, "access", "import", "--verdict", "allow", str(networks), "--config", str(config)],
+                       check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
         return [Mailgate.binary, "serve", "--config", str(config)]
 
     @classmethod

@@ -10,17 +10,30 @@
 
 using namespace mailgate::store;
 
+namespace {
+
+void requireRoundTrip(const AccessRule& rule, NoteForm form) {
+    const ImportResult again = parseRules(formatRule(rule, form) + "\n", {});
+    if (!again.errors.empty() || again.rules.size() != 1) std::abort();
+    const AccessRule& same = again.rules.front().rule;
+    if (same.network != rule.network || same.verdict != rule.verdict || same.listener != rule.listener ||
+        same.expires_at != rule.expires_at || same.note != rule.note)
+        std::abort();
+}
+
+}  // namespace
+
+/// The first byte chooses the format and whether a verdict is given.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    const ImportResult imported = parseRules({reinterpret_cast<const char*>(data), size}, {});
+    if (size == 0) return 0;
+    ImportOptions options;
+    options.format = static_cast<ImportFormat>(data[0] % 7);
+    if (data[0] >= 128) options.verdict = Verdict::Deny;
+    const ImportResult imported = parseRules({reinterpret_cast<const char*>(data) + 1, size - 1}, options);
     if (imported.errors.size() > kMaxImportErrors) std::abort();
     for (const ImportedRule& one : imported.rules) {
-        const ImportResult again = parseRules(formatRule(one.rule), {});
-        if (!again.errors.empty() || again.rules.size() != 1) std::abort();
-        const AccessRule& rule = again.rules.front().rule;
-        if (rule.network != one.rule.network || rule.verdict != one.rule.verdict ||
-            rule.listener != one.rule.listener || rule.expires_at != one.rule.expires_at ||
-            rule.note != one.rule.note)
-            std::abort();
+        requireRoundTrip(one.rule, NoteForm::Utf8);
+        requireRoundTrip(one.rule, NoteForm::Ascii);
     }
     return 0;
 }

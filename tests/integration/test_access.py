@@ -1,5 +1,6 @@
 """Who may enter: rules, their changes while the gateway runs, what a refused client hears, and the access command."""
 
+import contextlib
 import datetime
 import json
 import re
@@ -244,7 +245,7 @@ class Command(unittest.TestCase):
 
     def test_import_is_all_or_nothing(self):
         listing = self.gateway.folder / "rules.txt"
-        listing.write_text("# partners\nallow 198.51.100.0/24 partner one\n192.0.2.0/25\ndeny 203.0.113.9\nallow 192.0.2.5/24\n")
+        listing.write_text("# partners\nallow 198.51.100.0/24 partner one\nallow 192.0.2.0/25\ndeny 203.0.113.9\nallow 192.0.2.5/24\n")
         done = self.gateway.run("access", "import", str(listing))
         self.assertNotEqual(done.returncode, 0)
         self.assertRegex(done.stderr, r"\b5\b")  # the line
@@ -264,6 +265,135 @@ class Command(unittest.TestCase):
         self.gateway.access("import", "--replace", str(listing))
         self.assertEqual({(rule["network"], rule["verdict"], rule["note"]) for rule in self.rules()},
                          {("198.51.100.0/24", "allow", "partner"), ("2001:db8::/32", "deny", "")})
+
+    def do_import(self, text, *arguments, code=0):
+        done = self.gateway.run("access", "import", "-", *arguments, stdin=text)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def verdicts(self):
+        return {rule["network"]: rule["verdict"] for rule in self.rules()}
+
+    def test_lists_of_others_keep_their_meaning(self):
+        for text, arguments, summary, verdicts in (
+                ("192.0.2.1 permit\n192.0.2.0/24 reject\n203.0.113.128/25 REJECT snowshoe spammers\n2001:db8:bad::/48 reject\n", (),
+                 "imported 4 rules (cidr): 1 allow, 3 deny; 4 added, 0 changed, 0 as they were, 0 removed",
+                 {"192.0.2.1": "allow", "192.0.2.0/24": "deny", "203.0.113.128/25": "deny", "2001:db8:bad::/48": "deny"}),
+                ("203.0.113.60/32\t554 5.7.1 go away\r\n", (), "imported 1 rule (cidr): 0 allow, 1 deny", {"203.0.113.60": "deny"}),
+                ("; DROP\n1.10.16.0/20 ; SBL256894\n", (), "1 rule (drop): 0 allow, 1 deny", {"1.10.16.0/20": "deny"}),
+                ('{"cidr":"1.10.16.0/20","sblid":"SBL256894"}\n', (), "1 rule (drop): 0 allow, 1 deny", {"1.10.16.0/20": "deny"}),
+                ("198.51.100.0/24\n", ("--verdict", "deny"), "1 rule (plain): 0 allow, 1 deny", {"198.51.100.0/24": "deny"}),
+                ("198.51.100.0/24 allow\n", (), "1 rule (haproxy): 1 allow, 0 deny", {"198.51.100.0/24": "allow"}),
+                ("ip,action\n198.51.100.0/24,block\n", (), "1 rule (csv): 0 allow, 1 deny", {"198.51.100.0/24": "deny"})):
+            with self.subTest(text=text):
+                self.assertIn(summary, self.do_import(text, *arguments))
+                self.assertEqual(self.verdicts(), verdicts)
+                self.gateway.access("remove", *verdicts)
+
+    def test_what_a_list_means_is_not_guessed(self):
+        for text, words in (("198.51.100.0/24\n", "--verdict allow or --verdict deny"),
+                            ("203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13\n", "--format"),
+                            ("192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "--verdict"),
+                            ("allow 192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "is no option"),
+                            ("allow 192.0.2.64/26 Listener=smtp temp\n", "is no option"),
+                            ("allow 0.0.0.0/0\n", "--force")):
+            with self.subTest(text=text):
+                self.assertIn(words, self.do_import(text, code=1))
+        for arguments in (("--verdict", "maybe"), ("--format", "nft")):
+            self.do_import("192.0.2.1\n", *arguments, code=2)
+        self.assertEqual(self.rules(), [])
+
+    def test_a_stream_that_broke_off_changes_nothing(self):
+        self.gateway.access("allow", "203.0.113.10", "--listener", "smtp", "--expires", "7d")
+        self.gateway.access("deny", "203.0.113.9")
+        export = self.gateway.access("export")
+        self.assertTrue(export.endswith("\n# end, 2 rules\n"), export)
+        before = self.rules()
+        for length in range(len(export)):
+            if length % 7 and length < len(export) - 20:
+                continue
+            self.do_import(export[:length], "--replace", code=1)
+        self.do_import(export.replace("2 rules", "3 rules"), code=1)
+        self.do_import("allow 192.0.2.1\n", "--replace", code=1)
+        self.assertEqual(self.rules(), before)
+        self.assertIn("2 as they were, 0 removed", self.do_import(export, "--replace"))
+
+    def test_what_is_not_said_of_a_rule_stays(self):
+        self.gateway.access("allow", "192.0.2.0/25", "--expires", "180d", "--client-sessions", "200", "--client-rate", "0",
+                            "--note", "ACME Corp, ticket 4711")
+        [first] = self.rules()
+        told = self.gateway.access("allow", "192.0.2.0/25", "--note", "ACME renewed")
+        self.assertIn('"ACME renewed"', told)
+        self.assertIn("expires " + first["expires_at"], told)
+        self.do_import("192.0.2.0/25\n", "--verdict", "allow")
+        self.assertEqual(self.rules(), [{**first, "note": "ACME renewed"}])
+        self.gateway.access("allow", "192.0.2.0/25", "--note", "", "--expires", "never", "--client-sessions", "none")
+        self.assertEqual(self.rules(), [{**first, "note": "", "expires_at": None, "client_sessions": None}])
+
+    def test_everybody_is_let_in_on_purpose_only(self):
+        for network in ("0.0.0.0/0", "::/0", "128.0.0.0/1"):
+            for verdict in ("allow", "deny"):
+                done = self.gateway.run("access", verdict, network, "--listener", "imap")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("--force", done.stderr)
+        self.gateway.access("allow", "::/0", "--force")
+
+    def test_the_last_allow_rule_of_an_allowlist_goes_with_a_warning(self):
+        self.gateway.access("allow", "198.51.100.0/24", "192.0.2.1")
+        self.assertNotIn("warning", self.gateway.run("access", "remove", "192.0.2.1").stderr)
+        done = self.gateway.run("access", "remove", "198.51.100.0/24")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, 'warning: listener "smtp" is an allowlist.*refuses every client')
+        self.assertNotIn("imap", done.stderr)
+
+    def test_a_listener_that_was_renamed(self):
+        self.gateway.access("deny", "203.0.113.9", "--listener", "smtp", "--note", "spam")
+        self.gateway.access("allow", "198.51.100.0/24", "--listener", "smtp")
+        self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "smtp"', 'name = "inbound"'))
+        warning = 'no listener is named "smtp": 2 access rules that name it decide nothing'
+        for arguments in (("check",), ("access", "list"), ("access", "list", "--json")):
+            done = self.gateway.run(*arguments)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(warning, done.stdout + done.stderr)
+        self.assertEqual(len(self.rules("--listener", "smtp")), 2)
+        export = self.gateway.access("export")
+        self.assertIn("2 as they were, 0 removed", self.do_import(export, "--replace"))
+        self.assertEqual(self.gateway.run("access", "list", "--listener", "nope").returncode, 2)
+        self.assertEqual(self.gateway.run("access", "rename-listener", "smtp", "nope").returncode, 2)
+        self.assertEqual(self.gateway.run("access", "rename-listener", "imap", "inbound").returncode, 2)
+        self.assertIn("2 rules of listener smtp are now of listener inbound", self.gateway.access("rename-listener", "smtp", "inbound"))
+        self.assertNotIn("warning", self.gateway.run("check").stdout)
+        self.assertNotIn("warning", self.gateway.run("check").stdout)
+        self.assertEqual(self.gateway.run("access", "test", "203.0.113.9", "--listener", "inbound").returncode, 1)
+        self.assertIn("listener=inbound spam", self.gateway.access("history"))
+        self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "inbound"', 'name = "mx"'))
+        self.gateway.access("remove", "203.0.113.9", "--listener", "inbound")
+
+    def test_terminals_are_not_obeyed(self):
+        evil = "a\u009b31m\u202eb"
+        self.gateway.access("deny", "203.0.113.9", "--note", evil)
+        self.gateway.access("deny", "203.0.113.10", "--note", "Büro")
+        export = self.gateway.access("export")
+        self.assertNotRegex(export, "[\u0080-\u009f]")
+        self.assertIn("Büro", export)
+        self.do_import(export, "--replace")
+        self.assertIn(evil.replace("\u202e", ""), self.rules()[0]["note"].replace("\u202e", ""))
+        for arguments in (("list",), ("list", "--json"), ("history",), ("history", "--json")):
+            self.assertNotRegex(self.gateway.access(*arguments), "[\u0080-\u009f]")
+
+    def test_a_trail_that_was_tampered_with_is_noticed(self):
+        self.gateway.access("deny", "203.0.113.9")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database:
+            database.execute("DROP TRIGGER access_audit_no_delete")
+            database.execute("DELETE FROM access_audit")
+            database.commit()
+        for arguments in (("list",), ("history",), ("allow", "203.0.113.9")):
+            done = self.gateway.run("access", *arguments)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("trigger access_audit_no_delete is missing", done.stderr)
+        done = self.gateway.run("access", "export")
+        self.assertEqual((done.returncode, done.stdout), (0, "deny 203.0.113.9\n# end, 1 rules\n"))
+        self.assertIn("warning: ", done.stderr)
 
     def test_history_keeps_what_was_removed(self):
         self.gateway.access("allow", "198.51.100.0/24")

@@ -141,19 +141,74 @@ class Fail2ban:
 
 
 class Ban(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        command = f"{mailgate.binary()} --config {gateway.config}"
+        cls.fail2ban = scratch.start(Fail2ban({"enabled": "true", "logpath": gateway.log_file, "maxretry": 3, "bantime": 600,
+                                               "action": f'mailgate[command="{command}"]'}))
+
+    def told(self):
+        return f"{self.fail2ban.log()}\n{gateway.access('list')}"
+
+    def rules(self, client):
+        return [(rule["verdict"], rule["listener"], rule["note"], rule["created_by"], rule["expires_at"] is None)
+                for rule in json.loads(gateway.access("list", "--match", client, "--json"))]
+
+    BAN = ("deny", None, "fail2ban mailgate", "program fail2ban mailgate", False)
+
+    def ban(self, client):
+        self.fail2ban.client("set", "mailgate", "banip", client)
+        wait_until(lambda: f"Ban {client}" in self.fail2ban.log(), self.told)
+
+    def unban(self, client):
+        self.fail2ban.client("set", "mailgate", "unbanip", client)
+        wait_until(lambda: f"Unban {client}" in self.fail2ban.log(), self.told)
+
+    def settle(self, client):
+        """fail2ban's actions are over one after the other: those for the client are, once a later one is."""
+        self.ban(client)
+        wait_until(lambda: self.rules(client) == [self.BAN], self.told)
+
     def test_a_client_that_was_refused_too_often_is_denied_everywhere_until_the_ban_ends(self):
         client = "203.0.113.20"
-        command = f"{mailgate.binary()} --config {gateway.config}"
-        fail2ban = scratch.start(Fail2ban({"enabled": "true", "logpath": gateway.log_file, "maxretry": 3, "bantime": 600,
-                                           "action": f'mailgate[command="{command}"]'}))
         self.assertTrue(greeting("open", client).startswith(b"220 "))
         for _ in range(3):
             refuse(client)
-        wait_until(lambda: not greeting("open", client).startswith(b"220 "),
-                   lambda: f"the ban\n{fail2ban.log()}\n{gateway.access('list')}")
-        [rule] = json.loads(gateway.access("list", "--match", client, "--json"))
-        self.assertEqual((rule["verdict"], rule["listener"], rule["note"]), ("deny", None, "fail2ban mailgate"))
-        self.assertIsNotNone(rule["expires_at"])
-        fail2ban.client("set", "mailgate", "unbanip", client)
-        wait_until(lambda: greeting("open", client).startswith(b"220 "),
-                   lambda: f"the end of the ban\n{fail2ban.log()}\n{gateway.access('list')}")
+        wait_until(lambda: not greeting("open", client).startswith(b"220 "), self.told)
+        self.assertEqual(self.rules(client), [self.BAN])
+        self.unban(client)
+        wait_until(lambda: greeting("open", client).startswith(b"220 "), self.told)
+        self.assertEqual(self.rules(client), [])
+        self.assertNotRegex(self.fail2ban.log(), "ERROR")
+
+    def test_an_administrators_rule_outlives_ban_and_unban(self):
+        client = "203.0.113.21"
+        gateway.access("deny", client, "--note", "abuse ticket 99")
+        mine = self.rules(client)
+        self.assertTrue(mine[0][-1])
+        self.ban(client)
+        self.settle("203.0.113.31")
+        self.assertEqual(self.rules(client), mine)
+        self.unban(client)
+        self.settle("203.0.113.32")
+        self.assertEqual(self.rules(client), mine)
+
+    def test_a_ban_that_an_administrator_made_a_rule_stays(self):
+        client = "203.0.113.22"
+        self.settle(client)
+        gateway.access("deny", client, "--note", "for good")
+        self.unban(client)
+        self.settle("203.0.113.33")
+        [(verdict, listener, note, author, for_good)] = self.rules(client)
+        self.assertEqual((verdict, listener, note, for_good), ("deny", None, "for good", True))
+        self.assertFalse(greeting("open", client).startswith(b"220 "))
+        self.assertNotRegex(self.fail2ban.log(), "ERROR")
+
+    def test_an_allow_rule_of_the_address_outlives_the_ban(self):
+        client = "203.0.113.23"
+        gateway.access("allow", client, "--note", "a partner")
+        self.ban(client)
+        wait_until(lambda: len(self.rules(client)) == 2, self.told)
+        self.unban(client)
+        wait_until(lambda: len(self.rules(client)) == 1, self.told)
+        self.assertEqual(self.rules(client)[0][:3], ("allow", None, "a partner"))

@@ -514,7 +514,8 @@ class Rules(Situation):
         listing, before = self.listing(), self.rules_version()
         with self.others(pause=0.01), self.asking(verdicts), concurrent.futures.ThreadPoolExecutor() as pool:
             begin = time.monotonic()
-            replacing = pool.submit(self.gateway.run, "access", "import", "--replace", str(listing), timeout=240)
+            replacing = pool.submit(self.gateway.run, "access", "import", "--replace", "--format", "mailgate", "--verdict", "allow",
+                                    str(listing), timeout=240)
             wait_until(lambda: self.rules_version() != before or replacing.done(), "the new rules", deadline=240)
             committed = time.monotonic()
             wait_until(lambda: verdicts[self.NEW][-1], "the new rules to be in force")

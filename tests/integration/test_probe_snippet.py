@@ -1,5 +1,6 @@
 """`mailgate probe` against right and wrong servers, and what `mailgate snippet` prints, pasted into real programs."""
 
+import concurrent.futures
 import re
 import subprocess
 import unittest
@@ -85,6 +86,23 @@ class Probe(unittest.TestCase):
         report = probe(mailgate.upstream("mx", postfix.proxy_port, send_proxy="off", lost_client_address="accepted"), code=1)
         self.assertIn('set send_proxy = "v2"', report)
 
+    def test_a_server_that_speaks_tls_from_the_first_byte(self):
+        """There only silence says yes; it must say so every time, on a busy machine too."""
+        tls = scratch.start(TlsDovecot(scratch))
+        for address, send_proxy, code, words in (("127.0.0.1", "v2", 0, "=> as configured"), ("127.0.0.1", "v1", 0, "=> as configured"),
+                                                 ("::1", "v2", 0, "=> as configured")):
+            site = configured([mailgate.listener("imap", "store", tls="passthrough")],
+                              [mailgate.upstream("store", tls.tls_port, host=address, send_proxy=send_proxy, max_header=1500)])
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                for done in pool.map(lambda _: site.run("probe"), range(8)):
+                    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                    self.assertIn(words, done.stdout)
+                    self.assertIn("up to 1500 bytes\n", done.stdout)
+        site = configured([mailgate.listener("imap", "store", tls="passthrough")], [mailgate.upstream("store", tls.headerless_port)])
+        done = site.run("probe")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("either it expects none, or not from there", done.stdout)
+
     def test_nobody_listening(self):
         report = probe(mailgate.upstream("mx", reserve_port()), code=1)
         self.assertIn("nothing takes connections at 127.0.0.1:", report)
@@ -97,6 +115,30 @@ class Probe(unittest.TestCase):
         missing = site.run("probe", "mx/mx9")
         self.assertEqual(missing.returncode, 1)
         self.assertIn('no upstream or server "mx/mx9"', missing.stderr)
+
+
+class TlsDovecot(Dovecot):
+    """IMAP with implicit TLS, with and without a PROXY header."""
+
+    def __init__(self, scratch):
+        super().__init__(scratch, name="tls-dovecot")
+        self.tls_port, self.headerless_port = reserve_port(), reserve_port()
+
+    def _configuration(self, passwd):
+        return super()._configuration(passwd) + f"""service imap-login {{
+  inet_listener imaps_proxy {{
+    address = 127.0.0.1 ::1
+    port = {self.tls_port}
+    haproxy = yes
+    ssl = yes
+  }}
+  inet_listener imaps_plain {{
+    address = 127.0.0.1
+    port = {self.headerless_port}
+    ssl = yes
+  }}
+}}
+"""
 
 
 class Postfix4(Postfix):
@@ -130,8 +172,8 @@ class PastedPostfix(Postfix):
 
 
 class Snippet(unittest.TestCase):
-    def snippet(self, kind, listeners, upstreams):
-        done = configured(listeners, upstreams).run("snippet", kind)
+    def snippet(self, kind, listeners, upstreams, *arguments):
+        done = configured(listeners, upstreams).run("snippet", kind, *arguments)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -171,9 +213,58 @@ class Snippet(unittest.TestCase):
         tls_port = tls["server"][0]["address"].rsplit(":", 1)[1]
         self.assertRegex(snippet, rf"port = {tls_port}\n    haproxy = yes\n    ssl = yes")
 
+    def test_submission_gets_tls_and_a_password(self):
+        mx, submission = reserve_port(), reserve_port()
+        listeners = [mailgate.listener("smtp", "mx", name="mx"), mailgate.listener("smtp", "submission", name="submission")]
+        upstreams = [mailgate.upstream("mx", mx), mailgate.upstream("submission", submission)]
+        for kind in ("postfix", "postscreen"):
+            with self.subTest(kind=kind):
+                pasted = scratch.start(PastedPostfix(scratch, f"submission-{kind}", self.snippet(kind, listeners, upstreams)))
+                wait_until(lambda: is_listening(submission) and is_listening(mx), "the pasted services")
+                self.assertIn("=> as configured", probe(upstreams[1]))
+                with proxyclient.SMTP(submission, proxyclient.header_v2("198.51.100.9", 5009)) as client:
+                    client.ehlo()
+                    self.assertEqual(client.docmd("MAIL", "FROM:<alice@example.net>"), (530, b"5.7.0 Must issue a STARTTLS command first"))
+                with proxyclient.SMTP(mx, proxyclient.header_v2("198.51.100.9", 5010)) as client:
+                    client.ehlo()
+                    client.mail("a@example.org")
+                    self.assertEqual(client.rcpt("alice@example.net")[0], 250)
+                pasted.wait_log(r"postfix/submission/smtpd\[\d+\]: connect from unknown\[198\.51\.100\.9\]:5009")
+                self.assertNotRegex(pasted.log(), "unused parameter|fatal:")
+                pasted.stop()
+
+    def test_one_smtpd_cannot_serve_strangers_and_users(self):
+        snippet = self.snippet("postfix", [mailgate.listener("smtp", "mx", name="mx"), mailgate.listener("smtp", "mx", name="submission")],
+                               [mailgate.upstream("mx", 10025)])
+        self.assertIn('listener "submission"', snippet)
+        self.assertNotIn("sasl", snippet)
+
+    def test_ports_are_those_of_the_clients(self):
+        def listener(name, port, **settings):
+            return mailgate.listener("smtp", "mx", name=name, port=port, **settings)
+        for listeners, ports in (([listener("mx", 25), listener("submission", 587), listener("tls", 465, tls="passthrough")], [25, 587, 465]),
+                                 ([listener("mx", 2525), listener("users", 10587)], [25, 587]),
+                                 ([listener("mx", 2525), listener("submission", 2526)], [25, 587]),
+                                 ([listener("mx", 2525), listener("other", 2526)], [25, 2526]),
+                                 ([listener("mx", 25), listener("other", 25, host="127.0.0.2")], [25])):
+            for kind, pattern in (("haproxy", r"bind :(\d+)"), ("nginx", r"listen (\d+);"), ("aws-nlb", r"--protocol TCP --port (\d+) \\")):
+                with self.subTest(kind=kind, ports=ports):
+                    snippet = self.snippet(kind, listeners, [mailgate.upstream("mx", 10025)])
+                    self.assertEqual([int(port) for port in re.findall(pattern, snippet)], ports, snippet)
+
+    def test_dovecot_of_either_version(self):
+        arguments = ("dovecot", [mailgate.listener("imap", "store")], [mailgate.upstream("store", 10143)])
+        self.assertEqual(self.snippet(*arguments, "--version", "2.3"), self.snippet(*arguments))
+        newer = self.snippet(*arguments, "--version", "2.4")
+        self.assertIn("\nssl = required\n", newer)
+        self.assertIn("rip=%{remote_ip} rport=%{remote_port}", newer)
+        self.assertNotRegex(newer, "%[a-z]")
+        self.assertEqual(configured(*arguments[1:]).run("snippet", "dovecot", "--version", "2.2").returncode, 2)
+
     def balanced(self):
-        """A mailgate for three protocols behind a balancer to be."""
-        listeners = [mailgate.listener("smtp", "mx"), mailgate.listener("imap", "store"), mailgate.listener("sieve", "filters")]
+        """A mailgate for three protocols, and mail from users, behind a balancer to be."""
+        listeners = [mailgate.listener("smtp", "mx"), mailgate.listener("imap", "store"), mailgate.listener("sieve", "filters"),
+                     mailgate.listener("smtp", "mx", name="submission")]
         gateway = mailgate.Mailgate(scratch, listeners, [
             mailgate.upstream("mx", postfix.proxy_port), mailgate.upstream("store", dovecot.proxy_port["imap"]),
             mailgate.upstream("filters", dovecot.proxy_port["sieve"])], name=f"balanced-{self.id().rsplit('.', 1)[1]}")
@@ -189,6 +280,9 @@ class Snippet(unittest.TestCase):
         session.logout()
         with proxyclient.connect(ports["4190"]) as client:
             self.assertIn(b"OK", proxyclient.read_until(client, rb"^OK"))
+        with proxyclient.SMTP(ports["587"]) as client:
+            client.ehlo("user.example.net")
+        self.assertEqual(gateway.wait_event("session.end", listener="submission")["helo"], "user.example.net")
         for listener in ("smtp", "imap"):
             self.assertEqual(gateway.wait_event("session.end", listener=listener)["balancer"], "127.0.0.1")
 
@@ -209,7 +303,7 @@ class Snippet(unittest.TestCase):
         balancer._sections.append(snippet.replace("inter 5s", "inter 100ms"))
         balancer._ports.extend(ports.values())
         scratch.start(balancer)
-        gateway.wait_events(6, "session.check")
+        gateway.wait_events(8, "session.check")
         self.assert_balances(gateway, ports)
         self.assertNotRegex(balancer._process.text(), "ALERT|is DOWN")
 

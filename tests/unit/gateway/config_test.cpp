@@ -85,6 +85,33 @@ class TemporaryFolder {
     fs::path path;
 };
 
+std::string repeated(std::string_view text, std::size_t times) {
+    std::string all;
+    for (; times > 0; --times)
+        all += text;
+    return all;
+}
+
+TEST(Config, WhatIsNestedWithoutEndIsRefusedBeforeItIsRead) {
+    constexpr std::size_t kDeep = 200'000;
+    for (const std::string& text :
+         {repeated("a.", kDeep) + "a = 1", repeated("a . ", kDeep) + "a = 1",
+          "\n[" + repeated("a.", kDeep) + "a]", "[[" + repeated("a.", kDeep) + "a]]",
+          repeated("\"a\".", kDeep) + "a = 1", repeated("'a'.", kDeep) + "a = 1",
+          "a = " + repeated("[", kDeep) + repeated("]", kDeep), "a = " + repeated("[\n", kDeep),
+          "a = " + repeated("{a=", kDeep), "a = " + repeated("{a.a.a=", kDeep),
+          "a = {" + repeated("a.", kDeep) + "a = 1}", "a = \"\"\"\"\"\"\n" + repeated("b.", kDeep) + "b = 1"})
+        EXPECT_THAT(errorsOf(text), HasSubstr("nested deeper than any configuration's"));
+    EXPECT_THAT(errorsOf("\n\na = [" + repeated("[", 32)), HasSubstr("mailgate.toml:3:37: tables or arrays"));
+    // Dots and brackets in texts and comments, and many in a row, are none of it.
+    EXPECT_EQ(
+        errorsOf("# " + repeated("[a.", 100) + "\n" + site() + "[gateway]\nname = \"" + repeated("a.", 20) +
+                 "a\" # it's\n" + "[log]\ntarget = 'file:" + repeated("/.", 100) + "'\n"),
+        "");
+    EXPECT_THAT(errorsOf("a = [" + repeated("1.5, ", 1'000) + "]\nb = [" + repeated("[1], ", 1'000) + "]"),
+                Not(HasSubstr("nested deeper")));
+}
+
 TEST(Config, ASmallSiteTakesTheDefaults) {
     const Config config = parse(site());
     EXPECT_THAT(warningsOf(config), IsEmpty());

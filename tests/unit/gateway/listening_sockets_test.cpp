@@ -118,5 +118,16 @@ TEST(ListeningSocketsDeathTest, AnInheritedSocketOfAnotherFamilyIsNamedAsTheOneT
         "systemd passed the socket smtp \\(\\[::\\]:[0-9]+\\) that has the port: ListenStream=0.0.0.0:");
 }
 
+TEST(ListeningSockets, OnlyAddressesOfOtherMachinesAreNotHere) {
+    const Endpoint taken{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")};
+    const auto sockets = openListeners(listeningOn({taken}), 1);
+    EXPECT_THAT(addressesNotHere(listeningOn({taken, {*IpAddress::parse("127.0.0.1"), 1}})),
+                testing::IsEmpty());
+    EXPECT_THAT(
+        addressesNotHere(listeningOn({{*IpAddress::parse("192.0.2.77"), 2525}})),
+        testing::ElementsAre(testing::HasSubstr("192.0.2.77:2525: Cannot assign requested address; this "
+                                                "machine has no such address")));
+}
+
 }  // namespace
 }  // namespace mailgate

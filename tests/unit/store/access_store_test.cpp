@@ -85,6 +85,82 @@ TEST_F(AccessStoreTest, PuttingAgainChangesNoteAndExpiry) {
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.1"));
 }
 
+TEST_F(AccessStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
+    AccessRule first = rule(Verdict::Allow, "192.0.2.0/25", "smtp", "ACME", 4'000'000'000);
+    first.limits = {200, 0};
+    put(first);
+    const AccessRule same = rule(Verdict::Allow, "192.0.2.0/25", "smtp");
+    const auto edited = store_.edit(
+        std::span(&same, 1), [](AccessRule& one, const AccessRule&) { one.note = "renewed"; }, "bob");
+    ASSERT_EQ(edited.size(), 1u);
+    EXPECT_EQ(edited[0].kind, PutKind::Changed);
+    EXPECT_EQ(edited[0].rule.id, 1);
+    EXPECT_EQ(audit().back(),
+              "bob change: allow 192.0.2.0/25 listener=smtp expires=2096-10-02T07:06:40Z client_sessions=200 "
+              "client_rate=0 ACME > allow 192.0.2.0/25 listener=smtp expires=2096-10-02T07:06:40Z "
+              "client_sessions=200 client_rate=0 renewed");
+    EXPECT_EQ(store_
+                  .edit(
+                      std::span(&same, 1), [](AccessRule&, const AccessRule&) {}, "bob")[0]
+                  .kind,
+              PutKind::Unchanged);
+}
+
+TEST_F(AccessStoreTest, ARuleThatHasExpiredIsNotTheOneThatIsEdited) {
+    put(rule(Verdict::Deny, "192.0.2.1", "", "a ban", 1'000'000'000));
+    const AccessRule again = rule(Verdict::Deny, "192.0.2.1");
+    const auto edited = store_.edit(
+        std::span(&again, 1), [](AccessRule& one, const AccessRule&) { one.note = "mine"; }, "bob");
+    EXPECT_EQ(edited[0].kind, PutKind::Added);
+    EXPECT_EQ(edited[0].rule.expires_at, std::nullopt);
+    EXPECT_THAT(rules(), ElementsAre("2 deny 192.0.2.1"));
+}
+
+TEST_F(AccessStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
+    const std::string program = programName("fail2ban");
+    const AccessRule ban = rule(Verdict::Deny, "192.0.2.1");
+    const auto ask = [&](std::string_view note, std::optional<UnixSeconds> expiry, std::string_view who) {
+        return store_
+            .edit(
+                std::span(&ban, 1),
+                [&](AccessRule& one, const AccessRule&) {
+                    one.note = note;
+                    one.expires_at = expiry;
+                },
+                who)[0]
+            .kind;
+    };
+    const std::vector unbanned{network("192.0.2.1")};
+    EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
+    EXPECT_EQ(ask("longer ban", 4'000'000'001, program), PutKind::Changed);
+    EXPECT_EQ(ask("another's ban", 4'000'000'000, programName("other")), PutKind::Kept);
+    EXPECT_THAT(store_.remove(unbanned, {}, programName("other")).removed, IsEmpty());
+    EXPECT_EQ(store_.remove(unbanned, {}, program).removed.size(), 1u);
+
+    EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
+    EXPECT_EQ(ask("for good", std::nullopt, "alice"), PutKind::Changed);
+    EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Kept);
+    EXPECT_EQ(store_.remove(unbanned, {}, program).missing.size(), 1u);
+    EXPECT_EQ(audit().back(), "alice add: - > deny 192.0.2.1 for good");
+    EXPECT_EQ(store_.remove(unbanned, {}, "bob").removed.size(), 1u);
+}
+
+TEST_F(AccessStoreTest, TheRulesOfAListenerFollowItsNewName) {
+    put(rule(Verdict::Deny, "192.0.2.1", "mx", "spam"));
+    put(rule(Verdict::Allow, "192.0.2.0/24", "mx"));
+    put(rule(Verdict::Allow, "192.0.2.0/24", "imap"));
+    EXPECT_THAT(store_.ruleListeners(), ElementsAre(std::pair("imap", 1), std::pair("mx", 2)));
+    const auto refused = store_.renameListener("mx", "imap", "bob");
+    EXPECT_EQ(refused.renamed, 0u);
+    ASSERT_EQ(refused.in_the_way.size(), 1u);
+    EXPECT_EQ(refused.in_the_way[0].id, 3);
+    EXPECT_EQ(store_.renameListener("mx", "inbound", "bob").renamed, 2u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 inbound", "2 allow 192.0.2.0/24 inbound",
+                                     "3 allow 192.0.2.0/24 imap"));
+    EXPECT_EQ(audit().at(3),
+              "bob change: deny 192.0.2.1 listener=mx spam > deny 192.0.2.1 listener=inbound spam");
+}
+
 TEST_F(AccessStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "spam"));
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "worse", 1'800'000'000));

@@ -45,6 +45,15 @@ std::string answer(const AccessTable& table, std::string_view text, ListenerInde
            std::to_string(table.ruleId(match->rule));
 }
 
+TEST(AccessTable, RulesOfUnknownListenersDecideNothingAndAreCounted) {
+    const auto table = tableOf({{"deny", "192.0.2.0/24", "gone"},
+                                {"deny", "192.0.2.1", "gone"},
+                                {"allow", "192.0.2.0/24", "smtp"},
+                                {"deny", "192.0.2.0/24", "older"}});
+    EXPECT_EQ(table->size(), 1u);
+    EXPECT_THAT(table->unknownListeners(), testing::ElementsAre(std::pair("gone", 2), std::pair("older", 1)));
+}
+
 TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
     AccessTable::Builder builder(kListeners);
     const ClientLimits partner{20, {}};

@@ -169,6 +169,24 @@ TEST_F(AccessWatcherTest, ABadRowLaterLeavesTheLastGoodTable) {
               1);
 }
 
+TEST_F(AccessWatcherTest, RulesThatWereChangedWithoutATraceAreNotTaken) {
+    add("192.0.2.0/24", "deny");
+    watcher_.start();
+    const std::string trigger =
+        shell_->value("SELECT sql FROM sqlite_schema WHERE name = 'access_rule_added'");
+    shell_->run(
+        "DROP TRIGGER access_rule_added; INSERT INTO access_rule(network, verdict)"
+        " VALUES ('192.0.2.1', 'allow')");
+    await("failed: ");
+    EXPECT_THAT(told().back(), AllOf(HasSubstr("trigger access_rule_added is missing"),
+                                     HasSubstr("1 rules read before stay")));
+    EXPECT_EQ(verdict("192.0.2.1"), "deny");
+    shell_->run(trigger);
+    await("changed to 2");
+    await("recovered");
+    EXPECT_EQ(verdict("192.0.2.1"), "allow");
+}
+
 TEST_F(AccessWatcherTest, AFileInTheFilesPlaceIsRead) {
     add("192.0.2.0/24", "deny");
     watcher_.start();

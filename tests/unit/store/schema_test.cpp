@@ -163,6 +163,71 @@ TEST_F(Opening, AnOverwrittenPage) {
     expectError(Kind::Damaged, "damaged", file_);
 }
 
+TEST_F(Opening, TriggersThatWereTamperedWithAreNoticed) {
+    const struct {
+        const char* script;
+        const char* words;
+    } cases[] = {
+        {"DROP TRIGGER access_audit_no_delete", "trigger access_audit_no_delete is missing"},
+        {"DROP TRIGGER access_rule_added", "trigger access_rule_added is missing"},
+        {"DROP TRIGGER access_rule_removed; CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule "
+         "BEGIN SELECT 1; END",
+         "trigger access_rule_removed was altered"},
+        {"CREATE TRIGGER quiet BEFORE INSERT ON access_audit BEGIN SELECT raise(IGNORE); END",
+         "a foreign trigger, quiet"},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.script);
+        const std::string file = folder_.file("tampered.db");
+        create(file, 3);
+        AccessStore open("sqlite:" + file, Use::Serve);
+        EXPECT_NO_THROW(open.checkTriggers());
+        Shell(file).run(one.script);
+        EXPECT_THROW(open.checkTriggers(), StoreError);
+        for (const Use use : {Use::Administer, Use::Serve, Use::Resume, Use::Inspect})
+            expectError(Kind::Damaged, one.words, file, use);
+        std::size_t rules = 0;
+        AccessStore("sqlite:" + file, Use::Rescue).forEachRule([&](const AccessRule&) { ++rules; });
+        EXPECT_EQ(rules, 3u);
+        for (const char* suffix : {"", "-wal", "-shm"})
+            std::filesystem::remove(file + suffix);
+    }
+}
+
+TEST_F(Opening, InspectingChangesNothing) {
+    expectError(Kind::Open, "the file is gone", file_, Use::Inspect);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    create(file_, 2);
+    EXPECT_EQ(AccessStore("sqlite:" + file_, Use::Inspect).rulesVersion(), 3);
+    Shell(file_).run("PRAGMA user_version = 1");
+    expectError(Kind::Other, "older schema", file_, Use::Inspect);
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
+}
+
+/// Whatever the caller's umask.
+class Umask {
+  public:
+    explicit Umask(mode_t mask) : before_(::umask(mask)) {}
+    ~Umask() { ::umask(before_); }
+
+  private:
+    mode_t before_;
+};
+
+TEST_F(Opening, FilesAreForOwnerAndGroup) {
+    for (const mode_t mask : {0000, 0022, 0077}) {
+        const Umask umask(mask);
+        const std::string file = folder_.file("umask" + std::to_string(mask) + ".db");
+        AccessStore store("sqlite:" + file, Use::Administer);
+        store.put(std::vector<AccessRule>(1), "test");
+        for (const char* suffix : {"", "-wal", "-shm"}) {
+            struct stat status {};
+            ASSERT_EQ(::stat((file + suffix).c_str(), &status), 0) << suffix;
+            EXPECT_EQ(status.st_mode & 0777u, 0640u) << suffix << " with umask " << mask;
+        }
+    }
+}
+
 TEST_F(Opening, ADatabaseThatSomebodyIsCreatingIsLocked) {
     Shell shell(file_);
     shell.run("BEGIN EXCLUSIVE; CREATE TABLE t(a)");

@@ -1,0 +1,24 @@
+/// \file  What `mailgate check` looks at beyond the file: the machine that is to serve with it.
+#pragma once
+
+#include "gateway/config/config.h"
+
+#include <string>
+#include <vector>
+
+namespace mailgate {
+
+struct Preflight {
+    std::vector<std::string> errors;    ///< `serve` would not start
+    std::vector<std::string> warnings;  ///< it might not, or not do what is meant
+};
+
+/// Looks for what keeps `serve` from starting with a configuration that is in order: the user, the addresses,
+/// the log, the databases, the admin socket's folder. Nothing is created. As `serve` does, the process of root
+/// becomes gateway.user on the way, for good.
+Preflight examineSite(const Config& config);
+
+/// About rules that name listeners which the configuration does not have; nothing when they cannot be read.
+std::vector<std::string> ruleWarnings(const Config& config);
+
+}  // namespace mailgate

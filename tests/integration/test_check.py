@@ -1,0 +1,156 @@
+"""What `mailgate check` sees of the machine that is to serve, and that no command takes a failed write for done."""
+
+import os
+import subprocess
+import unittest
+
+from harness import backend, mailgate
+from harness.process import Scratch
+
+scratch = server = None
+
+
+def setUpModule():
+    global scratch, server
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    server = scratch.start(backend.Backend(backend.smtp))
+
+
+class Site(unittest.TestCase):
+    def setUp(self):
+        self.gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)],
+                                         name=self._testMethodName, admin={"socket": "mailgate.sock"})
+        self.gateway.write_config()
+
+    def change(self, old, new):
+        text = self.gateway.config.read_text()
+        self.assertIn(old, text)
+        self.gateway.config.write_text(text.replace(old, new))
+
+
+class Check(Site):
+    def expect(self, *words):
+        """`check` and `serve` both refuse, for the same reason."""
+        check = self.gateway.run("check")
+        self.assertEqual(check.returncode, 78, check.stdout + check.stderr)
+        serve = self.gateway.run("serve")
+        self.assertIn(serve.returncode, (1, 78), serve.stderr)
+        for word in words:
+            self.assertIn(word, check.stderr)
+            self.assertIn(word, serve.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root changes users")
+    def test_an_unknown_user(self):
+        self.change("[gateway]\n", '[gateway]\nuser = "mailgat"\n')
+        self.expect('gateway.user: there is no user "mailgat"')
+
+    def test_folders_that_are_missing(self):
+        text = self.gateway.config.read_text()
+        for old, new, words in (("file:events.log", "file:/nonexistent/x.log", "/nonexistent"),
+                                ("sqlite:mailgate.db", "sqlite:/nonexistent/mailgate.db", "the folder /nonexistent does not exist"),
+                                ('"mailgate.sock"', '"/nonexistent/mailgate.sock"', "/nonexistent")):
+            with self.subTest(new=new):
+                self.change(old, new)
+                self.expect(words)
+                self.gateway.config.write_text(text)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root changes users")
+    def test_folders_that_the_user_may_not_write(self):
+        self.change("[gateway]\n", '[gateway]\nuser = "nobody"\n')
+        self.gateway.folder.chmod(0o755)
+        check = self.gateway.run("check")
+        self.assertEqual(check.returncode, 78, check.stdout + check.stderr)
+        for words in ("log.target", "mailgate.db: the database is read-only for this user", "admin.socket"):
+            self.assertIn(words, check.stderr)
+
+    def test_files_that_are_something_else(self):
+        self.gateway.database.write_text("allow 192.0.2.0/24\n" * 10)
+        self.expect("the file is not an SQLite database")
+
+    def test_nothing_is_made_or_changed(self):
+        before = sorted(self.gateway.folder.iterdir())
+        done = self.gateway.run("check")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(sorted(self.gateway.folder.iterdir()), before)
+
+    def test_it_says_the_same_beside_a_gateway_that_serves(self):
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        done = self.gateway.run("check")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertNotIn("warning", done.stdout)
+
+    def test_an_address_of_another_machine(self):
+        self.change(f"127.0.0.1:{self.gateway.port('smtp')}", f"192.0.2.77:{self.gateway.port('smtp')}")
+        done = self.gateway.run("check")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, "warning: .*192.0.2.77.*this machine has no such address")
+
+    def test_keys_without_end(self):
+        self.gateway.config.write_text("a." * 50_000 + "a = 1\n")
+        self.expect("nested deeper")
+
+    def test_a_reload_of_keys_without_end_changes_nothing(self):
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        self.gateway.config.write_text("[" + "a." * 200_000 + "a]\n")
+        self.assertEqual(self.gateway.run("reload").returncode, 78)
+        self.gateway.process.signal(1)
+        self.assertIn("nested deeper", self.gateway.wait_event("config.failed")["detail"])
+        self.assertEqual(self.gateway.ask("GET", "/v1/status")[0], 200)
+
+
+class Listeners(Site):
+    def test_rules_for_a_listener_that_is_gone_are_told_once(self):
+        self.gateway.access("deny", "203.0.113.9", "--listener", "smtp")
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        self.change('name = "smtp"', 'name = "inbound"')
+        done = self.gateway.run("reload")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn('no listener is named "smtp": 1 access rule that names it decides nothing', done.stderr)
+        told = self.gateway.wait_event("access.unknown_listener")
+        self.assertEqual((told["level"], told["listeners"], told["rules"]), ("warning", ["smtp"], 1))
+        self.gateway.access("deny", "203.0.113.10")
+        self.gateway.wait_event("access.changed", version=3)
+        self.assertEqual(len(self.gateway.events("access.unknown_listener")), 1)
+        self.gateway.access("rename-listener", "smtp", "inbound")
+        self.gateway.wait_event("access.changed", rules=2)
+
+
+class Modes(Site):
+    def test_databases_are_for_owner_and_group_whatever_the_umask(self):
+        for umask in ("0", "022", "077"):
+            with self.subTest(umask=umask):
+                prefix = ("sh", "-c", f'umask {umask} && exec "$@"', "sh")
+                gateway = mailgate.Mailgate(scratch, self.gateway.listeners, self.gateway.upstreams, name=f"umask{umask}",
+                                            prefix=prefix)
+                gateway.start()
+                self.addCleanup(gateway.stop)
+                gateway.access("allow", "192.0.2.1")
+                files = list(gateway.folder.glob("*.db*"))
+                self.assertGreaterEqual(len(files), 4, files)
+                self.assertEqual({path.name: oct(path.stat().st_mode & 0o777) for path in files},
+                                 {path.name: "0o640" for path in files})
+                gateway.stop()
+
+
+class Writes(Site):
+    def test_a_full_disk_is_told_by_every_command(self):
+        self.gateway.access("allow", "192.0.2.1")
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        for arguments in (("--help",), ("--version",), ("version",), ("access", "--help"), ("check",), ("status",),
+                          ("status", "--json"), ("reload",), ("access", "list"), ("access", "list", "--json"), ("access", "export"),
+                          ("access", "history"), ("access", "test", "192.0.2.1"), ("access", "allow", "192.0.2.2"), ("access", "remove", "192.0.2.2"),
+                          ("sessions", "--live"), ("top",), ("snippet", "haproxy"), ("server", "drain", "mail/mail1"),
+                          ("server", "ready", "mail/mail1")):
+            with self.subTest(arguments=arguments), open("/dev/full", "w") as full:
+                done = subprocess.run(self.gateway.argv(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertRegex(done.stderr, "cannot write to .*: No space left on device|what was printed is not complete")
+
+
+if __name__ == "__main__":
+    unittest.main()
