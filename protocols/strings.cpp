@@ -24,8 +24,8 @@ std::size_t endOfQuoted(std::string_view text) noexcept {
     return std::string_view::npos;
 }
 
-/// Strings and literals stand alone between spaces and parentheses; { and " have no other use.
-LineEnd scanLine(std::string_view line) noexcept {
+/// Strings and literals stand alone between spaces and a list's parentheses; { and " have no other use.
+LineEnd scanLine(std::string_view line, Lists lists) noexcept {
     bool between = true;
     while (!line.empty()) {
         const char c = line.front();
@@ -44,7 +44,7 @@ LineEnd scanLine(std::string_view line) noexcept {
         } else if (hasControls(line.substr(0, 1))) {
             return {.malformed = true, .literal = {}};
         }
-        between = c == ' ' || c == '(';
+        between = c == ' ' || (c == '(' && between && lists == Lists::Allowed);
         line.remove_prefix(taken);
     }
     return {};
@@ -56,7 +56,8 @@ bool followsLiteral(std::string_view line) noexcept {
 
 }  // namespace
 
-Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit) {
+Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit,
+                      Lists lists) {
     using State = Extent::State;
     std::size_t at = 0;
     while (true) {
@@ -71,7 +72,7 @@ Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal
 
         const std::string_view line = withoutLineEnd(rest.substr(0, *end));
         at += *end;
-        const LineEnd last = scanLine(line);
+        const LineEnd last = scanLine(line, lists);
         if (last.malformed || (literal && !followsLiteral(line)))
             return {.state = State::Malformed, .bytes = at, .literal = {}};
         if (!last.literal) return {.state = State::Whole, .bytes = at, .literal = {}};

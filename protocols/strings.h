@@ -25,9 +25,13 @@ struct Extent {
     std::optional<std::size_t> literal;  ///< Whole: goes on with so many bytes, once the server gives leave
 };
 
+/// Whether ( may stand before a string: in IMAP.
+enum class Lists : std::uint8_t { Allowed, Unknown };
+
 /// Measures what `bytes` begin with: `literal` bytes of a literal that was given leave, if any, then the rest
 /// of the line, which may be `limit` bytes long, and more after literals that need no leave.
-Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit);
+Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit,
+                      Lists lists);
 
 /// The words of something that was measured, in their order. Parentheses around them are left out.
 class WordReader {

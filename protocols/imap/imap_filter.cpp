@@ -99,7 +99,7 @@ ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
     const Head head = takeHead(arguments);
     const Kind kind = kindOf(head.verb);
     const std::size_t limit = kind == Kind::Authenticate ? kMaxSaslLineBytes : kMaxLoginLineBytes;
-    const Extent extent = measureCommand(bytes, std::nullopt, limit);
+    const Extent extent = measureCommand(bytes, std::nullopt, limit, Lists::Allowed);
     if (extent.state == Extent::State::TooLong) object(Violation::TooLong);
     if (extent.state == Extent::State::Lost) object(Violation::BadCommand);
     if (violation() || extent.state == Extent::State::Partial) return {};
@@ -129,7 +129,7 @@ ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
 
 /// The literal that was given leave, and what follows it: the server waits for it, so that it cannot be refused.
 ImapFilter::Client ImapFilter::hearRest(std::string_view bytes) {
-    const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes);
+    const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes, Lists::Allowed);
     if (extent.state == Extent::State::Partial) return {};
     const bool too_long = extent.state == Extent::State::TooLong || said_ + extent.bytes > kMaxCommandBytes;
     const std::string_view text = bytes.substr(0, extent.bytes);

@@ -54,7 +54,8 @@ SieveFilter::Client SieveFilter::hearClient(std::string_view bytes) {
         response ? std::string_view() : bytes.substr(0, bytes.find_first_of(" \r\n"));
     const Kind kind = kindOf(verb);
     const bool sasl = response || kind == Kind::Authenticate;
-    const Extent extent = measureCommand(bytes, std::nullopt, sasl ? kMaxSaslLineBytes : kMaxLoginLineBytes);
+    const Extent extent =
+        measureCommand(bytes, std::nullopt, sasl ? kMaxSaslLineBytes : kMaxLoginLineBytes, Lists::Unknown);
     if (extent.state == Extent::State::Partial) return {};
 
     const std::string_view command = bytes.substr(0, extent.bytes);

@@ -139,3 +139,23 @@ class Identity(Case):
             heard, _ = self.converse(f"{service}-trusting", (question, answer))
             self.assertNotIn(b"XCLIENT", heard)
             self.assertIn(b"SASL", heard)
+
+
+class FalseHello(Case):
+    """A first byte proves no TLS: it is the server's answer that does."""
+    def test_a_login_behind_the_byte_that_opens_tls_is_seen(self):
+        logins = {"imap": (b"a LOGIN victim guess\r\n", rb"^a NO"), "pop3": (b"USER victim\r\nPASS guess\r\n", rb"^-ERR \[AUTH\]"),
+                  "sieve": (b'AUTHENTICATE "PLAIN" "%s"\r\n' % plain(b"victim", b"guess"), rb'^NO "Authentication failed')}
+        for service in SERVICES:
+            for first in (b"\x16\r\n", b"\x16\x03\x01\r\n"):
+                with self.subTest(service=service, first=first):
+                    _, line = self.converse(service, (first + logins[service][0], logins[service][1]))
+                    self.assertEqual((line["user"], line["authenticated"], line["tls"]), ("victim", False, None))
+
+    def test_a_false_hello_ends_the_session(self):
+        hello = b"\x16\x03\x01\x00\x40\x01\x00\x00\x3c\x03\x03" + b"\r\na LOGIN victim guess\r\n" + b"\r\n" * 20
+        for service in SERVICES:
+            with self.subTest(service=service):
+                heard, line = self.converse(service, (hello, None))
+                self.assertNotIn(b"a NO", heard)
+                self.assertIsNone(line["tls"])

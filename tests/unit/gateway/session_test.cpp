@@ -486,8 +486,8 @@ TEST_F(SessionTest, HandsOnAServersOwnRefusalOfTheClient) {
     arrive();
     clientSends(kHeader);
     established(*server);
-    serverSends(*server, "521 5.3.2 go away\r\n");
-    EXPECT_EQ(client_->heard(), "521 5.3.2 go away\r\n");
+    serverSends(*server, "521 5.7.1 go away\r\n");
+    EXPECT_EQ(client_->heard(), "521 5.7.1 go away\r\n");
     EXPECT_EQ(host().connected_to.size(), 1U);
 }
 

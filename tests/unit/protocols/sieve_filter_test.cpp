@@ -130,8 +130,8 @@ TEST(SieveFilter, EndsWhatItCannotHold) {
 }
 
 TEST(SieveFilter, RefusesWhatNoGrammarAllows) {
-    for (const char* line : {"", " NOOP", "NOOP \"secret", "NOOP \"x{3+}", "NOOP x{3+}", "NOOP {5}", "NOOP\t",
-                             "\x16", "NO\rLOGOUT", "\"NOOP\""}) {
+    for (const char* line : {"", " NOOP", "NOOP \"secret", "NOOP \"x{3+}", "NOOP x{3+}", "NOOP ({3+}",
+                             "NOOP {5}", "NOOP\t", "\x16", "NO\rLOGOUT", "\"NOOP\""}) {
         const Observed seen =
             observe(Protocol::Sieve,
                     greetedThen({client(std::string(line) + "\r\nCAPABILITY\r\n"), server("OK\r\n")}));
