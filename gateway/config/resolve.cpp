@@ -1,8 +1,9 @@
 #include "gateway/config/resolve.h"
 
+#include "gateway/signals_blocked.h"
+
 #include <netdb.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -51,23 +52,6 @@ struct Lookups {
     std::size_t open = 0;  ///< not answered yet
     bool over = false;     ///< nobody waits any more
     std::vector<Resolution> answers;
-};
-
-/// While it lives, threads that are started take no signals: those are for who waits for them, and a thread
-/// that did not would die of them with the whole process.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() noexcept {
-        sigset_t all;
-        sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-  private:
-    sigset_t before_{};
 };
 
 void lookUp(const std::shared_ptr<Lookups>& lookups, const std::shared_ptr<const Place>&) {

@@ -1,11 +1,11 @@
 #include "gateway/log/event_log.h"
 
 #include "gateway/log/log_target.h"
+#include "gateway/signals_blocked.h"
 
 #include <fmt/format.h>
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,22 +25,6 @@ using namespace std::chrono_literals;
 constexpr auto kBatchInterval = 20ms;
 constexpr auto kRetryInterval = 250ms;
 constexpr auto kFarewell = 2s;
-
-/// Signals are for the threads that expect them: a thread started meanwhile inherits the mask.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() {
-        sigset_t all;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-  private:
-    sigset_t before_{};
-};
 
 std::uint64_t countLines(std::string_view text) {
     return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));

@@ -70,7 +70,7 @@ class HealthChecker::Check {
   public:
     struct Outcome {
         bool good = false;
-        bool slow = false;  ///< it took the time-out to find out
+        Millis waited = 0;  ///< in vain, for a time-out
         std::string reason;
     };
 
@@ -87,7 +87,7 @@ class HealthChecker::Check {
         if (::connect(fd_, address.get(), address.size()) == 0)
             connected(now);
         else if (errno != EINPROGRESS)
-            unreachable(describeError(errno), false);
+            unreachable(describeError(errno), 0);
     }
     ~Check() {
         if (fd_ >= 0) ::close(fd_);
@@ -118,9 +118,9 @@ class HealthChecker::Check {
     void onDeadline(Millis now) {
         switch (state_) {
             case State::Connecting:
-                return unreachable("no answer to the connection attempt", true);
+                return unreachable("no answer to the connection attempt", connect_limit_);
             case State::Talking:
-                decide({false, true,
+                decide({false, step_limit_,
                         talked_ ? "stopped answering"
                                 : "took the connection but sent no greeting (are all its processes busy?)"});
                 return end(now);
@@ -153,8 +153,8 @@ class HealthChecker::Check {
         if (!std::exchange(decided_, true)) outcome_ = std::move(outcome);
     }
 
-    void unreachable(std::string reason, bool slow) {
-        decide({false, slow, std::move(reason)});
+    void unreachable(std::string reason, Millis waited) {
+        decide({false, waited, std::move(reason)});
         state_ = State::Over;
     }
 
@@ -162,7 +162,7 @@ class HealthChecker::Check {
         int error = 0;
         socklen_t size = sizeof error;
         ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-        if (error != 0) return unreachable(describeError(error), false);
+        if (error != 0) return unreachable(describeError(error), 0);
         connected(now);
     }
 
@@ -179,13 +179,13 @@ class HealthChecker::Check {
     bool send(const std::string& bytes, Millis now) {
         const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
         if (sent == static_cast<ssize_t>(bytes.size())) return true;
-        decide({false, false, sent < 0 ? describeError(errno) : "did not take a whole line"});
+        decide({false, 0, sent < 0 ? describeError(errno) : "did not take a whole line"});
         end(now);
         return false;
     }
 
     void take(const HealthDialogue::Step& step, Millis now) {
-        if (step.decided) decide({dialogue_->good(), false, dialogue_->reason()});
+        if (step.decided) decide({dialogue_->good(), 0, dialogue_->reason()});
         if (!step.say.empty() && !send(step.say, now)) return;
         if (step.done) end(now);
     }
@@ -207,11 +207,11 @@ class HealthChecker::Check {
     void closed(int error) {
         if (state_ == State::Talking) {
             if (error != 0)
-                decide({false, false,
+                decide({false, 0,
                         talked_ ? "reset the connection after its greeting"
                                 : "reset the connection without a greeting"});
             dialogue_->ended();
-            decide({dialogue_->good(), false, dialogue_->reason()});
+            decide({dialogue_->good(), 0, dialogue_->reason()});
         }
         state_ = State::Over;
     }
@@ -385,9 +385,8 @@ void HealthChecker::settle(Target& target, Millis now) {
         if (outcome->good)
             target.pool->checkPassed(*target.endpoint, now);
         else
-            target.pool->checkFailed(*target.endpoint, outcome->reason,
-                                     outcome->slow ? slowWeight(target) : 1);
-        target.due = stopping_ ? INT64_MAX : now + delayAfter(target, outcome->slow);
+            target.pool->checkFailed(*target.endpoint, outcome->reason, weightOf(target, outcome->waited));
+        target.due = stopping_ ? INT64_MAX : now + delayAfter(target, outcome->waited > 0);
     }
     if (!target.check->over()) return;
     // Without an outcome there was no descriptor for it, which says nothing about the server.
@@ -396,10 +395,10 @@ void HealthChecker::settle(Target& target, Millis now) {
 }
 
 // A check that waits in vain for as long as a client would takes the time of several.
-std::uint32_t HealthChecker::slowWeight(const Target& target) const {
+std::uint32_t HealthChecker::weightOf(const Target& target, Millis waited) {
     const UpstreamConfig& upstream = target.pool->config();
-    const auto waited = std::max(upstream.check_timeout, current_.greeting);
-    return static_cast<std::uint32_t>(std::min<Millis>(waited / upstream.check_timeout, upstream.fall));
+    const Millis times = std::min<Millis>(waited / upstream.check_timeout.count(), upstream.fall);
+    return static_cast<std::uint32_t>(std::max<Millis>(times, 1));
 }
 
 Millis HealthChecker::delayAfter(const Target& target, bool slow_failure) {

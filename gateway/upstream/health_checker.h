@@ -69,7 +69,7 @@ class HealthChecker {
     void startDue(Millis now);
     void await(Millis now);
     void settle(Target& target, Millis now);
-    std::uint32_t slowWeight(const Target& target) const;
+    static std::uint32_t weightOf(const Target& target, Millis waited);
     Millis delayAfter(const Target& target, bool slow_failure);
     Millis jitter(Millis interval);
 

@@ -55,14 +55,15 @@ double score(std::uint64_t client, std::uint64_t identity, std::uint32_t weight)
 
 }  // namespace
 
-UpstreamPool::Reading::Reading(const UpstreamPool& pool) noexcept : pool_(pool) {
+UpstreamPool::Reading::Reading(const UpstreamPool& pool) noexcept
+    : counted_in_(pool.readers_[pool.phase_.load()]) {
     // Sequentially consistent, as rebuild(): either it sees this reader, or this reader sees its snapshot.
-    pool_.readers_.fetch_add(1);
-    snapshot_ = pool_.snapshot_.load();
+    counted_in_.fetch_add(1);
+    snapshot_ = pool.snapshot_.load();
 }
 
 UpstreamPool::Reading::~Reading() {
-    pool_.readers_.fetch_sub(1, std::memory_order_release);
+    counted_in_.fetch_sub(1, std::memory_order_release);
 }
 
 UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events)
@@ -299,9 +300,13 @@ bool UpstreamPool::rebuild(const Snapshot& known) {
                    [](const Entry& a, const Entry& b) { return a.endpoint == b.endpoint; }))
         return false;
     snapshot_.store(next.get());
-    // A reading lasts less than a microsecond; who begins one now sees the new snapshot.
-    while (readers_.load() != 0)
-        std::this_thread::yield();
+    // A reading lasts less than a microsecond; who begins one now sees the new snapshot, and is counted apart
+    // from those who are waited for.
+    for (int round = 0; round < 2; ++round) {
+        const unsigned before = phase_.fetch_xor(1);
+        while (readers_[before].load() != 0)
+            std::this_thread::yield();
+    }
     current_ = std::move(next);
     return true;
 }

@@ -18,6 +18,7 @@
 #include "gateway/upstream/endpoint_health.h"
 #include "protocols/address.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -126,7 +127,7 @@ class UpstreamPool {
         const Snapshot& operator*() const noexcept { return *snapshot_; }
 
       private:
-        const UpstreamPool& pool_;
+        std::atomic<std::uint32_t>& counted_in_;
         const Snapshot* snapshot_;
     };
 
@@ -144,7 +145,8 @@ class UpstreamPool {
     Events events_;
     std::atomic<std::uint64_t> turn_now_{0};  ///< the turn of the endpoint chosen last
     std::atomic<const Snapshot*> snapshot_{nullptr};
-    mutable std::atomic<std::uint32_t> readers_{0};
+    std::atomic<unsigned> phase_{0};  ///< which of the two counts who begins to read now
+    mutable std::array<std::atomic<std::uint32_t>, 2> readers_{};
 
     mutable std::mutex changes_;  ///< everything below
     std::shared_ptr<CheckAlarm> alarm_;

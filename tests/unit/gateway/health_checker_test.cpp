@@ -1,5 +1,6 @@
 #include "gateway/upstream/health_checker.h"
 
+#include "gateway/net/listening_sockets.h"
 #include "gateway/net/socket_address.h"
 #include "protocols/proxy/decoder.h"
 
@@ -333,6 +334,33 @@ TEST(HealthChecker, ASilenceOfSeveralTimeoutsCountsForSeveralFailures) {
     ASSERT_TRUE(eventually([&] { return pool.endpoints()[0]->health.state() == Health::Down; }));
     checker.stop();
     EXPECT_EQ(pool.endpoints()[0]->health.failedChecks(), 4U) << "one check";
+}
+
+TEST(HealthChecker, AConnectionAttemptInVainCountsByItsOwnLimit) {
+    // A queue that is full takes no connection and refuses none.
+    const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
+    ASSERT_EQ(::bind(listener.get(), any.get(), any.size()), 0);
+    ASSERT_EQ(::listen(listener.get(), 0), 0);
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+    std::vector<Descriptor> waiting;
+    for (int i = 0; i < 4; ++i) {
+        waiting.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        ::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&bound), size);
+    }
+    UpstreamConfig config = upstreamOf(SocketAddress::toEndpoint(bound), Protocol::Smtp);
+    config.interval = std::chrono::hours(1);
+    config.fall = 10;
+    Changes changes;
+    UpstreamPool pool(config, changes.events());
+    HealthChecker checker;
+    HealthChecker::Plan plan = planFor({&pool});
+    plan.greeting = kPatience;
+    checker.follow(std::move(plan));
+    EXPECT_EQ(changes.await(0), "down a: no answer to the connection attempt");
+    EXPECT_EQ(pool.endpoints()[0]->health.failedChecks(), 1U);
 }
 
 TEST(HealthChecker, FailedSessionsBringOneExtraCheckBetweenTwoRegularOnes) {
