@@ -1,11 +1,11 @@
 #include "gateway/preflight.h"
 
-#include "gateway/cli/access_text.h"
 #include "gateway/config/load.h"
 #include "gateway/log/log_target.h"
 #include "gateway/net/listening_sockets.h"
 #include "gateway/privileges.h"
 #include "store/access_store.h"
+#include "store/text.h"
 
 #include <fmt/format.h>
 
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -33,7 +34,7 @@ std::string folderOf(const std::string& path) {
 std::vector<std::string> readRuleWarnings(const Config& config) {
     if (!store::examineDatabase(config.store_url)) return {};
     store::AccessStore rules(config.store_url, store::AccessStore::Use::Inspect);
-    return cli::unknownListenerWarnings(config, rules.ruleListeners());
+    return unknownListenerWarnings(config, rules.ruleListeners());
 }
 
 class Examination {
@@ -151,6 +152,23 @@ Preflight examineSite(const Config& config) {
     } catch (const ConfigError& error) {
         return {{error.what()}, {}};
     }
+}
+
+std::vector<std::string> unknownListenerWarnings(const Config& config,
+                                                 const std::map<std::string, std::size_t>& listeners) {
+    std::vector<std::string> warnings;
+    for (const auto& [name, count] : listeners) {
+        if (std::any_of(config.listeners.begin(), config.listeners.end(),
+                        [&name = name](const ListenerConfig& listener) { return listener.name == name; }))
+            continue;
+        warnings.push_back(
+            fmt::format("no listener is named \"{}\": {} {} nothing; if it was renamed, "
+                        "`mailgate access rename-listener {} NEW` mends them",
+                        store::printable(name), count,
+                        count == 1 ? "access rule that names it decides" : "access rules that name it decide",
+                        store::printable(name)));
+    }
+    return warnings;
 }
 
 std::vector<std::string> ruleWarnings(const Config& config) {

@@ -3,6 +3,8 @@
 
 #include "gateway/config/config.h"
 
+#include <cstddef>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,11 @@ struct Preflight {
 /// the log, the databases, the admin socket's folder. Nothing is created. As `serve` does, the process of root
 /// becomes gateway.user on the way, for good.
 Preflight examineSite(const Config& config);
+
+/// "no listener is named mx: 3 access rules that name it decide nothing; ..." for each such name of `listeners`,
+/// which says how many rules name it.
+std::vector<std::string> unknownListenerWarnings(const Config& config,
+                                                 const std::map<std::string, std::size_t>& listeners);
 
 /// About rules that name listeners which the configuration does not have; nothing when they cannot be read.
 std::vector<std::string> ruleWarnings(const Config& config);

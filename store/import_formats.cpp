@@ -137,6 +137,14 @@ std::optional<char> headingSeparator(std::string_view line) {
     return std::nullopt;
 }
 
+/// The note of a rule may name columns, too.
+bool isHeading(std::string_view line) {
+    std::string_view rest = line;
+    const std::string_view first = takeWord(rest);
+    return headingSeparator(line) && first != "allow" && first != "deny" &&
+           std::holds_alternative<NetworkError>(parseNetwork(first));
+}
+
 /// HAProxy knows dotted masks: "10.0.0.0/255.0.0.0" to "10.0.0.0/8". Others as they are.
 std::string withoutMask(std::string_view text) {
     const std::size_t slash = text.find('/');
@@ -496,7 +504,7 @@ std::string verdictMissing(std::string_view network) {
 }
 
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
-    if (!lines.empty() && headingSeparator(lines.front().text)) return ImportFormat::Csv;
+    if (!lines.empty() && isHeading(lines.front().text)) return ImportFormat::Csv;
     for (const Line& line : lines) {
         auto told = tell(line);
         if (const auto* format = std::get_if<ImportFormat>(&told); format && *format == ImportFormat::Auto)

@@ -2,6 +2,7 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
+#include "gateway/preflight.h"
 #include "store/access_store.h"
 #include "store/import_export.h"
 #include "store/text.h"

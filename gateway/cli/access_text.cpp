@@ -206,22 +206,6 @@ std::string counted(std::size_t count, std::string_view noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-std::vector<std::string> unknownListenerWarnings(const Config& config,
-                                                 const std::map<std::string, std::size_t>& listeners) {
-    std::vector<std::string> warnings;
-    for (const auto& [name, count] : listeners) {
-        if (std::any_of(config.listeners.begin(), config.listeners.end(),
-                        [&name = name](const ListenerConfig& listener) { return listener.name == name; }))
-            continue;
-        warnings.push_back(
-            fmt::format("no listener is named \"{}\": {} that {} it {} nothing; if it was renamed, "
-                        "`mailgate access rename-listener {} NEW` mends them",
-                        store::printable(name), counted(count, "access rule"), count == 1 ? "names" : "name",
-                        count == 1 ? "decides" : "decide", store::printable(name)));
-    }
-    return warnings;
-}
-
 std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRule& denial) {
     std::vector<std::string> found;
     if (const std::string_view whole = wholeInternet(denial.network); !whole.empty())

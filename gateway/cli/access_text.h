@@ -5,7 +5,6 @@
 #include "store/access_rule.h"
 #include "store/access_store.h"
 
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,10 +49,6 @@ std::string exportLine(const store::AccessRule& rule);
 
 /// "3 rules", "1 rule".
 std::string counted(std::size_t count, std::string_view noun);
-
-/// "no listener is named mx: the 3 rules that name it decide nothing; ..." for each such name.
-std::vector<std::string> unknownListenerWarnings(const Config& config,
-                                                 const std::map<std::string, std::size_t>& listeners);
 
 /// What of the site itself a denial would shut out: balancers, servers, or a whole internet. One phrase each.
 std::vector<std::string> ownAddressesDenied(const Config& config, const store::AccessRule& denial);

@@ -259,6 +259,8 @@ TEST(Import, TablesWithAHeading) {
         ElementsAre("2: allow 192.0.2.0/24 listener=smtp expires=2027-01-01T00:00:00Z ACME, \"the\" partner",
                     "2: allow 192.0.2.0/24 listener=imap expires=2027-01-01T00:00:00Z ACME, \"the\" partner",
                     "3: deny 203.0.113.9"));
+    EXPECT_THAT(imported("deny 192.0.2.1 a list, network, verdict\n", options(), ImportFormat::Mailgate),
+                ElementsAre("1: deny 192.0.2.1 a list, network, verdict"));
     EXPECT_THAT(imported("ip;reason\n192.0.2.1;reject\n", options(Verdict::Deny), ImportFormat::Csv),
                 ElementsAre("2: deny 192.0.2.1 \"reject\""));
     const struct {
