@@ -51,6 +51,7 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe) words=$(_mailgate_names upstream) ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
+        "snippet dovecot") words="--version" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
 }

@@ -174,7 +174,16 @@ std::string dovecotListener(const UpstreamConfig& upstream, const ServerConfig& 
                        tls ? "    ssl = yes\n" : "");
 }
 
-std::string dovecot(const Config& config) {
+constexpr std::string_view kDovecot23 =
+    "login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l mpid=%e %c "
+    "session=<%{session}>\n";
+constexpr std::string_view kDovecot24 =
+    "login_log_format_elements = user=<%{user}> method=%{mechanism} rip=%{remote_ip} rport=%{remote_port} "
+    "lip=%{local_ip} mpid=%{mail_pid} %{secured} session=<%{session}>\n"
+    "# With ssl = yes, Dovecot 2.4 would take every connection with a PROXY header to be secured.\n"
+    "ssl = required\n";
+
+std::string dovecot(const Config& config, std::string_view of_its_version) {
     std::string trusted;
     for (const std::string& own : ownAddresses(config, isDovecots))
         trusted += " " + own;
@@ -182,9 +191,8 @@ std::string dovecot(const Config& config) {
         "# Only the gateway may say who a client is.\n"
         "haproxy_trusted_networks ={}\n"
         "# With the client's port (rport), Dovecot's log can be joined with mailgate's.\n"
-        "login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l mpid=%e %c "
-        "session=<%{{session}}>\n",
-        trusted);
+        "{}",
+        trusted, of_its_version);
     for (const UpstreamConfig& upstream : config.upstreams) {
         const auto listeners = listenersOf(config, upstream);
         if (listeners.empty() || !isDovecots(listeners.front()->protocol)) continue;
@@ -199,6 +207,14 @@ std::string dovecot(const Config& config) {
         text += "}\n";
     }
     return text;
+}
+
+std::string dovecot23(const Config& config) {
+    return dovecot(config, kDovecot23);
+}
+
+std::string dovecot24(const Config& config) {
+    return dovecot(config, kDovecot24);
 }
 
 /// The port that clients of this service use.
@@ -345,14 +361,20 @@ void addSnippetCommand(CLI::App& root, Context& context) {
     CLI::App* command = root.add_subcommand(
         "snippet", "Print the lines for a neighbour's configuration that go with this one");
     command->require_subcommand(1);
+    const auto write = [&context](Writer writer) {
+        fmt::print("{}", writer(loadConfig(findConfig(context.config_file))));
+    };
     const auto add = [&](const std::string& name, const std::string& what, Writer writer) {
-        command->add_subcommand(name, what)->callback([&context, writer] {
-            fmt::print("{}", writer(loadConfig(findConfig(context.config_file))));
-        });
+        command->add_subcommand(name, what)->callback([write, writer] { write(writer); });
     };
     add("postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix);
     add("postscreen", "The same with postscreen in front of smtpd", postscreen);
-    add("dovecot", "dovecot.conf (2.3) of servers behind mailgate", dovecot);
+    CLI::App* for_dovecot = command->add_subcommand("dovecot", "dovecot.conf of servers behind mailgate");
+    const auto version = std::make_shared<std::string>("2.3");
+    for_dovecot->add_option("--version", *version, "Dovecot's version: their languages differ")
+        ->check(CLI::IsMember({"2.3", "2.4"}))
+        ->capture_default_str();
+    for_dovecot->callback([write, version] { write(*version == "2.4" ? dovecot24 : dovecot23); });
     add("haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy);
     add("nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx);
     add("aws-nlb", "AWS command line for a Network Load Balancer in front of mailgate", awsNlb);
