@@ -65,7 +65,8 @@ if [[ " ${missing[*]} " == *" postfix "* ]]; then
 fi
 install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0)
 "${as_root[@]}" apt-get update -qq
-[ ${#missing[@]} = 0 ] || "${as_root[@]}" "${install[@]}" "${missing[@]}" >/dev/null
+# What the packages' scripts say on the way is of interest when one fails.
+[ ${#missing[@]} = 0 ] || said=$("${as_root[@]}" "${install[@]}" "${missing[@]}" 2>&1) || { echo "$said" >&2; exit 1; }
 
 if [ $wants_exim = yes ]; then
   unpacked=$(mktemp -d)

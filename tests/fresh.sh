@@ -54,7 +54,7 @@ inside() {
     cd "$root"
     pivot_root . .
     umount --lazy .
-    exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       sh -c "cd /mailgate && exec $2"' sh "$root" "$1"
 }
 
