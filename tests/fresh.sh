@@ -4,8 +4,8 @@
 #   tests/fresh.sh trixie           Debian 13
 #   tests/fresh.sh trixie COMMAND   only COMMAND, in place of the two
 # Takes root, debootstrap, git and 6 GB; packages come from the mirror that this machine's own apt uses. What is not committed
-# is not tried. The root is in a scratch folder (below TMPDIR, or /var/tmp), in namespaces of its own, and removed at the end,
-# however it ends.
+# is not tried. The root is in a scratch folder (below TMPDIR, or /var/tmp), its processes are in namespaces of their own, and
+# nothing of them is left at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,8 @@ commands=("$@")
 [ "$(id -u)" = 0 ] || { echo "tests/fresh.sh: takes root" >&2; exit 2; }
 [ -z "$(git status --porcelain)" ] || echo "tests/fresh.sh: what is not committed is left out" >&2
 
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p)
+[ -n "$mirror" ] || { echo "tests/fresh.sh: this machine's apt knows no mirror of Debian" >&2; exit 2; }
 scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/mailgate-fresh.XXXXXX")
 root=$scratch/root
 # Nothing is mounted in here: the mounts below are in a namespace that ends with its processes.
@@ -36,8 +37,7 @@ make_root() {
   # debootstrap's own messages are of interest when it fails.
   debootstrap --variant=minbase "$release" "$root" "$mirror" >"$scratch/debootstrap.log" 2>&1 ||
     { tail -n 20 "$scratch/debootstrap.log" >&2; return 1; }
-  git clone --quiet --no-hardlinks . "$root/mailgate"
-  cp /etc/resolv.conf "$root/etc/resolv.conf"
+  git clone --quiet --no-hardlinks . "$root/mailgate" && cp /etc/resolv.conf "$root/etc/resolv.conf"
 }
 
 # A command in the root, as root, with the kernel's file systems and nothing of this machine's environment. The root is its
@@ -55,7 +55,7 @@ inside() {
     pivot_root . .
     umount --lazy .
     exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-      sh -c "cd /mailgate && exec $2"' sh "$root" "$1"
+      sh -euc "cd /mailgate; $2"' sh "$root" "$1"
 }
 
 step "debootstrap from $mirror" make_root
