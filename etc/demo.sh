@@ -6,7 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 etc/packages.sh build demo
-cmake --preset release -B build/demo -DMAILGATE_TESTS=OFF >/dev/null
+# What is quickest to build: no debug information, files taken together.
+cmake -B build/demo -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG" -DCMAKE_UNITY_BUILD=ON \
+  -DMAILGATE_TESTS=OFF >/dev/null
 cmake --build build/demo --target mailgate -- --quiet
 
 # Postfix and Dovecot run their parts as their own users, which takes root to arrange.

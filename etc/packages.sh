@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that mailgate needs, by group, and only those that are missing:
+# Installs the packages that mailgate needs, by group, and only those that are missing; Debian 12 and 13:
 #   etc/packages.sh build          to compile it
 #   etc/packages.sh build demo     to run the demo as well
 #   etc/packages.sh build demo test
@@ -7,27 +7,40 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-       libsystemd-dev prometheus-cpp-dev scdoc file)
+       libsystemd-dev prometheus-cpp-dev scdoc file dpkg-dev)
 demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl jq sqlite3 openssl python3)
-test=(isync prometheus clang clang-format libgtest-dev libgmock-dev libbenchmark-dev
-      fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime
+test=(isync prometheus clang clang-format llvm libgtest-dev libgmock-dev libbenchmark-dev
+      fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime lintian
       dnsmasq-base nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
 
 # Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
 # the program alone is unpacked, for the tests, beside the libraries that it needs.
 exim=/usr/local/lib/mailgate-test/exim4
-exim_libraries=(libdb5.3 libgnutls-dane0 libidn12 libldap-2.5-0 libmariadb3 libnsl2 libpam0g libperl5.36 libpq5 libsasl2-2 libspf2-2)
 
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 [ $# -gt 0 ] || usage
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
+
+# dependencies PACKAGE PATTERN: what the release's version of it depends on and matches PATTERN. A new machine's apt knows
+# no packages before its first update.
+dependencies() {
+  [ -n "$(apt-cache madison "$1")" ] || "${as_root[@]}" apt-get update -qq
+  apt-cache depends --no-recommends "$1" | sed -nE "s/^  Depends: ($2)\$/\1/p"
+}
+
+# clang without what it recommends has no sanitizers: they are in a package of its version.
+clang_runtime() { dependencies clang 'clang-[0-9]+' | sed 's/^clang-\(.*\)/libclang-rt-\1-dev/'; }
+
 wanted=()
 wants_exim=no
 for group in "$@"; do
   case "$group" in
     build) wanted+=("${build[@]}") ;;
     demo)  wanted+=("${demo[@]}") ;;
-    test)  wanted+=("${test[@]}" "${exim_libraries[@]}"); [ -x "$exim" ] || wants_exim=yes ;;
+    test)  wanted+=("${test[@]}" $(clang_runtime))
+           [ -x "$exim" ] || { wants_exim=yes; wanted+=($(dependencies exim4-daemon-heavy 'lib.*')); } ;;
     *)     usage ;;
   esac
 done
@@ -38,9 +51,6 @@ for package in "${wanted[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || [ $wants_exim = yes ] || exit 0
 echo "installing:${missing[*]:+ ${missing[*]}}$([ $wants_exim = no ] || echo " $exim")"
-
-as_root=()
-[ "$(id -u)" = 0 ] || as_root=(sudo)
 
 # Keeps the packages' scripts from starting servers, unless the system already has a policy of its own.
 policy=/usr/sbin/policy-rc.d
@@ -55,7 +65,8 @@ if [[ " ${missing[*]} " == *" postfix "* ]]; then
 fi
 install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0)
 "${as_root[@]}" apt-get update -qq
-[ ${#missing[@]} = 0 ] || "${as_root[@]}" "${install[@]}" "${missing[@]}" >/dev/null
+# What the packages' scripts say on the way is of interest when one fails.
+[ ${#missing[@]} = 0 ] || said=$("${as_root[@]}" "${install[@]}" "${missing[@]}" 2>&1) || { echo "$said" >&2; exit 1; }
 
 if [ $wants_exim = yes ]; then
   unpacked=$(mktemp -d)

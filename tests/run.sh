@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one test command: installs what is missing, builds, and runs everything.
+# The one test command: installs what is missing, builds, and runs everything, with what each part took.
 #   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers with some fuzzing, release
 #   tests/run.sh --quick   release only
 set -euo pipefail
@@ -13,14 +13,15 @@ case "${1-}" in
 esac
 
 etc/packages.sh build demo test
+echo "== packages: $SECONDS s"
 
 # build PRESET [TARGET…]: unity builds of the libraries, which halves their compile time.
 build() {
-  local preset=$1
+  local preset=$1 started=$SECONDS
   shift
-  echo "== $preset: build"
   cmake --preset "$preset" -DCMAKE_UNITY_BUILD=ON >/dev/null
   cmake --build --preset "$preset" ${1:+--target "$@"} -- --quiet
+  echo "== $preset: built in $((SECONDS - started)) s"
 }
 
 # build_meanwhile PRESET: the tests wait more than they compute, so the next build takes what they leave of the processors.
@@ -40,7 +41,8 @@ built() {
 }
 trap wait EXIT
 
-# check FOLDER [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it; none at all is a failure.
+# check FOLDER [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it; none at all is a failure. ctest itself
+# says what they took.
 # The integration tests start mail servers that change to users of their own, which takes root.
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env)
@@ -64,10 +66,10 @@ else
   build_meanwhile release
   # The package is made of the release build alone.
   check asan --exclude-regex '^(integration\.package|style\..*)$'
-  echo "== fuzz"
   tests/fuzz/run.sh 40
   built
 fi
 
+echo "== until here: $SECONDS s"
 # Last, so that the output ends with the whole suite of what is shipped, and alone: its deadlines are the tightest.
 check release

@@ -64,3 +64,4 @@ complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
+complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'

@@ -125,7 +125,7 @@ def tell(site):
     logged = site.postfix.wait_log(rf".*{queue_id[1]}: client=.*")[0]
     show(logged)
     expect(f"[{PARTNER}]:{ended['client_port']}" in logged, "Postfix knows the partner's address and port")
-    login = site.dovecot.wait_log(r".*Login: user=<bob>.*")[0]
+    login = site.dovecot.wait_log(r".*Log(in|ged in): user=<bob>.*")[0]
     show(login)
     expect(f"rip={PARTNER}" in login, "and so does Dovecot")
 

@@ -50,7 +50,7 @@ class OriginalAddress(unittest.TestCase):
                 line = gateway.wait_event("session.end", client=client)
                 self.assertEqual(line["user"], "bob")
                 self.assertEqual(line["protocol"], "imap")
-                dovecot.wait_log(rf"Login: user=<bob>, .*rip={client}, rport={line['client_port']},")
+                dovecot.wait_log(rf"Log(in|ged in): user=<bob>, .*rip={client}, rport={line['client_port']},")
 
     def test_a_wrong_password_is_the_servers_answer(self):
         session = proxyclient.IMAP(gateway.port("imap"), proxyclient.header_v2("198.51.100.40"))
@@ -76,7 +76,7 @@ class Clients(unittest.TestCase):
                               capture_output=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout, message(2))
-        dovecot.wait_log(r"Login: user=<bob>, .*rip=198\.51\.100\.35,")
+        dovecot.wait_log(r"Log(in|ged in): user=<bob>, .*rip=198\.51\.100\.35,")
 
     def test_mbsync_mirrors_a_mailbox(self):
         folder = scratch.folder("mbsync")
@@ -109,7 +109,7 @@ SyncState {folder}/state-
         mirrored = sorted(re.sub(rb"X-TUID: .*\r?\n", b"", path.read_bytes()).replace(b"\r\n", b"\n")
                           for path in (folder / "mail" / "clients").glob("*/*") if path.parent.name != "tmp")
         self.assertEqual(mirrored, sorted(message(number).replace(b"\r\n", b"\n") for number in range(5)))
-        dovecot.wait_log(r"Login: user=<bob>, .*rip=198\.51\.100\.36,")
+        dovecot.wait_log(r"Log(in|ged in): user=<bob>, .*rip=198\.51\.100\.36,")
 
 
 class Sessions(unittest.TestCase):
@@ -163,7 +163,7 @@ class Sessions(unittest.TestCase):
         session.logout()
         line = gateway.wait_event("session.end", client="198.51.100.52")
         self.assertEqual((line["tls"], line["user"]), ("starttls", None))
-        dovecot.wait_log(r"Login: user=<alice>, .*rip=198\.51\.100\.52, .*TLS")
+        dovecot.wait_log(r"Log(in|ged in): user=<alice>, .*rip=198\.51\.100\.52, .*TLS")
 
     def test_a_large_mailbox_arrives_identical(self):
         messages = [message(f"bulk{number}", 300_000) for number in range(100)]

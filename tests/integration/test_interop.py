@@ -42,20 +42,13 @@ def tls(client):
     return ssl.create_default_context(cafile=certificate).wrap_socket(client, server_hostname="mx.example.net")
 
 
-class StrictDovecot(Dovecot):
-    """Takes passwords over TLS only, its own or the balancer's."""
-
-    def _configuration(self, passwd):
-        return super()._configuration(passwd) + "disable_plaintext_auth = yes\n"
-
-
 class InFront(unittest.TestCase):
     """A scripted server tells whom mailgate named as the client."""
 
     @classmethod
     def setUpClass(cls):
         cls.server = scratch.start(backend.Backend(backend.smtp))
-        cls.dovecot = scratch.start(StrictDovecot(scratch, name="strict"))
+        cls.dovecot = scratch.start(Dovecot(scratch, name="strict", cleartext=False))
         cls.gateway = scratch.start(mailgate.Mailgate(
             scratch,
             [trusting_balancers("smtp", "scripted"), trusting_balancers("imap", "strict"),
@@ -177,23 +170,14 @@ class SubmittingDovecot(Dovecot):
         super().__init__(scratch, name=name)
         self._relay_port = relay_port
         self.proxy_port["submission"] = reserve_port()
+        self.plain_port["submission"] = reserve_port()
 
     def _configuration(self, passwd):
         return super()._configuration(passwd) + f"""protocols = imap pop3 lmtp sieve submission
 hostname = mx.example.net
 submission_relay_host = 127.0.0.1
 submission_relay_port = {self._relay_port}
-service submission-login {{
-  inet_listener submission {{
-    port = 0
-  }}
-  inet_listener submission_proxy {{
-    address = 127.0.0.1
-    port = {self.proxy_port["submission"]}
-    haproxy = yes
-  }}
-}}
-"""
+""" + self._listeners("submission", ("submission",))
 
 
 MESSAGE = b"From: <a@partner.example>\r\nTo: <bob@example.net>\r\nSubject: interop\r\n\r\nbody\r\n"

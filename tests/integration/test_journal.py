@@ -483,7 +483,7 @@ class Correlation(unittest.TestCase):
                 self.assertEqual({line["client_port"]: line["session"] for line in logged},
                                  {session["client_port"]: session["session"] for session in found})
                 dovecot.wait_log(rf"auth failed.*user=<carol-of-nowhere>, .*rip={client}, rport={port},")
-                dovecot.wait_log(rf"Login: user=<bob>, .*rip={client}, rport={port + 100},")
+                dovecot.wait_log(rf"Log(in|ged in): user=<bob>, .*rip={client}, rport={port + 100},")
 
 
 def plain(user, password):

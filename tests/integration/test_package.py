@@ -1,5 +1,6 @@
 """The Debian package: installed, run, upgraded and purged, on a copy of this machine that leaves nothing behind."""
 
+import gzip
 import json
 import os
 import pathlib
@@ -99,6 +100,33 @@ class Package(unittest.TestCase):
                        "fish/vendor_completions.d/mailgate.fish"):
             self.assertTrue(self.system.exists(f"/usr/share/{folder}"), folder)
 
+    def test_lintian_finds_no_error(self):
+        found = subprocess.run(["lintian", "--allow-root", "--fail-on", "error", packages["0.1.0"]], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(found.returncode, 0, found.stdout)
+
+    def test_its_documents_are_where_debian_looks(self):
+        unpacked = scratch.folder("unpacked")
+        subprocess.run(["dpkg-deb", "--extract", packages["0.1.0"], unpacked], check=True)
+        documents = unpacked / "usr/share/doc/mailgate"
+        for path in ("copyright", "changelog.gz", "README.md", "docs/operations.md", "examples/prometheus/alerts.yml",
+                     "examples/grafana/mailgate.json"):
+            self.assertTrue((documents / path).exists(), path)
+        changelog = scratch.path / "changelog.Debian"
+        changelog.write_bytes(gzip.decompress((documents / "changelog.Debian.gz").read_bytes()))
+        parsed = subprocess.run(["dpkg-parsechangelog", "--file", changelog], text=True, capture_output=True, check=True)
+        self.assertEqual(parsed.stderr, "")
+        self.assertIn("Source: mailgate\nVersion: 0.1.0-1\n", parsed.stdout)
+
+    def test_the_journal_is_not_there_before_the_gateway_made_it(self):
+        self.install()
+        self.assertFalse(self.system.exists("/var/lib/mailgate/mailgate-journal.db"))
+        self.assertNotIn("empty", self.system.run("mailgate", "sessions", check=False).stdout)
+        self.assertNotIn("empty", self.system.run("mailgate", "access", "list", check=False).stdout)
+        self.serve()
+        self.say()
+        wait_until(lambda: "198.51.100.7" in self.system.run("mailgate", "sessions", check=False).stdout, "its first session")
+
     def test_its_units_are_valid_and_confined(self):
         self.install()
         override = "/etc/systemd/system/mailgate@smtp.socket.d"
@@ -173,6 +201,28 @@ class Package(unittest.TestCase):
             self.assertTrue(self.system.exists(path), path)
         self.system.run("dpkg", "--purge", "mailgate")
         self.assertEqual(found(), before)
+
+
+class ByHand(unittest.TestCase):
+    """`cmake --install`: nothing is outside the prefix, nothing of the site's is overwritten."""
+
+    def test_everything_is_below_the_prefix(self):
+        destination = scratch.folder("by-hand")
+        subprocess.run(["cmake", "--install", pathlib.Path(mailgate.binary()).parents[1], "--prefix", "/opt/mailgate"], check=True,
+                       env={**os.environ, "DESTDIR": str(destination)}, stdout=subprocess.DEVNULL)
+        prefix = destination / "opt/mailgate"
+        self.assertEqual([path.name for path in destination.iterdir()], ["opt"])
+        self.assertEqual([path.name for path in (destination / "opt").iterdir()], ["mailgate"])
+        for path in ("bin/mailgate", "share/man/man1/mailgate.1.gz", "share/man/man5/mailgate.toml.5.gz",
+                     "share/bash-completion/completions/mailgate", "share/zsh/site-functions/_mailgate",
+                     "share/fish/vendor_completions.d/mailgate.fish", "lib/systemd/system/mailgate@.socket",
+                     "share/doc/mailgate/README.md", "share/doc/mailgate/LICENSE", "share/doc/mailgate/docs/operations.md",
+                     "share/doc/mailgate/examples/mailgate.toml",
+                     "share/doc/mailgate/examples/prometheus/alerts.yml", "share/doc/mailgate/examples/logrotate/mailgate"):
+            self.assertTrue((prefix / path).exists(), path)
+        unit = (prefix / "lib/systemd/system/mailgate.service").read_text()
+        self.assertIn("\nExecStart=/opt/mailgate/bin/mailgate serve ", unit)
+        self.assertNotIn("/usr/bin/mailgate", unit)
 
 
 class Manual(unittest.TestCase):

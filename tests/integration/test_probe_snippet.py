@@ -1,12 +1,13 @@
 """`mailgate probe` against right and wrong servers, and what `mailgate snippet` prints, pasted into real programs."""
 
 import concurrent.futures
+import imaplib
 import re
 import subprocess
 import unittest
 
 from harness import mailgate, proxyclient
-from harness.dovecot import Dovecot
+from harness.dovecot import Dovecot, version
 from harness.haproxy import HAProxy
 from harness.ports import reserve_port
 from harness.postfix import Postfix
@@ -198,18 +199,23 @@ class Snippet(unittest.TestCase):
         tls = mailgate.upstream("imap-tls", reserve_port())
         listeners = [mailgate.listener(service, service) for service in services]
         listeners.append(mailgate.listener("imap", "imap-tls", name="imaps", tls="passthrough"))
-        snippet = self.snippet("dovecot", listeners, [*settings.values(), tls])
-        pasted = Dovecot(scratch, name="pasted-dovecot")
+        snippet = self.snippet("dovecot", listeners, [*settings.values(), tls], "--version", ".".join(map(str, version())))
+        pasted = Dovecot(scratch, name="pasted-dovecot", cleartext=False)
         write = pasted._configuration
-        pasted._configuration = lambda passwd: write(passwd) + snippet
+        pasted._configuration = lambda passwd: write(passwd).replace("ssl = required\n", "ssl = yes\n") + snippet
         scratch.start(pasted)
         for service in services:
             self.assertIn("=> as configured", probe(settings[service], service))
         port = int(settings["imap"]["server"][0]["address"].rsplit(":", 1)[1])
-        session = proxyclient.IMAP(port, proxyclient.header_v2("198.51.100.5", 5005))
+        in_the_clear = proxyclient.IMAP(port, proxyclient.header_v2("198.51.100.4", 5004))
+        with self.assertRaisesRegex(imaplib.IMAP4.error, "PRIVACYREQUIRED"):
+            in_the_clear.login("alice", "wonder-2718")
+        in_the_clear.logout()
+        # The TLV says that the client's connection to the balancer was TLS.
+        session = proxyclient.IMAP(port, proxyclient.header_v2("198.51.100.5", 5005, tlvs=bytes.fromhex("2000050100000000")))
         session.login("alice", "wonder-2718")
         session.logout()
-        pasted.wait_log(r"rip=198\.51\.100\.5, rport=5005")
+        pasted.wait_log(r"user=<alice>, .*rip=198\.51\.100\.5, rport=5005")
         tls_port = tls["server"][0]["address"].rsplit(":", 1)[1]
         self.assertRegex(snippet, rf"port = {tls_port}\n    haproxy = yes\n    ssl = yes")
 

@@ -1,6 +1,12 @@
-"""A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such."""
+"""A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such.
 
+Dovecot 2.4 has another configuration language than 2.3; the files are written for the one that is installed.
+"""
+
+import functools
 import os
+import re
+import subprocess
 
 from .mailserver import MailServer
 from .ports import reserve_port
@@ -10,11 +16,20 @@ SERVICES = ("imap", "pop3", "lmtp", "sieve")
 _NOBODY = 65534
 
 
-class Dovecot(MailServer):
-    """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not."""
+@functools.cache
+def version():
+    """(2, 3) or (2, 4): their configuration languages differ."""
+    text = subprocess.run(["/usr/sbin/dovecot", "--version"], text=True, capture_output=True, check=True).stdout
+    return tuple(map(int, re.match(r"(\d+)\.(\d+)", text).groups()))
 
-    def __init__(self, scratch, name="dovecot", settings=""):
+
+class Dovecot(MailServer):
+    """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not. Passwords are taken in the clear, or
+    with `cleartext=False` over TLS only, Dovecot's own or the balancer's. `settings`: further lines of its configuration."""
+
+    def __init__(self, scratch, name="dovecot", cleartext=True, settings=""):
         super().__init__(scratch, name, "dovecot.log")
+        self._cleartext = cleartext
         self._settings = settings
         self.homes = self.folder / "home"
         self.proxy_port = {service: reserve_port() for service in SERVICES}
@@ -48,37 +63,45 @@ class Dovecot(MailServer):
         name = {"sieve": "managesieve"}.get(service, service)
         block = "lmtp" if service == "lmtp" else f"{name}-login"
         off = "".join(f"  inet_listener {listener} {{\n    port = 0\n  }}\n" for listener in standard)
+        address = "address" if version() < (2, 4) else "listen"
         return f"""service {block} {{
 {off}  inet_listener {service}_proxy {{
-    address = 127.0.0.1 ::1
+    {address} = 127.0.0.1 ::1
     port = {self.proxy_port[service]}
     haproxy = yes
   }}
   inet_listener {service}_plain {{
-    address = 127.0.0.1 ::1
+    {address} = 127.0.0.1 ::1
     port = {self.plain_port[service]}
   }}
 }}
 """
 
     def _configuration(self, passwd):
-        return f"""base_dir = {self.folder}/run
+        return (self._settings_2_3(passwd) if version() < (2, 4) else self._settings_2_4(passwd)) + f"""base_dir = {self.folder}/run
 state_dir = {self.folder}/state
 log_path = {self.log_file}
 protocols = imap pop3 lmtp sieve
 listen = 127.0.0.1, ::1
 haproxy_trusted_networks = 127.0.0.0/8 ::1/128
-disable_plaintext_auth = no
 auth_mechanisms = plain login
-auth_username_format = %Ln
 auth_failure_delay = 0
-mail_location = maildir:~/Maildir
 first_valid_uid = 1
+imap_idle_notify_interval = 10 s
+mail_max_userip_connections = 100
+namespace inbox {{
+  inbox = yes
+}}
+""" + self._listeners("imap", ("imap", "imaps")) + self._listeners("pop3", ("pop3", "pop3s")) \
+            + self._listeners("lmtp", ()) + self._listeners("sieve", ("sieve",)) + self._settings
+
+    def _settings_2_3(self, passwd):
+        return f"""disable_plaintext_auth = {"no" if self._cleartext else "yes"}
+auth_username_format = %Ln
+mail_location = maildir:~/Maildir
 ssl = yes
 ssl_cert = <{self._certificate}
 ssl_key = <{self._key}
-imap_idle_notify_interval = 10 s
-mail_max_userip_connections = 100
 login_log_format_elements = user=<%u> method=%m rip=%r rport=%b lip=%l %c session=<%{{session}}>
 passdb {{
   driver = passwd-file
@@ -88,8 +111,24 @@ userdb {{
   driver = passwd-file
   args = {passwd}
 }}
-namespace inbox {{
-  inbox = yes
+"""
+
+    def _settings_2_4(self, passwd):
+        # With ssl = yes it takes whatever comes with a PROXY header to be secured, TLS or not.
+        return f"""dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+auth_allow_cleartext = {"yes" if self._cleartext else "no"}
+auth_username_format = %{{user | username | lower}}
+mail_driver = maildir
+mail_path = ~/Maildir
+ssl = {"yes" if self._cleartext else "required"}
+ssl_server_cert_file = {self._certificate}
+ssl_server_key_file = {self._key}
+login_log_format_elements = user=<%{{user}}> method=%{{mechanism}} rip=%{{remote_ip}} rport=%{{remote_port}} lip=%{{local_ip}} %{{secured}} session=<%{{session}}>
+passdb passwd-file {{
+  passwd_file_path = {passwd}
 }}
-""" + self._listeners("imap", ("imap", "imaps")) + self._listeners("pop3", ("pop3", "pop3s")) \
-            + self._listeners("lmtp", ()) + self._listeners("sieve", ("sieve",)) + self._settings
+userdb passwd-file {{
+  passwd_file_path = {passwd}
+}}
+"""
