@@ -37,8 +37,8 @@ struct Observed {
     std::string sent[2];  ///< what each side was sent, by side
 };
 
-/// Everything in it as text: one value to compare, and readable when two differ.
-inline std::string toString(const Observed& observed) {
+/// What the filter knows as text.
+inline std::string knownIn(const Observed& observed) {
     const SessionFacts& facts = observed.facts;
     std::string text = "helo=" + facts.helo + "\nuser=" + facts.user + "\ntls=" + facts.tls;
     const auto flag = [&text](std::string_view name, bool value) {
@@ -72,6 +72,12 @@ inline std::string toString(const Observed& observed) {
             text += "\n    reply " + reply;
     }
     return text;
+}
+
+/// Everything in it as text: one value to compare, and readable when two differ.
+inline std::string toString(const Observed& observed) {
+    return knownIn(observed) + "\nto the client: " + observed.sent[0] +
+           "\nto the server: " + observed.sent[1];
 }
 
 /// Does for a filter what the relay does: bytes that it leaves over come again with those that follow them, or when the
