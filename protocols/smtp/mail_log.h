@@ -28,6 +28,10 @@ class MailLog {
     void senderRefused(std::string from, std::string_view reply);
     void recipientAccepted(std::string to);
     void recipientRefused(std::string to, std::string_view reply);
+    /// The server wants a message: whatever it thinks of the envelope, it may take it.
+    void messageBegins() {
+        if (!open_) senderAccepted({});
+    }
     void addBytes(std::uint64_t bytes) noexcept { mail_.size += bytes; }
     /// DATA or BDAT was refused, or the server takes its leave.
     void refused(std::string_view reply);

@@ -132,7 +132,8 @@ bool SmtpFilter::interruptible() const noexcept {
 }
 
 bool SmtpFilter::awaitsFinalReply() const noexcept {
-    return !unanswered_.empty() && endsMessage(unanswered_.back().kind) && chunk_left_ == 0;
+    if (unanswered_.empty() || chunk_left_ > 0) return false;
+    return endsMessage(unanswered_.front().kind) || endsMessage(unanswered_.back().kind);
 }
 
 void SmtpFilter::finish() noexcept {
@@ -171,7 +172,9 @@ Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
 bool SmtpFilter::mustWait() const noexcept {
     if (reading_ != Reading::Commands || unanswered_.empty()) return false;
     const Kind last = unanswered_.back().kind;
-    return last == Kind::Data || last == Kind::Auth || last == Kind::StartTls || endsMessage(last) ||
+    // Whether a server took octets, or what follows an odd end, for commands shows in what it says next.
+    const bool doubtful = last == Kind::LastChunk || (last == Kind::Message && message_.passedOddEnd());
+    return doubtful || last == Kind::Data || last == Kind::Auth || last == Kind::StartTls ||
            unanswered_.full() || path_bytes_ > kMaxPathBytes;
 }
 
@@ -591,7 +594,7 @@ bool SmtpFilter::explains(const Command& command, int code) const noexcept {
     if (code >= 400) return true;
     switch (command.kind) {
         case Kind::Data:
-            return code == 354 && mail_.open();
+            return code == 354;
         case Kind::Auth:
             return code == 235 || code == 334;
         case Kind::StartTls:
@@ -679,6 +682,7 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             break;
         case Kind::Data:
             if (code != 354) return mail_.refused(text);
+            mail_.messageBegins();
             message_.start();
             reading_ = Reading::Message;
             break;

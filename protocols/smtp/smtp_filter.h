@@ -7,7 +7,7 @@
 /// number of may follow it. XCLIENT and XFORWARD never go on, and EHLO's reply does not offer them.
 ///
 /// Replies are matched to commands by order. Where a reply decides what the client's next bytes are (DATA, AUTH,
-/// STARTTLS, the end of a message), they wait for it. A reply that no command explains means that the server
+/// STARTTLS, the last chunk), they wait for it. A reply that no command explains means that the server
 /// read the client's bytes differently: the session ends. Only a farewell may come unasked (RFC 5321 3.8: 421; other
 /// refusals before a server hangs up), and nothing of the client's goes on after it. The lines of a reply have one
 /// code. Where messages pass as they came (BareLfPolicy::Pass) and the server ends one elsewhere, what it was sent since
