@@ -91,7 +91,7 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
                 size_ -= kDotLineBytes;
                 return stop(at + kDotLineBytes, Progress::Over);
             }
-            if (dot == Dot::Odd && policy_ == BareLfPolicy::Reject) return stop(at, Progress::Refused);
+            if (dot == Dot::Odd && policy_ == BareLfPolicy::Reject) return stop(at + 1, Progress::Refused);
             if (dot == Dot::Odd && policy_ == BareLfPolicy::Normalize) cursor.writeAt(at, ".");
             if (dot == Dot::Odd && policy_ == BareLfPolicy::Pass && !odd_size_) {
                 cursor.passUpTo(at);
