@@ -73,8 +73,8 @@ std::optional<std::string> takePath(std::string_view& text) {
 /// Some leave the <> out, and most servers take it.
 std::optional<std::string> takeBarePath(std::string_view& text) {
     const std::string_view word = takeArgument(text);
-    if (word.empty() || !std::all_of(word.begin(), word.end(), isPlain)) return std::nullopt;
-    return withoutRoute(std::string(word));
+    const bool plain = std::all_of(word.begin(), word.end(), isPlain);
+    return plain && !word.empty() && word.front() != '@' ? std::optional(std::string(word)) : std::nullopt;
 }
 
 }  // namespace

@@ -63,9 +63,14 @@ bool isHidden(std::string_view keyword) noexcept {
     return false;
 }
 
+/// The command is not known, not understood, or comes at the wrong time (RFC 5321 4.2.2).
+constexpr bool isCommandError(int code) noexcept {
+    return code >= 500 && code <= 504;
+}
+
 /// The server has looked at credentials, and not only at the command.
 constexpr bool judgesCredentials(int code) noexcept {
-    return code >= 505 && code != 530 && code != 534 && code != 538;
+    return code >= 500 && !isCommandError(code) && code != 530 && code != 534 && code != 538;
 }
 
 /// A multi-line reply's first line is kept as if it were the only one.
@@ -637,8 +642,11 @@ void SmtpFilter::hearReply(int code, std::string_view text) {
     }
     if (unanswered_.empty()) return hearUnasked(text);
 
-    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient.
-    if (lmtp_ && endsMessage(unanswered_.front().kind) && code != 421) {
+    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient, but one only for a command that it
+    // does not take for the end of one.
+    const Kind kind = unanswered_.front().kind;
+    const bool no_end = kind == Kind::LastChunk && isCommandError(code) && final_replies_left_ == 0;
+    if (lmtp_ && endsMessage(kind) && !no_end && code != 421) {
         if (final_replies_left_ == 0) final_replies_left_ = std::max(mail_.recipients(), 1U);
         if (--final_replies_left_ > 0) return mail_.finalReply(isPositive(code), text);
     }
@@ -718,7 +726,7 @@ void SmtpFilter::answeredChunk(const Command& command, int code, std::string_vie
         return;
     }
     mail_.finalReply(isPositive(code), text);
-    if (isPositive(code) || lmtp_) mail_.close();
+    if (mail_.taken()) mail_.close();
 }
 
 void SmtpFilter::answeredAuth(int code) {

@@ -96,7 +96,7 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
          {"MAIL FROM:<@hop1>", "MAIL FROM:<unclosed@b.example", "MAIL TO:<a@b.example>", "MAIL", "MAIL FROM:",
           "MAIL FROM:<a@b.example>SIZE=1", "MAIL FROM:<<a@b.example>>", "MAIL FROM:<a(b)@c.example>",
           "MAIL FROM:<a b@c.example>", "MAIL FROM:a<b@c.example>", "RCPT TO:<\"a@b.example>", "RCPT TO:<a\\",
-          "RCPT FROM:<a@b.example>", "RCPT TO:<a\x01@b.example>"}) {
+          "RCPT FROM:<a@b.example>", "RCPT TO:@hop:a@b.example", "RCPT TO:<a\x01@b.example>"}) {
         const Observed seen = observe(
             Protocol::Smtp, greetedThen({client(std::string(line) + "\r\nNOOP\r\n"), server("250 Ok\r\n")}));
         EXPECT_TRUE(seen.sent[0].find("501 5.5.4 Error: bad address syntax\r\n250 Ok\r\n") !=
@@ -380,6 +380,19 @@ TEST(SmtpFilter, TakesOneFinalReplyForEachRecipientOfLmtp) {
     EXPECT_THAT(seen.facts.transactions[1].replies, ::testing::IsEmpty());
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
     EXPECT_EQ(seen.facts.transactions[1].from, "second@b.example");
+}
+
+TEST(SmtpFilter, AwaitsOneReplyToACommandThatLmtpDoesNotTakeForTheEnd) {
+    const Observed seen = observe(
+        Protocol::Lmtp,
+        {server("220 LMTP\r\n"),
+         client("LHLO a\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<x>\r\nRCPT TO:<y>\r\nBURL imap://z LAST\r\n"),
+         server("250-mx\r\n250 CHUNKING\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n502 5.5.1 What\r\n"),
+         client("RCPT TO:<z>\r\nBDAT 2 LAST\r\nab"), server("250 Ok\r\n250 x\r\n452 y\r\n250 z\r\n")});
+    EXPECT_FALSE(seen.violation);
+    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    EXPECT_THAT(seen.facts.transactions[0].recipients, ElementsAre("x", "y", "z"));
+    EXPECT_TRUE(seen.facts.transactions[0].accepted);
 }
 
 TEST(SmtpFilter, SeesARefusingGreeting) {
