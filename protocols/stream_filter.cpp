@@ -17,33 +17,41 @@ namespace {
 
 constexpr std::size_t kMaxGreetingBytes = 1000;
 
+/// RFC 3463: the second number of an enhanced status, 3, is the system's own state. A permanent one (RFC 7504: "does not
+/// accept mail") is policy, which the client has to hear.
+bool blamesSystem(std::string_view text) noexcept {
+    return text.starts_with("4.3.");
+}
+
 Greeting judgeSmtp(std::string_view line) noexcept {
     const std::optional<int> code = smtpReplyCode(line);
     if (!code) return Greeting::Foreign;
     if (*code == 220) return Greeting::Welcome;
-    if (*code / 100 == 4) return Greeting::Unavailable;
-    return *code / 100 == 5 ? Greeting::Refused : Greeting::Foreign;
+    if (*code < 400) return Greeting::Foreign;
+    return line.size() > 4 && blamesSystem(line.substr(4)) ? Greeting::Unavailable : Greeting::Refused;
 }
 
 Greeting judgeImap(std::string_view line) noexcept {
     if (takeWord(line) != "*") return Greeting::Foreign;
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "OK") || equalsIgnoreCase(status, "PREAUTH")) return Greeting::Welcome;
-    return equalsIgnoreCase(status, "BYE") ? Greeting::Unavailable : Greeting::Foreign;
+    if (!equalsIgnoreCase(status, "BYE")) return Greeting::Foreign;
+    return startsWithIgnoreCase(line, "[UNAVAILABLE]") ? Greeting::Unavailable : Greeting::Refused;
 }
 
 Greeting judgePop3(std::string_view line) noexcept {
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "+OK")) return Greeting::Welcome;
-    return equalsIgnoreCase(status, "-ERR") ? Greeting::Unavailable : Greeting::Foreign;
+    if (!equalsIgnoreCase(status, "-ERR")) return Greeting::Foreign;
+    return startsWithIgnoreCase(line, "[SYS/") ? Greeting::Unavailable : Greeting::Refused;
 }
 
 Greeting judgeSieve(std::string_view line) noexcept {
     if (line.starts_with('"')) return Greeting::Welcome;
     const std::string_view status = takeWord(line);
     if (equalsIgnoreCase(status, "OK")) return Greeting::Welcome;
-    const bool deferred = equalsIgnoreCase(status, "BYE") || equalsIgnoreCase(status, "NO");
-    return deferred ? Greeting::Unavailable : Greeting::Foreign;
+    if (!equalsIgnoreCase(status, "BYE") && !equalsIgnoreCase(status, "NO")) return Greeting::Foreign;
+    return startsWithIgnoreCase(line, "(TRYLATER") ? Greeting::Unavailable : Greeting::Refused;
 }
 
 /// Sees to it that a client does not open with a PROXY header, then detaches.
@@ -120,11 +128,11 @@ std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
         case Protocol::Lmtp:
             return std::make_unique<SmtpFilter>(protocol, facts, screen, sink);
         case Protocol::Imap:
-            return std::make_unique<ImapFilter>(facts);
+            return std::make_unique<ImapFilter>(facts, screen);
         case Protocol::Pop3:
-            return std::make_unique<Pop3Filter>(facts);
+            return std::make_unique<Pop3Filter>(facts, screen);
         case Protocol::Sieve:
-            return std::make_unique<SieveFilter>(facts);
+            return std::make_unique<SieveFilter>(facts, screen);
         case Protocol::Tcp:
             break;
     }

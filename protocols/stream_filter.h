@@ -85,7 +85,7 @@ class StreamFilter {
     virtual ~StreamFilter() = default;
 
     /// Bytes that `from` sent, in any pieces: those that an earlier call left, and what followed them. Not to be
-    /// called after opaque(), nor after a violation() but with what the server says to bytes from before it.
+    /// called after opaque(); after a violation() of the client's only with the server's bytes, until settled().
     [[nodiscard]] virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 
     /// Why the session must end, if so: nothing of what was left over may go on.

@@ -73,42 +73,14 @@ Relay::~Relay() {
     dropHeld(Side::Server);
 }
 
-void Relay::note(Side side, std::uint32_t events) noexcept {
-    Flow& source = flow(side);
-    if (events & kReadable) source.ready = true;
-    if (events & kHangup) source.hangup = true;
-    // What came with a reset is followed by no end: the read that tells has to be made.
-    if (events & (kUrgent | kFailed)) source.urgent = true;
-}
-
-// After a short read the socket is empty. When the FIN had come before that read, the end is what comes next,
-// and there will be no further event to say so.
-void Relay::drainedAfter(Flow& source, bool short_read) noexcept {
-    if (!short_read || source.urgent) return;
-    if (source.hangup) source.eof = true;
-    source.ready = false;
-}
-
 IoResult Relay::readFrom(Side side, std::size_t limit) noexcept {
     Flow& source = flow(side);
     const IoResult got = end(side).read(resources_.scratch.first(limit));
-    switch (got.status) {
-        case IoStatus::Ok:
-            source.bytes += got.bytes;
-            source.unanswered = false;
-            drainedAfter(source, got.bytes < limit);
-            break;
-        case IoStatus::WouldBlock:
-            source.ready = false;
-            source.urgent = false;
-            break;
-        case IoStatus::Eof:
-            source.ready = false;
-            source.eof = true;
-            break;
-        case IoStatus::Error:
-            break;
+    if (got.status == IoStatus::Ok) {
+        source.bytes += got.bytes;
+        source.unanswered = false;
     }
+    source.eof = got.last || got.status == IoStatus::Eof;
     return got;
 }
 
@@ -164,7 +136,7 @@ Relay::Status Relay::pump(Side source_side) noexcept {
             dropHeld(source_side);
             return Status::Ended;
         }
-        if (!source.ready) return Status::Open;
+        if (!mayHaveInput(source_side)) return Status::Open;
         const bool spliced = source.pipe || (source.bulk && !tap_);
         if (const auto stop = spliced ? spliceOnce(source_side) : copyOnce(source_side)) return *stop;
     }
@@ -179,12 +151,11 @@ void Relay::passEnd(Side source_side) noexcept {
 
 void Relay::endSource(Side source_side) noexcept {
     flow(source_side).eof = true;
-    flow(source_side).ready = false;
 }
 
 std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (source.unseen == 0) return std::nullopt;
+    if (source.unseen == 0 || (source.rest == Rest::More && tap_)) return std::nullopt;
     if (const auto stop = flush(source_side)) return stop;
     return decide(source_side, held(source_side));
 }
@@ -198,6 +169,7 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
     if (edit.senderLost()) return Status::SourceLost;
     if (edit.noRoom()) return Status::NoMemory;
     flow(source_side).rest = rest;
+    if (rest == Rest::More && !edit.left().empty()) end(source_side).acknowledge();
     return putOn(source_side, edit.decided(), edit.left());
 }
 
@@ -301,10 +273,8 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
             source.bytes += got.bytes;
             return std::nullopt;
         case IoStatus::WouldBlock:
-            source.ready = false;
             break;
         case IoStatus::Eof:
-            source.ready = false;
             source.eof = true;
             break;
         case IoStatus::Error:

@@ -5,8 +5,6 @@
 /// would not take are kept, in one pooled block per direction, and while a direction holds such bytes its
 /// source is not read (backpressure). A direction that nobody watches and that sees large reads moves by
 /// splice. The end of one side is passed on as a half-close once the bytes before it are out.
-///
-/// Sockets are edge-triggered, so the relay remembers what has become readable until a read says "drained".
 #pragma once
 
 #include "gateway/net/pools.h"
@@ -60,9 +58,6 @@ class Relay {
     void attach(Side side, Transport* transport) noexcept { ends_[index(side)] = transport; }
     void setTap(RelayTap* tap) noexcept { tap_ = tap; }
 
-    /// Remembers what an event said about `side` as a source.
-    void note(Side side, std::uint32_t events) noexcept;
-
     /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the
     /// caller's.
     IoResult readFrom(Side side, std::size_t limit = kReadBytes) noexcept;
@@ -90,7 +85,9 @@ class Relay {
     void resetServer() noexcept;
 
     bool sourceEnded(Side source) const noexcept { return flow(source).eof; }
-    bool mayHaveInput(Side source) const noexcept { return flow(source).ready; }
+    bool mayHaveInput(Side source) const noexcept {
+        return !flow(source).eof && ends_[index(source)] && ends_[index(source)]->readable();
+    }
     std::uint64_t bytesFrom(Side source) const noexcept { return flow(source).bytes; }
     bool endPassed(Side source) const noexcept { return flow(source).ended; }
     bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
@@ -109,9 +106,6 @@ class Relay {
         std::uint64_t bytes = 0;       ///< read from the source
         std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
         Rest rest = Rest::Hold;        ///< what `unseen` waits for
-        bool ready = false;            ///< the source may have bytes
-        bool hangup = false;           ///< the source's FIN is here: a short read is the last one
-        bool urgent = false;           ///< urgent data, or a reset: a short read does not mean drained
         bool eof = false;              ///< the source has ended
         bool ended = false;            ///< ... and the sink has been told
         bool bulk = false;             ///< reads fill the scratch buffer
@@ -132,7 +126,6 @@ class Relay {
     std::optional<Status> copyOnce(Side source) noexcept;
     std::optional<Status> spliceOnce(Side source) noexcept;
     std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
-    void drainedAfter(Flow& flow, bool short_read) noexcept;
     void wroteTo(Side sink) noexcept;
 
     Resources resources_;

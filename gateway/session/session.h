@@ -121,7 +121,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     std::string proxyHeader() const;
     void awaitGreeting();
     void readGreeting();
-    void serverFailed(std::string_view why);
+    void serverFailed(ServerFailure failure);
     void dropServer();
     void holdOn();
     void giveUp();
@@ -133,8 +133,9 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void onLost(Side side);
     void serverGone();
     void onIdle();
-    void object();
-    void endObjected();
+    void onViolation();
+    void endViolated();
+    Millis idleLimit() const noexcept;
     bool sayInStream(Refusal refusal);
     bool maySpeak() const noexcept;
     void maybeDrain();
@@ -161,9 +162,9 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     SessionId id_;
     State state_ = State::AwaitingHeader;
     End end_ = End::None;
-    bool half_closed_ = false;
+    End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
     bool server_gone_ = false;
-    bool objected_ = false;  ///< to the client's bytes: no more of them go on
+    bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
     bool server_watched_ = false;
     bool admitted_ = false;      ///< let in, and not refused since: one `session.end` line is owed
     bool kept_refused_ = false;  ///< the host counts it among the refused that stay

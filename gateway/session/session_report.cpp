@@ -248,6 +248,17 @@ void SessionReport::refused(Session& session, Refusal refusal, std::string_view 
     log.write(line);
 }
 
+void SessionReport::failed(const Session& session) {
+    EventLog& log = session.host_.log();
+    if (!log.enabled(LogLevel::Error)) return;
+    LogLine line = log.line(LogLevel::Error, "session.failed");
+    line.text("session", session.id_.text());
+    line.text("listener", session.arrival_.listener->name);
+    line.text("peer", session.arrival_.peer.address.toString());
+    line.text("detail", "out of memory or descriptors before the client was known");
+    log.write(line);
+}
+
 void SessionReport::checked(Session& session, bool up) {
     EventLog& log = session.host_.log();
     if (!log.enabled(LogLevel::Debug)) return;

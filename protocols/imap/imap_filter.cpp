@@ -1,8 +1,9 @@
 #include "protocols/imap/imap_filter.h"
 
+#include "protocols/strings.h"
+
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 namespace mailgate {
@@ -10,8 +11,7 @@ namespace mailgate {
 namespace {
 
 constexpr std::size_t kMaxTagBytes = 128;
-/// Logins in flight; clients have one.
-constexpr std::size_t kMaxUnansweredLogins = 16;
+constexpr std::size_t kMaxCommandBytes = std::size_t{64} << 10;
 
 /// Responses that end in text for people, where {5} is no literal (RFC 9051 7.1).
 bool isStatus(std::string_view word) noexcept {
@@ -20,213 +20,287 @@ bool isStatus(std::string_view word) noexcept {
                        [word](std::string_view status) { return equalsIgnoreCase(word, status); });
 }
 
+/// RFC 9051 9: what a tag and a command's name are made of.
+bool isAtom(std::string_view word) noexcept {
+    return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+        return c > ' ' && c < 0x7f && std::string_view("(){%*\"\\").find(c) == std::string_view::npos;
+    });
+}
+
+bool isTag(std::string_view word) noexcept {
+    return isAtom(word) && word.size() <= kMaxTagBytes && word.find('+') == std::string_view::npos;
+}
+
+/// The tag and the name that `line` begins with, each with one space behind it, are taken off it.
+struct Head {
+    std::string_view tag;
+    std::string_view verb;
+};
+Head takeHead(std::string_view& line) noexcept {
+    Head head;
+    for (std::string_view* word : {&head.tag, &head.verb}) {
+        *word = line.substr(0, line.find_first_of(" \r\n"));
+        line.remove_prefix(word->size());
+        if (line.starts_with(' ')) line.remove_prefix(1);
+    }
+    return head;
+}
+
+/// With what gateways tell a server about a client in ID: Dovecot believes those of its login_trusted_networks.
+bool namesClient(std::string_view field) noexcept {
+    static constexpr std::array<std::string_view, 6> kPrefixes{"x-originating-", "x-connected-", "x-proxy-",
+                                                               "x-session-",     "x-forward-",   "x-client-"};
+    return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                       [field](std::string_view prefix) { return startsWithIgnoreCase(field, prefix); });
+}
+
+/// A refusal that says nothing about the password (RFC 5530 3, RFC 2221).
+bool isTemporary(std::string_view text) noexcept {
+    static constexpr std::array<std::string_view, 7> kCodes{
+        "[UNAVAILABLE]", "[PRIVACYREQUIRED]", "[INUSE]",  "[LIMIT]",
+        "[SERVERBUG]",   "[CONTACTADMIN]",    "[REFERRAL"};
+    return std::any_of(kCodes.begin(), kCodes.end(),
+                       [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
+}
+
 }  // namespace
 
-bool ImapFilter::serverAtBoundary() const noexcept {
-    return !server_lines_.midLine() && !server_literal_.active() && !response_continues_;
-}
-
-bool ImapFilter::interruptible() const noexcept {
-    return serverAtBoundary() && commands_unanswered_ == 0 && !command_continues_;
-}
-
-void ImapFilter::onClient(std::string_view& bytes) {
-    while (!opaque()) {
-        if (client_literal_.active()) {
-            if (bytes.empty()) return;
-            literal_ahead_ = literal_waits_;
-            client_literal_.take(bytes);
-            if (!client_literal_.active()) literalEnded();
-            continue;
-        }
-        const auto line = client_lines_.next(bytes);
-        if (!line) return;
-        hearCommandLine(*line);
+/// The last command is not whole, or its reply decides about the stream; or there are enough of them.
+bool ImapFilter::mustWait() const noexcept {
+    if (unanswered_.empty()) return false;
+    if (awaits_ != Awaits::Reply) return awaits_ == Awaits::Leave;
+    switch (unanswered_.back().kind) {
+        case Kind::Authenticate:
+            return !responds();
+        case Kind::Login:
+        case Kind::StartTls:
+        case Kind::Logout:
+            return true;
+        case Kind::Id:
+        case Kind::Other:
+            break;
     }
+    return unanswered_.size() >= kMaxPipelined;
 }
 
 ImapFilter::Kind ImapFilter::kindOf(std::string_view verb) noexcept {
     if (equalsIgnoreCase(verb, "LOGIN")) return Kind::Login;
     if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
     if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
+    if (equalsIgnoreCase(verb, "ID")) return Kind::Id;
     return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
 }
 
-void ImapFilter::hearCommandLine(std::string_view line) {
-    if (command_continues_) {
-        literal_ahead_ = literal_waits_;
-        return hearLiteral(line);
-    }
-    if (sasl_.expectsResponse()) return offered(sasl_.respond(line));
+ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
+    if (awaits_ == Awaits::Literal) return hearRest(bytes);
+    if (responds()) return hearResponse(bytes);
 
-    std::string_view arguments = line;
-    const std::string_view tag = takeWord(arguments);
-    const Kind kind = kindOf(takeWord(arguments));
-    if (tag.size() > kMaxTagBytes) return becomeOpaque();
-    ++commands_unanswered_;
-    hearCommand(kind, tag, arguments);
-    if (line.ends_with('}')) literal_tag_ = tag;
-    hearLiteral(line);
+    std::string_view arguments = bytes;
+    const Head head = takeHead(arguments);
+    const Kind kind = kindOf(head.verb);
+    const std::size_t limit = kind == Kind::Authenticate ? kMaxSaslLineBytes : kMaxLoginLineBytes;
+    const Extent extent = measureCommand(bytes, std::nullopt, limit);
+    if (extent.state == Extent::State::TooLong) object(Violation::TooLong);
+    if (extent.state == Extent::State::Lost) object(Violation::BadCommand);
+    if (violation() || extent.state == Extent::State::Partial) return {};
+
+    const std::string_view command = bytes.substr(0, extent.bytes);
+    if (command.find('\0') != std::string_view::npos) object(Violation::BadCommand);
+    if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) object(Violation::ForbiddenCommand);
+    const bool literal_mechanism = kind == Kind::Authenticate && command.find('{') != std::string_view::npos;
+    if (extent.state == Extent::State::Malformed || !isTag(head.tag) || !isAtom(head.verb) ||
+        literal_mechanism)
+        return {.judged = Judged::Refuse, .bytes = extent.bytes};
+    const bool in_use = std::any_of(unanswered_.begin(), unanswered_.end(),
+                                    [&head](const Command& waiting) { return waiting.tag == head.tag; });
+    if (in_use) return {.judged = Judged::Hold};
+
+    const std::size_t start = bytes.size() - arguments.size();
+    const WordReader words(start < command.size() ? command.substr(start) : std::string_view(), std::nullopt);
+    named_ = false;
+    hearWords(kind, words);
+    if (violation()) return {};
+    unanswered_.push_back({.kind = kind, .tag = std::string(head.tag)});
+    awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
+    literal_ = extent.literal.value_or(0);
+    said_ = extent.bytes;
+    return {.judged = Judged::Pass, .bytes = extent.bytes};
 }
 
-void ImapFilter::hearCommand(Kind kind, std::string_view tag, std::string_view arguments) {
+/// The literal that was given leave, and what follows it: the server waits for it, so that it cannot be refused.
+ImapFilter::Client ImapFilter::hearRest(std::string_view bytes) {
+    const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes);
+    if (extent.state == Extent::State::Partial) return {};
+    const bool too_long = extent.state == Extent::State::TooLong || said_ + extent.bytes > kMaxCommandBytes;
+    const std::string_view text = bytes.substr(0, extent.bytes);
+    if (too_long) {
+        object(Violation::TooLong);
+    } else if (extent.state != Extent::State::Whole || text.find('\0') != std::string_view::npos) {
+        object(Violation::BadCommand);
+    } else {
+        hearWords(unanswered_.back().kind, WordReader(text, literal_));
+    }
+    if (violation()) return {};
+    awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
+    literal_ = extent.literal.value_or(0);
+    said_ += extent.bytes;
+    return {.judged = Judged::Pass, .bytes = extent.bytes};
+}
+
+ImapFilter::Client ImapFilter::hearResponse(std::string_view bytes) {
+    const std::optional<std::size_t> end = endOfLine(bytes, kMaxSaslLineBytes);
+    if (!end) return {};
+    if (*end == std::string_view::npos) {
+        object(Violation::TooLong);
+        return {};
+    }
+    const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
+    if (hasControls(line)) {
+        object(Violation::BadCommand);
+        return {};
+    }
+    offered(sasl_.respond(line));
+    return {.judged = Judged::Pass, .bytes = *end};
+}
+
+void ImapFilter::hearWords(Kind kind, WordReader words) {
     switch (kind) {
+        case Kind::Id:
+            while (const auto field = words.next()) {
+                if (no_header_ && namesClient(*field)) return object(Violation::ForbiddenCommand);
+            }
+            break;
         case Kind::Login:
-            await(kind, tag);
-            hearLoginName(arguments);
+            hearLogin(words);
             break;
         case Kind::Authenticate:
-            await(kind, tag);
-            sasl_.start(takeWord(arguments));
-            if (!arguments.empty()) offered(sasl_.initial(takeWord(arguments)));
-            break;
-        case Kind::StartTls:
-            await(kind, tag);
+            hearMechanism(words);
             break;
         case Kind::Logout:
             facts_.quit = true;
             break;
+        case Kind::StartTls:
         case Kind::Other:
             break;
     }
 }
 
-/// An astring: atom, quoted string or literal (RFC 9051 9). A quoted string without its end is not a name:
-/// what follows in it may be the password.
-void ImapFilter::hearLoginName(std::string_view arguments) {
-    const auto literal = literalAtEnd(arguments);
-    if (literal && literal->at == 0) {
-        login_name_expected_ = true;
-    } else if (auto quoted = takeQuoted(arguments)) {
-        offered(std::move(*quoted));
-    } else if (!arguments.starts_with('"')) {
-        offered(std::string(takeWord(arguments).substr(0, kMaxNameBytes)));
+/// The name is the first argument, wherever the command is in parts.
+void ImapFilter::hearLogin(WordReader& words) {
+    if (std::exchange(named_, true)) return;
+    beginLogin();
+    auto name = words.next();
+    named_ = name.has_value();
+    if (name) offered(std::move(*name));
+}
+
+void ImapFilter::hearMechanism(WordReader& words) {
+    beginLogin();
+    sasl_.start(words.next().value_or(std::string()));
+    if (const auto response = words.next()) offered(sasl_.initial(*response));
+}
+
+std::string ImapFilter::refusal(std::string_view command) const {
+    const std::string_view tag = takeHead(command).tag;
+    return std::string(isTag(tag) ? tag : "*") + " BAD Command not understood and not passed on.\r\n";
+}
+
+/// A line, and what follows a literal at its end, unless it ends in text.
+std::optional<std::size_t> ImapFilter::replySize(std::string_view bytes) const noexcept {
+    std::size_t at = 0;
+    while (true) {
+        const std::size_t end = bytes.find('\n', at);
+        if (end == std::string_view::npos) return std::nullopt;
+        std::string_view line = withoutLineEnd(bytes.substr(at, end + 1 - at));
+        const auto literal = literalAtEnd(line);
+        const bool first = at == 0;
+        at = end + 1;
+        if (!literal) return at;
+        if (first && (takeWord(line) != "*" || isStatus(takeWord(line)))) return at;
+        if (literal->bytes > kMaxUnfinishedBytes) return std::string_view::npos;
+        at += static_cast<std::size_t>(literal->bytes);
+        if (at > bytes.size()) return std::nullopt;
     }
 }
 
-/// Whether the command goes on after `line` with a literal.
-void ImapFilter::hearLiteral(std::string_view line) {
-    const auto literal = literalAtEnd(line);
-    command_continues_ = literal.has_value();
-    if (!literal) return;
-    if (literal->bytes == std::numeric_limits<std::uint64_t>::max()) return becomeOpaque();
-    // Still waiting for an earlier literal's leave: replies can no longer be told apart.
-    if (literal_waits_) return becomeOpaque();
-    literal_waits_ = literal->synchronizing;
-    literal_ahead_ = false;
-    client_literal_.start(literal->bytes, login_name_expected_ ? kMaxNameBytes : 0);
-    if (!client_literal_.active()) literalEnded();
-}
-
-void ImapFilter::literalEnded() {
-    std::string kept = client_literal_.takeKept();
-    if (std::exchange(login_name_expected_, false)) offered(std::move(kept));
-}
-
-void ImapFilter::await(Kind kind, std::string_view tag) {
-    if (unanswered_.size() == kMaxUnansweredLogins) return becomeOpaque();
-    unanswered_.push_back({.kind = kind, .tag = std::string(tag), .user = {}});
-}
-
-void ImapFilter::offered(std::string user) {
-    if (user.empty()) return;
-    if (!unanswered_.empty()) unanswered_.back().user = user;
-    offeredUser(std::move(user));
-}
-
-void ImapFilter::onServer(std::string_view bytes) {
-    while (!opaque()) {
-        if (server_literal_.active()) {
-            if (bytes.empty()) return;
-            server_literal_.take(bytes);
-            continue;
-        }
-        const auto line = server_lines_.next(bytes);
-        if (!line) return;
-        hearResponseLine(*line);
+std::string_view ImapFilter::hearServer(std::string_view reply) {
+    std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
+    if (!greeting_over_) {
+        hearGreeting(text);
+        return {};
     }
-}
-
-void ImapFilter::hearResponseLine(std::string_view line) {
-    if (response_continues_) return skipServerLiteral(line);
-    if (!greeting_over_) return hearGreeting(line);
-
-    std::string_view text = line;
     const std::string_view tag = takeWord(text);
-    const std::string_view word = takeWord(text);
-    if (tag == "+") return hearContinuation();
-    if (tag != "*") return hearTagged(tag, equalsIgnoreCase(word, "OK"));
-    hearUntagged(word, line);
-}
-
-void ImapFilter::hearUntagged(std::string_view word, std::string_view line) {
-    if (!isStatus(word)) return skipServerLiteral(line);
-    if (equalsIgnoreCase(word, "BYE")) facts_.goodbye = true;
-    // RFC 9051 7.1.3: the answer to a line that had no tag to be found.
-    if (equalsIgnoreCase(word, "BAD") && commands_unanswered_ > 0) --commands_unanswered_;
+    if (tag == "+") {
+        hearContinuation();
+    } else if (tag != "*") {
+        hearTagged(tag, text);
+    } else if (equalsIgnoreCase(takeWord(text), "BYE")) {
+        facts_.goodbye = true;
+    }
+    return {};
 }
 
 void ImapFilter::hearGreeting(std::string_view line) {
-    greeting_over_ = true;
     const bool untagged = takeWord(line) == "*";
     const std::string_view status = takeWord(line);
     const bool preauth = equalsIgnoreCase(status, "PREAUTH");
+    facts_.goodbye = untagged && equalsIgnoreCase(status, "BYE");
     facts_.greeted = untagged && (preauth || equalsIgnoreCase(status, "OK"));
-    if (untagged && equalsIgnoreCase(status, "BYE")) facts_.goodbye = true;
-    if (facts_.greeted && preauth) becomeOpaque();
+    greeting_over_ = true;
+    if (!facts_.greeted && !facts_.goodbye) return object(Violation::UnexpectedReply);
+    if (preauth) becomeOpaque();
 }
 
 void ImapFilter::hearContinuation() {
-    if (literal_waits_) {
-        literal_waits_ = false;
-    } else if (sasl_.active()) {
+    if (unanswered_.empty()) return object(Violation::UnexpectedReply);
+    if (awaits_ == Awaits::Leave) {
+        awaits_ = Awaits::Literal;
+    } else if (unanswered_.back().kind == Kind::Authenticate && !responds()) {
         sasl_.prompt();
+    } else {
+        object(Violation::UnexpectedReply);
     }
 }
 
-void ImapFilter::hearTagged(std::string_view tag, bool ok) {
-    if (commands_unanswered_ > 0) --commands_unanswered_;
-    if (literal_waits_ && tag == literal_tag_) literalRefused();
+void ImapFilter::hearTagged(std::string_view tag, std::string_view text) {
+    const std::string_view status = takeWord(text);
+    const bool ok = equalsIgnoreCase(status, "OK");
+    const bool bad = equalsIgnoreCase(status, "BAD");
     const auto command = std::find_if(unanswered_.begin(), unanswered_.end(),
                                       [tag](const Command& waiting) { return waiting.tag == tag; });
-    if (command == unanswered_.end()) return;
-    const Command answered = std::move(*command);
+    if (command == unanswered_.end() || (!ok && !bad && !equalsIgnoreCase(status, "NO")))
+        return object(Violation::UnexpectedReply);
+    if (command + 1 == unanswered_.end() && awaits_ != Awaits::Reply) {
+        // RFC 9051 4.3: NO or BAD instead of leave; the client goes on with its next command. After leave the
+        // server would take for a command what we take for the literal.
+        if (ok || awaits_ == Awaits::Literal) return object(Violation::UnexpectedReply);
+        awaits_ = Awaits::Reply;
+        unanswered_.erase(command);
+        return;
+    }
+    const Kind kind = command->kind;
     unanswered_.erase(command);
-    completed(answered, ok);
-}
-
-/// RFC 9051 4.3: a tagged NO or BAD instead of leave; the client goes on with its next command. If it has
-/// already sent bytes of the literal, nobody can tell what the server takes them for.
-void ImapFilter::literalRefused() {
-    literal_waits_ = false;
-    if (literal_ahead_) return becomeOpaque();
-    client_literal_.cancel();
-    command_continues_ = false;
-    login_name_expected_ = false;
-}
-
-void ImapFilter::completed(const Command& command, bool ok) {
-    switch (command.kind) {
-        case Kind::Authenticate:
-            sasl_.end();
-            [[fallthrough]];
-        case Kind::Login:
-            if (!ok) return;
-            loggedIn(command.user);
-            return becomeOpaque();
-        case Kind::StartTls:
-            if (ok) startedTls();
-            return;
-        case Kind::Logout:
-        case Kind::Other:
-            return;
+    if (ok) {
+        completed(kind);
+    } else {
+        failed(kind, !bad, text);
     }
 }
 
-void ImapFilter::skipServerLiteral(std::string_view line) {
-    const auto literal = literalAtEnd(line);
-    response_continues_ = literal.has_value();
-    if (literal) server_literal_.start(literal->bytes, 0);
+void ImapFilter::completed(Kind kind) {
+    if (kind == Kind::StartTls) startedTls();
+    if (kind == Kind::Login || kind == Kind::Authenticate) accepted();
+}
+
+/// BAD is about the command's form. So is a NO to an exchange in which the client has shown nothing.
+void ImapFilter::failed(Kind kind, bool understood, std::string_view text) {
+    const bool tried = kind == Kind::Login || (kind == Kind::Authenticate && sasl_.tried());
+    if (kind == Kind::Authenticate) sasl_.end();
+    if (isTemporary(text)) {
+        if (kind == Kind::Login || kind == Kind::Authenticate) deferred();
+    } else if (understood && tried) {
+        refused();
+    }
 }
 
 }  // namespace mailgate

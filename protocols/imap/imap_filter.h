@@ -1,10 +1,10 @@
 /// \file  StreamFilter for IMAP (RFC 9051, RFC 3501) up to the login.
 ///
-/// Follows both directions' literals and sees LOGIN, AUTHENTICATE, STARTTLS and LOGOUT. Opaque as soon as the
-/// server says OK to a login or to STARTTLS, or greets with PREAUTH.
+/// Opaque as soon as the server says OK to a login or to STARTTLS, or greets with PREAUTH. A tagged reply belongs
+/// to the command in flight that has its tag; no two have the same.
 #pragma once
 
-#include "protocols/line_filter.h"
+#include "protocols/login_filter.h"
 
 #include <cstdint>
 #include <string>
@@ -12,55 +12,54 @@
 
 namespace mailgate {
 
-class ImapFilter final : public LineFilter {
-  public:
-    explicit ImapFilter(SessionFacts& facts) noexcept : LineFilter(facts) {}
+class WordReader;
 
-    bool serverAtBoundary() const noexcept override;
-    bool interruptible() const noexcept override;
-    void finish() noexcept override {}
+class ImapFilter final : public LoginFilter {
+  public:
+    using LoginFilter::LoginFilter;
+
+    bool serverAtBoundary() const noexcept override { return true; }
+    bool interruptible() const noexcept override { return unanswered_.empty(); }
 
   private:
-    enum class Kind : std::uint8_t { Other, Login, Authenticate, StartTls, Logout };
+    enum class Kind : std::uint8_t { Other, Id, Login, Authenticate, StartTls, Logout };
+    /// What the last command in flight waits for.
+    enum class Awaits : std::uint8_t {
+        Reply,
+        Leave,    ///< the server's, for a literal
+        Literal,  ///< the client's: leave was given
+    };
 
-    /// A command whose tagged response matters.
     struct Command {
         Kind kind = Kind::Other;
         std::string tag;
-        std::string user;
     };
 
-    void onClient(std::string_view& bytes) override;
-    void onServer(std::string_view bytes) override;
+    bool mustWait() const noexcept override;
+    Client hearClient(std::string_view bytes) override;
+    std::string refusal(std::string_view command) const override;
+    std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
+    std::string_view hearServer(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
-    void hearCommandLine(std::string_view line);
-    void hearCommand(Kind kind, std::string_view tag, std::string_view arguments);
-    void hearLoginName(std::string_view arguments);
-    void hearLiteral(std::string_view line);
-    void literalEnded();
-    void await(Kind kind, std::string_view tag);
-    void offered(std::string user);
+    bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
+    Client hearResponse(std::string_view bytes);
+    Client hearRest(std::string_view bytes);
+    void hearWords(Kind kind, WordReader words);
+    void hearLogin(WordReader& words);
+    void hearMechanism(WordReader& words);
 
-    void hearResponseLine(std::string_view line);
     void hearGreeting(std::string_view line);
     void hearContinuation();
-    void hearUntagged(std::string_view word, std::string_view line);
-    void hearTagged(std::string_view tag, bool ok);
-    void literalRefused();
-    void completed(const Command& command, bool ok);
-    void skipServerLiteral(std::string_view line);
+    void hearTagged(std::string_view tag, std::string_view text);
+    void completed(Kind kind);
+    void failed(Kind kind, bool understood, std::string_view text);
 
     std::vector<Command> unanswered_;
-    std::uint64_t commands_unanswered_ = 0;  ///< of any kind
-    BlockReader client_literal_;
-    BlockReader server_literal_;
-    std::string literal_tag_;           ///< of the last command with a literal
-    bool literal_waits_ = false;        ///< for the server's leave
-    bool command_continues_ = false;    ///< the client's next line goes on after a literal
-    bool response_continues_ = false;   ///< and the server's
-    bool login_name_expected_ = false;  ///< the client's literal is LOGIN's user name
-    bool literal_ahead_ = false;        ///< the client did not wait for leave
+    std::size_t literal_ = 0;  ///< its size, while leave is awaited or was given
+    std::size_t said_ = 0;     ///< bytes of the last command so far
+    Awaits awaits_ = Awaits::Reply;
+    bool named_ = false;  ///< LOGIN's first argument was seen
 };
 
 }  // namespace mailgate

@@ -1,10 +1,9 @@
 /// \file  StreamFilter for ManageSieve (RFC 5804) up to the login.
 ///
-/// Opaque as soon as the server says OK to AUTHENTICATE or STARTTLS; and when an OK comes that no command
-/// explains.
+/// Opaque as soon as the server says OK to AUTHENTICATE or STARTTLS. Replies belong to commands by their order.
 #pragma once
 
-#include "protocols/line_filter.h"
+#include "protocols/login_filter.h"
 #include "protocols/reply_queue.h"
 
 #include <cstdint>
@@ -12,44 +11,34 @@
 
 namespace mailgate {
 
-class SieveFilter final : public LineFilter {
-  public:
-    explicit SieveFilter(SessionFacts& facts) noexcept : LineFilter(facts) {}
+class WordReader;
 
-    bool serverAtBoundary() const noexcept override;
-    bool interruptible() const noexcept override;
-    void finish() noexcept override {}
+class SieveFilter final : public LoginFilter {
+  public:
+    using LoginFilter::LoginFilter;
+
+    bool serverAtBoundary() const noexcept override { return !in_reply_; }
+    bool interruptible() const noexcept override { return !in_reply_ && unanswered_.empty(); }
 
   private:
-    enum class Kind : std::uint8_t { Other, Authenticate, StartTls, Logout };
-    /// What the next string of the client means.
-    enum class Wanted : std::uint8_t { Nothing, Mechanism, InitialResponse, Response };
-    enum class Response : std::uint8_t { Data, Ok, No, Bye };
+    enum class Kind : std::uint8_t { Other, Authenticate, StartTls, Logout, XClient };
 
-    void onClient(std::string_view& bytes) override;
-    void onServer(std::string_view bytes) override;
+    bool mustWait() const noexcept override;
+    Client hearClient(std::string_view bytes) override;
+    std::string refusal(std::string_view command) const override;
+    std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
+    std::string_view hearServer(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
-    void hearCommandLine(std::string_view line);
-    void hearStrings(std::string_view text);
-    void hearString(std::string_view value);
-    void hearLiteral(std::uint64_t size);
-    void literalEnded();
-    void await(Kind kind);
+    bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
+    void hearMechanism(WordReader words);
 
-    void hearResponseLine(std::string_view line);
-    void hearResponse();
-    void hearData();
-    void answered(bool ok);
+    std::string_view hearData(std::string_view reply);
+    void hearStatus(bool ok, std::string_view text);
+    void loginAnswered(bool ok, std::string_view text);
 
     ReplyQueue<Kind> unanswered_;
-    BlockReader client_literal_;
-    BlockReader server_literal_;
-    Wanted wanted_ = Wanted::Nothing;
-    Response response_ = Response::Data;
-    bool command_continues_ = false;   ///< the client's next line goes on after a literal
-    bool response_continues_ = false;  ///< and the server's
-    bool in_reply_ = false;            ///< between data lines and the OK, NO or BYE that ends them
+    bool in_reply_ = false;  ///< between data lines and the OK, NO or BYE that ends them
 };
 
 }  // namespace mailgate

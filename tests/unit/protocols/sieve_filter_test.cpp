@@ -12,6 +12,9 @@ using test::Observed;
 using test::server;
 using test::Turns;
 
+constexpr std::size_t kClient = 0;
+constexpr std::size_t kServer = 1;
+
 Turns greetedThen(const Turns& rest) {
     Turns turns{
         server("\"IMPLEMENTATION\" \"Dovecot Pigeonhole\"\r\n\"SIEVE\" {8}\r\nfileinto\r\n\"STARTTLS\"\r\nOK "
@@ -106,9 +109,90 @@ TEST(SieveFilter, SeesTheServersFarewell) {
     EXPECT_FALSE(observe(Protocol::Sieve, {server("BYE \"No\"\r\n")}).facts.greeted);
 }
 
-TEST(SieveFilter, GivesUpOnWhatItCannotPlace) {
-    EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({server("OK \"Nobody asked\"\r\n")})).opaque);
-    EXPECT_TRUE(observe(Protocol::Sieve, greetedThen({client("NOOP {99999999999999999999+}\r\n")})).opaque);
+TEST(SieveFilter, EndsOnAReplyThatNothingExplains) {
+    for (const Turns& turns :
+         {Turns{server("OK \"Nobody asked\"\r\n")}, Turns{server("NO\r\n")}, Turns{server("\"SIEVE\"\r\n")},
+          Turns{server("+OK\r\n")}, Turns{client("NOOP\r\n"), server("FINE\r\n")},
+          Turns{client("AUTHENTICATE \"PLAIN\"\r\n"), server("\"\"\r\n"), server("\"x\"\r\n")}}) {
+        const Observed seen = observe(Protocol::Sieve, greetedThen(turns));
+        EXPECT_EQ(seen.violation, Violation::UnexpectedReply) << turns.back().bytes;
+        EXPECT_FALSE(seen.sent[kClient].ends_with(turns.back().bytes));
+    }
+}
+
+TEST(SieveFilter, EndsWhatItCannotHold) {
+    const auto violation = [](std::string bytes) {
+        return observe(Protocol::Sieve, greetedThen({client(std::move(bytes))})).violation;
+    };
+    EXPECT_EQ(violation("NOOP {99999999999999999999+}\r\n"), Violation::TooLong);
+    EXPECT_EQ(violation("NOOP {9000+}\r\n"), Violation::TooLong);
+    EXPECT_EQ(violation(std::string("NOOP \"\0\"\r\n", 10)), Violation::BadCommand);
+}
+
+TEST(SieveFilter, RefusesWhatNoGrammarAllows) {
+    for (const char* line : {"", " NOOP", "NOOP \"secret", "NOOP \"x{3+}", "NOOP x{3+}", "NOOP {5}", "NOOP\t",
+                             "\x16", "NO\rLOGOUT", "\"NOOP\""}) {
+        const Observed seen =
+            observe(Protocol::Sieve,
+                    greetedThen({client(std::string(line) + "\r\nCAPABILITY\r\n"), server("OK\r\n")}));
+        EXPECT_EQ(seen.sent[kServer], "CAPABILITY\r\n") << line;
+        EXPECT_NE(seen.sent[kClient].find("NO \"Command not understood"), std::string::npos);
+    }
+    EXPECT_EQ(observe(Protocol::Sieve, greetedThen({client("AUTHENTICATE \"PLAIN\"\r\n"), server("\"\"\r\n"),
+                                                    client("\"secret\r\n")}))
+                  .violation,
+              Violation::BadCommand);
+}
+
+TEST(SieveFilter, TakesForAResponseOnlyWhatTheServerAskedFor) {
+    const Observed seen = observe(
+        Protocol::Sieve,
+        greetedThen(
+            {client("AUTHENTICATE \"NOSUCH\"\r\nAUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n"),
+             server("NO \"Unsupported\"\r\n"), server("OK\r\n")}));
+    EXPECT_EQ(seen.facts.user, "alice");
+    EXPECT_EQ(seen.facts.authenticated, true);
+    EXPECT_EQ(seen.facts.failed_logins, 0U);
+}
+
+TEST(SieveFilter, MatchesRepliesByOrder) {
+    const Observed seen = observe(
+        Protocol::Sieve,
+        greetedThen({client("NOOP\r\nAUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\nNOOP\r\n"),
+                     server("OK\r\n"), server("NO \"Authentication failed.\"\r\n"), server("OK\r\n")}));
+    EXPECT_EQ(seen.facts.authenticated, false);
+    EXPECT_EQ(seen.facts.failed_users, std::vector<std::string>{"alice"});
+    EXPECT_FALSE(seen.opaque);
+}
+
+TEST(SieveFilter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
+    for (const char* code :
+         {"TRYLATER", "ENCRYPT-NEEDED", "QUOTA/MAXSIZE", "AUTH-TOO-WEAK", "TRANSITION-NEEDED"}) {
+        const Observed seen = observe(
+            Protocol::Sieve, greetedThen({client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n"),
+                                          server("NO (" + std::string(code) + ") {5}\r\nLater\r\n")}));
+        EXPECT_EQ(seen.facts.authenticated, std::nullopt) << code;
+        EXPECT_EQ(seen.facts.failed_logins, 0U) << code;
+    }
+    EXPECT_EQ(observe(Protocol::Sieve, greetedThen({client("AUTHENTICATE \"PLAIN\"\r\n"), server("\"\"\r\n"),
+                                                    client("\"*\"\r\n"), server("NO \"Aborted\"\r\n")}))
+                  .facts.failed_logins,
+              0U);
+}
+
+TEST(SieveFilter, TellsNoServerWhoTheClientIs) {
+    const ScreenConfig screen{.no_header = true};
+    for (const char* line : {"XCLIENT \"ADDR=203.0.113.99\"\r\n", "xclient ADDR=x\r\n", "PROXY TCP4\r\n"}) {
+        const Observed seen = observe(Protocol::Sieve, greetedThen({client(line)}), screen);
+        EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
+        EXPECT_EQ(seen.sent[kServer], "");
+        EXPECT_EQ(observe(Protocol::Sieve, greetedThen({client(line)})).sent[kServer], line);
+    }
+    for (const char* offer : {"\"XCLIENT\" \"ADDR PORT\"\r\n", "{7}\r\nxclient {4}\r\nADDR\r\n"}) {
+        const Observed seen =
+            observe(Protocol::Sieve, {server("\"SIEVE\" \"x\"\r\n" + std::string(offer) + "OK\r\n")}, screen);
+        EXPECT_EQ(seen.sent[kClient], "\"SIEVE\" \"x\"\r\nOK\r\n");
+    }
 }
 
 TEST(SieveFilter, KnowsWhereALineMayBePutIn) {
