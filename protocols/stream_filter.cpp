@@ -123,11 +123,10 @@ void LineFilter::loggedIn(std::string name) {
 
 std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen,
                                          MailSink* sink) {
-    static_cast<void>(sink);
     switch (protocol) {
         case Protocol::Smtp:
         case Protocol::Lmtp:
-            return std::make_unique<SmtpFilter>(protocol, facts, screen);
+            return std::make_unique<SmtpFilter>(protocol, facts, screen, sink);
         case Protocol::Imap:
             return std::make_unique<ImapFilter>(facts, screen);
         case Protocol::Pop3:

@@ -519,7 +519,7 @@ ListenerConfig Loader::readListener(TableReader& table, Names& names) {
 void Loader::readBareLf(TableReader& table, ListenerConfig& listener) {
     if (listener.protocol == Protocol::Smtp) listener.bare_lf = BareLfPolicy::Reject;
     table.choice("bare_lf", listener.bare_lf,
-                 {{"pass", BareLfPolicy::Pass}, {"reject", BareLfPolicy::Reject}});
+                 {{"normalize", BareLfPolicy::Normalize}, {"pass", BareLfPolicy::Pass}, {"reject", BareLfPolicy::Reject}});
     if (table.has("bare_lf") && listener.protocol != Protocol::Smtp && listener.protocol != Protocol::Lmtp)
         table.error("bare_lf", "is for smtp and lmtp listeners only");
 }

@@ -1,8 +1,8 @@
 #include "protocols/smtp/smtp_filter.h"
 
+#include "protocols/lines.h"
+
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <exception>
 #include <utility>
 
@@ -10,44 +10,67 @@ namespace mailgate {
 
 namespace {
 
-constexpr std::string_view kEndOfData = "\r\n.\r\n";
-constexpr std::size_t kDotLineBytes = 3;
+using smtp::isPositive;
+using smtp::Verb;
 
+/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones.
+constexpr std::size_t kMaxCommandBytes = 4096;
+/// RFC 4954 4: AUTH with an initial response, and a response in a line of its own.
+constexpr std::size_t kMaxAuthBytes = 12288;
+/// A server's line (RFC 5321 4.5.3.1.5: 512 bytes), or its whole reply to EHLO.
+constexpr std::size_t kMaxServerBytes = kMaxUnfinishedBytes;
+/// A handshake's first flight, and less than any server takes for one line.
+constexpr std::uint32_t kMaxHandshakeBytes = 8192;
 /// Addresses of commands in flight: with kMaxUnanswered the bound on what a client that never waits can make
 /// us hold.
 constexpr std::size_t kMaxPathBytes = 64 * 1024;
+/// Command lines that are answered here, in one session. With kMaxShownName: those of one read fit into kMaxEditBytes.
+constexpr std::uint32_t kMaxRefusals = 25;
+constexpr std::size_t kMaxShownName = 100;
 
-/// Where the path in `text` (which begins after its <) ends: at the first > outside a quoted local part.
-std::size_t endOfPath(std::string_view text) noexcept {
-    bool quoted = false;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        if (text[at] == '\\') {
-            ++at;
-        } else if (text[at] == '"') {
-            quoted = !quoted;
-        } else if (text[at] == '>' && !quoted) {
-            return at;
-        }
+constexpr std::string_view kCrlf = "\r\n";
+constexpr std::string_view kSyntaxError = "500 5.5.2 ";
+constexpr std::string_view kArgumentError = "501 5.5.4 ";
+
+// TLS records that open a stream (RFC 8446 5.1).
+constexpr char kTlsAlert = 0x15;
+constexpr char kTlsHandshake = 0x16;
+
+std::string_view withoutCr(std::string_view line) noexcept {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    return line;
+}
+
+/// Of the line at the front of `bytes`, with its end.
+std::size_t wholeSize(std::string_view line, std::string_view bytes) noexcept {
+    return line.size() + (bytes[line.size()] == '\r' ? 2 : 1);
+}
+
+/// The line at the front of `bytes` goes on, with CRLF at its end.
+void passLine(std::string_view line, std::string_view bytes, Output& out) {
+    const std::size_t whole = wholeSize(line, bytes);
+    if (whole == line.size() + kCrlf.size()) return out.pass(whole);
+    out.pass(line.size());
+    out.write(kCrlf);
+    out.drop(1);
+}
+
+/// What is not offered: what never passes, and extensions whose replies cannot be told apart by counting.
+bool isHidden(std::string_view keyword) noexcept {
+    for (const std::string_view hidden : {"XCLIENT", "XFORWARD", "PRDR", "XEXCH50"}) {
+        if (equalsIgnoreCase(keyword, hidden)) return true;
     }
-    return text.size();
+    return false;
 }
 
-/// The path in `FROM:<path> parameters`, without a source route (RFC 5321 4.1.2: to be ignored). What is not
-/// of this form gives an empty path, and the server's reply will say so.
-std::string_view pathIn(std::string_view arguments, std::string_view keyword) noexcept {
-    if (!startsWithIgnoreCase(arguments, keyword)) return {};
-    std::string_view text = arguments.substr(keyword.size());
-    skipSpaces(text);
-    if (!text.starts_with('<')) return takeWord(text).substr(0, kMaxMailboxBytes);
-
-    text.remove_prefix(1);
-    std::string_view path = text.substr(0, endOfPath(text));
-    if (path.starts_with('@')) path.remove_prefix(std::min(path.find(':'), path.size() - 1) + 1);
-    return path.substr(0, kMaxMailboxBytes);
+/// The command is not known, not understood, or comes at the wrong time (RFC 5321 4.2.2).
+constexpr bool isCommandError(int code) noexcept {
+    return code >= 500 && code <= 504;
 }
 
-constexpr bool isPositive(int code) noexcept {
-    return code / 100 == 2;
+/// The server has looked at credentials, and not only at the command.
+constexpr bool judgesCredentials(int code) noexcept {
+    return code >= 500 && !isCommandError(code) && code != 530 && code != 534 && code != 538;
 }
 
 /// A multi-line reply's first line is kept as if it were the only one.
@@ -57,287 +80,557 @@ std::string singleLine(std::string_view line) {
     return text;
 }
 
-// TLS records that open a stream (RFC 8446 5.1).
-constexpr char kTlsAlert = 0x15;
-constexpr char kTlsHandshake = 0x16;
-
-/// What servers take for space between words, at the beginning of a line too.
-constexpr std::string_view kSpace = " \t\r\v\f";
-
-std::string_view takeVerb(std::string_view& line) noexcept {
-    line.remove_prefix(std::min(line.find_first_not_of(kSpace), line.size()));
-    const std::string_view verb = line.substr(0, line.find_first_of(kSpace));
-    line.remove_prefix(verb.size());
-    line.remove_prefix(std::min(line.find_first_not_of(kSpace), line.size()));
-    return verb;
+/// Calls `each` with every line of `reply`, its end included.
+template <typename Each>
+void forEachLine(std::string_view reply, Each each) {
+    while (!reply.empty()) {
+        const std::string_view line = reply.substr(0, std::min(reply.find('\n'), reply.size() - 1) + 1);
+        each(line);
+        reply.remove_prefix(line.size());
+    }
 }
+
+/// EHLO's positive reply goes on without what is hidden. The first line names the server and offers nothing.
+void passOffers(std::string_view reply, Output& out) {
+    const char* const first = reply.data();
+    const auto goes_on = [first](std::string_view line) {
+        return line.data() == first || !isHidden(smtp::keywordOf(withoutCr(line.substr(0, line.size() - 1))));
+    };
+    const char* last = first;
+    forEachLine(reply, [&](std::string_view line) {
+        if (goes_on(line)) last = line.data();
+    });
+    forEachLine(reply, [&](std::string_view line) {
+        if (!goes_on(line)) return out.drop(line.size());
+        if (line.data() != last || !smtp::isContinued(line)) return out.pass(line.size());
+        out.pass(3);
+        out.write(" ");
+        out.drop(1);
+        out.pass(line.size() - 4);
+    });
+}
+
+bool offersChunking(std::string_view reply) {
+    bool offered = false;
+    const char* const first = reply.data();
+    forEachLine(reply, [&](std::string_view line) {
+        const std::string_view keyword = smtp::keywordOf(withoutCr(line.substr(0, line.size() - 1)));
+        offered = offered || (line.data() != first && equalsIgnoreCase(keyword, "CHUNKING"));
+    });
+    return offered;
+}
+
+/// For what the server has already.
+class Nowhere final : public Output {
+  public:
+    void pass(std::size_t /*bytes*/) override {}
+    void drop(std::size_t /*bytes*/) override {}
+    void write(std::string_view /*text*/) override {}
+    bool canReply() const override { return false; }
+    void reply(std::string_view /*text*/) override {}
+};
 
 }  // namespace
 
-std::optional<int> smtpReplyCode(std::string_view line) noexcept {
-    if (line.size() > 3 && line[3] != ' ' && line[3] != '-') return std::nullopt;
-    int code = 0;
-    const std::string_view digits = line.substr(0, 3);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code);
-    const bool whole = error == std::errc() && end == digits.data() + 3;
-    return whole && code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
-}
-
-std::size_t BareLfFinder::find(std::string_view bytes) noexcept {
-    if (bytes.empty()) return std::string_view::npos;
-    for (std::size_t at = bytes.find('\n'); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
-        if (at == 0 ? !after_cr_ : bytes[at - 1] != '\r') return at;
-    }
-    after_cr_ = bytes.back() == '\r';
-    return std::string_view::npos;
-}
-
-void EndOfData::start() noexcept {
-    size_ = 0;
-    // The CRLF of the DATA line counts: an empty message is the dot line alone (RFC 5321 4.1.1.4).
-    matched_ = 2;
-}
-
-bool EndOfData::scan(std::string_view& bytes) noexcept {
-    std::size_t end = scanHalfMatched(bytes);
-    if (matched_ == 0) {
-        // One memchr a line: measured at several times the speed of memmem.
-        const std::size_t found = bytes.find(kEndOfData, end);
-        if (found != std::string_view::npos) {
-            end = found + kEndOfData.size();
-            matched_ = static_cast<std::uint8_t>(kEndOfData.size());
-        } else {
-            const std::size_t tail = std::min(bytes.size() - end, kEndOfData.size() - 1);
-            for (const char byte : bytes.substr(bytes.size() - tail))
-                step(byte);
-            end = bytes.size();
-        }
-    }
-    size_ += end;
-    bytes.remove_prefix(end);
-    if (matched_ < kEndOfData.size()) return false;
-    size_ -= kDotLineBytes;
-    return true;
-}
-
-/// Goes on byte by byte as long as the bytes so far end in a part of CRLF.CRLF; returns how many it took.
-std::size_t EndOfData::scanHalfMatched(std::string_view bytes) noexcept {
-    std::size_t at = 0;
-    while (matched_ > 0 && matched_ < kEndOfData.size() && at < bytes.size())
-        step(bytes[at++]);
-    return at;
-}
-
-void EndOfData::step(char byte) noexcept {
-    if (byte == kEndOfData[matched_]) {
-        ++matched_;
-    } else {
-        matched_ = byte == '\r' ? 1 : 0;
-    }
-}
-
-bool SmtpFilter::serverAtBoundary() const noexcept {
-    return !lost_ && !in_reply_ && !server_lines_.midLine();
-}
-
 bool SmtpFilter::interruptible() const noexcept {
-    return serverAtBoundary() && unanswered_.empty() && !in_transaction_ && !sasl_.active() &&
-           reading_ == Reading::Commands;
+    return settled() && !mail_.open() && !sasl_.active() && reading_ == Reading::Commands;
+}
+
+bool SmtpFilter::awaitsFinalReply() const noexcept {
+    if (unanswered_.empty() || chunk_left_ > 0) return false;
+    return endsMessage(unanswered_.front().kind) || endsMessage(unanswered_.back().kind);
 }
 
 void SmtpFilter::finish() noexcept {
     try {
         closeUnanswered();
     } catch (const std::exception&) {
-        becomeOpaque();
+        violation_ = Violation::NoMemory;
     }
 }
 
-void SmtpFilter::onClient(std::string_view& bytes) {
+Rest SmtpFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    try {
+        return from == Side::Client ? onClient(bytes, out) : onServer(bytes, out);
+    } catch (const std::exception&) {
+        violation_ = Violation::NoMemory;
+        return Rest::Hold;
+    }
+}
+
+// ---- the client
+
+Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
     if (!bytes.empty() && !std::exchange(client_spoke_, true))
         tls_first_ = !server_spoke_ && bytes.front() == kTlsHandshake;
-    while (!bytes.empty() && !violation_ && !mustWait()) {
-        if (lost_ || tls_first_ || reading_ == Reading::Commands) {
-            if (!hearLine(bytes)) return;
-        } else if (reading_ == Reading::Message) {
-            if (!hearMessage(bytes)) return;
-        } else {
-            const std::uint64_t taken = std::min<std::uint64_t>(chunk_left_, bytes.size());
-            bytes.remove_prefix(static_cast<std::size_t>(taken));
-            chunk_left_ -= taken;
-            if (chunk_left_ == 0) reading_ = Reading::Commands;
-        }
+    if (!bytes.empty() && !replay_.empty()) return onReplayed(bytes, out);
+    while (!bytes.empty()) {
+        if (violation_ || farewell_ || mustWait()) return Rest::Hold;
+        const Step step = readOn(bytes, out);
+        if (step == Step::More) return Rest::More;
+        if (step == Step::Hold) return Rest::Hold;
     }
+    return Rest::More;
 }
 
 /// Whether the server's next replies decide what the client's next bytes are, or it has enough to answer.
 bool SmtpFilter::mustWait() const noexcept {
-    if (lost_ || unanswered_.empty()) return false;
+    if (reading_ != Reading::Commands || unanswered_.empty()) return false;
     const Kind last = unanswered_.back().kind;
-    return last == Kind::Data || last == Kind::Auth || last == Kind::StartTls || unanswered_.full() ||
-           path_bytes_ > kMaxPathBytes;
+    // Whether a server took octets, or what follows an odd end, for commands shows in what it says next.
+    const bool doubtful = last == Kind::LastChunk || (last == Kind::Message && message_.passedOddEnd());
+    return doubtful || last == Kind::Data || last == Kind::Auth || last == Kind::StartTls ||
+           unanswered_.full() || path_bytes_ > kMaxPathBytes;
 }
 
-/// The line is one that tells a server who the client is, or has its verb where nobody looks. Of the fragment
-/// of a line: it will be one, whatever follows.
-bool SmtpFilter::isForbidden(std::string_view line, bool whole) const noexcept {
-    const std::string_view from_verb = line.substr(std::min(line.find_first_not_of(kSpace), line.size()));
-    if (from_verb.empty()) return line.size() >= kMaxLineBytes;
-    const std::size_t end = from_verb.find_first_of(kSpace);
-    if (end == std::string_view::npos && !whole) return false;
-    const std::string_view verb = from_verb.substr(0, end);
-    return equalsIgnoreCase(verb, "XCLIENT") || equalsIgnoreCase(verb, "XFORWARD") ||
-           (screen_.no_header && equalsIgnoreCase(verb, "PROXY"));
-}
-
-/// False: no whole line is left, or the next one must not go on.
-bool SmtpFilter::hearLine(std::string_view& bytes) {
-    const bool blind = lost_ || tls_first_;
-    const bool is_command = blind || !sasl_.expectsResponse();
-    std::string_view rest = bytes;
-    const auto line = client_lines_.next(rest);
-    if (is_command && isForbidden(line ? *line : client_lines_.fragment(), line.has_value())) {
-        violation_ = Violation::ForbiddenCommand;
-    } else if (line && lost_ && !foreign_ && screen_.bare_lf == BareLfPolicy::Reject &&
-               client_lines_.bareLf()) {
-        violation_ = Violation::BareLf;  // it may be a line of a message
+SmtpFilter::Step SmtpFilter::readOn(std::string_view& bytes, Output& out) {
+    if (tls_first_) return readAsTls(bytes, out);
+    switch (reading_) {
+        case Reading::Commands:
+            return readLine(bytes, out);
+        case Reading::Message:
+            return readMessage(bytes, out);
+        case Reading::Chunk:
+            return readChunk(bytes, out);
+        case Reading::Overlong:
+            return readOverlong(bytes, out);
     }
-    if (violation_) return false;
-    bytes = rest;
-    if (!line) return false;
-    if (!blind) hearCommand(*line);
+    return Step::Hold;
+}
+
+SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
+    const std::size_t lf = bytes.find('\n', client_scanned_);
+    const bool whole = lf != std::string_view::npos;
+    const std::size_t size = whole ? lf + 1 : bytes.size() + 1;
+    if (size > kMaxCommandBytes) {
+        const Verb verb = smtp::parseCommand(bytes.substr(0, kMaxCommandBytes)).verb;
+        const bool auth = sasl_.prompted() || verb == Verb::Auth;
+        if (!auth && verb == Verb::Bdat) return violate(Violation::BadCommand);
+        if (!auth || size > kMaxAuthBytes) {
+            reading_ = Reading::Overlong;
+            client_scanned_ = 0;
+            return Step::Done;
+        }
+    }
+    if (!whole) {
+        client_scanned_ = bytes.size();
+        return Step::More;
+    }
+    const std::string_view line = withoutCr(bytes.substr(0, lf));
+    return sasl_.prompted() ? hearResponse(line, bytes, out) : hearCommand(line, bytes, out);
+}
+
+/// Its LF is kept until it has been answered.
+SmtpFilter::Step SmtpFilter::readOverlong(std::string_view& bytes, Output& out) {
+    const std::size_t dropped = std::min(bytes.find('\n'), bytes.size());
+    out.drop(dropped);
+    bytes.remove_prefix(dropped);
+    if (bytes.empty()) return Step::Done;
+    if (sasl_.prompted()) return cancelAuth(1, bytes, out);
+    return refuse(kSyntaxError, "line too long", 1, bytes, out);
+}
+
+SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
+    switch (message_.read(bytes, out)) {
+        case smtp::MessageScreen::Progress::Going:
+            return bytes.empty() ? Step::Done : Step::More;
+        case smtp::MessageScreen::Progress::Refused:
+            return violate(Violation::BareLf);
+        case smtp::MessageScreen::Progress::Over:
+            break;
+    }
+    reading_ = Reading::Commands;
+    await({Kind::Message, {}, message_.size()});
+    return Step::Done;
+}
+
+SmtpFilter::Step SmtpFilter::readChunk(std::string_view& bytes, Output& out) {
+    const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
+    out.pass(taken);
+    bytes.remove_prefix(taken);
+    chunk_left_ -= taken;
+    if (chunk_left_ == 0) reading_ = Reading::Commands;
+    return Step::Done;
+}
+
+/// The server may have TLS from the first byte on, or none: what it would take for a command does not go on.
+SmtpFilter::Step SmtpFilter::readAsTls(std::string_view& bytes, Output& out) {
+    constexpr std::uint8_t kJudged = static_cast<std::uint8_t>(std::tuple_size_v<decltype(tls_verb_)> + 1);
+    constexpr std::string_view kEnds{" \t\v\f\r\n\0", 7};
+    std::size_t at = 0;
+    for (; at < bytes.size() && !violation_; ++at) {
+        const char byte = bytes[at];
+        const bool ends = kEnds.find(byte) != std::string_view::npos;
+        if (tls_bytes_ + at == kMaxHandshakeBytes) violate(Violation::BadCommand);
+        if (ends && tls_verb_size_ > 0 && tls_verb_size_ < kJudged) {
+            const Verb verb = smtp::verbOf({tls_verb_.data(), tls_verb_size_});
+            if (verb != Verb::Other)
+                violate(isForbidden(verb) ? Violation::ForbiddenCommand : Violation::BadCommand);
+            tls_verb_size_ = kJudged;
+        }
+        if (violation_) break;
+        if (!ends && tls_verb_size_ < kJudged) {
+            if (tls_verb_size_ < tls_verb_.size()) tls_verb_[tls_verb_size_] = byte;
+            ++tls_verb_size_;
+        }
+        if (byte == '\n') tls_verb_size_ = 0;
+    }
+    out.pass(at);
+    bytes.remove_prefix(at);
+    tls_bytes_ += static_cast<std::uint32_t>(at);
+    return violation_ ? Step::Hold : Step::Done;
+}
+
+/// The server waits for it: what must not go on is answered by the server, as a login that the client gave up.
+SmtpFilter::Step SmtpFilter::hearResponse(std::string_view line, std::string_view& bytes, Output& out) {
+    const std::size_t whole = wholeSize(line, bytes);
+    constexpr std::string_view kNever{"\r\0", 2};
+    if (line.find_first_of(kNever) != std::string_view::npos) return cancelAuth(whole, bytes, out);
+    await({Kind::Auth, {}, 0});
+    credentials_sent_ = credentials_sent_ || line != "*";
+    offeredUser(sasl_.respond(line));
+    passLine(line, bytes, out);
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    return Step::Done;
+}
+
+SmtpFilter::Step SmtpFilter::cancelAuth(std::size_t whole, std::string_view& bytes, Output& out) {
+    constexpr std::string_view kCancel = "*";  // RFC 4954 4
+    await({Kind::Auth, {}, 0});
+    sasl_.respond(kCancel);
+    out.write("*\r\n");
+    out.drop(whole);
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    reading_ = Reading::Commands;
+    return Step::Done;
+}
+
+bool SmtpFilter::isForbidden(Verb verb) const noexcept {
+    return verb == Verb::Foreign || (screen_.no_header && verb == Verb::Proxy);
+}
+
+SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view& bytes, Output& out) {
+    const auto [verb, arguments] = smtp::parseCommand(line);
+    // No command begins with a NUL, but the third line of a PROXY header in binary.
+    if (isForbidden(verb) || (screen_.no_header && line.starts_with('\0')))
+        return violate(Violation::ForbiddenCommand);
+    constexpr std::string_view kNever{"\r\0", 2};
+    if (line.find_first_of(kNever) != std::string_view::npos) {
+        if (verb == Verb::Bdat) return violate(Violation::BadCommand);
+        return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
+    }
+    switch (verb) {
+        case Verb::Ehlo:
+        case Verb::Helo: {
+            std::string_view rest = arguments;
+            facts_.helo = smtp::takeArgument(rest).substr(0, kMaxNameBytes);
+            return sendOn({verb == Verb::Ehlo ? Kind::Hello : Kind::Helo, {}, 0}, line, bytes, out);
+        }
+        case Verb::Mail:
+            return hearAddress(Kind::Mail, arguments, line, bytes, out);
+        case Verb::Rcpt:
+            return hearAddress(Kind::Rcpt, arguments, line, bytes, out);
+        case Verb::Data:
+        case Verb::StartTls:
+            if (!arguments.empty())
+                return refuse(kArgumentError, "no arguments here", wholeSize(line, bytes), bytes, out);
+            return sendOn({verb == Verb::Data ? Kind::Data : Kind::StartTls, {}, 0}, line, bytes, out);
+        case Verb::Bdat:
+            return hearChunk(arguments, line, bytes, out);
+        case Verb::Burl: {
+            // RFC 4468 3: as BDAT, with the octets elsewhere.
+            const std::size_t last_word = arguments.find_last_of(" \t") + 1;
+            const bool last = equalsIgnoreCase(arguments.substr(last_word), "LAST");
+            return sendOn({last ? Kind::LastChunk : Kind::Chunk, {}, 0}, line, bytes, out);
+        }
+        case Verb::Auth:
+            return hearAuth(arguments, line, bytes, out);
+        case Verb::Rset:
+            return sendOn({Kind::Reset, {}, 0}, line, bytes, out);
+        case Verb::Quit:
+            facts_.quit = true;
+            return sendOn({Kind::Quit, {}, 0}, line, bytes, out);
+        case Verb::Proxy:
+        case Verb::Foreign:
+        case Verb::Other:
+            break;
+    }
+    return sendOn({}, line, bytes, out);
+}
+
+SmtpFilter::Step SmtpFilter::hearAddress(Kind kind, std::string_view arguments, std::string_view line,
+                                         std::string_view& bytes, Output& out) {
+    auto address = smtp::addressIn(arguments, kind == Kind::Mail ? "FROM:" : "TO:");
+    if (!address) return refuse(kArgumentError, "bad address syntax", wholeSize(line, bytes), bytes, out);
+    if (address->size() > kMaxMailboxBytes) address->resize(kMaxMailboxBytes);
+    return sendOn({kind, std::move(*address), 0}, line, bytes, out);
+}
+
+SmtpFilter::Step SmtpFilter::hearAuth(std::string_view arguments, std::string_view line,
+                                      std::string_view& bytes, Output& out) {
+    std::string_view rest = arguments;
+    const std::string_view mechanism = smtp::takeArgument(rest);
+    const std::string_view response = smtp::takeArgument(rest);
+    const Step step = sendOn({Kind::Auth, {}, 0}, line, bytes, out);
+    sasl_.start(mechanism);
+    credentials_sent_ = !response.empty();
+    if (credentials_sent_) offeredUser(sasl_.initial(response));
+    return step;
+}
+
+/// What follows a BDAT may be a chunk: a BDAT that must not go on leaves nothing to go on with.
+SmtpFilter::Step SmtpFilter::hearChunk(std::string_view arguments, std::string_view line,
+                                       std::string_view& bytes, Output& out) {
+    const auto head = smtp::chunkIn(arguments);
+    if (!head) return violate(Violation::BadCommand);
+    if (hellos_ > 0) return Step::Hold;
+    // A server that knows no BDAT takes the chunk for commands.
+    if (!chunking_) return violate(Violation::BadCommand);
+    const Step step = sendOn({head->last ? Kind::LastChunk : Kind::Chunk, {}, head->bytes}, line, bytes, out);
+    chunk_left_ = head->bytes;
+    if (chunk_left_ > 0) reading_ = Reading::Chunk;
+    return step;
+}
+
+SmtpFilter::Step SmtpFilter::sendOn(Command command, std::string_view line, std::string_view& bytes,
+                                    Output& out) {
+    const std::size_t whole = wholeSize(line, bytes);
+    auto text = smtp::respaced(line);
+    if (text) text->append(kCrlf);
+    await(std::move(command));
+    if (text) {
+        out.write(*text);
+        out.drop(whole);
+    } else {
+        passLine(line, bytes, out);
+    }
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    return Step::Done;
+}
+
+/// Answers a line here, when its turn has come, and drops it.
+SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error, std::size_t whole,
+                                    std::string_view& bytes, Output& out) {
+    if (replaying_) return answeredElsewhere(whole, bytes);
+    if (!greeting_over_ || !settled() || !out.canReply()) return Step::Hold;
+    if (++refusals_ > kMaxRefusals) return violate(Violation::BadCommand);
+    std::string reply(code);
+    if (!screen_.gateway.empty() && screen_.gateway.size() <= kMaxShownName)
+        reply.append(screen_.gateway).append(" ");
+    reply.append("Error: ").append(error).append(kCrlf);
+    out.drop(whole);
+    out.reply(reply);
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    reading_ = Reading::Commands;
+    return Step::Done;
+}
+
+/// The server has the line, and will say what it thinks of it.
+SmtpFilter::Step SmtpFilter::answeredElsewhere(std::size_t whole, std::string_view& bytes) {
+    await({});
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    reading_ = Reading::Commands;
+    return Step::Done;
+}
+
+SmtpFilter::Step SmtpFilter::violate(Violation violation) noexcept {
+    if (!violation_) violation_ = violation;
+    return Step::Hold;
+}
+
+void SmtpFilter::await(Command command) {
+    const std::size_t path_bytes = command.path.size();
+    const bool hello = command.kind == Kind::Hello;
+    if (!replaying_ && command.kind != Kind::Message) message_.forgetOddEnd();
+    unanswered_.push(std::move(command));
+    path_bytes_ += path_bytes;
+    if (hello) ++hellos_;
+}
+
+// ---- what the server took for commands
+
+/// A reply has come that only a message that ended earlier explains.
+bool SmtpFilter::resumeBehindOddEnd(int code) {
+    if (!message_.passedOddEnd() || code == 421 || (code >= 400 && reading_ != Reading::Message))
+        return false;
+    if (std::exchange(reading_, Reading::Commands) == Reading::Message)
+        await({Kind::Message, {}, message_.sizeAtOddEnd()});
+    replay_ = message_.takeAfterOddEnd();
+    constexpr std::string_view kLineEnd{"\r\0", 2};
+    replay_.erase(0, std::min(replay_.find_first_not_of(kLineEnd), replay_.size()));
+    if (replay_.starts_with('\n')) replay_.erase(0, 1);
+    client_scanned_ = 0;
+    replay();
+    return !unanswered_.empty();
+}
+
+void SmtpFilter::replay() {
+    Nowhere out;
+    std::string_view bytes = replay_;
+    replaying_ = true;
+    while (!bytes.empty() && !violation_ && !mustWait() && readOn(bytes, out) == Step::Done) {
+    }
+    replaying_ = false;
+    replay_.erase(0, replay_.size() - bytes.size());
+}
+
+/// What has been replayed ends in a part of a line, to which the front of `bytes` belongs.
+Rest SmtpFilter::onReplayed(std::string_view bytes, Output& out) {
+    if (violation_ || farewell_ || mustWait()) return Rest::Hold;
+    const std::size_t line = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
+    replay_ += bytes.substr(0, line);
+    replay();
+    if (violation_) return Rest::Hold;
+    out.pass(line);
+    return onClient(bytes.substr(line), out);
+}
+
+// ---- the server
+
+Rest SmtpFilter::onServer(std::string_view bytes, Output& out) {
+    if (server_fault_) return Rest::Hold;
+    if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
+        if (bytes.front() == kTlsHandshake || bytes.front() == kTlsAlert) {
+            facts_.tls = "implicit";
+            opaque_ = true;
+        } else {
+            violate(Violation::BadCommand);
+            server_fault_ = true;
+        }
+        return Rest::Hold;
+    }
+    while (!bytes.empty() && !server_fault_ && !opaque_) {
+        const bool hello =
+            greeting_over_ && !in_reply_ && !unanswered_.empty() && unanswered_.front().kind == Kind::Hello;
+        if (!(hello ? readHelloReply(bytes, out) : readReplyLine(bytes, out))) break;
+    }
+    mid_line_ = !bytes.empty() && !server_fault_ && !opaque_;
+    return Rest::More;
+}
+
+/// What is left over is a part of a line, unless that is too long.
+bool SmtpFilter::tooLong(std::string_view bytes) noexcept {
+    if (bytes.size() >= kMaxServerBytes) mistrust(Violation::TooLong);
+    return false;
+}
+
+/// The server has said what nothing explains: none of it goes on.
+void SmtpFilter::mistrust(Violation violation) noexcept {
+    violate(violation);
+    server_fault_ = true;
+}
+
+bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
+    const std::size_t lf = bytes.find('\n', server_scanned_);
+    if (lf == std::string_view::npos) {
+        server_scanned_ = bytes.size();
+        return tooLong(bytes);
+    }
+    hearReplyLine(withoutCr(bytes.substr(0, lf)));
+    if (server_fault_) return false;
+    out.pass(lf + 1);
+    bytes.remove_prefix(lf + 1);
+    server_scanned_ = 0;
     return true;
 }
 
-SmtpFilter::Kind SmtpFilter::kindOf(std::string_view verb) noexcept {
-    struct Entry {
-        std::string_view verb;
-        Kind kind;
-    };
-    static constexpr std::array<Entry, 11> kVerbs{{{"MAIL", Kind::Mail},
-                                                   {"RCPT", Kind::Rcpt},
-                                                   {"DATA", Kind::Data},
-                                                   {"BDAT", Kind::Chunk},
-                                                   {"EHLO", Kind::Hello},
-                                                   {"HELO", Kind::Hello},
-                                                   {"LHLO", Kind::Hello},
-                                                   {"RSET", Kind::Reset},
-                                                   {"AUTH", Kind::Auth},
-                                                   {"STARTTLS", Kind::StartTls},
-                                                   {"QUIT", Kind::Quit}}};
-    for (const Entry& entry : kVerbs) {
-        if (equalsIgnoreCase(verb, entry.verb)) return entry.kind;
+/// The reply to EHLO is read whole: its last line may be one that does not go on.
+bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
+    for (bool more = true; more;) {
+        const std::size_t lf = bytes.find('\n', server_scanned_);
+        if (lf == std::string_view::npos || lf >= kMaxServerBytes) return tooLong(bytes);
+        const std::string_view line = withoutCr(bytes.substr(server_scanned_, lf - server_scanned_));
+        const auto code = smtpReplyCode(line);
+        if (!code || (server_scanned_ > 0 && *code != code_)) {
+            mistrust(Violation::UnexpectedReply);
+            return false;
+        }
+        code_ = *code;
+        server_scanned_ = lf + 1;
+        more = smtp::isContinued(line);
     }
-    return Kind::Other;
-}
-
-void SmtpFilter::hearCommand(std::string_view line) {
-    if (sasl_.expectsResponse()) {
-        offeredUser(sasl_.respond(line));
-        return await(Kind::Auth);
+    const std::string_view reply = bytes.substr(0, std::exchange(server_scanned_, 0));
+    if (!explained(code_)) {
+        mistrust(Violation::UnexpectedReply);
+        return false;
     }
-    std::string_view arguments = line;
-    const Kind kind = kindOf(takeVerb(arguments));
-    switch (kind) {
-        case Kind::Hello:
-            facts_.helo = takeWord(arguments).substr(0, kMaxNameBytes);
-            break;
-        case Kind::Mail:
-            return await(kind, std::string(pathIn(arguments, "FROM:")));
-        case Kind::Rcpt:
-            return await(kind, std::string(pathIn(arguments, "TO:")));
-        case Kind::Data:
-            return hearData();
-        case Kind::Chunk:
-            return hearChunk(arguments);
-        case Kind::Auth:
-            return hearAuth(arguments);
-        case Kind::Quit:
-            facts_.quit = true;
-            break;
-        case Kind::Message:
-        case Kind::Reset:
-        case Kind::StartTls:
-        case Kind::Other:
-            break;
-    }
-    await(kind);
-}
-
-void SmtpFilter::hearAuth(std::string_view arguments) {
-    const std::string_view mechanism = takeWord(arguments);
-    sasl_.start(mechanism);
-    if (!arguments.empty()) offeredUser(sasl_.initial(takeWord(arguments)));
-    await(Kind::Auth);
-}
-
-void SmtpFilter::hearData() {
-    await(Kind::Data);
-}
-
-/// RFC 3030 2: BDAT size [LAST], and `size` bytes follow at once.
-void SmtpFilter::hearChunk(std::string_view arguments) {
-    const std::string_view number = takeWord(arguments);
-    std::uint64_t size = 0;
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), size);
-    // A server that knows no BDAT takes the chunk for commands.
-    if (!chunking_ || error != std::errc() || end != number.data() + number.size()) return loseTrack();
-
-    const bool last = equalsIgnoreCase(takeWord(arguments), "LAST");
-    chunk_left_ = size;
-    if (size > 0) reading_ = Reading::Chunk;
-    await(last ? Kind::Message : Kind::Chunk, {}, size);
-}
-
-/// False: the message goes on, or must not.
-bool SmtpFilter::hearMessage(std::string_view& bytes) {
-    const std::size_t bare =
-        screen_.bare_lf == BareLfPolicy::Reject ? bare_lf_.find(bytes) : std::string_view::npos;
-    std::string_view good = bytes.substr(0, bare);
-    const bool over = message_.scan(good);
-    bytes.remove_prefix(std::min(bare, bytes.size()) - good.size());
-    if (over) {
-        reading_ = Reading::Commands;
-        await(Kind::Message, {}, message_.size());
-    } else if (bare != std::string_view::npos) {
-        violation_ = Violation::BareLf;
-    }
-    return over;
-}
-
-void SmtpFilter::await(Kind kind, std::string path, std::uint64_t size) {
-    path_bytes_ += path.size();
-    unanswered_.push({kind, std::move(path), size});
-}
-
-void SmtpFilter::onServer(std::string_view bytes) {
-    if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
-        if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) return loseTrack();
-        facts_.tls = "implicit";
-        return becomeOpaque();
-    }
-    while (!opaque() && !lost_) {
-        const auto line = server_lines_.next(bytes);
-        if (!line) return;
-        hearReplyLine(*line);
-    }
+    if (isPositive(code_)) chunking_ = offersChunking(reply);
+    hearReply(code_, singleLine(withoutCr(reply.substr(0, reply.find('\n')))));
+    if (isPositive(code_))
+        passOffers(reply, out);
+    else
+        out.pass(reply.size());
+    bytes.remove_prefix(reply.size());
+    if (!replay_.empty()) replay();
+    return true;
 }
 
 void SmtpFilter::hearReplyLine(std::string_view line) {
     const auto code = smtpReplyCode(line);
-    if (!code) {
-        foreign_ = true;
-        return loseTrack();
-    }
-    if (!unanswered_.empty() && unanswered_.front().kind == Kind::Hello && line.size() > 3) {
-        std::string_view keywords = line.substr(4);
-        if (equalsIgnoreCase(takeWord(keywords), "CHUNKING")) chunking_ = true;
-    }
     const bool first = !in_reply_;
-    in_reply_ = line.size() > 3 && line[3] == '-';
-    if (first && !in_reply_) return hearReply(*code, line.substr(0, kMaxReplyBytes));
+    if (!code || (first ? !explained(*code) : *code != code_)) {
+        if (first && code && isPositive(*code)) noteTaken(line);
+        return mistrust(Violation::UnexpectedReply);
+    }
+    code_ = *code;
+    in_reply_ = smtp::isContinued(line);
     if (first) first_line_ = singleLine(line);
-    if (!in_reply_) hearReply(*code, std::exchange(first_line_, std::string()));
+    if (in_reply_) return;
+    hearReply(*code, std::exchange(first_line_, std::string()));
+    if (!replay_.empty()) replay();
+}
+
+/// The reply that begins with this code is one that may come now.
+bool SmtpFilter::explained(int code) {
+    if (!greeting_over_) return code == 220 || code >= 400;
+    if (!unanswered_.empty() || resumeBehindOddEnd(code)) return explains(unanswered_.front(), code);
+    // A server that refused a chunk and goes on refusing takes its octets for commands.
+    if (code < 400 || (chunk_refused_ && code != 421)) return false;
+    farewell_ = true;
+    return true;
+}
+
+bool SmtpFilter::explains(const Command& command, int code) const noexcept {
+    if (code >= 400) return true;
+    switch (command.kind) {
+        case Kind::Data:
+            return code == 354;
+        case Kind::Auth:
+            return code == 235 || code == 334;
+        case Kind::StartTls:
+            return code == 220;
+        case Kind::Chunk:
+        case Kind::LastChunk:
+            // It counts otherwise than we do if it has enough already.
+            if (chunk_left_ > 0 && &command == &unanswered_.back()) return false;
+            [[fallthrough]];
+        case Kind::Message:
+        case Kind::Rcpt:
+            return isPositive(code) && mail_.open();
+        case Kind::Other:
+        case Kind::Hello:
+        case Kind::Helo:
+        case Kind::Mail:
+        case Kind::Reset:
+        case Kind::Quit:
+            break;
+    }
+    // A login or TLS that nobody asked for, as far as we could tell.
+    return isPositive(code) && code != 220 && code != 235;
+}
+
+/// The server took a message that is not over here.
+void SmtpFilter::noteTaken(std::string_view reply) {
+    if (reading_ != Reading::Message) return;
+    mail_.addBytes(message_.size());
+    mail_.finalReply(true, singleLine(reply));
+    mail_.close();
+    reading_ = Reading::Commands;
 }
 
 void SmtpFilter::hearReply(int code, std::string_view text) {
@@ -347,63 +640,76 @@ void SmtpFilter::hearReply(int code, std::string_view text) {
         facts_.greeted = code == 220;
         return;
     }
-    if (unanswered_.empty()) return hearUnasked(code, text);
+    if (unanswered_.empty()) return hearUnasked(text);
 
-    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient.
-    if (lmtp_ && unanswered_.front().kind == Kind::Message && code != 421) {
-        if (final_replies_left_ == 0) {
-            const std::uint32_t accepted = transaction_.recipient_count - transaction_.refused_count;
-            final_replies_left_ = std::max(accepted, 1U);
-        }
-        if (--final_replies_left_ > 0) return answeredMessage(code, text);
+    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient, but one only for a command that it
+    // does not take for the end of one.
+    const Kind kind = unanswered_.front().kind;
+    const bool no_end = kind == Kind::LastChunk && isCommandError(code) && final_replies_left_ == 0;
+    if (lmtp_ && endsMessage(kind) && !no_end && code != 421) {
+        if (final_replies_left_ == 0) final_replies_left_ = std::max(mail_.recipients(), 1U);
+        if (--final_replies_left_ > 0) return mail_.finalReply(isPositive(code), text);
     }
     final_replies_left_ = 0;
-    const Command command = unanswered_.pop();
+    Command command = unanswered_.pop();
     path_bytes_ -= command.path.size();
+    if (command.kind == Kind::Hello) --hellos_;
     answered(command, code, text);
 }
 
-/// 421 may come at any time (RFC 5321 3.8), and other refusals before a server hangs up. A success that
-/// nothing asked for, or any reply in mid-message, means that the server cut the stream differently from us:
-/// a bare LF around the final dot does that with some.
-void SmtpFilter::hearUnasked(int code, std::string_view text) {
-    if (reading_ == Reading::Message) {
-        answeredMessage(code, text);
-    } else if (code >= 400) {
-        noteRefusal(text);
-    }
-    if (code < 400 || reading_ == Reading::Message) loseTrack();
+/// 421 may come at any time (RFC 5321 3.8), and other refusals before a server hangs up: in mid-message too, where
+/// it stands for the final reply. Postfix, Exim and Dovecot say 421 there when a time limit has passed.
+void SmtpFilter::hearUnasked(std::string_view text) {
+    if (reading_ == Reading::Message)
+        mail_.finalReply(false, text);
+    else
+        mail_.refused(text);
 }
 
-void SmtpFilter::answered(const Command& command, int code, std::string_view text) {
+void SmtpFilter::answered(Command& command, int code, std::string_view text) {
+    chunk_refused_ = false;
     switch (command.kind) {
+        case Kind::Helo:
+            if (isPositive(code)) chunking_ = false;
+            [[fallthrough]];
         case Kind::Hello:
         case Kind::Reset:
-            if (isPositive(code)) closeTransaction();
+            if (isPositive(code)) mail_.close();
             break;
         case Kind::Mail:
-            answeredMail(command, code);
+            if (isPositive(code))
+                mail_.senderAccepted(std::move(command.path));
+            else
+                mail_.senderRefused(std::move(command.path), text);
             break;
         case Kind::Rcpt:
-            answeredRcpt(command, code, text);
+            if (isPositive(code))
+                mail_.recipientAccepted(std::move(command.path));
+            else
+                mail_.recipientRefused(std::move(command.path), text);
             break;
         case Kind::Data:
-            answeredData(code, text);
+            if (code != 354) return mail_.refused(text);
+            mail_.messageBegins();
+            message_.start();
+            reading_ = Reading::Message;
             break;
         case Kind::Chunk:
-            transaction_.size += command.size;
-            if (!isPositive(code)) noteRefusal(text);
+        case Kind::LastChunk:
+            answeredChunk(command, code, text);
             break;
         case Kind::Message:
-            transaction_.size += command.size;
-            answeredMessage(code, text);
-            closeTransaction();
+            mail_.addBytes(command.size);
+            mail_.finalReply(isPositive(code), text);
+            mail_.close();
             break;
         case Kind::Auth:
             answeredAuth(code);
             break;
         case Kind::StartTls:
-            if (code == 220) startedTls();
+            if (code != 220) break;
+            facts_.tls = "starttls";
+            opaque_ = true;
             break;
         case Kind::Quit:
         case Kind::Other:
@@ -411,87 +717,58 @@ void SmtpFilter::answered(const Command& command, int code, std::string_view tex
     }
 }
 
-void SmtpFilter::answeredMail(const Command& command, int code) {
-    if (!isPositive(code)) return;
-    closeTransaction();
-    in_transaction_ = true;
-    transaction_.from = command.path;
-    ++facts_.transaction_count;
-}
-
-void SmtpFilter::answeredRcpt(const Command& command, int code, std::string_view text) {
-    if (!in_transaction_) return;
-    addRecipient(command.path, isPositive(code) ? std::string_view() : text);
-    if (isPositive(code)) return;
-    ++transaction_.refused_count;
-    noteRefusal(text);
-}
-
-void SmtpFilter::answeredData(int code, std::string_view text) {
-    if (code != 354) return noteRefusal(text);
-    message_.start();
-    bare_lf_.start();
-    reading_ = Reading::Message;
-}
-
-void SmtpFilter::answeredMessage(int code, std::string_view text) {
-    if (!in_transaction_) return;
-    transaction_.reply = text;
-    transaction_.accepted = transaction_.accepted || isPositive(code);
-    if (lmtp_) noteRecipientReply(text);
+/// A refused chunk may leave the transaction open: servers differ.
+void SmtpFilter::answeredChunk(const Command& command, int code, std::string_view text) {
+    chunk_refused_ = !isPositive(code);
+    mail_.addBytes(command.size);
+    if (command.kind == Kind::Chunk) {
+        if (chunk_refused_) mail_.refused(text);
+        return;
+    }
+    mail_.finalReply(isPositive(code), text);
+    if (mail_.taken()) mail_.close();
 }
 
 void SmtpFilter::answeredAuth(int code) {
     if (code == 334) return sasl_.prompt();
     sasl_.end();
-    if (code == 235) saslAccepted();
-}
-
-void SmtpFilter::addRecipient(const std::string& path, std::string_view refusal) {
-    ++transaction_.recipient_count;
-    if (transaction_.recipients.size() == kMaxRecipientsKept) return;
-    transaction_.recipients.push_back(path);
-    if (!lmtp_ || (refusal.empty() && transaction_.replies.empty())) return;
-    transaction_.replies.resize(transaction_.recipients.size());
-    transaction_.replies.back() = refusal;
-}
-
-/// RFC 2033 4.2: the final replies come in the order of the accepted recipients.
-void SmtpFilter::noteRecipientReply(std::string_view text) {
-    transaction_.replies.resize(transaction_.recipients.size());
-    const auto next = std::find(transaction_.replies.begin(), transaction_.replies.end(), std::string_view());
-    if (next != transaction_.replies.end()) *next = text;
-}
-
-/// The first refusal stands in for the final reply of a transaction that never got to its message.
-void SmtpFilter::noteRefusal(std::string_view text) {
-    if (in_transaction_ && transaction_.reply.empty()) transaction_.reply = text;
-}
-
-void SmtpFilter::closeTransaction() {
-    if (in_transaction_ && facts_.transactions.size() < kMaxTransactionsKept) {
-        facts_.transactions.push_back(std::move(transaction_));
+    if (code == 235) {
+        facts_.authenticated = true;
+        if (!sasl_.named())
+            facts_.user.clear();  // an earlier attempt's, which is not the one that was accepted
+    } else if (code < 500) {
+        facts_.authenticated.reset();
+    } else if (credentials_sent_ && judgesCredentials(code)) {
+        loginFailed();
     }
-    transaction_ = MailTransaction();
-    in_transaction_ = false;
+}
+
+void SmtpFilter::loginFailed() {
+    facts_.authenticated = false;
+    ++facts_.failed_logins;
+    std::vector<std::string>& users = facts_.failed_users;
+    if (!sasl_.named() || users.size() == kMaxFailedUsersKept) return;
+    if (std::find(users.begin(), users.end(), facts_.user) == users.end()) users.push_back(facts_.user);
+}
+
+void SmtpFilter::offeredUser(std::string name) {
+    if (name.empty()) return;
+    if (name.size() > kMaxNameBytes) name.resize(kMaxNameBytes);
+    facts_.user = std::move(name);
 }
 
 /// What the client sent for the open transaction and the server never answered belongs to it still.
 void SmtpFilter::closeUnanswered() {
-    bool same_transaction = in_transaction_;
+    bool same_transaction = mail_.open();
     while (same_transaction && !unanswered_.empty()) {
         const Command command = unanswered_.pop();
-        if (command.kind == Kind::Rcpt) addRecipient(command.path);
-        transaction_.size += command.size;
+        const bool cut_off = unanswered_.empty() && reading_ == Reading::Chunk;
+        mail_.addBytes(command.size - (cut_off ? std::exchange(chunk_left_, 0) : 0));
         same_transaction = command.kind != Kind::Mail && command.kind != Kind::Reset;
     }
-    if (same_transaction) {
-        transaction_.size -= std::min(transaction_.size, chunk_left_);
-        if (reading_ == Reading::Message) transaction_.size += message_.size();
-        chunk_left_ = 0;
-        reading_ = Reading::Commands;
-    }
-    closeTransaction();
+    if (same_transaction && reading_ == Reading::Message) mail_.addBytes(message_.size());
+    reading_ = Reading::Commands;
+    mail_.close();
 }
 
 }  // namespace mailgate

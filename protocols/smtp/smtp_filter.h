@@ -1,145 +1,175 @@
 /// \file  StreamFilter for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
 /// 2033).
 ///
-/// Replies are matched to commands by order. After DATA, AUTH and STARTTLS the server's reply decides what
-/// the client's next bytes are: a client that does not wait for it is made to. So nothing reaches the server
-/// as a command that was seen here as something else.
+/// Command lines are judged whole and go on as they were understood: with blanks for other space and CRLF at their end.
+/// What servers read in different ways (a NUL, a bare CR, a line without end, an address that is none) is answered
+/// here, in its turn, and does not go on; a BDAT like that ends the session, since octets that nobody knows the
+/// number of may follow it. XCLIENT and XFORWARD never go on, and EHLO's reply does not offer them.
 ///
-/// XCLIENT and XFORWARD are objected to wherever they may be commands. When the server's replies do
-/// not match the commands any more, the facts end there, and every line of the client's is taken for what may
-/// be a command. A client that opens as TLS does, before the server has said anything, is believed when the
-/// server answers in TLS.
+/// Replies are matched to commands by order. Where a reply decides what the client's next bytes are (DATA, AUTH,
+/// STARTTLS, the last chunk), they wait for it. A reply that no command explains means that the server
+/// read the client's bytes differently: the session ends. Only a farewell may come unasked (RFC 5321 3.8: 421; other
+/// refusals before a server hangs up), and nothing of the client's goes on after it. The lines of a reply have one
+/// code. Where messages pass as they came (BareLfPolicy::Pass) and the server ends one elsewhere, what it was sent since
+/// is read again as the commands that it took it for, so that the facts name them.
+///
+/// A client that opens as TLS does, before the server has said anything, is believed when the server answers in
+/// TLS; until then nothing goes on that a server without TLS would take for a command.
 #pragma once
 
-#include "protocols/line_filter.h"
 #include "protocols/reply_queue.h"
+#include "protocols/sasl.h"
+#include "protocols/smtp/command.h"
+#include "protocols/smtp/mail_log.h"
+#include "protocols/smtp/message_screen.h"
+#include "protocols/smtp/reply.h"
+#include "protocols/stream_filter.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 
 namespace mailgate {
 
-/// The code of a reply line: three digits, then a space, a hyphen or the end.
-std::optional<int> smtpReplyCode(std::string_view line) noexcept;
-
-inline constexpr std::size_t kMaxRecipientsKept = 50;  ///< per transaction; the true count is kept beside it
-
-/// Finds lines that end in LF alone.
-class BareLfFinder {
-  public:
-    /// The bytes before were CRLF.
-    void start() noexcept { after_cr_ = false; }
-    /// Where in `bytes`, which follow those before, the first such LF stands; npos: nowhere.
-    std::size_t find(std::string_view bytes) noexcept;
-
-  private:
-    bool after_cr_ = false;
-};
-
-/// Finds the end of a message after DATA: CRLF.CRLF and nothing else (RFC 5321 2.3.8).
-class EndOfData {
-  public:
-    void start() noexcept;
-    /// Takes message bytes off the front of `bytes`. True when the final dot line has been taken with them.
-    bool scan(std::string_view& bytes) noexcept;
-    /// Message bytes so far as they crossed the wire: dots still stuffed; without the final dot line at the
-    /// end.
-    std::uint64_t size() const noexcept { return size_; }
-
-  private:
-    std::size_t scanHalfMatched(std::string_view bytes) noexcept;
-    void step(char byte) noexcept;
-
-    std::uint64_t size_ = 0;
-    std::uint8_t matched_ = 0;  ///< how much of CRLF.CRLF the bytes so far end in
-};
-
-class SmtpFilter final : public LineFilter {
+class SmtpFilter final : public StreamFilter {
   public:
     /// `protocol` is Smtp or Lmtp.
-    SmtpFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {}) noexcept
-        : LineFilter(facts), lmtp_(protocol == Protocol::Lmtp), screen_(screen) {}
+    SmtpFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {},
+               MailSink* sink = nullptr) noexcept
+        : facts_(facts),
+          screen_(screen),
+          message_(screen.bare_lf),
+          mail_(facts, sink, protocol == Protocol::Lmtp),
+          lmtp_(protocol == Protocol::Lmtp) {}
 
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     std::optional<Violation> violation() const noexcept override { return violation_; }
-    bool settled() const noexcept override { return serverAtBoundary() && unanswered_.empty(); }
-
-    bool serverAtBoundary() const noexcept override;
+    bool opaque() const noexcept override { return opaque_; }
+    bool settled() const noexcept override {
+        return serverAtBoundary() && (unanswered_.empty() || server_fault_);
+    }
+    bool serverAtBoundary() const noexcept override { return !in_reply_ && !mid_line_; }
     bool interruptible() const noexcept override;
+    bool awaitsFinalReply() const noexcept override;
     void finish() noexcept override;
 
   private:
     enum class Kind : std::uint8_t {
         Other,
-        Hello,
+        Hello,  ///< EHLO, LHLO
+        Helo,
         Mail,
         Rcpt,
         Data,
         Chunk,
-        Message,
+        LastChunk,
+        Message,  ///< after DATA
         Reset,
         Auth,
         StartTls,
         Quit
     };
-    enum class Reading : std::uint8_t { Commands, Message, Chunk };
+    enum class Reading : std::uint8_t {
+        Commands,
+        Message,
+        Chunk,
+        Overlong,  ///< a command line, up to its end
+    };
+    /// What became of the front of the client's bytes.
+    enum class Step : std::uint8_t { Done, More, Hold };
 
     struct Command {
         Kind kind = Kind::Other;
         std::string path;        ///< Mail, Rcpt
-        std::uint64_t size = 0;  ///< Chunk, Message: bytes of message
+        std::uint64_t size = 0;  ///< Chunk, LastChunk, Message: bytes of message
     };
 
-    void onClient(std::string_view& bytes) override;
-    void onServer(std::string_view bytes) override;
+    static constexpr bool endsMessage(Kind kind) noexcept {
+        return kind == Kind::Message || kind == Kind::LastChunk;
+    }
 
-    static Kind kindOf(std::string_view verb) noexcept;
+    Rest onClient(std::string_view bytes, Output& out);
+    Step readOn(std::string_view& bytes, Output& out);
+    Step readLine(std::string_view& bytes, Output& out);
+    Step readOverlong(std::string_view& bytes, Output& out);
+    Step readMessage(std::string_view& bytes, Output& out);
+    Step readChunk(std::string_view& bytes, Output& out);
+    Step readAsTls(std::string_view& bytes, Output& out);
+    Step hearResponse(std::string_view line, std::string_view& bytes, Output& out);
+    Step hearCommand(std::string_view line, std::string_view& bytes, Output& out);
+    Step hearAddress(Kind kind, std::string_view arguments, std::string_view line, std::string_view& bytes,
+                     Output& out);
+    Step hearAuth(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
+    Step hearChunk(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
+    Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
+    Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
+    Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
+                Output& out);
+    Step answeredElsewhere(std::size_t whole, std::string_view& bytes);
+    Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;
-    void loseTrack() noexcept { lost_ = true; }
-    bool isForbidden(std::string_view line, bool whole) const noexcept;
-    bool hearLine(std::string_view& bytes);
-    void hearCommand(std::string_view line);
-    void hearAuth(std::string_view arguments);
-    void hearData();
-    void hearChunk(std::string_view arguments);
-    bool hearMessage(std::string_view& bytes);
-    void await(Kind kind, std::string path = {}, std::uint64_t size = 0);
+    bool isForbidden(smtp::Verb verb) const noexcept;
+    void await(Command command);
 
+    bool resumeBehindOddEnd(int code);
+    Rest onReplayed(std::string_view bytes, Output& out);
+    void replay();
+    Rest onServer(std::string_view bytes, Output& out);
+    bool readReplyLine(std::string_view& bytes, Output& out);
+    bool readHelloReply(std::string_view& bytes, Output& out);
+    bool tooLong(std::string_view bytes) noexcept;
+    void mistrust(Violation violation) noexcept;
     void hearReplyLine(std::string_view line);
+    void noteTaken(std::string_view reply);
     void hearReply(int code, std::string_view text);
-    void hearUnasked(int code, std::string_view text);
-    void answered(const Command& command, int code, std::string_view text);
-    void answeredMail(const Command& command, int code);
-    void answeredRcpt(const Command& command, int code, std::string_view text);
-    void answeredData(int code, std::string_view text);
-    void answeredMessage(int code, std::string_view text);
+    void hearUnasked(std::string_view text);
+    bool explained(int code);
+    bool explains(const Command& command, int code) const noexcept;
+    void answered(Command& command, int code, std::string_view text);
+    void answeredChunk(const Command& command, int code, std::string_view text);
     void answeredAuth(int code);
 
-    void addRecipient(const std::string& path, std::string_view refusal = {});
-    void noteRecipientReply(std::string_view text);
-    void noteRefusal(std::string_view text);
-    void closeTransaction();
+    void offeredUser(std::string name);
+    void loginFailed();
     void closeUnanswered();
 
-    ReplyQueue<Command> unanswered_;
-    std::size_t path_bytes_ = 0;  ///< in unanswered_
-    EndOfData message_;
-    BareLfFinder bare_lf_;  ///< in message_
-    std::uint64_t chunk_left_ = 0;
-    MailTransaction transaction_;
-    std::string first_line_;                ///< of a multi-line reply
-    std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
-    const bool lmtp_;
+    SessionFacts& facts_;
     const ScreenConfig screen_;
+    smtp::MessageScreen message_;
+    smtp::MailLog mail_;
+    ReplyQueue<Command> unanswered_;
+    SaslExchange sasl_;
+    std::size_t path_bytes_ = 0;      ///< in unanswered_
+    std::size_t client_scanned_ = 0;  ///< of what the client's next call begins with: holds no LF
+    std::size_t server_scanned_ = 0;
+    std::uint64_t chunk_left_ = 0;
+    std::string replay_;              ///< the server has it, and what it is has yet to be seen
+    std::string first_line_;          ///< of a multi-line reply
+    std::array<char, 8> tls_verb_{};  ///< tls_first_: how the line begins, as far as it matters
+    std::uint32_t tls_bytes_ = 0;
+    std::uint32_t hellos_ = 0;              ///< in unanswered_
+    std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
+    std::uint32_t refusals_ = 0;            ///< command lines that were answered here
+    int code_ = 0;                          ///< of the reply that in_reply_ is about
+    std::optional<Violation> violation_;
     Reading reading_ = Reading::Commands;
-    bool in_transaction_ = false;
+    std::uint8_t tls_verb_size_ = 0;
+    const bool lmtp_;
+    bool opaque_ = false;
+    bool replaying_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
+    bool mid_line_ = false;  ///< a reply has begun and is not whole
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
-    bool lost_ = false;      ///< which reply answers what, and what the client's bytes are, is uncertain
-    bool foreign_ = false;   ///< what the server says is not SMTP: it has no message that could end too early
+    bool credentials_sent_ = false;  ///< in the login that goes on
+    bool chunk_refused_ = false;     ///< the last reply was that
+    bool server_fault_ = false;      ///< what it said last must not go on
+    bool farewell_ = false;          ///< the server refused without being asked: it is about to hang up
+    bool greeting_over_ = false;
     bool client_spoke_ = false;
     bool server_spoke_ = false;
     bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet
-    std::optional<Violation> violation_;
 };
 
 }  // namespace mailgate

@@ -4,7 +4,6 @@
 /// keep their bounds, and what the filter knows does not depend on how the bytes were split.
 #pragma once
 
-#include "protocols/smtp/smtp_filter.h"
 #include "tests/support/dialogue.h"
 
 #include <cstdint>
@@ -29,8 +28,27 @@ inline test::Turns turnsIn(std::string_view input) {
     }
 }
 
+/// Strings and their heads.
+inline std::size_t bytesOf(const SessionFacts& facts) {
+    std::size_t bytes = sizeof facts + facts.helo.size() + facts.user.size() + facts.tls.size();
+    const auto add = [&bytes](const std::string& text) { bytes += sizeof text + text.size(); };
+    for (const std::string& user : facts.failed_users)
+        add(user);
+    for (const MailTransaction& mail : facts.transactions) {
+        bytes += sizeof mail + mail.from.size() + mail.reply.size() + mail.queue_id.size();
+        for (const std::string& recipient : mail.recipients)
+            add(recipient);
+        for (const std::string& reply : mail.replies)
+            add(reply);
+        for (const RefusedRecipient& refused : mail.refused)
+            add(refused.to), add(refused.reply);
+    }
+    return bytes;
+}
+
 inline void requireBounds(const test::Observed& observed) {
     const SessionFacts& facts = observed.facts;
+    require(bytesOf(facts) <= kMaxFactBytes);
     require(facts.helo.size() <= kMaxNameBytes && facts.user.size() <= kMaxNameBytes);
     require(facts.transactions.size() <= kMaxTransactionsKept);
     require(facts.transactions.size() <= facts.transaction_count);
@@ -38,9 +56,11 @@ inline void requireBounds(const test::Observed& observed) {
     require(observed.at_boundary || !observed.interruptible);
     for (const MailTransaction& mail : facts.transactions) {
         require(mail.from.size() <= kMaxMailboxBytes && mail.reply.size() <= kMaxReplyBytes);
-        require(mail.recipients.size() <= kMaxRecipientsKept);
         require(mail.recipients.size() <= mail.recipient_count);
-        require(mail.refused_count <= mail.recipient_count);
+        require(mail.refused.size() <= mail.refused_count);
+        require(mail.truncated || (mail.recipients.size() == mail.recipient_count &&
+                                   mail.refused.size() == mail.refused_count));
+        require(mail.queue_id.empty() || mail.accepted);
         require(mail.replies.empty() || mail.replies.size() == mail.recipients.size());
         for (const std::string& reply : mail.replies)
             require(reply.size() <= kMaxReplyBytes);

@@ -37,8 +37,8 @@ struct Observed {
     std::string sent[2];  ///< what each side was sent, by side
 };
 
-/// Everything in it as text: one value to compare, and readable when two differ.
-inline std::string toString(const Observed& observed) {
+/// What the filter knows as text.
+inline std::string knownIn(const Observed& observed) {
     const SessionFacts& facts = observed.facts;
     std::string text = "helo=" + facts.helo + "\nuser=" + facts.user + "\ntls=" + facts.tls;
     const auto flag = [&text](std::string_view name, bool value) {
@@ -72,6 +72,12 @@ inline std::string toString(const Observed& observed) {
             text += "\n    reply " + reply;
     }
     return text;
+}
+
+/// Everything in it as text: one value to compare, and readable when two differ.
+inline std::string toString(const Observed& observed) {
+    return knownIn(observed) + "\nto the client: " + observed.sent[0] +
+           "\nto the server: " + observed.sent[1];
 }
 
 /// Does for a filter what the relay does: bytes that it leaves over come again with those that follow them, or when the
@@ -144,19 +150,27 @@ class Player {
     std::string& left(Side from) { return left_[static_cast<std::size_t>(from)]; }
 
     void offer(Side from) {
-        if (left(from).empty() || filter_->violation()) return;
+        // The server still answers what it was sent before a client's violation.
+        if (left(from).empty() || (filter_->violation() && (from == Side::Client || server_at_fault_)))
+            return;
         Sent out(*this, from);
         const Rest rest = filter_->opaque() ? Rest::Hold : filter_->onBytes(from, left(from), out);
         if (filter_->opaque()) out.pass(left(from).size() - out.taken());
         left(from).erase(0, out.taken());
-        if (!filter_->violation() && rest == Rest::More && left(from).size() > kMaxUnfinishedBytes)
-            std::abort();
+        if (filter_->violation()) {
+            server_at_fault_ = server_at_fault_ || (from == Side::Server && !client_at_fault_);
+            client_at_fault_ = !server_at_fault_;
+            return;
+        }
+        if (rest == Rest::More && left(from).size() > kMaxUnfinishedBytes) std::abort();
     }
 
     SessionFacts facts_;
     std::unique_ptr<StreamFilter> filter_;
     std::string left_[2];
     std::string sent_[2];
+    bool client_at_fault_ = false;
+    bool server_at_fault_ = false;
 };
 
 inline Observed playWhole(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {

@@ -330,11 +330,12 @@ TEST_F(SessionTest, RelaysBothWaysUnchanged) {
     auto server = relaying();
     clientSends("EHLO client\r\n");
     EXPECT_EQ(server->heard(), "EHLO client\r\n");
-    serverSends(*server, "250-mx\r\n250 8BITMIME\r\n");
-    EXPECT_EQ(client_->heard(), "250-mx\r\n250 8BITMIME\r\n");
+    serverSends(*server, "250-mx\r\n250 CHUNKING\r\n");
+    EXPECT_EQ(client_->heard(), "250-mx\r\n250 CHUNKING\r\n");
+    clientSends("BDAT 7 LAST\r\n");
     const std::string binary("\0\xff\r\n.\n\x80", 7);
     clientSends(binary);
-    EXPECT_EQ(server->heard(), binary);
+    EXPECT_EQ(server->heard(), "BDAT 7 LAST\r\n" + binary);
 }
 
 TEST_F(SessionTest, EndsAtOnceWhenTheServerLetsAClientGoAfterQuit) {
@@ -429,6 +430,7 @@ TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {
 
 TEST_F(SessionTest, DoesNotReadAServerWhoseClientTakesNothing) {
     auto server = relaying();
+    clientSends("NOOP\r\nNOOP\r\n");
     client_->room = 10;
     serverSends(*server, "250 0123456789\r\n");
     EXPECT_EQ(client_->received.size(), 10U);

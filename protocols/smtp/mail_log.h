@@ -1,0 +1,66 @@
+/// \file  What a session's replies said about its mail, written into its facts.
+///
+/// Bounded in bytes: what is kept for the session's record takes at most half of kMaxFactBytes, the open transaction
+/// what is left. A transaction that is over and has no room goes to the MailSink with its number. One that came
+/// to nothing (MAIL and RSET) gives its place to the next that did.
+#pragma once
+
+#include "protocols/session_facts.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::smtp {
+
+class MailLog {
+  public:
+    /// `sink` may be null. `reply_each`: LMTP, a final reply for each recipient.
+    MailLog(SessionFacts& facts, MailSink* sink, bool reply_each) noexcept
+        : facts_(facts), sink_(sink), reply_each_(reply_each) {}
+
+    bool open() const noexcept { return open_; }
+    /// Of the open one: the server took its message, for one recipient at least.
+    bool taken() const noexcept { return mail_.accepted; }
+    std::uint32_t recipients() const noexcept { return mail_.recipient_count; }
+
+    // All of these may throw std::bad_alloc.
+    void senderAccepted(std::string from);
+    void senderRefused(std::string from, std::string_view reply);
+    void recipientAccepted(std::string to);
+    void recipientRefused(std::string to, std::string_view reply);
+    /// The server wants a message: whatever it thinks of the envelope, it may take it.
+    void messageBegins() {
+        if (!open_) senderAccepted({});
+    }
+    void addBytes(std::uint64_t bytes) noexcept { mail_.size += bytes; }
+    /// DATA or BDAT was refused, or the server takes its leave.
+    void refused(std::string_view reply);
+    void finalReply(bool accepted, std::string_view reply);
+    void close();
+
+  private:
+    bool grow(std::size_t bytes) noexcept;
+    void noteReply(std::string_view reply) { mail_.reply = reply; }
+    void noteRecipientReply(std::string_view reply);
+    void keep(MailTransaction mail, std::size_t bytes, std::uint32_t number);
+
+    struct Kept {
+        std::uint32_t number;
+        std::uint32_t bytes;
+    };
+
+    SessionFacts& facts_;
+    MailSink* const sink_;
+    const bool reply_each_;
+    bool open_ = false;
+    MailTransaction mail_;
+    std::size_t bytes_ = 0;  ///< mail_'s, without what has a bound of its own
+    std::size_t kept_bytes_ = 0;
+    std::vector<Kept> kept_;  ///< beside facts_.transactions
+    std::uint32_t number_ = 0;
+    std::uint32_t answered_ = 0;  ///< reply_each: recipients that have their final reply
+};
+
+}  // namespace mailgate::smtp

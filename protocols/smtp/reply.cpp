@@ -1,0 +1,79 @@
+#include "protocols/smtp/reply.h"
+
+#include "protocols/lines.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace mailgate {
+
+namespace {
+
+constexpr bool isDigit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
+/// Takes `prefix` off the front of `text`, if it is there.
+bool take(std::string_view& text, std::string_view prefix) noexcept {
+    if (!startsWithIgnoreCase(text, prefix)) return false;
+    text.remove_prefix(prefix.size());
+    return true;
+}
+
+/// The enhanced code (RFC 2034), if there is one: x.y.z and a space.
+void skipEnhancedCode(std::string_view& text) noexcept {
+    std::string_view rest = text;
+    const std::string_view word = takeWord(rest);
+    const auto part = [](char c) { return isDigit(c) || c == '.'; };
+    if (std::count(word.begin(), word.end(), '.') == 2 && std::all_of(word.begin(), word.end(), part))
+        text = rest;
+}
+
+constexpr bool endsToken(char c) noexcept {
+    return c <= ' ' || c == ')' || c == ';' || c == ',' || c == '"';
+}
+
+std::string_view tokenIn(std::string_view text) noexcept {
+    const auto end = std::find_if(text.begin(), text.end(), endsToken);
+    return text.substr(0, static_cast<std::size_t>(end - text.begin()));
+}
+
+}  // namespace
+
+std::optional<int> smtpReplyCode(std::string_view line) noexcept {
+    if (line.size() > 3 && line[3] != ' ' && line[3] != '-') return std::nullopt;
+    int code = 0;
+    const std::string_view digits = line.substr(0, 3);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code);
+    const bool whole = error == std::errc() && end == digits.data() + 3;
+    return whole && code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
+}
+
+namespace smtp {
+
+std::string_view keywordOf(std::string_view line) noexcept {
+    std::string_view text = line.substr(std::min<std::size_t>(line.size(), 4));
+    return takeWord(text);
+}
+
+std::string_view queueIdOf(std::string_view reply) noexcept {
+    std::string_view text = reply.substr(std::min<std::size_t>(reply.size(), 4));
+    skipEnhancedCode(text);
+    // A content filter before the queue repeats what Postfix told it: "from MTA(...): 250 2.0.0 Ok: queued as ...".
+    if (take(text, "from MTA(")) {
+        const std::size_t repeated = text.find("): 250 ");
+        return repeated == std::string_view::npos ? std::string_view() : queueIdOf(text.substr(repeated + 3));
+    }
+    if (take(text, "Ok id=")) return tokenIn(text);  // Exim
+    if (take(text, "Ok: ")) {                        // Postfix
+        std::string_view rest = text;
+        const std::string_view size = takeWord(rest);  // after BDAT: "Ok: 123 bytes queued as ..."
+        if (std::all_of(size.begin(), size.end(), isDigit) && take(rest, "bytes ")) text = rest;
+        return take(text, "queued as ") ? tokenIn(text) : std::string_view();
+    }
+    const std::string_view id = takeWord(text);  // Sendmail, OpenSMTPD
+    return equalsIgnoreCase(text, "Message accepted for delivery") ? id : std::string_view();
+}
+
+}  // namespace smtp
+}  // namespace mailgate

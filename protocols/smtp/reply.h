@@ -1,0 +1,31 @@
+/// \file  SMTP reply lines.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+namespace mailgate {
+
+/// The code of a reply line: three digits, then a space, a hyphen or the end.
+std::optional<int> smtpReplyCode(std::string_view line) noexcept;
+
+namespace smtp {
+
+constexpr bool isPositive(int code) noexcept {
+    return code / 100 == 2;
+}
+
+/// More lines of the reply follow this one, which has a code.
+constexpr bool isContinued(std::string_view line) noexcept {
+    return line.size() > 3 && line[3] == '-';
+}
+
+/// The first word behind the code: in EHLO's reply the keyword.
+std::string_view keywordOf(std::string_view line) noexcept;
+
+/// The queue id in the reply that took a message, or nothing. Only behind the words that servers put before it: a
+/// reply may quote what the client said.
+std::string_view queueIdOf(std::string_view reply) noexcept;
+
+}  // namespace smtp
+}  // namespace mailgate
