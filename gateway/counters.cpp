@@ -70,6 +70,10 @@ std::string_view toString(End end) noexcept {
             return "bare_lf";
         case End::ForbiddenCommand:
             return "forbidden_command";
+        case End::ProtocolViolation:
+            return "protocol_violation";
+        case End::ServerViolation:
+            return "server_violation";
     }
     return "";
 }

@@ -50,17 +50,19 @@ enum class End : std::uint8_t {
     ServerClosed,  ///< the server closed first
     ServerLost,    ///< the server's connection broke
     IdleTimeout,
-    HalfCloseTimeout,  ///< one side had closed, the other never did
-    Refused,           ///< the refusal has been said
-    Check,             ///< a balancer's health check
-    Shutdown,          ///< the gateway stopped
-    Drained,           ///< its server is being drained
-    Killed,            ///< closed on an administrator's word
-    GatewayError,      ///< out of memory or descriptors
-    BareLf,            ///< a message had a line that ends in LF alone
-    ForbiddenCommand,  ///< the client claimed to be another one
+    HalfCloseTimeout,   ///< one side had closed, the other never did
+    Refused,            ///< the refusal has been said
+    Check,              ///< a balancer's health check
+    Shutdown,           ///< the gateway stopped
+    Drained,            ///< its server is being drained
+    Killed,             ///< closed on an administrator's word
+    GatewayError,       ///< out of memory or descriptors
+    BareLf,             ///< a message had a line that ends in LF alone
+    ForbiddenCommand,   ///< the client claimed to be another one
+    ProtocolViolation,  ///< the client sent what the protocol does not allow
+    ServerViolation,    ///< the server did
 };
-inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ForbiddenCommand) + 1;
+inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ServerViolation) + 1;
 std::string_view toString(End end) noexcept;
 
 inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ForbiddenCommand) + 1;
@@ -88,7 +90,9 @@ struct TimeHistogram {
 struct ListenerCounters {
     Counter accepted{0};
     Counter admitted{0};
-    Counter refused{0};
+    Counter refused{0};                         ///< by rule or default
+    std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
+    Counter failed_logins{0};
     std::atomic<std::int64_t> live{0};
     std::atomic<int> paused{0};  ///< workers that rest for want of descriptors
     AddressVote address_vote;

@@ -529,7 +529,7 @@ void Session::beginRelay() {
         const bool no_header = pool().config().send_proxy == SendProxy::Off;
         filter_ = makeFilter(
             protocol, facts_,
-            {.bare_lf = arrival_.listener->bare_lf, .no_header = no_header, .gateway = config().name});
+            {.bare_lf = arrival_.listener->bare_lf, .no_header = no_header, .gateway = config().name}, this);
     }
     if (filter_) {
         relay_.setTap(this);
@@ -538,6 +538,10 @@ void Session::beginRelay() {
     }
     pump(Side::Server);
     if (state_ == State::Relaying) pump(Side::Client);
+}
+
+void Session::onMail(const MailTransaction& mail, std::uint32_t number) noexcept {
+    SessionReport::mail(*this, mail, number);
 }
 
 Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
