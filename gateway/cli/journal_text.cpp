@@ -222,7 +222,7 @@ void addRefusal(Facts& facts, const JournalSession& session) {
         facts.push_back({"limit", fmt::format("{} {}", session.limit, session.limit_value)});
     facts.push_back({"told", shown(session.reply)});
     if (session.repeated > 0)
-        facts.push_back({"times", fmt::format("{}, of which this was the last", session.repeated)});
+        facts.push_back({"times", fmt::format("{}, of which this was the first", session.repeated)});
 }
 
 void addLogin(Facts& facts, const JournalSession& session) {

@@ -270,13 +270,10 @@ void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
 
 void SessionReport::mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept {
     store::Journal* const journal = session.host_.journal();
-    EventLog& log = session.host_.log();
-    const bool logged = log.enabled(LogLevel::Information);
-    if (!journal && !logged) return;
+    if (!journal && !session.host_.log().enabled(LogLevel::Information)) return;
     try {
         store::JournalSession entry = mailEntry(session, mail, number);
-        if (logged) writeLine(log, entry);
-        if (journal) journal->record(std::move(entry));
+        record(session.host_, std::move(entry));
     } catch (const std::bad_alloc&) {
         if (journal) journal->recordFailed();
     }
@@ -285,15 +282,27 @@ void SessionReport::mail(Session& session, const MailTransaction& mail, std::uin
 void SessionReport::refused(Session& session, Refusal refusal, std::string_view reply) {
     SessionHost& host = session.host_;
     count(session.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
-    EventLog& log = host.log();
-    const bool logged = log.enabled(LogLevel::Information);
-    if (!host.journal() && !logged) return;
+    if (!host.journal() && !host.log().enabled(LogLevel::Information)) return;
+    auto* const repeated =
+        host.repeatedRefusal(session.client_address_.address, session.arrival_.listener_index, refusal);
+    if (!repeated) return record(host, refusedEntry(session, refusal, reply));
+    if (!*repeated)
+        *repeated = std::make_unique<store::JournalSession>(refusedEntry(session, refusal, reply));
+}
+
+void SessionReport::record(SessionHost& host, store::JournalSession&& entry) {
+    if (host.log().enabled(LogLevel::Information)) writeLine(host.log(), entry);
+    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+}
+
+store::JournalSession SessionReport::refusedEntry(const Session& session, Refusal refusal,
+                                                  std::string_view reply) {
     store::JournalSession entry = journalHead(session);
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
     const auto& match = session.admission_.match;
     if (refusal == Refusal::Rule && match)
-        entry.rule_id = host.accessTable(*session.arrival_.generation).ruleId(match->rule);
+        entry.rule_id = session.host_.accessTable(*session.arrival_.generation).ruleId(match->rule);
     if (refusal == Refusal::TooMany) {
         const bool by_number = session.over_limit_ == ClientTable::Verdict::TooManySessions;
         const ClientTable::Limits limits = session.clientLimits();
@@ -303,8 +312,7 @@ void SessionReport::refused(Session& session, Refusal refusal, std::string_view 
     while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
         reply.remove_suffix(1);
     entry.reply = reply;
-    if (logged) writeLine(log, entry);
-    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+    return entry;
 }
 
 void SessionReport::checked(Session& session, bool up) {

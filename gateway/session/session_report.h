@@ -24,7 +24,12 @@ class SessionReport {
     /// What an administrator sees of a session that is under way.
     static admin::LiveSession live(const Session& session);
 
+    /// A record made before: in the log and the journal.
+    static void record(SessionHost& host, store::JournalSession&& entry);
+
   private:
+    static store::JournalSession refusedEntry(const Session& session, Refusal refusal,
+                                              std::string_view reply);
     static store::JournalSession journalHead(const Session& session);
     static store::JournalSession journalEntry(Session& session, std::uint64_t bytes_in,
                                               std::uint64_t bytes_out);
