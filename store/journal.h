@@ -44,7 +44,7 @@ struct JournalMail {
     std::vector<std::string> replies;  ///< LMTP: to each of `recipients`; empty: none came
     bool accepted = false;
     bool truncated = false;    ///< some of the recipients had no room
-    std::uint32_t number = 0;  ///< in its session, from 1 on
+    std::uint32_t number = 0;  ///< of a Mail record: in its session, from 1 on
 };
 
 /// What a record tells of.

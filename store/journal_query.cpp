@@ -3,6 +3,7 @@
 #include "store/journal_mask.h"
 #include "store/journal_schema.h"
 #include "store/journal_terms.h"
+#include "store/text.h"
 
 #include <fmt/format.h>
 
@@ -34,18 +35,23 @@ constexpr char lower(char character) noexcept {
     return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
 }
 
-bool sameText(std::string_view one, std::string_view other) noexcept {
+bool sameLetters(std::string_view one, std::string_view other) noexcept {
     return std::equal(one.begin(), one.end(), other.begin(), other.end(),
                       [](char a, char b) { return lower(a) == lower(b); });
 }
 
+bool sameText(std::string_view one, std::string_view other) {
+    if (isAscii(one) && isAscii(other)) return sameLetters(one, other);
+    return sameLetters(comparable(one), comparable(other));
+}
+
 /// `wanted` is an address or "@domain".
-bool isAddressed(std::string_view address, std::string_view wanted) noexcept {
+bool isAddressed(std::string_view address, std::string_view wanted) {
     if (wanted.starts_with('@')) return sameText(journal::domainOf(address), wanted.substr(1));
     return sameText(address, wanted);
 }
 
-bool hasServer(const JournalSession& session, std::string_view wanted) noexcept {
+bool hasServer(const JournalSession& session, std::string_view wanted) {
     const std::size_t slash = wanted.find('/');
     if (slash == std::string_view::npos) return sameText(session.server, wanted);
     return sameText(session.upstream, wanted.substr(0, slash)) &&
@@ -159,7 +165,7 @@ void unmaskReplies(JournalSession& session) {
 }
 
 bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
-    return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
+    return id.size() >= prefix.size() && sameLetters(id.substr(0, prefix.size()), prefix);
 }
 
 }  // namespace
@@ -241,8 +247,7 @@ void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
     select_mail.bind(2, ((key + 1) << journal::kMailBits) - 1);
     while (select_mail.step()) {
         session.mail.push_back(journal::readMail(select_mail));
-        session.mail.back().number =
-            session.kind == Kind::Mail ? session.mail_count : static_cast<std::uint32_t>(session.mail.size());
+        if (session.kind == Kind::Mail) session.mail.back().number = session.mail_count;
     }
     select_mail.reset();
 }

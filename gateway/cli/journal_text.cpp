@@ -184,7 +184,7 @@ std::string sessionAsJson(const JournalSession& session) {
     }
     for (std::size_t at = mailInLine(session).size(); at < session.mail.size(); ++at) {
         LogLine line(LogFormat::Json, LogLevel::Information, "session.mail", ended);
-        writeFurtherMail(line, session, session.mail[at]);
+        writeFurtherMail(line, session, at);
         lines += line.finish();
     }
     return lines;

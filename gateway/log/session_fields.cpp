@@ -171,8 +171,7 @@ std::span<const JournalMail> mailInLine(const JournalSession& session) noexcept 
     std::size_t count = 0, length = 0;
     while (count < std::min(session.mail.size(), kMaxTransactionsKept)) {
         const JournalMail& mail = session.mail[count];
-        // Further mails that the journal gives back have their place behind a gap.
-        if (mail.number != count + 1) break;
+        if (mail.number != 0) break;  // it had a line of its own before
         length += lengthOf(mail);
         if (length > kMailBytesInLine) break;
         ++count;
@@ -180,16 +179,17 @@ std::span<const JournalMail> mailInLine(const JournalSession& session) noexcept 
     return std::span(session.mail).first(count);
 }
 
-void writeFurtherMail(LogLine& line, const JournalSession& session, const JournalMail& mail) {
+void writeFurtherMail(LogLine& line, const JournalSession& session, std::size_t at) {
+    const JournalMail& mail = session.mail[at];
     writeClient(line, session);
     line.textOrNull("user", session.user);
-    line.number("number", mail.number);
+    line.number("number", mail.number == 0 ? static_cast<std::int64_t>(at) + 1 : mail.number);
     writeMail(line, mail);
 }
 
 void writeSession(LogLine& line, const JournalSession& session) {
     if (session.kind == JournalKind::Mail) {
-        if (!session.mail.empty()) writeFurtherMail(line, session, session.mail.front());
+        if (!session.mail.empty()) writeFurtherMail(line, session, 0);
         return;
     }
     writeArrival(line, session);

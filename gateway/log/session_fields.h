@@ -17,7 +17,7 @@ void writeSession(LogLine& line, const store::JournalSession& session);
 /// The mails that stand in the session's own line; the others are `session.mail` events.
 std::span<const store::JournalMail> mailInLine(const store::JournalSession& session) noexcept;
 
-/// All fields of `session.mail`.
-void writeFurtherMail(LogLine& line, const store::JournalSession& session, const store::JournalMail& mail);
+/// All fields of `session.mail`, for `session.mail[at]`.
+void writeFurtherMail(LogLine& line, const store::JournalSession& session, std::size_t at);
 
 }  // namespace mailgate

@@ -166,7 +166,7 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     }
     entry.mail.reserve(facts.transactions.size());
     for (MailTransaction& mail : facts.transactions)
-        entry.mail.push_back(journalMail(std::move(mail), static_cast<std::uint32_t>(entry.mail.size() + 1)));
+        entry.mail.push_back(journalMail(std::move(mail), 0));
     entry.mail_count = facts.transaction_count;
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
@@ -262,7 +262,7 @@ void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
     // In the order of time: the session's own line is its last.
     for (std::size_t at = mailInLine(entry).size(); at < entry.mail.size(); ++at) {
         LogLine line = log.line(LogLevel::Information, "session.mail", timeOf(entry));
-        writeFurtherMail(line, entry, entry.mail[at]);
+        writeFurtherMail(line, entry, at);
         log.write(line);
     }
     writeLine(log, entry);

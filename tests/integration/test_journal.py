@@ -633,17 +633,8 @@ class Envelopes(unittest.TestCase):
         session.data(b"Subject: utf8\r\n\r\nbody\r\n")
         session.quit()
         self.assertEqual(self.mails("198.51.100.2")[0]["from"], "jörg@müller.example")
-        for sender in ("jörg@müller.example", "@müller.example"):
+        for sender in ("jörg@müller.example", "@müller.example", "JÖRG@MÜLLER.example", "@xn--mller-kva.example"):
             self.assertEqual(self.gateway.session("--from", sender)["client"], "198.51.100.2")
-
-    def test_many_recipients_are_counted_and_some_are_kept(self):
-        recipients = [f"bob+{number}@example.net" for number in range(120)]
-        session = self.smtp("198.51.100.3")
-        session.sendmail("list@partner.example", recipients, b"Subject: many\r\n\r\nbody\r\n")
-        session.quit()
-        [mail] = self.mails("198.51.100.3")
-        self.assertEqual((mail["recipients"], mail["recipient_count"]), (recipients[:50], 120))
-        postfix.wait_log(rf"{mail['queue_id']}: from=<list@partner\.example>, size=\d+, nrcpt=120")
 
     def test_rset_and_several_transactions(self):
         session = self.smtp("198.51.100.4")
