@@ -159,11 +159,6 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
     entry.failed_users = std::move(facts.failed_users);
-    // Some filters tell of the last login alone.
-    if (facts.authenticated == false && entry.failed_logins == 0) {
-        entry.failed_logins = 1;
-        if (!entry.user.empty()) entry.failed_users = {entry.user};
-    }
     entry.mail.reserve(facts.transactions.size());
     for (MailTransaction& mail : facts.transactions)
         entry.mail.push_back(journalMail(std::move(mail), 0));
