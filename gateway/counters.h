@@ -90,7 +90,9 @@ struct TimeHistogram {
 struct ListenerCounters {
     Counter accepted{0};
     Counter admitted{0};
-    Counter refused{0};
+    Counter refused{0};                         ///< by rule or default
+    std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
+    Counter failed_logins{0};
     std::atomic<std::int64_t> live{0};
     std::atomic<int> paused{0};  ///< workers that rest for want of descriptors
     AddressVote address_vote;

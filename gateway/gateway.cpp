@@ -411,7 +411,13 @@ admin::Status Gateway::status() {
             row.addresses.push_back(address.toString());
         row.accepted = value(own.accepted);
         row.admitted = value(own.admitted);
-        row.refused = value(own.refused);
+        row.denied = value(own.refused);
+        for (std::size_t reason = 0; reason < kRefusals; ++reason) {
+            const std::uint64_t number = value(own.refusals[reason]);
+            row.refused += number;
+            row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
+        }
+        row.failed_logins = value(own.failed_logins);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -643,10 +649,14 @@ void Gateway::logStop() {
     line.number("accepted", number(counters.accepted)).number("admitted", number(counters.admitted));
     line.number("refused", number(counters.refused)).number("turned_away", number(counters.turned_away));
     line.number("checks", number(counters.checks)).number("empty", number(counters.empty));
+    line.beginArray("rejections");
     for (const RejectionTally::Row& row : counters.rejections.rows()) {
-        line.number(fmt::format("rejected_{}_{}", row.reason, row.balancer),
-                    static_cast<std::int64_t>(row.count));
+        line.beginObject();
+        line.text("reason", row.reason).text("balancer", row.balancer);
+        line.number("count", static_cast<std::int64_t>(row.count));
+        line.endObject();
     }
+    line.endArray();
     line.number("bytes_in", number(counters.bytes_in)).number("bytes_out", number(counters.bytes_out));
     line.number("log_lines_lost", static_cast<std::int64_t>(log_->lost()));
     if (journal_) line.number("journal_lost", static_cast<std::int64_t>(journal_->lost()));

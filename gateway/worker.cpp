@@ -29,8 +29,12 @@ constexpr int kAcceptsPerTurn = 64;
 // How long a listener rests when the process has no descriptors left.
 constexpr Millis kAcceptPause = 500;
 // Rejections logged for one peer and reason in one window.
-constexpr Millis kRejectionWindow = 10'000;
-constexpr std::uint32_t kRejectionsLogged = 10;
+// Of a client's network, by reason; docs/log.md tells these numbers.
+constexpr RepeatLimits kRejectionsLogged{.each = 10, .window_ms = 10'000, .a_second = 50};
+constexpr RepeatLimits kRefusalsRecorded{.each = 20, .window_ms = 60'000, .a_second = 0};
+constexpr std::size_t kRejectionSlots = 1'024;
+constexpr std::size_t kRefusalSlots = 4'096;
+constexpr Millis kSweepInterval = 5'000;
 
 // The end of a drain that somebody else decides.
 constexpr Millis kNever = Millis{1} << 40;
@@ -142,7 +146,8 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
     : state_(state),
       scratch_(kReadBytes),
       edited_(kBlockBytes),
-      rejections_(kRejectionSlots),
+      rejections_(kRejectionsLogged, kRejectionSlots, ids_.random()),
+      refusals_(kRefusalsRecorded, kRefusalSlots, ids_.random()),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {
     reactor_.addEventHandler(
@@ -155,6 +160,7 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
 Worker::~Worker() {
     while (sessions_)
         sessions_->abort(End::Shutdown);
+    sweepRepeated(std::numeric_limits<Millis>::max());
     acceptors_.clear();
     reactor_.removeEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
@@ -389,22 +395,43 @@ bool Worker::keepRefused() noexcept {
 }
 
 bool Worker::mayLogRejection(const IpAddress& peer, Rejection rejection, std::uint32_t& suppressed) noexcept {
-    std::size_t hash = static_cast<std::size_t>(rejection) * 31;
-    for (const std::uint8_t byte : peer.bytes)
-        hash = hash * 131 + byte;
-    RejectionSlot& slot = rejections_[hash % kRejectionSlots];
-    if (slot.peer != peer || slot.rejection != rejection || now() - slot.window_start > kRejectionWindow) {
-        const bool same = slot.peer == peer && slot.rejection == rejection;
-        suppressed = same ? slot.suppressed : 0;
-        slot = {peer, rejection, now(), 1, 0};
-        return true;
-    }
-    if (slot.logged < kRejectionsLogged) {
-        ++slot.logged;
-        return true;
-    }
-    ++slot.suppressed;
-    return false;
+    const auto over = [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; };
+    const bool passes = rejections_.add(peer, static_cast<std::uint32_t>(rejection), now(), over).second;
+    if (passes) suppressed = std::exchange(rejections_untold_, 0);
+    armSweeper();
+    return passes;
+}
+
+std::unique_ptr<store::JournalSession>* Worker::repeatedRefusal(const IpAddress& client,
+                                                                store::ListenerIndex listener,
+                                                                Refusal refusal) {
+    const std::uint32_t kind = std::uint32_t{listener} << 8 | static_cast<std::uint32_t>(refusal);
+    const auto [slot, passes] =
+        refusals_.add(client, kind, now(), [&](Refusals::Slot& over) { tellRepeated(over); });
+    armSweeper();
+    return passes ? nullptr : &slot->kept;
+}
+
+void Worker::tellRepeated(Refusals::Slot& slot) {
+    if (!slot.kept) return;
+    slot.kept->repeated = slot.held_back;
+    slot.kept->duration_ms = wallClock() - slot.kept->started_ms;
+    SessionReport::record(*this, std::move(*slot.kept));
+    slot.kept.reset();
+}
+
+void Worker::sweepRepeated(Millis until) {
+    rejections_.sweep(until, [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; });
+    refusals_.sweep(until, [&](Refusals::Slot& slot) { tellRepeated(slot); });
+}
+
+void Worker::armSweeper() {
+    if (!sweeper_.armed()) set_.arm(sweeper_, now() + kSweepInterval);
+}
+
+void Worker::Sweeper::onTimer() {
+    worker_.sweepRepeated(worker_.now());
+    if (worker_.rejections_.used() || worker_.refusals_.used()) worker_.armSweeper();
 }
 
 }  // namespace mailgate

@@ -5,6 +5,7 @@
 
 #include "gateway/admin/control.h"
 #include "gateway/generation.h"
+#include "gateway/log/repeat_limit.h"
 #include "gateway/net/listening_sockets.h"
 #include "gateway/net/pools.h"
 #include "gateway/net/reactor.h"
@@ -116,6 +117,9 @@ class Worker final : public SessionHost, public Poco::Runnable {
     bool stopping() const noexcept override { return stopping_; }
     bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                          std::uint32_t& suppressed) noexcept override;
+    std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress& client,
+                                                            store::ListenerIndex listener,
+                                                            Refusal refusal) override;
     void sawClient(const Generation& generation, store::ListenerIndex listener,
                    const IpAddress& client) noexcept override;
     void release(Session& session) noexcept override;
@@ -129,16 +133,22 @@ class Worker final : public SessionHost, public Poco::Runnable {
     template <typename Visit>
     void forEachSession(Visit visit);
 
-    /// Rejections logged lately, by peer and reason, so that a scanner cannot fill the disk.
-    struct RejectionSlot {
-        IpAddress peer;
-        Rejection rejection{};
-        Millis window_start = 0;
-        std::uint32_t logged = 0;
-        std::uint32_t suppressed = 0;
-    };
-    static constexpr std::size_t kRejectionSlots = 256;
+    struct Nothing {};
+    using Rejections = RepeatLimit<Nothing>;
+    using Refusals = RepeatLimit<std::unique_ptr<store::JournalSession>>;
+    /// Tells of the repeated ones when their time is over.
+    class Sweeper final : public Timer {
+      public:
+        explicit Sweeper(Worker& worker) : worker_(worker) {}
 
+      private:
+        void onTimer() override;
+        Worker& worker_;
+    };
+
+    void sweepRepeated(Millis until);
+    void armSweeper();
+    void tellRepeated(Refusals::Slot& slot);
     void logAddressAlarm(const std::string& listener, bool lost, const std::string& client);
 
     GatewayState& state_;
@@ -147,7 +157,9 @@ class Worker final : public SessionHost, public Poco::Runnable {
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;
-    std::vector<RejectionSlot> rejections_;
+    Rejections rejections_;
+    std::uint32_t rejections_untold_ = 0;
+    Refusals refusals_;
     std::shared_ptr<const Generation> generation_;
     std::shared_ptr<const store::AccessTable> table_;  ///< cached of the generation's
     std::shared_ptr<const store::AccessTable>
@@ -156,6 +168,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;
+    Sweeper sweeper_{*this};
     Reactor reactor_;
     PolledDescriptor set_socket_;
     std::vector<std::unique_ptr<Acceptor>> acceptors_;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 
 namespace mailgate::store {
 
@@ -30,15 +31,57 @@ std::int64_t unixMillis() {
         .count();
 }
 
-bool isTokenEnd(char character) noexcept {
-    return character <= ' ' || character == ')' || character == ';' || character == ',' || character == '"';
+/// Of a text's own memory; short ones have none.
+std::size_t bytesOf(const std::string& text) noexcept {
+    constexpr std::size_t kInside = 15;
+    return text.capacity() > kInside ? text.capacity() + 1 : 0;
 }
 
-/// The word at `at`.
-std::string_view wordAt(std::string_view text, std::size_t at) noexcept {
-    text.remove_prefix(std::min(at, text.size()));
-    const auto end = std::find_if(text.begin(), text.end(), isTokenEnd);
-    return text.substr(0, static_cast<std::size_t>(end - text.begin()));
+std::size_t bytesOf(const JournalRefusal& refusal) noexcept {
+    return bytesOf(refusal.to) + bytesOf(refusal.reply);
+}
+
+std::size_t bytesOf(const std::pair<std::string, std::string>& named) noexcept {
+    return bytesOf(named.first) + bytesOf(named.second);
+}
+
+std::size_t bytesOf(const JournalMail& mail) noexcept;
+
+template <typename Item>
+std::size_t bytesOf(const std::vector<Item>& items) noexcept {
+    std::size_t bytes = items.capacity() * sizeof(Item);
+    for (const Item& item : items)
+        bytes += bytesOf(item);
+    return bytes;
+}
+
+std::size_t bytesOf(const JournalMail& mail) noexcept {
+    return bytesOf(mail.from) + bytesOf(mail.recipients) + bytesOf(mail.refused) + bytesOf(mail.reply) +
+           bytesOf(mail.queue_id) + bytesOf(mail.replies);
+}
+
+std::size_t bytesOf(const JournalSession& session) noexcept {
+    std::size_t bytes = sizeof session + bytesOf(session.mail) + bytesOf(session.failed_users) +
+                        bytesOf(session.balancer_told);
+    for (const std::string* text :
+         {&session.id, &session.listener, &session.protocol, &session.rule, &session.upstream,
+          &session.server, &session.helo, &session.user, &session.tls, &session.end, &session.violation,
+          &session.reply, &session.limit})
+        bytes += bytesOf(*text);
+    return bytes;
+}
+
+/// Leaves recipients out, those of the last mails first, until the record is small enough. What has gone
+/// through the protocol's own bound is.
+std::size_t cutToSize(JournalSession& session, std::size_t bytes) noexcept {
+    for (auto mail = session.mail.rbegin(); mail != session.mail.rend() && bytes > kMaxRecordBytes; ++mail) {
+        bytes -= bytesOf(mail->recipients) + bytesOf(mail->refused) + bytesOf(mail->replies);
+        mail->recipients = {};
+        mail->refused = {};
+        mail->replies = {};
+        mail->truncated = true;
+    }
+    return bytes;
 }
 
 }  // namespace
@@ -49,14 +92,6 @@ Network clientNetwork(const JournalSession& session) noexcept {
     return network;
 }
 
-std::string_view queueIdOf(std::string_view reply) noexcept {
-    for (const std::string_view mark : {std::string_view("queued as "), std::string_view(" id=")}) {
-        const std::size_t at = reply.find(mark);
-        if (at != std::string_view::npos) return wordAt(reply, at + mark.size());
-    }
-    return reply.substr(0, 0);
-}
-
 struct Journal::Impl {
     JournalOptions options;
     Events events;
@@ -64,7 +99,8 @@ struct Journal::Impl {
     mutable std::mutex mutex;  // guards what follows
     std::condition_variable wake_writer, settled_changed;
     std::vector<JournalSession> queue;
-    std::uint64_t accepted = 0, settled = 0;  ///< handed over; written or given up
+    std::size_t queue_bytes = 0, batch_bytes = 0;  ///< the second: of what the writer has taken
+    std::uint64_t accepted = 0, settled = 0;       ///< handed over; written or given up
     bool stopping = false;
     Clock::time_point stop_deadline{};
     bool flushing = false;
@@ -83,6 +119,7 @@ struct Journal::Impl {
 
     void run();
     bool isFinished() const;
+    bool hasRoomFor(std::size_t bytes) const;  ///< with the mutex
     void takeBatch(Clock::duration wait);
     bool writeBatch();
     void maintain();
@@ -112,6 +149,11 @@ bool Journal::Impl::isFinished() const {
     return stopping && ((batch.empty() && queue.empty()) || Clock::now() >= stop_deadline);
 }
 
+bool Journal::Impl::hasRoomFor(std::size_t bytes) const {
+    return !stopping && queue.size() + in_flight < options.max_queued &&
+           queue_bytes + batch_bytes + bytes <= options.max_queued_bytes;
+}
+
 /// Waits for records and takes what is queued; a batch that could not be written is left to be tried again.
 void Journal::Impl::takeBatch(Clock::duration wait) {
     std::unique_lock lock(mutex);
@@ -123,7 +165,10 @@ void Journal::Impl::takeBatch(Clock::duration wait) {
             return stopping || (!retry && (queue.size() >= kWakeAt || (flushing && !queue.empty())));
         });
     flushing = false;
-    if (!retry) batch.swap(queue);
+    if (!retry) {
+        batch.swap(queue);
+        batch_bytes = std::exchange(queue_bytes, 0);
+    }
     in_flight = batch.size();
 }
 
@@ -156,7 +201,7 @@ void Journal::Impl::settle() {
     {
         const std::lock_guard lock(mutex);
         settled += batch.size();
-        in_flight = 0;
+        in_flight = batch_bytes = 0;
     }
     settled_changed.notify_all();
     batch.clear();
@@ -192,9 +237,8 @@ void Journal::Impl::noticeOverflow() {
     const std::uint64_t now = lost;
     if (now == lost_seen) return;
     trouble(fmt::format(
-        "the journal cannot keep up: {} sessions wait at most, and as many as there is memory for; "
-        "others are in the log only",
-        options.max_queued));
+        "the journal cannot keep up: {} records or {} MiB wait at most; others are in the log only",
+        options.max_queued, options.max_queued_bytes >> 20));
     lost_seen = now;
 }
 
@@ -202,7 +246,7 @@ void Journal::Impl::noticeRecovery() {
     if (!lost_before_trouble || maintenance_failed) return;
     {
         const std::lock_guard lock(mutex);
-        if (queue.size() > options.max_queued / 2) return;
+        if (queue.size() > options.max_queued / 2 || queue_bytes > options.max_queued_bytes / 2) return;
     }
     lost_seen = lost;
     const std::uint64_t lost_meanwhile = lost_seen - *lost_before_trouble;
@@ -217,7 +261,7 @@ void Journal::Impl::giveUp() {
         left += queue.size();
         queue.clear();
         settled += left;
-        in_flight = 0;
+        in_flight = queue_bytes = batch_bytes = 0;
     }
     batch.clear();
     lost += left;
@@ -263,13 +307,15 @@ void Journal::stop() {
 bool Journal::record(JournalSession&& session) noexcept {
     try {
         bool wake = false;
+        const std::size_t bytes = cutToSize(session, bytesOf(session));
         {
             const std::lock_guard lock(impl_->mutex);
-            if (impl_->stopping || impl_->queue.size() + impl_->in_flight >= impl_->options.max_queued) {
+            if (!impl_->hasRoomFor(bytes)) {
                 ++impl_->lost;
                 return false;
             }
             impl_->queue.push_back(std::move(session));
+            impl_->queue_bytes += bytes;
             ++impl_->accepted;
             // Once on the way up: a waiting thread is not woken per record.
             wake = impl_->queue.size() == kWakeAt;
@@ -280,6 +326,10 @@ bool Journal::record(JournalSession&& session) noexcept {
         ++impl_->lost;
         return false;
     }
+}
+
+void Journal::recordFailed() noexcept {
+    ++impl_->lost;
 }
 
 bool Journal::flush(std::chrono::milliseconds at_most) {

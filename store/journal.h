@@ -1,6 +1,6 @@
 /// \file  The journal: every session and mail transaction, kept where it can be asked.
 ///
-/// Workers hand records over (record(), a bounded queue, one short lock); one writer thread batches them into
+/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them into
 /// SQLite (its own file, WAL). The journal never delays mail: what it cannot take is counted and told, the
 /// log line is written all the same. While the file cannot be written the records wait in the queue; only
 /// what does not fit is lost.
@@ -21,24 +21,44 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::store {
 
+struct JournalRefusal {
+    std::string to;
+    std::string reply;
+};
+
 /// One mail transaction of a session.
 struct JournalMail {
     std::string from;
-    std::vector<std::string> recipients;
+    std::vector<std::string> recipients;  ///< that the server accepted
+    std::vector<JournalRefusal> refused;  ///< that it did not
     std::uint32_t recipient_count = 0;
-    std::uint32_t recipients_refused = 0;
+    std::uint32_t refused_count = 0;
     std::uint64_t size = 0;
-    std::string reply;                 ///< the server's final reply
+    std::string reply;  ///< the server's final reply; without a message its first refusal
+    std::string queue_id;
     std::vector<std::string> replies;  ///< LMTP: to each of `recipients`; empty: none came
     bool accepted = false;
+    bool truncated = false;    ///< some of the recipients had no room
+    std::uint32_t number = 0;  ///< of a Mail record: in its session, from 1 on
+};
+
+/// What a record tells of.
+enum class JournalKind : std::uint8_t {
+    Session,  ///< an admitted session that is over
+    Refused,  ///< a client that was refused
+    /// One mail of a session that may go on, beyond those that go with the session's own record; the rest is
+    /// what was known of the session then. Read back only where the session's own record is missing.
+    Mail,
 };
 
 /// One session that ended, or that was refused. The same facts as the log line (docs/log.md).
 struct JournalSession {
+    JournalKind kind = JournalKind::Session;
     std::string id;               ///< ULID: sorts by time
     std::int64_t started_ms = 0;  ///< Unix time, milliseconds
     std::string listener, protocol;
@@ -52,25 +72,38 @@ struct JournalSession {
     std::string rule;              ///< network of the rule that decided; empty: the listener's default
     std::string upstream, server;  ///< empty: none was reached
     std::string helo, user, tls;
-    bool authenticated = false;
-    std::vector<JournalMail> mail;  ///< the first kMaxMailKept are kept
+    std::optional<bool> authenticated;  ///< what the server said of the last login; none: nothing final
+    std::uint32_t failed_logins = 0;
+    std::vector<std::string> failed_users;  ///< the first few
+    std::vector<JournalMail> mail;          ///< with a Mail record: that one
     std::uint32_t mail_count = 0;
+    /// Names are the log's ("aws_vpce_id"); what the balancer's header told of the connection.
+    std::vector<std::pair<std::string, std::string>> balancer_told;
     std::uint64_t bytes_in = 0, bytes_out = 0;
     std::int64_t header_ms = 0, connect_ms = -1, greeting_ms = -1, duration_ms = 0;  ///< -1: did not happen
-    bool refused = false;
-    std::string end;  ///< how it ended; for a refused one the reason
+    std::string end;        ///< how it ended; for a refused one the reason; empty: it is not known to be over
+    std::string violation;  ///< what it did that ended it, if that did
+    std::int64_t rule_id = 0;  ///< of the rule that refused it; 0: not known, or no rule
+    // Of refused ones:
+    std::string reply;  ///< what the client was told
+    std::string limit;  ///< the limit that it reached, and its value
+    std::uint32_t limit_value = 0;
+    /// How many refusals of this client's network this one stands for, which were not recorded one by one.
+    std::uint32_t repeated = 0;
 
+    bool refused() const noexcept { return kind == JournalKind::Refused; }
     std::int64_t endedMs() const noexcept { return started_ms + duration_ms; }
 };
 
+/// A session's own record takes no more mails; others are records of their own.
 inline constexpr std::size_t kMaxMailKept = 256;
+/// What a record may take in memory: recipients beyond it are left out and marked.
+inline constexpr std::size_t kMaxRecordBytes = std::size_t{64} << 10;
+/// What all that wait for the writer may.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{64} << 20;
 
 /// The client as text: "198.51.100.7", masked "198.51.100.0/24".
 Network clientNetwork(const JournalSession& session) noexcept;
-
-/// The name that the server gave the mail: what follows "queued as" (Postfix, also its long ids) or "id="
-/// (Exim). Empty when the reply has none. Points into `reply`.
-std::string_view queueIdOf(std::string_view reply) noexcept;
 
 struct JournalOptions {
     std::string url;  ///< sqlite:PATH
@@ -80,7 +113,9 @@ struct JournalOptions {
     /// How long the host part of client addresses is kept (beyond IPv4 /24, IPv6 /48); not set: as long as
     /// the sessions.
     std::optional<std::chrono::milliseconds> mask_after;
-    std::size_t max_queued = 100'000;  ///< records waiting for the writer; more are dropped and counted
+    // Records waiting for the writer; more are dropped and counted.
+    std::size_t max_queued = 100'000;
+    std::size_t max_queued_bytes = kMaxQueuedBytes;
 };
 
 class Journal {
@@ -102,6 +137,8 @@ class Journal {
 
     /// Hands a record over. Any thread; never blocks on the disk, never throws. False: dropped and counted.
     bool record(JournalSession&& session) noexcept;
+    /// There was no memory for a record: counted as lost.
+    void recordFailed() noexcept;
 
     /// Waits until everything recorded before is written; false when that took longer.
     bool flush(std::chrono::milliseconds at_most);

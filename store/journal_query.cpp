@@ -3,14 +3,19 @@
 #include "store/journal_mask.h"
 #include "store/journal_schema.h"
 #include "store/journal_terms.h"
+#include "store/text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <limits>
+#include <set>
+#include <system_error>
+#include <unordered_map>
 #include <utility>
 
 namespace mailgate::store {
@@ -18,7 +23,9 @@ namespace mailgate::store {
 namespace {
 
 using journal::firstKey;
+using journal::index;
 using journal::Kind;
+using journal::kKinds;
 using journal::lastKey;
 using journal::Segment;
 using journal::TermKind;
@@ -28,22 +35,33 @@ constexpr char lower(char character) noexcept {
     return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
 }
 
-bool sameText(std::string_view one, std::string_view other) noexcept {
+bool sameLetters(std::string_view one, std::string_view other) noexcept {
     return std::equal(one.begin(), one.end(), other.begin(), other.end(),
                       [](char a, char b) { return lower(a) == lower(b); });
 }
 
+bool sameText(std::string_view one, std::string_view other) {
+    if (isAscii(one) && isAscii(other)) return sameLetters(one, other);
+    return sameLetters(comparable(one), comparable(other));
+}
+
 /// `wanted` is an address or "@domain".
-bool isAddressed(std::string_view address, std::string_view wanted) noexcept {
+bool isAddressed(std::string_view address, std::string_view wanted) {
     if (wanted.starts_with('@')) return sameText(journal::domainOf(address), wanted.substr(1));
     return sameText(address, wanted);
 }
 
-bool hasServer(const JournalSession& session, std::string_view wanted) noexcept {
+bool hasServer(const JournalSession& session, std::string_view wanted) {
     const std::size_t slash = wanted.find('/');
     if (slash == std::string_view::npos) return sameText(session.server, wanted);
     return sameText(session.upstream, wanted.substr(0, slash)) &&
            sameText(session.server, wanted.substr(slash + 1));
+}
+
+bool hasUser(const JournalSession& session, std::string_view wanted) {
+    return sameText(session.user, wanted) ||
+           std::any_of(session.failed_users.begin(), session.failed_users.end(),
+                       [&](const std::string& user) { return sameText(user, wanted); });
 }
 
 bool asksForMail(const JournalFilter& filter) noexcept {
@@ -52,18 +70,20 @@ bool asksForMail(const JournalFilter& filter) noexcept {
 
 bool passes(const JournalMail& mail, const JournalFilter& filter) {
     if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
-    if (filter.queue_id && queueIdOf(mail.reply) != *filter.queue_id) return false;
-    return !filter.to ||
-           std::any_of(mail.recipients.begin(), mail.recipients.end(),
-                       [&](const std::string& recipient) { return isAddressed(recipient, *filter.to); });
+    if (filter.queue_id && mail.queue_id != *filter.queue_id) return false;
+    if (!filter.to) return true;
+    const auto wanted = [&](const std::string& recipient) { return isAddressed(recipient, *filter.to); };
+    return std::any_of(mail.recipients.begin(), mail.recipients.end(), wanted) ||
+           std::any_of(mail.refused.begin(), mail.refused.end(),
+                       [&](const JournalRefusal& refusal) { return wanted(refusal.to); });
 }
 
 /// All but the mail.
 bool passes(const JournalSession& session, const JournalFilter& filter) {
     if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
     if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
-    if (filter.failed_login && (session.user.empty() || session.authenticated)) return false;
-    if (filter.user && !sameText(session.user, *filter.user)) return false;
+    if (filter.failed_login && session.failed_logins == 0) return false;
+    if (filter.user && !hasUser(session, *filter.user)) return false;
     if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
     if (filter.server && !hasServer(session, *filter.server)) return false;
     if (filter.allowed && session.allowed != *filter.allowed) return false;
@@ -96,13 +116,11 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
     return terms;
 }
 
+/// A session with no more mails than these has them all in its own record.
+constexpr int kMailBeforeFurther = 1;
+
 std::string keyRange(Kind kind, std::string_view order) {
     return journal::selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
-}
-
-constexpr std::array<Kind, 2> kKinds{Kind::Session, Kind::Refused};
-constexpr std::size_t index(Kind kind) noexcept {
-    return static_cast<std::size_t>(kind);
 }
 
 /// Crockford's base 32, as ids are written; -1: not a digit of it.
@@ -136,15 +154,18 @@ void unmaskReplies(JournalSession& session) {
     const auto unmask = [&](std::string& reply) {
         if (reply.find(mask) != std::string::npos) reply = journal::withReplaced(reply, mask, address);
     };
+    unmask(session.reply);
     for (JournalMail& mail : session.mail) {
         unmask(mail.reply);
         for (std::string& reply : mail.replies)
             unmask(reply);
+        for (JournalRefusal& refusal : mail.refused)
+            unmask(refusal.reply);
     }
 }
 
 bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
-    return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
+    return id.size() >= prefix.size() && sameLetters(id.substr(0, prefix.size()), prefix);
 }
 
 }  // namespace
@@ -162,10 +183,14 @@ struct JournalQuery::Impl {
     std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& terms);
     bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
     void readMail(std::int64_t key, JournalSession& session);
+    std::vector<JournalSession> newestOf(Kind kind, const JournalFilter& filter, std::size_t limit);
+    std::vector<JournalSession> recordsOf(Kind kind, std::int64_t started_ms, const std::string& id);
+    void addFurtherMail(JournalSession& session, const JournalFilter& filter);
+    JournalSession sessionOf(JournalSession&& record);
     std::int64_t lastKeyOf(Kind kind);
 
     sqlite::Database database;
-    std::array<std::optional<sqlite::RawStatement>, 2> select, select_backwards;  ///< by Kind
+    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
     sqlite::RawStatement select_mail;
     journal::TermReader terms;
 
@@ -174,6 +199,10 @@ struct JournalQuery::Impl {
 
 sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
     const std::string path = sqlite::pathOf(url);
+    std::error_code no_size;
+    // A package makes the file before the gateway has run.
+    if (std::filesystem::file_size(path, no_size) == 0 && !no_size)
+        throw StoreError(StoreError::Kind::Open, fmt::format("{}: nothing has been journalled yet", path));
     if (sqlite::identityOf(path) == sqlite::FileIdentity{})
         throw StoreError(StoreError::Kind::Open,
                          fmt::format("{}: there is no journal here (yet): does the gateway run with this "
@@ -216,15 +245,17 @@ std::vector<std::uint16_t> JournalQuery::Impl::rowsWith(std::int64_t segment,
 void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
     select_mail.bind(1, key << journal::kMailBits);
     select_mail.bind(2, ((key + 1) << journal::kMailBits) - 1);
-    while (select_mail.step())
+    while (select_mail.step()) {
         session.mail.push_back(journal::readMail(select_mail));
+        if (session.kind == Kind::Mail) session.mail.back().number = session.mail_count;
+    }
     select_mail.reset();
-    if (!session.client_masked) unmaskReplies(session);
 }
 
 /// Reads the rest of the session, and whether its mail passes.
 bool JournalQuery::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
-    if (!session.refused && session.mail_count > 0) readMail(key, session);
+    if (!session.refused() && session.mail_count > 0) readMail(key, session);
+    if (!session.client_masked) unmaskReplies(session);
     return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
                                                [&](const JournalMail& mail) { return passes(mail, filter); });
 }
@@ -272,32 +303,120 @@ JournalQuery::JournalQuery(const std::string& url) : impl_(std::make_unique<Impl
 
 JournalQuery::~JournalQuery() = default;
 
+/// Those that pass, the newest first.
+std::vector<JournalSession> JournalQuery::Impl::newestOf(Kind kind, const JournalFilter& filter,
+                                                         std::size_t limit) {
+    std::vector<JournalSession> found;
+    if (limit == 0) return found;
+    const std::vector<Segment> segments = journal::readSegments(database);
+    const std::vector<TermRange> wanted = termsOf(filter);
+    std::set<std::string> seen;  // a session can have any number of further mails
+    const auto take = [&](JournalSession&& session) {
+        if (kind == Kind::Mail && !seen.insert(session.id).second) return true;
+        found.push_back(std::move(session));
+        return found.size() < limit;
+    };
+    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
+        if (!visitSegment(*segment, filter, wanted, take)) break;
+    }
+    return found;
+}
+
+/// The records of one session, which say when it started.
+std::vector<JournalSession> JournalQuery::Impl::recordsOf(Kind kind, std::int64_t started_ms,
+                                                          const std::string& id) {
+    std::vector<JournalSession> found;
+    const JournalFilter any;
+    const auto take = [&](JournalSession&& session) {
+        if (session.id == id) found.push_back(std::move(session));
+        return true;
+    };
+    const std::vector<TermRange> started{journal::startedTerms(started_ms, started_ms)};
+    for (const Segment& segment : journal::readSegments(database)) {
+        if (segment.kind != kind || segment.first_ms > started_ms || segment.last_ms < started_ms) continue;
+        if (segment.sealed && segment.addresses != journal::Addresses::InRows) {
+            visitSegment(segment, any, started, take);
+            continue;
+        }
+        std::vector<std::int64_t> keys;
+        sqlite::RawStatement select_keys(
+            database,
+            fmt::format("SELECT key FROM {} WHERE key BETWEEN ?1 AND ?2 AND started_ms = ?3 AND id = ?4",
+                        journal::tableOf(kind)));
+        select_keys.bind(1, firstKey(segment.number));
+        select_keys.bind(2, lastKey(segment.number));
+        select_keys.bind(3, started_ms);
+        select_keys.bind(4, id);
+        while (select_keys.step())
+            keys.push_back(select_keys.number(0));
+        for (const std::int64_t key : keys)
+            visitRow(key, kind, any, take);
+    }
+    return found;
+}
+
+/// Beyond those that came with its own record: those that pass. What is known of the session is all theirs
+/// when it has no such record.
+void JournalQuery::Impl::addFurtherMail(JournalSession& session, const JournalFilter& filter) {
+    if (session.refused() || (session.kind == Kind::Session && session.mail_count <= session.mail.size()))
+        return;
+    if (session.kind == Kind::Mail) session.mail.clear();
+    for (JournalSession& record : recordsOf(Kind::Mail, session.started_ms, session.id)) {
+        session.mail_count = std::max(session.mail_count, record.mail_count);
+        for (JournalMail& mail : record.mail)
+            if (passes(mail, filter)) session.mail.push_back(std::move(mail));
+    }
+    std::stable_sort(session.mail.begin(), session.mail.end(),
+                     [](const auto& one, const auto& other) { return one.number < other.number; });
+}
+
+/// The session of a further mail, as far as it is known.
+JournalSession JournalQuery::Impl::sessionOf(JournalSession&& record) {
+    std::vector<JournalSession> own = recordsOf(Kind::Session, record.started_ms, record.id);
+    return std::move(own.empty() ? record : own.front());
+}
+
+namespace {
+
+/// Both are newest first, each by the writer's order, which is that of the ends but for a worker's batch.
+std::vector<JournalSession> mergedByEnd(std::vector<JournalSession> sessions,
+                                        std::vector<JournalSession> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(sessions));
+    std::reverse(sessions.begin(), sessions.end());
+    std::stable_sort(sessions.begin(), sessions.end(),
+                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
+    return sessions;
+}
+
+bool hasId(const std::vector<JournalSession>& sessions, std::string_view id) {
+    return std::any_of(sessions.begin(), sessions.end(),
+                       [&](const JournalSession& session) { return session.id == id; });
+}
+
+}  // namespace
+
 std::vector<JournalSession> JournalQuery::newest(const JournalFilter& filter, std::size_t limit) {
-    std::array<std::vector<JournalSession>, 2> found;
+    std::vector<JournalSession> found;
     impl_->database.snapshot([&] {
-        const std::vector<Segment> segments = journal::readSegments(impl_->database);
-        const std::vector<TermRange> terms = termsOf(filter);
-        for (const Kind kind : kKinds) {
-            std::vector<JournalSession>& sessions = found[index(kind)];
-            const auto take = [&](JournalSession&& session) {
-                sessions.push_back(std::move(session));
-                return sessions.size() < limit;
-            };
-            for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-                if (segment->kind != kind || !impl_->isCandidate(*segment, filter)) continue;
-                if (limit == 0 || !impl_->visitSegment(*segment, filter, terms, take)) break;
+        std::vector<JournalSession> sessions = impl_->newestOf(Kind::Session, filter, limit);
+        if (asksForMail(filter)) {
+            std::set<std::string> ids;
+            for (const JournalSession& session : sessions)
+                ids.insert(session.id);
+            for (JournalSession& record : impl_->newestOf(Kind::Mail, filter, limit)) {
+                if (ids.contains(record.id)) continue;
+                JournalSession session = impl_->sessionOf(std::move(record));
+                if (passes(session, filter)) sessions.push_back(std::move(session));
             }
         }
+        found = mergedByEnd(std::move(sessions), impl_->newestOf(Kind::Refused, filter, limit));
+        if (found.size() > limit)
+            found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(limit));
+        for (JournalSession& session : found)
+            impl_->addFurtherMail(session, filter);
     });
-    // Both are newest first, each by the writer's order, which is that of the ends but for a worker's batch.
-    std::vector<JournalSession> merged = std::move(found[0]);
-    std::move(found[1].begin(), found[1].end(), std::back_inserter(merged));
-    std::reverse(merged.begin(), merged.end());
-    std::stable_sort(merged.begin(), merged.end(),
-                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
-    if (merged.size() > limit)
-        merged.erase(merged.begin(), merged.end() - static_cast<std::ptrdiff_t>(limit));
-    return merged;
+    return found;
 }
 
 std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std::size_t limit) {
@@ -307,14 +426,20 @@ std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std:
     const JournalFilter any;
     impl_->database.snapshot([&] {
         const std::vector<TermRange> terms{journal::startedTerms(span->first_ms, span->last_ms)};
-        for (const Segment& segment : journal::readSegments(impl_->database)) {
-            if (segment.last_ms < span->first_ms || segment.first_ms > span->last_ms) continue;
-            if (found.size() >= limit) break;
-            impl_->visitSegment(segment, any, terms, [&](JournalSession&& session) {
-                if (hasPrefix(session.id, prefix)) found.push_back(std::move(session));
-                return found.size() < limit;
-            });
-        }
+        const auto take = [&](JournalSession&& session) {
+            if (hasPrefix(session.id, prefix) && !hasId(found, session.id))
+                found.push_back(std::move(session));
+            return found.size() < limit;
+        };
+        for (const Kind kind : kKinds)
+            for (const Segment& segment : journal::readSegments(impl_->database)) {
+                if (segment.kind != kind || segment.last_ms < span->first_ms ||
+                    segment.first_ms > span->last_ms)
+                    continue;
+                if (found.size() >= limit || !impl_->visitSegment(segment, any, terms, take)) break;
+            }
+        for (JournalSession& session : found)
+            impl_->addFurtherMail(session, any);
     });
     std::sort(found.begin(), found.end(),
               [](const auto& one, const auto& other) { return one.id < other.id; });
@@ -329,7 +454,7 @@ std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Pos
                                                 std::size_t limit) {
     std::vector<JournalSession> found;
     impl_->database.snapshot([&] {
-        for (const Kind kind : kKinds) {
+        for (const Kind kind : {Kind::Session, Kind::Refused}) {
             std::int64_t& last = kind == Kind::Session ? position.session : position.refused;
             sqlite::RawStatement& row = *impl_->select[index(kind)];
             row.bind(1, last + 1);
@@ -338,8 +463,11 @@ std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Pos
                 last = row.number(0);
                 JournalSession session = journal::readSession(row, kind);
                 const bool wanted = kind == Kind::Refused ? !asksForMail(filter) : !filter.refused_only;
-                if (wanted && passes(session, filter) && impl_->completes(last, session, filter))
-                    found.push_back(std::move(session));
+                if (!wanted || !passes(session, filter)) continue;
+                const bool complete = impl_->completes(last, session, filter);
+                const std::size_t own = session.mail.size();
+                impl_->addFurtherMail(session, filter);
+                if (complete || session.mail.size() > own) found.push_back(std::move(session));
             }
             row.reset();
         }
@@ -436,14 +564,15 @@ class Adder {
         for (const Kind kind : kKinds)
             select_[index(kind)].emplace(
                 database,
-                fmt::format("SELECT key, client, started_ms, duration_ms, user, authenticated, mail_count,"
-                            " bytes_in, bytes_out FROM {} WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
-                            journal::tableOf(kind)));
+                fmt::format("SELECT key, client, started_ms, duration_ms, user, {}, mail_count, bytes_in,"
+                            " bytes_out, CASE WHEN mail_count > {} THEN id ELSE '' END, repeated FROM {}"
+                            " WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                            journal::kFailedLogin, kMailBeforeFurther, journal::tableOf(kind)));
     }
 
     void add(const Segment& segment) {
         addSessions(segment);
-        if (segment.kind == Kind::Session) addMail(segment);
+        if (segment.kind != Kind::Refused) addMail(segment);
     }
     JournalTop top(SumsBy by, std::size_t limit) {
         total_.clients = clients_.heaviest(by, limit);
@@ -458,18 +587,22 @@ class Adder {
 
     sqlite::Database& database_;
     std::int64_t since_ms_, until_ms_;
-    std::array<std::optional<sqlite::RawStatement>, 2> select_;  ///< by Kind
+    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select_;  ///< by Kind
     sqlite::RawStatement select_address_{
         database_, "SELECT key, client FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
     sqlite::RawStatement select_mail_{
         database_, "SELECT key, sender, size, accepted FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
     std::vector<bool> counted_;  ///< by row: the session is in the time that is asked for
+    std::unordered_map<std::int64_t, std::string>
+        divided_;  ///< by key: the id, where mails have records of their own
+    std::set<std::pair<std::string, const JournalSums*>> seen_;  ///< of those sessions: their senders
     Sums clients_, senders_, users_;
     JournalTop total_;
 };
 
 void Adder::addSessions(const Segment& segment) {
     counted_.assign(journal::kRowsPerSegment, false);
+    divided_.clear();
     const bool refused = segment.kind == Kind::Refused;
     sqlite::RawStatement& row = *select_[index(segment.kind)];
     for (sqlite::RawStatement* each : {&row, &select_address_}) {
@@ -484,12 +617,15 @@ void Adder::addSessions(const Segment& segment) {
         const std::int64_t started = row.number(2);
         if (started > until_ms_ || started + row.number(3) < since_ms_) continue;
         counted_[journal::rowOf(key)] = true;
+        if (const std::string_view id = row.text(9); !id.empty()) divided_.emplace(key, id);
+        if (segment.kind == Kind::Mail) continue;
         const bool has_address = more_addresses && select_address_.number(0) == key;
         const std::string_view user = row.text(4);
-        const bool failed_login = !user.empty() && row.number(5) == 0;
+        const bool failed_login = row.number(5) != 0;
+        const std::uint64_t number = std::max<std::uint64_t>(static_cast<std::uint64_t>(row.number(10)), 1);
         const auto addTo = [&](JournalSums& sums) {
-            ++sums.sessions;
-            sums.refused += refused ? 1 : 0;
+            sums.sessions += number;
+            sums.refused += refused ? number : 0;
             sums.failed_logins += failed_login ? 1 : 0;
             sums.mails += static_cast<std::uint64_t>(row.number(6));
             sums.bytes_in += static_cast<std::uint64_t>(row.number(7));
@@ -497,8 +633,8 @@ void Adder::addSessions(const Segment& segment) {
         };
         addTo(clients_[has_address ? select_address_.text(1) : row.text(1)]);
         if (!user.empty()) addTo(users_[user]);
-        ++total_.sessions;
-        total_.refused += refused ? 1 : 0;
+        total_.sessions += number;
+        total_.refused += refused ? number : 0;
         total_.failed_logins += failed_login ? 1 : 0;
     }
     row.reset();
@@ -516,7 +652,9 @@ void Adder::addMail(const Segment& segment) {
         if (key != session) seen.clear();
         session = key;
         JournalSums& sums = senders_[select_mail_.text(1)];
-        if (std::find(seen.begin(), seen.end(), &sums) == seen.end()) {
+        if (const auto divided = divided_.find(key); divided != divided_.end()) {
+            if (seen_.emplace(divided->second, &sums).second) ++sums.sessions;
+        } else if (std::find(seen.begin(), seen.end(), &sums) == seen.end()) {
             seen.push_back(&sums);
             ++sums.sessions;
         }

@@ -18,7 +18,7 @@
 namespace mailgate::store {
 
 /// Everything that is set must hold. `from`, `to` and `queue_id` must hold for one and the same mail. Texts
-/// are compared without regard to ASCII case, except `queue_id`.
+/// are compared as comparable() (store/text.h) and without regard to case, except `queue_id`.
 struct JournalFilter {
     std::optional<Network> client, balancer;
     std::optional<std::string> from;  ///< an address, "@domain", or "" for the null sender

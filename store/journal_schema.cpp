@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace mailgate::store::journal {
 
@@ -92,16 +94,39 @@ ALTER TABLE mail ADD COLUMN recipients_refused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN replies TEXT NOT NULL DEFAULT '';
 )";
 
+// What a row has beyond version 2; values of a kind stand in lines.
+constexpr std::string_view kLaterColumns = R"(
+ALTER TABLE {0} ADD COLUMN failed_logins INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE {0} ADD COLUMN failed_users TEXT NOT NULL DEFAULT '';
+ALTER TABLE {0} ADD COLUMN balancer_told TEXT NOT NULL DEFAULT '';
+ALTER TABLE {0} ADD COLUMN violation TEXT NOT NULL DEFAULT '';
+ALTER TABLE {0} ADD COLUMN reply TEXT NOT NULL DEFAULT '';
+ALTER TABLE {0} ADD COLUMN limit_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE {0} ADD COLUMN limit_value INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE {0} ADD COLUMN repeated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE {0} ADD COLUMN rule_id INTEGER NOT NULL DEFAULT 0;
+)";
+
+constexpr std::string_view kRefusedRecipients = R"(
+ALTER TABLE segment RENAME COLUMN refused TO kind;  -- as JournalKind
+ALTER TABLE mail ADD COLUMN refused TEXT NOT NULL DEFAULT '';
+ALTER TABLE mail ADD COLUMN refused_replies TEXT NOT NULL DEFAULT '';
+ALTER TABLE mail ADD COLUMN truncated INTEGER NOT NULL DEFAULT 0;
+)";
+
 constexpr std::string_view kColumns =
     "key, id, started_ms, listener, protocol, client, client_port, balancer, destination, destination_port,"
     " allowed, rule, upstream, server, helo, user, tls, authenticated, mail_count, bytes_in, bytes_out,"
-    " header_ms, connect_ms, greeting_ms, duration_ms, end";
-constexpr int kColumnCount = 26;
+    " header_ms, connect_ms, greeting_ms, duration_ms, end, failed_logins, failed_users, balancer_told,"
+    " violation, reply, limit_name, limit_value, repeated, rule_id";
+constexpr int kColumnCount = 35;
 constexpr std::string_view kWholeColumns =
     "s.key, id, started_ms, listener, protocol, coalesce(a.client, s.client), client_port, balancer,"
     " destination, destination_port, allowed, coalesce(a.rule, s.rule), upstream, server,"
     " coalesce(a.helo, s.helo), user, tls, authenticated, mail_count, bytes_in, bytes_out, header_ms,"
-    " connect_ms, greeting_ms, duration_ms, end";
+    " connect_ms, greeting_ms, duration_ms, end, failed_logins, failed_users, balancer_told, violation, "
+    "reply,"
+    " limit_name, limit_value, repeated, rule_id";
 
 std::string version1() {
     return fmt::format(kSessionTable, tableOf(Kind::Session)) +
@@ -112,8 +137,49 @@ std::string version2() {
     return std::string(kApartAddresses);
 }
 
+std::string version3() {
+    std::string script = fmt::format(kSessionTable, tableOf(Kind::Mail));
+    for (const Kind kind : kKinds)
+        script += fmt::format(kLaterColumns, tableOf(kind));
+    return script + std::string(kRefusedRecipients);
+}
+
+/// -1: nothing final. Before version 3: 0 without a user name too.
+constexpr int authenticatedColumn(const std::optional<bool>& authenticated) noexcept {
+    return authenticated ? static_cast<int>(*authenticated) : -1;
+}
+
+constexpr bool isEscaped(char character) noexcept {
+    return static_cast<unsigned char>(character) < 0x20 || character == '%' || character == 0x7F;
+}
+
+std::string unescaped(std::string_view value) {
+    std::string text;
+    for (std::size_t at = 0; at < value.size(); ++at) {
+        unsigned byte = 0;
+        const char* const digits = value.data() + at + 1;
+        if (value[at] == '%' && at + 2 < value.size() &&
+            std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+            text += static_cast<char>(byte);
+            at += 2;
+        } else {
+            text += value[at];
+        }
+    }
+    return text;
+}
+
+std::vector<std::pair<std::string, std::string>> namedOf(std::string_view lines) {
+    std::vector<std::pair<std::string, std::string>> named;
+    eachLine(lines, [&](std::string_view line) {
+        const std::size_t equals = std::min(line.find('='), line.size());
+        named.emplace_back(line.substr(0, equals), unescaped(line.substr(std::min(equals + 1, line.size()))));
+    });
+    return named;
+}
+
 /// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
-constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
+constexpr std::array<std::string (*)(), 3> kMigrations{version1, version2, version3};
 constexpr auto kCurrentVersion = static_cast<std::int64_t>(kMigrations.size());
 
 std::int64_t checkedVersion(sqlite::Database& database, bool create) {
@@ -144,14 +210,13 @@ std::int64_t checkedVersion(sqlite::Database& database, bool create) {
 
 std::vector<Segment> readSegments(sqlite::Database& database) {
     std::vector<Segment> segments;
-    sqlite::RawStatement select(
-        database,
-        "SELECT number, refused, rows, first_ms, last_ms, opened_ms, sealed, addresses"
-        " FROM segment ORDER BY number");
+    sqlite::RawStatement select(database,
+                                "SELECT number, kind, rows, first_ms, last_ms, opened_ms, sealed, addresses"
+                                " FROM segment ORDER BY number");
     while (select.step())
-        segments.push_back({select.number(0), select.number(1) != 0 ? Kind::Refused : Kind::Session,
-                            select.number(2), select.number(3), select.number(4), select.number(5),
-                            select.number(6) != 0, static_cast<Addresses>(select.number(7))});
+        segments.push_back({select.number(0), static_cast<Kind>(select.number(1)), select.number(2),
+                            select.number(3), select.number(4), select.number(5), select.number(6) != 0,
+                            static_cast<Addresses>(select.number(7))});
     return segments;
 }
 
@@ -169,6 +234,21 @@ void migrate(sqlite::Database& database, bool create) {
         database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
                                  kCurrentVersion));
     });
+}
+
+std::string namedLines(const std::vector<std::pair<std::string, std::string>>& named) {
+    std::string lines;
+    for (const auto& [name, value] : named) {
+        if (!lines.empty()) lines += '\n';
+        lines += name + '=';
+        for (const char character : value) {
+            if (isEscaped(character))
+                lines += fmt::format("%{:02X}", static_cast<unsigned char>(character));
+            else
+                lines += character;
+        }
+    }
+    return lines;
 }
 
 std::string insertSql(Kind kind) {
@@ -200,7 +280,7 @@ void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSe
     text(texts.helo);
     text(session.user);
     text(session.tls);
-    number(session.authenticated);
+    number(authenticatedColumn(session.authenticated));
     number(session.mail_count);
     number(session.bytes_in);
     number(session.bytes_out);
@@ -209,6 +289,15 @@ void bindSession(sqlite::RawStatement& insert, std::int64_t key, const JournalSe
     number(session.greeting_ms);
     number(session.duration_ms);
     text(session.end);
+    number(session.failed_logins);
+    text(texts.failed_users);
+    text(texts.balancer_told);
+    text(session.violation);
+    text(texts.reply);
+    text(session.limit);
+    number(session.limit_value);
+    number(session.repeated);
+    number(session.rule_id);
 }
 
 std::string selectSql(Kind kind, std::string_view condition) {
@@ -223,7 +312,7 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
     const auto number = [&](auto& value) {
         value = static_cast<std::remove_reference_t<decltype(value)>>(row.number(++column));
     };
-    session.refused = kind == Kind::Refused;
+    session.kind = kind;
     session.id = text();
     number(session.started_ms);
     session.listener = text();
@@ -240,7 +329,8 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
     for (std::string* value :
          {&session.rule, &session.upstream, &session.server, &session.helo, &session.user, &session.tls})
         *value = text();
-    number(session.authenticated);
+    int authenticated = 0;
+    number(authenticated);
     number(session.mail_count);
     number(session.bytes_in);
     number(session.bytes_out);
@@ -249,6 +339,18 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
     number(session.greeting_ms);
     number(session.duration_ms);
     session.end = text();
+    number(session.failed_logins);
+    eachLine(text(), [&](std::string_view user) { session.failed_users.emplace_back(user); });
+    session.balancer_told = namedOf(text());
+    session.violation = text();
+    session.reply = text();
+    session.limit = text();
+    number(session.limit_value);
+    number(session.repeated);
+    number(session.rule_id);
+    const bool said = authenticated > 0 || session.failed_logins > 0 || !session.user.empty();
+    if (authenticated >= 0 && said) session.authenticated = authenticated > 0;
+    if (session.authenticated == false) session.failed_logins = std::max(session.failed_logins, 1u);
     return session;
 }
 
@@ -260,9 +362,16 @@ JournalMail readMail(const sqlite::RawStatement& row) {
     mail.size = static_cast<std::uint64_t>(row.number(3));
     mail.reply = row.text(4);
     mail.accepted = row.number(5) != 0;
-    mail.recipients_refused = static_cast<std::uint32_t>(row.number(6));
+    mail.refused_count = static_cast<std::uint32_t>(row.number(6));
     eachLine(row.text(7), [&](std::string_view reply) { mail.replies.emplace_back(reply); });
     if (!mail.replies.empty()) mail.replies.resize(mail.recipients.size());  // the last ones may be empty
+    mail.queue_id = row.text(8);
+    eachLine(row.text(9), [&](std::string_view to) { mail.refused.push_back({std::string(to), {}}); });
+    std::size_t at = 0;
+    eachLine(row.text(10), [&](std::string_view reply) {
+        if (at < mail.refused.size()) mail.refused[at++].reply = reply;
+    });
+    mail.truncated = row.number(11) != 0;
     return mail;
 }
 

@@ -1,12 +1,15 @@
 /// \file  The tables of the journal. Internal to store/; made for the sqlite3 shell too:
 ///
-///     session         admitted sessions, in the order in which they ended
-///     refused         the same columns for clients that were refused; kept for a shorter time
-///     client_address  by the key of either, the only place of a client's full address; kept for a shorter
-///     time mail            the transactions: key / 256 is the key of the session segment         they are
-///     cut into segments of up to 16,384 sessions: key / 16384 is the segment's number term_page       what a
-///     sealed segment can be searched by (store/journal_terms.h) address_page    the same for full addresses;
-///     goes with client_address
+/// - session: admitted sessions, in the order in which they ended
+/// - refused: the same columns for clients that were refused; kept for a shorter time
+/// - further_mail: the same columns, a row for each mail that did not wait for its session's end (`id` is the
+///   session's, `mail_count` the mail's number in it)
+/// - client_address: by the key of any of them, the only place of a client's full address; kept for a shorter
+///   time
+/// - mail: the transactions: key / 256 is the key of the session, or of the row in further_mail
+/// - segment: they are cut into segments of up to 16,384 rows: key / 16384 is the segment's number
+/// - term_page: what a sealed segment can be searched by (store/journal_terms.h)
+/// - address_page: the same for full addresses; goes with client_address
 ///
 ///         SELECT s.id, coalesce(a.client, s.client), m.sender, m.recipients, m.queue_id
 ///         FROM mail m JOIN session s ON s.key = m.key / 256 LEFT JOIN client_address a USING (key)
@@ -23,6 +26,8 @@
 
 #include "store/journal.h"
 #include "store/sqlite.h"
+
+#include <array>
 
 namespace mailgate::store::journal {
 
@@ -44,10 +49,18 @@ constexpr std::uint16_t rowOf(std::int64_t key) noexcept {
     return static_cast<std::uint16_t>(key & (kRowsPerSegment - 1));
 }
 
-enum class Kind : std::uint8_t { Session, Refused };
-constexpr std::string_view tableOf(Kind kind) noexcept {
-    return kind == Kind::Session ? "session" : "refused";
+using Kind = JournalKind;
+inline constexpr std::array<Kind, 3> kKinds{Kind::Session, Kind::Refused, Kind::Mail};
+constexpr std::size_t index(Kind kind) noexcept {
+    return static_cast<std::size_t>(kind);
 }
+constexpr std::string_view tableOf(Kind kind) noexcept {
+    constexpr std::array<std::string_view, kKinds.size()> kTables{"session", "refused", "further_mail"};
+    return kTables[index(kind)];
+}
+
+/// In SQL, of a row of any of them: the server refused a login. Before version 3 only the last was known.
+constexpr std::string_view kFailedLogin = "(failed_logins > 0 OR (authenticated = 0 AND user <> ''))";
 
 /// Where a segment's client addresses are.
 enum class Addresses : std::uint8_t {
@@ -83,8 +96,11 @@ void migrate(sqlite::Database& database, bool create);
 
 /// The texts of a row that are not those of the session.
 struct RowTexts {
-    std::string_view client, balancer, destination, rule, helo;
+    std::string_view client, balancer, destination, rule, helo, failed_users, balancer_told, reply;
 };
+
+/// The column balancer_told: a line "name=value" for each, the value's control characters and % as %HH.
+std::string namedLines(const std::vector<std::pair<std::string, std::string>>& named);
 
 /// INSERT into a session table, and how its parameters are bound. The texts must live until the step.
 std::string insertSql(Kind kind);
@@ -101,13 +117,15 @@ JournalSession readSession(const sqlite::RawStatement& row, Kind kind);
 
 constexpr std::string_view kMailInsert =
     "INSERT INTO mail(key, sender, recipients, recipient_count, size, queue_id, reply, accepted,"
-    " recipients_refused, replies) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    " recipients_refused, replies, refused, refused_replies, truncated)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 constexpr std::string_view kMailOfSession =
-    "SELECT sender, recipients, recipient_count, size, reply, accepted, recipients_refused, replies FROM mail"
-    " WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
+    "SELECT sender, recipients, recipient_count, size, reply, accepted, recipients_refused, replies, "
+    "queue_id,"
+    " refused, refused_replies, truncated FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
 JournalMail readMail(const sqlite::RawStatement& row);
 
-/// Calls `visit` for each line of the column recipients or replies.
+/// Calls `visit` for each line of a column that has several values.
 template <typename Visit>
 void eachLine(std::string_view lines, Visit visit) {
     while (!lines.empty()) {

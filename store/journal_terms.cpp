@@ -2,6 +2,7 @@
 
 #include "store/journal_mask.h"
 #include "store/journal_schema.h"
+#include "store/text.h"
 
 #include <fmt/format.h>
 
@@ -71,6 +72,10 @@ TermRange v6Range(TermKind kind, const Network& network) noexcept {
     return range(kind, low, low | ((std::uint64_t{1} << free_bits) - 1));
 }
 
+TermRange hashTerm(TermKind kind, std::uint64_t hash) noexcept {
+    return range(kind, hash, hash);
+}
+
 std::string_view bytesOf(const AddressBytes& address) noexcept {
     return {reinterpret_cast<const char*>(address.data()), address.size()};
 }
@@ -93,9 +98,8 @@ std::vector<std::uint64_t> readPage(sqlite::RawStatement& select, std::int64_t s
 
 }  // namespace
 
-TermRange textTerm(TermKind kind, std::string_view text) noexcept {
-    const std::uint64_t value = hashOf(text);
-    return range(kind, value, value);
+TermRange textTerm(TermKind kind, std::string_view text) {
+    return hashTerm(kind, isAscii(text) ? hashOf(text) : hashOf(comparable(text)));
 }
 
 TermRange clientTerms(const Network& client) noexcept {
@@ -103,7 +107,7 @@ TermRange clientTerms(const Network& client) noexcept {
     if (client.isV4())
         terms = v4Range(TermKind::ClientV4, client);
     else if (client.prefix_length == 128)
-        terms = textTerm(TermKind::ClientV6Host, bytesOf(client.address));
+        terms = hashTerm(TermKind::ClientV6Host, hashOf(bytesOf(client.address)));
     else
         return v6Range(TermKind::ClientV6, client);
     terms.full_address = !isMasked(client);
@@ -161,7 +165,7 @@ void TermCollector::fullClient(std::uint16_t row, const AddressBytes& client) {
     if (host.isV4())
         add(range(TermKind::ClientV4, v4Value(host), 0), row);
     else
-        add(textTerm(TermKind::ClientV6Host, bytesOf(client)), row);
+        add(hashTerm(TermKind::ClientV6Host, hashOf(bytesOf(client))), row);
 }
 
 void TermCollector::balancer(std::uint16_t row, const Network& balancer) {

@@ -49,7 +49,7 @@ struct TermRange {
     bool full_address = false;  ///< in address_page
 };
 
-TermRange textTerm(TermKind kind, std::string_view text) noexcept;  ///< ASCII case does not matter
+TermRange textTerm(TermKind kind, std::string_view text);  ///< of comparable() text, in whatever ASCII case
 TermRange clientTerms(const Network& client) noexcept;
 TermRange balancerTerms(const Network& balancer) noexcept;
 TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 
 namespace mailgate::store::journal {
@@ -21,12 +22,10 @@ constexpr std::int64_t kAddressesPerSegment = 1'000'000;
 /// A segment goes as a whole: what is kept for a time is kept at most a sixteenth of it longer.
 constexpr std::int64_t kSegmentsPerKeep = 16;
 constexpr std::chrono::milliseconds kLongestOpen = 24h;
+/// When the file is as large as it may be: refused clients keep one row for so many of the others.
+constexpr std::int64_t kOthersPerRefused = 4;
 /// Mail does not wait for this thread, so it can wait for another process; the stop has five seconds.
 constexpr std::chrono::milliseconds kBusyTimeout = 1s;
-
-constexpr std::size_t index(Kind kind) noexcept {
-    return static_cast<std::size_t>(kind);
-}
 
 sqlite::Database openFile(const JournalOptions& options) {
     return {sqlite::pathOf(options.url),
@@ -36,11 +35,16 @@ sqlite::Database openFile(const JournalOptions& options) {
              .when_damaged = kWhenDamaged}};
 }
 
-void joinLines(std::string& text, const std::vector<std::string>& lines) {
+constexpr bool hasMail(Kind kind) noexcept {
+    return kind != Kind::Refused;
+}
+
+template <typename Item, typename Line = std::identity>
+void joinLines(std::string& text, const std::vector<Item>& items, Line line = {}) {
     text.clear();
-    for (const std::string& line : lines) {
-        if (&line != &lines.front()) text += '\n';
-        text += line;
+    for (const Item& item : items) {
+        if (&item != &items.front()) text += '\n';
+        text += std::invoke(line, item);
     }
 }
 
@@ -84,7 +88,7 @@ Writer::Writer(const JournalOptions& options) : options_(options), database_(ope
     identity_ = sqlite::identityOf(database_.path());
     // 32 MiB between checkpoints: a page that changes with every batch is copied once for many of them.
     database_.run("PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864");
-    for (const Kind kind : {Kind::Session, Kind::Refused})
+    for (const Kind kind : kKinds)
         insert_session_[index(kind)].emplace(database_, insertSql(kind));
     insert_address_.emplace(database_, kAddressInsert);
     insert_mail_.emplace(database_, kMailInsert);
@@ -111,7 +115,7 @@ void Writer::append(std::span<const JournalSession> batch) {
 }
 
 void Writer::appendOne(const JournalSession& session) {
-    const Kind kind = session.refused ? Kind::Refused : Kind::Session;
+    const Kind kind = session.kind;
     Open& open = openSegment(session, kind);
     Segment& segment = open.segment;
     const std::int64_t key = firstKey(segment.number) + segment.rows;
@@ -119,9 +123,9 @@ void Writer::appendOne(const JournalSession& session) {
     masked_client_ = masked_text_(masked({session.client, 128}));
     appendRow(key, session, kind);
     appendAddress(key, session);
-    if (kind == Kind::Session) appendMail(key, session);
+    if (hasMail(kind)) appendMail(key, session);
     for (const JournalMail& mail : session.mail)
-        open.addresses += 1 + static_cast<std::int64_t>(mail.recipients.size());
+        open.addresses += 1 + static_cast<std::int64_t>(mail.recipients.size() + mail.refused.size());
     segment.first_ms = std::min(segment.first_ms, session.started_ms);
     segment.last_ms = std::max(segment.last_ms, session.endedMs());
     ++segment.rows;
@@ -131,6 +135,8 @@ void Writer::appendOne(const JournalSession& session) {
 void Writer::appendRow(std::int64_t key, const JournalSession& session, Kind kind) {
     if (rule_.rule != session.rule) rule_ = {session.rule, maskedRule(session.rule)};
     masked_helo_ = maskedHelo(session.helo, client_, masked_client_);
+    joinLines(failed_users_text_, session.failed_users);
+    const std::string told = namedLines(session.balancer_told);
     sqlite::RawStatement& insert = *insert_session_[index(kind)];
     bindSession(
         insert, key, session,
@@ -138,7 +144,10 @@ void Writer::appendRow(std::int64_t key, const JournalSession& session, Kind kin
          .balancer = session.balancer ? balancer_text_({*session.balancer, 128}) : std::string_view(""),
          .destination = destination_text_({session.destination, 128}),
          .rule = rule_.masked,
-         .helo = masked_helo_});
+         .helo = masked_helo_,
+         .failed_users = failed_users_text_,
+         .balancer_told = told,
+         .reply = maskedReply(session.reply, masked_reply_)});
     insert.step();
     insert.reset();
 }
@@ -170,17 +179,21 @@ void Writer::appendMail(std::int64_t session_key, const JournalSession& session)
         const JournalMail& mail = session.mail[at];
         joinLines(recipients_text_, mail.recipients);
         joinLines(replies_text_, mail.replies);
-        const std::string_view queue_id = queueIdOf(mail.reply);
+        joinLines(refused_text_, mail.refused, &JournalRefusal::to);
+        joinLines(refused_replies_text_, mail.refused, &JournalRefusal::reply);
         insert_mail_->bind(1, key++);
         insert_mail_->bind(2, mail.from);
         insert_mail_->bind(3, recipients_text_);
         insert_mail_->bind(4, static_cast<std::int64_t>(mail.recipient_count));
         insert_mail_->bind(5, static_cast<std::int64_t>(mail.size));
-        insert_mail_->bind(6, queue_id);
+        insert_mail_->bind(6, mail.queue_id);
         insert_mail_->bind(7, maskedReply(mail.reply, masked_reply_));
         insert_mail_->bind(8, static_cast<std::int64_t>(mail.accepted));
-        insert_mail_->bind(9, static_cast<std::int64_t>(mail.recipients_refused));
+        insert_mail_->bind(9, static_cast<std::int64_t>(mail.refused_count));
         insert_mail_->bind(10, maskedReply(replies_text_, masked_replies_));
+        insert_mail_->bind(11, refused_text_);
+        insert_mail_->bind(12, maskedReply(refused_replies_text_, masked_refusals_));
+        insert_mail_->bind(13, static_cast<std::int64_t>(mail.truncated));
         insert_mail_->step();
         insert_mail_->reset();
     }
@@ -194,7 +207,7 @@ Writer::Open& Writer::openSegment(const JournalSession& session, Kind kind) {
                     .last_ms = session.endedMs(),
                     .opened_ms = session.endedMs()};
     sqlite::RawStatement insert(database_,
-                                "INSERT INTO segment(refused, rows, first_ms, last_ms, opened_ms, addresses)"
+                                "INSERT INTO segment(kind, rows, first_ms, last_ms, opened_ms, addresses)"
                                 " VALUES (?1, 0, ?2, ?3, ?4, ?5) RETURNING number");
     insert.bind(1, static_cast<std::int64_t>(kind));
     insert.bind(2, segment.first_ms);
@@ -228,7 +241,7 @@ void Writer::seal(Kind kind) {
 void Writer::storeTermsOf(const Segment& segment) {
     TermCollector terms, addresses;
     collectSessions(segment, terms);
-    if (segment.kind == Kind::Session) collectMail(segment, terms);
+    if (hasMail(segment.kind)) collectMail(segment, terms);
     collectAddresses(segment, addresses);
     storeTerms(database_, "term_page", segment.number, terms.take());
     storeTerms(database_, "address_page", segment.number, addresses.take());
@@ -237,9 +250,10 @@ void Writer::storeTermsOf(const Segment& segment) {
 void Writer::collectSessions(const Segment& segment, TermCollector& terms) {
     sqlite::RawStatement select(
         database_,
-        fmt::format("SELECT key, started_ms, client, balancer, listener, server, user, authenticated, allowed"
-                    " FROM {} WHERE key BETWEEN ?1 AND ?2",
-                    tableOf(segment.kind)));
+        fmt::format(
+            "SELECT key, started_ms, client, balancer, listener, server, user, {}, allowed, failed_users"
+            " FROM {} WHERE key BETWEEN ?1 AND ?2",
+            kFailedLogin, tableOf(segment.kind)));
     select.bind(1, firstKey(segment.number));
     select.bind(2, lastKey(segment.number));
     while (select.step()) {
@@ -250,10 +264,10 @@ void Writer::collectSessions(const Segment& segment, TermCollector& terms) {
             terms.balancer(row, networkOf(balancer));
         terms.text(TermKind::Listener, row, select.text(4));
         terms.text(TermKind::Server, row, select.text(5));
-        const std::string_view user = select.text(6);
-        terms.text(TermKind::User, row, user);
-        if (!user.empty() && select.number(7) == 0) terms.failedLogin(row);
+        terms.text(TermKind::User, row, select.text(6));
+        if (select.number(7) != 0) terms.failedLogin(row);
         terms.verdict(row, select.number(8) != 0);
+        eachLine(select.text(9), [&](std::string_view user) { terms.text(TermKind::User, row, user); });
     }
 }
 
@@ -268,13 +282,15 @@ void Writer::collectAddresses(const Segment& segment, TermCollector& terms) {
 
 void Writer::collectMail(const Segment& segment, TermCollector& terms) {
     sqlite::RawStatement select(
-        database_, "SELECT key, sender, recipients, queue_id FROM mail WHERE key BETWEEN ?1 AND ?2");
+        database_, "SELECT key, sender, recipients, queue_id, refused FROM mail WHERE key BETWEEN ?1 AND ?2");
     select.bind(1, firstKey(segment.number) << kMailBits);
     select.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
     while (select.step()) {
         const auto row = rowOf(select.number(0) >> kMailBits);
         terms.sender(row, select.text(1));
-        eachLine(select.text(2), [&](std::string_view recipient) { terms.recipient(row, recipient); });
+        for (const int column : {2, 4})
+            eachLine(select.text(column),
+                     [&](std::string_view recipient) { terms.recipient(row, recipient); });
         terms.text(TermKind::QueueId, row, select.text(3));
     }
 }
@@ -295,7 +311,7 @@ std::int64_t Writer::longestOpen(Kind kind) const {
 }
 
 bool Writer::sealOld(std::int64_t now_ms) {
-    for (const Kind kind : {Kind::Session, Kind::Refused}) {
+    for (const Kind kind : kKinds) {
         const auto& open = open_[index(kind)];
         if (!open || now_ms - open->segment.opened_ms < longestOpen(kind)) continue;
         database_.transaction([&] { seal(kind); });
@@ -415,13 +431,34 @@ bool Writer::removeForSpace() {
     const std::int64_t used =
         database_.number("PRAGMA page_count") - database_.number("PRAGMA freelist_count");
     const auto bytes = static_cast<std::uint64_t>(used * database_.number("PRAGMA page_size"));
-    if (bytes <= options_.max_bytes || sealed_.empty()) return false;
-    const auto oldest = std::min_element(
-        sealed_.begin(), sealed_.end(),
-        [](const Segment& one, const Segment& other) { return one.last_ms < other.last_ms; });
+    if (bytes <= options_.max_bytes) return false;
+    const bool refused = refusedAreTooMany();
+    auto oldest = sealed_.end();
+    for (auto segment = sealed_.begin(); segment != sealed_.end(); ++segment) {
+        if ((segment->kind == Kind::Refused) != refused) continue;
+        if (oldest == sealed_.end() || segment->last_ms < oldest->last_ms) oldest = segment;
+    }
+    if (oldest == sealed_.end()) {
+        if (!refused) return false;
+        database_.transaction([&] { seal(Kind::Refused); });
+        return true;
+    }
     remove(*oldest);
     sealed_.erase(oldest);
     return true;
+}
+
+/// Where there is no room, every client that knocks would push out what is known of one that was let in.
+bool Writer::refusedAreTooMany() const {
+    std::int64_t refused = 0, others = 0;
+    const auto add = [&](const Segment& segment) {
+        (segment.kind == Kind::Refused ? refused : others) += segment.rows;
+    };
+    for (const Segment& segment : sealed_)
+        add(segment);
+    for (const auto& open : open_)
+        if (open) add(open->segment);
+    return refused > others / kOthersPerRefused;
 }
 
 void Writer::remove(const Segment& segment) {
@@ -437,7 +474,7 @@ void Writer::remove(const Segment& segment) {
                         "DELETE FROM term_page WHERE key BETWEEN {} AND {};"
                         "DELETE FROM segment WHERE number = {}",
                         tableOf(segment.kind), first, last, first, last, segment.number));
-        if (segment.kind == Kind::Session)
+        if (hasMail(segment.kind))
             database_.run(fmt::format("DELETE FROM mail WHERE key BETWEEN {} AND {}", first << kMailBits,
                                       ((last + 1) << kMailBits) - 1));
     });

@@ -75,21 +75,23 @@ class Writer {
     bool forgetOld(std::int64_t now_ms);
     bool removeOld(std::int64_t now_ms);
     bool removeForSpace();
+    bool refusedAreTooMany() const;
     bool cleanLog();
 
     JournalOptions options_;
     sqlite::Database database_;
     sqlite::FileIdentity identity_;
-    std::array<std::optional<sqlite::RawStatement>, 2> insert_session_;  ///< by Kind
+    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> insert_session_;  ///< by Kind
     std::optional<sqlite::RawStatement> insert_address_, insert_mail_, save_progress_;
-    std::array<std::optional<Open>, 2> open_;  ///< by Kind
-    std::vector<Segment> sealed_;              ///< oldest first
-    bool log_has_addresses_ = false;           ///< the WAL, still, that are forgotten
+    std::array<std::optional<Open>, kKinds.size()> open_;  ///< by Kind
+    std::vector<Segment> sealed_;                          ///< oldest first
+    bool log_has_addresses_ = false;                       ///< the WAL, still, that are forgotten
     AddressText client_text_, masked_text_, balancer_text_, destination_text_;
     std::string_view client_, masked_client_;  ///< of the session that is being appended
     RuleText rule_;
     std::string masked_helo_;
-    std::string recipients_text_, replies_text_, masked_reply_, masked_replies_;
+    std::string recipients_text_, replies_text_, refused_text_, refused_replies_text_, failed_users_text_;
+    std::string masked_reply_, masked_replies_, masked_refusals_;
 };
 
 }  // namespace mailgate::store::journal

@@ -1,6 +1,7 @@
 #include "store/text.h"
 
 #include <fmt/format.h>
+#include <idn2.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +11,18 @@ namespace mailgate::store {
 namespace {
 
 using std::chrono::sys_days;
+
+/// As UTS 46 maps labels, which knows of case and composition; what is no label stays as it is.
+std::string asLabels(std::string_view text) {
+    const std::string terminated(text);
+    char* labels = nullptr;
+    if (isAscii(text) || text.find('\0') != std::string_view::npos ||
+        idn2_to_ascii_8z(terminated.c_str(), &labels, IDN2_NONTRANSITIONAL) != IDN2_OK)
+        return terminated;
+    std::string result(labels);
+    idn2_free(labels);
+    return result;
+}
 
 constexpr UnixSeconds kSecondsPerDay = 86'400;
 constexpr std::string_view kBlanks = " \t";
@@ -122,6 +135,18 @@ std::string lowerCase(std::string_view text) {
         return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
     });
     return lower;
+}
+
+bool isAscii(std::string_view text) noexcept {
+    return std::all_of(text.begin(), text.end(),
+                       [](char character) { return static_cast<unsigned char>(character) < 0x80; });
+}
+
+std::string comparable(std::string_view text) {
+    if (isAscii(text)) return std::string(text);
+    const std::size_t at = text.rfind('@');
+    if (at == std::string_view::npos) return asLabels(text);
+    return asLabels(text.substr(0, at)) + '@' + asLabels(text.substr(at + 1));
 }
 
 std::string formatUtc(UnixSeconds time) {

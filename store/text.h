@@ -24,6 +24,13 @@ std::string_view takeWord(std::string_view& rest) noexcept;
 /// ASCII only.
 std::string lowerCase(std::string_view text);
 
+bool isAscii(std::string_view text) noexcept;
+
+/// What is compared of an address or a user name: the domain as A-labels (RFC 5891), so that bücher.example
+/// and xn--bcher-kva.example are one, and what is beyond ASCII before the @ in one case. ASCII text is
+/// returned as it is: its case is the comparison's matter.
+std::string comparable(std::string_view text);
+
 /// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number
 /// itself.
 std::string formatUtc(UnixSeconds time);

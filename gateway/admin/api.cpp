@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 #include <variant>
 
 namespace mailgate::admin {
@@ -174,7 +175,10 @@ Answer Api::sessions(const Call& call) {
     // One session at a time: fifty thousand of them as JSON objects would cost more memory than the sessions.
     std::string body = R"({"sessions":[)";
     bool first = true;
-    for (const LiveSession& session : control_.sessions()) {
+    std::vector<LiveSession> sessions = control_.sessions();
+    std::ranges::sort(sessions, {},
+                      [](const LiveSession& session) { return std::tie(session.started_ms, session.id); });
+    for (const LiveSession& session : sessions) {
         if (!std::get<SessionFilter>(filter).passes(session)) continue;
         if (!first) body += ',';
         first = false;

@@ -33,9 +33,12 @@ struct LiveSession {
 struct ListenerStatus {
     std::string name, protocol;
     std::vector<std::string> addresses;
-    std::uint64_t accepted = 0, admitted = 0, refused = 0;
+    std::uint64_t accepted = 0, admitted = 0, refused = 0;  ///< refused: for whatever reason
     std::uint64_t live = 0;
-    bool paused = false;  ///< out of descriptors
+    bool paused = false;       ///< out of descriptors
+    std::uint64_t denied = 0;  ///< of the refused, those by rule or default
+    std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
+    std::uint64_t failed_logins = 0;                                ///< that servers refused in the clear
 };
 
 /// Measured state and operator's wish are two things (a server can be healthy and drained).

@@ -57,6 +57,8 @@ Object toJson(const ListenerStatus& listener) {
     object.set("accepted", listener.accepted);
     object.set("admitted", listener.admitted);
     object.set("refused", listener.refused);
+    object.set("refusals", countsByName(listener.refusals));
+    object.set("failed_logins", listener.failed_logins);
     object.set("live", listener.live);
     object.set("paused", listener.paused);
     return object;

@@ -89,7 +89,8 @@ void addGateway(Families& out, const Status& status) {
     out.gauges("mailgate_sessions_max", "The number of sessions that the gateway takes at the same time.")
         .sample({}, real(status.max_sessions));
     out.counters("mailgate_turned_away_total",
-                 "Sessions refused for the gateway's own sake: full, no server, stopping.")
+                 "Sessions refused for another reason than the access rules: a client's limits, full, no "
+                 "server, stopping.")
         .sample({}, real(status.turned_away));
     out.counters("mailgate_health_checks_total", "Balancers' health checks answered.")
         .sample({}, real(status.checks));
@@ -107,8 +108,16 @@ void addListeners(Families& out, const Status& status) {
     out.counters("mailgate_sessions_total", "Sessions by the verdict of the access rules.");
     for (const ListenerStatus& listener : status.listeners) {
         out.sample({{"listener", listener.name}, {"verdict", "allow"}}, real(listener.admitted));
-        out.sample({{"listener", listener.name}, {"verdict", "deny"}}, real(listener.refused));
+        out.sample({{"listener", listener.name}, {"verdict", "deny"}}, real(listener.denied));
     }
+    out.counters("mailgate_listener_refusals_total", "Refused sessions of a listener by reason.");
+    for (const ListenerStatus& listener : status.listeners)
+        for (const auto& [reason, number] : listener.refusals)
+            out.sample({{"listener", listener.name}, {"reason", reason}}, real(number));
+    out.counters("mailgate_failed_logins_total",
+                 "Logins that a server refused, in sessions that have ended.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, real(listener.failed_logins));
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, real(listener.live));

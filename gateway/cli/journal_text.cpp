@@ -22,10 +22,7 @@ using store::Network;
 
 /// Whatever a client sent, it stays one line and obeys nobody's terminal.
 std::string shown(std::string_view text) {
-    if (text.empty()) return "-";
-    LineBuffer out;
-    appendEscaped(out, text);
-    return fmt::to_string(out);
+    return text.empty() ? "-" : escaped(text);
 }
 
 std::string timeText(std::int64_t unix_ms) {
@@ -44,22 +41,42 @@ std::string shortId(const JournalSession& session) {
     return shown(std::string_view(session.id).substr(0, kShown));
 }
 
+/// What the server said of the user: nothing where it took him at once.
+std::string loginText(const JournalSession& session) {
+    if (session.failed_logins == 0)
+        return session.authenticated || session.user.empty() ? "" : " (no answer)";
+    if (session.authenticated == true) return fmt::format(" ({} failed before)", session.failed_logins);
+    return session.failed_logins == 1 ? " (failed)" : fmt::format(" ({} failed)", session.failed_logins);
+}
+
 std::string whoText(const JournalSession& session) {
-    if (session.user.empty()) return shown(session.helo);
-    return shown(session.user) + (session.authenticated ? "" : " (failed)");
+    return shown(session.user.empty() ? session.helo : session.user) + loginText(session);
+}
+
+/// Behind it nothing was seen.
+std::string tlsText(std::string_view tls) {
+    if (tls == "starttls") return "STARTTLS";
+    return tls == "implicit" ? "TLS" : shown(tls);
 }
 
 std::string recipientsText(const JournalMail& mail) {
-    if (mail.recipients.empty()) return "-";
-    std::string text = shown(mail.recipients.front());
+    const bool none = mail.recipients.empty();
+    std::string text = shown(none && !mail.refused.empty() ? mail.refused.front().to
+                             : none                        ? ""
+                                                           : mail.recipients.front());
     if (mail.recipient_count > 1) text += fmt::format(" +{}", mail.recipient_count - 1);
-    if (mail.recipients_refused > 0) text += fmt::format(" ({} refused)", mail.recipients_refused);
+    if (mail.refused_count > 0) text += fmt::format(" ({} refused)", mail.refused_count);
     return text;
 }
 
 std::string outcomeText(const JournalMail& mail) {
-    const std::string_view queue_id = store::queueIdOf(mail.reply);
-    return shown(queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : queue_id);
+    return shown(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
+}
+
+std::string endText(const JournalSession& session) {
+    if (!session.refused()) return shown(session.end);
+    const std::string times = session.repeated > 0 ? fmt::format(" ({} times)", session.repeated) : "";
+    return "refused: " + shown(session.end) + times;
 }
 
 std::vector<std::string> tableRow(const JournalSession& session, const JournalMail* mail) {
@@ -67,24 +84,12 @@ std::vector<std::string> tableRow(const JournalSession& session, const JournalMa
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
+            tlsText(session.tls),
             whoText(session),
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from.empty() ? "" : shown(mail->from)),
             mail == nullptr ? "-" : recipientsText(*mail),
             mail == nullptr ? "-" : outcomeText(*mail),
-            session.refused ? "refused: " + shown(session.end) : shown(session.end)};
-}
-
-void writeArrival(LogLine& line, const JournalSession& session) {
-    line.text("session", session.id);
-    line.text("listener", session.listener);
-    line.text("protocol", session.protocol);
-    line.text("client", store::clientNetwork(session).toString());
-    line.number("client_port", session.client_port);
-    line.textOrNull("balancer", session.balancer ? addressText(*session.balancer) : "");
-    line.text("destination", addressText(session.destination));
-    line.number("destination_port", session.destination_port);
-    line.text("access", session.allowed ? "allow" : "deny");
-    line.textOrNull("rule", session.rule);
+            endText(session)};
 }
 
 std::string timingText(std::int64_t milliseconds) {
@@ -134,10 +139,8 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
                      std::span<const Column> columns) {
     std::string json = fmt::format("  \"{}\": [", key);
     for (const JournalSums& entry : sums) {
-        LineBuffer name;
-        appendEscaped(name, entry.name);
         json +=
-            fmt::format("{}\n    {{\"name\":\"{}\"", &entry == sums.data() ? "" : ",", fmt::to_string(name));
+            fmt::format("{}\n    {{\"name\":\"{}\"", &entry == sums.data() ? "" : ",", escaped(entry.name));
         for (const Column& column : columns)
             json += fmt::format(",\"{}\":{}", keyOf(column.first), entry.*column.second);
         json += '}';
@@ -161,8 +164,8 @@ std::string envelopeAddress(std::string_view text) {
 std::string sessionsAsTable(std::span<const JournalSession> sessions, bool heading) {
     std::vector<std::vector<std::string>> rows;
     if (heading)
-        rows.push_back(
-            {"TIME", "SESSION", "CLIENT", "LISTENER", "HELO/USER", "FROM", "TO", "QUEUE ID/REPLY", "END"});
+        rows.push_back({"TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM", "TO",
+                        "QUEUE ID/REPLY", "END"});
     for (const JournalSession& session : sessions) {
         if (session.mail.empty()) rows.push_back(tableRow(session, nullptr));
         for (const JournalMail& mail : session.mail)
@@ -173,64 +176,105 @@ std::string sessionsAsTable(std::span<const JournalSession> sessions, bool headi
 
 std::string sessionAsJson(const JournalSession& session) {
     const std::chrono::system_clock::time_point ended{std::chrono::milliseconds(session.endedMs())};
-    LogLine line(LogFormat::Json, LogLevel::Information, session.refused ? "session.refused" : "session.end",
-                 ended);
-    writeArrival(line, session);
-    if (session.refused) {
-        line.text("reason", session.end);
-        return std::string(line.finish());
+    std::string lines;
+    if (session.kind != store::JournalKind::Mail) {
+        LogLine line(LogFormat::Json, LogLevel::Information, eventOf(session), ended);
+        writeSession(line, session);
+        lines = line.finish();
     }
-    line.textOrNull("upstream", session.upstream);
-    line.textOrNull("server", session.server);
-    line.textOrNull("helo", session.helo);
-    line.textOrNull("user", session.user);
-    if (!session.user.empty()) line.boolean("authenticated", session.authenticated);
-    line.textOrNull("tls", session.tls);
-    writeMail(line, session, QueueIds::Told);
-    writeOutcome(line, session);
-    return std::string(line.finish());
+    for (std::size_t at = mailInLine(session).size(); at < session.mail.size(); ++at) {
+        LogLine line(LogFormat::Json, LogLevel::Information, "session.mail", ended);
+        writeFurtherMail(line, session, at);
+        lines += line.finish();
+    }
+    return lines;
 }
 
+namespace {
+
+using Facts = std::vector<std::vector<std::string>>;
+
+void addMail(Facts& facts, const JournalMail& mail) {
+    facts.push_back({"mail from", fmt::format("<{}>", mail.from.empty() ? "" : shown(mail.from))});
+    for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
+        const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
+        facts.push_back({"  to", fmt::format("<{}>{}", shown(mail.recipients[at]),
+                                             has_reply ? "  " + shown(mail.replies[at]) : "")});
+    }
+    if (mail.recipient_count > mail.recipients.size())
+        facts.push_back({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
+    for (const store::JournalRefusal& refusal : mail.refused)
+        facts.push_back({"  refused", fmt::format("<{}>  {}", shown(refusal.to), shown(refusal.reply))});
+    if (mail.refused_count > mail.refused.size())
+        facts.push_back({"  refused", fmt::format("{} more", mail.refused_count - mail.refused.size())});
+    facts.push_back({"  size", fmt::format("{} bytes", mail.size)});
+    facts.push_back({"  reply", shown(mail.reply)});
+    facts.push_back({"  queue id", shown(mail.queue_id)});
+}
+
+std::string ruleText(const JournalSession& session) {
+    if (session.rule.empty()) return "the listener's default";
+    return "rule " + session.rule + (session.rule_id == 0 ? "" : fmt::format(" (id {})", session.rule_id));
+}
+
+void addRefusal(Facts& facts, const JournalSession& session) {
+    if (!session.limit.empty())
+        facts.push_back({"limit", fmt::format("{} {}", session.limit, session.limit_value)});
+    facts.push_back({"told", shown(session.reply)});
+    if (session.repeated > 0)
+        facts.push_back({"times", fmt::format("{}, of which this was the first", session.repeated)});
+}
+
+void addLogin(Facts& facts, const JournalSession& session) {
+    facts.push_back(
+        {"user", shown(session.user) + (session.authenticated == false ? " (not accepted)" : "")});
+    if (session.failed_logins == 0) return;
+    std::string names;
+    for (const std::string& user : session.failed_users)
+        names += (names.empty() ? ": " : ", ") + shown(user);
+    facts.push_back({"failed logins", fmt::to_string(session.failed_logins) + names});
+}
+
+void addBalancer(Facts& facts, const JournalSession& session) {
+    facts.push_back({"balancer", session.balancer ? addressText(*session.balancer) : "-"});
+    for (const auto& [name, value] : session.balancer_told)
+        facts.push_back({"  " + name, shown(value)});
+}
+
+}  // namespace
+
 std::string sessionAsStory(const JournalSession& session) {
-    std::vector<std::vector<std::string>> facts{
+    Facts facts{
         {"session", shown(session.id)},
         {"started", timeText(session.started_ms)},
         {"listener", fmt::format("{} ({})", session.listener, session.protocol)},
-        {"client", fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port)},
-        {"balancer", session.balancer ? addressText(*session.balancer) : "-"},
-        {"destination",
-         fmt::format("{} port {}", addressText(session.destination), session.destination_port)},
-        {"access", fmt::format("{} by {}", session.allowed ? "allow" : "deny",
-                               session.rule.empty() ? "the listener's default" : "rule " + session.rule)},
-        {"server", session.server.empty() ? "-" : session.upstream + "/" + session.server},
-        {"helo", shown(session.helo)},
-        {"user",
-         session.user.empty() ? "-" : shown(session.user) + (session.authenticated ? "" : " (not accepted)")},
-        {"tls", shown(session.tls)}};
-    for (const JournalMail& mail : session.mail) {
-        facts.push_back({"mail from", fmt::format("<{}>", mail.from.empty() ? "" : shown(mail.from))});
-        for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
-            const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
-            facts.push_back({"  to", fmt::format("<{}>{}", shown(mail.recipients[at]),
-                                                 has_reply ? "  " + shown(mail.replies[at]) : "")});
-        }
-        if (mail.recipient_count > mail.recipients.size())
-            facts.push_back({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
-        if (mail.recipients_refused > 0)
-            facts.push_back({"  refused", fmt::format("{} of the recipients", mail.recipients_refused)});
-        facts.push_back({"  size", fmt::format("{} bytes", mail.size)});
-        facts.push_back({"  reply", shown(mail.reply)});
-        facts.push_back({"  queue id", shown(store::queueIdOf(mail.reply))});
-    }
+        {"client", fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port)}};
+    addBalancer(facts, session);
+    facts.push_back({"destination",
+                     fmt::format("{} port {}", addressText(session.destination), session.destination_port)});
+    facts.push_back(
+        {"access", fmt::format("{} by {}", session.allowed ? "allow" : "deny", ruleText(session))});
+    facts.push_back({"server", session.server.empty() ? "-" : session.upstream + "/" + session.server});
+    facts.push_back({"helo", shown(session.helo)});
+    addLogin(facts, session);
+    facts.push_back({"tls", shown(session.tls)});
+    for (const JournalMail& mail : session.mail)
+        addMail(facts, mail);
     if (session.mail_count > session.mail.size())
         facts.push_back({"mail", fmt::format("{} in all", session.mail_count)});
+    if (session.kind == store::JournalKind::Mail) {
+        facts.push_back({"end", "not known: it goes on, or the gateway died"});
+        return alignedTable(facts);
+    }
     facts.push_back({"bytes", fmt::format("{} in, {} out", session.bytes_in, session.bytes_out)});
     facts.push_back({"header", timingText(session.header_ms)});
     facts.push_back({"connect", timingText(session.connect_ms)});
     facts.push_back({"greeting", timingText(session.greeting_ms)});
     facts.push_back({"duration", timingText(session.duration_ms)});
     facts.push_back({"ended", timeText(session.endedMs())});
-    facts.push_back({session.refused ? "refused" : "end", shown(session.end)});
+    if (session.refused()) addRefusal(facts, session);
+    facts.push_back({session.refused() ? "refused" : "end", shown(session.end)});
+    if (!session.violation.empty()) facts.push_back({"violation", shown(session.violation)});
     return alignedTable(facts);
 }
 

@@ -20,7 +20,7 @@ std::string envelopeAddress(std::string_view text);
 
 /// One row of the table for each mail, one for a session without any; `heading`: with the columns' names.
 std::string sessionsAsTable(std::span<const store::JournalSession> sessions, bool heading);
-/// The log line of the session (docs/log.md), with its newline.
+/// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
 std::string sessionAsJson(const store::JournalSession& session);
 /// All of it, one fact a line, the timings in their order.
 std::string sessionAsStory(const store::JournalSession& session);

@@ -3,6 +3,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/config/load.h"
+#include "gateway/log/escape.h"
 #include "store/text.h"
 
 #include <fmt/format.h>
@@ -11,8 +12,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <iostream>
 #include <memory>
+#include <sstream>
 #include <thread>
 
 namespace mailgate::cli {
@@ -120,7 +121,7 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
     std::vector<std::vector<std::string>> rows{
         {"SINCE", "SESSION", "CLIENT", "LISTENER", "STATE", "SERVER", "HELO/USER", "FROM", "IN", "OUT"}};
     const auto text = [](const Poco::JSON::Object& session, const char* key) {
-        return session.isNull(key) ? std::string() : store::printable(session.getValue<std::string>(key));
+        return session.isNull(key) ? std::string() : escaped(session.getValue<std::string>(key));
     };
     std::size_t shown = 0;
     for (std::size_t i = 0; i < sessions->size() && shown < arguments.limit; ++i) {
@@ -132,8 +133,9 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
             continue;
         ++shown;
         if (arguments.json) {
-            session->stringify(std::cout);
-            std::cout << '\n';
+            std::ostringstream text;
+            session->stringify(text);
+            std::fputs((visibleJson(text.str()) + "\n").c_str(), stdout);
             continue;
         }
         rows.push_back({text(*session, "started"), text(*session, "session"), text(*session, "client"),

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
 
 namespace mailgate {
 
@@ -68,20 +69,32 @@ Decoded decode(std::string_view text) noexcept {
     return {code_point, kind.length, true};
 }
 
+struct Span {
+    char32_t first, last;
+};
+
+/// What a terminal obeys, what reorders the text around it (UAX 9), and what nobody sees.
+constexpr std::array kUnprintable{
+    Span{0x00, 0x1F},     Span{0x7F, 0x9F},     Span{0xAD, 0xAD},       Span{0x061C, 0x061C},
+    Span{0x180E, 0x180E}, Span{0x200B, 0x200F}, Span{0x2028, 0x202E},   Span{0x2060, 0x206F},
+    Span{0xFEFF, 0xFEFF}, Span{0xFFF9, 0xFFFB}, Span{0xE0000, 0xE007F},
+};
+
 constexpr bool isUnprintable(char32_t code_point) noexcept {
-    return code_point < 0x20 || (code_point >= 0x7F && code_point < 0xA0) || code_point == 0x2028 ||
-           code_point == 0x2029;
+    for (const Span& span : kUnprintable)
+        if (code_point <= span.last) return code_point >= span.first;
+    return false;
 }
 
+void appendUnit(LineBuffer& out, char32_t unit) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(unit));
+}
+
+/// JSON has UTF-16 units: two beyond U+FFFF.
 void appendUnicodeEscape(LineBuffer& out, char32_t code_point) {
-    constexpr std::string_view kHex = "0123456789abcdef";
-    const char escape[] = {'\\',
-                           'u',
-                           kHex[code_point >> 12 & 15],
-                           kHex[code_point >> 8 & 15],
-                           kHex[code_point >> 4 & 15],
-                           kHex[code_point & 15]};
-    out.append(escape, escape + sizeof escape);
+    if (code_point < 0x10000) return appendUnit(out, code_point);
+    appendUnit(out, 0xD800 + ((code_point - 0x10000) >> 10));
+    appendUnit(out, 0xDC00 + ((code_point - 0x10000) & 0x3FF));
 }
 
 void appendOne(LineBuffer& out, std::string_view bytes, const Decoded& decoded) {
@@ -109,6 +122,27 @@ void appendEscaped(LineBuffer& out, std::string_view text) {
         appendOne(out, text.substr(0, decoded.length), decoded);
         text.remove_prefix(decoded.length);
     }
+}
+
+std::string escaped(std::string_view text) {
+    LineBuffer out;
+    appendEscaped(out, text);
+    return fmt::to_string(out);
+}
+
+std::string visibleJson(std::string_view json) {
+    LineBuffer out;
+    while (!json.empty()) {
+        const Decoded decoded = decode(json);
+        const std::string_view bytes = json.substr(0, decoded.length);
+        // Quotes and backslashes are the document's own.
+        if (decoded.valid && decoded.code_point < 0x7F)
+            out.append(bytes);
+        else
+            appendOne(out, bytes, decoded);
+        json.remove_prefix(decoded.length);
+    }
+    return fmt::to_string(out);
 }
 
 bool isPlain(std::string_view text) noexcept {

@@ -12,10 +12,16 @@ namespace mailgate {
 using LineBuffer = fmt::basic_memory_buffer<char, 2048>;
 
 /// Appends `text` as the inside of a JSON string (RFC 8259 7). The result is valid UTF-8 without anything
-/// that a terminal or a reader of lines obeys: C0 and C1 controls, DEL, U+2028 and U+2029 become \u00XX; each
+/// that a terminal or a reader of lines obeys, or that hides or reorders what is shown: C0 and C1 controls,
+/// DEL, line and paragraph separators, bidirectional controls and invisible characters become \uXXXX; each
 /// ill-formed sequence becomes U+FFFD (one for each maximal subpart, as Unicode 3.9 recommends). Never
 /// shorter than `text`.
 void appendEscaped(LineBuffer& out, std::string_view text);
+std::string escaped(std::string_view text);
+
+/// A whole JSON document, whose strings may still hold such characters: escaped there. C0 controls are
+/// left (between the strings they are layout, and inside no JSON writer leaves them).
+std::string visibleJson(std::string_view json);
 
 /// True when appendEscaped would add `text` unchanged and it is plain ASCII.
 bool isPlain(std::string_view text) noexcept;

@@ -12,6 +12,7 @@
 #include "gateway/log/log_line.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,8 +29,9 @@ class EventLog {
     explicit EventLog(const LogConfig& config);
     ~EventLog();  ///< writes what is queued, bounded by two seconds
 
-    LogLine line(LogLevel level, std::string_view event) const {
-        return LogLine(format_.load(std::memory_order_relaxed), level, event);
+    LogLine line(LogLevel level, std::string_view event,
+                 std::chrono::system_clock::time_point time = std::chrono::system_clock::now()) const {
+        return LogLine(format_.load(std::memory_order_relaxed), level, event, time);
     }
     bool enabled(LogLevel level) const noexcept { return level >= level_.load(std::memory_order_relaxed); }
 

@@ -1,17 +1,23 @@
-/// \file  What a session's log line (docs/log.md) and the journal's account of it say in the same words.
+/// \file  What a session's log line (docs/log.md) and the journal's account of it say, in the same words.
 #pragma once
 
 #include "gateway/log/log_line.h"
 #include "store/journal.h"
 
+#include <span>
+
 namespace mailgate {
 
-enum class QueueIds : std::uint8_t { Left, Told };
+/// `session.end`, `session.refused`, or for a Mail record `session.mail`.
+std::string_view eventOf(const store::JournalSession& session) noexcept;
 
-/// `mail`, and `mail_count` where some were left out.
-void writeMail(LogLine& line, const store::JournalSession& session, QueueIds queue_ids);
+/// All fields of that event. In `session.end` the mails of mailInLine().
+void writeSession(LogLine& line, const store::JournalSession& session);
 
-/// `bytes_in` to `end`.
-void writeOutcome(LogLine& line, const store::JournalSession& session);
+/// The mails that stand in the session's own line; the others are `session.mail` events.
+std::span<const store::JournalMail> mailInLine(const store::JournalSession& session) noexcept;
+
+/// All fields of `session.mail`, for `session.mail[at]`.
+void writeFurtherMail(LogLine& line, const store::JournalSession& session, std::size_t at);
 
 }  // namespace mailgate

@@ -515,7 +515,8 @@ void Session::beginRelay() {
     filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
                          {.bare_lf = arrival_.listener->bare_lf,
                           .no_header = pool().config().send_proxy == SendProxy::Off,
-                          .gateway = config().name});
+                          .gateway = config().name},
+                         this);
     if (filter_) {
         relay_.setTap(this);
         relay_.showHeld(Side::Server);
@@ -523,6 +524,10 @@ void Session::beginRelay() {
     }
     pump(Side::Server);
     if (state_ == State::Relaying) pump(Side::Client);
+}
+
+void Session::onMail(const MailTransaction& mail, std::uint32_t number) noexcept {
+    SessionReport::mail(*this, mail, number);
 }
 
 Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {

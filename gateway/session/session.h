@@ -14,6 +14,7 @@
 #include "gateway/session/session_host.h"
 #include "protocols/proxy/header.h"
 #include "protocols/refusal.h"
+#include "protocols/session_facts.h"
 #include "protocols/stream_filter.h"
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct Arrival {
     bool header_expected = false;  ///< by the listener's `proxy` and the peer
 };
 
-class Session final : public EventHandler, private Timer, private RelayTap {
+class Session final : public EventHandler, private Timer, private RelayTap, private MailSink {
   public:
     static constexpr unsigned kClientSlot = 0;
 
@@ -96,6 +97,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
 
     void onTimer() override;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
+    void onMail(const MailTransaction& mail, std::uint32_t number) noexcept override;
 
     template <typename Work>
     void guarded(Work work);

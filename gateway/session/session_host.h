@@ -59,6 +59,13 @@ class SessionHost {
     virtual bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                                  std::uint32_t& suppressed) noexcept = 0;
 
+    /// Whether a client is refused again and again. Null: it is not, and this refusal has a record of its own.
+    /// Else it is counted, and where nothing is kept yet its record is to be put there; it is written with
+    /// their number when the time is over.
+    virtual std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress& client,
+                                                                    store::ListenerIndex listener,
+                                                                    Refusal refusal) = 0;
+
     /// A client of a listener of `generation` is known: watched for the one address that all seem to come
     /// from.
     virtual void sawClient(const Generation& generation, store::ListenerIndex listener,

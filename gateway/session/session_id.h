@@ -24,6 +24,9 @@ class SessionId {
 /// One per worker.
 class SessionIds {
   public:
+    /// Not to be foretold from outside.
+    std::uint64_t random() { return random_(); }
+
     SessionIds() : random_(std::random_device{}() | (std::uint64_t{std::random_device{}()} << 32)) {}
 
     SessionId next(std::int64_t unix_millis) noexcept {

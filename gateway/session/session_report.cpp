@@ -6,6 +6,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace mailgate {
 namespace {
@@ -57,40 +62,60 @@ std::string firstBytesHex(std::string_view bytes, Rejection rejection) {
     return hex;
 }
 
-void writeTlvs(LogLine& line, const proxy::Tlvs& tlvs) {
-    if (tlvs.unique_id) line.text("balancer_id", *tlvs.unique_id);
-    if (tlvs.authority) line.text("authority", *tlvs.authority);
-    if (tlvs.alpn) line.text("alpn", *tlvs.alpn);
-    if (tlvs.ssl && tlvs.ssl->tls) line.text("balancer_tls", tlvs.ssl->version);
-    if (tlvs.ssl && tlvs.ssl->certificate_verified) line.text("balancer_tls_cn", tlvs.ssl->common_name);
-    if (tlvs.aws_vpce_id) line.text("aws_vpce_id", *tlvs.aws_vpce_id);
-    if (tlvs.azure_link_id) line.number("azure_link_id", *tlvs.azure_link_id);
-    if (tlvs.gcp_psc_connection_id) {
-        line.text("gcp_psc_connection_id", std::to_string(*tlvs.gcp_psc_connection_id));
+/// Names as in the log.
+std::vector<std::pair<std::string, std::string>> balancerTold(const proxy::Tlvs& tlvs) {
+    std::vector<std::pair<std::string, std::string>> told;
+    const auto tell = [&](const char* name, std::string value) { told.emplace_back(name, std::move(value)); };
+    if (tlvs.unique_id) tell("balancer_id", *tlvs.unique_id);
+    if (tlvs.authority) tell("authority", *tlvs.authority);
+    if (tlvs.alpn) tell("alpn", *tlvs.alpn);
+    if (tlvs.ssl && tlvs.ssl->tls) tell("balancer_tls", tlvs.ssl->version);
+    if (tlvs.ssl && tlvs.ssl->certificate_verified) tell("balancer_tls_cn", tlvs.ssl->common_name);
+    if (tlvs.aws_vpce_id) tell("aws_vpce_id", *tlvs.aws_vpce_id);
+    if (tlvs.azure_link_id) tell("azure_link_id", std::to_string(*tlvs.azure_link_id));
+    if (tlvs.gcp_psc_connection_id)
+        tell("gcp_psc_connection_id", std::to_string(*tlvs.gcp_psc_connection_id));
+    return told;
+}
+
+/// Taken where `mail` may be moved from, else copied.
+template <typename Mail>
+store::JournalMail journalMail(Mail&& mail, std::uint32_t number) {
+    store::JournalMail entry;
+    entry.from = std::forward<Mail>(mail).from;
+    entry.recipients = std::forward<Mail>(mail).recipients;
+    entry.refused.reserve(mail.refused.size());
+    for (auto& refusal : mail.refused) {
+        if constexpr (std::is_lvalue_reference_v<Mail>)
+            entry.refused.push_back({refusal.to, refusal.reply});
+        else
+            entry.refused.push_back({std::move(refusal.to), std::move(refusal.reply)});
     }
+    entry.recipient_count = mail.recipient_count;
+    entry.refused_count = mail.refused_count;
+    entry.size = mail.size;
+    entry.reply = std::forward<Mail>(mail).reply;
+    entry.queue_id = std::forward<Mail>(mail).queue_id;
+    entry.replies = std::forward<Mail>(mail).replies;
+    entry.accepted = mail.accepted;
+    entry.truncated = mail.truncated;
+    entry.number = number;
+    return entry;
 }
 
-void writeClient(LogLine& line, std::string_view session, const Arrival& arrival, const Endpoint& client,
-                 std::string_view client_text, const Endpoint& destination) {
-    line.text("session", session);
-    line.text("listener", arrival.listener->name);
-    line.text("protocol", toString(arrival.listener->protocol));
-    line.text("client", client_text);
-    line.number("client_port", client.port);
-    if (arrival.header_expected)
-        line.text("balancer", arrival.peer.address.toString());
-    else
-        line.null("balancer");
-    line.text("destination", destination.address.toString());
-    line.number("destination_port", destination.port);
+/// The millisecond that the journal has, which reckons by the clock that never jumps; a clock that was set
+/// meanwhile is believed.
+std::chrono::system_clock::time_point timeOf(const store::JournalSession& entry) {
+    using namespace std::chrono_literals;
+    const auto now = std::chrono::system_clock::now();
+    const std::chrono::system_clock::time_point ended{std::chrono::milliseconds(entry.endedMs())};
+    return now - ended < 1s && ended - now < 1s ? ended : now;
 }
 
-void writeAdmission(LogLine& line, const Admission& admission) {
-    line.text("access", admission.allowed ? "allow" : "deny");
-    if (admission.match)
-        line.text("rule", admission.match->network.toString());
-    else
-        line.null("rule");
+void writeLine(EventLog& log, const store::JournalSession& entry) {
+    LogLine line = log.line(LogLevel::Information, eventOf(entry), timeOf(entry));
+    writeSession(line, entry);
+    log.write(line);
 }
 
 }  // namespace
@@ -108,32 +133,57 @@ store::JournalSession SessionReport::journalHead(const Session& session) {
     entry.destination_port = session.destination_.port;
     entry.allowed = session.admission_.allowed;
     if (session.admission_.match) entry.rule = session.admission_.match->network.toString();
+    if (session.tlvs_) entry.balancer_told = balancerTold(*session.tlvs_);
     entry.header_ms = session.header_done_ - session.start_;
     entry.duration_ms = session.host_.now() - session.start_;
     return entry;
 }
 
-/// The session is over: what it knew of its mail goes with the entry.
+void SessionReport::addServer(store::JournalSession& entry, const Session& session) {
+    entry.upstream = session.pool().config().name;
+    if (session.connected_ == 0) return;
+    entry.server = session.endpoint_->server->name;
+    entry.connect_ms = session.connected_ - session.header_done_;
+    if (session.greeted_ != 0) entry.greeting_ms = session.greeted_ - session.connected_;
+}
+
+/// The session is over: what it knew goes with the entry.
 store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_t bytes_in,
                                                   std::uint64_t bytes_out) {
     store::JournalSession entry = journalHead(session);
+    addServer(entry, session);
     SessionFacts& facts = session.facts_;
-    entry.upstream = session.pool().config().name;
-    if (session.connected_ != 0) entry.server = session.endpoint_->server->name;
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
-    entry.authenticated = facts.authenticated.value_or(false);
+    entry.authenticated = facts.authenticated;
+    entry.failed_logins = facts.failed_logins;
+    entry.failed_users = std::move(facts.failed_users);
+    entry.mail.reserve(facts.transactions.size());
     for (MailTransaction& mail : facts.transactions)
-        entry.mail.push_back({std::move(mail.from), std::move(mail.recipients), mail.recipient_count,
-                              mail.refused_count, mail.size, std::move(mail.reply), std::move(mail.replies),
-                              mail.accepted});
+        entry.mail.push_back(journalMail(std::move(mail), 0));
     entry.mail_count = facts.transaction_count;
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
-    if (session.connected_ != 0) entry.connect_ms = session.connected_ - session.header_done_;
-    if (session.greeted_ != 0) entry.greeting_ms = session.greeted_ - session.connected_;
     entry.end = toString(session.end_);
+    return entry;
+}
+
+/// What is known of the session now, and one mail of it.
+store::JournalSession SessionReport::mailEntry(const Session& session, const MailTransaction& mail,
+                                               std::uint32_t number) {
+    store::JournalSession entry = journalHead(session);
+    entry.kind = store::JournalKind::Mail;
+    addServer(entry, session);
+    const SessionFacts& facts = session.facts_;
+    entry.helo = facts.helo;
+    entry.user = facts.user;
+    entry.tls = facts.tls;
+    entry.authenticated = facts.authenticated;
+    entry.failed_logins = facts.failed_logins;
+    entry.failed_users = facts.failed_users;
+    entry.mail.push_back(journalMail(mail, number));
+    entry.mail_count = number;
     return entry;
 }
 
@@ -198,54 +248,66 @@ void SessionReport::ended(Session& session) {
     const bool logged = log.enabled(LogLevel::Information);
     if (!host.journal() && !logged) return;
     store::JournalSession entry = journalEntry(session, bytes_in, bytes_out);
-    if (logged) logEnd(session, entry);
+    count(session.listenerCounters().failed_logins, entry.failed_logins);
+    if (logged) logEnd(log, entry);
     if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
 }
 
-void SessionReport::logEnd(const Session& session, const store::JournalSession& entry) {
-    EventLog& log = session.host_.log();
-    LogLine line = log.line(LogLevel::Information, "session.end");
-    writeClient(line, session.id_.text(), session.arrival_, session.client_address_, session.client_text_,
-                session.destination_);
-    writeAdmission(line, session.admission_);
-    line.text("upstream", entry.upstream);
-    line.textOrNull("server", entry.server);
-    const Protocol protocol = session.arrival_.listener->protocol;
-    const bool mail = protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
-    if (mail) line.textOrNull("helo", entry.helo);
-    line.textOrNull("user", entry.user);
-    if (!entry.user.empty()) line.boolean("authenticated", entry.authenticated);
-    line.textOrNull("tls", entry.tls);
-    if (mail) writeMail(line, entry, QueueIds::Left);
-    if (session.tlvs_) writeTlvs(line, *session.tlvs_);
-    writeOutcome(line, entry);
-    log.write(line);
+void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
+    // In the order of time: the session's own line is its last.
+    for (std::size_t at = mailInLine(entry).size(); at < entry.mail.size(); ++at) {
+        LogLine line = log.line(LogLevel::Information, "session.mail", timeOf(entry));
+        writeFurtherMail(line, entry, at);
+        log.write(line);
+    }
+    writeLine(log, entry);
+}
+
+void SessionReport::mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept {
+    store::Journal* const journal = session.host_.journal();
+    if (!journal && !session.host_.log().enabled(LogLevel::Information)) return;
+    try {
+        store::JournalSession entry = mailEntry(session, mail, number);
+        record(session.host_, std::move(entry));
+    } catch (const std::bad_alloc&) {
+        if (journal) journal->recordFailed();
+    }
 }
 
 void SessionReport::refused(Session& session, Refusal refusal, std::string_view reply) {
-    if (store::Journal* journal = session.host_.journal()) {
-        store::JournalSession entry = journalHead(session);
-        entry.refused = true;
-        entry.end = reasonFor(refusal);
-        journal->record(std::move(entry));
-    }
-    EventLog& log = session.host_.log();
-    if (!log.enabled(LogLevel::Information)) return;
-    LogLine line = log.line(LogLevel::Information, "session.refused");
-    writeClient(line, session.id_.text(), session.arrival_, session.client_address_, session.client_text_,
-                session.destination_);
-    writeAdmission(line, session.admission_);
-    line.text("reason", reasonFor(refusal));
+    SessionHost& host = session.host_;
+    count(session.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
+    if (!host.journal() && !host.log().enabled(LogLevel::Information)) return;
+    auto* const repeated =
+        host.repeatedRefusal(session.client_address_.address, session.arrival_.listener_index, refusal);
+    if (!repeated) return record(host, refusedEntry(session, refusal, reply));
+    if (!*repeated)
+        *repeated = std::make_unique<store::JournalSession>(refusedEntry(session, refusal, reply));
+}
+
+void SessionReport::record(SessionHost& host, store::JournalSession&& entry) {
+    if (host.log().enabled(LogLevel::Information)) writeLine(host.log(), entry);
+    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+}
+
+store::JournalSession SessionReport::refusedEntry(const Session& session, Refusal refusal,
+                                                  std::string_view reply) {
+    store::JournalSession entry = journalHead(session);
+    entry.kind = store::JournalKind::Refused;
+    entry.end = reasonFor(refusal);
+    const auto& match = session.admission_.match;
+    if (refusal == Refusal::Rule && match)
+        entry.rule_id = session.host_.accessTable(*session.arrival_.generation).ruleId(match->rule);
     if (refusal == Refusal::TooMany) {
         const bool by_number = session.over_limit_ == ClientTable::Verdict::TooManySessions;
         const ClientTable::Limits limits = session.clientLimits();
-        line.text("limit", by_number ? "client_sessions" : "client_rate");
-        line.number("limit_value", by_number ? limits.sessions : limits.per_minute);
+        entry.limit = by_number ? "client_sessions" : "client_rate";
+        entry.limit_value = by_number ? limits.sessions : limits.per_minute;
     }
     while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
         reply.remove_suffix(1);
-    line.textOrNull("reply", reply);
-    log.write(line);
+    entry.reply = reply;
+    return entry;
 }
 
 void SessionReport::failed(const Session& session) {

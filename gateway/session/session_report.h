@@ -11,6 +11,8 @@ class SessionReport {
   public:
     /// `session.end`: an admitted session is over.
     static void ended(Session& session);
+    /// `session.mail`: a mail of a session that has shown more than its facts keep.
+    static void mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept;
     /// `session.refused`: what was said instead of a session, and why.
     static void refused(Session& session, Refusal refusal, std::string_view reply);
     /// `session.check`, at debug level: a balancer's health check was answered.
@@ -24,11 +26,19 @@ class SessionReport {
     /// What an administrator sees of a session that is under way.
     static admin::LiveSession live(const Session& session);
 
+    /// A record made before: in the log and the journal.
+    static void record(SessionHost& host, store::JournalSession&& entry);
+
   private:
+    static store::JournalSession refusedEntry(const Session& session, Refusal refusal,
+                                              std::string_view reply);
     static store::JournalSession journalHead(const Session& session);
     static store::JournalSession journalEntry(Session& session, std::uint64_t bytes_in,
                                               std::uint64_t bytes_out);
-    static void logEnd(const Session& session, const store::JournalSession& entry);
+    static store::JournalSession mailEntry(const Session& session, const MailTransaction& mail,
+                                           std::uint32_t number);
+    static void addServer(store::JournalSession& entry, const Session& session);
+    static void logEnd(EventLog& log, const store::JournalSession& entry);
     static std::string_view stateName(const Session& session) noexcept;
 };
 

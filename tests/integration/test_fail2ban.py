@@ -18,11 +18,15 @@ scratch = gateway = None
 
 
 def imap(connection):
-    """Takes no password."""
+    """Takes no password but one, and cannot say of another."""
     connection.send(b"* OK ready\r\n")
-    connection.read_line()
-    connection.send(b"a NO [AUTHENTICATIONFAILED] no\r\n")
-    connection.read_line()
+    while b"LOGOUT" not in (line := connection.read_line()):
+        if b"right" in line:
+            connection.send(b"a OK in\r\n")
+        elif b"later" in line:
+            connection.send(b"a NO [UNAVAILABLE] Temporary authentication failure\r\n")
+        else:
+            connection.send(b"a NO [AUTHENTICATIONFAILED] no\r\n")
     connection.send(b"* BYE\r\nb OK bye\r\n")
 
 
@@ -49,13 +53,18 @@ def refuse(client):
     gateway.wait_event("session.refused", client=client, reason="access")
 
 
-def fail_login(client):
+def log_in(client, *logins, authenticated):
     with proxyclient.connect(gateway.port("imap"), proxyclient.header_v2(client)) as session:
-        session.sendall(LOGIN)
-        proxyclient.read_until(session, rb"^a NO")
+        for login in logins:
+            session.sendall(login)
+            proxyclient.read_until(session, rb"^a (NO|OK)")
         session.sendall(b"b LOGOUT\r\n")
         proxyclient.read_to_end(session)
-    gateway.wait_event("session.end", client=client, authenticated=False)
+    return gateway.wait_event("session.end", client=client, authenticated=authenticated)
+
+
+def fail_login(client):
+    log_in(client, LOGIN, authenticated=False)
 
 
 class Filter(unittest.TestCase):
@@ -78,6 +87,16 @@ class Filter(unittest.TestCase):
     def test_a_wrong_password_counts_with_its_user(self):
         fail_login("203.0.113.11")
         self.assertEqual(self.matches(r'"client":"203\.0\.113\.11"'), [("203.0.113.11", r"o\"brien")])
+
+    def test_a_wrong_password_counts_though_a_right_one_followed(self):
+        line = log_in("203.0.113.16", LOGIN, b"a LOGIN alice right\r\n", authenticated=True)
+        self.assertEqual((line["user"], line["failed_logins"], line["failed_users"]), ("alice", 1, ['o"brien']))
+        self.assertEqual(self.matches(r'"client":"203\.0\.113\.16"'), [("203.0.113.16", r"o\"brien")])
+
+    def test_a_login_that_the_server_could_not_judge_does_not_count(self):
+        line = log_in("203.0.113.17", b"a LOGIN alice later\r\n", authenticated=None)
+        self.assertEqual((line["user"], line["failed_logins"]), ("alice", 0))
+        self.assertEqual(self.matches(r'"client":"203\.0\.113\.17"'), [])
 
     def test_what_is_not_the_clients_doing_does_not_count(self):
         greeting("down", "203.0.113.12")

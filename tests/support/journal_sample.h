@@ -73,16 +73,29 @@ inline store::JournalSession sampleSession(std::uint64_t number, std::int64_t en
     mail.recipients.push_back(fmt::format("user{}@example.net", spread % 100'000));
     mail.recipient_count = 1;
     mail.size = session.bytes_in - 280;
-    mail.reply = fmt::format("250 2.0.0 Ok: queued as 4{:010X}", number);
+    mail.queue_id = fmt::format("4{:010X}", number);
+    mail.reply = "250 2.0.0 Ok: queued as " + mail.queue_id;
     mail.accepted = true;
     session.mail.push_back(std::move(mail));
     return session;
 }
 
+/// A further mail of the session `id`, which goes on: its `number`th.
+inline store::JournalSession sampleFurtherMail(const store::JournalSession& session, std::uint32_t number) {
+    store::JournalSession record = session;
+    record.kind = store::JournalKind::Mail;
+    record.end.clear();
+    record.mail.resize(1);
+    record.mail.front().from = fmt::format("further{}@partner.example", number);
+    record.mail.front().queue_id = fmt::format("5{:010X}", number);
+    record.mail.front().number = record.mail_count = number;
+    return record;
+}
+
 /// A client that no rule let in.
 inline store::JournalSession sampleRefusal(std::uint64_t number, std::int64_t ended_ms) {
     store::JournalSession session = sampleSession(number, ended_ms);
-    session.refused = true;
+    session.kind = store::JournalKind::Refused;
     session.allowed = false;
     session.rule.clear();
     session.upstream.clear();

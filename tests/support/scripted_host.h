@@ -130,6 +130,10 @@ class ScriptedHost final : public SessionHost {
     void refusedGone() noexcept override { ++refused_places; }
     bool stopping() const noexcept override { return is_stopping; }
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
+    std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
+                                                            Refusal) override {
+        return nullptr;
+    }
     void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}
     void release(Session& session) noexcept override {
         const auto found = std::find_if(sessions_.begin(), sessions_.end(),

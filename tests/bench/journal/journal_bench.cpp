@@ -184,7 +184,7 @@ void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
     filtered("a sender that never wrote", [](auto& f) { f.from = "nobody@nowhere.example"; });
     filtered("one recipient", [&](auto& f) { f.to = some.mail.front().recipients.front(); });
     filtered("the recipients' common domain", [](auto& f) { f.to = "@example.net"; });
-    filtered("one queue id", [&](auto& f) { f.queue_id = std::string(queueIdOf(some.mail.front().reply)); });
+    filtered("one queue id", [&](auto& f) { f.queue_id = some.mail.front().queue_id; });
     filtered("a queue id that is not there", [](auto& f) { f.queue_id = "XXXXXXXXXX"; });
     filtered("a user that never was", [](auto& f) { f.user = "nobody"; });
     filtered("the busy listener", [](auto& f) { f.listener = "smtp"; });

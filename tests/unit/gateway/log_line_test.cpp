@@ -22,12 +22,6 @@ LogLine line(LogFormat format, LogLevel level = LogLevel::Information) {
     return {format, level, "test", kNow};
 }
 
-std::string escaped(std::string_view text) {
-    LineBuffer out;
-    appendEscaped(out, text);
-    return fmt::to_string(out);
-}
-
 TEST(LogLine, JsonHasTheTimeTheEventAndTheFieldsInTheirOrder) {
     LogLine json = line(LogFormat::Json);
     json.text("client", "198.51.100.7")
@@ -191,6 +185,9 @@ TEST(Escape, OnlyValidPrintableUtf8ComesOut) {
         {"\xF5\xFF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"\xE2\x82", "\xEF\xBF\xBD"},  // cut short: one maximal subpart
         {"\xE2\x82x", "\xEF\xBF\xBDx"},
+        {"gnp.\u202Eexe", "gnp.\\u202eexe"},  // right to left from here
+        {"a\u200B\u2066\uFEFF\u061C\u00AD\u2060", "a\\u200b\\u2066\\ufeff\\u061c\\u00ad\\u2060"},
+        {"a\U000E0041", "a\\udb40\\udc41"},  // a tag: two units of UTF-16
         {"\xF0\x9F\x93\n", "\xEF\xBF\xBD\\u000a"},
         {"\xC3\xC3\xBC", "\xEF\xBF\xBD\xC3\xBC"},
     };
@@ -216,6 +213,11 @@ TEST(Escape, EveryPairOfBytesStaysOneLineAndIsNotShorter) {
             ASSERT_EQ(replacements(escaped(out)), replacements(out));  // what came out is well-formed
         }
     }
+}
+
+TEST(Escape, OfAJsonDocumentOnlyWhatCannotBeSeen) {
+    EXPECT_EQ(visibleJson("{\"a\":\"\\u0001 \xC2\x9B\u202E\x7F \xC3\xBC\"}\n"),
+              "{\"a\":\"\\u0001 \\u009b\\u202e\\u007f \xC3\xBC\"}\n");
 }
 
 TEST(Escape, QuotesCutAtACharacter) {

@@ -175,7 +175,7 @@ TEST_F(JournalQueryTest, SenderAndRecipientMustBeOfOneMail) {
 
 TEST_F(JournalQueryTest, FindsAQueueId) {
     JournalFilter filter;
-    filter.queue_id = std::string(queueIdOf(sessions_[54'321].mail.front().reply));
+    filter.queue_id = std::string(sessions_[54'321].mail.front().queue_id);
     expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
     std::transform(filter.queue_id->begin(), filter.queue_id->end(), filter.queue_id->begin(),
                    [](unsigned char c) { return std::tolower(c); });
@@ -207,10 +207,10 @@ TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
     expectFinds(verdict, [](const JournalSession& session) { return !session.allowed; });
     verdict.allowed = true;
     verdict.refused_only = true;
-    expectFinds(verdict, [](const JournalSession& session) { return session.allowed && session.refused; });
+    expectFinds(verdict, [](const JournalSession& session) { return session.allowed && session.refused(); });
     JournalFilter refused;
     refused.refused_only = true;
-    expectFinds(refused, [](const JournalSession& session) { return session.refused; });
+    expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
 }
 
 TEST_F(JournalQueryTest, FindsFailedLogins) {
@@ -294,8 +294,8 @@ TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
         ++sessions;
         auto& sums = clients[clientNetwork(session).toString()];
         const std::array<std::uint64_t, 6> own{1,
-                                               session.refused,
-                                               !session.user.empty() && !session.authenticated,
+                                               session.refused(),
+                                               session.authenticated == false,
                                                session.mail_count,
                                                session.bytes_in,
                                                session.bytes_out};

@@ -119,10 +119,16 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     session.user = "alice@example.org";
     session.authenticated = true;
     session.tls = "starttls";
+    session.failed_logins = 3;
+    session.failed_users = {"bob", "carol"};
+    session.violation = "bare_lf";
+    session.balancer_told = {{"aws_vpce_id", "vpce-1"}, {"balancer_id", std::string("a%\n=\0", 5)}};
     session.header_ms = 2;
     session.mail.front().recipients = {"bob@example.net", "carol@example.com"};
     session.mail.front().recipient_count = 3;
-    session.mail.front().recipients_refused = 1;
+    session.mail.front().refused = {{"dave@example.net", "550 5.1.1 no such user"}, {"eve@example.net", ""}};
+    session.mail.front().refused_count = 3;
+    session.mail.front().truncated = true;
     session.mail.front().replies = {"250 2.0.0 <bob@example.net> Saved", ""};
     session.mail.emplace_back();
     session.mail_count = 2;
@@ -152,7 +158,11 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     EXPECT_EQ(kept.helo, expected.helo);
     EXPECT_EQ(kept.user, "alice@example.org");
     EXPECT_EQ(kept.tls, "starttls");
-    EXPECT_TRUE(kept.authenticated);
+    EXPECT_EQ(kept.authenticated, true);
+    EXPECT_EQ(kept.failed_logins, 3u);
+    EXPECT_EQ(kept.failed_users, expected.failed_users);
+    EXPECT_EQ(kept.violation, "bare_lf");
+    EXPECT_EQ(kept.balancer_told, expected.balancer_told);
     EXPECT_EQ(kept.mail_count, 2u);
     EXPECT_EQ(kept.bytes_in, expected.bytes_in);
     EXPECT_EQ(kept.bytes_out, expected.bytes_out);
@@ -160,13 +170,19 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     EXPECT_EQ(kept.connect_ms, 1);
     EXPECT_EQ(kept.greeting_ms, 3);
     EXPECT_EQ(kept.duration_ms, expected.duration_ms);
-    EXPECT_FALSE(kept.refused);
+    EXPECT_FALSE(kept.refused());
     EXPECT_EQ(kept.end, "client_quit");
     ASSERT_THAT(kept.mail, SizeIs(2));
     EXPECT_EQ(kept.mail[0].from, expected.mail[0].from);
     EXPECT_EQ(kept.mail[0].recipients, expected.mail[0].recipients);
     EXPECT_EQ(kept.mail[0].recipient_count, 3u);
-    EXPECT_EQ(kept.mail[0].recipients_refused, 1u);
+    EXPECT_EQ(kept.mail[0].refused_count, 3u);
+    ASSERT_THAT(kept.mail[0].refused, SizeIs(2));
+    EXPECT_EQ(kept.mail[0].refused[0].to, "dave@example.net");
+    EXPECT_EQ(kept.mail[0].refused[0].reply, "550 5.1.1 no such user");
+    EXPECT_EQ(kept.mail[0].refused[1].reply, "");
+    EXPECT_EQ(kept.mail[0].queue_id, expected.mail[0].queue_id);
+    EXPECT_TRUE(kept.mail[0].truncated);
     EXPECT_EQ(kept.mail[0].replies, expected.mail[0].replies);
     EXPECT_EQ(kept.mail[0].size, expected.mail[0].size);
     EXPECT_EQ(kept.mail[0].reply, expected.mail[0].reply);
@@ -180,6 +196,11 @@ TEST_F(JournalTest, KeepsRefusalsAndHostileBytesAsTheyAre) {
     JournalSession session = test::sampleRefusal(1, nowMillis());
     session.helo = std::string("a\0b'\"\xFF\n", 7);
     session.balancer.reset();
+    session.reply = "554 5.7.1 no";
+    session.limit = "client_rate";
+    session.limit_value = 7;
+    session.repeated = 1'000;
+    session.rule_id = 5;
     const std::string helo = session.helo;
     Journal journal(options_, told_.events());
     journal.start();
@@ -187,11 +208,37 @@ TEST_F(JournalTest, KeepsRefusalsAndHostileBytesAsTheyAre) {
     ASSERT_TRUE(journal.flush(kPatience));
     const auto found = all();
     ASSERT_THAT(found, SizeIs(1));
-    EXPECT_TRUE(found.front().refused);
+    EXPECT_TRUE(found.front().refused());
+    EXPECT_EQ(found.front().reply, "554 5.7.1 no");
+    EXPECT_EQ(found.front().limit, "client_rate");
+    EXPECT_EQ(found.front().limit_value, 7u);
+    EXPECT_EQ(found.front().repeated, 1'000u);
+    EXPECT_EQ(found.front().rule_id, 5);
     EXPECT_FALSE(found.front().balancer);
     EXPECT_EQ(found.front().end, "access");
     EXPECT_EQ(found.front().connect_ms, -1);
     EXPECT_EQ(found.front().helo, helo);
+}
+
+TEST_F(JournalTest, SaysWhenNothingFinalIsKnownOfALogin) {
+    Journal journal(options_, told_.events());
+    journal.start();
+    for (const std::optional<bool> authenticated : {std::optional<bool>(), {false}, {true}}) {
+        JournalSession session = test::sampleSession(1, nowMillis());
+        session.user = "alice";
+        session.authenticated = authenticated;
+        session.failed_logins = authenticated == false ? 1 : 0;
+        ASSERT_TRUE(journal.record(std::move(session)));
+    }
+    ASSERT_TRUE(journal.flush(kPatience));
+    const auto found = all();
+    ASSERT_THAT(found, SizeIs(3));
+    EXPECT_EQ(found[0].authenticated, std::nullopt);
+    EXPECT_EQ(found[1].authenticated, false);
+    EXPECT_EQ(found[2].authenticated, true);
+    JournalFilter failed;
+    failed.failed_login = true;
+    EXPECT_THAT(all(failed), SizeIs(1));
 }
 
 TEST_F(JournalTest, StopWritesWhatIsQueuedAndTheNextStartGoesOn) {
@@ -264,6 +311,38 @@ TEST_F(JournalTest, AFullQueueLosesTheNewOnesAndTellsOnce) {
     EXPECT_THAT(told_.recoveries(), testing::ElementsAre(1'000 - taken));
     EXPECT_EQ(journal.written(), taken);
     EXPECT_THAT(all(), SizeIs(taken));
+}
+
+/// A session as large as an attacker can make one.
+JournalSession largeSession(std::uint64_t number) {
+    JournalSession session = test::sampleSession(number, nowMillis());
+    session.mail.resize(20, session.mail.front());
+    for (JournalMail& mail : session.mail)
+        mail.recipients.resize(20, std::string(300, 'x'));
+    session.mail_count = 20;
+    return session;
+}
+
+TEST_F(JournalTest, WhatWaitsIsBoundedInBytes) {
+    options_.max_queued_bytes = 1 << 20;
+    Journal journal(options_, told_.events());
+    journal.start();
+    sqlite::Database other(file(), {.create = false});
+    other.run("BEGIN IMMEDIATE");
+    std::uint64_t taken = 0;
+    for (std::uint64_t at = 0; at < 100; ++at)
+        taken += journal.record(largeSession(at)) ? 1 : 0;
+    EXPECT_GE(taken, (std::uint64_t{1} << 20) / kMaxRecordBytes - 1);
+    EXPECT_LT(taken, 100u);
+    EXPECT_EQ(journal.lost(), 100 - taken);
+    other.run("ROLLBACK");
+    ASSERT_TRUE(told_.waitForRecovery());
+    ASSERT_TRUE(journal.flush(kPatience));
+    const auto found = all();
+    ASSERT_THAT(found, SizeIs(taken));
+    EXPECT_TRUE(found.front().mail.back().truncated) << "a record is bounded too";
+    EXPECT_THAT(found.front().mail, SizeIs(20)) << "of what is left out, the rest is there";
+    EXPECT_FALSE(found.front().mail.back().from.empty());
 }
 
 TEST_F(JournalTest, WaitsForAnotherProcessThatLocksTheFile) {
@@ -440,6 +519,136 @@ TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
     EXPECT_GT(journal.bytes(), 0u);
 }
 
+TEST_F(JournalTest, RefusedClientsPushOutNobodyWhoWasLetIn) {
+    options_.max_bytes = 8 << 20;
+    Journal journal(options_, told_.events());
+    journal.start();
+    write(journal, 10, nowMillis());
+    const std::string used =
+        "SELECT (SELECT * FROM pragma_page_count()) - (SELECT * FROM pragma_freelist_count())";
+    for (std::uint64_t round = 0; round < 3; ++round) {
+        write(journal, 20'000, nowMillis(), true);
+        const auto deadline = std::chrono::steady_clock::now() + kPatience;
+        while (count(used) * 8'192 > 8 << 20 && std::chrono::steady_clock::now() < deadline)
+            std::this_thread::yield();
+        ASSERT_LE(count(used) * 8'192, 8 << 20);
+    }
+    EXPECT_LT(count("SELECT count(*) FROM refused"), 60'000);
+    EXPECT_EQ(count("SELECT count(*) FROM session"), 10);
+    JournalFilter filter;
+    filter.from = test::sampleSession(7, 0).mail.front().from;
+    EXPECT_THAT(all(filter), SizeIs(1));
+}
+
+/// A session with more mails than its own record takes.
+class FurtherMailTest : public JournalTest {
+  protected:
+    FurtherMailTest() { options_.keep_sessions = options_.keep_refused = 24h * 365; }
+
+    /// Its mails from 2 to `count`, the session itself if it is over; sealed when it was long ago.
+    JournalSession writeLongSession(std::uint32_t count, bool over, std::chrono::hours ago) {
+        Journal journal(options_, told_.events());
+        journal.start();
+        const std::int64_t ended = nowMillis() - std::chrono::milliseconds(ago).count();
+        JournalSession session = test::sampleSession(77, ended);
+        for (std::uint32_t number = 2; number <= count; ++number) {
+            JournalSession further = test::sampleFurtherMail(session, number);
+            further.mail.front().refused = {{fmt::format("refused{}@example.net", number), "550 no"}};
+            EXPECT_TRUE(journal.record(std::move(further)));
+        }
+        session.mail_count = count;
+        if (over) {
+            EXPECT_TRUE(journal.record(JournalSession(session)));
+        }
+        EXPECT_TRUE(journal.record(test::sampleSession(78, ended))) << "a neighbour";
+        EXPECT_TRUE(journal.flush(kPatience));
+        if (ago > 24h) {
+            EXPECT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE sealed = 0", 0));
+        }
+        return session;
+    }
+
+    void findsEachMail(const JournalSession& session, std::size_t own) {
+        for (const char* from : {"further2@partner.example", "further40@partner.example"}) {
+            JournalFilter filter;
+            filter.from = from;
+            const auto found = all(filter);
+            ASSERT_THAT(found, SizeIs(1)) << from;
+            EXPECT_EQ(found.front().id, session.id);
+            ASSERT_THAT(found.front().mail, SizeIs(own + 1))
+                << "of the further ones those that were asked for";
+            EXPECT_EQ(found.front().mail.back().from, from);
+        }
+        JournalFilter filter;
+        filter.queue_id = session.mail.front().queue_id;
+        EXPECT_THAT(all(filter), SizeIs(own));
+        filter = {};
+        filter.queue_id = "50000000017";  // 39
+        filter.to = "refused39@example.net";
+        EXPECT_THAT(all(filter), SizeIs(0)) << "another mail's queue id";
+        filter.to = "refused23@example.net";
+        ASSERT_THAT(all(filter), SizeIs(1));
+        filter.client = network("0.0.0.0/0");
+        EXPECT_THAT(all(filter), SizeIs(1));
+        filter.user = "nobody";
+        EXPECT_THAT(all(filter), SizeIs(0));
+        const auto shown = JournalQuery(options_.url).withId(session.id);
+        ASSERT_THAT(shown, SizeIs(1));
+        ASSERT_THAT(shown.front().mail, SizeIs(own + 39));
+        EXPECT_EQ(shown.front().mail.back().number, 40u);
+        EXPECT_EQ(shown.front().mail_count, 40u);
+    }
+};
+
+TEST_F(FurtherMailTest, IsFoundAndShownWithItsSession) {
+    const JournalSession session = writeLongSession(40, true, 1h);
+    findsEachMail(session, 1);
+    const auto everything = all();
+    ASSERT_THAT(everything, SizeIs(2));
+    EXPECT_THAT(everything.front().mail, SizeIs(40)) << "all of them, where none was asked for";
+    JournalQuery query(options_.url);
+    JournalQuery::Position from_the_beginning;
+    JournalFilter filter;
+    filter.from = "further40@partner.example";
+    EXPECT_THAT(query.after(filter, from_the_beginning), SizeIs(1));
+}
+
+TEST_F(FurtherMailTest, IsFoundInSealedSegments) {
+    findsEachMail(writeLongSession(40, true, 48h), 1);
+}
+
+TEST_F(FurtherMailTest, IsFoundThoughItsSessionNeverEnded) {
+    const JournalSession session = writeLongSession(40, false, 1h);
+    findsEachMail(session, 0);
+    EXPECT_EQ(JournalQuery(options_.url).withId(session.id).front().end, "");
+    EXPECT_THAT(all(), SizeIs(1)) << "without a filter the sessions that are over";
+}
+
+TEST_F(FurtherMailTest, IsAddedUpByItsSender) {
+    writeLongSession(40, true, 1h);
+    const JournalTop top = JournalQuery(options_.url).top(0, nowMillis() + 1, SumsBy::Sessions, 100);
+    EXPECT_EQ(top.sessions, 2u);
+    EXPECT_THAT(top.senders, SizeIs(41));
+    for (const JournalSums& sender : top.senders) {
+        EXPECT_EQ(sender.sessions, 1u) << sender.name;
+        EXPECT_EQ(sender.mails, 1u) << sender.name;
+    }
+}
+
+TEST_F(FurtherMailTest, GoesWithItsTime) {
+    options_.keep_sessions = 24h * 30;
+    Journal journal(options_, told_.events());
+    journal.start();
+    const JournalSession old =
+        test::sampleSession(1, nowMillis() - std::chrono::milliseconds(24h * 60).count());
+    ASSERT_TRUE(journal.record(test::sampleFurtherMail(old, 21)));
+    ASSERT_TRUE(journal.flush(kPatience));
+    ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment", 0));
+    EXPECT_EQ(count("SELECT count(*) FROM further_mail"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM mail"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM client_address"), 0);
+}
+
 /// Sessions whose clients' addresses are in every place where one can be.
 class JournalAddressTest : public JournalTest {
   protected:
@@ -452,11 +661,13 @@ class JournalAddressTest : public JournalTest {
         v4.rule = "198.51.100.7";
         v4.mail.front().reply = "450 4.7.1 Client host [198.51.100.7] rejected, not [198.51.100.77]";
         v4.mail.front().replies = {"250 2.0.0 from 198.51.100.7"};
+        v4.mail.front().refused = {{"bob@example.net", "550 5.7.1 198.51.100.7 is listed"}};
         JournalSession v6 = test::sampleSession(2, ended_ms + 1);
         v6.client = test::sampleV6(5, 9);
         v6.helo = "[IPv6:2001:DB8:5:0:0:0:0:9]";
         JournalSession refused = test::sampleRefusal(3, ended_ms + 2);
         refused.client = v4.client;
+        refused.reply = "554 5.7.1 198.51.100.7 is not allowed";
         for (JournalSession* session : {&v4, &v6, &refused})
             ASSERT_TRUE(journal.record(std::move(*session)));
         ASSERT_TRUE(journal.flush(kPatience));
@@ -498,6 +709,8 @@ TEST_F(JournalAddressTest, OnlyTheShortLivedTablesHoldAFullAddress) {
             count(std::string("SELECT count(*) FROM ") + row +
                   " WHERE client || '|' || helo || rule LIKE '%100.7%' OR client || '|' || helo LIKE '%:9%'"),
             0);
+    EXPECT_EQ(count("SELECT count(*) FROM mail WHERE refused_replies LIKE '%198.51.100.7 %'"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM refused WHERE reply LIKE '%198.51.100.7 %'"), 0);
     EXPECT_EQ(count("SELECT count(*) FROM mail WHERE reply || replies LIKE '%198.51.100.7%'"
                     " AND reply NOT LIKE '%[198.51.100.0/24] rejected, not [198.51.100.77]'"),
               0);
@@ -521,6 +734,8 @@ TEST_F(JournalAddressTest, OnlyTheShortLivedTablesHoldAFullAddress) {
     EXPECT_EQ(v4.rule, "198.51.100.7");
     EXPECT_EQ(v4.mail.front().reply, "450 4.7.1 Client host [198.51.100.7] rejected, not [198.51.100.77]");
     EXPECT_THAT(v4.mail.front().replies, testing::ElementsAre("250 2.0.0 from 198.51.100.7"));
+    EXPECT_EQ(v4.mail.front().refused.front().reply, "550 5.7.1 198.51.100.7 is listed");
+    EXPECT_EQ(all().back().reply, "554 5.7.1 198.51.100.7 is not allowed");
 }
 
 TEST_F(JournalAddressTest, ForgetsAddressesWhenTheirTimeIsUp) {
@@ -574,7 +789,7 @@ TEST_F(JournalAddressTest, TakesOverWhatVersion1Wrote) {
     EXPECT_EQ(v4.helo, "[198.51.100.7]");
     EXPECT_EQ(v4.rule, "198.51.100.7");
     EXPECT_EQ(v4.mail.front().reply, "450 4.7.1 Client host [198.51.100.7] rejected");
-    EXPECT_EQ(v4.mail.front().recipients_refused, 0u);
+    EXPECT_EQ(v4.mail.front().refused_count, 0u);
     journal.stop();
     options_.mask_after = 24h;
     Journal masking(options_, told_.events());
@@ -606,24 +821,6 @@ TEST(JournalMask, LeavesOfAnAddressLiteralTheNetwork) {
     EXPECT_EQ(mask("192.0.2.1.dynamic.example"), "192.0.2.0/24.dynamic.example");
     for (const char* other : {"mail.example.org", "[]", "[", "", "[mail.example.org]"})
         EXPECT_EQ(mask(other), other);
-}
-
-TEST(QueueId, IsFoundInTheRepliesOfServers) {
-    const struct {
-        const char* reply;
-        const char* queue_id;
-    } kCases[] = {
-        {"250 2.0.0 Ok: queued as 6E955A72018", "6E955A72018"},
-        {"250 2.0.0 Ok: queued as 4XyZ1k2wbNz1Lq9", "4XyZ1k2wbNz1Lq9"},
-        {"250 2.0.0 from MTA(smtp:[::1]:10025): 250 2.0.0 Ok: queued as 4XyZ1k2wbNz1Lq9)", "4XyZ1k2wbNz1Lq9"},
-        {"250 OK id=1tDxYz-0000000AbCd-1a2B", "1tDxYz-0000000AbCd-1a2B"},
-        {"250 2.6.0 <x@y> [InternalId=42, Hostname=z] Queued mail for delivery", ""},
-        {"250 2.0.0 Ok: queued as ", ""},
-        {"554 5.7.1 no", ""},
-        {"", ""},
-    };
-    for (const auto& [reply, queue_id] : kCases)
-        EXPECT_EQ(queueIdOf(reply), queue_id) << reply;
 }
 
 }  // namespace

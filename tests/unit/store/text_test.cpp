@@ -44,6 +44,18 @@ TEST(Text, TimesBeyondTheCalendarAreNumbers) {
     EXPECT_EQ(formatUtc(std::numeric_limits<UnixSeconds>::min()), "-9223372036854775808");
 }
 
+TEST(Text, AddressesAreComparedAsTheyAreMeant) {
+    EXPECT_EQ(comparable("Alice@Example.org"), "Alice@Example.org") << "the comparison's matter";
+    EXPECT_EQ(comparable("alice@bücher.example"), "alice@xn--bcher-kva.example");
+    EXPECT_EQ(comparable("alice@BÜCHER.example"), "alice@xn--bcher-kva.example");
+    EXPECT_EQ(comparable("bu\u0308cher.example"), comparable("bücher.example")) << "composed or not";
+    EXPECT_EQ(comparable("JÖRG@example.org"), comparable("jörg@example.org"));
+    EXPECT_NE(comparable("jörg@example.org"), comparable("jorg@example.org"));
+    EXPECT_EQ(comparable("straße.example"), "xn--strae-oqa.example");
+    const std::string hostile("\xFF@\xC3\0x", 5);
+    EXPECT_EQ(comparable(hostile), hostile);
+}
+
 TEST(Text, PrintableKeepsOneLineAndIsCut) {
     EXPECT_EQ(printable("plain text"), "plain text");
     EXPECT_EQ(printable(std::string_view("a\0\n\x7f\xc3", 5)), "a\\x00\\x0A\\x7F\\xC3");
