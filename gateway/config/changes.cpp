@@ -29,6 +29,7 @@ std::string keysOf(const ListenerConfig& a, const ListenerConfig& b) {
     if (a.access != b.access) keys.push_back("access");
     if (a.tls != b.tls) keys.push_back("tls");
     if (a.bare_lf != b.bare_lf) keys.push_back("bare_lf");
+    if (a.bare_lf_exclude != b.bare_lf_exclude) keys.push_back("bare_lf_exclude");
     if (a.client_sessions != b.client_sessions) keys.push_back("client_sessions");
     if (a.client_rate != b.client_rate) keys.push_back("client_rate");
     if (a.client_ipv4_prefix != b.client_ipv4_prefix) keys.push_back("client_ipv4_prefix");

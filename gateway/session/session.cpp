@@ -532,7 +532,7 @@ void Session::beginRelay() {
     // it.
     const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
     filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
-                         {.bare_lf = arrival_.listener->bare_lf,
+                         {.bare_lf = arrival_.listener->bareLfFor(client_address_.address),
                           .no_header = pool().config().send_proxy == SendProxy::Off,
                           .gateway = config().name});
     if (filter_) {
