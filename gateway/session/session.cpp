@@ -479,8 +479,10 @@ void Session::readGreeting() {
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
-            case Greeting::Welcome:
             case Greeting::Refused:
+                facts_.goodbye = true;  // its words stand; ours would only follow them
+                [[fallthrough]];
+            case Greeting::Welcome:
                 pool().worked(*endpoint_);
                 return beginRelay();
             case Greeting::Unavailable:
