@@ -42,6 +42,7 @@ constexpr Key<L> kListenerKeys[] = {
     key<&L::access, L>("access"),
     key<&L::tls, L>("tls"),
     key<&L::bare_lf, L>("bare_lf"),
+    key<&L::bare_lf_exclude, L>("bare_lf_exclude"),
     key<&L::client_sessions, L>("client_sessions"),
     key<&L::client_rate, L>("client_rate"),
     key<&L::client_ipv4_prefix, L>("client_ipv4_prefix"),

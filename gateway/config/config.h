@@ -8,6 +8,7 @@
 #include "protocols/stream_filter.h"
 #include "store/network.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -33,9 +34,6 @@ enum class ListenerTls : std::uint8_t {
                   ///< word
 };
 
-/// What becomes of a message with a line that ends in LF without CR, outside of BDAT's chunks. Such lines
-/// around its end are how mail is smuggled past a server (CVE-2023-51764 and kin).
-
 struct ListenerConfig {
     std::string name;
     Protocol protocol = Protocol::Tcp;
@@ -46,13 +44,20 @@ struct ListenerConfig {
         trusted;  ///< balancers whose header is believed; required unless proxy is off
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
-    BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Reject for smtp; no other than smtp and lmtp
-    std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
-    std::uint32_t client_rate = 0;              ///< new ones a minute from one client; 0: without limit
-    std::uint8_t client_ipv4_prefix = 32;       ///< how much of an address makes a client
+    BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
+    std::vector<store::Network> bare_lf_exclude;  ///< their messages pass as they come
+    std::uint32_t client_sessions = 0;            ///< at once from one client; 0: without limit
+    std::uint32_t client_rate = 0;                ///< new ones a minute from one client; 0: without limit
+    std::uint8_t client_ipv4_prefix = 32;         ///< how much of an address makes a client
     std::uint8_t client_ipv6_prefix = 64;
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
+
+    BareLfPolicy bareLfFor(const IpAddress& client) const noexcept {
+        const auto covers = [&](const store::Network& network) { return network.contains(client.bytes); };
+        return std::any_of(bare_lf_exclude.begin(), bare_lf_exclude.end(), covers) ? BareLfPolicy::Pass
+                                                                                   : bare_lf;
+    }
 
     friend bool operator==(const ListenerConfig&, const ListenerConfig&) = default;
 };

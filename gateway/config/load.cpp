@@ -185,6 +185,7 @@ class Loader {
     ListenerConfig readListener(TableReader& table, Names& names);
     void readAddresses(TableReader& table, ListenerConfig& listener);
     std::optional<Endpoint> bindAddress(const LocatedText& item, const std::string& key);
+    std::optional<store::Network> readNetwork(const LocatedText& item, const std::string& key);
     void readBareLf(TableReader& table, ListenerConfig& listener);
     void readClientLimits(TableReader& table, ListenerConfig& listener);
     void readTrusted(TableReader& table, ListenerConfig& listener);
@@ -517,11 +518,19 @@ ListenerConfig Loader::readListener(TableReader& table, Names& names) {
 }
 
 void Loader::readBareLf(TableReader& table, ListenerConfig& listener) {
-    if (listener.protocol == Protocol::Smtp) listener.bare_lf = BareLfPolicy::Reject;
+    const bool mail = listener.protocol == Protocol::Smtp || listener.protocol == Protocol::Lmtp;
+    if (mail) listener.bare_lf = BareLfPolicy::Normalize;
     table.choice("bare_lf", listener.bare_lf,
-                 {{"normalize", BareLfPolicy::Normalize}, {"pass", BareLfPolicy::Pass}, {"reject", BareLfPolicy::Reject}});
-    if (table.has("bare_lf") && listener.protocol != Protocol::Smtp && listener.protocol != Protocol::Lmtp)
-        table.error("bare_lf", "is for smtp and lmtp listeners only");
+                 {{"normalize", BareLfPolicy::Normalize},
+                  {"reject", BareLfPolicy::Reject},
+                  {"pass", BareLfPolicy::Pass}});
+    for (const LocatedText& item : table.texts("bare_lf_exclude")) {
+        if (const auto network = readNetwork(item, table.pathOf("bare_lf_exclude")))
+            listener.bare_lf_exclude.push_back(*network);
+    }
+    for (const std::string_view key : {"bare_lf", "bare_lf_exclude"}) {
+        if (table.has(key) && !mail) table.error(key, "is for smtp and lmtp listeners only");
+    }
 }
 
 void Loader::readClientLimits(TableReader& table, ListenerConfig& listener) {
@@ -589,19 +598,22 @@ void Loader::readTrustedNetwork(const LocatedText& item, const std::string& key,
     // Wider than any one site: 10.0.0.0/8 and fc00::/7 are the widest private networks.
     constexpr unsigned kWidestV4 = 96 + 8;
     constexpr unsigned kWidestV6 = 7;
-    const auto parsed = store::parseNetwork(item.text);
-    if (const auto* wrong = std::get_if<store::NetworkError>(&parsed)) {
-        problems_.error(item.where, key, wrong->message);
-        return;
-    }
-    const auto& network = std::get<store::Network>(parsed);
-    if (network.prefix_length < (network.isV4() ? kWidestV4 : kWidestV6))
+    const auto network = readNetwork(item, key);
+    if (!network) return;
+    if (network->prefix_length < (network->isV4() ? kWidestV4 : kWidestV6))
         problems_.warning(
             item.where, key,
             fmt::format("{} trusts far more than a site's balancers: whoever connects from there chooses the "
                         "client address that the access rules see",
-                        network.toString()));
-    listener.trusted.push_back(network);
+                        network->toString()));
+    listener.trusted.push_back(*network);
+}
+
+std::optional<store::Network> Loader::readNetwork(const LocatedText& item, const std::string& key) {
+    const auto parsed = store::parseNetwork(item.text);
+    if (const auto* network = std::get_if<store::Network>(&parsed)) return *network;
+    problems_.error(item.where, key, std::get<store::NetworkError>(parsed).message);
+    return std::nullopt;
 }
 
 void Loader::readUpstreamName(TableReader& table, ListenerConfig& listener) {

@@ -460,8 +460,10 @@ void Session::readGreeting() {
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
-            case Greeting::Welcome:
             case Greeting::Refused:
+                facts_.goodbye = true;  // its words stand; ours would only follow them
+                [[fallthrough]];
+            case Greeting::Welcome:
                 pool().worked(*endpoint_);
                 return beginRelay();
             case Greeting::Unavailable:
@@ -513,7 +515,7 @@ void Session::beginRelay() {
     // it.
     const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
     filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
-                         {.bare_lf = arrival_.listener->bare_lf,
+                         {.bare_lf = arrival_.listener->bareLfFor(client_address_.address),
                           .no_header = pool().config().send_proxy == SendProxy::Off,
                           .gateway = config().name},
                          this);

@@ -54,6 +54,7 @@ const KeySample kKeySamples[] = {
     {"listener.access", "\"allowlist\"", "\"open\""},
     {"listener.address", "\"0.0.0.0:25\"", "[\"0.0.0.0:25\", \"[::]:25\"]"},
     {"listener.bare_lf", "\"reject\"", "\"pass\""},
+    {"listener.bare_lf_exclude", "\"192.0.2.0/24\"", "\"192.0.2.0/25\""},
     {"listener.client_ipv4_prefix", "32", "24"},
     {"listener.client_ipv6_prefix", "64", "56"},
     {"listener.client_rate", "0", "1"},

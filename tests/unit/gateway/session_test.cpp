@@ -378,6 +378,27 @@ TEST_F(SessionTest, BoundsTheSilenceOfAHalfClosedSessionAndNamesIt) {
     EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"half_close_timeout\""));
 }
 
+TEST_F(SessionTest, WaitsMoreThanTenMinutesForTheReplyToAMessage) {
+    for (const bool half_closed : {false, true}) {
+        auto server = relaying();
+        clientSends("EHLO a\r\n");
+        serverSends(*server, "250 mx\r\n");
+        clientSends("MAIL FROM:<a@b.example>\r\n");
+        serverSends(*server, "250 ok\r\n");
+        clientSends("RCPT TO:<c@d.example>\r\n");
+        serverSends(*server, "250 ok\r\n");
+        clientSends("DATA\r\n");
+        serverSends(*server, "354 go on\r\n");
+        clientSends("Subject: x\r\n\r\nx\r\n.\r\n");
+        if (half_closed) clientCloses();
+        client_->heard();
+        host().advance(601'000);
+        EXPECT_FALSE(server->closed);
+        serverSends(*server, "250 queued\r\n");
+        EXPECT_EQ(client_->heard(), "250 queued\r\n");
+    }
+}
+
 TEST_F(SessionTest, EndsWhenTheServerHasClosedWhateverTheClientHasSentAheadOfIt) {
     auto server = relaying();
     clientSends("FOO\r\nDATA\r\nMAIL FROM:<a@b.example>\r\nQUIT\r\n");
