@@ -27,7 +27,7 @@ struct JournalFilter {
     std::optional<std::string> server;  ///< "mx1" or "postfix/mx1"
     std::optional<bool> allowed;        ///< the access rules' verdict
     bool refused_only = false;
-    bool failed_login = false;  ///< a user name was offered, and the server did not accept it
+    bool failed_login = false;  ///< the server refused a login, whatever came after it
     /// Unix milliseconds; a session counts when any part of it lies in between.
     std::optional<std::int64_t> since_ms, until_ms;
 };
@@ -37,7 +37,7 @@ struct JournalSums {
     std::string name;                 ///< the null sender is ""
     std::uint64_t sessions = 0;       ///< admitted and refused; of a sender: those in which it sent
     std::uint64_t refused = 0;        ///< of these, the refused ones
-    std::uint64_t failed_logins = 0;  ///< of these, those whose user the server did not accept
+    std::uint64_t failed_logins = 0;  ///< of these, those in which the server refused a login
     std::uint64_t mails = 0;
     std::uint64_t mails_refused = 0;  ///< a sender's only: those that the server did not accept
     std::uint64_t bytes_in = 0, bytes_out = 0;

@@ -182,7 +182,7 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that got no session");
     sessions.add_flag("--failed-logins", arguments.failed_logins,
-                      "Only those with a user name that the server did not accept");
+                      "Only those with a login that the server refused, a good one after it or not");
     sessions.add_option("--since", arguments.since, "30m, 12h, 7d ago, or an RFC 3339 time");
     sessions.add_option("--until", arguments.until, "The same");
     sessions.add_option("--limit", arguments.limit, "The newest so many (default: 100)");
