@@ -70,6 +70,10 @@ std::string_view toString(End end) noexcept {
             return "bare_lf";
         case End::ForbiddenCommand:
             return "forbidden_command";
+        case End::ProtocolViolation:
+            return "protocol_violation";
+        case End::ServerViolation:
+            return "server_violation";
     }
     return "";
 }
@@ -96,6 +100,10 @@ std::string_view reasonFor(Refusal refusal) noexcept {
             return "bare_lf";
         case Refusal::ForbiddenCommand:
             return "forbidden_command";
+        case Refusal::BadCommand:
+            return "protocol_violation";
+        case Refusal::ServerViolation:
+            return "server_violation";
     }
     return "";
 }

@@ -50,20 +50,22 @@ enum class End : std::uint8_t {
     ServerClosed,  ///< the server closed first
     ServerLost,    ///< the server's connection broke
     IdleTimeout,
-    HalfCloseTimeout,  ///< one side had closed, the other never did
-    Refused,           ///< the refusal has been said
-    Check,             ///< a balancer's health check
-    Shutdown,          ///< the gateway stopped
-    Drained,           ///< its server is being drained
-    Killed,            ///< closed on an administrator's word
-    GatewayError,      ///< out of memory or descriptors
-    BareLf,            ///< a message had a line that ends in LF alone
-    ForbiddenCommand,  ///< the client claimed to be another one
+    HalfCloseTimeout,   ///< one side had closed, the other never did
+    Refused,            ///< the refusal has been said
+    Check,              ///< a balancer's health check
+    Shutdown,           ///< the gateway stopped
+    Drained,            ///< its server is being drained
+    Killed,             ///< closed on an administrator's word
+    GatewayError,       ///< out of memory or descriptors
+    BareLf,             ///< a message had a line that ends in LF alone
+    ForbiddenCommand,   ///< the client claimed to be another one
+    ProtocolViolation,  ///< what the client sent was not understood
+    ServerViolation,    ///< the server's replies did not match the client's commands
 };
-inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ForbiddenCommand) + 1;
+inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ServerViolation) + 1;
 std::string_view toString(End end) noexcept;
 
-inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ForbiddenCommand) + 1;
+inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ServerViolation) + 1;
 /// The `reason` of a refused session.
 std::string_view reasonFor(Refusal refusal) noexcept;
 

@@ -2,6 +2,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "gateway/cpus.h"
 #include "gateway/memory_reserve.h"
 #include "gateway/privileges.h"
 
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <thread>
 #include <utility>
@@ -145,9 +147,19 @@ class Gateway::DefectLog final : public Poco::ErrorHandler {
     Poco::ErrorHandler* previous_;
 };
 
+/// A configuration with all that hangs on it, next to the one in force.
+struct Gateway::Successor {
+    std::shared_ptr<const Generation> generation;
+    HealthChecker::Plan plan;
+    std::unique_ptr<NameWatcher> names;
+    // To be posted, by worker, and what tells when it was done.
+    std::vector<std::function<void()>> tasks;
+    std::vector<std::future<void>> done;
+};
+
 Gateway::Gateway(Config config)
     : file_(config.file),
-      worker_count_(config.workers ? config.workers : std::max(1U, std::thread::hardware_concurrency())),
+      worker_count_(config.workers ? config.workers : usableCpus()),
       possible_sessions_(raiseDescriptorLimit()),
       started_ms_(unixMillis()) {
     const sigset_t signals = handledSignals();
@@ -165,14 +177,15 @@ Gateway::Gateway(Config config)
     defects_ = std::make_unique<DefectLog>(*log_);
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
-    generation_ = makeGeneration(std::move(config), nullptr);
-    const std::size_t most_sessions = std::min(generation_->config.max_sessions, possible_sessions_);
+    const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
-    state_->max_sessions = most_sessions;
+    checker_ = std::make_unique<HealthChecker>();
+    Successor first = prepare(std::move(config), {}, nullptr);
     for (auto& sockets : listening)
-        workers_.push_back(std::make_unique<Worker>(*state_, generation_, std::move(sockets)));
+        workers_.push_back(std::make_unique<Worker>(*state_, first.generation, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *this, log_.get());
-    measureServers();
+    reloader_ = std::make_unique<ReloadThread>([this] { reload(); });
+    commit(std::move(first));
     logStart(inherited);
     for (std::size_t i = 0; i < workers_.size(); ++i)
         workers_[i]->start(fmt::format("worker-{}", i));
@@ -182,7 +195,9 @@ Gateway::Gateway(Config config)
 
 Gateway::~Gateway() {
     ready_ = false;
+    stop_.request_stop();
     if (admin_) admin_->stop();
+    reloader_.reset();
     for (const auto& worker : workers_)
         worker->stop();
     names_.reset();
@@ -265,14 +280,52 @@ void Gateway::startJournal(const JournalConfig& config) {
     journal_->start();
 }
 
-/// Checks and name look-ups for the pools in force.
-void Gateway::measureServers() {
-    names_.reset();
-    checker_.reset();
+/// Whatever it throws, nothing has changed. Threads are asked for here, the name watcher's last: from then on
+/// it works for the new pools.
+Gateway::Successor Gateway::prepare(Config config, ListeningSockets added, const Generation* before) {
+    Successor next;
+    next.generation = makeGeneration(std::move(config), before);
+    const Config& now = next.generation->config;
+    for (const auto& pool : next.generation->upstreams)
+        next.plan.pools.emplace_back(next.generation, pool.get());
+    next.plan.name = now.name;
+    next.plan.connect = now.timeouts.connect;
+    next.plan.greeting = now.timeouts.greeting;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        auto sockets = std::make_shared<std::vector<ListeningSocket>>(std::move(added[i]));
+        auto task = workers_[i]->package([generation = next.generation, sockets](Worker& worker) {
+            worker.apply(generation, std::move(*sockets));
+        });
+        next.tasks.push_back(std::move(task.first));
+        next.done.push_back(std::move(task.second));
+    }
+    next.names = watchNames(*next.generation);
+    next.names->start();
+    return next;
+}
+
+void Gateway::commit(Successor next) noexcept {
+    const auto before = current();
+    {
+        const std::lock_guard lock(generation_mutex_);
+        generation_ = next.generation;
+    }
+    state_->max_sessions = std::min(next.generation->config.max_sessions, possible_sessions_);
+    checker_->follow(std::move(next.plan));
+    names_.swap(next.names);
+    next.names.reset();
+    for (std::size_t i = 0; i < next.tasks.size(); ++i)
+        workers_[i]->post(std::move(next.tasks[i]));
+    for (auto& future : next.done)
+        future.wait_for(kAnswerLimit);
+    // Sessions that still read their header against the old listeners find its last table.
+    if (before && before->access != next.generation->access) before->access->stop();
+}
+
+std::unique_ptr<NameWatcher> Gateway::watchNames(const Generation& generation) {
     std::vector<UpstreamPool*> pools;
-    for (const auto& pool : generation_->upstreams)
+    for (const auto& pool : generation.upstreams)
         pools.push_back(pool.get());
-    checker_ = std::make_unique<HealthChecker>(pools, generation_->config.name);
     NameWatcher::Events events;
     events.changed = [this](const UpstreamConfig& upstream, const ServerConfig& server,
                             const std::vector<Endpoint>& addresses) {
@@ -290,9 +343,7 @@ void Gateway::measureServers() {
         line.text("upstream", upstream.name).text("server", server.name).text("reason", why);
         log_->write(line);
     };
-    names_ = std::make_unique<NameWatcher>(pools, std::move(events));
-    checker_->start();
-    names_->start();
+    return std::make_unique<NameWatcher>(pools, std::move(events));
 }
 
 std::shared_ptr<const Generation> Gateway::current() const {
@@ -302,10 +353,12 @@ std::shared_ptr<const Generation> Gateway::current() const {
 
 admin::Outcome Gateway::reload() {
     const std::lock_guard one_at_a_time(reload_mutex_);
-    if (!ready()) return {false, "the gateway is stopping"};
+    const admin::Outcome stopping{false, "the gateway is stopping"};
+    if (!ready()) return stopping;
     const auto before = current();
     try {
-        Config config = loadConfig(file_);
+        Config config = loadConfig(file_, stop_.get_token());
+        if (!ready()) return stopping;
         const auto fixed = restartOnlyChanges(before->config, config);
         if (!fixed.empty()) {
             throw ConfigError(fmt::format("{}: {} can only change with a restart; nothing was changed", file_,
@@ -313,12 +366,19 @@ admin::Outcome Gateway::reload() {
         }
         const auto changes = describeChanges(before->config, config);
         ListeningSockets added = openListeners(config, worker_count_, nullptr, addressesOf(before->config));
-        auto generation = makeGeneration(std::move(config), before.get());
-        log_->apply(generation->config.log);
+        const LogConfig log = config.log;
+        Successor next = prepare(std::move(config), std::move(added), before.get());
+        admin::Outcome done{
+            true, changes.empty() ? "nothing has changed" : fmt::format("{}", fmt::join(changes, "; "))};
+        log_->apply(log);
+        commit(std::move(next));
         log_->reopen();
-        putInForce(std::move(generation), std::move(added));
-        logReloaded(changes);
-        return {true, changes.empty() ? "nothing has changed" : fmt::format("{}", fmt::join(changes, "; "))};
+        try {
+            logReloaded(changes);
+        } catch (const std::bad_alloc&) {
+            // It is in force all the same.
+        }
+        return done;
     } catch (const std::exception& error) {
         log_->reopen();
         LogLine line = log_->line(LogLevel::Error, "config.failed");
@@ -326,26 +386,6 @@ admin::Outcome Gateway::reload() {
         log_->write(line);
         return {false, error.what()};
     }
-}
-
-void Gateway::putInForce(std::shared_ptr<const Generation> generation, ListeningSockets added) {
-    const auto before = current();
-    {
-        const std::lock_guard lock(generation_mutex_);
-        generation_ = generation;
-    }
-    state_->max_sessions = std::min(generation->config.max_sessions, possible_sessions_);
-    measureServers();
-    std::vector<std::future<void>> done;
-    for (std::size_t i = 0; i < workers_.size(); ++i) {
-        auto sockets = std::make_shared<std::vector<ListeningSocket>>(std::move(added[i]));
-        done.push_back(workers_[i]->call(
-            [generation, sockets](Worker& worker) { worker.apply(generation, std::move(*sockets)); }));
-    }
-    for (auto& future : done)
-        future.wait_for(kAnswerLimit);
-    // Sessions that still read their header against the old listeners find its last table.
-    if (before->access != generation->access) before->access->stop();
 }
 
 // ---- what the admin socket asks and orders
@@ -481,9 +521,11 @@ void Gateway::run() {
     }
     ready_ = false;
     draining_ = true;
+    stop_.request_stop();
     ::sd_notify(0, "STOPPING=1");
     drain();
     admin_->stop();
+    reloader_->stop();
     for (const auto& worker : workers_)
         worker->stop();
     names_.reset();
@@ -519,7 +561,7 @@ bool Gateway::awaitStop(std::chrono::milliseconds limit) {
         const timespec wait{static_cast<time_t>(left.count() / 1'000'000'000),
                             static_cast<long>(left.count() % 1'000'000'000)};
         const int signal = ::sigtimedwait(&signals, nullptr, &wait);
-        if (signal == SIGHUP) reload();
+        if (signal == SIGHUP) reloader_->ask();
         if (signal == SIGTERM || signal == SIGINT) return true;
     }
 }

@@ -7,6 +7,7 @@
 #include "gateway/generation.h"
 #include "gateway/log/event_log.h"
 #include "gateway/net/listening_sockets.h"
+#include "gateway/reload_thread.h"
 #include "gateway/upstream/health_checker.h"
 #include "gateway/upstream/name_watcher.h"
 #include "gateway/worker.h"
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,9 @@ namespace mailgate {
 /// SIGTERM or SIGINT: sessions are ended at points where that breaks nothing, at the latest after
 /// drain_timeout; a second signal ends them at once. SIGHUP: the log is reopened and the configuration read
 /// again: all of it, or none of it and why.
+///
+/// A reload is a transaction. prepare() makes everything that can fail, next to what is in force; commit()
+/// cannot fail. It takes as long as files and names take, so never the main thread's time.
 class Gateway final : public admin::Control {
   public:
     /// Binds, drops privileges, opens the log, the rules and the journal, starts everything. Throws
@@ -43,12 +48,14 @@ class Gateway final : public admin::Control {
 
   private:
     class DefectLog;
+    struct Successor;
 
+    Successor prepare(Config config, ListeningSockets added, const Generation* before);
+    void commit(Successor successor) noexcept;
     std::shared_ptr<Generation> makeGeneration(Config config, const Generation* before);
     std::shared_ptr<store::AccessWatcher> watchAccess(const Config& config, const Generation* before);
     void startJournal(const JournalConfig& config);
-    void measureServers();
-    void putInForce(std::shared_ptr<const Generation> generation, ListeningSockets added);
+    std::unique_ptr<NameWatcher> watchNames(const Generation& generation);
     std::shared_ptr<const Generation> current() const;
     void logUnknownListeners(const std::map<std::string, std::size_t>& rules);
     void logStart(const InheritedSockets& inherited);
@@ -71,13 +78,15 @@ class Gateway final : public admin::Control {
     std::atomic<bool> rules_failed_{false};
     std::unique_ptr<GatewayState> state_;
 
-    std::mutex reload_mutex_;  ///< one reload, or change of the measuring, at a time
+    std::mutex reload_mutex_;  ///< one reload at a time
+    std::stop_source stop_;    ///< requested: nobody waits for name servers any more
     mutable std::mutex generation_mutex_;
     std::shared_ptr<const Generation> generation_;  ///< in force; guarded by generation_mutex_
     std::unique_ptr<HealthChecker> checker_;
     std::unique_ptr<NameWatcher> names_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<admin::AdminServer> admin_;
+    std::unique_ptr<ReloadThread> reloader_;
 
     std::chrono::microseconds watchdog_{0};  ///< how often systemd wants to hear of us; 0: never
     std::vector<std::future<void>> beats_;   ///< what the workers still owe

@@ -18,6 +18,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <new>
 
 namespace mailgate {
@@ -139,7 +140,8 @@ class Worker::Acceptor final : private Timer {
 Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
                std::vector<ListeningSocket> listening)
     : state_(state),
-      scratch_(kBlockBytes),
+      scratch_(kReadBytes),
+      edited_(kBlockBytes),
       rejections_(kRejectionSlots),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {
@@ -170,9 +172,16 @@ void Worker::run() {
 
 void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<ListeningSocket> added) {
     if (stopping_) return;
-    // Closing comes first, while the acceptors' indices still mean the old generation.
+    // What can fail comes first. None of these accepts before this turn is over.
+    std::vector<std::unique_ptr<Acceptor>> opened;
+    opened.reserve(added.size());
+    for (ListeningSocket& socket : added)
+        opened.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
     std::vector<std::unique_ptr<Acceptor>> kept;
     std::vector<std::size_t> indices;
+    kept.reserve(acceptors_.size() + opened.size());
+    indices.reserve(acceptors_.size());
+    // Closing comes next, while the acceptors' indices still mean the old generation.
     const std::vector<ListenerConfig>& listeners = generation->config.listeners;
     for (auto& acceptor : acceptors_) {
         const auto found =
@@ -189,8 +198,7 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     table_.reset();
     for (std::size_t i = 0; i < acceptors_.size(); ++i)
         acceptors_[i]->moveTo(indices[i]);
-    for (ListeningSocket& socket : added)
-        acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+    std::move(opened.begin(), opened.end(), std::back_inserter(acceptors_));
 }
 
 /// Visiting may end the session visited, and no other.
@@ -329,14 +337,14 @@ const store::AccessTable& Worker::accessTable(const Generation& generation) noex
     return *table_;
 }
 
-void Worker::sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept {
-    if (listener >= generation_->listeners.size()) return;
-    ListenerCounters& counters = *generation_->listeners[listener];
+void Worker::sawClient(const Generation& generation, store::ListenerIndex listener,
+                       const IpAddress& client) noexcept {
+    ListenerCounters& counters = *generation.listeners[listener];
     const AddressVote::Result result = counters.address_vote.add(client);
     if (result == AddressVote::Result::Open) return;
     const bool lost = result == AddressVote::Result::OneAddress;
     if (counters.address_alarm.exchange(lost, std::memory_order_relaxed) != lost)
-        logAddressAlarm(generation_->config.listeners[listener].name, lost, client.toString());
+        logAddressAlarm(generation.config.listeners[listener].name, lost, client.toString());
 }
 
 void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::string& client) {

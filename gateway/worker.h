@@ -16,6 +16,7 @@
 #include <Poco/Thread.h>
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -62,12 +63,19 @@ class Worker final : public SessionHost, public Poco::Runnable {
     /// returned.
     template <typename Task>
     auto call(Task task) {
+        auto [packaged, result] = package(std::move(task));
+        post(std::move(packaged));
+        return std::move(result);
+    }
+    /// The two halves of call(): first what may fail, then what does not.
+    template <typename Task>
+    auto package(Task task) {
         auto packaged = std::make_shared<std::packaged_task<std::invoke_result_t<Task, Worker&>(Worker&)>>(
             std::move(task));
         auto result = packaged->get_future();
-        set_.post([this, packaged] { (*packaged)(*this); });
-        return result;
+        return std::pair(std::function<void()>([this, packaged] { (*packaged)(*this); }), std::move(result));
     }
+    void post(std::function<void()> packaged) { set_.post(std::move(packaged)); }
     /// How late the last timer tick was, in milliseconds. Any thread.
     Millis lag() const noexcept { return set_.lag(); }
 
@@ -93,7 +101,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     store::Journal* journal() noexcept override { return state_.journal; }
     Counters& counters() noexcept override { return state_.counters; }
     const store::AccessTable& accessTable(const Generation& generation) noexcept override;
-    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return set_.now(); }
     std::int64_t wallClock() const noexcept override;
@@ -108,7 +116,8 @@ class Worker final : public SessionHost, public Poco::Runnable {
     bool stopping() const noexcept override { return stopping_; }
     bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                          std::uint32_t& suppressed) noexcept override;
-    void sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept override;
+    void sawClient(const Generation& generation, store::ListenerIndex listener,
+                   const IpAddress& client) noexcept override;
     void release(Session& session) noexcept override;
 
   private:
@@ -134,6 +143,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
 
     GatewayState& state_;
     std::vector<char> scratch_;
+    std::vector<char> edited_;
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;

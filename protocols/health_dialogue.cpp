@@ -20,7 +20,34 @@ bool isSmtp(Protocol protocol) noexcept {
     return protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
 }
 
+bool isLabel(std::string_view label) noexcept {
+    constexpr std::size_t kLongest = 63;  // RFC 1035 2.3.4
+    const auto fits = [](unsigned char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
+    };
+    return !label.empty() && label.size() <= kLongest && label.front() != '-' && label.back() != '-' &&
+           std::all_of(label.begin(), label.end(), fits);
+}
+
 }  // namespace
+
+bool isQualifiedName(std::string_view name) noexcept {
+    const std::size_t last_dot = name.rfind('.');
+    if (last_dot == std::string_view::npos ||
+        name.find_first_not_of("0123456789", last_dot + 1) == std::string_view::npos)
+        return false;
+    while (!name.empty()) {
+        const std::size_t dot = std::min(name.find('.'), name.size());
+        if (!isLabel(name.substr(0, dot))) return false;
+        name.remove_prefix(std::min(dot + 1, name.size()));
+    }
+    return true;
+}
+
+std::string heloName(std::string_view name, const IpAddress& own) {
+    if (isQualifiedName(name)) return std::string(name);
+    return (own.isV4() ? "[" : "[IPv6:") + own.toString() + "]";
+}
 
 HealthDialogue::HealthDialogue(Protocol protocol, std::string name)
     : protocol_(protocol), name_(std::move(name)) {}
@@ -89,7 +116,7 @@ void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
             case Greeting::Welcome:
             case Greeting::Incomplete:
                 break;
-            case Greeting::Deferred:
+            case Greeting::Unavailable:
             case Greeting::Refused:
                 fail("greets with: " + quoted(line));
                 // RFC 5321 3.1: after a 554 the server waits for QUIT; all others have said their last word.

@@ -6,15 +6,22 @@
 /// more than kMaxHealthBytes has failed.
 #pragma once
 
+#include "protocols/address.h"
 #include "protocols/lines.h"
-#include "protocols/observer.h"
 #include "protocols/protocol.h"
+#include "protocols/stream_filter.h"
 
 #include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace mailgate {
+
+/// What EHLO says of a gateway of that name: the name, or where it is none that strict servers take (RFC 5321
+/// 4.1.1.1; reject_non_fqdn_helo_hostname), the address that the connection comes from, as a literal.
+std::string heloName(std::string_view name, const IpAddress& own);
+/// Two labels or more, of letters, digits and hyphens, and no address in disguise.
+bool isQualifiedName(std::string_view name) noexcept;
 
 inline constexpr std::size_t kMaxHealthBytes = std::size_t{64} << 10;
 

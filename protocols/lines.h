@@ -1,6 +1,6 @@
 /// \file  Cutting one direction of a stream into lines and counted blocks, whatever the pieces it arrives in.
 ///
-/// Shared by the observers and dialogues. What comes out depends on the bytes alone, never on how they were
+/// Shared by the filters and dialogues. What comes out depends on the bytes alone, never on how they were
 /// split.
 #pragma once
 

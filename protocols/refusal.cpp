@@ -71,6 +71,10 @@ Wording smtpWording(Refusal refusal) noexcept {
             return {"521 5.5.2", "Error: bare <LF> received"};
         case Refusal::ForbiddenCommand:
             return {"521 5.5.1", "Error: command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"521 5.5.2", "Error: command not recognized, closing connection"};
+        case Refusal::ServerViolation:
+            return {"421 4.5.0", "Protocol error of the mail server, closing connection"};
     }
     return {};
 }
@@ -98,8 +102,13 @@ Wording imapWording(Refusal refusal) noexcept {
             return {"* BYE", "Disconnected for inactivity."};
         case Refusal::Internal:
             return {"* BYE [UNAVAILABLE]", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"* BYE", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"* BYE", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"* BYE [UNAVAILABLE]", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};
@@ -123,8 +132,13 @@ Wording pop3Wording(Refusal refusal) noexcept {
             return {};
         case Refusal::Internal:
             return {"-ERR [SYS/TEMP]", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"-ERR", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"-ERR", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};
@@ -148,8 +162,13 @@ Wording sieveWording(Refusal refusal) noexcept {
             return {"BYE", "Disconnected for inactivity"};
         case Refusal::Internal:
             return {"BYE (TRYLATER)", "Temporary local error, try again later"};
-        case Refusal::BareLf:
         case Refusal::ForbiddenCommand:
+            return {"BYE", "Command not accepted from clients"};
+        case Refusal::BadCommand:
+            return {"BYE", "Command not understood, closing connection"};
+        case Refusal::ServerViolation:
+            return {"BYE (TRYLATER)", "Protocol error of the mail server, closing connection"};
+        case Refusal::BareLf:
             return {};
     }
     return {};
@@ -309,12 +328,25 @@ class SmtpCheck final : public Conversation {
     Step answer(std::string_view line) const override {
         const std::string_view verb = takeWord(line);
         if (equalsIgnoreCase(verb, "QUIT")) return smtpBye();
-        if (equalsIgnoreCase(verb, "NOOP")) return {.say = "250 2.0.0 Ok\r\n", .done = false};
+        for (const auto& [known, reply] : kReplies) {
+            if (equalsIgnoreCase(verb, known)) return {.say = std::string(reply), .done = false};
+        }
         const bool hello = lmtp_ ? equalsIgnoreCase(verb, "LHLO")
                                  : equalsIgnoreCase(verb, "EHLO") || equalsIgnoreCase(verb, "HELO");
         if (hello) return {.say = "250 " + names_.gateway + "\r\n", .done = false};
         return {.say = "502 5.5.2 Error: command not recognized\r\n", .done = false};
     }
+
+    /// RFC 5321 4.5.1's minimum; a probe sends no mail.
+    static constexpr std::pair<std::string_view, std::string_view> kReplies[] = {
+        {"NOOP", "250 2.0.0 Ok\r\n"},
+        {"RSET", "250 2.0.0 Ok\r\n"},
+        {"VRFY", "252 2.0.0 Cannot verify, will not try\r\n"},
+        {"HELP", "214 2.0.0 A load balancer's probe: NOOP RSET VRFY HELP QUIT\r\n"},
+        {"MAIL", "550 5.7.1 Error: no mail in a load balancer's probe\r\n"},
+        {"RCPT", "503 5.5.1 Error: need MAIL command\r\n"},
+        {"DATA", "503 5.5.1 Error: need MAIL command\r\n"},
+    };
 
     const bool lmtp_;
 };

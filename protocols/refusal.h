@@ -25,7 +25,9 @@ enum class Refusal : std::uint8_t {
     Idle,              ///< nothing moved for the listener's idle limit
     Internal,          ///< the gateway's own fault (no access table, no memory, no descriptors)
     BareLf,            ///< SMTP and LMTP: a line that ends in LF alone
-    ForbiddenCommand,  ///< SMTP and LMTP: a command that only gateways may use
+    ForbiddenCommand,  ///< a command that only gateways may use
+    BadCommand,  ///< what the client sent is not the protocol, or has no end: where its commands are is unknown
+    ServerViolation,  ///< the server's replies do not match the client's commands
 };
 
 struct RefusalText {
@@ -58,7 +60,7 @@ class Dialogue {
 std::unique_ptr<Dialogue> makeRefusalDialogue(Protocol protocol, Refusal refusal, const RefusalText& text);
 
 /// A balancer's health check (PROXY LOCAL, UNKNOWN, UNSPEC): with `up`, the protocol's greeting, then
-/// EHLO/HELO/LHLO, NOOP, QUIT (SMTP, LMTP), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
+/// EHLO/HELO/LHLO, NOOP, RSET, VRFY, HELP, QUIT (SMTP, LMTP; MAIL is refused), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
 /// CAPABILITY, NOOP, LOGOUT (ManageSieve) and an error for anything else; without, the NoServer refusal.
 /// Protocol::Tcp: says nothing, done if not up.
 std::unique_ptr<Dialogue> makeCheckDialogue(Protocol protocol, bool up, const RefusalText& text);

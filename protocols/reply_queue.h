@@ -17,7 +17,8 @@ template <typename Command>
 class ReplyQueue {
   public:
     bool empty() const noexcept { return head_ == commands_.size(); }
-    bool full() const noexcept { return commands_.size() - head_ >= kMaxUnanswered; }
+    std::size_t size() const noexcept { return commands_.size() - head_; }
+    bool full() const noexcept { return size() >= kMaxUnanswered; }
     const Command& front() const { return commands_[head_]; }
     const Command& back() const { return commands_.back(); }
 

@@ -1,7 +1,7 @@
 #include "protocols/sasl.h"
 
 #include "protocols/lines.h"
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <array>
 #include <limits>
@@ -54,8 +54,7 @@ class Base64Reader {
 };
 
 /// The decoded bytes before the `occurrence`th `stop`; decodes no further. Nothing if it does not come.
-std::optional<std::string> decodeUntil(std::string_view base64, char stop, int occurrence) {
-    Base64Reader reader(base64);
+std::optional<std::string> decodeUntil(Base64Reader& reader, char stop, int occurrence) {
     std::string decoded;
     while (const auto byte = reader.next()) {
         if (*byte == stop && --occurrence == 0) return decoded;
@@ -89,21 +88,25 @@ std::string unescapeSaslName(std::string_view name) {
     return plain;
 }
 
-/// RFC 4616 2: authzid NUL authcid NUL password.
+/// RFC 4616 2: authzid NUL authcid NUL password. Where no password follows, it may be what stands in the
+/// name's place.
 std::string plainUser(std::string_view base64) {
-    const auto names = decodeUntil(base64, '\0', 2);
-    return names ? names->substr(names->find('\0') + 1, kMaxNameBytes) : std::string();
+    Base64Reader reader(base64);
+    const auto names = decodeUntil(reader, '\0', 2);
+    return names && reader.next() ? names->substr(names->find('\0') + 1, kMaxNameBytes) : std::string();
 }
 
 /// user=NAME ^A auth=Bearer TOKEN ^A ^A
 std::string xoauth2User(std::string_view base64) {
-    const auto field = decodeUntil(base64, '\x01', 1);
+    Base64Reader reader(base64);
+    const auto field = decodeUntil(reader, '\x01', 1);
     return field && field->starts_with("user=") ? field->substr(5, kMaxNameBytes) : std::string();
 }
 
 /// RFC 7628 3.1: n,a=NAME, ^A key=value …
 std::string oauthBearerUser(std::string_view base64) {
-    const auto header = decodeUntil(base64, ',', 2);
+    Base64Reader reader(base64);
+    const auto header = decodeUntil(reader, ',', 2);
     if (!header) return {};
     const std::size_t name = header->find(",a=");
     if (name == std::string::npos) return {};
@@ -161,6 +164,10 @@ std::string SaslExchange::respond(std::string_view base64) {
         prompted_ = false;
     } else {
         increase(ahead_);
+    }
+    if (base64 == "*") {
+        aborted_ = true;
+        return {};
     }
     return initial(base64);
 }

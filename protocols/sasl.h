@@ -32,6 +32,8 @@ class SaslExchange {
     bool expectsResponse() const noexcept { return active() && (prompted_ || !complete()); }
     bool prompted() const noexcept { return prompted_; }
     bool named() const noexcept { return named_; }  ///< a name was offered
+    /// The client has shown the server something to judge, and did not call the exchange off.
+    bool tried() const noexcept { return responses_ > 0 && !aborted_; }
 
   private:
     enum class Mechanism : std::uint8_t { None, Plain, Login, XOauth2, OauthBearer, Other };
@@ -42,6 +44,7 @@ class SaslExchange {
     Mechanism mechanism_ = Mechanism::None;
     bool prompted_ = false;
     bool named_ = false;
+    bool aborted_ = false;
     std::uint8_t responses_ = 0;  ///< saturates
     std::uint8_t ahead_ = 0;      ///< responses sent before the server asked; saturates
 };

@@ -1,6 +1,6 @@
 /// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
 ///
-/// Poco's HTTP server on threads of its own: nothing here touches a worker but through Control. The Unix
+/// Poco's HTTP on threads of its own (HttpDoor): nothing here touches a worker but through Control. The Unix
 /// socket takes orders from root, the gateway's own user and the members of the socket file's group; the HTTP
 /// listener answers /metrics, /healthz and /readyz and takes no orders from anybody.
 #pragma once
@@ -25,8 +25,7 @@ class AdminServer {
     void start();
 
     /// Ends the connections, waits for the requests under way (so `control` must not wait for this thread),
-    /// and removes the socket file. Takes half a second, with a peer that does not read its answer
-    /// five seconds. May be called twice.
+    /// and removes the socket file. Takes no time, with a peer that does not read its answer five seconds. May be called twice.
     void stop() noexcept;
 
   private:

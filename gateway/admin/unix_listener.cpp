@@ -127,7 +127,10 @@ Peer::Peer(int fd) {
         throw std::system_error(errno, std::system_category(), "SO_PEERCRED");
     uid = credentials.uid;
     gid_ = credentials.gid;
-    user = userName(uid);
+}
+
+std::string Peer::user() const {
+    return userName(uid);
 }
 
 bool Peer::mayUse(int fd, const std::string& socket_path) const {

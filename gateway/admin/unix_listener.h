@@ -32,10 +32,11 @@ class UnixListener {
 /// Who is at the other end of a connection to a Unix socket, as it was when the peer connected.
 struct Peer {
     uid_t uid = 0;
-    std::string user;  ///< its name, "uid 1234" when it has none
 
     /// Throws std::system_error.
     explicit Peer(int fd);
+    /// Its name, "uid 1234" when it has none. May ask the network (nsswitch.conf).
+    std::string user() const;
     /// The file's mode lets only these connect; this holds even when somebody changed the mode.
     bool mayUse(int fd, const std::string& socket_path) const;
 

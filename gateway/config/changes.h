@@ -8,7 +8,8 @@
 
 namespace mailgate {
 
-/// One short phrase a change ("listener smtp: access", "upstream mx: added"); empty when nothing changed.
+/// One short phrase a change, with every key that differs ("listener smtp: access, tls", "upstream mx: added",
+/// "timeouts.greeting"); empty when nothing changed. What names stand for at the moment is no change.
 std::vector<std::string> describeChanges(const Config& before, const Config& after);
 
 /// The keys that differ and can only change with a restart ("gateway.workers").

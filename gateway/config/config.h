@@ -5,6 +5,7 @@
 
 #include "protocols/address.h"
 #include "protocols/protocol.h"
+#include "protocols/stream_filter.h"
 #include "store/network.h"
 
 #include <chrono>
@@ -34,7 +35,6 @@ enum class ListenerTls : std::uint8_t {
 
 /// What becomes of a message with a line that ends in LF without CR, outside of BDAT's chunks. Such lines
 /// around its end are how mail is smuggled past a server (CVE-2023-51764 and kin).
-enum class BareLfPolicy : std::uint8_t { Pass, Reject };
 
 struct ListenerConfig {
     std::string name;
@@ -74,12 +74,12 @@ struct UpstreamConfig {
     SendProxy send_proxy = SendProxy::V2;
     bool lost_client_address_accepted = false;  ///< must be set for send_proxy = "off"
     std::size_t max_header_bytes = 536;         ///< of the header sent; 536 is Postfix's limit
-    bool pass_tlvs = true;  ///< v2: hand on the balancer's AUTHORITY, ALPN and cloud TLVs where they fit
+    bool pass_tlvs = true;  ///< v2: hand on the balancer's SSL, AUTHORITY and cloud TLVs where they fit
     Balance balance = Balance::RoundRobin;
     bool check = true;                               ///< false: only the sessions show how a server is
     Protocol check_protocol = Protocol::Tcp;         ///< default: that of the listeners that use the upstream
     std::chrono::milliseconds interval{5'000};       ///< between checks of one server
-    std::chrono::milliseconds check_timeout{5'000};  ///< for each step of a check
+    std::chrono::milliseconds check_timeout{5'000};  ///< for each step of a check; at least as a client's
     std::uint32_t fall = 2;                          ///< failures in a row that take a server down
     std::uint32_t rise = 2;                          ///< good checks in a row that bring it back
     std::chrono::milliseconds slow_start{0};  ///< how long a server that is back gets less than its share
@@ -138,7 +138,7 @@ struct AdminConfig {
 struct Config {
     std::string file;      ///< as given on the command line
     std::string name;      ///< in refusals, logs and the unique id; default: the host's name
-    unsigned workers = 0;  ///< 0: one per core
+    unsigned workers = 0;  ///< 0: one per processor that may be used
     std::size_t max_sessions = 50'000;
     std::chrono::milliseconds drain_timeout{30'000};
     std::string user;

@@ -3,13 +3,11 @@
 #include "gateway/config/toml_reader.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/health_dialogue.h"
 #include "store/access_rule.h"
 
 #include <fmt/format.h>
 
-#include <netdb.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -153,8 +151,11 @@ class Names {
 
 class Loader {
   public:
-    Loader(const fs::path& file, const Resolver& resolve, Problems& problems)
-        : base_(folderOf(file)), resolve_(resolve), problems_(problems) {
+    /// Names to addresses, in the order asked for.
+    using ResolveAll = std::function<std::vector<Resolution>(const std::vector<std::string>& hosts)>;
+
+    Loader(const fs::path& file, ResolveAll resolve, Problems& problems)
+        : base_(folderOf(file)), resolve_(std::move(resolve)), problems_(problems) {
         config_.file = file.string();
     }
 
@@ -178,7 +179,7 @@ class Loader {
     void readChecks(TableReader& table, UpstreamConfig& upstream);
     void readCount(TableReader& table, std::string_view key, std::uint32_t& count);
     void readServerAddress(TableReader& table, ServerConfig& server);
-    std::vector<IpAddress> resolveName(TableReader& table, const std::string& host);
+    void resolveNames();
 
     void readListeners(std::vector<TableReader> tables);
     ListenerConfig readListener(TableReader& table, Names& names);
@@ -194,6 +195,7 @@ class Loader {
     void checkLoops();
     void warnOfIdleUpstreams();
     void chooseCheckProtocols();
+    void warnOfUnqualifiedName();
 
     std::string absolute(const std::string& path) const { return (base_ / path).lexically_normal().string(); }
 
@@ -207,12 +209,21 @@ class Loader {
         Position where;
     };
 
+    struct Named {
+        std::size_t upstream;
+        std::size_t server;
+        std::string key;
+        Position where;
+    };
+
     fs::path base_;
-    const Resolver& resolve_;
+    ResolveAll resolve_;
     Problems& problems_;
     Config config_;
     std::vector<Bound> bound_;
     std::vector<Reached> reached_;
+    std::vector<Named> named_;  ///< servers whose address is a name
+    Position name_place_;
     std::vector<Position> upstream_places_;
     std::vector<bool> protocol_told_;  ///< by upstream: check_protocol is in the file
 };
@@ -230,15 +241,18 @@ Config Loader::load(const toml::table& document) {
     if (!root.has("listener")) root.error("listener", "missing: at least one [[listener]] is needed");
     if (!root.has("upstream")) root.error("upstream", "missing: at least one [[upstream]] is needed");
     root.rejectUnknown();
+    resolveNames();
     checkLoops();
     warnOfIdleUpstreams();
     chooseCheckProtocols();
+    warnOfUnqualifiedName();
     config_.warnings = problems_.warnings();
     return std::move(config_);
 }
 
 void Loader::readGateway(TableReader table) {
     config_.name = hostName();
+    name_place_ = table.has("name") ? table.where("name") : table.where();
     if (table.text("name", config_.name) && !isName(config_.name, kMaxHostName))
         table.error("name", fmt::format("expected a host name, found {}", inQuotes(config_.name)));
     std::int64_t workers = config_.workers;
@@ -374,8 +388,12 @@ UpstreamConfig Loader::readUpstream(TableReader& table, Names& names) {
                   {"source", Balance::Source}});
     readChecks(table, upstream);
     Names server_names;
-    for (TableReader& server : table.tables("server"))
+    for (TableReader& server : table.tables("server")) {
         upstream.servers.push_back(readServer(server, server_names));
+        if (upstream.servers.back().host.empty()) continue;
+        named_.push_back({config_.upstreams.size(), upstream.servers.size() - 1, server.pathOf("address"),
+                          server.where("address")});
+    }
     if (!table.has("server")) table.error("server", "missing: at least one [[upstream.server]] is needed");
     table.rejectUnknown();
     return upstream;
@@ -448,17 +466,30 @@ void Loader::readServerAddress(TableReader& table, ServerConfig& server) {
         return;
     }
     server.port = target->port;
-    if (!literal) server.host = target->host;
-    for (const IpAddress& found : literal ? std::vector{*literal} : resolveName(table, target->host))
-        server.endpoints.push_back({found, target->port});
+    if (!literal)
+        server.host = target->host;
+    else
+        server.endpoints = {{*literal, target->port}};
 }
 
-std::vector<IpAddress> Loader::resolveName(TableReader& table, const std::string& host) {
-    Resolution resolution = resolve_(host);
-    if (resolution.addresses.empty())
-        table.warning("address", fmt::format("{} cannot be resolved now: {}; it will be tried again",
-                                             inQuotes(host), resolution.error));
-    return std::move(resolution.addresses);
+/// All at once: name servers that do not answer delay a start by one time limit, not by one for each name.
+void Loader::resolveNames() {
+    std::vector<std::string> hosts;
+    for (const Named& named : named_)
+        hosts.push_back(config_.upstreams[named.upstream].servers[named.server].host);
+    const std::vector<Resolution> resolved = resolve_(hosts);
+    for (std::size_t i = 0; i < named_.size(); ++i) {
+        const Named& named = named_[i];
+        ServerConfig& server = config_.upstreams[named.upstream].servers[named.server];
+        if (resolved[i].addresses.empty())
+            problems_.warning(named.where, named.key,
+                              fmt::format("{} cannot be resolved now: {}; it will be tried again",
+                                          inQuotes(server.host), resolved[i].error));
+        for (const IpAddress& address : resolved[i].addresses) {
+            server.endpoints.push_back({address, server.port});
+            reached_.push_back({server.endpoints.back(), named.key, named.where});
+        }
+    }
 }
 
 void Loader::readListeners(std::vector<TableReader> tables) {
@@ -643,6 +674,20 @@ void Loader::chooseCheckProtocols() {
     }
 }
 
+void Loader::warnOfUnqualifiedName() {
+    const bool said =
+        std::any_of(config_.upstreams.begin(), config_.upstreams.end(), [](const UpstreamConfig& upstream) {
+            return upstream.check && upstream.check_protocol == Protocol::Smtp;
+        });
+    if (!said || isQualifiedName(config_.name)) return;
+    problems_.warning(
+        name_place_, "gateway.name",
+        fmt::format(
+            "{} is no host name with a domain: EHLO in health checks says the gateway's address instead, as "
+            "strict servers want it",
+            inQuotes(config_.name)));
+}
+
 std::string readFile(const fs::path& file) {
     const auto fail = [&](std::string_view why) -> std::string {
         throw ConfigError(fmt::format("{}: cannot be read: {}", file.string(), why));
@@ -662,35 +707,6 @@ std::string readFile(const fs::path& file) {
 
 }  // namespace
 
-Resolution resolveHost(const std::string& host) {
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &list);
-    if (error != 0) return {{}, error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error)};
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, ::freeaddrinfo);
-    Resolution resolution{{}, "it has no address"};
-    for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
-        IpAddress address;
-        if (entry->ai_family == AF_INET) {
-            std::array<std::uint8_t, 4> octets{};
-            std::memcpy(octets.data(), &reinterpret_cast<const sockaddr_in*>(entry->ai_addr)->sin_addr,
-                        octets.size());
-            address = IpAddress::fromV4(octets);
-        } else if (entry->ai_family == AF_INET6) {
-            std::memcpy(address.bytes.data(),
-                        &reinterpret_cast<const sockaddr_in6*>(entry->ai_addr)->sin6_addr,
-                        address.bytes.size());
-        } else {
-            continue;
-        }
-        auto& found = resolution.addresses;
-        if (std::find(found.begin(), found.end(), address) == found.end()) found.push_back(address);
-    }
-    return resolution;
-}
-
 fs::path findConfig(const std::string& given) {
     if (!given.empty()) return given;
     const std::array<fs::path, 2> places{"mailgate.toml", "/etc/mailgate/mailgate.toml"};
@@ -702,19 +718,23 @@ fs::path findConfig(const std::string& given) {
                                   fs::absolute(places[0]).string(), places[1].string()));
 }
 
-Config loadConfig(const fs::path& file) {
-    return parseConfig(readFile(file), file);
+Config loadConfig(const fs::path& file, const std::stop_token& stop) {
+    return parseConfig(readFile(file), file, resolveHost, stop);
 }
 
-Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve) {
+Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve,
+                   const std::stop_token& stop) {
     Problems problems(file.string());
+    const auto resolve_all = [&](const std::vector<std::string>& hosts) {
+        return resolveAll(hosts, resolve, kNamePatience, stop);
+    };
     try {
         if (const auto where = config::tooDeep(toml)) {
             problems.error(*where, "", "tables or arrays are nested deeper than any configuration's");
             throw ConfigError(problems.errorText());
         }
         const toml::table document = toml::parse(toml, std::string_view{});
-        Config config = Loader(file, resolve, problems).load(document);
+        Config config = Loader(file, resolve_all, problems).load(document);
         if (!problems.hasErrors()) return config;
     } catch (const toml::parse_error& error) {
         // The description may quote the document.
@@ -727,7 +747,7 @@ Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& 
 std::vector<std::string> configKeys() {
     // A document that has every table: reading it asks for every key.
     constexpr std::string_view kSkeleton = "[[listener]]\n[[upstream]]\n[[upstream.server]]\n";
-    const Resolver nowhere = [](const std::string&) { return Resolution{}; };
+    const auto nowhere = [](const std::vector<std::string>&) { return std::vector<Resolution>{}; };
     Problems problems("");
     Loader("mailgate.toml", nowhere, problems).load(toml::parse(kSkeleton));
     return {problems.keys().begin(), problems.keys().end()};

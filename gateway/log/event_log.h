@@ -40,8 +40,8 @@ class EventLog {
     /// that cannot be opened: the old one stays, a `log.failed` line says so.
     void reopen() noexcept;
 
-    /// Goes on with another configuration: a reload. From the thread that made this object. Throws
-    /// ConfigError when the new target cannot be opened, and changes nothing then.
+    /// Goes on with another configuration: a reload. Any thread, one at a time. Throws ConfigError when the
+    /// new target cannot be opened, and changes nothing then.
     void apply(const LogConfig& config);
 
     std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.

@@ -1,5 +1,6 @@
 #include "gateway/net/listening_sockets.h"
 
+#include "gateway/net/keep_alive.h"
 #include "gateway/net/socket_address.h"
 
 #include <fmt/format.h>
@@ -20,19 +21,26 @@ namespace mailgate {
 namespace {
 
 constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
-// Below the 350 s after which an AWS NLB, and many a NAT, forgets an idle connection.
-constexpr int kKeepAliveIdleSeconds = 120;
 
-std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error) {
+std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
+                         const InheritedSockets* inherited = nullptr) {
     std::string cause = std::strerror(error);
-    if (error == EADDRINUSE) cause += "; another mailgate or mail server listens there already";
+    const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
+    if (!ours.empty())
+        cause += fmt::format(
+            "; systemd passed the socket {} that has the port: ListenStream={} and "
+            "FileDescriptorName={} in mailgate.socket are for this listener, or change `address`",
+            ours, at.toString(), listener.name);
+    else if (error == EADDRINUSE)
+        cause += "; another mailgate or mail server listens there already";
     if (error == EACCES) cause += "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
     if (error == EADDRNOTAVAIL) cause += "; this machine has no such address";
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
 }
 
-[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error) {
-    throw ListenError(cannotListen(listener, at, error));
+[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
+                       const InheritedSockets* inherited = nullptr) {
+    throw ListenError(cannotListen(listener, at, error, inherited));
 }
 
 bool isWildcard(const Endpoint& endpoint) {
@@ -56,11 +64,11 @@ void enable(int fd, int level, int option, int value = 1) {
 /// What accepted connections inherit, so that it costs them no system call.
 void setInheritable(int fd) {
     enable(fd, IPPROTO_TCP, TCP_NODELAY);
-    enable(fd, SOL_SOCKET, SO_KEEPALIVE);
-    enable(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
+    keepAlive(fd);
 }
 
-Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first) {
+Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first,
+                   const InheritedSockets* inherited) {
     const SocketAddress address(at);
     Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const int fd = socket.get();
@@ -70,7 +78,7 @@ Descriptor openOne(const Config& config, const ListenerConfig& listener, const E
     if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config, at) ? 1 : 0);
     setInheritable(fd);
     if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kBacklog) < 0)
-        fail(listener, at, errno);
+        fail(listener, at, errno, inherited);
     if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
     return socket;
 }
@@ -128,8 +136,20 @@ Descriptor InheritedSockets::find(const std::string& listener, const Endpoint& a
 std::vector<std::string> InheritedSockets::unused() const {
     std::vector<std::string> names;
     for (const Inherited& socket : sockets_)
-        names.push_back(fmt::format("{} ({})", socket.name, socket.local.toString()));
+        names.push_back(socket.text());
     return names;
+}
+
+std::string InheritedSockets::holding(const Endpoint& at) const {
+    const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
+        return socket.local.port == at.port &&
+               (socket.local.address == at.address || isWildcard(socket.local) || isWildcard(at));
+    });
+    return found == sockets_.end() ? std::string() : found->text();
+}
+
+std::string InheritedSockets::Inherited::text() const {
+    return fmt::format("{} ({})", name, local.toString());
 }
 
 ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited,
@@ -143,7 +163,7 @@ ListeningSockets openListeners(const Config& config, unsigned workers, Inherited
             if (shared.get() >= 0) setInheritable(shared.get());
             for (unsigned worker = 0; worker < workers; ++worker) {
                 Descriptor socket = shared.get() >= 0 ? Descriptor(::fcntl(shared.get(), F_DUPFD_CLOEXEC, 0))
-                                                      : openOne(config, listener, at, worker == 0);
+                                                      : openOne(config, listener, at, worker == 0, inherited);
                 if (socket.get() < 0) fail(listener, at, errno);
                 sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
             }

@@ -62,12 +62,16 @@ class InheritedSockets {
     Descriptor find(const std::string& listener, const Endpoint& at);
     /// "NAME (ADDRESS)" of those that no listener asked for.
     std::vector<std::string> unused() const;
+    /// The one, among those that no listener asked for so far, that keeps `at` from being bound: "NAME
+    /// (ADDRESS)"; empty: none.
+    std::string holding(const Endpoint& at) const;
 
   private:
     struct Inherited {
         std::string name;
         Endpoint local;
         Descriptor descriptor;
+        std::string text() const;
     };
     std::vector<Inherited> sockets_;
 };

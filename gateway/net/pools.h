@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/net/transport.h"
+#include "protocols/stream_filter.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +13,11 @@
 
 namespace mailgate {
 
-/// As much as one read takes, so that what the other side would not take of it always fits.
-inline constexpr std::size_t kBlockBytes = std::size_t{64} << 10;
+/// As much as one read takes.
+inline constexpr std::size_t kReadBytes = std::size_t{64} << 10;
+/// What a filter makes of one read at the most (protocols/stream_filter.h), so that what the other side would not
+/// take of it always fits. Memory that was never written to is not resident.
+inline constexpr std::size_t kBlockBytes = 2 * kReadBytes + kMaxEditBytes;
 
 /// Bytes that were read and could not be written on yet.
 struct Block {

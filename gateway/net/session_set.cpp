@@ -57,6 +57,8 @@ std::uint32_t translate(std::uint32_t events) noexcept {
 }  // namespace
 
 SessionSet::SessionSet() : now_(monotonicMillis()), wheel_(now_) {
+    posted_.reserve(kPostedWithoutMemory);
+    running_.reserve(kPostedWithoutMemory);
     epoll_ = checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
     timer_fd_ = checked(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd_create");
     wake_fd_ = checked(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd");
@@ -168,13 +170,14 @@ void SessionSet::wake() noexcept {
 void SessionSet::runPosted() {
     std::uint64_t count = 0;
     [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
-    std::vector<std::function<void()>> tasks;
+    running_.clear();  // where one threw, the rest is gone
     {
         const std::lock_guard lock(posted_mutex_);
-        tasks.swap(posted_);
+        running_.swap(posted_);
     }
-    for (const auto& task : tasks)
+    for (const auto& task : running_)
         task();
+    running_.clear();
 }
 
 void SessionSet::retire(std::unique_ptr<EventHandler> handler) noexcept {

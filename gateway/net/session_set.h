@@ -105,7 +105,9 @@ class SessionSet {
     std::vector<Again> again_now_;
     EventHandler* retired_ = nullptr;  ///< intrusive list: to end a session takes no memory
     std::mutex posted_mutex_;
-    std::vector<std::function<void()>> posted_;
+    // Swapped for each other, so that posting a task that is made allocates nothing.
+    static constexpr std::size_t kPostedWithoutMemory = 64;
+    std::vector<std::function<void()>> posted_, running_;
 };
 
 }  // namespace mailgate

@@ -1,10 +1,13 @@
 #include "gateway/net/socket_transport.h"
 
+#include "gateway/net/keep_alive.h"
 #include "gateway/net/socket_address.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,8 +22,14 @@ constexpr std::size_t kSpliceBytes = std::size_t{256} << 10;
 
 IoResult failed() noexcept {
     const int error = errno;
-    if (error == EAGAIN || error == EWOULDBLOCK || error == EINPROGRESS) return {IoStatus::WouldBlock, 0, 0};
+    if (error == EAGAIN || error == EWOULDBLOCK || error == EINPROGRESS) return {IoStatus::WouldBlock};
     return {IoStatus::Error, 0, error};
+}
+
+/// Of a call that reads.
+IoResult result(ssize_t got) noexcept {
+    if (got > 0) return {IoStatus::Ok, static_cast<std::size_t>(got)};
+    return got == 0 ? IoResult{IoStatus::Eof} : failed();
 }
 
 template <typename Call>
@@ -62,11 +71,7 @@ std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const
         error = ENOMEM;
         return nullptr;
     }
-    if (!to.address.isLoopback()) {
-        // A server that vanished without a FIN must not hold an idle IMAP session for ever.
-        const int on = 1;
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    }
+    keepAlive(fd);
     if (uninterrupted([&] { return ::connect(fd, address.get(), address.size()); }) < 0 &&
         errno != EINPROGRESS) {
         error = errno;
@@ -86,9 +91,7 @@ bool SocketTransport::watch(bool writable) noexcept {
 
 IoResult SocketTransport::read(std::span<char> into) noexcept {
     const ssize_t got = uninterrupted([&] { return ::recv(fd_, into.data(), into.size(), 0); });
-    if (got > 0) return {IoStatus::Ok, static_cast<std::size_t>(got), 0};
-    if (got == 0) return {IoStatus::Eof, 0, 0};
-    return failed();
+    return readiness_.conclude(result(got), got < static_cast<ssize_t>(into.size()));
 }
 
 IoResult SocketTransport::write(std::string_view bytes) noexcept {
@@ -102,12 +105,9 @@ IoResult SocketTransport::spliceTo(Pipe& pipe) noexcept {
         return ::splice(fd_, nullptr, pipe.write_end, nullptr, kSpliceBytes,
                         SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     });
-    if (got > 0) {
-        pipe.bytes += static_cast<std::size_t>(got);
-        return {IoStatus::Ok, static_cast<std::size_t>(got), 0};
-    }
-    if (got == 0) return {IoStatus::Eof, 0, 0};
-    return failed();
+    if (got > 0) pipe.bytes += static_cast<std::size_t>(got);
+    // The pipe may be what was full: a short splice concludes nothing.
+    return readiness_.conclude(result(got), false);
 }
 
 IoResult SocketTransport::spliceFrom(Pipe& pipe) noexcept {
@@ -136,6 +136,16 @@ void SocketTransport::notifyWritable() noexcept {
     if (writable_events_) return;
     writable_events_ = true;
     set_.modify(fd_, handler_, slot_, true);
+}
+
+std::size_t SocketTransport::unacknowledged() const noexcept {
+    int bytes = 0;
+    return ::ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+void SocketTransport::acknowledge() noexcept {
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 void SocketTransport::noDelay() noexcept {

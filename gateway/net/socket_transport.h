@@ -1,6 +1,7 @@
 /// \file  A TCP connection in the worker's SessionSet.
 #pragma once
 
+#include "gateway/net/readiness.h"
 #include "gateway/net/session_set.h"
 #include "gateway/net/transport.h"
 #include "protocols/address.h"
@@ -28,6 +29,8 @@ class SocketTransport final : public Transport {
     SocketTransport& operator=(const SocketTransport&) = delete;
 
     bool watch(bool writable) noexcept override;
+    void note(std::uint32_t events) noexcept override { readiness_.note(events); }
+    bool readable() const noexcept override { return readiness_.readable(); }
     IoResult read(std::span<char> into) noexcept override;
     IoResult write(std::string_view bytes) noexcept override;
     IoResult spliceTo(Pipe& pipe) noexcept override;
@@ -35,6 +38,8 @@ class SocketTransport final : public Transport {
     int peek() noexcept override;
     void shutdownWrite() noexcept override;
     void notifyWritable() noexcept override;
+    std::size_t unacknowledged() const noexcept override;
+    void acknowledge() noexcept override;
     void noDelay() noexcept override;
 
   private:
@@ -47,6 +52,7 @@ class SocketTransport final : public Transport {
 
     SessionSet& set_;
     EventHandler& handler_;
+    Readiness readiness_;
     int fd_;
     std::uint8_t slot_;
     bool no_delay_;

@@ -22,6 +22,8 @@ struct IoResult {
     IoStatus status = IoStatus::Ok;
     std::size_t bytes = 0;
     int error = 0;
+    bool more = false;  ///< of a read: another one may give something at once; else an event will tell
+    bool last = false;  ///< of a read: the end comes behind these bytes, and no event will tell
 };
 
 /// A kernel pipe that splice(2) moves bytes through. `bytes` are in it and belong to one direction of one
@@ -41,6 +43,11 @@ class Transport {
     /// from the start.
     virtual bool watch(bool writable) noexcept = 0;
 
+    /// What an event said (Event bits). Kept until reads have used it up: events tell of changes, once.
+    virtual void note(std::uint32_t events) noexcept = 0;
+    /// A read may give something now.
+    virtual bool readable() const noexcept = 0;
+
     virtual IoResult read(std::span<char> into) noexcept = 0;
     /// On a connection that is being made: WouldBlock while it is, Error with the cause when it failed; an
     /// empty write asks.
@@ -59,6 +66,13 @@ class Transport {
 
     /// Asks for an event when a write that would have blocked may go on. Idempotent; stays on.
     virtual void notifyWritable() noexcept = 0;
+
+    /// Bytes that were written and that the peer has not acknowledged.
+    virtual std::size_t unacknowledged() const noexcept = 0;
+
+    /// Acknowledges what was read at once: a peer that writes a line in two pieces may wait for that before the second
+    /// (Nagle's algorithm against delayed acknowledgements, RFC 1122 4.2.3.2 and 4.2.3.4).
+    virtual void acknowledge() noexcept = 0;
 
     /// Turns Nagle's algorithm off, where it is still on. Idempotent.
     virtual void noDelay() noexcept = 0;

@@ -6,47 +6,81 @@
 
 namespace mailgate {
 
+/// What a tap decides about bytes that `from` sent. As long as it only passes, nothing is copied.
+class Relay::Edit final : public Output {
+  public:
+    Edit(Relay& relay, Side from, std::string_view input) noexcept
+        : relay_(relay), from_(from), input_(input) {}
+
+    void pass(std::size_t bytes) override {
+        if (edited_) put(input_.substr(at_, bytes));
+        at_ += bytes;
+    }
+    void drop(std::size_t bytes) override {
+        beginEditing();
+        at_ += bytes;
+    }
+    void write(std::string_view text) override {
+        beginEditing();
+        put(text);
+    }
+    bool canReply() const override {
+        const Side back = other(from_);
+        return !lost_ && relay_.drained(back) && !relay_.endPassed(back);
+    }
+    void reply(std::string_view text) override {
+        const Side back = other(from_);
+        if (!relay_.hold(back, text)) {
+            no_room_ = true;
+        } else if (relay_.flush(back) == Status::SinkLost) {
+            lost_ = true;
+        }
+    }
+
+    void passRest() { pass(input_.size() - at_); }
+    bool noRoom() const noexcept { return no_room_; }
+    bool senderLost() const noexcept { return lost_; }
+    std::string_view decided() const noexcept {
+        return edited_ ? std::string_view{relay_.resources_.edited.data(), size_} : input_.substr(0, at_);
+    }
+    std::string_view left() const noexcept { return input_.substr(at_); }
+
+  private:
+    void beginEditing() {
+        if (!std::exchange(edited_, true)) put(input_.substr(0, at_));
+    }
+    void put(std::string_view text) {
+        if (text.size() > relay_.resources_.edited.size() - size_) {
+            no_room_ = true;
+            return;
+        }
+        std::memcpy(relay_.resources_.edited.data() + size_, text.data(), text.size());
+        size_ += text.size();
+    }
+
+    Relay& relay_;
+    const Side from_;
+    const std::string_view input_;
+    std::size_t at_ = 0;    ///< of the input: decided
+    std::size_t size_ = 0;  ///< in Resources::edited
+    bool edited_ = false;
+    bool no_room_ = false;
+    bool lost_ = false;
+};
+
 Relay::~Relay() {
     dropHeld(Side::Client);
     dropHeld(Side::Server);
 }
 
-void Relay::note(Side side, std::uint32_t events) noexcept {
+IoResult Relay::readFrom(Side side, std::size_t limit) noexcept {
     Flow& source = flow(side);
-    if (events & kReadable) source.ready = true;
-    if (events & kHangup) source.hangup = true;
-    // What came with a reset is followed by no end: the read that tells has to be made.
-    if (events & (kUrgent | kFailed)) source.urgent = true;
-}
-
-// After a short read the socket is empty. When the FIN had come before that read, the end is what comes next,
-// and there will be no further event to say so.
-void Relay::drainedAfter(Flow& source, bool short_read) noexcept {
-    if (!short_read || source.urgent) return;
-    if (source.hangup) source.eof = true;
-    source.ready = false;
-}
-
-IoResult Relay::readFrom(Side side) noexcept {
-    Flow& source = flow(side);
-    const IoResult got = end(side).read(resources_.scratch);
-    switch (got.status) {
-        case IoStatus::Ok:
-            source.bytes += got.bytes;
-            source.unanswered = false;
-            drainedAfter(source, got.bytes < resources_.scratch.size());
-            break;
-        case IoStatus::WouldBlock:
-            source.ready = false;
-            source.urgent = false;
-            break;
-        case IoStatus::Eof:
-            source.ready = false;
-            source.eof = true;
-            break;
-        case IoStatus::Error:
-            break;
+    const IoResult got = end(side).read(resources_.scratch.first(limit));
+    if (got.status == IoStatus::Ok) {
+        source.bytes += got.bytes;
+        source.unanswered = false;
     }
+    source.eof = got.last || got.status == IoStatus::Eof;
     return got;
 }
 
@@ -83,6 +117,7 @@ void Relay::dropHeld(Side source_side) noexcept {
 
 void Relay::showHeld(Side source_side) noexcept {
     flow(source_side).unseen = static_cast<std::uint32_t>(held(source_side).size());
+    flow(source_side).rest = Rest::Hold;
 }
 
 void Relay::resetServer() noexcept {
@@ -92,11 +127,16 @@ void Relay::resetServer() noexcept {
 
 Relay::Status Relay::pump(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    show(source_side);
+    if (const auto stop = showHeldAgain(source_side)) return *stop;
     for (int reads = 0; reads < kReadsPerTurn; ++reads) {
         if (const auto stop = flush(source_side)) return *stop;
-        if (source.eof) return Status::Ended;
-        if (!source.ready) return Status::Open;
+        if (stalled(source_side)) return Status::Open;
+        // What was not whole when its sender ended goes nowhere.
+        if (source.eof) {
+            dropHeld(source_side);
+            return Status::Ended;
+        }
+        if (!mayHaveInput(source_side)) return Status::Open;
         const bool spliced = source.pipe || (source.bulk && !tap_);
         if (const auto stop = spliced ? spliceOnce(source_side) : copyOnce(source_side)) return *stop;
     }
@@ -111,16 +151,46 @@ void Relay::passEnd(Side source_side) noexcept {
 
 void Relay::endSource(Side source_side) noexcept {
     flow(source_side).eof = true;
-    flow(source_side).ready = false;
 }
 
-void Relay::show(Side source_side) noexcept {
+std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (source.unseen == 0) return;
-    const std::string_view held_bytes = held(source_side);
-    const std::string_view unseen = held_bytes.substr(held_bytes.size() - source.unseen);
-    const std::size_t passed = tap_ ? tap_->onBytes(source_side, unseen) : unseen.size();
-    source.unseen -= static_cast<std::uint32_t>(passed);
+    if (source.unseen == 0 || (source.rest == Rest::More && tap_)) return std::nullopt;
+    if (const auto stop = flush(source_side)) return stop;
+    return decide(source_side, held(source_side));
+}
+
+// Shows `bytes`, which are in the scratch buffer, or all that the source's block holds, to the tap.
+std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view bytes) noexcept {
+    if (!tap_) return putOn(source_side, bytes, {});
+    Edit edit(*this, source_side, bytes);
+    const Rest rest = tap_->onBytes(source_side, bytes, edit);
+    if (!tap_) edit.passRest();
+    if (edit.senderLost()) return Status::SourceLost;
+    if (edit.noRoom()) return Status::NoMemory;
+    flow(source_side).rest = rest;
+    if (rest == Rest::More && !edit.left().empty()) end(source_side).acknowledge();
+    return putOn(source_side, edit.decided(), edit.left());
+}
+
+// `decided` goes on, `left` stays; either may stand in the source's block, which then holds nothing else.
+std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view decided,
+                                          std::string_view left) noexcept {
+    Flow& source = flow(source_side);
+    std::unique_ptr<Block> from = std::move(source.block);
+    source.unseen = 0;
+    auto stop = writeOn(source_side, decided);
+    if (!stop || *stop == Status::Open) {
+        if (from && !source.block && !left.empty()) {
+            source.block = std::move(from);
+            source.block->begin = static_cast<std::uint32_t>(left.data() - source.block->bytes);
+        } else if (!hold(source_side, left)) {
+            stop = Status::NoMemory;
+        }
+        source.unseen = static_cast<std::uint32_t>(left.size());
+    }
+    if (from) resources_.blocks.giveBack(std::move(from));
+    return stop;
 }
 
 // Writes what is kept and may go on. A value: the direction cannot go on.
@@ -137,7 +207,7 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
     }
     while (source.block) {
         const std::string_view bytes = held(source_side).substr(0, held(source_side).size() - source.unseen);
-        if (bytes.empty()) return Status::Open;
+        if (bytes.empty()) break;
         const IoResult put = sink.write(bytes);
         if (put.status == IoStatus::Error) return Status::SinkLost;
         if (put.status == IoStatus::WouldBlock) {
@@ -152,7 +222,7 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
 
 std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    const IoResult got = readFrom(source_side);
+    const IoResult got = readFrom(source_side, kReadBytes - source.unseen);
     switch (got.status) {
         case IoStatus::Ok:
             break;
@@ -162,15 +232,10 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
         case IoStatus::Error:
             return Status::SourceLost;
     }
-    source.bulk = got.bytes == resources_.scratch.size();
-    const std::string_view bytes = scratch(got.bytes);
-    const std::size_t passed = tap_ ? tap_->onBytes(source_side, bytes) : bytes.size();
-    const auto stop = writeOn(source_side, bytes.substr(0, passed));
-    const std::string_view unseen = bytes.substr(passed);
-    if (unseen.empty() || (stop && *stop != Status::Open)) return stop;
-    if (!hold(source_side, unseen)) return Status::NoMemory;
-    source.unseen = static_cast<std::uint32_t>(unseen.size());
-    return Status::Open;
+    source.bulk = got.bytes == kReadBytes;
+    if (source.unseen == 0) return decide(source_side, scratch(got.bytes));
+    if (!hold(source_side, scratch(got.bytes))) return Status::NoMemory;
+    return decide(source_side, held(source_side));
 }
 
 std::optional<Relay::Status> Relay::writeOn(Side source_side, std::string_view bytes) noexcept {
@@ -208,10 +273,8 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
             source.bytes += got.bytes;
             return std::nullopt;
         case IoStatus::WouldBlock:
-            source.ready = false;
             break;
         case IoStatus::Eof:
-            source.ready = false;
             source.eof = true;
             break;
         case IoStatus::Error:

@@ -1,17 +1,16 @@
-/// \file  Moves bytes both ways between a client and its server, unchanged and in order.
+/// \file  Moves bytes both ways between a client and its server, in order, as the filter lets them go on.
 ///
-/// Knows nothing of protocols. Reads go through the worker's scratch buffer; only bytes that the other side
+/// Knows nothing of protocols: a tap decides what goes on, and its Output is written here, the one place that knows
+/// about partial writes. Reads go through the worker's scratch buffer; only bytes that the other side
 /// would not take are kept, in one pooled block per direction, and while a direction holds such bytes its
 /// source is not read (backpressure). A direction that nobody watches and that sees large reads moves by
 /// splice. The end of one side is passed on as a half-close once the bytes before it are out.
-///
-/// Sockets are edge-triggered, so the relay remembers what has become readable until a read says "drained".
 #pragma once
 
 #include "gateway/net/pools.h"
 #include "gateway/net/session_set.h"
 #include "gateway/net/transport.h"
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <cstdint>
 #include <memory>
@@ -27,16 +26,16 @@ inline constexpr int kReadsPerTurn = 16;
 class RelayTap {
   public:
     virtual ~RelayTap() = default;
-    /// Returns how many of the bytes, from the front, may go on. The others are kept and shown again, with
-    /// what follows them, by the next pump() of that side; until all have gone nothing more is read from it.
-    virtual std::size_t onBytes(Side from, std::string_view bytes) noexcept = 0;
+    /// As StreamFilter::onBytes(). A tap that removes itself (Relay::setTap) lets all that is left go on.
+    virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 };
 
 class Relay {
   public:
     /// What a worker lends to its sessions' relays.
     struct Resources {
-        std::span<char> scratch;  ///< kBlockBytes
+        std::span<char> scratch;  ///< kReadBytes
+        std::span<char> edited;   ///< kBlockBytes
         BlockPool& blocks;
         PipePool& pipes;
     };
@@ -59,12 +58,9 @@ class Relay {
     void attach(Side side, Transport* transport) noexcept { ends_[index(side)] = transport; }
     void setTap(RelayTap* tap) noexcept { tap_ = tap; }
 
-    /// Remembers what an event said about `side` as a source.
-    void note(Side side, std::uint32_t events) noexcept;
-
     /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the
     /// caller's.
-    IoResult readFrom(Side side) noexcept;
+    IoResult readFrom(Side side, std::size_t limit = kReadBytes) noexcept;
     std::string_view scratch(std::size_t bytes) const noexcept { return {resources_.scratch.data(), bytes}; }
 
     /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or
@@ -89,11 +85,16 @@ class Relay {
     void resetServer() noexcept;
 
     bool sourceEnded(Side source) const noexcept { return flow(source).eof; }
-    bool mayHaveInput(Side source) const noexcept { return flow(source).ready; }
+    bool mayHaveInput(Side source) const noexcept {
+        return !flow(source).eof && ends_[index(source)] && ends_[index(source)]->readable();
+    }
     std::uint64_t bytesFrom(Side source) const noexcept { return flow(source).bytes; }
     bool endPassed(Side source) const noexcept { return flow(source).ended; }
     bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
-    bool stalled(Side source) const noexcept { return flow(source).unseen > 0; }  ///< by the tap
+    /// The tap holds bytes of `source` back until the other side has spoken.
+    bool stalled(Side source) const noexcept {
+        return flow(source).unseen > 0 && flow(source).rest == Rest::Hold;
+    }
     /// Nothing read from `source` waits to be written.
     bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
 
@@ -103,10 +104,8 @@ class Relay {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
         std::optional<Pipe> pipe;      ///< the same, while the direction is spliced
         std::uint64_t bytes = 0;       ///< read from the source
-        std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has not let go on
-        bool ready = false;            ///< the source may have bytes
-        bool hangup = false;           ///< the source's FIN is here: a short read is the last one
-        bool urgent = false;           ///< urgent data, or a reset: a short read does not mean drained
+        std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
+        Rest rest = Rest::Hold;        ///< what `unseen` waits for
         bool eof = false;              ///< the source has ended
         bool ended = false;            ///< ... and the sink has been told
         bool bulk = false;             ///< reads fill the scratch buffer
@@ -118,12 +117,15 @@ class Relay {
     const Flow& flow(Side source) const noexcept { return flows_[index(source)]; }
     Transport& end(Side side) noexcept { return *ends_[index(side)]; }
 
-    void show(Side source) noexcept;
+    class Edit;
+
+    std::optional<Status> decide(Side source, std::string_view bytes) noexcept;
+    std::optional<Status> putOn(Side source, std::string_view decided, std::string_view left) noexcept;
+    std::optional<Status> showHeldAgain(Side source) noexcept;
     std::optional<Status> flush(Side source) noexcept;
     std::optional<Status> copyOnce(Side source) noexcept;
     std::optional<Status> spliceOnce(Side source) noexcept;
     std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
-    void drainedAfter(Flow& flow, bool short_read) noexcept;
     void wroteTo(Side sink) noexcept;
 
     Resources resources_;

@@ -21,29 +21,15 @@ constexpr Millis kDialogueLimit = 60'000;
 // How long we read and drop after our last word, so that what the client still sends does not turn into a
 // reset.
 constexpr Millis kLingerLimit = 2'000;
-// How long a server may take to answer what a client sent before the bytes that we object to.
-constexpr Millis kObjectionLimit = 10'000;
+// How long a server may take to answer what a client sent before the bytes that end the session.
+constexpr Millis kViolationLimit = 10'000;
+// The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). Who cuts the session before it comes makes the
+// client send the message again, though the server has it.
+constexpr Millis kFinalReplyLimit = 630'000;
+// A socket that has no more than this under way takes another line whole.
+constexpr std::size_t kFarewellRoom = 8'192;
 // TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
 constexpr int kTlsHandshake = 0x16;
-
-std::string_view describeConnectError(int error) noexcept {
-    switch (error) {
-        case ECONNREFUSED:
-            return "connection refused";
-        case ETIMEDOUT:
-            return "connection timed out";
-        case EHOSTUNREACH:
-            return "no route to host";
-        case ENETUNREACH:
-            return "network is unreachable";
-        case ECONNRESET:
-            return "connection reset";
-        case EADDRNOTAVAIL:
-            return "no local port left";
-        default:
-            return "connection failed";
-    }
-}
 
 bool outOfResources(int error) noexcept {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -97,7 +83,7 @@ void Session::guarded(Work work) {
         return work();
     } catch (const std::bad_alloc&) {
         relay_.setTap(nullptr);
-        observer_.reset();
+        filter_.reset();
     }
     try {
         finish(End::GatewayError);
@@ -112,7 +98,7 @@ void Session::handle(unsigned slot, std::uint32_t events) {
     // A server that was given up may still have an event in the batch under way.
     if (!from_client && slot != server_slot_) return;
     const Side side = from_client ? Side::Client : Side::Server;
-    relay_.note(side, events);
+    if (Transport* end = from_client ? client_.get() : server_.get()) end->note(events);
     switch (state_) {
         case State::AwaitingHeader:
             readHeader();
@@ -120,7 +106,7 @@ void Session::handle(unsigned slot, std::uint32_t events) {
         case State::Checking:
         case State::Refusing:
             if (events & kWritable) pump(Side::Server);
-            if (dialogue_) hearClient();
+            if (dialogue_) onClient();
             return;
         case State::Connecting:
             if (!from_client)
@@ -141,6 +127,8 @@ void Session::handle(unsigned slot, std::uint32_t events) {
             return;
         case State::Relaying:
             last_activity_ = host_.now();
+            // What is held back hides that its sender is gone: nothing more is read.
+            if ((events & kFailed) && relay_.stalled(side)) return onLost(side);
             if (events != kWritable) pump(side);
             if (state_ == State::Relaying && ((events & kWritable) || events == 0)) pump(other(side));
             return;
@@ -163,10 +151,10 @@ void Session::handleTimer() {
             linger(state_ == State::Checking ? End::Check : End::Refused);
             return;
         case State::Connecting:
-            serverFailed("connection timed out");
+            serverFailed(ServerFailure::ConnectTimeout);
             return;
         case State::AwaitingGreeting:
-            serverFailed("no greeting in time");
+            serverFailed(ServerFailure::NoGreeting);
             return;
         case State::Holding:
             tried_ = 0;
@@ -238,7 +226,7 @@ void Session::rejectHeader(Rejection rejection, std::string_view first_bytes, st
 
 void Session::admit() {
     client_text_ = client_address_.address.toString();
-    host_.sawClient(arrival_.listener_index, client_address_.address);
+    host_.sawClient(*arrival_.generation, arrival_.listener_index, client_address_.address);
     const store::AccessTable& table = host_.accessTable(*arrival_.generation);
     const store::UnixSeconds now = wall_start_ / 1000;
     admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
@@ -321,7 +309,7 @@ void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis l
     const std::string early(relay_.held(Side::Client));
     relay_.dropHeld(Side::Client);
     if (!early.empty()) take(dialogue_->hear(early));
-    if (state_ == state) hearClient();
+    if (state_ == state) onClient();
 }
 
 void Session::take(const Dialogue::Step& step) {
@@ -339,7 +327,7 @@ void Session::say(std::string_view bytes) {
     pump(Side::Server);
 }
 
-void Session::hearClient() {
+void Session::onClient() {
     const State state = state_;
     for (int reads = 0; state_ == state && relay_.mayHaveInput(Side::Client); ++reads) {
         if (reads == kReadsPerTurn) return host_.again(*this, kClientSlot);
@@ -368,7 +356,7 @@ void Session::connectNext() {
         server_ = host_.connect(candidate->endpoint, *this, server_slot_, error);
         if (!server_) {
             if (outOfResources(error)) return refuse(Refusal::Internal);
-            servers.failed(*candidate, host_.now(), describeConnectError(error));
+            servers.failed(*candidate, host_.now(), connectFailure(error));
             continue;
         }
         endpoint_ = std::move(candidate);
@@ -397,11 +385,11 @@ void Session::sendProxyHeader() {
             return;
         case IoStatus::Eof:
         case IoStatus::Error:
-            return serverFailed(describeConnectError(put.error));
+            return serverFailed(connectFailure(put.error));
         case IoStatus::Ok:
             break;
     }
-    if (put.bytes != header.size()) return serverFailed("took only part of the PROXY header");
+    if (put.bytes != header.size()) return serverFailed(ServerFailure::HeaderNotTaken);
     if (!watchServer(false)) return refuse(Refusal::Internal);
     connected_ = host_.now();
     host_.counters().connect.add(connected_ - header_done_);
@@ -427,7 +415,7 @@ std::string Session::proxyHeader() const {
     std::vector<proxy::Tlv> tlvs{{static_cast<std::uint8_t>(TlvType::UniqueId), std::string(id_.text())}};
     if (tlvs_ && upstream.pass_tlvs) {
         for (const TlvType type :
-             {TlvType::Ssl, TlvType::Authority, TlvType::Alpn, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
+             {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
             for (const proxy::Tlv& tlv : tlvs_->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }
@@ -448,18 +436,14 @@ void Session::awaitGreeting() {
     watchTls();
 }
 
-// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one.
+// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send that
+// byte: the server's first byte tells the filter whether it is TLS.
 void Session::watchTls() {
     const std::string_view early = relay_.held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay_.mayHaveInput(Side::Client)) first = client_->peek();
     if (first != kTlsHandshake) return;
-    // Anybody can send that byte. Where commands have to be screened, the server's first byte tells whether
-    // it is TLS.
-    const Protocol protocol = arrival_.listener->protocol;
-    if (protocol != Protocol::Smtp && protocol != Protocol::Lmtp) facts_.tls = "implicit";
     server_->noDelay();
-    pool().worked(*endpoint_);
     beginRelay();
 }
 
@@ -469,9 +453,10 @@ void Session::readGreeting() {
     while (relay_.mayHaveInput(Side::Server)) {
         const IoResult got = relay_.readFrom(Side::Server);
         if (got.status == IoStatus::WouldBlock) return;
-        if (got.status == IoStatus::Eof) return serverFailed("closed without a greeting");
-        if (got.status == IoStatus::Error) return serverFailed("reset without a greeting");
-        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes))) return serverFailed("endless greeting");
+        if (got.status == IoStatus::Eof) return serverFailed(ServerFailure::ClosedWithoutGreeting);
+        if (got.status == IoStatus::Error) return serverFailed(ServerFailure::ResetWithoutGreeting);
+        if (!relay_.hold(Side::Server, relay_.scratch(got.bytes)))
+            return serverFailed(ServerFailure::EndlessGreeting);
         switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
@@ -479,17 +464,20 @@ void Session::readGreeting() {
             case Greeting::Refused:
                 pool().worked(*endpoint_);
                 return beginRelay();
-            case Greeting::Deferred:
-                return serverFailed("answered the PROXY header with a temporary failure");
+            case Greeting::Unavailable:
+                return serverFailed(ServerFailure::SystemNotAccepting);
             case Greeting::Foreign:
-                return serverFailed("does not speak the listener's protocol");
+                return serverFailed(ServerFailure::Foreign);
         }
     }
-    if (relay_.sourceEnded(Side::Server)) serverFailed("closed in mid-greeting");
+    if (relay_.sourceEnded(Side::Server)) serverFailed(ServerFailure::ClosedInGreeting);
 }
 
-void Session::serverFailed(std::string_view why) {
-    pool().failed(*endpoint_, host_.now(), why);
+// A server that has answered is not waited for, as one is that may be back soon: it is asked once more, and the client
+// hears within two seconds.
+void Session::serverFailed(ServerFailure failure) {
+    if (answered(failure)) hold_until_ = std::min(hold_until_, host_.now() + kRetryEvery);
+    pool().failed(*endpoint_, host_.now(), failure);
     undrain();  // the next server need not be drained
     dropServer();
     connectNext();
@@ -524,13 +512,11 @@ void Session::beginRelay() {
     // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before
     // it.
     const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
-    if (facts_.tls.empty() || before_tls) {
-        const Protocol protocol = before_tls ? Protocol::Tcp : arrival_.listener->protocol;
-        const bool no_header = pool().config().send_proxy == SendProxy::Off;
-        const bool bare_lf = arrival_.listener->bare_lf == BareLfPolicy::Reject;
-        observer_ = makeObserver(protocol, facts_, {.bare_lf = bare_lf, .proxy_header = no_header});
-    }
-    if (observer_) {
+    filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
+                         {.bare_lf = arrival_.listener->bare_lf,
+                          .no_header = pool().config().send_proxy == SendProxy::Off,
+                          .gateway = config().name});
+    if (filter_) {
         relay_.setTap(this);
         relay_.showHeld(Side::Server);
         relay_.showHeld(Side::Client);
@@ -539,22 +525,22 @@ void Session::beginRelay() {
     if (state_ == State::Relaying) pump(Side::Client);
 }
 
-std::size_t Session::onBytes(Side from, std::string_view bytes) noexcept {
-    if (!observer_) return bytes.size();
-    const std::size_t passed = observer_->observe(from, bytes);
-    if (observer_->opaque()) {
+Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    if (from == Side::Client && filter_->violation()) return Rest::Hold;
+    const Rest rest = filter_->onBytes(from, bytes, out);
+    if (filter_->opaque()) {
         relay_.setTap(nullptr);
-        observer_->finish();
-        observer_.reset();
+        filter_->finish();
+        filter_.reset();
     }
-    return passed;
+    return rest;
 }
 
 void Session::pump(Side source) {
     const State state = state_;
     if (!client_ || (state == State::Relaying && !server_)) return;
     // What was held back must not go on because nobody watches any more.
-    if (objected_ && !observer_ && source == Side::Client) return;
+    if (violated_ && !filter_ && source == Side::Client) return;
     switch (relay_.pump(source)) {
         case Relay::Status::Open:
             break;
@@ -575,22 +561,44 @@ void Session::pump(Side source) {
             break;
     }
     if (state_ != State::Relaying) return;
-    if (observer_ && observer_->objection()) return object();
+    if (filter_ && filter_->violation()) return onViolation();
     // What the server has said may decide about bytes that the client sent ahead of it.
     if (source == Side::Server && relay_.stalled(Side::Client)) return pump(Side::Client);
     if (drain_) maybeDrain();
 }
 
-// The bytes stay here. The client hears why once the server has answered all that it sent before them.
-void Session::object() {
-    if (!std::exchange(objected_, true)) host_.arm(*this, host_.now() + kObjectionLimit);
-    if (observer_->settled()) endObjected();
+// The bytes stay here. The client hears why once the server has answered all that it sent before them; a server that is
+// not understood itself is not waited for.
+void Session::onViolation() {
+    if (!std::exchange(violated_, true)) host_.arm(*this, host_.now() + kViolationLimit);
+    const Violation violation = *filter_->violation();
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->settled())
+        endViolated();
 }
 
-void Session::endObjected() {
-    const bool bare_lf = observer_ && observer_->objection() == Objection::BareLf;
-    sayInStream(bare_lf ? Refusal::BareLf : Refusal::ForbiddenCommand);
-    linger(bare_lf ? End::BareLf : End::ForbiddenCommand);
+void Session::endViolated() {
+    struct Outcome {
+        Refusal refusal;
+        End end;
+    };
+    const auto outcome = [](Violation violation) -> Outcome {
+        switch (violation) {
+            case Violation::BareLf:
+                return {Refusal::BareLf, End::BareLf};
+            case Violation::ForbiddenCommand:
+                return {Refusal::ForbiddenCommand, End::ForbiddenCommand};
+            case Violation::BadCommand:
+            case Violation::TooLong:
+                break;
+            case Violation::UnexpectedReply:
+                return {Refusal::ServerViolation, End::ServerViolation};
+            case Violation::NoMemory:
+                return {Refusal::Internal, End::GatewayError};
+        }
+        return {Refusal::BadCommand, End::ProtocolViolation};
+    }(*filter_->violation());
+    sayInStream(outcome.refusal);
+    linger(outcome.end);
 }
 
 void Session::onSourceEnded(Side source) {
@@ -601,15 +609,17 @@ void Session::onSourceEnded(Side source) {
         // A client that has said all it had to say is not told that nobody listens any more.
         if (!relay_.sourceEnded(Side::Client)) sayInStream(Refusal::ServerLost);
         if (server_gone_) return linger(End::ServerLost);
-        noteEnd(End::ServerClosed);
-    } else {
-        noteEnd(facts_.quit ? End::ClientQuit : End::ClientClosed);
+        // In the clear a mail server that has closed reads no more: what the client still sends, and what is held of it,
+        // has nowhere to go.
+        if (filter_) return linger(half_closed_ == End::None ? End::ServerClosed : half_closed_);
     }
     relay_.passEnd(source);
-    if (relay_.ended()) return finish(end_);
-    if (half_closed_) return;
-    half_closed_ = true;
-    host_.arm(*this, host_.now() + config().timeouts.half_close.count());
+    if (half_closed_ == End::None) {
+        const End by_client = facts_.quit ? End::ClientQuit : End::ClientClosed;
+        half_closed_ = source == Side::Server ? End::ServerClosed : by_client;
+    }
+    if (relay_.ended()) return finish(half_closed_);
+    armRelay();
 }
 
 void Session::onLost(Side side) {
@@ -621,19 +631,20 @@ void Session::onLost(Side side) {
 // more.
 void Session::serverGone() {
     if (std::exchange(server_gone_, true)) return;
-    noteEnd(facts_.quit ? End::ClientQuit : End::ServerLost);
-    relay_.note(Side::Server, kReadable);
+    noteEnd(facts_.quit ? End::ClientQuit : half_closed_ != End::None ? half_closed_ : End::ServerLost);
+    server_->note(kReadable);
     const Relay::Status rest = relay_.pump(Side::Server);
     if (rest == Relay::Status::SinkLost) return finish(end_);
     relay_.endSource(Side::Server);
     pump(Side::Server);
 }
 
-// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open,
-// and when the server has not said its own goodbye.
+// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when the
+// server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
 bool Session::maySpeak() const noexcept {
-    return observer_ && observer_->serverAtBoundary() && relay_.drained(Side::Server) &&
-           !relay_.endPassed(Side::Server) && !facts_.quit && !facts_.goodbye;
+    return filter_ && filter_->serverAtBoundary() && relay_.drained(Side::Server) &&
+           client_->unacknowledged() <= kFarewellRoom && !relay_.endPassed(Side::Server) && !facts_.quit &&
+           !facts_.goodbye;
 }
 
 bool Session::sayInStream(Refusal refusal) {
@@ -643,26 +654,32 @@ bool Session::sayInStream(Refusal refusal) {
     return true;
 }
 
-// The next time that something is due: the idle limit, or a step of a drain.
+Millis Session::idleLimit() const noexcept {
+    const Timeouts& timeouts = config().timeouts;
+    const Millis limit = half_closed_ == End::None ? timeouts.idleFor(arrival_.listener->protocol).count()
+                                                   : timeouts.half_close.count();
+    return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
+}
+
+// The next time that something is due: the limit of inactivity, or a step of a drain.
 void Session::armRelay() {
-    if (objected_) return;
-    Millis next = last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count();
+    if (violated_) return;
+    Millis next = last_activity_ + idleLimit();
     if (drain_) next = std::min(next, host_.now() < drain_->from ? drain_->from : drain_->until);
     host_.arm(*this, next);
 }
 
 void Session::onIdle() {
-    if (objected_) return endObjected();
+    if (violated_) return endViolated();
     const Millis now = host_.now();
     if (drain_ && now >= drain_->until) {
         sayInStream(Refusal::ShuttingDown);
         return linger(drain_->end);
     }
-    if (half_closed_) return finish(end_ == End::None ? End::HalfCloseTimeout : end_);
     if (drain_) maybeDrain();
     if (state_ != State::Relaying) return;
-    if (now < last_activity_ + config().timeouts.idleFor(arrival_.listener->protocol).count())
-        return armRelay();
+    if (now < last_activity_ + idleLimit()) return armRelay();
+    if (half_closed_ != End::None) return finish(End::HalfCloseTimeout);
     sayInStream(Refusal::Idle);
     linger(End::IdleTimeout);
 }
@@ -686,7 +703,7 @@ void Session::drain(const Drain& drain) {
         case State::Relaying:
             drain_ = drain;
             maybeDrain();
-            if (state_ == State::Relaying && !half_closed_) armRelay();
+            if (state_ == State::Relaying) armRelay();
             return;
         case State::Checking:
         case State::Refusing:
@@ -703,7 +720,7 @@ void Session::undrain() noexcept {
 }
 
 void Session::maybeDrain() {
-    if (host_.now() < drain_->from || !maySpeak() || !observer_->interruptible()) return;
+    if (host_.now() < drain_->from || !maySpeak() || !filter_->interruptible()) return;
     sayInStream(Refusal::ShuttingDown);
     linger(drain_->end);
 }
@@ -759,8 +776,11 @@ void Session::finish(End end) {
     if (state_ == State::Closed) return;
     noteEnd(end);
     cancel();
-    if (observer_) observer_->finish();
-    if (admitted_) SessionReport::ended(*this);
+    if (filter_) filter_->finish();
+    if (admitted_)
+        SessionReport::ended(*this);
+    else if (end_ == End::GatewayError)
+        SessionReport::failed(*this);
     ticket_ = {};
     if (kept_refused_) host_.refusedGone();
     state_ = State::Closed;

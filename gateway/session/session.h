@@ -12,9 +12,9 @@
 #pragma once
 
 #include "gateway/session/session_host.h"
-#include "protocols/observer.h"
 #include "protocols/proxy/header.h"
 #include "protocols/refusal.h"
+#include "protocols/stream_filter.h"
 
 #include <cstdint>
 #include <memory>
@@ -95,7 +95,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     };
 
     void onTimer() override;
-    std::size_t onBytes(Side from, std::string_view bytes) noexcept override;
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
 
     template <typename Work>
     void guarded(Work work);
@@ -113,7 +113,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void say(std::string_view bytes);
     void converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit);
     void take(const Dialogue::Step& step);
-    void hearClient();
+    void onClient();
 
     void connectNext();
     void sendProxyHeader();
@@ -121,7 +121,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     std::string proxyHeader() const;
     void awaitGreeting();
     void readGreeting();
-    void serverFailed(std::string_view why);
+    void serverFailed(ServerFailure failure);
     void dropServer();
     void holdOn();
     void giveUp();
@@ -133,8 +133,9 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     void onLost(Side side);
     void serverGone();
     void onIdle();
-    void object();
-    void endObjected();
+    void onViolation();
+    void endViolated();
+    Millis idleLimit() const noexcept;
     bool sayInStream(Refusal refusal);
     bool maySpeak() const noexcept;
     void maybeDrain();
@@ -161,9 +162,9 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     SessionId id_;
     State state_ = State::AwaitingHeader;
     End end_ = End::None;
-    bool half_closed_ = false;
+    End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
     bool server_gone_ = false;
-    bool objected_ = false;  ///< to the client's bytes: no more of them go on
+    bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
     bool server_watched_ = false;
     bool admitted_ = false;      ///< let in, and not refused since: one `session.end` line is owed
     bool kept_refused_ = false;  ///< the host counts it among the refused that stay
@@ -185,7 +186,7 @@ class Session final : public EventHandler, private Timer, private RelayTap {
     UpstreamPool::Tried tried_ = 0;
     Relay relay_;
 
-    std::unique_ptr<Observer> observer_;
+    std::unique_ptr<StreamFilter> filter_;
     SessionFacts facts_;
     std::unique_ptr<Dialogue> dialogue_;
 

@@ -59,8 +59,10 @@ class SessionHost {
     virtual bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                                  std::uint32_t& suppressed) noexcept = 0;
 
-    /// A client of a listener is known: watched for the one address that all seem to come from.
-    virtual void sawClient(store::ListenerIndex listener, const IpAddress& client) noexcept = 0;
+    /// A client of a listener of `generation` is known: watched for the one address that all seem to come
+    /// from.
+    virtual void sawClient(const Generation& generation, store::ListenerIndex listener,
+                           const IpAddress& client) noexcept = 0;
 
     /// The session is closed and may be destroyed once the current batch of events is over.
     virtual void release(Session& session) noexcept = 0;

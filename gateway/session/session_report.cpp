@@ -123,11 +123,11 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
-    entry.authenticated = facts.authenticated;
+    entry.authenticated = facts.authenticated.value_or(false);
     for (MailTransaction& mail : facts.transactions)
         entry.mail.push_back({std::move(mail.from), std::move(mail.recipients), mail.recipient_count,
-                              mail.recipients_refused, mail.size, std::move(mail.reply),
-                              std::move(mail.replies), mail.accepted});
+                              mail.refused_count, mail.size, std::move(mail.reply), std::move(mail.replies),
+                              mail.accepted});
     entry.mail_count = facts.transaction_count;
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
@@ -245,6 +245,17 @@ void SessionReport::refused(Session& session, Refusal refusal, std::string_view 
     while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
         reply.remove_suffix(1);
     line.textOrNull("reply", reply);
+    log.write(line);
+}
+
+void SessionReport::failed(const Session& session) {
+    EventLog& log = session.host_.log();
+    if (!log.enabled(LogLevel::Error)) return;
+    LogLine line = log.line(LogLevel::Error, "session.failed");
+    line.text("session", session.id_.text());
+    line.text("listener", session.arrival_.listener->name);
+    line.text("peer", session.arrival_.peer.address.toString());
+    line.text("detail", "out of memory or descriptors before the client was known");
     log.write(line);
 }
 

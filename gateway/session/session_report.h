@@ -14,6 +14,8 @@ class SessionReport {
     /// `session.refused`: what was said instead of a session, and why.
     static void refused(Session& session, Refusal refusal, std::string_view reply);
     /// `session.check`, at debug level: a balancer's health check was answered.
+    /// It ended before anything was known of its client: no descriptors, no memory.
+    static void failed(const Session& session);
     static void checked(Session& session, bool up);
     /// `proxy.rejected`: a connection without a believable header. For connections that never became a
     /// session too.

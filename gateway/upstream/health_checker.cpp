@@ -44,6 +44,13 @@ std::string describeError(int error) {
     return text;
 }
 
+Endpoint localEnd(int fd) {
+    sockaddr_storage own{};
+    socklen_t size = sizeof own;
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size);
+    return SocketAddress::toEndpoint(own);
+}
+
 std::string checkHeader(SendProxy dialect, int fd, const Endpoint& server) {
     switch (dialect) {
         case SendProxy::Off:
@@ -53,10 +60,7 @@ std::string checkHeader(SendProxy dialect, int fd, const Endpoint& server) {
         case SendProxy::V1:
             break;
     }
-    sockaddr_storage own{};
-    socklen_t size = sizeof own;
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size);
-    return proxy::encodeV1({SocketAddress::toEndpoint(own), server});
+    return proxy::encodeV1({localEnd(fd), server});
 }
 
 }  // namespace
@@ -70,12 +74,16 @@ class HealthChecker::Check {
         std::string reason;
     };
 
-    Check(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name, Millis now)
-        : upstream_(upstream), server_(server), dialogue_(upstream.check_protocol, name) {
+    Check(std::shared_ptr<const UpstreamPool> pool, const Endpoint& server, const Plan& plan, Millis now)
+        : pool_(std::move(pool)),
+          server_(server),
+          name_(plan.name),
+          connect_limit_(std::max(upstream().check_timeout, plan.connect).count()),
+          step_limit_(std::max(upstream().check_timeout, plan.greeting).count()) {
         const SocketAddress address(server);
         fd_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd_ < 0) return;
-        extend(now);
+        deadline_ = now + connect_limit_;
         if (::connect(fd_, address.get(), address.size()) == 0)
             connected(now);
         else if (errno != EINPROGRESS)
@@ -134,9 +142,10 @@ class HealthChecker::Check {
   private:
     enum class State : std::uint8_t { Connecting, Talking, Ending, Over };
 
+    const UpstreamConfig& upstream() const noexcept { return pool_->config(); }
+
     void extend(Millis now) {
-        const Millis limit = upstream_.check_timeout.count();
-        deadline_ = now + (dialogue_.teasing() ? std::max(limit, kTeaserLimit) : limit);
+        deadline_ = now + (dialogue_->teasing() ? std::max(step_limit_, kTeaserLimit) : step_limit_);
     }
 
     /// The first verdict stands.
@@ -159,11 +168,12 @@ class HealthChecker::Check {
 
     void connected(Millis now) {
         state_ = State::Talking;
+        dialogue_.emplace(upstream().check_protocol, heloName(name_, localEnd(fd_).address));
         // One send, as for sessions: servers refuse a header in two segments.
-        const std::string header = checkHeader(upstream_.send_proxy, fd_, server_);
+        const std::string header = checkHeader(upstream().send_proxy, fd_, server_);
         if (!header.empty() && !send(header, now)) return;
         extend(now);
-        take(dialogue_.open(), now);
+        take(dialogue_->open(), now);
     }
 
     bool send(const std::string& bytes, Millis now) {
@@ -175,7 +185,7 @@ class HealthChecker::Check {
     }
 
     void take(const HealthDialogue::Step& step, Millis now) {
-        if (step.decided) decide({dialogue_.good(), false, dialogue_.reason()});
+        if (step.decided) decide({dialogue_->good(), false, dialogue_->reason()});
         if (!step.say.empty() && !send(step.say, now)) return;
         if (step.done) end(now);
     }
@@ -189,7 +199,7 @@ class HealthChecker::Check {
             if (got <= 0) return closed(got == 0 ? 0 : errno);
             if (state_ != State::Talking) continue;
             talked_ = true;
-            take(dialogue_.hear({buffer.data(), static_cast<std::size_t>(got)}), now);
+            take(dialogue_->hear({buffer.data(), static_cast<std::size_t>(got)}), now);
             if (state_ == State::Talking) extend(now);
         }
     }
@@ -200,8 +210,8 @@ class HealthChecker::Check {
                 decide({false, false,
                         talked_ ? "reset the connection after its greeting"
                                 : "reset the connection without a greeting"});
-            dialogue_.ended();
-            decide({dialogue_.good(), false, dialogue_.reason()});
+            dialogue_->ended();
+            decide({dialogue_->good(), false, dialogue_->reason()});
         }
         state_ = State::Over;
     }
@@ -214,9 +224,13 @@ class HealthChecker::Check {
         ::shutdown(fd_, SHUT_WR);
     }
 
-    const UpstreamConfig& upstream_;
+    // Of the plan that it was begun by.
+    std::shared_ptr<const UpstreamPool> pool_;
     Endpoint server_;
-    HealthDialogue dialogue_;
+    std::string name_;
+    Millis connect_limit_;
+    Millis step_limit_;
+    std::optional<HealthDialogue> dialogue_;  ///< once connected
     int fd_ = -1;
     State state_ = State::Connecting;
     Millis deadline_ = 0;
@@ -225,46 +239,65 @@ class HealthChecker::Check {
     std::optional<Outcome> outcome_;
 };
 
-HealthChecker::HealthChecker(const std::vector<UpstreamPool*>& pools, std::string name)
-    : name_(std::move(name)),
-      random_(std::random_device{}()),
-      wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (wake_fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-    for (UpstreamPool* pool : pools) {
-        if (!pool->config().check) continue;
-        pools_.push_back(pool);
-        pool->watch([this] { wake(); });
+/// An eventfd that lives as long as a pool may ring it.
+class HealthChecker::Alarm final : public CheckAlarm {
+  public:
+    Alarm() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+        if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     }
+    ~Alarm() override { ::close(fd_); }
+    Alarm(const Alarm&) = delete;
+    Alarm& operator=(const Alarm&) = delete;
+
+    void ring() noexcept override {
+        // A full counter is a wake-up that is already on its way.
+        [[maybe_unused]] const int ignored = ::eventfd_write(fd_, 1);
+    }
+    pollfd interest() const noexcept { return {fd_, POLLIN, 0}; }
+    void silence() noexcept {
+        eventfd_t rings = 0;
+        [[maybe_unused]] const int ignored = ::eventfd_read(fd_, &rings);
+    }
+
+  private:
+    int fd_;
+};
+
+HealthChecker::HealthChecker() : alarm_(std::make_shared<Alarm>()), random_(std::random_device{}()) {
+    thread_ = std::thread([this] { run(); });
 }
 
 HealthChecker::~HealthChecker() {
     stop();
-    ::close(wake_fd_);
 }
 
-void HealthChecker::start() {
-    if (!pools_.empty()) thread_ = std::thread([this] { run(); });
+void HealthChecker::follow(Plan plan) noexcept {
+    for (const auto& pool : plan.pools)
+        pool->watch(pool->config().check ? alarm_ : nullptr);
+    {
+        const std::lock_guard lock(mutex_);
+        std::swap(plan_, plan);
+        plan_changed_ = true;
+    }
+    alarm_->ring();
 }
 
 void HealthChecker::stop() {
+    if (!thread_.joinable()) return;
     stopping_ = true;
-    wake();
-    if (thread_.joinable()) thread_.join();
-    for (UpstreamPool* pool : pools_)
+    alarm_->ring();
+    thread_.join();
+    for (const auto& pool : plan_.pools)
         pool->watch(nullptr);
-    pools_.clear();
-}
-
-void HealthChecker::wake() noexcept {
-    // A full counter is a wake-up that is already on its way.
-    [[maybe_unused]] const int ignored = ::eventfd_write(wake_fd_, 1);
+    plan_ = current_ = {};
+    targets_.clear();
 }
 
 void HealthChecker::run() {
     while (!stopping_) {
         const Millis now = monotonic();
-        if (now - refreshed_ >= kRefreshInterval) refreshTargets(now);
         try {
+            if (now - refreshed_ >= kRefreshInterval || planChanged()) refreshTargets(now);
             startDue(now);
             await(now);
         } catch (const std::bad_alloc&) {
@@ -280,50 +313,69 @@ void HealthChecker::run() {
         await(monotonic());
 }
 
+bool HealthChecker::planChanged() {
+    const std::lock_guard lock(mutex_);
+    return plan_changed_;
+}
+
 // An endpoint that is gone takes its check with it: the server is asked nothing more, and hears an end of
-// file.
+// file. One that a new plan treats in another way is asked anew.
 void HealthChecker::refreshTargets(Millis now) {
-    refreshed_ = now;
+    {
+        const std::lock_guard lock(mutex_);
+        if (plan_changed_) current_ = plan_;
+        plan_changed_ = false;
+    }
     std::vector<Target> next;
-    for (UpstreamPool* pool : pools_) {
-        for (const auto& endpoint : pool->endpoints()) {
-            const auto known = std::find_if(targets_.begin(), targets_.end(), [&](const Target& target) {
-                return target.endpoint == endpoint && target.pool == pool;
-            });
-            next.push_back(known == targets_.end() ? Target{pool, endpoint, now, nullptr}
-                                                   : std::move(*known));
-        }
+    for (const auto& pool : current_.pools) {
+        if (!pool->config().check) continue;
+        for (auto& endpoint : pool->endpoints())
+            next.push_back({pool, std::move(endpoint), now, nullptr});
+    }
+    for (Target& target : next) {
+        const auto known = std::find_if(targets_.begin(), targets_.end(), [&](const Target& before) {
+            return before.endpoint == target.endpoint;
+        });
+        if (known == targets_.end()) continue;
+        if (known->pool == target.pool || known->pool->config() == target.pool->config())
+            target.due = known->due;
+        target.check = std::move(known->check);
+        target.extra = known->extra;
     }
     targets_ = std::move(next);
+    refreshed_ = now;
 }
 
 void HealthChecker::startDue(Millis now) {
     for (Target& target : targets_) {
         if (target.check || target.due > now) continue;
-        target.check = std::make_unique<Check>(target.pool->config(), target.endpoint->endpoint, name_, now);
+        target.extra = target.extra == Target::Extra::Due ? Target::Extra::Made : Target::Extra::None;
+        target.check = std::make_unique<Check>(target.pool, target.endpoint->endpoint, current_, now);
         settle(target, now);
     }
 }
 
 void HealthChecker::await(Millis now) {
     Millis next = now + kRefreshInterval;
-    std::vector<pollfd> watched{{wake_fd_, POLLIN, 0}};
+    std::vector<pollfd> watched{alarm_->interest()};
     for (const Target& target : targets_) {
         next = std::min(next, target.check ? target.check->deadline() : target.due);
         if (target.check) watched.push_back(target.check->interest());
     }
     ::poll(watched.data(), watched.size(), static_cast<int>(std::max<Millis>(next - now, 0)));
     now = monotonic();
-    eventfd_t alarms = 0;
-    const bool alarmed = ::eventfd_read(wake_fd_, &alarms) == 0;
+    alarm_->silence();
     std::size_t at = 0;
     for (Target& target : targets_) {
+        // The check under way, or the one made since the last regular one, is the answer.
+        const bool wanted = target.endpoint->health.takeCheckRequest();
         if (target.check) {
             if (watched[++at].revents != 0) target.check->onReady(now);
             if (!target.check->over() && now >= target.check->deadline()) target.check->onDeadline(now);
             settle(target, now);
-        } else if (alarmed && target.endpoint->health == Health::Down) {
-            target.due = std::min(target.due, now + kDownInterval);
+        } else if (wanted && target.extra == Target::Extra::None && !stopping_) {
+            target.extra = Target::Extra::Due;
+            target.due = now;
         }
     }
 }
@@ -333,7 +385,8 @@ void HealthChecker::settle(Target& target, Millis now) {
         if (outcome->good)
             target.pool->checkPassed(*target.endpoint, now);
         else
-            target.pool->checkFailed(*target.endpoint, outcome->reason);
+            target.pool->checkFailed(*target.endpoint, outcome->reason,
+                                     outcome->slow ? slowWeight(target) : 1);
         target.due = stopping_ ? INT64_MAX : now + delayAfter(target, outcome->slow);
     }
     if (!target.check->over()) return;
@@ -342,12 +395,19 @@ void HealthChecker::settle(Target& target, Millis now) {
     target.check.reset();
 }
 
+// A check that waits in vain for as long as a client would takes the time of several.
+std::uint32_t HealthChecker::slowWeight(const Target& target) const {
+    const UpstreamConfig& upstream = target.pool->config();
+    const auto waited = std::max(upstream.check_timeout, current_.greeting);
+    return static_cast<std::uint32_t>(std::min<Millis>(waited / upstream.check_timeout, upstream.fall));
+}
+
 Millis HealthChecker::delayAfter(const Target& target, bool slow_failure) {
     const Millis interval = target.pool->config().interval.count();
-    const ServerEndpoint& endpoint = *target.endpoint;
-    if (endpoint.health != Health::Down)
-        return endpoint.failures == 0 ? jitter(interval) : std::min(interval, kDownInterval);
-    if (endpoint.successes > 0) return std::min(interval, kRisingInterval);
+    const EndpointHealth& health = target.endpoint->health;
+    if (health.state() != Health::Down)
+        return health.failedChecks() == 0 ? jitter(interval) : std::min(interval, kDownInterval);
+    if (health.goodChecks() > 0) return std::min(interval, kRisingInterval);
     // Each check of a mute server is a connection more that waits for it to wake up.
     return slow_failure ? jitter(interval) : std::min(interval, kDownInterval);
 }

@@ -159,7 +159,7 @@ ProbeAnswer tryHeader(const UpstreamConfig& upstream, const Endpoint& server, co
     if (std::string error = connection.connect(); !error.empty()) return {true, false, error};
     if (!connection.send(header(connection.ends()))) return {true, false, "does not take the header"};
     if (mute) return awaitHangUp(connection);
-    HealthDialogue dialogue(upstream.check_protocol, name);
+    HealthDialogue dialogue(upstream.check_protocol, heloName(name, connection.ends().source.address));
     return converse(connection, dialogue);
 }
 

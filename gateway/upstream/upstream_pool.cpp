@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cmath>
 #include <span>
 #include <thread>
@@ -54,12 +53,6 @@ double score(std::uint64_t client, std::uint64_t identity, std::uint32_t weight)
     return -static_cast<double>(weight) / std::log(uniform);
 }
 
-std::int64_t unixMillis() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
 }  // namespace
 
 UpstreamPool::Reading::Reading(const UpstreamPool& pool) noexcept : pool_(pool) {
@@ -108,9 +101,9 @@ bool UpstreamPool::serves(const Entry& entry, Tier tier, Millis now) const noexc
     if (entry.endpoint->server->draining.load(std::memory_order_relaxed)) return false;
     switch (tier) {
         case Tier::Up:
-            return !entry.backup && usable(*entry.endpoint, now);
+            return !entry.backup && entry.endpoint->health.usable(now);
         case Tier::Backup:
-            return entry.backup && usable(*entry.endpoint, now);
+            return entry.backup && entry.endpoint->health.usable(now);
         case Tier::LastResort:
             return true;
     }
@@ -155,17 +148,12 @@ void UpstreamPool::takeTurn(const Entry& entry, Millis now) noexcept {
 
 std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noexcept {
     const std::uint32_t full = entry.weight * kWeightUnit;
-    const Millis since = entry.endpoint->up_since.load(std::memory_order_relaxed);
+    const Millis since = entry.endpoint->health.upSince();
     const Millis ramp = config_.slow_start.count();
-    if (since == 0 || now - since >= ramp) return full;
+    // A worker's clock may be behind the checker's, who says since when.
+    if (since == 0 || ramp == 0 || now - since >= ramp) return full;
     const auto grown = static_cast<std::uint32_t>(full * std::max<Millis>(now - since, 0) / ramp);
     return std::max(grown, full / kSlowStartParts);
-}
-
-bool UpstreamPool::usable(const ServerEndpoint& endpoint, Millis now) const noexcept {
-    if (watched_.load(std::memory_order_relaxed))
-        return endpoint.health.load(std::memory_order_relaxed) != Health::Down;
-    return endpoint.failed_until.load(std::memory_order_relaxed) <= now;
 }
 
 bool UpstreamPool::available(Millis now) const noexcept {
@@ -177,77 +165,42 @@ bool UpstreamPool::available(Millis now) const noexcept {
 
 // ---- health
 
-void UpstreamPool::failed(ServerEndpoint& endpoint, Millis now, std::string_view why) {
+EndpointHealth::Report UpstreamPool::reportOn(const ServerEndpoint& endpoint) const {
+    return [this, &endpoint](Health now, std::string_view why) {
+        if (now == Health::Up && events_.up) events_.up(config_, endpoint);
+        if (now == Health::Down && events_.down) events_.down(config_, endpoint, why);
+    };
+}
+
+void UpstreamPool::failed(ServerEndpoint& endpoint, Millis now, ServerFailure failure) {
     endpoint.failures_total.fetch_add(1, std::memory_order_relaxed);
-    endpoint.successes.store(0, std::memory_order_relaxed);
-    const std::uint32_t in_a_row = endpoint.failures.fetch_add(1, std::memory_order_relaxed) + 1;
-    const bool watched = watched_.load(std::memory_order_relaxed);
-    if (!watched) endpoint.failed_until.store(now + kRetryAfter, std::memory_order_relaxed);
-    if (watched && in_a_row < config_.fall) return;
-    if (endpoint.health.load(std::memory_order_relaxed) == Health::Down) return;
+    if (!endpoint.health.sessionFailed(failure, now, reportOn(endpoint))) return;
     const std::lock_guard lock(changes_);
-    goDown(endpoint, why);
-    if (alarm_) alarm_();
+    if (alarm_) alarm_->ring();
 }
 
 void UpstreamPool::worked(ServerEndpoint& endpoint) {
     endpoint.sessions_total.fetch_add(1, std::memory_order_relaxed);
-    if (endpoint.health.load(std::memory_order_relaxed) != Health::Down) {
-        // Written only when it changes something: the line is shared by the workers.
-        if (endpoint.failures.load(std::memory_order_relaxed) != 0)
-            endpoint.failures.store(0, std::memory_order_relaxed);
-        return;
-    }
-    // A server that its checks hold to be down may serve one session as the last resort: no proof of health.
-    if (watched_.load(std::memory_order_relaxed)) return;
-    endpoint.failures.store(0, std::memory_order_relaxed);
-    endpoint.failed_until.store(0, std::memory_order_relaxed);
-    const std::lock_guard lock(changes_);
-    goUp(endpoint, 0);
+    endpoint.health.sessionServed(reportOn(endpoint));
 }
 
-void UpstreamPool::watch(std::function<void()> alarm) {
+EndpointHealth::Policy UpstreamPool::policy() const noexcept {
+    return {alarm_ != nullptr, config_.fall, config_.rise};
+}
+
+void UpstreamPool::watch(std::shared_ptr<CheckAlarm> alarm) noexcept {
     const std::lock_guard lock(changes_);
-    watched_ = alarm != nullptr;
     alarm_ = std::move(alarm);
+    for (const Entry& entry : *current_)
+        entry.endpoint->health.setPolicy(policy());
 }
 
 void UpstreamPool::checkPassed(ServerEndpoint& endpoint, Millis now) {
-    endpoint.failures.store(0, std::memory_order_relaxed);
-    const std::uint32_t in_a_row = endpoint.successes.fetch_add(1, std::memory_order_relaxed) + 1;
-    const Health health = endpoint.health.load(std::memory_order_relaxed);
-    if (health == Health::Up || (health == Health::Down && in_a_row < config_.rise)) return;
-    const std::lock_guard lock(changes_);
-    goUp(endpoint, now);
+    endpoint.health.checkPassed(now, reportOn(endpoint));
 }
 
-void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why) {
-    endpoint.successes.store(0, std::memory_order_relaxed);
-    const std::uint32_t in_a_row = endpoint.failures.fetch_add(1, std::memory_order_relaxed) + 1;
-    const Health health = endpoint.health.load(std::memory_order_relaxed);
-    if (health == Health::Up && in_a_row < config_.fall) return;
-    const std::lock_guard lock(changes_);
-    endpoint.reason = why;
-    goDown(endpoint, why);
-}
-
-// Both with changes_ held, so that each change is told once and in order.
-void UpstreamPool::goDown(ServerEndpoint& endpoint, std::string_view why) {
-    if (endpoint.health.exchange(Health::Down) == Health::Down) return;
-    endpoint.reason = why;
-    endpoint.changed_ms = unixMillis();
-    if (events_.down) events_.down(config_, endpoint, why);
-}
-
-void UpstreamPool::goUp(ServerEndpoint& endpoint, Millis now) {
-    const Health before = endpoint.health.exchange(Health::Up);
-    if (before == Health::Up) return;
-    endpoint.changed_ms = unixMillis();
-    // What was never down was up all along: nothing to tell, and nothing to start slowly.
-    if (before == Health::Unknown) return;
-    endpoint.up_since = now;
-    endpoint.reason.clear();
-    if (events_.up) events_.up(config_, endpoint);
+void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why, std::uint32_t weight) {
+    endpoint.health.checkFailed(why, weight, reportOn(endpoint));
 }
 
 // ---- administration
@@ -313,12 +266,12 @@ std::vector<admin::ServerStatus> UpstreamPool::status() const {
             const ServerEndpoint& endpoint = *entry.endpoint;
             if (endpoint.server != servers_[i]) continue;
             status.address = endpoint.endpoint.toString();
-            status.healthy = endpoint.health != Health::Down;
-            status.reason = status.healthy ? "" : endpoint.reason;
+            status.healthy = endpoint.health.state() != Health::Down;
+            status.reason = status.healthy ? "" : endpoint.health.reason();
             status.sessions = endpoint.sessions;
             status.sessions_total = endpoint.sessions_total;
             status.failures_total = endpoint.failures_total;
-            status.changed_ms = endpoint.changed_ms;
+            status.changed_ms = endpoint.health.changedMs();
             all.push_back(status);
         }
     }
@@ -368,6 +321,7 @@ UpstreamPool::Entry UpstreamPool::makeEntry(const Snapshot& known, std::size_t s
     entry.endpoint = std::make_shared<ServerEndpoint>();
     entry.endpoint->server = servers_[server];
     entry.endpoint->endpoint = address;
+    entry.endpoint->health.setPolicy(policy());
     return entry;
 }
 

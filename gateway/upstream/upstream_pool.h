@@ -2,18 +2,20 @@
 ///
 /// A pool holds an immutable list of endpoints (one address of one server each) that is swapped as names
 /// change their addresses; a session keeps the endpoint it uses alive. Two things decide whether an endpoint
-/// gets sessions, and they are kept apart: its measured health, and the operator's wish for its server. The
-/// workers' path (pick, failed, worked) takes no lock and allocates nothing unless a health changes.
+/// gets sessions, and they are kept apart: its health (EndpointHealth), and the operator's wish for its
+/// server. The workers' path (pick, worked) takes no lock and allocates nothing unless a health changes.
 ///
 /// Order of choice: servers that are up, then backup servers that are up, then whatever is ready: a pool
 /// whose checks all fail must not be worse than one without checks. A drained server is never offered.
 ///
-/// Until watch() is called nobody measures, and a failed endpoint is passed over for kRetryAfter.
+/// Endpoints, with their health, are shared by the pools before and after a reload; the pool that was told
+/// last who checks (watch()) decides how they are judged. Until then nobody checks.
 #pragma once
 
 #include "gateway/admin/control.h"
 #include "gateway/config/config.h"
 #include "gateway/net/timer_wheel.h"
+#include "gateway/upstream/endpoint_health.h"
 #include "protocols/address.h"
 
 #include <atomic>
@@ -33,33 +35,28 @@ struct UpstreamServer {
     std::atomic<bool> draining{false};  ///< the operator's wish
 };
 
-enum class Health : std::uint8_t {
-    Unknown,  ///< nothing measured yet: served, and the first measurement decides
-    Up,
-    Down,
-};
-
 /// One address of one server: what a session connects to. Shared by the pools before and after a reload.
 struct ServerEndpoint {
     std::shared_ptr<UpstreamServer> server;
     Endpoint endpoint;
-    std::atomic<Health> health{Health::Unknown};
-    std::atomic<Millis> failed_until{0};      ///< monotonic; only while nobody measures
-    std::atomic<std::uint32_t> failures{0};   ///< in a row, of checks and sessions
-    std::atomic<std::uint32_t> successes{0};  ///< checks in a row
-    std::atomic<Millis> up_since{0};          ///< monotonic; 0: no slow start is owed
-    std::atomic<std::uint64_t> turn{0};       ///< when its next turn is due, see UpstreamPool::turnOf()
-    std::atomic<std::uint32_t> sessions{0};   ///< connected or connecting now
+    EndpointHealth health;
+    std::atomic<std::uint64_t> turn{0};      ///< when its next turn is due, see UpstreamPool::turnOf()
+    std::atomic<std::uint32_t> sessions{0};  ///< connected or connecting now
     std::atomic<std::uint64_t> sessions_total{0}, failures_total{0};  ///< of sessions, not of checks
-    std::atomic<std::int64_t> changed_ms{0};  ///< Unix time of the last change of health
-    std::string reason;                       ///< why it is down; guarded by the pools' changes
+};
+
+/// Wakes who checks the servers, from any thread and for as long as anybody holds it.
+class CheckAlarm {
+  public:
+    virtual ~CheckAlarm() = default;
+    virtual void ring() noexcept = 0;
 };
 
 class UpstreamPool {
   public:
-    static constexpr Millis kRetryAfter = 1'000;
+    static constexpr Millis kRetryAfter = EndpointHealth::kRetryAfter;
 
-    /// Told once per change, by the thread that saw it, one at a time.
+    /// Told once per change of an endpoint, by the thread that saw it, one at a time.
     struct Events {
         std::function<void(const UpstreamConfig&, const ServerEndpoint&)> up;
         std::function<void(const UpstreamConfig&, const ServerEndpoint&, std::string_view why)> down;
@@ -77,20 +74,22 @@ class UpstreamPool {
     /// The next endpoint for a session of `client`, marked in `tried`; null when there is none left.
     std::shared_ptr<ServerEndpoint> pick(const IpAddress& client, Millis now, Tried& tried) noexcept;
 
-    /// What a session's attempt showed. `why`: a sentence for the log.
-    void failed(ServerEndpoint& endpoint, Millis now, std::string_view why);
+    /// What a session's attempt showed.
+    void failed(ServerEndpoint& endpoint, Millis now, ServerFailure failure);
     void worked(ServerEndpoint& endpoint);
 
     /// Some server may be given sessions and is not known to fail: what a balancer's check is told.
     bool available(Millis now) const noexcept;
 
-    // Measuring. From the checker's thread.
+    /// From now on the endpoints are judged as this pool's configuration says, by the checks of whoever
+    /// `alarm` wakes; null: nobody checks. Any thread.
+    void watch(std::shared_ptr<CheckAlarm> alarm) noexcept;
 
-    /// From now on checks decide about health. `alarm` is called, from any thread, when a session's failure
-    /// took an endpoint down; null ends the measuring.
-    void watch(std::function<void()> alarm);
+    // From the checker's thread.
+
     void checkPassed(ServerEndpoint& endpoint, Millis now);
-    void checkFailed(ServerEndpoint& endpoint, std::string_view why);
+    /// `weight`: for how many failures in a row it counts.
+    void checkFailed(ServerEndpoint& endpoint, std::string_view why, std::uint32_t weight = 1);
 
     // Administration. Any thread.
 
@@ -136,21 +135,19 @@ class UpstreamPool {
     std::uint64_t turnOf(const Entry& entry) const noexcept;
     void takeTurn(const Entry& entry, Millis now) noexcept;
     std::uint32_t weightNow(const Entry& entry, Millis now) const noexcept;
-    bool usable(const ServerEndpoint& endpoint, Millis now) const noexcept;
-    void goDown(ServerEndpoint& endpoint, std::string_view why);
-    void goUp(ServerEndpoint& endpoint, Millis now);
+    EndpointHealth::Report reportOn(const ServerEndpoint& endpoint) const;
+    EndpointHealth::Policy policy() const noexcept;
     bool rebuild(const Snapshot& known);
     Entry makeEntry(const Snapshot& known, std::size_t server, const Endpoint& address) const;
 
     const UpstreamConfig& config_;
     Events events_;
-    std::atomic<bool> watched_{false};
     std::atomic<std::uint64_t> turn_now_{0};  ///< the turn of the endpoint chosen last
     std::atomic<const Snapshot*> snapshot_{nullptr};
     mutable std::atomic<std::uint32_t> readers_{0};
 
-    mutable std::mutex changes_;  ///< everything below, and changes of health
-    std::function<void()> alarm_;
+    mutable std::mutex changes_;  ///< everything below
+    std::shared_ptr<CheckAlarm> alarm_;
     std::unique_ptr<const Snapshot> current_;
     std::vector<std::shared_ptr<UpstreamServer>> servers_;  ///< as in the configuration
     std::vector<std::vector<Endpoint>> addresses_;          ///< by server

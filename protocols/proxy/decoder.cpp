@@ -384,8 +384,15 @@ DecodeResult decodeV2(Bytes input) {
     const Bytes whole = input.first(announced.header_bytes);
     if (!unspecified) readEndpoints(whole.subspan(wire::kV2FixedBytes), header);
     const std::size_t tlvs_at = wire::kV2FixedBytes + announced.block_bytes;
-    if (const auto reason = readTlvs(whole, tlvs_at, header.tlvs)) return Malformed{*reason, header.size};
-    return header;
+    const auto reason = readTlvs(whole, tlvs_at, header.tlvs);
+    if (!reason) return header;
+    // Behind UNSPEC there may be anything, an address block too: skipped as behind any unspecified half. Only a
+    // checksum that can be read, and is wrong, says that the header is not what was sent.
+    if (unspecified && *reason != Reason::BadChecksum) {
+        header.tlvs = {};
+        return header;
+    }
+    return Malformed{*reason, header.size};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 """Pools of real and scripted servers: health checks, failover, names."""
 
 import os
+import pathlib
 import re
 import threading
 import time
@@ -88,7 +89,7 @@ class Failing(unittest.TestCase):
     def test_a_mute_server_is_down_and_gets_no_session(self):
         mute = self.serve(backend.mute)
         gateway = self.start([mailgate.listener("smtp", "mx")],
-                             [mailgate.upstream("mx", mute.port, postfix.proxy_port, **CHECKED)])
+                             [mailgate.upstream("mx", mute.port, postfix.proxy_port, **CHECKED)], timeouts={"greeting": "1s"})
         down = gateway.wait_event("backend.down", server="mx1")
         self.assertIn("took the connection but sent no greeting", down["reason"])
         for _ in range(4):
@@ -121,6 +122,61 @@ class Failing(unittest.TestCase):
         self.serve(checked_smtp, port)
         gateway.wait_event("backend.up", server="mx1")
         self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
+
+    def test_a_server_that_greets_late_is_as_good_to_a_check_as_to_a_client(self):
+        def late(connection):
+            connection.recv()
+            time.sleep(2)  # what a slow name server costs
+            backend.smtp(connection)
+        server = self.serve(late)
+        gateway = self.start([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", server.port, **{**CHECKED, "check_timeout": "300ms"})])
+        self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
+        self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
+        self.assertEqual(gateway.events("backend.down"), [])
+
+    def test_what_postfix_says_to_one_client_takes_it_from_nobody_else(self):
+        strict = scratch.start(Postfix(scratch, name="counting", settings={"smtpd_client_connection_count_limit": "2",
+                                                                           "smtpd_client_event_limit_exceptions": ""}))
+        gateway = self.start([mailgate.listener("smtp", "mx", name="smtp")],
+                             [mailgate.upstream("mx", strict.proxy_port, **{**CHECKED, "interval": "30s"})])
+        port = gateway.port("smtp")
+        for number in range(6):
+            client = proxyclient.connect(port, proxyclient.header_v2("198.51.100.7"))
+            self.addCleanup(client.close)
+            self.assertRegex(proxyclient.read_line(client), rb"^220 " if number < 2 else rb"^421 ")
+            with proxyclient.connect(port, proxyclient.header_v2("198.51.100.8")) as other:
+                self.assertIn(b"220 mx.example.net", proxyclient.read_line(other))
+        self.assertEqual(gateway.events("backend.down"), [])
+
+    def test_a_check_by_a_gateway_without_a_domain_is_taken_by_a_strict_postfix(self):
+        strict = scratch.start(Postfix(scratch, name="strict", settings={
+            "smtpd_helo_required": "yes", "smtpd_delay_reject": "no",
+            "smtpd_helo_restrictions": "reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname"}))
+        before = len(strict.log())
+        gateway = self.start([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", strict.proxy_port, **CHECKED)],
+                             gateway={"name": "gw1"})
+        strict.wait_log(r"disconnect from .* ehlo=1 quit=1")
+        self.assertNotIn("reject", strict.log()[before:])
+        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertTrue(any("gateway.name" in line["detail"] for line in gateway.events("config.warning")))
+        self.assertIn("warning: gateway.name", gateway.run("check").stdout)
+
+    def test_idle_connections_are_kept_alive_alike_on_both_sides(self):
+        server = self.serve(checked_smtp)
+        gateway = self.start([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", server.port)])
+        with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.7")) as client:
+            proxyclient.read_line(client)
+
+            def seconds_to_the_next_probe(column, port):
+                """Of the gateway's connection: proc(5), tr (2: keep-alive) and tm->when, in hundredths."""
+                for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == "01" and int(fields[column].split(":")[1], 16) == port:
+                        kind, left = fields[5].split(":")
+                        return int(left, 16) / 100 if kind == "02" else None
+            for side, column, port in (("client", 1, gateway.port("smtp")), ("server", 2, server.port)):
+                left = wait_until(lambda: seconds_to_the_next_probe(column, port), f"keep-alive towards the {side}")
+                self.assertTrue(60 < left <= 121, (side, left))
 
     def test_two_postfixes_share_the_sessions_by_weight(self):
         other = scratch.start(Postfix(scratch, name="postfix2"))

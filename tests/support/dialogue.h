@@ -1,7 +1,7 @@
-/// \file  Dialogues between a client and a server, played to an observer in every split.
+/// \file  Dialogues between a client and a server, played to a filter in every split.
 #pragma once
 
-#include "protocols/observer.h"
+#include "protocols/stream_filter.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -27,14 +27,14 @@ inline Turn server(std::string bytes) {
     return {Side::Server, std::move(bytes)};
 }
 
-/// What an observer knows after a dialogue.
+/// What a filter knows after a dialogue.
 struct Observed {
     SessionFacts facts;
     bool opaque = false;
     bool at_boundary = false;
     bool interruptible = false;
-    std::optional<Objection> objection;
-    std::string passed;  ///< what went on of the client's bytes
+    std::optional<Violation> violation;
+    std::string sent[2];  ///< what each side was sent, by side
 };
 
 /// Everything in it as text: one value to compare, and readable when two differ.
@@ -44,7 +44,11 @@ inline std::string toString(const Observed& observed) {
     const auto flag = [&text](std::string_view name, bool value) {
         text.append("\n").append(name).append(value ? "=yes" : "=no");
     };
-    flag("authenticated", facts.authenticated);
+    text += "\nauthenticated=";
+    text += facts.authenticated ? *facts.authenticated ? "yes" : "no" : "unknown";
+    text += "\nfailed_logins=" + std::to_string(facts.failed_logins);
+    for (const std::string& failed : facts.failed_users)
+        text += " " + failed;
     flag("quit", facts.quit);
     flag("greeted", facts.greeted);
     flag("goodbye", facts.goodbye);
@@ -53,71 +57,106 @@ inline std::string toString(const Observed& observed) {
         flag("at_boundary", observed.at_boundary);
         flag("interruptible", observed.interruptible);
     }
-    if (observed.objection) {
-        text += *observed.objection == Objection::BareLf ? "\nobjection=bare_lf" : "\nobjection=command";
-    }
+    if (observed.violation) text += "\nviolation=" + std::to_string(static_cast<int>(*observed.violation));
     text += "\ntransactions=" + std::to_string(facts.transaction_count);
     for (const MailTransaction& mail : facts.transactions) {
         text += "\n  <" + mail.from + "> to " + std::to_string(mail.recipient_count) + " refused " +
-                std::to_string(mail.recipients_refused) + " size " + std::to_string(mail.size) + " reply " +
-                mail.reply + (mail.accepted ? " accepted" : "");
+                std::to_string(mail.refused_count) + " size " + std::to_string(mail.size) + " reply " +
+                mail.reply + (mail.accepted ? " accepted " : " ") + mail.queue_id +
+                (mail.truncated ? " truncated" : "");
         for (const std::string& recipient : mail.recipients)
             text += "\n    <" + recipient + ">";
+        for (const RefusedRecipient& refused : mail.refused)
+            text += "\n    refused <" + refused.to + "> " + refused.reply;
         for (const std::string& reply : mail.replies)
             text += "\n    reply " + reply;
     }
     return text;
 }
 
-/// Does for an observer what the relay does: what it holds back comes again when the server has said more.
+/// Does for a filter what the relay does: bytes that it leaves over come again with those that follow them, or when the
+/// other side has said more. Keeps to the contract of Output, and aborts where the filter does not.
 class Player {
   public:
-    explicit Player(Protocol protocol, const ScreenConfig& screen = {})
-        : observer_(makeObserver(protocol, facts_, screen)) {}
+    explicit Player(Protocol protocol, const ScreenConfig& screen = {}, MailSink* sink = nullptr)
+        : filter_(makeFilter(protocol, facts_, screen, sink)) {}
 
     /// The client's `bytes` in one piece, the server's line by line: it would not answer in one breath what
     /// has to come after its first answer.
     void play(Side from, std::string_view bytes) {
         if (from == Side::Client) {
-            held_ += bytes;
-            return offer();
+            left_[0] += bytes;
+            return offer(Side::Client);
         }
         while (!bytes.empty()) {
             const std::size_t line = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
-            if (!observer_->opaque() && observer_->observe(from, bytes.substr(0, line)) != line) std::abort();
+            left_[1] += bytes.substr(0, line);
             bytes.remove_prefix(line);
-            offer();
+            offer(Side::Server);
+            offer(Side::Client);
         }
     }
-    const Observer& observer() const { return *observer_; }
+    const StreamFilter& filter() const { return *filter_; }
     const SessionFacts& facts() const { return facts_; }
-    const std::string& passed() const { return passed_; }
+    /// What `side` was sent: what the other side said as far as it went on, and words of ours.
+    const std::string& sent(Side side) const { return sent_[static_cast<std::size_t>(side)]; }
+    const std::string& passed() const { return sent(Side::Server); }
 
     Observed finish() {
         Observed observed;
-        observed.opaque = observer_->opaque();
-        observed.at_boundary = observer_->serverAtBoundary();
-        observed.interruptible = observer_->interruptible();
-        observed.objection = observer_->objection();
-        observed.passed = passed_;
-        observer_->finish();
+        observed.opaque = filter_->opaque();
+        observed.at_boundary = filter_->serverAtBoundary();
+        observed.interruptible = filter_->interruptible();
+        observed.violation = filter_->violation();
+        observed.sent[0] = sent_[0];
+        observed.sent[1] = sent_[1];
+        filter_->finish();
         observed.facts = facts_;
         return observed;
     }
 
   private:
-    void offer() {
-        if (held_.empty() || observer_->objection()) return;
-        const std::size_t taken =
-            observer_->opaque() ? held_.size() : observer_->observe(Side::Client, held_);
-        passed_.append(held_, 0, taken);
-        held_.erase(0, taken);
+    class Sent final : public Output {
+      public:
+        Sent(Player& player, Side from) : player_(player), from_(from) {}
+        void pass(std::size_t bytes) override {
+            take(bytes);
+            on() += player_.left(from_).substr(at_ - bytes, bytes);
+        }
+        void drop(std::size_t bytes) override { take(bytes); }
+        void write(std::string_view text) override { on() += text; }
+        bool canReply() const override { return true; }
+        void reply(std::string_view text) override { player_.sent_[static_cast<std::size_t>(from_)] += text; }
+        std::size_t taken() const { return at_; }
+
+      private:
+        void take(std::size_t bytes) {
+            if (bytes > player_.left(from_).size() - at_) std::abort();
+            at_ += bytes;
+        }
+        std::string& on() { return player_.sent_[static_cast<std::size_t>(other(from_))]; }
+
+        Player& player_;
+        Side from_;
+        std::size_t at_ = 0;
+    };
+
+    std::string& left(Side from) { return left_[static_cast<std::size_t>(from)]; }
+
+    void offer(Side from) {
+        if (left(from).empty() || filter_->violation()) return;
+        Sent out(*this, from);
+        const Rest rest = filter_->opaque() ? Rest::Hold : filter_->onBytes(from, left(from), out);
+        if (filter_->opaque()) out.pass(left(from).size() - out.taken());
+        left(from).erase(0, out.taken());
+        if (!filter_->violation() && rest == Rest::More && left(from).size() > kMaxUnfinishedBytes)
+            std::abort();
     }
 
     SessionFacts facts_;
-    std::unique_ptr<Observer> observer_;
-    std::string held_;
-    std::string passed_;
+    std::unique_ptr<StreamFilter> filter_;
+    std::string left_[2];
+    std::string sent_[2];
 };
 
 inline Observed playWhole(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {

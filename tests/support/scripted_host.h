@@ -106,7 +106,7 @@ class ScriptedHost final : public SessionHost {
     store::Journal* journal() noexcept override { return nullptr; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
-    Relay::Resources resources() noexcept override { return {scratch_, blocks_, pipes_}; }
+    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return now_; }
     std::int64_t wallClock() const noexcept override { return 1'800'000'000'000 + now_; }
@@ -130,7 +130,7 @@ class ScriptedHost final : public SessionHost {
     void refusedGone() noexcept override { ++refused_places; }
     bool stopping() const noexcept override { return is_stopping; }
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
-    void sawClient(store::ListenerIndex, const IpAddress&) noexcept override {}
+    void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}
     void release(Session& session) noexcept override {
         const auto found = std::find_if(sessions_.begin(), sessions_.end(),
                                         [&](const auto& candidate) { return candidate.get() == &session; });
@@ -157,7 +157,8 @@ class ScriptedHost final : public SessionHost {
     EventLog* shared_log_;
     std::unique_ptr<EventLog> log_;
     Counters counters_;
-    std::vector<char> scratch_ = std::vector<char>(kBlockBytes);
+    std::vector<char> scratch_ = std::vector<char>(kReadBytes);
+    std::vector<char> edited_ = std::vector<char>(kBlockBytes);
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;

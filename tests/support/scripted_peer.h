@@ -1,7 +1,7 @@
 /// \file  A connection whose far end is the test: what it sends, when it blocks, how it breaks.
 #pragma once
 
-#include "gateway/net/transport.h"
+#include "gateway/net/readiness.h"
 
 #include <unistd.h>
 
@@ -25,6 +25,8 @@ struct ScriptedPeer {
     std::size_t room =
         std::numeric_limits<std::size_t>::max();  ///< bytes that writing takes before it blocks
     int write_error = 0;                          ///< errno that writing gives
+    std::size_t unacknowledged = 0;               ///< of what was written
+    int acknowledgements = 0;                     ///< that were asked for
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
     bool wrote_behind_fin = false;  ///< what a socket would have refused
@@ -46,15 +48,11 @@ class ScriptedTransport final : public Transport {
         peer_->wants_writable = writable;
         return true;
     }
+    void note(std::uint32_t events) noexcept override { readiness_.note(events); }
+    bool readable() const noexcept override { return readiness_.readable(); }
     IoResult read(std::span<char> into) noexcept override {
-        if (peer_->to_read.empty()) {
-            if (peer_->broken) return {IoStatus::Error, 0, peer_->broken};
-            return {peer_->finished ? IoStatus::Eof : IoStatus::WouldBlock, 0, 0};
-        }
-        const std::size_t count = std::min(into.size(), peer_->to_read.size());
-        std::memcpy(into.data(), peer_->to_read.data(), count);
-        peer_->to_read.erase(0, count);
-        return {IoStatus::Ok, count, 0};
+        const IoResult got = take(into);
+        return readiness_.conclude(got, got.bytes < into.size());
     }
     IoResult write(std::string_view bytes) noexcept override {
         if (peer_->write_error) return {IoStatus::Error, 0, peer_->write_error};
@@ -71,7 +69,7 @@ class ScriptedTransport final : public Transport {
     // The bytes of a splice go through the real pipe.
     IoResult spliceTo(Pipe& pipe) noexcept override {
         char buffer[4096];
-        const IoResult got = read(buffer);
+        const IoResult got = readiness_.conclude(take(buffer), false);
         if (got.status != IoStatus::Ok) return got;
         if (::write(pipe.write_end, buffer, got.bytes) != static_cast<ssize_t>(got.bytes)) std::abort();
         pipe.bytes += got.bytes;
@@ -90,10 +88,24 @@ class ScriptedTransport final : public Transport {
     }
     void shutdownWrite() noexcept override { peer_->got_fin = true; }
     void notifyWritable() noexcept override { peer_->wants_writable = true; }
+    std::size_t unacknowledged() const noexcept override { return peer_->unacknowledged; }
+    void acknowledge() noexcept override { ++peer_->acknowledgements; }
     void noDelay() noexcept override {}
 
   private:
+    IoResult take(std::span<char> into) noexcept {
+        if (peer_->to_read.empty()) {
+            if (peer_->broken) return {IoStatus::Error, 0, peer_->broken};
+            return {peer_->finished ? IoStatus::Eof : IoStatus::WouldBlock};
+        }
+        const std::size_t count = std::min(into.size(), peer_->to_read.size());
+        std::memcpy(into.data(), peer_->to_read.data(), count);
+        peer_->to_read.erase(0, count);
+        return {IoStatus::Ok, count};
+    }
+
     std::shared_ptr<ScriptedPeer> peer_;
+    Readiness readiness_;
 };
 
 }  // namespace mailgate::test

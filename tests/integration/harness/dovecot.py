@@ -13,8 +13,9 @@ _NOBODY = 65534
 class Dovecot(MailServer):
     """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not."""
 
-    def __init__(self, scratch, name="dovecot"):
+    def __init__(self, scratch, name="dovecot", settings=""):
         super().__init__(scratch, name, "dovecot.log")
+        self._settings = settings
         self.homes = self.folder / "home"
         self.proxy_port = {service: reserve_port() for service in SERVICES}
         self.plain_port = {service: reserve_port() for service in SERVICES}
@@ -91,4 +92,4 @@ namespace inbox {{
   inbox = yes
 }}
 """ + self._listeners("imap", ("imap", "imaps")) + self._listeners("pop3", ("pop3", "pop3s")) \
-            + self._listeners("lmtp", ()) + self._listeners("sieve", ("sieve",))
+            + self._listeners("lmtp", ()) + self._listeners("sieve", ("sieve",)) + self._settings

@@ -2,6 +2,7 @@
 
 #include "gateway/admin/api.h"
 #include "gateway/admin/client.h"
+#include "gateway/admin/http_door.h"
 #include "gateway/net/listening_sockets.h"
 #include "gateway/net/socket_address.h"
 #include "tests/support/fake_control.h"
@@ -11,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -20,9 +22,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -386,6 +390,78 @@ TEST_F(AdminServerTest, DoesNotRemoveTheSocketOfAnother) {
     const auto second = serve();
     first->stop();
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+/// Connected, and the bytes said.
+Descriptor sayTo(std::uint16_t port, std::string_view bytes) {
+    const SocketAddress address({*IpAddress::parse("127.0.0.1"), port});
+    Descriptor socket(::socket(address.family(), SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(socket.get(), address.get(), address.size()), 0);
+    ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    return socket;
+}
+
+TEST_F(AdminServerTest, WhoeverIsSlowDelaysNobody) {
+    const std::uint16_t port = freePort();
+    config_.http = fmt::format("127.0.0.1:{}", port);
+    const auto server = serve();
+    std::vector<Descriptor> slow;
+    for (int i = 0; i < 20; ++i) {
+        slow.push_back(sayTo(port, ""));
+        slow.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\nX: "));
+        slow.push_back(sayTo(port, "GET /readyz HTTP/1.1\r\nContent-Length: 5\r\n"));
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_THAT(askHttp(port, "GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+        EXPECT_THAT(askHttp(port, "GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+        EXPECT_THAT(askHttp(port, "GET /metrics HTTP/1.0\r\n\r\n"), HasSubstr("mailgate_build_info"));
+        for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
+            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpDoor::kHeadLimit);
+}
+
+TEST_F(AdminServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
+    const auto server = serve();
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto dripUntilClosed = [&](std::string_view bytes) {
+        const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+        EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        const auto begun = std::chrono::steady_clock::now();
+        ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        char byte = 0;
+        pollfd closed{socket.get(), POLLIN, 0};
+        while (::poll(&closed, 1, 100) == 0)
+            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
+        while (::recv(socket.get(), &byte, 1, 0) > 0) {
+        }
+        return std::chrono::steady_clock::now() - begun;
+    };
+    std::future<std::chrono::nanoseconds> head =
+        std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
+    std::future<std::chrono::nanoseconds> body = std::async(
+        std::launch::async, dripUntilClosed, "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
+    EXPECT_LT(head.get(), 2 * HttpDoor::kHeadLimit);
+    EXPECT_LT(body.get(), 2 * HttpDoor::kPeerLimit);
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+TEST_F(AdminServerTest, TheOldestOfTooManyConnectionsGoes) {
+    const std::uint16_t port = freePort();
+    config_.http = fmt::format("127.0.0.1:{}", port);
+    const auto server = serve();
+    const Descriptor oldest = sayTo(port, "GET /metrics HTTP/1.1\r\n");
+    std::vector<Descriptor> others;
+    for (std::size_t i = 0; i < HttpDoor::kMaxConnections; ++i)
+        others.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\n"));
+    char byte = 0;
+    EXPECT_LE(::recv(oldest.get(), &byte, 1, 0), 0);
+    ::send(others.back().get(), "\r\n", 2, MSG_NOSIGNAL);
+    EXPECT_EQ(::recv(others.back().get(), &byte, 1, 0), 1);
+    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpDoor::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
 }
 
 TEST_F(AdminServerTest, StopsThoughConnectionsAreOpen) {

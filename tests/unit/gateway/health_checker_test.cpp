@@ -115,6 +115,15 @@ UpstreamConfig upstreamOf(const Endpoint& server, Protocol protocol) {
     return config;
 }
 
+/// The pools are the test's own.
+HealthChecker::Plan planFor(const std::vector<UpstreamPool*>& pools, const std::string& name = "gw.example") {
+    HealthChecker::Plan plan;
+    for (UpstreamPool* pool : pools)
+        plan.pools.emplace_back(std::shared_ptr<void>(), pool);
+    plan.name = name;
+    return plan;
+}
+
 template <typename Condition>
 bool eventually(Condition condition) {
     const auto end = std::chrono::steady_clock::now() + kPatience;
@@ -147,11 +156,11 @@ TEST_P(HeaderSent, IsTheDialectThatTheServerExpectsAndTheEndIsPolite) {
     UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Smtp);
     config.send_proxy = GetParam();
     UpstreamPool pool(config, {});
-    HealthChecker checker({&pool}, "gw.example");
-    checker.start();
+    HealthChecker checker;
+    checker.follow(planFor({&pool}, "gw.example"));
     ASSERT_TRUE(eventually([&] {
         const std::lock_guard lock(mutex);
-        return !rest.empty() && pool.endpoints()[0]->health == Health::Up;
+        return !rest.empty() && pool.endpoints()[0]->health.state() == Health::Up;
     }));
     checker.stop();
     const std::lock_guard lock(mutex);
@@ -213,8 +222,8 @@ TEST(HealthChecker, SaysInWordsWhyAServerIsDown) {
         const UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Smtp);
         Changes changes;
         UpstreamPool pool(config, changes.events());
-        HealthChecker checker({&pool}, "gw");
-        checker.start();
+        HealthChecker checker;
+        checker.follow(planFor({&pool}, "gw"));
         EXPECT_THAT(changes.await(0), HasSubstr(each.want_reason)) << each.name;
         checker.stop();
         EXPECT_EQ(changes.count(), 1U) << "one line a change";
@@ -232,8 +241,8 @@ TEST(HealthChecker, SeesAServerComeBack) {
     const UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Pop3);
     Changes changes;
     UpstreamPool pool(config, changes.events());
-    HealthChecker checker({&pool}, "gw");
-    checker.start();
+    HealthChecker checker;
+    checker.follow(planFor({&pool}, "gw"));
     EXPECT_THAT(changes.await(0), HasSubstr("down a"));
     well = true;
     EXPECT_EQ(changes.await(1), "up a");
@@ -248,8 +257,8 @@ TEST(HealthChecker, NobodyListeningIsRefusedAndAFailedSessionIsLookedInto) {
     const UpstreamConfig config = upstreamOf(nobody, Protocol::Tcp);
     Changes changes;
     UpstreamPool pool(config, changes.events());
-    HealthChecker checker({&pool}, "gw");
-    checker.start();
+    HealthChecker checker;
+    checker.follow(planFor({&pool}, "gw"));
     EXPECT_EQ(changes.await(0), "down a: connection refused");
 }
 
@@ -261,17 +270,117 @@ TEST(HealthChecker, ChecksAreMadeByWhoHasThemOnAndEndWithTheChecker) {
     const UpstreamConfig with = upstreamOf(server.endpoint, Protocol::Tcp);
     UpstreamPool unchecked(without, {}), checked(with, {});
     {
-        HealthChecker checker({&unchecked, &checked}, "gw");
-        checker.start();
+        HealthChecker checker;
+        checker.follow(planFor({&unchecked, &checked}, "gw"));
         ASSERT_TRUE(eventually([&] { return asked > 2; }));
     }
-    EXPECT_EQ(unchecked.endpoints()[0]->health, Health::Unknown);
-    EXPECT_EQ(checked.endpoints()[0]->health, Health::Up);
+    EXPECT_EQ(unchecked.endpoints()[0]->health.state(), Health::Unknown);
+    EXPECT_EQ(checked.endpoints()[0]->health.state(), Health::Up);
     // Nobody measures any more: a failure is forgotten after a while.
     for (int i = 0; i < 2; ++i)
-        checked.failed(*checked.endpoints()[0], 1000, "refused");
+        checked.failed(*checked.endpoints()[0], 1000, ServerFailure::ConnectRefused);
     EXPECT_FALSE(checked.available(1000));
     EXPECT_TRUE(checked.available(1000 + UpstreamPool::kRetryAfter));
+}
+
+TEST(HealthChecker, WaitsAsLongAsAClientWould) {
+    std::atomic<bool> greets{false};
+    std::atomic<int> asked{0};
+    LocalServer server([&](int fd) {
+        ++asked;
+        readSome(fd);
+        eventually([&] { return greets.load(); });
+        say(fd, "220 mx\r\n");
+        readSome(fd);
+        say(fd, "250 mx\r\n");
+        readSome(fd);
+        say(fd, "221 Bye\r\n");
+    });
+    UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Smtp);
+    config.check_timeout = std::chrono::milliseconds(1);
+    Changes changes;
+    UpstreamPool pool(config, changes.events());
+    HealthChecker checker;
+    HealthChecker::Plan plan = planFor({&pool});
+    plan.greeting = kPatience;
+    checker.follow(std::move(plan));
+    ASSERT_TRUE(eventually([&] { return asked == 1; }));
+    // Long past check_timeout, and past several intervals.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    greets = true;
+    ASSERT_TRUE(eventually([&] { return pool.endpoints()[0]->health.state() == Health::Up; }));
+    checker.stop();
+    EXPECT_EQ(changes.count(), 0U);
+}
+
+TEST(HealthChecker, ASilenceOfSeveralTimeoutsCountsForSeveralFailures) {
+    std::atomic<bool> greets{true};
+    LocalServer server([&](int fd) {
+        readSome(fd);
+        if (greets) say(fd, "+OK\r\n");
+        readSome(fd);
+    });
+    UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Pop3);
+    config.check_timeout = std::chrono::milliseconds(20);
+    config.fall = 4;
+    UpstreamPool pool(config, {});
+    HealthChecker checker;
+    HealthChecker::Plan plan = planFor({&pool});
+    plan.greeting = std::chrono::milliseconds(200);
+    checker.follow(std::move(plan));
+    ASSERT_TRUE(eventually([&] { return pool.endpoints()[0]->health.state() == Health::Up; }));
+    greets = false;
+    ASSERT_TRUE(eventually([&] { return pool.endpoints()[0]->health.state() == Health::Down; }));
+    checker.stop();
+    EXPECT_EQ(pool.endpoints()[0]->health.failedChecks(), 4U) << "one check";
+}
+
+TEST(HealthChecker, FailedSessionsBringOneExtraCheckBetweenTwoRegularOnes) {
+    std::atomic<int> asked{0};
+    LocalServer server([&](int) { ++asked; });
+    UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Tcp);
+    config.interval = std::chrono::hours(1);
+    UpstreamPool pool(config, {});
+    HealthChecker checker;
+    checker.follow(planFor({&pool}));
+    const auto endpoint = pool.endpoints()[0];
+    ASSERT_TRUE(eventually([&] { return endpoint->health.state() == Health::Up && asked == 1; }));
+    pool.failed(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
+    ASSERT_TRUE(eventually([&] { return asked == 2; }));
+    for (int i = 0; i < 20; ++i) {
+        pool.failed(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
+        // The checker has heard of it.
+        ASSERT_TRUE(eventually([&] { return !endpoint->health.takeCheckRequest(); }));
+    }
+    checker.stop();
+    EXPECT_EQ(asked, 2);
+    EXPECT_EQ(endpoint->health.state(), Health::Up);
+}
+
+TEST(HealthChecker, AReloadKeepsAChecksTurnUnlessItChangesTheCheck) {
+    std::atomic<int> asked{0};
+    LocalServer server([&](int) { ++asked; }), newcomer([](int) {});
+    UpstreamConfig config = upstreamOf(server.endpoint, Protocol::Tcp);
+    config.interval = std::chrono::hours(1);
+    UpstreamConfig changed = config;
+    changed.interval = std::chrono::hours(2);
+    UpstreamPool old(config, {}), same(config, {}), other(changed, {});
+    const UpstreamConfig more = upstreamOf(newcomer.endpoint, Protocol::Tcp);
+    UpstreamPool added(more, {});
+    const auto isUp = [](const UpstreamPool& pool) {
+        return pool.endpoints()[0]->health.state() == Health::Up;
+    };
+    HealthChecker checker;
+    checker.follow(planFor({&old}));
+    ASSERT_TRUE(eventually([&] { return isUp(old); }));
+    same.carryOver(old);
+    checker.follow(planFor({&same, &added}));
+    ASSERT_TRUE(eventually([&] { return isUp(added); })) << "the new plan is followed";
+    ASSERT_TRUE(eventually([&] { return asked > 0; }));
+    EXPECT_EQ(asked, 1);
+    other.carryOver(same);
+    checker.follow(planFor({&other}));
+    EXPECT_TRUE(eventually([&] { return asked == 2; }));
 }
 
 TEST(HealthChecker, ManyMuteServersDoNotDelayTheOthers) {
@@ -292,10 +401,10 @@ TEST(HealthChecker, ManyMuteServersDoNotDelayTheOthers) {
     config.servers[1].name = "b";
     config.servers[1].endpoints = {well.endpoint};
     UpstreamPool pool(config, {});
-    HealthChecker checker({&pool}, "gw");
-    checker.start();
-    EXPECT_TRUE(eventually([&] { return pool.endpoints().back()->health == Health::Up; }));
-    EXPECT_EQ(pool.endpoints().front()->health, Health::Unknown);
+    HealthChecker checker;
+    checker.follow(planFor({&pool}, "gw"));
+    EXPECT_TRUE(eventually([&] { return pool.endpoints().back()->health.state() == Health::Up; }));
+    EXPECT_EQ(pool.endpoints().front()->health.state(), Health::Unknown);
 }
 
 }  // namespace

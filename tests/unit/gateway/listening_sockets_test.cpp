@@ -8,6 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
 namespace mailgate {
 namespace {
 
@@ -98,6 +102,31 @@ TEST(ListeningSockets, OnlyAddressesOfOtherMachinesAreNotHere) {
         addressesNotHere(listeningOn({{*IpAddress::parse("192.0.2.77"), 2525}})),
         testing::ElementsAre(testing::HasSubstr("192.0.2.77:2525: Cannot assign requested address; this "
                                                 "machine has no such address")));
+}
+
+/// What systemd leaves to a service: descriptors from 3 on, and three variables.
+TEST(ListeningSocketsDeathTest, AnInheritedSocketOfAnotherFamilyIsNamedAsTheOneThatHoldsThePort) {
+    const auto start = [] {
+        const std::uint16_t port = freePort("::");
+        const SocketAddress any({IpAddress{}, port});
+        const int fd = ::socket(AF_INET6, SOCK_STREAM, 0);
+        if (::bind(fd, any.get(), any.size()) != 0 || ::listen(fd, 1) != 0 || (fd != 3 && ::dup2(fd, 3) != 3))
+            ::_exit(2);
+        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+        ::setenv("LISTEN_FDS", "1", 1);
+        ::setenv("LISTEN_FDNAMES", "smtp", 1);
+        InheritedSockets inherited = InheritedSockets::take();
+        try {
+            openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 1, &inherited);
+        } catch (const ListenError& error) {
+            ::fprintf(stderr, "%s\n", error.what());
+            ::_exit(1);
+        }
+        ::_exit(0);
+    };
+    EXPECT_EXIT(
+        start(), testing::ExitedWithCode(1),
+        "systemd passed the socket smtp \\(\\[::\\]:[0-9]+\\) that has the port: ListenStream=0.0.0.0:");
 }
 
 }  // namespace

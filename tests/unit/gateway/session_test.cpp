@@ -1,6 +1,7 @@
 #include "gateway/session/session.h"
 
 #include "protocols/proxy/decoder.h"
+#include "protocols/proxy/encoder.h"
 #include "tests/support/scripted_host.h"
 
 #include <gmock/gmock.h>
@@ -105,6 +106,26 @@ TEST_F(SessionTest, SendsOneHeaderWithTheOriginalAddressBeforeAnythingElse) {
     serverSends(*server, "220 mx\r\n");
     EXPECT_EQ(client_->heard(), "220 mx\r\n");
     EXPECT_EQ(server->heard(), "EHLO early\r\n");
+}
+
+// Dovecot 2.4 takes a header's ALPN for its own and closes a connection whose protocol it does not know.
+TEST_F(SessionTest, HandsOnWhatTheBalancerSaidOfTheClientButNotWhatItNegotiated) {
+    using proxy::TlvType;
+    const auto tlv = [](TlvType type, std::string value) {
+        return proxy::Tlv{static_cast<std::uint8_t>(type), std::move(value)};
+    };
+    auto server = host().nextServer();
+    arrive();
+    clientSends(
+        proxy::encodeV2({{*IpAddress::parse("198.51.100.7"), 55555}, {*IpAddress::parse("203.0.113.10"), 25}},
+                        {tlv(TlvType::Alpn, "h2"), tlv(TlvType::Authority, "mx.example.org")}));
+    established(*server);
+    const std::string sent = server->heard();
+    const auto decoded = proxy::decode({reinterpret_cast<const std::uint8_t*>(sent.data()), sent.size()});
+    const auto* header = std::get_if<proxy::Header>(&decoded);
+    ASSERT_NE(header, nullptr);
+    EXPECT_EQ(header->tlvs.authority, "mx.example.org");
+    EXPECT_FALSE(header->tlvs.alpn);
 }
 
 TEST_F(SessionTest, GivesTheSameResultForAHeaderThatComesByteByByte) {
@@ -341,13 +362,69 @@ TEST_F(SessionTest, PassesAHalfCloseOnAndWaitsForTheAnswer) {
     EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"client_closed\""));
 }
 
-TEST_F(SessionTest, BoundsAHalfClosedSession) {
+TEST_F(SessionTest, BoundsTheSilenceOfAHalfClosedSessionAndNamesIt) {
     auto server = relaying();
     clientCloses();
+    for (int i = 0; i < 5; ++i) {
+        host().advance(29'000);
+        EXPECT_FALSE(server->closed) << "bytes still move";
+        serverSends(*server, "250-more\r\n");
+    }
     host().advance(29'000);
     EXPECT_FALSE(server->closed);
     host().advance(2'000);
     EXPECT_TRUE(server->closed);
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"end\":\"half_close_timeout\""));
+}
+
+TEST_F(SessionTest, EndsWhenTheServerHasClosedWhateverTheClientHasSentAheadOfIt) {
+    auto server = relaying();
+    clientSends("FOO\r\nDATA\r\nMAIL FROM:<a@b.example>\r\nQUIT\r\n");
+    server->sends("500 What\r\n421 Too many errors\r\n");
+    serverCloses(*server);
+    clientCloses();
+    EXPECT_TRUE(client_->closed);
+    EXPECT_TRUE(server->closed);
+}
+
+TEST_F(SessionTest, HearsOfAClientThatIsGoneThoughItsBytesAreHeldBack) {
+    auto server = relaying();
+    clientSends("DATA\r\nheld back until the server has answered\r\n");
+    client_->broken = ECONNRESET;
+    session_->onEvents(Session::kClientSlot, kReadable | kHangup | kFailed);
+    EXPECT_TRUE(server->closed);
+}
+
+TEST_F(SessionTest, ToldNoByItsOnlyServerAClientHearsWithinTwoSeconds) {
+    Config config = makeConfig();
+    config.upstreams[0].servers.resize(1);
+    configure(std::move(config));
+    arrive();
+    auto server = host().nextServer();
+    clientSends(kHeader);
+    established(*server);
+    serverCloses(*server);
+    EXPECT_TRUE(client_->received.empty());
+    auto again = host().nextServer();
+    host().advance(1'000);
+    established(*again);
+    serverCloses(*again);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.1"));
+}
+
+TEST_F(SessionTest, SaysNoFarewellToAClientThatDoesNotRead) {
+    auto server = relaying();
+    client_->unacknowledged = 1'000'000;
+    ASSERT_TRUE(session_->kill());
+    EXPECT_EQ(client_->heard(), "") << "half a line might be all that ever arrives";
+}
+
+TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {
+    arrive();
+    client_->sends("PROXY");
+    session_->onEvents(Session::kClientSlot, kReadable);
+    session_->abort(End::GatewayError);
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"event\":\"session.failed\""));
 }
 
 TEST_F(SessionTest, DoesNotReadAServerWhoseClientTakesNothing) {

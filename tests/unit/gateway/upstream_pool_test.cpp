@@ -24,6 +24,12 @@ UpstreamConfig threeServers(Balance balance) {
     return config;
 }
 
+class CountingAlarm final : public CheckAlarm {
+  public:
+    void ring() noexcept override { ++rung; }
+    std::atomic<int> rung{0};
+};
+
 const IpAddress kClient = *IpAddress::parse("198.51.100.7");
 
 std::string pickName(UpstreamPool& pool, const IpAddress& client = kClient, Millis now = 1000) {
@@ -76,7 +82,7 @@ TEST(UpstreamPool, PassesOverAServerThatFailedUntilItMayHaveRecovered) {
     UpstreamPool pool(config, {});
     UpstreamPool::Tried tried = 0;
     const auto failing = pool.pick(kClient, 1000, tried);
-    pool.failed(*failing, 1000, "refused");
+    pool.failed(*failing, 1000, ServerFailure::ConnectRefused);
     for (int i = 0; i < 6; ++i)
         EXPECT_NE(pickName(pool), failing->server->name);
     std::set<std::string> later;
@@ -90,7 +96,7 @@ TEST(UpstreamPool, OffersFailingServersWhenThereIsNoOther) {
     UpstreamPool pool(config, {});
     UpstreamPool::Tried tried = 0;
     while (const auto endpoint = pool.pick(kClient, 1000, tried))
-        pool.failed(*endpoint, 1000, "refused");
+        pool.failed(*endpoint, 1000, ServerFailure::ConnectRefused);
     EXPECT_FALSE(pool.available(1000));
     tried = 0;
     EXPECT_NE(pool.pick(kClient, 1000, tried), nullptr);
@@ -103,8 +109,8 @@ TEST(UpstreamPool, TellsEachChangeOnce) {
                                [&](const auto&, const auto&, std::string_view) { ++downs; }});
     UpstreamPool::Tried tried = 0;
     const auto endpoint = pool.pick(kClient, 0, tried);
-    pool.failed(*endpoint, 0, "refused");
-    pool.failed(*endpoint, 0, "refused");
+    pool.failed(*endpoint, 0, ServerFailure::ConnectRefused);
+    pool.failed(*endpoint, 0, ServerFailure::ConnectRefused);
     pool.worked(*endpoint);
     pool.worked(*endpoint);
     EXPECT_EQ(downs, 1);
@@ -184,9 +190,9 @@ TEST(UpstreamPool, UsesBackupsOnlyWhileNoOtherServerIsUp) {
     config.servers[2].backup = true;
     UpstreamPool pool(config, {});
     EXPECT_EQ(shares(pool, 10).count("c"), 0U);
-    pool.failed(*endpointOf(pool, "a"), 1000, "refused");
+    pool.failed(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(shares(pool, 10).count("c"), 0U);
-    pool.failed(*endpointOf(pool, "b"), 1000, "refused");
+    pool.failed(*endpointOf(pool, "b"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(shares(pool, 10)["c"], 10);
     EXPECT_TRUE(pool.available(1000));
 }
@@ -194,7 +200,7 @@ TEST(UpstreamPool, UsesBackupsOnlyWhileNoOtherServerIsUp) {
 TEST(UpstreamPool, AServerThatWasAwayGetsItsShareAndNotWhatItMissed) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
-    pool.failed(*endpointOf(pool, "a"), 1000, "refused");
+    pool.failed(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
     shares(pool, 1000);
     EXPECT_NEAR(shares(pool, 300, 3000)["a"], 100, 1);
 }
@@ -206,47 +212,139 @@ TEST(UpstreamPool, TheFirstCheckDecidesAndThenItTakesFallAndRise) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {[&](const auto&, const auto&) { ++ups; },
                                [&](const auto&, const auto&, std::string_view) { ++downs; }});
-    pool.watch([] {});
+    pool.watch(std::make_shared<CountingAlarm>());
     const auto first = endpointOf(pool, "a");
     const auto second = endpointOf(pool, "b");
     pool.checkFailed(*first, "no greeting");
-    EXPECT_EQ(first->health, Health::Down);
+    EXPECT_EQ(first->health.state(), Health::Down);
     pool.checkPassed(*second, 1000);
-    EXPECT_EQ(second->health, Health::Up);
+    EXPECT_EQ(second->health.state(), Health::Up);
     EXPECT_EQ(ups, 0) << "nothing came back up";
     pool.checkFailed(*second, "no greeting");
-    EXPECT_EQ(second->health, Health::Up);
+    EXPECT_EQ(second->health.state(), Health::Up);
     pool.checkFailed(*second, "no greeting");
-    EXPECT_EQ(second->health, Health::Down);
+    EXPECT_EQ(second->health.state(), Health::Down);
     pool.checkPassed(*second, 1000);
-    EXPECT_EQ(second->health, Health::Down);
+    EXPECT_EQ(second->health.state(), Health::Down);
     pool.checkPassed(*second, 1000);
-    EXPECT_EQ(second->health, Health::Up);
+    EXPECT_EQ(second->health.state(), Health::Up);
     EXPECT_EQ(downs, 2);
     EXPECT_EQ(ups, 1);
     EXPECT_EQ(second->failures_total, 0U) << "checks are no sessions";
 }
 
-TEST(UpstreamPool, FailedSessionsTakeAWatchedServerDownAndOnlyChecksBringItBack) {
+TEST(UpstreamPool, UnreachableToSessionsACheckedServerGoesDownAndOnlyChecksBringItBack) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
-    int alarms = 0;
-    pool.watch([&] { ++alarms; });
+    pool.watch(std::make_shared<CountingAlarm>());
     const auto server = endpointOf(pool, "a");
-    pool.failed(*server, 0, "refused");
+    pool.failed(*server, 0, ServerFailure::ConnectRefused);
     pool.worked(*server);
-    pool.failed(*server, 0, "refused");
-    EXPECT_EQ(server->health, Health::Unknown) << "one in a row";
-    pool.failed(*server, 0, "refused");
-    EXPECT_EQ(server->health, Health::Down);
-    EXPECT_EQ(alarms, 1);
+    pool.failed(*server, 0, ServerFailure::ConnectTimeout);
+    EXPECT_EQ(server->health.state(), Health::Unknown) << "one in a row";
+    pool.failed(*server, 0, ServerFailure::ConnectRefused);
+    EXPECT_EQ(server->health.state(), Health::Down);
     EXPECT_EQ(shares(pool, 10, 100'000).count("a"), 0U) << "time alone heals nothing";
     pool.worked(*server);
-    EXPECT_EQ(server->health, Health::Down) << "a last resort that worked is no check";
+    EXPECT_EQ(server->health.state(), Health::Down) << "a last resort that worked is no check";
     pool.checkPassed(*server, 0);
     pool.checkPassed(*server, 0);
     EXPECT_NEAR(shares(pool, 90)["a"], 30, 1);
     EXPECT_EQ(server->failures_total, 3U);
+}
+
+TEST(UpstreamPool, WhatACheckedServerSaysToClientsAsksForOneCheckAndDecidesNothing) {
+    const UpstreamConfig config = threeServers(Balance::RoundRobin);
+    UpstreamPool pool(config, {});
+    const auto alarm = std::make_shared<CountingAlarm>();
+    pool.watch(alarm);
+    const auto server = endpointOf(pool, "a");
+    pool.checkPassed(*server, 0);
+    for (int i = 0; i < 100; ++i) {
+        for (const ServerFailure failure :
+             {ServerFailure::NoGreeting, ServerFailure::ClosedWithoutGreeting,
+              ServerFailure::ResetWithoutGreeting, ServerFailure::ClosedInGreeting,
+              ServerFailure::EndlessGreeting, ServerFailure::Foreign, ServerFailure::SystemNotAccepting,
+              ServerFailure::HeaderNotTaken})
+            pool.failed(*server, 0, failure);
+    }
+    EXPECT_EQ(server->health.state(), Health::Up);
+    EXPECT_EQ(alarm->rung, 1) << "until the checker has heard of it";
+    EXPECT_TRUE(server->health.takeCheckRequest());
+    EXPECT_FALSE(server->health.takeCheckRequest());
+    pool.failed(*server, 0, ServerFailure::NoLocalPort);
+    EXPECT_FALSE(server->health.takeCheckRequest()) << "about the gateway";
+}
+
+TEST(UpstreamPool, AWantOfTheGatewayNeverTakesAnUncheckedServerAway) {
+    const UpstreamConfig config = threeServers(Balance::RoundRobin);
+    UpstreamPool pool(config, {});
+    const auto server = endpointOf(pool, "a");
+    for (int i = 0; i < 100; ++i)
+        pool.failed(*server, 1000, ServerFailure::NoLocalPort);
+    EXPECT_EQ(server->health.state(), Health::Unknown);
+    EXPECT_NEAR(shares(pool, 90)["a"], 30, 1);
+    pool.failed(*server, 1000, ServerFailure::SystemNotAccepting);
+    EXPECT_EQ(shares(pool, 10).count("a"), 0U);
+}
+
+TEST(UpstreamPool, SessionsOfAnOlderConfigurationCountByTheOneInForce) {
+    std::atomic<int> downs{0}, ups{0};
+    const UpstreamPool::Events events{[&](const auto&, const auto&) { ++ups; },
+                                      [&](const auto&, const auto&, std::string_view) { ++downs; }};
+    UpstreamConfig config = threeServers(Balance::RoundRobin);
+    UpstreamPool old(config, events);
+    old.watch(std::make_shared<CountingAlarm>());
+    UpstreamConfig changed = config;
+    changed.fall = 100;
+    UpstreamPool fresh(changed, events);
+    fresh.carryOver(old);
+    fresh.watch(std::make_shared<CountingAlarm>());
+    const auto server = endpointOf(old, "a");
+    fresh.checkPassed(*server, 0);
+    for (int i = 0; i < 99; ++i)
+        old.failed(*server, 0, ServerFailure::ConnectRefused);
+    EXPECT_EQ(server->health.state(), Health::Up) << "the new `fall` counts";
+    old.failed(*server, 0, ServerFailure::ConnectRefused);
+    EXPECT_EQ(server->health.state(), Health::Down);
+    old.worked(*server);
+    EXPECT_EQ(server->health.state(), Health::Down) << "checks decide, whatever the session is of";
+    EXPECT_EQ(fresh.status()[0].reason, "connection refused");
+    EXPECT_EQ(downs, 1);
+    EXPECT_EQ(ups, 0);
+}
+
+TEST(UpstreamPool, OldAndNewConfigurationsMayJudgeAnEndpointAtTheSameTime) {
+    UpstreamConfig config = threeServers(Balance::RoundRobin);
+    config.fall = config.rise = 1;
+    std::atomic<int> balance{0};
+    const UpstreamPool::Events events{[&](const auto&, const auto&) { ++balance; },
+                                      [&](const auto&, const auto&, std::string_view) { --balance; }};
+    UpstreamPool old(config, events), fresh(config, events);
+    old.watch(std::make_shared<CountingAlarm>());
+    fresh.carryOver(old);
+    fresh.watch(std::make_shared<CountingAlarm>());
+    const auto server = endpointOf(old, "a");
+    fresh.checkPassed(*server, 0);
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {
+        for (int i = 0; i < 2000; ++i)
+            old.failed(*server, 0, ServerFailure::ConnectRefused);
+    });
+    threads.emplace_back([&] {
+        for (int i = 0; i < 2000; ++i)
+            i % 2 ? fresh.checkPassed(*server, 0)
+                  : fresh.checkFailed(*server, "a reason too long to be kept in place");
+    });
+    threads.emplace_back([&] {
+        for (int i = 0; i < 2000; ++i)
+            fresh.status();
+    });
+    for (std::thread& thread : threads)
+        thread.join();
+    fresh.checkPassed(*server, 0);
+    EXPECT_EQ(balance, 0) << "each change was reported once, and in order";
+    EXPECT_EQ(fresh.status()[0].reason, "");
 }
 
 TEST(UpstreamPool, AServerThatIsBackGrowsIntoItsShare) {
@@ -254,7 +352,7 @@ TEST(UpstreamPool, AServerThatIsBackGrowsIntoItsShare) {
     config.servers.pop_back();
     config.slow_start = std::chrono::seconds(10);
     UpstreamPool pool(config, {});
-    pool.watch([] {});
+    pool.watch(std::make_shared<CountingAlarm>());
     const auto server = endpointOf(pool, "a");
     pool.checkFailed(*server, "refused");
     for (int i = 0; i < 2; ++i)
@@ -264,6 +362,21 @@ TEST(UpstreamPool, AServerThatIsBackGrowsIntoItsShare) {
     EXPECT_NEAR(shares(pool, 100, 110'000)["a"], 50, 1);
 }
 
+TEST(UpstreamPool, AServerMayBeBackLaterThanAWorkersClockSays) {
+    for (const auto slow_start : {std::chrono::seconds(0), std::chrono::seconds(10)}) {
+        UpstreamConfig config = threeServers(Balance::RoundRobin);
+        config.rise = 1;
+        config.slow_start = slow_start;
+        UpstreamPool pool(config, {});
+        pool.watch(std::make_shared<CountingAlarm>());
+        for (const auto& endpoint : pool.endpoints()) {
+            pool.checkFailed(*endpoint, "refused");
+            pool.checkPassed(*endpoint, 1005);
+        }
+        EXPECT_EQ(shares(pool, 30, 1000).size(), 3U);
+    }
+}
+
 TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
@@ -271,7 +384,7 @@ TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     for (const char* name : {"a", "b"})
         EXPECT_TRUE(pool.setWish(name, admin::Wish::Drain));
     EXPECT_EQ(shares(pool, 10)["c"], 10);
-    pool.failed(*endpointOf(pool, "c"), 1000, "refused");
+    pool.failed(*endpointOf(pool, "c"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(pickName(pool), "c") << "the last resort is the one that may be used";
     EXPECT_FALSE(pool.available(1000));
     EXPECT_TRUE(pool.setWish("a", admin::Wish::Ready));
@@ -280,7 +393,7 @@ TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     ASSERT_EQ(status.size(), 3U);
     EXPECT_TRUE(status[1].healthy && status[1].draining);
     EXPECT_FALSE(status[2].healthy || status[2].draining);
-    EXPECT_EQ(status[2].reason, "refused");
+    EXPECT_EQ(status[2].reason, "connection refused");
     EXPECT_GT(status[2].changed_ms, 0);
 }
 
@@ -325,7 +438,7 @@ TEST(UpstreamPool, AReloadKeepsHealthWishesAndSessionsByName) {
     UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool old(config, {});
     old.setWish("b", admin::Wish::Drain);
-    old.watch([] {});
+    old.watch(std::make_shared<CountingAlarm>());
     const auto down = endpointOf(old, "a");
     old.checkFailed(*down, "refused");
     shares(old, 1000);
@@ -334,9 +447,9 @@ TEST(UpstreamPool, AReloadKeepsHealthWishesAndSessionsByName) {
     changed.servers[0].endpoints.clear();  // its name had no answer this time
     UpstreamPool fresh(changed, {});
     fresh.carryOver(old);
-    fresh.watch([] {});
+    fresh.watch(std::make_shared<CountingAlarm>());
     EXPECT_EQ(endpointOf(fresh, "a"), down);
-    EXPECT_EQ(endpointOf(fresh, "new")->health, Health::Unknown);
+    EXPECT_EQ(endpointOf(fresh, "new")->health.state(), Health::Unknown);
     EXPECT_EQ(shares(fresh, 10)["new"], 10);
     fresh.setWish("b", admin::Wish::Ready);
     const auto after = shares(fresh, 100);

@@ -138,5 +138,18 @@ TEST(HealthDialogue, AVerdictStandsWhateverTheGoodbye) {
     EXPECT_TRUE(dialogue.good());
 }
 
+TEST(HeloName, IsTheNameOrTheAddressWhereStrictServersTakeNoSuchName) {
+    const IpAddress v4 = *IpAddress::parse("192.0.2.1"), v6 = *IpAddress::parse("2001:db8::1");
+    EXPECT_EQ(heloName("gw.example", v4), "gw.example");
+    EXPECT_EQ(heloName("gw-1.mx.EXAMPLE.org", v6), "gw-1.mx.EXAMPLE.org");
+    for (const char* name : {"gw1", "localhost", "", ".", "gw.", ".gw", "a..b", "gw_1.example", "-a.example",
+                             "a-.example", "10.0.0.1", "gw.1"}) {
+        EXPECT_EQ(heloName(name, v4), "[192.0.2.1]") << name;
+        EXPECT_EQ(heloName(name, v6), "[IPv6:2001:db8::1]") << name;
+    }
+    EXPECT_FALSE(isQualifiedName(std::string(64, 'a') + ".example"));
+    EXPECT_TRUE(isQualifiedName(std::string(63, 'a') + ".example"));
+}
+
 }  // namespace
 }  // namespace mailgate

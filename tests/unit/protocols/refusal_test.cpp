@@ -183,9 +183,17 @@ INSTANTIATE_TEST_SUITE_P(
     Protocols, CheckDialogue,
     ::testing::Values(
         CheckCase{Protocol::Smtp, "220 gw.example.org ESMTP\r\n",
-                  "EHLO localhost\r\nhelo x\r\nNOOP\r\nMAIL FROM:<a@b>\r\nQUIT\r\n",
-                  "250 gw.example.org\r\n250 gw.example.org\r\n250 2.0.0 Ok\r\n502 5.5.2 Error: command not "
+                  "EHLO localhost\r\nhelo x\r\nNOOP\r\nRSET\r\nVRFY postmaster\r\nHELP\r\nETRN x\r\nQUIT\r\n",
+                  "250 gw.example.org\r\n250 gw.example.org\r\n250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n252 2.0.0 "
+                  "Cannot verify, will not "
+                  "try\r\n214 2.0.0 A load balancer's probe: NOOP RSET VRFY HELP QUIT\r\n502 5.5.2 Error: "
+                  "command not "
                   "recognized\r\n221 2.0.0 Bye\r\n"},
+        CheckCase{Protocol::Smtp, "220 gw.example.org ESMTP\r\n",
+                  "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nRSET\r\nQUIT\r\n",
+                  "550 5.7.1 Error: no mail in a load balancer's probe\r\n503 5.5.1 Error: need MAIL "
+                  "command\r\n503 5.5.1 Error: "
+                  "need MAIL command\r\n250 2.0.0 Ok\r\n221 2.0.0 Bye\r\n"},
         CheckCase{Protocol::Lmtp, "220 gw.example.org LMTP\r\n", "LHLO x\r\nEHLO x\r\nQUIT\r\n",
                   "250 gw.example.org\r\n502 5.5.2 Error: command not recognized\r\n221 2.0.0 Bye\r\n"},
         CheckCase{Protocol::Imap, "* OK [CAPABILITY IMAP4rev1] gw.example.org ready\r\n",

@@ -149,11 +149,19 @@ TEST(ProxyDecoder, HeaderWithoutAClientIsLocalWhateverItCarries) {
     }
 }
 
-TEST(ProxyDecoder, PlainUnspecIsLocalButItsTlvsAreChecked) {
+TEST(ProxyDecoder, PlainUnspecIsLocalWhateverItCarries) {
     const Header header = decodedHeader(v2(kProxy, 0x00, tlv(TlvType::UniqueId, "id-1")));
     EXPECT_FALSE(header.hasClientAddress());
     EXPECT_THAT(header.tlvs.unique_id, Optional("id-1"s));
-    EXPECT_EQ(malformed(v2(kProxy, 0x00, "\2\0\5mail"s)).reason, Reason::BadTlv);
+    // An address block, as some balancers leave it there, or half a TLV: skipped, as behind 0x01 or 0x10.
+    const std::string block = "\xc0\0\2\x0a\xc6\x33\x64\x19\xc0\0\0\x19"s;
+    for (const std::string& skipped : {block, block + tlv(TlvType::UniqueId, "id-1"), std::string(36, '\x20'),
+                                       "\2\0\5mail"s, tlv(TlvType::UniqueId, "id-1") + "x"}) {
+        const Header unread = decodedHeader(v2(kProxy, 0x00, skipped));
+        EXPECT_FALSE(unread.hasClientAddress());
+        EXPECT_EQ(unread.size, 16 + skipped.size());
+        EXPECT_TRUE(unread.tlvs.all.empty());
+    }
     EXPECT_EQ(malformed(v2(kProxy, 0x00, tlv(TlvType::Crc32c, "\0\0\0\0"s))).reason, Reason::BadChecksum);
 }
 

@@ -1,0 +1,277 @@
+#include "gateway/admin/http_door.h"
+
+#include "gateway/net/listening_sockets.h"
+#include "protocols/lines.h"
+
+#include <Poco/ErrorHandler.h>
+#include <Poco/Net/HTTPServerConnection.h>
+#include <Poco/Net/NetException.h>
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace mailgate::admin {
+namespace {
+
+namespace net = Poco::Net;
+
+// How long a thread waits for a peer's next byte, within its limit.
+constexpr int kPeerTimeoutSeconds = 5;
+constexpr std::string_view kTooLong =
+    "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+net::HTTPServerParams::Ptr serverParams() {
+    net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
+    params->setTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
+    params->setKeepAlive(false);  // a connection that waits would keep a thread
+    params->setSoftwareVersion("mailgate");
+    return params;
+}
+
+int checked(int fd, const char* what) {
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), what);
+    return fd;
+}
+
+int descriptorOf(const net::Socket& socket) {
+    return socket.impl()->sockfd();
+}
+
+bool holdsIgnoringCase(std::string_view text, std::string_view word) {
+    return std::search(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) {
+               return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
+           }) != text.end();
+}
+
+/// Answered from what the gateway knows at once, and without a body to be waited for.
+bool isProbe(std::string_view head) {
+    const std::string_view line = head.substr(0, head.find('\n'));
+    std::string_view rest = line;
+    takeWord(rest);
+    const std::string_view target = takeWord(rest);
+    return (target == "/readyz" || target == "/healthz") && !holdsIgnoringCase(head, "content-length") &&
+           !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
+}
+
+bool isWhole(std::string_view head) {
+    return head.find("\r\n\r\n") != std::string_view::npos || head.find("\n\n") != std::string_view::npos;
+}
+
+}  // namespace
+
+HttpDoor::HttpDoor(const net::ServerSocket& socket, const Handlers& handlers)
+    : socket_(socket),
+      params_(serverParams()),
+      handlers_(handlers(*this)),
+      epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      head_(kMaxHead) {
+    // Between an event and accept() the peer may be gone.
+    ::fcntl(descriptorOf(socket_), F_SETFL, ::fcntl(descriptorOf(socket_), F_GETFL) | O_NONBLOCK);
+    for (const int fd : {wake_fd_, descriptorOf(socket_)}) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.fd = fd;
+        if (fd >= 0 && ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0) continue;
+        const int error = errno;
+        ::close(epoll_);
+        if (wake_fd_ >= 0) ::close(wake_fd_);
+        throw std::system_error(error, std::generic_category(), "epoll_ctl");
+    }
+}
+
+HttpDoor::~HttpDoor() {
+    stop();
+    ::close(epoll_);
+    ::close(wake_fd_);
+}
+
+void HttpDoor::start() {
+    threads_.emplace_back([this] { watch(); });
+    for (unsigned i = 0; i < kThreads; ++i)
+        threads_.emplace_back([this] { work(); });
+}
+
+void HttpDoor::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+        ready_.clear();
+        // Nothing more is read; the answer to a request under way may still go out.
+        for (const auto& [thread, served] : served_)
+            ::shutdown(served.handle, SHUT_RD);
+    }
+    changed_.notify_all();
+    wake();
+    for (std::thread& thread : threads_)
+        thread.join();
+    threads_.clear();
+    by_descriptor_.clear();
+    waiting_.clear();
+    socket_.close();
+}
+
+void HttpDoor::wake() noexcept {
+    [[maybe_unused]] const int ignored = ::eventfd_write(wake_fd_, 1);
+}
+
+// ---- those who have not asked yet
+
+void HttpDoor::watch() {
+    while (true) {
+        std::array<epoll_event, 64> events;
+        const int count = ::epoll_wait(epoll_, events.data(), events.size(), enforceLimits());
+        {
+            const std::lock_guard lock(mutex_);
+            if (stopping_) return;
+        }
+        eventfd_t wakes = 0;
+        [[maybe_unused]] const int ignored = ::eventfd_read(wake_fd_, &wakes);
+        try {
+            for (int i = 0; i < count; ++i) {
+                const int fd = events[static_cast<std::size_t>(i)].data.fd;
+                const auto waiting = by_descriptor_.find(fd);
+                if (waiting != by_descriptor_.end())
+                    look(waiting->second);
+                else if (fd == descriptorOf(socket_))
+                    accept();
+            }
+        } catch (const std::exception& error) {
+            Poco::ErrorHandler::handle(error);
+        }
+    }
+}
+
+/// Closes what is beyond its limit; returns how long to wait for the next, in milliseconds.
+int HttpDoor::enforceLimits() {
+    const Clock::time_point now = Clock::now();
+    while (!waiting_.empty() && waiting_.front().until <= now)
+        drop(waiting_.begin());
+    Clock::time_point next = waiting_.empty() ? now + kHeadLimit : waiting_.front().until;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [thread, served] : served_) {
+        if (served.until <= now)
+            ::shutdown(served.handle, SHUT_RDWR);
+        else
+            next = std::min(next, served.until);
+    }
+    // Who was shut down is out of served_ soon.
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
+}
+
+void HttpDoor::accept() {
+    try {
+        net::StreamSocket socket = socket_.acceptConnection();
+        if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
+        const int fd = descriptorOf(socket);
+        waiting_.push_back({std::move(socket), Clock::now() + kHeadLimit});
+        const auto added = std::prev(waiting_.end());
+        by_descriptor_[fd] = added;
+        epoll_event event{};
+        event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+        event.data.fd = fd;
+        if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) drop(added);
+    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): gone again, or no descriptor for him
+    }
+}
+
+void HttpDoor::look(WaitingList::iterator waiting) {
+    const Head head = headOf(waiting->socket);
+    if (head == Head::Incomplete) return;
+    const net::StreamSocket socket = waiting->socket;
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(socket), nullptr);
+    drop(waiting);
+    switch (head) {
+        case Head::Probe:
+            return serve(socket);
+        case Head::TooLong:
+            ::send(descriptorOf(socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            return;
+        case Head::Complete: {
+            const std::lock_guard lock(mutex_);
+            if (ready_.size() >= kMaxConnections) ready_.pop_front();
+            ready_.push_back(socket);
+            changed_.notify_one();
+            return;
+        }
+        case Head::Incomplete:
+        case Head::Gone:
+            return;
+    }
+}
+
+HttpDoor::Head HttpDoor::headOf(const net::StreamSocket& socket) {
+    const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
+    if (got == 0) return Head::Gone;
+    const std::string_view head(head_.data(), static_cast<std::size_t>(got));
+    if (isWhole(head)) return isProbe(head) ? Head::Probe : Head::Complete;
+    return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
+}
+
+void HttpDoor::drop(WaitingList::iterator waiting) {
+    by_descriptor_.erase(descriptorOf(waiting->socket));
+    waiting_.erase(waiting);
+}
+
+// ---- those who have
+
+void HttpDoor::work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+        if (stopping_) return;
+        const net::StreamSocket socket = std::move(ready_.front());
+        ready_.pop_front();
+        lock.unlock();
+        serve(socket);
+        lock.lock();
+    }
+}
+
+void HttpDoor::serve(const net::StreamSocket& socket) {
+    const Descriptor handle(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
+    {
+        const std::lock_guard lock(mutex_);
+        if (stopping_) return;
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit};
+    }
+    wake();
+    try {
+        net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
+        net::HTTPServerConnection(socket, params_, handlers_).run();
+    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
+    } catch (const std::exception& error) {
+        Poco::ErrorHandler::handle(error);
+    }
+    const std::lock_guard lock(mutex_);
+    served_.erase(std::this_thread::get_id());
+}
+
+void HttpDoor::suspendPeerLimit() {
+    limitPeer(Clock::time_point::max());
+}
+
+void HttpDoor::restartPeerLimit() {
+    limitPeer(Clock::now() + kPeerLimit);
+}
+
+void HttpDoor::limitPeer(Clock::time_point until) {
+    {
+        const std::lock_guard lock(mutex_);
+        served_.at(std::this_thread::get_id()).until = until;
+    }
+    wake();
+}
+
+}  // namespace mailgate::admin

@@ -1,0 +1,98 @@
+/// \file  One door of the admin server: a listening socket and the threads that serve it.
+///
+/// Nobody gets a thread before the head of his request is here. Until then a connection costs a descriptor and
+/// waits with the others in one thread, for kHeadLimit from its beginning, however its bytes come; when too
+/// many wait, the oldest goes. What is then left for the peer, to send a small body and to take the answer, is
+/// limited as a whole too. /readyz and /healthz are answered by that one thread itself, so a balancer hears
+/// whatever slow or silent peers do.
+#pragma once
+
+#include <Poco/Net/HTTPRequestHandlerFactory.h>
+#include <Poco/Net/HTTPServerParams.h>
+#include <Poco/Net/ServerSocket.h>
+#include <Poco/Net/StreamSocket.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace mailgate::admin {
+
+class HttpDoor {
+  public:
+    using Clock = std::chrono::steady_clock;
+    static constexpr auto kHeadLimit = std::chrono::seconds(5);
+    static constexpr auto kPeerLimit = std::chrono::seconds(10);
+    static constexpr std::size_t kMaxConnections = 256;
+    static constexpr std::size_t kMaxHead = std::size_t{32} << 10;
+    static constexpr unsigned kThreads = 4;
+
+    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(HttpDoor&)>;
+
+    /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
+    HttpDoor(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
+    ~HttpDoor();
+    HttpDoor(const HttpDoor&) = delete;
+    HttpDoor& operator=(const HttpDoor&) = delete;
+
+    /// Throws std::system_error.
+    void start();
+    /// Ends the connections and waits for the requests under way.
+    void stop();
+
+    // For the handler of a request, from the thread that it was called by. Its peer is waited for only so long,
+    // but the gateway takes the time that it takes.
+
+    void suspendPeerLimit();
+    void restartPeerLimit();
+
+  private:
+    struct Waiting {
+        Poco::Net::StreamSocket socket;
+        Clock::time_point until;
+    };
+    using WaitingList = std::list<Waiting>;
+    enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Gone };
+
+    void watch();
+    void accept();
+    void look(WaitingList::iterator waiting);
+    Head headOf(const Poco::Net::StreamSocket& socket);
+    void drop(WaitingList::iterator waiting);
+    int enforceLimits();
+    void work();
+    void serve(const Poco::Net::StreamSocket& socket);
+    void wake() noexcept;
+    void limitPeer(Clock::time_point until);
+
+    Poco::Net::ServerSocket socket_;
+    Poco::Net::HTTPServerParams::Ptr params_;
+    Poco::Net::HTTPRequestHandlerFactory::Ptr handlers_;
+    int epoll_;
+    int wake_fd_;
+    std::vector<char> head_;
+
+    // The watching thread's own.
+    WaitingList waiting_;  ///< the oldest first
+    std::map<int, WaitingList::iterator> by_descriptor_;
+
+    std::mutex mutex_;  ///< everything below
+    std::condition_variable changed_;
+    bool stopping_ = false;
+    std::deque<Poco::Net::StreamSocket> ready_;
+    struct Served {
+        int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
+        Clock::time_point until;
+    };
+    std::map<std::thread::id, Served> served_;
+
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace mailgate::admin

@@ -1,0 +1,18 @@
+/// \file  TCP keep-alive, the same towards clients and servers.
+#pragma once
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace mailgate {
+
+/// Who vanished without a FIN must not hold an idle session for ever, and who is silent must not be forgotten
+/// on the way: below the 350 s after which an AWS NLB, and many a NAT, forgets an idle connection (IPVS: 900 s).
+inline void keepAlive(int fd) noexcept {
+    constexpr int kOn = 1, kIdleSeconds = 120;
+    ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
+    ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kIdleSeconds, sizeof kIdleSeconds);
+}
+
+}  // namespace mailgate

@@ -1,0 +1,42 @@
+/// \file  In which ways a server can fail a session, and what each says about the server.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace mailgate {
+
+enum class ServerFailure : std::uint8_t {
+    ConnectRefused,
+    ConnectTimeout,
+    HostUnreachable,
+    NetworkUnreachable,
+    ConnectReset,
+    ConnectFailed,          ///< for any other reason
+    NoLocalPort,            ///< the gateway's own want
+    HeaderNotTaken,         ///< not all of it was taken in one send
+    NoGreeting,             ///< in time
+    ClosedWithoutGreeting,  ///< an end of file instead of a word
+    ResetWithoutGreeting,
+    ClosedInGreeting,
+    EndlessGreeting,
+    Foreign,             ///< what it says is no greeting of the listener's protocol
+    SystemNotAccepting,  ///< a greeting about the server itself (RFC 3463 X.3.X); about the client it is no failure
+};
+
+/// Which failures of sessions count towards a server's health.
+enum class FailureCounts : std::uint8_t {
+    Always,          ///< nobody was reached: whoever the client is, it would be the same
+    WhereUnchecked,  ///< it may be about this client; health checks know better where there are any
+    Never,           ///< it is about the client, or the gateway
+};
+
+/// A phrase for the log.
+std::string_view toString(ServerFailure failure) noexcept;
+FailureCounts countsOf(ServerFailure failure) noexcept;
+/// The server was there and said, or showed, that it will not serve.
+bool answered(ServerFailure failure) noexcept;
+/// `error`: errno of a connection attempt, or of the first write on it.
+ServerFailure connectFailure(int error) noexcept;
+
+}  // namespace mailgate

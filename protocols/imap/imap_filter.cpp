@@ -1,0 +1,306 @@
+#include "protocols/imap/imap_filter.h"
+
+#include "protocols/strings.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace mailgate {
+
+namespace {
+
+constexpr std::size_t kMaxTagBytes = 128;
+constexpr std::size_t kMaxCommandBytes = std::size_t{64} << 10;
+
+/// Responses that end in text for people, where {5} is no literal (RFC 9051 7.1).
+bool isStatus(std::string_view word) noexcept {
+    static constexpr std::array<std::string_view, 5> kStatus{"OK", "NO", "BAD", "BYE", "PREAUTH"};
+    return std::any_of(kStatus.begin(), kStatus.end(),
+                       [word](std::string_view status) { return equalsIgnoreCase(word, status); });
+}
+
+/// RFC 9051 9: what a tag and a command's name are made of.
+bool isAtom(std::string_view word) noexcept {
+    return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+        return c > ' ' && c < 0x7f && std::string_view("(){%*\"\\").find(c) == std::string_view::npos;
+    });
+}
+
+bool isTag(std::string_view word) noexcept {
+    return isAtom(word) && word.size() <= kMaxTagBytes && word.find('+') == std::string_view::npos;
+}
+
+/// The tag and the name that `line` begins with, each with one space behind it, are taken off it.
+struct Head {
+    std::string_view tag;
+    std::string_view verb;
+};
+Head takeHead(std::string_view& line) noexcept {
+    Head head;
+    for (std::string_view* word : {&head.tag, &head.verb}) {
+        *word = line.substr(0, line.find_first_of(" \r\n"));
+        line.remove_prefix(word->size());
+        if (line.starts_with(' ')) line.remove_prefix(1);
+    }
+    return head;
+}
+
+/// With what gateways tell a server about a client in ID: Dovecot believes those of its login_trusted_networks.
+bool namesClient(std::string_view field) noexcept {
+    static constexpr std::array<std::string_view, 6> kPrefixes{"x-originating-", "x-connected-", "x-proxy-",
+                                                               "x-session-",     "x-forward-",   "x-client-"};
+    return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                       [field](std::string_view prefix) { return startsWithIgnoreCase(field, prefix); });
+}
+
+/// A refusal that says nothing about the password (RFC 5530 3, RFC 2221).
+bool isTemporary(std::string_view text) noexcept {
+    static constexpr std::array<std::string_view, 7> kCodes{
+        "[UNAVAILABLE]", "[PRIVACYREQUIRED]", "[INUSE]",  "[LIMIT]",
+        "[SERVERBUG]",   "[CONTACTADMIN]",    "[REFERRAL"};
+    return std::any_of(kCodes.begin(), kCodes.end(),
+                       [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
+}
+
+}  // namespace
+
+/// The last command is not whole, or its reply decides about the stream; or there are enough of them.
+bool ImapFilter::mustWait() const noexcept {
+    if (unanswered_.empty()) return false;
+    if (awaits_ != Awaits::Reply) return awaits_ == Awaits::Leave;
+    switch (unanswered_.back().kind) {
+        case Kind::Authenticate:
+            return !responds();
+        case Kind::Login:
+        case Kind::StartTls:
+        case Kind::Logout:
+            return true;
+        case Kind::Id:
+        case Kind::Other:
+            break;
+    }
+    return unanswered_.size() >= kMaxPipelined;
+}
+
+ImapFilter::Kind ImapFilter::kindOf(std::string_view verb) noexcept {
+    if (equalsIgnoreCase(verb, "LOGIN")) return Kind::Login;
+    if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
+    if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
+    if (equalsIgnoreCase(verb, "ID")) return Kind::Id;
+    return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
+}
+
+ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
+    if (awaits_ == Awaits::Literal) return hearRest(bytes);
+    if (responds()) return hearResponse(bytes);
+
+    std::string_view arguments = bytes;
+    const Head head = takeHead(arguments);
+    const Kind kind = kindOf(head.verb);
+    const std::size_t limit = kind == Kind::Authenticate ? kMaxSaslLineBytes : kMaxLoginLineBytes;
+    const Extent extent = measureCommand(bytes, std::nullopt, limit);
+    if (extent.state == Extent::State::TooLong) object(Violation::TooLong);
+    if (extent.state == Extent::State::Lost) object(Violation::BadCommand);
+    if (violation() || extent.state == Extent::State::Partial) return {};
+
+    const std::string_view command = bytes.substr(0, extent.bytes);
+    if (command.find('\0') != std::string_view::npos) object(Violation::BadCommand);
+    if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) object(Violation::ForbiddenCommand);
+    const bool literal_mechanism = kind == Kind::Authenticate && command.find('{') != std::string_view::npos;
+    if (extent.state == Extent::State::Malformed || !isTag(head.tag) || !isAtom(head.verb) ||
+        literal_mechanism)
+        return {.judged = Judged::Refuse, .bytes = extent.bytes};
+    const bool in_use = std::any_of(unanswered_.begin(), unanswered_.end(),
+                                    [&head](const Command& waiting) { return waiting.tag == head.tag; });
+    if (in_use) return {.judged = Judged::Hold};
+
+    const std::size_t start = bytes.size() - arguments.size();
+    const WordReader words(start < command.size() ? command.substr(start) : std::string_view(), std::nullopt);
+    named_ = false;
+    hearWords(kind, words);
+    if (violation()) return {};
+    unanswered_.push_back({.kind = kind, .tag = std::string(head.tag)});
+    awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
+    literal_ = extent.literal.value_or(0);
+    said_ = extent.bytes;
+    return {.judged = Judged::Pass, .bytes = extent.bytes};
+}
+
+/// The literal that was given leave, and what follows it: the server waits for it, so that it cannot be refused.
+ImapFilter::Client ImapFilter::hearRest(std::string_view bytes) {
+    const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes);
+    if (extent.state == Extent::State::Partial) return {};
+    const bool too_long = extent.state == Extent::State::TooLong || said_ + extent.bytes > kMaxCommandBytes;
+    const std::string_view text = bytes.substr(0, extent.bytes);
+    if (too_long) {
+        object(Violation::TooLong);
+    } else if (extent.state != Extent::State::Whole || text.find('\0') != std::string_view::npos) {
+        object(Violation::BadCommand);
+    } else {
+        hearWords(unanswered_.back().kind, WordReader(text, literal_));
+    }
+    if (violation()) return {};
+    awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
+    literal_ = extent.literal.value_or(0);
+    said_ += extent.bytes;
+    return {.judged = Judged::Pass, .bytes = extent.bytes};
+}
+
+ImapFilter::Client ImapFilter::hearResponse(std::string_view bytes) {
+    const std::optional<std::size_t> end = endOfLine(bytes, kMaxSaslLineBytes);
+    if (!end) return {};
+    if (*end == std::string_view::npos) {
+        object(Violation::TooLong);
+        return {};
+    }
+    const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
+    if (hasControls(line)) {
+        object(Violation::BadCommand);
+        return {};
+    }
+    offered(sasl_.respond(line));
+    return {.judged = Judged::Pass, .bytes = *end};
+}
+
+void ImapFilter::hearWords(Kind kind, WordReader words) {
+    switch (kind) {
+        case Kind::Id:
+            while (const auto field = words.next()) {
+                if (no_header_ && namesClient(*field)) return object(Violation::ForbiddenCommand);
+            }
+            break;
+        case Kind::Login:
+            hearLogin(words);
+            break;
+        case Kind::Authenticate:
+            hearMechanism(words);
+            break;
+        case Kind::Logout:
+            facts_.quit = true;
+            break;
+        case Kind::StartTls:
+        case Kind::Other:
+            break;
+    }
+}
+
+/// The name is the first argument, wherever the command is in parts.
+void ImapFilter::hearLogin(WordReader& words) {
+    if (std::exchange(named_, true)) return;
+    beginLogin();
+    auto name = words.next();
+    named_ = name.has_value();
+    if (name) offered(std::move(*name));
+}
+
+void ImapFilter::hearMechanism(WordReader& words) {
+    beginLogin();
+    sasl_.start(words.next().value_or(std::string()));
+    if (const auto response = words.next()) offered(sasl_.initial(*response));
+}
+
+std::string ImapFilter::refusal(std::string_view command) const {
+    const std::string_view tag = takeHead(command).tag;
+    return std::string(isTag(tag) ? tag : "*") + " BAD Command not understood and not passed on.\r\n";
+}
+
+/// A line, and what follows a literal at its end, unless it ends in text.
+std::optional<std::size_t> ImapFilter::replySize(std::string_view bytes) const noexcept {
+    std::size_t at = 0;
+    while (true) {
+        const std::size_t end = bytes.find('\n', at);
+        if (end == std::string_view::npos) return std::nullopt;
+        std::string_view line = withoutLineEnd(bytes.substr(at, end + 1 - at));
+        const auto literal = literalAtEnd(line);
+        const bool first = at == 0;
+        at = end + 1;
+        if (!literal) return at;
+        if (first && (takeWord(line) != "*" || isStatus(takeWord(line)))) return at;
+        if (literal->bytes > kMaxUnfinishedBytes) return std::string_view::npos;
+        at += static_cast<std::size_t>(literal->bytes);
+        if (at > bytes.size()) return std::nullopt;
+    }
+}
+
+std::string_view ImapFilter::hearServer(std::string_view reply) {
+    std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
+    if (!greeting_over_) {
+        hearGreeting(text);
+        return {};
+    }
+    const std::string_view tag = takeWord(text);
+    if (tag == "+") {
+        hearContinuation();
+    } else if (tag != "*") {
+        hearTagged(tag, text);
+    } else if (equalsIgnoreCase(takeWord(text), "BYE")) {
+        facts_.goodbye = true;
+    }
+    return {};
+}
+
+void ImapFilter::hearGreeting(std::string_view line) {
+    const bool untagged = takeWord(line) == "*";
+    const std::string_view status = takeWord(line);
+    const bool preauth = equalsIgnoreCase(status, "PREAUTH");
+    facts_.goodbye = untagged && equalsIgnoreCase(status, "BYE");
+    facts_.greeted = untagged && (preauth || equalsIgnoreCase(status, "OK"));
+    greeting_over_ = true;
+    if (!facts_.greeted && !facts_.goodbye) return object(Violation::UnexpectedReply);
+    if (preauth) becomeOpaque();
+}
+
+void ImapFilter::hearContinuation() {
+    if (unanswered_.empty()) return object(Violation::UnexpectedReply);
+    if (awaits_ == Awaits::Leave) {
+        awaits_ = Awaits::Literal;
+    } else if (unanswered_.back().kind == Kind::Authenticate && !responds()) {
+        sasl_.prompt();
+    } else {
+        object(Violation::UnexpectedReply);
+    }
+}
+
+void ImapFilter::hearTagged(std::string_view tag, std::string_view text) {
+    const std::string_view status = takeWord(text);
+    const bool ok = equalsIgnoreCase(status, "OK");
+    const bool bad = equalsIgnoreCase(status, "BAD");
+    const auto command = std::find_if(unanswered_.begin(), unanswered_.end(),
+                                      [tag](const Command& waiting) { return waiting.tag == tag; });
+    if (command == unanswered_.end() || (!ok && !bad && !equalsIgnoreCase(status, "NO")))
+        return object(Violation::UnexpectedReply);
+    if (command + 1 == unanswered_.end() && awaits_ != Awaits::Reply) {
+        // RFC 9051 4.3: NO or BAD instead of leave; the client goes on with its next command. After leave the
+        // server would take for a command what we take for the literal.
+        if (ok || awaits_ == Awaits::Literal) return object(Violation::UnexpectedReply);
+        awaits_ = Awaits::Reply;
+        unanswered_.erase(command);
+        return;
+    }
+    const Kind kind = command->kind;
+    unanswered_.erase(command);
+    if (ok) {
+        completed(kind);
+    } else {
+        failed(kind, !bad, text);
+    }
+}
+
+void ImapFilter::completed(Kind kind) {
+    if (kind == Kind::StartTls) startedTls();
+    if (kind == Kind::Login || kind == Kind::Authenticate) accepted();
+}
+
+/// BAD is about the command's form. So is a NO to an exchange in which the client has shown nothing.
+void ImapFilter::failed(Kind kind, bool understood, std::string_view text) {
+    const bool tried = kind == Kind::Login || (kind == Kind::Authenticate && sasl_.tried());
+    if (kind == Kind::Authenticate) sasl_.end();
+    if (isTemporary(text)) {
+        if (kind == Kind::Login || kind == Kind::Authenticate) deferred();
+    } else if (understood && tried) {
+        refused();
+    }
+}
+
+}  // namespace mailgate

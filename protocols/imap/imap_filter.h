@@ -1,0 +1,65 @@
+/// \file  StreamFilter for IMAP (RFC 9051, RFC 3501) up to the login.
+///
+/// Opaque as soon as the server says OK to a login or to STARTTLS, or greets with PREAUTH. A tagged reply belongs
+/// to the command in flight that has its tag; no two have the same.
+#pragma once
+
+#include "protocols/login_filter.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mailgate {
+
+class WordReader;
+
+class ImapFilter final : public LoginFilter {
+  public:
+    using LoginFilter::LoginFilter;
+
+    bool serverAtBoundary() const noexcept override { return true; }
+    bool interruptible() const noexcept override { return unanswered_.empty(); }
+
+  private:
+    enum class Kind : std::uint8_t { Other, Id, Login, Authenticate, StartTls, Logout };
+    /// What the last command in flight waits for.
+    enum class Awaits : std::uint8_t {
+        Reply,
+        Leave,    ///< the server's, for a literal
+        Literal,  ///< the client's: leave was given
+    };
+
+    struct Command {
+        Kind kind = Kind::Other;
+        std::string tag;
+    };
+
+    bool mustWait() const noexcept override;
+    Client hearClient(std::string_view bytes) override;
+    std::string refusal(std::string_view command) const override;
+    std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
+    std::string_view hearServer(std::string_view reply) override;
+
+    static Kind kindOf(std::string_view verb) noexcept;
+    bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
+    Client hearResponse(std::string_view bytes);
+    Client hearRest(std::string_view bytes);
+    void hearWords(Kind kind, WordReader words);
+    void hearLogin(WordReader& words);
+    void hearMechanism(WordReader& words);
+
+    void hearGreeting(std::string_view line);
+    void hearContinuation();
+    void hearTagged(std::string_view tag, std::string_view text);
+    void completed(Kind kind);
+    void failed(Kind kind, bool understood, std::string_view text);
+
+    std::vector<Command> unanswered_;
+    std::size_t literal_ = 0;  ///< its size, while leave is awaited or was given
+    std::size_t said_ = 0;     ///< bytes of the last command so far
+    Awaits awaits_ = Awaits::Reply;
+    bool named_ = false;  ///< LOGIN's first argument was seen
+};
+
+}  // namespace mailgate

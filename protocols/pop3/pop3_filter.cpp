@@ -1,0 +1,245 @@
+#include "protocols/pop3/pop3_filter.h"
+
+#include "protocols/lines.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace mailgate {
+
+namespace {
+
+bool isVerb(std::string_view word) noexcept {
+    return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+               c == '_';
+    });
+}
+
+/// A refusal that says nothing about the password (RFC 3206 4, RFC 2449 8.1). Dovecot has no code for a login
+/// that it wants to see under TLS only.
+bool isTemporary(std::string_view text) noexcept {
+    static constexpr std::array<std::string_view, 6> kCodes{"[SYS/",
+                                                            "[IN-USE]",
+                                                            "[LOGIN-DELAY]",
+                                                            "[AUTH] Plaintext authentication disallowed",
+                                                            "[AUTH] Cleartext authentication disallowed",
+                                                            "Plaintext authentication disallowed"};
+    return std::any_of(kCodes.begin(), kCodes.end(),
+                       [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
+}
+
+}  // namespace
+
+bool Pop3Filter::mustWait() const noexcept {
+    if (unanswered_.empty()) return false;
+    switch (unanswered_.back()) {
+        case Kind::Pass:
+        case Kind::Apop:
+        case Kind::Auth:
+        case Kind::StartTls:
+        case Kind::Quit:
+            return true;
+        case Kind::Other:
+        case Kind::Listing:
+        case Kind::User:
+        case Kind::XClient:
+            break;
+    }
+    return unanswered_.size() >= kMaxPipelined;
+}
+
+Pop3Filter::Kind Pop3Filter::kindOf(std::string_view verb, std::string_view arguments) noexcept {
+    struct Entry {
+        std::string_view verb;
+        Kind bare;
+        Kind with_argument;
+    };
+    // AUTH alone lists the mechanisms in older servers, LANG alone the languages (RFC 6856 3.2).
+    static constexpr std::array<Entry, 9> kVerbs{{{"USER", Kind::User, Kind::User},
+                                                  {"PASS", Kind::Pass, Kind::Pass},
+                                                  {"APOP", Kind::Apop, Kind::Apop},
+                                                  {"AUTH", Kind::Listing, Kind::Auth},
+                                                  {"CAPA", Kind::Listing, Kind::Listing},
+                                                  {"LANG", Kind::Listing, Kind::Other},
+                                                  {"STLS", Kind::StartTls, Kind::StartTls},
+                                                  {"XCLIENT", Kind::XClient, Kind::XClient},
+                                                  {"QUIT", Kind::Quit, Kind::Quit}}};
+    for (const Entry& entry : kVerbs) {
+        if (equalsIgnoreCase(verb, entry.verb)) return arguments.empty() ? entry.bare : entry.with_argument;
+    }
+    return Kind::Other;
+}
+
+Pop3Filter::Client Pop3Filter::hearClient(std::string_view bytes) {
+    const bool response = sasl_.active() && sasl_.prompted();
+    const bool auth = startsWithIgnoreCase(bytes, "AUTH ");
+    const std::optional<std::size_t> end =
+        endOfLine(bytes, response || auth ? kMaxSaslLineBytes : kMaxLoginLineBytes);
+    if (!end) return {};
+    if (*end == std::string_view::npos) {
+        object(Violation::TooLong);
+        return {};
+    }
+    const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
+    if (line.find('\0') != std::string_view::npos || (response && hasControls(line))) {
+        object(Violation::BadCommand);
+        return {};
+    }
+    if (response) {
+        hearResponse(line);
+        return {.judged = Judged::Pass, .bytes = *end};
+    }
+    const std::string_view verb = line.substr(0, line.find(' '));
+    const std::string_view arguments = line.substr(std::min(verb.size() + 1, line.size()));
+    const Kind kind = kindOf(verb, arguments);
+    if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
+        object(Violation::ForbiddenCommand);
+        return {};
+    }
+    // A password may hold any character but those that end a line.
+    const bool odd = kind == Kind::Pass ? arguments.find('\r') != std::string_view::npos : hasControls(line);
+    if (!isVerb(verb) || odd) return {.judged = Judged::Refuse, .bytes = *end};
+    hearCommand(kind, arguments);
+    unanswered_.push(kind);
+    return {.judged = Judged::Pass, .bytes = *end};
+}
+
+void Pop3Filter::hearResponse(std::string_view line) {
+    offered(sasl_.respond(line));
+    unanswered_.push(Kind::Auth);
+}
+
+void Pop3Filter::hearCommand(Kind kind, std::string_view arguments) {
+    switch (kind) {
+        case Kind::User:
+            hearUser(arguments);
+            break;
+        case Kind::Pass:
+            beginLogin();
+            offered(user_);
+            break;
+        case Kind::Apop:
+            beginLogin();
+            offered(std::string(takeWord(arguments).substr(0, kMaxNameBytes)));
+            break;
+        case Kind::Auth:
+            beginLogin();
+            sasl_.start(takeWord(arguments));
+            if (!arguments.empty()) offered(sasl_.initial(takeWord(arguments)));
+            break;
+        case Kind::Quit:
+            facts_.quit = true;
+            break;
+        case Kind::Listing:
+        case Kind::StartTls:
+        case Kind::XClient:
+        case Kind::Other:
+            break;
+    }
+}
+
+/// What follows the first word may be a password that was typed in the wrong place.
+void Pop3Filter::hearUser(std::string_view name) {
+    user_ = takeWord(name).substr(0, kMaxNameBytes);
+    offered(user_);
+    user_taken_ = true;
+}
+
+std::string Pop3Filter::refusal(std::string_view) const {
+    return "-ERR Command not understood and not passed on.\r\n";
+}
+
+std::optional<std::size_t> Pop3Filter::replySize(std::string_view bytes) const noexcept {
+    const std::size_t end = bytes.find('\n');
+    return end == std::string_view::npos ? std::nullopt : std::optional(end + 1);
+}
+
+std::string_view Pop3Filter::hearServer(std::string_view reply) {
+    std::string_view text = withoutLineEnd(reply);
+    if (in_listing_) {
+        in_listing_ = text != ".";
+        return no_header_ && equalsIgnoreCase(takeWord(text), "XCLIENT") ? reply : std::string_view();
+    }
+    const std::string_view status = takeWord(text);
+    const bool ok = equalsIgnoreCase(status, "+OK");
+    if (ok || equalsIgnoreCase(status, "-ERR")) {
+        if (!greeting_over_) return hearGreeting(ok, text);
+        hearStatus(ok, text);
+    } else if (status == "+") {
+        hearPrompt();
+    } else {
+        object(Violation::UnexpectedReply);
+    }
+    return {};
+}
+
+/// Dovecot offers XCLIENT there, with a code of its own.
+std::string_view Pop3Filter::hearGreeting(bool ok, std::string_view text) {
+    constexpr std::string_view kOffer = "[XCLIENT] ";
+    greeting_over_ = true;
+    facts_.greeted = ok;
+    return no_header_ && startsWithIgnoreCase(text, kOffer) ? text.substr(0, kOffer.size())
+                                                            : std::string_view();
+}
+
+void Pop3Filter::hearStatus(bool ok, std::string_view text) {
+    if (!unanswered_.empty()) {
+        answered(unanswered_.pop(), ok, text);
+    } else if (ok) {
+        object(Violation::UnexpectedReply);
+    } else {
+        // An -ERR that nobody asked for is a server's farewell.
+        facts_.goodbye = true;
+    }
+}
+
+/// The exchange is the last in the queue: what is behind it waits.
+void Pop3Filter::hearPrompt() {
+    if (unanswered_.empty() || unanswered_.pop() != Kind::Auth) return object(Violation::UnexpectedReply);
+    sasl_.prompt();
+}
+
+void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
+    switch (kind) {
+        case Kind::Listing:
+            in_listing_ = ok;
+            break;
+        case Kind::User:
+            user_taken_ = ok;
+            if (!ok && isTemporary(text)) deferred();
+            break;
+        case Kind::Pass:
+            loginAnswered(ok, user_taken_, text);
+            break;
+        case Kind::Apop:
+            loginAnswered(ok, true, text);
+            break;
+        case Kind::Auth:
+            loginAnswered(ok, sasl_.tried(), text);
+            sasl_.end();
+            break;
+        case Kind::StartTls:
+            if (ok) startedTls();
+            break;
+        case Kind::Quit:
+            facts_.goodbye = ok;
+            break;
+        case Kind::XClient:
+        case Kind::Other:
+            break;
+    }
+}
+
+void Pop3Filter::loginAnswered(bool ok, bool tried, std::string_view text) {
+    if (ok) {
+        accepted();
+    } else if (isTemporary(text)) {
+        deferred();
+    } else if (tried) {
+        refused();
+    }
+}
+
+}  // namespace mailgate

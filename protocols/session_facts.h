@@ -1,0 +1,72 @@
+/// \file  What a session's protocol showed in the clear: for the log, the journal and the live view.
+///
+/// Values only. Memory is bounded in bytes (kMaxFactBytes), whatever the peers do; what had no room is counted
+/// and marked. Never a password, a SASL response or message content.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate {
+
+/// Bounds on what one session may make us remember. Numbers count bytes unless they say otherwise.
+inline constexpr std::size_t kMaxNameBytes = 255;     ///< HELO name, user name (RFC 5321 4.5.3.1.2)
+inline constexpr std::size_t kMaxMailboxBytes = 320;  ///< an envelope address: local part 64, @, domain 255
+inline constexpr std::size_t kMaxReplyBytes = 200;    ///< a server's reply, text cut, codes kept
+inline constexpr std::size_t kMaxTransactionsKept = 20;  ///< per session; further ones go to the MailSink
+inline constexpr std::size_t kMaxFactBytes = std::size_t{64}
+                                             << 10;  ///< all of SessionFacts, strings and their heads
+inline constexpr std::size_t kMaxFailedUsersKept =
+    5;  ///< names; the true number of failed logins is beside them
+
+struct RefusedRecipient {
+    std::string to;     ///< forward-path without <>
+    std::string reply;  ///< the server's words about it
+};
+
+/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end; or a MAIL that was refused.
+struct MailTransaction {
+    std::string from;                     ///< reverse-path without <>, quotes and escapes; empty: null sender
+    std::vector<std::string> recipients;  ///< forward-paths that the server accepted
+    std::vector<RefusedRecipient> refused;  ///< those that it refused
+    std::uint32_t recipient_count = 0;      ///< all that it accepted
+    std::uint32_t refused_count = 0;        ///< all that it refused
+    std::uint64_t size = 0;                 ///< message bytes (DATA without the final dot line, or BDAT)
+    std::string reply;  ///< the server's final reply (LMTP: the last), first line, code included; without a
+                        ///< message the first refusal of MAIL, RCPT, DATA or BDAT
+    std::string queue_id;              ///< from the reply that took the message, and from no other
+    std::vector<std::string> replies;  ///< LMTP, once one came: the final reply for each of `recipients`
+    bool accepted = false;             ///< the final reply was 2xx (LMTP: any of them)
+    bool truncated = false;            ///< recipients or refused are not all there: no room
+};
+
+/// Takes the transactions of a session that has shown more than its facts keep: each when it is over.
+class MailSink {
+  public:
+    virtual ~MailSink() = default;
+    /// `number`: counted from 1 through the session's transactions. Called on the session's worker.
+    virtual void onMail(const MailTransaction& mail, std::uint32_t number) noexcept = 0;
+};
+
+/// What the protocol showed. Belongs to the session and outlives its filter.
+struct SessionFacts {
+    std::string helo;  ///< last HELO/EHLO/LHLO argument
+    std::string user;  ///< the user name that was accepted, else the last one offered; not seen where a SASL
+        ///< mechanism hides or signs it (CRAM-MD5, SCRAM and others: sasl.h has those that are read)
+    /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
+    /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password.
+    std::optional<bool> authenticated;
+    std::uint32_t failed_logins = 0;        ///< logins that the server refused for good
+    std::vector<std::string> failed_users;  ///< their names where seen, without repetition, the first few
+    std::string tls;  ///< "starttls" or "implicit" once the session went opaque that way
+    std::vector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
+    std::uint32_t transaction_count = 0;        ///< all MAIL commands that the server answered
+    bool quit = false;                          ///< the client said QUIT / LOGOUT
+    bool greeted = false;                       ///< the server's greeting was seen, and it was a welcome
+    bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
+};
+
+}  // namespace mailgate

@@ -1,0 +1,181 @@
+#include "protocols/sieve/sieve_filter.h"
+
+#include "protocols/strings.h"
+
+#include <algorithm>
+#include <array>
+
+namespace mailgate {
+
+namespace {
+
+bool isVerb(std::string_view word) noexcept {
+    return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    });
+}
+
+/// A refusal that says nothing about the password (RFC 5804 1.3).
+bool isTemporary(std::string_view text) noexcept {
+    static constexpr std::array<std::string_view, 5> kCodes{"(TRYLATER", "(ENCRYPT-NEEDED", "(QUOTA",
+                                                            "(AUTH-TOO-WEAK", "(TRANSITION-NEEDED"};
+    return std::any_of(kCodes.begin(), kCodes.end(),
+                       [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
+}
+
+}  // namespace
+
+bool SieveFilter::mustWait() const noexcept {
+    if (unanswered_.empty()) return false;
+    switch (unanswered_.back()) {
+        case Kind::Authenticate:
+            return !responds();
+        case Kind::StartTls:
+        case Kind::Logout:
+            return true;
+        case Kind::Other:
+        case Kind::XClient:
+            break;
+    }
+    return unanswered_.size() >= kMaxPipelined;
+}
+
+SieveFilter::Kind SieveFilter::kindOf(std::string_view verb) noexcept {
+    if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
+    if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
+    if (equalsIgnoreCase(verb, "XCLIENT")) return Kind::XClient;
+    return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
+}
+
+/// A command, or a response in an exchange, which is a string alone.
+SieveFilter::Client SieveFilter::hearClient(std::string_view bytes) {
+    const bool response = responds();
+    const std::string_view verb =
+        response ? std::string_view() : bytes.substr(0, bytes.find_first_of(" \r\n"));
+    const Kind kind = kindOf(verb);
+    const bool sasl = response || kind == Kind::Authenticate;
+    const Extent extent = measureCommand(bytes, std::nullopt, sasl ? kMaxSaslLineBytes : kMaxLoginLineBytes);
+    if (extent.state == Extent::State::Partial) return {};
+
+    const std::string_view command = bytes.substr(0, extent.bytes);
+    const bool malformed = extent.state == Extent::State::Malformed || extent.literal;
+    if (extent.state == Extent::State::TooLong) {
+        object(Violation::TooLong);
+    } else if (command.find('\0') != std::string_view::npos || extent.state == Extent::State::Lost ||
+               (response && malformed)) {
+        object(Violation::BadCommand);
+    } else if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
+        object(Violation::ForbiddenCommand);
+    } else if (!response && (malformed || !isVerb(verb))) {
+        return {.judged = Judged::Refuse, .bytes = extent.bytes};
+    }
+    if (violation()) return {};
+    if (response) {
+        WordReader words(command, std::nullopt);
+        offered(sasl_.respond(words.next().value_or(std::string())));
+        return {.judged = Judged::Pass, .bytes = extent.bytes};
+    }
+    if (kind == Kind::Logout) facts_.quit = true;
+    if (kind == Kind::Authenticate) hearMechanism(WordReader(command.substr(verb.size()), std::nullopt));
+    unanswered_.push(kind);
+    return {.judged = Judged::Pass, .bytes = extent.bytes};
+}
+
+void SieveFilter::hearMechanism(WordReader words) {
+    beginLogin();
+    sasl_.start(words.next().value_or(std::string()));
+    if (const auto response = words.next()) offered(sasl_.initial(*response));
+}
+
+std::string SieveFilter::refusal(std::string_view) const {
+    return "NO \"Command not understood and not passed on.\"\r\n";
+}
+
+/// A line, and what follows the literals in it.
+std::optional<std::size_t> SieveFilter::replySize(std::string_view bytes) const noexcept {
+    std::size_t at = 0;
+    while (true) {
+        const std::size_t end = bytes.find('\n', at);
+        if (end == std::string_view::npos) return std::nullopt;
+        const auto literal = literalAtEnd(withoutLineEnd(bytes.substr(at, end + 1 - at)));
+        at = end + 1;
+        if (!literal) return at;
+        if (literal->bytes > kMaxUnfinishedBytes) return std::string_view::npos;
+        at += static_cast<std::size_t>(literal->bytes);
+        if (at > bytes.size()) return std::nullopt;
+    }
+}
+
+std::string_view SieveFilter::hearServer(std::string_view reply) {
+    if (reply.starts_with('"') || reply.starts_with('{')) return hearData(reply);
+    std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
+    const std::string_view status = text.substr(0, text.find_first_of(" ("));
+    text.remove_prefix(status.size());
+    skipSpaces(text);
+    if (equalsIgnoreCase(status, "BYE")) {
+        in_reply_ = false;
+        greeting_over_ = true;
+        facts_.goodbye = true;
+    } else if (equalsIgnoreCase(status, "OK") || equalsIgnoreCase(status, "NO")) {
+        hearStatus(equalsIgnoreCase(status, "OK"), text);
+    } else {
+        object(Violation::UnexpectedReply);
+    }
+    return {};
+}
+
+/// A capability; or, while AUTHENTICATE is what the server answers, its challenge, which is complete in itself.
+std::string_view SieveFilter::hearData(std::string_view reply) {
+    const bool asked = !greeting_over_ || !unanswered_.empty();
+    if (greeting_over_ && asked && unanswered_.front() == Kind::Authenticate) {
+        if (responds()) {
+            object(Violation::UnexpectedReply);
+        } else {
+            sasl_.prompt();
+        }
+        return {};
+    }
+    if (!asked) object(Violation::UnexpectedReply);
+    in_reply_ = true;
+    // The literals of a server need no leave.
+    const auto name = WordReader(reply, std::nullopt).next();
+    return no_header_ && name && equalsIgnoreCase(*name, "XCLIENT") ? reply : std::string_view();
+}
+
+void SieveFilter::hearStatus(bool ok, std::string_view text) {
+    in_reply_ = false;
+    if (!greeting_over_) {
+        greeting_over_ = true;
+        facts_.greeted = ok;
+        return;
+    }
+    if (unanswered_.empty()) return object(Violation::UnexpectedReply);
+    switch (unanswered_.pop()) {
+        case Kind::Authenticate:
+            loginAnswered(ok, text);
+            break;
+        case Kind::StartTls:
+            if (ok) startedTls();
+            break;
+        case Kind::Logout:
+            facts_.goodbye = ok;
+            break;
+        case Kind::Other:
+        case Kind::XClient:
+            break;
+    }
+}
+
+void SieveFilter::loginAnswered(bool ok, std::string_view text) {
+    const bool tried = sasl_.tried();
+    sasl_.end();
+    if (ok) {
+        accepted();
+    } else if (isTemporary(text)) {
+        deferred();
+    } else if (tried) {
+        refused();
+    }
+}
+
+}  // namespace mailgate

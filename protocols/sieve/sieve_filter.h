@@ -1,0 +1,44 @@
+/// \file  StreamFilter for ManageSieve (RFC 5804) up to the login.
+///
+/// Opaque as soon as the server says OK to AUTHENTICATE or STARTTLS. Replies belong to commands by their order.
+#pragma once
+
+#include "protocols/login_filter.h"
+#include "protocols/reply_queue.h"
+
+#include <cstdint>
+#include <string>
+
+namespace mailgate {
+
+class WordReader;
+
+class SieveFilter final : public LoginFilter {
+  public:
+    using LoginFilter::LoginFilter;
+
+    bool serverAtBoundary() const noexcept override { return !in_reply_; }
+    bool interruptible() const noexcept override { return !in_reply_ && unanswered_.empty(); }
+
+  private:
+    enum class Kind : std::uint8_t { Other, Authenticate, StartTls, Logout, XClient };
+
+    bool mustWait() const noexcept override;
+    Client hearClient(std::string_view bytes) override;
+    std::string refusal(std::string_view command) const override;
+    std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
+    std::string_view hearServer(std::string_view reply) override;
+
+    static Kind kindOf(std::string_view verb) noexcept;
+    bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
+    void hearMechanism(WordReader words);
+
+    std::string_view hearData(std::string_view reply);
+    void hearStatus(bool ok, std::string_view text);
+    void loginAnswered(bool ok, std::string_view text);
+
+    ReplyQueue<Kind> unanswered_;
+    bool in_reply_ = false;  ///< between data lines and the OK, NO or BYE that ends them
+};
+
+}  // namespace mailgate

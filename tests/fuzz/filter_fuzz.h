@@ -1,0 +1,65 @@
+/// \file  What the filters' fuzz targets have in common.
+///
+/// The input is a dialogue: turns, the server's first, with the byte 0x1E between them. Properties: the facts
+/// keep their bounds, and what the filter knows does not depend on how the bytes were split.
+#pragma once
+
+#include "protocols/smtp/smtp_filter.h"
+#include "tests/support/dialogue.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+namespace mailgate::fuzz {
+
+inline void require(bool holds) {
+    if (!holds) std::abort();
+}
+
+inline test::Turns turnsIn(std::string_view input) {
+    constexpr char kSeparator = '\x1e';
+    test::Turns turns;
+    Side side = Side::Server;
+    while (true) {
+        const std::size_t end = input.find(kSeparator);
+        turns.push_back({side, std::string(input.substr(0, end))});
+        if (end == std::string_view::npos) return turns;
+        input.remove_prefix(end + 1);
+        side = other(side);
+    }
+}
+
+inline void requireBounds(const test::Observed& observed) {
+    const SessionFacts& facts = observed.facts;
+    require(facts.helo.size() <= kMaxNameBytes && facts.user.size() <= kMaxNameBytes);
+    require(facts.transactions.size() <= kMaxTransactionsKept);
+    require(facts.transactions.size() <= facts.transaction_count);
+    require(facts.tls.empty() || observed.opaque);
+    require(observed.at_boundary || !observed.interruptible);
+    for (const MailTransaction& mail : facts.transactions) {
+        require(mail.from.size() <= kMaxMailboxBytes && mail.reply.size() <= kMaxReplyBytes);
+        require(mail.recipients.size() <= kMaxRecipientsKept);
+        require(mail.recipients.size() <= mail.recipient_count);
+        require(mail.refused_count <= mail.recipient_count);
+        require(mail.replies.empty() || mail.replies.size() == mail.recipients.size());
+        for (const std::string& reply : mail.replies)
+            require(reply.size() <= kMaxReplyBytes);
+        for (const std::string& recipient : mail.recipients)
+            require(recipient.size() <= kMaxMailboxBytes);
+    }
+}
+
+inline void observe(Protocol protocol, const std::uint8_t* data, std::size_t size) {
+    const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
+    for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {
+        const ScreenConfig screen{.bare_lf = bare_lf};
+        const test::Observed whole = test::playWhole(protocol, turns, screen);
+        requireBounds(whole);
+        for (const std::size_t piece : {1, 2, 7}) {
+            require(test::toString(test::playInPieces(protocol, turns, piece, screen)) ==
+                    test::toString(whole));
+        }
+    }
+}
+
+}  // namespace mailgate::fuzz

@@ -1,6 +1,0 @@
-#include "tests/fuzz/observer_fuzz.h"
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    mailgate::fuzz::observe(mailgate::Protocol::Imap, data, size);
-    return 0;
-}

@@ -1,0 +1,6 @@
+#include "tests/fuzz/login_fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    mailgate::fuzz::observeLogin(mailgate::Protocol::Sieve, data, size);
+    return 0;
+}

@@ -1,0 +1,188 @@
+#include "gateway/session/relay.h"
+
+#include "tests/support/scripted_peer.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate::test {
+namespace {
+
+/// A tap that is a function.
+class Tap final : public RelayTap {
+  public:
+    std::function<Rest(Side, std::string_view, Output&)> onBytesDo;
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override {
+        return onBytesDo(from, bytes, out);
+    }
+};
+
+class RelayTest : public ::testing::Test {
+  protected:
+    RelayTest() : relay_({scratch_, edited_, blocks_, pipes_}) {
+        relay_.attach(Side::Client, &client_end_);
+        relay_.attach(Side::Server, &server_end_);
+        relay_.setTap(&tap_);
+        tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
+            out.pass(bytes.size());
+            return Rest::More;
+        };
+    }
+    Relay::Status clientSends(std::string_view bytes) {
+        client_->sends(bytes);
+        client_end_.note(kReadable);
+        return relay_.pump(Side::Client);
+    }
+    Relay::Status serverSends(std::string_view bytes) {
+        server_->sends(bytes);
+        server_end_.note(kReadable);
+        return relay_.pump(Side::Server);
+    }
+
+    std::vector<char> scratch_ = std::vector<char>(kReadBytes);
+    std::vector<char> edited_ = std::vector<char>(kBlockBytes);
+    BlockPool blocks_;
+    PipePool pipes_;
+    std::shared_ptr<ScriptedPeer> client_ = std::make_shared<ScriptedPeer>();
+    std::shared_ptr<ScriptedPeer> server_ = std::make_shared<ScriptedPeer>();
+    ScriptedTransport client_end_{client_};
+    ScriptedTransport server_end_{server_};
+    Tap tap_;
+    Relay relay_;
+};
+
+/// Takes whole lines; a line "x" is doubled, "no" is dropped, "?" is answered.
+Rest editLines(std::string_view bytes, Output& out) {
+    while (true) {
+        const std::size_t end = bytes.find('\n');
+        if (end == std::string_view::npos) return Rest::More;
+        const std::string_view line = bytes.substr(0, end);
+        if (line == "?") {
+            if (!out.canReply()) return Rest::Hold;
+            out.drop(end + 1);
+            out.reply("answer\n");
+        } else if (line == "no") {
+            out.drop(end + 1);
+        } else {
+            out.pass(end + 1);
+            if (line == "x") out.write("x\n");
+        }
+        bytes.remove_prefix(end + 1);
+    }
+}
+
+TEST_F(RelayTest, CarriesOutWhatATapDecidesWhateverThePiecesAndHoweverLittleTheSinkTakes) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) { return editLines(bytes, out); };
+    const std::string input = "one\nx\nno\n?\ntwo\nno\nx\n?\nx\nend\n";
+    for (const std::size_t piece : {1U, 2U, 3U, 7U, 100U}) {
+        for (const std::size_t room : {1U, 2U, 5U, 1000U}) {
+            server_->room = room;
+            for (std::size_t at = 0; at < input.size(); at += piece) {
+                clientSends(std::string_view(input).substr(at, piece));
+                server_->room = room;
+                relay_.pump(Side::Client);
+            }
+            while (!relay_.drained(Side::Client)) {
+                server_->room = room;
+                relay_.pump(Side::Client);
+            }
+            EXPECT_EQ(server_->heard(), "one\nx\nx\ntwo\nx\nx\nx\nx\nend\n") << piece << ' ' << room;
+            EXPECT_EQ(client_->heard(), "answer\nanswer\n") << piece << ' ' << room;
+        }
+    }
+}
+
+TEST_F(RelayTest, HasRoomForAReadThatDoublesWhileTheSinkTakesNothing) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            out.write("\r");
+            out.pass(1);
+        }
+        return Rest::More;
+    };
+    server_->room = 0;
+    EXPECT_EQ(clientSends(std::string(3 * kReadBytes, '\n')), Relay::Status::Open);
+    EXPECT_EQ(client_->to_read.size(), 2 * kReadBytes) << "what cannot go on is not read";
+    server_->room = std::numeric_limits<std::size_t>::max();
+    relay_.pump(Side::Client);
+    EXPECT_EQ(server_->received.size(), 6 * kReadBytes);
+    EXPECT_EQ(server_->received.find("\n\n"), std::string::npos);
+}
+
+TEST_F(RelayTest, ShowsWhatIsNotWholeWithWhatFollowsItAndAcknowledgesAtOnce) {
+    std::vector<std::string> shown;
+    tap_.onBytesDo = [&](Side, std::string_view bytes, Output& out) {
+        shown.emplace_back(bytes);
+        return editLines(bytes, out);
+    };
+    clientSends("EH");
+    clientSends("LO a\nNO");
+    EXPECT_EQ(shown, (std::vector<std::string>{"EH", "EHLO a\nNO"}));
+    EXPECT_EQ(server_->heard(), "EHLO a\n");
+    EXPECT_EQ(client_->acknowledgements, 2) << "the client may wait for that with the rest of its line";
+    EXPECT_FALSE(relay_.stalled(Side::Client));
+}
+
+TEST_F(RelayTest, ReadsNothingMoreOfAClientThatHasToWaitForTheServer) {
+    bool may_pass = false;
+    tap_.onBytesDo = [&](Side from, std::string_view bytes, Output& out) {
+        if (from == Side::Client && !may_pass) return Rest::Hold;
+        out.pass(bytes.size());
+        return Rest::More;
+    };
+    clientSends("first");
+    clientSends("second");
+    EXPECT_TRUE(relay_.stalled(Side::Client));
+    EXPECT_EQ(client_->to_read, "second");
+    may_pass = true;
+    relay_.pump(Side::Client);
+    EXPECT_EQ(server_->heard(), "firstsecond");
+}
+
+TEST_F(RelayTest, LetsAllThatIsLeftGoOnWhenTheTapRemovesItself) {
+    tap_.onBytesDo = [&](Side from, std::string_view bytes, Output& out) {
+        if (from == Side::Client) return Rest::Hold;
+        relay_.setTap(nullptr);
+        out.pass(bytes.size());
+        return Rest::More;
+    };
+    clientSends("a1 STARTTLS\r\n\x16\x03");
+    serverSends("a1 OK\r\n");
+    relay_.pump(Side::Client);
+    EXPECT_EQ(server_->heard(), "a1 STARTTLS\r\n\x16\x03");
+    EXPECT_EQ(client_->heard(), "a1 OK\r\n");
+}
+
+TEST_F(RelayTest, RepliesOnlyBehindWhatTheSenderHasTakenAlready) {
+    bool could_reply = true;
+    tap_.onBytesDo = [&](Side from, std::string_view bytes, Output& out) {
+        if (from == Side::Client) could_reply = out.canReply();
+        out.pass(bytes.size());
+        return Rest::More;
+    };
+    client_->room = 2;
+    serverSends("220 mx\r\n");
+    clientSends("NOOP\r\n");
+    EXPECT_FALSE(could_reply);
+    client_->room = 100;
+    relay_.pump(Side::Server);
+    clientSends("NOOP\r\n");
+    EXPECT_TRUE(could_reply);
+}
+
+TEST_F(RelayTest, ForgetsHalfALineWhoseSenderHasEnded) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) { return editLines(bytes, out); };
+    client_->finished = true;
+    EXPECT_EQ(clientSends("whole\nhalf"), Relay::Status::Open);
+    client_end_.note(kReadable | kHangup);
+    EXPECT_EQ(relay_.pump(Side::Client), Relay::Status::Ended);
+    EXPECT_EQ(server_->heard(), "whole\n");
+    EXPECT_TRUE(relay_.drained(Side::Client));
+}
+
+}  // namespace
+}  // namespace mailgate::test
