@@ -364,12 +364,16 @@ TEST_F(SessionTest, PassesAHalfCloseOnAndWaitsForTheAnswer) {
 }
 
 TEST_F(SessionTest, BoundsTheSilenceOfAHalfClosedSessionAndNamesIt) {
-    auto server = relaying();
+    configure(makeConfig(Protocol::Tcp));
+    auto server = host().nextServer();
+    arrive();
+    clientSends(kHeader);
+    established(*server);
     clientCloses();
     for (int i = 0; i < 5; ++i) {
         host().advance(29'000);
         EXPECT_FALSE(server->closed) << "bytes still move";
-        serverSends(*server, "250-more\r\n");
+        serverSends(*server, "more");
     }
     host().advance(29'000);
     EXPECT_FALSE(server->closed);
