@@ -139,6 +139,24 @@ std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts,
     return screen.no_header ? std::make_unique<HeaderScreen>() : nullptr;
 }
 
+std::string_view toString(Violation violation) noexcept {
+    switch (violation) {
+        case Violation::BareLf:
+            return "bare_lf";
+        case Violation::ForbiddenCommand:
+            return "forbidden_command";
+        case Violation::BadCommand:
+            return "bad_command";
+        case Violation::TooLong:
+            return "too_long";
+        case Violation::UnexpectedReply:
+            return "unexpected_reply";
+        case Violation::NoMemory:
+            return "no_memory";
+    }
+    return "";
+}
+
 Greeting judgeGreeting(Protocol protocol, std::string_view bytes) noexcept {
     if (protocol == Protocol::Tcp) return bytes.empty() ? Greeting::Incomplete : Greeting::Welcome;
 

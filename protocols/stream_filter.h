@@ -63,6 +63,9 @@ enum class Violation : std::uint8_t {
     NoMemory,         ///< for what has to be known to go on
 };
 
+/// In log and journal.
+std::string_view toString(Violation violation) noexcept;
+
 /// How lines of messages may end (SMTP, LMTP). Only CR LF . CR LF ends a message in each case.
 enum class BareLfPolicy : std::uint8_t {
     Normalize,  ///< what ends in LF alone goes on with CR LF; what only looks like the end goes on dot-stuffed
@@ -108,6 +111,9 @@ class StreamFilter {
 
     /// The reply to a whole message is due: it may take ten minutes (RFC 5321 4.5.3.2.6).
     virtual bool awaitsFinalReply() const noexcept { return false; }
+
+    /// The envelope sender of the transaction that is open; empty: the null sender, or none is.
+    virtual std::string_view sender() const noexcept { return {}; }
 
     /// The session is over: a transaction that is still open is written to the facts as it stands.
     virtual void finish() noexcept = 0;

@@ -92,7 +92,7 @@ struct SessionFilter {
     std::vector<std::string> listeners;
 
     bool passes(const LiveSession& session) const {
-        if (client && !client->contains(session.client.address.bytes)) return false;
+        if (client && !(session.client && client->contains(session.client->address.bytes))) return false;
         return listeners.empty() || std::ranges::find(listeners, session.listener) != listeners.end();
     }
 };

@@ -19,7 +19,7 @@ namespace mailgate::admin {
 /// One live session.
 struct LiveSession {
     std::string id, listener, protocol, state;
-    Endpoint client;
+    std::optional<Endpoint> client;  ///< none: its header has not been read
     std::optional<IpAddress> balancer;
     std::string upstream, server;  ///< empty: none yet
     std::string helo, user, tls;

@@ -163,8 +163,8 @@ Object toJson(const LiveSession& session) {
     object.set("listener", session.listener);
     object.set("protocol", session.protocol);
     object.set("state", session.state);
-    object.set("client", session.client.address.toString());
-    object.set("client_port", session.client.port);
+    object.set("client", session.client ? Var(session.client->address.toString()) : Var());
+    object.set("client_port", session.client ? Var(session.client->port) : Var());
     object.set("balancer", session.balancer ? Var(session.balancer->toString()) : Var());
     object.set("upstream", textOrNull(session.upstream));
     object.set("server", textOrNull(session.server));

@@ -166,6 +166,7 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
     entry.end = toString(session.end_);
+    if (session.violated_ && session.filter_) entry.violation = toString(*session.filter_->violation());
     return entry;
 }
 
@@ -194,7 +195,7 @@ admin::LiveSession SessionReport::live(const Session& session) {
     live.listener = session.arrival_.listener->name;
     live.protocol = toString(session.arrival_.listener->protocol);
     live.state = stateName(session);
-    live.client = session.client_address_;
+    if (session.identified()) live.client = session.client_address_;
     if (session.arrival_.header_expected) live.balancer = session.arrival_.peer.address;
     if (session.server_) {
         live.upstream = session.pool().config().name;
@@ -204,6 +205,7 @@ admin::LiveSession SessionReport::live(const Session& session) {
     live.user = facts.user;
     live.tls = facts.tls;
     if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
+    if (session.filter_ && !session.filter_->sender().empty()) live.from = session.filter_->sender();
     live.mail_count = facts.transaction_count;
     live.bytes_in = session.relay_.bytesFrom(Side::Client) - session.header_bytes_;
     live.bytes_out = session.relay_.bytesFrom(Side::Server);

@@ -21,6 +21,8 @@ class MailLog {
         : facts_(facts), sink_(sink), reply_each_(reply_each) {}
 
     bool open() const noexcept { return open_; }
+    /// Of the open one; empty too where none is.
+    std::string_view sender() const noexcept { return mail_.from; }
     /// Of the open one: the server took its message, for one recipient at least.
     bool taken() const noexcept { return mail_.accepted; }
     std::uint32_t recipients() const noexcept { return mail_.recipient_count; }

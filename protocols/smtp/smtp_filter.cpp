@@ -509,7 +509,6 @@ Rest SmtpFilter::onServer(std::string_view bytes, Output& out) {
             greeting_over_ && !in_reply_ && !unanswered_.empty() && unanswered_.front().kind == Kind::Hello;
         if (!(hello ? readHelloReply(bytes, out) : readReplyLine(bytes, out))) break;
     }
-    mid_line_ = !bytes.empty() && !server_fault_ && !opaque_;
     return Rest::More;
 }
 

@@ -50,9 +50,11 @@ class SmtpFilter final : public StreamFilter {
     bool settled() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);
     }
-    bool serverAtBoundary() const noexcept override { return !in_reply_ && !mid_line_; }
+    /// A line that is not whole has not gone on.
+    bool serverAtBoundary() const noexcept override { return !in_reply_; }
     bool interruptible() const noexcept override;
     bool awaitsFinalReply() const noexcept override;
+    std::string_view sender() const noexcept override { return mail_.sender(); }
     void finish() noexcept override;
 
   private:
@@ -160,7 +162,6 @@ class SmtpFilter final : public StreamFilter {
     bool opaque_ = false;
     bool replaying_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
-    bool mid_line_ = false;  ///< a reply has begun and is not whole
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
     bool credentials_sent_ = false;  ///< in the login that goes on
     bool chunk_refused_ = false;     ///< the last reply was that

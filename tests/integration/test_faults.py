@@ -120,10 +120,10 @@ class Resources(Situation):
             self.assertRegex(proxyclient.read_line(session), rb"^220 ")
         [size] = re.findall(r"VmSize:\s+(\d+) kB", pathlib.Path(f"/proc/{self.gateway.process.pid}/status").read_text())
         unlimited = resource.RLIM_INFINITY
-        resource.prlimit(self.gateway.process.pid, resource.RLIMIT_AS, (int(size) * 1024 + (8 << 20), unlimited))
+        resource.prlimit(self.gateway.process.pid, resource.RLIMIT_AS, (int(size) * 1024 + (2 << 20), unlimited))
         transaction = b"MAIL FROM:<a@b.example>\r\n" + b"RCPT TO:<%s@d.example>\r\n" % (b"c" * 200) * 40 + b"RSET\r\n"
         newcomers, answered = [], 0
-        for number, session in enumerate(inside):  # 160 KiB for the envelopes of each
+        for number, session in enumerate(inside):  # what it keeps of each is bounded, so the limit is near
             for _ in range(20):
                 session.sendall(transaction)
                 if not read_lines(session, transaction.count(b"\n")):
@@ -135,7 +135,7 @@ class Resources(Situation):
         self.assertTrue(self.gateway.process.running(), self.gateway.process.text())
         told = self.gateway.wait_event("listener.paused")
         self.assertEqual((told["level"], told["reason"]), ("critical", "Cannot allocate memory"))
-        self.assertGreater(answered, len(inside) // 2)
+        self.assertGreater(answered, len(inside) // 4)
         resource.prlimit(self.gateway.process.pid, resource.RLIMIT_AS, (unlimited, unlimited))
         self.assertRegex(proxyclient.read_line(newcomers[-1]), rb"^220 ")
         self.gateway.wait_event("listener.resumed")

@@ -163,7 +163,7 @@ class Socket(unittest.TestCase):
 
     def test_a_session_is_listed_and_killed(self):
         with session() as client:
-            [mine] = wait_until(live, "a live session")
+            [mine] = wait_until(lambda: [line for line in live() if line["client"]], "a live session whose header was read")
             self.assertEqual((mine["listener"], mine["client"]), ("tcp", "192.0.2.7"))
             self.assertEqual(gateway.ask("DELETE", f"/v1/sessions/{mine['session']}"), (200, {"ok": True}))
             proxyclient.read_to_end(client)

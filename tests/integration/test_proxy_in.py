@@ -25,7 +25,9 @@ def setUpModule():
         scratch,
         [mailgate.listener("smtp", "mail", **narrow), mailgate.listener("imap", "mail"),
          mailgate.listener("smtp", "mail", name="mixed", proxy="mixed", **narrow),
-         mailgate.listener("smtp", "mail", name="direct", proxy="off")],
+         mailgate.listener("smtp", "mail", name="direct", proxy="off"), mailgate.listener("tcp", "mail", **narrow),
+         mailgate.listener("tcp", "mail", name="mixed-tcp", proxy="mixed", **narrow),
+         mailgate.listener("tcp", "mail", name="direct-tcp", proxy="off")],
         [mailgate.upstream("mail", server.port)], timeouts={"proxy_header": f"{HEADER_LIMIT:.0f}s"}))
 
 
@@ -49,8 +51,10 @@ def send(client, data, pieces):
 
 def run_vector(vector, pieces):
     """What became of it: (outcome, greeting, bytes after the greeting, seconds)."""
+    # What follows a header need not be mail.
+    listener = "tcp" if vector["expect"] == "accept" and vector["payload_hex"] else "smtp"
     peer = "127.0.0.66" if vector.get("context", {}).get("peer") == "untrusted" else "127.0.0.1"
-    with proxyclient.connect(gateway.port("smtp"), source=peer) as client:
+    with proxyclient.connect(gateway.port(listener), source=peer) as client:
         start = time.monotonic()
         send(client, bytes.fromhex(vector["hex"]), pieces)
         try:
@@ -165,7 +169,7 @@ class Modes(unittest.TestCase):
 
     def test_mixed_never_parses_a_direct_clients_bytes_as_a_header(self):
         header = proxyclient.header_v1("192.0.2.45")
-        with proxyclient.connect(gateway.port("mixed"), header, source="127.0.0.66") as client:
+        with proxyclient.connect(gateway.port("mixed-tcp"), header, source="127.0.0.66") as client:
             told = json.loads(proxyclient.read_line(client)[4:])
             self.assertEqual(told["source"], "127.0.0.66")
             self.assertEqual(proxyclient.read_line(client), header)
@@ -175,7 +179,7 @@ class Modes(unittest.TestCase):
 
     def test_off_treats_everybody_as_a_client(self):
         header = proxyclient.header_v1("192.0.2.46")
-        with proxyclient.connect(gateway.port("direct"), header) as client:
+        with proxyclient.connect(gateway.port("direct-tcp"), header) as client:
             self.assertEqual(json.loads(proxyclient.read_line(client)[4:])["source"], "127.0.0.1")
             self.assertEqual(proxyclient.read_line(client), header)
 

@@ -41,7 +41,7 @@ class FakeControl : public Control {
         live.id = id;
         live.listener = live.protocol = listener;
         live.state = "relay";
-        live.client = {*IpAddress::parse(client), 40000};
+        live.client = Endpoint{*IpAddress::parse(client), 40000};
         live.started_ms = 1'795'000'001'000;
         return live;
     }
