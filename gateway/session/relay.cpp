@@ -89,6 +89,11 @@ bool Relay::hold(Side source_side, std::string_view bytes) noexcept {
     Flow& source = flow(source_side);
     if (!source.block && !(source.block = resources_.blocks.borrow())) return false;
     Block& block = *source.block;
+    if (bytes.size() > kBlockBytes - block.end) {
+        // The front has gone on.
+        std::memmove(block.bytes, block.bytes + block.begin, block.end - block.begin);
+        block.end -= std::exchange(block.begin, 0);
+    }
     if (bytes.size() > kBlockBytes - block.end) return false;
     std::memcpy(block.bytes + block.end, bytes.data(), bytes.size());
     block.end += static_cast<std::uint32_t>(bytes.size());

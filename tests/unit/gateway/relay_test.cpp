@@ -113,6 +113,21 @@ TEST_F(RelayTest, HasRoomForAReadThatDoublesWhileTheSinkTakesNothing) {
     EXPECT_EQ(server_->received.find("\n\n"), std::string::npos);
 }
 
+TEST_F(RelayTest, HasRoomForTheNextReadBehindWhatADoubledOneLeftOver) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
+        for (std::size_t i = 0; i + 1 < bytes.size(); ++i) {
+            out.write("\r");
+            out.pass(1);
+        }
+        return Rest::More;
+    };
+    server_->room = 0;
+    EXPECT_EQ(clientSends(std::string(3 * kReadBytes, '\n')), Relay::Status::Open);
+    server_->room = std::numeric_limits<std::size_t>::max();
+    EXPECT_EQ(relay_.pump(Side::Client), Relay::Status::Open);
+    EXPECT_EQ(server_->heard().size(), 2 * (3 * kReadBytes - 1));
+}
+
 TEST_F(RelayTest, ShowsWhatIsNotWholeWithWhatFollowsItAndAcknowledgesAtOnce) {
     std::vector<std::string> shown;
     tap_.onBytesDo = [&](Side, std::string_view bytes, Output& out) {
