@@ -13,8 +13,9 @@ namespace {
 using smtp::isPositive;
 using smtp::Verb;
 
-/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones.
-constexpr std::size_t kMaxCommandBytes = 4096;
+/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones:
+/// Postfix keeps so much of a line.
+constexpr std::size_t kMaxCommandBytes = 2048;
 /// RFC 4954 4: AUTH with an initial response, and a response in a line of its own.
 constexpr std::size_t kMaxAuthBytes = 12288;
 /// A server's line (RFC 5321 4.5.3.1.5: 512 bytes), or its whole reply to EHLO.
@@ -205,6 +206,7 @@ SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
     if (size > kMaxCommandBytes) {
         const Verb verb = smtp::parseCommand(bytes.substr(0, kMaxCommandBytes)).verb;
         const bool auth = sasl_.prompted() || verb == Verb::Auth;
+        if (!auth && isForbidden(verb)) return violate(Violation::ForbiddenCommand);
         if (!auth && verb == Verb::Bdat) return violate(Violation::BadCommand);
         if (!auth || size > kMaxAuthBytes) {
             reading_ = Reading::Overlong;
@@ -388,27 +390,35 @@ SmtpFilter::Step SmtpFilter::hearChunk(std::string_view arguments, std::string_v
     if (hellos_ > 0) return Step::Hold;
     // A server that knows no BDAT takes the chunk for commands.
     if (!chunking_) return violate(Violation::BadCommand);
-    const Step step = sendOn({head->last ? Kind::LastChunk : Kind::Chunk, {}, head->bytes}, line, bytes, out);
+    // In one form: not all servers take more space between the words than a blank.
+    const std::string plain = "BDAT " + std::to_string(head->bytes) + (head->last ? " LAST" : "");
+    sendAs({head->last ? Kind::LastChunk : Kind::Chunk, {}, head->bytes},
+           plain == line ? std::nullopt : std::optional(plain), line, bytes, out);
     chunk_left_ = head->bytes;
     if (chunk_left_ > 0) reading_ = Reading::Chunk;
-    return step;
+    return Step::Done;
 }
 
 SmtpFilter::Step SmtpFilter::sendOn(Command command, std::string_view line, std::string_view& bytes,
                                     Output& out) {
+    sendAs(std::move(command), smtp::respaced(line), line, bytes, out);
+    return Step::Done;
+}
+
+/// `words`: what goes on in place of `line`, if anything.
+void SmtpFilter::sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
+                        std::string_view& bytes, Output& out) {
     const std::size_t whole = wholeSize(line, bytes);
-    auto text = smtp::respaced(line);
-    if (text) text->append(kCrlf);
     await(std::move(command));
-    if (text) {
-        out.write(*text);
+    if (words) {
+        out.write(*words);
+        out.write(kCrlf);
         out.drop(whole);
     } else {
         passLine(line, bytes, out);
     }
     bytes.remove_prefix(whole);
     client_scanned_ = 0;
-    return Step::Done;
 }
 
 /// Answers a line here, when its turn has come, and drops it.
@@ -445,7 +455,7 @@ SmtpFilter::Step SmtpFilter::violate(Violation violation) noexcept {
 
 void SmtpFilter::await(Command command) {
     const std::size_t path_bytes = command.path.size();
-    const bool hello = command.kind == Kind::Hello;
+    const bool hello = isHello(command.kind);
     if (!replaying_ && command.kind != Kind::Message) message_.forgetOddEnd();
     unanswered_.push(std::move(command));
     path_bytes_ += path_bytes;
@@ -652,7 +662,7 @@ void SmtpFilter::hearReply(int code, std::string_view text) {
     final_replies_left_ = 0;
     Command command = unanswered_.pop();
     path_bytes_ -= command.path.size();
-    if (command.kind == Kind::Hello) --hellos_;
+    if (isHello(command.kind)) --hellos_;
     answered(command, code, text);
 }
 

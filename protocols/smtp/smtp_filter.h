@@ -88,6 +88,8 @@ class SmtpFilter final : public StreamFilter {
         std::uint64_t size = 0;  ///< Chunk, LastChunk, Message: bytes of message
     };
 
+    /// Its answer decides whether the server knows BDAT.
+    static constexpr bool isHello(Kind kind) noexcept { return kind == Kind::Hello || kind == Kind::Helo; }
     static constexpr bool endsMessage(Kind kind) noexcept {
         return kind == Kind::Message || kind == Kind::LastChunk;
     }
@@ -106,6 +108,8 @@ class SmtpFilter final : public StreamFilter {
     Step hearAuth(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
     Step hearChunk(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
     Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
+    void sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
+                std::string_view& bytes, Output& out);
     Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
     Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
                 Output& out);
