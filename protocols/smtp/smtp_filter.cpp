@@ -588,7 +588,9 @@ void SmtpFilter::hearReplyLine(std::string_view line) {
     }
     code_ = *code;
     in_reply_ = smtp::isContinued(line);
-    if (first) first_line_ = singleLine(line);
+    // Exim's says how long the chunk was before it names the message.
+    const bool names_message = smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
+    if (first || (isPositive(*code) && names_message)) first_line_ = singleLine(line);
     if (in_reply_) return;
     hearReply(*code, std::exchange(first_line_, std::string()));
     if (!replay_.empty()) replay();

@@ -152,7 +152,7 @@ class SmtpFilter final : public StreamFilter {
     std::size_t server_scanned_ = 0;
     std::uint64_t chunk_left_ = 0;
     std::string replay_;              ///< the server has it, and what it is has yet to be seen
-    std::string first_line_;          ///< of a multi-line reply
+    std::string first_line_;          ///< of a multi-line reply, or the one with the queue id
     std::array<char, 8> tls_verb_{};  ///< tls_first_: how the line begins, as far as it matters
     std::uint32_t tls_bytes_ = 0;
     std::uint32_t hellos_ = 0;              ///< in unanswered_

@@ -840,6 +840,20 @@ TEST(SmtpFilter, TakesAQueueIdOnlyFromTheReplyThatTookTheMessage) {
         EXPECT_EQ(smtp::queueIdOf(reply), queue_id) << reply;
 }
 
+TEST(SmtpFilter, TakesTheQueueIdFromWhicheverLineOfTheReplyHasIt) {
+    const Observed taken =
+        observe(Protocol::Smtp,
+                after(kEnvelope, {client("BDAT 3 LAST\r\nabc"),
+                                  server("250- 3 byte chunk, total 3\r\n250 OK id=1xWPQH-0005hq-2T\r\n")}));
+    EXPECT_EQ(taken.facts.transactions.at(0).queue_id, "1xWPQH-0005hq-2T");
+    EXPECT_EQ(taken.facts.transactions.at(0).reply, "250 OK id=1xWPQH-0005hq-2T");
+    const Observed refused = observe(
+        Protocol::Smtp,
+        after(kEnvelope, {client("BDAT 3 LAST\r\nabc"), server("550-No\r\n550 OK id=1xWPQH-0005hq-2T\r\n")}));
+    EXPECT_EQ(refused.facts.transactions.at(0).queue_id, "");
+    EXPECT_EQ(refused.facts.transactions.at(0).reply, "550 No");
+}
+
 TEST(SmtpFilter, CountsLoginsThatTheServerRefused) {
     const std::string victim = "AUTH PLAIN\tAHZpY3RpbQBndWVzcw==\r\n";
     const Observed seen =
