@@ -350,7 +350,7 @@ class Play {
         const auto common = static_cast<std::size_t>(differ.first - heard.begin());
         if (common == heard.size()) return;
         // What differs is ours. It may begin like the server's own words.
-        for (int refusal = 0; refusal <= static_cast<int>(Refusal::ForbiddenCommand); ++refusal) {
+        for (int refusal = 0; refusal <= static_cast<int>(Refusal::ServerViolation); ++refusal) {
             const std::string line = refusalLine(opening_.protocol, static_cast<Refusal>(refusal), text());
             const std::size_t longest = std::min(line.size(), heard.size());
             if (client_took_all_ && heard.ends_with(line) && !line.empty() &&

@@ -364,16 +364,13 @@ TEST_F(SessionTest, PassesAHalfCloseOnAndWaitsForTheAnswer) {
 }
 
 TEST_F(SessionTest, BoundsTheSilenceOfAHalfClosedSessionAndNamesIt) {
-    configure(makeConfig(Protocol::Tcp));
-    auto server = host().nextServer();
-    arrive();
-    clientSends(kHeader);
-    established(*server);
+    auto server = relaying();
+    clientSends("HELP\r\n");
     clientCloses();
     for (int i = 0; i < 5; ++i) {
         host().advance(29'000);
         EXPECT_FALSE(server->closed) << "bytes still move";
-        serverSends(*server, "more");
+        serverSends(*server, "214-more\r\n");
     }
     host().advance(29'000);
     EXPECT_FALSE(server->closed);
