@@ -37,7 +37,7 @@ constexpr std::size_t kRefusalSlots = 4'096;
 constexpr Millis kSweepInterval = 5'000;
 
 // The end of a drain that somebody else decides.
-constexpr Millis kNever = Millis{1} << 40;
+constexpr Millis kForever = Millis{1} << 40;
 
 bool isTrusted(const ListenerConfig& listener, const IpAddress& peer) {
     return std::any_of(listener.trusted.begin(), listener.trusted.end(),
@@ -220,7 +220,7 @@ void Worker::forEachSession(Visit visit) {
 void Worker::drain() {
     stopping_ = true;
     acceptors_.clear();
-    const Session::Drain drain{End::Shutdown, now(), now() + kNever};
+    const Session::Drain drain{End::Shutdown, now(), now() + kForever};
     forEachSession([&](Session& session) { session.drain(drain); });
 }
 

@@ -63,14 +63,14 @@ std::optional<std::string> unquoted(std::string_view text) {
     return text == "\"" ? std::optional(std::move(out)) : std::nullopt;
 }
 
-bool isAscii(char character) noexcept {
+bool isAsciiByte(char character) noexcept {
     return static_cast<unsigned char>(character) < 0x80;
 }
 
 std::string quotedNote(std::string_view note, NoteForm form) {
     std::string out = "\"";
     for (const char character : note) {
-        if (isControl(character) || (form == NoteForm::Ascii && !isAscii(character)))
+        if (isControl(character) || (form == NoteForm::Ascii && !isAsciiByte(character)))
             out += fmt::format("\\x{:02X}", static_cast<unsigned char>(character));
         else if (character == '"' || character == '\\')
             out += fmt::format("\\{}", character);
@@ -91,7 +91,7 @@ std::string_view mistakable(std::string_view note) {
 
 bool canStandPlain(std::string_view note, NoteForm form) {
     return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
-           (form == NoteForm::Utf8 || std::all_of(note.begin(), note.end(), isAscii)) &&
+           (form == NoteForm::Utf8 || std::all_of(note.begin(), note.end(), isAsciiByte)) &&
            note.find_first_of("\"#;") != 0 && mistakable(note).empty();
 }
 

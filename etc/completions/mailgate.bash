@@ -54,7 +54,6 @@ _mailgate() {
         probe) words=$(_mailgate_names upstream) ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
-        "snippet dovecot") words="--version" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
 }

@@ -19,7 +19,7 @@ bool isVerb(std::string_view word) noexcept {
 
 /// A refusal that says nothing about the password (RFC 3206 4, RFC 2449 8.1). Dovecot has no code for a login
 /// that it wants to see under TLS only.
-bool isTemporary(std::string_view text) noexcept {
+bool isTemporaryInPop3(std::string_view text) noexcept {
     static constexpr std::array<std::string_view, 6> kCodes{"[SYS/",
                                                             "[IN-USE]",
                                                             "[LOGIN-DELAY]",
@@ -208,7 +208,7 @@ void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
             break;
         case Kind::User:
             user_taken_ = ok;
-            if (!ok && isTemporary(text)) deferred();
+            if (!ok && isTemporaryInPop3(text)) deferred();
             break;
         case Kind::Pass:
             loginAnswered(ok, user_taken_, text);
@@ -235,7 +235,7 @@ void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
 void Pop3Filter::loginAnswered(bool ok, bool tried, std::string_view text) {
     if (ok) {
         accepted();
-    } else if (isTemporary(text)) {
+    } else if (isTemporaryInPop3(text)) {
         deferred();
     } else if (tried) {
         refused();

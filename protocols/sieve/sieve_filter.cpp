@@ -16,7 +16,7 @@ bool isVerb(std::string_view word) noexcept {
 }
 
 /// A refusal that says nothing about the password (RFC 5804 1.3).
-bool isTemporary(std::string_view text) noexcept {
+bool isTemporaryInSieve(std::string_view text) noexcept {
     static constexpr std::array<std::string_view, 5> kCodes{"(TRYLATER", "(ENCRYPT-NEEDED", "(QUOTA",
                                                             "(AUTH-TOO-WEAK", "(TRANSITION-NEEDED"};
     return std::any_of(kCodes.begin(), kCodes.end(),
@@ -172,7 +172,7 @@ void SieveFilter::loginAnswered(bool ok, std::string_view text) {
     sasl_.end();
     if (ok) {
         accepted();
-    } else if (isTemporary(text)) {
+    } else if (isTemporaryInSieve(text)) {
         deferred();
     } else if (tried) {
         refused();

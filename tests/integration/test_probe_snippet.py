@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 from harness import mailgate, proxyclient
-from harness.dovecot import Dovecot, version
+from harness.dovecot import Dovecot, listen_setting, version
 from harness.haproxy import HAProxy
 from harness.ports import reserve_port
 from harness.postfix import Postfix
@@ -128,13 +128,13 @@ class TlsDovecot(Dovecot):
     def _configuration(self, passwd):
         return super()._configuration(passwd) + f"""service imap-login {{
   inet_listener imaps_proxy {{
-    address = 127.0.0.1 ::1
+    {listen_setting()} = 127.0.0.1 ::1
     port = {self.tls_port}
     haproxy = yes
     ssl = yes
   }}
   inet_listener imaps_plain {{
-    address = 127.0.0.1
+    {listen_setting()} = 127.0.0.1
     port = {self.headerless_port}
     ssl = yes
   }}

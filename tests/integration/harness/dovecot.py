@@ -23,6 +23,11 @@ def version():
     return tuple(map(int, re.match(r"(\d+)\.(\d+)", text).groups()))
 
 
+def listen_setting():
+    """What an inet_listener calls the addresses that it listens on."""
+    return "address" if version() < (2, 4) else "listen"
+
+
 class Dovecot(MailServer):
     """`proxy_port[service]` expects a PROXY header, `plain_port[service]` does not. Passwords are taken in the clear, or
     with `cleartext=False` over TLS only, Dovecot's own or the balancer's. `settings`: further lines of its configuration."""
@@ -63,15 +68,14 @@ class Dovecot(MailServer):
         name = {"sieve": "managesieve"}.get(service, service)
         block = "lmtp" if service == "lmtp" else f"{name}-login"
         off = "".join(f"  inet_listener {listener} {{\n    port = 0\n  }}\n" for listener in standard)
-        address = "address" if version() < (2, 4) else "listen"
         return f"""service {block} {{
 {off}  inet_listener {service}_proxy {{
-    {address} = 127.0.0.1 ::1
+    {listen_setting()} = 127.0.0.1 ::1
     port = {self.proxy_port[service]}
     haproxy = yes
   }}
   inet_listener {service}_plain {{
-    {address} = 127.0.0.1 ::1
+    {listen_setting()} = 127.0.0.1 ::1
     port = {self.plain_port[service]}
   }}
 }}

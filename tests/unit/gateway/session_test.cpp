@@ -574,14 +574,23 @@ TEST_F(SessionTest, AServerThatClosedIsReportedOnce) {
     EXPECT_FALSE(client_->wrote_behind_fin);
 }
 
-TEST_F(SessionTest, PutsNoWordOfItsOwnIntoAHalfLine) {
+TEST_F(SessionTest, PutsNoWordOfItsOwnIntoAHalfReply) {
     auto server = relaying();
-    clientSends("EHLO a\r\n");
-    serverSends(*server, "250-mx\r\n250 8BIT");
-    client_->heard();
+    clientSends("HELP\r\n");
+    serverSends(*server, "214-one\r\n214 tw");
+    EXPECT_EQ(client_->heard(), "214-one\r\n");
     serverCloses(*server);
     EXPECT_EQ(client_->heard(), "");
     EXPECT_TRUE(client_->got_fin);
+}
+
+TEST_F(SessionTest, PutsItsWordsInThePlaceOfHalfALine) {
+    auto server = relaying();
+    clientSends("EHLO a\r\n");
+    serverSends(*server, "250-mx\r\n250 8BIT");
+    EXPECT_EQ(client_->heard(), "");
+    serverCloses(*server);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2 "));
 }
 
 TEST_F(SessionTest, AddsNothingToTheServersOwnGoodbye) {
