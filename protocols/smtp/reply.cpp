@@ -13,6 +13,11 @@ constexpr bool isDigit(char c) noexcept {
     return c >= '0' && c <= '9';
 }
 
+/// RFC 5321 4.1.1.1, and what some say for the space or `=` behind a keyword ends it as well.
+constexpr bool isKeywordChar(char c) noexcept {
+    return isDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+}
+
 /// Takes `prefix` off the front of `text`, if it is there.
 bool take(std::string_view& text, std::string_view prefix) noexcept {
     if (!startsWithIgnoreCase(text, prefix)) return false;
@@ -53,7 +58,9 @@ namespace smtp {
 
 std::string_view keywordOf(std::string_view line) noexcept {
     std::string_view text = line.substr(std::min<std::size_t>(line.size(), 4));
-    return takeWord(text);
+    text.remove_prefix(std::min(text.find_first_not_of(" \t\v\f\r"), text.size()));
+    return text.substr(0, static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), isKeywordChar) -
+                                                   text.begin()));
 }
 
 std::string_view queueIdOf(std::string_view reply) noexcept {

@@ -20,7 +20,7 @@ constexpr bool isContinued(std::string_view line) noexcept {
     return line.size() > 3 && line[3] == '-';
 }
 
-/// The first word behind the code: in EHLO's reply the keyword.
+/// The keyword in a line of EHLO's reply, whatever stands around it.
 std::string_view keywordOf(std::string_view line) noexcept;
 
 /// The queue id in the reply that took a message, or nothing. Only behind the words that servers put before it: a

@@ -773,6 +773,8 @@ TEST(SmtpFilter, OffersNothingThatDoesNotPass) {
                     "250-mx\r\n250-SIZE 1\r\n250 DSN\r\n"},
           OfferCase{"250-mx\r\n250-DSN\r\n250-xforward NAME\r\n250 XCLIENT\r\n", "250-mx\r\n250 DSN\r\n"},
           OfferCase{"250-mx\n250 XCLIENT\r\n", "250 mx\n"},
+          OfferCase{"250-mx\r\n250-DSN\r\n250-\tXCLIENT\tADDR\r\n250 XFORWARD=ADDR\r\n",
+                    "250-mx\r\n250 DSN\r\n"},
           OfferCase{"250-XCLIENT\r\n250 XCLIENTS\r\n", "250-XCLIENT\r\n250 XCLIENTS\r\n"},
           OfferCase{"250 XCLIENT\r\n", "250 XCLIENT\r\n"},
           OfferCase{"550-No\r\n550 XCLIENT\r\n", "550-No\r\n550 XCLIENT\r\n"}}) {
