@@ -314,12 +314,14 @@ bool SmtpFilter::isForbidden(Verb verb) const noexcept {
 }
 
 SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view& bytes, Output& out) {
-    const auto [verb, arguments] = smtp::parseCommand(line);
+    // What the server has already is read as Postfix reads it: a NUL ends it, a CR is space.
+    const std::size_t read = replaying_ ? line.find('\0') : std::string_view::npos;
+    const auto [verb, arguments] = smtp::parseCommand(line.substr(0, read));
     // No command begins with a NUL, but the third line of a PROXY header in binary.
     if (isForbidden(verb) || (screen_.no_header && line.starts_with('\0')))
         return violate(Violation::ForbiddenCommand);
     constexpr std::string_view kNever{"\r\0", 2};
-    if (line.find_first_of(kNever) != std::string_view::npos) {
+    if (!replaying_ && line.find_first_of(kNever) != std::string_view::npos) {
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
         return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
     }

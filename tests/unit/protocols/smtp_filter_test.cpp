@@ -944,6 +944,26 @@ TEST(SmtpScreen, LetsABareLfPassWhereTheListenerSaysSo) {
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
 }
 
+TEST(SmtpScreen, ReadsWhatPassedBehindAnEndAsTheServerDoes) {
+    using namespace std::string_view_literals;
+    for (const std::string_view sender :
+         {"MAIL FROM:<in@b.example>\r\n"sv, "\rMAIL FROM:<in@b.example>\r\n"sv,
+          "MAIL\rFROM:<in@b.example>\r\n"sv, "MAIL FROM:\r<in@b.example>\r\r\n"sv,
+          "MAIL FROM:<in@b.example>\0 x\r\n"sv, "mail from:<in@b.example>\0\r\n"sv}) {
+        const Observed seen = observe(
+            Protocol::Smtp,
+            after(kEnvelope,
+                  {client("DATA\r\n"), server("354 Go on\r\n"),
+                   client("a\r\n.\n" + std::string(sender) + "RCPT TO:<c@d.example>\r\nDATA\r\nb\r\n.\r\n"),
+                   server("250 2.0.0 Ok: queued as A1\r\n250 Ok\r\n250 Ok\r\n354 Go\r\n"
+                          "250 2.0.0 Ok: queued as A2\r\n")}));
+        EXPECT_FALSE(seen.violation) << sender;
+        ASSERT_THAT(seen.facts.transactions, SizeIs(2)) << sender;
+        EXPECT_EQ(seen.facts.transactions[1].from, "in@b.example");
+        EXPECT_EQ(seen.facts.transactions[1].queue_id, "A2");
+    }
+}
+
 TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
     const Observed seen = observe(
         Protocol::Smtp,
