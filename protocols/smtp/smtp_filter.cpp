@@ -164,9 +164,15 @@ Rest SmtpFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcep
 Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
     if (!bytes.empty() && !std::exchange(client_spoke_, true))
         tls_first_ = !server_spoke_ && bytes.front() == kTlsHandshake;
+    if (violation_) return Rest::Hold;
+    // Taken from a client that reads only once it has said all, so that it gets to the farewell and to its own end.
+    if (farewell_) {
+        out.drop(bytes.size());
+        return Rest::More;
+    }
     if (!bytes.empty() && !replay_.empty()) return onReplayed(bytes, out);
     while (!bytes.empty()) {
-        if (violation_ || farewell_ || mustWait()) return Rest::Hold;
+        if (violation_ || mustWait()) return Rest::Hold;
         const Step step = readOn(bytes, out);
         if (step == Step::More) return Rest::More;
         if (step == Step::Hold) return Rest::Hold;
@@ -493,7 +499,7 @@ void SmtpFilter::replay() {
 
 /// What has been replayed ends in a part of a line, to which the front of `bytes` belongs.
 Rest SmtpFilter::onReplayed(std::string_view bytes, Output& out) {
-    if (violation_ || farewell_ || mustWait()) return Rest::Hold;
+    if (violation_ || mustWait()) return Rest::Hold;
     const std::size_t line = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
     replay_ += bytes.substr(0, line);
     replay();

@@ -5,6 +5,7 @@ import pathlib
 import re
 import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -312,3 +313,34 @@ class Signals(Situation):
         self.greeting("198.51.100.72")
         self.gateway.wait_event("session.end", client="198.51.100.72")
         self.assertNotIn("198.51.100.72", rotated.read_text())
+
+
+class Farewell(Situation):
+    """A server that takes its leave in mid-message, and only then waits for the client to go."""
+
+    def test_a_client_that_reads_once_it_has_said_all_hears_it_and_both_get_to_their_end(self):
+        heard = []
+
+        def leaves_in_mid_message(connection):
+            connection.send(b"220 mx ESMTP\r\n")
+            while (line := connection.read_line()) != b"DATA\r\n":
+                connection.send(b"250 Ok\r\n")
+            connection.send(b"354 Go on\r\n")
+            connection.read_line()
+            connection.send(b"421 4.3.2 mx Shutting down\r\n")
+            while line := connection.recv():
+                heard.append(line)
+
+        self.started([self.backend(leaves_in_mid_message).port])
+        with self.connect() as client:
+            proxyclient.read_reply(client)
+            for line in (b"EHLO a", b"MAIL FROM:<a@partner.example>", b"RCPT TO:<bob@example.net>", b"DATA", b"first"):
+                client.sendall(line + b"\r\n")
+                reply = proxyclient.read_reply(client)
+            self.assertEqual(reply, b"421 4.3.2 mx Shutting down\r\n")
+            client.sendall(b"second\r\n" * 2_000_000 + b".\r\nMAIL FROM:<b@partner.example>\r\n")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(proxyclient.read_to_end(client), b"")
+        [mail] = self.gateway.wait_event("session.end", end="client_closed")["mail"]
+        self.assertEqual((mail["from"], mail["reply"]), ("a@partner.example", "421 4.3.2 mx Shutting down"))
+        self.assertEqual(heard, [])
