@@ -474,8 +474,9 @@ void SmtpFilter::await(Command command) {
 
 /// A reply has come that only a message that ended earlier explains.
 bool SmtpFilter::resumeBehindOddEnd(int code) {
-    if (!message_.passedOddEnd() || code == 421 || (code >= 400 && reading_ != Reading::Message))
-        return false;
+    if (!message_.passedOddEnd() || code == 421) return false;
+    // Between messages a refusal that is none of a command is a farewell.
+    if (code >= 400 && !isCommandError(code) && reading_ != Reading::Message) return false;
     if (std::exchange(reading_, Reading::Commands) == Reading::Message)
         await({Kind::Message, {}, message_.sizeAtOddEnd()});
     replay_ = message_.takeAfterOddEnd();

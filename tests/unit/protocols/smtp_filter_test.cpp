@@ -964,6 +964,24 @@ TEST(SmtpScreen, ReadsWhatPassedBehindAnEndAsTheServerDoes) {
     }
 }
 
+TEST(SmtpScreen, CountsWhatTheServerRefusedBehindAnEndThatPassed) {
+    using namespace std::string_view_literals;
+    for (const std::string_view line : {"\n"sv, "\0\n"sv, "XX\r\n"sv, "DATA x\r\n"sv, "AUTH LOGIN\r\n"sv}) {
+        const Observed seen = observe(
+            Protocol::Smtp,
+            after(kEnvelope,
+                  {client("DATA\r\n"), server("354 Go on\r\n"),
+                   client("a\r\n.\n" + std::string(line) +
+                          "MAIL FROM:<in@b.example>\r\n"
+                          "RCPT TO:<c@d.example>\r\nDATA\r\nb\r\n.\r\n"),
+                   server("250 2.0.0 Ok: queued as A1\r\n502 5.5.2 What\r\n250 Ok\r\n250 Ok\r\n354 Go\r\n"
+                          "250 2.0.0 Ok: queued as A2\r\n")}));
+        EXPECT_FALSE(seen.violation) << line;
+        ASSERT_THAT(seen.facts.transactions, SizeIs(2)) << line;
+        EXPECT_EQ(seen.facts.transactions[1].queue_id, "A2");
+    }
+}
+
 TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
     const Observed seen = observe(
         Protocol::Smtp,
