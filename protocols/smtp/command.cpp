@@ -30,13 +30,19 @@ constexpr bool isControl(char c) noexcept {
 
 /// What stands for itself outside of quotes, in the opinion of all servers: neither space nor syntax.
 constexpr bool isPlain(char c) noexcept {
-    return !isControl(c) && std::string_view(" <>()\"\\").find(c) == std::string_view::npos;
+    return !isControl(c) && std::string_view(" <>()\"\\;").find(c) == std::string_view::npos;
 }
 
 std::optional<std::string> withoutRoute(std::string path) {
     if (!path.starts_with('@')) return path;
     const std::size_t end = path.find(':');
     return end == std::string::npos ? std::nullopt : std::optional(path.substr(end + 1));
+}
+
+/// A domain may end in the dot of the root, which servers leave out.
+std::string withoutRootDot(std::string path) {
+    if (path.ends_with('.') && path.find('@') != std::string::npos) path.pop_back();
+    return path;
 }
 
 /// Takes a path up to its > off the front of `text`, which begins behind its <.
@@ -135,12 +141,11 @@ std::optional<std::string> addressIn(std::string_view arguments, std::string_vie
     if (!startsWithIgnoreCase(arguments, keyword)) return std::nullopt;
     std::string_view text = arguments.substr(keyword.size());
     skipSpace(text);
-    if (!text.starts_with('<')) return takeBarePath(text);
-
-    text.remove_prefix(1);
-    auto path = takePath(text);
-    const bool over = text.empty() || kSpace.find(text.front()) != std::string_view::npos;
-    return over ? path : std::nullopt;
+    const bool bracketed = text.starts_with('<');
+    if (bracketed) text.remove_prefix(1);
+    auto path = bracketed ? takePath(text) : takeBarePath(text);
+    const bool over = !bracketed || text.empty() || kSpace.find(text.front()) != std::string_view::npos;
+    return path && over ? std::optional(withoutRootDot(std::move(*path))) : std::nullopt;
 }
 
 std::optional<ChunkHead> chunkIn(std::string_view arguments) noexcept {

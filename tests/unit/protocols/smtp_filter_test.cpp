@@ -89,6 +89,8 @@ INSTANTIATE_TEST_SUITE_P(
                       PathCase{R"(MAIL FROM:<"evil"@b.example>)", "evil@b.example"},
                       PathCase{R"(MAIL FROM:<ev"i"l@b.example>)", "evil@b.example"},
                       PathCase{"SOML FROM:<a@b.example>", "a@b.example"},
+                      PathCase{"MAIL FROM:<a@b.example.>", "a@b.example"},
+                      PathCase{"MAIL FROM:a@b.example.", "a@b.example"}, PathCase{"MAIL FROM:<a.>", "a."},
                       PathCase{"MAIL FROM:<@hop1,@hop2:a@b.example>", "a@b.example"}));
 
 TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
@@ -96,7 +98,8 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
          {"MAIL FROM:<@hop1>", "MAIL FROM:<unclosed@b.example", "MAIL TO:<a@b.example>", "MAIL", "MAIL FROM:",
           "MAIL FROM:<a@b.example>SIZE=1", "MAIL FROM:<<a@b.example>>", "MAIL FROM:<a(b)@c.example>",
           "MAIL FROM:<a b@c.example>", "MAIL FROM:a<b@c.example>", "RCPT TO:<\"a@b.example>", "RCPT TO:<a\\",
-          "RCPT FROM:<a@b.example>", "RCPT TO:@hop:a@b.example", "RCPT TO:<a\x01@b.example>"}) {
+          "RCPT FROM:<a@b.example>", "RCPT TO:@hop:a@b.example", "RCPT TO:<a\x01@b.example>",
+          "MAIL FROM:<a@b.example;>", "MAIL FROM:<group:a@b.example;>", "MAIL FROM:group:a@b.example;"}) {
         const Observed seen = observe(
             Protocol::Smtp, greetedThen({client(std::string(line) + "\r\nNOOP\r\n"), server("250 Ok\r\n")}));
         EXPECT_TRUE(seen.sent[0].find("501 5.5.4 Error: bad address syntax\r\n250 Ok\r\n") !=
