@@ -206,7 +206,8 @@ class OneReading(unittest.TestCase):
         for number, (port, ehlo, chunk) in enumerate((
                 ("exim", b"EHLO a\r\n", b"BDAT 4294967296 LAST\r\n"), ("exim", b"EHLO a\r\n", b"BDAT 4294967297\r\nx"),
                 ("smtp", b"HELO a\r\n", b"BDAT 5\r\nabcdeXCLIENT ADDR=203.0.113.99\r\n"),
-                ("smtp", b"HELO a\r\n", b"BDAT 0\r\n"), ("hidden", b"HELO a\r\n", b"BDAT 5\tLAST\r\nabcdeXCLIENT ADDR=192.0.2.99\r\n"))):
+                ("smtp", b"HELO a\r\n", b"BDAT 0\r\n"),
+                ("smtp", b"EHLO a\r\n", b"BDAT 5" + b" " * 2040 + b"LAST\r\nabcde"), ("hidden", b"HELO a\r\n", b"BDAT 5\tLAST\r\nabcdeXCLIENT ADDR=192.0.2.99\r\n"))):
             with self.subTest(chunk=chunk):
                 replies, line = self.session_of(f"198.51.100.{70 + number}", port, ehlo, chunk)
                 self.assertEqual(replies[-1][:3], b"521")
@@ -219,6 +220,16 @@ class OneReading(unittest.TestCase):
             + b"BDAT %d LAST\r\n" % len(chunk) + chunk, b"", b"", b"", b"QUIT\r\n")
         self.assertEqual([reply[:3] for reply in replies], [b"220", b"250", b"250", b"250", b"250", b"221"])
         self.assertEqual([mail["from"] for mail in line["mail"]], ["early@partner.example"])
+
+    def test_a_mail_that_came_to_exim_in_chunks_has_its_queue_id(self):
+        chunk = b"Subject: chunk\r\n\r\nhello\r\n"
+        replies, line = self.session_of(
+            "198.51.100.81", "exim", b"EHLO a\r\n", b"MAIL FROM:<chunks@partner.example>\r\n", b"RCPT TO:<bob@example.net>\r\n",
+            b"BDAT %d  last\r\n" % len(chunk) + chunk, b"QUIT\r\n")
+        self.assertRegex(replies[-2], rb"(?s)^250-.*\r\n250 OK id=")
+        [mail] = line["mail"]
+        self.assertTrue(mail["queue_id"])
+        exim.wait_log(rf"{re.escape(mail['queue_id'])} <= chunks@partner\.example")
 
     def test_an_endless_line_is_answered_and_hides_nothing(self):
         replies, line = self.session_of("198.51.100.90", "exim", b"EHLO a\r\n", b"x" * 16385 + b"MAIL FROM:<evil@x.test>\r\n",
