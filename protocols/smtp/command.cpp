@@ -33,10 +33,12 @@ constexpr bool isPlain(char c) noexcept {
     return !isControl(c) && std::string_view(" <>()\"\\;").find(c) == std::string_view::npos;
 }
 
-std::optional<std::string> withoutRoute(std::string path) {
-    if (!path.starts_with('@')) return path;
+std::optional<std::string> withoutRoute(std::string&& path) {
+    if (path.empty() || path.front() != '@') return std::move(path);
     const std::size_t end = path.find(':');
-    return end == std::string::npos ? std::nullopt : std::optional(path.substr(end + 1));
+    if (end == std::string::npos) return std::nullopt;
+    path.erase(0, end + 1);
+    return std::move(path);
 }
 
 /// A domain may end in the dot of the root, which servers leave out.
