@@ -157,8 +157,8 @@ TEST(Pop3Filter, MatchesRepliesByOrder) {
 }
 
 TEST(Pop3Filter, RefusesWhatNoGrammarAllows) {
-    for (const char* line :
-         {"", " USER alice", "USER\talice", "USER alice\rPASS secret", "PASS a\rb", "\x16", "US\x01R"}) {
+    for (const char* line : {"", " USER alice", "USER\talice", "USER alice\rPASS secret", "PASS a\rb", "\x16",
+                             "US\x01R", "AUTH  PLAIN AGNlbwB4", "auth   "}) {
         const Observed seen =
             observe(Protocol::Pop3,
                     greetedThen({client(std::string(line) + "\r\nUSER alice\r\n"), server("+OK\r\n")}));
@@ -205,6 +205,12 @@ TEST(Pop3Filter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
         observe(Protocol::Pop3, greetedThen({client("PASS x\r\n"), server("-ERR No username given.\r\n")}))
             .facts.failed_logins,
         0U);
+    const Observed again =
+        observe(Protocol::Pop3,
+                greetedThen({client("USER alice\r\nPASS x\r\nPASS y\r\n"), server("+OK\r\n"),
+                             server("-ERR [AUTH] Failed.\r\n"), server("-ERR No username given.\r\n")}));
+    EXPECT_EQ(again.facts.failed_logins, 1U);
+    EXPECT_EQ(again.facts.authenticated, false);
 }
 
 TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
