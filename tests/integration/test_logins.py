@@ -74,6 +74,31 @@ class Attribution(Case):
         self.assertRegex(heard, rb"(?m)^a BAD")
         self.assertEqual((line["user"], line["authenticated"]), ("alice", True))
 
+    def test_no_login_hides_in_a_literal(self):
+        # Dovecot finds fault with the line, gives it up and takes what follows for commands.
+        login = b"b LOGIN alice %s\r\n" % PASSWORD
+        for line in (b"a NOOP ) ", b"a LOGIN x) ", b"a NOOP \xe9 ", b"a ID x ", b'a ID ("a" "b") '):
+            attack = line + b"{%d+}\r\n%s\r\nb NOOP\r\n" % (len(login), login)
+            with self.subTest(line=line):
+                heard, log = self.converse("imap", (attack, rb"^b OK"))
+                self.assertNotIn(b"Logged in", heard)
+                self.assertIsNone(log["user"])
+        login = b'AUTHENTICATE "PLAIN" "%s"\r\n' % plain(b"alice", PASSWORD)
+        for line in (b'PUTSCRIPT "x" ', b"NOOP ( ", b'NOOP "\xff" '):
+            with self.subTest(line=line):
+                heard, log = self.converse("sieve", (b"", rb"^OK"),
+                                           (line + b"{%d+}\r\n%s\r\nNOOP\r\n" % (len(login), login), rb"^OK"))
+                self.assertNotIn(b"Logged in", heard)
+                self.assertIsNone(log["user"])
+        with proxyclient.connect(dovecot.plain_port["imap"]) as session:
+            session.sendall(b"a NOOP ) {%d+}\r\nb LOGIN alice %s\r\n" % (19, PASSWORD))
+            self.assertIn(b"Logged in", proxyclient.read_until(session, rb"^b "))
+
+    def test_a_list_of_mechanisms_is_no_login(self):
+        for space in (b"", b" ", b"  "):
+            heard, line = self.converse("pop3", (b"AUTH " + space + b"PLAIN %s\r\nNOOP\r\n" % plain(b"bob", b"guess"), rb"^-ERR"))
+            self.assertIsNot(line.get("authenticated"), True, heard)
+
     def test_responses_and_literals_ahead_of_their_prompts_work(self):
         _, line = self.converse("imap", (b"a AUTHENTICATE PLAIN\r\n%s\r\n" % plain(b"alice", PASSWORD), rb"^a OK"))
         self.assertEqual((line["user"], line["authenticated"]), ("alice", True))
