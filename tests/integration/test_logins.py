@@ -18,7 +18,7 @@ def setUpModule():
     global scratch, dovecot, trusting, gateway
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
-    dovecot = scratch.start(Dovecot(scratch))
+    dovecot = scratch.start(Dovecot(scratch, settings="auth_mechanisms = plain login cram-md5\n"))
     trusting = scratch.start(Dovecot(scratch, name="trusting", settings="login_trusted_networks = 127.0.0.0/8\n"))
     gateway = scratch.start(mailgate.Mailgate(
         scratch,
@@ -73,6 +73,13 @@ class Attribution(Case):
         heard, line = self.converse("imap", (b'a LOGIN victim "pw{27+}\r\nb LOGIN alice %s\r\n' % PASSWORD, rb"^b OK"))
         self.assertRegex(heard, rb"(?m)^a BAD")
         self.assertEqual((line["user"], line["authenticated"]), ("alice", True))
+
+    def test_a_guess_by_challenge_and_response_has_a_name(self):
+        response = base64.b64encode(b"alice " + b"0" * 32)
+        for service, exchange in (("imap", (b"a AUTHENTICATE CRAM-MD5\r\n%s\r\n" % response, rb"^a NO")),
+                                  ("pop3", (b"AUTH CRAM-MD5\r\n%s\r\n" % response, rb"^-ERR"))):
+            _, line = self.converse(service, exchange)
+            self.assertEqual((line["user"], line["authenticated"]), ("alice", False))
 
     def test_no_login_hides_in_a_literal(self):
         # Dovecot finds fault with the line, gives it up and takes what follows for commands.

@@ -66,8 +66,11 @@ INSTANTIATE_TEST_SUITE_P(
         LoginCase{"AfterTheMechanisms",
                   {client("AUTH\r\n"), server("+OK\r\nPLAIN\r\n.\r\n"),
                    client("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n")}},
+        LoginCase{"CramMd5",
+                  {client("AUTH CRAM-MD5\r\n"), server("+ PDE+\r\n"),
+                   client("YWxpY2UgMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\r\n")}},
         LoginCase{"UnknownMechanism",
-                  {client("AUTH CRAM-MD5\r\n"), server("+ PDE+\r\n"), client("d29uZGVybGFuZA==\r\n")},
+                  {client("AUTH GSSAPI\r\n"), server("+ PDE+\r\n"), client("d29uZGVybGFuZA==\r\n")},
                   ""}),
     [](const auto& info) { return info.param.name; });
 
