@@ -96,6 +96,21 @@ std::string plainUser(std::string_view base64) {
     return names && reader.next() ? names->substr(names->find('\0') + 1, kMaxNameBytes) : std::string();
 }
 
+/// NAME SPACE digest; a name with a space in it is cut there.
+std::string cramMd5User(std::string_view base64) {
+    Base64Reader reader(base64);
+    return decodeUntil(reader, ' ', 1).value_or(std::string()).substr(0, kMaxNameBytes);
+}
+
+/// RFC 5802 7: flag , authzid , n=NAME , r=nonce …
+std::string scramUser(std::string_view base64) {
+    Base64Reader reader(base64);
+    const auto head = decodeUntil(reader, ',', 3);
+    if (!head) return {};
+    const std::string_view name = std::string_view(*head).substr(head->rfind(',') + 1);
+    return name.starts_with("n=") ? unescapeSaslName(name.substr(2)).substr(0, kMaxNameBytes) : std::string();
+}
+
 /// user=NAME ^A auth=Bearer TOKEN ^A ^A
 std::string xoauth2User(std::string_view base64) {
     Base64Reader reader(base64);
@@ -124,12 +139,13 @@ void SaslExchange::start(std::string_view mechanism) noexcept {
         std::string_view name;
         Mechanism mechanism;
     };
-    static constexpr std::array<Entry, 4> kKnown{{{"PLAIN", Mechanism::Plain},
+    static constexpr std::array<Entry, 5> kKnown{{{"PLAIN", Mechanism::Plain},
                                                   {"LOGIN", Mechanism::Login},
+                                                  {"CRAM-MD5", Mechanism::CramMd5},
                                                   {"XOAUTH2", Mechanism::XOauth2},
                                                   {"OAUTHBEARER", Mechanism::OauthBearer}}};
     *this = SaslExchange();
-    mechanism_ = Mechanism::Other;
+    mechanism_ = startsWithIgnoreCase(mechanism, "SCRAM-") ? Mechanism::Scram : Mechanism::Other;
     for (const Entry& known : kKnown) {
         if (equalsIgnoreCase(mechanism, known.name)) mechanism_ = known.mechanism;
     }
@@ -148,6 +164,10 @@ std::string SaslExchange::userIn(std::string_view base64) const {
             return plainUser(base64);
         case Mechanism::Login:
             return decodeName(base64);
+        case Mechanism::CramMd5:
+            return cramMd5User(base64);
+        case Mechanism::Scram:
+            return scramUser(base64);
         case Mechanism::XOauth2:
             return xoauth2User(base64);
         case Mechanism::OauthBearer:
@@ -190,6 +210,8 @@ bool SaslExchange::complete() const noexcept {
             return responses_ >= 2;
         case Mechanism::None:
             return true;
+        case Mechanism::CramMd5:
+        case Mechanism::Scram:
         case Mechanism::Other:
             return false;
     }

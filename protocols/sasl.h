@@ -1,7 +1,7 @@
 /// \file  The user's name in a SASL exchange, seen from beside it.
 ///
-/// Knows PLAIN (RFC 4616), LOGIN, XOAUTH2 and OAUTHBEARER (RFC 7628); in any other mechanism the responses
-/// are told apart from commands and not looked into. Of a response only the bytes up to the name's end are
+/// Knows PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195), SCRAM (RFC 5802), XOAUTH2 and OAUTHBEARER (RFC 7628); in any
+/// other mechanism the responses are told apart from commands and not looked into. Of a response only the bytes up to the name's end are
 /// decoded, so that no password or token is ever held in the clear.
 #pragma once
 
@@ -36,7 +36,7 @@ class SaslExchange {
     bool tried() const noexcept { return responses_ > 0 && !aborted_; }
 
   private:
-    enum class Mechanism : std::uint8_t { None, Plain, Login, XOauth2, OauthBearer, Other };
+    enum class Mechanism : std::uint8_t { None, Plain, Login, CramMd5, Scram, XOauth2, OauthBearer, Other };
 
     bool complete() const noexcept;
     std::string userIn(std::string_view base64) const;

@@ -55,7 +55,7 @@ class MailSink {
 struct SessionFacts {
     std::string helo;  ///< last HELO/EHLO/LHLO argument
     std::string user;  ///< the user name that was accepted, else the last one offered; not seen where a SASL
-        ///< mechanism hides or signs it (CRAM-MD5, SCRAM and others: sasl.h has those that are read)
+        ///< mechanism hides it or is not known (sasl.h has those that are read)
     /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
     /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password.
     std::optional<bool> authenticated;

@@ -50,6 +50,49 @@ LineEnd scanLine(std::string_view line, Lists lists) noexcept {
     return {};
 }
 
+/// RFC 9051 9: ASTRING-CHAR.
+bool isAtomChar(char c) noexcept {
+    return c > ' ' && c < 0x7f && std::string_view("(){%*\"\\").find(c) == std::string_view::npos;
+}
+
+enum class Arguments : std::uint8_t { Plain, Strings };
+
+bool isPlainQuoted(std::string_view quoted, Arguments kind) noexcept {
+    return !hasControls(quoted) &&
+           (kind == Arguments::Plain || std::all_of(quoted.begin(), quoted.end(), [](char c) {
+                return static_cast<unsigned char>(c) < 0x80 && c != '\\';
+            }));
+}
+
+/// How long the argument is that `text` begins with. 0: there is none.
+std::size_t sizeOfArgument(std::string_view text, Arguments kind) noexcept {
+    if (text.starts_with('"')) {
+        const std::size_t size = endOfQuoted(text);
+        return size != std::string_view::npos && isPlainQuoted(text.substr(0, size), kind) ? size : 0;
+    }
+    const std::size_t line_end = text.find('\n');
+    if (text.starts_with('{') && line_end != std::string_view::npos) {
+        const auto literal = literalAtEnd(withoutLineEnd(text.substr(0, line_end + 1)));
+        if (!literal) return 0;
+        // The last one may have yet to be given leave.
+        return std::min(line_end + 1 + static_cast<std::size_t>(literal->bytes), text.size());
+    }
+    if (kind == Arguments::Strings) return 0;
+    return static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), isAtomChar) - text.begin());
+}
+
+bool isArguments(std::string_view text, Arguments kind, std::size_t most) noexcept {
+    for (; most > 0; --most) {
+        const std::size_t size = sizeOfArgument(text, kind);
+        if (size == 0) return false;
+        text.remove_prefix(size);
+        if (withoutLineEnd(text).empty()) return true;
+        if (!text.starts_with(' ')) return false;
+        text.remove_prefix(1);
+    }
+    return false;
+}
+
 bool followsLiteral(std::string_view line) noexcept {
     return line.empty() || line.front() == ' ' || line.front() == ')';
 }
@@ -60,6 +103,7 @@ Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal
                       Lists lists) {
     using State = Extent::State;
     std::size_t at = 0;
+    bool unasked = false;
     while (true) {
         at += literal.value_or(0);
         if (at > kMaxUnfinishedBytes) return {.state = State::TooLong, .bytes = 0, .literal = {}};
@@ -75,18 +119,29 @@ Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal
         const LineEnd last = scanLine(line, lists);
         if (last.malformed || (literal && !followsLiteral(line)))
             return {.state = State::Malformed, .bytes = at, .literal = {}};
-        if (!last.literal) return {.state = State::Whole, .bytes = at, .literal = {}};
+        if (!last.literal) return {.state = State::Whole, .bytes = at, .literal = {}, .unasked = unasked};
         if (last.literal->bytes > kMaxLoginLineBytes) {
             // Without leave it will not be sent, and a refusal takes its place.
             const bool saved = last.literal->synchronizing;
             return {.state = saved ? State::Malformed : State::TooLong, .bytes = at, .literal = {}};
         }
         literal = static_cast<std::size_t>(last.literal->bytes);
-        if (last.literal->synchronizing) return {.state = State::Whole, .bytes = at, .literal = literal};
+        if (last.literal->synchronizing)
+            return {.state = State::Whole, .bytes = at, .literal = literal, .unasked = unasked};
+        unasked = true;
         // Only the end of a command is put right where it is a bare LF.
         const bool bare_lf = !rest.substr(0, *end).ends_with("\r\n");
         if (bare_lf) return {.state = State::Lost, .bytes = 0, .literal = {}};
     }
+}
+
+bool isPlain(std::string_view text, std::optional<std::size_t> literal) noexcept {
+    if (literal) text.remove_prefix(std::min(*literal + 1, text.size()));
+    return isArguments(text, Arguments::Plain, kMaxLoginLineBytes);
+}
+
+bool isStrings(std::string_view text, std::size_t most) noexcept {
+    return isArguments(text, Arguments::Strings, most);
 }
 
 std::optional<std::string> WordReader::next() {

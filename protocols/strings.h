@@ -23,6 +23,7 @@ struct Extent {
     State state = State::Partial;
     std::size_t bytes = 0;               ///< Whole, Malformed
     std::optional<std::size_t> literal;  ///< Whole: goes on with so many bytes, once the server gives leave
+    bool unasked = false;                ///< Whole: has a literal that does not wait for leave
 };
 
 /// Whether ( may stand before a string: in IMAP.
@@ -32,6 +33,13 @@ enum class Lists : std::uint8_t { Allowed, Unknown };
 /// of the line, which may be `limit` bytes long, and more after literals that need no leave.
 Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit,
                       Lists lists);
+
+/// What a server surely reads as we do: arguments with one space between them, in which no parser finds fault. One
+/// that gives a line up takes what follows for commands, the bytes of a literal that needs no leave among them.
+/// Atoms and strings, after the literal that was given leave, if any.
+bool isPlain(std::string_view text, std::optional<std::size_t> literal) noexcept;
+/// Strings in ASCII without escapes, `most` at the most.
+bool isStrings(std::string_view text, std::size_t most) noexcept;
 
 /// The words of something that was measured, in their order. Parentheses around them are left out.
 class WordReader {

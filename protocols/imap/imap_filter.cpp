@@ -46,6 +46,18 @@ Head takeHead(std::string_view& line) noexcept {
     return head;
 }
 
+/// RFC 9051 6.2.2: a mechanism's name, and base64.
+bool isMechanism(std::string_view arguments) noexcept {
+    return arguments.find_first_of("{\"(") == std::string_view::npos;
+}
+
+/// ID's one list.
+bool isPlainList(std::string_view arguments) noexcept {
+    const std::string_view list = withoutLineEnd(arguments);
+    return list.starts_with('(') && list.ends_with(')') &&
+           isStrings(list.substr(1, list.size() - 2), list.size());
+}
+
 /// With what gateways tell a server about a client in ID: Dovecot believes those of its login_trusted_networks.
 bool namesClient(std::string_view field) noexcept {
     static constexpr std::array<std::string_view, 6> kPrefixes{"x-originating-", "x-connected-", "x-proxy-",
@@ -107,19 +119,20 @@ ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
     const std::string_view command = bytes.substr(0, extent.bytes);
     if (command.find('\0') != std::string_view::npos) object(Violation::BadCommand);
     if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) object(Violation::ForbiddenCommand);
-    const bool literal_mechanism = kind == Kind::Authenticate && command.find('{') != std::string_view::npos;
+    arguments = command.substr(std::min(bytes.size() - arguments.size(), command.size()));
+    if (kind == Kind::Id) hearWords(kind, WordReader(arguments, std::nullopt));
+    if (violation()) return {};
+    const bool plain =
+        kind == Kind::Login ? isPlain(arguments, std::nullopt) : kind == Kind::Id && isPlainList(arguments);
     if (extent.state == Extent::State::Malformed || !isTag(head.tag) || !isAtom(head.verb) ||
-        literal_mechanism)
+        (extent.unasked && !plain) || (kind == Kind::Authenticate && !isMechanism(arguments)))
         return {.judged = Judged::Refuse, .bytes = extent.bytes};
     const bool in_use = std::any_of(unanswered_.begin(), unanswered_.end(),
                                     [&head](const Command& waiting) { return waiting.tag == head.tag; });
     if (in_use) return {.judged = Judged::Hold};
 
-    const std::size_t start = bytes.size() - arguments.size();
-    const WordReader words(start < command.size() ? command.substr(start) : std::string_view(), std::nullopt);
     named_ = false;
-    hearWords(kind, words);
-    if (violation()) return {};
+    hearWords(kind, WordReader(arguments, std::nullopt));
     unanswered_.push_back({.kind = kind, .tag = std::string(head.tag)});
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
     literal_ = extent.literal.value_or(0);
@@ -133,12 +146,14 @@ ImapFilter::Client ImapFilter::hearRest(std::string_view bytes) {
     if (extent.state == Extent::State::Partial) return {};
     const bool too_long = extent.state == Extent::State::TooLong || said_ + extent.bytes > kMaxCommandBytes;
     const std::string_view text = bytes.substr(0, extent.bytes);
+    const Kind kind = unanswered_.back().kind;
+    const bool odd = extent.unasked && (kind != Kind::Login || !isPlain(text, literal_));
     if (too_long) {
         object(Violation::TooLong);
-    } else if (extent.state != Extent::State::Whole || text.find('\0') != std::string_view::npos) {
+    } else if (extent.state != Extent::State::Whole || odd || text.find('\0') != std::string_view::npos) {
         object(Violation::BadCommand);
     } else {
-        hearWords(unanswered_.back().kind, WordReader(text, literal_));
+        hearWords(kind, WordReader(text, literal_));
     }
     if (violation()) return {};
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;

@@ -30,6 +30,11 @@ bool isTemporaryInPop3(std::string_view text) noexcept {
                        [text](std::string_view code) { return startsWithIgnoreCase(text, code); });
 }
 
+/// Dovecot forgets USER with a failed PASS; others keep it, and judge the next PASS.
+bool lacksUser(std::string_view text) noexcept {
+    return startsWithIgnoreCase(text, "No username given");
+}
+
 }  // namespace
 
 bool Pop3Filter::mustWait() const noexcept {
@@ -98,8 +103,11 @@ Pop3Filter::Client Pop3Filter::hearClient(std::string_view bytes) {
         object(Violation::ForbiddenCommand);
         return {};
     }
-    // A password may hold any character but those that end a line.
-    const bool odd = kind == Kind::Pass ? arguments.find('\r') != std::string_view::npos : hasControls(line);
+    // A password may hold any character but those that end a line. Behind a second space Dovecot sees no mechanism, and
+    // says +OK before it lists those it has.
+    const bool odd = kind == Kind::Pass
+                         ? arguments.find('\r') != std::string_view::npos
+                         : hasControls(line) || (kind == Kind::Auth && arguments.front() == ' ');
     if (!isVerb(verb) || odd) return {.judged = Judged::Refuse, .bytes = *end};
     hearCommand(kind, arguments);
     unanswered_.push(kind);
@@ -211,7 +219,7 @@ void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
             if (!ok && isTemporaryInPop3(text)) deferred();
             break;
         case Kind::Pass:
-            loginAnswered(ok, user_taken_, text);
+            loginAnswered(ok, user_taken_ && !lacksUser(text), text);
             break;
         case Kind::Apop:
             loginAnswered(ok, true, text);

@@ -9,6 +9,13 @@ namespace mailgate {
 
 namespace {
 
+/// What a server surely takes for arguments, the literals among them.
+bool isSafe(std::string_view verb, std::string_view arguments) noexcept {
+    if (arguments.starts_with(' ')) arguments.remove_prefix(1);
+    if (equalsIgnoreCase(verb, "AUTHENTICATE")) return isStrings(arguments, 2);
+    return equalsIgnoreCase(verb, "NOOP") && isStrings(arguments, 1);
+}
+
 bool isVerb(std::string_view word) noexcept {
     return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
         return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -59,7 +66,9 @@ SieveFilter::Client SieveFilter::hearClient(std::string_view bytes) {
     if (extent.state == Extent::State::Partial) return {};
 
     const std::string_view command = bytes.substr(0, extent.bytes);
-    const bool malformed = extent.state == Extent::State::Malformed || extent.literal;
+    const bool safe = response ? isStrings(command, 1) : isSafe(verb, command.substr(verb.size()));
+    const bool malformed =
+        extent.state == Extent::State::Malformed || extent.literal || (extent.unasked && !safe);
     if (extent.state == Extent::State::TooLong) {
         object(Violation::TooLong);
     } else if (command.find('\0') != std::string_view::npos || extent.state == Extent::State::Lost ||

@@ -18,7 +18,7 @@ def setUpModule():
     global scratch, dovecot, trusting, gateway
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
-    dovecot = scratch.start(Dovecot(scratch))
+    dovecot = scratch.start(Dovecot(scratch, settings="auth_mechanisms = plain login cram-md5\n"))
     trusting = scratch.start(Dovecot(scratch, name="trusting", settings="login_trusted_networks = 127.0.0.0/8\n"))
     gateway = scratch.start(mailgate.Mailgate(
         scratch,
@@ -73,6 +73,38 @@ class Attribution(Case):
         heard, line = self.converse("imap", (b'a LOGIN victim "pw{27+}\r\nb LOGIN alice %s\r\n' % PASSWORD, rb"^b OK"))
         self.assertRegex(heard, rb"(?m)^a BAD")
         self.assertEqual((line["user"], line["authenticated"]), ("alice", True))
+
+    def test_a_guess_by_challenge_and_response_has_a_name(self):
+        response = base64.b64encode(b"alice " + b"0" * 32)
+        for service, exchange in (("imap", (b"a AUTHENTICATE CRAM-MD5\r\n%s\r\n" % response, rb"^a NO")),
+                                  ("pop3", (b"AUTH CRAM-MD5\r\n%s\r\n" % response, rb"^-ERR"))):
+            _, line = self.converse(service, exchange)
+            self.assertEqual((line["user"], line["authenticated"]), ("alice", False))
+
+    def test_no_login_hides_in_a_literal(self):
+        # Dovecot finds fault with the line, gives it up and takes what follows for commands.
+        login = b"b LOGIN alice %s\r\n" % PASSWORD
+        for line in (b"a NOOP ) ", b"a LOGIN x) ", b"a NOOP \xe9 ", b"a ID x ", b'a ID ("a" "b") '):
+            attack = line + b"{%d+}\r\n%s\r\nb NOOP\r\n" % (len(login), login)
+            with self.subTest(line=line):
+                heard, log = self.converse("imap", (attack, rb"^b OK"))
+                self.assertNotIn(b"Logged in", heard)
+                self.assertIsNone(log["user"])
+        login = b'AUTHENTICATE "PLAIN" "%s"\r\n' % plain(b"alice", PASSWORD)
+        for line in (b'PUTSCRIPT "x" ', b"NOOP ( ", b'NOOP "\xff" '):
+            with self.subTest(line=line):
+                heard, log = self.converse("sieve", (b"", rb"^OK"),
+                                           (line + b"{%d+}\r\n%s\r\nNOOP\r\n" % (len(login), login), rb"^OK"))
+                self.assertNotIn(b"Logged in", heard)
+                self.assertIsNone(log["user"])
+        with proxyclient.connect(dovecot.plain_port["imap"]) as session:
+            session.sendall(b"a NOOP ) {%d+}\r\nb LOGIN alice %s\r\n" % (19, PASSWORD))
+            self.assertIn(b"Logged in", proxyclient.read_until(session, rb"^b "))
+
+    def test_a_list_of_mechanisms_is_no_login(self):
+        for space in (b"", b" ", b"  "):
+            heard, line = self.converse("pop3", (b"AUTH " + space + b"PLAIN %s\r\nNOOP\r\n" % plain(b"bob", b"guess"), rb"^-ERR"))
+            self.assertIsNot(line.get("authenticated"), True, heard)
 
     def test_responses_and_literals_ahead_of_their_prompts_work(self):
         _, line = self.converse("imap", (b"a AUTHENTICATE PLAIN\r\n%s\r\n" % plain(b"alice", PASSWORD), rb"^a OK"))

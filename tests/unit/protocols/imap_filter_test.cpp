@@ -70,9 +70,20 @@ INSTANTIATE_TEST_SUITE_P(
         LoginCase{"OauthBearer",
                   {client("a1 AUTHENTICATE OAUTHBEARER\r\n"), server("+ \r\n"),
                    client("bixhPWFsaWNlLAFhdXRoPUJlYXJlciB3b25kZXJsYW5kAQE=\r\n")}},
-        LoginCase{"UnknownMechanism",
+        LoginCase{"CramMd5",
+                  {client("a1 AUTHENTICATE cram-md5\r\n"), server("+ PDE+\r\n"),
+                   client("YWxpY2UgMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\r\n")}},
+        LoginCase{"Scram",
                   {client("a1 AUTHENTICATE SCRAM-SHA-256\r\n"), server("+ \r\n"),
-                   client("biwsbj1hbGljZQ==\r\n"), server("+ cj0x\r\n"), client("d29uZGVybGFuZA==\r\n")},
+                   client("biwsbj1hbGljZSxyPWZ5a28rZDJsYmJGZ09OUnY5cWt4ZGF3TA==\r\n"), server("+ cj0x\r\n"),
+                   client("d29uZGVybGFuZA==\r\n")}},
+        LoginCase{"ScramForAnother",
+                  {client("a1 AUTHENTICATE SCRAM-SHA-1-PLUS eSxhPWJvYixuPWFsPTJDaWNlLHI9Znlrbw==\r\n"),
+                   server("+ cj0x\r\n"), client("d29uZGVybGFuZA==\r\n")},
+                  "al,ice"},
+        LoginCase{"UnknownMechanism",
+                  {client("a1 AUTHENTICATE GSSAPI\r\n"), server("+ \r\n"), client("biwsbj1hbGljZQ==\r\n"),
+                   server("+ cj0x\r\n"), client("d29uZGVybGFuZA==\r\n")},
                   ""},
         LoginCase{"AfterAFailure",
                   {client("a0 LOGIN mallory wonderland\r\n"), server("a0 NO [AUTHENTICATIONFAILED] No\r\n"),
@@ -248,6 +259,43 @@ INSTANTIATE_TEST_SUITE_P(Forms, ImapFilterRefuses,
                                            RefusedCase{"LongTag", std::string(129, 't') + " NOOP", "*"},
                                            RefusedCase{"MechanismInALiteral", "a AUTHENTICATE {5}"}),
                          [](const auto& info) { return info.param.name; });
+
+TEST(ImapFilter, SendsNoLiteralUnaskedThatAServerMightReadAsCommands) {
+    // Dovecot gives up a line in which it finds fault, and goes on with what follows.
+    const std::string literal = "{21+}\r\nb LOGIN alice guess\r\n\r\n";
+    for (const std::string line :
+         {"NOOP ", "NOOP ) ", "FOO ", "LOGIN x) ", "LOGIN (", "LOGIN \xc3\xa9 ", "LOGIN x%y ", "LOGIN x  ",
+          "ID ", "ID x ", "ID (\"a\") ", "ID (x ", "ID (\"a\" (", "CAPABILITY ", "LOGOUT ", "STARTTLS "}) {
+        const Observed seen = observe(
+            Protocol::Imap, greetedThen({client("a " + line + literal + "b NOOP\r\n"), server("b OK\r\n")}));
+        EXPECT_EQ(seen.sent[kServer], "b NOOP\r\n") << line;
+        EXPECT_NE(seen.sent[kClient].find("\r\na" + kRefused), std::string::npos) << line;
+        EXPECT_EQ(seen.facts.user, "") << line;
+    }
+    for (const std::string rest : {"x) ", " x) ", " (", " \xe9 "}) {
+        const Observed seen = observe(
+            Protocol::Imap,
+            greetedThen({client("a LOGIN {1}\r\n"), server("+ OK\r\n"), client("x" + rest + literal)}));
+        EXPECT_EQ(seen.violation, Violation::BadCommand) << rest;
+        EXPECT_EQ(seen.sent[kServer], "a LOGIN {1}\r\n") << rest;
+    }
+}
+
+TEST(ImapFilter, SendsLiteralsUnaskedThatNoServerMistakes) {
+    for (const std::string command :
+         {"a LOGIN \"j\xc3\xbcrgen\" {5+}\r\nx y z\r\n", "a LOGIN al]ice {0+}\r\n\r\n",
+          "a LOGIN {5+}\r\nalice \"x\\\"y\"\r\n", "a ID (\"name\" {3+}\r\nfoo)\r\n",
+          "a ID ({4+}\r\nname {3+}\r\nfoo)\r\n"}) {
+        EXPECT_EQ(observe(Protocol::Imap, greetedThen({client(command)})).sent[kServer], command);
+    }
+}
+
+TEST(ImapFilter, RefusesAMechanismInQuotes) {
+    const Observed seen =
+        observe(Protocol::Imap, greetedThen({client("a AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHg=\"\r\n")}));
+    EXPECT_EQ(seen.sent[kServer], "");
+    EXPECT_EQ(seen.facts.user, "");
+}
 
 TEST(ImapFilter, RefusesWhenItIsItsTurn) {
     const Observed seen = observe(Protocol::Imap, greetedThen({client("a NOOP\r\nb LOGIN \"x\r\nc NOOP\r\n"),

@@ -66,8 +66,11 @@ INSTANTIATE_TEST_SUITE_P(
         LoginCase{"AfterTheMechanisms",
                   {client("AUTH\r\n"), server("+OK\r\nPLAIN\r\n.\r\n"),
                    client("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n")}},
+        LoginCase{"CramMd5",
+                  {client("AUTH CRAM-MD5\r\n"), server("+ PDE+\r\n"),
+                   client("YWxpY2UgMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\r\n")}},
         LoginCase{"UnknownMechanism",
-                  {client("AUTH CRAM-MD5\r\n"), server("+ PDE+\r\n"), client("d29uZGVybGFuZA==\r\n")},
+                  {client("AUTH GSSAPI\r\n"), server("+ PDE+\r\n"), client("d29uZGVybGFuZA==\r\n")},
                   ""}),
     [](const auto& info) { return info.param.name; });
 
@@ -157,8 +160,8 @@ TEST(Pop3Filter, MatchesRepliesByOrder) {
 }
 
 TEST(Pop3Filter, RefusesWhatNoGrammarAllows) {
-    for (const char* line :
-         {"", " USER alice", "USER\talice", "USER alice\rPASS secret", "PASS a\rb", "\x16", "US\x01R"}) {
+    for (const char* line : {"", " USER alice", "USER\talice", "USER alice\rPASS secret", "PASS a\rb", "\x16",
+                             "US\x01R", "AUTH  PLAIN AGNlbwB4", "auth   "}) {
         const Observed seen =
             observe(Protocol::Pop3,
                     greetedThen({client(std::string(line) + "\r\nUSER alice\r\n"), server("+OK\r\n")}));
@@ -205,6 +208,12 @@ TEST(Pop3Filter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
         observe(Protocol::Pop3, greetedThen({client("PASS x\r\n"), server("-ERR No username given.\r\n")}))
             .facts.failed_logins,
         0U);
+    const Observed again =
+        observe(Protocol::Pop3,
+                greetedThen({client("USER alice\r\nPASS x\r\nPASS y\r\n"), server("+OK\r\n"),
+                             server("-ERR [AUTH] Failed.\r\n"), server("-ERR No username given.\r\n")}));
+    EXPECT_EQ(again.facts.failed_logins, 1U);
+    EXPECT_EQ(again.facts.authenticated, false);
 }
 
 TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
