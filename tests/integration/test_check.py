@@ -87,6 +87,17 @@ class Check(Site):
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, "warning: .*192.0.2.77.*this machine has no such address")
 
+    def test_an_address_for_metrics(self):
+        smtp = f"127.0.0.1:{self.gateway.port('smtp')}"
+        self.gateway.admin = {"http": smtp}
+        self.gateway.write_config()
+        self.expect(f"listener.address: {smtp} is bound already")
+        self.gateway.admin = {"http": "192.0.2.77:8025"}
+        self.gateway.write_config()
+        done = self.gateway.run("check")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, "warning: admin.http: .*192.0.2.77:8025.*this machine has no such address")
+
     def test_keys_without_end(self):
         self.gateway.config.write_text("a." * 50_000 + "a = 1\n")
         self.expect("nested deeper")
