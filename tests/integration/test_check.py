@@ -131,7 +131,7 @@ class Listeners(Site):
 
 
 class Modes(Site):
-    def test_databases_are_for_owner_and_group_whatever_the_umask(self):
+    def test_log_and_databases_are_for_owner_and_group_whatever_the_umask(self):
         for umask in ("0", "022", "077"):
             with self.subTest(umask=umask):
                 prefix = ("sh", "-c", f'umask {umask} && exec "$@"', "sh")
@@ -140,8 +140,8 @@ class Modes(Site):
                 gateway.start()
                 self.addCleanup(gateway.stop)
                 gateway.access("allow", "192.0.2.1")
-                files = list(gateway.folder.glob("*.db*"))
-                self.assertGreaterEqual(len(files), 4, files)
+                files = [*gateway.folder.glob("*.db*"), gateway.log_file]
+                self.assertGreaterEqual(len(files), 5, files)
                 self.assertEqual({path.name: oct(path.stat().st_mode & 0o777) for path in files},
                                  {path.name: "0o640" for path in files})
                 gateway.stop()
