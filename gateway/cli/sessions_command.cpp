@@ -196,13 +196,13 @@ void addSessionsCommand(CLI::App& root, Context& context) {
         "sessions", "Print sessions that are over, the newest last; or those under way (--live)");
     sessions->require_subcommand(0, 1);
     addFilters(*sessions, *arguments);
-    sessions->add_flag("--json", arguments->json, "One log line each");
+    sessions->add_flag("--json", arguments->json, "As JSON, one object a line");
     sessions->add_flag("--live", arguments->live,
                        "Those under way instead (with --client, --from, --user, --listener)");
     sessions->add_flag("--follow", arguments->follow, "Go on with those that end from now on");
     CLI::App* shown = sessions->add_subcommand("show", "All that is known of one session, with its timings");
     shown->add_option("ID", arguments->id, "The id, or enough of its beginning")->required();
-    shown->add_flag("--json", arguments->json, "As its log line");
+    shown->add_flag("--json", arguments->json, "As JSON");
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(
         "kill", "End a live session, in its protocol's words where that breaks nothing");
