@@ -1,6 +1,8 @@
 """What `mailgate check` sees of the machine that is to serve, and that no command takes a failed write for done."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import unittest
 
@@ -67,6 +69,12 @@ class Check(Site):
     def test_files_that_are_something_else(self):
         self.gateway.database.write_text("allow 192.0.2.0/24\n" * 10)
         self.expect("the file is not an SQLite database")
+
+    def test_a_row_that_is_no_rule(self):
+        self.gateway.access("allow", "192.0.2.1")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('10.0.0.1/8', 'allow')")
+        self.expect("row id 2, column network: 10.0.0.1/8 has host bits set")
 
     def test_nothing_is_made_or_changed(self):
         before = sorted(self.gateway.folder.iterdir())
