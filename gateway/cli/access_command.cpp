@@ -225,7 +225,9 @@ class Access {
 std::string Access::author() const {
     if (!arguments_.program) return actingUser();
     if (arguments_.program->empty()) usageError("--program: a name is needed");
-    return store::programName(checkedText("--program", *arguments_.program));
+    if (!store::noteError(*arguments_.program).empty())
+        usageError("--program: a name is short and has no control characters");
+    return store::programName(*arguments_.program);
 }
 
 void Access::requireConfigured(const std::vector<std::string>& names) const {
