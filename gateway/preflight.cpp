@@ -112,6 +112,7 @@ class Examination {
             try {
                 for (std::string& warning : readRuleWarnings(config_))
                     found_.warnings.push_back(std::move(warning));
+                readEachRule();
             } catch (const store::StoreError& error) {
                 // Of an older schema, or locked for the moment: no reason not to start.
                 if (error.kind() != store::StoreError::Kind::Other &&
@@ -119,6 +120,13 @@ class Examination {
                     throw;
             }
         });
+    }
+
+    /// Whoever writes with the sqlite3 shell may write a row that is no rule.
+    void readEachRule() {
+        if (!store::examineDatabase(config_.store_url)) return;
+        store::AccessStore(config_.store_url, store::AccessStore::Use::Inspect)
+            .forEachRule([](const store::AccessRule&) {});
     }
 
     void examineSocket() {

@@ -80,10 +80,24 @@ std::string quotedNote(std::string_view note, NoteForm form) {
     return out + '"';
 }
 
+/// "listener", "--expires", "client_rate:": an option that is not written as one.
+bool namesOption(std::string_view word) {
+    word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+    const std::size_t end = word.find_first_of("=:,");
+    const std::string name = lowerCase(word.substr(0, end)) + '=';
+    return std::find(kOptions.begin(), kOptions.end(), name) != kOptions.end();
+}
+
+bool isNetwork(std::string_view word) {
+    return std::holds_alternative<Network>(parseNetwork(word));
+}
+
 /// The word of an unquoted note that may well be meant as something else; empty: none.
 std::string_view mistakable(std::string_view note) {
     std::string_view rest = note;
-    if (const std::string_view first = takeWord(rest); import::isListWord(first)) return first;
+    if (const std::string_view first = takeWord(rest);
+        import::isListWord(first) || namesOption(first) || isNetwork(first))
+        return first;
     for (rest = note; !rest.empty();)
         if (const std::string_view word = takeWord(rest); import::looksLikeOption(word)) return word;
     return {};
@@ -224,8 +238,8 @@ class LineReader {
             if (const std::string_view word = mistakable(rest_); !word.empty())
                 return fmt::format(
                     "\"{}\" is no option here (listener=, expires=, client_sessions= and "
-                    "client_rate= follow the network); a note that holds it stands in double "
-                    "quotes",
+                    "client_rate= follow the network, one network a line); a note that holds it stands in "
+                    "double quotes",
                     printable(word));
             rule_.note = rest_;
         }
@@ -270,8 +284,7 @@ class Lines {
                                "the end mark (\"# end, N rules\", as the export writes it) is missing: "
                                "what stood before it may be, too"};
         }
-        if (!lines_.empty() && lines_.back().number > end_mark_->line)
-            return ImportError{lines_.back().number, "stands behind the end mark"};
+        if (last_ > end_mark_->line) return ImportError{last_, "stands behind the end mark"};
         if (end_mark_->rules != rules)
             return ImportError{end_mark_->line, fmt::format("the end mark counts {} rules, and there are {}",
                                                             end_mark_->rules, rules)};
@@ -287,7 +300,8 @@ class Lines {
     void take(std::string_view line) {
         ++count_;
         const std::string_view inside = trimmed(line);
-        if (const auto rules = endMark(inside)) end_mark_ = {count_, *rules};
+        if (!inside.empty()) last_ = count_;
+        if (const auto rules = endMark(inside); rules && !end_mark_) end_mark_ = {count_, *rules};
         if (!inside.empty() && inside.front() != '#' && inside.front() != ';')
             lines_.push_back({count_, line});
     }
@@ -306,6 +320,7 @@ class Lines {
     std::vector<import::Line> lines_;
     std::optional<EndMark> end_mark_;
     std::size_t count_ = 0;
+    std::size_t last_ = 0;  ///< the last line that holds anything
     bool ended_ = true;
 };
 

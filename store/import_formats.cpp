@@ -233,6 +233,7 @@ class Reader {
     const ImportOptions& options_;
     ImportResult& result_;
     Precedence precedence_;
+    bool list_ended_ = false;  ///< JSON: its metadata has been read
     char separator_ = ',';
     std::vector<Column> columns_;
 };
@@ -266,6 +267,9 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
     if (isComment(line)) return add(number, network, std::nullopt, "");
     const std::string_view value = line;
     const auto said = verdictOf(value);
+    std::string_view rest = value;
+    if (const std::string_view word = takeWord(rest); !said && isListWord(word))
+        return fmt::format("\"{}\" is no value of a map: \"{}\" alone is", printable(value), printable(word));
     if (!said && !options_.verdict)
         return fmt::format("\"{}\" says neither allow nor deny: say --verdict allow or --verdict deny",
                            printable(value));
@@ -350,9 +354,12 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
         Poco::JSON::Parser parser;
         parser.setDepth(kMaxJsonDepth);
         const auto object = parser.parse(std::string(line)).extract<Poco::JSON::Object::Ptr>();
+        if (list_ended_) return "stands behind the list's last line, its metadata";
         if (object->optValue<std::string>("type", "") == "metadata") {
-            const auto records = object->optValue<std::size_t>("records", result_.rules.size());
-            if (records == result_.rules.size()) return std::nullopt;
+            list_ended_ = true;
+            if (!object->has("records")) return std::nullopt;
+            const auto records = object->getValue<std::int64_t>("records");
+            if (records == static_cast<std::int64_t>(result_.rules.size())) return std::nullopt;
             return fmt::format("the list says that it has {} records, but holds {}: it is not complete",
                                records, result_.rules.size());
         }
@@ -360,7 +367,7 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
         return add(number, object->getValue<std::string>("cidr"), Verdict::Deny,
                    object->optValue<std::string>("sblid", ""));
     } catch (const Poco::Exception&) {
-        return "is not a JSON object with a \"cidr\"";
+        return "is not a JSON object with a \"cidr\", nor a list's metadata";
     }
 }
 
@@ -425,7 +432,8 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     const auto cells = cellsOf(line, separator_);
     if (!cells) return "a quote is not closed, or something stands behind a quoted cell";
     if (cells->size() != columns_.size())
-        return fmt::format("has {} cells where the heading has {}", cells->size(), columns_.size());
+        return fmt::format("has {} {} where the heading has {}", cells->size(),
+                           cells->size() == 1 ? "cell" : "cells", columns_.size());
     ImportOptions options = options_;
     std::string text;
     for (std::size_t at = 0; at < cells->size(); ++at) {

@@ -31,26 +31,6 @@ using journal::Segment;
 using journal::TermKind;
 using journal::TermRange;
 
-constexpr char lower(char character) noexcept {
-    return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
-}
-
-bool sameLetters(std::string_view one, std::string_view other) noexcept {
-    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                      [](char a, char b) { return lower(a) == lower(b); });
-}
-
-bool sameText(std::string_view one, std::string_view other) {
-    if (isAscii(one) && isAscii(other)) return sameLetters(one, other);
-    return sameLetters(comparable(one), comparable(other));
-}
-
-/// `wanted` is an address or "@domain".
-bool isAddressed(std::string_view address, std::string_view wanted) {
-    if (wanted.starts_with('@')) return sameText(journal::domainOf(address), wanted.substr(1));
-    return sameText(address, wanted);
-}
-
 bool hasServer(const JournalSession& session, std::string_view wanted) {
     const std::size_t slash = wanted.find('/');
     if (slash == std::string_view::npos) return sameText(session.server, wanted);
@@ -165,7 +145,7 @@ void unmaskReplies(JournalSession& session) {
 }
 
 bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
-    return id.size() >= prefix.size() && sameLetters(id.substr(0, prefix.size()), prefix);
+    return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
 }
 
 }  // namespace

@@ -132,11 +132,6 @@ TermRange failedLoginTerm() noexcept {
     return range(TermKind::FailedLogin, 0, 0);
 }
 
-std::string_view domainOf(std::string_view address) noexcept {
-    const std::size_t at = address.rfind('@');
-    return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
-}
-
 void TermCollector::add(const TermRange& term, std::uint16_t row) {
     if (!isPerBlock(kindOf(term.low))) {
         terms_.push_back(term.low | row);

@@ -56,9 +56,6 @@ TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept;
 TermRange verdictTerm(bool allowed) noexcept;
 TermRange failedLoginTerm() noexcept;
 
-/// What follows the last "@"; empty when there is none.
-std::string_view domainOf(std::string_view address) noexcept;
-
 /// Collects a segment's terms.
 class TermCollector {
   public:

@@ -149,6 +149,30 @@ std::string comparable(std::string_view text) {
     return asLabels(text.substr(0, at)) + '@' + asLabels(text.substr(at + 1));
 }
 
+namespace {
+
+bool sameLetters(std::string_view one, std::string_view other) noexcept {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [](char a, char b) { return lower(a) == lower(b); });
+}
+
+}  // namespace
+
+bool sameText(std::string_view one, std::string_view other) {
+    if (isAscii(one) && isAscii(other)) return sameLetters(one, other);
+    return sameLetters(comparable(one), comparable(other));
+}
+
+std::string_view domainOf(std::string_view address) noexcept {
+    const std::size_t at = address.rfind('@');
+    return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
+}
+
+bool isAddressed(std::string_view address, std::string_view wanted) {
+    if (wanted.starts_with('@')) return sameText(domainOf(address), wanted.substr(1));
+    return sameText(address, wanted);
+}
+
 std::string formatUtc(UnixSeconds time) {
     if (!hasFourDigitYear(time)) return std::to_string(time);
     const std::chrono::sys_seconds point{std::chrono::seconds(time)};

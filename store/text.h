@@ -22,6 +22,9 @@ std::string_view trimmed(std::string_view text) noexcept;
 std::string_view takeWord(std::string_view& rest) noexcept;
 
 /// ASCII only.
+constexpr char lower(char character) noexcept {
+    return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
+}
 std::string lowerCase(std::string_view text);
 
 bool isAscii(std::string_view text) noexcept;
@@ -30,6 +33,15 @@ bool isAscii(std::string_view text) noexcept;
 /// and xn--bcher-kva.example are one, and what is beyond ASCII before the @ in one case. ASCII text is
 /// returned as it is: its case is the comparison's matter.
 std::string comparable(std::string_view text);
+
+/// The same as comparable(), without regard to case.
+bool sameText(std::string_view one, std::string_view other);
+
+/// What follows the last "@"; empty when there is none.
+std::string_view domainOf(std::string_view address) noexcept;
+
+/// `wanted` is an address or "@domain".
+bool isAddressed(std::string_view address, std::string_view wanted);
 
 /// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number
 /// itself.

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -22,9 +23,6 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -227,7 +225,9 @@ class Access {
 std::string Access::author() const {
     if (!arguments_.program) return actingUser();
     if (arguments_.program->empty()) usageError("--program: a name is needed");
-    return store::programName(checkedText("--program", *arguments_.program));
+    if (!store::noteError(*arguments_.program).empty())
+        usageError("--program: a name is short and has no control characters");
+    return store::programName(*arguments_.program);
 }
 
 void Access::requireConfigured(const std::vector<std::string>& names) const {
@@ -364,7 +364,7 @@ void Access::cutSessions(const std::vector<AccessRule>& rules) {
         order.set("listeners", listeners);
         ended += gateway.post("/v1/cut", order)->optValue<std::size_t>("cut", 0);
     }
-    fmt::print("{} sessions ended\n", ended);
+    fmt::print("{} ended\n", counted(ended, "session"));
 }
 
 void Access::tellNearMisses(const Network& missing) {
@@ -474,12 +474,19 @@ void Access::test() {
         tellVerdict(listener, matching, address);
 }
 
+/// A read that fails is not the list's end.
 std::optional<std::string> Access::readFile() {
-    if (arguments_.file == "-")
-        return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
-    std::ifstream file(arguments_.file, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (file.is_open() && !file.bad()) return text;
+    const bool standard_input = arguments_.file == "-";
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(
+        standard_input ? nullptr : std::fopen(arguments_.file.c_str(), "re"), std::fclose);
+    std::FILE* const file = standard_input ? stdin : opened.get();
+    std::string text;
+    if (file != nullptr) {
+        std::array<char, 65536> block;
+        while (const std::size_t got = std::fread(block.data(), 1, block.size(), file))
+            text.append(block.data(), got);
+        if (std::ferror(file) == 0) return text;
+    }
     fail(fmt::format("{}: cannot be read: {}", arguments_.file, std::strerror(errno)));
     return std::nullopt;
 }

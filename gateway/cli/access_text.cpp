@@ -189,7 +189,10 @@ std::string overlapNote(const AccessRule& rule, const AccessRule& other) {
 }
 
 std::string_view wholeInternet(const store::Network& network) noexcept {
-    // All global IPv6 addresses are in 2000::/3.
+    // All global IPv6 addresses are in 2000::/3, and nearly all that anybody has in its lower half.
+    constexpr std::uint8_t kGlobal = 0x20;
+    if (!network.isV4() && network.prefix_length == 4)
+        return network.address[0] >> 5 == kGlobal >> 5 ? "half of IPv6" : "";
     if (!network.isV4()) return network.prefix_length <= 3 ? "all of IPv6" : "";
     if (network.prefix_length == 96) return "all of IPv4";
     return network.prefix_length == 97 ? "half of IPv4" : "";

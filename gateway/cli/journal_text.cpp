@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 
 namespace mailgate::cli {
@@ -154,6 +155,13 @@ std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms
     if (const auto duration = parseDuration(text)) return now_ms - duration->count();
     if (const auto seconds = store::parseUtc(text)) return *seconds * 1'000;
     return std::nullopt;
+}
+
+std::string limitError(const std::string& text) {
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool valid = error == std::errc() && end == text.data() + text.size() && number > 0;
+    return valid ? "" : fmt::format("expected a number from 1 on, found \"{}\"", store::printable(text));
 }
 
 std::string envelopeAddress(std::string_view text) {

@@ -59,7 +59,10 @@ std::int64_t timeArgument(const std::string& option, const std::string& text) {
 JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& command) {
     JournalFilter filter;
     const auto text = [&](const char* option, const std::string& value, std::optional<std::string>& to) {
-        if (command.count(option) > 0) to = value;
+        if (command.count(option) == 0) return;
+        if (command[option]->as<std::string>().empty())
+            throw CLI::ValidationError(fmt::format("{}: is empty", option));
+        to = value;
     };
     if (command.count("--client") > 0) filter.client = networkArgument(arguments.client);
     if (command.count("--balancer") > 0) filter.balancer = networkArgument(arguments.balancer);
@@ -108,13 +111,15 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
-                               "--until", "--server", "--balancer"}) {
+                               "--until", "--server", "--balancer", "--follow"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} does not go with --live", option));
     }
+    const JournalFilter filter = filterOf(arguments, command);
+    // Nor is there a sender before the first mail.
+    if (filter.from && filter.from->empty()) throw CLI::ValidationError("--from <> does not go with --live");
     std::string target = "/v1/sessions";
-    if (command.count("--client") > 0)
-        target += "?client=" + admin::percentEncoded(networkArgument(arguments.client).toString());
+    if (filter.client) target += "?client=" + admin::percentEncoded(filter.client->toString());
     const Config config = loadConfig(findConfig(context.config_file));
     const auto answer = admin::Client(config.admin.socket).get(target);
     const auto sessions = answer->getArray("sessions");
@@ -127,9 +132,11 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
     for (std::size_t i = 0; i < sessions->size() && shown < arguments.limit; ++i) {
         const auto session = sessions->getObject(static_cast<unsigned>(i));
         const std::string user = text(*session, "user");
-        if (command.count("--listener") > 0 && text(*session, "listener") != arguments.listener) continue;
-        if (command.count("--user") > 0 && user != arguments.user) continue;
-        if (command.count("--from") > 0 && text(*session, "from") != envelopeAddress(arguments.from))
+        const auto is = [&](const char* key, const std::optional<std::string>& wanted, auto same) {
+            return !wanted || same(session->isNull(key) ? "" : session->getValue<std::string>(key), *wanted);
+        };
+        if (!is("listener", filter.listener, store::sameText) || !is("user", filter.user, store::sameText) ||
+            !is("from", filter.from, store::isAddressed))
             continue;
         ++shown;
         if (arguments.json) {
@@ -185,7 +192,8 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
                       "Only those with a login that the server refused, a good one after it or not");
     sessions.add_option("--since", arguments.since, "30m, 12h, 7d ago, or an RFC 3339 time");
     sessions.add_option("--until", arguments.until, "The same");
-    sessions.add_option("--limit", arguments.limit, "The newest so many (default: 100)");
+    sessions.add_option("--limit", arguments.limit, "At most so many, the newest (default: 100)")
+        ->check(limitError);
 }
 
 }  // namespace
@@ -196,13 +204,13 @@ void addSessionsCommand(CLI::App& root, Context& context) {
         "sessions", "Print sessions that are over, the newest last; or those under way (--live)");
     sessions->require_subcommand(0, 1);
     addFilters(*sessions, *arguments);
-    sessions->add_flag("--json", arguments->json, "One log line each");
+    sessions->add_flag("--json", arguments->json, "As JSON, one object a line");
     sessions->add_flag("--live", arguments->live,
                        "Those under way instead (with --client, --from, --user, --listener)");
     sessions->add_flag("--follow", arguments->follow, "Go on with those that end from now on");
     CLI::App* shown = sessions->add_subcommand("show", "All that is known of one session, with its timings");
     shown->add_option("ID", arguments->id, "The id, or enough of its beginning")->required();
-    shown->add_flag("--json", arguments->json, "As its log line");
+    shown->add_flag("--json", arguments->json, "As JSON");
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(
         "kill", "End a live session, in its protocol's words where that breaks nothing");

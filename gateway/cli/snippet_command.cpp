@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -224,7 +225,19 @@ constexpr std::string_view kPostfixWarning =
     "# Whoever reaches such a port may claim any client address: let only the gateway through to it.\n"
     "# Keep the gateway's address out of mynetworks.\n";
 
+/// Lines that name nobody would be pasted all the same.
+void requireServers(const Config& config, bool (*wanted)(Protocol), std::string_view protocols) {
+    if (std::any_of(config.upstreams.begin(), config.upstreams.end(), [&](const UpstreamConfig& upstream) {
+            const auto listeners = listenersOf(config, upstream);
+            return !listeners.empty() && wanted(listeners.front()->protocol);
+        }))
+        return;
+    throw std::runtime_error(
+        fmt::format("{} has no upstream whose listeners speak {}", config.file, protocols));
+}
+
 std::string postfix(const Config& config) {
+    requireServers(config, isSmtp, "SMTP");
     return fmt::format(
         "# main.cf: without it, clients with IPv6 addresses are turned away\n"
         "inet_protocols = all\n\n"
@@ -233,6 +246,7 @@ std::string postfix(const Config& config) {
 }
 
 std::string postscreen(const Config& config) {
+    requireServers(config, isSmtp, "SMTP");
     std::string permitted;
     for (const std::string& own : ownAddresses(config, isSmtp))
         permitted += fmt::format(" {{ {} permit }}", own);
@@ -286,6 +300,7 @@ constexpr std::string_view kDovecot24Tls =
 enum class DovecotVersion : std::uint8_t { V23, V24 };
 
 std::string dovecot(const Config& config, DovecotVersion version) {
+    requireServers(config, isDovecots, "IMAP, POP3, LMTP or ManageSieve");
     const bool newer = version == DovecotVersion::V24;
     std::string trusted;
     for (const std::string& own : ownAddresses(config, isDovecots))

@@ -52,7 +52,8 @@ void addTopCommand(CLI::App& root, Context& context) {
     command
         ->add_option("--by", arguments->by, "sessions, bytes, refused or failed-logins (default: sessions)")
         ->check(CLI::IsMember({"sessions", "bytes", "refused", "failed-logins"}));
-    command->add_option("--limit", arguments->limit, "So many of each (default: 10)");
+    command->add_option("--limit", arguments->limit, "At most so many of each (default: 10)")
+        ->check(limitError);
     command->add_flag("--json", arguments->json, "As JSON");
     command->callback([&context, arguments] { top(context, *arguments); });
 }

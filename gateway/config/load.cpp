@@ -169,6 +169,7 @@ class Loader {
     void readJournal(TableReader table);
     void readLog(TableReader table);
     void readAdmin(TableReader table);
+    void readHttpAddress(TableReader& table);
     void readTimeouts(TableReader table);
     void readIdle(TableReader table);
 
@@ -340,10 +341,19 @@ void Loader::readAdmin(TableReader table) {
                           "none: beside this file its path would be too long; name another place for it");
         admin.socket.clear();
     }
-    if (table.text("http", admin.http) && !admin.http.empty() && !parseHostPort(admin.http))
-        table.error("http", fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
-                                        inQuotes(admin.http)));
+    readHttpAddress(table);
     table.rejectUnknown();
+}
+
+void Loader::readHttpAddress(TableReader& table) {
+    std::string& http = config_.admin.http;
+    if (!table.text("http", http) || http.empty()) return;
+    const auto target = parseHostPort(http);
+    if (!target)
+        table.error("http",
+                    fmt::format("expected an address such as \"127.0.0.1:8025\", found {}", inQuotes(http)));
+    else if (const auto address = IpAddress::parse(target->host))
+        bound_.push_back({Endpoint{*address, target->port}, table.where("http")});
 }
 
 void Loader::readTimeouts(TableReader table) {

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -64,7 +65,7 @@ class FileTarget : public DescriptorTarget {
     std::error_code error() const noexcept { return error_; }
 
     Reopened reopen() override {
-        const int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+        const int fd = open(path_.c_str());
         if (fd < 0) return {false, lastError()};
         const int old = std::exchange(fd_, fd);
         if (old >= 0) ::close(old);
@@ -72,6 +73,16 @@ class FileTarget : public DescriptorTarget {
     }
 
   private:
+    /// A file that it makes is its owner's and group's whatever the umask; one that is there keeps its mode.
+    static int open(const char* path) {
+        constexpr mode_t kMode = 0640;
+        constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY;
+        const int fd = ::open(path, kFlags | O_EXCL, kMode);
+        if (fd < 0) return errno == EEXIST ? ::open(path, kFlags, kMode) : fd;
+        ::fchmod(fd, kMode);
+        return fd;
+    }
+
     std::string path_;
     std::error_code error_;
 };

@@ -1,5 +1,6 @@
 #include "gateway/net/listening_sockets.h"
 
+#include "gateway/config/values.h"
 #include "gateway/net/keep_alive.h"
 #include "gateway/net/socket_address.h"
 
@@ -22,9 +23,16 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
 
+std::string causeOf(int error) {
+    const std::string cause = std::strerror(error);
+    if (error == EACCES) return cause + "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
+    if (error == EADDRNOTAVAIL) return cause + "; this machine has no such address";
+    return cause;
+}
+
 std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
                          const InheritedSockets* inherited = nullptr) {
-    std::string cause = std::strerror(error);
+    std::string cause = causeOf(error);
     const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
     if (!ours.empty())
         cause += fmt::format(
@@ -33,8 +41,6 @@ std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int
             ours, at.toString(), listener.name);
     else if (error == EADDRINUSE)
         cause += "; another mailgate or mail server listens there already";
-    if (error == EACCES) cause += "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
-    if (error == EADDRNOTAVAIL) cause += "; this machine has no such address";
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
 }
 
@@ -67,6 +73,15 @@ void setInheritable(int fd) {
     keepAlive(fd);
 }
 
+/// Why nobody here can listen there, whoever else does; 0: somebody can.
+int wantOfAddress(const Endpoint& at) {
+    const SocketAddress address(at);
+    const Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (socket.get() >= 0 && ::bind(socket.get(), address.get(), address.size()) == 0) return 0;
+    // EINVAL: a link-local address, which is an interface's.
+    return errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EINVAL ? errno : 0;
+}
+
 Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first,
                    const InheritedSockets* inherited) {
     const SocketAddress address(at);
@@ -87,15 +102,16 @@ Descriptor openOne(const Config& config, const ListenerConfig& listener, const E
 
 std::vector<std::string> addressesNotHere(const Config& config) {
     std::vector<std::string> sentences;
-    for (const ListenerConfig& listener : config.listeners) {
-        for (const Endpoint& at : listener.addresses) {
-            const SocketAddress address(at);
-            const Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-            const bool bound = socket.get() >= 0 && ::bind(socket.get(), address.get(), address.size()) == 0;
-            if (!bound && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))
-                sentences.push_back(cannotListen(listener, at, errno));
-        }
-    }
+    for (const ListenerConfig& listener : config.listeners)
+        for (const Endpoint& at : listener.addresses)
+            if (const int error = wantOfAddress(at); error != 0)
+                sentences.push_back(cannotListen(listener, at, error));
+    const auto http = parseHostPort(config.admin.http);
+    const auto address = http ? IpAddress::parse(http->host) : std::nullopt;
+    if (!address) return sentences;
+    if (const int error = wantOfAddress({*address, http->port}); error != 0)
+        sentences.push_back(
+            fmt::format("admin.http: cannot listen on {}: {}", config.admin.http, causeOf(error)));
     return sentences;
 }
 

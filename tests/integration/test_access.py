@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import json
+import os
 import re
 import sqlite3
+import subprocess
 import time
 import unittest
 
@@ -318,6 +320,16 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), before)
         self.assertIn("2 as they were, 0 removed", self.do_import(export, "--replace"))
 
+    def test_a_list_that_cannot_be_read_is_not_an_empty_one(self):
+        for arguments, stdin in (((str(self.gateway.folder),), None), (("-",), os.open(self.gateway.folder, os.O_RDONLY))):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run(self.gateway.argv("access", "import", *arguments), stdin=stdin, text=True,
+                                      capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 1, done)
+                self.assertEqual(done.stderr, f"{arguments[0]}: cannot be read: Is a directory\n")
+            if stdin is not None:
+                os.close(stdin)
+
     def test_what_is_not_said_of_a_rule_stays(self):
         self.gateway.access("allow", "192.0.2.0/25", "--expires", "180d", "--client-sessions", "200", "--client-rate", "0",
                             "--note", "ACME Corp, ticket 4711")
@@ -331,7 +343,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), [{**first, "note": "", "expires_at": None, "client_sessions": None}])
 
     def test_everybody_is_let_in_on_purpose_only(self):
-        for network in ("0.0.0.0/0", "::/0", "128.0.0.0/1"):
+        for network in ("0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3", "2000::/4"):
             for verdict in ("allow", "deny"):
                 done = self.gateway.run("access", verdict, network, "--listener", "imap")
                 self.assertEqual(done.returncode, 1)

@@ -1,6 +1,8 @@
 """What `mailgate check` sees of the machine that is to serve, and that no command takes a failed write for done."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import unittest
 
@@ -68,6 +70,12 @@ class Check(Site):
         self.gateway.database.write_text("allow 192.0.2.0/24\n" * 10)
         self.expect("the file is not an SQLite database")
 
+    def test_a_row_that_is_no_rule(self):
+        self.gateway.access("allow", "192.0.2.1")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('10.0.0.1/8', 'allow')")
+        self.expect("row id 2, column network: 10.0.0.1/8 has host bits set")
+
     def test_nothing_is_made_or_changed(self):
         before = sorted(self.gateway.folder.iterdir())
         done = self.gateway.run("check")
@@ -86,6 +94,17 @@ class Check(Site):
         done = self.gateway.run("check")
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, "warning: .*192.0.2.77.*this machine has no such address")
+
+    def test_an_address_for_metrics(self):
+        smtp = f"127.0.0.1:{self.gateway.port('smtp')}"
+        self.gateway.admin = {"http": smtp}
+        self.gateway.write_config()
+        self.expect(f"listener.address: {smtp} is bound already")
+        self.gateway.admin = {"http": "192.0.2.77:8025"}
+        self.gateway.write_config()
+        done = self.gateway.run("check")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, "warning: admin.http: .*192.0.2.77:8025.*this machine has no such address")
 
     def test_keys_without_end(self):
         self.gateway.config.write_text("a." * 50_000 + "a = 1\n")
@@ -120,7 +139,7 @@ class Listeners(Site):
 
 
 class Modes(Site):
-    def test_databases_are_for_owner_and_group_whatever_the_umask(self):
+    def test_log_and_databases_are_for_owner_and_group_whatever_the_umask(self):
         for umask in ("0", "022", "077"):
             with self.subTest(umask=umask):
                 prefix = ("sh", "-c", f'umask {umask} && exec "$@"', "sh")
@@ -129,8 +148,8 @@ class Modes(Site):
                 gateway.start()
                 self.addCleanup(gateway.stop)
                 gateway.access("allow", "192.0.2.1")
-                files = list(gateway.folder.glob("*.db*"))
-                self.assertGreaterEqual(len(files), 4, files)
+                files = [*gateway.folder.glob("*.db*"), gateway.log_file]
+                self.assertGreaterEqual(len(files), 5, files)
                 self.assertEqual({path.name: oct(path.stat().st_mode & 0o777) for path in files},
                                  {path.name: "0o640" for path in files})
                 gateway.stop()

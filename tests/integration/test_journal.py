@@ -300,6 +300,24 @@ class EveryFilter(unittest.TestCase):
             done = self.gateway.run("sessions", *arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertIn(arguments[1], done.stderr)
+        for arguments in (("--user", ""), ("--queue-id", ""), ("--to", ""), ("--limit", "0"), ("--limit", "-1"),
+                          ("--limit", "99999999999999999999"), ("--live", "--follow"), ("--live", "--from", "<>")):
+            with self.subTest(arguments=arguments):
+                done = self.gateway.run("sessions", *arguments)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn(next(word for word in arguments if word != "--live"), done.stderr)
+
+
+class Live(unittest.TestCase):
+    def test_those_under_way_are_found_as_those_that_are_over(self):
+        gateway = scratch.start(Asked("under-way"))
+        with smtp(gateway.port("smtp"), "198.51.100.90") as session:
+            session.ehlo()
+            self.assertEqual(session.mail("Live@Partner.Example")[0], 250)
+            for sender, found in (("live@partner.example", 1), ("@PARTNER.example", 1), ("@artner.example", 0),
+                                  ("other@partner.example", 0)):
+                lines = gateway.text("sessions", "--live", "--json", "--from", sender).splitlines()
+                self.assertEqual(len(lines), found, sender)
 
 
 class Time(unittest.TestCase):

@@ -178,6 +178,13 @@ class Snippet(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
+    def test_nothing_is_printed_where_there_are_no_such_servers(self):
+        for kind, protocol in (("postfix", "imap"), ("postscreen", "lmtp"), ("dovecot", "smtp")):
+            with self.subTest(kind=kind):
+                done = configured([mailgate.listener(protocol, "mx")], [mailgate.upstream("mx", reserve_port())]).run("snippet", kind)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertIn("has no upstream whose listeners speak", done.stderr)
+
     def test_postfix_and_postscreen(self):
         for kind in ("postfix", "postscreen"):
             with self.subTest(kind=kind):

@@ -185,6 +185,7 @@ TEST(Escape, OnlyValidPrintableUtf8ComesOut) {
         {"\xF5\xFF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"\xE2\x82", "\xEF\xBF\xBD"},  // cut short: one maximal subpart
         {"\xE2\x82x", "\xEF\xBF\xBDx"},
+        {"a\u034F\u3164\uFFA0\uFE0F\U000E0101b", "a\\u034f\\u3164\\uffa0\\ufe0f\\udb40\\udd01b"},
         {"gnp.\u202Eexe", "gnp.\\u202eexe"},  // right to left from here
         {"a\u200B\u2066\uFEFF\u061C\u00AD\u2060", "a\\u200b\\u2066\\ufeff\\u061c\\u00ad\\u2060"},
         {"a\U000E0041", "a\\udb40\\udc41"},  // a tag: two units of UTF-16

@@ -111,6 +111,11 @@ TEST(Import, SaysWhatIsWrongAndWhere) {
         {"allow 192.0.2.1 REJECT spammers", "\"REJECT\" is no option"},
         {"allow 192.0.2.1 554 5.7.1 no", "\"554\" is no option"},
         {"deny 192.0.2.1 permit", "\"permit\" is no option"},
+        {"allow 192.0.2.1 listener = smtp", "\"listener\" is no option"},
+        {"allow 192.0.2.1 Listener:smtp", "\"Listener:smtp\" is no option"},
+        {"allow 192.0.2.1 --listener smtp", "\"--listener\" is no option"},
+        {"allow 192.0.2.1 --expires 30d", "\"--expires\" is no option"},
+        {"allow 192.0.2.1 192.0.2.2", "\"192.0.2.2\" is no option"},
     };
     for (const auto& one : cases) {
         SCOPED_TRACE(one.line);
@@ -207,6 +212,9 @@ TEST(Import, ListsOfHaproxy) {
                 ElementsAre("1: allow 10.0.0.0/8 be_internal"));
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/8 deny\n10.0.0.0/8 allow\n", options())),
                 HasSubstr("2: says the opposite of line 1"));
+    EXPECT_THAT(
+        errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
+        HasSubstr("\"reject spammers\" is no value of a map"));
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
 }
 
@@ -238,6 +246,11 @@ TEST(Import, WhatMayBeNoDropListIsRefused) {
         {"192.0.2.0/24 ; ours\n", "1: nothing says whether 192.0.2.0/24"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":2}\n",
          "2: the list says that it has 2 records, but holds 1"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":\"many\"}\n", "2: is not"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":-1}\n",
+         "2: the list says that it has -1 records"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":1}\n{\"cidr\":\"1.19.0.0/16\"}\n",
+         "3: stands behind the list's last line"},
         {"{\"asn\":64496}\n", "the object has no \"cidr\""},
         {"{\"cidr\":[[[[[[[[\n", "is not a JSON object"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n192.0.2.1 OK\n", "2: expected"},
@@ -270,7 +283,7 @@ TEST(Import, TablesWithAHeading) {
         {"network,note\n192.0.2.1,x\n", "2: nothing says whether 192.0.2.1"},
         {"network,verdict\n192.0.2.1,\n", "2: nothing says whether"},
         {"network,verdict\n192.0.2.1,maybe\n", "2: \"maybe\" is neither allow nor deny"},
-        {"network,verdict\n192.0.2.1\n", "2: has 1 cells where the heading has 2"},
+        {"network,verdict\n192.0.2.1\n", "2: has 1 cell where the heading has 2"},
         {"network,verdict\n,deny\n", "2: names no network"},
         {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
         {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
@@ -311,6 +324,11 @@ TEST(Import, WhatBrokeOffIsRefused) {
                 HasSubstr("counts 2 rules, and there are 1"));
     EXPECT_THAT(errorsOf(parseRules(whole + "allow 192.0.2.2\n", options())),
                 HasSubstr("5: stands behind the end mark"));
+    EXPECT_THAT(errorsOf(parseRules(whole + "\n# more\n", options())),
+                HasSubstr("6: stands behind the end mark"));
+    EXPECT_THAT(errorsOf(parseRules(whole + formatEnd(3) + "\n", options())),
+                HasSubstr("5: stands behind the end mark"));
+    EXPECT_EQ(errorsOf(parseRules(whole + "\r\n\n", options())), "");
     EXPECT_EQ(errorsOf(parseRules("192.0.2.1", options(Verdict::Deny))), "");
     ImportOptions plain = options(Verdict::Deny);
     plain.may_be_cut = true;
@@ -332,6 +350,8 @@ TEST(Export, EveryNoteComesBackAsItWas) {
                                    "#4711",
                                    "listener=smtp",
                                    "expires=never",
+                                   "--listener smtp",
+                                   "192.0.2.9 is theirs too",
                                    " leading",
                                    "trailing ",
                                    "\"quoted\"",
