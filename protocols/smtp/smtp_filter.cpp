@@ -13,9 +13,10 @@ namespace {
 using smtp::isPositive;
 using smtp::Verb;
 
-/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones:
-/// Postfix keeps so much of a line.
-constexpr std::size_t kMaxCommandBytes = 2048;
+/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones. Postfix
+/// keeps 2,048 bytes: what a longer line of this bound says behind them is refused there, but for BDAT's LAST, which goes
+/// on in one form.
+constexpr std::size_t kMaxCommandBytes = 4096;
 /// RFC 4954 4: AUTH with an initial response, and a response in a line of its own.
 constexpr std::size_t kMaxAuthBytes = 12288;
 /// A server's line (RFC 5321 4.5.3.1.5: 512 bytes), or its whole reply to EHLO.
