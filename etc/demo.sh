@@ -2,6 +2,7 @@
 # Shows mailgate at work between an HAProxy balancer and real mail servers, all in a scratch folder on loopback:
 #   etc/demo.sh          stays up afterwards, with lines to try; Ctrl-C ends it
 #   etc/demo.sh --once   ends by itself, with exit status 0 when everything was as it should be
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -4,6 +4,7 @@
 #   etc/packages.sh build demo     to run the demo as well
 #   etc/packages.sh build demo test
 # Servers that come with the groups demo and test are not started: the project runs its own copies of them.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Do most of a listener's clients have one and the same private address?
 ///
 /// Boyer and Moore's majority vote in one word that all workers share: it needs no lock and is as soon over

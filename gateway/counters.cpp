@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/counters.h"
 
 #include "protocols/proxy/header.h"

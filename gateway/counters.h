@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the gateway counts. Relaxed atomics: any thread adds, any thread reads.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The daemon: binds, starts the workers, and obeys signals and orders until it is told to stop.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  One configuration in force, and what hangs on it.
 ///
 /// A reload makes a new generation; sessions keep the one they began with, so that nothing changes under

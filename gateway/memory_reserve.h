@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Memory put aside, so that what is under way can go on when there is no more.
 ///
 /// An allocation that fails gets a part of the reserve and is tried again. Once it is low the listeners let

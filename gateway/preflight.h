@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What `mailgate check` looks at beyond the file: the machine that is to serve with it.
 #pragma once
 

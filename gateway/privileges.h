@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  As whom the gateway serves.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Does what SIGHUP asks for, away from the thread that feeds systemd's watchdog and hears SIGTERM.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker.h"
 
 #include "gateway/memory_reserve.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A worker: one thread, one reactor, its listening sockets and its sessions.
 ///
 /// The reactor holds the listening sockets and the SessionSet, nothing else.

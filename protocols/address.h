@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Client and server addresses as plain values.
 ///
 /// One canonical form for both families: IPv4 is kept as the IPv4-mapped IPv6 address ::ffff:a.b.c.d

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A health check's side of the conversation: greeting, a word that shows there is service, goodbye.
 ///
 /// SMTP: 220, EHLO, QUIT (RFC 5321); LMTP: 220, LHLO, QUIT (RFC 2033); IMAP: * OK, LOGOUT (RFC 9051); POP3:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the filters of the line-based mail protocols have in common.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Cutting one direction of a stream into lines and counted blocks, whatever the pieces it arrives in.
 ///
 /// Shared by the filters and dialogues. What comes out depends on the bytes alone, never on how they were

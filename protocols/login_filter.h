@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the filters of IMAP, POP3 and ManageSieve have in common: all is understood up to the login.
 ///
 /// Both sides' words are judged whole, a command or a reply at a time, before they go on. While the meaning of

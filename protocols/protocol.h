@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The protocols that a listener can carry.
 #pragma once
 

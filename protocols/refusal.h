@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What mailgate says itself, in the client's protocol: refusals, and the short dialogues around them.
 ///
 /// Texts and codes: RFC 5321 3.1, 3.8 and 4.3; RFC 3463; RFC 2033 (LMTP); RFC 9051 7.1.5 and RFC 5530 (IMAP);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/sasl.h"
 
 #include "protocols/lines.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a session's protocol showed in the clear: for the log, the journal and the live view.
 ///
 /// Values only. Memory is bounded in bytes (kMaxFactBytes), whatever the peers do; what had no room is counted

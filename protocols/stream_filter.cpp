@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/stream_filter.h"
 
 #include "protocols/imap/imap_filter.h"

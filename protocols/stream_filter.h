@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Stream filters: what a session shows in the clear is judged, noted for the log, and edited where it must be.
 ///
 /// A filter sees the bytes of both sides in their order, before they go on, and decides what goes on: as it came,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/strings.h"
 
 #include "protocols/login_filter.h"

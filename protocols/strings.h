@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Commands made of atoms, quoted strings and literals: IMAP (RFC 9051 9) and ManageSieve (RFC 5804 4).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Access rules as values.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The access rules in their SQLite file: reading, changing, the audit trail.
 ///
 /// Every change is one transaction together with its rows in the audit trail. All functions throw StoreError.

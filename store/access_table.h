@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The look-up table of access rules: immutable, shared by all workers, swapped as a whole.
 ///
 /// The most specific network with a live rule for the listener wins; at the same network a rule that names

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits
 /// back.
 ///

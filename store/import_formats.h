@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The lists of others as access rules: what a line says, and which format a file has. Internal to
 /// store/.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The journal: every session and mail transaction, kept where it can be asked.
 ///
 /// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them into

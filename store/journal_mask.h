@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What is left of a client's address in the tables that are kept for long. Internal to store/.
 ///
 /// IPv4 keeps /24, IPv6 /48. A text that is replaced here is a whole address: 192.0.2.1 is not found in

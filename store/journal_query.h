@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Asks the journal: sessions by what is known of them, the busiest clients, senders and users.
 ///
 /// Opens the file by itself, so it may run in another process while the gateway writes; it never makes the

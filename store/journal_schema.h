@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The tables of the journal. Internal to store/; made for the sqlite3 shell too:
 ///
 /// - session: admitted sessions, in the order in which they ended

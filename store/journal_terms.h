@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a segment of the journal can be searched by. Internal to store/.
 ///
 /// A term is 64 bits: its kind (4), a value (46) and the row in the segment that has it (14). The value is a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The one connection that writes the journal: appends, seals, forgets. Internal to store/.
 ///
 /// One thread. After an exception the object is of no use any more (what it remembers of the open segments

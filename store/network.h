@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A network in CIDR form, IPv4 or IPv6, as access rules and trusted lists name it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The tables of the store and how an older file becomes a current one. Internal to store/.
 ///
 ///     access_rule   the rules; made for the sqlite3 shell too:

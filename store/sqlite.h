@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  One connection to an SQLite file: opened with care, errors told as StoreError. Internal to store/.
 ///
 /// Poco::Data carries sessions and statements; the raw handle is used where Poco has no word (scripts of

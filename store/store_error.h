@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What can go wrong with the store, in words an administrator can act on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Spellings that rules, their file form and messages share.
 #pragma once
 

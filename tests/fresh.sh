@@ -6,6 +6,7 @@
 # Takes root, debootstrap, git and 6 GB; packages come from the mirror that this machine's own apt uses. What is not committed
 # is not tried. The root is in a scratch folder (below TMPDIR, or /var/tmp), its processes are in namespaces of their own, and
 # nothing of them is left at the end.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,6 +2,7 @@
 # The one test command: installs what is missing, builds, and runs everything, with what each part took.
 #   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers with some fuzzing, release
 #   tests/run.sh --quick   release only
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

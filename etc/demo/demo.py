@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's story: one client is admitted, one is refused, and everybody's log knows who it was. See etc/demo.sh."""
 
 import argparse

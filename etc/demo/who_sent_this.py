@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the sessions that docs/who-sent-this.md investigates, and prints the page's commands with what they say:
 
     MAILGATE_BIN=build/release/gateway/mailgate /usr/bin/python3 -B etc/demo/who_sent_this.py      as root

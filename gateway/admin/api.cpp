@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/api.h"
 
 #include "gateway/admin/json.h"

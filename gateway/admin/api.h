@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the admin socket answers to which request (docs/admin-api.md), apart from how requests arrive.
 #pragma once
 

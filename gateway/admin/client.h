@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The command line's side of the admin socket: one request, one answer, as JSON.
 ///
 /// What there is to ask: docs/admin-api.md.

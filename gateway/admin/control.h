@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the running gateway tells and takes: the admin socket's and the metrics' view of it.
 ///
 /// Implemented by the gateway; its methods may be called from any thread. Snapshots are values: they cost the

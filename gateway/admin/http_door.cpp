@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/http_door.h"
 
 #include "gateway/net/listening_sockets.h"

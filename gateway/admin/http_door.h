@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  One door of the admin server: a listening socket and the threads that serve it.
 ///
 /// Nobody gets a thread before the head of his request is here. Until then a connection costs a descriptor and

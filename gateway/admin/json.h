@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Snapshots as the JSON of docs/admin-api.md.
 ///
 /// Keys keep the order in which people look for them. Texts that a client controls may hold anything: what is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The gateway's state as Prometheus metrics (docs/metrics.md).
 #pragma once
 

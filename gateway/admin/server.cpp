@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/server.h"
 
 #include "gateway/admin/api.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
 ///
 /// Poco's HTTP on threads of its own (HttpDoor): nothing here touches a worker but through Control. The Unix

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/unix_listener.h"
 
 #include "gateway/net/listening_sockets.h"

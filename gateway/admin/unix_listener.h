@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The socket file: made with its mode from the first moment, replaced when stale, removed in the end.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What `mailgate access` says: rules and their history as tables, JSON and sentences. Pure functions.
 #pragma once
 

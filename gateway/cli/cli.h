@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The command line: one executable, one subcommand each (`mailgate --help`).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What `mailgate sessions` and `mailgate top` say: the journal's sessions as tables, JSON and a
 /// story. Pure functions.
 #pragma once

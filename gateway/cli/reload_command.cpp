@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"

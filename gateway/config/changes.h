@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What distinguishes two configurations, for whoever reloads.
 #pragma once
 

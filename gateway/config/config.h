@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The configuration as typed values. Immutable once loaded; shared by const reference.
 ///
 /// The comments on the fields are the reference; etc/mailgate.toml is the same in the file's form.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Reads the configuration file (TOML).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/toml_reader.h"
 
 #include "gateway/log/escape.h"

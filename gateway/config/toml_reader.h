@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Typed access to a parsed TOML document that collects errors instead of stopping at the first.
 ///
 /// A TableReader is asked for each key that its table may hold; what it was not asked for is unknown. A value

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The spellings of values in the configuration file and on the command line.
 ///
 /// Pure functions from text to values; nullopt for anything else than exactly the form described.

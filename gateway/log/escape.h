@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Makes hostile text fit for one line of a log or of a message.
 #pragma once
 

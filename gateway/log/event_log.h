@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The event log: one line an event, written by one thread.
 ///
 /// A worker composes its line (LogLine) and hands it over; that costs a copy under a short lock and, when the

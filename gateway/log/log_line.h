@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Composes one line of the event log, as JSON or logfmt.
 ///
 /// Keys are ours; values may be hostile and are escaped (see escape.h), so that one event is one line for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Where the event log goes: standard error, a file, or a syslog daemon.
 #pragma once
 

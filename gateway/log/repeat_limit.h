@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What happens again and again is told a few times, and then counted.
 ///
 /// A client that knocks without end, or a scan of the port, must fill neither the log's disk nor the journal.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/session_fields.h"
 
 #include "protocols/session_facts.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a session's log line (docs/log.md) and the journal's account of it say, in the same words.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  TCP keep-alive, the same towards clients and servers.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Binds the configuration's listeners, one socket for each address and worker.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Blocks and pipes that sessions borrow while bytes are under way. One of each pool per worker, no
 /// locks.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Poco's SocketReactor, kept to what it does well: few sockets, on one thread.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The memory of an edge-triggered connection: what events have said about reading, until reads use it up.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The sockets of all sessions of one worker, behind one descriptor.
 ///
 /// Poco's SocketReactor costs a mutex, a map look-up and an allocation per event, and visits every registered

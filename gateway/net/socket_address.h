@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Between Endpoint values and the kernel's sockaddr.
 #pragma once
 

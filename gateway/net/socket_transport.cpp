@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/socket_transport.h"
 
 #include "gateway/net/keep_alive.h"

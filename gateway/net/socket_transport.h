@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A TCP connection in the worker's SessionSet.
 #pragma once
 

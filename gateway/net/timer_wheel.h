@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Deadlines for many sessions: arming and cancelling are O(1) and allocate nothing.
 ///
 /// A hashed wheel with a tick of kTick. A deadline fires at the first tick at or after it, never before. Used

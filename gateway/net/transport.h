@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  One end of a connection, as sessions see it.
 ///
 /// Nothing here throws, blocks or retries: "not now" is a value. A transport belongs to one session and is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  How many sessions each client has, and how fast new ones come, over all workers.
 ///
 /// A client is an original address, or the network around it that one party holds (an IPv6 /64), on one

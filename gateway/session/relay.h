@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Moves bytes both ways between a client and its server, in order, as the filter lets them go on.
 ///
 /// Knows nothing of protocols: a tap decides what goes on, and its Output is written here, the one place that knows

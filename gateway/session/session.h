@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  One client connection's whole life, including the server it is handed to.
 ///
 ///     AwaitingHeader ─ Checking                    a balancer's health check, answered here

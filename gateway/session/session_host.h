@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a session needs of the worker it lives on.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Session ids: ULIDs. 48 bits of milliseconds and 80 random bits, as 26 characters of Crockford's
 /// base 32; ids sort by time and are unique over gateways without any of them knowing the others.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/session_report.h"
 
 #include "gateway/log/session_fields.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The log lines of a session (docs/log.md).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What is known of the health of one address of one server, and who may judge it.
 ///
 /// It outlives reloads: the pools of all configurations in use are views of it, so what a session of an older

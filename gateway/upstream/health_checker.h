@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Asks the servers of all upstreams whether they serve, in their protocol.
 ///
 /// One thread for the whole gateway and all its life, whatever the number of workers: a poll(2) loop over

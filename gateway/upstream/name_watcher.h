@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Resolves the upstreams' host names again and again, in the background.
 ///
 /// getaddrinfo(3) blocks and tells no TTL, so one thread asks for each name every `resolve_interval`. All

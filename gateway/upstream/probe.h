@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Finds out by trying which PROXY headers a server takes, and says in words what to change where.
 ///
 /// Blocks; for the command line. Every attempt is one short, polite conversation, so the server's log shows

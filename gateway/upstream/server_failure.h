@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  In which ways a server can fail a session, and what each says about the server.
 #pragma once
 

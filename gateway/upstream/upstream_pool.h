@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The servers of one upstream, as all workers see them.
 ///
 /// A pool holds an immutable list of endpoints (one address of one server each) that is swapped as names

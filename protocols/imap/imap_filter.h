@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  StreamFilter for IMAP (RFC 9051, RFC 3501) up to the login.
 ///
 /// Opaque as soon as the server says OK to a login or to STARTTLS, or greets with PREAUTH. A tagged reply belongs

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/pop3/pop3_filter.h"
 
 #include "protocols/lines.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  StreamFilter for POP3 (RFC 1939, RFC 2449, RFC 5034) up to the login.
 ///
 /// Opaque as soon as the server says +OK to PASS, APOP, AUTH or STLS. Replies belong to commands by their order.

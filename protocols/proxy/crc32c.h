@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  CRC-32C (Castagnoli), the checksum of PROXY protocol v2 headers (specification 2.2.3; RFC 3720
 /// B.4).
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/proxy/decoder.h"
 
 #include "protocols/proxy/crc32c.h"

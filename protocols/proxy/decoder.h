@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Reads a PROXY protocol header, v1 or v2, from the first bytes of a connection.
 ///
 /// Pure: a function from bytes to an outcome, the same for any split of the input. A bad v1 line is decided

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Writes the PROXY protocol headers that mailgate sends to its servers.
 ///
 /// The result goes out in one send(2), before anything else (specification 2). Addresses of different

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/proxy/header.h"
 
 namespace mailgate::proxy {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The PROXY protocol header as values (haproxy's doc/proxy-protocol.txt, "the specification" below).
 #pragma once
 

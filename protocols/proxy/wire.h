@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The fixed parts of both headers (specification 2.1, 2.2), as reader and writer share them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  StreamFilter for ManageSieve (RFC 5804) up to the login.
 ///
 /// Opaque as soon as the server says OK to AUTHENTICATE or STARTTLS. Replies belong to commands by their order.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  SMTP command lines and their arguments, read as servers read them.
 ///
 /// Pure. One notion of space for verbs and arguments; what servers may read in two ways is not understood here.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/smtp/mail_log.h"
 
 #include "protocols/smtp/reply.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a session's replies said about its mail, written into its facts.
 ///
 /// Bounded in bytes: what is kept for the session's record takes at most half of kMaxFactBytes, the open transaction

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "protocols/smtp/message_screen.h"
 
 #include <algorithm>

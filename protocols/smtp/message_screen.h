@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A message after DATA: its end, and line ends that servers read in different ways.
 ///
 /// CR LF . CR LF ends it and nothing else (RFC 5321 2.3.8, 4.1.1.4). Servers that take more for an end (a bare LF

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Compares mailgate with HAProxy and nginx (stream) on the same work, interleaved in one run; see README.md.
 
     tests/bench/compare.py                      everything, five rounds

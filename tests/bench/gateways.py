@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gateways that are compared: each with the same listeners, allowlist, workers and logging, and a PROXY header in and out.
 
 What they are told is what their own manuals recommend for this work; nothing is tuned for one of them alone. Settings that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mailload against its own sinks: no error where there is none, none overlooked where there is one, and the counts agree."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mailload as Python sees it: sinks that are started and stopped, runs that give their results."""
 
 import ctypes

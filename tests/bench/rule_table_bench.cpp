@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What access rules cost: `rule_table_bench [RULES...]` (default 1000 100000 1000000).
 //
 // For each number of rules a store in a temporary folder is filled with random networks (four of five IPv4)

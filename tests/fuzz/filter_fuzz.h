@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the filters' fuzz targets have in common.
 ///
 /// The input is a dialogue: turns, the server's first, with the byte 0x1E between them. Properties: the facts

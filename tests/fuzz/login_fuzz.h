@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the fuzz targets of IMAP, POP3 and ManageSieve have in common.
 ///
 /// The input is read twice. As a dialogue of two scripted sides (filter_fuzz.h): the facts keep their bounds, a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network that is read must be written so that it is read as the same; whatever is refused has a reason.
 
 #include "store/network.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Properties: the outcome does not depend on how the bytes were split, and a header read and written again
 // names the same endpoints.
 

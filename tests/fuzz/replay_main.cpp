@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Runs a fuzz target on each file of the given folders, so that a build without libFuzzer keeps its
 /// corpus true.
 

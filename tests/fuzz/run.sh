@@ -5,6 +5,7 @@
 # An input that breaks something is kept in build/fuzz/findings (exit 1); run the target on that file alone to see how. New
 # inputs that reach more code gather in build/fuzz/corpus, so that the next run goes on from there; of these, what is
 # worth keeping for good is copied to tests/fuzz/corpus by hand.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

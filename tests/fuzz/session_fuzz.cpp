@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A whole session over scripted transports. The input is a script: which protocol and state to begin in, then
 // what the client, the server, the clock and the operator do. Whatever they do, the gateway's promises hold:
 //

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may enter: rules, their changes while the gateway runs, what a refused client hears, and the access command."""
 
 import contextlib

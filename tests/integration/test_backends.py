@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pools of real and scripted servers: health checks, failover, names."""
 
 import os

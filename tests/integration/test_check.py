@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `mailgate check` sees of the machine that is to serve, and that no command takes a failed write for done."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system's clock jumps. Time limits run by the monotonic clock and must not care; rules expire by the wall clock."""
 
 import datetime

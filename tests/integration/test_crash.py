@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """kill -9 at any moment, under load and while rules change: what was acknowledged is there afterwards, and nothing is half done."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server dies at each point of a session: what the client hears, what the log says, and who serves the next client."""
 
 import select

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fail2ban filter and action, with the real fail2ban: fail2ban-regex over mailgate's own lines, and a server that bans."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong around mailgate, and what its clients and its administrator see of it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The relay itself: every byte, both ways, at any pace, until both sides are done."""
 
 import concurrent.futures

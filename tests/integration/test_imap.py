@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IMAP: real clients through HAProxy and mailgate to Dovecot."""
 
 import hashlib

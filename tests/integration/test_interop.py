@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every neighbour of docs/interop.md as the real program, in front of mailgate and behind it.
 
 The clients in front connect from loopback addresses of their own; those behind are documentation addresses.

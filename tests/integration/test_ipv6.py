@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IPv6 on either side of mailgate, and both families together."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who sent this: real sessions through mailgate, and what `mailgate sessions` and `mailgate top` say of them afterwards."""
 
 import base64

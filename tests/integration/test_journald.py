@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log through a real systemd-journald, which has a /run of its own."""
 
 import json

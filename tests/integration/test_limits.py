@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much one client may have: by its own address, on each listener and by rule, in its protocol's words."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load, and peers that are slow or know no end: what is bounded stays bounded, and nobody waits for them.
 
 What is seen on the way is printed in lines that begin with "figure:"; docs/reliability.md tells them. A sanitizer's memory

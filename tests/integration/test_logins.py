@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logins in the clear as an attacker writes them: what a real Dovecot made of them is what the log says."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The admin socket and the metrics of a running gateway: what curl, the command line and a real Prometheus see."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An administrator at work: reload, drain, stop, restart with socket activation, sessions ended by hand."""
 
 import contextlib

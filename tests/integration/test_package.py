@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Debian package: installed, run, upgraded and purged, on a copy of this machine that leaves nothing behind."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What servers say about one client reaches that client and nobody else; and how long is waited for whom."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """POP3, LMTP and ManageSieve: mailgate between real clients and Dovecot."""
 
 import base64

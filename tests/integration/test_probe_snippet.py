@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`mailgate probe` against right and wrong servers, and what `mailgate snippet` prints, pasted into real programs."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PROXY headers from balancers: the conformance vectors against the running daemon, and who may send them."""
 
 import concurrent.futures

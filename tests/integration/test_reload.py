@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A reload is a transaction: it waits for nobody who matters, is in force wholly or not at all, and measures go on."""
 
 import itertools

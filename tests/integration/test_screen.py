@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What clients may not send, against servers that would take it: smuggled mail, XCLIENT, XFORWARD, a PROXY header, commands
 that servers read in different ways."""
 

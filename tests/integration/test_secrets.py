@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No password, in any form in which it crosses the wire, may stand in anything that mailgate writes."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SMTP: HAProxy in front, Postfix behind, real clients."""
 
 import base64

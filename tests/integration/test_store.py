@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens to the files that mailgate keeps, and what its clients and its administrator see of it."""
 
 import contextlib

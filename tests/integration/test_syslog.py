@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log through a real rsyslogd, in a scratch folder."""
 
 import json

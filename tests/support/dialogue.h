@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Dialogues between a client and a server, played to a filter in every split.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A gateway with made-up state that notes the orders it gets.
 #pragma once
 

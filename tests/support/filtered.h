@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Runs a dialogue whole and split at every byte, for GoogleTest.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Made-up sessions for the journal: the same for the same number, all distinct where real ones are.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  Small servers that read like Dovecot before the login: what they were asked is what the facts must name.
 ///
 /// Written from Dovecot's parsers and not from ours: byte by byte, lenient where it is lenient. Who may log in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A worker whose clock, network and servers are the test's.
 #pragma once
 

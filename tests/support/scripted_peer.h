@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  A connection whose far end is the test: what it sends, when it blocks, how it breaks.
 #pragma once
 

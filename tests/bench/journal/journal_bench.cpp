@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the journal costs and how fast it answers: `journal_bench [--sessions N] [--rate R] [--seconds S]
 // [--folder DIR]`.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/load/event_loop.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The load tool's event loop: epoll, one thread, and the few socket calls that both its sides need.
 ///
 /// Errors: what cannot be set up (a descriptor, an address) throws std::system_error and ends the tool. What

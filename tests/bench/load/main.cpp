@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/load/run.h"
 #include "tests/bench/load/sink.h"
 

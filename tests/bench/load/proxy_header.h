@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  PROXY protocol headers for the load tool: written by the client side, recognised by the sink.
 ///
 /// Written apart from protocols/proxy on purpose: what measures the gateway must not share its mistakes.

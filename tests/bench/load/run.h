@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The load tool's clients: many sessions of one script against a gateway, each behind a PROXY header
 /// of its own.
 #pragma once

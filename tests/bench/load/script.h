@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What a client of a workload says and expects, as data: the same script for every session of a run.
 #pragma once
 

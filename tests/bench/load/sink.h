@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  The load tool's mail server: accepts, reads a PROXY header, says what a client of the protocol
 /// needs to hear, and keeps nothing. It answers lock-step clients; it is no conforming server.
 #pragma once

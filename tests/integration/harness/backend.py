@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scripted servers: what a real Postfix or Dovecot does only on a bad day, on demand."""
 
 import contextlib

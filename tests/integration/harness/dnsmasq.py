@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A dnsmasq of its own, the name server of a test whose names change."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such.
 
 Dovecot 2.4 has another configuration language than 2.3; the files are written for the one that is installed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An Exim of its own behind the PROXY protocol.
 
 Debian lets only one mail server be installed, which is Postfix here; etc/packages.sh unpacks the program alone.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An HAProxy balancer in front of mailgate (or of a mail server)."""
 
 from .ports import reserve_port

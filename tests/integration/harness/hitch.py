@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hitch that ends TLS in front of mailgate."""
 
 from .ports import reserve_port

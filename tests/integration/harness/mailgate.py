@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """mailgate itself: its configuration as Python values, the daemon, its log and its command line."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the real mail servers have in common: a folder, a log, a certificate and one process in the foreground."""
 
 import re

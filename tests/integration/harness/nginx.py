@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An nginx with its stream module in front of mailgate."""
 
 from .ports import reserve_port

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Free loopback ports, also between test programs that run at the same time."""
 
 import atexit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Postfix instance of its own: configuration, queue and log in the scratch folder."""
 
 import os

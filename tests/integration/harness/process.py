@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Child processes with awaited readiness and certain ends, and the scratch folder that owns them."""
 
 import atexit

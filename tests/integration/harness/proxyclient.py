@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that say a PROXY header before anything else, as a balancer does for them."""
 
 import imaplib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A test case in which each test has a daemon and scripted servers of its own."""
 
 import unittest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """This machine as it would be, in namespaces of its own: packages are installed there and nothing is left here."""
 
 import os

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/event_log.h"
 
 #include "gateway/config/load.h"

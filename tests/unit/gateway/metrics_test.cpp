@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/metrics.h"
 
 #include "tests/support/fake_control.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/relay.h"
 
 #include "tests/support/scripted_peer.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/session_set.h"
 
 #include "gateway/net/socket_transport.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/session.h"
 
 #include "protocols/proxy/decoder.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "store/journal_query.h"
 
 #include "store/store_error.h"

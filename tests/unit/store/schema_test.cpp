@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "store/schema.h"
 
 #include "store/access_store.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file  What the tests of the store share: a folder of their own, and the file as the sqlite3 shell sees
 /// it.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts what the decoder takes from the heap: nothing, for the headers that every connection brings.
 
 #include "proxy_testing.h"

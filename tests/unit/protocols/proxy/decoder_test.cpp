@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the conformance vectors do not pin: reasons, policy, typed TLVs, limits. See vectors_test.cpp for the
 // grammar.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The conformance vectors: whole, byte by byte, and with bytes behind them.
 
 #include "proxy_testing.h"
