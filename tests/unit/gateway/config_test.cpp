@@ -155,7 +155,8 @@ TEST(Config, EveryKeyReachesItsField) {
         "[[listener]]\nname = \"l\"\nprotocol = \"lmtp\"\naddress = [\"[::]:24\", \"0.0.0.0:24\"]\nproxy = "
         "\"mixed\"\n"
         "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\n"
-        "client_sessions = 20\nclient_rate = 60\nclient_ipv4_prefix = 24\nclient_ipv6_prefix = 48\nupstream "
+        "bare_lf_exclude = [\"192.0.2.0/24\"]\nclient_sessions = 20\nclient_rate = 60\nclient_ipv4_prefix = "
+        "24\nclient_ipv6_prefix = 48\nupstream "
         "= \"b\"\n");
     EXPECT_EQ(config.name, "gw-1");
     EXPECT_EQ(config.workers, 3u);
@@ -201,7 +202,8 @@ TEST(Config, EveryKeyReachesItsField) {
     EXPECT_EQ(listener.proxy, ProxyMode::Mixed);
     EXPECT_EQ(listener.access, AccessDefault::Open);
     EXPECT_EQ(listener.tls, ListenerTls::Passthrough);
-    EXPECT_EQ(listener.bare_lf, BareLfPolicy::Reject);
+    EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("198.51.100.7")), BareLfPolicy::Reject);
+    EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("192.0.2.7")), BareLfPolicy::Pass);
     EXPECT_EQ(listener.client_sessions, 20u);
     EXPECT_EQ(listener.client_rate, 60u);
     EXPECT_EQ(listener.client_ipv4_prefix, 24u);
@@ -253,6 +255,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"log = 3\n", ":1:7: log: expected a table, [log], found 3"},
         WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf = \"pass\"\n",
                   ":3:11: listener.bare_lf: is for smtp and lmtp listeners only"},
+        WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf_exclude = \"192.0.2.0/24\"\n",
+                  ":3:19: listener.bare_lf_exclude: is for smtp and lmtp listeners only"},
         WrongText{"[listener]\n", "listener: expected an array of tables, [[listener]], found a table"},
         WrongText{"listener = [1]\n", ":1:13: listener: expected an array of tables, [[listener]], found 1"},
         WrongText{"[gateway]\nname = true\n", "gateway.name: expected a text in quotes, found true"},

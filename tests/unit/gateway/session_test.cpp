@@ -401,6 +401,26 @@ TEST_F(SessionTest, WaitsMoreThanTenMinutesForTheReplyToAMessage) {
     }
 }
 
+TEST_F(SessionTest, NormalizesBareLineFeedsOfAllButTheClientsThatAreExcluded) {
+    for (const bool excluded : {false, true}) {
+        Config config = makeConfig();
+        config.listeners[0].bare_lf = BareLfPolicy::Normalize;
+        config.listeners[0].bare_lf_exclude = {
+            std::get<store::Network>(store::parseNetwork(excluded ? "198.51.100.0/24" : "192.0.2.0/24"))};
+        configure(std::move(config));
+        auto server = relaying();
+        clientSends("MAIL FROM:<a@b.example>\r\n");
+        serverSends(*server, "250 ok\r\n");
+        clientSends("RCPT TO:<c@d.example>\r\n");
+        serverSends(*server, "250 ok\r\n");
+        clientSends("DATA\r\n");
+        serverSends(*server, "354 go on\r\n");
+        server->heard();
+        clientSends("Subject: x\n\nx\n");
+        EXPECT_EQ(server->heard(), excluded ? "Subject: x\n\nx\n" : "Subject: x\r\n\r\nx\r\n");
+    }
+}
+
 TEST_F(SessionTest, EndsWhenTheServerHasClosedWhateverTheClientHasSentAheadOfIt) {
     auto server = relaying();
     clientSends("FOO\r\nDATA\r\nMAIL FROM:<a@b.example>\r\nQUIT\r\n");
