@@ -34,8 +34,7 @@ std::optional<std::string_view> LineReader::next(std::string_view& bytes) {
         line = fragment_;
         handed_out_ = true;
     }
-    bare_lf_ = !line.ends_with('\r');
-    if (!bare_lf_) line.remove_suffix(1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
     return line;
 }
 
@@ -47,25 +46,6 @@ void LineReader::keep(std::string_view piece) {
     const std::size_t shifted = std::min(piece.size(), kLineTailBytes);
     fragment_.erase(kMaxLineBytes - kLineTailBytes, shifted);
     fragment_.append(piece.substr(piece.size() - shifted));
-}
-
-void BlockReader::start(std::uint64_t size, std::size_t keep) noexcept {
-    left_ = size;
-    keep_ = keep;
-    kept_.clear();
-}
-
-void BlockReader::take(std::string_view& bytes) {
-    const std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(left_, bytes.size()));
-    kept_.append(bytes.substr(0, std::min(taken, keep_ - kept_.size())));
-    bytes.remove_prefix(taken);
-    left_ -= taken;
-}
-
-std::string BlockReader::takeKept() {
-    std::string kept;
-    kept.swap(kept_);
-    return kept;
 }
 
 bool equalsIgnoreCase(std::string_view a, std::string_view b) noexcept {

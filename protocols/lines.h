@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Cutting one direction of a stream into lines and counted blocks, whatever the pieces it arrives in.
+/// \file  Cutting one direction of a stream into lines, whatever the pieces it arrives in, and lines into words.
 ///
 /// Shared by the filters and dialogues. What comes out depends on the bytes alone, never on how they were
 /// split.
@@ -27,39 +27,11 @@ class LineReader {
     /// std::bad_alloc.
     std::optional<std::string_view> next(std::string_view& bytes);
 
-    bool midLine() const noexcept { return !handed_out_ && !fragment_.empty(); }
-    /// What has come of the line that is not whole yet; of a long one as next() would give it.
-    std::string_view fragment() const noexcept { return midLine() ? fragment_ : std::string_view(); }
-    /// The line that was returned last had no CR before its LF.
-    bool bareLf() const noexcept { return bare_lf_; }
-
   private:
     void keep(std::string_view piece);
 
     std::string fragment_;
     bool handed_out_ = false;  ///< fragment_ is the line that was returned last
-    bool bare_lf_ = false;
-};
-
-/// A block of known size inside the stream: an IMAP or ManageSieve literal, a BDAT chunk.
-class BlockReader {
-  public:
-    /// The next `size` bytes are the block; its first `keep` bytes are kept.
-    void start(std::uint64_t size, std::size_t keep) noexcept;
-    /// The block will not be sent after all.
-    void cancel() noexcept { left_ = 0; }
-    /// Takes the block's bytes off the front of `bytes`. Throws std::bad_alloc.
-    void take(std::string_view& bytes);
-
-    bool active() const noexcept { return left_ > 0; }
-    std::uint64_t left() const noexcept { return left_; }
-    /// Hands out what was kept and forgets it.
-    std::string takeKept();
-
-  private:
-    std::uint64_t left_ = 0;
-    std::size_t keep_ = 0;
-    std::string kept_;
 };
 
 /// ASCII only, as all the protocols have it.

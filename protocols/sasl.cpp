@@ -181,42 +181,12 @@ std::string SaslExchange::userIn(std::string_view base64) const {
 }
 
 std::string SaslExchange::respond(std::string_view base64) {
-    if (prompted_) {
-        prompted_ = false;
-    } else {
-        increase(ahead_);
-    }
+    prompted_ = false;
     if (base64 == "*") {
         aborted_ = true;
         return {};
     }
     return initial(base64);
-}
-
-void SaslExchange::prompt() noexcept {
-    if (ahead_ > 0) {
-        --ahead_;
-    } else {
-        prompted_ = true;
-    }
-}
-
-bool SaslExchange::complete() const noexcept {
-    switch (mechanism_) {
-        case Mechanism::Plain:
-        case Mechanism::XOauth2:
-        case Mechanism::OauthBearer:
-            return responses_ >= 1;
-        case Mechanism::Login:
-            return responses_ >= 2;
-        case Mechanism::None:
-            return true;
-        case Mechanism::CramMd5:
-        case Mechanism::Scram:
-        case Mechanism::Other:
-            return false;
-    }
-    return true;
 }
 
 }  // namespace mailgate

@@ -2,8 +2,8 @@
 /// \file  The user's name in a SASL exchange, seen from beside it.
 ///
 /// Knows PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195), SCRAM (RFC 5802), XOAUTH2 and OAUTHBEARER (RFC 7628); in any
-/// other mechanism the responses are told apart from commands and not looked into. Of a response only the bytes up to the name's end are
-/// decoded, so that no password or token is ever held in the clear.
+/// other mechanism the responses are told apart from commands and not looked into. Of a response only the bytes up to the
+/// name's end are decoded, so that no password or token is ever held in the clear.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,13 @@ class SaslExchange {
     /// The client's response in the same line as the command. Returns the name it offers, or nothing. Throws
     /// std::bad_alloc.
     std::string initial(std::string_view base64);
-    /// A response in a line of its own.
+    /// A response in a line of its own, to a prompt.
     std::string respond(std::string_view base64);
     /// The server asks for the next response.
-    void prompt() noexcept;
+    void prompt() noexcept { prompted_ = true; }
 
     bool active() const noexcept { return mechanism_ != Mechanism::None; }
-    /// The client's next line is a response: it was asked for, or comes early from a client that does not
-    /// wait.
-    bool expectsResponse() const noexcept { return active() && (prompted_ || !complete()); }
+    /// The server waits for a response: the client's next line is one.
     bool prompted() const noexcept { return prompted_; }
     bool named() const noexcept { return named_; }  ///< a name was offered
     /// The client has shown the server something to judge, and did not call the exchange off.
@@ -39,7 +37,6 @@ class SaslExchange {
   private:
     enum class Mechanism : std::uint8_t { None, Plain, Login, CramMd5, Scram, XOauth2, OauthBearer, Other };
 
-    bool complete() const noexcept;
     std::string userIn(std::string_view base64) const;
 
     Mechanism mechanism_ = Mechanism::None;
@@ -47,7 +44,6 @@ class SaslExchange {
     bool named_ = false;
     bool aborted_ = false;
     std::uint8_t responses_ = 0;  ///< saturates
-    std::uint8_t ahead_ = 0;      ///< responses sent before the server asked; saturates
 };
 
 }  // namespace mailgate

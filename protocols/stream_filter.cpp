@@ -2,7 +2,7 @@
 #include "protocols/stream_filter.h"
 
 #include "protocols/imap/imap_filter.h"
-#include "protocols/line_filter.h"
+#include "protocols/lines.h"
 #include "protocols/pop3/pop3_filter.h"
 #include "protocols/proxy/wire.h"
 #include "protocols/sieve/sieve_filter.h"
@@ -90,37 +90,6 @@ class HeaderScreen final : public StreamFilter {
 };
 
 }  // namespace
-
-Rest LineFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
-    std::string_view rest = bytes;
-    try {
-        if (from == Side::Client)
-            onClient(rest);
-        else
-            onServer(bytes);
-    } catch (const std::exception&) {
-        becomeOpaque();  // out of memory: the session matters more than its journal entry
-    }
-    out.pass(from == Side::Server || opaque_ ? bytes.size() : bytes.size() - rest.size());
-    return Rest::Hold;
-}
-
-void LineFilter::startedTls() {
-    facts_.tls = "starttls";
-    becomeOpaque();
-}
-
-void LineFilter::offeredUser(std::string name) {
-    if (name.empty()) return;
-    if (name.size() > kMaxNameBytes) name.resize(kMaxNameBytes);
-    facts_.user = std::move(name);
-}
-
-void LineFilter::loggedIn(std::string name) {
-    facts_.authenticated = true;
-    facts_.user.clear();
-    offeredUser(std::move(name));
-}
 
 std::unique_ptr<StreamFilter> makeFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen,
                                          MailSink* sink) {
