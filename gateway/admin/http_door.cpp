@@ -189,19 +189,19 @@ void HttpDoor::accept() {
 void HttpDoor::look(WaitingList::iterator waiting) {
     const Head head = headOf(waiting->socket);
     if (head == Head::Incomplete) return;
-    const net::StreamSocket socket = waiting->socket;
-    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(socket), nullptr);
+    auto socket = std::make_unique<net::StreamSocket>(waiting->socket);
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(*socket), nullptr);
     drop(waiting);
     switch (head) {
         case Head::Probe:
-            return serve(socket);
+            return serve(*socket);
         case Head::TooLong:
-            ::send(descriptorOf(socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             return;
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
             if (ready_.size() >= kMaxConnections) ready_.pop_front();
-            ready_.push_back(socket);
+            ready_.push_back(std::move(socket));
             changed_.notify_one();
             return;
         }
@@ -232,10 +232,10 @@ void HttpDoor::work() {
     while (true) {
         changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
         if (stopping_) return;
-        const net::StreamSocket socket = std::move(ready_.front());
+        const std::unique_ptr<net::StreamSocket> socket = std::move(ready_.front());
         ready_.pop_front();
         lock.unlock();
-        serve(socket);
+        serve(*socket);
         lock.lock();
     }
 }

@@ -19,6 +19,7 @@
 #include <functional>
 #include <list>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -86,7 +87,8 @@ class HttpDoor {
     std::mutex mutex_;  ///< everything below
     std::condition_variable changed_;
     bool stopping_ = false;
-    std::deque<Poco::Net::StreamSocket> ready_;
+    /// Handed from thread to thread whole: no two hold one, whatever Poco counts.
+    std::deque<std::unique_ptr<Poco::Net::StreamSocket>> ready_;
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
         Clock::time_point until;
