@@ -208,7 +208,8 @@ class OneReading(unittest.TestCase):
                 ("exim", b"EHLO a\r\n", b"BDAT 4294967296 LAST\r\n"), ("exim", b"EHLO a\r\n", b"BDAT 4294967297\r\nx"),
                 ("smtp", b"HELO a\r\n", b"BDAT 5\r\nabcdeXCLIENT ADDR=203.0.113.99\r\n"),
                 ("smtp", b"HELO a\r\n", b"BDAT 0\r\n"),
-                ("smtp", b"EHLO a\r\n", b"BDAT 5" + b" " * 2040 + b"LAST\r\nabcde"), ("hidden", b"HELO a\r\n", b"BDAT 5\tLAST\r\nabcdeXCLIENT ADDR=192.0.2.99\r\n"))):
+                ("smtp", b"EHLO a\r\n", b"BDAT 5" + b" " * 4200 + b"LAST\r\nabcde"),
+                ("hidden", b"HELO a\r\n", b"BDAT 5\tLAST\r\nabcdeXCLIENT ADDR=192.0.2.99\r\n"))):
             with self.subTest(chunk=chunk):
                 replies, line = self.session_of(f"198.51.100.{70 + number}", port, ehlo, chunk)
                 self.assertEqual(replies[-1][:3], b"521")
