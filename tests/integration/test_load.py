@@ -384,9 +384,9 @@ class StoppedReaders(Situation):
                 received.append(len(data))
 
         self.addCleanup(goes_on.set)
-        self.started("lmtp", self.backend(stops))
+        self.started("tcp", self.backend(stops))
         before = self.gateway.memory_bytes()
-        clients = self.connect_many(count, "lmtp")
+        clients = self.connect_many(count, "tcp")
         for client in clients:
             proxyclient.read_line(client)
             client.setblocking(False)
