@@ -9,8 +9,6 @@
 #include "protocols/smtp/smtp_filter.h"
 
 #include <algorithm>
-#include <exception>
-#include <utility>
 
 namespace mailgate {
 

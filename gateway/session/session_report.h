@@ -16,9 +16,9 @@ class SessionReport {
     static void mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept;
     /// `session.refused`: what was said instead of a session, and why.
     static void refused(Session& session, Refusal refusal, std::string_view reply);
-    /// `session.check`, at debug level: a balancer's health check was answered.
-    /// It ended before anything was known of its client: no descriptors, no memory.
+    /// `session.failed`: it ended before anything was known of its client, for want of memory or descriptors.
     static void failed(const Session& session);
+    /// `session.check`, at debug level: a balancer's health check was answered.
     static void checked(Session& session, bool up);
     /// `proxy.rejected`: a connection without a believable header. For connections that never became a
     /// session too.
