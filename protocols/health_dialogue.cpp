@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/health_dialogue.h"
 
+#include "protocols/mail_protocol.h"
+
 #include <algorithm>
 #include <utility>
 

@@ -7,10 +7,10 @@
 /// more than kMaxHealthBytes has failed.
 #pragma once
 
-#include "protocols/address.h"
-#include "protocols/lines.h"
-#include "protocols/protocol.h"
-#include "protocols/stream_filter.h"
+#include "protocols/stream/lines.h"
+#include "protocols/stream/stream_filter.h"
+#include "protocols/values/address.h"
+#include "protocols/values/protocol.h"
 
 #include <cstddef>
 #include <string>

@@ -7,7 +7,7 @@
 /// site's own mail servers: never 5xx.
 #pragma once
 
-#include "protocols/protocol.h"
+#include "protocols/values/protocol.h"
 
 #include <cstdint>
 #include <memory>

@@ -59,7 +59,7 @@ if [ $quick = yes ]; then
 else
   export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
-  build tsan mailgate store_test gateway_test
+  build tsan thread_tests
   build_meanwhile asan
   check tsan --label-regex '^threads$'
 

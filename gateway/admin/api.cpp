@@ -89,7 +89,7 @@ std::optional<std::vector<std::string>> textsOf(const Object& object, const std:
 }
 
 struct SessionFilter {
-    std::optional<store::Network> client;
+    std::optional<Network> client;
     std::vector<std::string> listeners;
 
     bool passes(const LiveSession& session) const {
@@ -105,9 +105,9 @@ std::variant<SessionFilter, std::string> sessionFilter(const Call& call) {
         if (key == "listener") {
             filter.listeners.push_back(value);
         } else if (key == "client") {
-            const auto network = store::parseNetwork(value);
-            if (const auto* error = std::get_if<store::NetworkError>(&network)) return error->message;
-            filter.client = std::get<store::Network>(network);
+            const auto network = parseNetwork(value);
+            if (const auto* error = std::get_if<NetworkError>(&network)) return error->message;
+            filter.client = std::get<Network>(network);
         } else {
             return fmt::format("unknown parameter {}: sessions takes client and listener", inQuotes(key));
         }
@@ -204,11 +204,10 @@ Answer Api::cut(const Call& call) {
     const auto listeners = body ? textsOf(*body, "listeners") : std::nullopt;
     if (!text || !listeners)
         return errorAnswer(400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"]})");
-    const auto network = store::parseNetwork(*text);
-    if (const auto* error = std::get_if<store::NetworkError>(&network))
-        return errorAnswer(400, error->message);
+    const auto network = parseNetwork(*text);
+    if (const auto* error = std::get_if<NetworkError>(&network)) return errorAnswer(400, error->message);
 
-    const std::size_t count = control_.cut(std::get<store::Network>(network), *listeners);
+    const std::size_t count = control_.cut(std::get<Network>(network), *listeners);
     logOrder(call, "cut",
              listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
              {true, fmt::format("{} sessions", count)});

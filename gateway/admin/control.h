@@ -5,8 +5,9 @@
 /// workers a short task each and nobody a lock.
 #pragma once
 
-#include "protocols/address.h"
-#include "store/network.h"
+#include "gateway/session/live_session.h"
+#include "gateway/upstream/server_status.h"
+#include "protocols/values/network.h"
 
 #include <cstdint>
 #include <optional>
@@ -17,20 +18,6 @@
 
 namespace mailgate::admin {
 
-/// One live session.
-struct LiveSession {
-    std::string id, listener, protocol, state;
-    std::optional<Endpoint> client;  ///< none: its header has not been read
-    std::optional<IpAddress> balancer;
-    std::string upstream, server;  ///< empty: none yet
-    std::string helo, user, tls;
-    std::string from;  ///< envelope sender of the last transaction
-    std::uint32_t mail_count = 0;
-    std::uint64_t bytes_in = 0, bytes_out = 0;
-    std::int64_t started_ms = 0;  ///< Unix time, milliseconds
-    std::int64_t idle_ms = 0;
-};
-
 struct ListenerStatus {
     std::string name, protocol;
     std::vector<std::string> addresses;
@@ -40,19 +27,6 @@ struct ListenerStatus {
     std::uint64_t denied = 0;  ///< of the refused, those by rule or default
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
     std::uint64_t failed_logins = 0;                                ///< that servers refused in the clear
-};
-
-/// Measured state and operator's wish are two things (a server can be healthy and drained).
-struct ServerStatus {
-    std::string upstream, server, address;
-    bool healthy = true;
-    bool draining = false;
-    bool backup = false;
-    std::uint32_t weight = 1;
-    std::string reason;          ///< why it is down, in words; empty when healthy
-    std::uint32_t sessions = 0;  ///< now
-    std::uint64_t sessions_total = 0, failures_total = 0;
-    std::int64_t changed_ms = 0;  ///< Unix time of the last change of health, milliseconds; 0: none yet
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
@@ -94,8 +68,6 @@ struct Status {
         address_alarms;  ///< listeners whose sessions come mostly from one private address
 };
 
-enum class Wish : std::uint8_t { Ready, Drain };
-
 /// The outcome of an order: `ok`, or what was wrong in one sentence.
 struct Outcome {
     bool ok = true;
@@ -110,7 +82,7 @@ class Control {
     /// Ends one session (in its protocol's words where that breaks nothing). False: no such session.
     virtual bool kill(std::string_view id) = 0;
     /// Ends all sessions of clients in `network`, on `listeners` (none named: all). Returns how many.
-    virtual std::size_t cut(const store::Network& network, const std::vector<std::string>& listeners) = 0;
+    virtual std::size_t cut(const Network& network, const std::vector<std::string>& listeners) = 0;
     virtual Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) = 0;
     /// As SIGHUP: all of the new configuration, or none of it and why.
     virtual Outcome reload() = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/http_door.h"
 
-#include "gateway/net/listening_sockets.h"
-#include "protocols/lines.h"
+#include "gateway/base/descriptor.h"
+#include "protocols/stream/lines.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/json.h"
 
-#include "store/text.h"
+#include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/TextConverter.h>
@@ -33,7 +33,7 @@ Var textOrNull(const std::string& text) {
 }
 
 Var timeOrNull(std::int64_t unix_ms) {
-    return unix_ms == 0 ? Var() : Var(store::formatUtc(unix_ms / 1000));
+    return unix_ms == 0 ? Var() : Var(formatUtc(unix_ms / 1000));
 }
 
 Array textArray(const std::vector<std::string>& texts) {

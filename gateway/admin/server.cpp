@@ -4,8 +4,9 @@
 #include "gateway/admin/api.h"
 #include "gateway/admin/http_door.h"
 #include "gateway/admin/unix_listener.h"
+#include "gateway/base/descriptor.h"
 #include "gateway/config/values.h"
-#include "gateway/net/listening_sockets.h"
+#include "gateway/io/listen_error.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPRequestHandler.h>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/unix_listener.h"
 
-#include "gateway/net/listening_sockets.h"
+#include "gateway/io/listen_error.h"
+
+#include "gateway/base/descriptor.h"
 
 #include <Poco/Net/ServerSocketImpl.h>
 #include <fmt/format.h>

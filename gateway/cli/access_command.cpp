@@ -3,10 +3,10 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
-#include "gateway/preflight.h"
-#include "store/access_store.h"
-#include "store/import_export.h"
-#include "store/text.h"
+#include "gateway/daemon/preflight.h"
+#include "protocols/values/text.h"
+#include "store/rules/import_export.h"
+#include "store/rules/store.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -35,8 +35,6 @@ namespace {
 
 using store::AccessRule;
 using store::AccessStore;
-using store::Network;
-using store::UnixSeconds;
 using store::Verdict;
 
 constexpr std::size_t kMaxNotes = 10;  ///< overlaps and near misses told; the rest is counted
@@ -90,8 +88,8 @@ std::vector<std::string> listenerNames(const Config& config) {
 }
 
 Network parsedNetwork(const std::string& text) {
-    auto parsed = store::parseNetwork(text);
-    if (auto* error = std::get_if<store::NetworkError>(&parsed)) usageError(std::move(error->message));
+    auto parsed = parseNetwork(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
     return std::get<Network>(parsed);
 }
 
@@ -113,7 +111,7 @@ std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::str
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc() || end != text.data() + text.size() || number > store::kMaxClientLimit)
         usageError(fmt::format("{}: \"{}\" is neither \"none\" nor a number from 0 to {}", option,
-                               store::printable(text), store::kMaxClientLimit));
+                               printable(text), store::kMaxClientLimit));
     return number;
 }
 
@@ -125,7 +123,7 @@ std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
         usageError(
             fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d), nor a time such as {}, "
                         "nor \"never\"",
-                        store::printable(text), store::formatUtc(now())));
+                        printable(text), formatUtc(now())));
     if (*time <= now()) usageError("--expires: " + text + " is in the past");
     return time;
 }
@@ -235,8 +233,8 @@ void Access::requireConfigured(const std::vector<std::string>& names) const {
     const auto known = listenerNames(config_);
     for (const std::string& name : names)
         if (!holds(known, name))
-            usageError(fmt::format("no listener is named \"{}\": {} has {}", store::printable(name),
-                                   config_.file, fmt::join(known, ", ")));
+            usageError(fmt::format("no listener is named \"{}\": {} has {}", printable(name), config_.file,
+                                   fmt::join(known, ", ")));
 }
 
 /// The rules of a listener that is gone can be listed and removed.
@@ -318,8 +316,7 @@ void Access::tellPut(const AccessStore::EditResult& result) const {
             fmt::print("unchanged {}\n", sentence);
             return;
         case AccessStore::PutKind::Kept:
-            fmt::print("left as it is, not being {}'s: {}\n", store::printable(*arguments_.program),
-                       sentence);
+            fmt::print("left as it is, not being {}'s: {}\n", printable(*arguments_.program), sentence);
             return;
     }
 }
@@ -394,7 +391,7 @@ void Access::remove() {
     for (const Network& missing : result.missing) {
         if (arguments_.program) {
             // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
-            fmt::print("{} has no rule for {}: nothing was removed\n", store::printable(*arguments_.program),
+            fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
                        missing.toString());
             continue;
         }
@@ -497,12 +494,12 @@ store::ImportOptions Access::importOptions(const std::vector<std::string>& liste
     const auto format = store::importFormatOf(arguments_.format);
     if (!format)
         usageError(fmt::format("--format: \"{}\" is none of auto, plain, cidr, haproxy, drop, csv, mailgate",
-                               store::printable(arguments_.format)));
+                               printable(arguments_.format)));
     options.format = *format;
     if (!arguments_.verdict.empty()) {
         if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
-            usageError(fmt::format("--verdict: \"{}\" is neither allow nor deny",
-                                   store::printable(arguments_.verdict)));
+            usageError(
+                fmt::format("--verdict: \"{}\" is neither allow nor deny", printable(arguments_.verdict)));
         options.verdict = arguments_.verdict == "allow" ? Verdict::Allow : Verdict::Deny;
     }
     options.listeners = listeners;
@@ -586,14 +583,14 @@ void Access::renameListener() {
     requireConfigured({arguments_.new_name});
     if (holds(known, arguments_.old_name))
         usageError(fmt::format("{} has a listener \"{}\": its rules stay with it", config_.file,
-                               store::printable(arguments_.old_name)));
+                               printable(arguments_.old_name)));
     const auto result = store().renameListener(arguments_.old_name, arguments_.new_name, actingUser());
     if (!result.in_the_way.empty()) {
         for (const AccessRule& rule : result.in_the_way)
             fail(fmt::format("in the way: {}", sentenceOf(rule)));
         fail("nothing was changed: remove these first, or those of the old name");
     } else if (result.renamed == 0) {
-        fail(fmt::format("no rule names the listener \"{}\"", store::printable(arguments_.old_name)));
+        fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     } else {
         fmt::print("{} of listener {} {} now of listener {}\n", counted(result.renamed, "rule"),
                    arguments_.old_name, result.renamed == 1 ? "is" : "are", arguments_.new_name);

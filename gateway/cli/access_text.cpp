@@ -3,8 +3,8 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
-#include "store/import_export.h"
-#include "store/text.h"
+#include "protocols/values/text.h"
+#include "store/rules/import_export.h"
 
 #include <fmt/format.h>
 
@@ -17,7 +17,6 @@ namespace {
 
 using store::AccessRule;
 using store::AccessStore;
-using store::UnixSeconds;
 using store::Verdict;
 
 /// Whatever the sqlite3 shell has put into a row, it stays one line and obeys nobody's terminal.
@@ -28,7 +27,7 @@ std::string escaped(std::string_view text) {
 }
 
 std::string timeOrDash(const std::optional<UnixSeconds>& time) {
-    return time ? store::formatUtc(*time) : "-";
+    return time ? formatUtc(*time) : "-";
 }
 
 std::string jsonText(std::string_view text) {
@@ -36,7 +35,7 @@ std::string jsonText(std::string_view text) {
 }
 
 std::string jsonTime(const std::optional<UnixSeconds>& time) {
-    return time ? jsonText(store::formatUtc(*time)) : "null";
+    return time ? jsonText(formatUtc(*time)) : "null";
 }
 
 std::string jsonNumberOrNull(const std::optional<std::uint32_t>& number) {
@@ -78,7 +77,7 @@ bool sharesListener(const AccessRule& a, const AccessRule& b) noexcept {
     return a.listener.empty() || b.listener.empty() || a.listener == b.listener;
 }
 
-bool overlap(const store::Network& a, const store::Network& b) noexcept {
+bool overlap(const Network& a, const Network& b) noexcept {
     return a.contains(b) || b.contains(a);
 }
 
@@ -87,7 +86,7 @@ bool overlap(const store::Network& a, const store::Network& b) noexcept {
 std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now) {
     if (const auto duration = parseDuration(text))
         return now + std::chrono::ceil<std::chrono::seconds>(*duration).count();
-    return store::parseUtc(text);
+    return parseUtc(text);
 }
 
 bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {
@@ -112,7 +111,7 @@ std::string sentenceOf(const AccessRule& rule) {
     if (rule.limits.per_minute)
         sentence += fmt::format(", {} new sessions a minute for a client",
                                 limit(*rule.limits.per_minute, "any number of"));
-    if (rule.expires_at) sentence += fmt::format(", expires {}", store::formatUtc(*rule.expires_at));
+    if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));
     return sentence;
 }
 
@@ -162,7 +161,7 @@ std::string historyAsTable(std::span<const AccessStore::AuditEntry> entries) {
     for (const auto& entry : entries) {
         std::string what = escaped(entry.before.empty() ? entry.after : entry.before);
         if (entry.action == "change") what += "  ->  " + escaped(entry.after);
-        rows.push_back({store::formatUtc(entry.at), escaped(entry.who), escaped(entry.action),
+        rows.push_back({formatUtc(entry.at), escaped(entry.who), escaped(entry.action),
                         std::to_string(entry.rule_id), what});
     }
     return alignedTable(rows);
@@ -189,7 +188,7 @@ std::string overlapNote(const AccessRule& rule, const AccessRule& other) {
     return fmt::format("wins, being more specific, over {}", theirs);
 }
 
-std::string_view wholeInternet(const store::Network& network) noexcept {
+std::string_view wholeInternet(const Network& network) noexcept {
     // All global IPv6 addresses are in 2000::/3, and nearly all that anybody has in its lower half.
     constexpr std::uint8_t kGlobal = 0x20;
     if (!network.isV4() && network.prefix_length == 4)
@@ -216,7 +215,7 @@ std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRu
         found.emplace_back(whole);
     for (const ListenerConfig& listener : config.listeners) {
         if (!covers(denial, listener.name)) continue;
-        for (const store::Network& trusted : listener.trusted)
+        for (const Network& trusted : listener.trusted)
             if (overlap(denial.network, trusted))
                 found.push_back(
                     fmt::format("the balancers {} of listener {}", trusted.toString(), listener.name));

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "gateway/config/config.h"
-#include "store/access_rule.h"
-#include "store/access_store.h"
+#include "store/rules/rule.h"
+#include "store/rules/store.h"
 
 #include <optional>
 #include <span>
@@ -15,9 +15,9 @@
 namespace mailgate::cli {
 
 /// "7d", "12h", "30m" from now on, or RFC 3339.
-std::optional<store::UnixSeconds> parseExpiry(std::string_view text, store::UnixSeconds now);
+std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now);
 
-bool isLive(const store::AccessRule& rule, store::UnixSeconds now) noexcept;
+bool isLive(const store::AccessRule& rule, UnixSeconds now) noexcept;
 
 /// The rule covers the listener: it names it, or none.
 bool covers(const store::AccessRule& rule, std::string_view listener) noexcept;
@@ -42,7 +42,7 @@ std::string historyAsJson(std::span<const store::AccessStore::AuditEntry> entrie
 std::string overlapNote(const store::AccessRule& rule, const store::AccessRule& other);
 
 /// "all of IPv4", "half of IPv4" and their like; empty for a network that is no whole internet.
-std::string_view wholeInternet(const store::Network& network) noexcept;
+std::string_view wholeInternet(const Network& network) noexcept;
 
 /// The rule as a line of the export. Notes that a terminal would obey, or that show as something else than
 /// they are, are written in ASCII.

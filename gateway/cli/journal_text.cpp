@@ -4,8 +4,8 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
-#include "gateway/log/session_fields.h"
-#include "store/text.h"
+#include "gateway/session/session_fields.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 
@@ -20,7 +20,6 @@ namespace {
 using store::JournalMail;
 using store::JournalSession;
 using store::JournalSums;
-using store::Network;
 
 /// Whatever a client sent, it stays one line and obeys nobody's terminal.
 std::string shown(std::string_view text) {
@@ -28,12 +27,12 @@ std::string shown(std::string_view text) {
 }
 
 std::string timeText(std::int64_t unix_ms) {
-    std::string text = store::formatUtc(unix_ms / 1'000);
+    std::string text = formatUtc(unix_ms / 1'000);
     text.insert(text.size() - 1, fmt::format(".{:03}", unix_ms % 1'000));
     return text;
 }
 
-std::string addressText(const store::AddressBytes& address) {
+std::string addressText(const AddressBytes& address) {
     return Network{address, 128}.toString();
 }
 
@@ -154,7 +153,7 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
 
 std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms) {
     if (const auto duration = parseDuration(text)) return now_ms - duration->count();
-    if (const auto seconds = store::parseUtc(text)) return *seconds * 1'000;
+    if (const auto seconds = parseUtc(text)) return *seconds * 1'000;
     return std::nullopt;
 }
 
@@ -162,7 +161,7 @@ std::string limitError(const std::string& text) {
     std::uint32_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool valid = error == std::errc() && end == text.data() + text.size() && number > 0;
-    return valid ? "" : fmt::format("expected a number from 1 on, found \"{}\"", store::printable(text));
+    return valid ? "" : fmt::format("expected a number from 1 on, found \"{}\"", printable(text));
 }
 
 std::string envelopeAddress(std::string_view text) {

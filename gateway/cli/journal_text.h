@@ -3,7 +3,7 @@
 /// story. Pure functions.
 #pragma once
 
-#include "store/journal_query.h"
+#include "store/journal/query.h"
 
 #include <optional>
 #include <span>

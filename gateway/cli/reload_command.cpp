@@ -2,7 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
-#include "gateway/preflight.h"
+#include "gateway/daemon/preflight.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>

@@ -2,7 +2,7 @@
 #include "gateway/cli/cli.h"
 
 #include "gateway/config/load.h"
-#include "gateway/gateway.h"
+#include "gateway/daemon/gateway.h"
 
 #include <CLI/CLI.hpp>
 

@@ -5,7 +5,7 @@
 #include "gateway/cli/journal_text.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
-#include "store/text.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -42,18 +42,18 @@ std::int64_t nowMillis() {
         .count();
 }
 
-store::Network networkArgument(const std::string& text) {
-    auto parsed = store::parseNetwork(text);
-    if (auto* error = std::get_if<store::NetworkError>(&parsed))
+Network networkArgument(const std::string& text) {
+    auto parsed = parseNetwork(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed))
         throw CLI::ValidationError(std::move(error->message));
-    return std::get<store::Network>(parsed);
+    return std::get<Network>(parsed);
 }
 
 std::int64_t timeArgument(const std::string& option, const std::string& text) {
     if (const auto time = parsePast(text, nowMillis())) return *time;
     throw CLI::ValidationError(
         fmt::format("{}: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-                    option, store::printable(text)));
+                    option, printable(text)));
 }
 
 /// Only what was given on the command line; `command` knows what that is.
@@ -136,8 +136,8 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
         const auto is = [&](const char* key, const std::optional<std::string>& wanted, auto same) {
             return !wanted || same(session->isNull(key) ? "" : session->getValue<std::string>(key), *wanted);
         };
-        if (!is("listener", filter.listener, store::sameText) || !is("user", filter.user, store::sameText) ||
-            !is("from", filter.from, store::isAddressed))
+        if (!is("listener", filter.listener, sameText) || !is("user", filter.user, sameText) ||
+            !is("from", filter.from, isAddressed))
             continue;
         ++shown;
         if (arguments.json) {
@@ -157,7 +157,7 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
 void kill(Context& context, const SessionsArguments& arguments) {
     const Config config = loadConfig(findConfig(context.config_file));
     admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
-    fmt::print("{} is ended\n", store::printable(arguments.id));
+    fmt::print("{} is ended\n", printable(arguments.id));
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
@@ -169,7 +169,7 @@ void show(Context& context, const SessionsArguments& arguments) {
         return;
     }
     context.exit_code = kRefusedOrNotFound;
-    const std::string id = store::printable(arguments.id);
+    const std::string id = printable(arguments.id);
     if (found.empty())
         fmt::print(stderr, "no session in the journal has the id {}\n", id);
     else

@@ -2,7 +2,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/config/load.h"
-#include "store/text.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -38,7 +38,7 @@ void top(Context& context, const TopArguments& arguments) {
     if (!since)
         throw CLI::ValidationError(fmt::format(
             "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-            store::printable(arguments.since)));
+            printable(arguments.since)));
     store::JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
     const store::JournalTop sums = query.top(*since, now, orderOf(arguments.by), arguments.limit);
     std::fputs((arguments.json ? topAsJson(sums) : topAsTable(sums)).c_str(), stdout);

@@ -4,10 +4,11 @@
 /// The comments on the fields are the reference; etc/mailgate.toml is the same in the file's form.
 #pragma once
 
-#include "protocols/address.h"
-#include "protocols/protocol.h"
-#include "protocols/stream_filter.h"
-#include "store/network.h"
+#include "gateway/log/log_config.h"
+#include "protocols/stream/stream_filter.h"
+#include "protocols/values/address.h"
+#include "protocols/values/network.h"
+#include "protocols/values/protocol.h"
 
 #include <algorithm>
 #include <chrono>
@@ -26,8 +27,6 @@ enum class ProxyMode : std::uint8_t {
 enum class AccessDefault : std::uint8_t { Allowlist, Open };
 enum class SendProxy : std::uint8_t { Off, V1, V2 };
 enum class Balance : std::uint8_t { RoundRobin, LeastConn, Source };
-enum class LogFormat : std::uint8_t { Json, Logfmt };
-enum class LogLevel : std::uint8_t { Debug, Information, Warning, Error, Critical };
 /// What the clients of a listener speak from their first byte on.
 enum class ListenerTls : std::uint8_t {
     Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
@@ -41,21 +40,20 @@ struct ListenerConfig {
     std::vector<Endpoint>
         addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
     ProxyMode proxy = ProxyMode::Off;
-    std::vector<store::Network>
-        trusted;  ///< balancers whose header is believed; required unless proxy is off
+    std::vector<Network> trusted;  ///< balancers whose header is believed; required unless proxy is off
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
-    std::vector<store::Network> bare_lf_exclude;  ///< their messages pass as they come
-    std::uint32_t client_sessions = 0;            ///< at once from one client; 0: without limit
-    std::uint32_t client_rate = 0;                ///< new ones a minute from one client; 0: without limit
-    std::uint8_t client_ipv4_prefix = 32;         ///< how much of an address makes a client
+    std::vector<Network> bare_lf_exclude;       ///< their messages pass as they come
+    std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
+    std::uint32_t client_rate = 0;              ///< new ones a minute from one client; 0: without limit
+    std::uint8_t client_ipv4_prefix = 32;       ///< how much of an address makes a client
     std::uint8_t client_ipv6_prefix = 64;
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
 
     BareLfPolicy bareLfFor(const IpAddress& client) const noexcept {
-        const auto covers = [&](const store::Network& network) { return network.contains(client.bytes); };
+        const auto covers = [&](const Network& network) { return network.contains(client.bytes); };
         return std::any_of(bare_lf_exclude.begin(), bare_lf_exclude.end(), covers) ? BareLfPolicy::Pass
                                                                                    : bare_lf;
     }
@@ -111,15 +109,6 @@ struct Timeouts {
     }
 
     friend bool operator==(const Timeouts&, const Timeouts&) = default;
-};
-
-struct LogConfig {
-    LogFormat format = LogFormat::Json;
-    std::string target =
-        "stderr";  ///< stderr | syslog | syslog:SOCKET | file:PATH (paths made absolute when loaded)
-    LogLevel level = LogLevel::Information;
-
-    friend bool operator==(const LogConfig&, const LogConfig&) = default;
 };
 
 struct JournalConfig {

@@ -5,7 +5,7 @@
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/health_dialogue.h"
-#include "store/access_rule.h"
+#include "store/rules/rule.h"
 
 #include <fmt/format.h>
 
@@ -187,7 +187,7 @@ class Loader {
     ListenerConfig readListener(TableReader& table, Names& names);
     void readAddresses(TableReader& table, ListenerConfig& listener);
     std::optional<Endpoint> bindAddress(const LocatedText& item, const std::string& key);
-    std::optional<store::Network> readNetwork(const LocatedText& item, const std::string& key);
+    std::optional<Network> readNetwork(const LocatedText& item, const std::string& key);
     void readBareLf(TableReader& table, ListenerConfig& listener);
     void readClientLimits(TableReader& table, ListenerConfig& listener);
     void readTrusted(TableReader& table, ListenerConfig& listener);
@@ -620,10 +620,10 @@ void Loader::readTrustedNetwork(const LocatedText& item, const std::string& key,
     listener.trusted.push_back(*network);
 }
 
-std::optional<store::Network> Loader::readNetwork(const LocatedText& item, const std::string& key) {
-    const auto parsed = store::parseNetwork(item.text);
-    if (const auto* network = std::get_if<store::Network>(&parsed)) return *network;
-    problems_.error(item.where, key, std::get<store::NetworkError>(parsed).message);
+std::optional<Network> Loader::readNetwork(const LocatedText& item, const std::string& key) {
+    const auto parsed = parseNetwork(item.text);
+    if (const auto* network = std::get_if<Network>(&parsed)) return *network;
+    problems_.error(item.where, key, std::get<NetworkError>(parsed).message);
     return std::nullopt;
 }
 

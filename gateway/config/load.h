@@ -2,8 +2,9 @@
 /// \file  Reads the configuration file (TOML).
 #pragma once
 
+#include "gateway/base/config_error.h"
 #include "gateway/config/config.h"
-#include "gateway/config/resolve.h"
+#include "gateway/io/resolve.h"
 
 #include <filesystem>
 #include <stdexcept>
@@ -13,12 +14,6 @@
 #include <vector>
 
 namespace mailgate {
-
-/// Everything that is wrong with the file, one "FILE:LINE:COLUMN: key: what was expected" per line of what().
-class ConfigError : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 /// The file that --config names, or the first of ./mailgate.toml and /etc/mailgate/mailgate.toml that exists.
 /// Throws ConfigError naming both when there is none.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/event_log.h"
 
+#include "gateway/base/signals_blocked.h"
 #include "gateway/log/log_target.h"
-#include "gateway/signals_blocked.h"
 
 #include <fmt/format.h>
 

@@ -9,7 +9,7 @@
 /// state. Nothing here ever blocks a worker or throws at it.
 #pragma once
 
-#include "gateway/config/config.h"
+#include "gateway/log/log_config.h"
 #include "gateway/log/log_line.h"
 
 #include <atomic>

@@ -6,8 +6,8 @@
 /// out, whole fields and array items, and `"truncated":true` says so.
 #pragma once
 
-#include "gateway/config/config.h"
 #include "gateway/log/escape.h"
+#include "gateway/log/log_config.h"
 
 #include <array>
 #include <chrono>

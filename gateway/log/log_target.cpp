@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/log_target.h"
 
-#include "gateway/config/load.h"
+#include "gateway/base/config_error.h"
 #include "gateway/log/escape.h"
 
 #include <fmt/format.h>

@@ -2,7 +2,7 @@
 /// \file  Where the event log goes: standard error, a file, or a syslog daemon.
 #pragma once
 
-#include "gateway/config/config.h"
+#include "gateway/log/log_config.h"
 
 #include <cstddef>
 #include <memory>

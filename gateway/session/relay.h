@@ -8,10 +8,10 @@
 /// splice. The end of one side is passed on as a half-close once the bytes before it are out.
 #pragma once
 
-#include "gateway/net/pools.h"
-#include "gateway/net/session_set.h"
-#include "gateway/net/transport.h"
-#include "protocols/stream_filter.h"
+#include "gateway/io/pools.h"
+#include "gateway/io/session_set.h"
+#include "gateway/io/transport.h"
+#include "protocols/stream/stream_filter.h"
 
 #include <cstdint>
 #include <memory>

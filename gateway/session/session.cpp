@@ -2,6 +2,7 @@
 #include "gateway/session/session.h"
 
 #include "gateway/session/session_report.h"
+#include "protocols/mail_protocol.h"
 #include "protocols/proxy/decoder.h"
 #include "protocols/proxy/encoder.h"
 
@@ -229,7 +230,7 @@ void Session::admit() {
     client_text_ = client_address_.address.toString();
     host_.sawClient(*arrival_.generation, arrival_.listener_index, client_address_.address);
     const store::AccessTable& table = host_.accessTable(*arrival_.generation);
-    const store::UnixSeconds now = wall_start_ / 1000;
+    const UnixSeconds now = wall_start_ / 1000;
     admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
     if (admission_.match) {
         admission_.allowed = admission_.match->verdict == store::Verdict::Allow;
@@ -261,8 +262,8 @@ ClientTable::Verdict Session::claimPlace() {
     const ListenerConfig& listener = *arrival_.listener;
     const unsigned prefix =
         client_address_.address.isV4() ? 96U + listener.client_ipv4_prefix : listener.client_ipv6_prefix;
-    return host_.clients().admit(store::networkAround(client_address_.address.bytes, prefix), listener.name,
-                                 limits, host_.now(), ticket_);
+    return host_.clients().admit(networkAround(client_address_.address.bytes, prefix), listener.name, limits,
+                                 host_.now(), ticket_);
 }
 
 // ---- what mailgate says itself

@@ -15,8 +15,8 @@
 #include "gateway/session/session_host.h"
 #include "protocols/proxy/header.h"
 #include "protocols/refusal.h"
-#include "protocols/session_facts.h"
-#include "protocols/stream_filter.h"
+#include "protocols/stream/session_facts.h"
+#include "protocols/stream/stream_filter.h"
 
 #include <cstdint>
 #include <memory>

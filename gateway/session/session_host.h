@@ -2,16 +2,16 @@
 /// \file  What a session needs of the worker it lives on.
 #pragma once
 
-#include "gateway/counters.h"
-#include "gateway/generation.h"
+#include "gateway/admission/client_table.h"
+#include "gateway/io/session_set.h"
+#include "gateway/io/transport.h"
 #include "gateway/log/event_log.h"
-#include "gateway/net/session_set.h"
-#include "gateway/net/transport.h"
-#include "gateway/session/client_table.h"
+#include "gateway/session/counters.h"
+#include "gateway/session/generation.h"
 #include "gateway/session/relay.h"
 #include "gateway/session/session_id.h"
-#include "store/access_table.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
+#include "store/rules/table.h"
 
 #include <memory>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/session_report.h"
 
-#include "gateway/log/session_fields.h"
+#include "gateway/session/session_fields.h"
 #include "protocols/proxy/header.h"
 
 #include <fmt/format.h>
@@ -189,8 +189,8 @@ store::JournalSession SessionReport::mailEntry(const Session& session, const Mai
     return entry;
 }
 
-admin::LiveSession SessionReport::live(const Session& session) {
-    admin::LiveSession live;
+LiveSession SessionReport::live(const Session& session) {
+    LiveSession live;
     const SessionFacts& facts = session.facts_;
     live.id = session.id_.text();
     live.listener = session.arrival_.listener->name;

@@ -2,9 +2,9 @@
 /// \file  The log lines of a session (docs/log.md).
 #pragma once
 
-#include "gateway/admin/control.h"
+#include "gateway/session/live_session.h"
 #include "gateway/session/session.h"
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 namespace mailgate {
 
@@ -25,7 +25,7 @@ class SessionReport {
     static void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection,
                          std::string_view first_bytes, std::size_t offset);
     /// What an administrator sees of a session that is under way.
-    static admin::LiveSession live(const Session& session);
+    static LiveSession live(const Session& session);
 
     /// A record made before: in the log and the journal.
     static void record(SessionHost& host, store::JournalSession&& entry);

@@ -10,8 +10,8 @@
 /// kRetryAfter, and a session's success brings it back.
 #pragma once
 
-#include "gateway/net/timer_wheel.h"
 #include "gateway/upstream/server_failure.h"
+#include "protocols/values/time.h"
 
 #include <atomic>
 #include <cstdint>

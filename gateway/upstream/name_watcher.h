@@ -6,7 +6,7 @@
 /// that are under way stay. An answer that fails changes nothing: the last good one stays in force.
 #pragma once
 
-#include "gateway/config/resolve.h"
+#include "gateway/io/resolve.h"
 #include "gateway/upstream/upstream_pool.h"
 
 #include <functional>

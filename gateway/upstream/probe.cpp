@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/upstream/probe.h"
 
-#include "gateway/net/socket_address.h"
+#include "gateway/io/socket_address.h"
 #include "protocols/health_dialogue.h"
 #include "protocols/proxy/encoder.h"
 

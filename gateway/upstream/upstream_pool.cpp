@@ -224,11 +224,11 @@ bool UpstreamPool::setAddresses(std::size_t index, const std::vector<Endpoint>& 
     return rebuild(*current_);
 }
 
-bool UpstreamPool::setWish(std::string_view server, admin::Wish wish) {
+bool UpstreamPool::setWish(std::string_view server, Wish wish) {
     const auto found = std::find_if(servers_.begin(), servers_.end(),
                                     [server](const auto& each) { return each->name == server; });
     if (found == servers_.end()) return false;
-    (*found)->draining = wish == admin::Wish::Drain;
+    (*found)->draining = wish == Wish::Drain;
     return true;
 }
 
@@ -247,11 +247,11 @@ void UpstreamPool::carryOver(const UpstreamPool& old) {
     rebuild(*old.current_);
 }
 
-std::vector<admin::ServerStatus> UpstreamPool::status() const {
+std::vector<ServerStatus> UpstreamPool::status() const {
     const std::lock_guard lock(changes_);
-    std::vector<admin::ServerStatus> all;
+    std::vector<ServerStatus> all;
     for (std::size_t i = 0; i < servers_.size(); ++i) {
-        admin::ServerStatus status;
+        ServerStatus status;
         status.upstream = config_.name;
         status.server = servers_[i]->name;
         status.draining = servers_[i]->draining;

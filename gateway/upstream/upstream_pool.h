@@ -13,11 +13,11 @@
 /// last who checks (watch()) decides how they are judged. Until then nobody checks.
 #pragma once
 
-#include "gateway/admin/control.h"
 #include "gateway/config/config.h"
-#include "gateway/net/timer_wheel.h"
 #include "gateway/upstream/endpoint_health.h"
-#include "protocols/address.h"
+#include "gateway/upstream/server_status.h"
+#include "protocols/values/address.h"
+#include "protocols/values/time.h"
 
 #include <array>
 #include <atomic>
@@ -100,10 +100,10 @@ class UpstreamPool {
     /// Returns whether that changed anything.
     bool setAddresses(std::size_t index, const std::vector<Endpoint>& addresses);
     /// False: there is no such server.
-    bool setWish(std::string_view server, admin::Wish wish);
+    bool setWish(std::string_view server, Wish wish);
     /// Health, wishes and counts of what has the same name (and address) in `old`. Before the first session.
     void carryOver(const UpstreamPool& old);
-    std::vector<admin::ServerStatus> status() const;
+    std::vector<ServerStatus> status() const;
 
   private:
     static constexpr std::uint8_t kNoSlot = 0xff;

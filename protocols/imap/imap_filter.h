@@ -5,7 +5,7 @@
 /// to the command in flight that has its tag; no two have the same.
 #pragma once
 
-#include "protocols/login_filter.h"
+#include "protocols/stream/login_filter.h"
 
 #include <cstdint>
 #include <string>

@@ -4,8 +4,8 @@
 /// Opaque as soon as the server says +OK to PASS, APOP, AUTH or STLS. Replies belong to commands by their order.
 #pragma once
 
-#include "protocols/login_filter.h"
-#include "protocols/reply_queue.h"
+#include "protocols/stream/login_filter.h"
+#include "protocols/stream/reply_queue.h"
 
 #include <cstdint>
 #include <string>

@@ -2,7 +2,7 @@
 /// \file  The PROXY protocol header as values (haproxy's doc/proxy-protocol.txt, "the specification" below).
 #pragma once
 
-#include "protocols/address.h"
+#include "protocols/values/address.h"
 
 #include <cstddef>
 #include <cstdint>

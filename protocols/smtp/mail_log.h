@@ -6,7 +6,7 @@
 /// to nothing (MAIL and RSET) gives its place to the next that did.
 #pragma once
 
-#include "protocols/session_facts.h"
+#include "protocols/stream/session_facts.h"
 
 #include <cstdint>
 #include <string>

@@ -7,7 +7,7 @@
 /// while, as the commands that it is to such a server. Costs two memchr() a line.
 #pragma once
 
-#include "protocols/stream_filter.h"
+#include "protocols/stream/stream_filter.h"
 
 #include <cstdint>
 #include <optional>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/smtp/smtp_filter.h"
 
-#include "protocols/lines.h"
+#include "protocols/stream/lines.h"
 
 #include <algorithm>
 #include <exception>

@@ -18,13 +18,13 @@
 /// TLS; until then nothing goes on that a server without TLS would take for a command.
 #pragma once
 
-#include "protocols/reply_queue.h"
-#include "protocols/sasl.h"
 #include "protocols/smtp/command.h"
 #include "protocols/smtp/mail_log.h"
 #include "protocols/smtp/message_screen.h"
 #include "protocols/smtp/reply.h"
-#include "protocols/stream_filter.h"
+#include "protocols/stream/reply_queue.h"
+#include "protocols/stream/sasl.h"
+#include "protocols/stream/stream_filter.h"
 
 #include <array>
 #include <cstdint>

@@ -5,8 +5,8 @@
 // and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
 // inside a rule's network.
 
-#include "store/access_store.h"
-#include "store/access_table.h"
+#include "store/rules/store.h"
+#include "store/rules/table.h"
 
 #include <fmt/format.h>
 
@@ -22,6 +22,7 @@
 
 namespace {
 
+using namespace mailgate;
 using namespace mailgate::store;
 /// Processor time: what else runs on the machine counts for little.
 double seconds() {

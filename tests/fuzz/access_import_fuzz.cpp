@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules that are read from a file must come back from the file that they are written to.
 
-#include "store/import_export.h"
+#include "store/rules/import_export.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network that is read must be written so that it is read as the same; whatever is refused has a reason.
 
-#include "store/network.h"
+#include "protocols/values/network.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
-using namespace mailgate::store;
+using namespace mailgate;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto parsed = parseNetwork({reinterpret_cast<const char*>(data), size});

@@ -2,7 +2,8 @@
 /// \file  Dialogues between a client and a server, played to a filter in every split.
 #pragma once
 
-#include "protocols/stream_filter.h"
+#include "protocols/mail_protocol.h"
+#include "protocols/stream/stream_filter.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -53,7 +53,7 @@ class FakeControl : public Control {
         orders.push_back("kill " + std::string(id));
         return std::ranges::any_of(live, [&](const LiveSession& session) { return session.id == id; });
     }
-    std::size_t cut(const store::Network& network, const std::vector<std::string>& listeners) override {
+    std::size_t cut(const Network& network, const std::vector<std::string>& listeners) override {
         std::string order = "cut " + network.toString();
         for (const std::string& listener : listeners)
             order += " " + listener;

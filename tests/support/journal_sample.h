@@ -2,7 +2,7 @@
 /// \file  Made-up sessions for the journal: the same for the same number, all distinct where real ones are.
 #pragma once
 
-#include "store/journal.h"
+#include "store/journal/journal.h"
 
 #include <fmt/format.h>
 
@@ -23,8 +23,8 @@ inline std::string sampleId(std::int64_t unix_millis, std::uint64_t number) {
     return id;
 }
 
-inline store::AddressBytes sampleV4(std::uint32_t address) {
-    store::AddressBytes bytes{};
+inline AddressBytes sampleV4(std::uint32_t address) {
+    AddressBytes bytes{};
     bytes[10] = bytes[11] = 0xFF;
     for (std::size_t at = 0; at < 4; ++at)
         bytes[12 + at] = static_cast<std::uint8_t>(address >> (24 - 8 * at));
@@ -32,8 +32,8 @@ inline store::AddressBytes sampleV4(std::uint32_t address) {
 }
 
 /// 2001:db8:NET::HOST
-inline store::AddressBytes sampleV6(std::uint16_t net, std::uint16_t host) {
-    store::AddressBytes bytes{0x20, 0x01, 0x0D, 0xB8};
+inline AddressBytes sampleV6(std::uint16_t net, std::uint16_t host) {
+    AddressBytes bytes{0x20, 0x01, 0x0D, 0xB8};
     bytes[4] = static_cast<std::uint8_t>(net >> 8);
     bytes[5] = static_cast<std::uint8_t>(net);
     bytes[14] = static_cast<std::uint8_t>(host >> 8);

@@ -5,7 +5,7 @@
 /// depends on the length of the name.
 #pragma once
 
-#include "protocols/protocol.h"
+#include "protocols/values/protocol.h"
 
 #include <algorithm>
 #include <cctype>

@@ -2,7 +2,7 @@
 /// \file  A connection whose far end is the test: what it sends, when it blocks, how it breaks.
 #pragma once
 
-#include "gateway/net/readiness.h"
+#include "gateway/io/readiness.h"
 
 #include <unistd.h>
 

@@ -6,8 +6,8 @@
 // processor time of all threads, once with the journal and once only making the sessions. Then every kind of
 // question over the N sessions, in this process, the file in the page cache.
 
-#include "store/journal.h"
-#include "store/journal_query.h"
+#include "store/journal/journal.h"
+#include "store/journal/query.h"
 #include "tests/support/journal_sample.h"
 
 #include <fmt/format.h>

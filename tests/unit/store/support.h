@@ -3,37 +3,18 @@
 /// it.
 #pragma once
 
-#include "store/network.h"
+#include "tests/support/networks.h"
+#include "tests/support/temporary_folder.h"
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace mailgate::store {
-
-class TemporaryFolder {
-  public:
-    TemporaryFolder() {
-        std::string name = (std::filesystem::temp_directory_path() / "store_test.XXXXXX").string();
-        if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
-        path_ = name;
-    }
-    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-    const std::filesystem::path& path() const noexcept { return path_; }
-    std::string file(const std::string& name) const { return (path_ / name).string(); }
-
-  private:
-    std::filesystem::path path_;
-};
 
 /// Another connection to the file, which knows nothing of mailgate.
 class Shell {
@@ -74,15 +55,5 @@ class Shell {
   private:
     sqlite3* handle_ = nullptr;
 };
-
-inline Network network(std::string_view text) {
-    const auto parsed = parseNetwork(text);
-    if (const auto* error = std::get_if<NetworkError>(&parsed)) throw std::invalid_argument(error->message);
-    return std::get<Network>(parsed);
-}
-
-inline AddressBytes address(std::string_view text) {
-    return network(text).address;
-}
 
 }  // namespace mailgate::store

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Blocks and pipes that sessions borrow while bytes are under way. One of each pool per worker, no
+/// locks.
+#pragma once
+
+#include "gateway/io/transport.h"
+#include "protocols/stream/stream_filter.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace mailgate {
+
+/// As much as one read takes.
+inline constexpr std::size_t kReadBytes = std::size_t{64} << 10;
+/// What a filter makes of one read at the most (protocols/stream/stream_filter.h), so that what the other side would not
+/// take of it always fits. Memory that was never written to is not resident.
+inline constexpr std::size_t kBlockBytes = 2 * kReadBytes + kMaxEditBytes;
+
+/// Bytes that were read and could not be written on yet.
+struct Block {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    char bytes[kBlockBytes];
+};
+
+class BlockPool {
+  public:
+    /// Null when there is no memory.
+    std::unique_ptr<Block> borrow() noexcept;
+    void giveBack(std::unique_ptr<Block> block) noexcept;
+
+  private:
+    static constexpr std::size_t kKept = 32;
+    std::vector<std::unique_ptr<Block>> free_;
+};
+
+class PipePool {
+  public:
+    ~PipePool();
+    PipePool() = default;
+    PipePool(const PipePool&) = delete;
+    PipePool& operator=(const PipePool&) = delete;
+
+    /// None when the kernel gives no more: the caller copies instead.
+    std::optional<Pipe> borrow() noexcept;
+    /// A pipe that is not empty is closed, never handed to another session.
+    void giveBack(Pipe pipe) noexcept;
+
+  private:
+    static constexpr std::size_t kKept = 16;
+    std::vector<Pipe> free_;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The sockets of all sessions of one worker, behind one descriptor.
+///
+/// Poco's SocketReactor costs a mutex, a map look-up and an allocation per event, and visits every registered
+/// socket when an iteration saw no readable one: it must hold few sockets. So it holds this set, an epoll
+/// descriptor, which is itself pollable: the reactor sees "the set is readable" and the set drains its own
+/// batch of events.
+///
+/// Sockets are registered once, edge-triggered. A handler that dies during a batch is handed to retire(): it
+/// stays allocated until the batch is over, so that an event already fetched finds it closed rather than
+/// gone.
+#pragma once
+
+#include "gateway/io/timer_wheel.h"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+struct epoll_event;
+
+namespace mailgate {
+
+/// What happened on a descriptor, as a set of bits.
+enum Event : std::uint32_t {
+    kReadable = 1,  ///< bytes or the end have come
+    kWritable = 2,
+    kHangup = 4,   ///< the peer's FIN is here: after what is queued comes the end
+    kFailed = 8,   ///< reset, or a connect that failed: reading or writing tells the errno
+    kUrgent = 16,  ///< urgent data: a short read does not mean "drained"
+};
+
+class EventHandler {
+  public:
+    virtual ~EventHandler() = default;
+    /// `slot`: 0 to 3, as registered. `events`: Event bits.
+    virtual void onEvents(unsigned slot, std::uint32_t events) = 0;
+
+  private:
+    friend class SessionSet;
+    EventHandler* next_retired_ = nullptr;
+};
+
+class SessionSet {
+  public:
+    /// Throws std::system_error when the kernel has no descriptors for it.
+    SessionSet();
+    ~SessionSet();
+    SessionSet(const SessionSet&) = delete;
+    SessionSet& operator=(const SessionSet&) = delete;
+
+    int descriptor() const noexcept { return epoll_; }
+
+    /// False when the kernel refuses (no memory, fs.epoll.max_user_watches). Closing the descriptor removes
+    /// it.
+    bool add(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
+    void modify(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
+
+    /// Handles what has happened. Called when descriptor() is readable, on the worker's thread.
+    void drain();
+
+    /// Calls handler.onEvents(slot, 0) in a later turn: for one who has more to do than is fair to others
+    /// now.
+    void again(EventHandler& handler, unsigned slot) { again_.push_back({&handler, slot}); }
+
+    /// Destroys the handler when the current batch is over.
+    void retire(std::unique_ptr<EventHandler> handler) noexcept;
+
+    /// Runs `task` on the worker's thread. Any thread.
+    void post(std::function<void()> task);
+
+    /// Arms `timer` for `deadline` (on this set's clock).
+    void arm(Timer& timer, Millis deadline) noexcept;
+
+    /// How late the last tick was handled, in milliseconds. Any thread.
+    Millis lag() const noexcept { return lag_.load(std::memory_order_relaxed); }
+
+    /// The monotonic clock, read once a batch of events; who acts outside of one (accepting) reads it anew
+    /// first.
+    Millis now() const noexcept { return now_; }
+    void readClock() noexcept;
+
+  private:
+    struct Again {
+        EventHandler* handler;
+        unsigned slot;
+    };
+
+    bool handleBatch(int count, const ::epoll_event* events);
+    void handleTick() noexcept;
+    void runPosted();
+    void destroyRetired();
+    void wake() noexcept;
+
+    int epoll_ = -1;
+    int timer_fd_ = -1;
+    int wake_fd_ = -1;
+    bool ticking_ = false;
+    std::atomic<Millis> lag_{0};
+    Millis now_;
+    TimerWheel wheel_;
+    std::vector<Again> again_;
+    std::vector<Again> again_now_;
+    EventHandler* retired_ = nullptr;  ///< intrusive list: to end a session takes no memory
+    std::mutex posted_mutex_;
+    // Swapped for each other, so that posting a task that is made allocates nothing.
+    static constexpr std::size_t kPostedWithoutMemory = 64;
+    std::vector<std::function<void()>> posted_, running_;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  A TCP connection in the worker's SessionSet.
+#pragma once
+
+#include "gateway/io/readiness.h"
+#include "gateway/io/session_set.h"
+#include "gateway/io/transport.h"
+#include "protocols/values/address.h"
+
+#include <memory>
+
+namespace mailgate {
+
+class SocketTransport final : public Transport {
+  public:
+    /// Takes over `fd`, which is non-blocking, and registers it: events go to `handler` with `slot`.
+    /// `no_delay`: whether the socket inherited TCP_NODELAY. Null (and `fd` closed) when the kernel will not
+    /// watch one more descriptor.
+    static std::unique_ptr<SocketTransport> adopt(SessionSet& set, int fd, EventHandler& handler,
+                                                  unsigned slot, bool no_delay) noexcept;
+
+    /// Begins to connect. Null with `error` set when even that fails. The result of connecting shows at the
+    /// first write: WouldBlock while it is under way, Error when it failed. Not registered until watch().
+    static std::unique_ptr<SocketTransport> connect(SessionSet& set, const Endpoint& to,
+                                                    EventHandler& handler, unsigned slot,
+                                                    int& error) noexcept;
+
+    ~SocketTransport() override;
+    SocketTransport(const SocketTransport&) = delete;
+    SocketTransport& operator=(const SocketTransport&) = delete;
+
+    bool watch(bool writable) noexcept override;
+    void note(std::uint32_t events) noexcept override { readiness_.note(events); }
+    bool readable() const noexcept override { return readiness_.readable(); }
+    IoResult read(std::span<char> into) noexcept override;
+    IoResult write(std::string_view bytes) noexcept override;
+    IoResult spliceTo(Pipe& pipe) noexcept override;
+    IoResult spliceFrom(Pipe& pipe) noexcept override;
+    int peek() noexcept override;
+    void shutdownWrite() noexcept override;
+    void notifyWritable() noexcept override;
+    std::size_t unacknowledged() const noexcept override;
+    void acknowledge() noexcept override;
+    void noDelay() noexcept override;
+
+  private:
+    SocketTransport(SessionSet& set, int fd, EventHandler& handler, unsigned slot, bool no_delay) noexcept
+        : set_(set),
+          handler_(handler),
+          fd_(fd),
+          slot_(static_cast<std::uint8_t>(slot)),
+          no_delay_(no_delay) {}
+
+    SessionSet& set_;
+    EventHandler& handler_;
+    Readiness readiness_;
+    int fd_;
+    std::uint8_t slot_;
+    bool no_delay_;
+    bool writable_events_ = false;
+};
+
+}  // namespace mailgate

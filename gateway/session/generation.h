@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  One configuration in force, and what hangs on it.
+///
+/// A reload makes a new generation; sessions keep the one they began with, so that nothing changes under
+/// them. Immutable but for what is atomic inside.
+#pragma once
+
+#include "gateway/config/config.h"
+#include "gateway/session/counters.h"
+#include "gateway/upstream/upstream_pool.h"
+#include "store/rules/watcher.h"
+
+#include <memory>
+#include <vector>
+
+namespace mailgate {
+
+struct Generation {
+    Config config;
+    std::vector<std::unique_ptr<UpstreamPool>> upstreams;      ///< as in the configuration
+    std::vector<std::shared_ptr<ListenerCounters>> listeners;  ///< likewise; they outlive a reload by name
+    std::shared_ptr<store::AccessWatcher> access;  ///< built for the names of `config.listeners`, in order
+};
+
+}  // namespace mailgate

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What an administrator sees of a server, and may order about it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mailgate {
+
+enum class Wish : std::uint8_t { Ready, Drain };
+
+/// Measured state and operator's wish are two things (a server can be healthy and drained).
+struct ServerStatus {
+    std::string upstream, server, address;
+    bool healthy = true;
+    bool draining = false;
+    bool backup = false;
+    std::uint32_t weight = 1;
+    std::string reason;          ///< why it is down, in words; empty when healthy
+    std::uint32_t sessions = 0;  ///< now
+    std::uint64_t sessions_total = 0, failures_total = 0;
+    std::int64_t changed_ms = 0;  ///< Unix time of the last change of health, milliseconds; 0: none yet
+};
+
+}  // namespace mailgate

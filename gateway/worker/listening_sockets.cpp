@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/worker/listening_sockets.h"
+
+#include "gateway/config/values.h"
+#include "gateway/io/keep_alive.h"
+#include "gateway/io/socket_address.h"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace mailgate {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
+
+std::string causeOf(int error) {
+    const std::string cause = std::strerror(error);
+    if (error == EACCES) return cause + "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
+    if (error == EADDRNOTAVAIL) return cause + "; this machine has no such address";
+    return cause;
+}
+
+std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
+                         const InheritedSockets* inherited = nullptr) {
+    std::string cause = causeOf(error);
+    const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
+    if (!ours.empty())
+        cause += fmt::format(
+            "; systemd passed the socket {} that has the port: ListenStream={} and "
+            "FileDescriptorName={} in mailgate.socket are for this listener, or change `address`",
+            ours, at.toString(), listener.name);
+    else if (error == EADDRINUSE)
+        cause += "; another mailgate or mail server listens there already";
+    return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
+}
+
+[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
+                       const InheritedSockets* inherited = nullptr) {
+    throw ListenError(cannotListen(listener, at, error, inherited));
+}
+
+bool isWildcard(const Endpoint& endpoint) {
+    return endpoint.address == IpAddress{} || endpoint.address == IpAddress::fromV4({0, 0, 0, 0});
+}
+
+// [::] serves IPv4 too, unless the file binds that family's wildcard itself.
+bool v6Only(const Config& config, const Endpoint& endpoint) {
+    const Endpoint v4{IpAddress::fromV4({0, 0, 0, 0}), endpoint.port};
+    return endpoint.address != IpAddress{} ||
+           std::any_of(config.listeners.begin(), config.listeners.end(), [&](const ListenerConfig& listener) {
+               return std::find(listener.addresses.begin(), listener.addresses.end(), v4) !=
+                      listener.addresses.end();
+           });
+}
+
+void enable(int fd, int level, int option, int value = 1) {
+    ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/// What accepted connections inherit, so that it costs them no system call.
+void setInheritable(int fd) {
+    enable(fd, IPPROTO_TCP, TCP_NODELAY);
+    keepAlive(fd);
+}
+
+/// Why nobody here can listen there, whoever else does; 0: somebody can.
+int wantOfAddress(const Endpoint& at) {
+    const SocketAddress address(at);
+    const Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (socket.get() >= 0 && ::bind(socket.get(), address.get(), address.size()) == 0) return 0;
+    // EINVAL: a link-local address, which is an interface's.
+    return errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EINVAL ? errno : 0;
+}
+
+Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first,
+                   const InheritedSockets* inherited) {
+    const SocketAddress address(at);
+    Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const int fd = socket.get();
+    if (fd < 0) fail(listener, at, errno);
+    enable(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (!first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config, at) ? 1 : 0);
+    setInheritable(fd);
+    if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kBacklog) < 0)
+        fail(listener, at, errno, inherited);
+    if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+    return socket;
+}
+
+}  // namespace
+
+std::vector<std::string> addressesNotHere(const Config& config) {
+    std::vector<std::string> sentences;
+    for (const ListenerConfig& listener : config.listeners)
+        for (const Endpoint& at : listener.addresses)
+            if (const int error = wantOfAddress(at); error != 0)
+                sentences.push_back(cannotListen(listener, at, error));
+    const auto http = parseHostPort(config.admin.http);
+    const auto address = http ? IpAddress::parse(http->host) : std::nullopt;
+    if (!address) return sentences;
+    if (const int error = wantOfAddress({*address, http->port}); error != 0)
+        sentences.push_back(
+            fmt::format("admin.http: cannot listen on {}: {}", config.admin.http, causeOf(error)));
+    return sentences;
+}
+
+InheritedSockets InheritedSockets::take() {
+    InheritedSockets inherited;
+    char** names = nullptr;
+    const int count = ::sd_listen_fds_with_names(1, &names);
+    for (int i = 0; i < count; ++i) {
+        const int fd = SD_LISTEN_FDS_START + i;
+        sockaddr_storage local{};
+        socklen_t size = sizeof local;
+        Inherited socket{names[i], {}, Descriptor(fd)};
+        std::free(names[i]);
+        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0) {
+            socket.local = SocketAddress::toEndpoint(local);
+        }
+        ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+        inherited.sockets_.push_back(std::move(socket));
+    }
+    std::free(names);
+    return inherited;
+}
+
+Descriptor InheritedSockets::find(const std::string& listener, const Endpoint& at) {
+    const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
+        return socket.name == listener && socket.local == at;
+    });
+    if (found == sockets_.end()) return {};
+    Descriptor descriptor = std::move(found->descriptor);
+    sockets_.erase(found);
+    return descriptor;
+}
+
+std::vector<std::string> InheritedSockets::unused() const {
+    std::vector<std::string> names;
+    for (const Inherited& socket : sockets_)
+        names.push_back(socket.text());
+    return names;
+}
+
+std::string InheritedSockets::holding(const Endpoint& at) const {
+    const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
+        return socket.local.port == at.port &&
+               (socket.local.address == at.address || isWildcard(socket.local) || isWildcard(at));
+    });
+    return found == sockets_.end() ? std::string() : found->text();
+}
+
+std::string InheritedSockets::Inherited::text() const {
+    return fmt::format("{} ({})", name, local.toString());
+}
+
+ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited,
+                               const std::vector<Endpoint>& kept) {
+    ListeningSockets sockets(workers);
+    for (std::size_t index = 0; index < config.listeners.size(); ++index) {
+        const ListenerConfig& listener = config.listeners[index];
+        for (const Endpoint& at : listener.addresses) {
+            if (std::find(kept.begin(), kept.end(), at) != kept.end()) continue;
+            const Descriptor shared = inherited ? inherited->find(listener.name, at) : Descriptor();
+            if (shared.get() >= 0) setInheritable(shared.get());
+            for (unsigned worker = 0; worker < workers; ++worker) {
+                Descriptor socket = shared.get() >= 0 ? Descriptor(::fcntl(shared.get(), F_DUPFD_CLOEXEC, 0))
+                                                      : openOne(config, listener, at, worker == 0, inherited);
+                if (socket.get() < 0) fail(listener, at, errno);
+                sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
+            }
+        }
+    }
+    return sockets;
+}
+
+}  // namespace mailgate

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Binds the configuration's listeners, one socket for each address and worker.
+#pragma once
+
+#include "gateway/base/descriptor.h"
+#include "gateway/config/config.h"
+#include "gateway/io/listen_error.h"
+#include "protocols/values/address.h"
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate {
+
+/// A sentence for each address of `config` that this machine does not have, now: neither those that are taken
+/// already nor those that only another user may bind. Nothing listens meanwhile.
+std::vector<std::string> addressesNotHere(const Config& config);
+
+/// One socket that listens: non-blocking; TCP_NODELAY and keep-alive are inherited by what it accepts.
+struct ListeningSocket {
+    Descriptor descriptor;
+    std::size_t listener = 0;  ///< index into Config::listeners
+    Endpoint local;            ///< as configured
+    bool wildcard = false;     ///< the address that a client connected to has to be asked for
+};
+
+/// [worker][address].
+using ListeningSockets = std::vector<std::vector<ListeningSocket>>;
+
+/// Sockets that systemd holds for us (sd_listen_fds(3)): bound, listening, named like their listener. They
+/// outlive a restart, so that what connects meanwhile waits in their queue. Taken once, at start; the
+/// environment variables are cleared.
+class InheritedSockets {
+  public:
+    static InheritedSockets take();
+
+    /// The socket for `at` of the listener, or an empty descriptor.
+    Descriptor find(const std::string& listener, const Endpoint& at);
+    /// "NAME (ADDRESS)" of those that no listener asked for.
+    std::vector<std::string> unused() const;
+    /// The one, among those that no listener asked for so far, that keeps `at` from being bound: "NAME
+    /// (ADDRESS)"; empty: none.
+    std::string holding(const Endpoint& at) const;
+
+  private:
+    struct Inherited {
+        std::string name;
+        Endpoint local;
+        Descriptor descriptor;
+        std::string text() const;
+    };
+    std::vector<Inherited> sockets_;
+};
+
+/// Binds what `config` names, but for the addresses in `kept` (of listeners that go on as they are). The
+/// kernel spreads connections over a listener's sockets (SO_REUSEPORT), yet no other process can join them:
+/// the first socket is bound and listens without the option, which fails when anybody holds the address, and
+/// gets it only then. An inherited socket is shared by the workers instead. Throws ListenError.
+ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited = nullptr,
+                               const std::vector<Endpoint>& kept = {});
+
+}  // namespace mailgate

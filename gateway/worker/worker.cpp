@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/worker/worker.h"
+
+#include "gateway/base/memory_reserve.h"
+#include "gateway/io/socket_address.h"
+#include "gateway/io/socket_transport.h"
+#include "gateway/session/session.h"
+#include "gateway/session/session_report.h"
+
+#include <Poco/NObserver.h>
+#include <Poco/Net/SocketNotification.h>
+
+#include <fmt/format.h>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <iterator>
+#include <new>
+
+namespace mailgate {
+namespace {
+
+// Connections accepted in one turn, so that a flood of new clients leaves time for those who are in.
+constexpr int kAcceptsPerTurn = 64;
+// How long a listener rests when the process has no descriptors left.
+constexpr Millis kAcceptPause = 500;
+// Rejections logged for one peer and reason in one window.
+// Of a client's network, by reason; docs/log.md tells these numbers.
+constexpr RepeatLimits kRejectionsLogged{.each = 10, .window_ms = 10'000, .a_second = 50};
+constexpr RepeatLimits kRefusalsRecorded{.each = 20, .window_ms = 60'000, .a_second = 0};
+constexpr std::size_t kRejectionSlots = 1'024;
+constexpr std::size_t kRefusalSlots = 4'096;
+constexpr Millis kSweepInterval = 5'000;
+
+// The end of a drain that somebody else decides.
+constexpr Millis kForever = Millis{1} << 40;
+
+bool isTrusted(const ListenerConfig& listener, const IpAddress& peer) {
+    return std::any_of(listener.trusted.begin(), listener.trusted.end(),
+                       [&](const Network& network) { return network.contains(peer.bytes); });
+}
+
+}  // namespace
+
+/// Accepts on one listening socket, and rests when there are no descriptors.
+class Worker::Acceptor final : private Timer {
+  public:
+    Acceptor(Worker& worker, ListeningSocket listening)
+        : worker_(worker),
+          listening_(std::move(listening)),
+          socket_(listening_.descriptor.get()),
+          observer_(*this, &Acceptor::onReadable) {
+        worker_.reactor_.addEventHandler(socket_, observer_);
+    }
+    ~Acceptor() override {
+        rest();
+        if (told_) counters().paused.fetch_sub(1, std::memory_order_relaxed);
+    }
+
+    const Endpoint& local() const noexcept { return listening_.local; }
+    /// The same address, as listener `index` of the worker's new generation.
+    void moveTo(std::size_t index) noexcept { listening_.listener = index; }
+
+  private:
+    using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;
+
+    void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+        worker_.set_.readClock();
+        if (memory_reserve::low()) return pause(ENOMEM);
+        for (int count = 0; count < kAcceptsPerTurn; ++count) {
+            sockaddr_storage from{};
+            socklen_t size = sizeof from;
+            const int fd = ::accept4(listening_.descriptor.get(), reinterpret_cast<sockaddr*>(&from), &size,
+                                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd < 0) return failed(errno);
+            try {
+                worker_.accepted(listening_, Descriptor(fd), SocketAddress::toEndpoint(from));
+            } catch (const std::bad_alloc&) {
+                return pause(ENOMEM);
+            }
+        }
+    }
+
+    void failed(int error) {
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) return pause(error);
+        // The client was gone before we came; the next turn sees whether there are others.
+    }
+
+    const std::string& name() const noexcept {
+        return worker_.generation_->config.listeners[listening_.listener].name;
+    }
+    ListenerCounters& counters() const noexcept {
+        return *worker_.generation_->listeners[listening_.listener];
+    }
+
+    void pause(int error) {
+        rest();
+        worker_.set_.arm(*this, worker_.now() + kAcceptPause);
+        if (std::exchange(told_, true)) return;
+        counters().paused.fetch_add(1, std::memory_order_relaxed);
+        LogLine line = worker_.log().line(LogLevel::Critical, "listener.paused");
+        line.text("listener", name());
+        line.text("address", listening_.local.toString());
+        line.text("reason", std::strerror(error));
+        line.text("hint",
+                  fmt::format("new connections wait in the kernel's queue; raise {} or lower max_sessions",
+                              error == ENOMEM ? "the memory limit" : "LimitNOFILE"));
+        worker_.log().write(line);
+    }
+
+    void onTimer() override {
+        if (!memory_reserve::refill()) return worker_.set_.arm(*this, worker_.now() + kAcceptPause);
+        resting_ = false;
+        worker_.reactor_.addEventHandler(socket_, observer_);
+        // A listener that can accept again says so once; one that cannot is back here before anybody reads
+        // it.
+        const int probe = ::dup(listening_.descriptor.get());
+        if (probe < 0) return;
+        ::close(probe);
+        if (!std::exchange(told_, false)) return;
+        counters().paused.fetch_sub(1, std::memory_order_relaxed);
+        LogLine line = worker_.log().line(LogLevel::Warning, "listener.resumed");
+        line.text("listener", name());
+        line.text("address", listening_.local.toString());
+        worker_.log().write(line);
+    }
+
+    void rest() {
+        if (!std::exchange(resting_, true)) worker_.reactor_.removeEventHandler(socket_, observer_);
+    }
+
+    Worker& worker_;
+    ListeningSocket listening_;
+    PolledDescriptor socket_;
+    Observer observer_;
+    bool resting_ = false;
+    bool told_ = false;
+};
+
+Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
+               std::vector<ListeningSocket> listening)
+    : state_(state),
+      scratch_(kReadBytes),
+      edited_(kBlockBytes),
+      rejections_(kRejectionsLogged, kRejectionSlots, ids_.random()),
+      refusals_(kRefusalsRecorded, kRefusalSlots, ids_.random()),
+      generation_(std::move(generation)),
+      set_socket_(set_.descriptor()) {
+    reactor_.addEventHandler(
+        set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
+    for (ListeningSocket& socket : listening) {
+        acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+    }
+}
+
+Worker::~Worker() {
+    while (sessions_)
+        sessions_->abort(End::Shutdown);
+    sweepRepeated(std::numeric_limits<Millis>::max());
+    acceptors_.clear();
+    reactor_.removeEventHandler(
+        set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
+}
+
+void Worker::start(const std::string& name) {
+    thread_.setName(name);
+    thread_.start(*this);
+}
+
+void Worker::run() {
+    memory_reserve::leaveTheLastToOthers();
+    reactor_.run();
+}
+
+void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<ListeningSocket> added) {
+    if (stopping_) return;
+    // What can fail comes first. None of these accepts before this turn is over.
+    std::vector<std::unique_ptr<Acceptor>> opened;
+    opened.reserve(added.size());
+    for (ListeningSocket& socket : added)
+        opened.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+    std::vector<std::unique_ptr<Acceptor>> kept;
+    std::vector<std::size_t> indices;
+    kept.reserve(acceptors_.size() + opened.size());
+    indices.reserve(acceptors_.size());
+    // Closing comes next, while the acceptors' indices still mean the old generation.
+    const std::vector<ListenerConfig>& listeners = generation->config.listeners;
+    for (auto& acceptor : acceptors_) {
+        const auto found =
+            std::find_if(listeners.begin(), listeners.end(), [&](const ListenerConfig& listener) {
+                return std::find(listener.addresses.begin(), listener.addresses.end(), acceptor->local()) !=
+                       listener.addresses.end();
+            });
+        if (found == listeners.end()) continue;
+        kept.push_back(std::move(acceptor));
+        indices.push_back(static_cast<std::size_t>(found - listeners.begin()));
+    }
+    acceptors_ = std::move(kept);
+    generation_ = std::move(generation);
+    table_.reset();
+    for (std::size_t i = 0; i < acceptors_.size(); ++i)
+        acceptors_[i]->moveTo(indices[i]);
+    std::move(opened.begin(), opened.end(), std::back_inserter(acceptors_));
+}
+
+/// Visiting may end the session visited, and no other.
+template <typename Visit>
+void Worker::forEachSession(Visit visit) {
+    for (Session* session = sessions_; session;) {
+        Session* const next = session->next;
+        visit(*session);
+        session = next;
+    }
+}
+
+void Worker::drain() {
+    stopping_ = true;
+    acceptors_.clear();
+    const Session::Drain drain{End::Shutdown, now(), now() + kForever};
+    forEachSession([&](Session& session) { session.drain(drain); });
+}
+
+void Worker::abort() {
+    while (sessions_)
+        sessions_->abort(End::Shutdown);
+}
+
+std::vector<LiveSession> Worker::liveSessions() const {
+    std::vector<LiveSession> live;
+    for (const Session* session = sessions_; session; session = session->next)
+        live.push_back(SessionReport::live(*session));
+    return live;
+}
+
+bool Worker::kill(std::string_view id) {
+    for (Session* session = sessions_; session; session = session->next) {
+        if (session->id().text() != id) continue;
+        return session->kill();
+    }
+    return false;
+}
+
+std::size_t Worker::cut(const Network& network, const std::vector<std::string>& listeners) {
+    std::size_t ended = 0;
+    forEachSession([&](Session& session) {
+        const bool listed = listeners.empty() || std::find(listeners.begin(), listeners.end(),
+                                                           session.listener().name) != listeners.end();
+        if (!listed || !session.identified() || !network.contains(session.client().address.bytes)) return;
+        if (session.kill()) ++ended;
+    });
+    return ended;
+}
+
+void Worker::drainServer(const std::string& upstream, const std::string& server, Millis spread) {
+    std::vector<Session*> sessions;
+    forEachSession([&](Session& session) {
+        if (session.usesServer(upstream, server)) sessions.push_back(&session);
+    });
+    for (std::size_t i = 0; i < sessions.size(); ++i) {
+        const Protocol protocol = sessions[i]->listener().protocol;
+        const bool at_once = protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
+        const Millis share =
+            at_once ? 0 : spread * static_cast<Millis>(i) / static_cast<Millis>(sessions.size());
+        sessions[i]->drain({End::Drained, now() + share, now() + spread});
+    }
+}
+
+void Worker::undrainServer(const std::string& upstream, const std::string& server) {
+    forEachSession([&](Session& session) {
+        if (session.usesServer(upstream, server)) session.undrain();
+    });
+}
+
+void Worker::stop() {
+    if (!thread_.isRunning()) return;
+    set_.post([this] { reactor_.stop(); });
+    thread_.join();
+}
+
+void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+    set_.drain();
+}
+
+void Worker::accepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {
+    count(state_.counters.accepted);
+    count(generation_->listeners[listening.listener]->accepted);
+    const ListenerConfig& listener = generation_->config.listeners[listening.listener];
+    const bool trusted = listener.proxy != ProxyMode::Off && isTrusted(listener, peer.address);
+    Arrival arrival{generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
+                    peer,        listening.local, trusted};
+    if (listener.proxy == ProxyMode::Require && !trusted) {
+        SessionReport::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
+        return;
+    }
+    // Beyond the sessions that are served and those that are told why they are not, there is only closing.
+    const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
+    if (state_.sessions.load(std::memory_order_relaxed) > most + GatewayState::refusedBeside(most)) {
+        count(state_.counters.turned_away);
+        return;
+    }
+    if (!trusted && listening.wildcard) {
+        sockaddr_storage local{};
+        socklen_t size = sizeof local;
+        if (::getsockname(client.get(), reinterpret_cast<sockaddr*>(&local), &size) == 0) {
+            arrival.local = SocketAddress::toEndpoint(local);
+        }
+    }
+    auto session = std::make_unique<Session>(*this, arrival);
+    auto transport = SocketTransport::adopt(set_, client.release(), *session, Session::kClientSlot, true);
+    if (!transport) return;
+    state_.sessions.fetch_add(1, std::memory_order_relaxed);
+    Session* const started = session.release();
+    started->next = sessions_;
+    if (sessions_) sessions_->previous = started;
+    sessions_ = started;
+    started->start(std::move(transport));
+}
+
+void Worker::release(Session& session) noexcept {
+    if (session.previous)
+        session.previous->next = session.next;
+    else
+        sessions_ = session.next;
+    if (session.next) session.next->previous = session.previous;
+    state_.sessions.fetch_sub(1, std::memory_order_relaxed);
+    set_.retire(std::unique_ptr<EventHandler>(&session));
+}
+
+const store::AccessTable& Worker::accessTable(const Generation& generation) noexcept {
+    if (&generation != generation_.get()) {
+        older_table_ = generation.access->current();
+        return *older_table_;
+    }
+    const std::uint64_t number = generation.access->generation();
+    if (!table_ || number != table_generation_) {
+        table_generation_ = number;
+        table_ = generation.access->current();
+    }
+    return *table_;
+}
+
+void Worker::sawClient(const Generation& generation, store::ListenerIndex listener,
+                       const IpAddress& client) noexcept {
+    ListenerCounters& counters = *generation.listeners[listener];
+    const AddressVote::Result result = counters.address_vote.add(client);
+    if (result == AddressVote::Result::Open) return;
+    const bool lost = result == AddressVote::Result::OneAddress;
+    if (counters.address_alarm.exchange(lost, std::memory_order_relaxed) != lost)
+        logAddressAlarm(generation.config.listeners[listener].name, lost, client.toString());
+}
+
+void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::string& client) {
+    LogLine line =
+        log().line(lost ? LogLevel::Critical : LogLevel::Warning, lost ? "address.lost" : "address.back");
+    line.text("listener", listener);
+    if (lost) {
+        line.text("client", client);
+        line.text("detail",
+                  "most sessions come from this one private address: the clients' own addresses are being "
+                  "lost in front of "
+                  "mailgate");
+        line.text("hint",
+                  fmt::format("turn on the PROXY protocol (send-proxy) at {}, or on the way to it", client));
+    }
+    log().write(line);
+}
+
+std::int64_t Worker::wallClock() const noexcept {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+std::unique_ptr<Transport> Worker::connect(const Endpoint& to, EventHandler& handler, unsigned slot,
+                                           int& error) noexcept {
+    return SocketTransport::connect(set_, to, handler, slot, error);
+}
+
+bool Worker::full() const noexcept {
+    return state_.sessions.load(std::memory_order_relaxed) >
+           state_.max_sessions.load(std::memory_order_relaxed) +
+               state_.refused.load(std::memory_order_relaxed);
+}
+
+bool Worker::keepRefused() noexcept {
+    const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
+    if (state_.refused.fetch_add(1, std::memory_order_relaxed) < GatewayState::refusedBeside(most))
+        return true;
+    refusedGone();
+    return false;
+}
+
+bool Worker::mayLogRejection(const IpAddress& peer, Rejection rejection, std::uint32_t& suppressed) noexcept {
+    const auto over = [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; };
+    const bool passes = rejections_.add(peer, static_cast<std::uint32_t>(rejection), now(), over).second;
+    if (passes) suppressed = std::exchange(rejections_untold_, 0);
+    armSweeper();
+    return passes;
+}
+
+std::unique_ptr<store::JournalSession>* Worker::repeatedRefusal(const IpAddress& client,
+                                                                store::ListenerIndex listener,
+                                                                Refusal refusal) {
+    const std::uint32_t kind = std::uint32_t{listener} << 8 | static_cast<std::uint32_t>(refusal);
+    const auto [slot, passes] =
+        refusals_.add(client, kind, now(), [&](Refusals::Slot& over) { tellRepeated(over); });
+    armSweeper();
+    return passes ? nullptr : &slot->kept;
+}
+
+void Worker::tellRepeated(Refusals::Slot& slot) {
+    if (!slot.kept) return;
+    slot.kept->repeated = slot.held_back;
+    slot.kept->duration_ms = wallClock() - slot.kept->started_ms;
+    SessionReport::record(*this, std::move(*slot.kept));
+    slot.kept.reset();
+}
+
+void Worker::sweepRepeated(Millis until) {
+    rejections_.sweep(until, [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; });
+    refusals_.sweep(until, [&](Refusals::Slot& slot) { tellRepeated(slot); });
+}
+
+void Worker::armSweeper() {
+    if (!sweeper_.armed()) set_.arm(sweeper_, now() + kSweepInterval);
+}
+
+void Worker::Sweeper::onTimer() {
+    worker_.sweepRepeated(worker_.now());
+    if (worker_.rejections_.used() || worker_.refusals_.used()) worker_.armSweeper();
+}
+
+}  // namespace mailgate

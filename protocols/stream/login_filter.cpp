@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocols/stream/login_filter.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace mailgate {
+
+namespace {
+
+/// Dovecot ends a session sooner; a client must not keep us talking for ever.
+constexpr std::uint8_t kMaxRefusals = 10;
+
+// RFC 8446 5.1, 4.1.2: a record, version 3.x, that holds a ClientHello.
+constexpr char kTlsAlert = 0x15;
+constexpr char kTlsHandshake = 0x16;
+constexpr std::size_t kHelloHead = 6;
+constexpr std::size_t kRecordHead = 5;
+
+/// Whether `bytes`, or what they are the beginning of, open a TLS session.
+bool mayBeHello(std::string_view bytes) noexcept {
+    return bytes.front() == kTlsHandshake && (bytes.size() < 2 || bytes[1] == 3) &&
+           (bytes.size() < kHelloHead || bytes[kRecordHead] == 1);
+}
+
+}  // namespace
+
+Rest LoginFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    try {
+        return from == Side::Client ? onClient(bytes, out) : onServer(bytes, out);
+    } catch (const std::exception&) {
+        object(Violation::NoMemory);
+        return Rest::Hold;
+    }
+}
+
+Rest LoginFilter::onClient(std::string_view bytes, Output& out) {
+    if (bytes.empty() || violation_) return Rest::Hold;
+    if (!greeting_over_) return passHello(bytes, out);
+    while (!bytes.empty()) {
+        if (opaque_) {
+            out.pass(bytes.size());
+            break;
+        }
+        if (mustWait()) break;
+        const Client next = hearClient(bytes);
+        if (violation_) break;
+        if (next.judged == Judged::More) return Rest::More;
+        if (next.judged == Judged::Hold) break;
+        const std::string_view command = bytes.substr(0, next.bytes);
+        if (next.judged == Judged::Refuse) {
+            if (!refuse(command, out)) break;
+        } else if (command.ends_with("\r\n")) {
+            out.pass(command.size());
+        } else {
+            // Whether a bare LF ends a line is not left to the server.
+            out.pass(command.size() - 1);
+            out.write("\r\n");
+            out.drop(1);
+        }
+        bytes.remove_prefix(command.size());
+    }
+    return Rest::Hold;
+}
+
+/// The server speaks first in the clear, so a client waits; but a TLS client's hello has to reach the server to
+/// be answered. Only the server's first byte tells whether it was taken for one.
+Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
+    if (!hello_) {
+        if (!mayBeHello(bytes)) return Rest::Hold;
+        if (bytes.size() < kHelloHead) return Rest::More;
+        hello_ = true;
+        const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
+        hello_left_ = static_cast<std::uint32_t>(kRecordHead + byte(3) * 256 + byte(4));
+    }
+    const std::size_t passed = std::min<std::size_t>(hello_left_, bytes.size());
+    out.pass(passed);
+    hello_left_ -= static_cast<std::uint32_t>(passed);
+    return Rest::Hold;
+}
+
+/// False: it has to wait until the answer cannot be taken for another command's.
+bool LoginFilter::refuse(std::string_view command, Output& out) {
+    if (refusals_ == kMaxRefusals) {
+        object(Violation::BadCommand);
+        return false;
+    }
+    if (!settled() || !out.canReply()) return false;
+    ++refusals_;
+    out.drop(command.size());
+    out.reply(refusal(command));
+    return true;
+}
+
+Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
+    if (bytes.empty()) return Rest::Hold;
+    if (std::exchange(hello_, false)) {
+        if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) {
+            object(Violation::BadCommand);
+            return Rest::Hold;
+        }
+        facts_.tls = "implicit";
+        becomeOpaque();
+    }
+    // What is held against the client does not keep it from the answers to what it said before.
+    const auto lost = [this] {
+        return violation_ == Violation::UnexpectedReply || violation_ == Violation::NoMemory;
+    };
+    while (!bytes.empty() && !lost()) {
+        if (opaque_) {
+            out.pass(bytes.size());
+            break;
+        }
+        const std::optional<std::size_t> size = replySize(bytes);
+        if (size.value_or(bytes.size()) > kMaxUnfinishedBytes) {
+            object(Violation::UnexpectedReply);
+            break;
+        }
+        if (!size) return Rest::More;
+        const std::string_view reply = bytes.substr(0, *size);
+        const std::string_view cut = hearServer(reply);
+        if (lost()) break;
+        if (cut.empty()) {
+            out.pass(*size);
+        } else {
+            const auto before = static_cast<std::size_t>(cut.data() - reply.data());
+            out.pass(before);
+            out.drop(cut.size());
+            out.pass(*size - before - cut.size());
+        }
+        bytes.remove_prefix(*size);
+    }
+    return Rest::Hold;
+}
+
+void LoginFilter::startedTls() {
+    facts_.tls = "starttls";
+    becomeOpaque();
+}
+
+void LoginFilter::offered(std::string name) {
+    if (name.empty()) return;
+    if (name.size() > kMaxNameBytes) name.resize(kMaxNameBytes);
+    attempt_ = name;
+    facts_.user = std::move(name);
+}
+
+void LoginFilter::accepted() {
+    facts_.authenticated = true;
+    facts_.user = std::exchange(attempt_, {});
+    becomeOpaque();
+}
+
+void LoginFilter::refused() {
+    facts_.authenticated = false;
+    ++facts_.failed_logins;
+    std::vector<std::string>& failed = facts_.failed_users;
+    const bool known = std::find(failed.begin(), failed.end(), attempt_) != failed.end();
+    if (!attempt_.empty() && !known && failed.size() < kMaxFailedUsersKept) failed.push_back(attempt_);
+    attempt_.clear();
+}
+
+}  // namespace mailgate

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What the filters of IMAP, POP3 and ManageSieve have in common: all is understood up to the login.
+///
+/// Both sides' words are judged whole, a command or a reply at a time, before they go on. While the meaning of
+/// what comes next depends on a reply (a login, a SASL exchange, STARTTLS, a literal's leave), it waits for it.
+/// What no grammar allows is answered here and never reaches the server.
+#pragma once
+
+#include "protocols/stream/sasl.h"
+#include "protocols/stream/stream_filter.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+/// The longest command line and literal that Dovecot takes before the login.
+inline constexpr std::size_t kMaxLoginLineBytes = 8192;
+/// SASL responses, which may be tokens; Postfix's limit, above Dovecot's.
+inline constexpr std::size_t kMaxSaslLineBytes = 12288;
+/// Commands in flight whose replies are told apart; further ones wait.
+inline constexpr std::size_t kMaxPipelined = 32;
+
+class LoginFilter : public StreamFilter {
+  public:
+    LoginFilter(SessionFacts& facts, const ScreenConfig& screen) noexcept
+        : facts_(facts), no_header_(screen.no_header) {}
+
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
+    bool opaque() const noexcept final { return opaque_; }
+    std::optional<Violation> violation() const noexcept final { return violation_; }
+    void finish() noexcept final {}
+
+  protected:
+    /// What is to be done with the first command, or the part of it that has to go on at once. It counts as
+    /// heard when it passes; in all other cases nothing may be remembered of it.
+    enum class Judged : std::uint8_t { More, Hold, Pass, Refuse };
+    struct Client {
+        Judged judged = Judged::More;
+        std::size_t bytes = 0;  ///< Pass, Refuse: including the line's end
+    };
+
+    // These may throw std::bad_alloc, and object().
+    virtual bool mustWait() const noexcept = 0;
+    virtual Client hearClient(std::string_view bytes) = 0;
+    /// The answer to what the server must not have.
+    virtual std::string refusal(std::string_view command) const = 0;
+    /// How long the first reply in `bytes` is; nothing: not whole.
+    virtual std::optional<std::size_t> replySize(std::string_view bytes) const noexcept = 0;
+    /// The part of it that does not go on, mostly none.
+    virtual std::string_view hearServer(std::string_view reply) = 0;
+
+    void object(Violation violation) noexcept {
+        if (!violation_) violation_ = violation;
+    }
+    void becomeOpaque() noexcept { opaque_ = true; }
+    void startedTls();
+
+    /// A login begins, of which nothing is known yet.
+    void beginLogin() noexcept { attempt_.clear(); }
+    /// Its name; empty: not seen.
+    void offered(std::string name);
+    void accepted();
+    void refused();
+    /// The server could not tell, or would not look at the password.
+    void deferred() noexcept { facts_.authenticated.reset(); }
+
+    SessionFacts& facts_;
+    SaslExchange sasl_;
+    const bool no_header_;
+    bool greeting_over_ = false;
+
+  private:
+    Rest onClient(std::string_view bytes, Output& out);
+    Rest onServer(std::string_view bytes, Output& out);
+    Rest passHello(std::string_view bytes, Output& out) noexcept;
+    bool refuse(std::string_view command, Output& out);
+
+    std::string attempt_;  ///< the name in the login that is going on
+    std::optional<Violation> violation_;
+    std::uint32_t hello_left_ = 0;  ///< of a TLS ClientHello's record
+    bool hello_ = false;            ///< one has gone on, and the server has not spoken yet
+    bool opaque_ = false;
+    std::uint8_t refusals_ = 0;
+};
+
+}  // namespace mailgate

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocols/values/network.h"
+
+#include "protocols/values/text.h"
+
+#include <fmt/format.h>
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+namespace mailgate {
+
+namespace {
+
+constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+constexpr unsigned kMappedBits = 96;
+
+bool isMapped(const AddressBytes& address) noexcept {
+    return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), address.begin());
+}
+
+AddressBytes maskedTo(AddressBytes address, unsigned prefix_length) noexcept {
+    const std::size_t whole = prefix_length / 8;
+    if (whole == address.size()) return address;
+    address[whole] &= static_cast<std::uint8_t>(0xFF00u >> (prefix_length % 8));
+    std::fill(address.begin() + static_cast<std::ptrdiff_t>(whole) + 1, address.end(), std::uint8_t(0));
+    return address;
+}
+
+struct ParsedAddress {
+    AddressBytes bytes{};
+    bool dotted = false;  ///< written as IPv4, so that a prefix counts 32 bits
+};
+
+/// inet_pton(3): strict, and without zones, octal or short forms.
+std::optional<ParsedAddress> parseAddress(std::string_view text) noexcept {
+    char terminated[INET6_ADDRSTRLEN];
+    if (text.size() >= sizeof terminated || text.find('\0') != std::string_view::npos) return std::nullopt;
+    text.copy(terminated, text.size());
+    terminated[text.size()] = '\0';
+    ParsedAddress parsed;
+    if (text.find(':') != std::string_view::npos) {
+        if (inet_pton(AF_INET6, terminated, parsed.bytes.data()) != 1) return std::nullopt;
+        return parsed;
+    }
+    std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), parsed.bytes.begin());
+    if (inet_pton(AF_INET, terminated, parsed.bytes.data() + kMappedPrefix.size()) != 1) return std::nullopt;
+    parsed.dotted = true;
+    return parsed;
+}
+
+std::optional<unsigned> parsePrefix(std::string_view text, unsigned highest) noexcept {
+    if (text.empty() || text.size() > 3 || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+    unsigned value = 0;
+    for (const char digit : text) {
+        if (digit < '0' || digit > '9') return std::nullopt;
+        value = value * 10 + static_cast<unsigned>(digit - '0');
+    }
+    return value <= highest ? std::optional(value) : std::nullopt;
+}
+
+std::string withPrefix(const AddressBytes& address, unsigned prefix_length) {
+    char text[INET6_ADDRSTRLEN];
+    if (isMapped(address) && prefix_length >= kMappedBits) {
+        inet_ntop(AF_INET, address.data() + kMappedPrefix.size(), text, sizeof text);
+        prefix_length -= kMappedBits;
+    } else {
+        inet_ntop(AF_INET6, address.data(), text, sizeof text);
+    }
+    return fmt::format("{}/{}", text, prefix_length);
+}
+
+NetworkError hostBitsError(std::string_view text, const AddressBytes& address, unsigned prefix_length) {
+    return {fmt::format("{} has host bits set: did you mean {} or {}?", printable(text),
+                        withPrefix(maskedTo(address, prefix_length), prefix_length),
+                        withPrefix(address, 128))};
+}
+
+}  // namespace
+
+Network networkAround(const AddressBytes& address, unsigned prefix_length) noexcept {
+    return {maskedTo(address, prefix_length), static_cast<std::uint8_t>(prefix_length)};
+}
+
+bool Network::isV4() const noexcept {
+    return prefix_length >= kMappedBits && isMapped(address);
+}
+
+bool Network::contains(const AddressBytes& candidate) const noexcept {
+    if (isV4() != isMapped(candidate)) return false;
+    const std::size_t whole = prefix_length / 8;
+    if (std::memcmp(address.data(), candidate.data(), whole) != 0) return false;
+    const unsigned rest = prefix_length % 8;
+    return rest == 0 || (address[whole] ^ candidate[whole]) >> (8 - rest) == 0;
+}
+
+bool Network::contains(const Network& inner) const noexcept {
+    return prefix_length <= inner.prefix_length && isV4() == inner.isV4() && contains(inner.address);
+}
+
+std::string Network::toString() const {
+    std::string text = withPrefix(address, prefix_length);
+    if (prefix_length == 128) text.erase(text.rfind('/'));
+    return text;
+}
+
+std::variant<Network, NetworkError> parseNetwork(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    const auto parsed = parseAddress(text.substr(0, slash));
+    if (!parsed)
+        return NetworkError{
+            fmt::format("\"{}\" is not an IP address or a network such as 192.0.2.0/24 or "
+                        "2001:db8::/32",
+                        printable(text))};
+    unsigned prefix_length = 128;
+    if (slash != std::string_view::npos) {
+        const unsigned highest = parsed->dotted ? 32 : 128;
+        const auto prefix = parsePrefix(text.substr(slash + 1), highest);
+        if (!prefix)
+            return NetworkError{fmt::format("\"{}\": the prefix length must be a number from 0 to {}",
+                                            printable(text), highest)};
+        prefix_length = *prefix + (parsed->dotted ? kMappedBits : 0);
+    }
+    const AddressBytes masked = maskedTo(parsed->bytes, prefix_length);
+    if (masked != parsed->bytes) return hostBitsError(text, parsed->bytes, prefix_length);
+    return Network{masked, static_cast<std::uint8_t>(prefix_length)};
+}
+
+}  // namespace mailgate

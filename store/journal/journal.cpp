@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/journal/journal.h"
+
+#include "store/journal/writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <utility>
+
+namespace mailgate::store {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kGather = 100ms;         ///< how long records may wait for company
+constexpr std::size_t kWakeAt = 4'096;  ///< this many do not wait
+constexpr auto kRetry = 1s;             ///< after a failure
+constexpr auto kMaintenance = 1s;       ///< how often retention is looked at
+constexpr auto kStopWithin = 4s;        ///< a last attempt may wait a second for a lock
+
+std::int64_t unixMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+/// Of a text's own memory; short ones have none.
+std::size_t bytesOf(const std::string& text) noexcept {
+    constexpr std::size_t kInside = 15;
+    return text.capacity() > kInside ? text.capacity() + 1 : 0;
+}
+
+std::size_t bytesOf(const JournalRefusal& refusal) noexcept {
+    return bytesOf(refusal.to) + bytesOf(refusal.reply);
+}
+
+std::size_t bytesOf(const std::pair<std::string, std::string>& named) noexcept {
+    return bytesOf(named.first) + bytesOf(named.second);
+}
+
+std::size_t bytesOf(const JournalMail& mail) noexcept;
+
+template <typename Item>
+std::size_t bytesOf(const std::vector<Item>& items) noexcept {
+    std::size_t bytes = items.capacity() * sizeof(Item);
+    for (const Item& item : items)
+        bytes += bytesOf(item);
+    return bytes;
+}
+
+std::size_t bytesOf(const JournalMail& mail) noexcept {
+    return bytesOf(mail.from) + bytesOf(mail.recipients) + bytesOf(mail.refused) + bytesOf(mail.reply) +
+           bytesOf(mail.queue_id) + bytesOf(mail.replies);
+}
+
+std::size_t bytesOf(const JournalSession& session) noexcept {
+    std::size_t bytes = sizeof session + bytesOf(session.mail) + bytesOf(session.failed_users) +
+                        bytesOf(session.balancer_told);
+    for (const std::string* text :
+         {&session.id, &session.listener, &session.protocol, &session.rule, &session.upstream,
+          &session.server, &session.helo, &session.user, &session.tls, &session.end, &session.violation,
+          &session.reply, &session.limit})
+        bytes += bytesOf(*text);
+    return bytes;
+}
+
+/// Leaves recipients out, those of the last mails first, until the record is small enough. What has gone
+/// through the protocol's own bound is.
+std::size_t cutToSize(JournalSession& session, std::size_t bytes) noexcept {
+    for (auto mail = session.mail.rbegin(); mail != session.mail.rend() && bytes > kMaxRecordBytes; ++mail) {
+        bytes -= bytesOf(mail->recipients) + bytesOf(mail->refused) + bytesOf(mail->replies);
+        mail->recipients = {};
+        mail->refused = {};
+        mail->replies = {};
+        mail->truncated = true;
+    }
+    return bytes;
+}
+
+}  // namespace
+
+struct Journal::Impl {
+    JournalOptions options;
+    Events events;
+
+    mutable std::mutex mutex;  // guards what follows
+    std::condition_variable wake_writer, settled_changed;
+    std::vector<JournalSession> queue;
+    std::size_t queue_bytes = 0, batch_bytes = 0;  ///< the second: of what the writer has taken
+    std::uint64_t accepted = 0, settled = 0;       ///< handed over; written or given up
+    bool stopping = false;
+    Clock::time_point stop_deadline{};
+    bool flushing = false;
+
+    std::atomic<std::size_t> in_flight{0};
+    std::atomic<std::uint64_t> written{0}, lost{0}, bytes{0};
+
+    std::thread thread;
+    // The writer's own:
+    std::optional<journal::Writer> writer;
+    std::vector<JournalSession> batch;
+    Clock::time_point next_maintenance{};
+    bool maintenance_failed = false;
+    std::optional<std::uint64_t> lost_before_trouble;  ///< set while in trouble
+    std::uint64_t lost_seen = 0;
+
+    void run();
+    bool isFinished() const;
+    bool hasRoomFor(std::size_t bytes) const;  ///< with the mutex
+    void takeBatch(Clock::duration wait);
+    bool writeBatch();
+    void maintain();
+    void settle();
+    void trouble(const std::string& what);
+    void noticeOverflow();
+    void noticeRecovery();
+    void giveUp();
+};
+
+void Journal::Impl::run() {
+    bool ok = true;
+    while (!isFinished()) {
+        takeBatch(ok ? Clock::duration(kGather) : Clock::duration(kRetry));
+        try {
+            ok = writeBatch();
+            if (ok) maintain();
+        } catch (const std::bad_alloc&) {
+            ok = false;  // no memory even to tell of it
+        }
+    }
+    giveUp();
+}
+
+bool Journal::Impl::isFinished() const {
+    const std::lock_guard lock(mutex);
+    return stopping && ((batch.empty() && queue.empty()) || Clock::now() >= stop_deadline);
+}
+
+bool Journal::Impl::hasRoomFor(std::size_t bytes) const {
+    return !stopping && queue.size() + in_flight < options.max_queued &&
+           queue_bytes + batch_bytes + bytes <= options.max_queued_bytes;
+}
+
+/// Waits for records and takes what is queued; a batch that could not be written is left to be tried again.
+void Journal::Impl::takeBatch(Clock::duration wait) {
+    std::unique_lock lock(mutex);
+    const bool retry = !batch.empty();
+    if (retry && stopping)
+        wake_writer.wait_for(lock, kGather);
+    else
+        wake_writer.wait_for(lock, wait, [&] {
+            return stopping || (!retry && (queue.size() >= kWakeAt || (flushing && !queue.empty())));
+        });
+    flushing = false;
+    if (!retry) {
+        batch.swap(queue);
+        batch_bytes = std::exchange(queue_bytes, 0);
+    }
+    in_flight = batch.size();
+}
+
+bool Journal::Impl::writeBatch() {
+    try {
+        if (!writer) writer.emplace(options);
+        if (!batch.empty()) writer->append(batch);
+    } catch (const std::bad_alloc&) {
+        // What waits would hold the memory that writing it takes.
+        writer.reset();
+        lost += batch.size();
+        settle();
+        noticeOverflow();
+        return false;
+    } catch (const std::exception& error) {
+        writer.reset();
+        trouble(error.what());
+        return false;
+    }
+    written += batch.size();
+    settle();
+    noticeOverflow();
+    noticeRecovery();
+    return true;
+}
+
+/// The batch is in the file, or lost.
+void Journal::Impl::settle() {
+    if (batch.empty()) return;
+    {
+        const std::lock_guard lock(mutex);
+        settled += batch.size();
+        in_flight = batch_bytes = 0;
+    }
+    settled_changed.notify_all();
+    batch.clear();
+    if (batch.capacity() > 4 * kWakeAt) batch.shrink_to_fit();
+}
+
+void Journal::Impl::maintain() {
+    if (Clock::now() < next_maintenance) return;
+    try {
+        if (writer->isReplaced()) {
+            writer.reset();  // the next batch goes to the new file
+            return;
+        }
+        bytes = writer->bytes();
+        // One piece at a time: the queue comes first.
+        if (!writer->maintain(unixMillis())) next_maintenance = Clock::now() + kMaintenance;
+        maintenance_failed = false;
+    } catch (const std::exception& error) {
+        writer.reset();
+        next_maintenance = Clock::now() + kMaintenance;
+        maintenance_failed = true;
+        trouble(error.what());
+    }
+}
+
+void Journal::Impl::trouble(const std::string& what) {
+    if (lost_before_trouble) return;
+    lost_before_trouble = lost_seen;
+    if (events.failed) events.failed(what);
+}
+
+void Journal::Impl::noticeOverflow() {
+    const std::uint64_t now = lost;
+    if (now == lost_seen) return;
+    trouble(fmt::format(
+        "the journal cannot keep up: {} records or {} MiB wait at most; others are in the log only",
+        options.max_queued, options.max_queued_bytes >> 20));
+    lost_seen = now;
+}
+
+void Journal::Impl::noticeRecovery() {
+    if (!lost_before_trouble || maintenance_failed) return;
+    {
+        const std::lock_guard lock(mutex);
+        if (queue.size() > options.max_queued / 2 || queue_bytes > options.max_queued_bytes / 2) return;
+    }
+    lost_seen = lost;
+    const std::uint64_t lost_meanwhile = lost_seen - *lost_before_trouble;
+    lost_before_trouble.reset();
+    if (events.recovered) events.recovered(lost_meanwhile);
+}
+
+void Journal::Impl::giveUp() {
+    std::size_t left = batch.size();
+    {
+        const std::lock_guard lock(mutex);
+        left += queue.size();
+        queue.clear();
+        settled += left;
+        in_flight = queue_bytes = batch_bytes = 0;
+    }
+    batch.clear();
+    lost += left;
+    settled_changed.notify_all();
+    if (left > 0) trouble(fmt::format("the journal stops with {} sessions unwritten", left));
+    writer.reset();
+}
+
+Journal::Journal(JournalOptions options, Events events) : impl_(std::make_unique<Impl>()) {
+    impl_->options = std::move(options);
+    impl_->events = std::move(events);
+}
+
+Journal::~Journal() {
+    stop();
+}
+
+void Journal::start() {
+    try {
+        impl_->writer.emplace(impl_->options);
+        impl_->bytes = impl_->writer->bytes();
+    } catch (const StoreError& error) {
+        using Kind = StoreError::Kind;
+        const bool passes =
+            error.kind() == Kind::DiskFull || error.kind() == Kind::Locked || error.kind() == Kind::Other;
+        if (!passes) throw;
+        impl_->trouble(error.what());
+    }
+    impl_->thread = std::thread([this] { impl_->run(); });
+}
+
+void Journal::stop() {
+    if (!impl_->thread.joinable()) return;
+    {
+        const std::lock_guard lock(impl_->mutex);
+        impl_->stopping = true;
+        impl_->stop_deadline = Clock::now() + kStopWithin;
+    }
+    impl_->wake_writer.notify_one();
+    impl_->thread.join();
+}
+
+bool Journal::record(JournalSession&& session) noexcept {
+    try {
+        bool wake = false;
+        const std::size_t bytes = cutToSize(session, bytesOf(session));
+        {
+            const std::lock_guard lock(impl_->mutex);
+            if (!impl_->hasRoomFor(bytes)) {
+                ++impl_->lost;
+                return false;
+            }
+            impl_->queue.push_back(std::move(session));
+            impl_->queue_bytes += bytes;
+            ++impl_->accepted;
+            // Once on the way up: a waiting thread is not woken per record.
+            wake = impl_->queue.size() == kWakeAt;
+        }
+        if (wake) impl_->wake_writer.notify_one();
+        return true;
+    } catch (const std::bad_alloc&) {
+        ++impl_->lost;
+        return false;
+    }
+}
+
+void Journal::recordFailed() noexcept {
+    ++impl_->lost;
+}
+
+bool Journal::flush(std::chrono::milliseconds at_most) {
+    std::unique_lock lock(impl_->mutex);
+    const std::uint64_t target = impl_->accepted;
+    const std::uint64_t lost_before = impl_->lost;
+    impl_->flushing = true;
+    impl_->wake_writer.notify_one();
+    const bool settled =
+        impl_->settled_changed.wait_for(lock, at_most, [&] { return impl_->settled >= target; });
+    return settled && (!impl_->stopping || impl_->lost == lost_before);
+}
+
+std::size_t Journal::queued() const noexcept {
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->queue.size() + impl_->in_flight;
+}
+
+std::uint64_t Journal::written() const noexcept {
+    return impl_->written;
+}
+
+std::uint64_t Journal::lost() const noexcept {
+    return impl_->lost;
+}
+
+std::uint64_t Journal::bytes() const noexcept {
+    return impl_->bytes;
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The journal: every session and mail transaction, kept where it can be asked.
+///
+/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them into
+/// SQLite (its own file, WAL). The journal never delays mail: what it cannot take is counted and told, the
+/// log line is written all the same. While the file cannot be written the records wait in the queue; only
+/// what does not fit is lost.
+///
+/// What written() has counted, or flush() has said is written, is there after kill -9 (synchronous=NORMAL in
+/// WAL: a power cut may undo the last commits, and leaves a sound file).
+///
+/// The tables, and how they are asked: store/journal/schema.h, store/journal/query.h.
+#pragma once
+
+#include "store/journal/options.h"
+#include "store/journal/record.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::store {
+
+class Journal {
+  public:
+    /// Called on the writer's thread (and on the one that calls stop()). Must not throw.
+    struct Events {
+        std::function<void(const std::string& what)> failed;  ///< once per change of state, one sentence
+        std::function<void(std::uint64_t lost)> recovered;    ///< how many were lost meanwhile
+    };
+    Journal(JournalOptions options, Events events);
+    ~Journal();  ///< stop()
+
+    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, but for what passes by
+    /// itself (a full disk, an I/O error, another process' lock): that is told by `failed`, and opening is
+    /// tried again.
+    void start();
+    /// Writes what is queued (bounded by five seconds) and joins. What could not be written is lost.
+    void stop();
+
+    /// Hands a record over. Any thread; never blocks on the disk, never throws. False: dropped and counted.
+    bool record(JournalSession&& session) noexcept;
+    /// There was no memory for a record: counted as lost.
+    void recordFailed() noexcept;
+
+    /// Waits until everything recorded before is written; false when that took longer.
+    bool flush(std::chrono::milliseconds at_most);
+
+    std::size_t queued() const noexcept;
+    std::uint64_t written() const noexcept;  ///< committed since the start
+    std::uint64_t lost() const noexcept;
+    std::uint64_t bytes() const noexcept;  ///< size of the files, as last looked at
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailgate::store

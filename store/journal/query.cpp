@@ -1,0 +1,663 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/journal/query.h"
+
+#include "protocols/values/text.h"
+#include "store/journal/mask.h"
+#include "store/journal/schema.h"
+#include "store/journal/terms.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <set>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+namespace mailgate::store {
+
+namespace {
+
+using journal::firstKey;
+using journal::index;
+using journal::Kind;
+using journal::kKinds;
+using journal::lastKey;
+using journal::Segment;
+using journal::TermKind;
+using journal::TermRange;
+
+bool hasServer(const JournalSession& session, std::string_view wanted) {
+    const std::size_t slash = wanted.find('/');
+    if (slash == std::string_view::npos) return sameText(session.server, wanted);
+    return sameText(session.upstream, wanted.substr(0, slash)) &&
+           sameText(session.server, wanted.substr(slash + 1));
+}
+
+bool hasUser(const JournalSession& session, std::string_view wanted) {
+    return sameText(session.user, wanted) ||
+           std::any_of(session.failed_users.begin(), session.failed_users.end(),
+                       [&](const std::string& user) { return sameText(user, wanted); });
+}
+
+bool asksForMail(const JournalFilter& filter) noexcept {
+    return filter.from || filter.to || filter.queue_id;
+}
+
+bool passes(const JournalMail& mail, const JournalFilter& filter) {
+    if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
+    if (filter.queue_id && mail.queue_id != *filter.queue_id) return false;
+    if (!filter.to) return true;
+    const auto wanted = [&](const std::string& recipient) { return isAddressed(recipient, *filter.to); };
+    return std::any_of(mail.recipients.begin(), mail.recipients.end(), wanted) ||
+           std::any_of(mail.refused.begin(), mail.refused.end(),
+                       [&](const JournalRefusal& refusal) { return wanted(refusal.to); });
+}
+
+/// All but the mail.
+bool passes(const JournalSession& session, const JournalFilter& filter) {
+    if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
+    if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
+    if (filter.failed_login && session.failed_logins == 0) return false;
+    if (filter.user && !hasUser(session, *filter.user)) return false;
+    if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
+    if (filter.server && !hasServer(session, *filter.server)) return false;
+    if (filter.allowed && session.allowed != *filter.allowed) return false;
+    if (filter.since_ms && session.endedMs() < *filter.since_ms) return false;
+    return !filter.until_ms || session.started_ms <= *filter.until_ms;
+}
+
+TermRange addressTerm(TermKind address, TermKind domain, std::string_view wanted) {
+    return wanted.starts_with('@') ? journal::textTerm(domain, wanted.substr(1))
+                                   : journal::textTerm(address, wanted);
+}
+
+/// What a sealed segment is asked for; the most telling first.
+std::vector<TermRange> termsOf(const JournalFilter& filter) {
+    std::vector<TermRange> terms;
+    if (filter.queue_id) terms.push_back(journal::textTerm(TermKind::QueueId, *filter.queue_id));
+    if (filter.from) terms.push_back(addressTerm(TermKind::Sender, TermKind::SenderDomain, *filter.from));
+    if (filter.to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *filter.to));
+    // ::/0 and 0.0.0.0/0 would list every row only to leave none out.
+    if (filter.client) terms.push_back(journal::clientTerms(*filter.client));
+    if (filter.failed_login) terms.push_back(journal::failedLoginTerm());
+    if (filter.user) terms.push_back(journal::textTerm(TermKind::User, *filter.user));
+    if (filter.server) {
+        const std::string_view server = *filter.server;
+        terms.push_back(journal::textTerm(TermKind::Server, server.substr(server.find('/') + 1)));
+    }
+    if (filter.listener) terms.push_back(journal::textTerm(TermKind::Listener, *filter.listener));
+    if (filter.balancer) terms.push_back(journal::balancerTerms(*filter.balancer));
+    if (filter.allowed) terms.push_back(journal::verdictTerm(*filter.allowed));
+    return terms;
+}
+
+/// A session with no more mails than these has them all in its own record.
+constexpr int kMailBeforeFurther = 1;
+
+std::string keyRange(Kind kind, std::string_view order) {
+    return journal::selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
+}
+
+/// Crockford's base 32, as ids are written; -1: not a digit of it.
+int ulidDigit(char character) noexcept {
+    constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+    const std::size_t at = kAlphabet.find(lower(character));
+    return at == std::string_view::npos ? -1 : static_cast<int>(at);
+}
+
+/// When sessions whose ids begin like this started.
+struct Span {
+    std::int64_t first_ms = 0, last_ms = 0;
+};
+std::optional<Span> startOf(std::string_view prefix) noexcept {
+    constexpr std::size_t kTimeDigits = 10;
+    Span span;
+    for (std::size_t at = 0; at < kTimeDigits; ++at) {
+        const int digit = at < prefix.size() ? ulidDigit(prefix[at]) : -1;
+        if (at < prefix.size() && digit < 0) return std::nullopt;
+        span.first_ms = span.first_ms * 32 + std::max(digit, 0);
+        span.last_ms = span.last_ms * 32 + (at < prefix.size() ? digit : 31);
+    }
+    return span;
+}
+
+/// The address is still known: then the replies have it too.
+void unmaskReplies(JournalSession& session) {
+    const Network client{session.client, 128};
+    const std::string address = client.toString();
+    const std::string mask = journal::masked(client).toString();
+    const auto unmask = [&](std::string& reply) {
+        if (reply.find(mask) != std::string::npos) reply = journal::withReplaced(reply, mask, address);
+    };
+    unmask(session.reply);
+    for (JournalMail& mail : session.mail) {
+        unmask(mail.reply);
+        for (std::string& reply : mail.replies)
+            unmask(reply);
+        for (JournalRefusal& refusal : mail.refused)
+            unmask(refusal.reply);
+    }
+}
+
+bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
+    return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
+}
+
+}  // namespace
+
+struct JournalQuery::Impl {
+    explicit Impl(const std::string& url);
+
+    /// Calls `visit(session)` for the rows of a segment that pass, the last first, while it returns true.
+    template <typename Visit>
+    bool visitSegment(const Segment& segment, const JournalFilter& filter,
+                      const std::vector<TermRange>& terms, Visit visit);
+    template <typename Visit>
+    bool visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit);
+    bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
+    std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& terms);
+    bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
+    void readMail(std::int64_t key, JournalSession& session);
+    std::vector<JournalSession> newestOf(Kind kind, const JournalFilter& filter, std::size_t limit);
+    std::vector<JournalSession> recordsOf(Kind kind, std::int64_t started_ms, const std::string& id);
+    void addFurtherMail(JournalSession& session, const JournalFilter& filter);
+    JournalSession sessionOf(JournalSession&& record);
+    std::int64_t lastKeyOf(Kind kind);
+
+    sqlite::Database database;
+    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
+    sqlite::RawStatement select_mail;
+    journal::TermReader terms;
+
+    static sqlite::Database openFile(const std::string& url);
+};
+
+sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
+    const std::string path = sqlite::pathOf(url);
+    std::error_code no_size;
+    // A package makes the file before the gateway has run.
+    if (std::filesystem::file_size(path, no_size) == 0 && !no_size)
+        throw StoreError(StoreError::Kind::Open, fmt::format("{}: nothing has been journalled yet", path));
+    if (sqlite::identityOf(path) == sqlite::FileIdentity{})
+        throw StoreError(StoreError::Kind::Open,
+                         fmt::format("{}: there is no journal here (yet): does the gateway run with this "
+                                     "configuration, and with [journal] enabled?",
+                                     path));
+    return {
+        path,
+        {.create = false, .durability = sqlite::Durability::Process, .when_damaged = journal::kWhenDamaged}};
+}
+
+JournalQuery::Impl::Impl(const std::string& url)
+    : database(openFile(url)),
+      select_mail((journal::migrate(database, false), database), journal::kMailOfSession),
+      terms(database) {
+    for (const Kind kind : kKinds) {
+        select[index(kind)].emplace(database, keyRange(kind, ""));
+        select_backwards[index(kind)].emplace(database, keyRange(kind, " DESC"));
+    }
+}
+
+bool JournalQuery::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
+    if (filter.refused_only && segment.kind != Kind::Refused) return false;
+    if ((asksForMail(filter) || filter.failed_login) && segment.kind == Kind::Refused) return false;
+    if (filter.since_ms && segment.last_ms < *filter.since_ms) return false;
+    return !filter.until_ms || segment.first_ms <= *filter.until_ms;
+}
+
+std::vector<std::uint16_t> JournalQuery::Impl::rowsWith(std::int64_t segment,
+                                                        const std::vector<TermRange>& wanted) {
+    std::vector<std::uint16_t> rows = terms.rows(segment, wanted.front());
+    for (std::size_t at = 1; at < wanted.size() && !rows.empty(); ++at) {
+        const std::vector<std::uint16_t> more = terms.rows(segment, wanted[at]);
+        std::vector<std::uint16_t> both;
+        std::set_intersection(rows.begin(), rows.end(), more.begin(), more.end(), std::back_inserter(both));
+        rows = std::move(both);
+    }
+    return rows;
+}
+
+void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
+    select_mail.bind(1, key << journal::kMailBits);
+    select_mail.bind(2, ((key + 1) << journal::kMailBits) - 1);
+    while (select_mail.step()) {
+        session.mail.push_back(journal::readMail(select_mail));
+        if (session.kind == Kind::Mail) session.mail.back().number = session.mail_count;
+    }
+    select_mail.reset();
+}
+
+/// Reads the rest of the session, and whether its mail passes.
+bool JournalQuery::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
+    if (!session.refused() && session.mail_count > 0) readMail(key, session);
+    if (!session.client_masked) unmaskReplies(session);
+    return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
+                                               [&](const JournalMail& mail) { return passes(mail, filter); });
+}
+
+template <typename Visit>
+bool JournalQuery::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit) {
+    sqlite::RawStatement& row = *select[index(kind)];
+    row.bind(1, key);
+    row.bind(2, key);
+    std::optional<JournalSession> session;
+    if (row.step()) session = journal::readSession(row, kind);
+    row.reset();
+    if (!session || !passes(*session, filter) || !completes(key, *session, filter)) return true;
+    return visit(std::move(*session));
+}
+
+template <typename Visit>
+bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilter& filter,
+                                      const std::vector<TermRange>& wanted, Visit visit) {
+    // What version 1 wrote has other terms; the writer is about to replace them.
+    if (segment.sealed && segment.addresses != journal::Addresses::InRows && !wanted.empty()) {
+        const std::vector<std::uint16_t> rows = rowsWith(segment.number, wanted);
+        return std::all_of(rows.rbegin(), rows.rend(), [&](std::uint16_t row) {
+            return visitRow(firstKey(segment.number) + row, segment.kind, filter, visit);
+        });
+    }
+    sqlite::RawStatement& row = *select_backwards[index(segment.kind)];
+    row.bind(1, firstKey(segment.number));
+    row.bind(2, lastKey(segment.number));
+    bool more = true;
+    while (more && row.step()) {
+        JournalSession session = journal::readSession(row, segment.kind);
+        if (passes(session, filter) && completes(row.number(0), session, filter))
+            more = visit(std::move(session));
+    }
+    row.reset();
+    return more;
+}
+
+std::int64_t JournalQuery::Impl::lastKeyOf(Kind kind) {
+    return database.number(fmt::format("SELECT coalesce(max(key), 0) FROM {}", journal::tableOf(kind)));
+}
+
+JournalQuery::JournalQuery(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
+
+JournalQuery::~JournalQuery() = default;
+
+/// Those that pass, the newest first.
+std::vector<JournalSession> JournalQuery::Impl::newestOf(Kind kind, const JournalFilter& filter,
+                                                         std::size_t limit) {
+    std::vector<JournalSession> found;
+    if (limit == 0) return found;
+    const std::vector<Segment> segments = journal::readSegments(database);
+    const std::vector<TermRange> wanted = termsOf(filter);
+    std::set<std::string> seen;  // a session can have any number of further mails
+    const auto take = [&](JournalSession&& session) {
+        if (kind == Kind::Mail && !seen.insert(session.id).second) return true;
+        found.push_back(std::move(session));
+        return found.size() < limit;
+    };
+    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
+        if (!visitSegment(*segment, filter, wanted, take)) break;
+    }
+    return found;
+}
+
+/// The records of one session, which say when it started.
+std::vector<JournalSession> JournalQuery::Impl::recordsOf(Kind kind, std::int64_t started_ms,
+                                                          const std::string& id) {
+    std::vector<JournalSession> found;
+    const JournalFilter any;
+    const auto take = [&](JournalSession&& session) {
+        if (session.id == id) found.push_back(std::move(session));
+        return true;
+    };
+    const std::vector<TermRange> started{journal::startedTerms(started_ms, started_ms)};
+    for (const Segment& segment : journal::readSegments(database)) {
+        if (segment.kind != kind || segment.first_ms > started_ms || segment.last_ms < started_ms) continue;
+        if (segment.sealed && segment.addresses != journal::Addresses::InRows) {
+            visitSegment(segment, any, started, take);
+            continue;
+        }
+        std::vector<std::int64_t> keys;
+        sqlite::RawStatement select_keys(
+            database,
+            fmt::format("SELECT key FROM {} WHERE key BETWEEN ?1 AND ?2 AND started_ms = ?3 AND id = ?4",
+                        journal::tableOf(kind)));
+        select_keys.bind(1, firstKey(segment.number));
+        select_keys.bind(2, lastKey(segment.number));
+        select_keys.bind(3, started_ms);
+        select_keys.bind(4, id);
+        while (select_keys.step())
+            keys.push_back(select_keys.number(0));
+        for (const std::int64_t key : keys)
+            visitRow(key, kind, any, take);
+    }
+    return found;
+}
+
+/// Beyond those that came with its own record: those that pass. What is known of the session is all theirs
+/// when it has no such record.
+void JournalQuery::Impl::addFurtherMail(JournalSession& session, const JournalFilter& filter) {
+    if (session.refused() || (session.kind == Kind::Session && session.mail_count <= session.mail.size()))
+        return;
+    if (session.kind == Kind::Mail) session.mail.clear();
+    for (JournalSession& record : recordsOf(Kind::Mail, session.started_ms, session.id)) {
+        session.mail_count = std::max(session.mail_count, record.mail_count);
+        for (JournalMail& mail : record.mail)
+            if (passes(mail, filter)) session.mail.push_back(std::move(mail));
+    }
+    std::stable_sort(session.mail.begin(), session.mail.end(),
+                     [](const auto& one, const auto& other) { return one.number < other.number; });
+}
+
+/// The session of a further mail, as far as it is known.
+JournalSession JournalQuery::Impl::sessionOf(JournalSession&& record) {
+    std::vector<JournalSession> own = recordsOf(Kind::Session, record.started_ms, record.id);
+    return std::move(own.empty() ? record : own.front());
+}
+
+namespace {
+
+/// Both are newest first, each by the writer's order, which is that of the ends but for a worker's batch.
+std::vector<JournalSession> mergedByEnd(std::vector<JournalSession> sessions,
+                                        std::vector<JournalSession> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(sessions));
+    std::reverse(sessions.begin(), sessions.end());
+    std::stable_sort(sessions.begin(), sessions.end(),
+                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
+    return sessions;
+}
+
+bool hasId(const std::vector<JournalSession>& sessions, std::string_view id) {
+    return std::any_of(sessions.begin(), sessions.end(),
+                       [&](const JournalSession& session) { return session.id == id; });
+}
+
+}  // namespace
+
+std::vector<JournalSession> JournalQuery::newest(const JournalFilter& filter, std::size_t limit) {
+    std::vector<JournalSession> found;
+    impl_->database.snapshot([&] {
+        std::vector<JournalSession> sessions = impl_->newestOf(Kind::Session, filter, limit);
+        if (asksForMail(filter)) {
+            std::set<std::string> ids;
+            for (const JournalSession& session : sessions)
+                ids.insert(session.id);
+            for (JournalSession& record : impl_->newestOf(Kind::Mail, filter, limit)) {
+                if (ids.contains(record.id)) continue;
+                JournalSession session = impl_->sessionOf(std::move(record));
+                if (passes(session, filter)) sessions.push_back(std::move(session));
+            }
+        }
+        found = mergedByEnd(std::move(sessions), impl_->newestOf(Kind::Refused, filter, limit));
+        if (found.size() > limit)
+            found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(limit));
+        for (JournalSession& session : found)
+            impl_->addFurtherMail(session, filter);
+    });
+    return found;
+}
+
+std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std::size_t limit) {
+    std::vector<JournalSession> found;
+    const auto span = startOf(prefix);
+    if (!span || prefix.empty()) return found;
+    const JournalFilter any;
+    impl_->database.snapshot([&] {
+        const std::vector<TermRange> terms{journal::startedTerms(span->first_ms, span->last_ms)};
+        const auto take = [&](JournalSession&& session) {
+            if (hasPrefix(session.id, prefix) && !hasId(found, session.id))
+                found.push_back(std::move(session));
+            return found.size() < limit;
+        };
+        for (const Kind kind : kKinds)
+            for (const Segment& segment : journal::readSegments(impl_->database)) {
+                if (segment.kind != kind || segment.last_ms < span->first_ms ||
+                    segment.first_ms > span->last_ms)
+                    continue;
+                if (found.size() >= limit || !impl_->visitSegment(segment, any, terms, take)) break;
+            }
+        for (JournalSession& session : found)
+            impl_->addFurtherMail(session, any);
+    });
+    std::sort(found.begin(), found.end(),
+              [](const auto& one, const auto& other) { return one.id < other.id; });
+    return found;
+}
+
+JournalQuery::Position JournalQuery::end() {
+    return {impl_->lastKeyOf(Kind::Session), impl_->lastKeyOf(Kind::Refused)};
+}
+
+std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Position& position,
+                                                std::size_t limit) {
+    std::vector<JournalSession> found;
+    impl_->database.snapshot([&] {
+        for (const Kind kind : {Kind::Session, Kind::Refused}) {
+            std::int64_t& last = kind == Kind::Session ? position.session : position.refused;
+            sqlite::RawStatement& row = *impl_->select[index(kind)];
+            row.bind(1, last + 1);
+            row.bind(2, std::numeric_limits<std::int64_t>::max());
+            for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
+                last = row.number(0);
+                JournalSession session = journal::readSession(row, kind);
+                const bool wanted = kind == Kind::Refused ? !asksForMail(filter) : !filter.refused_only;
+                if (!wanted || !passes(session, filter)) continue;
+                const bool complete = impl_->completes(last, session, filter);
+                const std::size_t own = session.mail.size();
+                impl_->addFurtherMail(session, filter);
+                if (complete || session.mail.size() > own) found.push_back(std::move(session));
+            }
+            row.reset();
+        }
+    });
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
+    return found;
+}
+
+namespace {
+
+/// The sums of one kind, by name. Open addressing: with most names seen once or twice, a node-based map took
+/// more time than reading the journal.
+class Sums {
+  public:
+    JournalSums& operator[](std::string_view name);
+    std::vector<JournalSums> heaviest(SumsBy by, std::size_t limit);
+
+  private:
+    struct Slot {
+        std::uint32_t hash = 0;
+        std::uint32_t entry = 0;  ///< its number, from 1 on; 0: free
+    };
+    std::size_t firstSlot(std::uint32_t hash) const noexcept { return hash & (slots_.size() - 1); }
+    std::size_t nextSlot(std::size_t slot) const noexcept { return (slot + 1) & (slots_.size() - 1); }
+    void grow();
+
+    std::vector<Slot> slots_ = std::vector<Slot>(1'024);  ///< a power of two, at most half full
+    std::deque<JournalSums> entries_;
+};
+
+JournalSums& Sums::operator[](std::string_view name) {
+    const auto hash = static_cast<std::uint32_t>(std::hash<std::string_view>{}(name));
+    std::size_t at = firstSlot(hash);
+    for (; slots_[at].entry != 0; at = nextSlot(at)) {
+        if (slots_[at].hash != hash) continue;
+        JournalSums& entry = entries_[slots_[at].entry - 1];
+        if (entry.name == name) return entry;
+    }
+    JournalSums& entry = entries_.emplace_back();
+    entry.name = name;
+    slots_[at] = {hash, static_cast<std::uint32_t>(entries_.size())};
+    if (entries_.size() * 2 > slots_.size()) grow();
+    return entry;
+}
+
+void Sums::grow() {
+    const std::vector<Slot> before = std::exchange(slots_, std::vector<Slot>(slots_.size() * 4));
+    for (const Slot& slot : before) {
+        if (slot.entry == 0) continue;
+        std::size_t at = firstSlot(slot.hash);
+        while (slots_[at].entry != 0)
+            at = nextSlot(at);
+        slots_[at] = slot;
+    }
+}
+
+std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
+    switch (by) {
+        case SumsBy::Sessions:
+            return sums.sessions;
+        case SumsBy::Bytes:
+            return sums.bytes_in + sums.bytes_out;
+        case SumsBy::Refused:
+            return sums.refused + sums.mails_refused;
+        case SumsBy::FailedLogins:
+            return sums.failed_logins;
+    }
+    return 0;
+}
+
+std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
+    std::vector<JournalSums*> sorted;
+    for (JournalSums& entry : entries_)
+        if (weight(entry, by) > 0) sorted.push_back(&entry);
+    const auto kept = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(limit, sorted.size()));
+    std::partial_sort(sorted.begin(), kept, sorted.end(),
+                      [&](const JournalSums* one, const JournalSums* other) {
+                          const auto a = weight(*one, by), b = weight(*other, by);
+                          return a != b ? a > b : one->name < other->name;
+                      });
+    std::vector<JournalSums> heaviest;
+    for (auto entry = sorted.begin(); entry != kept; ++entry)
+        heaviest.push_back(std::move(**entry));
+    return heaviest;
+}
+
+/// Adds up segment by segment, in three passes over what each table holds of it: a row is looked at for the
+/// few columns that count.
+class Adder {
+  public:
+    Adder(sqlite::Database& database, std::int64_t since_ms, std::int64_t until_ms)
+        : database_(database), since_ms_(since_ms), until_ms_(until_ms) {
+        for (const Kind kind : kKinds)
+            select_[index(kind)].emplace(
+                database,
+                fmt::format("SELECT key, client, started_ms, duration_ms, user, {}, mail_count, bytes_in,"
+                            " bytes_out, CASE WHEN mail_count > {} THEN id ELSE '' END, repeated FROM {}"
+                            " WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                            journal::kFailedLogin, kMailBeforeFurther, journal::tableOf(kind)));
+    }
+
+    void add(const Segment& segment) {
+        addSessions(segment);
+        if (segment.kind != Kind::Refused) addMail(segment);
+    }
+    JournalTop top(SumsBy by, std::size_t limit) {
+        total_.clients = clients_.heaviest(by, limit);
+        total_.senders = senders_.heaviest(by, limit);
+        total_.users = users_.heaviest(by, limit);
+        return std::move(total_);
+    }
+
+  private:
+    void addSessions(const Segment& segment);
+    void addMail(const Segment& segment);
+
+    sqlite::Database& database_;
+    std::int64_t since_ms_, until_ms_;
+    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select_;  ///< by Kind
+    sqlite::RawStatement select_address_{
+        database_, "SELECT key, client FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
+    sqlite::RawStatement select_mail_{
+        database_, "SELECT key, sender, size, accepted FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
+    std::vector<bool> counted_;  ///< by row: the session is in the time that is asked for
+    std::unordered_map<std::int64_t, std::string>
+        divided_;  ///< by key: the id, where mails have records of their own
+    std::set<std::pair<std::string, const JournalSums*>> seen_;  ///< of those sessions: their senders
+    Sums clients_, senders_, users_;
+    JournalTop total_;
+};
+
+void Adder::addSessions(const Segment& segment) {
+    counted_.assign(journal::kRowsPerSegment, false);
+    divided_.clear();
+    const bool refused = segment.kind == Kind::Refused;
+    sqlite::RawStatement& row = *select_[index(segment.kind)];
+    for (sqlite::RawStatement* each : {&row, &select_address_}) {
+        each->bind(1, firstKey(segment.number));
+        each->bind(2, lastKey(segment.number));
+    }
+    bool more_addresses = select_address_.step();
+    while (row.step()) {
+        const std::int64_t key = row.number(0);
+        while (more_addresses && select_address_.number(0) < key)
+            more_addresses = select_address_.step();
+        const std::int64_t started = row.number(2);
+        if (started > until_ms_ || started + row.number(3) < since_ms_) continue;
+        counted_[journal::rowOf(key)] = true;
+        if (const std::string_view id = row.text(9); !id.empty()) divided_.emplace(key, id);
+        if (segment.kind == Kind::Mail) continue;
+        const bool has_address = more_addresses && select_address_.number(0) == key;
+        const std::string_view user = row.text(4);
+        const bool failed_login = row.number(5) != 0;
+        const std::uint64_t number = std::max<std::uint64_t>(static_cast<std::uint64_t>(row.number(10)), 1);
+        const auto addTo = [&](JournalSums& sums) {
+            sums.sessions += number;
+            sums.refused += refused ? number : 0;
+            sums.failed_logins += failed_login ? 1 : 0;
+            sums.mails += static_cast<std::uint64_t>(row.number(6));
+            sums.bytes_in += static_cast<std::uint64_t>(row.number(7));
+            sums.bytes_out += static_cast<std::uint64_t>(row.number(8));
+        };
+        addTo(clients_[has_address ? select_address_.text(1) : row.text(1)]);
+        if (!user.empty()) addTo(users_[user]);
+        total_.sessions += number;
+        total_.refused += refused ? number : 0;
+        total_.failed_logins += failed_login ? 1 : 0;
+    }
+    row.reset();
+    select_address_.reset();
+}
+
+void Adder::addMail(const Segment& segment) {
+    select_mail_.bind(1, firstKey(segment.number) << journal::kMailBits);
+    select_mail_.bind(2, ((lastKey(segment.number) + 1) << journal::kMailBits) - 1);
+    std::int64_t session = -1;
+    std::vector<const JournalSums*> seen;  // senders in this session: it counts once for each
+    while (select_mail_.step()) {
+        const std::int64_t key = select_mail_.number(0) >> journal::kMailBits;
+        if (!counted_[journal::rowOf(key)]) continue;
+        if (key != session) seen.clear();
+        session = key;
+        JournalSums& sums = senders_[select_mail_.text(1)];
+        if (const auto divided = divided_.find(key); divided != divided_.end()) {
+            if (seen_.emplace(divided->second, &sums).second) ++sums.sessions;
+        } else if (std::find(seen.begin(), seen.end(), &sums) == seen.end()) {
+            seen.push_back(&sums);
+            ++sums.sessions;
+        }
+        ++sums.mails;
+        sums.mails_refused += select_mail_.number(3) != 0 ? 0 : 1;
+        sums.bytes_in += static_cast<std::uint64_t>(select_mail_.number(2));
+    }
+    select_mail_.reset();
+}
+
+}  // namespace
+
+JournalTop JournalQuery::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
+    JournalFilter filter;
+    filter.since_ms = since_ms;
+    filter.until_ms = until_ms;
+    Adder adder(impl_->database, since_ms, until_ms);
+    impl_->database.snapshot([&] {
+        for (const Segment& segment : journal::readSegments(impl_->database))
+            if (impl_->isCandidate(segment, filter)) adder.add(segment);
+    });
+    return adder.top(by, limit);
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/import_export.h"
+
+#include "protocols/values/text.h"
+#include "store/rules/import_formats.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <utility>
+#include <variant>
+
+namespace mailgate::store {
+
+namespace {
+
+constexpr std::string_view kEnd = "# end, ";
+constexpr std::string_view kListenerOption = "listener=";
+constexpr std::string_view kExpiresOption = "expires=";
+constexpr std::string_view kSessionsOption = "client_sessions=";
+constexpr std::string_view kRateOption = "client_rate=";
+constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption};
+
+/// The option that the text begins with; empty: none.
+std::string_view optionAt(std::string_view text) noexcept {
+    const auto found = std::find_if(kOptions.begin(), kOptions.end(),
+                                    [&](std::string_view option) { return text.starts_with(option); });
+    return found == kOptions.end() ? std::string_view() : *found;
+}
+
+int hexDigit(char digit) noexcept {
+    if (digit >= '0' && digit <= '9') return digit - '0';
+    if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+    if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+    return -1;
+}
+
+/// The inside of a quoted note; `text` starts after the opening quote and must end with the closing one.
+std::optional<std::string> unquoted(std::string_view text) {
+    std::string out;
+    while (!text.empty() && text.front() != '"') {
+        char character = text.front();
+        std::size_t length = 1;
+        if (character == '\\') {
+            if (text.size() < 2) return std::nullopt;
+            character = text[1];
+            length = 2;
+            if (character == 'x') {
+                const int high = text.size() < 4 ? -1 : hexDigit(text[2]);
+                const int low = text.size() < 4 ? -1 : hexDigit(text[3]);
+                if (high < 0 || low < 0) return std::nullopt;
+                character = static_cast<char>(high * 16 + low);
+                length = 4;
+            } else if (character != '"' && character != '\\') {
+                return std::nullopt;
+            }
+        }
+        out += character;
+        text.remove_prefix(length);
+    }
+    return text == "\"" ? std::optional(std::move(out)) : std::nullopt;
+}
+
+bool isAsciiByte(char character) noexcept {
+    return static_cast<unsigned char>(character) < 0x80;
+}
+
+std::string quotedNote(std::string_view note, NoteForm form) {
+    std::string out = "\"";
+    for (const char character : note) {
+        if (isControl(character) || (form == NoteForm::Ascii && !isAsciiByte(character)))
+            out += fmt::format("\\x{:02X}", static_cast<unsigned char>(character));
+        else if (character == '"' || character == '\\')
+            out += fmt::format("\\{}", character);
+        else
+            out += character;
+    }
+    return out + '"';
+}
+
+/// "listener", "--expires", "client_rate:": an option that is not written as one.
+bool namesOption(std::string_view word) {
+    word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+    const std::size_t end = word.find_first_of("=:,");
+    const std::string name = lowerCase(word.substr(0, end)) + '=';
+    return std::find(kOptions.begin(), kOptions.end(), name) != kOptions.end();
+}
+
+bool isNetwork(std::string_view word) {
+    return std::holds_alternative<Network>(parseNetwork(word));
+}
+
+/// The word of an unquoted note that may well be meant as something else; empty: none.
+std::string_view mistakable(std::string_view note) {
+    std::string_view rest = note;
+    if (const std::string_view first = takeField(rest);
+        import::isListWord(first) || namesOption(first) || isNetwork(first))
+        return first;
+    for (rest = note; !rest.empty();)
+        if (const std::string_view word = takeField(rest); import::looksLikeOption(word)) return word;
+    return {};
+}
+
+bool canStandPlain(std::string_view note, NoteForm form) {
+    return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
+           (form == NoteForm::Utf8 || std::all_of(note.begin(), note.end(), isAsciiByte)) &&
+           note.find_first_of("\"#;") != 0 && mistakable(note).empty();
+}
+
+/// Which names a file may use.
+struct Names {
+    std::span<const std::string> known;  ///< empty: any
+    bool any = false;                    ///< others too
+};
+
+/// Reads one line. An error ends it: what follows could only be guessed.
+class LineReader {
+  public:
+    LineReader(std::string_view line, std::optional<Verdict> verdict, const Names& names)
+        : rest_(trimmed(line)), verdict_(verdict), names_(names) {}
+
+    /// Appends the line's rules; else says what is wrong.
+    std::optional<std::string> read(std::size_t line, ImportResult& result) {
+        if (auto error = readNetwork()) return error;
+        if (auto error = readOptions()) return error;
+        if (auto error = readNote()) return error;
+        if (listeners_.empty()) listeners_.emplace_back();
+        for (std::string& name : listeners_) {
+            noteUnknown(name, result.unknown_listeners);
+            rule_.listener = std::move(name);
+            result.rules.push_back({rule_, line});
+        }
+        return std::nullopt;
+    }
+
+  private:
+    std::optional<std::string> readNetwork() {
+        std::string_view word = takeField(rest_);
+        if (word == "allow" || word == "deny") {
+            verdict_ = word == "deny" ? Verdict::Deny : Verdict::Allow;
+            word = takeField(rest_);
+            if (word.empty()) return fmt::format("a network must follow {}", toString(*verdict_));
+        }
+        auto parsed = parseNetwork(word);
+        if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
+        if (!verdict_) return import::verdictMissing(word);
+        rule_.verdict = *verdict_;
+        rule_.network = std::get<Network>(parsed);
+        return std::nullopt;
+    }
+
+    std::optional<std::string> readOptions() {
+        while (true) {
+            const std::string_view option = optionAt(rest_);
+            if (option.empty()) return std::nullopt;
+            const std::string_view value = takeField(rest_).substr(option.size());
+            if (auto error = readOption(option, value)) return error;
+        }
+    }
+
+    std::optional<std::string> readOption(std::string_view option, std::string_view value) {
+        if (option == kListenerOption) return readListeners(value);
+        if (option == kExpiresOption) return readExpiry(value);
+        return readLimit(option, option == kSessionsOption ? rule_.limits.sessions : rule_.limits.per_minute,
+                         value);
+    }
+
+    std::optional<std::string> readLimit(std::string_view option, std::optional<std::uint32_t>& limit,
+                                         std::string_view text) {
+        if (limit) return fmt::format("{} stands twice", option);
+        if (rule_.verdict == Verdict::Deny) return fmt::format("{} is for allow rules", option);
+        std::uint32_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (error != std::errc() || end != text.data() + text.size() || number > kMaxClientLimit)
+            return fmt::format("\"{}\" is not a number from 0 to {}", printable(text), kMaxClientLimit);
+        limit = number;
+        return std::nullopt;
+    }
+
+    std::optional<std::string> readListeners(std::string_view names) {
+        if (!listeners_.empty()) return "listener= stands twice: name several with commas";
+        while (true) {
+            const std::size_t comma = names.find(',');
+            const std::string_view name = names.substr(0, comma);
+            if (auto error = checkListener(name)) return error;
+            listeners_.emplace_back(name);
+            if (comma == std::string_view::npos) return std::nullopt;
+            names.remove_prefix(comma + 1);
+        }
+    }
+
+    std::optional<std::string> checkListener(std::string_view name) const {
+        if (!isListenerName(name))
+            return fmt::format("\"{}\" is not a listener's name: expected letters, digits, '.', '-' or '_'",
+                               printable(name));
+        if (names_.any || isKnown(name)) return std::nullopt;
+        return fmt::format("no listener is named \"{}\": the configuration has {}", printable(name),
+                           fmt::join(names_.known, ", "));
+    }
+
+    bool isKnown(std::string_view name) const noexcept {
+        return names_.known.empty() ||
+               std::find(names_.known.begin(), names_.known.end(), name) != names_.known.end();
+    }
+
+    void noteUnknown(const std::string& name, std::vector<std::string>& unknown) const {
+        if (!name.empty() && !isKnown(name) &&
+            std::find(unknown.begin(), unknown.end(), name) == unknown.end())
+            unknown.push_back(name);
+    }
+
+    static bool isListenerName(std::string_view name) noexcept {
+        constexpr std::string_view kAllowed =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+        return !name.empty() && name.find_first_not_of(kAllowed) == std::string_view::npos;
+    }
+
+    std::optional<std::string> readExpiry(std::string_view time) {
+        if (rule_.expires_at) return "expires= stands twice";
+        rule_.expires_at = parseUtc(time);
+        if (rule_.expires_at) return std::nullopt;
+        return fmt::format("\"{}\" is not a time: expected RFC 3339, such as 2026-12-31T23:59:59Z",
+                           printable(time));
+    }
+
+    std::optional<std::string> readNote() {
+        if (rest_.empty() || rest_.front() == '#' || rest_.front() == ';') return std::nullopt;
+        if (rest_.front() == '"') {
+            auto inside = unquoted(rest_.substr(1));
+            if (!inside)
+                return "the quoted note is not closed at the end of the line, or has an unknown escape";
+            rule_.note = std::move(*inside);
+        } else {
+            if (std::any_of(rest_.begin(), rest_.end(), isControl))
+                return "the note holds a control character";
+            if (const std::string_view word = mistakable(rest_); !word.empty())
+                return fmt::format(
+                    "\"{}\" is no option here (listener=, expires=, client_sessions= and "
+                    "client_rate= follow the network, one network a line); a note that holds it stands in "
+                    "double quotes",
+                    printable(word));
+            rule_.note = rest_;
+        }
+        if (rule_.note.size() > kMaxNoteLength)
+            return fmt::format("the note is longer than {} bytes", kMaxNoteLength);
+        return std::nullopt;
+    }
+
+    std::string_view rest_;
+    std::optional<Verdict> verdict_;
+    const Names names_;
+    AccessRule rule_;
+    std::vector<std::string> listeners_;
+};
+
+/// The file as lines; what is none of a format's business is taken out.
+class Lines {
+  public:
+    explicit Lines(std::string_view text) {
+        constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+        if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+        ended_ = text.empty() || text.back() == '\n';
+        while (!text.empty()) {
+            const std::size_t newline = text.find('\n');
+            std::string_view line = text.substr(0, newline);
+            text.remove_prefix(newline == std::string_view::npos ? text.size() : newline + 1);
+            if (line.ends_with('\r')) line.remove_suffix(1);
+            take(line);
+        }
+    }
+
+    std::span<const import::Line> telling() const noexcept { return lines_; }
+    bool hasEndMark() const noexcept { return end_mark_.has_value(); }
+
+    /// Why the file may not be all that was written; none: it is, as far as can be told.
+    std::optional<ImportError> broken(std::size_t rules, bool must_end, bool must_have_mark) const {
+        if (must_end && !ended_)
+            return ImportError{count_, "the last line has no end: what comes behind it is missing"};
+        if (!end_mark_) {
+            if (!must_have_mark) return std::nullopt;
+            return ImportError{count_,
+                               "the end mark (\"# end, N rules\", as the export writes it) is missing: "
+                               "what stood before it may be, too"};
+        }
+        if (last_ > end_mark_->line) return ImportError{last_, "stands behind the end mark"};
+        if (end_mark_->rules != rules)
+            return ImportError{end_mark_->line, fmt::format("the end mark counts {} rules, and there are {}",
+                                                            end_mark_->rules, rules)};
+        return std::nullopt;
+    }
+
+  private:
+    struct EndMark {
+        std::size_t line;
+        std::size_t rules;
+    };
+
+    void take(std::string_view line) {
+        ++count_;
+        const std::string_view inside = trimmed(line);
+        if (!inside.empty()) last_ = count_;
+        if (const auto rules = endMark(inside); rules && !end_mark_) end_mark_ = {count_, *rules};
+        if (!inside.empty() && inside.front() != '#' && inside.front() != ';')
+            lines_.push_back({count_, line});
+    }
+
+    /// How many rules "# end, N rules" counts.
+    static std::optional<std::size_t> endMark(std::string_view line) noexcept {
+        if (!line.starts_with(kEnd)) return std::nullopt;
+        line.remove_prefix(kEnd.size());
+        std::size_t rules = 0;
+        const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), rules);
+        const std::string_view rest(end, static_cast<std::size_t>(line.data() + line.size() - end));
+        if (error != std::errc() || (rest != " rules" && rest != " rule")) return std::nullopt;
+        return rules;
+    }
+
+    std::vector<import::Line> lines_;
+    std::optional<EndMark> end_mark_;
+    std::size_t count_ = 0;
+    std::size_t last_ = 0;  ///< the last line that holds anything
+    bool ended_ = true;
+};
+
+void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& result) {
+    const Names names{options.listeners, lines.hasEndMark()};
+    for (const import::Line& line : lines.telling()) {
+        if (result.errors.size() >= kMaxImportErrors) return;
+        if (auto error = LineReader(line.text, options.verdict, names).read(line.number, result))
+            result.errors.push_back({line.number, std::move(*error)});
+    }
+}
+
+}  // namespace
+
+ImportResult parseRules(std::string_view text, const ImportOptions& options) {
+    const Lines lines(text);
+    ImportResult result;
+    result.format = options.format;
+    if (options.format == ImportFormat::Auto) {
+        // Only we write such a mark, whatever there is before it.
+        auto recognized = lines.hasEndMark() ? std::variant<ImportFormat, ImportError>(ImportFormat::Mailgate)
+                                             : import::recognize(lines.telling());
+        if (auto* error = std::get_if<ImportError>(&recognized)) {
+            result.errors.push_back(std::move(*error));
+            return result;
+        }
+        result.format = std::get<ImportFormat>(recognized);
+    }
+    const bool own = result.format == ImportFormat::Mailgate;
+    if (own)
+        readOwn(lines, options, result);
+    else
+        import::read(result.format, options.format != ImportFormat::Auto, lines.telling(), options,
+                     &parseRules, result);
+    if (!result.errors.empty()) return result;
+    if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))
+        result.errors.push_back(std::move(*error));
+    return result;
+}
+
+std::string formatRule(const AccessRule& rule, NoteForm form) {
+    std::string line = fmt::format("{} {}", toString(rule.verdict), rule.network.toString());
+    if (!rule.listener.empty()) line += fmt::format(" {}{}", kListenerOption, rule.listener);
+    if (rule.expires_at) line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
+    if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
+    if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
+    if (!rule.note.empty())
+        line += ' ' + (canStandPlain(rule.note, form) ? rule.note : quotedNote(rule.note, form));
+    return line;
+}
+
+std::string formatEnd(std::size_t rules) {
+    return fmt::format("{}{} rules", kEnd, rules);
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The lists of others as access rules: what a line says, and which format a file has. Internal to
+/// store/.
+#pragma once
+
+#include "store/rules/import_result.h"
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace mailgate::store::import {
+
+/// A line that is neither blank nor a comment, without its end.
+struct Line {
+    std::size_t number;  ///< from 1
+    std::string_view text;
+};
+
+/// What the first telling line leaves no doubt about (Plain where none tells more than networks), or the line
+/// about which nothing can be said.
+std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
+
+/// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
+std::optional<Verdict> verdictOf(std::string_view word);
+
+/// A word that means something in some list of networks and is no beginning of a note: verdictOf's, those of
+/// access(5), a reply code.
+bool isListWord(std::string_view word);
+
+/// "word=": an option, known or misspelt.
+bool looksLikeOption(std::string_view word) noexcept;
+
+/// Reads lines of our own format, into which rows with columns are turned.
+using OwnReader = ImportResult (*)(std::string_view text, const ImportOptions& options);
+
+/// The lines of any format but Mailgate and Auto. `named`: the format was asked for, and not recognized.
+void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,
+          OwnReader read_own, ImportResult& result);
+
+/// What to do about a line that has no verdict.
+std::string verdictMissing(std::string_view network);
+
+}  // namespace mailgate::store::import

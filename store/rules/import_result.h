@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What reading a list of rules is told, and what it gives.
+#pragma once
+
+#include "store/rules/rule.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::store {
+
+constexpr std::size_t kMaxImportErrors = 100;  ///< reading stops there
+
+enum class ImportFormat : std::uint8_t {
+    Auto,      ///< whichever of the others the lines leave no doubt about
+    Mailgate,  ///< as above
+    Plain,     ///< a network a line and nothing else, as FireHOL's lists; says no verdict
+    Cidr,      ///< Postfix' cidr_table(5) with the actions of access(5)
+    Haproxy,   ///< an ACL file, which says no verdict, or a map of networks to allow, deny and their like
+    Drop,      ///< Spamhaus DROP, as text or as a JSON object a line; all of it is denied
+    Csv,       ///< a heading that names the columns, then a network a row
+};
+/// "auto", "mailgate", ...
+std::string_view toString(ImportFormat format) noexcept;
+/// The opposite; none for another word.
+std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept;
+
+struct ImportOptions {
+    ImportFormat format = ImportFormat::Auto;
+    std::optional<Verdict> verdict{};          ///< of lines that do not say
+    std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
+    bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
+    bool end_mark_required = false;            ///< and the end mark has to be there
+};
+
+struct ImportedRule {
+    AccessRule rule;
+    std::size_t line;  ///< from 1
+};
+
+struct ImportError {
+    std::size_t line;
+    std::string message;
+};
+
+struct ImportResult {
+    ImportFormat format = ImportFormat::Auto;  ///< the one read; Auto: none was recognized
+    std::vector<ImportedRule> rules;           ///< a line with several listeners gives several
+    std::vector<ImportError> errors;           ///< when there is one, nothing may be imported
+    /// That are not among `listeners`; only a file that this program wrote, with its end mark, may name them.
+    std::vector<std::string> unknown_listeners;
+};
+
+}  // namespace mailgate::store

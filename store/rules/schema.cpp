@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/schema.h"
+
+#include "protocols/values/text.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <array>
+#include <map>
+#include <new>
+
+namespace mailgate::store::schema {
+
+namespace {
+
+/// A rule as one line of the audit trail, in the form of the export; `row` is NEW or OLD. strftime() knows
+/// the years 0 to 9999 only. `options`: what the version has besides listener and expiry, with {0} for the
+/// row.
+std::string ruleLine(std::string_view row, std::string_view options) {
+    return fmt::format(
+        "{0}.verdict || ' ' || {0}.network"
+        " || CASE WHEN {0}.listener <> '' THEN ' listener=' || {0}.listener ELSE '' END"
+        " || CASE WHEN {0}.expires_at IS NOT NULL THEN ' expires='"
+        " || coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', {0}.expires_at, 'unixepoch'), {0}.expires_at) ELSE '' "
+        "END{1}"
+        " || CASE WHEN {0}.note <> '' THEN ' ' || {0}.note ELSE '' END",
+        row, fmt::format(fmt::runtime(options), row));
+}
+
+// access_rule: AUTOINCREMENT, because the id of a removed rule must not come back: hits counted meanwhile
+// would go to the new one. access_audit: REPLACE deletes without firing a DELETE trigger, hence the third
+// guard. `acting` is written by mailgate's own transactions; it is empty when somebody else writes.
+constexpr std::string_view kVersion1 = R"(
+CREATE TABLE access_rule(
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  network     TEXT NOT NULL,
+  verdict     TEXT NOT NULL CHECK (verdict IN ('allow', 'deny')),
+  listener    TEXT NOT NULL DEFAULT '' CHECK (listener NOT GLOB '*[^A-Za-z0-9._-]*'),
+  note        TEXT NOT NULL DEFAULT '',
+  created_at  INTEGER NOT NULL DEFAULT (unixepoch()),
+  created_by  TEXT NOT NULL DEFAULT 'sqlite3',
+  expires_at  INTEGER,
+  hits        INTEGER NOT NULL DEFAULT 0,
+  last_hit_at INTEGER,
+  UNIQUE (network, listener, verdict)
+) STRICT;
+
+CREATE TABLE access_audit(
+  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  at      INTEGER NOT NULL DEFAULT (unixepoch()),
+  who     TEXT NOT NULL,
+  action  TEXT NOT NULL,
+  rule_id INTEGER NOT NULL,
+  before  TEXT,
+  after   TEXT
+) STRICT;
+
+CREATE TABLE access_meta(
+  id            INTEGER PRIMARY KEY CHECK (id = 1),
+  rules_version INTEGER NOT NULL,
+  acting        TEXT NOT NULL
+) STRICT;
+INSERT INTO access_meta VALUES (1, 1, '');
+
+CREATE TRIGGER access_audit_no_update BEFORE UPDATE ON access_audit BEGIN
+  SELECT raise(ABORT, 'the audit trail is append only');
+END;
+CREATE TRIGGER access_audit_no_delete BEFORE DELETE ON access_audit BEGIN
+  SELECT raise(ABORT, 'the audit trail is append only');
+END;
+CREATE TRIGGER access_audit_no_replace BEFORE INSERT ON access_audit
+WHEN EXISTS (SELECT 1 FROM access_audit WHERE id = NEW.id) BEGIN
+  SELECT raise(ABORT, 'the audit trail is append only');
+END;
+)";
+
+/// Every change of a rule leaves a row in the audit trail and raises the version. `columns`: those that make
+/// a rule, `options`: as for ruleLine().
+std::string triggers(std::string_view columns, std::string_view options) {
+    constexpr std::string_view kTriggers = R"(
+CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, after) VALUES ({who}, 'add', NEW.id, {new});
+END;
+
+CREATE TRIGGER access_rule_changed AFTER UPDATE OF {columns} ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before, after) VALUES ({who}, 'change', NEW.id, {old}, {new});
+END;
+
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, action, rule_id, before) VALUES ({who}, 'remove', OLD.id, {old});
+END;
+)";
+    return fmt::format(kTriggers,
+                       fmt::arg("who", "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)"),
+                       fmt::arg("columns", columns), fmt::arg("new", ruleLine("NEW", options)),
+                       fmt::arg("old", ruleLine("OLD", options)));
+}
+
+std::string version1() {
+    return std::string(kVersion1) +
+           triggers("id, network, verdict, listener, note, created_at, created_by, expires_at", "");
+}
+
+// How much one client of an allow rule may have.
+constexpr std::string_view kVersion2 = R"(
+ALTER TABLE access_rule ADD COLUMN client_sessions INTEGER
+  CHECK (client_sessions BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_sessions IS NULL);
+ALTER TABLE access_rule ADD COLUMN client_rate INTEGER
+  CHECK (client_rate BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_rate IS NULL);
+
+DROP TRIGGER access_rule_added;
+DROP TRIGGER access_rule_changed;
+DROP TRIGGER access_rule_removed;
+)";
+
+std::string version2() {
+    constexpr std::string_view kLimits =
+        " || CASE WHEN {0}.client_sessions IS NOT NULL THEN ' client_sessions=' || {0}.client_sessions ELSE "
+        "'' END"
+        " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' END";
+    return std::string(kVersion2) +
+           triggers(
+               "id, network, verdict, listener, note, created_at, created_by, expires_at, client_sessions, "
+               "client_rate",
+               kLimits);
+}
+
+/// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
+constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
+
+using Triggers = std::map<std::string, std::string>;
+
+/// Name to statement; what SQLite says.
+int readTriggers(sqlite3* handle, Triggers& triggers) {
+    sqlite3_stmt* rows = nullptr;
+    sqlite3_prepare_v2(handle, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'", -1, &rows,
+                       nullptr);
+    const auto text = [&](int column) {
+        const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(rows, column));
+        return std::string(bytes == nullptr ? "" : bytes);
+    };
+    while (sqlite3_step(rows) == SQLITE_ROW)
+        triggers.emplace(text(0), text(1));
+    sqlite3_finalize(rows);
+    return sqlite3_errcode(handle);
+}
+
+/// As the scripts make them in a database of their own.
+const Triggers& expectedTriggers() {
+    static const Triggers expected = [] {
+        sqlite3* handle = nullptr;
+        Triggers triggers;
+        int code = sqlite3_open(":memory:", &handle);
+        for (const auto script : kMigrations)
+            if (code == SQLITE_OK) code = sqlite3_exec(handle, script().c_str(), nullptr, nullptr, nullptr);
+        if (code == SQLITE_OK) code = readTriggers(handle, triggers);
+        sqlite3_close(handle);
+        if (code != SQLITE_OK) throw std::bad_alloc();  // nothing else is missing in memory
+        return triggers;
+    }();
+    return expected;
+}
+
+/// "trigger access_rule_added is missing"; empty when all are there, and no others.
+std::string differenceOf(const Triggers& found, const Triggers& expected) {
+    for (const auto& [name, sql] : expected) {
+        const auto same = found.find(name);
+        if (same == found.end()) return fmt::format("trigger {} is missing", name);
+        if (same->second != sql) return fmt::format("trigger {} was altered", name);
+    }
+    for (const auto& [name, sql] : found)
+        if (!expected.contains(name)) return fmt::format("there is a foreign trigger, {}", printable(name));
+    return {};
+}
+
+bool isEmpty(sqlite::Database& database) {
+    return database.number("SELECT count(*) FROM sqlite_schema") == 0;
+}
+
+/// The file's version; throws unless it is one that can be worked with.
+std::int64_t checkedVersion(sqlite::Database& database, bool create) {
+    const std::int64_t application = database.number("PRAGMA application_id");
+    const std::int64_t version = database.number("PRAGMA user_version");
+    if (application == 0 && version == 0 && isEmpty(database)) {
+        if (create) return 0;
+        throw StoreError(
+            StoreError::Kind::Damaged,
+            fmt::format("{}: the database is empty: restore the rules from a backup", database.path()));
+    }
+    if (application != kApplicationId)
+        throw StoreError(
+            StoreError::Kind::Open,
+            fmt::format("{}: this SQLite database belongs to another program (application_id {}): "
+                        "name another file in [store] url",
+                        database.path(), application));
+    if (version > currentVersion())
+        throw StoreError(
+            StoreError::Kind::NewerSchema,
+            fmt::format("{}: written by a newer mailgate (schema {}, this one knows {}): install "
+                        "that version or restore a backup made before the upgrade",
+                        database.path(), version, currentVersion()));
+    return version;
+}
+
+}  // namespace
+
+int currentVersion() noexcept {
+    return static_cast<int>(kMigrations.size());
+}
+
+void migrate(sqlite::Database& database, bool create) {
+    const std::int64_t found = checkedVersion(database, create);
+    if (database.text("PRAGMA journal_mode") != "wal") database.run("PRAGMA journal_mode = WAL");
+    if (found == currentVersion()) return;
+    database.transaction([&] {
+        // Another process may have been faster.
+        const auto from = static_cast<std::size_t>(checkedVersion(database, create));
+        for (std::size_t step = from; step < kMigrations.size(); ++step)
+            database.run(kMigrations[step]());
+        database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
+                                 currentVersion()));
+    });
+}
+
+void requireCurrent(sqlite::Database& database) {
+    const std::int64_t version = checkedVersion(database, false);
+    if (version < currentVersion())
+        throw StoreError(StoreError::Kind::Other,
+                         fmt::format("{}: of an older schema ({}): it is brought up to date when mailgate "
+                                     "serves with it",
+                                     database.path(), version));
+}
+
+void checkTriggers(sqlite::Database& database) {
+    Triggers found;
+    if (const int code = readTriggers(database.handle(), found); code != SQLITE_OK) database.fail(code);
+    const std::string difference = differenceOf(found, expectedTriggers());
+    if (difference.empty()) return;
+    throw StoreError(
+        StoreError::Kind::Damaged,
+        fmt::format(
+            "{}: {}: rules may have been changed without a trace. Restore the file from a backup, or look "
+            "through what `mailgate access export` prints, move the file away and import that",
+            database.path(), difference));
+}
+
+void quickCheck(sqlite::Database& database) {
+    const std::string finding = database.text("PRAGMA quick_check(1)");
+    if (finding != "ok")
+        throw StoreError(StoreError::Kind::Damaged,
+                         fmt::format("{}: the database is damaged ({}): restore it from a backup, or move it "
+                                     "away and import the rules again",
+                                     database.path(), printable(finding, 200)));
+}
+
+}  // namespace mailgate::store::schema

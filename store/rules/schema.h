@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The tables of the store and how an older file becomes a current one. Internal to store/.
+///
+///     access_rule   the rules; made for the sqlite3 shell too:
+///                       INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny');
+///     access_audit  what was changed when by whom; triggers write it, and refuse to change it
+///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
+///     and
+///                   acting, who changes rules in the present transaction ('' outside of one)
+#pragma once
+
+#include "store/sqlite/database.h"
+
+namespace mailgate::store::schema {
+
+/// "mgat" in ASCII, as `PRAGMA application_id`: tells our file from another program's.
+constexpr std::int64_t kApplicationId = 0x6D676174;
+
+/// The newest version known here (`PRAGMA user_version`).
+int currentVersion() noexcept;
+
+/// Brings the file to the current version, in one transaction, and to WAL. Throws StoreError: Open for
+/// another program's database, NewerSchema, Damaged for an empty one unless `create`.
+void migrate(sqlite::Database& database, bool create);
+
+/// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
+void requireCurrent(sqlite::Database& database);
+
+/// Throws StoreError(Damaged) unless the triggers are those of the current version, to the letter.
+void checkTriggers(sqlite::Database& database);
+
+/// Reads the whole file. Throws StoreError(Damaged) with SQLite's first finding.
+void quickCheck(sqlite::Database& database);
+
+}  // namespace mailgate::store::schema

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The look-up table of access rules: immutable, shared by all workers, swapped as a whole.
+///
+/// The most specific network with a live rule for the listener wins; at the same network a rule that names
+/// the listener beats one that covers all, and then deny beats allow. A look-up takes no lock and allocates
+/// nothing; the only thing that changes after building are the hit counters, which are relaxed atomics.
+#pragma once
+
+#include "store/rules/rule.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace mailgate::store {
+
+/// Index of a listener in the list of names that the table was built with.
+using ListenerIndex = std::uint16_t;
+
+class AccessTable {
+  public:
+    /// What decided. `rule` indexes this table's rules, for hit() and ruleId().
+    struct Match {
+        Verdict verdict;
+        std::uint32_t rule;
+        Network network;
+        ClientLimits limits{};
+    };
+
+    class Builder;
+
+    AccessTable();  ///< an empty table: nothing matches
+    ~AccessTable();
+    AccessTable(const AccessTable&) = delete;
+    AccessTable& operator=(const AccessTable&) = delete;
+
+    /// `now`: a rule whose expires_at is <= now does not match.
+    std::optional<Match> lookup(const AddressBytes& address, ListenerIndex listener,
+                                UnixSeconds now) const noexcept;
+
+    /// Counts a use of the rule. Any thread.
+    void hit(std::uint32_t rule, UnixSeconds now) const noexcept;
+    /// Takes the counters (and resets them): called by the one thread that writes them back.
+    void takeHits(
+        const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const;
+
+    std::int64_t ruleId(std::uint32_t rule) const noexcept;
+    std::size_t size() const noexcept;  ///< rules, without those that only name listeners unknown here
+    /// How many rules name each listener unknown here, by name: they decide nothing.
+    const std::map<std::string, std::size_t>& unknownListeners() const noexcept;
+    std::size_t memoryBytes() const noexcept;  ///< heap bytes held by the table
+    std::int64_t version() const noexcept;     ///< the store's rules version it was built from
+
+  private:
+    struct Data;
+    std::unique_ptr<Data> data_;
+};
+
+/// Collects rules in any order. A rule that names a listener which is not configured is left out.
+/// Expiry is kept to the second up to the year 2106; a later one counts as never.
+class AccessTable::Builder {
+  public:
+    /// `listeners`: the configured listeners; their order gives the ListenerIndex. At most 65,535.
+    explicit Builder(std::span<const std::string> listeners);
+    ~Builder();
+
+    /// `listener` empty: all.
+    void add(std::int64_t id, const Network& network, Verdict verdict, std::string_view listener,
+             std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {});
+    /// Call once. `version`: see AccessTable::version().
+    std::shared_ptr<const AccessTable> build(std::int64_t version);
+
+  private:
+    struct Pending;
+    std::unique_ptr<Pending> pending_;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits
+/// back.
+///
+/// One thread of its own; the workers only read `current()` or their cached copy. When the database turns bad
+/// while running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force
+/// and the observer is told, once per change of state. An allowlist that cannot be read never becomes "allow
+/// all": start() throws instead.
+#pragma once
+
+#include "store/rules/table.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate::store {
+
+class AccessWatcher {
+  public:
+    /// Called on the watcher's thread (for the first table: on the caller of start()).
+    struct Events {
+        std::function<void(const AccessTable& table, double build_seconds)> changed;
+        std::function<void(const std::string& what)>
+            failed;  ///< one sentence: place, cause, what stays in force
+        std::function<void()> recovered;
+    };
+
+    /// `poll`: how often changes are looked for; hits are written every tenth time.
+    AccessWatcher(std::string url, std::vector<std::string> listeners, Events events,
+                  std::chrono::milliseconds poll = std::chrono::milliseconds(200));
+    ~AccessWatcher();  ///< stop()
+
+    /// Opens (creating and migrating) the database, builds the first table, starts the thread. Throws
+    /// StoreError.
+    void start();
+    /// Writes the last hits back and joins.
+    void stop();
+
+    /// Never null after start(). Any thread; takes a short lock: cache it and compare generation().
+    std::shared_ptr<const AccessTable> current() const;
+    /// Changes whenever current() does. Any thread, one relaxed load.
+    std::uint64_t generation() const noexcept;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/sqlite/database.h"
+
+#include "protocols/values/text.h"
+
+#include <Poco/Data/SQLite/Connector.h>
+#include <Poco/Data/SQLite/SQLiteException.h>
+#include <Poco/Data/SQLite/Utility.h>
+#include <Poco/Data/Statement.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace mailgate::store::sqlite {
+
+namespace {
+
+namespace keywords = Poco::Data::Keywords;
+using Kind = StoreError::Kind;
+
+/// Poco opens in a loop of 10 ms sleeps until this many seconds are over; what can fail is looked at before.
+constexpr std::size_t kOpenSeconds = 1;
+constexpr std::string_view kMagic{"SQLite format 3\0", 16};
+
+std::string folderOf(const std::string& path) {
+    const auto folder = std::filesystem::path(path).parent_path();
+    return folder.empty() ? "." : folder.string();
+}
+
+/// As whom this process acts, not as whom it was started: access(2) would ask the latter.
+bool mayWrite(const std::string& path) {
+    return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+}
+
+[[noreturn]] void throwReadOnly(const std::string& path) {
+    const std::string folder = folderOf(path);
+    const std::string& culprit = mayWrite(path) && !mayWrite(folder) ? folder : path;
+    throw StoreError(
+        Kind::ReadOnly,
+        fmt::format("{}: {} is read-only for this user: give it write permission on the file and "
+                    "its folder (SQLite keeps its log there)",
+                    path, culprit == path ? "the database" : "the folder " + folder));
+}
+
+[[noreturn]] void throwDamaged(const std::string& path, const std::string& what, std::string_view remedy) {
+    throw StoreError(Kind::Damaged, fmt::format("{}: {}: {}", path, what, remedy));
+}
+
+[[noreturn]] void throwCode(const std::string& path, int code, const std::string& detail,
+                            std::string_view when_damaged) {
+    switch (code & 0xFF) {
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+            throw StoreError(Kind::Locked,
+                             fmt::format("{}: another process keeps the database locked: end its transaction "
+                                         "(an open sqlite3 shell?) and try again",
+                                         path));
+        case SQLITE_READONLY:
+            throwReadOnly(path);
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB:
+            throwDamaged(path, "the database is damaged (" + detail + ")", when_damaged);
+        case SQLITE_FULL:
+            throw StoreError(Kind::DiskFull,
+                             fmt::format("{}: the disk is full: make room and try again", path));
+        case SQLITE_NOMEM:
+            throw std::bad_alloc();
+        case SQLITE_CANTOPEN:
+            if (!mayWrite(folderOf(path))) throwReadOnly(path);
+            throw StoreError(Kind::Open, fmt::format("{}: cannot be opened ({})", path, detail));
+        default:
+            throw StoreError(Kind::Other, fmt::format("{}: {}", path, detail));
+    }
+}
+
+/// SQLite leaves the mode to the umask, and gives its -wal and -shm the mode of the database.
+void createForOwnerAndGroup(const std::string& path) {
+    constexpr mode_t kMode = 0640;
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode);
+    if (file < 0) return;  // it is there, or SQLite will say why it cannot be
+    ::fchmod(file, kMode);
+    ::close(file);
+}
+
+sqlite3_mem_methods system_memory{};
+/// How often there was no memory at the first attempt.
+std::atomic<std::uint64_t> shortages = 0;
+
+/// As operator new does it: what the program has put aside for such a time is SQLite's too.
+template <typename Attempt>
+void* untilThereIsMemory(Attempt attempt) noexcept {
+    while (true) {
+        if (void* const memory = attempt()) return memory;
+        ++shortages;
+        const std::new_handler make_room = std::get_new_handler();
+        if (make_room == nullptr) return nullptr;
+        try {
+            make_room();
+        } catch (const std::bad_alloc&) {
+            return nullptr;
+        }
+    }
+}
+
+void* allocate(int bytes) {
+    return untilThereIsMemory([&] { return system_memory.xMalloc(bytes); });
+}
+
+void* reallocate(void* memory, int bytes) {
+    return untilThereIsMemory([&] { return system_memory.xRealloc(memory, bytes); });
+}
+
+void registerConnector() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        // A connection is one thread's at a time, so its lock, taken for every bound value, and the count of
+        // all memory are paid for nothing: a sixth of what writing the journal costs. Refused, without harm,
+        // when something else has brought SQLite up before.
+        sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &system_memory) == SQLITE_OK) {
+            sqlite3_mem_methods methods = system_memory;
+            methods.xMalloc = allocate;
+            methods.xRealloc = reallocate;
+            sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+        }
+        Poco::Data::SQLite::Connector::registerConnector();
+    });
+}
+
+}  // namespace
+
+std::string pathOf(std::string_view url) {
+    constexpr std::string_view kScheme = "sqlite:";
+    if (!url.starts_with(kScheme) || url.size() == kScheme.size())
+        throw StoreError(Kind::BadInput, fmt::format("\"{}\": a store's URL is sqlite:PATH", printable(url)));
+    return std::string(url.substr(kScheme.size()));
+}
+
+bool examine(const std::string& path, const OpenOptions& options) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT)
+            throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+        const std::string folder = folderOf(path);
+        if (!std::filesystem::is_directory(folder))
+            throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
+        if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
+        if (!mayWrite(folder)) throwReadOnly(path);
+        return false;
+    }
+    if (!S_ISREG(status.st_mode))
+        throw StoreError(Kind::Open, fmt::format("{}: is not a file: the url must name a file", path));
+    if (status.st_size == 0 && !options.create) throwDamaged(path, "the file is empty", options.when_damaged);
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+    char head[kMagic.size()] = {};
+    const ssize_t got = ::read(file, head, sizeof head);
+    ::close(file);
+    if (got != 0 && std::string_view(head, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) != kMagic)
+        throwDamaged(path, "the file is not an SQLite database", options.when_damaged);
+    if (!mayWrite(path)) throwReadOnly(path);
+    return status.st_size > 0;
+}
+
+FileIdentity identityOf(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+}
+
+std::int64_t lastWritten(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return 0;
+    return status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+Database::Database(const std::string& path, const OpenOptions& options)
+    : path_(path), when_damaged_(options.when_damaged) {
+    registerConnector();
+    examine(path, options);
+    if (options.create) createForOwnerAndGroup(path);
+    guarded([&] {
+        // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
+        const std::string absolute = std::filesystem::absolute(path).string();
+        session_ =
+            std::make_unique<Poco::Data::Session>(Poco::Data::SQLite::Connector::KEY, absolute, kOpenSeconds);
+        handle_ = Poco::Data::SQLite::Utility::dbHandle(*session_);
+        prepare(options);
+    });
+}
+
+Database::~Database() = default;
+
+void Database::prepare(const OpenOptions& options) {
+    sqlite3_busy_timeout(handle_, static_cast<int>(options.busy_timeout.count()));
+    if (sqlite3_db_readonly(handle_, "main") == 1) throwReadOnly(path_);
+    run("PRAGMA cache_size = -65536");  // KiB; 2 MiB, the default, makes an import of a million rules twenty
+                                        // times slower
+    run(options.durability == Durability::PowerLoss ? "PRAGMA synchronous = FULL"
+                                                    : "PRAGMA synchronous = NORMAL");
+}
+
+void Database::run(const std::string& script) {
+    if (const int code = sqlite3_exec(handle_, script.c_str(), nullptr, nullptr, nullptr); code != SQLITE_OK)
+        fail(code);
+}
+
+std::int64_t Database::number(const std::string& query) {
+    return guarded([&] {
+        Poco::Int64 value = 0;
+        *session_ << query, keywords::into(value), keywords::now;
+        return static_cast<std::int64_t>(value);
+    });
+}
+
+std::string Database::text(const std::string& query) {
+    return guarded([&] {
+        std::string value;
+        *session_ << query, keywords::into(value), keywords::now;
+        return value;
+    });
+}
+
+void Database::transaction(const std::function<void()>& work) {
+    // Poco's begin() is deferred: it reads first and then finds that it may not write any more.
+    between("BEGIN IMMEDIATE", work);
+}
+
+void Database::snapshot(const std::function<void()>& work) {
+    between("BEGIN", work);
+}
+
+void Database::between(const char* begin, const std::function<void()>& work) {
+    run(begin);
+    try {
+        guarded(work);
+        run("COMMIT");
+        releaseCache();
+    } catch (...) {
+        // Some failures have rolled back already; then there is nothing left to end.
+        if (sqlite3_get_autocommit(handle_) == 0)
+            sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
+        throw;
+    }
+}
+
+/// A cache that has filled the memory would keep it, however little happens afterwards.
+void Database::releaseCache() noexcept {
+    if (const std::uint64_t now = shortages; std::exchange(shortages_seen_, now) != now)
+        sqlite3_db_release_memory(handle_);
+}
+
+void Database::fail(int result_code) {
+    failWith(result_code, sqlite3_errmsg(handle_));
+}
+
+void Database::rethrow() {
+    namespace poco = Poco::Data::SQLite;
+    try {
+        throw;
+    } catch (const poco::DBLockedException& error) {
+        failWith(SQLITE_BUSY, error.message());
+    } catch (const poco::TableLockedException& error) {
+        failWith(SQLITE_LOCKED, error.message());
+    } catch (const poco::ReadOnlyException& error) {
+        failWith(SQLITE_READONLY, error.message());
+    } catch (const poco::CorruptImageException& error) {
+        failWith(SQLITE_CORRUPT, error.message());
+    } catch (const poco::DatabaseFullException& error) {
+        failWith(SQLITE_FULL, error.message());
+    } catch (const poco::NoMemoryException&) {
+        throw std::bad_alloc();
+    } catch (const poco::CantOpenDBFileException& error) {
+        failWith(SQLITE_CANTOPEN, error.message());
+    } catch (const Poco::Exception& error) {
+        // Poco has no class of its own for some codes (NOTADB); the connection still knows which it was.
+        failWith(handle_ == nullptr ? SQLITE_ERROR : sqlite3_errcode(handle_), error.displayText());
+    }
+}
+
+/// A full disk is an I/O error in SQLite's words where its index of the log finds no room.
+bool Database::withoutRoom(int code) const {
+    if (handle_ == nullptr || (code & 0xFF) != SQLITE_IOERR) return false;
+    const int error = sqlite3_system_errno(handle_);
+    return error == ENOSPC || error == EDQUOT;
+}
+
+void Database::failWith(int code, const std::string& detail) {
+    throwCode(path_, withoutRoom(code) ? SQLITE_FULL : code, detail, when_damaged_);
+}
+
+RawStatement::RawStatement(Database& database, std::string_view sql) : database_(database) {
+    const int code =
+        sqlite3_prepare_v2(database.handle(), sql.data(), static_cast<int>(sql.size()), &statement_, nullptr);
+    if (code != SQLITE_OK) database_.fail(code);
+}
+
+RawStatement::~RawStatement() {
+    sqlite3_finalize(statement_);
+}
+
+void RawStatement::bind(int position, std::int64_t value) {
+    if (const int code = sqlite3_bind_int64(statement_, position, value); code != SQLITE_OK)
+        database_.fail(code);
+}
+
+void RawStatement::bind(int position, std::string_view value) {
+    const int code =
+        sqlite3_bind_text(statement_, position, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
+    if (code != SQLITE_OK) database_.fail(code);
+}
+
+void RawStatement::bindBlob(int position, std::string_view bytes) {
+    const int code =
+        sqlite3_bind_blob(statement_, position, bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
+    if (code != SQLITE_OK) database_.fail(code);
+}
+
+void RawStatement::bindNull(int position) {
+    if (const int code = sqlite3_bind_null(statement_, position); code != SQLITE_OK) database_.fail(code);
+}
+
+bool RawStatement::step() {
+    const int code = sqlite3_step(statement_);
+    if (code != SQLITE_ROW && code != SQLITE_DONE) database_.fail(code);
+    return code == SQLITE_ROW;
+}
+
+void RawStatement::reset() {
+    sqlite3_reset(statement_);
+}
+
+bool RawStatement::isNull(int column) const noexcept {
+    return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+std::int64_t RawStatement::number(int column) const noexcept {
+    return sqlite3_column_int64(statement_, column);
+}
+
+std::string_view RawStatement::text(int column) const noexcept {
+    const auto* text = sqlite3_column_text(statement_, column);
+    if (text == nullptr) return {};
+    return {reinterpret_cast<const char*>(text),
+            static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+}  // namespace mailgate::store::sqlite

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/server.h"
+
+#include "gateway/admin/api.h"
+#include "gateway/admin/client.h"
+#include "gateway/admin/http_door.h"
+#include "gateway/io/socket_address.h"
+#include "gateway/worker/listening_sockets.h"
+#include "tests/support/fake_control.h"
+
+#include <Poco/JSON/Array.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <poll.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::admin {
+namespace {
+
+using Poco::JSON::Object;
+using testing::ContainsRegex;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+namespace fs = std::filesystem;
+
+std::uint16_t freePort() {
+    const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
+    const Descriptor socket(::socket(any.family(), SOCK_STREAM, 0));
+    ::bind(socket.get(), any.get(), any.size());
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+    return SocketAddress::toEndpoint(bound).port;
+}
+
+/// Sends the bytes and reads until the server closes; nothing when there is no connection.
+std::string exchange(const Descriptor& socket, const sockaddr* to, socklen_t size, const std::string& bytes) {
+    if (::connect(socket.get(), to, size) != 0) return {};
+    ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    std::string answer;
+    char chunk[4096];
+    for (ssize_t got; (got = ::recv(socket.get(), chunk, sizeof chunk, 0)) > 0;)
+        answer.append(chunk, static_cast<std::size_t>(got));
+    return answer;
+}
+
+std::string askHttp(std::uint16_t port, const std::string& bytes) {
+    const SocketAddress address({*IpAddress::parse("127.0.0.1"), port});
+    return exchange(Descriptor(::socket(address.family(), SOCK_STREAM, 0)), address.get(), address.size(),
+                    bytes);
+}
+
+std::string readAll(const fs::path& file) {
+    std::ifstream stream(file);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::string toString(const Object::Ptr& object) {
+    std::ostringstream text;
+    object->stringify(text);
+    return text.str();
+}
+
+/// The message of what `ask` throws, after its status.
+template <typename Ask>
+std::string refusalOf(Ask ask) {
+    try {
+        ask();
+    } catch (const ClientError& error) {
+        return fmt::format("{} {}", error.status(), error.what());
+    } catch (const ListenError& error) {
+        return error.what();
+    }
+    return "no refusal";
+}
+
+/// Another user's effective ids, for this thread alone: glibc's own calls would change the server's too.
+class AsUser {
+  public:
+    explicit AsUser(uid_t uid, gid_t gid) {
+        ::syscall(SYS_setresgid, -1, gid, -1);
+        ::syscall(SYS_setresuid, -1, uid, -1);
+    }
+    ~AsUser() {
+        ::syscall(SYS_setresuid, -1, 0, -1);
+        ::syscall(SYS_setresgid, -1, 0, -1);
+    }
+};
+constexpr uid_t kStranger = 65534;
+
+class AdminServerTest : public testing::Test {
+  protected:
+    AdminServerTest() {
+        std::string pattern = fs::temp_directory_path() / "mailgate-admin-XXXXXX";
+        folder_ = ::mkdtemp(pattern.data());
+        fs::permissions(folder_, fs::perms(0755));
+        config_.socket = folder_ / "mailgate.sock";
+    }
+    ~AdminServerTest() override { fs::remove_all(folder_); }
+
+    std::unique_ptr<AdminServer> serve(EventLog* log = nullptr) {
+        auto server = std::make_unique<AdminServer>(config_, control_, log);
+        server->start();
+        return server;
+    }
+
+    Client client() const { return Client(config_.socket); }
+
+    std::string askSocket(const std::string& bytes) const {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+        return exchange(Descriptor(::socket(AF_UNIX, SOCK_STREAM, 0)), reinterpret_cast<sockaddr*>(&address),
+                        sizeof address, bytes);
+    }
+
+    fs::path folder_;
+    AdminConfig config_;
+    FakeControl control_;
+};
+
+TEST_F(AdminServerTest, TellsTheStatus) {
+    const auto server = serve();
+    const Object::Ptr status = client().get("/v1/status");
+    EXPECT_EQ(status->getValue<std::string>("name"), "gw.example.net");
+    EXPECT_EQ(status->getValue<std::string>("started"), "2026-11-18T11:06:40Z");
+    EXPECT_EQ(status->getArray("listeners")->getObject(0)->getValue<int>("admitted"), 7);
+    EXPECT_EQ(status->getArray("servers")->getObject(1)->getValue<std::string>("server"), "imap1");
+    EXPECT_TRUE(status->getArray("servers")->getObject(1)->isNull("reason"));
+}
+
+TEST_F(AdminServerTest, ListsTheSessionsThatAreAskedFor) {
+    const auto server = serve();
+    const std::pair<const char*, std::vector<std::string>> cases[] = {
+        {"/v1/sessions", {"01A", "01B"}},
+        {"/v1/sessions?client=192.0.2.0%2F24", {"01A"}},
+        {"/v1/sessions?client=2001:db8::7", {"01B"}},
+        {"/v1/sessions?client=::%2F0", {"01B"}},
+        {"/v1/sessions?listener=imap", {"01B"}},
+        {"/v1/sessions?listener=imap&listener=smtp", {"01A", "01B"}},
+        {"/v1/sessions?listener=imap&client=192.0.2.7", {}},
+    };
+    for (const auto& [target, expected] : cases) {
+        std::vector<std::string> ids;
+        const auto sessions = client().get(target)->getArray("sessions");
+        for (const auto& session : *sessions)
+            ids.push_back(session.extract<Object::Ptr>()->getValue<std::string>("session"));
+        EXPECT_EQ(ids, expected) << target;
+    }
+}
+
+TEST_F(AdminServerTest, WhatAClientSaysStaysJson) {
+    control_.live = {FakeControl::session("01A", "smtp", "192.0.2.7")};
+    control_.live[0].helo = "a\"}]\n\xff\xc0\xaf\xed\xa0\x80 \xe2\x82";
+    control_.live[0].from = "m\xc3\xbcller@example.net";
+    const auto server = serve();
+    const Object::Ptr session = client().get("/v1/sessions")->getArray("sessions")->getObject(0);
+    EXPECT_EQ(session->getValue<std::string>("from"), "m\xc3\xbcller@example.net");
+    EXPECT_THAT(session->getValue<std::string>("helo"), StartsWith("a\"}]\n\xef\xbf\xbd"));
+    EXPECT_THAT(askSocket("GET /v1/sessions HTTP/1.0\r\n\r\n"), Not(HasSubstr("\xff")));
+}
+
+TEST_F(AdminServerTest, TakesOrders) {
+    const auto server = serve();
+    EXPECT_EQ(toString(client().del("/v1/sessions/01A")), R"({"ok":true})");
+    Object cut;
+    cut.set("network", "192.0.2.0/24");
+    EXPECT_EQ(toString(client().post("/v1/cut", cut)), R"({"cut":3})");
+    Poco::JSON::Array listeners;
+    listeners.add("smtp");
+    listeners.add("imap");
+    cut.set("listeners", listeners);
+    client().post("/v1/cut", cut);
+    Object wish;
+    wish.set("wish", "drain");
+    client().post("/v1/servers/postfix/mx1", wish);
+    wish.set("wish", "ready");
+    client().post("/v1/servers/postfix/mx1", wish);
+    client().post("/v1/reload");
+    EXPECT_THAT(control_.orders, ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
+                                             "drain postfix/mx1", "ready postfix/mx1", "reload"));
+}
+
+TEST_F(AdminServerTest, SaysWhatIsWrongWithARequest) {
+    const auto server = serve();
+    struct Case {
+        const char *method, *target, *body;
+        const char* expected;
+    };
+    const Case cases[] = {
+        {"GET", "/", "", "404 there is no \"/\" here"},
+        {"GET", "/v2/status", "", "404 there is no \"/v2/status\" here"},
+        {"GET", "/v1/sessions?clinet=192.0.2.1", "", "400 unknown parameter \"clinet\""},
+        {"GET", "/v1/sessions?client=192.0.2.5%2F24", "", "400 192.0.2.5/24 has host bits set"},
+        {"GET", "/v1/sessions/01A", "", "405 \"/v1/sessions/01A\" takes DELETE"},
+        {"DELETE", "/v1/sessions/01Z", "", "404 there is no live session \"01Z\""},
+        {"DELETE", "/v1/sessions/", "", "405 \"/v1/sessions\" takes GET"},
+        {"POST", "/v1/cut", "{}", "400 expected {\"network\""},
+        {"POST", "/v1/cut", "[]", "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":7})", "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":"smtp"})", "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":[1]})", "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":"example.net"})", "400 "},
+        {"POST", "/v1/servers/postfix/mx1", R"({"wish":"down"})", "400 expected {\"wish\""},
+        {"POST", "/v1/servers/postfix/mx9", R"({"wish":"drain"})", "404 there is no such server"},
+        {"PUT", "/v1/reload", "", "405 \"/v1/reload\" takes POST"},
+    };
+    for (const Case& wrong : cases) {
+        const std::string body = wrong.body;
+        const std::string answer = askSocket(fmt::format("{} {} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{}",
+                                                         wrong.method, wrong.target, body.size(), body));
+        const std::string expected = wrong.expected;
+        EXPECT_THAT(answer, StartsWith("HTTP/1.0 " + expected.substr(0, 4))) << wrong.target;
+        EXPECT_THAT(answer, HasSubstr("application/json")) << wrong.target;
+        std::string sentence;
+        for (const char c : expected.substr(4))
+            sentence += c == '"' ? "\\\"" : std::string(1, c);
+        EXPECT_THAT(answer, HasSubstr("{\"error\":\"" + sentence)) << wrong.target;
+    }
+}
+
+TEST_F(AdminServerTest, ARefusedReloadSaysWhy) {
+    control_.reload_outcome = {false, "mailgate.toml:3:1: gateway.nmae: unknown key"};
+    const auto server = serve();
+    EXPECT_EQ(refusalOf([&] { client().post("/v1/reload"); }),
+              "409 mailgate.toml:3:1: gateway.nmae: unknown key");
+}
+
+TEST_F(AdminServerTest, ADefectOfTheGatewayIsAnAnswerToo) {
+    class Broken : public FakeControl {
+        Status status() override { throw std::runtime_error("the workers are gone"); }
+    } broken;
+    AdminServer server(config_, broken, nullptr);
+    server.start();
+    EXPECT_EQ(refusalOf([&] { client().get("/v1/status"); }), "500 the workers are gone");
+}
+
+TEST_F(AdminServerTest, RequestsBeyondTheLimitsAreRefused) {
+    const auto server = serve();
+    const std::string big(kMaxBody + 1, ' ');
+    const std::pair<const char*, std::string> cases[] = {
+        {"413", fmt::format("POST /v1/cut HTTP/1.0\r\nContent-Length: {}\r\n\r\n", kMaxBody + 1)},
+        {"413", "POST /v1/cut HTTP/1.0\r\n\r\n" + big},
+        {"414", fmt::format("GET /v1/{} HTTP/1.0\r\n\r\n", std::string(kMaxTarget, 'a'))},
+        {"400", fmt::format("GET /v1/status HTTP/1.0\r\nX: {}\r\n\r\n", std::string(9000, 'a'))},
+        {"400",
+         fmt::format("POST /v1/cut HTTP/1.0\r\nContent-Length: 50000\r\n\r\n{}", std::string(50000, '['))},
+        {"400", "GET /%zz HTTP/1.0\r\n\r\n"},
+    };
+    for (const auto& [status, bytes] : cases)
+        EXPECT_THAT(askSocket(bytes), ContainsRegex(std::string("^HTTP/1.[01] ") + status))
+            << bytes.substr(0, 60);
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(AdminServerTest, TheHttpListenerOnlyReads) {
+    const std::uint16_t port = freePort();
+    config_.http = fmt::format("127.0.0.1:{}", port);
+    const auto server = serve();
+    EXPECT_THAT(askHttp(port, "GET /metrics HTTP/1.0\r\n\r\n"), HasSubstr("mailgate_build_info"));
+    EXPECT_THAT(askHttp(port, "GET /healthz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+    EXPECT_THAT(askHttp(port, "HEAD /healthz HTTP/1.0\r\n\r\n"), Not(HasSubstr("ok\n")));
+    EXPECT_THAT(askHttp(port, "GET /v1/status HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 404"));
+    EXPECT_THAT(askHttp(port, "POST /v1/reload HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 404"));
+    EXPECT_THAT(askHttp(port, "DELETE /v1/sessions/01A HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 404"));
+    EXPECT_THAT(askHttp(port, "POST /metrics HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 405"));
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(AdminServerTest, IsReadyWhenTheGatewayIs) {
+    const auto server = serve();
+    EXPECT_THAT(askSocket("GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+    control_.is_ready = false;
+    EXPECT_THAT(askSocket("GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 503"));
+    EXPECT_THAT(askSocket("GET /healthz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+}
+
+TEST_F(AdminServerTest, OrdersAreLoggedWithWhoGaveThem) {
+    LogConfig log_config;
+    log_config.target = "file:" + (folder_ / "events.log").string();
+    {
+        EventLog log(log_config);
+        const auto server = serve(&log);
+        client().del("/v1/sessions/01A");
+        refusalOf([&] { client().del("/v1/sessions/01Z"); });
+        client().get("/v1/status");
+    }
+    const std::string text = readAll(folder_ / "events.log");
+    EXPECT_THAT(text, HasSubstr(R"("event":"admin.order","order":"kill")"));
+    EXPECT_THAT(text, HasSubstr(R"("target":"01A","ok":true)"));
+    EXPECT_THAT(text, HasSubstr(fmt::format(R"("user":"{}")", ::getpwuid(::geteuid())->pw_name)));
+    EXPECT_THAT(text, HasSubstr(R"("target":"01Z","ok":false,"detail":"there is no live session)"));
+    EXPECT_EQ(std::ranges::count(text, '\n'), 2) << "reading is no order";
+}
+
+TEST_F(AdminServerTest, TheSocketIsForItsGroup) {
+    if (::geteuid() != 0) GTEST_SKIP() << "takes root, to become another user";
+    const auto server = serve();
+    struct stat status {};
+    ASSERT_EQ(::stat(config_.socket.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0660U);
+    {
+        const AsUser stranger(kStranger, kStranger);
+        EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), StartsWith("0 permission denied on "));
+    }
+    {
+        const AsUser member(kStranger, status.st_gid);
+        EXPECT_EQ(refusalOf([&] { client().get("/v1/status"); }), "no refusal");
+    }
+}
+
+TEST_F(AdminServerTest, AFileModeThatSomebodyOpenedDoesNotLetStrangersIn) {
+    if (::geteuid() != 0) GTEST_SKIP() << "takes root, to become another user";
+    const auto server = serve();
+    fs::permissions(config_.socket, fs::perms(0666));
+    const AsUser stranger(kStranger, kStranger);
+    EXPECT_THAT(refusalOf([&] { client().del("/v1/sessions/01A"); }), HasSubstr("403 nobody may not use"));
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(AdminServerTest, ReplacesASocketThatNobodyListensOn) {
+    {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+        const Descriptor abandoned(::socket(AF_UNIX, SOCK_STREAM, 0));
+        ASSERT_EQ(::bind(abandoned.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    }
+    ASSERT_TRUE(fs::exists(config_.socket));
+    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("no mailgate listens on"));
+    const auto server = serve();
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+TEST_F(AdminServerTest, ASecondGatewayIsRefusedAndLeavesTheFirstAlone) {
+    const auto first = serve();
+    EXPECT_THAT(refusalOf([&] { serve(); }), HasSubstr("another gateway answers there"));
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+TEST_F(AdminServerTest, AFileThatIsNoSocketIsNotRemoved) {
+    std::ofstream(config_.socket) << "precious";
+    EXPECT_THAT(refusalOf([&] { serve(); }), HasSubstr("is no socket"));
+    EXPECT_EQ(readAll(config_.socket), "precious");
+}
+
+TEST_F(AdminServerTest, AnAddressThatIsTakenIsNamed) {
+    config_.http = fmt::format("127.0.0.1:{}", freePort());
+    const auto first = serve();
+    config_.socket.clear();
+    EXPECT_THAT(refusalOf([&] { serve(); }), StartsWith("admin.http " + config_.http + ": cannot listen: "));
+}
+
+TEST_F(AdminServerTest, RemovesTheSocketWhenItStops) {
+    auto server = serve();
+    server->stop();
+    EXPECT_FALSE(fs::exists(config_.socket));
+    EXPECT_EQ(
+        refusalOf([&] { client().get("/v1/status"); }),
+        fmt::format("0 no mailgate listens on {}: is it running, with this configuration?", config_.socket));
+}
+
+TEST_F(AdminServerTest, DoesNotRemoveTheSocketOfAnother) {
+    auto first = serve();
+    fs::rename(config_.socket, folder_ / "moved.sock");
+    const auto second = serve();
+    first->stop();
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+/// Connected, and the bytes said.
+Descriptor sayTo(std::uint16_t port, std::string_view bytes) {
+    const SocketAddress address({*IpAddress::parse("127.0.0.1"), port});
+    Descriptor socket(::socket(address.family(), SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(socket.get(), address.get(), address.size()), 0);
+    ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    return socket;
+}
+
+TEST_F(AdminServerTest, WhoeverIsSlowDelaysNobody) {
+    const std::uint16_t port = freePort();
+    config_.http = fmt::format("127.0.0.1:{}", port);
+    const auto server = serve();
+    std::vector<Descriptor> slow;
+    for (int i = 0; i < 20; ++i) {
+        slow.push_back(sayTo(port, ""));
+        slow.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\nX: "));
+        slow.push_back(sayTo(port, "GET /readyz HTTP/1.1\r\nContent-Length: 5\r\n"));
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_THAT(askHttp(port, "GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+        EXPECT_THAT(askHttp(port, "GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+        EXPECT_THAT(askHttp(port, "GET /metrics HTTP/1.0\r\n\r\n"), HasSubstr("mailgate_build_info"));
+        for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
+            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpDoor::kHeadLimit);
+}
+
+TEST_F(AdminServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
+    const auto server = serve();
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto dripUntilClosed = [&](std::string_view bytes) {
+        const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+        EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        const auto begun = std::chrono::steady_clock::now();
+        ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        char byte = 0;
+        pollfd closed{socket.get(), POLLIN, 0};
+        while (::poll(&closed, 1, 100) == 0)
+            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
+        while (::recv(socket.get(), &byte, 1, 0) > 0) {
+        }
+        return std::chrono::steady_clock::now() - begun;
+    };
+    std::future<std::chrono::nanoseconds> head =
+        std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
+    std::future<std::chrono::nanoseconds> body = std::async(
+        std::launch::async, dripUntilClosed, "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
+    EXPECT_LT(head.get(), 2 * HttpDoor::kHeadLimit);
+    EXPECT_LT(body.get(), 2 * HttpDoor::kPeerLimit);
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+}
+
+TEST_F(AdminServerTest, TheOldestOfTooManyConnectionsGoes) {
+    const std::uint16_t port = freePort();
+    config_.http = fmt::format("127.0.0.1:{}", port);
+    const auto server = serve();
+    const Descriptor oldest = sayTo(port, "GET /metrics HTTP/1.1\r\n");
+    std::vector<Descriptor> others;
+    for (std::size_t i = 0; i < HttpDoor::kMaxConnections; ++i)
+        others.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\n"));
+    char byte = 0;
+    EXPECT_LE(::recv(oldest.get(), &byte, 1, 0), 0);
+    ::send(others.back().get(), "\r\n", 2, MSG_NOSIGNAL);
+    EXPECT_EQ(::recv(others.back().get(), &byte, 1, 0), 1);
+    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpDoor::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+}
+
+TEST_F(AdminServerTest, StopsThoughConnectionsAreOpen) {
+    auto server = serve();
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    std::vector<Descriptor> silent;
+    for (int i = 0; i < 20; ++i) {  // more than there are threads
+        silent.emplace_back(::socket(AF_UNIX, SOCK_STREAM, 0));
+        ASSERT_EQ(::connect(silent.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    }
+    server->stop();
+    for (const Descriptor& socket : silent) {
+        char byte;
+        EXPECT_LE(::recv(socket.get(), &byte, 1, 0), 0);
+    }
+}
+
+TEST_F(AdminServerTest, APeerThatLeavesIsNoDefect) {
+    const auto server = serve();
+    for (const char* bytes : {"", "GET /v1/sta", "POST /v1/cut HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"}) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+        const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+        ASSERT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        ::send(socket.get(), bytes, std::strlen(bytes), MSG_NOSIGNAL);
+    }
+    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST(AdminClient, NeedsASocketInTheConfiguration) {
+    EXPECT_THAT(refusalOf([] { Client("").get("/v1/status"); }), HasSubstr("has no admin.socket"));
+}
+
+TEST(AdminClient, EncodesNames) {
+    EXPECT_EQ(percentEncoded("192.0.2.0/24 &x"), "192.0.2.0%2F24%20%26x");
+}
+
+}  // namespace
+}  // namespace mailgate::admin

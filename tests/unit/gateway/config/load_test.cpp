@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/load.h"
+
+#include "tests/support/temporary_folder.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+namespace mailgate {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+namespace fs = std::filesystem;
+
+const fs::path kFile = "/etc/mailgate/mailgate.toml";
+
+Resolution resolveForTest(const std::string& host) {
+    if (host == "mx.example.org")
+        return {{*IpAddress::parse("192.0.2.7"), *IpAddress::parse("2001:db8::7")}, ""};
+    return {{}, "no such name"};
+}
+
+Config parse(const std::string& text) {
+    return parseConfig(text, kFile, resolveForTest);
+}
+
+/// But for those about the name of the machine that runs the test.
+std::vector<std::string> warningsOf(Config config) {
+    std::erase_if(config.warnings, [](const std::string& warning) {
+        return warning.find("gateway.name") != std::string::npos;
+    });
+    return std::move(config.warnings);
+}
+
+/// All errors of a text; empty when there are none.
+std::string errorsOf(const std::string& text) {
+    try {
+        parse(text);
+    } catch (const ConfigError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+/// A listener and an upstream that are right, each with further lines.
+std::string site(const std::string& listener = "proxy = \"require\"\ntrusted = \"10.0.0.0/8\"",
+                 const std::string& upstream = "",
+                 const std::string& server = "address = \"127.0.0.1:10025\"") {
+    return fmt::format(
+        "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"0.0.0.0:2525\"\nupstream = "
+        "\"postfix\"\n{}\n"
+        "[[upstream]]\nname = \"postfix\"\n{}\n[[upstream.server]]\nname = \"mx1\"\n{}\n",
+        listener, upstream, server);
+}
+
+std::string readAll(const fs::path& file) {
+    std::ifstream stream(file);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+const fs::path kSample = fs::path(MAILGATE_SOURCE_DIR) / "etc/mailgate.toml";
+
+std::string repeated(std::string_view text, std::size_t times) {
+    std::string all;
+    for (; times > 0; --times)
+        all += text;
+    return all;
+}
+
+TEST(Config, WhatIsNestedWithoutEndIsRefusedBeforeItIsRead) {
+    constexpr std::size_t kDeep = 200'000;
+    for (const std::string& text :
+         {repeated("a.", kDeep) + "a = 1", repeated("a . ", kDeep) + "a = 1",
+          "\n[" + repeated("a.", kDeep) + "a]", "[[" + repeated("a.", kDeep) + "a]]",
+          repeated("\"a\".", kDeep) + "a = 1", repeated("'a'.", kDeep) + "a = 1",
+          "a = " + repeated("[", kDeep) + repeated("]", kDeep), "a = " + repeated("[\n", kDeep),
+          "a = " + repeated("{a=", kDeep), "a = " + repeated("{a.a.a=", kDeep),
+          "a = {" + repeated("a.", kDeep) + "a = 1}", "a = \"\"\"\"\"\"\n" + repeated("b.", kDeep) + "b = 1"})
+        EXPECT_THAT(errorsOf(text), HasSubstr("nested deeper than any configuration's"));
+    EXPECT_THAT(errorsOf("\n\na = [" + repeated("[", 32)), HasSubstr("mailgate.toml:3:37: tables or arrays"));
+    // Dots and brackets in texts and comments, and many in a row, are none of it.
+    EXPECT_EQ(
+        errorsOf("# " + repeated("[a.", 100) + "\n" + site() + "[gateway]\nname = \"" + repeated("a.", 20) +
+                 "a\" # it's\n" + "[log]\ntarget = 'file:" + repeated("/.", 100) + "'\n"),
+        "");
+    EXPECT_THAT(errorsOf("a = [" + repeated("1.5, ", 1'000) + "]\nb = [" + repeated("[1], ", 1'000) + "]"),
+                Not(HasSubstr("nested deeper")));
+}
+
+TEST(Config, ASmallSiteTakesTheDefaults) {
+    const Config config = parse(site());
+    EXPECT_THAT(warningsOf(config), IsEmpty());
+    EXPECT_EQ(config.file, kFile.string());
+    EXPECT_FALSE(config.name.empty());
+    EXPECT_EQ(config.max_sessions, 50'000u);
+    EXPECT_EQ(config.store_url, "sqlite:/etc/mailgate/mailgate.db");
+    EXPECT_EQ(config.timeouts.idleFor(Protocol::Imap), 31min);
+    ASSERT_EQ(config.listeners.size(), 1u);
+    EXPECT_EQ(config.listeners[0].addresses, std::vector{(Endpoint{IpAddress::fromV4({0, 0, 0, 0}), 2525})});
+    EXPECT_EQ(config.listeners[0].access, AccessDefault::Allowlist);
+    EXPECT_EQ(config.listeners[0].trusted.size(), 1u);
+    ASSERT_EQ(config.upstreams.size(), 1u);
+    EXPECT_EQ(config.upstreams[0].send_proxy, SendProxy::V2);
+    EXPECT_EQ(config.upstreams[0].max_header_bytes, 536u);
+    EXPECT_TRUE(config.upstreams[0].pass_tlvs);
+    EXPECT_TRUE(config.upstreams[0].check);
+    EXPECT_EQ(config.upstreams[0].check_protocol, Protocol::Smtp) << "what its listener speaks";
+    EXPECT_EQ(config.upstreams[0].servers[0].weight, 1u);
+}
+
+TEST(Config, EveryKeyReachesItsField) {
+    const Config config = parse(
+        "[gateway]\nname = \"gw-1\"\nworkers = 3\nmax_sessions = 7\ndrain_timeout = \"250ms\"\nuser = "
+        "\"mail\"\n"
+        "[store]\nurl = \"sqlite:/var/lib/rules.db\"\n"
+        "[log]\nformat = \"logfmt\"\ntarget = \"file:log/gw.log\"\nlevel = \"debug\"\n"
+        "[admin]\nsocket = \"run.sock\"\nhttp = \"127.0.0.1:8025\"\n"
+        "[timeouts]\nproxy_header = \"3s\"\nconnect = \"1s\"\ngreeting = \"1m\"\nhold = \"0s\"\nhalf_close = "
+        "\"1h\"\n"
+        "idle = { smtp = \"5m\", imap = \"30m\", pop3 = \"10m\", lmtp = \"5m\", sieve = \"30m\", tcp = "
+        "\"1s\" }\n"
+        "[[upstream]]\nname = \"a\"\nserver = [{name = \"s\", address = \"192.0.2.1:1\"}]\n"
+        "[[upstream]]\nname = \"b\"\nsend_proxy = \"off\"\nlost_client_address = \"accepted\"\nmax_header = "
+        "\"1KiB\"\n"
+        "pass_tlvs = false\nbalance = \"source\"\nserver = [{name = \"s\", address = "
+        "\"mx.example.org:24\", weight = 7, backup = true}]\n"
+        "check = false\ncheck_protocol = \"sieve\"\ninterval = \"1s\"\ncheck_timeout = \"2s\"\nfall = 3\n"
+        "rise = 4\nslow_start = \"10s\"\nresolve_interval = \"5m\"\n"
+        "[[listener]]\nname = \"l\"\nprotocol = \"lmtp\"\naddress = [\"[::]:24\", \"0.0.0.0:24\"]\nproxy = "
+        "\"mixed\"\n"
+        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\n"
+        "bare_lf_exclude = [\"192.0.2.0/24\"]\nclient_sessions = 20\nclient_rate = 60\nclient_ipv4_prefix = "
+        "24\nclient_ipv6_prefix = 48\nupstream "
+        "= \"b\"\n");
+    EXPECT_EQ(config.name, "gw-1");
+    EXPECT_EQ(config.workers, 3u);
+    EXPECT_EQ(config.max_sessions, 7u);
+    EXPECT_EQ(config.drain_timeout, 250ms);
+    EXPECT_EQ(config.user, "mail");
+    EXPECT_EQ(config.store_url, "sqlite:/var/lib/rules.db");
+    EXPECT_EQ(config.log.format, LogFormat::Logfmt);
+    EXPECT_EQ(config.log.target, "file:/etc/mailgate/log/gw.log");
+    EXPECT_EQ(config.log.level, LogLevel::Debug);
+    EXPECT_EQ(config.admin.socket, "/etc/mailgate/run.sock");
+    EXPECT_EQ(config.admin.http, "127.0.0.1:8025");
+    EXPECT_EQ(config.timeouts.proxy_header, 3s);
+    EXPECT_EQ(config.timeouts.connect, 1s);
+    EXPECT_EQ(config.timeouts.greeting, 1min);
+    EXPECT_EQ(config.timeouts.hold, 0s);
+    EXPECT_EQ(config.timeouts.half_close, 1h);
+    EXPECT_THAT(config.timeouts.idle, ElementsAre(5min, 30min, 10min, 5min, 30min, 1s));
+    const UpstreamConfig& upstream = config.upstreams.at(1);
+    EXPECT_EQ(upstream.send_proxy, SendProxy::Off);
+    EXPECT_TRUE(upstream.lost_client_address_accepted);
+    EXPECT_EQ(upstream.max_header_bytes, 1024u);
+    EXPECT_FALSE(upstream.pass_tlvs);
+    EXPECT_EQ(upstream.balance, Balance::Source);
+    ASSERT_EQ(upstream.servers.size(), 1u);
+    EXPECT_EQ(upstream.servers[0].endpoints.size(), 2u);
+    EXPECT_EQ(upstream.servers[0].endpoints[1].toString(), "[2001:db8::7]:24");
+    EXPECT_EQ(upstream.servers[0].host, "mx.example.org");
+    EXPECT_EQ(upstream.servers[0].port, 24);
+    EXPECT_EQ(upstream.servers[0].weight, 7u);
+    EXPECT_TRUE(upstream.servers[0].backup);
+    EXPECT_FALSE(upstream.check);
+    EXPECT_EQ(upstream.check_protocol, Protocol::Sieve);
+    EXPECT_EQ(upstream.interval, 1s);
+    EXPECT_EQ(upstream.check_timeout, 2s);
+    EXPECT_EQ(upstream.fall, 3u);
+    EXPECT_EQ(upstream.rise, 4u);
+    EXPECT_EQ(upstream.slow_start, 10s);
+    EXPECT_EQ(upstream.resolve_interval, 5min);
+    const ListenerConfig& listener = config.listeners.at(0);
+    EXPECT_EQ(listener.protocol, Protocol::Lmtp);
+    EXPECT_EQ(listener.addresses.size(), 2u);
+    EXPECT_EQ(listener.proxy, ProxyMode::Mixed);
+    EXPECT_EQ(listener.access, AccessDefault::Open);
+    EXPECT_EQ(listener.tls, ListenerTls::Passthrough);
+    EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("198.51.100.7")), BareLfPolicy::Reject);
+    EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("192.0.2.7")), BareLfPolicy::Pass);
+    EXPECT_EQ(listener.client_sessions, 20u);
+    EXPECT_EQ(listener.client_rate, 60u);
+    EXPECT_EQ(listener.client_ipv4_prefix, 24u);
+    EXPECT_EQ(listener.client_ipv6_prefix, 48u);
+    EXPECT_EQ(listener.upstream_index, 1u);
+}
+
+TEST(Config, EveryErrorIsToldAtOnceWithItsPlaceInTheFilesOrder) {
+    const std::string text =
+        "[gateway]\nworkers = \"many\"\n" + site() + "[log]\nformat = \"xml\"\nlevle = 1\n";
+    EXPECT_EQ(
+        errorsOf(text),
+        "/etc/mailgate/mailgate.toml:2:11: gateway.workers: expected a whole number from 0 to 1024, found "
+        "\"many\"\n"
+        "/etc/mailgate/mailgate.toml:17:10: log.format: expected \"json\" or \"logfmt\", found \"xml\"\n"
+        "/etc/mailgate/mailgate.toml:18:1: log.levle: unknown key (did you mean \"level\"?)");
+}
+
+TEST(Config, ASyntaxErrorNamesItsPlace) {
+    EXPECT_THAT(errorsOf("[log]\nformat = \"json\n"), HasSubstr("/etc/mailgate/mailgate.toml:2:"));
+}
+
+TEST(Config, AnEmptyFileSaysWhatIsNeeded) {
+    EXPECT_EQ(errorsOf(""),
+              "/etc/mailgate/mailgate.toml:1:1: listener: missing: at least one [[listener]] is needed\n"
+              "/etc/mailgate/mailgate.toml:1:1: upstream: missing: at least one [[upstream]] is needed");
+}
+
+struct WrongText {
+    std::string text;
+    std::string want_error;
+};
+
+void PrintTo(const WrongText& wrong, std::ostream* out) {
+    *out << wrong.want_error;
+}
+
+class WrongConfig : public testing::TestWithParam<WrongText> {};
+
+TEST_P(WrongConfig, IsRefusedWithAReason) {
+    EXPECT_THAT(errorsOf(GetParam().text), HasSubstr(GetParam().want_error));
+}
+
+const std::string kTrusted = "proxy = \"require\"\ntrusted = \"10.0.0.0/8\"\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, WrongConfig,
+    testing::Values(
+        WrongText{"log = 3\n", ":1:7: log: expected a table, [log], found 3"},
+        WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf = \"pass\"\n",
+                  ":3:11: listener.bare_lf: is for smtp and lmtp listeners only"},
+        WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf_exclude = \"192.0.2.0/24\"\n",
+                  ":3:19: listener.bare_lf_exclude: is for smtp and lmtp listeners only"},
+        WrongText{"[listener]\n", "listener: expected an array of tables, [[listener]], found a table"},
+        WrongText{"listener = [1]\n", ":1:13: listener: expected an array of tables, [[listener]], found 1"},
+        WrongText{"[gateway]\nname = true\n", "gateway.name: expected a text in quotes, found true"},
+        WrongText{"[gateway]\nname = \"a\\nb\"\n", "without control characters, found \"a\\u000ab\""},
+        WrongText{"[gateway]\nname = \"a b\"\n", "gateway.name: expected a host name, found \"a b\""},
+        WrongText{"[gateway]\nmax_sessions = 0\n", "expected a whole number from 1 to 10000000, found 0"},
+        WrongText{"[timeouts]\nhold = 15\n", "timeouts.hold: expected a duration such as"},
+        WrongText{"[timeouts]\nhold = \"15 s\"\n", "found \"15 s\""},
+        WrongText{"[timeouts]\nhold = \"8d\"\n", "expected a duration from 0s to 7d, found \"8d\""},
+        WrongText{"[timeouts]\nproxy_header = \"2s\"\n", "expected a duration from 3s to 30s, found \"2s\""},
+        WrongText{"[timeouts]\nproxy_header = \"31s\"\n", "expected a duration from 3s to 30s"},
+        WrongText{"[listner]\n", ":1:2: listner: unknown key (did you mean \"listener\"?)"},
+        WrongText{"zzz = 1\n", "zzz: unknown key"},
+        WrongText{"\"a\\u0007\" = 1\n", "\"a\\u0007\": unknown key"},
+        WrongText{"[store]\nurl = \"postgresql://db/x\"\n", "not supported by this version"},
+        WrongText{"[store]\nurl = \"rules.db\"\n", "store.url: expected \"sqlite:PATH\", found \"rules.db\""},
+        WrongText{"[store]\nurl = \"sqlite:\"\n", "store.url: expected"},
+        WrongText{"[log]\ntarget = \"file:\"\n",
+                  "expected \"stderr\", \"syslog\", \"syslog:SOCKET\" or \"file:PATH\""},
+        WrongText{"[log]\ntarget = \"syslog:\"\n", "log.target: expected \"stderr\""},
+        WrongText{"[log]\ntarget = \"syslog:/" + std::string(200, 's') + "\"\n",
+                  "log.target: expected a path of less"},
+        WrongText{"[admin]\nsocket = \"" + std::string(200, 's') + "\"\n",
+                  "admin.socket: expected a path of less"},
+        WrongText{"[admin]\nhttp = \"8025\"\n", "admin.http: expected an address"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    IdleBelowTheFloor, WrongConfig,
+    testing::Values(WrongText{"timeouts.idle.smtp = \"299s\"",
+                              "timeouts.idle.smtp: expected at least 5m, found 299s: RFC 5321"},
+                    WrongText{"timeouts.idle.lmtp = \"1m\"", "at least 5m, found 1m: RFC 5321"},
+                    WrongText{"timeouts.idle.imap = \"29m\"", "at least 30m, found 29m: RFC 9051"},
+                    WrongText{"timeouts.idle.sieve = \"29m\"", "at least 30m, found 29m: RFC 5804"},
+                    WrongText{"timeouts.idle.pop3 = \"9m\"", "at least 10m, found 9m: RFC 1939"},
+                    WrongText{"timeouts.idle.tcp = \"0s\"", "expected a duration from 1ms to 7d"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Listeners, WrongConfig,
+    testing::Values(
+        WrongText{"[[listener]]\n", ":1:1: listener.name: missing"},
+        WrongText{"[[listener]]\n", "listener.protocol: missing"},
+        WrongText{"[[listener]]\n", "listener.address: missing"},
+        WrongText{"[[listener]]\n", "listener.upstream: missing"},
+        WrongText{"[[listener]]\naddress = []\n", ":2:11: listener.address: missing"},
+        WrongText{"[[listener]]\naddress = \"0.0.0.0:0\"\n", "port from 1 to 65535"},
+        WrongText{"[[listener]]\naddress = \"0.0.0.0:65536\"\n", "port from 1 to 65535"},
+        WrongText{"[[listener]]\naddress = \"::1:25\"\n", "found \"::1:25\""},
+        WrongText{"[[listener]]\naddress = \"localhost:25\"\n", "found \"localhost:25\""},
+        WrongText{"[[listener]]\naddress = [\"[::]:25\", 25]\n", ":2:23: listener.address: expected a text"},
+        WrongText{"[[listener]]\naddress = [\"0.0.0.0:25\", \"127.0.0.1:25\"]\n",
+                  ":2:26: listener.address: 127.0.0.1:25 is bound already, by 0.0.0.0:25 on line 2"},
+        WrongText{"[[listener]]\naddress = \"[::1]:25\"\n[[listener]]\naddress = \"[::]:25\"\n",
+                  "is bound already"},
+        WrongText{"[[listener]]\nname = \"a\"\n[[listener]]\nname = \"a\"\n",
+                  ":4:8: listener.name: \"a\" is taken already, on line 2"},
+        WrongText{"[[listener]]\nname = \"a b\"\n", "expected 1 to 64 letters, digits"},
+        WrongText{site("proxy = \"require\""),
+                  "listener.trusted: missing or empty: nobody could ever connect"},
+        WrongText{site("proxy = \"mixed\"\ntrusted = []"), "listener.trusted: missing or empty"},
+        WrongText{site("trusted = [\"10.0.0.0/8\"]"),
+                  "listener.trusted: would be ignored, because proxy is \"off\""},
+        WrongText{site("proxy = \"require\"\ntrusted = [\"10.0.0.0/33\"]"), ":7:12: listener.trusted: "},
+        WrongText{site("proxy = \"required\""),
+                  "expected \"off\", \"mixed\" or \"require\", found \"required\""},
+        WrongText{site("") + "[[listener]]\nupstream = \"postfx\"\n",
+                  "there is no [[upstream]] named \"postfx\" (did you mean \"postfix\"?)"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Upstreams, WrongConfig,
+    testing::Values(
+        WrongText{"[[upstream]]\nname = \"u\"\n", "upstream.server: missing"},
+        WrongText{site(kTrusted, "send_proxy = \"off\""), "upstream.send_proxy: \"off\" hides the client"},
+        WrongText{site(kTrusted, "send_proxy = \"off\""), "open relay"},
+        WrongText{site(kTrusted, "send_proxy = \"off\"\nlost_client_address = \"yes\""),
+                  "expected \"accepted\", found \"yes\""},
+        WrongText{site(kTrusted, "max_header = 106"),
+                  "upstream.max_header: expected a size from 107 to 1500 bytes"},
+        WrongText{site(kTrusted, "max_header = \"2KiB\""), "found \"2KiB\""},
+        WrongText{site(kTrusted, "pass_tlvs = 1"), "upstream.pass_tlvs: expected true or false, found 1"},
+        WrongText{site() + "[[upstream]]\nname = \"postfix\"\n",
+                  "upstream.name: \"postfix\" is taken already, on line 9"},
+        WrongText{site() + "[[upstream.server]]\nname = \"mx1\"\n",
+                  "upstream.server.name: \"mx1\" is taken already"},
+        WrongText{site(kTrusted, "", ""), "upstream.server.address: missing"},
+        WrongText{site(kTrusted, "", "address = \"10025\""), "upstream.server.address: expected a server's"},
+        WrongText{site(kTrusted, "", "address = \"127.1:25\""), "found \"127.1:25\""},
+        WrongText{site(kTrusted, "", "address = \"0.0.0.0:25\""), "found \"0.0.0.0:25\""},
+        WrongText{site(kTrusted, "", "address = \"[mx]:25\""), "found \"[mx]:25\""},
+        WrongText{site(kTrusted, "interval = \"99ms\""), "upstream.interval: expected a duration from 100ms"},
+        WrongText{site(kTrusted, "fall = 0"), "upstream.fall: expected a whole number from 1 to 100"},
+        WrongText{site(kTrusted, "check_protocol = \"nntp\""), "upstream.check_protocol: expected \"smtp\""},
+        WrongText{site(kTrusted, "", "address = \"192.0.2.1:25\"\nweight = 101"),
+                  "upstream.server.weight: expected a whole number from 1 to 100"},
+        WrongText{site(kTrusted, "", "address = \"127.0.0.1:2525\""),
+                  "is this gateway's own listener (0.0.0.0:2525, line 4)"}));
+
+TEST(Config, TheSamePortOfBothFamiliesIsNoConflict) {
+    EXPECT_EQ(errorsOf("[[listener]]\nname = \"a\"\nprotocol = \"tcp\"\naddress = [\"[::]:25\", "
+                       "\"0.0.0.0:25\"]\nupstream = \"u\"\n"
+                       "[[upstream]]\nname = \"u\"\nserver = [{name = \"s\", address = \"192.0.2.1:25\"}]\n"),
+              "");
+}
+
+TEST(Config, ALoopIsSeenThroughADualStackWildcardAndAResolvedName) {
+    const std::string listener =
+        "[[listener]]\nname = \"a\"\nprotocol = \"tcp\"\nupstream = \"u\"\naddress = ";
+    const std::string upstream = "\n[[upstream]]\nname = \"u\"\nserver = [{name = \"s\", address = ";
+    EXPECT_THAT(errorsOf(listener + "\"[::]:25\"" + upstream + "\"127.0.0.1:25\"}]\n"),
+                HasSubstr("own listener"));
+    EXPECT_THAT(errorsOf(listener + "\"192.0.2.7:25\"" + upstream + "\"mx.example.org:25\"}]\n"),
+                HasSubstr("own listener"));
+    EXPECT_EQ(errorsOf(listener + "\"0.0.0.0:25\"" + upstream + "\"[::1]:25\"}]\n"), "");
+}
+
+struct Doubtful {
+    std::string text;
+    std::string want_warning;
+};
+
+TEST(Config, WhatIsDoubtfulIsAWarning) {
+    const Doubtful doubtful[] = {
+        {site("proxy = \"mixed\"\ntrusted = \"0.0.0.0/0\""),
+         ":7:11: warning: listener.trusted: 0.0.0.0/0 trusts far more"},
+        {site("proxy = \"mixed\"\ntrusted = \"::/0\""), "::/0 trusts far more"},
+        {site("proxy = \"mixed\"\ntrusted = \"8.0.0.0/7\""), "8.0.0.0/7 trusts far more"},
+        {site(kTrusted, "", "address = \"nowhere.example:25\""),
+         "upstream.server.address: \"nowhere.example\" cannot be resolved now: no such name"},
+        {site(kTrusted, "send_proxy = \"off\"\nlost_client_address = \"accepted\""), "are an open relay if"},
+        {"[[listener]]\nname = \"imap\"\nprotocol = \"imap\"\naddress = \"[::]:143\"\nupstream = "
+         "\"postfix\"\n" +
+             site(),
+         "only connected to: name the protocol to check"},
+        {site(kTrusted, "lost_client_address = \"accepted\""), "has no effect unless send_proxy is \"off\""},
+        {site() + "[[upstream]]\nname = \"spare\"\nserver = [{name = \"s\", address = \"192.0.2.1:1\"}]\n",
+         "no listener uses \"spare\""},
+        {"[[listener]]\nname = \"imaps\"\nprotocol = \"imap\"\naddress = \"[::]:993\"\nupstream = "
+         "\"postfix\"\n" +
+             site(kTrusted, "check_protocol = \"imap\""),
+         "port 993 speak TLS from the first byte"},
+    };
+    for (const Doubtful& each : doubtful)
+        EXPECT_THAT(warningsOf(parse(each.text)), ElementsAre(HasSubstr(each.want_warning))) << each.text;
+}
+
+TEST(Config, ANameThatStrictServersRefuseInEhloIsDoubtful) {
+    for (const char* name : {"gw1", "10.0.0.1", "gw_1.example.org"})
+        EXPECT_THAT(parse(fmt::format("[gateway]\nname = \"{}\"\n", name) + site()).warnings,
+                    ElementsAre(HasSubstr(fmt::format(
+                        ":2:8: warning: gateway.name: \"{}\" is no host name with a domain", name))));
+    EXPECT_THAT(parse("[gateway]\nname = \"gw.example.org\"\n" + site()).warnings, IsEmpty());
+    // Nothing says EHLO there.
+    EXPECT_THAT(parse("[gateway]\nname = \"gw1\"\n" + site(kTrusted, "check = false")).warnings, IsEmpty());
+}
+
+TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {
+    const Config config = parse(
+        "[[listener]]\nname = \"imaps\"\nprotocol = \"imap\"\naddress = \"[::]:993\"\nupstream = "
+        "\"postfix\"\n"
+        "tls = \"passthrough\"\naccess = \"open\"\n" +
+        site("proxy = \"mixed\"\ntrusted = [\"10.0.0.0/8\", \"fc00::/7\", \"::1\"]", "check = false"));
+    EXPECT_THAT(warningsOf(config), IsEmpty());
+}
+
+TEST(Config, TheSampleLoadsAndShowsTheDefaults) {
+    const TemporaryFolder folder;
+    fs::copy_file(kSample, folder.path() / "mailgate.toml");
+    const Config sample = loadConfig(folder.path() / "mailgate.toml");
+    EXPECT_THAT(warningsOf(sample), IsEmpty());
+    const Config defaults;
+    EXPECT_EQ(sample.workers, defaults.workers);
+    EXPECT_EQ(sample.max_sessions, defaults.max_sessions);
+    EXPECT_EQ(sample.drain_timeout, defaults.drain_timeout);
+    EXPECT_EQ(sample.user, defaults.user);
+    EXPECT_EQ(sample.store_url, "sqlite:" + (folder.path() / "mailgate.db").string());
+    EXPECT_EQ(sample.log.format, defaults.log.format);
+    EXPECT_EQ(sample.log.target, defaults.log.target);
+    EXPECT_EQ(sample.log.level, defaults.log.level);
+    EXPECT_EQ(sample.timeouts.proxy_header, defaults.timeouts.proxy_header);
+    EXPECT_EQ(sample.timeouts.connect, defaults.timeouts.connect);
+    EXPECT_EQ(sample.timeouts.greeting, defaults.timeouts.greeting);
+    EXPECT_EQ(sample.timeouts.hold, defaults.timeouts.hold);
+    EXPECT_EQ(sample.timeouts.half_close, defaults.timeouts.half_close);
+    EXPECT_THAT(sample.timeouts.idle, testing::ElementsAreArray(defaults.timeouts.idle));
+    const UpstreamConfig upstream;
+    EXPECT_EQ(sample.upstreams.at(0).send_proxy, upstream.send_proxy);
+    EXPECT_EQ(sample.upstreams.at(0).max_header_bytes, upstream.max_header_bytes);
+    EXPECT_EQ(sample.upstreams.at(0).pass_tlvs, upstream.pass_tlvs);
+    EXPECT_EQ(sample.upstreams.at(0).balance, upstream.balance);
+    EXPECT_EQ(sample.upstreams.at(0).check, upstream.check);
+    EXPECT_EQ(sample.upstreams.at(0).interval, upstream.interval);
+    EXPECT_EQ(sample.upstreams.at(0).check_timeout, upstream.check_timeout);
+    EXPECT_EQ(sample.upstreams.at(0).fall, upstream.fall);
+    EXPECT_EQ(sample.upstreams.at(0).rise, upstream.rise);
+    EXPECT_EQ(sample.upstreams.at(0).slow_start, upstream.slow_start);
+    EXPECT_EQ(sample.upstreams.at(0).resolve_interval, upstream.resolve_interval);
+}
+
+/// Tables and keys of a sample's text, commented ones too.
+std::set<std::string> shownKeys(std::istream& sample) {
+    std::set<std::string> shown;
+    std::string table;
+    for (std::string line; std::getline(sample, line);) {
+        if (line.starts_with("# ")) line.erase(0, 2);
+        const std::string word =
+            line.substr(0, line.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_[."));
+        if (word.starts_with('[')) {
+            table = word.substr(word.find_first_not_of('['));
+            shown.insert(table);
+        } else if (!word.empty() && line.substr(word.size()).starts_with(" = ")) {
+            shown.insert(table + "." + word);
+        }
+    }
+    return shown;
+}
+
+TEST(Config, TheSampleShowsEveryKeyAndNoOther) {
+    std::ifstream sample(kSample);
+    EXPECT_THAT(shownKeys(sample), testing::ElementsAreArray(configKeys()));
+}
+
+TEST(Config, TheReferenceTablesNameEveryKey) {
+    const std::string reference = readAll(kSample.parent_path() / "../docs/configuration.md");
+    const std::vector<std::string> keys = configKeys();
+    for (const std::string& key : keys) {
+        const bool is_table = std::any_of(
+            keys.begin(), keys.end(), [&](const std::string& other) { return other.starts_with(key + "."); });
+        if (is_table) continue;
+        EXPECT_THAT(reference, HasSubstr("`" + key + "`"));
+    }
+}
+
+TEST(Config, AFileThatCannotBeReadIsNamedWithTheReason) {
+    const TemporaryFolder folder;
+    const auto errorOf = [](const fs::path& file) -> std::string {
+        try {
+            loadConfig(file);
+        } catch (const ConfigError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    EXPECT_EQ(errorOf(folder.path() / "none.toml"),
+              (folder.path() / "none.toml").string() + ": cannot be read: No such file or directory");
+    EXPECT_THAT(errorOf(folder.path()), HasSubstr("it is a folder"));
+    std::ofstream(folder.path() / "big.toml") << std::string((1u << 20) + 1, '#');
+    EXPECT_THAT(errorOf(folder.path() / "big.toml"), HasSubstr("larger than 1 MiB"));
+}
+
+TEST(FindConfig, TakesTheGivenThenTheWorkingFoldersThenSaysWhereItLooked) {
+    const TemporaryFolder folder;
+    const fs::path before = fs::current_path();
+    fs::current_path(folder.path());
+    EXPECT_EQ(findConfig("other.toml"), "other.toml");
+    if (!fs::exists("/etc/mailgate/mailgate.toml")) {
+        try {
+            findConfig("");
+            ADD_FAILURE() << "found a configuration in an empty folder";
+        } catch (const ConfigError& error) {
+            EXPECT_THAT(error.what(), HasSubstr((folder.path() / "mailgate.toml").string()));
+            EXPECT_THAT(error.what(), HasSubstr("/etc/mailgate/mailgate.toml"));
+        }
+    }
+    std::ofstream("mailgate.toml") << "";
+    EXPECT_EQ(findConfig(""), "mailgate.toml");
+    fs::current_path(before);
+}
+
+}  // namespace
+}  // namespace mailgate

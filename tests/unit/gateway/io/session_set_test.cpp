@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/io/session_set.h"
+
+#include "gateway/io/socket_transport.h"
+
+#include <gtest/gtest.h>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace mailgate {
+namespace {
+
+struct SeenEvent {
+    unsigned slot;
+    std::uint32_t events;
+};
+
+class Recorder : public EventHandler {
+  public:
+    void onEvents(unsigned slot, std::uint32_t events) override { seen.push_back({slot, events}); }
+    std::vector<SeenEvent> seen;
+};
+
+class SessionSetTest : public ::testing::Test {
+  protected:
+    SessionSetTest() { EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends_), 0); }
+    ~SessionSetTest() override {
+        for (const int fd : ends_)
+            ::close(fd);
+    }
+    /// As the reactor does: waits until the set is readable.
+    void drain() {
+        pollfd poll{set_.descriptor(), POLLIN, 0};
+        ASSERT_EQ(::poll(&poll, 1, 5000), 1);
+        set_.drain();
+    }
+    void send(std::string_view bytes) { ASSERT_GT(::write(ends_[1], bytes.data(), bytes.size()), 0); }
+
+    SessionSet set_;
+    int ends_[2];
+};
+
+TEST_F(SessionSetTest, IsReadableWhenOneOfItsSocketsIs) {
+    Recorder recorder;
+    ASSERT_TRUE(set_.add(ends_[0], recorder, 2, false));
+    send("x");
+    drain();
+    ASSERT_EQ(recorder.seen.size(), 1U);
+    EXPECT_EQ(recorder.seen[0].slot, 2U);
+    EXPECT_TRUE(recorder.seen[0].events & kReadable);
+}
+
+TEST_F(SessionSetTest, TellsAnEventOnceUntilThereIsMore) {
+    Recorder recorder;
+    ASSERT_TRUE(set_.add(ends_[0], recorder, 0, false));
+    send("x");
+    drain();
+    set_.drain();
+    EXPECT_EQ(recorder.seen.size(), 1U) << "edge-triggered";
+    send("y");
+    drain();
+    EXPECT_EQ(recorder.seen.size(), 2U);
+}
+
+TEST_F(SessionSetTest, TellsTheEndOfThePeer) {
+    Recorder recorder;
+    ASSERT_TRUE(set_.add(ends_[0], recorder, 0, false));
+    ::shutdown(ends_[1], SHUT_WR);
+    drain();
+    ASSERT_EQ(recorder.seen.size(), 1U);
+    EXPECT_TRUE(recorder.seen[0].events & kHangup);
+}
+
+TEST_F(SessionSetTest, RunsTasksOfOtherThreads) {
+    bool ran = false;
+    std::thread([&] { set_.post([&] { ran = true; }); }).join();
+    drain();
+    EXPECT_TRUE(ran);
+}
+
+TEST_F(SessionSetTest, KeepsARetiredHandlerUntilTheBatchIsOver) {
+    struct Mortal final : Recorder {
+        explicit Mortal(bool& gone) : gone_(gone) {}
+        ~Mortal() override { gone_ = true; }
+        bool& gone_;
+    };
+    bool gone = false, gone_during_batch = true;
+    auto mortal = std::make_unique<Mortal>(gone);
+    set_.again(*mortal, 0);
+    set_.post([&] {
+        set_.retire(std::move(mortal));
+        gone_during_batch = gone;
+    });
+    drain();
+    EXPECT_FALSE(gone_during_batch);
+    EXPECT_TRUE(gone);
+}
+
+TEST_F(SessionSetTest, ComesBackToWhoAsksForAnotherTurn) {
+    Recorder recorder;
+    set_.post([&] { set_.again(recorder, 3); });
+    drain();
+    ASSERT_EQ(recorder.seen.size(), 1U);
+    EXPECT_EQ(recorder.seen[0].slot, 3U);
+    EXPECT_EQ(recorder.seen[0].events, 0U);
+}
+
+TEST_F(SessionSetTest, FiresTimers) {
+    struct Alarm final : Timer {
+        void onTimer() override { fired = true; }
+        bool fired = false;
+    } alarm;
+    set_.arm(alarm, set_.now() + 10);
+    while (!alarm.fired)
+        drain();
+}
+
+TEST_F(SessionSetTest, ATransportAsksForWritabilityOnlyWhenItNeedsIt) {
+    Recorder recorder;
+    auto transport = SocketTransport::adopt(set_, ::dup(ends_[0]), recorder, 0, true);
+    ASSERT_TRUE(transport);
+    set_.drain();
+    EXPECT_TRUE(recorder.seen.empty()) << "a writable socket is no news";
+    const std::string block(1 << 16, 'x');
+    IoResult put;
+    while ((put = transport->write(block)).status == IoStatus::Ok) {
+    }
+    EXPECT_EQ(put.status, IoStatus::WouldBlock);
+    transport->notifyWritable();
+    set_.drain();
+    EXPECT_TRUE(recorder.seen.empty());
+    std::string sink(1 << 20, '\0');
+    while (::read(ends_[1], sink.data(), sink.size()) > 0) {
+    }
+    drain();
+    ASSERT_FALSE(recorder.seen.empty());
+    EXPECT_TRUE(recorder.seen.back().events & kWritable);
+}
+
+}  // namespace
+}  // namespace mailgate

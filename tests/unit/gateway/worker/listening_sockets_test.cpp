@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/worker/listening_sockets.h"
+
+#include "gateway/io/socket_address.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace mailgate {
+namespace {
+
+/// A port that nobody has now.
+std::uint16_t freePort(const char* address) {
+    const SocketAddress any({*IpAddress::parse(address), 0});
+    const Descriptor socket(::socket(any.family(), SOCK_STREAM, 0));
+    ::bind(socket.get(), any.get(), any.size());
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+    return SocketAddress::toEndpoint(bound).port;
+}
+
+Config listeningOn(const std::vector<Endpoint>& addresses) {
+    Config config;
+    ListenerConfig listener;
+    listener.name = "smtp";
+    listener.addresses = addresses;
+    config.listeners.push_back(listener);
+    return config;
+}
+
+int connectTo(const Endpoint& to) {
+    const SocketAddress address(to);
+    const Descriptor socket(::socket(address.family(), SOCK_STREAM, 0));
+    return ::connect(socket.get(), address.get(), address.size());
+}
+
+TEST(ListeningSockets, GivesEachWorkerItsOwnSocketOnTheSameAddress) {
+    const Endpoint at{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")};
+    const auto sockets = openListeners(listeningOn({at}), 3);
+    ASSERT_EQ(sockets.size(), 3U);
+    for (const auto& worker : sockets)
+        ASSERT_EQ(worker.size(), 1U);
+    EXPECT_EQ(connectTo(at), 0);
+}
+
+TEST(ListeningSockets, ASecondGatewayOnTheSameAddressFailsInsteadOfSharingIt) {
+    const Config config = listeningOn({{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")}});
+    const auto first = openListeners(config, 2);
+    try {
+        openListeners(config, 2);
+        FAIL() << "the port was shared";
+    } catch (const ListenError& error) {
+        EXPECT_THAT(error.what(), ::testing::HasSubstr("listener \"smtp\": cannot listen on 127.0.0.1:"));
+        EXPECT_THAT(error.what(), ::testing::HasSubstr("already"));
+    }
+}
+
+TEST(ListeningSockets, TheAddressIsFreeAgainAfterwards) {
+    const Config config = listeningOn({{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")}});
+    { const auto first = openListeners(config, 2); }
+    EXPECT_NO_THROW(openListeners(config, 2));
+}
+
+TEST(ListeningSockets, TheIpv6WildcardTakesIpv4TooUnlessThatIsBoundItself) {
+    const std::uint16_t port = freePort("::");
+    const Endpoint v6{IpAddress{}, port};
+    const Endpoint v4{*IpAddress::parse("0.0.0.0"), port};
+    const Endpoint v4_loopback{*IpAddress::parse("127.0.0.1"), port};
+    {
+        const auto dual = openListeners(listeningOn({v6}), 1);
+        EXPECT_EQ(connectTo(v4_loopback), 0);
+        EXPECT_EQ(connectTo({*IpAddress::parse("::1"), port}), 0);
+        EXPECT_TRUE(dual[0][0].wildcard);
+    }
+    const auto both = openListeners(listeningOn({v4, v6}), 2);
+    EXPECT_EQ(connectTo(v4_loopback), 0);
+    EXPECT_EQ(connectTo({*IpAddress::parse("::1"), port}), 0);
+}
+
+TEST(ListeningSockets, NamesTheCauseOfAnAddressThatIsNotOurs) {
+    try {
+        openListeners(listeningOn({{*IpAddress::parse("203.0.113.77"), 2525}}), 1);
+        FAIL();
+    } catch (const ListenError& error) {
+        EXPECT_THAT(error.what(), ::testing::HasSubstr("no such address"));
+    }
+}
+
+/// What systemd leaves to a service: descriptors from 3 on, and three variables.
+TEST(ListeningSocketsDeathTest, AnInheritedSocketOfAnotherFamilyIsNamedAsTheOneThatHoldsThePort) {
+    const auto start = [] {
+        const std::uint16_t port = freePort("::");
+        const SocketAddress any({IpAddress{}, port});
+        const int fd = ::socket(AF_INET6, SOCK_STREAM, 0);
+        if (::bind(fd, any.get(), any.size()) != 0 || ::listen(fd, 1) != 0 || (fd != 3 && ::dup2(fd, 3) != 3))
+            ::_exit(2);
+        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+        ::setenv("LISTEN_FDS", "1", 1);
+        ::setenv("LISTEN_FDNAMES", "smtp", 1);
+        InheritedSockets inherited = InheritedSockets::take();
+        try {
+            openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 1, &inherited);
+        } catch (const ListenError& error) {
+            ::fprintf(stderr, "%s\n", error.what());
+            ::_exit(1);
+        }
+        ::_exit(0);
+    };
+    EXPECT_EXIT(
+        start(), testing::ExitedWithCode(1),
+        "systemd passed the socket smtp \\(\\[::\\]:[0-9]+\\) that has the port: ListenStream=0.0.0.0:");
+}
+
+TEST(ListeningSockets, OnlyAddressesOfOtherMachinesAreNotHere) {
+    const Endpoint taken{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")};
+    const auto sockets = openListeners(listeningOn({taken}), 1);
+    EXPECT_THAT(addressesNotHere(listeningOn({taken, {*IpAddress::parse("127.0.0.1"), 1}})),
+                testing::IsEmpty());
+    EXPECT_THAT(
+        addressesNotHere(listeningOn({{*IpAddress::parse("192.0.2.77"), 2525}})),
+        testing::ElementsAre(testing::HasSubstr("192.0.2.77:2525: Cannot assign requested address; this "
+                                                "machine has no such address")));
+}
+
+}  // namespace
+}  // namespace mailgate

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/journal/query.h"
+
+#include "store/store_error.h"
+#include "tests/support/journal_sample.h"
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+
+namespace mailgate::store {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr auto kPatience = 60s;
+constexpr std::uint64_t kSessions = 100'000;
+
+std::int64_t nowMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+/// A hundred thousand sessions, one in ten refused, one each 100 ms; a few that stand out.
+JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
+    const std::int64_t ended = begin_ms + static_cast<std::int64_t>(number) * 100;
+    if (number % 10 == 3) {
+        JournalSession refused = test::sampleRefusal(number, ended);
+        refused.allowed = number % 1'000 == 3;  // no server was up
+        return refused;
+    }
+    JournalSession session = test::sampleSession(number, ended);
+    if (number % 5'000 == 0) {
+        session.listener = session.protocol = "imap";
+        session.user = number % 10'000 == 0 ? "Alice@example.org" : "bob";
+        session.authenticated = number % 10'000 == 0;
+        session.mail.clear();
+        session.mail_count = 0;
+        session.upstream = "dovecot";
+        session.server = "mx1";
+    }
+    if (number % 9'001 == 0) session.balancer = test::sampleV6(1, 1);
+    if (number % 20'011 == 7) session.client = test::sampleV4(0xC6336407);
+    if (number % 7'001 == 1 && !session.mail.empty()) {
+        session.mail.push_back(session.mail.front());
+        session.mail.back().from = "";
+        session.mail.back().recipients = {"Postmaster@example.com", "\"a b\"@example.com"};
+        session.mail_count = 2;
+    }
+    return session;
+}
+
+/// One journal for all tests: they only ask.
+class JournalQueryTest : public testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        folder_ = std::make_unique<TemporaryFolder>();
+        begin_ms_ = nowMillis() - static_cast<std::int64_t>(kSessions) * 100;
+        JournalOptions options;
+        options.url = url();
+        options.max_queued = kSessions;
+        Journal journal(options, {});
+        journal.start();
+        for (std::uint64_t number = 0; number < kSessions; ++number) {
+            sessions_.push_back(sample(number, begin_ms_));
+            ASSERT_TRUE(journal.record(sample(number, begin_ms_)));
+        }
+        ASSERT_TRUE(journal.flush(kPatience));
+    }
+    static void TearDownTestSuite() {
+        sessions_.clear();
+        folder_.reset();
+    }
+    static std::string url() { return "sqlite:" + folder_->file("journal.db"); }
+
+    using Predicate = std::function<bool(const JournalSession&)>;
+    /// The filter finds exactly what looking at every session finds, in order; and its newest.
+    void expectFinds(const JournalFilter& filter, const Predicate& predicate) {
+        std::vector<std::string> expected;
+        for (const JournalSession& session : sessions_)
+            if (predicate(session)) expected.push_back(session.id);
+        JournalQuery query(url());
+        EXPECT_EQ(ids(query.newest(filter, kSessions)), expected);
+        ASSERT_FALSE(expected.empty()) << "the sample has nothing for this filter";
+        const std::size_t few = std::min<std::size_t>(expected.size(), 3);
+        expected.erase(expected.begin(), expected.end() - static_cast<std::ptrdiff_t>(few));
+        EXPECT_EQ(ids(query.newest(filter, few)), expected);
+    }
+    static std::vector<std::string> ids(const std::vector<JournalSession>& sessions) {
+        std::vector<std::string> ids;
+        for (const JournalSession& session : sessions)
+            ids.push_back(session.id);
+        return ids;
+    }
+    static bool anyMail(const JournalSession& session,
+                        const std::function<bool(const JournalMail&)>& predicate) {
+        return std::any_of(session.mail.begin(), session.mail.end(), predicate);
+    }
+
+    static inline std::unique_ptr<TemporaryFolder> folder_;
+    static inline std::vector<JournalSession> sessions_;
+    static inline std::int64_t begin_ms_ = 0;
+};
+
+TEST_F(JournalQueryTest, WithoutAFilterFindsEverything) {
+    expectFinds({}, [](const JournalSession&) { return true; });
+    EXPECT_THAT(JournalQuery(url()).newest({}, 0), IsEmpty());
+}
+
+TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
+    for (const char* text : {"198.51.100.7", "198.51.100.0/24", "11.0.0.0/9", "11.0.0.0/28", "0.0.0.0/0",
+                             "2001:db8::/33", "2001:db8:800::/40", "2001:db8:101::/64", "::/0"}) {
+        SCOPED_TRACE(text);
+        JournalFilter filter;
+        filter.client = network(text);
+        expectFinds(filter,
+                    [&](const JournalSession& session) { return filter.client->contains(session.client); });
+    }
+    JournalFilter host;
+    host.client = Network{sessions_[9].client, 128};
+    ASSERT_FALSE(host.client->isV4());
+    expectFinds(host, [](const JournalSession& session) { return session.client == sessions_[9].client; });
+}
+
+TEST_F(JournalQueryTest, FindsSenders) {
+    const std::string sender = sessions_[50'001].mail.front().from;
+    const std::string domain = sender.substr(sender.find('@'));
+    JournalFilter filter;
+    filter.from = sender;
+    expectFinds(filter, [&](const JournalSession& session) {
+        return anyMail(session, [&](const JournalMail& mail) { return mail.from == sender; });
+    });
+    filter.from = domain;
+    expectFinds(filter, [&](const JournalSession& session) {
+        return anyMail(session, [&](const JournalMail& mail) { return mail.from.ends_with(domain); });
+    });
+    filter.from = "";
+    expectFinds(filter, [](const JournalSession& session) {
+        return anyMail(session, [](const JournalMail& mail) { return mail.from.empty(); });
+    });
+}
+
+TEST_F(JournalQueryTest, FindsEveryRecipientInAnyCase) {
+    const auto hasExampleCom = [](const JournalSession& session) {
+        return anyMail(session, [](const JournalMail& mail) { return mail.recipients.size() == 2; });
+    };
+    JournalFilter filter;
+    for (const char* to : {"POSTMASTER@EXAMPLE.COM", "\"a b\"@example.com", "@Example.com"}) {
+        SCOPED_TRACE(to);
+        filter.to = to;
+        expectFinds(filter, hasExampleCom);
+    }
+}
+
+TEST_F(JournalQueryTest, SenderAndRecipientMustBeOfOneMail) {
+    JournalFilter filter;
+    filter.to = "postmaster@example.com";
+    filter.from = "";
+    expectFinds(filter, [](const JournalSession& session) { return session.mail.size() == 2; });
+    filter.from = sessions_[7'002].mail.front().from;  // its first mail's, to somebody else
+    ASSERT_THAT(sessions_[7'002].mail, SizeIs(2));
+    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+}
+
+TEST_F(JournalQueryTest, FindsAQueueId) {
+    JournalFilter filter;
+    filter.queue_id = std::string(sessions_[54'321].mail.front().queue_id);
+    expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
+    std::transform(filter.queue_id->begin(), filter.queue_id->end(), filter.queue_id->begin(),
+                   [](unsigned char c) { return std::tolower(c); });
+    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty()) << "case matters in Postfix' long ids";
+}
+
+TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
+    JournalFilter user;
+    user.user = "alice@EXAMPLE.org";
+    expectFinds(user, [](const JournalSession& session) { return session.user == "Alice@example.org"; });
+    JournalFilter listener;
+    listener.listener = "imap";
+    expectFinds(listener, [](const JournalSession& session) { return session.listener == "imap"; });
+    JournalFilter server;
+    server.server = "mx1";
+    expectFinds(server, [](const JournalSession& session) { return session.server == "mx1"; });
+    server.server = "dovecot/mx1";
+    expectFinds(server, [](const JournalSession& session) { return session.upstream == "dovecot"; });
+    for (const char* text : {"10.0.0.9", "10.0.0.0/8", "2001:db8:1::/48"}) {
+        SCOPED_TRACE(text);
+        JournalFilter balancer;
+        balancer.balancer = network(text);
+        expectFinds(balancer, [&](const JournalSession& session) {
+            return balancer.balancer->contains(*session.balancer);
+        });
+    }
+    JournalFilter verdict;
+    verdict.allowed = false;
+    expectFinds(verdict, [](const JournalSession& session) { return !session.allowed; });
+    verdict.allowed = true;
+    verdict.refused_only = true;
+    expectFinds(verdict, [](const JournalSession& session) { return session.allowed && session.refused(); });
+    JournalFilter refused;
+    refused.refused_only = true;
+    expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
+}
+
+TEST_F(JournalQueryTest, FindsFailedLogins) {
+    JournalFilter filter;
+    filter.failed_login = true;
+    expectFinds(filter, [](const JournalSession& session) { return session.user == "bob"; });
+    filter.user = "Alice@example.org";
+    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+}
+
+TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
+    JournalFilter filter;
+    filter.since_ms = begin_ms_ + 3'000'000;
+    filter.until_ms = begin_ms_ + 4'000'000;
+    const auto inside = [&](const JournalSession& session) {
+        return session.endedMs() >= *filter.since_ms && session.started_ms <= *filter.until_ms;
+    };
+    expectFinds(filter, inside);
+    filter.server = "postfix/mx2";
+    filter.client = network("11.0.0.0/8");
+    expectFinds(filter, [&](const JournalSession& session) {
+        return inside(session) && session.server == "mx2" && filter.client->contains(session.client);
+    });
+    filter.user = "nobody";
+    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+}
+
+TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
+    JournalQuery query(url());
+    for (const std::uint64_t number :
+         {std::uint64_t{0}, std::uint64_t{54'321}, std::uint64_t{77'773}, kSessions - 1}) {
+        const JournalSession& session = sessions_[number];
+        EXPECT_THAT(ids(query.withId(session.id)), ElementsAre(session.id));
+    }
+    const std::string& id = sessions_[54'321].id;
+    std::string lower = id.substr(0, 10);
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
+    const auto found = ids(query.withId(lower, 100));
+    EXPECT_THAT(found, testing::Contains(id));
+    for (const std::string& each : found)
+        EXPECT_EQ(each.substr(0, 10), id.substr(0, 10));
+    EXPECT_THAT(query.withId("0"), SizeIs(2)) << "ambiguous";
+    EXPECT_THAT(query.withId("7ZZZZZZZZZ"), IsEmpty());
+    for (const char* no_id : {"", "U", "%", "01JD4M-", "0000000000000000000000000000000000000000"})
+        EXPECT_THAT(query.withId(no_id), IsEmpty()) << no_id;
+}
+
+TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
+    JournalQuery query(url());
+    const auto all = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Sessions, 3);
+    EXPECT_EQ(all.sessions, kSessions);
+    EXPECT_EQ(all.refused, 10'000u);
+    EXPECT_EQ(all.failed_logins, 10u);
+    EXPECT_THAT(all.clients, SizeIs(3));
+    ASSERT_THAT(all.users, SizeIs(2));
+    EXPECT_EQ(all.users[0].name, "Alice@example.org");
+    EXPECT_EQ(all.users[0].sessions, 10u);
+    EXPECT_EQ(all.users[0].failed_logins, 0u);
+    EXPECT_EQ(all.users[1].name, "bob");
+    ASSERT_FALSE(all.senders.empty());
+    EXPECT_GE(all.senders[0].sessions, all.senders[1].sessions);
+
+    const auto refused = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Refused, 3);
+    ASSERT_THAT(refused.clients, SizeIs(3));
+    EXPECT_GT(refused.clients[0].refused, 0u);
+    EXPECT_THAT(refused.users, IsEmpty());
+    const auto failed = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::FailedLogins, 3);
+    ASSERT_THAT(failed.users, SizeIs(1));
+    EXPECT_EQ(failed.users[0].failed_logins, 10u);
+    EXPECT_EQ(query.top(begin_ms_ - 2'000, begin_ms_ - 1'000, SumsBy::Bytes, 3).sessions, 0u);
+}
+
+/// By looking at each session, with maps.
+TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
+    const std::int64_t since = begin_ms_ + 3'000'000, until = begin_ms_ + 9'000'000;
+    std::map<std::string, std::array<std::uint64_t, 6>> clients, senders;
+    std::uint64_t sessions = 0;
+    for (const JournalSession& session : sessions_) {
+        if (session.endedMs() < since || session.started_ms > until) continue;
+        ++sessions;
+        auto& sums = clients[clientNetwork(session).toString()];
+        const std::array<std::uint64_t, 6> own{1,
+                                               session.refused(),
+                                               session.authenticated == false,
+                                               session.mail_count,
+                                               session.bytes_in,
+                                               session.bytes_out};
+        std::transform(sums.begin(), sums.end(), own.begin(), sums.begin(), std::plus<>());
+        std::set<std::string> seen;
+        for (const JournalMail& mail : session.mail) {
+            auto& of_sender = senders[mail.from];
+            of_sender[0] += seen.insert(mail.from).second;
+            ++of_sender[3];
+            of_sender[4] += mail.size;
+        }
+    }
+    const auto top = JournalQuery(url()).top(since, until, SumsBy::Sessions, kSessions);
+    EXPECT_EQ(top.sessions, sessions);
+    const auto expectSums = [](const std::vector<JournalSums>& found, const auto& expected) {
+        ASSERT_EQ(found.size(), expected.size());
+        for (const JournalSums& sums : found)
+            EXPECT_EQ((std::array{sums.sessions, sums.refused, sums.failed_logins, sums.mails, sums.bytes_in,
+                                  sums.bytes_out}),
+                      expected.at(sums.name))
+                << sums.name;
+    };
+    expectSums(top.clients, clients);
+    expectSums(top.senders, senders);
+}
+
+TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
+    const std::string path = folder_->file("followed.db");
+    JournalOptions options;
+    options.url = "sqlite:" + path;
+    Journal journal(options, {});
+    journal.start();
+    ASSERT_TRUE(journal.record(sample(1, begin_ms_)));
+    ASSERT_TRUE(journal.flush(kPatience));
+    JournalQuery query(options.url);
+    auto position = query.end();
+    EXPECT_THAT(query.after({}, position), IsEmpty());
+    JournalFilter refused;
+    refused.refused_only = true;
+    auto other_position = position;
+    for (std::uint64_t number = 2; number < 40'000; ++number)
+        ASSERT_TRUE(journal.record(sample(number, begin_ms_)));
+    ASSERT_TRUE(journal.flush(kPatience));
+
+    std::vector<std::string> seen;
+    for (auto more = query.after({}, position); !more.empty(); more = query.after({}, position))
+        for (const JournalSession& session : more)
+            seen.push_back(session.id);
+    std::sort(seen.begin(), seen.end());
+    std::vector<std::string> expected;
+    for (std::uint64_t number = 2; number < 40'000; ++number)
+        expected.push_back(sessions_[number].id);
+    std::sort(expected.begin(), expected.end());
+    EXPECT_EQ(seen, expected);
+    EXPECT_THAT(query.after(refused, other_position, 1), SizeIs(1));
+    EXPECT_THAT(query.after({}, position), IsEmpty());
+}
+
+TEST(JournalQueryOpen, SaysSoWhenThereIsNoJournal) {
+    EXPECT_THROW(JournalQuery("sqlite:/nonexistent/journal.db"), StoreError);
+    EXPECT_THROW(JournalQuery("postgresql://x"), StoreError);
+}
+
+}  // namespace
+}  // namespace mailgate::store

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/import_export.h"
+
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+namespace mailgate::store {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::vector<std::string> kListeners{"smtp", "imap"};
+
+ImportOptions options(std::optional<Verdict> verdict = std::nullopt,
+                      ImportFormat format = ImportFormat::Auto) {
+    ImportOptions options;
+    options.format = format;
+    options.verdict = verdict;
+    options.listeners = kListeners;
+    return options;
+}
+
+std::vector<std::string> linesOf(const ImportResult& result) {
+    std::vector<std::string> lines;
+    for (const ImportedRule& one : result.rules)
+        lines.push_back(std::to_string(one.line) + ": " + formatRule(one.rule));
+    return lines;
+}
+
+std::string errorsOf(const ImportResult& result) {
+    std::string text;
+    for (const ImportError& error : result.errors)
+        text += std::to_string(error.line) + ": " + error.message + "\n";
+    return text;
+}
+
+/// The rules of a file without errors.
+std::vector<std::string> imported(std::string_view text, const ImportOptions& how,
+                                  ImportFormat as = ImportFormat::Auto) {
+    const auto result = parseRules(text, how);
+    EXPECT_EQ(errorsOf(result), "");
+    if (as != ImportFormat::Auto) {
+        EXPECT_EQ(toString(result.format), toString(as));
+    }
+    return linesOf(result);
+}
+
+TEST(Import, ReadsTheUsualLines) {
+    EXPECT_THAT(
+        imported(
+            "# partners\n"
+            "\n"
+            "allow 198.51.100.0/24 partner one, ticket #4711\r\n"
+            "\tdeny\t203.0.113.9  \n"
+            "deny 2001:DB8::/32 listener=smtp,imap expires=2026-12-31T23:59:59Z until the contract ends\n"
+            "   # indented\n"
+            "; as others comment\n"
+            "allow 192.0.2.200 # seen in an old list\n"
+            "allow 192.0.2.201 expires=2027-01-01T00:00:00+01:00 ; likewise\n"
+            "allow 192.0.2.202 client_rate=0 client_sessions=20 partners get more\n",
+            options(), ImportFormat::Mailgate),
+        ElementsAre(
+            "3: allow 198.51.100.0/24 partner one, ticket #4711", "4: deny 203.0.113.9",
+            "5: deny 2001:db8::/32 listener=smtp expires=2026-12-31T23:59:59Z until the contract ends",
+            "5: deny 2001:db8::/32 listener=imap expires=2026-12-31T23:59:59Z until the contract ends",
+            "8: allow 192.0.2.200", "9: allow 192.0.2.201 expires=2026-12-31T23:00:00Z",
+            "10: allow 192.0.2.202 client_sessions=20 client_rate=0 partners get more"));
+}
+
+TEST(Import, AVerdictIsNeverGuessed) {
+    const std::string_view bare = "192.0.2.0/25\n2001:db8::/32\n";
+    EXPECT_THAT(errorsOf(parseRules(bare, options())), HasSubstr("say --verdict allow or --verdict deny"));
+    EXPECT_THAT(imported(bare, options(Verdict::Deny), ImportFormat::Plain),
+                ElementsAre("1: deny 192.0.2.0/25", "2: deny 2001:db8::/32"));
+    const std::string_view mixed = "192.0.2.0/25 listener=smtp\ndeny 203.0.113.9\n";
+    EXPECT_THAT(errorsOf(parseRules(mixed, options())), HasSubstr("1: nothing says whether 192.0.2.0/25"));
+    EXPECT_THAT(imported(mixed, options(Verdict::Allow), ImportFormat::Mailgate),
+                ElementsAre("1: allow 192.0.2.0/25 listener=smtp", "2: deny 203.0.113.9"));
+}
+
+TEST(Import, SaysWhatIsWrongAndWhere) {
+    const struct {
+        const char* line;
+        const char* message;
+    } cases[] = {
+        {"allow", "a network must follow allow"},
+        {"permit 192.0.2.1", "\"permit\" is not an IP address"},
+        {"192.0.2.5/24", "did you mean 192.0.2.0/24 or 192.0.2.5/32?"},
+        {"allow 192.0.2.1 listener=pop3", "no listener is named \"pop3\": the configuration has smtp, imap"},
+        {"allow 192.0.2.1 listener=", "is not a listener's name"},
+        {"allow 192.0.2.1 listener=smtp,", "is not a listener's name"},
+        {"allow 192.0.2.1 listener=smtp listener=imap", "stands twice"},
+        {"allow 192.0.2.1 expires=tomorrow", "expected RFC 3339"},
+        {"allow 192.0.2.1 expires=2026-12-31T23:59:59Z expires=2026-12-31T23:59:59Z", "stands twice"},
+        {"allow 192.0.2.1 client_sessions=many", "\"many\" is not a number from 0 to 1000000"},
+        {"allow 192.0.2.1 client_rate=1000001", "is not a number from 0 to 1000000"},
+        {"allow 192.0.2.1 client_rate=1 client_rate=1", "stands twice"},
+        {"deny 192.0.2.1 client_rate=1", "is for allow rules"},
+        {"allow 192.0.2.1 \"open", "not closed"},
+        {"allow 192.0.2.1 \"open\" more", "not closed"},
+        {"allow 192.0.2.1 \"\\n\"", "unknown escape"},
+        {"allow 192.0.2.1 \"\\x4", "unknown escape"},
+        {"allow 192.0.2.1 be\x07ll", "control character"},
+        {"allow 192.0.2.1 expire=2027-01-01T00:00:00Z", "\"expire=2027-01-01T00:00:00Z\" is no option"},
+        {"allow 192.0.2.1 Listener=smtp temp", "\"Listener=smtp\" is no option"},
+        {"allow 192.0.2.1 a note listener=smtp", "\"listener=smtp\" is no option"},
+        {"allow 192.0.2.1 REJECT spammers", "\"REJECT\" is no option"},
+        {"allow 192.0.2.1 554 5.7.1 no", "\"554\" is no option"},
+        {"deny 192.0.2.1 permit", "\"permit\" is no option"},
+        {"allow 192.0.2.1 listener = smtp", "\"listener\" is no option"},
+        {"allow 192.0.2.1 Listener:smtp", "\"Listener:smtp\" is no option"},
+        {"allow 192.0.2.1 --listener smtp", "\"--listener\" is no option"},
+        {"allow 192.0.2.1 --expires 30d", "\"--expires\" is no option"},
+        {"allow 192.0.2.1 192.0.2.2", "\"192.0.2.2\" is no option"},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.line);
+        const auto result = parseRules(std::string("# first\n") + one.line + "\n", options(Verdict::Allow));
+        ASSERT_EQ(result.errors.size(), 1u);
+        EXPECT_EQ(result.errors[0].line, 2u);
+        EXPECT_THAT(result.errors[0].message, HasSubstr(one.message));
+    }
+}
+
+TEST(Import, StopsAfterAHundredErrors) {
+    for (const ImportFormat format : {ImportFormat::Auto, ImportFormat::Mailgate, ImportFormat::Plain,
+                                      ImportFormat::Cidr, ImportFormat::Haproxy, ImportFormat::Drop}) {
+        std::string text;
+        for (int line = 0; line < 5'000; ++line)
+            text += "nonsense\n";
+        EXPECT_EQ(parseRules(text, options(Verdict::Deny, format)).errors.size(), kMaxImportErrors);
+    }
+}
+
+TEST(Import, LongNotesAreRefused) {
+    const std::string longest(kMaxNoteLength, 'n');
+    EXPECT_THAT(parseRules("deny 192.0.2.1 " + longest + "\n", {}).errors, IsEmpty());
+    EXPECT_EQ(parseRules("deny 192.0.2.1 " + longest + "n\n", {}).errors.size(), 1u);
+    EXPECT_EQ(parseRules("192.0.2.1 REJECT " + longest + "n\n", {}).errors.size(), 1u);
+    EXPECT_EQ(noteError(longest), "");
+    EXPECT_NE(noteError(longest + "n"), "");
+    EXPECT_NE(noteError("two\nlines"), "");
+}
+
+TEST(Import, WhatCannotBeToldIsRefused) {
+    for (const char* line :
+         {"203.0.113.7 partner one", "203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13",
+          "192.0.2.0/24 be_internal", "192.0.2.0/24 1"}) {
+        SCOPED_TRACE(line);
+        const auto result = parseRules(std::string("192.0.2.1\n") + line + "\n", options(Verdict::Deny));
+        EXPECT_THAT(errorsOf(result), HasSubstr("2: it cannot be told what "));
+        EXPECT_THAT(result.rules, IsEmpty());
+    }
+}
+
+TEST(Import, ListsOfPostfix) {
+    EXPECT_THAT(imported("\xEF\xBB\xBF# postscreen_access.cidr\r\n"
+                         "192.0.2.9           permit\r\n"
+                         "192.0.2.0/24        reject\r\n"
+                         "203.0.113.128/25    REJECT  snowshoe spammers\r\n"
+                         "  and their friends\r\n"
+                         "203.0.113.60/32     554 5.7.1 go away\r\n"
+                         "[2001:db8:bad::]/48 450 4.7.1 later\r\n"
+                         "[2001:db8:1::/48]   DUNNO\r\n"
+                         "198.51.100.7        OK\r\n"
+                         "198.51.100.8        DEFER",
+                         options(), ImportFormat::Cidr),
+                ElementsAre("2: allow 192.0.2.9", "3: deny 192.0.2.0/24",
+                            "4: deny 203.0.113.128/25 snowshoe spammers and their friends",
+                            "6: deny 203.0.113.60 \"554 5.7.1 go away\"",
+                            "7: deny 2001:db8:bad::/48 \"450 4.7.1 later\"", "8: allow 2001:db8:1::/48",
+                            "9: allow 198.51.100.7", "10: deny 198.51.100.8"));
+}
+
+TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
+    const struct {
+        const char* text;
+        const char* message;
+    } cases[] = {
+        {"!192.0.2.0/24 REJECT\n", "negation and if/endif have no counterpart"},
+        {"if 192.0.2.0/24\n192.0.2.1 OK\nendif\n", "1: \"if\": negation and if/endif"},
+        {"192.0.2.0/24 FILTER smtp:[10.0.0.1]\n", "\"FILTER\" neither lets a client in nor keeps it out"},
+        {"192.0.2.0/24 OK\n192.0.2.1\n", "2: an action (OK, REJECT, ...) must follow 192.0.2.1"},
+        {"192.0.2.0/24 OK\n192.0.2.1 20261126\n", "2: \"20261126\" neither"},
+        // The first line that matches counts there, the most specific rule here.
+        {"192.0.2.0/24 REJECT\n192.0.2.1 OK\n", "2: Postfix never comes to this line, as line 1"},
+        {"192.0.2.0/24 OK\n192.0.2.0/24 REJECT\n", "2: Postfix never comes to this line, as line 1"},
+        {"192.0.2.0/24 REJECT\nallow 192.0.2.1\n", "2: \"allow\" is not an IP address"},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.text);
+        EXPECT_THAT(errorsOf(parseRules(one.text, options(Verdict::Allow))), HasSubstr(one.message));
+    }
+}
+
+TEST(Import, ListsOfHaproxy) {
+    const std::string_view acl = "# partners\n10.0.0.0/8\n192.0.2.0/255.255.255.0\n  2001:db8::1\n";
+    EXPECT_THAT(errorsOf(parseRules(acl, options(std::nullopt, ImportFormat::Haproxy))),
+                HasSubstr("2: nothing says whether"));
+    EXPECT_THAT(imported(acl, options(Verdict::Allow, ImportFormat::Haproxy)),
+                ElementsAre("2: allow 10.0.0.0/8", "3: allow 192.0.2.0/24", "4: allow 2001:db8::1"));
+    EXPECT_THAT(imported("10.0.0.0/8 deny\n10.1.0.0/16\tallow\n", options(), ImportFormat::Haproxy),
+                ElementsAre("1: deny 10.0.0.0/8", "2: allow 10.1.0.0/16"));
+    const std::string_view map = "10.0.0.0/8 be_internal\n";
+    EXPECT_THAT(errorsOf(parseRules(map, options(std::nullopt, ImportFormat::Haproxy))),
+                HasSubstr("\"be_internal\" says neither allow nor deny"));
+    EXPECT_THAT(imported(map, options(Verdict::Allow, ImportFormat::Haproxy)),
+                ElementsAre("1: allow 10.0.0.0/8 be_internal"));
+    EXPECT_THAT(errorsOf(parseRules("10.0.0.0/8 deny\n10.0.0.0/8 allow\n", options())),
+                HasSubstr("2: says the opposite of line 1"));
+    EXPECT_THAT(
+        errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
+        HasSubstr("\"reject spammers\" is no value of a map"));
+    EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
+}
+
+TEST(Import, DropIsDenied) {
+    EXPECT_THAT(imported("; Spamhaus DROP List 2026/11/26 - (c) 2026 The Spamhaus Project\n"
+                         "1.10.16.0/20 ; SBL256894\n"
+                         "1.19.0.0/16 ; SBL434604\n",
+                         options(), ImportFormat::Drop),
+                ElementsAre("2: deny 1.10.16.0/20 SBL256894", "3: deny 1.19.0.0/16 SBL434604"));
+    EXPECT_THAT(imported(R"({"cidr":"1.10.16.0/20","sblid":"SBL256894","rir":"apnic"})"
+                         "\n"
+                         R"({"cidr":"2001:db8::/32","sblid":"SBL1","rir":"ripencc"})"
+                         "\n"
+                         R"({"type":"metadata","timestamp":1764115200,"size":100,"records":2})"
+                         "\n",
+                         options(), ImportFormat::Drop),
+                ElementsAre("1: deny 1.10.16.0/20 SBL256894", "2: deny 2001:db8::/32 SBL1"));
+    EXPECT_THAT(imported("1.10.16.0/20\n", options(std::nullopt, ImportFormat::Drop)),
+                ElementsAre("1: deny 1.10.16.0/20"));
+}
+
+TEST(Import, WhatMayBeNoDropListIsRefused) {
+    const struct {
+        const char* text;
+        const char* message;
+    } cases[] = {
+        {"1.10.16.0/20 ; SBL256894\n192.0.2.0/24\n", "2: 192.0.2.0/24 has no SBL number"},
+        {"1.10.16.0/20 ; SBL256894\n192.0.2.0/24 ; ours\n", "2: 192.0.2.0/24 has no SBL number"},
+        {"192.0.2.0/24 ; ours\n", "1: nothing says whether 192.0.2.0/24"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":2}\n",
+         "2: the list says that it has 2 records, but holds 1"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":\"many\"}\n", "2: is not"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":-1}\n",
+         "2: the list says that it has -1 records"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":1}\n{\"cidr\":\"1.19.0.0/16\"}\n",
+         "3: stands behind the list's last line"},
+        {"{\"asn\":64496}\n", "the object has no \"cidr\""},
+        {"{\"cidr\":[[[[[[[[\n", "is not a JSON object"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n192.0.2.1 OK\n", "2: expected"},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.text);
+        EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message));
+    }
+    EXPECT_THAT(errorsOf(parseRules("1.10.16.0/20 ; SBL256894\n", options(Verdict::Allow))),
+                HasSubstr("--verdict says allow"));
+}
+
+TEST(Import, TablesWithAHeading) {
+    EXPECT_THAT(
+        imported("Network,Verdict,Listener,Expires,Note\r\n"
+                 "192.0.2.0/24,allow,\"smtp,imap\",2027-01-01T00:00:00Z,\"ACME, \"\"the\"\" partner\"\r\n"
+                 "203.0.113.9,DENY,,,\n",
+                 options(), ImportFormat::Csv),
+        ElementsAre("2: allow 192.0.2.0/24 listener=smtp expires=2027-01-01T00:00:00Z ACME, \"the\" partner",
+                    "2: allow 192.0.2.0/24 listener=imap expires=2027-01-01T00:00:00Z ACME, \"the\" partner",
+                    "3: deny 203.0.113.9"));
+    EXPECT_THAT(imported("deny 192.0.2.1 a list, network, verdict\n", options(), ImportFormat::Mailgate),
+                ElementsAre("1: deny 192.0.2.1 a list, network, verdict"));
+    EXPECT_THAT(imported("ip;reason\n192.0.2.1;reject\n", options(Verdict::Deny), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1 \"reject\""));
+    const struct {
+        const char* text;
+        const char* message;
+    } cases[] = {
+        {"network,note\n192.0.2.1,x\n", "2: nothing says whether 192.0.2.1"},
+        {"network,verdict\n192.0.2.1,\n", "2: nothing says whether"},
+        {"network,verdict\n192.0.2.1,maybe\n", "2: \"maybe\" is neither allow nor deny"},
+        {"network,verdict\n192.0.2.1\n", "2: has 1 cell where the heading has 2"},
+        {"network,verdict\n,deny\n", "2: names no network"},
+        {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
+        {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
+        {"network,verdict,valid_until\n192.0.2.1,allow,2027\n",
+         "1: the column \"valid_until\" has no meaning"},
+        {"network,ip\n192.0.2.1,192.0.2.2\n", "1: the column \"ip\" has another one"},
+        {"network,verdict,listener\n192.0.2.1,deny,nope\n", "2: no listener is named \"nope\""},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.text);
+        EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message));
+    }
+}
+
+TEST(Import, AFormatThatIsNamedIsTheOneThatIsRead) {
+    EXPECT_EQ(importFormatOf("cidr"), ImportFormat::Cidr);
+    EXPECT_EQ(importFormatOf("nft"), std::nullopt);
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Plain))),
+                HasSubstr("only a comment may follow 192.0.2.1, found \"REJECT\""));
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Mailgate))),
+                HasSubstr("\"REJECT\" is no option"));
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1\n", options(Verdict::Deny, ImportFormat::Csv))),
+                HasSubstr("has no meaning"));
+}
+
+TEST(Import, WhatBrokeOffIsRefused) {
+    const std::string whole =
+        "allow 192.0.2.1\nallow 203.0.113.10 listener=smtp partner\ndeny 203.0.113.9\n" + formatEnd(3) + "\n";
+    ImportOptions piped = options();
+    piped.may_be_cut = piped.end_mark_required = true;
+    EXPECT_EQ(imported(whole, piped).size(), 3u);
+    for (std::size_t length = 1; length < whole.size(); ++length)
+        EXPECT_NE(errorsOf(parseRules(std::string_view(whole).substr(0, length), piped)), "") << length;
+    // From a file it may do without the mark, but not end within a line, nor contradict its mark.
+    EXPECT_EQ(errorsOf(parseRules("allow 192.0.2.1\n", options())), "");
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1", options())), HasSubstr("the last line has no end"));
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1\n# end, 2 rules\n", options())),
+                HasSubstr("counts 2 rules, and there are 1"));
+    EXPECT_THAT(errorsOf(parseRules(whole + "allow 192.0.2.2\n", options())),
+                HasSubstr("5: stands behind the end mark"));
+    EXPECT_THAT(errorsOf(parseRules(whole + "\n# more\n", options())),
+                HasSubstr("6: stands behind the end mark"));
+    EXPECT_THAT(errorsOf(parseRules(whole + formatEnd(3) + "\n", options())),
+                HasSubstr("5: stands behind the end mark"));
+    EXPECT_EQ(errorsOf(parseRules(whole + "\r\n\n", options())), "");
+    EXPECT_EQ(errorsOf(parseRules("192.0.2.1", options(Verdict::Deny))), "");
+    ImportOptions plain = options(Verdict::Deny);
+    plain.may_be_cut = true;
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1", plain)), HasSubstr("the last line has no end"));
+    EXPECT_EQ(errorsOf(parseRules("", piped)).substr(0, 3), "0: ");
+}
+
+TEST(Import, AnExportMayNameListenersThatAreGone) {
+    const auto result =
+        parseRules("deny 192.0.2.1 listener=gone\nallow 192.0.2.2\n# end, 2 rules\n", options());
+    EXPECT_EQ(errorsOf(result), "");
+    EXPECT_THAT(result.unknown_listeners, ElementsAre("gone"));
+}
+
+TEST(Export, EveryNoteComesBackAsItWas) {
+    for (const std::string note : {"",
+                                   "plain",
+                                   "two  blanks",
+                                   "#4711",
+                                   "listener=smtp",
+                                   "expires=never",
+                                   "--listener smtp",
+                                   "192.0.2.9 is theirs too",
+                                   " leading",
+                                   "trailing ",
+                                   "\"quoted\"",
+                                   "back\\slash",
+                                   "a \"quote\" inside",
+                                   "two\nlines\r\n",
+                                   "tab\tinside",
+                                   "Büro München",
+                                   "\x01\x7f",
+                                   "allow",
+                                   "listener=smtp \"both\" \\",
+                                   "; a comment",
+                                   "see Listener=smtp",
+                                   "REJECT spam",
+                                   "554 5.7.1 no",
+                                   "\xC2\x9B"
+                                   "31m",
+                                   "\xE2\x80\xAE"
+                                   "evil"}) {
+        SCOPED_TRACE(note);
+        AccessRule rule;
+        rule.network = network("192.0.2.0/24");
+        rule.listener = "imap";
+        rule.expires_at = 1'800'000'000;
+        rule.note = note;
+        for (const NoteForm form : {NoteForm::Utf8, NoteForm::Ascii}) {
+            const std::string line = formatRule(rule, form);
+            EXPECT_EQ(line.find('\n'), std::string::npos);
+            if (form == NoteForm::Ascii) {
+                EXPECT_TRUE(
+                    std::all_of(line.begin(), line.end(), [](char c) { return c >= 0x20 && c < 0x7F; }));
+            }
+            const auto result = parseRules(line + "\n", options());
+            ASSERT_EQ(errorsOf(result), "");
+            ASSERT_EQ(result.rules.size(), 1u);
+            EXPECT_EQ(result.rules[0].rule.note, note);
+            EXPECT_EQ(result.rules[0].rule.listener, "imap");
+            EXPECT_EQ(result.rules[0].rule.verdict, Verdict::Deny);
+            EXPECT_EQ(result.rules[0].rule.expires_at, 1'800'000'000);
+        }
+    }
+}
+
+TEST(Export, TheExpiryIsKeptWithoutAListenerToo) {
+    AccessRule rule;
+    rule.network = network("2001:db8::/32");
+    rule.verdict = Verdict::Allow;
+    rule.expires_at = 0;
+    rule.note = "expires=2030-01-01T00:00:00Z";
+    EXPECT_EQ(formatRule(rule),
+              "allow 2001:db8::/32 expires=1970-01-01T00:00:00Z \"expires=2030-01-01T00:00:00Z\"");
+}
+
+}  // namespace
+}  // namespace mailgate::store

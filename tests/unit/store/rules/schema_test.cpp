@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/schema.h"
+
+#include "store/rules/store.h"
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace mailgate::store {
+namespace {
+
+using testing::HasSubstr;
+using Kind = StoreError::Kind;
+using Use = AccessStore::Use;
+constexpr std::chrono::milliseconds kNoWait{0};
+
+class Opening : public testing::Test {
+  protected:
+    /// The error that opening gives; fails the test when there is none.
+    StoreError errorOf(const std::string& path, Use use = Use::Serve) {
+        try {
+            AccessStore store("sqlite:" + path, use, kNoWait);
+        } catch (const StoreError& error) {
+            EXPECT_THAT(error.what(), HasSubstr(path));
+            return error;
+        }
+        ADD_FAILURE() << path << " was opened";
+        return {Kind::Other, ""};
+    }
+    void expectError(Kind kind, const std::string& words, const std::string& path, Use use = Use::Serve) {
+        const StoreError error = errorOf(path, use);
+        EXPECT_EQ(error.kind(), kind) << error.what();
+        EXPECT_THAT(error.what(), HasSubstr(words));
+    }
+    void create(const std::string& path, int rules = 0) {
+        AccessStore store("sqlite:" + path, Use::Administer);
+        std::vector<AccessRule> list(static_cast<std::size_t>(rules));
+        for (int at = 0; at < rules; ++at) {
+            Network& one = list[static_cast<std::size_t>(at)].network;
+            one = network("10.0.0.0");
+            one.address[14] = static_cast<std::uint8_t>(at >> 8);
+            one.address[15] = static_cast<std::uint8_t>(at);
+        }
+        store.put(list, "test");
+    }
+
+    TemporaryFolder folder_;
+    std::string file_ = folder_.file("rules.db");
+};
+
+TEST_F(Opening, AMissingFileIsCreated) {
+    create(file_);
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA application_id"), std::to_string(schema::kApplicationId));
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    EXPECT_EQ(shell.value("PRAGMA journal_mode"), "wal");
+    EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
+}
+
+// A file of the first schema, by taking away what the second added.
+TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
+    create(file_, 3);
+    {
+        Shell shell(file_);
+        shell.run(
+            "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER "
+            "access_rule_removed;"
+            "CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN SELECT 1; END;"
+            "CREATE TRIGGER access_rule_changed AFTER UPDATE ON access_rule BEGIN SELECT 1; END;"
+            "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+            "ALTER TABLE access_rule DROP COLUMN client_sessions; ALTER TABLE access_rule DROP COLUMN "
+            "client_rate;"
+            "PRAGMA user_version = 1");
+    }
+    AccessStore store("sqlite:" + file_, Use::Serve);
+    std::vector<AccessRule> rules;
+    store.forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
+    ASSERT_EQ(rules.size(), 3u);
+    EXPECT_FALSE(rules[0].limits.any());
+    rules[0].verdict = Verdict::Allow;
+    rules[0].limits = {20, 60};
+    store.put(std::span(rules).first(1), "test");
+    EXPECT_EQ(store.history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");
+    EXPECT_EQ(store.history({}).back().who, "sqlite3");
+}
+
+TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
+    std::ofstream(file_).close();
+    create(file_);
+    EXPECT_EQ(Shell(file_).value("SELECT rules_version FROM access_meta"), "1");
+}
+
+TEST_F(Opening, ResumingNeedsAStore) {
+    expectError(Kind::Open, "the file is gone", file_, Use::Resume);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    std::ofstream(file_).close();
+    expectError(Kind::Damaged, "empty", file_, Use::Resume);
+    Shell(file_).run("CREATE TABLE t(a); DROP TABLE t");
+    expectError(Kind::Damaged, "empty", file_, Use::Resume);
+}
+
+TEST_F(Opening, AnotherUrlIsRefused) {
+    for (const char* url : {"", "sqlite:", "postgresql://db/x", "/var/lib/rules.db"}) {
+        try {
+            AccessStore store(url, Use::Serve);
+            ADD_FAILURE() << url;
+        } catch (const StoreError& error) {
+            EXPECT_EQ(error.kind(), Kind::BadInput) << url;
+        }
+    }
+}
+
+TEST_F(Opening, PlacesThatCannotHoldAStore) {
+    expectError(Kind::Open, "does not exist", folder_.file("missing/rules.db"));
+    expectError(Kind::Open, "is not a file", folder_.path().string());
+}
+
+TEST_F(Opening, AnotherKindOfFile) {
+    std::ofstream(file_) << "allow 192.0.2.0/24\ndeny 203.0.113.0/24\n";
+    expectError(Kind::Damaged, "not an SQLite database", file_);
+}
+
+TEST_F(Opening, AnotherProgramsDatabaseIsLeftAlone) {
+    Shell(file_).run("CREATE TABLE mail(id INTEGER); PRAGMA application_id = 7");
+    expectError(Kind::Open, "another program", file_);
+    EXPECT_EQ(Shell(file_).value("PRAGMA journal_mode"), "delete");
+    const std::string plain = folder_.file("plain.db");
+    Shell(plain).run("CREATE TABLE mail(id INTEGER)");
+    expectError(Kind::Open, "another program", plain);
+}
+
+TEST_F(Opening, ANewerSchemaIsLeftAlone) {
+    create(file_);
+    Shell(file_).run("PRAGMA user_version = 99");
+    expectError(Kind::NewerSchema, "schema 99", file_);
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "99");
+}
+
+TEST_F(Opening, ATruncatedFile) {
+    create(file_, 2'000);
+    std::filesystem::resize_file(file_, std::filesystem::file_size(file_) / 2);
+    expectError(Kind::Damaged, "damaged", file_);
+    std::filesystem::resize_file(file_, 60);
+    expectError(Kind::Damaged, "damaged", file_);
+}
+
+TEST_F(Opening, AnOverwrittenPage) {
+    create(file_, 2'000);
+    std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
+    const auto size = static_cast<std::streamoff>(std::filesystem::file_size(file_));
+    for (std::streamoff page = 4'096; page < size; page += 4'096) {
+        file.seekp(page);
+        file << std::string(200, '\xEE');
+    }
+    file.close();
+    expectError(Kind::Damaged, "damaged", file_);
+}
+
+TEST_F(Opening, TriggersThatWereTamperedWithAreNoticed) {
+    const struct {
+        const char* script;
+        const char* words;
+    } cases[] = {
+        {"DROP TRIGGER access_audit_no_delete", "trigger access_audit_no_delete is missing"},
+        {"DROP TRIGGER access_rule_added", "trigger access_rule_added is missing"},
+        {"DROP TRIGGER access_rule_removed; CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule "
+         "BEGIN SELECT 1; END",
+         "trigger access_rule_removed was altered"},
+        {"CREATE TRIGGER quiet BEFORE INSERT ON access_audit BEGIN SELECT raise(IGNORE); END",
+         "a foreign trigger, quiet"},
+    };
+    for (const auto& one : cases) {
+        SCOPED_TRACE(one.script);
+        const std::string file = folder_.file("tampered.db");
+        create(file, 3);
+        AccessStore open("sqlite:" + file, Use::Serve);
+        EXPECT_NO_THROW(open.checkTriggers());
+        Shell(file).run(one.script);
+        EXPECT_THROW(open.checkTriggers(), StoreError);
+        for (const Use use : {Use::Administer, Use::Serve, Use::Resume, Use::Inspect})
+            expectError(Kind::Damaged, one.words, file, use);
+        std::size_t rules = 0;
+        AccessStore("sqlite:" + file, Use::Rescue).forEachRule([&](const AccessRule&) { ++rules; });
+        EXPECT_EQ(rules, 3u);
+        for (const char* suffix : {"", "-wal", "-shm"})
+            std::filesystem::remove(file + suffix);
+    }
+}
+
+TEST_F(Opening, InspectingChangesNothing) {
+    expectError(Kind::Open, "the file is gone", file_, Use::Inspect);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    create(file_, 2);
+    EXPECT_EQ(AccessStore("sqlite:" + file_, Use::Inspect).rulesVersion(), 3);
+    Shell(file_).run("PRAGMA user_version = 1");
+    expectError(Kind::Other, "older schema", file_, Use::Inspect);
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
+}
+
+/// Whatever the caller's umask.
+class Umask {
+  public:
+    explicit Umask(mode_t mask) : before_(::umask(mask)) {}
+    ~Umask() { ::umask(before_); }
+
+  private:
+    mode_t before_;
+};
+
+TEST_F(Opening, FilesAreForOwnerAndGroup) {
+    for (const mode_t mask : {0000, 0022, 0077}) {
+        const Umask umask(mask);
+        const std::string file = folder_.file("umask" + std::to_string(mask) + ".db");
+        AccessStore store("sqlite:" + file, Use::Administer);
+        store.put(std::vector<AccessRule>(1), "test");
+        for (const char* suffix : {"", "-wal", "-shm"}) {
+            struct stat status {};
+            ASSERT_EQ(::stat((file + suffix).c_str(), &status), 0) << suffix;
+            EXPECT_EQ(status.st_mode & 0777u, 0640u) << suffix << " with umask " << mask;
+        }
+    }
+}
+
+TEST_F(Opening, ADatabaseThatSomebodyIsCreatingIsLocked) {
+    Shell shell(file_);
+    shell.run("BEGIN EXCLUSIVE; CREATE TABLE t(a)");
+    expectError(Kind::Locked, "another process", file_);
+}
+
+/// Tests often run as root, whom file modes do not bind.
+class AsNobody {
+  public:
+    AsNobody() {
+        if (::geteuid() == 0) changed_ = ::seteuid(65'534) == 0;
+    }
+    ~AsNobody() {
+        if (changed_ && ::seteuid(0) != 0) std::abort();
+    }
+
+  private:
+    bool changed_ = false;
+};
+
+TEST_F(Opening, AReadOnlyFile) {
+    create(file_);
+    ::chmod(folder_.path().c_str(), 0777);
+    ::chmod(file_.c_str(), 0444);
+    const AsNobody nobody;
+    expectError(Kind::ReadOnly, "the database is read-only", file_);
+}
+
+TEST_F(Opening, AReadOnlyFolder) {
+    create(file_);
+    ::chmod(file_.c_str(), 0666);
+    ::chmod(folder_.path().c_str(), 0555);
+    {
+        const AsNobody nobody;
+        expectError(Kind::ReadOnly, "the folder " + folder_.path().string() + " is read-only", file_);
+        expectError(Kind::ReadOnly, "read-only", folder_.file("new.db"));
+    }
+    ::chmod(folder_.path().c_str(), 0755);
+}
+
+TEST_F(Opening, AnUnreadableFile) {
+    create(file_);
+    ::chmod(folder_.path().c_str(), 0755);
+    ::chmod(file_.c_str(), 0000);
+    const AsNobody nobody;
+    expectError(Kind::Open, "Permission denied", file_);
+}
+
+}  // namespace
+}  // namespace mailgate::store

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/table.h"
+
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+namespace mailgate::store {
+namespace {
+
+constexpr UnixSeconds kNow = 1'800'000'000;
+const std::vector<std::string> kListeners{"smtp", "imap", "pop3"};
+constexpr ListenerIndex kSmtp = 0;
+constexpr ListenerIndex kImap = 1;
+
+struct Spec {
+    const char* verdict;
+    const char* network;
+    const char* listener = "";
+    std::optional<UnixSeconds> expires = {};
+};
+
+std::shared_ptr<const AccessTable> tableOf(const std::vector<Spec>& specs) {
+    AccessTable::Builder builder(kListeners);
+    std::int64_t id = 0;
+    for (const Spec& spec : specs)
+        builder.add(++id, network(spec.network),
+                    std::string_view(spec.verdict) == "allow" ? Verdict::Allow : Verdict::Deny, spec.listener,
+                    spec.expires);
+    return builder.build(7);
+}
+
+/// "allow 192.0.2.0/24 #3" or "none".
+std::string answer(const AccessTable& table, std::string_view text, ListenerIndex listener = kSmtp,
+                   UnixSeconds now = kNow) {
+    const auto match = table.lookup(address(text), listener, now);
+    if (!match) return "none";
+    return std::string(toString(match->verdict)) + " " + match->network.toString() + " #" +
+           std::to_string(table.ruleId(match->rule));
+}
+
+TEST(AccessTable, RulesOfUnknownListenersDecideNothingAndAreCounted) {
+    const auto table = tableOf({{"deny", "192.0.2.0/24", "gone"},
+                                {"deny", "192.0.2.1", "gone"},
+                                {"allow", "192.0.2.0/24", "smtp"},
+                                {"deny", "192.0.2.0/24", "older"}});
+    EXPECT_EQ(table->size(), 1u);
+    EXPECT_THAT(table->unknownListeners(), testing::ElementsAre(std::pair("gone", 2), std::pair("older", 1)));
+}
+
+TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
+    AccessTable::Builder builder(kListeners);
+    const ClientLimits partner{20, {}};
+    const ClientLimits office{{}, 0};
+    builder.add(1, network("2001:db8::/32"), Verdict::Allow, "", {}, office);
+    builder.add(2, network("192.0.2.0/24"), Verdict::Allow, "", {}, partner);
+    builder.add(3, network("192.0.2.7"), Verdict::Allow, "", {});
+    const auto table = builder.build(1);
+    const auto limits = [&](std::string_view client) {
+        return table->lookup(address(client), kSmtp, kNow)->limits;
+    };
+    EXPECT_EQ(limits("192.0.2.1"), partner);
+    EXPECT_EQ(limits("192.0.2.7"), ClientLimits{});
+    EXPECT_EQ(limits("2001:db8::1"), office);
+}
+
+TEST(AccessTable, AnEmptyTableMatchesNothing) {
+    const AccessTable empty;
+    EXPECT_EQ(answer(empty, "192.0.2.1"), "none");
+    EXPECT_EQ(answer(empty, "2001:db8::1"), "none");
+    EXPECT_EQ(empty.size(), 0u);
+    EXPECT_EQ(answer(*tableOf({}), "192.0.2.1"), "none");
+}
+
+TEST(AccessTable, TheMostSpecificNetworkWins) {
+    const auto table = tableOf({{"allow", "192.0.2.0/24"},
+                                {"deny", "192.0.2.64/26"},
+                                {"allow", "192.0.2.66"},
+                                {"deny", "2001:db8::/32"},
+                                {"allow", "2001:db8:1::/48"}});
+    EXPECT_EQ(answer(*table, "192.0.2.1"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.65"), "deny 192.0.2.64/26 #2");
+    EXPECT_EQ(answer(*table, "192.0.2.66"), "allow 192.0.2.66 #3");
+    EXPECT_EQ(answer(*table, "192.0.2.128"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.3.0"), "none");
+    EXPECT_EQ(answer(*table, "192.0.1.255"), "none");
+    EXPECT_EQ(answer(*table, "2001:db8:1::9"), "allow 2001:db8:1::/48 #5");
+    EXPECT_EQ(answer(*table, "2001:db8:2::9"), "deny 2001:db8::/32 #4");
+    EXPECT_EQ(answer(*table, "2001:db9::"), "none");
+    EXPECT_EQ(table->version(), 7);
+}
+
+TEST(AccessTable, AtOneNetworkTheListenersRuleWinsAndThenDeny) {
+    const auto table = tableOf({{"deny", "192.0.2.0/24"},
+                                {"allow", "192.0.2.0/24"},
+                                {"allow", "192.0.2.0/24", "imap"},
+                                {"allow", "198.51.100.0/24", "smtp"},
+                                {"deny", "198.51.100.0/24", "smtp"}});
+    EXPECT_EQ(answer(*table, "192.0.2.1", kSmtp), "deny 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.1", kImap), "allow 192.0.2.0/24 #3");
+    EXPECT_EQ(answer(*table, "198.51.100.1", kSmtp), "deny 198.51.100.0/24 #5");
+    EXPECT_EQ(answer(*table, "198.51.100.1", kImap), "none");
+}
+
+TEST(AccessTable, ARuleForAnotherListenerLetsTheWiderOneDecide) {
+    const auto table =
+        tableOf({{"allow", "192.0.2.0/24"}, {"deny", "192.0.2.1", "imap"}, {"deny", "192.0.2.1", "gone"}});
+    EXPECT_EQ(answer(*table, "192.0.2.1", kSmtp), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.1", kImap), "deny 192.0.2.1 #2");
+    EXPECT_EQ(table->size(), 2u);
+}
+
+TEST(AccessTable, ARuleStopsMatchingInTheSecondItExpires) {
+    const auto table = tableOf({{"allow", "192.0.2.0/24"},
+                                {"deny", "192.0.2.1", "", kNow},
+                                {"deny", "192.0.2.2", "", kNow + 1},
+                                {"deny", "192.0.2.3", "", -5},
+                                {"deny", "192.0.2.4", "", 0},
+                                {"deny", "192.0.2.5", "", 253'402'300'799}});
+    EXPECT_EQ(answer(*table, "192.0.2.1"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.1", kSmtp, kNow - 1), "deny 192.0.2.1 #2");
+    EXPECT_EQ(answer(*table, "192.0.2.2"), "deny 192.0.2.2 #3");
+    EXPECT_EQ(answer(*table, "192.0.2.3"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.4"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "192.0.2.5"), "deny 192.0.2.5 #6");
+}
+
+TEST(AccessTable, TheEndsOfTheAddressSpaceAreNothingSpecial) {
+    const auto table = tableOf({{"deny", "0.0.0.0"},
+                                {"deny", "255.255.255.255"},
+                                {"allow", "0.0.0.0/0"},
+                                {"deny", "::"},
+                                {"deny", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+                                {"allow", "::/0"}});
+    EXPECT_EQ(answer(*table, "0.0.0.0"), "deny 0.0.0.0 #1");
+    EXPECT_EQ(answer(*table, "255.255.255.255"), "deny 255.255.255.255 #2");
+    EXPECT_EQ(answer(*table, "255.255.255.254"), "allow 0.0.0.0/0 #3");
+    EXPECT_EQ(answer(*table, "::"), "deny :: #4");
+    EXPECT_EQ(answer(*table, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+              "deny ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff #5");
+    EXPECT_EQ(answer(*table, "2001:db8::1"), "allow ::/0 #6");
+}
+
+TEST(AccessTable, MappedAddressesAreIpv4) {
+    const auto table = tableOf({{"allow", "::ffff:192.0.2.0/120"}, {"deny", "::/0"}});
+    EXPECT_EQ(answer(*table, "192.0.2.1"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "::ffff:192.0.2.1"), "allow 192.0.2.0/24 #1");
+    EXPECT_EQ(answer(*table, "198.51.100.1"), "none");
+}
+
+TEST(AccessTable, EveryPrefixLengthInsideTheNext) {
+    AccessTable::Builder builder(kListeners);
+    for (unsigned length = 0; length <= 32; ++length)
+        builder.add(length, {network("0.0.0.0").address, static_cast<std::uint8_t>(96 + length)},
+                    Verdict::Deny, "", {});
+    for (unsigned length = 0; length <= 128; ++length)
+        builder.add(1000 + length, {AddressBytes{}, static_cast<std::uint8_t>(length)}, Verdict::Deny, "",
+                    {});
+    const auto table = builder.build(1);
+    for (unsigned bit = 0; bit < 32; ++bit) {
+        AddressBytes asked = address("0.0.0.0");
+        asked[12 + bit / 8] |= static_cast<std::uint8_t>(0x80u >> bit % 8);
+        EXPECT_EQ(table->ruleId(table->lookup(asked, kSmtp, kNow)->rule), bit);
+    }
+    for (unsigned bit = 0; bit < 128; ++bit) {
+        AddressBytes asked{};
+        asked[bit / 8] |= static_cast<std::uint8_t>(0x80u >> bit % 8);
+        EXPECT_EQ(table->ruleId(table->lookup(asked, kSmtp, kNow)->rule), 1000 + bit);
+    }
+}
+
+TEST(AccessTable, HitsAreTakenOnceWithTheRulesId) {
+    const auto table = tableOf({{"allow", "192.0.2.0/24"}, {"deny", "2001:db8::/32"}});
+    for (int times = 0; times < 3; ++times)
+        table->hit(table->lookup(address("2001:db8::1"), kSmtp, kNow)->rule, kNow + times);
+    std::vector<std::tuple<std::int64_t, std::uint32_t, UnixSeconds>> taken;
+    const auto take = [&](std::int64_t id, std::uint32_t hits, UnixSeconds last) {
+        taken.emplace_back(id, hits, last);
+    };
+    table->takeHits(take);
+    EXPECT_THAT(taken, testing::ElementsAre(std::tuple(2, 3u, kNow + 2)));
+    table->takeHits(take);
+    EXPECT_EQ(taken.size(), 1u);
+}
+
+TEST(AccessTable, HitsOfManyThreadsAreAllCounted) {
+    const auto table = tableOf({{"allow", "192.0.2.0/24"}});
+    std::uint64_t taken = 0;
+    const auto take = [&](std::int64_t, std::uint32_t hits, UnixSeconds) { taken += hits; };
+    std::vector<std::thread> workers;
+    for (int worker = 0; worker < 4; ++worker)
+        workers.emplace_back([&] {
+            for (int times = 0; times < 10'000; ++times)
+                table->hit(0, kNow);
+        });
+    for (int times = 0; times < 100; ++times)
+        table->takeHits(take);
+    for (auto& worker : workers)
+        worker.join();
+    table->takeHits(take);
+    EXPECT_EQ(taken, 40'000u);
+}
+
+/// The rule that wins, found by looking at all of them.
+const AccessRule* naive(const std::vector<AccessRule>& rules, const AddressBytes& asked,
+                        const std::string& listener) {
+    const AccessRule* best = nullptr;
+    const auto rank = [](const AccessRule& rule) {
+        return std::tuple(rule.network.prefix_length, !rule.listener.empty(), rule.verdict == Verdict::Deny);
+    };
+    for (const AccessRule& rule : rules) {
+        if (!rule.network.contains(asked) || (!rule.listener.empty() && rule.listener != listener)) continue;
+        if (rule.expires_at && *rule.expires_at <= kNow) continue;
+        if (best == nullptr || rank(rule) > rank(*best)) best = &rule;
+    }
+    return best;
+}
+
+class RandomRules {
+  public:
+    explicit RandomRules(unsigned seed) : generator_(seed) {}
+
+    /// Few distinct bits, so that networks nest, repeat and touch.
+    AddressBytes address() {
+        AddressBytes bytes{};
+        const bool v4 = below(2) == 0;
+        if (v4) bytes[10] = bytes[11] = 0xFF;
+        for (std::size_t at = v4 ? 12 : 0; at < bytes.size(); ++at) {
+            constexpr std::uint8_t kChoices[] = {0x00, 0xFF, 0x80, 0x01};
+            bytes[at] = kChoices[below(4)];
+        }
+        return bytes;
+    }
+    Network network() {
+        Network result{address(), 128};
+        const unsigned shortest = result.isV4() ? 96 : 0;
+        result.prefix_length = static_cast<std::uint8_t>(shortest + below(129 - shortest));
+        for (unsigned bit = result.prefix_length; bit < 128; ++bit)
+            result.address[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> bit % 8));
+        return result;
+    }
+    AccessRule rule() {
+        AccessRule result;
+        result.network = network();
+        result.verdict = below(2) == 0 ? Verdict::Allow : Verdict::Deny;
+        if (below(2) == 0) result.listener = kListeners[below(3)];
+        if (below(3) == 0) result.expires_at = kNow - 1 + below(3);
+        return result;
+    }
+    unsigned below(unsigned bound) {
+        return std::uniform_int_distribution<unsigned>(0, bound - 1)(generator_);
+    }
+
+  private:
+    std::mt19937 generator_;
+};
+
+TEST(AccessTable, AgreesWithLookingAtEveryRule) {
+    for (unsigned seed = 1; seed <= 40; ++seed) {
+        SCOPED_TRACE(seed);
+        RandomRules random(seed);
+        std::vector<AccessRule> rules(1 + random.below(seed % 4 == 0 ? 600 : 40));
+        AccessTable::Builder builder(kListeners);
+        for (std::size_t at = 0; at < rules.size(); ++at) {
+            rules[at] = random.rule();
+            rules[at].id = static_cast<std::int64_t>(at) + 1;
+            builder.add(rules[at].id, rules[at].network, rules[at].verdict, rules[at].listener,
+                        rules[at].expires_at);
+        }
+        const auto table = builder.build(1);
+        EXPECT_EQ(table->size(), rules.size());
+        for (int times = 0; times < 500; ++times) {
+            const AddressBytes asked =
+                times % 2 == 0 ? random.address()
+                               : rules[random.below(static_cast<unsigned>(rules.size()))].network.address;
+            const auto listener = static_cast<ListenerIndex>(random.below(3));
+            const AccessRule* expected = naive(rules, asked, kListeners[listener]);
+            const auto match = table->lookup(asked, listener, kNow);
+            ASSERT_EQ(match.has_value(), expected != nullptr);
+            if (expected == nullptr) continue;
+            EXPECT_EQ(match->verdict, expected->verdict);
+            EXPECT_EQ(match->network, expected->network);
+            const AccessRule& named = rules[static_cast<std::size_t>(table->ruleId(match->rule)) - 1];
+            EXPECT_EQ(named.network, expected->network);
+            EXPECT_EQ(named.listener, expected->listener);
+        }
+    }
+}
+
+TEST(AccessTable, ARuleCostsAtMostFiftyBytes) {
+    AccessTable::Builder builder(kListeners);
+    constexpr unsigned kRules = 10'000;
+    for (unsigned at = 0; at < kRules; ++at) {
+        Network one = network(at % 2 == 0 ? "10.0.0.0" : "2001:db8::");
+        one.address[14] = static_cast<std::uint8_t>(at >> 8);
+        one.address[15] = static_cast<std::uint8_t>(at);
+        builder.add(at, one, Verdict::Deny, "", {});
+    }
+    EXPECT_LE(builder.build(1)->memoryBytes(), kRules * 50);
+}
+
+}  // namespace
+}  // namespace mailgate::store
