@@ -17,14 +17,14 @@ bool outOfResources(int error) noexcept {
 Connector::Progress Connector::begin(std::unique_ptr<Transport> transport, int error, std::string header,
                                      bool at_once) {
     if (!transport) {
-        if (outOfResources(error)) return NoResources{};
+        if (outOfResources(error)) return NoResources{error};
         return Failed{connectFailure(error), error};
     }
     transport_ = std::move(transport);
     kept_ = std::move(header);
     watched_ = connected_ = false;
     if (at_once) return sendHeader();
-    if (!watch(true)) return NoResources{};
+    if (!watch(true)) return NoResources{errno};
     return Waiting{};
 }
 
@@ -38,7 +38,7 @@ Connector::Progress Connector::sendHeader() {
     const IoResult put = transport_->write(kept_);
     switch (put.status) {
         case IoStatus::WouldBlock:
-            if (!watch(true)) return NoResources{};
+            if (!watch(true)) return NoResources{errno};
             return Waiting{};
         case IoStatus::Eof:
         case IoStatus::Error:
@@ -47,7 +47,7 @@ Connector::Progress Connector::sendHeader() {
             break;
     }
     if (put.bytes != kept_.size()) return Failed{ServerFailure::HeaderNotTaken};
-    if (!watch(false)) return NoResources{};
+    if (!watch(false)) return NoResources{errno};
     connected_ = true;
     kept_ = {};
     return Connected{};

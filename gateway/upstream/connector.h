@@ -42,7 +42,9 @@ class Connector {
         int error = 0;
     };
     /// The gateway has no descriptor or memory for it, which says nothing about the server.
-    struct NoResources {};
+    struct NoResources {
+        int error = 0;
+    };
     using Progress = std::variant<Waiting, Connected, Greeted, Failed, NoResources>;
 
     /// Greetings are judged as of `protocol`.
