@@ -202,7 +202,7 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     }
     acceptors_ = std::move(kept);
     generation_ = std::move(generation);
-    table_.reset();
+    table_ = {};
     for (std::size_t i = 0; i < acceptors_.size(); ++i)
         acceptors_[i]->moveTo(indices[i]);
     std::move(opened.begin(), opened.end(), std::back_inserter(acceptors_));
@@ -336,12 +336,7 @@ const store::AccessTable& Worker::accessTable(const Generation& generation) noex
         older_table_ = generation.access->current();
         return *older_table_;
     }
-    const std::uint64_t number = generation.access->generation();
-    if (!table_ || number != table_generation_) {
-        table_generation_ = number;
-        table_ = generation.access->current();
-    }
-    return *table_;
+    return table_.of(generation.access->tables());
 }
 
 void Worker::sawClient(const Generation& generation, store::ListenerIndex listener,

@@ -12,6 +12,7 @@
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/reactor.h"
 #include "gateway/worker/repeat_limit.h"
+#include "protocols/values/snapshot.h"
 #include "store/journal/journal.h"
 
 #include <Poco/Runnable.h>
@@ -162,10 +163,9 @@ class Worker final : public SessionHost, public Poco::Runnable {
     std::uint32_t rejections_untold_ = 0;
     Refusals refusals_;
     std::shared_ptr<const Generation> generation_;
-    std::shared_ptr<const store::AccessTable> table_;  ///< cached of the generation's
+    CachedShare<store::AccessTable> table_;  ///< of the generation's
     std::shared_ptr<const store::AccessTable>
         older_table_;  ///< kept while a session of an older generation looks at it
-    std::uint64_t table_generation_ = 0;
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;
