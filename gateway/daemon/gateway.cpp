@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/gateway.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
-
-#include <Poco/ErrorHandler.h>
 
 #include <fmt/format.h>
 
@@ -43,12 +42,6 @@ sigset_t handledSignals() {
     return set;
 }
 
-std::int64_t unixMillis() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
 /// Returns how many sessions there may be.
 std::size_t raiseDescriptorLimit() {
     rlimit limit{};
@@ -59,24 +52,6 @@ std::size_t raiseDescriptorLimit() {
     return descriptors > 2 * kReservedDescriptors
                ? GatewayState::servedWith(descriptors - kReservedDescriptors)
                : std::max<std::size_t>(descriptors / 4, 1);
-}
-
-UpstreamPool::Events upstreamEvents(EventLog& log) {
-    UpstreamPool::Events events;
-    events.down = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint,
-                         std::string_view why) {
-        LogLine line = log.line(LogLevel::Error, "backend.down");
-        line.text("upstream", upstream.name).text("server", endpoint.server->name);
-        line.text("address", endpoint.endpoint.toString()).text("reason", why);
-        log.write(line);
-    };
-    events.up = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint) {
-        LogLine line = log.line(LogLevel::Warning, "backend.up");
-        line.text("upstream", upstream.name).text("server", endpoint.server->name);
-        line.text("address", endpoint.endpoint.toString());
-        log.write(line);
-    };
-    return events;
 }
 
 store::JournalOptions journalOptions(const JournalConfig& config) {
@@ -128,25 +103,6 @@ Sum askAll(const std::vector<std::unique_ptr<Worker>>& workers, Task task, Add a
 }
 
 }  // namespace
-
-/// Poco swallows what escapes a callback; here that is a defect, and has to be seen.
-class Gateway::DefectLog final : public Poco::ErrorHandler {
-  public:
-    explicit DefectLog(EventLog& log) : log_(log), previous_(Poco::ErrorHandler::set(this)) {}
-    ~DefectLog() override { Poco::ErrorHandler::set(previous_); }
-    void exception(const Poco::Exception& error) override { tell(error.displayText()); }
-    void exception(const std::exception& error) override { tell(error.what()); }
-    void exception() override { tell("unknown exception"); }
-
-  private:
-    void tell(const std::string& what) {
-        LogLine line = log_.line(LogLevel::Critical, "gateway.defect");
-        line.text("detail", what);
-        log_.write(line);
-    }
-    EventLog& log_;
-    Poco::ErrorHandler* previous_;
-};
 
 /// A configuration with all that hangs on it, next to the one in force.
 struct Gateway::Successor {
@@ -213,7 +169,7 @@ std::shared_ptr<Generation> Gateway::makeGeneration(Config config, const Generat
     generation->config = std::move(config);
     const Config& now = generation->config;
     for (const UpstreamConfig& upstream : now.upstreams) {
-        auto pool = std::make_unique<UpstreamPool>(upstream, upstreamEvents(*log_));
+        auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(*log_));
         if (before) {
             for (const auto& old : before->upstreams) {
                 if (old->config().name == upstream.name) pool->carryOver(*old);
@@ -234,50 +190,15 @@ std::shared_ptr<Generation> Gateway::makeGeneration(Config config, const Generat
 
 std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config, const Generation* before) {
     if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
-    store::AccessWatcher::Events events;
-    events.changed = [this, told = std::map<std::string, std::size_t>()](const store::AccessTable& table,
-                                                                         double build_seconds) mutable {
-        rules_loaded_ms_ = unixMillis();
-        LogLine line = log_->line(LogLevel::Information, "access.changed");
-        line.number("rules", static_cast<std::int64_t>(table.size()));
-        line.number("version", table.version());
-        line.number("bytes", static_cast<std::int64_t>(table.memoryBytes()));
-        line.number("build_ms", static_cast<std::int64_t>(build_seconds * 1000));
-        log_->write(line);
-        if (std::exchange(told, table.unknownListeners()) != table.unknownListeners() && !told.empty())
-            logUnknownListeners(told);
-    };
-    events.failed = [this](const std::string& what) {
-        rules_failed_ = true;
-        LogLine line = log_->line(LogLevel::Critical, "access.failed");
-        line.text("detail", what);
-        log_->write(line);
-    };
-    events.recovered = [this] {
-        rules_failed_ = false;
-        LogLine line = log_->line(LogLevel::Warning, "access.recovered");
-        log_->write(line);
-    };
-    auto watcher =
-        std::make_shared<store::AccessWatcher>(config.store_url, listenerNames(config), std::move(events));
+    auto watcher = std::make_shared<store::AccessWatcher>(config.store_url, listenerNames(config),
+                                                          accessEvents(*log_, rules_));
     watcher->start();
     return watcher;
 }
 
 void Gateway::startJournal(const JournalConfig& config) {
     if (!config.enabled) return;
-    store::Journal::Events events;
-    events.failed = [this](const std::string& what) {
-        LogLine line = log_->line(LogLevel::Error, "journal.failed");
-        line.text("detail", what);
-        log_->write(line);
-    };
-    events.recovered = [this](std::uint64_t lost) {
-        LogLine line = log_->line(LogLevel::Warning, "journal.recovered");
-        line.number("lost", static_cast<std::int64_t>(lost));
-        log_->write(line);
-    };
-    journal_ = std::make_unique<store::Journal>(journalOptions(config), std::move(events));
+    journal_ = std::make_unique<store::Journal>(journalOptions(config), journalEvents(*log_));
     journal_->start();
 }
 
@@ -327,24 +248,7 @@ std::unique_ptr<NameWatcher> Gateway::watchNames(const Generation& generation) {
     std::vector<UpstreamPool*> pools;
     for (const auto& pool : generation.upstreams)
         pools.push_back(pool.get());
-    NameWatcher::Events events;
-    events.changed = [this](const UpstreamConfig& upstream, const ServerConfig& server,
-                            const std::vector<Endpoint>& addresses) {
-        LogLine line = log_->line(LogLevel::Information, "backend.resolved");
-        line.text("upstream", upstream.name).text("server", server.name);
-        line.beginArray("addresses");
-        for (const Endpoint& address : addresses)
-            line.item(address.toString());
-        line.endArray();
-        log_->write(line);
-    };
-    events.failed = [this](const UpstreamConfig& upstream, const ServerConfig& server,
-                           const std::string& why) {
-        LogLine line = log_->line(LogLevel::Warning, "backend.unresolved");
-        line.text("upstream", upstream.name).text("server", server.name).text("reason", why);
-        log_->write(line);
-    };
-    return std::make_unique<NameWatcher>(pools, std::move(events));
+    return std::make_unique<NameWatcher>(pools, nameEvents(*log_));
 }
 
 std::shared_ptr<const Generation> Gateway::current() const {
@@ -449,8 +353,8 @@ admin::Status Gateway::status() {
     status.rules = table->size();
     status.rules_bytes = table->memoryBytes();
     status.rules_version = table->version();
-    status.rules_loaded_ms = rules_loaded_ms_;
-    status.rules_failed = rules_failed_;
+    status.rules_loaded_ms = rules_.loaded_ms;
+    status.rules_failed = rules_.failed;
     status.log_lines_lost = log_->lost();
     if (journal_) {
         status.journal_queued = journal_->queued();
@@ -590,18 +494,6 @@ void Gateway::drain() {
 }
 
 // ---- what it says about itself
-
-void Gateway::logUnknownListeners(const std::map<std::string, std::size_t>& rules) {
-    LogLine line = log_->line(LogLevel::Warning, "access.unknown_listener");
-    std::size_t count = 0;
-    line.beginArray("listeners");
-    for (const auto& [name, named] : rules) {
-        line.item(name);
-        count += named;
-    }
-    line.endArray().number("rules", static_cast<std::int64_t>(count));
-    log_->write(line);
-}
 
 void Gateway::logStart(const InheritedSockets& inherited) {
     const Config& config = generation_->config;

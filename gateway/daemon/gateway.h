@@ -5,6 +5,7 @@
 #include "gateway/admin/control.h"
 #include "gateway/admin/server.h"
 #include "gateway/config/config.h"
+#include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/reload_thread.h"
 #include "gateway/log/event_log.h"
 #include "gateway/session/generation.h"
@@ -48,7 +49,6 @@ class Gateway final : public admin::Control {
     bool ready() override { return ready_.load(std::memory_order_relaxed); }
 
   private:
-    class DefectLog;
     struct Successor;
 
     Successor prepare(Config config, ListeningSockets added, const Generation* before);
@@ -58,7 +58,6 @@ class Gateway final : public admin::Control {
     void startJournal(const JournalConfig& config);
     std::unique_ptr<NameWatcher> watchNames(const Generation& generation);
     std::shared_ptr<const Generation> current() const;
-    void logUnknownListeners(const std::map<std::string, std::size_t>& rules);
     void logStart(const InheritedSockets& inherited);
     void logReloaded(const std::vector<std::string>& changes);
     void logStop();
@@ -75,8 +74,7 @@ class Gateway final : public admin::Control {
     std::unique_ptr<EventLog> log_;
     std::unique_ptr<DefectLog> defects_;
     std::unique_ptr<store::Journal> journal_;
-    std::atomic<std::int64_t> rules_loaded_ms_{0};
-    std::atomic<bool> rules_failed_{false};
+    RulesState rules_;
     std::unique_ptr<GatewayState> state_;
 
     std::mutex reload_mutex_;  ///< one reload at a time

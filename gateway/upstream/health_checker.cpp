@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/upstream/health_checker.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/upstream/polled_connection.h"
 #include "protocols/health_dialogue.h"
 #include "protocols/proxy/encoder.h"
@@ -12,7 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <new>
 #include <optional>
 #include <system_error>
@@ -32,12 +32,6 @@ constexpr Millis kTeaserLimit = 15'000;
 // How often the pools are asked for new endpoints.
 constexpr Millis kRefreshInterval = 500;
 constexpr const char* kNotTaken = "did not take a whole line";
-
-Millis monotonic() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 std::string describeError(int error) {
     std::string text = std::generic_category().message(error);
@@ -280,7 +274,7 @@ void HealthChecker::stop() {
 
 void HealthChecker::run() {
     while (!stopping_) {
-        const Millis now = monotonic();
+        const Millis now = monotonicMillis();
         try {
             if (now - refreshed_ >= kRefreshInterval || planChanged()) refreshTargets(now);
             startDue(now);
@@ -290,12 +284,12 @@ void HealthChecker::run() {
         }
     }
     for (Target& target : targets_) {
-        if (target.check) target.check->hurry(monotonic());
+        if (target.check) target.check->hurry(monotonicMillis());
         target.due = INT64_MAX;
     }
     while (std::any_of(targets_.begin(), targets_.end(),
                        [](const Target& target) { return target.check != nullptr; }))
-        await(monotonic());
+        await(monotonicMillis());
 }
 
 bool HealthChecker::planChanged() {
@@ -348,7 +342,7 @@ void HealthChecker::await(Millis now) {
         if (target.check) watched.push_back(target.check->interest());
     }
     ::poll(watched.data(), watched.size(), static_cast<int>(std::max<Millis>(next - now, 0)));
-    now = monotonic();
+    now = monotonicMillis();
     alarm_->silence();
     std::size_t at = 0;
     for (Target& target : targets_) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker/worker.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/io/socket_address.h"
 #include "gateway/io/socket_transport.h"
@@ -17,7 +18,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <iterator>
 #include <new>
@@ -366,9 +366,7 @@ void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::
 }
 
 std::int64_t Worker::wallClock() const noexcept {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
+    return unixMillis();
 }
 
 std::unique_ptr<Transport> Worker::connect(const Endpoint& to, EventHandler& handler, unsigned slot,
