@@ -19,6 +19,7 @@
 #include <Poco/Thread.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
@@ -55,6 +56,9 @@ struct GatewayState {
 
 class Worker final : public SessionHost, public Poco::Runnable {
   public:
+    /// What one may take to answer a call.
+    static constexpr std::chrono::seconds kAnswerLimit{5};
+
     Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
            std::vector<ListeningSocket> listening);
     ~Worker() override;
