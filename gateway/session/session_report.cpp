@@ -113,7 +113,7 @@ std::chrono::system_clock::time_point timeOf(const store::JournalSession& entry)
     return now - ended < 1s && ended - now < 1s ? ended : now;
 }
 
-void writeLine(EventLog& log, const store::JournalSession& entry) {
+void writeLine(EventSink& log, const store::JournalSession& entry) {
     LogLine line = log.line(LogLevel::Information, eventOf(entry), timeOf(entry));
     writeSession(line, entry);
     log.write(line);
@@ -247,16 +247,16 @@ void SessionReport::ended(Session& session) {
     count(host.counters().ends[static_cast<std::size_t>(session.end_)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
-    EventLog& log = host.log();
+    EventSink& log = host.log();
     const bool logged = log.enabled(LogLevel::Information);
-    if (!host.journal() && !logged) return;
+    if (!host.recorder() && !logged) return;
     store::JournalSession entry = journalEntry(session, bytes_in, bytes_out);
     count(session.listenerCounters().failed_logins, entry.failed_logins);
     if (logged) logEnd(log, entry);
-    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+    if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }
 
-void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
+void SessionReport::logEnd(EventSink& log, const store::JournalSession& entry) {
     // In the order of time: the session's own line is its last.
     for (std::size_t at = mailInLine(entry).size(); at < entry.mail.size(); ++at) {
         LogLine line = log.line(LogLevel::Information, "session.mail", timeOf(entry));
@@ -267,20 +267,20 @@ void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
 }
 
 void SessionReport::mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept {
-    store::Journal* const journal = session.host_.journal();
-    if (!journal && !session.host_.log().enabled(LogLevel::Information)) return;
+    Recorder* const recorder = session.host_.recorder();
+    if (!recorder && !session.host_.log().enabled(LogLevel::Information)) return;
     try {
         store::JournalSession entry = mailEntry(session, mail, number);
         record(session.host_, std::move(entry));
     } catch (const std::bad_alloc&) {
-        if (journal) journal->recordFailed();
+        if (recorder) recorder->recordFailed();
     }
 }
 
 void SessionReport::refused(Session& session, Refusal refusal, std::string_view reply) {
     SessionHost& host = session.host_;
     count(session.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
-    if (!host.journal() && !host.log().enabled(LogLevel::Information)) return;
+    if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
         host.repeatedRefusal(session.client_address_.address, session.arrival_.listener_index, refusal);
     if (!repeated) return record(host, refusedEntry(session, refusal, reply));
@@ -290,7 +290,7 @@ void SessionReport::refused(Session& session, Refusal refusal, std::string_view 
 
 void SessionReport::record(SessionHost& host, store::JournalSession&& entry) {
     if (host.log().enabled(LogLevel::Information)) writeLine(host.log(), entry);
-    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+    if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }
 
 store::JournalSession SessionReport::refusedEntry(const Session& session, Refusal refusal,
@@ -314,7 +314,7 @@ store::JournalSession SessionReport::refusedEntry(const Session& session, Refusa
 }
 
 void SessionReport::failed(const Session& session) {
-    EventLog& log = session.host_.log();
+    EventSink& log = session.host_.log();
     if (!log.enabled(LogLevel::Error)) return;
     LogLine line = log.line(LogLevel::Error, "session.failed");
     line.text("session", session.id_.text());
@@ -325,7 +325,7 @@ void SessionReport::failed(const Session& session) {
 }
 
 void SessionReport::checked(Session& session, bool up) {
-    EventLog& log = session.host_.log();
+    EventSink& log = session.host_.log();
     if (!log.enabled(LogLevel::Debug)) return;
     LogLine line = log.line(LogLevel::Debug, "session.check");
     line.text("session", session.id_.text());

@@ -4,7 +4,7 @@
 
 #include "gateway/session/live_session.h"
 #include "gateway/session/session.h"
-#include "store/journal/journal.h"
+#include "store/journal/record.h"
 
 namespace mailgate {
 
@@ -39,7 +39,7 @@ class SessionReport {
     static store::JournalSession mailEntry(const Session& session, const MailTransaction& mail,
                                            std::uint32_t number);
     static void addServer(store::JournalSession& entry, const Session& session);
-    static void logEnd(EventLog& log, const store::JournalSession& entry);
+    static void logEnd(EventSink& log, const store::JournalSession& entry);
     static std::string_view stateName(const Session& session) noexcept;
 };
 

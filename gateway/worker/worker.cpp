@@ -151,6 +151,7 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
       refusals_(kRefusalsRecorded, kRefusalSlots, ids_.random()),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {
+    if (state.journal) recorder_.emplace(*state.journal);
     reactor_.addEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
     for (ListeningSocket& socket : listening) {

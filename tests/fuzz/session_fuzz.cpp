@@ -118,19 +118,9 @@ Config configFor(const Opening& opening) {
     return config;
 }
 
-/// One for all runs: a log is a thread, and starting one takes longer than a session.
-EventLog& sharedLog() {
-    static EventLog log([] {
-        LogConfig config;
-        config.target = "file:/dev/null";
-        return config;
-    }());
-    return log;
-}
-
 class Play {
   public:
-    explicit Play(const Opening& opening) : opening_(opening), host_(configFor(opening), &sharedLog()) {
+    explicit Play(const Opening& opening) : opening_(opening), host_(configFor(opening)) {
         server_ = host_.nextServer();
         session_ = &host_.arrive(client_, true);
         id_ = session_->id().text();
