@@ -45,11 +45,8 @@ Rejection rejectionFor(proxy::Reason reason) noexcept {
 
 Session::Session(SessionHost& host, const Arrival& arrival)
     : host_(host),
-      arrival_(arrival),
-      id_(host.newSessionId()),
-      relay_(host.resources()),
-      wall_start_(host.wallClock()),
-      start_(host.now()) {
+      record_(arrival, host.newSessionId(), host.wallClock(), host.now()),
+      relay_(host.resources()) {
     listenerCounters().live.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -60,13 +57,13 @@ Session::~Session() {
 void Session::start(std::unique_ptr<Transport> client) {
     client_ = std::move(client);
     relay_.attach(Side::Client, client_.get());
-    if (arrival_.header_expected) {
-        host_.arm(*this, start_ + config().timeouts.proxy_header.count());
+    if (record_.arrival.header_expected) {
+        host_.arm(*this, record_.start + config().timeouts.proxy_header.count());
         return;
     }
-    client_address_ = arrival_.peer;
-    destination_ = arrival_.local;
-    header_done_ = start_;
+    record_.client = record_.arrival.peer;
+    record_.destination = record_.arrival.local;
+    record_.header_done = record_.start;
     guarded([&] { admit(); });
 }
 
@@ -128,7 +125,7 @@ void Session::handle(unsigned slot, std::uint32_t events) {
             if (events & kFailed) finish(End::ClientReset);
             return;
         case State::Relaying:
-            last_activity_ = host_.now();
+            record_.last_activity = host_.now();
             // What is held back hides that its sender is gone: nothing more is read.
             if ((events & kFailed) && relay_.stalled(side)) return onLost(side);
             if (events != kWritable) pump(side);
@@ -166,7 +163,7 @@ void Session::handleTimer() {
             onIdle();
             return;
         case State::Lingering:
-            finish(end_);
+            finish(record_.end);
             return;
         case State::Closed:
             return;
@@ -209,39 +206,38 @@ void Session::readHeader() {
 }
 
 void Session::headerComplete(proxy::Header&& header, std::string_view rest) {
-    header_done_ = host_.now();
-    header_bytes_ = static_cast<std::uint16_t>(header.size);
+    record_.header_done = host_.now();
+    record_.header_bytes = static_cast<std::uint16_t>(header.size);
     if (!relay_.hold(Side::Client, rest)) return finish(End::GatewayError);
-    if (!header.tlvs.all.empty()) tlvs_ = std::make_unique<proxy::Tlvs>(std::move(header.tlvs));
+    if (!header.tlvs.all.empty()) record_.tlvs = std::make_unique<proxy::Tlvs>(std::move(header.tlvs));
     // A header that describes its own connection is a balancer speaking for itself (HAProxy's v1 checks).
-    if (!header.hasClientAddress() || header.source == arrival_.peer) return startCheck();
-    client_address_ = header.source;
-    destination_ = header.destination;
+    if (!header.hasClientAddress() || header.source == record_.arrival.peer) return startCheck();
+    record_.client = header.source;
+    record_.destination = header.destination;
     admit();
 }
 
 void Session::rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset) {
-    SessionReport::rejected(host_, arrival_, rejection, first_bytes, offset);
+    report::rejected(host_, record_.arrival, rejection, first_bytes, offset);
     // Nothing is said: the protocol must not begin before a valid header (specification 2).
     finish(End::Refused);
 }
 
 void Session::admit() {
-    client_text_ = client_address_.address.toString();
-    host_.sawClient(*arrival_.generation, arrival_.listener_index, client_address_.address);
-    const store::AccessTable& table = host_.accessTable(*arrival_.generation);
-    const UnixSeconds now = wall_start_ / 1000;
-    admission_.match = table.lookup(client_address_.address.bytes, arrival_.listener_index, now);
-    if (admission_.match) {
-        admission_.allowed = admission_.match->verdict == store::Verdict::Allow;
-        table.hit(admission_.match->rule, now);
+    client_text_ = record_.client.address.toString();
+    host_.sawClient(*record_.arrival.generation, record_.arrival.listener_index, record_.client.address);
+    const store::AccessTable& table = host_.accessTable(*record_.arrival.generation);
+    const UnixSeconds now = record_.wall_start / 1000;
+    record_.admission.match = table.lookup(record_.client.address.bytes, record_.arrival.listener_index, now);
+    if (record_.admission.match) {
+        record_.admission.allowed = record_.admission.match->verdict == store::Verdict::Allow;
+        table.hit(record_.admission.match->rule, now);
     } else {
-        admission_.allowed = arrival_.listener->access == AccessDefault::Open;
+        record_.admission.allowed = record_.listener().access == AccessDefault::Open;
     }
-    if (!admission_.allowed) return refuse(Refusal::Rule);
+    if (!record_.admission.allowed) return refuse(Refusal::Rule);
     if (host_.stopping()) return refuse(Refusal::ShuttingDown);
-    over_limit_ = claimPlace();
-    if (over_limit_ != ClientTable::Verdict::Admitted) return refuse(Refusal::TooMany);
+    if (const LimitReached limit = claimPlace(); !limit.name.empty()) return refuse(Refusal::TooMany, limit);
     if (host_.full()) return refuse(Refusal::GatewayFull);
     count(host_.counters().admitted);
     count(listenerCounters().admitted);
@@ -250,45 +246,50 @@ void Session::admit() {
     connectNext();
 }
 
-ClientTable::Limits Session::clientLimits() const noexcept {
-    const store::ClientLimits rule = admission_.match ? admission_.match->limits : store::ClientLimits{};
-    return {rule.sessions.value_or(arrival_.listener->client_sessions),
-            rule.per_minute.value_or(arrival_.listener->client_rate)};
-}
-
-ClientTable::Verdict Session::claimPlace() {
-    const ClientTable::Limits limits = clientLimits();
-    if (!limits.any()) return ClientTable::Verdict::Admitted;
-    const ListenerConfig& listener = *arrival_.listener;
-    const unsigned prefix =
-        client_address_.address.isV4() ? 96U + listener.client_ipv4_prefix : listener.client_ipv6_prefix;
-    return host_.clients().admit(networkAround(client_address_.address.bytes, prefix), listener.name, limits,
-                                 host_.now(), ticket_);
+LimitReached Session::claimPlace() {
+    const ListenerConfig& listener = record_.listener();
+    const store::ClientLimits rule =
+        record_.admission.match ? record_.admission.match->limits : store::ClientLimits{};
+    const ClientTable::Limits limits{rule.sessions.value_or(listener.client_sessions),
+                                     rule.per_minute.value_or(listener.client_rate)};
+    if (!limits.any()) return {};
+    const IpAddress& client = record_.client.address;
+    const unsigned prefix = client.isV4() ? 96U + listener.client_ipv4_prefix : listener.client_ipv6_prefix;
+    switch (host_.clients().admit(networkAround(client.bytes, prefix), listener.name, limits, host_.now(),
+                                  ticket_)) {
+        case ClientTable::Verdict::Admitted:
+            break;
+        case ClientTable::Verdict::TooManySessions:
+            return {"client_sessions", limits.sessions};
+        case ClientTable::Verdict::TooFast:
+            return {"client_rate", limits.per_minute};
+    }
+    return {};
 }
 
 // ---- what mailgate says itself
 
 void Session::startCheck() {
-    client_text_ = arrival_.peer.address.toString();
+    client_text_ = record_.arrival.peer.address.toString();
     const bool up = pool().available(host_.now()) && !host_.stopping();
     count(host_.counters().checks);
-    SessionReport::checked(*this, up);
+    report::probed(host_, record_, up);
     // In TLS there is nothing that could be said in the clear: an open connection says "up".
-    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : arrival_.listener->protocol;
-    noteEnd(End::Check);
+    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : record_.listener().protocol;
+    record_.close(End::Check);
     converse(makeCheckDialogue(protocol, up, refusalText()), State::Checking, kDialogueLimit);
 }
 
-void Session::refuse(Refusal refusal) {
-    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : arrival_.listener->protocol;
+void Session::refuse(Refusal refusal, const LimitReached& limit) {
+    const Protocol protocol = opaqueFromStart() ? Protocol::Tcp : record_.listener().protocol;
     const bool by_rule = refusal == Refusal::Rule;
     count(by_rule ? host_.counters().refused : host_.counters().turned_away);
     count(host_.counters().refusals[static_cast<std::size_t>(refusal)]);
     if (by_rule) count(listenerCounters().refused);
-    SessionReport::refused(*this, refusal, refusalLine(protocol, refusal, refusalText()));
+    report::refused(host_, record_, refusal, limit, refusalLine(protocol, refusal, refusalText()));
     admitted_ = false;
     ticket_ = {};
-    noteEnd(End::Refused);
+    record_.close(End::Refused);
     dropServer();
     relay_.resetServer();
     if ((kept_refused_ = host_.keepRefused()))
@@ -298,7 +299,7 @@ void Session::refuse(Refusal refusal) {
     state_ = State::Lingering;
     say(refusalLine(protocol, refusal, refusalText()));
     if (state_ == State::Lingering) discard();
-    finish(end_);
+    finish(record_.end);
 }
 
 void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit) {
@@ -335,24 +336,24 @@ void Session::onClient() {
         if (reads == kReadsPerTurn) return host_.again(*this, kClientSlot);
         const IoResult got = relay_.readFrom(Side::Client);
         if (got.status == IoStatus::WouldBlock) return;
-        if (got.status == IoStatus::Error) return finish(end_);
+        if (got.status == IoStatus::Error) return finish(record_.end);
         if (got.status == IoStatus::Ok && !relay_.sourceEnded(Side::Server)) {
             take(dialogue_->hear(relay_.scratch(got.bytes)));
         }
     }
-    if (state_ == state && relay_.sourceEnded(Side::Client)) finish(end_);
+    if (state_ == state && relay_.sourceEnded(Side::Client)) finish(record_.end);
 }
 
 // ---- the way to a server
 
 bool Session::opaqueFromStart() const noexcept {
-    return arrival_.listener->tls == ListenerTls::Passthrough || arrival_.listener->protocol == Protocol::Tcp;
+    return record_.listener().tls == ListenerTls::Passthrough || record_.listener().protocol == Protocol::Tcp;
 }
 
 void Session::connectNext() {
     UpstreamPool& servers = pool();
     while (std::shared_ptr<ServerEndpoint> candidate =
-               servers.pick(client_address_.address, host_.now(), tried_)) {
+               servers.pick(record_.client.address, host_.now(), tried_)) {
         int error = 0;
         server_slot_ = static_cast<std::uint8_t>(server_slot_ % 3 + 1);
         server_ = host_.connect(candidate->endpoint, *this, server_slot_, error);
@@ -361,8 +362,8 @@ void Session::connectNext() {
             servers.failed(*candidate, host_.now(), connectFailure(error));
             continue;
         }
-        endpoint_ = std::move(candidate);
-        endpoint_->sessions.fetch_add(1, std::memory_order_relaxed);
+        record_.endpoint = std::move(candidate);
+        record_.endpoint->sessions.fetch_add(1, std::memory_order_relaxed);
         relay_.resetServer();
         relay_.attach(Side::Server, server_.get());
         server_watched_ = false;
@@ -370,7 +371,7 @@ void Session::connectNext() {
         host_.arm(*this, host_.now() + config().timeouts.connect.count());
         // On loopback the handshake is over when connect() returns, and the header can go out without waiting
         // for an event.
-        if (endpoint_->endpoint.address.isLoopback()) return sendProxyHeader();
+        if (record_.endpoint->endpoint.address.isLoopback()) return sendProxyHeader();
         if (!watchServer(true)) refuse(Refusal::Internal);
         return;
     }
@@ -393,8 +394,8 @@ void Session::sendProxyHeader() {
     }
     if (put.bytes != header.size()) return serverFailed(ServerFailure::HeaderNotTaken);
     if (!watchServer(false)) return refuse(Refusal::Internal);
-    connected_ = host_.now();
-    host_.counters().connect.add(connected_ - header_done_);
+    record_.connected = host_.now();
+    host_.counters().connect.add(record_.connected - record_.header_done);
     awaitGreeting();
 }
 
@@ -404,7 +405,7 @@ bool Session::watchServer(bool writable) noexcept {
 
 std::string Session::proxyHeader() const {
     const UpstreamConfig& upstream = pool().config();
-    const proxy::Connection connection{client_address_, destination_};
+    const proxy::Connection connection{record_.client, record_.destination};
     switch (upstream.send_proxy) {
         case SendProxy::Off:
             return {};
@@ -414,11 +415,12 @@ std::string Session::proxyHeader() const {
             break;
     }
     using proxy::TlvType;
-    std::vector<proxy::Tlv> tlvs{{static_cast<std::uint8_t>(TlvType::UniqueId), std::string(id_.text())}};
-    if (tlvs_ && upstream.pass_tlvs) {
+    std::vector<proxy::Tlv> tlvs{
+        {static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record_.id.text())}};
+    if (record_.tlvs && upstream.pass_tlvs) {
         for (const TlvType type :
              {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
-            for (const proxy::Tlv& tlv : tlvs_->all) {
+            for (const proxy::Tlv& tlv : record_.tlvs->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }
         }
@@ -429,8 +431,8 @@ std::string Session::proxyHeader() const {
 void Session::awaitGreeting() {
     if (opaqueFromStart()) {
         server_->noDelay();
-        pool().worked(*endpoint_);
-        if (arrival_.listener->tls == ListenerTls::Passthrough) facts_.tls = "implicit";
+        pool().worked(*record_.endpoint);
+        if (record_.listener().tls == ListenerTls::Passthrough) record_.facts.tls = "implicit";
         return beginRelay();
     }
     state_ = State::AwaitingGreeting;
@@ -459,14 +461,14 @@ void Session::readGreeting() {
         if (got.status == IoStatus::Error) return serverFailed(ServerFailure::ResetWithoutGreeting);
         if (!relay_.hold(Side::Server, relay_.scratch(got.bytes)))
             return serverFailed(ServerFailure::EndlessGreeting);
-        switch (judgeGreeting(arrival_.listener->protocol, relay_.held(Side::Server))) {
+        switch (judgeGreeting(record_.listener().protocol, relay_.held(Side::Server))) {
             case Greeting::Incomplete:
                 break;
             case Greeting::Refused:
-                facts_.goodbye = true;  // its words stand; ours would only follow them
+                record_.facts.goodbye = true;  // its words stand; ours would only follow them
                 [[fallthrough]];
             case Greeting::Welcome:
-                pool().worked(*endpoint_);
+                pool().worked(*record_.endpoint);
                 return beginRelay();
             case Greeting::Unavailable:
                 return serverFailed(ServerFailure::SystemNotAccepting);
@@ -481,7 +483,7 @@ void Session::readGreeting() {
 // hears within two seconds.
 void Session::serverFailed(ServerFailure failure) {
     if (answered(failure)) hold_until_ = std::min(hold_until_, host_.now() + kRetryEvery);
-    pool().failed(*endpoint_, host_.now(), failure);
+    pool().failed(*record_.endpoint, host_.now(), failure);
     undrain();  // the next server need not be drained
     dropServer();
     connectNext();
@@ -491,7 +493,7 @@ void Session::dropServer() {
     if (!server_) return;
     relay_.attach(Side::Server, nullptr);
     server_.reset();
-    endpoint_->sessions.fetch_sub(1, std::memory_order_relaxed);
+    record_.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Session::holdOn() {
@@ -502,7 +504,7 @@ void Session::holdOn() {
 }
 
 void Session::giveUp() {
-    endpoint_ = nullptr;
+    record_.endpoint = nullptr;
     refuse(host_.stopping() ? Refusal::ShuttingDown : Refusal::NoServer);
 }
 
@@ -510,14 +512,14 @@ void Session::giveUp() {
 
 void Session::beginRelay() {
     state_ = State::Relaying;
-    greeted_ = last_activity_ = host_.now();
-    host_.counters().greeting.add(greeted_ - connected_);
+    record_.greeted = record_.last_activity = host_.now();
+    host_.counters().greeting.add(record_.greeted - record_.connected);
     armRelay();
     // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before
     // it.
-    const bool before_tls = arrival_.listener->tls == ListenerTls::Passthrough;
-    filter_ = makeFilter(before_tls ? Protocol::Tcp : arrival_.listener->protocol, facts_,
-                         {.bare_lf = arrival_.listener->bareLfFor(client_address_.address),
+    const bool before_tls = record_.listener().tls == ListenerTls::Passthrough;
+    filter_ = makeFilter(before_tls ? Protocol::Tcp : record_.listener().protocol, record_.facts,
+                         {.bare_lf = record_.listener().bareLfFor(record_.client.address),
                           .no_header = pool().config().send_proxy == SendProxy::Off,
                           .gateway = config().name},
                          this);
@@ -531,7 +533,7 @@ void Session::beginRelay() {
 }
 
 void Session::onMail(const MailTransaction& mail, std::uint32_t number) noexcept {
-    SessionReport::mail(*this, mail, number);
+    report::mail(host_, record_, mail, number);
 }
 
 Rest Session::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
@@ -611,10 +613,10 @@ void Session::endViolated() {
 }
 
 void Session::onSourceEnded(Side source) {
-    if (state_ != State::Relaying) return linger(end_);
+    if (state_ != State::Relaying) return linger(record_.end);
     if (source == Side::Server) {
         // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
-        if (facts_.quit) return finish(End::ClientQuit);
+        if (record_.facts.quit) return finish(End::ClientQuit);
         // A client that has said all it had to say is not told that nobody listens any more.
         if (!relay_.sourceEnded(Side::Client)) sayInStream(Refusal::ServerLost);
         if (server_gone_) return linger(End::ServerLost);
@@ -624,7 +626,7 @@ void Session::onSourceEnded(Side source) {
     }
     relay_.passEnd(source);
     if (half_closed_ == End::None) {
-        const End by_client = facts_.quit ? End::ClientQuit : End::ClientClosed;
+        const End by_client = record_.facts.quit ? End::ClientQuit : End::ClientClosed;
         half_closed_ = source == Side::Server ? End::ServerClosed : by_client;
     }
     if (relay_.ended()) return finish(half_closed_);
@@ -632,7 +634,7 @@ void Session::onSourceEnded(Side source) {
 }
 
 void Session::onLost(Side side) {
-    if (side == Side::Client) return finish(facts_.quit ? End::ClientQuit : End::ClientReset);
+    if (side == Side::Client) return finish(record_.facts.quit ? End::ClientQuit : End::ClientReset);
     serverGone();
 }
 
@@ -640,10 +642,12 @@ void Session::onLost(Side side) {
 // more.
 void Session::serverGone() {
     if (std::exchange(server_gone_, true)) return;
-    noteEnd(facts_.quit ? End::ClientQuit : half_closed_ != End::None ? half_closed_ : End::ServerLost);
+    record_.close(record_.facts.quit          ? End::ClientQuit
+                  : half_closed_ != End::None ? half_closed_
+                                              : End::ServerLost);
     server_->note(kReadable);
     const Relay::Status rest = relay_.pump(Side::Server);
-    if (rest == Relay::Status::SinkLost) return finish(end_);
+    if (rest == Relay::Status::SinkLost) return finish(record_.end);
     relay_.endSource(Side::Server);
     pump(Side::Server);
 }
@@ -652,20 +656,20 @@ void Session::serverGone() {
 // server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
 bool Session::maySpeak() const noexcept {
     return filter_ && filter_->serverAtBoundary() && relay_.drained(Side::Server) &&
-           client_->unacknowledged() <= kFarewellRoom && !relay_.endPassed(Side::Server) && !facts_.quit &&
-           !facts_.goodbye;
+           client_->unacknowledged() <= kFarewellRoom && !relay_.endPassed(Side::Server) &&
+           !record_.facts.quit && !record_.facts.goodbye;
 }
 
 bool Session::sayInStream(Refusal refusal) {
     if (!maySpeak()) return false;
-    const std::string line = refusalLine(arrival_.listener->protocol, refusal, refusalText());
+    const std::string line = refusalLine(record_.listener().protocol, refusal, refusalText());
     if (!line.empty()) client_->write(line);
     return true;
 }
 
 Millis Session::idleLimit() const noexcept {
     const Timeouts& timeouts = config().timeouts;
-    const Millis limit = half_closed_ == End::None ? timeouts.idleFor(arrival_.listener->protocol).count()
+    const Millis limit = half_closed_ == End::None ? timeouts.idleFor(record_.listener().protocol).count()
                                                    : timeouts.half_close.count();
     return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
 }
@@ -673,7 +677,7 @@ Millis Session::idleLimit() const noexcept {
 // The next time that something is due: the limit of inactivity, or a step of a drain.
 void Session::armRelay() {
     if (violated_) return;
-    Millis next = last_activity_ + idleLimit();
+    Millis next = record_.last_activity + idleLimit();
     if (drain_) next = std::min(next, host_.now() < drain_->from ? drain_->from : drain_->until);
     host_.arm(*this, next);
 }
@@ -687,7 +691,7 @@ void Session::onIdle() {
     }
     if (drain_) maybeDrain();
     if (state_ != State::Relaying) return;
-    if (now < last_activity_ + idleLimit()) return armRelay();
+    if (now < record_.last_activity + idleLimit()) return armRelay();
     if (half_closed_ != End::None) return finish(End::HalfCloseTimeout);
     sayInStream(Refusal::Idle);
     linger(End::IdleTimeout);
@@ -716,7 +720,7 @@ void Session::drain(const Drain& drain) {
             return;
         case State::Checking:
         case State::Refusing:
-            if (stopping) linger(end_);
+            if (stopping) linger(record_.end);
             return;
         case State::Lingering:
         case State::Closed:
@@ -752,11 +756,11 @@ void Session::abort(End end) {
 }
 
 bool Session::usesServer(std::string_view upstream, std::string_view server) const noexcept {
-    return server_ && arrival_.listener->upstream == upstream && endpoint_->server->name == server;
+    return server_ && record_.listener().upstream == upstream && record_.endpoint->server->name == server;
 }
 
 void Session::linger(End end) {
-    noteEnd(end);
+    record_.close(end);
     dropServer();
     relay_.setTap(nullptr);
     dialogue_.reset();
@@ -778,18 +782,20 @@ void Session::discard() {
         if (got.status == IoStatus::WouldBlock) return;
         if (got.status != IoStatus::Ok) break;
     }
-    if (relay_.sourceEnded(Side::Client) || relay_.mayHaveInput(Side::Client)) finish(end_);
+    if (relay_.sourceEnded(Side::Client) || relay_.mayHaveInput(Side::Client)) finish(record_.end);
 }
 
 void Session::finish(End end) {
     if (state_ == State::Closed) return;
-    noteEnd(end);
+    record_.close(end);
     cancel();
     if (filter_) filter_->finish();
+    if (filter_ && violated_) record_.violation = filter_->violation();
     if (admitted_)
-        SessionReport::ended(*this);
-    else if (end_ == End::GatewayError)
-        SessionReport::failed(*this);
+        report::ended(host_, record_, relay_.bytesFrom(Side::Client) - record_.header_bytes,
+                      relay_.bytesFrom(Side::Server));
+    else if (record_.end == End::GatewayError)
+        report::failed(host_, record_);
     ticket_ = {};
     if (kept_refused_) host_.refusedGone();
     state_ = State::Closed;
@@ -797,6 +803,56 @@ void Session::finish(End end) {
     relay_.attach(Side::Client, nullptr);
     client_.reset();
     host_.release(*this);
+}
+
+LiveSession Session::live() const {
+    LiveSession live;
+    const SessionFacts& facts = record_.facts;
+    live.id = record_.id.text();
+    live.listener = record_.listener().name;
+    live.protocol = toString(record_.listener().protocol);
+    live.state = stateName();
+    if (record_.identified()) live.client = record_.client;
+    if (record_.arrival.header_expected) live.balancer = record_.arrival.peer.address;
+    if (server_) {
+        live.upstream = pool().config().name;
+        live.server = record_.endpoint->server->name;
+    }
+    live.helo = facts.helo;
+    live.user = facts.user;
+    live.tls = facts.tls;
+    if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
+    if (filter_ && !filter_->sender().empty()) live.from = filter_->sender();
+    live.mail_count = facts.transaction_count;
+    live.bytes_in = relay_.bytesFrom(Side::Client) - record_.header_bytes;
+    live.bytes_out = relay_.bytesFrom(Side::Server);
+    live.started_ms = record_.wall_start;
+    live.idle_ms = host_.now() - std::max(record_.last_activity, record_.start);
+    return live;
+}
+
+std::string_view Session::stateName() const noexcept {
+    switch (state_) {
+        case State::AwaitingHeader:
+            return "awaiting_header";
+        case State::Checking:
+            return "checking";
+        case State::Refusing:
+            return "refusing";
+        case State::Connecting:
+            return "connecting";
+        case State::AwaitingGreeting:
+            return "awaiting_greeting";
+        case State::Holding:
+            return "holding";
+        case State::Relaying:
+            return "relaying";
+        case State::Lingering:
+            return "lingering";
+        case State::Closed:
+            return "closed";
+    }
+    return "";
 }
 
 }  // namespace mailgate

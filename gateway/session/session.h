@@ -12,10 +12,10 @@
 /// idempotent, and after it no event, timer or task does anything.
 #pragma once
 
+#include "gateway/session/live_session.h"
 #include "gateway/session/session_host.h"
-#include "protocols/proxy/header.h"
+#include "gateway/session/session_record.h"
 #include "protocols/refusal.h"
-#include "protocols/stream/session_facts.h"
 #include "protocols/stream/stream_filter.h"
 
 #include <cstdint>
@@ -25,22 +25,6 @@
 #include <string_view>
 
 namespace mailgate {
-
-/// What the access rules said of a client.
-struct Admission {
-    bool allowed = false;
-    std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
-};
-
-/// Where a session comes from; filled in by the acceptor.
-struct Arrival {
-    std::shared_ptr<const Generation> generation;
-    const ListenerConfig* listener = nullptr;  ///< of the generation
-    store::ListenerIndex listener_index = 0;
-    Endpoint peer;                 ///< who TCP says it is
-    Endpoint local;                ///< where it connected to; port 0: not asked for yet
-    bool header_expected = false;  ///< by the listener's `proxy` and the peer
-};
 
 class Session final : public EventHandler, private Timer, private RelayTap, private MailSink {
   public:
@@ -69,12 +53,13 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
     /// Ends now, whatever is under way.
     void abort(End end);
 
-    // What the log and the administrator see.
-    const SessionId& id() const noexcept { return id_; }
-    const ListenerConfig& listener() const noexcept { return *arrival_.listener; }
-    const Endpoint& client() const noexcept { return client_address_; }
+    // What the administrator sees.
+    LiveSession live() const;
+    const SessionId& id() const noexcept { return record_.id; }
+    const ListenerConfig& listener() const noexcept { return record_.listener(); }
+    const Endpoint& client() const noexcept { return record_.client; }
     /// Its client is known: any header has been read.
-    bool identified() const noexcept { return header_done_ != 0; }
+    bool identified() const noexcept { return record_.identified(); }
     bool usesServer(std::string_view upstream, std::string_view server) const noexcept;
 
     // Links of the worker's list of sessions.
@@ -82,8 +67,6 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
     Session* next = nullptr;
 
   private:
-    friend class SessionReport;
-
     enum class State : std::uint8_t {
         AwaitingHeader,    ///< reading the PROXY header; deadline proxy_header, absolute from accept
         Checking,          ///< a balancer's health check: a dialogue of ours
@@ -96,6 +79,7 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
         Closed,     ///< handed to the host; nothing reaches us any more
     };
 
+    std::string_view stateName() const noexcept;
     void onTimer() override;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     void onMail(const MailTransaction& mail, std::uint32_t number) noexcept override;
@@ -109,10 +93,9 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
     void headerComplete(proxy::Header&& header, std::string_view rest);
     void rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset);
     void admit();
-    ClientTable::Limits clientLimits() const noexcept;
-    ClientTable::Verdict claimPlace();
+    LimitReached claimPlace();
     void startCheck();
-    void refuse(Refusal refusal);
+    void refuse(Refusal refusal, const LimitReached& limit = {});
     void say(std::string_view bytes);
     void converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit);
     void take(const Dialogue::Step& step);
@@ -147,58 +130,36 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
     void linger(End end);
     void discard();
     void finish(End end);
-    void noteEnd(End end) noexcept {
-        if (end_ == End::None) end_ = end;
-    }
 
-    RefusalText refusalText() const noexcept { return {config().name, client_text_, id_.text()}; }
+    RefusalText refusalText() const noexcept { return {config().name, client_text_, record_.id.text()}; }
     unsigned serverSlot() const noexcept { return server_slot_; }
     bool opaqueFromStart() const noexcept;
-    const Config& config() const noexcept { return arrival_.generation->config; }
-    UpstreamPool& pool() const { return *arrival_.generation->upstreams[arrival_.listener->upstream_index]; }
-    ListenerCounters& listenerCounters() const {
-        return *arrival_.generation->listeners[arrival_.listener_index];
-    }
+    const Config& config() const noexcept { return record_.config(); }
+    UpstreamPool& pool() const { return record_.pool(); }
+    ListenerCounters& listenerCounters() const { return record_.listenerCounters(); }
 
     SessionHost& host_;
-    Arrival arrival_;
-    SessionId id_;
+    SessionRecord record_;
     State state_ = State::AwaitingHeader;
-    End end_ = End::None;
     End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
     bool server_gone_ = false;
     bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
     bool server_watched_ = false;
     bool admitted_ = false;      ///< let in, and not refused since: one `session.end` line is owed
     bool kept_refused_ = false;  ///< the host counts it among the refused that stay
-    ClientTable::Verdict over_limit_ = ClientTable::Verdict::Admitted;
     std::uint8_t server_slot_ = 1;
-    std::uint16_t header_bytes_ = 0;
 
-    Endpoint client_address_;
-    Endpoint destination_;
     std::string client_text_;
-    Admission admission_;
     ClientTable::Ticket ticket_;
-    std::unique_ptr<proxy::Tlvs> tlvs_;  ///< null when the header had none
 
     std::unique_ptr<Transport> client_;
     std::unique_ptr<Transport> server_;
-    std::shared_ptr<ServerEndpoint>
-        endpoint_;  ///< tried or used; counted in its `sessions` while server_ is set
     UpstreamPool::Tried tried_ = 0;
     Relay relay_;
 
     std::unique_ptr<StreamFilter> filter_;
-    SessionFacts facts_;
     std::unique_ptr<Dialogue> dialogue_;
 
-    std::int64_t wall_start_;
-    Millis start_;
-    Millis header_done_ = 0;
-    Millis connected_ = 0;
-    Millis greeted_ = 0;
-    Millis last_activity_ = 0;
     Millis hold_until_ = 0;
     std::optional<Drain> drain_;
 };

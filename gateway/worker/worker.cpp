@@ -234,7 +234,7 @@ void Worker::abort() {
 std::vector<LiveSession> Worker::liveSessions() const {
     std::vector<LiveSession> live;
     for (const Session* session = sessions_; session; session = session->next)
-        live.push_back(SessionReport::live(*session));
+        live.push_back(session->live());
     return live;
 }
 
@@ -295,7 +295,7 @@ void Worker::accepted(const ListeningSocket& listening, Descriptor client, const
     Arrival arrival{generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
                     peer,        listening.local, trusted};
     if (listener.proxy == ProxyMode::Require && !trusted) {
-        SessionReport::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
+        report::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
         return;
     }
     // Beyond the sessions that are served and those that are told why they are not, there is only closing.
@@ -418,7 +418,7 @@ void Worker::tellRepeated(Refusals::Slot& slot) {
     if (!slot.kept) return;
     slot.kept->repeated = slot.held_back;
     slot.kept->duration_ms = wallClock() - slot.kept->started_ms;
-    SessionReport::record(*this, std::move(*slot.kept));
+    report::keep(*this, std::move(*slot.kept));
     slot.kept.reset();
 }
 
