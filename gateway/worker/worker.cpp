@@ -222,7 +222,7 @@ void Worker::forEachSession(Visit visit) {
 void Worker::drain() {
     stopping_ = true;
     acceptors_.clear();
-    const Session::Drain drain{End::Shutdown, now(), now() + kForever};
+    const Drain drain{End::Shutdown, now(), now() + kForever};
     forEachSession([&](Session& session) { session.drain(drain); });
 }
 
