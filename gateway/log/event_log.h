@@ -9,8 +9,8 @@
 /// state. Nothing here ever blocks a worker or throws at it.
 #pragma once
 
+#include "gateway/log/event_sink.h"
 #include "gateway/log/log_config.h"
-#include "gateway/log/log_line.h"
 
 #include <atomic>
 #include <chrono>
@@ -23,21 +23,19 @@ namespace mailgate {
 
 inline constexpr std::size_t kMaxQueuedLogBytes = std::size_t{16} << 20;
 
-class EventLog {
+class EventLog final : public EventSink {
   public:
     /// Opens the target. Throws ConfigError when it cannot (file not writable, no syslog), std::system_error
     /// when there is no thread to be had. The writer takes no signals.
     explicit EventLog(const LogConfig& config);
-    ~EventLog();  ///< writes what is queued, bounded by two seconds
+    ~EventLog() override;  ///< writes what is queued, bounded by two seconds
 
-    LogLine line(LogLevel level, std::string_view event,
-                 std::chrono::system_clock::time_point time = std::chrono::system_clock::now()) const {
-        return LogLine(format_.load(std::memory_order_relaxed), level, event, time);
+    bool enabled(LogLevel level) const noexcept override {
+        return level >= level_.load(std::memory_order_relaxed);
     }
-    bool enabled(LogLevel level) const noexcept { return level >= level_.load(std::memory_order_relaxed); }
 
     /// Finishes the line and hands it over; nothing happens when its level is off. Any thread.
-    void write(LogLine& line) noexcept;
+    void write(LogLine& line) noexcept override;
 
     /// Asks the writer to reopen the file (log rotation); no effect on the other targets. Any thread. A file
     /// that cannot be opened: the old one stays, a `log.failed` line says so.
@@ -50,6 +48,8 @@ class EventLog {
     std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.
 
   private:
+    LogFormat format() const noexcept override { return format_.load(std::memory_order_relaxed); }
+
     class Writer;
     LogConfig config_;
     std::atomic<LogFormat> format_;

@@ -85,6 +85,12 @@ IoResult Relay::readFrom(Side side, std::size_t limit) noexcept {
     return got;
 }
 
+bool Relay::receive(Side source_side, std::string_view bytes, bool ended) noexcept {
+    flow(source_side).bytes += bytes.size();
+    flow(source_side).eof = ended;
+    return hold(source_side, bytes);
+}
+
 bool Relay::hold(Side source_side, std::string_view bytes) noexcept {
     if (bytes.empty()) return true;
     Flow& source = flow(source_side);
@@ -124,11 +130,6 @@ void Relay::dropHeld(Side source_side) noexcept {
 void Relay::showHeld(Side source_side) noexcept {
     flow(source_side).unseen = static_cast<std::uint32_t>(held(source_side).size());
     flow(source_side).rest = Rest::Hold;
-}
-
-void Relay::resetServer() noexcept {
-    dropHeld(Side::Server);
-    flow(Side::Server) = Flow{};
 }
 
 Relay::Status Relay::pump(Side source_side) noexcept {

@@ -64,6 +64,9 @@ class Relay {
     IoResult readFrom(Side side, std::size_t limit = kReadBytes) noexcept;
     std::string_view scratch(std::size_t bytes) const noexcept { return {resources_.scratch.data(), bytes}; }
 
+    /// Takes over what somebody else has read from `source`; `ended`: its end comes behind it. False as for hold().
+    [[nodiscard]] bool receive(Side source, std::string_view bytes, bool ended) noexcept;
+
     /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or
     /// memory.
     [[nodiscard]] bool hold(Side source, std::string_view bytes) noexcept;
@@ -81,9 +84,6 @@ class Relay {
 
     /// Nothing more is read from `source`, as if it had ended.
     void endSource(Side source) noexcept;
-
-    /// Forgets all that was read or said by the server: the next one gets a fresh direction.
-    void resetServer() noexcept;
 
     bool sourceEnded(Side source) const noexcept { return flow(source).eof; }
     bool mayHaveInput(Side source) const noexcept {

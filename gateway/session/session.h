@@ -1,50 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One client connection's whole life, including the server it is handed to.
+/// \file  One client connection's whole life, including the server it is handed to: a sequence of phases.
 ///
-///     AwaitingHeader ─ Checking                    a balancer's health check, answered here
-///            │
-///          admit ──── Refusing ──┐                 by rule, or because the gateway cannot serve
-///            │                   │
-///        Connecting ─ AwaitingGreeting ─ Relaying ─┤
-///            └─ Holding (no server yet) ┘          Lingering ─ Closed
-///
-/// Lives and dies on the worker that accepted it; no locks. Closing is a verb with a reason: finish() is
-/// idempotent, and after it no event, timer or task does anything.
+/// Events go to the phase that lasts; what it returns is followed by advance(), which is the diagram of them all
+/// (docs/architecture.md). Lives and dies on the worker that accepted it; no locks. Once closed, no event, timer or task
+/// does anything.
 #pragma once
 
-#include "gateway/session/session_host.h"
-#include "protocols/proxy/header.h"
-#include "protocols/refusal.h"
-#include "protocols/stream/session_facts.h"
-#include "protocols/stream/stream_filter.h"
+#include "gateway/session/connect_phase.h"
+#include "gateway/session/dialogue_phase.h"
+#include "gateway/session/header_phase.h"
+#include "gateway/session/linger_phase.h"
+#include "gateway/session/live_session.h"
+#include "gateway/session/relay_phase.h"
 
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <string_view>
+#include <variant>
 
 namespace mailgate {
 
-/// What the access rules said of a client.
-struct Admission {
-    bool allowed = false;
-    std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
-};
-
-/// Where a session comes from; filled in by the acceptor.
-struct Arrival {
-    std::shared_ptr<const Generation> generation;
-    const ListenerConfig* listener = nullptr;  ///< of the generation
-    store::ListenerIndex listener_index = 0;
-    Endpoint peer;                 ///< who TCP says it is
-    Endpoint local;                ///< where it connected to; port 0: not asked for yet
-    bool header_expected = false;  ///< by the listener's `proxy` and the peer
-};
-
-class Session final : public EventHandler, private Timer, private RelayTap, private MailSink {
+class Session final : public SessionEvents {
   public:
-    static constexpr unsigned kClientSlot = 0;
+    static constexpr unsigned kClientSlot = SessionContext::kClientSlot;
 
     Session(SessionHost& host, const Arrival& arrival);
     ~Session() override;
@@ -54,27 +32,21 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
 
     void onEvents(unsigned slot, std::uint32_t events) override;
 
-    /// To end between `from` and `until` (the host's clock), at a point where that breaks nothing, else at
-    /// `until`.
-    struct Drain {
-        End end = End::Shutdown;  ///< Shutdown, or Drained: its server is to be left alone
-        Millis from = 0;
-        Millis until = 0;
-    };
     void drain(const Drain& drain);
     /// The operator changed his mind about the server.
     void undrain() noexcept;
     /// Ends it now, in the protocol's words where that breaks nothing. False: it has ended already.
     bool kill();
     /// Ends now, whatever is under way.
-    void abort(End end);
+    void abort(End reason);
 
-    // What the log and the administrator see.
-    const SessionId& id() const noexcept { return id_; }
-    const ListenerConfig& listener() const noexcept { return *arrival_.listener; }
-    const Endpoint& client() const noexcept { return client_address_; }
+    // What the administrator sees.
+    LiveSession live() const;
+    const SessionId& id() const noexcept { return context_.record.id; }
+    const ListenerConfig& listener() const noexcept { return context_.record.listener(); }
+    const Endpoint& client() const noexcept { return context_.record.client; }
     /// Its client is known: any header has been read.
-    bool identified() const noexcept { return header_done_ != 0; }
+    bool identified() const noexcept { return context_.record.identified(); }
     bool usesServer(std::string_view upstream, std::string_view server) const noexcept;
 
     // Links of the worker's list of sessions.
@@ -82,125 +54,18 @@ class Session final : public EventHandler, private Timer, private RelayTap, priv
     Session* next = nullptr;
 
   private:
-    friend class SessionReport;
-
-    enum class State : std::uint8_t {
-        AwaitingHeader,    ///< reading the PROXY header; deadline proxy_header, absolute from accept
-        Checking,          ///< a balancer's health check: a dialogue of ours
-        Refusing,          ///< a refusal's dialogue; the server never hears of this client
-        Connecting,        ///< connect() or the sending of our header is under way; deadline connect
-        AwaitingGreeting,  ///< the server must show that it serves this client; the client is not read
-        Holding,           ///< no server answered; tried again until `hold` has passed
-        Relaying,
-        Lingering,  ///< all is said; reads and drops, so that a reset does not eat our last line
-        Closed,     ///< handed to the host; nothing reaches us any more
-    };
-
     void onTimer() override;
-    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
-    void onMail(const MailTransaction& mail, std::uint32_t number) noexcept override;
 
-    template <typename Work>
-    void guarded(Work work);
-    void handle(unsigned slot, std::uint32_t events);
-    void handleTimer();
+    /// Gives the phase an event, and goes where it says. False: it stays.
+    template <typename Event>
+    bool on(Event event);
+    void advance(Next step);
+    template <typename NewPhase, typename... Arguments>
+    Next enter(Arguments&&... arguments);
+    void close(End reason);
 
-    void readHeader();
-    void headerComplete(proxy::Header&& header, std::string_view rest);
-    void rejectHeader(Rejection rejection, std::string_view first_bytes, std::size_t offset);
-    void admit();
-    ClientTable::Limits clientLimits() const noexcept;
-    ClientTable::Verdict claimPlace();
-    void startCheck();
-    void refuse(Refusal refusal);
-    void say(std::string_view bytes);
-    void converse(std::unique_ptr<Dialogue> dialogue, State state, Millis limit);
-    void take(const Dialogue::Step& step);
-    void onClient();
-
-    void connectNext();
-    void sendProxyHeader();
-    bool watchServer(bool writable) noexcept;
-    std::string proxyHeader() const;
-    void awaitGreeting();
-    void readGreeting();
-    void serverFailed(ServerFailure failure);
-    void dropServer();
-    void holdOn();
-    void giveUp();
-
-    void beginRelay();
-    void watchTls();
-    void pump(Side source);
-    void onSourceEnded(Side source);
-    void onLost(Side side);
-    void serverGone();
-    void onIdle();
-    void onViolation();
-    void endViolated();
-    Millis idleLimit() const noexcept;
-    bool sayInStream(Refusal refusal);
-    bool maySpeak() const noexcept;
-    void maybeDrain();
-    void armRelay();
-
-    void linger(End end);
-    void discard();
-    void finish(End end);
-    void noteEnd(End end) noexcept {
-        if (end_ == End::None) end_ = end;
-    }
-
-    RefusalText refusalText() const noexcept { return {config().name, client_text_, id_.text()}; }
-    unsigned serverSlot() const noexcept { return server_slot_; }
-    bool opaqueFromStart() const noexcept;
-    const Config& config() const noexcept { return arrival_.generation->config; }
-    UpstreamPool& pool() const { return *arrival_.generation->upstreams[arrival_.listener->upstream_index]; }
-    ListenerCounters& listenerCounters() const {
-        return *arrival_.generation->listeners[arrival_.listener_index];
-    }
-
-    SessionHost& host_;
-    Arrival arrival_;
-    SessionId id_;
-    State state_ = State::AwaitingHeader;
-    End end_ = End::None;
-    End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
-    bool server_gone_ = false;
-    bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
-    bool server_watched_ = false;
-    bool admitted_ = false;      ///< let in, and not refused since: one `session.end` line is owed
-    bool kept_refused_ = false;  ///< the host counts it among the refused that stay
-    ClientTable::Verdict over_limit_ = ClientTable::Verdict::Admitted;
-    std::uint8_t server_slot_ = 1;
-    std::uint16_t header_bytes_ = 0;
-
-    Endpoint client_address_;
-    Endpoint destination_;
-    std::string client_text_;
-    Admission admission_;
-    ClientTable::Ticket ticket_;
-    std::unique_ptr<proxy::Tlvs> tlvs_;  ///< null when the header had none
-
-    std::unique_ptr<Transport> client_;
-    std::unique_ptr<Transport> server_;
-    std::shared_ptr<ServerEndpoint>
-        endpoint_;  ///< tried or used; counted in its `sessions` while server_ is set
-    UpstreamPool::Tried tried_ = 0;
-    Relay relay_;
-
-    std::unique_ptr<StreamFilter> filter_;
-    SessionFacts facts_;
-    std::unique_ptr<Dialogue> dialogue_;
-
-    std::int64_t wall_start_;
-    Millis start_;
-    Millis header_done_ = 0;
-    Millis connected_ = 0;
-    Millis greeted_ = 0;
-    Millis last_activity_ = 0;
-    Millis hold_until_ = 0;
-    std::optional<Drain> drain_;
+    SessionContext context_;
+    std::variant<HeaderPhase, DialoguePhase, ConnectPhase, RelayPhase, LingerPhase, ClosedPhase> phase_;
 };
 
 }  // namespace mailgate

@@ -5,12 +5,12 @@
 #include "gateway/admission/client_table.h"
 #include "gateway/io/session_set.h"
 #include "gateway/io/transport.h"
-#include "gateway/log/event_log.h"
+#include "gateway/log/event_sink.h"
 #include "gateway/session/counters.h"
 #include "gateway/session/generation.h"
+#include "gateway/session/recorder.h"
 #include "gateway/session/relay.h"
 #include "gateway/session/session_id.h"
-#include "store/journal/journal.h"
 #include "store/rules/table.h"
 
 #include <memory>
@@ -24,9 +24,9 @@ class SessionHost {
   public:
     virtual ~SessionHost() = default;
 
-    virtual EventLog& log() noexcept = 0;
-    /// Null when the journal is off.
-    virtual store::Journal* journal() noexcept = 0;
+    virtual EventSink& log() noexcept = 0;
+    /// Null when nothing is kept.
+    virtual Recorder* recorder() noexcept = 0;
     virtual Counters& counters() noexcept = 0;
     /// The table in force for the listeners of `generation`.
     virtual const store::AccessTable& accessTable(const Generation& generation) noexcept = 0;

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace mailgate {
+namespace mailgate::report {
 namespace {
 
 std::string_view explain(Rejection rejection) noexcept {
@@ -113,47 +113,44 @@ std::chrono::system_clock::time_point timeOf(const store::JournalSession& entry)
     return now - ended < 1s && ended - now < 1s ? ended : now;
 }
 
-void writeLine(EventLog& log, const store::JournalSession& entry) {
+void writeLine(EventSink& log, const store::JournalSession& entry) {
     LogLine line = log.line(LogLevel::Information, eventOf(entry), timeOf(entry));
     writeSession(line, entry);
     log.write(line);
 }
 
-}  // namespace
-
-store::JournalSession SessionReport::journalHead(const Session& session) {
+store::JournalSession begin(const SessionRecord& record, Millis now) {
     store::JournalSession entry;
-    entry.id = session.id_.text();
-    entry.started_ms = session.wall_start_;
-    entry.listener = session.arrival_.listener->name;
-    entry.protocol = toString(session.arrival_.listener->protocol);
-    entry.client = session.client_address_.address.bytes;
-    entry.client_port = session.client_address_.port;
-    if (session.arrival_.header_expected) entry.balancer = session.arrival_.peer.address.bytes;
-    entry.destination = session.destination_.address.bytes;
-    entry.destination_port = session.destination_.port;
-    entry.allowed = session.admission_.allowed;
-    if (session.admission_.match) entry.rule = session.admission_.match->network.toString();
-    if (session.tlvs_) entry.balancer_told = balancerTold(*session.tlvs_);
-    entry.header_ms = session.header_done_ - session.start_;
-    entry.duration_ms = session.host_.now() - session.start_;
+    entry.id = record.id.text();
+    entry.started_ms = record.wall_start;
+    entry.listener = record.listener().name;
+    entry.protocol = toString(record.listener().protocol);
+    entry.client = record.client.address.bytes;
+    entry.client_port = record.client.port;
+    if (record.arrival.header_expected) entry.balancer = record.arrival.peer.address.bytes;
+    entry.destination = record.destination.address.bytes;
+    entry.destination_port = record.destination.port;
+    entry.allowed = record.admission.allowed;
+    if (record.admission.match) entry.rule = record.admission.match->network.toString();
+    if (record.tlvs) entry.balancer_told = balancerTold(*record.tlvs);
+    entry.header_ms = record.header_done - record.start;
+    entry.duration_ms = now - record.start;
     return entry;
 }
 
-void SessionReport::addServer(store::JournalSession& entry, const Session& session) {
-    entry.upstream = session.pool().config().name;
-    if (session.connected_ == 0) return;
-    entry.server = session.endpoint_->server->name;
-    entry.connect_ms = session.connected_ - session.header_done_;
-    if (session.greeted_ != 0) entry.greeting_ms = session.greeted_ - session.connected_;
+void addServer(store::JournalSession& entry, const SessionRecord& record) {
+    entry.upstream = record.pool().config().name;
+    if (record.connected == 0) return;
+    entry.server = record.endpoint->server->name;
+    entry.connect_ms = record.connected - record.header_done;
+    if (record.greeted != 0) entry.greeting_ms = record.greeted - record.connected;
 }
 
 /// The session is over: what it knew goes with the entry.
-store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_t bytes_in,
-                                                  std::uint64_t bytes_out) {
-    store::JournalSession entry = journalHead(session);
-    addServer(entry, session);
-    SessionFacts& facts = session.facts_;
+store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
+    store::JournalSession entry = begin(record, now);
+    addServer(entry, record);
+    SessionFacts& facts = record.facts;
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
@@ -164,20 +161,18 @@ store::JournalSession SessionReport::journalEntry(Session& session, std::uint64_
     for (MailTransaction& mail : facts.transactions)
         entry.mail.push_back(journalMail(std::move(mail), 0));
     entry.mail_count = facts.transaction_count;
-    entry.bytes_in = bytes_in;
-    entry.bytes_out = bytes_out;
-    entry.end = toString(session.end_);
-    if (session.violated_ && session.filter_) entry.violation = toString(*session.filter_->violation());
+    entry.end = toString(record.end);
+    if (record.violation) entry.violation = toString(*record.violation);
     return entry;
 }
 
 /// What is known of the session now, and one mail of it.
-store::JournalSession SessionReport::mailEntry(const Session& session, const MailTransaction& mail,
-                                               std::uint32_t number) {
-    store::JournalSession entry = journalHead(session);
+store::JournalSession mailEntry(const SessionRecord& record, Millis now, const MailTransaction& mail,
+                                std::uint32_t number) {
+    store::JournalSession entry = begin(record, now);
     entry.kind = store::JournalKind::Mail;
-    addServer(entry, session);
-    const SessionFacts& facts = session.facts_;
+    addServer(entry, record);
+    const SessionFacts& facts = record.facts;
     entry.helo = facts.helo;
     entry.user = facts.user;
     entry.tls = facts.tls;
@@ -189,74 +184,21 @@ store::JournalSession SessionReport::mailEntry(const Session& session, const Mai
     return entry;
 }
 
-LiveSession SessionReport::live(const Session& session) {
-    LiveSession live;
-    const SessionFacts& facts = session.facts_;
-    live.id = session.id_.text();
-    live.listener = session.arrival_.listener->name;
-    live.protocol = toString(session.arrival_.listener->protocol);
-    live.state = stateName(session);
-    if (session.identified()) live.client = session.client_address_;
-    if (session.arrival_.header_expected) live.balancer = session.arrival_.peer.address;
-    if (session.server_) {
-        live.upstream = session.pool().config().name;
-        live.server = session.endpoint_->server->name;
-    }
-    live.helo = facts.helo;
-    live.user = facts.user;
-    live.tls = facts.tls;
-    if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
-    if (session.filter_ && !session.filter_->sender().empty()) live.from = session.filter_->sender();
-    live.mail_count = facts.transaction_count;
-    live.bytes_in = session.relay_.bytesFrom(Side::Client) - session.header_bytes_;
-    live.bytes_out = session.relay_.bytesFrom(Side::Server);
-    live.started_ms = session.wall_start_;
-    live.idle_ms = session.host_.now() - std::max(session.last_activity_, session.start_);
-    return live;
+store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& record, Refusal refusal,
+                                   std::string_view reply) {
+    store::JournalSession entry = begin(record, host.now());
+    entry.kind = store::JournalKind::Refused;
+    entry.end = reasonFor(refusal);
+    const auto& match = record.admission.match;
+    if (refusal == Refusal::Rule && match)
+        entry.rule_id = host.accessTable(*record.arrival.generation).ruleId(match->rule);
+    while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
+        reply.remove_suffix(1);
+    entry.reply = reply;
+    return entry;
 }
 
-std::string_view SessionReport::stateName(const Session& session) noexcept {
-    switch (session.state_) {
-        case Session::State::AwaitingHeader:
-            return "awaiting_header";
-        case Session::State::Checking:
-            return "checking";
-        case Session::State::Refusing:
-            return "refusing";
-        case Session::State::Connecting:
-            return "connecting";
-        case Session::State::AwaitingGreeting:
-            return "awaiting_greeting";
-        case Session::State::Holding:
-            return "holding";
-        case Session::State::Relaying:
-            return "relaying";
-        case Session::State::Lingering:
-            return "lingering";
-        case Session::State::Closed:
-            return "closed";
-    }
-    return "";
-}
-
-void SessionReport::ended(Session& session) {
-    SessionHost& host = session.host_;
-    const Relay& relay = session.relay_;
-    const std::uint64_t bytes_in = relay.bytesFrom(Side::Client) - session.header_bytes_;
-    const std::uint64_t bytes_out = relay.bytesFrom(Side::Server);
-    count(host.counters().ends[static_cast<std::size_t>(session.end_)]);
-    count(host.counters().bytes_in, bytes_in);
-    count(host.counters().bytes_out, bytes_out);
-    EventLog& log = host.log();
-    const bool logged = log.enabled(LogLevel::Information);
-    if (!host.journal() && !logged) return;
-    store::JournalSession entry = journalEntry(session, bytes_in, bytes_out);
-    count(session.listenerCounters().failed_logins, entry.failed_logins);
-    if (logged) logEnd(log, entry);
-    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
-}
-
-void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
+void logEnd(EventSink& log, const store::JournalSession& entry) {
     // In the order of time: the session's own line is its last.
     for (std::size_t at = mailInLine(entry).size(); at < entry.mail.size(); ++at) {
         LogLine line = log.line(LogLevel::Information, "session.mail", timeOf(entry));
@@ -266,77 +208,77 @@ void SessionReport::logEnd(EventLog& log, const store::JournalSession& entry) {
     writeLine(log, entry);
 }
 
-void SessionReport::mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept {
-    store::Journal* const journal = session.host_.journal();
-    if (!journal && !session.host_.log().enabled(LogLevel::Information)) return;
+}  // namespace
+
+void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out) {
+    count(host.counters().ends[static_cast<std::size_t>(record.end)]);
+    count(host.counters().bytes_in, bytes_in);
+    count(host.counters().bytes_out, bytes_out);
+    EventSink& log = host.log();
+    const bool logged = log.enabled(LogLevel::Information);
+    if (!host.recorder() && !logged) return;
+    store::JournalSession entry = sessionEntry(record, host.now());
+    entry.bytes_in = bytes_in;
+    entry.bytes_out = bytes_out;
+    count(record.listenerCounters().failed_logins, entry.failed_logins);
+    if (logged) logEnd(log, entry);
+    if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
+}
+
+void mail(SessionHost& host, const SessionRecord& record, const MailTransaction& mail,
+          std::uint32_t number) noexcept {
+    Recorder* const recorder = host.recorder();
+    if (!recorder && !host.log().enabled(LogLevel::Information)) return;
     try {
-        store::JournalSession entry = mailEntry(session, mail, number);
-        record(session.host_, std::move(entry));
+        keep(host, mailEntry(record, host.now(), mail, number));
     } catch (const std::bad_alloc&) {
-        if (journal) journal->recordFailed();
+        if (recorder) recorder->recordFailed();
     }
 }
 
-void SessionReport::refused(Session& session, Refusal refusal, std::string_view reply) {
-    SessionHost& host = session.host_;
-    count(session.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
-    if (!host.journal() && !host.log().enabled(LogLevel::Information)) return;
+void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, const LimitReached& limit,
+             std::string_view reply) {
+    count(record.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
+    if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
-        host.repeatedRefusal(session.client_address_.address, session.arrival_.listener_index, refusal);
-    if (!repeated) return record(host, refusedEntry(session, refusal, reply));
-    if (!*repeated)
-        *repeated = std::make_unique<store::JournalSession>(refusedEntry(session, refusal, reply));
+        host.repeatedRefusal(record.client.address, record.arrival.listener_index, refusal);
+    if (repeated && *repeated) return;
+    store::JournalSession entry = refusedEntry(host, record, refusal, reply);
+    entry.limit = limit.name;
+    entry.limit_value = limit.value;
+    if (!repeated) return keep(host, std::move(entry));
+    *repeated = std::make_unique<store::JournalSession>(std::move(entry));
 }
 
-void SessionReport::record(SessionHost& host, store::JournalSession&& entry) {
+void keep(SessionHost& host, store::JournalSession&& entry) {
     if (host.log().enabled(LogLevel::Information)) writeLine(host.log(), entry);
-    if (store::Journal* journal = host.journal()) journal->record(std::move(entry));
+    if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }
 
-store::JournalSession SessionReport::refusedEntry(const Session& session, Refusal refusal,
-                                                  std::string_view reply) {
-    store::JournalSession entry = journalHead(session);
-    entry.kind = store::JournalKind::Refused;
-    entry.end = reasonFor(refusal);
-    const auto& match = session.admission_.match;
-    if (refusal == Refusal::Rule && match)
-        entry.rule_id = session.host_.accessTable(*session.arrival_.generation).ruleId(match->rule);
-    if (refusal == Refusal::TooMany) {
-        const bool by_number = session.over_limit_ == ClientTable::Verdict::TooManySessions;
-        const ClientTable::Limits limits = session.clientLimits();
-        entry.limit = by_number ? "client_sessions" : "client_rate";
-        entry.limit_value = by_number ? limits.sessions : limits.per_minute;
-    }
-    while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
-        reply.remove_suffix(1);
-    entry.reply = reply;
-    return entry;
-}
-
-void SessionReport::failed(const Session& session) {
-    EventLog& log = session.host_.log();
+void failed(SessionHost& host, const SessionRecord& record) {
+    EventSink& log = host.log();
     if (!log.enabled(LogLevel::Error)) return;
     LogLine line = log.line(LogLevel::Error, "session.failed");
-    line.text("session", session.id_.text());
-    line.text("listener", session.arrival_.listener->name);
-    line.text("peer", session.arrival_.peer.address.toString());
+    line.text("session", record.id.text());
+    line.text("listener", record.listener().name);
+    line.text("peer", record.arrival.peer.address.toString());
     line.text("detail", "out of memory or descriptors before the client was known");
     log.write(line);
 }
 
-void SessionReport::checked(Session& session, bool up) {
-    EventLog& log = session.host_.log();
+void probed(SessionHost& host, const SessionRecord& record, bool up) {
+    EventSink& log = host.log();
     if (!log.enabled(LogLevel::Debug)) return;
     LogLine line = log.line(LogLevel::Debug, "session.check");
-    line.text("session", session.id_.text());
-    line.text("listener", session.arrival_.listener->name);
-    line.text("balancer", session.arrival_.peer.address.toString());
+    line.text("session", record.id.text());
+    line.text("listener", record.listener().name);
+    line.text("balancer", record.arrival.peer.address.toString());
     line.boolean("up", up);
     log.write(line);
 }
 
-void SessionReport::rejected(SessionHost& host, const Arrival& arrival, Rejection rejection,
-                             std::string_view first_bytes, std::size_t offset) {
+void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection, std::string_view first_bytes,
+              std::size_t offset) {
     host.counters().rejections.add(rejection, arrival.peer.address);
     std::uint32_t suppressed = 0;
     if (!host.log().enabled(LogLevel::Warning)) return;
@@ -354,4 +296,4 @@ void SessionReport::rejected(SessionHost& host, const Arrival& arrival, Rejectio
     host.log().write(line);
 }
 
-}  // namespace mailgate
+}  // namespace mailgate::report

@@ -1,46 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The log lines of a session (docs/log.md).
+/// \file  What a session says of itself in the log (docs/log.md), and hands to the journal.
 #pragma once
 
-#include "gateway/session/live_session.h"
-#include "gateway/session/session.h"
-#include "store/journal/journal.h"
+#include "gateway/session/session_host.h"
+#include "gateway/session/session_record.h"
+#include "protocols/refusal.h"
+#include "store/journal/record.h"
 
-namespace mailgate {
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
 
-class SessionReport {
-  public:
-    /// `session.end`: an admitted session is over.
-    static void ended(Session& session);
-    /// `session.mail`: a mail of a session that has shown more than its facts keep.
-    static void mail(Session& session, const MailTransaction& mail, std::uint32_t number) noexcept;
-    /// `session.refused`: what was said instead of a session, and why.
-    static void refused(Session& session, Refusal refusal, std::string_view reply);
-    /// `session.failed`: it ended before anything was known of its client, for want of memory or descriptors.
-    static void failed(const Session& session);
-    /// `session.check`, at debug level: a balancer's health check was answered.
-    static void checked(Session& session, bool up);
-    /// `proxy.rejected`: a connection without a believable header. For connections that never became a
-    /// session too.
-    static void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection,
-                         std::string_view first_bytes, std::size_t offset);
-    /// What an administrator sees of a session that is under way.
-    static LiveSession live(const Session& session);
+namespace mailgate::report {
 
-    /// A record made before: in the log and the journal.
-    static void record(SessionHost& host, store::JournalSession&& entry);
+/// `session.end`: an admitted session is over. What it knew goes with the line.
+void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out);
+/// `session.mail`: a mail of a session that has shown more than its facts keep.
+void mail(SessionHost& host, const SessionRecord& record, const MailTransaction& mail,
+          std::uint32_t number) noexcept;
+/// `session.refused`: what was said instead of a session, and why.
+void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, const LimitReached& limit,
+             std::string_view reply);
+/// `session.failed`: it ended before anything was known of its client, for want of memory or descriptors.
+void failed(SessionHost& host, const SessionRecord& record);
+/// `session.check`, at debug level: a balancer's probe was answered.
+void probed(SessionHost& host, const SessionRecord& record, bool up);
+/// `proxy.rejected`: a connection without a believable header. For connections that never became a session too.
+void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection, std::string_view first_bytes,
+              std::size_t offset);
 
-  private:
-    static store::JournalSession refusedEntry(const Session& session, Refusal refusal,
-                                              std::string_view reply);
-    static store::JournalSession journalHead(const Session& session);
-    static store::JournalSession journalEntry(Session& session, std::uint64_t bytes_in,
-                                              std::uint64_t bytes_out);
-    static store::JournalSession mailEntry(const Session& session, const MailTransaction& mail,
-                                           std::uint32_t number);
-    static void addServer(store::JournalSession& entry, const Session& session);
-    static void logEnd(EventLog& log, const store::JournalSession& entry);
-    static std::string_view stateName(const Session& session) noexcept;
-};
+/// A record made before: in the log and the journal.
+void keep(SessionHost& host, store::JournalSession&& entry);
 
-}  // namespace mailgate
+}  // namespace mailgate::report

@@ -41,10 +41,11 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
     : state_(state),
       scratch_(kReadBytes),
       edited_(kBlockBytes),
-      repeats_([this](store::JournalSession&& record) { SessionReport::record(*this, std::move(record)); },
+      repeats_([this](store::JournalSession&& record) { report::keep(*this, std::move(record)); },
                ids_.random()),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {
+    if (state.journal) recorder_.emplace(*state.journal);
     reactor_.addEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
     for (ListeningSocket& socket : listening) {
@@ -120,7 +121,7 @@ void Worker::forEachSession(Visit visit) {
 void Worker::drain() {
     stopping_ = true;
     acceptors_.clear();
-    const Session::Drain drain{End::Shutdown, now(), now() + kForever};
+    const Drain drain{End::Shutdown, now(), now() + kForever};
     forEachSession([&](Session& session) { session.drain(drain); });
 }
 
@@ -132,7 +133,7 @@ void Worker::abort() {
 std::vector<LiveSession> Worker::liveSessions() const {
     std::vector<LiveSession> live;
     for (const Session* session = sessions_; session; session = session->next)
-        live.push_back(SessionReport::live(*session));
+        live.push_back(session->live());
     return live;
 }
 
@@ -193,7 +194,7 @@ void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, con
     Arrival arrival{generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
                     peer,        listening.local, trusted};
     if (listener.proxy == ProxyMode::Require && !trusted) {
-        SessionReport::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
+        report::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
         return;
     }
     // Beyond the sessions that are served and those that are told why they are not, there is only closing.

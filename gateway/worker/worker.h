@@ -6,10 +6,12 @@
 
 #include "gateway/io/pools.h"
 #include "gateway/io/session_set.h"
+#include "gateway/log/event_log.h"
 #include "gateway/session/generation.h"
 #include "gateway/session/live_session.h"
 #include "gateway/session/session_host.h"
 #include "gateway/worker/acceptor.h"
+#include "gateway/worker/journal_recorder.h"
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/reactor.h"
 #include "gateway/worker/rejection_log.h"
@@ -24,6 +26,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -105,8 +108,8 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void undrainServer(const std::string& upstream, const std::string& server);
 
     // SessionHost
-    EventLog& log() noexcept override { return state_.log; }
-    store::Journal* journal() noexcept override { return state_.journal; }
+    EventSink& log() noexcept override { return state_.log; }
+    Recorder* recorder() noexcept override { return recorder_ ? &*recorder_ : nullptr; }
     Counters& counters() noexcept override { return state_.counters; }
     const store::AccessTable& accessTable(const Generation& generation) noexcept override;
     Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
@@ -155,6 +158,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void logAddressAlarm(const std::string& listener, bool lost, const std::string& client);
 
     GatewayState& state_;
+    std::optional<JournalRecorder> recorder_;  ///< none: the journal is off
     std::vector<char> scratch_;
     std::vector<char> edited_;
     BlockPool blocks_;

@@ -15,7 +15,6 @@
 // The first byte picks the opening; then come steps of two bytes, what and how much; the first four kinds of
 // step are followed by so many bytes.
 
-#include "gateway/session/session_report.h"
 #include "protocols/proxy/decoder.h"
 #include "protocols/refusal.h"
 #include "tests/support/scripted_host.h"
@@ -118,19 +117,9 @@ Config configFor(const Opening& opening) {
     return config;
 }
 
-/// One for all runs: a log is a thread, and starting one takes longer than a session.
-EventLog& sharedLog() {
-    static EventLog log([] {
-        LogConfig config;
-        config.target = "file:/dev/null";
-        return config;
-    }());
-    return log;
-}
-
 class Play {
   public:
-    explicit Play(const Opening& opening) : opening_(opening), host_(configFor(opening), &sharedLog()) {
+    explicit Play(const Opening& opening) : opening_(opening), host_(configFor(opening)) {
         server_ = host_.nextServer();
         session_ = &host_.arrive(client_, true);
         id_ = session_->id().text();
@@ -246,7 +235,7 @@ class Play {
     }
 
     bool alive() const { return host_.openSessions() > 0; }
-    bool relaying() const { return SessionReport::live(*session_).state == "relaying"; }
+    bool relaying() const { return session_->live().state == "relaying"; }
     static void open(ScriptedPeer& peer) { peer.room = std::numeric_limits<std::size_t>::max(); }
 
     void client(std::string_view bytes) {

@@ -5,11 +5,10 @@
 #include "gateway/session/session.h"
 #include "tests/support/scripted_peer.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <deque>
-#include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,19 +24,32 @@ inline ServerConfig serverAt(const std::string& name, const Endpoint& endpoint) 
     return server;
 }
 
+/// Remembers events as lines of JSON.
+class RememberedEvents final : public EventSink {
+  public:
+    bool enabled(LogLevel) const noexcept override { return true; }
+    void write(LogLine& line) noexcept override { text += line.finish(); }
+
+    std::string text;
+
+  private:
+    LogFormat format() const noexcept override { return LogFormat::Json; }
+};
+
+class RememberedRecords final : public Recorder {
+  public:
+    void record(store::JournalSession&& session) noexcept override { kept.push_back(std::move(session)); }
+    void recordFailed() noexcept override { ++failed; }
+
+    std::vector<store::JournalSession> kept;
+    int failed = 0;
+};
+
 class ScriptedHost final : public SessionHost {
   public:
-    /// `log`: without one, a file of its own.
-    explicit ScriptedHost(Config configuration, EventLog* log = nullptr)
-        : generation_(std::make_shared<Generation>()), shared_log_(log), wheel_(kStart) {
+    explicit ScriptedHost(Config configuration)
+        : generation_(std::make_shared<Generation>()), wheel_(kStart) {
         generation_->config = std::move(configuration);
-        if (!shared_log_) {
-            log_file_ = makeLogFile();
-            LogConfig own;
-            own.target = "file:" + log_file_;
-            own.level = LogLevel::Debug;
-            log_ = std::make_unique<EventLog>(own);
-        }
         for (const UpstreamConfig& upstream : generation_->config.upstreams) {
             generation_->upstreams.push_back(
                 std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}));
@@ -49,7 +61,6 @@ class ScriptedHost final : public SessionHost {
     ~ScriptedHost() override {
         while (!sessions_.empty())
             sessions_.front()->abort(End::Shutdown);
-        if (!log_file_.empty()) std::filesystem::remove(log_file_);
     }
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
@@ -88,23 +99,22 @@ class ScriptedHost final : public SessionHost {
     std::size_t openSessions() const { return sessions_.size(); }
     std::vector<std::string> connected_to;  ///< addresses, in order
 
-    /// Ends what is left and returns the log; nothing can be logged afterwards.
+    /// Ends what is left and returns the log.
     std::string takeLog() {
         endAll();
-        log_.reset();
-        std::ifstream file(log_file_);
-        std::stringstream text;
-        text << file.rdbuf();
-        return text.str();
+        return std::exchange(events.text, {});
     }
+
+    RememberedEvents events;
+    RememberedRecords records;
 
     bool is_full = false;
     int refused_places = 1;
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
-    EventLog& log() noexcept override { return shared_log_ ? *shared_log_ : *log_; }
-    store::Journal* journal() noexcept override { return nullptr; }
+    EventSink& log() noexcept override { return events; }
+    Recorder* recorder() noexcept override { return &records; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
     Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
@@ -151,16 +161,8 @@ class ScriptedHost final : public SessionHost {
         while (!sessions_.empty())
             sessions_.front()->abort(End::Killed);
     }
-    static std::string makeLogFile() {
-        std::string name = std::filesystem::temp_directory_path() / "mailgate-test-log-XXXXXX";
-        ::close(::mkstemp(name.data()));
-        return name;
-    }
 
     std::shared_ptr<Generation> generation_;
-    std::string log_file_;
-    EventLog* shared_log_;
-    std::unique_ptr<EventLog> log_;
     Counters counters_;
     std::vector<char> scratch_ = std::vector<char>(kReadBytes);
     std::vector<char> edited_ = std::vector<char>(kBlockBytes);

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/admission.h"
+
+namespace mailgate {
+namespace {
+
+bool mayEnter(SessionContext& context) {
+    SessionRecord& record = context.record;
+    const store::AccessTable& table = context.host.accessTable(*record.arrival.generation);
+    const UnixSeconds now = record.wall_start / 1000;
+    Admission& admission = record.admission;
+    admission.match = table.lookup(record.client.address.bytes, record.arrival.listener_index, now);
+    if (admission.match) {
+        admission.allowed = admission.match->verdict == store::Verdict::Allow;
+        table.hit(admission.match->rule, now);
+    } else {
+        admission.allowed = record.listener().access == AccessDefault::Open;
+    }
+    return admission.allowed;
+}
+
+/// Its place among the sessions of its client.
+LimitReached claimPlace(SessionContext& context) {
+    const ListenerConfig& listener = context.record.listener();
+    const auto& match = context.record.admission.match;
+    const store::ClientLimits rule = match ? match->limits : store::ClientLimits{};
+    const ClientTable::Limits limits{rule.sessions.value_or(listener.client_sessions),
+                                     rule.per_minute.value_or(listener.client_rate)};
+    if (!limits.any()) return {};
+    const IpAddress& client = context.record.client.address;
+    const unsigned prefix = client.isV4() ? 96U + listener.client_ipv4_prefix : listener.client_ipv6_prefix;
+    switch (context.host.clients().admit(networkAround(client.bytes, prefix), listener.name, limits,
+                                         context.host.now(), context.ticket)) {
+        case ClientTable::Verdict::Admitted:
+            break;
+        case ClientTable::Verdict::TooManySessions:
+            return {"client_sessions", limits.sessions};
+        case ClientTable::Verdict::TooFast:
+            return {"client_rate", limits.per_minute};
+    }
+    return {};
+}
+
+}  // namespace
+
+Next admit(SessionContext& context, const next::Admit& arrived) {
+    SessionRecord& record = context.record;
+    SessionHost& host = context.host;
+    record.client = arrived.client;
+    record.destination = arrived.destination;
+    host.sawClient(*record.arrival.generation, record.arrival.listener_index, record.client.address);
+    if (!mayEnter(context)) return next::Refuse{Refusal::Rule};
+    if (host.stopping()) return next::Refuse{Refusal::ShuttingDown};
+    if (const LimitReached limit = claimPlace(context); !limit.name.empty())
+        return next::Refuse{Refusal::TooMany, limit};
+    if (host.full()) return next::Refuse{Refusal::GatewayFull};
+    count(host.counters().admitted);
+    count(record.listenerCounters().admitted);
+    context.admitted = true;
+    return next::Connect{};
+}
+
+}  // namespace mailgate

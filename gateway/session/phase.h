@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What a phase of a session does about an event unless it says otherwise.
+///
+/// A phase begins (begin()), is told what happens, and returns what comes next; it calls no other phase. What it alone needs
+/// to know it keeps itself, and that is gone with it. Session holds the one that lasts, by value: no function here is
+/// virtual.
+#pragma once
+
+#include "gateway/session/next.h"
+#include "gateway/session/session_context.h"
+
+#include <cstdint>
+#include <string_view>
+
+namespace mailgate {
+
+class Phase {
+  public:
+    // `events`: Event bits of that side's connection, which has noted them; 0: what again() asked for.
+    Next onClient(std::uint32_t /*events*/) { return next::Stay{}; }
+    Next onServer(std::uint32_t /*events*/) { return next::Stay{}; }
+    Next onDeadline() { return next::Stay{}; }
+    Next onDrain(const Drain& /*drain*/) { return next::Stay{}; }
+    /// The operator changed his mind about the server.
+    void onUndrain() noexcept {}
+    /// The operator ends it, in the protocol's words where that breaks nothing. Stay: it has ended already.
+    Next onKill() { return next::Close{End::Killed}; }
+    /// It ends now, whatever is under way.
+    Next onAbort(End reason) { return next::Close{reason}; }
+
+    Phase(const Phase&) = delete;
+    Phase& operator=(const Phase&) = delete;
+
+  protected:
+    explicit Phase(SessionContext& context) noexcept : context_(context) {}
+    ~Phase() = default;
+
+    Relay& relay() noexcept { return context_.relay; }
+    const Relay& relay() const noexcept { return context_.relay; }
+
+    SessionContext& context_;
+};
+
+/// Handed to the host: nothing reaches it any more.
+class ClosedPhase : public Phase {
+  public:
+    explicit ClosedPhase(SessionContext& context) noexcept : Phase(context) {}
+    Next begin() { return next::Stay{}; }
+    Next onKill() { return next::Stay{}; }
+    Next onAbort(End /*reason*/) { return next::Stay{}; }
+    std::string_view name() const noexcept { return "closed"; }
+};
+
+}  // namespace mailgate

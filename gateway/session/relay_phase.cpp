@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/relay_phase.h"
+
+#include "gateway/session/session_report.h"
+#include "protocols/mail_protocol.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+// How long a server may take to answer what a client sent before the bytes that end the session.
+constexpr Millis kViolationLimit = 10'000;
+// The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). Who cuts the session before it comes makes the
+// client send the message again, though the server has it.
+constexpr Millis kFinalReplyLimit = 630'000;
+// A socket that has no more than this under way takes another line whole.
+constexpr std::size_t kFarewellRoom = 8'192;
+
+/// How a session ends that cannot go on: what the client is told, and what the log says.
+struct Outcome {
+    Refusal refusal;
+    End reason;
+};
+
+Outcome outcomeOf(Violation violation) noexcept {
+    switch (violation) {
+        case Violation::BareLf:
+            return {Refusal::BareLf, End::BareLf};
+        case Violation::ForbiddenCommand:
+            return {Refusal::ForbiddenCommand, End::ForbiddenCommand};
+        case Violation::BadCommand:
+        case Violation::TooLong:
+            break;
+        case Violation::UnexpectedReply:
+            return {Refusal::ServerViolation, End::ServerViolation};
+        case Violation::NoMemory:
+            return {Refusal::Internal, End::GatewayError};
+    }
+    return {Refusal::BadCommand, End::ProtocolViolation};
+}
+
+}  // namespace
+
+RelayPhase::~RelayPhase() {
+    relay().setTap(nullptr);
+    if (!filter_) return;
+    if (violated_) context_.record.violation = filter_->violation();
+    filter_->finish();
+}
+
+Next RelayPhase::begin() {
+    SessionRecord& record = context_.record;
+    record.greeted = record.last_activity = context_.host.now();
+    context_.host.counters().greeting.add(record.greeted - record.connected);
+    arm();
+    watch();
+    if (Next step = pump(Side::Server); !stays(step)) return step;
+    return pump(Side::Client);
+}
+
+void RelayPhase::watch() {
+    SessionRecord& record = context_.record;
+    const ListenerConfig& listener = record.listener();
+    // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before it.
+    const bool before_tls = listener.tls == ListenerTls::Passthrough;
+    filter_ = makeFilter(before_tls ? Protocol::Tcp : listener.protocol, record.facts,
+                         {.bare_lf = listener.bareLfFor(record.client.address),
+                          .no_header = record.pool().config().send_proxy == SendProxy::Off,
+                          .gateway = context_.config().name},
+                         this);
+    if (!filter_) return;
+    relay().setTap(this);
+    relay().showHeld(Side::Server);
+    relay().showHeld(Side::Client);
+}
+
+void RelayPhase::onMail(const MailTransaction& mail, std::uint32_t number) noexcept {
+    report::mail(context_.host, context_.record, mail, number);
+}
+
+Rest RelayPhase::onBytes(Side from, std::string_view bytes, Output& out) noexcept {
+    if (from == Side::Client && filter_->violation()) return Rest::Hold;
+    const Rest rest = filter_->onBytes(from, bytes, out);
+    if (filter_->opaque()) {
+        relay().setTap(nullptr);
+        filter_->finish();
+        filter_.reset();
+    }
+    return rest;
+}
+
+Next RelayPhase::onEvents(Side side, std::uint32_t events) {
+    context_.record.last_activity = context_.host.now();
+    // What is held back hides that its sender is gone: nothing more is read.
+    if ((events & kFailed) && relay().stalled(side)) return onLost(side);
+    if (events != kWritable) {
+        if (Next step = pump(side); !stays(step)) return step;
+    }
+    return (events & kWritable) || events == 0 ? pump(other(side)) : next::Stay{};
+}
+
+Next RelayPhase::pump(Side source) {
+    // What was held back must not go on because nobody watches any more.
+    if (violated_ && !filter_ && source == Side::Client) return next::Stay{};
+    Next step = next::Stay{};
+    switch (relay().pump(source)) {
+        case Relay::Status::Open:
+            break;
+        case Relay::Status::Unfinished:
+            context_.again(source);
+            break;
+        case Relay::Status::Ended:
+            step = onSourceEnded(source);
+            break;
+        case Relay::Status::SourceLost:
+            step = onLost(source);
+            break;
+        case Relay::Status::SinkLost:
+            step = onLost(other(source));
+            break;
+        case Relay::Status::NoMemory:
+            return next::Close{End::GatewayError};
+    }
+    return stays(step) ? afterPump(source) : step;
+}
+
+Next RelayPhase::afterPump(Side source) {
+    if (filter_ && filter_->violation()) return onViolation();
+    // What the server has said may decide about bytes that the client sent ahead of it.
+    if (source == Side::Server && relay().stalled(Side::Client)) return pump(Side::Client);
+    return maybeDrain();
+}
+
+// The bytes stay here. The client hears why once the server has answered all that it sent before them; a server that is
+// not understood itself is not waited for.
+Next RelayPhase::onViolation() {
+    if (!std::exchange(violated_, true)) context_.armIn(kViolationLimit);
+    const Violation violation = *filter_->violation();
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->settled())
+        return endViolated();
+    return next::Stay{};
+}
+
+Next RelayPhase::endViolated() {
+    const Outcome outcome = outcomeOf(*filter_->violation());
+    say(outcome.refusal);
+    return next::Linger{outcome.reason};
+}
+
+Next RelayPhase::onSourceEnded(Side source) {
+    return source == Side::Server ? onServerEnded() : passEnd(source);
+}
+
+Next RelayPhase::onServerEnded() {
+    // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
+    if (context_.record.facts.quit) return next::Close{End::ClientQuit};
+    // A client that has said all it had to say is not told that nobody listens any more.
+    if (!relay().sourceEnded(Side::Client)) say(Refusal::ServerLost);
+    if (server_lost_) return next::Linger{End::ServerLost};
+    // In the clear a mail server that has closed reads no more: what the client still sends, and what is held of it,
+    // has nowhere to go.
+    if (filter_) return next::Linger{half_closed_ == End::None ? End::ServerClosed : half_closed_};
+    return passEnd(Side::Server);
+}
+
+Next RelayPhase::passEnd(Side source) {
+    relay().passEnd(source);
+    if (half_closed_ == End::None) {
+        const End by_client = context_.record.facts.quit ? End::ClientQuit : End::ClientClosed;
+        half_closed_ = source == Side::Server ? End::ServerClosed : by_client;
+    }
+    if (relay().ended()) return next::Close{half_closed_};
+    arm();
+    return next::Stay{};
+}
+
+Next RelayPhase::onLost(Side side) {
+    if (side == Side::Server) return onServerLost();
+    return next::Close{context_.record.facts.quit ? End::ClientQuit : End::ClientReset};
+}
+
+// The server's connection broke: the client still gets what the server had said, and hears why there is no more.
+Next RelayPhase::onServerLost() {
+    if (std::exchange(server_lost_, true)) return next::Stay{};
+    SessionRecord& record = context_.record;
+    const End reason = half_closed_ == End::None ? End::ServerLost : half_closed_;
+    record.close(record.facts.quit ? End::ClientQuit : reason);
+    context_.server->note(kReadable);
+    if (relay().pump(Side::Server) == Relay::Status::SinkLost) return next::Close{record.end};
+    relay().endSource(Side::Server);
+    return pump(Side::Server);
+}
+
+// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when the
+// server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
+bool RelayPhase::maySpeak() const noexcept {
+    const SessionFacts& facts = context_.record.facts;
+    return filter_ && filter_->serverAtBoundary() && relay().drained(Side::Server) &&
+           context_.client->unacknowledged() <= kFarewellRoom && !relay().endPassed(Side::Server) &&
+           !facts.quit && !facts.goodbye;
+}
+
+void RelayPhase::say(Refusal refusal) {
+    if (!maySpeak()) return;
+    if (const std::string line = context_.refusalFor(refusal); !line.empty()) context_.client->write(line);
+}
+
+Millis RelayPhase::idleLimit() const noexcept {
+    const Timeouts& timeouts = context_.config().timeouts;
+    const Millis limit = half_closed_ == End::None
+                             ? timeouts.idleFor(context_.record.listener().protocol).count()
+                             : timeouts.half_close.count();
+    return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
+}
+
+// The next time that something is due: the limit of inactivity, or a step of a drain.
+void RelayPhase::arm() noexcept {
+    if (violated_) return;
+    Millis due = context_.record.last_activity + idleLimit();
+    if (drain_) due = std::min(due, context_.host.now() < drain_.from ? drain_.from : drain_.until);
+    context_.armAt(due);
+}
+
+Next RelayPhase::onDeadline() {
+    if (violated_) return endViolated();
+    const Millis now = context_.host.now();
+    if (drain_ && now >= drain_.until) {
+        say(Refusal::ShuttingDown);
+        return next::Linger{drain_.end};
+    }
+    if (Next step = maybeDrain(); !stays(step)) return step;
+    if (now >= context_.record.last_activity + idleLimit()) return onIdle();
+    arm();
+    return next::Stay{};
+}
+
+Next RelayPhase::onIdle() {
+    if (half_closed_ != End::None) return next::Close{End::HalfCloseTimeout};
+    say(Refusal::Idle);
+    return next::Linger{End::IdleTimeout};
+}
+
+Next RelayPhase::onDrain(const Drain& drain) {
+    drain_ = drain;
+    if (Next step = maybeDrain(); !stays(step)) return step;
+    arm();
+    return next::Stay{};
+}
+
+Next RelayPhase::maybeDrain() {
+    if (!drain_ || context_.host.now() < drain_.from || !maySpeak() || !filter_->interruptible())
+        return next::Stay{};
+    say(Refusal::ShuttingDown);
+    return next::Linger{drain_.end};
+}
+
+void RelayPhase::onUndrain() noexcept {
+    if (drain_.end == End::Drained) drain_ = {};
+}
+
+Next RelayPhase::onKill() {
+    say(Refusal::ShuttingDown);
+    return next::Linger{End::Killed};
+}
+
+Next RelayPhase::onAbort(End reason) {
+    say(Refusal::ShuttingDown);
+    return next::Close{reason};
+}
+
+}  // namespace mailgate

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Bytes move both ways, as the protocol's filter lets them, until one side is done or has to be.
+///
+/// The one place that decides whether words of ours may stand in the server's stream to the client.
+#pragma once
+
+#include "gateway/session/phase.h"
+#include "protocols/stream/stream_filter.h"
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace mailgate {
+
+class RelayPhase final : public Phase, private RelayTap, private MailSink {
+  public:
+    RelayPhase(SessionContext& context, const Drain& drain) noexcept : Phase(context), drain_(drain) {}
+    /// What the filter still knew is in the record.
+    ~RelayPhase() override;
+
+    Next begin();
+    Next onClient(std::uint32_t events) { return onEvents(Side::Client, events); }
+    Next onServer(std::uint32_t events) { return onEvents(Side::Server, events); }
+    Next onDeadline();
+    Next onDrain(const Drain& drain);
+    void onUndrain() noexcept;
+    Next onKill();
+    Next onAbort(End reason);
+    std::string_view name() const noexcept { return "relaying"; }
+    /// The envelope sender of the transaction that is open.
+    std::string_view sender() const noexcept { return filter_ ? filter_->sender() : std::string_view(); }
+
+  private:
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
+    void onMail(const MailTransaction& mail, std::uint32_t number) noexcept override;
+
+    void watch();
+    Next onEvents(Side side, std::uint32_t events);
+    Next pump(Side source);
+    Next afterPump(Side source);
+    Next onSourceEnded(Side source);
+    Next onServerEnded();
+    Next passEnd(Side source);
+    Next onLost(Side side);
+    Next onServerLost();
+    Next onIdle();
+    Next onViolation();
+    Next endViolated();
+    Next maybeDrain();
+    bool maySpeak() const noexcept;
+    void say(Refusal refusal);
+    Millis idleLimit() const noexcept;
+    void arm() noexcept;
+
+    std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
+    Drain drain_;
+    End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
+    bool server_lost_ = false;
+    bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
+};
+
+}  // namespace mailgate

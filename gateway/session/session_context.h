@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What the phases of a session share: both connections and the relay between them, its host, and its record.
+#pragma once
+
+#include "gateway/admission/client_table.h"
+#include "gateway/io/session_set.h"
+#include "gateway/io/transport.h"
+#include "gateway/session/relay.h"
+#include "gateway/session/session_host.h"
+#include "gateway/session/session_record.h"
+#include "protocols/refusal.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+/// Who hears of a session's sockets and of its deadline.
+class SessionEvents : public EventHandler, public Timer {};
+
+struct SessionContext {
+    static constexpr unsigned kClientSlot = 0;
+
+    SessionContext(SessionHost& session_host, SessionEvents& session, const Arrival& arrival)
+        : host(session_host),
+          events(session),
+          record(arrival, host.newSessionId(), host.wallClock(), host.now()),
+          relay(host.resources()) {}
+
+    SessionHost& host;
+    SessionEvents& events;
+    SessionRecord record;
+    Relay relay;
+    std::unique_ptr<Transport> client;
+    std::unique_ptr<Transport>
+        server;  ///< while bytes move between the two; before that, its connector has it
+    ClientTable::Ticket ticket;
+    std::uint8_t server_slot = 1;
+    bool uses_server = false;   ///< record.endpoint counts it among its sessions
+    bool admitted = false;      ///< let in, and not refused since: one `session.end` line is owed
+    bool kept_refused = false;  ///< the host counts it among the refused that stay
+
+    /// One deadline at a time.
+    void armIn(Millis after) noexcept { armAt(host.now() + after); }
+    void armAt(Millis deadline) noexcept { host.arm(events, deadline); }
+    /// There is more to do for `side` than is fair to others now: an event without bits comes in a later turn.
+    void again(Side side) { host.again(events, side == Side::Client ? kClientSlot : server_slot); }
+
+    /// From now on counted among the sessions of `endpoint`, whose events come with a slot of their own.
+    void useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcept;
+    void leaveServer() noexcept;
+
+    const Config& config() const noexcept { return record.config(); }
+    /// Nothing can be said or seen in the clear, from the first byte on.
+    bool opaqueFromStart() const noexcept;
+    /// In which protocol the client can be told something; Tcp: in none.
+    Protocol spoken() const noexcept;
+    /// What our own words name: `client` is an address in text.
+    RefusalText words(std::string_view client) const noexcept {
+        return {config().name, client, record.id.text()};
+    }
+    /// In the client's protocol, with its end of line; may be empty.
+    std::string refusalFor(Refusal refusal) const;
+};
+
+}  // namespace mailgate

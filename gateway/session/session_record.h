@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What is known of a session, as far as it has come: for its log line, the journal and the live view.
+#pragma once
+
+#include "gateway/session/generation.h"
+#include "gateway/session/session_id.h"
+#include "protocols/proxy/header.h"
+#include "protocols/stream/session_facts.h"
+#include "protocols/stream/stream_filter.h"
+#include "store/rules/table.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace mailgate {
+
+/// What the access rules said of a client.
+struct Admission {
+    bool allowed = false;
+    std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
+};
+
+/// Where a session comes from; filled in by the acceptor.
+struct Arrival {
+    std::shared_ptr<const Generation> generation;
+    const ListenerConfig* listener = nullptr;  ///< of the generation
+    store::ListenerIndex listener_index = 0;
+    Endpoint peer;                 ///< who TCP says it is
+    Endpoint local;                ///< where it connected to; port 0: not asked for yet
+    bool header_expected = false;  ///< by the listener's `proxy` and the peer
+};
+
+/// The limit that a client has reached, by its name in log and journal.
+struct LimitReached {
+    std::string_view name;  ///< empty: none
+    std::uint32_t value = 0;
+};
+
+struct SessionRecord {
+    SessionRecord(const Arrival& from, const SessionId& session, std::int64_t wall_clock, Millis now)
+        : arrival(from), id(session), wall_start(wall_clock), start(now) {}
+
+    Arrival arrival;
+    SessionId id;
+    End end = End::None;  ///< see close()
+    std::uint16_t header_bytes = 0;
+    std::optional<Violation> violation;  ///< what ended it, if one did
+    Endpoint client;
+    Endpoint destination;
+    Admission admission;
+    std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
+    std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last
+    SessionFacts facts;
+    std::int64_t wall_start;  ///< Unix time, milliseconds
+    // On the monotonic clock; 0: has not happened.
+    Millis start;
+    Millis header_done = 0;
+    Millis connected = 0;
+    Millis greeted = 0;
+    Millis last_activity = 0;
+
+    /// The first reason stands: what follows from it is none.
+    void close(End reason) noexcept {
+        if (end == End::None) end = reason;
+    }
+    /// Its client is known: any header has been read.
+    bool identified() const noexcept { return header_done != 0; }
+
+    const Config& config() const noexcept { return arrival.generation->config; }
+    const ListenerConfig& listener() const noexcept { return *arrival.listener; }
+    ListenerCounters& listenerCounters() const {
+        return *arrival.generation->listeners[arrival.listener_index];
+    }
+    UpstreamPool& pool() const { return *arrival.generation->upstreams[arrival.listener->upstream_index]; }
+};
+
+}  // namespace mailgate
