@@ -2,8 +2,8 @@
 #include "store/backends/journal.h"
 
 #include "protocols/values/text.h"
-#include "store/journal/query.h"
-#include "store/journal/writer.h"
+#include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/writer.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>

@@ -2,12 +2,12 @@
 #include "store/journal/journal.h"
 
 #include "store/journal/mask.h"
-#include "store/journal/query.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/terms.h"
 #include "store/sqlite/database.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
-#include "tests/unit/store/journal/support.h"
+#include "tests/unit/store/journal/sqlite/support.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "store/journal/backend.h"
-#include "store/journal/schema.h"
+#include "store/journal/sqlite/schema.h"
 
 #include <array>
 #include <optional>

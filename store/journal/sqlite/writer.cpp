@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/writer.h"
+#include "store/journal/sqlite/writer.h"
 
 #include "store/journal/mask.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/terms.h"
 
 #include <fmt/format.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/query.h"
+#include "store/journal/sqlite/reader.h"
 
 #include "protocols/values/text.h"
 #include "store/journal/mask.h"
-#include "store/journal/schema.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/schema.h"
+#include "store/journal/sqlite/terms.h"
 
 #include <fmt/format.h>
 

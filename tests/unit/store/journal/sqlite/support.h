@@ -2,7 +2,7 @@
 /// \file  What the tests of the journal's file share.
 #pragma once
 
-#include "store/journal/writer.h"
+#include "store/journal/sqlite/writer.h"
 #include "tests/unit/store/support.h"
 
 #include <memory>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/query.h"
+#include "store/journal/sqlite/reader.h"
 
 #include "store/journal/journal.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
-#include "tests/unit/store/journal/support.h"
+#include "tests/unit/store/journal/sqlite/support.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -64,7 +64,7 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
 }
 
 /// One journal for all tests: they only ask.
-class JournalQueryTest : public testing::Test {
+class JournalReaderTest : public testing::Test {
   protected:
     static void SetUpTestSuite() {
         folder_ = std::make_unique<TemporaryFolder>();
@@ -115,12 +115,12 @@ class JournalQueryTest : public testing::Test {
     static inline std::int64_t begin_ms_ = 0;
 };
 
-TEST_F(JournalQueryTest, WithoutAFilterFindsEverything) {
+TEST_F(JournalReaderTest, WithoutAFilterFindsEverything) {
     expectFinds({}, [](const JournalSession&) { return true; });
     EXPECT_THAT(journal::Reader(url()).newest({}, 0), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
+TEST_F(JournalReaderTest, FindsClientsByAddressAndNetwork) {
     for (const char* text : {"198.51.100.7", "198.51.100.0/24", "11.0.0.0/9", "11.0.0.0/28", "0.0.0.0/0",
                              "2001:db8::/33", "2001:db8:800::/40", "2001:db8:101::/64", "::/0"}) {
         SCOPED_TRACE(text);
@@ -135,7 +135,7 @@ TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
     expectFinds(host, [](const JournalSession& session) { return session.client == sessions_[9].client; });
 }
 
-TEST_F(JournalQueryTest, FindsSenders) {
+TEST_F(JournalReaderTest, FindsSenders) {
     const std::string sender = sessions_[50'001].mail.front().from;
     const std::string domain = sender.substr(sender.find('@'));
     JournalFilter filter;
@@ -153,7 +153,7 @@ TEST_F(JournalQueryTest, FindsSenders) {
     });
 }
 
-TEST_F(JournalQueryTest, FindsEveryRecipientInAnyCase) {
+TEST_F(JournalReaderTest, FindsEveryRecipientInAnyCase) {
     const auto hasExampleCom = [](const JournalSession& session) {
         return anyMail(session, [](const JournalMail& mail) { return mail.recipients.size() == 2; });
     };
@@ -165,7 +165,7 @@ TEST_F(JournalQueryTest, FindsEveryRecipientInAnyCase) {
     }
 }
 
-TEST_F(JournalQueryTest, SenderAndRecipientMustBeOfOneMail) {
+TEST_F(JournalReaderTest, SenderAndRecipientMustBeOfOneMail) {
     JournalFilter filter;
     filter.to = "postmaster@example.com";
     filter.from = "";
@@ -175,7 +175,7 @@ TEST_F(JournalQueryTest, SenderAndRecipientMustBeOfOneMail) {
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsAQueueId) {
+TEST_F(JournalReaderTest, FindsAQueueId) {
     JournalFilter filter;
     filter.queue_id = std::string(sessions_[54'321].mail.front().queue_id);
     expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
@@ -184,7 +184,7 @@ TEST_F(JournalQueryTest, FindsAQueueId) {
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty()) << "case matters in Postfix' long ids";
 }
 
-TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
+TEST_F(JournalReaderTest, FindsUsersListenersServersBalancersAndVerdicts) {
     JournalFilter user;
     user.user = "alice@EXAMPLE.org";
     expectFinds(user, [](const JournalSession& session) { return session.user == "Alice@example.org"; });
@@ -215,7 +215,7 @@ TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
     expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
 }
 
-TEST_F(JournalQueryTest, FindsFailedLogins) {
+TEST_F(JournalReaderTest, FindsFailedLogins) {
     JournalFilter filter;
     filter.failed_login = true;
     expectFinds(filter, [](const JournalSession& session) { return session.user == "bob"; });
@@ -223,7 +223,7 @@ TEST_F(JournalQueryTest, FindsFailedLogins) {
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
+TEST_F(JournalReaderTest, FindsATimeRangeAndCombinesFilters) {
     JournalFilter filter;
     filter.since_ms = begin_ms_ + 3'000'000;
     filter.until_ms = begin_ms_ + 4'000'000;
@@ -240,7 +240,7 @@ TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
+TEST_F(JournalReaderTest, FindsASessionByTheBeginningOfItsId) {
     journal::Reader query(url());
     for (const std::uint64_t number :
          {std::uint64_t{0}, std::uint64_t{54'321}, std::uint64_t{77'773}, kSessions - 1}) {
@@ -261,7 +261,7 @@ TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
         EXPECT_THAT(query.withId(no_id, 2), IsEmpty()) << no_id;
 }
 
-TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
+TEST_F(JournalReaderTest, SumsUpWhoIsBusy) {
     journal::Reader query(url());
     const auto all = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Sessions, 3);
     EXPECT_EQ(all.sessions, kSessions);
@@ -287,7 +287,7 @@ TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
 }
 
 /// By looking at each session, with maps.
-TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
+TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
     const std::int64_t since = begin_ms_ + 3'000'000, until = begin_ms_ + 9'000'000;
     std::map<std::string, std::array<std::uint64_t, 6>> clients, senders;
     std::uint64_t sessions = 0;
@@ -324,7 +324,7 @@ TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
     expectSums(top.senders, senders);
 }
 
-TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
+TEST_F(JournalReaderTest, FollowsWhatIsWrittenMeanwhile) {
     const std::string path = folder_->file("followed.db");
     JournalOptions options;
     options.url = "sqlite:" + path;
@@ -357,7 +357,7 @@ TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
     EXPECT_THAT(query.after({}, position, 10'000), IsEmpty());
 }
 
-TEST(JournalQueryOpen, SaysSoWhenThereIsNoJournal) {
+TEST(JournalReaderOpen, SaysSoWhenThereIsNoJournal) {
     EXPECT_THROW(journal::Reader("sqlite:/nonexistent/journal.db"), StoreError);
     EXPECT_THROW(journal::Reader("postgresql://x"), StoreError);
 }
