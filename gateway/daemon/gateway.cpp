@@ -4,6 +4,7 @@
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/daemon/privileges.h"
+#include "store/backends/journal.h"
 
 #include <fmt/format.h>
 
@@ -112,7 +113,7 @@ void Gateway::stopThreads() {
 
 void Gateway::startJournal(const JournalConfig& config) {
     if (!config.enabled) return;
-    journal_ = std::make_unique<store::Journal>(journalOptions(config), journalEvents(*log_));
+    journal_ = std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink, journalEvents(*log_));
     journal_->start();
 }
 

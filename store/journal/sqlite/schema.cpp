@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/schema.h"
+#include "store/journal/sqlite/schema.h"
 
 #include "store/journal/mask.h"
+#include "store/sqlite/migrator.h"
 
 #include <fmt/format.h>
 
@@ -12,8 +13,6 @@
 namespace mailgate::store::journal {
 
 namespace {
-
-using Error = StoreError::Kind;
 
 // -1 and '' as in JournalSession: fewer cases than NULLs, and the columns stay STRICT.
 constexpr std::string_view kSessionTable = R"(
@@ -179,33 +178,16 @@ std::vector<std::pair<std::string, std::string>> namedOf(std::string_view lines)
     return named;
 }
 
-/// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
-constexpr std::array<std::string (*)(), 3> kMigrations{version1, version2, version3};
-constexpr auto kCurrentVersion = static_cast<std::int64_t>(kMigrations.size());
-
-std::int64_t checkedVersion(sqlite::Database& database, bool create) {
-    const std::int64_t application = database.number("PRAGMA application_id");
-    const std::int64_t version = database.number("PRAGMA user_version");
-    const bool empty =
-        application == 0 && version == 0 && database.number("SELECT count(*) FROM sqlite_schema") == 0;
-    if (empty && create) return 0;
-    if (empty)
-        throw StoreError(Error::Open, fmt::format("{}: nothing has been written to this journal yet: does "
-                                                  "the gateway run with this configuration?",
-                                                  database.path()));
-    if (application != kApplicationId)
-        throw StoreError(Error::Open,
-                         fmt::format("{}: this SQLite database is not a journal (application_id {}): name "
-                                     "another file in [journal] url",
-                                     database.path(), application));
-    if (version > kCurrentVersion)
-        throw StoreError(
-            Error::NewerSchema,
-            fmt::format("{}: written by a newer mailgate (schema {}, this one knows {}): install "
-                        "that version or name another file in [journal] url",
-                        database.path(), version, kCurrentVersion));
-    return version;
-}
+constexpr std::array<sqlite::Schema::Migration, 3> kMigrations{version1, version2, version3};
+constexpr sqlite::Migrator kMigrator{
+    {.application_id = kApplicationId,
+     .migrations = kMigrations,
+     .page_size = 8'192,  // rows of some 300 bytes that are only appended: larger pages are fewer writes
+     .empty_kind = StoreError::Kind::Open,
+     .empty = "nothing has been written to this journal yet: does the gateway run with this configuration?",
+     .foreign = "is not a journal",
+     .elsewhere = "name another file in [journal] url",
+     .before = "name another file in [journal] url"}};
 
 }  // namespace
 
@@ -222,19 +204,7 @@ std::vector<Segment> readSegments(sqlite::Database& database) {
 }
 
 void migrate(sqlite::Database& database, bool create) {
-    const std::int64_t found = checkedVersion(database, create);
-    // Rows of some 300 bytes that are only appended: larger pages are fewer writes. Has no effect later.
-    if (found == 0) database.run("PRAGMA page_size = 8192");
-    if (database.text("PRAGMA journal_mode") != "wal") database.run("PRAGMA journal_mode = WAL");
-    if (found == kCurrentVersion) return;
-    database.transaction([&] {
-        // Another process may have been faster.
-        const auto from = static_cast<std::size_t>(checkedVersion(database, create));
-        for (std::size_t step = from; step < kMigrations.size(); ++step)
-            database.run(kMigrations[step]());
-        database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
-                                 kCurrentVersion));
-    });
+    kMigrator.migrate(database, create);
 }
 
 std::string namedLines(const std::vector<std::pair<std::string, std::string>>& named) {
