@@ -5,7 +5,6 @@
 #include "store/rules/schema.h"
 #include "store/sqlite/database.h"
 
-#include <Poco/Data/Statement.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -16,7 +15,6 @@ namespace mailgate::store {
 
 namespace {
 
-namespace keywords = Poco::Data::Keywords;
 using sqlite::Database;
 using sqlite::RawStatement;
 
@@ -198,8 +196,9 @@ struct AccessStore::Impl {
     }
 
     void act(std::string_view who) {
-        std::string name(who);
-        database.session() << "UPDATE access_meta SET acting = ?", keywords::use(name), keywords::now;
+        RawStatement name(database, "UPDATE access_meta SET acting = ?");
+        name.bind(1, who);
+        name.step();
     }
 
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who) {
