@@ -16,7 +16,7 @@ namespace mailgate::cli {
 namespace {
 
 using store::AccessRule;
-using store::AccessStore;
+using store::RuleStore;
 using store::Verdict;
 
 /// Whatever the sqlite3 shell has put into a row, it stays one line and obeys nobody's terminal.
@@ -156,7 +156,7 @@ std::string rulesAsJson(std::span<const AccessRule> rules) {
     return jsonArray(rules, ruleAsJson);
 }
 
-std::string historyAsTable(std::span<const AccessStore::AuditEntry> entries) {
+std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries) {
     std::vector<std::vector<std::string>> rows{{"TIME", "BY", "ACTION", "RULE", "WHAT"}};
     for (const auto& entry : entries) {
         std::string what = escaped(entry.before.empty() ? entry.after : entry.before);
@@ -167,8 +167,8 @@ std::string historyAsTable(std::span<const AccessStore::AuditEntry> entries) {
     return alignedTable(rows);
 }
 
-std::string historyAsJson(std::span<const AccessStore::AuditEntry> entries) {
-    return jsonArray(entries, [](const AccessStore::AuditEntry& entry) {
+std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
+    return jsonArray(entries, [](const RuleStore::AuditEntry& entry) {
         return fmt::format(R"({{"id":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
                            entry.id, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
                            entry.rule_id, jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));

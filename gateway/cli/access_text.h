@@ -34,8 +34,8 @@ std::string alignedTable(const std::vector<std::vector<std::string>>& rows);
 std::string rulesAsTable(std::span<const store::AccessRule> rules);
 std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
 std::string ruleAsJson(const store::AccessRule& rule);
-std::string historyAsTable(std::span<const store::AccessStore::AuditEntry> entries);
-std::string historyAsJson(std::span<const store::AccessStore::AuditEntry> entries);  ///< an array
+std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
+std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
 
 /// Of two rules with opposite verdicts that share addresses and listeners: where the `other` stands to the
 /// `rule`, and which wins. Empty when they do not meet.

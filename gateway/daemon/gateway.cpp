@@ -6,6 +6,7 @@
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
+#include "store/rules/open.h"
 
 #include <Poco/ErrorHandler.h>
 
@@ -258,8 +259,9 @@ std::shared_ptr<store::AccessWatcher> Gateway::watchAccess(const Config& config,
         LogLine line = log_->line(LogLevel::Warning, "access.recovered");
         log_->write(line);
     };
-    auto watcher =
-        std::make_shared<store::AccessWatcher>(config.store_url, listenerNames(config), std::move(events));
+    auto watcher = std::make_shared<store::AccessWatcher>(
+        store::openRules(config.store_url, {.use = store::RuleStore::Use::Serve}), listenerNames(config),
+        std::move(events));
     watcher->start();
     return watcher;
 }
