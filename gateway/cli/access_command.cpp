@@ -6,7 +6,7 @@
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>

@@ -6,7 +6,7 @@
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 
 #include <Poco/ErrorHandler.h>
 

@@ -6,7 +6,7 @@
 #include "gateway/log/log_target.h"
 #include "gateway/worker/listening_sockets.h"
 #include "protocols/values/text.h"
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 
 #include <fmt/format.h>
 

@@ -5,7 +5,7 @@
 // and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
 // inside a rule's network.
 
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 #include "store/rules/table.h"
 
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/watcher.h"
 
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/schema.h"
+#include "store/rules/sqlite/schema.h"
 
 #include "protocols/values/text.h"
 #include "store/sqlite/migrator.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/open.h"
+#include "store/backends/rules.h"
 
-#include "store/rules/sqlite_store.h"
+#include "store/rules/sqlite/store.h"
 #include "store/sqlite/database.h"
 
 namespace mailgate::store {

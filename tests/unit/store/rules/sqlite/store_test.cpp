@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/open.h"
+#include "store/rules/sqlite/store.h"
 
+#include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -417,18 +418,6 @@ TEST_F(RuleStoreTest, WhoWaitsCanBeStopped) {
     EXPECT_EQ(store_->waitForChange(std::chrono::hours(1)), News::None);
     stopper.join();
     EXPECT_EQ(store_->waitForChange(std::chrono::hours(1)), News::None) << "nobody waits any more";
-}
-
-TEST(OpenRules, AUrlThatNamesNoDatabaseSaysWhichDo) {
-    for (const char* url : {"", "sqlite:", "postgresql://db/mailgate", "/var/lib/mailgate/mailgate.db"}) {
-        try {
-            openRules(url);
-            FAIL() << url << " was opened";
-        } catch (const StoreError& error) {
-            EXPECT_EQ(error.kind(), StoreError::Kind::BadInput) << url;
-            EXPECT_THAT(error.what(), AllOf(HasSubstr(url), HasSubstr("sqlite:PATH")));
-        }
-    }
 }
 
 TEST_F(RuleStoreTest, AnAcknowledgedRuleIsInTheFile) {

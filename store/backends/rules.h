@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Which database a URL names. The schemes there are: "sqlite:PATH".
+/// \file  The rules that a URL names. Here alone it is known which databases there are: sqlite:PATH.
 #pragma once
 
 #include "store/rules/store.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/sqlite_store.h"
+#include "store/rules/sqlite/store.h"
 
-#include "store/rules/rows.h"
-#include "store/rules/schema.h"
+#include "store/rules/sqlite/rows.h"
+#include "store/rules/sqlite/schema.h"
 #include "store/sqlite/database.h"
 
 #include <fmt/format.h>

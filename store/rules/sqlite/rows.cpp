@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/rows.h"
+#include "store/rules/sqlite/rows.h"
 
 #include <fmt/format.h>
 
