@@ -3,7 +3,7 @@
 /// story. Pure functions.
 #pragma once
 
-#include "store/journal/query.h"
+#include "store/journal/backend.h"
 
 #include <optional>
 #include <span>

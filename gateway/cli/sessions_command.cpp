@@ -6,6 +6,7 @@
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/backends/journal.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -23,8 +24,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using store::JournalFilter;
-using store::JournalQuery;
 using store::JournalSession;
+namespace journal = store::journal;
 
 struct SessionsArguments {
     std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
@@ -91,21 +92,26 @@ void print(const std::vector<JournalSession>& sessions, bool json, bool heading)
     std::fflush(stdout);
 }
 
+std::unique_ptr<journal::Source> openJournal(const Context& context) {
+    return journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
+}
+
 /// Until the reader of standard output is gone or the user has seen enough.
-void follow(JournalQuery& query, const JournalFilter& filter, JournalQuery::Position position, bool json) {
+void follow(journal::Source& source, const JournalFilter& filter, journal::Position position, bool json) {
+    constexpr std::size_t kAtOnce = 10'000;
     while (std::ferror(stdout) == 0) {
-        print(query.after(filter, position), json, false);
+        print(source.after(filter, position, kAtOnce), json, false);
         std::this_thread::sleep_for(500ms);
     }
 }
 
 void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     const JournalFilter filter = filterOf(arguments, command);
-    JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
-    const JournalQuery::Position end = query.end();
-    const auto sessions = query.newest(filter, arguments.limit);
+    const auto source = openJournal(context);
+    const journal::Position end = source->end();
+    const auto sessions = source->newest(filter, arguments.limit);
     print(sessions, arguments.json, true);
-    if (arguments.follow) follow(query, filter, end, arguments.json);
+    if (arguments.follow) follow(*source, filter, end, arguments.json);
     if (sessions.empty()) context.exit_code = kRefusedOrNotFound;
 }
 
@@ -161,8 +167,7 @@ void kill(Context& context, const SessionsArguments& arguments) {
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
-    JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
-    const auto found = query.withId(arguments.id);
+    const auto found = openJournal(context)->withId(arguments.id, 2);
     if (found.size() == 1) {
         std::fputs((arguments.json ? sessionAsJson(found.front()) : sessionAsStory(found.front())).c_str(),
                    stdout);

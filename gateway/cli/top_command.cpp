@@ -3,6 +3,7 @@
 #include "gateway/cli/journal_text.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
+#include "store/backends/journal.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -39,8 +40,8 @@ void top(Context& context, const TopArguments& arguments) {
         throw CLI::ValidationError(fmt::format(
             "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
             printable(arguments.since)));
-    store::JournalQuery query(loadConfig(findConfig(context.config_file)).journal.url);
-    const store::JournalTop sums = query.top(*since, now, orderOf(arguments.by), arguments.limit);
+    const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
+    const store::JournalTop sums = source->top(*since, now, orderOf(arguments.by), arguments.limit);
     std::fputs((arguments.json ? topAsJson(sums) : topAsTable(sums)).c_str(), stdout);
 }
 

@@ -6,6 +6,7 @@
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
+#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
 #include <Poco/ErrorHandler.h>
@@ -279,7 +280,8 @@ void Gateway::startJournal(const JournalConfig& config) {
         line.number("lost", static_cast<std::int64_t>(lost));
         log_->write(line);
     };
-    journal_ = std::make_unique<store::Journal>(journalOptions(config), std::move(events));
+    journal_ =
+        std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink, std::move(events));
     journal_->start();
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/journal/journal.h"
 
-#include "store/journal/writer.h"
+#include "store/store_error.h"
 
 #include <fmt/format.h>
 
@@ -89,6 +89,7 @@ std::size_t cutToSize(JournalSession& session, std::size_t bytes) noexcept {
 
 struct Journal::Impl {
     JournalOptions options;
+    journal::OpenSink open;
     Events events;
 
     mutable std::mutex mutex;  // guards what follows
@@ -105,7 +106,7 @@ struct Journal::Impl {
 
     std::thread thread;
     // The writer's own:
-    std::optional<journal::Writer> writer;
+    std::unique_ptr<journal::Sink> sink;
     std::vector<JournalSession> batch;
     Clock::time_point next_maintenance{};
     bool maintenance_failed = false;
@@ -169,17 +170,17 @@ void Journal::Impl::takeBatch(Clock::duration wait) {
 
 bool Journal::Impl::writeBatch() {
     try {
-        if (!writer) writer.emplace(options);
-        if (!batch.empty()) writer->append(batch);
+        if (!sink) sink = open(options);
+        if (!batch.empty()) sink->append(batch);
     } catch (const std::bad_alloc&) {
         // What waits would hold the memory that writing it takes.
-        writer.reset();
+        sink.reset();
         lost += batch.size();
         settle();
         noticeOverflow();
         return false;
     } catch (const std::exception& error) {
-        writer.reset();
+        sink.reset();
         trouble(error.what());
         return false;
     }
@@ -206,16 +207,17 @@ void Journal::Impl::settle() {
 void Journal::Impl::maintain() {
     if (Clock::now() < next_maintenance) return;
     try {
-        if (writer->isReplaced()) {
-            writer.reset();  // the next batch goes to the new file
+        // One piece at a time: the queue comes first.
+        const journal::Maintenance left = sink->maintain(unixMillis());
+        if (left == journal::Maintenance::Reopen) {
+            sink.reset();  // the next batch goes to the new one
             return;
         }
-        bytes = writer->bytes();
-        // One piece at a time: the queue comes first.
-        if (!writer->maintain(unixMillis())) next_maintenance = Clock::now() + kMaintenance;
+        bytes = sink->bytes();
+        if (left == journal::Maintenance::Done) next_maintenance = Clock::now() + kMaintenance;
         maintenance_failed = false;
     } catch (const std::exception& error) {
-        writer.reset();
+        sink.reset();
         next_maintenance = Clock::now() + kMaintenance;
         maintenance_failed = true;
         trouble(error.what());
@@ -262,11 +264,13 @@ void Journal::Impl::giveUp() {
     lost += left;
     settled_changed.notify_all();
     if (left > 0) trouble(fmt::format("the journal stops with {} sessions unwritten", left));
-    writer.reset();
+    sink.reset();
 }
 
-Journal::Journal(JournalOptions options, Events events) : impl_(std::make_unique<Impl>()) {
+Journal::Journal(JournalOptions options, journal::OpenSink open, Events events)
+    : impl_(std::make_unique<Impl>()) {
     impl_->options = std::move(options);
+    impl_->open = std::move(open);
     impl_->events = std::move(events);
 }
 
@@ -276,8 +280,8 @@ Journal::~Journal() {
 
 void Journal::start() {
     try {
-        impl_->writer.emplace(impl_->options);
-        impl_->bytes = impl_->writer->bytes();
+        impl_->sink = impl_->open(impl_->options);
+        impl_->bytes = impl_->sink->bytes();
     } catch (const StoreError& error) {
         using Kind = StoreError::Kind;
         const bool passes =

@@ -2,18 +2,17 @@
 /// \file  The journal: every session and mail transaction, kept where it can be asked.
 ///
 /// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them into
-/// SQLite (its own file, WAL). The journal never delays mail: what it cannot take is counted and told, the
-/// log line is written all the same. While the file cannot be written the records wait in the queue; only
+/// the database. The journal never delays mail: what it cannot take is counted and told, the
+/// log line is written all the same. While it cannot be written the records wait in the queue; only
 /// what does not fit is lost.
 ///
-/// What written() has counted, or flush() has said is written, is there after kill -9 (synchronous=NORMAL in
-/// WAL: a power cut may undo the last commits, and leaves a sound file).
+/// What written() has counted, or flush() has said is written, is there after kill -9 (in SQLite a power cut may
+/// undo the last commits, and leaves a sound file).
 ///
-/// The tables, and how they are asked: store/journal/schema.h, store/journal/query.h.
+/// What it asks of a database, and how the records are asked: store/journal/backend.h.
 #pragma once
 
-#include "store/journal/options.h"
-#include "store/journal/record.h"
+#include "store/journal/backend.h"
 
 #include <chrono>
 #include <cstddef>
@@ -35,7 +34,7 @@ class Journal {
         std::function<void(const std::string& what)> failed;  ///< once per change of state, one sentence
         std::function<void(std::uint64_t lost)> recovered;    ///< how many were lost meanwhile
     };
-    Journal(JournalOptions options, Events events);
+    Journal(JournalOptions options, journal::OpenSink open, Events events);
     ~Journal();  ///< stop()
 
     /// Opens, creates or migrates the database, starts the writer. Throws StoreError, but for what passes by

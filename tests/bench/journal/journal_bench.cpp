@@ -6,8 +6,8 @@
 // processor time of all threads, once with the journal and once only making the sessions. Then every kind of
 // question over the N sessions, in this process, the file in the page cache.
 
+#include "store/backends/journal.h"
 #include "store/journal/journal.h"
-#include "store/journal/query.h"
 #include "tests/support/journal_sample.h"
 
 #include <fmt/format.h>
@@ -159,7 +159,8 @@ void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
     fmt::print(
         "\n| question (the last 100)                     |  rows |  first ms | median ms |\n"
         "|--------------------------------------------|-------|-----------|-----------|\n");
-    JournalQuery query(url);
+    const auto journal = journal::openSource(url);
+    journal::Source& query = *journal;
     const auto filtered = [&](const std::string& what, auto set) {
         ask(what, [&] {
             JournalFilter filter;
@@ -172,7 +173,7 @@ void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
         filter.until_ms = nowMillis() - 5 * 3'600'000;
         return query.newest(filter, 2).front();
     }();
-    ask("open the journal", [&] { return JournalQuery(url).end().session > 0 ? 1u : 0u; });
+    ask("open the journal", [&] { return journal::openSource(url)->end().text.empty() ? 0u : 1u; });
     filtered("no filter", [](auto&) {});
     filtered("one client", [&](auto& f) { f.client = Network{some.client, 128}; });
     filtered("a client that never came", [](auto& f) { f.client = network("198.51.100.7"); });
@@ -202,8 +203,8 @@ void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
         f.since_ms = nowMillis() - 10 * 3'600'000;
         f.until_ms = nowMillis() - 9 * 3'600'000;
     });
-    ask("one session by its id", [&] { return query.withId(some.id).size(); });
-    ask("one session by 14 letters of its id", [&] { return query.withId(some.id.substr(0, 14)).size(); });
+    ask("one session by its id", [&] { return query.withId(some.id, 2).size(); });
+    ask("one session by 14 letters of its id", [&] { return query.withId(some.id.substr(0, 14), 2).size(); });
     ask("top of the last hour",
         [&] { return query.top(nowMillis() - 3'600'000, nowMillis(), SumsBy::Sessions, 10).clients.size(); });
     const std::int64_t until = untilMillis(sessions, 700'000, from);
@@ -241,7 +242,8 @@ int main(int argc, char** argv) {
     const Cost making = justMake(std::min<std::size_t>(sessions, 1'000'000));
     {
         Source source;
-        Journal journal(options, {[](const std::string& what) { fmt::print(stderr, "{}\n", what); }, {}});
+        Journal journal(options, journal::openSink,
+                        {[](const std::string& what) { fmt::print(stderr, "{}\n", what); }, {}});
         journal.start();
         filled = fill(journal, source, sessions, from);
         steady = paced(journal, source, rate, seconds);

@@ -2,12 +2,12 @@
 #include "store/journal/journal.h"
 
 #include "store/journal/mask.h"
-#include "store/journal/query.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/terms.h"
 #include "store/sqlite/database.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
-#include "tests/unit/store/support.h"
+#include "tests/unit/store/journal/sqlite/support.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -88,7 +88,7 @@ class JournalTest : public testing::Test {
 
     std::string file() const { return folder_.file("journal.db"); }
     std::vector<JournalSession> all(const JournalFilter& filter = {}) {
-        return JournalQuery(options_.url).newest(filter, 1'000'000);
+        return journal::Reader(options_.url).newest(filter, 1'000'000);
     }
     std::int64_t count(const std::string& sql) {
         sqlite::Database database(file(), {.create = false});
@@ -134,7 +134,7 @@ TEST_F(JournalTest, KeepsEveryFactOfASession) {
     session.mail.emplace_back();
     session.mail_count = 2;
     const JournalSession expected = session;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     ASSERT_TRUE(journal.record(std::move(session)));
     ASSERT_TRUE(journal.flush(kPatience));
@@ -203,7 +203,7 @@ TEST_F(JournalTest, KeepsRefusalsAndHostileBytesAsTheyAre) {
     session.repeated = 1'000;
     session.rule_id = 5;
     const std::string helo = session.helo;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     ASSERT_TRUE(journal.record(std::move(session)));
     ASSERT_TRUE(journal.flush(kPatience));
@@ -222,7 +222,7 @@ TEST_F(JournalTest, KeepsRefusalsAndHostileBytesAsTheyAre) {
 }
 
 TEST_F(JournalTest, SaysWhenNothingFinalIsKnownOfALogin) {
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     for (const std::optional<bool> authenticated : {std::optional<bool>(), {false}, {true}}) {
         JournalSession session = test::sampleSession(1, nowMillis());
@@ -244,7 +244,7 @@ TEST_F(JournalTest, SaysWhenNothingFinalIsKnownOfALogin) {
 
 TEST_F(JournalTest, StopWritesWhatIsQueuedAndTheNextStartGoesOn) {
     for (int start = 0; start < 3; ++start) {
-        Journal journal(options_, told_.events());
+        Journal journal(options_, openSqlite, told_.events());
         journal.start();
         for (std::uint64_t at = 0; at < 500; ++at)
             ASSERT_TRUE(journal.record(test::sampleSession(at, nowMillis())));
@@ -263,7 +263,7 @@ TEST_F(JournalTest, WhatWasAcknowledgedSurvivesAKill) {
     const pid_t child = fork();
     ASSERT_NE(child, -1);
     if (child == 0) {
-        Journal journal(options_, {});
+        Journal journal(options_, openSqlite, {});
         journal.start();
         // Past one segment's end, so that sealing is among what survives.
         for (std::uint64_t at = 0;; ++at) {
@@ -287,7 +287,7 @@ TEST_F(JournalTest, WhatWasAcknowledgedSurvivesAKill) {
     EXPECT_GE(count("SELECT count(*) FROM session"), static_cast<std::int64_t>(written));
     EXPECT_EQ(count("SELECT count(*) FROM session"), count("SELECT count(*) FROM mail"));
     EXPECT_EQ(count("SELECT count(*) FROM session"), count("SELECT sum(rows) FROM segment"));
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     write(journal, 1, nowMillis());
     EXPECT_GT(count("SELECT count(*) FROM session"), static_cast<std::int64_t>(written));
@@ -295,7 +295,7 @@ TEST_F(JournalTest, WhatWasAcknowledgedSurvivesAKill) {
 
 TEST_F(JournalTest, AFullQueueLosesTheNewOnesAndTellsOnce) {
     options_.max_queued = 100;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     sqlite::Database other(file(), {.create = false});
     other.run("BEGIN IMMEDIATE");
@@ -326,7 +326,7 @@ JournalSession largeSession(std::uint64_t number) {
 
 TEST_F(JournalTest, WhatWaitsIsBoundedInBytes) {
     options_.max_queued_bytes = 1 << 20;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     sqlite::Database other(file(), {.create = false});
     other.run("BEGIN IMMEDIATE");
@@ -347,7 +347,7 @@ TEST_F(JournalTest, WhatWaitsIsBoundedInBytes) {
 }
 
 TEST_F(JournalTest, WaitsForAnotherProcessThatLocksTheFile) {
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     sqlite::Database other(file(), {.create = false});
     other.run("BEGIN IMMEDIATE");
@@ -363,7 +363,7 @@ TEST_F(JournalTest, WaitsForAnotherProcessThatLocksTheFile) {
 }
 
 TEST_F(JournalTest, StopsInTimeThoughTheFileIsLocked) {
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     sqlite::Database other(file(), {.create = false});
     other.run("BEGIN IMMEDIATE");
@@ -390,7 +390,7 @@ class FullDisk {
 
 TEST_F(JournalTest, AFullDiskCostsNothingThatTheQueueCanHold) {
     options_.max_queued = 2'000;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     write(journal, 100, nowMillis());
     std::uint64_t taken = 0;
@@ -409,7 +409,7 @@ TEST_F(JournalTest, AFullDiskCostsNothingThatTheQueueCanHold) {
 
 // The gateway has to start: mail matters more than its journal.
 TEST_F(JournalTest, StartsOnAFullDiskAndOpensTheFileLater) {
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     {
         const FullDisk full(1'024);
         journal.start();
@@ -422,7 +422,7 @@ TEST_F(JournalTest, StartsOnAFullDiskAndOpensTheFileLater) {
 }
 
 TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     write(journal, 1, nowMillis());
     for (const char* suffix : {"", "-wal", "-shm"})
@@ -437,7 +437,7 @@ TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
 
 TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
     std::ofstream(file()) << "From alice@example.org Sat Nov 21 00:00:00 2026\n";
-    Journal text(options_, told_.events());
+    Journal text(options_, openSqlite, told_.events());
     try {
         text.start();
         FAIL() << "started with a mailbox";
@@ -448,7 +448,7 @@ TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
     }
     std::filesystem::remove(file());
     sqlite::Database(file(), {}).run("CREATE TABLE other(x)");
-    Journal other(options_, told_.events());
+    Journal other(options_, openSqlite, told_.events());
     try {
         other.start();
         FAIL() << "started with another program's database";
@@ -459,9 +459,9 @@ TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
 }
 
 TEST_F(JournalTest, RefusesANewerSchema) {
-    Journal(options_, {}).start();
+    Journal(options_, openSqlite, {}).start();
     sqlite::Database(file(), {}).run("PRAGMA user_version = 99");
-    Journal journal(options_, {});
+    Journal journal(options_, openSqlite, {});
     try {
         journal.start();
         FAIL() << "started with a newer schema";
@@ -473,7 +473,7 @@ TEST_F(JournalTest, RefusesANewerSchema) {
 TEST_F(JournalTest, ForgetsRefusalsSoonerThanSessions) {
     options_.keep_sessions = 24h * 90;
     options_.keep_refused = 24h * 14;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     const auto day = std::chrono::milliseconds(24h).count();
     const auto writeBoth = [&](std::int64_t days_ago) {
@@ -497,7 +497,7 @@ TEST_F(JournalTest, ForgetsRefusalsSoonerThanSessions) {
 
 TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
     options_.max_bytes = 10 << 20;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     const std::int64_t begin = nowMillis() - 100'000;
     for (std::uint64_t round = 0; round < 5; ++round) {
@@ -522,7 +522,7 @@ TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
 
 TEST_F(JournalTest, RefusedClientsPushOutNobodyWhoWasLetIn) {
     options_.max_bytes = 8 << 20;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     write(journal, 10, nowMillis());
     const std::string used =
@@ -548,7 +548,7 @@ class FurtherMailTest : public JournalTest {
 
     /// Its mails from 2 to `count`, the session itself if it is over; sealed when it was long ago.
     JournalSession writeLongSession(std::uint32_t count, bool over, std::chrono::hours ago) {
-        Journal journal(options_, told_.events());
+        Journal journal(options_, openSqlite, told_.events());
         journal.start();
         const std::int64_t ended = nowMillis() - std::chrono::milliseconds(ago).count();
         JournalSession session = test::sampleSession(77, ended);
@@ -593,7 +593,7 @@ class FurtherMailTest : public JournalTest {
         EXPECT_THAT(all(filter), SizeIs(1));
         filter.user = "nobody";
         EXPECT_THAT(all(filter), SizeIs(0));
-        const auto shown = JournalQuery(options_.url).withId(session.id);
+        const auto shown = journal::Reader(options_.url).withId(session.id, 2);
         ASSERT_THAT(shown, SizeIs(1));
         ASSERT_THAT(shown.front().mail, SizeIs(own + 39));
         EXPECT_EQ(shown.front().mail.back().number, 40u);
@@ -607,11 +607,11 @@ TEST_F(FurtherMailTest, IsFoundAndShownWithItsSession) {
     const auto everything = all();
     ASSERT_THAT(everything, SizeIs(2));
     EXPECT_THAT(everything.front().mail, SizeIs(40)) << "all of them, where none was asked for";
-    JournalQuery query(options_.url);
-    JournalQuery::Position from_the_beginning;
+    journal::Reader query(options_.url);
+    journal::Position from_the_beginning;
     JournalFilter filter;
     filter.from = "further40@partner.example";
-    EXPECT_THAT(query.after(filter, from_the_beginning), SizeIs(1));
+    EXPECT_THAT(query.after(filter, from_the_beginning, 10), SizeIs(1));
 }
 
 TEST_F(FurtherMailTest, IsFoundInSealedSegments) {
@@ -621,13 +621,13 @@ TEST_F(FurtherMailTest, IsFoundInSealedSegments) {
 TEST_F(FurtherMailTest, IsFoundThoughItsSessionNeverEnded) {
     const JournalSession session = writeLongSession(40, false, 1h);
     findsEachMail(session, 0);
-    EXPECT_EQ(JournalQuery(options_.url).withId(session.id).front().end, "");
+    EXPECT_EQ(journal::Reader(options_.url).withId(session.id, 2).front().end, "");
     EXPECT_THAT(all(), SizeIs(1)) << "without a filter the sessions that are over";
 }
 
 TEST_F(FurtherMailTest, IsAddedUpByItsSender) {
     writeLongSession(40, true, 1h);
-    const JournalTop top = JournalQuery(options_.url).top(0, nowMillis() + 1, SumsBy::Sessions, 100);
+    const JournalTop top = journal::Reader(options_.url).top(0, nowMillis() + 1, SumsBy::Sessions, 100);
     EXPECT_EQ(top.sessions, 2u);
     EXPECT_THAT(top.senders, SizeIs(41));
     for (const JournalSums& sender : top.senders) {
@@ -638,7 +638,7 @@ TEST_F(FurtherMailTest, IsAddedUpByItsSender) {
 
 TEST_F(FurtherMailTest, GoesWithItsTime) {
     options_.keep_sessions = 24h * 30;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     const JournalSession old =
         test::sampleSession(1, nowMillis() - std::chrono::milliseconds(24h * 60).count());
@@ -654,7 +654,7 @@ TEST_F(FurtherMailTest, GoesWithItsTime) {
 class JournalAddressTest : public JournalTest {
   protected:
     void writeTelltales(std::int64_t ended_ms) {
-        Journal journal(options_, told_.events());
+        Journal journal(options_, openSqlite, told_.events());
         journal.start();
         JournalSession v4 = test::sampleSession(1, ended_ms);
         v4.client = test::sampleV4(0xC6336407);  // 198.51.100.7
@@ -744,7 +744,7 @@ TEST_F(JournalAddressTest, ForgetsAddressesWhenTheirTimeIsUp) {
     ASSERT_NE(bytes().find("198.51.100.7]"), std::string::npos);
     ASSERT_NE(bytes().find(termOfFirst()), std::string::npos);
     options_.mask_after = 24h;
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 2", 2));
     EXPECT_EQ(count("SELECT count(*) FROM client_address"), 0);
@@ -775,7 +775,7 @@ TEST_F(JournalAddressTest, TakesOverWhatVersion1Wrote) {
     ASSERT_EQ(count("SELECT count(*) FROM session WHERE client = '198.51.100.7'"), 1);
     options_.keep_sessions = options_.keep_refused = std::chrono::hours(24 * 365 * 100);
     EXPECT_EQ(found("198.51.100.7"), 2u) << "asked before the gateway has moved them";
-    Journal journal(options_, told_.events());
+    Journal journal(options_, openSqlite, told_.events());
     journal.start();
     ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 1 AND sealed = 1", 2));
     EXPECT_THAT(clients(), testing::ElementsAre("198.51.100.7", "2001:db8:5::9", "198.51.100.7"));
@@ -793,7 +793,7 @@ TEST_F(JournalAddressTest, TakesOverWhatVersion1Wrote) {
     EXPECT_EQ(v4.mail.front().refused_count, 0u);
     journal.stop();
     options_.mask_after = 24h;
-    Journal masking(options_, told_.events());
+    Journal masking(options_, openSqlite, told_.events());
     masking.start();
     ASSERT_TRUE(waitUntil("SELECT count(*) FROM segment WHERE addresses = 2", 2));
     masking.stop();

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The one connection that writes the journal: appends, seals, forgets. Internal to store/.
 ///
-/// One thread. After an exception the object is of no use any more (what it remembers of the open segments
-/// may be ahead of the file): make a new one, which continues where the file stands.
+/// What it remembers of the open segments may be ahead of the file after an exception.
 #pragma once
 
-#include "store/journal/options.h"
-#include "store/journal/schema.h"
+#include "store/journal/backend.h"
+#include "store/journal/sqlite/schema.h"
 
 #include <array>
 #include <optional>
@@ -16,22 +15,16 @@ namespace mailgate::store::journal {
 
 class TermCollector;
 
-class Writer {
+class Writer final : public Sink {
   public:
     /// Opens, creates or migrates. Throws StoreError.
     explicit Writer(const JournalOptions& options);
 
-    /// All of them in one transaction, or none. Throws StoreError.
-    void append(std::span<const JournalSession> batch);
-
-    /// Does one piece of what is due at `now_ms` (Unix milliseconds): seals an old segment, forgets one's
-    /// addresses, deletes one. False: nothing was due. Throws StoreError.
-    bool maintain(std::int64_t now_ms);
-
-    /// The file was deleted or another one put in its place.
-    bool isReplaced() const;
+    void append(std::span<const JournalSession> batch) override;
+    /// A piece: seals an old segment, forgets one's addresses, deletes one.
+    Maintenance maintain(std::int64_t now_ms) override;
     /// Of the database and its WAL, as they are on the disk.
-    std::uint64_t bytes() const;
+    std::uint64_t bytes() const override;
 
   private:
     struct Open {
@@ -79,6 +72,7 @@ class Writer {
     bool removeForSpace();
     bool refusedAreTooMany() const;
     bool cleanLog();
+    bool isReplaced() const;
 
     JournalOptions options_;
     sqlite::Database database_;

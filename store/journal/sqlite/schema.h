@@ -9,7 +9,7 @@
 ///   time
 /// - mail: the transactions: key / 256 is the key of the session, or of the row in further_mail
 /// - segment: they are cut into segments of up to 16,384 rows: key / 16384 is the segment's number
-/// - term_page: what a sealed segment can be searched by (store/journal/terms.h)
+/// - term_page: what a sealed segment can be searched by (store/journal/sqlite/terms.h)
 /// - address_page: the same for full addresses; goes with client_address
 ///
 ///         SELECT s.id, coalesce(a.client, s.client), m.sender, m.recipients, m.queue_id

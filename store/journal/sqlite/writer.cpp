@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/writer.h"
+#include "store/journal/sqlite/writer.h"
 
 #include "store/journal/mask.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/terms.h"
 
 #include <fmt/format.h>
 
@@ -296,9 +296,11 @@ void Writer::collectMail(const Segment& segment, TermCollector& terms) {
     }
 }
 
-bool Writer::maintain(std::int64_t now_ms) {
-    return sealOld(now_ms) || moveOld() || forgetOld(now_ms) || removeOld(now_ms) || removeForSpace() ||
-           cleanLog();
+Maintenance Writer::maintain(std::int64_t now_ms) {
+    if (isReplaced()) return Maintenance::Reopen;
+    const bool more = sealOld(now_ms) || moveOld() || forgetOld(now_ms) || removeOld(now_ms) ||
+                      removeForSpace() || cleanLog();
+    return more ? Maintenance::MoreDue : Maintenance::Done;
 }
 
 std::int64_t Writer::keepFor(Kind kind) const {
@@ -481,6 +483,7 @@ void Writer::remove(const Segment& segment) {
     });
 }
 
+/// The file was deleted or another one put in its place.
 bool Writer::isReplaced() const {
     return sqlite::identityOf(database_.path()) != identity_;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/schema.h"
+#include "store/journal/sqlite/schema.h"
 
 #include "store/journal/mask.h"
 #include "store/sqlite/migrator.h"

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/query.h"
+#include "store/journal/sqlite/reader.h"
 
 #include "protocols/values/text.h"
 #include "store/journal/mask.h"
-#include "store/journal/schema.h"
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/schema.h"
+#include "store/journal/sqlite/terms.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -19,18 +20,9 @@
 #include <unordered_map>
 #include <utility>
 
-namespace mailgate::store {
+namespace mailgate::store::journal {
 
 namespace {
-
-using journal::firstKey;
-using journal::index;
-using journal::Kind;
-using journal::kKinds;
-using journal::lastKey;
-using journal::Segment;
-using journal::TermKind;
-using journal::TermRange;
 
 bool hasServer(const JournalSession& session, std::string_view wanted) {
     const std::size_t slash = wanted.find('/');
@@ -73,27 +65,26 @@ bool passes(const JournalSession& session, const JournalFilter& filter) {
 }
 
 TermRange addressTerm(TermKind address, TermKind domain, std::string_view wanted) {
-    return wanted.starts_with('@') ? journal::textTerm(domain, wanted.substr(1))
-                                   : journal::textTerm(address, wanted);
+    return wanted.starts_with('@') ? textTerm(domain, wanted.substr(1)) : textTerm(address, wanted);
 }
 
 /// What a sealed segment is asked for; the most telling first.
 std::vector<TermRange> termsOf(const JournalFilter& filter) {
     std::vector<TermRange> terms;
-    if (filter.queue_id) terms.push_back(journal::textTerm(TermKind::QueueId, *filter.queue_id));
+    if (filter.queue_id) terms.push_back(textTerm(TermKind::QueueId, *filter.queue_id));
     if (filter.from) terms.push_back(addressTerm(TermKind::Sender, TermKind::SenderDomain, *filter.from));
     if (filter.to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *filter.to));
     // ::/0 and 0.0.0.0/0 would list every row only to leave none out.
-    if (filter.client) terms.push_back(journal::clientTerms(*filter.client));
-    if (filter.failed_login) terms.push_back(journal::failedLoginTerm());
-    if (filter.user) terms.push_back(journal::textTerm(TermKind::User, *filter.user));
+    if (filter.client) terms.push_back(clientTerms(*filter.client));
+    if (filter.failed_login) terms.push_back(failedLoginTerm());
+    if (filter.user) terms.push_back(textTerm(TermKind::User, *filter.user));
     if (filter.server) {
         const std::string_view server = *filter.server;
-        terms.push_back(journal::textTerm(TermKind::Server, server.substr(server.find('/') + 1)));
+        terms.push_back(textTerm(TermKind::Server, server.substr(server.find('/') + 1)));
     }
-    if (filter.listener) terms.push_back(journal::textTerm(TermKind::Listener, *filter.listener));
-    if (filter.balancer) terms.push_back(journal::balancerTerms(*filter.balancer));
-    if (filter.allowed) terms.push_back(journal::verdictTerm(*filter.allowed));
+    if (filter.listener) terms.push_back(textTerm(TermKind::Listener, *filter.listener));
+    if (filter.balancer) terms.push_back(balancerTerms(*filter.balancer));
+    if (filter.allowed) terms.push_back(verdictTerm(*filter.allowed));
     return terms;
 }
 
@@ -101,7 +92,7 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
 constexpr int kMailBeforeFurther = 1;
 
 std::string keyRange(Kind kind, std::string_view order) {
-    return journal::selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
+    return selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
 }
 
 /// Crockford's base 32, as ids are written; -1: not a digit of it.
@@ -131,9 +122,9 @@ std::optional<Span> startOf(std::string_view prefix) noexcept {
 void unmaskReplies(JournalSession& session) {
     const Network client{session.client, 128};
     const std::string address = client.toString();
-    const std::string mask = journal::masked(client).toString();
+    const std::string mask = masked(client).toString();
     const auto unmask = [&](std::string& reply) {
-        if (reply.find(mask) != std::string::npos) reply = journal::withReplaced(reply, mask, address);
+        if (reply.find(mask) != std::string::npos) reply = withReplaced(reply, mask, address);
     };
     unmask(session.reply);
     for (JournalMail& mail : session.mail) {
@@ -145,13 +136,30 @@ void unmaskReplies(JournalSession& session) {
     }
 }
 
+/// What a position says: the last rows seen.
+struct LastKeys {
+    std::int64_t session = 0, refused = 0;
+};
+
+Position positionOf(const LastKeys& keys) {
+    return {fmt::format("{}/{}", keys.session, keys.refused)};
+}
+
+LastKeys keysOf(const Position& position) noexcept {
+    LastKeys keys;
+    const char* const end = position.text.data() + position.text.size();
+    const char* const slash = std::from_chars(position.text.data(), end, keys.session).ptr;
+    if (slash != end) std::from_chars(slash + 1, end, keys.refused);
+    return keys;
+}
+
 bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
     return id.size() >= prefix.size() && sameText(id.substr(0, prefix.size()), prefix);
 }
 
 }  // namespace
 
-struct JournalQuery::Impl {
+struct Reader::Impl {
     explicit Impl(const std::string& url);
 
     /// Calls `visit(session)` for the rows of a segment that pass, the last first, while it returns true.
@@ -163,7 +171,7 @@ struct JournalQuery::Impl {
     bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
     std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& terms);
     bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
-    void readMail(std::int64_t key, JournalSession& session);
+    void addMail(std::int64_t key, JournalSession& session);
     std::vector<JournalSession> newestOf(Kind kind, const JournalFilter& filter, std::size_t limit);
     std::vector<JournalSession> recordsOf(Kind kind, std::int64_t started_ms, const std::string& id);
     void addFurtherMail(JournalSession& session, const JournalFilter& filter);
@@ -173,12 +181,12 @@ struct JournalQuery::Impl {
     sqlite::Database database;
     std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
     sqlite::RawStatement select_mail;
-    journal::TermReader terms;
+    TermReader terms;
 
     static sqlite::Database openFile(const std::string& url);
 };
 
-sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
+sqlite::Database Reader::Impl::openFile(const std::string& url) {
     const std::string path = sqlite::pathOf(url);
     std::error_code no_size;
     // A package makes the file before the gateway has run.
@@ -189,14 +197,12 @@ sqlite::Database JournalQuery::Impl::openFile(const std::string& url) {
                          fmt::format("{}: there is no journal here (yet): does the gateway run with this "
                                      "configuration, and with [journal] enabled?",
                                      path));
-    return {
-        path,
-        {.create = false, .durability = sqlite::Durability::Process, .when_damaged = journal::kWhenDamaged}};
+    return {path, {.create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged}};
 }
 
-JournalQuery::Impl::Impl(const std::string& url)
+Reader::Impl::Impl(const std::string& url)
     : database(openFile(url)),
-      select_mail((journal::migrate(database, false), database), journal::kMailOfSession),
+      select_mail((migrate(database, false), database), kMailOfSession),
       terms(database) {
     for (const Kind kind : kKinds) {
         select[index(kind)].emplace(database, keyRange(kind, ""));
@@ -204,15 +210,15 @@ JournalQuery::Impl::Impl(const std::string& url)
     }
 }
 
-bool JournalQuery::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
+bool Reader::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
     if (filter.refused_only && segment.kind != Kind::Refused) return false;
     if ((asksForMail(filter) || filter.failed_login) && segment.kind == Kind::Refused) return false;
     if (filter.since_ms && segment.last_ms < *filter.since_ms) return false;
     return !filter.until_ms || segment.first_ms <= *filter.until_ms;
 }
 
-std::vector<std::uint16_t> JournalQuery::Impl::rowsWith(std::int64_t segment,
-                                                        const std::vector<TermRange>& wanted) {
+std::vector<std::uint16_t> Reader::Impl::rowsWith(std::int64_t segment,
+                                                  const std::vector<TermRange>& wanted) {
     std::vector<std::uint16_t> rows = terms.rows(segment, wanted.front());
     for (std::size_t at = 1; at < wanted.size() && !rows.empty(); ++at) {
         const std::vector<std::uint16_t> more = terms.rows(segment, wanted[at]);
@@ -223,41 +229,41 @@ std::vector<std::uint16_t> JournalQuery::Impl::rowsWith(std::int64_t segment,
     return rows;
 }
 
-void JournalQuery::Impl::readMail(std::int64_t key, JournalSession& session) {
-    select_mail.bind(1, key << journal::kMailBits);
-    select_mail.bind(2, ((key + 1) << journal::kMailBits) - 1);
+void Reader::Impl::addMail(std::int64_t key, JournalSession& session) {
+    select_mail.bind(1, key << kMailBits);
+    select_mail.bind(2, ((key + 1) << kMailBits) - 1);
     while (select_mail.step()) {
-        session.mail.push_back(journal::readMail(select_mail));
+        session.mail.push_back(readMail(select_mail));
         if (session.kind == Kind::Mail) session.mail.back().number = session.mail_count;
     }
     select_mail.reset();
 }
 
 /// Reads the rest of the session, and whether its mail passes.
-bool JournalQuery::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
-    if (!session.refused() && session.mail_count > 0) readMail(key, session);
+bool Reader::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
+    if (!session.refused() && session.mail_count > 0) addMail(key, session);
     if (!session.client_masked) unmaskReplies(session);
     return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
                                                [&](const JournalMail& mail) { return passes(mail, filter); });
 }
 
 template <typename Visit>
-bool JournalQuery::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit) {
+bool Reader::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit) {
     sqlite::RawStatement& row = *select[index(kind)];
     row.bind(1, key);
     row.bind(2, key);
     std::optional<JournalSession> session;
-    if (row.step()) session = journal::readSession(row, kind);
+    if (row.step()) session = readSession(row, kind);
     row.reset();
     if (!session || !passes(*session, filter) || !completes(key, *session, filter)) return true;
     return visit(std::move(*session));
 }
 
 template <typename Visit>
-bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilter& filter,
-                                      const std::vector<TermRange>& wanted, Visit visit) {
+bool Reader::Impl::visitSegment(const Segment& segment, const JournalFilter& filter,
+                                const std::vector<TermRange>& wanted, Visit visit) {
     // What version 1 wrote has other terms; the writer is about to replace them.
-    if (segment.sealed && segment.addresses != journal::Addresses::InRows && !wanted.empty()) {
+    if (segment.sealed && segment.addresses != Addresses::InRows && !wanted.empty()) {
         const std::vector<std::uint16_t> rows = rowsWith(segment.number, wanted);
         return std::all_of(rows.rbegin(), rows.rend(), [&](std::uint16_t row) {
             return visitRow(firstKey(segment.number) + row, segment.kind, filter, visit);
@@ -268,7 +274,7 @@ bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilte
     row.bind(2, lastKey(segment.number));
     bool more = true;
     while (more && row.step()) {
-        JournalSession session = journal::readSession(row, segment.kind);
+        JournalSession session = readSession(row, segment.kind);
         if (passes(session, filter) && completes(row.number(0), session, filter))
             more = visit(std::move(session));
     }
@@ -276,20 +282,20 @@ bool JournalQuery::Impl::visitSegment(const Segment& segment, const JournalFilte
     return more;
 }
 
-std::int64_t JournalQuery::Impl::lastKeyOf(Kind kind) {
-    return database.number(fmt::format("SELECT coalesce(max(key), 0) FROM {}", journal::tableOf(kind)));
+std::int64_t Reader::Impl::lastKeyOf(Kind kind) {
+    return database.number(fmt::format("SELECT coalesce(max(key), 0) FROM {}", tableOf(kind)));
 }
 
-JournalQuery::JournalQuery(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
+Reader::Reader(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
 
-JournalQuery::~JournalQuery() = default;
+Reader::~Reader() = default;
 
 /// Those that pass, the newest first.
-std::vector<JournalSession> JournalQuery::Impl::newestOf(Kind kind, const JournalFilter& filter,
-                                                         std::size_t limit) {
+std::vector<JournalSession> Reader::Impl::newestOf(Kind kind, const JournalFilter& filter,
+                                                   std::size_t limit) {
     std::vector<JournalSession> found;
     if (limit == 0) return found;
-    const std::vector<Segment> segments = journal::readSegments(database);
+    const std::vector<Segment> segments = readSegments(database);
     const std::vector<TermRange> wanted = termsOf(filter);
     std::set<std::string> seen;  // a session can have any number of further mails
     const auto take = [&](JournalSession&& session) {
@@ -305,18 +311,18 @@ std::vector<JournalSession> JournalQuery::Impl::newestOf(Kind kind, const Journa
 }
 
 /// The records of one session, which say when it started.
-std::vector<JournalSession> JournalQuery::Impl::recordsOf(Kind kind, std::int64_t started_ms,
-                                                          const std::string& id) {
+std::vector<JournalSession> Reader::Impl::recordsOf(Kind kind, std::int64_t started_ms,
+                                                    const std::string& id) {
     std::vector<JournalSession> found;
     const JournalFilter any;
     const auto take = [&](JournalSession&& session) {
         if (session.id == id) found.push_back(std::move(session));
         return true;
     };
-    const std::vector<TermRange> started{journal::startedTerms(started_ms, started_ms)};
-    for (const Segment& segment : journal::readSegments(database)) {
+    const std::vector<TermRange> started{startedTerms(started_ms, started_ms)};
+    for (const Segment& segment : readSegments(database)) {
         if (segment.kind != kind || segment.first_ms > started_ms || segment.last_ms < started_ms) continue;
-        if (segment.sealed && segment.addresses != journal::Addresses::InRows) {
+        if (segment.sealed && segment.addresses != Addresses::InRows) {
             visitSegment(segment, any, started, take);
             continue;
         }
@@ -324,7 +330,7 @@ std::vector<JournalSession> JournalQuery::Impl::recordsOf(Kind kind, std::int64_
         sqlite::RawStatement select_keys(
             database,
             fmt::format("SELECT key FROM {} WHERE key BETWEEN ?1 AND ?2 AND started_ms = ?3 AND id = ?4",
-                        journal::tableOf(kind)));
+                        tableOf(kind)));
         select_keys.bind(1, firstKey(segment.number));
         select_keys.bind(2, lastKey(segment.number));
         select_keys.bind(3, started_ms);
@@ -339,7 +345,7 @@ std::vector<JournalSession> JournalQuery::Impl::recordsOf(Kind kind, std::int64_
 
 /// Beyond those that came with its own record: those that pass. What is known of the session is all theirs
 /// when it has no such record.
-void JournalQuery::Impl::addFurtherMail(JournalSession& session, const JournalFilter& filter) {
+void Reader::Impl::addFurtherMail(JournalSession& session, const JournalFilter& filter) {
     if (session.refused() || (session.kind == Kind::Session && session.mail_count <= session.mail.size()))
         return;
     if (session.kind == Kind::Mail) session.mail.clear();
@@ -353,7 +359,7 @@ void JournalQuery::Impl::addFurtherMail(JournalSession& session, const JournalFi
 }
 
 /// The session of a further mail, as far as it is known.
-JournalSession JournalQuery::Impl::sessionOf(JournalSession&& record) {
+JournalSession Reader::Impl::sessionOf(JournalSession&& record) {
     std::vector<JournalSession> own = recordsOf(Kind::Session, record.started_ms, record.id);
     return std::move(own.empty() ? record : own.front());
 }
@@ -377,7 +383,7 @@ bool hasId(const std::vector<JournalSession>& sessions, std::string_view id) {
 
 }  // namespace
 
-std::vector<JournalSession> JournalQuery::newest(const JournalFilter& filter, std::size_t limit) {
+std::vector<JournalSession> Reader::newest(const JournalFilter& filter, std::size_t limit) {
     std::vector<JournalSession> found;
     impl_->database.snapshot([&] {
         std::vector<JournalSession> sessions = impl_->newestOf(Kind::Session, filter, limit);
@@ -400,20 +406,20 @@ std::vector<JournalSession> JournalQuery::newest(const JournalFilter& filter, st
     return found;
 }
 
-std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std::size_t limit) {
+std::vector<JournalSession> Reader::withId(const std::string& prefix, std::size_t limit) {
     std::vector<JournalSession> found;
     const auto span = startOf(prefix);
     if (!span || prefix.empty()) return found;
     const JournalFilter any;
     impl_->database.snapshot([&] {
-        const std::vector<TermRange> terms{journal::startedTerms(span->first_ms, span->last_ms)};
+        const std::vector<TermRange> terms{startedTerms(span->first_ms, span->last_ms)};
         const auto take = [&](JournalSession&& session) {
             if (hasPrefix(session.id, prefix) && !hasId(found, session.id))
                 found.push_back(std::move(session));
             return found.size() < limit;
         };
         for (const Kind kind : kKinds)
-            for (const Segment& segment : journal::readSegments(impl_->database)) {
+            for (const Segment& segment : readSegments(impl_->database)) {
                 if (segment.kind != kind || segment.last_ms < span->first_ms ||
                     segment.first_ms > span->last_ms)
                     continue;
@@ -427,22 +433,23 @@ std::vector<JournalSession> JournalQuery::withId(const std::string& prefix, std:
     return found;
 }
 
-JournalQuery::Position JournalQuery::end() {
-    return {impl_->lastKeyOf(Kind::Session), impl_->lastKeyOf(Kind::Refused)};
+Position Reader::end() {
+    return positionOf({impl_->lastKeyOf(Kind::Session), impl_->lastKeyOf(Kind::Refused)});
 }
 
-std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Position& position,
-                                                std::size_t limit) {
+std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position& position,
+                                          std::size_t limit) {
     std::vector<JournalSession> found;
+    LastKeys keys = keysOf(position);
     impl_->database.snapshot([&] {
         for (const Kind kind : {Kind::Session, Kind::Refused}) {
-            std::int64_t& last = kind == Kind::Session ? position.session : position.refused;
+            std::int64_t& last = kind == Kind::Session ? keys.session : keys.refused;
             sqlite::RawStatement& row = *impl_->select[index(kind)];
             row.bind(1, last + 1);
             row.bind(2, std::numeric_limits<std::int64_t>::max());
             for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
                 last = row.number(0);
-                JournalSession session = journal::readSession(row, kind);
+                JournalSession session = readSession(row, kind);
                 const bool wanted = kind == Kind::Refused ? !asksForMail(filter) : !filter.refused_only;
                 if (!wanted || !passes(session, filter)) continue;
                 const bool complete = impl_->completes(last, session, filter);
@@ -453,6 +460,7 @@ std::vector<JournalSession> JournalQuery::after(const JournalFilter& filter, Pos
             row.reset();
         }
     });
+    position = positionOf(keys);
     std::stable_sort(found.begin(), found.end(),
                      [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
     return found;
@@ -548,7 +556,7 @@ class Adder {
                 fmt::format("SELECT key, client, started_ms, duration_ms, user, {}, mail_count, bytes_in,"
                             " bytes_out, CASE WHEN mail_count > {} THEN id ELSE '' END, repeated FROM {}"
                             " WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
-                            journal::kFailedLogin, kMailBeforeFurther, journal::tableOf(kind)));
+                            kFailedLogin, kMailBeforeFurther, tableOf(kind)));
     }
 
     void add(const Segment& segment) {
@@ -582,7 +590,7 @@ class Adder {
 };
 
 void Adder::addSessions(const Segment& segment) {
-    counted_.assign(journal::kRowsPerSegment, false);
+    counted_.assign(kRowsPerSegment, false);
     divided_.clear();
     const bool refused = segment.kind == Kind::Refused;
     sqlite::RawStatement& row = *select_[index(segment.kind)];
@@ -597,7 +605,7 @@ void Adder::addSessions(const Segment& segment) {
             more_addresses = select_address_.step();
         const std::int64_t started = row.number(2);
         if (started > until_ms_ || started + row.number(3) < since_ms_) continue;
-        counted_[journal::rowOf(key)] = true;
+        counted_[rowOf(key)] = true;
         if (const std::string_view id = row.text(9); !id.empty()) divided_.emplace(key, id);
         if (segment.kind == Kind::Mail) continue;
         const bool has_address = more_addresses && select_address_.number(0) == key;
@@ -623,13 +631,13 @@ void Adder::addSessions(const Segment& segment) {
 }
 
 void Adder::addMail(const Segment& segment) {
-    select_mail_.bind(1, firstKey(segment.number) << journal::kMailBits);
-    select_mail_.bind(2, ((lastKey(segment.number) + 1) << journal::kMailBits) - 1);
+    select_mail_.bind(1, firstKey(segment.number) << kMailBits);
+    select_mail_.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
     std::int64_t session = -1;
     std::vector<const JournalSums*> seen;  // senders in this session: it counts once for each
     while (select_mail_.step()) {
-        const std::int64_t key = select_mail_.number(0) >> journal::kMailBits;
-        if (!counted_[journal::rowOf(key)]) continue;
+        const std::int64_t key = select_mail_.number(0) >> kMailBits;
+        if (!counted_[rowOf(key)]) continue;
         if (key != session) seen.clear();
         session = key;
         JournalSums& sums = senders_[select_mail_.text(1)];
@@ -648,16 +656,16 @@ void Adder::addMail(const Segment& segment) {
 
 }  // namespace
 
-JournalTop JournalQuery::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
+JournalTop Reader::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
     JournalFilter filter;
     filter.since_ms = since_ms;
     filter.until_ms = until_ms;
     Adder adder(impl_->database, since_ms, until_ms);
     impl_->database.snapshot([&] {
-        for (const Segment& segment : journal::readSegments(impl_->database))
+        for (const Segment& segment : readSegments(impl_->database))
             if (impl_->isCandidate(segment, filter)) adder.add(segment);
     });
     return adder.top(by, limit);
 }
 
-}  // namespace mailgate::store
+}  // namespace mailgate::store::journal

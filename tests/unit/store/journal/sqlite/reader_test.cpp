@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/query.h"
+#include "store/journal/sqlite/reader.h"
 
+#include "store/journal/journal.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
-#include "tests/unit/store/support.h"
+#include "tests/unit/store/journal/sqlite/support.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -63,7 +64,7 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
 }
 
 /// One journal for all tests: they only ask.
-class JournalQueryTest : public testing::Test {
+class JournalReaderTest : public testing::Test {
   protected:
     static void SetUpTestSuite() {
         folder_ = std::make_unique<TemporaryFolder>();
@@ -71,7 +72,7 @@ class JournalQueryTest : public testing::Test {
         JournalOptions options;
         options.url = url();
         options.max_queued = kSessions;
-        Journal journal(options, {});
+        Journal journal(options, openSqlite, {});
         journal.start();
         for (std::uint64_t number = 0; number < kSessions; ++number) {
             sessions_.push_back(sample(number, begin_ms_));
@@ -91,7 +92,7 @@ class JournalQueryTest : public testing::Test {
         std::vector<std::string> expected;
         for (const JournalSession& session : sessions_)
             if (predicate(session)) expected.push_back(session.id);
-        JournalQuery query(url());
+        journal::Reader query(url());
         EXPECT_EQ(ids(query.newest(filter, kSessions)), expected);
         ASSERT_FALSE(expected.empty()) << "the sample has nothing for this filter";
         const std::size_t few = std::min<std::size_t>(expected.size(), 3);
@@ -114,12 +115,12 @@ class JournalQueryTest : public testing::Test {
     static inline std::int64_t begin_ms_ = 0;
 };
 
-TEST_F(JournalQueryTest, WithoutAFilterFindsEverything) {
+TEST_F(JournalReaderTest, WithoutAFilterFindsEverything) {
     expectFinds({}, [](const JournalSession&) { return true; });
-    EXPECT_THAT(JournalQuery(url()).newest({}, 0), IsEmpty());
+    EXPECT_THAT(journal::Reader(url()).newest({}, 0), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
+TEST_F(JournalReaderTest, FindsClientsByAddressAndNetwork) {
     for (const char* text : {"198.51.100.7", "198.51.100.0/24", "11.0.0.0/9", "11.0.0.0/28", "0.0.0.0/0",
                              "2001:db8::/33", "2001:db8:800::/40", "2001:db8:101::/64", "::/0"}) {
         SCOPED_TRACE(text);
@@ -134,7 +135,7 @@ TEST_F(JournalQueryTest, FindsClientsByAddressAndNetwork) {
     expectFinds(host, [](const JournalSession& session) { return session.client == sessions_[9].client; });
 }
 
-TEST_F(JournalQueryTest, FindsSenders) {
+TEST_F(JournalReaderTest, FindsSenders) {
     const std::string sender = sessions_[50'001].mail.front().from;
     const std::string domain = sender.substr(sender.find('@'));
     JournalFilter filter;
@@ -152,7 +153,7 @@ TEST_F(JournalQueryTest, FindsSenders) {
     });
 }
 
-TEST_F(JournalQueryTest, FindsEveryRecipientInAnyCase) {
+TEST_F(JournalReaderTest, FindsEveryRecipientInAnyCase) {
     const auto hasExampleCom = [](const JournalSession& session) {
         return anyMail(session, [](const JournalMail& mail) { return mail.recipients.size() == 2; });
     };
@@ -164,26 +165,26 @@ TEST_F(JournalQueryTest, FindsEveryRecipientInAnyCase) {
     }
 }
 
-TEST_F(JournalQueryTest, SenderAndRecipientMustBeOfOneMail) {
+TEST_F(JournalReaderTest, SenderAndRecipientMustBeOfOneMail) {
     JournalFilter filter;
     filter.to = "postmaster@example.com";
     filter.from = "";
     expectFinds(filter, [](const JournalSession& session) { return session.mail.size() == 2; });
     filter.from = sessions_[7'002].mail.front().from;  // its first mail's, to somebody else
     ASSERT_THAT(sessions_[7'002].mail, SizeIs(2));
-    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsAQueueId) {
+TEST_F(JournalReaderTest, FindsAQueueId) {
     JournalFilter filter;
     filter.queue_id = std::string(sessions_[54'321].mail.front().queue_id);
     expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
     std::transform(filter.queue_id->begin(), filter.queue_id->end(), filter.queue_id->begin(),
                    [](unsigned char c) { return std::tolower(c); });
-    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty()) << "case matters in Postfix' long ids";
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty()) << "case matters in Postfix' long ids";
 }
 
-TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
+TEST_F(JournalReaderTest, FindsUsersListenersServersBalancersAndVerdicts) {
     JournalFilter user;
     user.user = "alice@EXAMPLE.org";
     expectFinds(user, [](const JournalSession& session) { return session.user == "Alice@example.org"; });
@@ -214,15 +215,15 @@ TEST_F(JournalQueryTest, FindsUsersListenersServersBalancersAndVerdicts) {
     expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
 }
 
-TEST_F(JournalQueryTest, FindsFailedLogins) {
+TEST_F(JournalReaderTest, FindsFailedLogins) {
     JournalFilter filter;
     filter.failed_login = true;
     expectFinds(filter, [](const JournalSession& session) { return session.user == "bob"; });
     filter.user = "Alice@example.org";
-    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
+TEST_F(JournalReaderTest, FindsATimeRangeAndCombinesFilters) {
     JournalFilter filter;
     filter.since_ms = begin_ms_ + 3'000'000;
     filter.until_ms = begin_ms_ + 4'000'000;
@@ -236,15 +237,15 @@ TEST_F(JournalQueryTest, FindsATimeRangeAndCombinesFilters) {
         return inside(session) && session.server == "mx2" && filter.client->contains(session.client);
     });
     filter.user = "nobody";
-    EXPECT_THAT(JournalQuery(url()).newest(filter, 10), IsEmpty());
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
-TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
-    JournalQuery query(url());
+TEST_F(JournalReaderTest, FindsASessionByTheBeginningOfItsId) {
+    journal::Reader query(url());
     for (const std::uint64_t number :
          {std::uint64_t{0}, std::uint64_t{54'321}, std::uint64_t{77'773}, kSessions - 1}) {
         const JournalSession& session = sessions_[number];
-        EXPECT_THAT(ids(query.withId(session.id)), ElementsAre(session.id));
+        EXPECT_THAT(ids(query.withId(session.id, 2)), ElementsAre(session.id));
     }
     const std::string& id = sessions_[54'321].id;
     std::string lower = id.substr(0, 10);
@@ -254,14 +255,14 @@ TEST_F(JournalQueryTest, FindsASessionByTheBeginningOfItsId) {
     EXPECT_THAT(found, testing::Contains(id));
     for (const std::string& each : found)
         EXPECT_EQ(each.substr(0, 10), id.substr(0, 10));
-    EXPECT_THAT(query.withId("0"), SizeIs(2)) << "ambiguous";
-    EXPECT_THAT(query.withId("7ZZZZZZZZZ"), IsEmpty());
+    EXPECT_THAT(query.withId("0", 2), SizeIs(2)) << "ambiguous";
+    EXPECT_THAT(query.withId("7ZZZZZZZZZ", 2), IsEmpty());
     for (const char* no_id : {"", "U", "%", "01JD4M-", "0000000000000000000000000000000000000000"})
-        EXPECT_THAT(query.withId(no_id), IsEmpty()) << no_id;
+        EXPECT_THAT(query.withId(no_id, 2), IsEmpty()) << no_id;
 }
 
-TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
-    JournalQuery query(url());
+TEST_F(JournalReaderTest, SumsUpWhoIsBusy) {
+    journal::Reader query(url());
     const auto all = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Sessions, 3);
     EXPECT_EQ(all.sessions, kSessions);
     EXPECT_EQ(all.refused, 10'000u);
@@ -286,7 +287,7 @@ TEST_F(JournalQueryTest, SumsUpWhoIsBusy) {
 }
 
 /// By looking at each session, with maps.
-TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
+TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
     const std::int64_t since = begin_ms_ + 3'000'000, until = begin_ms_ + 9'000'000;
     std::map<std::string, std::array<std::uint64_t, 6>> clients, senders;
     std::uint64_t sessions = 0;
@@ -309,7 +310,7 @@ TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
             of_sender[4] += mail.size;
         }
     }
-    const auto top = JournalQuery(url()).top(since, until, SumsBy::Sessions, kSessions);
+    const auto top = journal::Reader(url()).top(since, until, SumsBy::Sessions, kSessions);
     EXPECT_EQ(top.sessions, sessions);
     const auto expectSums = [](const std::vector<JournalSums>& found, const auto& expected) {
         ASSERT_EQ(found.size(), expected.size());
@@ -323,17 +324,17 @@ TEST_F(JournalQueryTest, SumsAreThoseOfTheSessions) {
     expectSums(top.senders, senders);
 }
 
-TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
+TEST_F(JournalReaderTest, FollowsWhatIsWrittenMeanwhile) {
     const std::string path = folder_->file("followed.db");
     JournalOptions options;
     options.url = "sqlite:" + path;
-    Journal journal(options, {});
+    Journal journal(options, openSqlite, {});
     journal.start();
     ASSERT_TRUE(journal.record(sample(1, begin_ms_)));
     ASSERT_TRUE(journal.flush(kPatience));
-    JournalQuery query(options.url);
+    journal::Reader query(options.url);
     auto position = query.end();
-    EXPECT_THAT(query.after({}, position), IsEmpty());
+    EXPECT_THAT(query.after({}, position, 10'000), IsEmpty());
     JournalFilter refused;
     refused.refused_only = true;
     auto other_position = position;
@@ -342,7 +343,8 @@ TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
     ASSERT_TRUE(journal.flush(kPatience));
 
     std::vector<std::string> seen;
-    for (auto more = query.after({}, position); !more.empty(); more = query.after({}, position))
+    for (auto more = query.after({}, position, 10'000); !more.empty();
+         more = query.after({}, position, 10'000))
         for (const JournalSession& session : more)
             seen.push_back(session.id);
     std::sort(seen.begin(), seen.end());
@@ -352,12 +354,12 @@ TEST_F(JournalQueryTest, FollowsWhatIsWrittenMeanwhile) {
     std::sort(expected.begin(), expected.end());
     EXPECT_EQ(seen, expected);
     EXPECT_THAT(query.after(refused, other_position, 1), SizeIs(1));
-    EXPECT_THAT(query.after({}, position), IsEmpty());
+    EXPECT_THAT(query.after({}, position, 10'000), IsEmpty());
 }
 
-TEST(JournalQueryOpen, SaysSoWhenThereIsNoJournal) {
-    EXPECT_THROW(JournalQuery("sqlite:/nonexistent/journal.db"), StoreError);
-    EXPECT_THROW(JournalQuery("postgresql://x"), StoreError);
+TEST(JournalReaderOpen, SaysSoWhenThereIsNoJournal) {
+    EXPECT_THROW(journal::Reader("sqlite:/nonexistent/journal.db"), StoreError);
+    EXPECT_THROW(journal::Reader("postgresql://x"), StoreError);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/journal/terms.h"
+#include "store/journal/sqlite/terms.h"
 
 #include "protocols/values/text.h"
 #include "store/journal/mask.h"
-#include "store/journal/schema.h"
+#include "store/journal/sqlite/schema.h"
 
 #include <fmt/format.h>
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/backends/journal.h"
+
+#include "protocols/values/text.h"
+#include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/writer.h"
+#include "store/store_error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace mailgate::store::journal {
+
+namespace {
+
+struct Backend {
+    std::string_view scheme;
+    std::string_view form;  ///< of its URLs, for people
+    std::unique_ptr<Sink> (*sink)(const JournalOptions& options);
+    std::unique_ptr<Source> (*source)(const std::string& url);
+};
+
+constexpr std::array<Backend, 1> kBackends{
+    {{"sqlite:", "sqlite:PATH",
+      [](const JournalOptions& options) -> std::unique_ptr<Sink> {
+          return std::make_unique<Writer>(options);
+      },
+      [](const std::string& url) -> std::unique_ptr<Source> { return std::make_unique<Reader>(url); }}}};
+
+const Backend& backendOf(const std::string& url) {
+    const auto* const found = std::find_if(kBackends.begin(), kBackends.end(), [&](const Backend& backend) {
+        return url.starts_with(backend.scheme);
+    });
+    if (found != kBackends.end()) return *found;
+    std::string forms;
+    for (const Backend& backend : kBackends)
+        forms.append(forms.empty() ? "" : " or ").append(backend.form);
+    throw StoreError(StoreError::Kind::BadInput,
+                     fmt::format("\"{}\": a journal's URL is {}", printable(url), forms));
+}
+
+}  // namespace
+
+std::unique_ptr<Sink> openSink(const JournalOptions& options) {
+    return backendOf(options.url).sink(options);
+}
+
+std::unique_ptr<Source> openSource(const std::string& url) {
+    return backendOf(url).source(url);
+}
+
+}  // namespace mailgate::store::journal

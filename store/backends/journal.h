@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The journal that a URL names. Here alone it is known which databases there are: sqlite:PATH.
+#pragma once
+
+#include "store/journal/backend.h"
+
+#include <memory>
+#include <string>
+
+namespace mailgate::store::journal {
+
+/// To write to: opens, creates or upgrades. Throws StoreError: BadInput for a URL of no known scheme.
+std::unique_ptr<Sink> openSink(const JournalOptions& options);
+
+/// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet.
+std::unique_ptr<Source> openSource(const std::string& url);
+
+}  // namespace mailgate::store::journal

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What the journal wants of a database: a Sink that takes records, a Source that answers questions.
+///
+/// store/backends/journal.h opens those that a URL names. A database may be one file of one gateway, or one
+/// that a fleet shares: nothing here says how records are told apart or kept, batches are whole transactions,
+/// and only who gave a Position can read it.
+///
+/// Not thread-safe: one object for each thread. Errors are StoreError; after one a Sink is of no use any more
+/// (what it remembers may be ahead of the database): open a new one, which continues where the database
+/// stands.
+#pragma once
+
+#include "store/journal/options.h"
+#include "store/journal/record.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mailgate::store {
+
+/// Everything that is set must hold. `from`, `to` and `queue_id` must hold for one and the same mail. Texts
+/// are compared as comparable() (protocols/values/text.h) and without regard to case, except `queue_id`.
+struct JournalFilter {
+    std::optional<Network> client, balancer;
+    std::optional<std::string> from;  ///< an address, "@domain", or "" for the null sender
+    std::optional<std::string> to;    ///< an address or "@domain"
+    std::optional<std::string> user, queue_id, listener;
+    std::optional<std::string> server;  ///< "mx1" or "postfix/mx1"
+    std::optional<bool> allowed;        ///< the access rules' verdict
+    bool refused_only = false;
+    bool failed_login = false;  ///< the server refused a login, whatever came after it
+    /// Unix milliseconds; a session counts when any part of it lies in between.
+    std::optional<std::int64_t> since_ms, until_ms;
+};
+
+/// Sums over a time for one client, sender or user.
+struct JournalSums {
+    std::string name;                 ///< the null sender is ""
+    std::uint64_t sessions = 0;       ///< admitted and refused; of a sender: those in which it sent
+    std::uint64_t refused = 0;        ///< of these, the refused ones
+    std::uint64_t failed_logins = 0;  ///< of these, those in which the server refused a login
+    std::uint64_t mails = 0;
+    std::uint64_t mails_refused = 0;  ///< a sender's only: those that the server did not accept
+    std::uint64_t bytes_in = 0, bytes_out = 0;
+};
+
+/// Refused: sessions, for senders mails.
+enum class SumsBy : std::uint8_t { Sessions, Bytes, Refused, FailedLogins };
+
+struct JournalTop {
+    /// A sender's bytes are its messages'; a session's mails beyond the kept ones have no sender here.
+    std::vector<JournalSums> clients, senders, users;
+    std::uint64_t sessions = 0, refused = 0, failed_logins = 0;  ///< in all; the last two are among the first
+};
+
+namespace journal {
+
+/// What maintenance has left to do.
+enum class Maintenance : std::uint8_t {
+    Done,
+    MoreDue,  ///< one piece is done, others wait
+    Reopen,   ///< the database that was opened is gone, or another is in its place
+};
+
+class Sink {
+  public:
+    virtual ~Sink() = default;
+
+    /// All of them in one transaction, or none.
+    virtual void append(std::span<const JournalSession> batch) = 0;
+
+    /// Does one piece of what is due at `now_ms` (Unix milliseconds): forgets addresses, removes what is too
+    /// old or too much. Records wait meanwhile, so a piece is small.
+    virtual Maintenance maintain(std::int64_t now_ms) = 0;
+
+    /// What the journal takes on the disk.
+    virtual std::uint64_t bytes() const = 0;
+};
+
+/// A place in the journal, for following it. The empty one is the beginning.
+struct Position {
+    std::string text;
+};
+
+class Source {
+  public:
+    virtual ~Source() = default;
+
+    /// The last `limit` that pass the filter, in the order in which they ended.
+    virtual std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) = 0;
+
+    /// Up to `limit` whose id begins with `prefix` (any case), the oldest first. Two tell that it is not
+    /// enough of one.
+    virtual std::vector<JournalSession> withId(const std::string& prefix, std::size_t limit) = 0;
+
+    virtual Position end() = 0;
+    /// What came after `position` and passes the filter; moves the position there. `limit` bounds the records
+    /// of a kind that are looked at.
+    virtual std::vector<JournalSession> after(const JournalFilter& filter, Position& position,
+                                              std::size_t limit) = 0;
+
+    /// The first `limit` of each, by `by`, over the sessions between these times.
+    virtual JournalTop top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) = 0;
+};
+
+using OpenSink = std::function<std::unique_ptr<Sink>(const JournalOptions& options)>;
+
+}  // namespace journal
+}  // namespace mailgate::store
