@@ -2,11 +2,12 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
-#include "store/rules/import_export.h"
 #include "store/backends/rules.h"
+#include "store/rules/import_export.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
