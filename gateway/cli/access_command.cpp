@@ -2,11 +2,12 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
+#include "store/backends/rules.h"
 #include "store/rules/import_export.h"
-#include "store/rules/store.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -34,7 +35,7 @@ namespace mailgate::cli {
 namespace {
 
 using store::AccessRule;
-using store::AccessStore;
+using store::RuleStore;
 using store::Verdict;
 
 constexpr std::size_t kMaxNotes = 10;  ///< overlaps and near misses told; the rest is counted
@@ -183,8 +184,8 @@ class Access {
     void history();
 
   private:
-    AccessStore& store(AccessStore::Use use = AccessStore::Use::Administer) {
-        if (!store_) store_ = std::make_unique<AccessStore>(config_.store_url, use);
+    RuleStore& store(RuleStore::Use use = RuleStore::Use::Administer) {
+        if (!store_) store_ = store::openRules(config_.store_url, {.use = use});
         return *store_;
     }
     void fail(const std::string& message) {
@@ -200,7 +201,7 @@ class Access {
     void warnOfClosedListeners();
     std::vector<AccessRule> rulesToPut(Verdict verdict) const;
     bool isMeant(const AccessRule& rule, const std::string& place);
-    void tellPut(const AccessStore::EditResult& result) const;
+    void tellPut(const RuleStore::EditResult& result) const;
     void tellOverlaps(const std::vector<AccessRule>& put);
     void cutSessions(const std::vector<AccessRule>& rules);
     void tellNearMisses(const Network& missing);
@@ -212,12 +213,12 @@ class Access {
     store::ImportOptions importOptions(const std::vector<std::string>& listeners) const;
     bool acceptable(const store::ImportResult& imported);
     void tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
-                      const AccessStore::ReplaceResult& result) const;
+                      const RuleStore::ReplaceResult& result) const;
 
     Context& context_;
     const Arguments& arguments_;
     const Config config_;
-    std::unique_ptr<AccessStore> store_;
+    std::unique_ptr<RuleStore> store_;
 };
 
 /// For the audit trail.
@@ -303,19 +304,19 @@ bool Access::isMeant(const AccessRule& rule, const std::string& place) {
     return false;
 }
 
-void Access::tellPut(const AccessStore::EditResult& result) const {
+void Access::tellPut(const RuleStore::EditResult& result) const {
     const auto sentence = sentenceOf(result.rule);
     switch (result.kind) {
-        case AccessStore::PutKind::Added:
+        case RuleStore::PutKind::Added:
             fmt::print("added {}\n", sentence);
             return;
-        case AccessStore::PutKind::Changed:
+        case RuleStore::PutKind::Changed:
             fmt::print("changed, now {}\n", sentence);
             return;
-        case AccessStore::PutKind::Unchanged:
+        case RuleStore::PutKind::Unchanged:
             fmt::print("unchanged {}\n", sentence);
             return;
-        case AccessStore::PutKind::Kept:
+        case RuleStore::PutKind::Kept:
             fmt::print("left as it is, not being {}'s: {}\n", printable(*arguments_.program), sentence);
             return;
     }
@@ -342,7 +343,7 @@ void Access::put(Verdict verdict) {
     const auto results = store().edit(
         wanted, [&](AccessRule& rule, const AccessRule&) { change(rule); }, author());
     std::vector<AccessRule> rules;
-    for (const AccessStore::EditResult& result : results) {
+    for (const RuleStore::EditResult& result : results) {
         tellPut(result);
         rules.push_back(result.rule);
     }
@@ -528,8 +529,8 @@ bool Access::acceptable(const store::ImportResult& imported) {
 }
 
 void Access::tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
-                          const AccessStore::ReplaceResult& result) const {
-    const auto count = [&](AccessStore::PutKind kind) {
+                          const RuleStore::ReplaceResult& result) const {
+    const auto count = [&](RuleStore::PutKind kind) {
         return std::count_if(result.put.begin(), result.put.end(),
                              [&](const auto& put) { return put.kind == kind; });
     };
@@ -537,8 +538,8 @@ void Access::tellImported(store::ImportFormat format, std::span<const AccessRule
                                        [](const AccessRule& rule) { return rule.verdict == Verdict::Deny; });
     fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
                counted(rules.size(), "rule"), toString(format),
-               rules.size() - static_cast<std::size_t>(denying), denying, count(AccessStore::PutKind::Added),
-               count(AccessStore::PutKind::Changed), count(AccessStore::PutKind::Unchanged), result.removed);
+               rules.size() - static_cast<std::size_t>(denying), denying, count(RuleStore::PutKind::Added),
+               count(RuleStore::PutKind::Changed), count(RuleStore::PutKind::Unchanged), result.removed);
 }
 
 void Access::importFile() {
@@ -553,11 +554,11 @@ void Access::importFile() {
     std::vector<AccessRule> rules;
     for (store::ImportedRule& one : imported.rules)
         rules.push_back(std::move(one.rule));
-    AccessStore::ReplaceResult result;
+    RuleStore::ReplaceResult result;
     if (arguments_.replace)
         result = store().replaceAll(rules, actingUser());
     else
-        for (const AccessStore::EditResult& one : store().edit(rules, addWhatIsSaid, actingUser()))
+        for (const RuleStore::EditResult& one : store().edit(rules, addWhatIsSaid, actingUser()))
             result.put.push_back({one.kind, one.rule.id});
     tellImported(imported.format, rules, result);
     warnOfUnknownListeners();
@@ -566,13 +567,13 @@ void Access::importFile() {
 
 void Access::exportRules() {
     std::size_t count = 0;
-    store(AccessStore::Use::Rescue).forEachRule([&](const AccessRule& rule) {
+    store(RuleStore::Use::Rescue).forEachRule([&](const AccessRule& rule) {
         fmt::print("{}\n", exportLine(rule));
         ++count;
     });
     fmt::print("{}\n", store::formatEnd(count));
     try {
-        store().checkTriggers();
+        store().checkTrail();
     } catch (const store::StoreError& error) {
         warn(error.what());
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
+#include "gateway/cli/table.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
@@ -10,21 +11,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace mailgate::cli {
 
 namespace {
 
 using store::AccessRule;
-using store::AccessStore;
+using store::RuleStore;
 using store::Verdict;
-
-/// Whatever the sqlite3 shell has put into a row, it stays one line and obeys nobody's terminal.
-std::string escaped(std::string_view text) {
-    LineBuffer out;
-    appendEscaped(out, text);
-    return fmt::to_string(out);
-}
 
 std::string timeOrDash(const std::optional<UnixSeconds>& time) {
     return time ? formatUtc(*time) : "-";
@@ -115,31 +110,15 @@ std::string sentenceOf(const AccessRule& rule) {
     return sentence;
 }
 
-std::string alignedTable(const std::vector<std::vector<std::string>>& rows) {
-    std::vector<std::size_t> widths(rows.front().size());
-    for (const auto& row : rows)
-        for (std::size_t column = 0; column < row.size(); ++column)
-            widths[column] = std::max(widths[column], row[column].size());
-    std::string out;
-    for (const auto& row : rows) {
-        std::string line;
-        for (std::size_t column = 0; column < row.size(); ++column)
-            line += fmt::format("{:<{}}  ", row[column], widths[column]);
-        out.append(line, 0, line.find_last_not_of(' ') + 1);
-        out += '\n';
-    }
-    return out;
-}
-
 std::string rulesAsTable(std::span<const AccessRule> rules) {
-    std::vector<std::vector<std::string>> rows{
-        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"}};
+    Table table(
+        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"});
     for (const AccessRule& rule : rules)
-        rows.push_back({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
-                        rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
-                        timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
-                        escaped(rule.created_by), escaped(rule.note)});
-    return alignedTable(rows);
+        table.add({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
+                   rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
+                   timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
+                   rule.created_by, rule.note});
+    return table.text();
 }
 
 std::string ruleAsJson(const AccessRule& rule) {
@@ -156,19 +135,19 @@ std::string rulesAsJson(std::span<const AccessRule> rules) {
     return jsonArray(rules, ruleAsJson);
 }
 
-std::string historyAsTable(std::span<const AccessStore::AuditEntry> entries) {
-    std::vector<std::vector<std::string>> rows{{"TIME", "BY", "ACTION", "RULE", "WHAT"}};
+std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries) {
+    Table table({"TIME", "BY", "ACTION", "RULE", "WHAT"});
     for (const auto& entry : entries) {
-        std::string what = escaped(entry.before.empty() ? entry.after : entry.before);
-        if (entry.action == "change") what += "  ->  " + escaped(entry.after);
-        rows.push_back({formatUtc(entry.at), escaped(entry.who), escaped(entry.action),
-                        std::to_string(entry.rule_id), what});
+        std::string what = entry.before.empty() ? entry.after : entry.before;
+        if (entry.action == "change") what += "  ->  " + entry.after;
+        table.add(
+            {formatUtc(entry.at), entry.who, entry.action, std::to_string(entry.rule_id), std::move(what)});
     }
-    return alignedTable(rows);
+    return table.text();
 }
 
-std::string historyAsJson(std::span<const AccessStore::AuditEntry> entries) {
-    return jsonArray(entries, [](const AccessStore::AuditEntry& entry) {
+std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
+    return jsonArray(entries, [](const RuleStore::AuditEntry& entry) {
         return fmt::format(R"({{"id":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
                            entry.id, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
                            entry.rule_id, jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
@@ -203,10 +182,6 @@ std::string exportLine(const AccessRule& rule) {
     std::erase_if(words, [](char character) { return character == '"' || character == '\\'; });
     const bool harmless = escaped(words) == words;
     return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii);
-}
-
-std::string counted(std::size_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
 std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRule& denial) {

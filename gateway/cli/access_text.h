@@ -28,14 +28,11 @@ std::string scopeOf(const store::AccessRule& rule);
 /// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
 std::string sentenceOf(const store::AccessRule& rule);
 
-/// Columns as wide as their widest cell; the last one is not padded. The first row is the heading.
-std::string alignedTable(const std::vector<std::vector<std::string>>& rows);
-
 std::string rulesAsTable(std::span<const store::AccessRule> rules);
 std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
 std::string ruleAsJson(const store::AccessRule& rule);
-std::string historyAsTable(std::span<const store::AccessStore::AuditEntry> entries);
-std::string historyAsJson(std::span<const store::AccessStore::AuditEntry> entries);  ///< an array
+std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
+std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
 
 /// Of two rules with opposite verdicts that share addresses and listeners: where the `other` stands to the
 /// `rule`, and which wins. Empty when they do not meet.
@@ -47,9 +44,6 @@ std::string_view wholeInternet(const Network& network) noexcept;
 /// The rule as a line of the export. Notes that a terminal would obey, or that show as something else than
 /// they are, are written in ASCII.
 std::string exportLine(const store::AccessRule& rule);
-
-/// "3 rules", "1 rule".
-std::string counted(std::size_t count, std::string_view noun);
 
 /// What of the site itself a denial would shut out: balancers, servers, or a whole internet. One phrase each.
 std::vector<std::string> ownAddressesDenied(const Config& config, const store::AccessRule& denial);

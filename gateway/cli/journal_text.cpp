@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/journal_text.h"
 
-#include "gateway/cli/access_text.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/session_fields.h"
@@ -21,11 +21,6 @@ using store::JournalMail;
 using store::JournalSession;
 using store::JournalSums;
 
-/// Whatever a client sent, it stays one line and obeys nobody's terminal.
-std::string shown(std::string_view text) {
-    return text.empty() ? "-" : escaped(text);
-}
-
 std::string timeText(std::int64_t unix_ms) {
     std::string text = formatUtc(unix_ms / 1'000);
     text.insert(text.size() - 1, fmt::format(".{:03}", unix_ms % 1'000));
@@ -39,7 +34,7 @@ std::string addressText(const AddressBytes& address) {
 /// The time and enough of the rest: `mailgate sessions show` takes it.
 std::string shortId(const JournalSession& session) {
     constexpr std::size_t kShown = 16;
-    return shown(std::string_view(session.id).substr(0, kShown));
+    return orDash(std::string_view(session.id).substr(0, kShown));
 }
 
 /// What the server said of the user: nothing where it took him at once.
@@ -51,43 +46,43 @@ std::string loginText(const JournalSession& session) {
 }
 
 std::string whoText(const JournalSession& session) {
-    return shown(session.user.empty() ? session.helo : session.user) + loginText(session);
+    return orDash(session.user.empty() ? session.helo : session.user) + loginText(session);
 }
 
 /// Behind it nothing was seen.
 std::string tlsText(std::string_view tls) {
     if (tls == "starttls") return "STARTTLS";
-    return tls == "implicit" ? "TLS" : shown(tls);
+    return tls == "implicit" ? "TLS" : orDash(tls);
 }
 
 std::string recipientsText(const JournalMail& mail) {
     const bool none = mail.recipients.empty();
-    std::string text = shown(none && !mail.refused.empty() ? mail.refused.front().to
-                             : none                        ? ""
-                                                           : mail.recipients.front());
+    std::string text = orDash(none && !mail.refused.empty() ? mail.refused.front().to
+                              : none                        ? ""
+                                                            : mail.recipients.front());
     if (mail.recipient_count > 1) text += fmt::format(" +{}", mail.recipient_count - 1);
     if (mail.refused_count > 0) text += fmt::format(" ({} refused)", mail.refused_count);
     return text;
 }
 
 std::string outcomeText(const JournalMail& mail) {
-    return shown(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
+    return orDash(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
 }
 
 std::string endText(const JournalSession& session) {
-    if (!session.refused()) return shown(session.end);
+    if (!session.refused()) return orDash(session.end);
     const std::string times = session.repeated > 0 ? fmt::format(" ({} times)", session.repeated) : "";
-    return "refused: " + shown(session.end) + times;
+    return "refused: " + orDash(session.end) + times;
 }
 
-std::vector<std::string> tableRow(const JournalSession& session, const JournalMail* mail) {
+Table::Row tableRow(const JournalSession& session, const JournalMail* mail) {
     return {timeText(session.started_ms),
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
             tlsText(session.tls),
             whoText(session),
-            mail == nullptr ? "-" : fmt::format("<{}>", mail->from.empty() ? "" : shown(mail->from)),
+            mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
             mail == nullptr ? "-" : outcomeText(*mail),
             endText(session)};
@@ -124,16 +119,17 @@ std::string keyOf(std::string_view title) {
 std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
                       std::span<const Column> columns) {
     if (sums.empty()) return {};
-    std::vector<std::vector<std::string>> rows{{std::string(title)}};
+    Table::Row heading{std::string(title)};
     for (const Column& column : columns)
-        rows.front().emplace_back(column.first);
+        heading.emplace_back(column.first);
+    Table table(std::move(heading));
     for (const JournalSums& entry : sums) {
-        std::vector<std::string>& row = rows.emplace_back();
-        row.push_back(entry.name.empty() ? "<>" : shown(entry.name));
+        Table::Row row{entry.name.empty() ? "<>" : entry.name};
         for (const Column& column : columns)
             row.push_back(fmt::to_string(entry.*column.second));
+        table.add(std::move(row));
     }
-    return "\n" + alignedTable(rows);
+    return "\n" + table.text();
 }
 
 std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
@@ -170,16 +166,16 @@ std::string envelopeAddress(std::string_view text) {
 }
 
 std::string sessionsAsTable(std::span<const JournalSession> sessions, bool heading) {
-    std::vector<std::vector<std::string>> rows;
+    Table table;
     if (heading)
-        rows.push_back({"TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM", "TO",
-                        "QUEUE ID/REPLY", "END"});
+        table.add({"TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM", "TO",
+                   "QUEUE ID/REPLY", "END"});
     for (const JournalSession& session : sessions) {
-        if (session.mail.empty()) rows.push_back(tableRow(session, nullptr));
+        if (session.mail.empty()) table.add(tableRow(session, nullptr));
         for (const JournalMail& mail : session.mail)
-            rows.push_back(tableRow(session, &mail));
+            table.add(tableRow(session, &mail));
     }
-    return alignedTable(rows);
+    return table.text();
 }
 
 std::string sessionAsJson(const JournalSession& session) {
@@ -200,24 +196,22 @@ std::string sessionAsJson(const JournalSession& session) {
 
 namespace {
 
-using Facts = std::vector<std::vector<std::string>>;
-
-void addMail(Facts& facts, const JournalMail& mail) {
-    facts.push_back({"mail from", fmt::format("<{}>", mail.from.empty() ? "" : shown(mail.from))});
+void addMail(Table& facts, const JournalMail& mail) {
+    facts.add({"mail from", fmt::format("<{}>", mail.from)});
     for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
         const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
-        facts.push_back({"  to", fmt::format("<{}>{}", shown(mail.recipients[at]),
-                                             has_reply ? "  " + shown(mail.replies[at]) : "")});
+        facts.add({"  to", fmt::format("<{}>{}", orDash(mail.recipients[at]),
+                                       has_reply ? "  " + orDash(mail.replies[at]) : "")});
     }
     if (mail.recipient_count > mail.recipients.size())
-        facts.push_back({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
+        facts.add({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
     for (const store::JournalRefusal& refusal : mail.refused)
-        facts.push_back({"  refused", fmt::format("<{}>  {}", shown(refusal.to), shown(refusal.reply))});
+        facts.add({"  refused", fmt::format("<{}>  {}", orDash(refusal.to), orDash(refusal.reply))});
     if (mail.refused_count > mail.refused.size())
-        facts.push_back({"  refused", fmt::format("{} more", mail.refused_count - mail.refused.size())});
-    facts.push_back({"  size", fmt::format("{} bytes", mail.size)});
-    facts.push_back({"  reply", shown(mail.reply)});
-    facts.push_back({"  queue id", shown(mail.queue_id)});
+        facts.add({"  refused", fmt::format("{} more", mail.refused_count - mail.refused.size())});
+    facts.add({"  size", fmt::format("{} bytes", mail.size)});
+    facts.add({"  reply", orDash(mail.reply)});
+    facts.add({"  queue id", orDash(mail.queue_id)});
 }
 
 std::string ruleText(const JournalSession& session) {
@@ -225,65 +219,64 @@ std::string ruleText(const JournalSession& session) {
     return "rule " + session.rule + (session.rule_id == 0 ? "" : fmt::format(" (id {})", session.rule_id));
 }
 
-void addRefusal(Facts& facts, const JournalSession& session) {
+void addRefusal(Table& facts, const JournalSession& session) {
     if (!session.limit.empty())
-        facts.push_back({"limit", fmt::format("{} {}", session.limit, session.limit_value)});
-    facts.push_back({"told", shown(session.reply)});
+        facts.add({"limit", fmt::format("{} {}", session.limit, session.limit_value)});
+    facts.add({"told", orDash(session.reply)});
     if (session.repeated > 0)
-        facts.push_back({"times", fmt::format("{}, of which this was the first", session.repeated)});
+        facts.add({"times", fmt::format("{}, of which this was the first", session.repeated)});
 }
 
-void addLogin(Facts& facts, const JournalSession& session) {
-    facts.push_back(
-        {"user", shown(session.user) + (session.authenticated == false ? " (not accepted)" : "")});
+void addLogin(Table& facts, const JournalSession& session) {
+    facts.add({"user", orDash(session.user) + (session.authenticated == false ? " (not accepted)" : "")});
     if (session.failed_logins == 0) return;
     std::string names;
     for (const std::string& user : session.failed_users)
-        names += (names.empty() ? ": " : ", ") + shown(user);
-    facts.push_back({"failed logins", fmt::to_string(session.failed_logins) + names});
+        names += (names.empty() ? ": " : ", ") + orDash(user);
+    facts.add({"failed logins", fmt::to_string(session.failed_logins) + names});
 }
 
-void addBalancer(Facts& facts, const JournalSession& session) {
-    facts.push_back({"balancer", session.balancer ? addressText(*session.balancer) : "-"});
+void addBalancer(Table& facts, const JournalSession& session) {
+    facts.add({"balancer", session.balancer ? addressText(*session.balancer) : "-"});
     for (const auto& [name, value] : session.balancer_told)
-        facts.push_back({"  " + name, shown(value)});
+        facts.add({"  " + name, orDash(value)});
 }
 
 }  // namespace
 
 std::string sessionAsStory(const JournalSession& session) {
-    Facts facts{
-        {"session", shown(session.id)},
-        {"started", timeText(session.started_ms)},
-        {"listener", fmt::format("{} ({})", session.listener, session.protocol)},
-        {"client", fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port)}};
+    Table facts;
+    facts.add({"session", orDash(session.id)});
+    facts.add({"started", timeText(session.started_ms)});
+    facts.add({"listener", fmt::format("{} ({})", session.listener, session.protocol)});
+    facts.add(
+        {"client", fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port)});
     addBalancer(facts, session);
-    facts.push_back({"destination",
-                     fmt::format("{} port {}", addressText(session.destination), session.destination_port)});
-    facts.push_back(
-        {"access", fmt::format("{} by {}", session.allowed ? "allow" : "deny", ruleText(session))});
-    facts.push_back({"server", session.server.empty() ? "-" : session.upstream + "/" + session.server});
-    facts.push_back({"helo", shown(session.helo)});
+    facts.add({"destination",
+               fmt::format("{} port {}", addressText(session.destination), session.destination_port)});
+    facts.add({"access", fmt::format("{} by {}", session.allowed ? "allow" : "deny", ruleText(session))});
+    facts.add({"server", session.server.empty() ? "-" : session.upstream + "/" + session.server});
+    facts.add({"helo", orDash(session.helo)});
     addLogin(facts, session);
-    facts.push_back({"tls", shown(session.tls)});
+    facts.add({"tls", orDash(session.tls)});
     for (const JournalMail& mail : session.mail)
         addMail(facts, mail);
     if (session.mail_count > session.mail.size())
-        facts.push_back({"mail", fmt::format("{} in all", session.mail_count)});
+        facts.add({"mail", fmt::format("{} in all", session.mail_count)});
     if (session.kind == store::JournalKind::Mail) {
-        facts.push_back({"end", "not known: it goes on, or the gateway died"});
-        return alignedTable(facts);
+        facts.add({"end", "not known: it goes on, or the gateway died"});
+        return facts.text();
     }
-    facts.push_back({"bytes", fmt::format("{} in, {} out", session.bytes_in, session.bytes_out)});
-    facts.push_back({"header", timingText(session.header_ms)});
-    facts.push_back({"connect", timingText(session.connect_ms)});
-    facts.push_back({"greeting", timingText(session.greeting_ms)});
-    facts.push_back({"duration", timingText(session.duration_ms)});
-    facts.push_back({"ended", timeText(session.endedMs())});
+    facts.add({"bytes", fmt::format("{} in, {} out", session.bytes_in, session.bytes_out)});
+    facts.add({"header", timingText(session.header_ms)});
+    facts.add({"connect", timingText(session.connect_ms)});
+    facts.add({"greeting", timingText(session.greeting_ms)});
+    facts.add({"duration", timingText(session.duration_ms)});
+    facts.add({"ended", timeText(session.endedMs())});
     if (session.refused()) addRefusal(facts, session);
-    facts.push_back({session.refused() ? "refused" : "end", shown(session.end)});
-    if (!session.violation.empty()) facts.push_back({"violation", shown(session.violation)});
-    return alignedTable(facts);
+    facts.add({session.refused() ? "refused" : "end", orDash(session.end)});
+    if (!session.violation.empty()) facts.add({"violation", orDash(session.violation)});
+    return facts.text();
 }
 
 std::string topAsTable(const store::JournalTop& top) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
-#include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
@@ -130,10 +130,10 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
     const Config config = loadConfig(findConfig(context.config_file));
     const auto answer = admin::Client(config.admin.socket).get(target);
     const auto sessions = answer->getArray("sessions");
-    std::vector<std::vector<std::string>> rows{
-        {"SINCE", "SESSION", "CLIENT", "LISTENER", "STATE", "SERVER", "HELO/USER", "FROM", "IN", "OUT"}};
+    Table table(
+        {"SINCE", "SESSION", "CLIENT", "LISTENER", "STATE", "SERVER", "HELO/USER", "FROM", "IN", "OUT"});
     const auto text = [](const Poco::JSON::Object& session, const char* key) {
-        return session.isNull(key) ? std::string() : escaped(session.getValue<std::string>(key));
+        return session.isNull(key) ? std::string() : session.getValue<std::string>(key);
     };
     std::size_t shown = 0;
     for (std::size_t i = 0; i < sessions->size() && shown < arguments.limit; ++i) {
@@ -152,12 +152,12 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
             std::fputs((visibleJson(text.str()) + "\n").c_str(), stdout);
             continue;
         }
-        rows.push_back({text(*session, "started"), text(*session, "session"), text(*session, "client"),
-                        text(*session, "listener"), text(*session, "state"), text(*session, "server"),
-                        user.empty() ? text(*session, "helo") : user, text(*session, "from"),
-                        text(*session, "bytes_in"), text(*session, "bytes_out")});
+        table.add({text(*session, "started"), text(*session, "session"), text(*session, "client"),
+                   text(*session, "listener"), text(*session, "state"), text(*session, "server"),
+                   user.empty() ? text(*session, "helo") : user, text(*session, "from"),
+                   text(*session, "bytes_in"), text(*session, "bytes_out")});
     }
-    if (!arguments.json) std::fputs(alignedTable(rows).c_str(), stdout);
+    if (!arguments.json) std::fputs(table.text().c_str(), stdout);
 }
 
 void kill(Context& context, const SessionsArguments& arguments) {

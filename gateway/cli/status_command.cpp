@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
-#include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 
@@ -20,16 +20,16 @@ namespace {
 
 using Poco::JSON::Array;
 using Poco::JSON::Object;
-using Rows = std::vector<std::vector<std::string>>;
 
-/// A value as a cell; null and absent are a dash. Nothing in it that a terminal obeys: why a server is down
-/// may be in the server's own words.
+/// A value as a cell; null and absent are a dash.
 std::string cell(const Object& object, const std::string& key) {
     const Poco::Dynamic::Var value = object.get(key);
-    if (value.isEmpty()) return "-";
-    LineBuffer escaped;
-    appendEscaped(escaped, value.convert<std::string>());
-    return fmt::to_string(escaped);
+    return value.isEmpty() ? "-" : value.convert<std::string>();
+}
+
+/// ... and outside of a table.
+std::string word(const Object& object, const std::string& key) {
+    return escaped(cell(object, key));
 }
 
 bool isSet(const Object& object, const std::string& key) {
@@ -37,11 +37,11 @@ bool isSet(const Object& object, const std::string& key) {
 }
 
 template <typename ToRow>
-void addRows(Rows& rows, const Object& status, const std::string& key, ToRow toRow) {
+void addRows(Table& table, const Object& status, const std::string& key, ToRow toRow) {
     const Array::Ptr items = status.getArray(key);
     if (!items) return;
     for (std::size_t i = 0; i < items->size(); ++i)
-        rows.push_back(toRow(*items->getObject(static_cast<unsigned>(i))));
+        table.add(toRow(*items->getObject(static_cast<unsigned>(i))));
 }
 
 std::string stateOf(const Object& server) {
@@ -51,39 +51,38 @@ std::string stateOf(const Object& server) {
     return state;
 }
 
-Rows listenerRows(const Object& status) {
-    Rows rows{{"LISTENER", "PROTOCOL", "LIVE", "ACCEPTED", "ADMITTED", "REFUSED", "STATE", "ADDRESSES"}};
-    addRows(rows, status, "listeners", [](const Object& listener) {
+std::string listenerTable(const Object& status) {
+    Table table({"LISTENER", "PROTOCOL", "LIVE", "ACCEPTED", "ADMITTED", "REFUSED", "STATE", "ADDRESSES"});
+    addRows(table, status, "listeners", [](const Object& listener) {
         std::string addresses;
         const Array::Ptr items = listener.getArray("addresses");
         for (std::size_t i = 0; items && i < items->size(); ++i)
             addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
-        return std::vector<std::string>{cell(listener, "name"),
-                                        cell(listener, "protocol"),
-                                        cell(listener, "live"),
-                                        cell(listener, "accepted"),
-                                        cell(listener, "admitted"),
-                                        cell(listener, "refused"),
-                                        isSet(listener, "paused") ? "PAUSED" : "listens",
-                                        addresses};
+        return Table::Row{cell(listener, "name"),
+                          cell(listener, "protocol"),
+                          cell(listener, "live"),
+                          cell(listener, "accepted"),
+                          cell(listener, "admitted"),
+                          cell(listener, "refused"),
+                          isSet(listener, "paused") ? "PAUSED" : "listens",
+                          addresses};
     });
-    return rows;
+    return table.text();
 }
 
-Rows serverRows(const Object& status) {
-    Rows rows{{"SERVER", "ADDRESS", "STATE", "SESSIONS", "TOTAL", "FAILED", "SINCE", "REASON"}};
-    addRows(rows, status, "servers", [](const Object& server) {
-        return std::vector<std::string>{
-            fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
-            cell(server, "address"),
-            stateOf(server),
-            cell(server, "sessions"),
-            cell(server, "sessions_total"),
-            cell(server, "failures_total"),
-            cell(server, "changed"),
-            cell(server, "reason")};
+std::string serverTable(const Object& status) {
+    Table table({"SERVER", "ADDRESS", "STATE", "SESSIONS", "TOTAL", "FAILED", "SINCE", "REASON"});
+    addRows(table, status, "servers", [](const Object& server) {
+        return Table::Row{fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
+                          cell(server, "address"),
+                          stateOf(server),
+                          cell(server, "sessions"),
+                          cell(server, "sessions_total"),
+                          cell(server, "failures_total"),
+                          cell(server, "changed"),
+                          cell(server, "reason")};
     });
-    return rows;
+    return table.text();
 }
 
 /// What an operator should not have to look for.
@@ -100,19 +99,19 @@ std::string warningsOf(const Object& status) {
             alarms->getElement<std::string>(static_cast<unsigned>(i)));
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
-        text += fmt::format("The journal lost {} records.\n", cell(*journal, "lost"));
+        text += fmt::format("The journal lost {} records.\n", word(*journal, "lost"));
     if (cell(status, "log_lines_lost") != "0")
-        text += fmt::format("The log lost {} lines.\n", cell(status, "log_lines_lost"));
+        text += fmt::format("The log lost {} lines.\n", word(status, "log_lines_lost"));
     return text.empty() ? text : "\n" + text;
 }
 
 std::string asText(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
     return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {} access rules\n\n{}\n{}{}",
-                       cell(status, "version"), cell(status, "name"), cell(status, "pid"),
-                       cell(status, "started"), cell(status, "live"), cell(status, "max_sessions"),
-                       rules ? cell(*rules, "count") : "-", alignedTable(listenerRows(status)),
-                       alignedTable(serverRows(status)), warningsOf(status));
+                       word(status, "version"), word(status, "name"), word(status, "pid"),
+                       word(status, "started"), word(status, "live"), word(status, "max_sessions"),
+                       rules ? word(*rules, "count") : "-", listenerTable(status), serverTable(status),
+                       warningsOf(status));
 }
 
 void printStatus(const Context& context, bool json) {

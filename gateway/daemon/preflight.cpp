@@ -6,7 +6,7 @@
 #include "gateway/log/log_target.h"
 #include "gateway/worker/listening_sockets.h"
 #include "protocols/values/text.h"
-#include "store/rules/store.h"
+#include "store/backends/rules.h"
 
 #include <fmt/format.h>
 
@@ -34,8 +34,8 @@ std::string folderOf(const std::string& path) {
 /// Throws StoreError when there are rules that cannot be read.
 std::vector<std::string> readRuleWarnings(const Config& config) {
     if (!store::examineDatabase(config.store_url)) return {};
-    store::AccessStore rules(config.store_url, store::AccessStore::Use::Inspect);
-    return unknownListenerWarnings(config, rules.ruleListeners());
+    const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
+    return unknownListenerWarnings(config, rules->ruleListeners());
 }
 
 class Examination {
@@ -126,8 +126,8 @@ class Examination {
     /// Whoever writes with the sqlite3 shell may write a row that is no rule.
     void readEachRule() {
         if (!store::examineDatabase(config_.store_url)) return;
-        store::AccessStore(config_.store_url, store::AccessStore::Use::Inspect)
-            .forEachRule([](const store::AccessRule&) {});
+        store::openRules(config_.store_url, {.use = store::RuleStore::Use::Inspect})
+            ->forEachRule([](const store::AccessRule&) {});
     }
 
     void examineSocket() {

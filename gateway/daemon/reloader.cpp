@@ -3,6 +3,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "store/backends/rules.h"
 
 #include <fmt/format.h>
 
@@ -191,8 +192,9 @@ std::shared_ptr<Generation> Reloader::makeGeneration(Config config, const Genera
 
 std::shared_ptr<store::AccessWatcher> Reloader::watchAccess(const Config& config, const Generation* before) {
     if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
-    auto watcher = std::make_shared<store::AccessWatcher>(config.store_url, listenerNames(config),
-                                                          accessEvents(site_.log, site_.rules));
+    auto watcher = std::make_shared<store::AccessWatcher>(
+        store::openRules(config.store_url, {.use = store::RuleStore::Use::Serve}), listenerNames(config),
+        accessEvents(site_.log, site_.rules));
     watcher->start();
     return watcher;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The access rules in their SQLite file: reading, changing, the audit trail.
+/// \file  The access rules where they are kept: reading, changing, the audit trail, and news of changes by others.
 ///
-/// Every change is one transaction together with its rows in the audit trail. All functions throw StoreError.
-/// One thread at a time; processes may share the file.
+/// Which database that is only openRules() knows. Every change is one transaction together with its rows in
+/// the audit trail. All functions throw StoreError. One thread at a time, but for stopWaiting(); processes may
+/// share the database.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -24,52 +25,61 @@ namespace mailgate::store {
 
 /// The author of rules that a program makes; no Unix user is called so.
 std::string programName(std::string_view program);
+/// `who` is one.
+bool isProgram(std::string_view who) noexcept;
 
-/// Throws StoreError as opening the database at `url` would, as far as can be seen without doing it. True:
-/// there is one.
-bool examineDatabase(const std::string& url);
-
-class AccessStore {
+class RuleStore {
   public:
     /// What the connection is for.
     enum class Use : std::uint8_t {
-        Administer,  ///< a missing file is created; a change is on the disk when it is acknowledged
-        Serve,  ///< likewise, and the whole file is checked; what it writes (hits) may be lost in a power cut
-        Resume,   ///< as Serve, but the file must be there and hold a store
-        Inspect,  ///< nothing is created, migrated or to be changed; a file of an older schema is StoreError
-        Rescue,   ///< as Administer, but a file whose triggers were tampered with is read all the same
+        Administer,  ///< a missing database is created; a change is on the disk when it is acknowledged
+        Serve,       ///< likewise, and all of it is checked; what it writes (hits) may be lost in a power cut
+        Resume,      ///< as Serve, but the rules must be there
+        Inspect,     ///< nothing is created, migrated or to be changed; an older schema is StoreError
+        Rescue,      ///< as Administer, but rules whose audit trail was tampered with are read all the same
+    };
+    struct Options {
+        Use use = Use::Administer;
+        /// How long to wait for another writer; none: five seconds, and for who serves a quarter of one, because
+        /// the thread that waits is the one that notices changes.
+        std::optional<std::chrono::milliseconds> lock_timeout{};
+        /// How often to look for changes where the database does not tell of them.
+        std::chrono::milliseconds poll{200};
     };
 
-    /// `url`: "sqlite:PATH". Creates and migrates as needed.
-    AccessStore(const std::string& url, Use use,
-                std::chrono::milliseconds lock_timeout = std::chrono::seconds(5));
-    ~AccessStore();
-    AccessStore(const AccessStore&) = delete;
-    AccessStore& operator=(const AccessStore&) = delete;
-
-    const std::string& path() const noexcept;
+    RuleStore() = default;
+    RuleStore(const RuleStore&) = delete;
+    RuleStore& operator=(const RuleStore&) = delete;
+    virtual ~RuleStore() = default;
 
     // Reading. A row that cannot be read is StoreError(BadRow) naming table, id and value.
 
     /// In the order of their ids, from one state of the database.
-    void forEachRule(const std::function<void(const AccessRule&)>& visit);
+    virtual void forEachRule(const std::function<void(const AccessRule&)>& visit) = 0;
     /// The rules as a look-up table; those for other listeners are left out.
-    std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners);
+    virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
-    std::map<std::string, std::size_t> ruleListeners();
-    /// Throws StoreError(Damaged) when the triggers that write the audit trail and guard it are not those
-    /// that the schema has: what has been changed since is not known. Cheap.
-    void checkTriggers();
+    virtual std::map<std::string, std::size_t> ruleListeners() = 0;
+    /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has been
+    /// changed since is not known. Cheap.
+    virtual void checkTrail() = 0;
     /// Rises with every change of a rule by anyone.
-    std::int64_t rulesVersion();
-    /// Differs from its last value when another connection has committed anything. Cheap.
-    std::int64_t dataVersion();
-    /// The path names another file than the one opened, or none.
-    bool fileReplaced() const;
-    /// The file was written by somebody else since it was opened or checkpoint() was called last. With a
-    /// dataVersion() that has not changed: behind SQLite's back (damage, a file copied over it), or by
-    /// another process' checkpoint.
-    bool fileWritten() const;
+    virtual std::int64_t version() = 0;
+
+    // Following what others change.
+
+    enum class News : std::uint8_t {
+        None,
+        Changed,   ///< the rules differ from those that load() gave last, or may do so
+        Replaced,  ///< likewise, and their ids have nothing to do with those of before
+    };
+    /// Waits for news from other connections, at most so long. What it has told of it tells again until load() has
+    /// succeeded; a row that cannot be read is told of once, until somebody writes. A store that cannot be read is
+    /// StoreError, after a pause where that has been so before; the first call for which it can be read again
+    /// returns at once.
+    virtual News waitForChange(std::chrono::milliseconds at_most) = 0;
+    /// From now on nobody waits: a call that is under way and those to come return without news. Any thread.
+    virtual void stopWaiting() noexcept = 0;
 
     // Changing. `who` goes into the audit trail.
 
@@ -86,7 +96,7 @@ class AccessStore {
     /// Adds each rule, or gives the rule with the same network, listener and verdict this note, expiry and
     /// limits. Of a rule only network, verdict, listener, note, expires_at and limits are read. Results are
     /// in the rules' order.
-    std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who);
+    virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
 
     struct EditResult {
         PutKind kind;
@@ -96,15 +106,15 @@ class AccessStore {
     /// Lets `change` have the rule that is to become each of the `rules`: the one with the same network, listener and verdict, when it is there
     /// and in force, else a new one. One that has expired counts as gone. A program (see programName) leaves
     /// everybody else's rules as they are; a person who changes a program's makes it a new one of their own.
-    std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
-                                 std::string_view who);
+    virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
+                                         std::string_view who) = 0;
 
     struct ReplaceResult {
         std::vector<PutResult> put;
         std::size_t removed = 0;
     };
     /// put(), and removes every other rule.
-    ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who);
+    virtual ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who) = 0;
 
     struct RemoveResult {
         std::vector<AccessRule> removed;
@@ -112,27 +122,25 @@ class AccessStore {
     };
     /// Every rule whose network is one of `networks`, or with `listeners` only those that name one of them. A
     /// program removes none but its own.
-    RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
-                        std::string_view who);
+    virtual RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
+                                std::string_view who) = 0;
 
     struct RenameResult {
         std::size_t renamed = 0;
         std::vector<AccessRule> in_the_way;  ///< of the new name; when there is one, nothing was renamed
     };
     /// The rules that name the listener `from` name `to`.
-    RenameResult renameListener(const std::string& from, const std::string& to, std::string_view who);
+    virtual RenameResult renameListener(const std::string& from, const std::string& to,
+                                        std::string_view who) = 0;
 
     struct HitCount {
         std::int64_t rule_id;
         std::int64_t hits;
         UnixSeconds last;
     };
-    /// Adds to the counters: no new rules version, no audit row.
-    void addHits(std::span<const HitCount> counts);
-
-    /// Moves SQLite's log into the file, as far as no reader hinders it: then the file alone is complete, and
-    /// one that is copied or moved away, or put in its place, meets no log of another's.
-    void checkpoint() noexcept;
+    /// Adds to the counters: no new version, no audit row. False: nothing was added, because the rules that are
+    /// there now are others than those that were loaded, or cannot be read; waitForChange() will tell.
+    virtual bool addHits(std::span<const HitCount> counts) = 0;
 
     // The audit trail.
 
@@ -146,11 +154,7 @@ class AccessStore {
         std::string after;   ///< empty for remove
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
-    std::vector<AuditEntry> history(const std::optional<Network>& network);
-
-  private:
-    struct Impl;
-    std::unique_ptr<Impl> impl_;
+    virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
 };
 
 }  // namespace mailgate::store

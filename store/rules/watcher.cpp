@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/watcher.h"
 
-#include "protocols/values/text.h"
-#include "store/rules/store.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
+#include <atomic>
 #include <new>
 #include <thread>
 #include <unordered_map>
@@ -21,45 +17,43 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr int kPollsPerHitsWritten = 10;
-/// Short, because the thread that waits is the one that notices changes; what did not go through is tried
-/// again.
-constexpr milliseconds kLockTimeout{250};
-
 /// Counters that wait to be written.
 class PendingHits {
   public:
     void take(const AccessTable& table) {
         table.takeHits([this](std::int64_t rule_id, std::uint32_t hits, UnixSeconds last) {
-            AccessStore::HitCount& count =
-                counts_.try_emplace(rule_id, AccessStore::HitCount{rule_id, 0, 0}).first->second;
+            RuleStore::HitCount& count =
+                counts_.try_emplace(rule_id, RuleStore::HitCount{rule_id, 0, 0}).first->second;
             count.hits += hits;
             count.last = std::max(count.last, last);
         });
     }
-    /// Keeps what it holds when this throws.
-    void write(AccessStore& store) {
-        std::vector<AccessStore::HitCount> counts;
+    /// Keeps what it holds when this throws, or when the store does not take it.
+    void write(RuleStore& store) {
+        std::vector<RuleStore::HitCount> counts;
         counts.reserve(counts_.size());
         for (const auto& [id, count] : counts_)
             counts.push_back(count);
-        store.addHits(counts);
-        counts_.clear();
+        if (store.addHits(counts)) counts_.clear();
     }
     std::size_t size() const noexcept { return counts_.size(); }
 
   private:
-    std::unordered_map<std::int64_t, AccessStore::HitCount> counts_;
+    std::unordered_map<std::int64_t, RuleStore::HitCount> counts_;
 };
 
 }  // namespace
 
 struct AccessWatcher::Impl {
-    Impl(std::string url_, std::vector<std::string> listeners_, Events events_, milliseconds poll_)
-        : url(std::move(url_)), listeners(std::move(listeners_)), events(std::move(events_)), poll(poll_) {}
+    Impl(std::unique_ptr<RuleStore> store_, std::vector<std::string> listeners_, Events events_,
+         milliseconds hits_every_)
+        : store(std::move(store_)),
+          listeners(std::move(listeners_)),
+          events(std::move(events_)),
+          hits_every(hits_every_) {}
 
     void run();
-    bool turn();
+    void turn();
     void refresh();
     void load();
     void releaseRetired();
@@ -68,120 +62,79 @@ struct AccessWatcher::Impl {
     void tellFailure(const std::string& cause);
     void tellRecovery();
 
-    const std::string url;
+    const std::unique_ptr<RuleStore> store;
     const std::vector<std::string> listeners;
     const Events events;
-    const milliseconds poll;
+    const milliseconds hits_every;
 
     Snapshot<AccessTable> tables;
 
     // The watcher thread's own, or start()'s and stop()'s while it does not run.
-    std::unique_ptr<AccessStore> store;  ///< none while the file is missing or bad
-    std::optional<std::int64_t> seen;    ///< data version that was read, well or badly
-    bool must_load = false;              ///< the table in force is not what the file says
-    bool other_file = false;  ///< its rule ids are none of the next file's: its hits belong nowhere
-    std::string told;         ///< the failure told last; empty while all is well
+    bool must_load = false;    ///< the table in force is not what the store says
+    bool other_rules = false;  ///< its rule ids are none of the store's: its hits belong nowhere
+    std::string told;          ///< the failure told last; empty while all is well
     std::vector<std::shared_ptr<const AccessTable>> retired;  ///< workers may still count hits in them
     PendingHits hits;
     steady_clock::time_point next_hits;
 
-    std::mutex stop_mutex;
-    std::condition_variable stop_signal;
-    bool stopping = false;
+    std::atomic<bool> stopping{false};
     std::thread thread;
 };
 
 void AccessWatcher::Impl::load() {
     const auto begin = steady_clock::now();
+    retired.reserve(retired.size() + 1);  // what has been loaded is not told of again
     auto fresh = store->load(listeners);
     const std::chrono::duration<double> took = steady_clock::now() - begin;
     auto before = tables.share();
-    if (before && !other_file) retired.push_back(std::move(before));
+    if (before && !other_rules) retired.push_back(std::move(before));
     tables.swap(fresh);
-    must_load = other_file = false;
+    must_load = other_rules = false;
     if (events.changed) events.changed(*fresh, took.count());
 }
 
+/// Waits for what is new, no longer than until hits are due.
 void AccessWatcher::Impl::refresh() {
-    if (store && store->fileReplaced()) {
-        store.reset();
-        must_load = other_file = true;
+    const auto left = std::chrono::ceil<milliseconds>(next_hits - steady_clock::now());
+    const RuleStore::News news = store->waitForChange(std::max(left, milliseconds(0)));
+    if (news == RuleStore::News::Replaced) {
+        other_rules = true;
         retired.clear();
         hits = {};
     }
-    if (!store) {
-        seen.reset();
-        store = std::make_unique<AccessStore>(url, AccessStore::Use::Resume, kLockTimeout);
-    }
-    std::int64_t now = store->dataVersion();
-    if (seen == now) {
-        if (!store->fileWritten()) return;
-        // SQLite reads what it has in memory for as long as nobody commits; opening anew reads, and checks,
-        // what is there.
-        store.reset();
-        store = std::make_unique<AccessStore>(url, AccessStore::Use::Resume, kLockTimeout);
-        now = store->dataVersion();
-    }
-    try {
-        store->checkTriggers();
-    } catch (const StoreError&) {
-        must_load = true;  // what was changed without them has not raised the version
-        throw;
-    }
-    if (must_load || store->rulesVersion() != tables.share()->version()) {
+    if (news != RuleStore::News::None) {
         must_load = true;
-        try {
-            load();
-        } catch (const StoreError& error) {
-            // A bad row stays bad until somebody writes; anything else may pass by itself.
-            if (error.kind() == StoreError::Kind::BadRow) seen = now;
-            throw;
-        }
+        load();
     }
-    seen = now;
-    store->checkpoint();
+    if (!must_load) tellRecovery();
 }
 
-/// False: the rules cannot be read.
-bool AccessWatcher::Impl::turn() {
-    bool well = false;
+void AccessWatcher::Impl::turn() {
     try {
         refresh();
-        well = true;
-        if (!must_load) tellRecovery();
     } catch (const StoreError& error) {
         tellFailure(error.what());
     } catch (const std::bad_alloc&) {
         tellFailure("out of memory");
     }
     releaseRetired();
-    if (steady_clock::now() < next_hits) return well;
-    next_hits = steady_clock::now() + kPollsPerHitsWritten * poll;
+    if (steady_clock::now() < next_hits) return;
+    next_hits = steady_clock::now() + hits_every;
     collectHits();
     try {
         writeHits();
     } catch (const StoreError&) {
         // Kept, and tried again in a while. A lock held that long hinders no look-up: nothing to tell.
     }
-    return well;
 }
 
 void AccessWatcher::Impl::run() {
-    std::unique_lock lock(stop_mutex);
-    milliseconds pause = poll;
-    while (!stop_signal.wait_for(lock, pause, [this] { return stopping; })) {
-        lock.unlock();
-        const auto begin = steady_clock::now();
-        bool well = false;
+    while (!stopping) {
         try {
-            well = turn();
+            turn();
         } catch (const std::bad_alloc&) {
             // The rules in force stay; the next turn may find more memory.
         }
-        const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
-        // A file that takes long to read, and fails, must not keep a core busy.
-        pause = well ? poll : std::max(poll, took);
-        lock.lock();
     }
 }
 
@@ -197,13 +150,11 @@ void AccessWatcher::Impl::releaseRetired() {
 void AccessWatcher::Impl::collectHits() {
     for (const auto& old : retired)
         hits.take(*old);
-    if (!other_file) hits.take(*tables.share());
+    if (!other_rules) hits.take(*tables.share());
 }
 
 void AccessWatcher::Impl::writeHits() {
-    if (!store || hits.size() == 0 || store->fileReplaced()) return;
-    hits.write(*store);
-    store->checkpoint();
+    if (hits.size() > 0) hits.write(*store);
 }
 
 void AccessWatcher::Impl::tellFailure(const std::string& cause) {
@@ -219,30 +170,24 @@ void AccessWatcher::Impl::tellRecovery() {
     if (events.recovered) events.recovered();
 }
 
-AccessWatcher::AccessWatcher(std::string url, std::vector<std::string> listeners, Events events,
-                             milliseconds poll)
-    : impl_(std::make_unique<Impl>(std::move(url), std::move(listeners), std::move(events), poll)) {}
+AccessWatcher::AccessWatcher(std::unique_ptr<RuleStore> store, std::vector<std::string> listeners,
+                             Events events, milliseconds hits_every)
+    : impl_(std::make_unique<Impl>(std::move(store), std::move(listeners), std::move(events), hits_every)) {}
 
 AccessWatcher::~AccessWatcher() {
     stop();
 }
 
 void AccessWatcher::start() {
-    impl_->store = std::make_unique<AccessStore>(impl_->url, AccessStore::Use::Serve, kLockTimeout);
-    impl_->seen = impl_->store->dataVersion();
     impl_->load();
-    impl_->store->checkpoint();
-    impl_->next_hits = steady_clock::now() + kPollsPerHitsWritten * impl_->poll;
+    impl_->next_hits = steady_clock::now() + impl_->hits_every;
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
 void AccessWatcher::stop() {
     if (!impl_->thread.joinable()) return;
-    {
-        const std::lock_guard lock(impl_->stop_mutex);
-        impl_->stopping = true;
-    }
-    impl_->stop_signal.notify_all();
+    impl_->stopping = true;
+    impl_->store->stopWaiting();
     impl_->thread.join();
     impl_->collectHits();
     try {

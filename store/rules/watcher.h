@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits
-/// back.
+/// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits back.
 ///
-/// One thread of its own; the workers only read `current()` or their cached copy. When the database turns bad
-/// while running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force
-/// and the observer is told, once per change of state. An allowlist that cannot be read never becomes "allow
-/// all": start() throws instead.
+/// One thread of its own; the workers only read `current()` or their cached copy. When the store turns bad while
+/// running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force and the
+/// observer is told, once per change of state. An allowlist that cannot be read never becomes "allow all":
+/// start() throws instead.
 #pragma once
 
 #include "protocols/values/snapshot.h"
+#include "store/rules/store.h"
 #include "store/rules/table.h"
 
 #include <chrono>
@@ -29,13 +29,12 @@ class AccessWatcher {
         std::function<void()> recovered;
     };
 
-    /// `poll`: how often changes are looked for; hits are written every tenth time.
-    AccessWatcher(std::string url, std::vector<std::string> listeners, Events events,
-                  std::chrono::milliseconds poll = std::chrono::milliseconds(200));
+    /// `store`: opened to serve. `hits_every`: how often hits are written.
+    AccessWatcher(std::unique_ptr<RuleStore> store, std::vector<std::string> listeners, Events events,
+                  std::chrono::milliseconds hits_every = std::chrono::seconds(2));
     ~AccessWatcher();  ///< stop()
 
-    /// Opens (creating and migrating) the database, builds the first table, starts the thread. Throws
-    /// StoreError.
+    /// Builds the first table, starts the thread. Throws StoreError.
     void start();
     /// Writes the last hits back and joins.
     void stop();

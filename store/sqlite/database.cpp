@@ -3,10 +3,6 @@
 
 #include "protocols/values/text.h"
 
-#include <Poco/Data/SQLite/Connector.h>
-#include <Poco/Data/SQLite/SQLiteException.h>
-#include <Poco/Data/SQLite/Utility.h>
-#include <Poco/Data/Statement.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -26,11 +22,8 @@ namespace mailgate::store::sqlite {
 
 namespace {
 
-namespace keywords = Poco::Data::Keywords;
 using Kind = StoreError::Kind;
 
-/// Poco opens in a loop of 10 ms sleeps until this many seconds are over; what can fail is looked at before.
-constexpr std::size_t kOpenSeconds = 1;
 constexpr std::string_view kMagic{"SQLite format 3\0", 16};
 
 std::string folderOf(const std::string& path) {
@@ -121,7 +114,7 @@ void* reallocate(void* memory, int bytes) {
     return untilThereIsMemory([&] { return system_memory.xRealloc(memory, bytes); });
 }
 
-void registerConnector() {
+void configureLibrary() {
     static std::once_flag once;
     std::call_once(once, [] {
         // A connection is one thread's at a time, so its lock, taken for every bound value, and the count of
@@ -135,7 +128,6 @@ void registerConnector() {
             methods.xRealloc = reallocate;
             sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
         }
-        Poco::Data::SQLite::Connector::registerConnector();
     });
 }
 
@@ -189,24 +181,26 @@ std::int64_t lastWritten(const std::string& path) {
 
 Database::Database(const std::string& path, const OpenOptions& options)
     : path_(path), when_damaged_(options.when_damaged) {
-    registerConnector();
+    configureLibrary();
     examine(path, options);
     if (options.create) createForOwnerAndGroup(path);
-    guarded([&] {
-        // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
-        const std::string absolute = std::filesystem::absolute(path).string();
-        session_ =
-            std::make_unique<Poco::Data::Session>(Poco::Data::SQLite::Connector::KEY, absolute, kOpenSeconds);
-        handle_ = Poco::Data::SQLite::Utility::dbHandle(*session_);
-        prepare(options);
-    });
+    // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
+    const std::string absolute = std::filesystem::absolute(path).string();
+    const int create = options.create ? SQLITE_OPEN_CREATE : 0;
+    sqlite3* opened = nullptr;
+    const int code = sqlite3_open_v2(absolute.c_str(), &opened, SQLITE_OPEN_READWRITE | create, nullptr);
+    handle_.reset(opened);  // which is there to say why, even where opening has failed
+    if (code != SQLITE_OK) fail(code);
+    prepare(options);
 }
 
-Database::~Database() = default;
+void CloseDatabase::operator()(sqlite3* handle) const noexcept {
+    sqlite3_close_v2(handle);
+}
 
 void Database::prepare(const OpenOptions& options) {
-    sqlite3_busy_timeout(handle_, static_cast<int>(options.busy_timeout.count()));
-    if (sqlite3_db_readonly(handle_, "main") == 1) throwReadOnly(path_);
+    sqlite3_busy_timeout(handle(), static_cast<int>(options.busy_timeout.count()));
+    if (sqlite3_db_readonly(handle(), "main") == 1) throwReadOnly(path_);
     run("PRAGMA cache_size = -65536");  // KiB; 2 MiB, the default, makes an import of a million rules twenty
                                         // times slower
     run(options.durability == Durability::PowerLoss ? "PRAGMA synchronous = FULL"
@@ -214,28 +208,22 @@ void Database::prepare(const OpenOptions& options) {
 }
 
 void Database::run(const std::string& script) {
-    if (const int code = sqlite3_exec(handle_, script.c_str(), nullptr, nullptr, nullptr); code != SQLITE_OK)
+    if (const int code = sqlite3_exec(handle(), script.c_str(), nullptr, nullptr, nullptr); code != SQLITE_OK)
         fail(code);
 }
 
 std::int64_t Database::number(const std::string& query) {
-    return guarded([&] {
-        Poco::Int64 value = 0;
-        *session_ << query, keywords::into(value), keywords::now;
-        return static_cast<std::int64_t>(value);
-    });
+    RawStatement row(*this, query);
+    return row.step() ? row.number(0) : 0;
 }
 
 std::string Database::text(const std::string& query) {
-    return guarded([&] {
-        std::string value;
-        *session_ << query, keywords::into(value), keywords::now;
-        return value;
-    });
+    RawStatement row(*this, query);
+    return std::string(row.step() ? row.text(0) : "");
 }
 
 void Database::transaction(const std::function<void()>& work) {
-    // Poco's begin() is deferred: it reads first and then finds that it may not write any more.
+    // A deferred one reads first, and then finds that it may not write any more.
     between("BEGIN IMMEDIATE", work);
 }
 
@@ -246,13 +234,13 @@ void Database::snapshot(const std::function<void()>& work) {
 void Database::between(const char* begin, const std::function<void()>& work) {
     run(begin);
     try {
-        guarded(work);
+        work();
         run("COMMIT");
         releaseCache();
     } catch (...) {
         // Some failures have rolled back already; then there is nothing left to end.
-        if (sqlite3_get_autocommit(handle_) == 0)
-            sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
+        if (sqlite3_get_autocommit(handle()) == 0)
+            sqlite3_exec(handle(), "ROLLBACK", nullptr, nullptr, nullptr);
         throw;
     }
 }
@@ -260,46 +248,19 @@ void Database::between(const char* begin, const std::function<void()>& work) {
 /// A cache that has filled the memory would keep it, however little happens afterwards.
 void Database::releaseCache() noexcept {
     if (const std::uint64_t now = shortages; std::exchange(shortages_seen_, now) != now)
-        sqlite3_db_release_memory(handle_);
-}
-
-void Database::fail(int result_code) {
-    failWith(result_code, sqlite3_errmsg(handle_));
-}
-
-void Database::rethrow() {
-    namespace poco = Poco::Data::SQLite;
-    try {
-        throw;
-    } catch (const poco::DBLockedException& error) {
-        failWith(SQLITE_BUSY, error.message());
-    } catch (const poco::TableLockedException& error) {
-        failWith(SQLITE_LOCKED, error.message());
-    } catch (const poco::ReadOnlyException& error) {
-        failWith(SQLITE_READONLY, error.message());
-    } catch (const poco::CorruptImageException& error) {
-        failWith(SQLITE_CORRUPT, error.message());
-    } catch (const poco::DatabaseFullException& error) {
-        failWith(SQLITE_FULL, error.message());
-    } catch (const poco::NoMemoryException&) {
-        throw std::bad_alloc();
-    } catch (const poco::CantOpenDBFileException& error) {
-        failWith(SQLITE_CANTOPEN, error.message());
-    } catch (const Poco::Exception& error) {
-        // Poco has no class of its own for some codes (NOTADB); the connection still knows which it was.
-        failWith(handle_ == nullptr ? SQLITE_ERROR : sqlite3_errcode(handle_), error.displayText());
-    }
+        sqlite3_db_release_memory(handle());
 }
 
 /// A full disk is an I/O error in SQLite's words where its index of the log finds no room.
 bool Database::withoutRoom(int code) const {
-    if (handle_ == nullptr || (code & 0xFF) != SQLITE_IOERR) return false;
-    const int error = sqlite3_system_errno(handle_);
+    if (!handle_ || (code & 0xFF) != SQLITE_IOERR) return false;
+    const int error = sqlite3_system_errno(handle());
     return error == ENOSPC || error == EDQUOT;
 }
 
-void Database::failWith(int code, const std::string& detail) {
-    throwCode(path_, withoutRoom(code) ? SQLITE_FULL : code, detail, when_damaged_);
+void Database::fail(int code) {
+    throwCode(path_, withoutRoom(code) ? SQLITE_FULL : code,
+              handle_ ? sqlite3_errmsg(handle()) : sqlite3_errstr(code), when_damaged_);
 }
 
 RawStatement::RawStatement(Database& database, std::string_view sql) : database_(database) {

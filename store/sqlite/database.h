@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  One connection to an SQLite file: opened with care, errors told as StoreError. Internal to store/.
-///
-/// Poco::Data carries sessions and statements; the raw handle is used where Poco has no word (scripts of
-/// several statements, error details) or is too slow (loading a million rows). One thread at a time.
+/// One thread at a time.
 #pragma once
 
 #include "store/store_error.h"
-
-#include <Poco/Data/Session.h>
 
 #include <chrono>
 #include <cstdint>
@@ -52,33 +48,23 @@ bool examine(const std::string& path, const OpenOptions& options);
 /// When the file was last written, in nanoseconds; 0 when there is none.
 std::int64_t lastWritten(const std::string& path);
 
+struct CloseDatabase {
+    void operator()(sqlite3* handle) const noexcept;
+};
+
 class Database {
   public:
     /// Throws StoreError: Open, ReadOnly, Damaged, Locked.
     Database(const std::string& path, const OpenOptions& options);
-    ~Database();
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
     const std::string& path() const noexcept { return path_; }
-    Poco::Data::Session& session() noexcept { return *session_; }
-    sqlite3* handle() noexcept { return handle_; }
-
-    /// Runs `work`; Poco's exceptions come out as StoreError.
-    template <typename Work>
-    decltype(auto) guarded(Work&& work) {
-        try {
-            return work();
-        } catch (const StoreError&) {
-            throw;
-        } catch (...) {
-            rethrow();
-        }
-    }
+    sqlite3* handle() const noexcept { return handle_.get(); }
 
     /// One or more statements without parameters.
     void run(const std::string& script);
-    /// The first column of the first row.
+    /// The first column of the first row; 0 or nothing when there is none.
     std::int64_t number(const std::string& query);
     std::string text(const std::string& query);
 
@@ -88,24 +74,21 @@ class Database {
     void snapshot(const std::function<void()>& work);
 
     /// Throws what the last failed call on handle() means.
-    [[noreturn]] void fail(int result_code);
+    [[noreturn]] void fail(int code);
 
   private:
-    [[noreturn]] void rethrow();
     bool withoutRoom(int code) const;
     void between(const char* begin, const std::function<void()>& work);
     void prepare(const OpenOptions& options);
-    [[noreturn]] void failWith(int code, const std::string& detail);
     void releaseCache() noexcept;
 
     std::string path_;
     std::string_view when_damaged_;
-    std::unique_ptr<Poco::Data::Session> session_;
-    sqlite3* handle_ = nullptr;
+    std::unique_ptr<sqlite3, CloseDatabase> handle_;
     std::uint64_t shortages_seen_ = 0;
 };
 
-/// A statement on the raw handle, for the paths where Poco::Data costs too much.
+/// A statement with its parameters and rows.
 class RawStatement {
   public:
     RawStatement(Database& database, std::string_view sql);

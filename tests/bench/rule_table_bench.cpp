@@ -5,7 +5,7 @@
 // and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
 // inside a rule's network.
 
-#include "store/rules/store.h"
+#include "store/backends/rules.h"
 #include "store/rules/table.h"
 
 #include <fmt/format.h>
@@ -77,7 +77,7 @@ class Addresses {
     std::mt19937_64 generator_{1};
 };
 
-std::vector<Network> fill(AccessStore& store, std::size_t count, Addresses& addresses) {
+std::vector<Network> fill(RuleStore& store, std::size_t count, Addresses& addresses) {
     std::vector<AccessRule> rules;
     std::vector<Network> networks;
     std::unordered_set<std::string> seen;
@@ -116,16 +116,13 @@ void measure(std::size_t count) {
     const std::vector<std::string> listeners{"smtp"};
     const auto import_begin = seconds();
     std::vector<Network> networks;
-    {
-        AccessStore store(url, AccessStore::Use::Administer);
-        networks = fill(store, count, addresses);
-    }
+    { networks = fill(*openRules(url), count, addresses); }
     const double import_seconds = seconds() - import_begin;
     const auto open_begin = seconds();
-    AccessStore store(url, AccessStore::Use::Serve);
+    const auto store = openRules(url, {.use = RuleStore::Use::Serve});
     const double open_seconds = seconds() - open_begin;
     const auto load_begin = seconds();
-    const auto table = store.load(listeners);
+    const auto table = store->load(listeners);
     const double load_seconds = seconds() - load_begin;
     fmt::print("{:>10} {:>10.3f} {:>13.3f} {:>10.3f} {:>11.1f} {:>10.1f}\n", count, import_seconds,
                open_seconds, load_seconds,

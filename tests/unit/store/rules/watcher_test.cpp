@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/watcher.h"
 
-#include "store/rules/store.h"
+#include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -29,7 +29,10 @@ class AccessWatcherTest : public testing::Test {
   protected:
     void SetUp() override {
         shell_ = std::make_unique<Shell>(file_);
-        AccessStore("sqlite:" + file_, AccessStore::Use::Administer);
+        openRules("sqlite:" + file_);
+        watcher_ = std::make_unique<AccessWatcher>(
+            openRules("sqlite:" + file_, {.use = RuleStore::Use::Serve, .poll = 10ms}), kListeners, events(),
+            100ms);
     }
 
     AccessWatcher::Events events() {
@@ -60,17 +63,17 @@ class AccessWatcherTest : public testing::Test {
     }
     void awaitGeneration(std::uint64_t after) {
         const auto until = std::chrono::steady_clock::now() + kDeadline;
-        while (watcher_.generation() == after) {
+        while (watcher_->generation() == after) {
             ASSERT_LT(std::chrono::steady_clock::now(), until);
             std::this_thread::yield();
         }
     }
     std::string verdict(std::string_view text, ListenerIndex listener = 0) {
-        const auto match = watcher_.current()->lookup(address(text), listener, std::time(nullptr));
+        const auto match = watcher_->current()->lookup(address(text), listener, std::time(nullptr));
         return match ? std::string(toString(match->verdict)) : "none";
     }
     void hit(std::string_view text, int times = 1) {
-        const auto table = watcher_.current();
+        const auto table = watcher_->current();
         for (; times > 0; --times)
             table->hit(table->lookup(address(text), 0, 0)->rule, 1'800'000'000);
     }
@@ -86,34 +89,34 @@ class AccessWatcherTest : public testing::Test {
     std::condition_variable signal_;
     std::vector<std::string> told_;
     std::size_t awaited_ = 0;
-    AccessWatcher watcher_{"sqlite:" + file_, kListeners, events(), 10ms};
+    std::unique_ptr<AccessWatcher> watcher_;
 };
 
 TEST_F(AccessWatcherTest, StartsWithWhatIsThere) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     EXPECT_EQ(verdict("192.0.2.1"), "deny");
     EXPECT_THAT(told(), ElementsAre("changed to 1"));
 }
 
 TEST_F(AccessWatcherTest, SeesChangesByAnyone) {
-    watcher_.start();
-    auto generation = watcher_.generation();
+    watcher_->start();
+    auto generation = watcher_->generation();
     add("192.0.2.0/24", "deny");
     awaitGeneration(generation);
     EXPECT_EQ(verdict("192.0.2.1"), "deny");
 
-    generation = watcher_.generation();
+    generation = watcher_->generation();
     AccessRule rule;
     rule.network = network("192.0.2.1");
     rule.verdict = Verdict::Allow;
     rule.listener = "imap";
-    AccessStore("sqlite:" + file_, AccessStore::Use::Administer).put(std::span(&rule, 1), "alice");
+    openRules("sqlite:" + file_)->put(std::span(&rule, 1), "alice");
     awaitGeneration(generation);
     EXPECT_EQ(verdict("192.0.2.1", 0), "deny");
     EXPECT_EQ(verdict("192.0.2.1", 1), "allow");
 
-    generation = watcher_.generation();
+    generation = watcher_->generation();
     shell_->run("DELETE FROM access_rule");
     awaitGeneration(generation);
     EXPECT_EQ(verdict("192.0.2.1"), "none");
@@ -121,12 +124,12 @@ TEST_F(AccessWatcherTest, SeesChangesByAnyone) {
 
 TEST_F(AccessWatcherTest, OtherWritesChangeNoTable) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
-    const auto generation = watcher_.generation();
+    watcher_->start();
+    const auto generation = watcher_->generation();
     shell_->run("UPDATE access_rule SET hits = 7; CREATE TABLE notes(text TEXT)");
     add("198.51.100.0/24", "deny");
     await("changed to 2");
-    EXPECT_EQ(watcher_.generation(), generation + 1);
+    EXPECT_EQ(watcher_->generation(), generation + 1);
 }
 
 TEST_F(AccessWatcherTest, AnExpiredRuleNeedsNoWrite) {
@@ -134,8 +137,8 @@ TEST_F(AccessWatcherTest, AnExpiredRuleNeedsNoWrite) {
     shell_->run(
         "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.1', 'deny', unixepoch() + "
         "1)");
-    watcher_.start();
-    const auto table = watcher_.current();
+    watcher_->start();
+    const auto table = watcher_->current();
     const UnixSeconds expiry = std::stoll(shell_->value("SELECT expires_at FROM access_rule WHERE id = 2"));
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 0, expiry - 1)->verdict, Verdict::Deny);
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 0, expiry)->verdict, Verdict::Allow);
@@ -144,7 +147,7 @@ TEST_F(AccessWatcherTest, AnExpiredRuleNeedsNoWrite) {
 TEST_F(AccessWatcherTest, ABadRowAtTheStartIsAnError) {
     add("192.0.2.5/24", "deny");
     try {
-        watcher_.start();
+        watcher_->start();
         FAIL() << "started";
     } catch (const StoreError& error) {
         EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
@@ -153,7 +156,7 @@ TEST_F(AccessWatcherTest, ABadRowAtTheStartIsAnError) {
 
 TEST_F(AccessWatcherTest, ABadRowLaterLeavesTheLastGoodTable) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     shell_->run("INSERT INTO access_rule(id, network, verdict) VALUES (77, 'mail.example.org', 'allow')");
     await("failed: ");
     EXPECT_THAT(told().back(), AllOf(HasSubstr("id 77"), HasSubstr("mail.example.org"),
@@ -172,7 +175,7 @@ TEST_F(AccessWatcherTest, ABadRowLaterLeavesTheLastGoodTable) {
 
 TEST_F(AccessWatcherTest, RulesThatWereChangedWithoutATraceAreNotTaken) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     const std::string trigger =
         shell_->value("SELECT sql FROM sqlite_schema WHERE name = 'access_rule_added'");
     shell_->run(
@@ -190,9 +193,9 @@ TEST_F(AccessWatcherTest, RulesThatWereChangedWithoutATraceAreNotTaken) {
 
 TEST_F(AccessWatcherTest, AFileInTheFilesPlaceIsRead) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     const std::string other = folder_.file("other.db");
-    AccessStore("sqlite:" + other, AccessStore::Use::Administer);
+    openRules("sqlite:" + other);
     Shell(other).run(
         "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'allow'), ('::/0', 'deny')");
     shell_.reset();
@@ -203,7 +206,7 @@ TEST_F(AccessWatcherTest, AFileInTheFilesPlaceIsRead) {
 
 TEST_F(AccessWatcherTest, ADeletedFileIsToldAndItsReturnToo) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     shell_.reset();
     std::filesystem::rename(file_, folder_.file("away.db"));
     await("failed: ");
@@ -217,7 +220,7 @@ TEST_F(AccessWatcherTest, ADeletedFileIsToldAndItsReturnToo) {
 
 TEST_F(AccessWatcherTest, RubbishInTheFilesPlaceChangesNothing) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     std::ofstream(folder_.file("rubbish")) << "this is no database, whatever its name says";
     std::filesystem::rename(folder_.file("rubbish"), file_);
     await("not an SQLite database");
@@ -229,28 +232,28 @@ TEST_F(AccessWatcherTest, RubbishInTheFilesPlaceChangesNothing) {
 
 TEST_F(AccessWatcherTest, HitsAreWrittenWhenStopping) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     hit("192.0.2.1", 5);
-    watcher_.stop();
+    watcher_->stop();
     EXPECT_EQ(shell_->value("SELECT hits || ' ' || last_hit_at FROM access_rule"), "5 1800000000");
     EXPECT_EQ(shell_->value("SELECT count(*) FROM access_audit"), "1");
 }
 
 TEST_F(AccessWatcherTest, HitsOfATableThatWasReplacedCount) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
-    const auto old = watcher_.current();
+    watcher_->start();
+    const auto old = watcher_->current();
     add("198.51.100.0/24", "deny");
     await("changed to 2");
     old->hit(0, 1'800'000'000);
     hit("192.0.2.1");
-    watcher_.stop();
+    watcher_->stop();
     EXPECT_EQ(shell_->value("SELECT hits FROM access_rule WHERE id = 1"), "2");
 }
 
 TEST_F(AccessWatcherTest, HitsAreWrittenWhileRunningOnceNobodyHoldsALock) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     shell_->run("BEGIN IMMEDIATE");
     hit("192.0.2.1", 3);
     shell_->run("COMMIT");
@@ -263,20 +266,20 @@ TEST_F(AccessWatcherTest, HitsAreWrittenWhileRunningOnceNobodyHoldsALock) {
 
 TEST_F(AccessWatcherTest, HitsThatAreLostAreTold) {
     add("192.0.2.0/24", "deny");
-    watcher_.start();
+    watcher_->start();
     hit("192.0.2.1");
     shell_->run("BEGIN IMMEDIATE");
-    watcher_.stop();
+    watcher_->stop();
     EXPECT_THAT(told().back(), AllOf(HasSubstr("failed: "), HasSubstr("hits of 1 rules")));
     shell_->run("ROLLBACK");
 }
 
 TEST_F(AccessWatcherTest, StoppingTwiceOrUnstartedIsNothing) {
-    watcher_.stop();
-    watcher_.start();
-    watcher_.stop();
-    watcher_.stop();
-    EXPECT_NE(watcher_.current(), nullptr);
+    watcher_->stop();
+    watcher_->start();
+    watcher_->stop();
+    watcher_->stop();
+    EXPECT_NE(watcher_->current(), nullptr);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/schema.h"
+#include "store/rules/sqlite/schema.h"
 
 #include "protocols/values/text.h"
+#include "store/sqlite/migrator.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -129,8 +130,7 @@ std::string version2() {
                kLimits);
 }
 
-/// The script that the n-th returns brings a file from version n to n + 1. A released one is never changed.
-constexpr std::array<std::string (*)(), 2> kMigrations{version1, version2};
+constexpr std::array<sqlite::Schema::Migration, 2> kMigrations{version1, version2};
 
 using Triggers = std::map<std::string, std::string>;
 
@@ -177,62 +177,26 @@ std::string differenceOf(const Triggers& found, const Triggers& expected) {
     return {};
 }
 
-bool isEmpty(sqlite::Database& database) {
-    return database.number("SELECT count(*) FROM sqlite_schema") == 0;
-}
-
-/// The file's version; throws unless it is one that can be worked with.
-std::int64_t checkedVersion(sqlite::Database& database, bool create) {
-    const std::int64_t application = database.number("PRAGMA application_id");
-    const std::int64_t version = database.number("PRAGMA user_version");
-    if (application == 0 && version == 0 && isEmpty(database)) {
-        if (create) return 0;
-        throw StoreError(
-            StoreError::Kind::Damaged,
-            fmt::format("{}: the database is empty: restore the rules from a backup", database.path()));
-    }
-    if (application != kApplicationId)
-        throw StoreError(
-            StoreError::Kind::Open,
-            fmt::format("{}: this SQLite database belongs to another program (application_id {}): "
-                        "name another file in [store] url",
-                        database.path(), application));
-    if (version > currentVersion())
-        throw StoreError(
-            StoreError::Kind::NewerSchema,
-            fmt::format("{}: written by a newer mailgate (schema {}, this one knows {}): install "
-                        "that version or restore a backup made before the upgrade",
-                        database.path(), version, currentVersion()));
-    return version;
-}
+constexpr sqlite::Migrator kMigrator{{.application_id = kApplicationId,
+                                      .migrations = kMigrations,
+                                      .empty_kind = StoreError::Kind::Damaged,
+                                      .empty = "the database is empty: restore the rules from a backup",
+                                      .foreign = "belongs to another program",
+                                      .elsewhere = "name another file in [store] url",
+                                      .before = "restore a backup made before the upgrade"}};
 
 }  // namespace
 
-int currentVersion() noexcept {
-    return static_cast<int>(kMigrations.size());
+std::int64_t currentVersion() noexcept {
+    return kMigrator.currentVersion();
 }
 
 void migrate(sqlite::Database& database, bool create) {
-    const std::int64_t found = checkedVersion(database, create);
-    if (database.text("PRAGMA journal_mode") != "wal") database.run("PRAGMA journal_mode = WAL");
-    if (found == currentVersion()) return;
-    database.transaction([&] {
-        // Another process may have been faster.
-        const auto from = static_cast<std::size_t>(checkedVersion(database, create));
-        for (std::size_t step = from; step < kMigrations.size(); ++step)
-            database.run(kMigrations[step]());
-        database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
-                                 currentVersion()));
-    });
+    kMigrator.migrate(database, create);
 }
 
 void requireCurrent(sqlite::Database& database) {
-    const std::int64_t version = checkedVersion(database, false);
-    if (version < currentVersion())
-        throw StoreError(StoreError::Kind::Other,
-                         fmt::format("{}: of an older schema ({}): it is brought up to date when mailgate "
-                                     "serves with it",
-                                     database.path(), version));
+    kMigrator.requireCurrent(database);
 }
 
 void checkTriggers(sqlite::Database& database) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/schema.h"
+#include "store/rules/sqlite/schema.h"
 
-#include "store/rules/store.h"
+#include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 using Kind = StoreError::Kind;
-using Use = AccessStore::Use;
+using Use = RuleStore::Use;
 constexpr std::chrono::milliseconds kNoWait{0};
 
 class Opening : public testing::Test {
@@ -24,7 +24,7 @@ class Opening : public testing::Test {
     /// The error that opening gives; fails the test when there is none.
     StoreError errorOf(const std::string& path, Use use = Use::Serve) {
         try {
-            AccessStore store("sqlite:" + path, use, kNoWait);
+            const auto store = openRules("sqlite:" + path, {.use = use, .lock_timeout = kNoWait});
         } catch (const StoreError& error) {
             EXPECT_THAT(error.what(), HasSubstr(path));
             return error;
@@ -38,7 +38,7 @@ class Opening : public testing::Test {
         EXPECT_THAT(error.what(), HasSubstr(words));
     }
     void create(const std::string& path, int rules = 0) {
-        AccessStore store("sqlite:" + path, Use::Administer);
+        const auto store = openRules("sqlite:" + path);
         std::vector<AccessRule> list(static_cast<std::size_t>(rules));
         for (int at = 0; at < rules; ++at) {
             Network& one = list[static_cast<std::size_t>(at)].network;
@@ -46,7 +46,7 @@ class Opening : public testing::Test {
             one.address[14] = static_cast<std::uint8_t>(at >> 8);
             one.address[15] = static_cast<std::uint8_t>(at);
         }
-        store.put(list, "test");
+        store->put(list, "test");
     }
 
     TemporaryFolder folder_;
@@ -77,19 +77,19 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
             "client_rate;"
             "PRAGMA user_version = 1");
     }
-    AccessStore store("sqlite:" + file_, Use::Serve);
+    const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
     std::vector<AccessRule> rules;
-    store.forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
+    store->forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
     ASSERT_EQ(rules.size(), 3u);
     EXPECT_FALSE(rules[0].limits.any());
     rules[0].verdict = Verdict::Allow;
     rules[0].limits = {20, 60};
-    store.put(std::span(rules).first(1), "test");
-    EXPECT_EQ(store.history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
+    store->put(std::span(rules).first(1), "test");
+    EXPECT_EQ(store->history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
     Shell shell(file_);
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");
-    EXPECT_EQ(store.history({}).back().who, "sqlite3");
+    EXPECT_EQ(store->history({}).back().who, "sqlite3");
 }
 
 TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
@@ -110,7 +110,7 @@ TEST_F(Opening, ResumingNeedsAStore) {
 TEST_F(Opening, AnotherUrlIsRefused) {
     for (const char* url : {"", "sqlite:", "postgresql://db/x", "/var/lib/rules.db"}) {
         try {
-            AccessStore store(url, Use::Serve);
+            openRules(url, {.use = Use::Serve});
             ADD_FAILURE() << url;
         } catch (const StoreError& error) {
             EXPECT_EQ(error.kind(), Kind::BadInput) << url;
@@ -181,14 +181,14 @@ TEST_F(Opening, TriggersThatWereTamperedWithAreNoticed) {
         SCOPED_TRACE(one.script);
         const std::string file = folder_.file("tampered.db");
         create(file, 3);
-        AccessStore open("sqlite:" + file, Use::Serve);
-        EXPECT_NO_THROW(open.checkTriggers());
+        const auto open = openRules("sqlite:" + file, {.use = Use::Serve});
+        EXPECT_NO_THROW(open->checkTrail());
         Shell(file).run(one.script);
-        EXPECT_THROW(open.checkTriggers(), StoreError);
+        EXPECT_THROW(open->checkTrail(), StoreError);
         for (const Use use : {Use::Administer, Use::Serve, Use::Resume, Use::Inspect})
             expectError(Kind::Damaged, one.words, file, use);
         std::size_t rules = 0;
-        AccessStore("sqlite:" + file, Use::Rescue).forEachRule([&](const AccessRule&) { ++rules; });
+        openRules("sqlite:" + file, {.use = Use::Rescue})->forEachRule([&](const AccessRule&) { ++rules; });
         EXPECT_EQ(rules, 3u);
         for (const char* suffix : {"", "-wal", "-shm"})
             std::filesystem::remove(file + suffix);
@@ -199,7 +199,7 @@ TEST_F(Opening, InspectingChangesNothing) {
     expectError(Kind::Open, "the file is gone", file_, Use::Inspect);
     EXPECT_FALSE(std::filesystem::exists(file_));
     create(file_, 2);
-    EXPECT_EQ(AccessStore("sqlite:" + file_, Use::Inspect).rulesVersion(), 3);
+    EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Inspect})->version(), 3);
     Shell(file_).run("PRAGMA user_version = 1");
     expectError(Kind::Other, "older schema", file_, Use::Inspect);
     EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
@@ -219,8 +219,8 @@ TEST_F(Opening, FilesAreForOwnerAndGroup) {
     for (const mode_t mask : {0000, 0022, 0077}) {
         const Umask umask(mask);
         const std::string file = folder_.file("umask" + std::to_string(mask) + ".db");
-        AccessStore store("sqlite:" + file, Use::Administer);
-        store.put(std::vector<AccessRule>(1), "test");
+        const auto store = openRules("sqlite:" + file);
+        store->put(std::vector<AccessRule>(1), "test");
         for (const char* suffix : {"", "-wal", "-shm"}) {
             struct stat status {};
             ASSERT_EQ(::stat((file + suffix).c_str(), &status), 0) << suffix;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/rules/store.h"
+#include "store/rules/sqlite/store.h"
 
+#include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
+
+#include <thread>
 
 namespace mailgate::store {
 namespace {
@@ -12,8 +15,8 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Use = AccessStore::Use;
-using PutKind = AccessStore::PutKind;
+using Use = RuleStore::Use;
+using PutKind = RuleStore::PutKind;
 
 AccessRule rule(Verdict verdict, std::string_view text, std::string listener = "", std::string note = "",
                 std::optional<UnixSeconds> expires_at = {}) {
@@ -26,15 +29,13 @@ AccessRule rule(Verdict verdict, std::string_view text, std::string listener = "
     return result;
 }
 
-class AccessStoreTest : public testing::Test {
+class RuleStoreTest : public testing::Test {
   protected:
-    AccessStore::PutResult put(const AccessRule& one) {
-        return store_.put(std::span(&one, 1), "alice").at(0);
-    }
+    RuleStore::PutResult put(const AccessRule& one) { return store_->put(std::span(&one, 1), "alice").at(0); }
     /// "2 deny 192.0.2.0/24 imap" and so on.
     std::vector<std::string> rules() {
         std::vector<std::string> lines;
-        store_.forEachRule([&](const AccessRule& one) {
+        store_->forEachRule([&](const AccessRule& one) {
             lines.push_back(std::to_string(one.id) + " " + std::string(toString(one.verdict)) + " " +
                             one.network.toString() + (one.listener.empty() ? "" : " " + one.listener));
         });
@@ -43,7 +44,7 @@ class AccessStoreTest : public testing::Test {
     /// "alice add: - > deny 192.0.2.1" and so on.
     std::vector<std::string> audit(const std::optional<Network>& about = {}) {
         std::vector<std::string> lines;
-        for (const auto& entry : store_.history(about))
+        for (const auto& entry : store_->history(about))
             lines.push_back(entry.who + " " + entry.action + ": " +
                             (entry.before.empty() ? "-" : entry.before) + " > " +
                             (entry.after.empty() ? "-" : entry.after));
@@ -52,14 +53,16 @@ class AccessStoreTest : public testing::Test {
 
     TemporaryFolder folder_;
     std::string file_ = folder_.file("rules.db");
-    AccessStore store_{"sqlite:" + file_, Use::Administer, std::chrono::milliseconds(0)};
+    std::unique_ptr<RuleStore> store_ =
+        openRules("sqlite:" + file_,
+                  {.lock_timeout = std::chrono::milliseconds(0), .poll = std::chrono::milliseconds(1)});
     Shell shell_{file_};
 };
 
-TEST_F(AccessStoreTest, ARuleComesBackAsItWasPut) {
+TEST_F(RuleStoreTest, ARuleComesBackAsItWasPut) {
     put(rule(Verdict::Allow, "2001:db8::/32", "smtp", "Büro \"M\"; DROP TABLE", 1'800'000'000));
     std::vector<AccessRule> found;
-    store_.forEachRule([&](const AccessRule& one) { found.push_back(one); });
+    store_->forEachRule([&](const AccessRule& one) { found.push_back(one); });
     ASSERT_EQ(found.size(), 1u);
     EXPECT_EQ(found[0].network, network("2001:db8::/32"));
     EXPECT_EQ(found[0].verdict, Verdict::Allow);
@@ -72,26 +75,26 @@ TEST_F(AccessStoreTest, ARuleComesBackAsItWasPut) {
     EXPECT_EQ(found[0].last_hit_at, std::nullopt);
 }
 
-TEST_F(AccessStoreTest, PuttingAgainChangesNoteAndExpiry) {
+TEST_F(RuleStoreTest, PuttingAgainChangesNoteAndExpiry) {
     const auto first = put(rule(Verdict::Deny, "192.0.2.1", "", "spam"));
     EXPECT_EQ(first.kind, PutKind::Added);
-    const auto version = store_.rulesVersion();
+    const auto version = store_->version();
     EXPECT_EQ(put(rule(Verdict::Deny, "192.0.2.1", "", "spam")).kind, PutKind::Unchanged);
-    EXPECT_EQ(store_.rulesVersion(), version);
+    EXPECT_EQ(store_->version(), version);
     const auto changed = put(rule(Verdict::Deny, "192.0.2.1", "", "worse", 1'800'000'000));
     EXPECT_EQ(changed.kind, PutKind::Changed);
     EXPECT_EQ(changed.id, first.id);
-    EXPECT_GT(store_.rulesVersion(), version);
+    EXPECT_GT(store_->version(), version);
     EXPECT_EQ(put(rule(Verdict::Allow, "192.0.2.1")).kind, PutKind::Added);
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.1"));
 }
 
-TEST_F(AccessStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
+TEST_F(RuleStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
     AccessRule first = rule(Verdict::Allow, "192.0.2.0/25", "smtp", "ACME", 4'000'000'000);
     first.limits = {200, 0};
     put(first);
     const AccessRule same = rule(Verdict::Allow, "192.0.2.0/25", "smtp");
-    const auto edited = store_.edit(
+    const auto edited = store_->edit(
         std::span(&same, 1), [](AccessRule& one, const AccessRule&) { one.note = "renewed"; }, "bob");
     ASSERT_EQ(edited.size(), 1u);
     EXPECT_EQ(edited[0].kind, PutKind::Changed);
@@ -101,28 +104,28 @@ TEST_F(AccessStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
               "client_rate=0 ACME > allow 192.0.2.0/25 listener=smtp expires=2096-10-02T07:06:40Z "
               "client_sessions=200 client_rate=0 renewed");
     EXPECT_EQ(store_
-                  .edit(
+                  ->edit(
                       std::span(&same, 1), [](AccessRule&, const AccessRule&) {}, "bob")[0]
                   .kind,
               PutKind::Unchanged);
 }
 
-TEST_F(AccessStoreTest, ARuleThatHasExpiredIsNotTheOneThatIsEdited) {
+TEST_F(RuleStoreTest, ARuleThatHasExpiredIsNotTheOneThatIsEdited) {
     put(rule(Verdict::Deny, "192.0.2.1", "", "a ban", 1'000'000'000));
     const AccessRule again = rule(Verdict::Deny, "192.0.2.1");
-    const auto edited = store_.edit(
+    const auto edited = store_->edit(
         std::span(&again, 1), [](AccessRule& one, const AccessRule&) { one.note = "mine"; }, "bob");
     EXPECT_EQ(edited[0].kind, PutKind::Added);
     EXPECT_EQ(edited[0].rule.expires_at, std::nullopt);
     EXPECT_THAT(rules(), ElementsAre("2 deny 192.0.2.1"));
 }
 
-TEST_F(AccessStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
+TEST_F(RuleStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
     const std::string program = programName("fail2ban");
     const AccessRule ban = rule(Verdict::Deny, "192.0.2.1");
     const auto ask = [&](std::string_view note, std::optional<UnixSeconds> expiry, std::string_view who) {
         return store_
-            .edit(
+            ->edit(
                 std::span(&ban, 1),
                 [&](AccessRule& one, const AccessRule&) {
                     one.note = note;
@@ -135,37 +138,37 @@ TEST_F(AccessStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
     EXPECT_EQ(ask("longer ban", 4'000'000'001, program), PutKind::Changed);
     EXPECT_EQ(ask("another's ban", 4'000'000'000, programName("other")), PutKind::Kept);
-    EXPECT_THAT(store_.remove(unbanned, {}, programName("other")).removed, IsEmpty());
-    EXPECT_EQ(store_.remove(unbanned, {}, program).removed.size(), 1u);
+    EXPECT_THAT(store_->remove(unbanned, {}, programName("other")).removed, IsEmpty());
+    EXPECT_EQ(store_->remove(unbanned, {}, program).removed.size(), 1u);
 
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
     EXPECT_EQ(ask("for good", std::nullopt, "alice"), PutKind::Changed);
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Kept);
-    EXPECT_EQ(store_.remove(unbanned, {}, program).missing.size(), 1u);
+    EXPECT_EQ(store_->remove(unbanned, {}, program).missing.size(), 1u);
     EXPECT_EQ(audit().back(), "alice add: - > deny 192.0.2.1 for good");
-    EXPECT_EQ(store_.remove(unbanned, {}, "bob").removed.size(), 1u);
+    EXPECT_EQ(store_->remove(unbanned, {}, "bob").removed.size(), 1u);
 }
 
-TEST_F(AccessStoreTest, TheRulesOfAListenerFollowItsNewName) {
+TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
     put(rule(Verdict::Deny, "192.0.2.1", "mx", "spam"));
     put(rule(Verdict::Allow, "192.0.2.0/24", "mx"));
     put(rule(Verdict::Allow, "192.0.2.0/24", "imap"));
-    EXPECT_THAT(store_.ruleListeners(), ElementsAre(std::pair("imap", 1), std::pair("mx", 2)));
-    const auto refused = store_.renameListener("mx", "imap", "bob");
+    EXPECT_THAT(store_->ruleListeners(), ElementsAre(std::pair("imap", 1), std::pair("mx", 2)));
+    const auto refused = store_->renameListener("mx", "imap", "bob");
     EXPECT_EQ(refused.renamed, 0u);
     ASSERT_EQ(refused.in_the_way.size(), 1u);
     EXPECT_EQ(refused.in_the_way[0].id, 3);
-    EXPECT_EQ(store_.renameListener("mx", "inbound", "bob").renamed, 2u);
+    EXPECT_EQ(store_->renameListener("mx", "inbound", "bob").renamed, 2u);
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 inbound", "2 allow 192.0.2.0/24 inbound",
                                      "3 allow 192.0.2.0/24 imap"));
     EXPECT_EQ(audit().at(3),
               "bob change: deny 192.0.2.1 listener=mx spam > deny 192.0.2.1 listener=inbound spam");
 }
 
-TEST_F(AccessStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
+TEST_F(RuleStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "spam"));
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "worse", 1'800'000'000));
-    store_.remove(std::vector{network("192.0.2.1")}, {}, "bob");
+    store_->remove(std::vector{network("192.0.2.1")}, {}, "bob");
     EXPECT_THAT(
         audit(),
         ElementsAre("alice add: - > deny 192.0.2.1 listener=smtp spam",
@@ -174,31 +177,31 @@ TEST_F(AccessStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
                     "bob remove: deny 192.0.2.1 listener=smtp expires=2027-01-15T08:00:00Z worse > -"));
 }
 
-TEST_F(AccessStoreTest, TheShellIsInTheTrailToo) {
-    const auto version = store_.rulesVersion();
+TEST_F(RuleStoreTest, TheShellIsInTheTrailToo) {
+    const auto version = store_->version();
     shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')");
     shell_.run("UPDATE access_rule SET verdict = 'allow'");
     shell_.run("DELETE FROM access_rule");
     EXPECT_THAT(audit(), ElementsAre("sqlite3 add: - > deny 192.0.2.0/24",
                                      "sqlite3 change: deny 192.0.2.0/24 > allow 192.0.2.0/24",
                                      "sqlite3 remove: allow 192.0.2.0/24 > -"));
-    EXPECT_EQ(store_.rulesVersion(), version + 3);
+    EXPECT_EQ(store_->version(), version + 3);
 }
 
-TEST_F(AccessStoreTest, ReplacingInTheShellRaisesTheVersion) {
+TEST_F(RuleStoreTest, ReplacingInTheShellRaisesTheVersion) {
     shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')");
-    const auto version = store_.rulesVersion();
+    const auto version = store_->version();
     shell_.run("REPLACE INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')");
-    EXPECT_GT(store_.rulesVersion(), version);
+    EXPECT_GT(store_->version(), version);
 }
 
-TEST_F(AccessStoreTest, ATransactionThatIsRolledBackLeavesNoTrace) {
+TEST_F(RuleStoreTest, ATransactionThatIsRolledBackLeavesNoTrace) {
     shell_.run("BEGIN; INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny'); ROLLBACK");
     EXPECT_THAT(audit(), IsEmpty());
-    EXPECT_EQ(store_.rulesVersion(), 1);
+    EXPECT_EQ(store_->version(), 1);
 }
 
-TEST_F(AccessStoreTest, TheTrailCannotBeChanged) {
+TEST_F(RuleStoreTest, TheTrailCannotBeChanged) {
     put(rule(Verdict::Deny, "192.0.2.1"));
     for (const char* sql :
          {"UPDATE access_audit SET who = 'mallory'", "DELETE FROM access_audit",
@@ -207,7 +210,7 @@ TEST_F(AccessStoreTest, TheTrailCannotBeChanged) {
     EXPECT_THAT(audit(), ElementsAre("alice add: - > deny 192.0.2.1"));
 }
 
-TEST_F(AccessStoreTest, TheShellCannotWriteWhatMakesNoSense) {
+TEST_F(RuleStoreTest, TheShellCannotWriteWhatMakesNoSense) {
     for (const char* values : {"'192.0.2.1', 'Deny', ''", "'192.0.2.1', 'refuse', ''", "NULL, 'deny', ''",
                                "'192.0.2.1', 'deny', 'two words'", "x'00', 'deny', ''"})
         EXPECT_NE(shell_.tryRun(std::string("INSERT INTO access_rule(network, verdict, listener) VALUES (") +
@@ -219,71 +222,72 @@ TEST_F(AccessStoreTest, TheShellCannotWriteWhatMakesNoSense) {
         "");
 }
 
-TEST_F(AccessStoreTest, SeveralRulesAreOneTransaction) {
+TEST_F(RuleStoreTest, SeveralRulesAreOneTransaction) {
     shell_.run(
         "CREATE TRIGGER refuse BEFORE INSERT ON access_rule WHEN NEW.network = '192.0.2.3' BEGIN "
         "SELECT raise(ABORT, 'not this one'); END");
     const std::vector rules_to_put{rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Deny, "192.0.2.2"),
                                    rule(Verdict::Deny, "192.0.2.3")};
-    EXPECT_THROW(store_.put(rules_to_put, "alice"), StoreError);
+    EXPECT_THROW(store_->put(rules_to_put, "alice"), StoreError);
     EXPECT_THAT(rules(), IsEmpty());
     EXPECT_THAT(audit(), IsEmpty());
     EXPECT_EQ(put(rule(Verdict::Deny, "192.0.2.1")).kind, PutKind::Added);
 }
 
-TEST_F(AccessStoreTest, RemovingTakesWhatTheNetworkIsAndNotHowItIsWritten) {
+TEST_F(RuleStoreTest, RemovingTakesWhatTheNetworkIsAndNotHowItIsWritten) {
     shell_.run(
         "INSERT INTO access_rule(network, verdict, listener) VALUES ('192.0.2.1/32', 'deny', ''),"
         " ('192.0.2.1', 'deny', 'smtp'), ('2001:DB8:0::/32', 'deny', ''), ('192.0.2.0/24', 'deny', '')");
-    const auto result = store_.remove(std::vector{network("192.0.2.1"), network("2001:db8::/32")}, {}, "bob");
+    const auto result =
+        store_->remove(std::vector{network("192.0.2.1"), network("2001:db8::/32")}, {}, "bob");
     EXPECT_EQ(result.removed.size(), 3u);
     EXPECT_THAT(result.missing, IsEmpty());
     EXPECT_THAT(rules(), ElementsAre("4 deny 192.0.2.0/24"));
 }
 
-TEST_F(AccessStoreTest, RemovingForAListenerLeavesTheOthers) {
+TEST_F(RuleStoreTest, RemovingForAListenerLeavesTheOthers) {
     for (const char* listener : {"", "smtp", "imap"})
         put(rule(Verdict::Deny, "192.0.2.1", listener));
-    store_.remove(std::vector{network("192.0.2.1")}, std::vector<std::string>{"imap"}, "bob");
+    store_->remove(std::vector{network("192.0.2.1")}, std::vector<std::string>{"imap"}, "bob");
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 deny 192.0.2.1 smtp"));
 }
 
-TEST_F(AccessStoreTest, RemovingNothingWhenOneIsMissing) {
+TEST_F(RuleStoreTest, RemovingNothingWhenOneIsMissing) {
     put(rule(Verdict::Deny, "192.0.2.1"));
-    const auto result = store_.remove(std::vector{network("192.0.2.1"), network("192.0.2.2")}, {}, "bob");
+    const auto result = store_->remove(std::vector{network("192.0.2.1"), network("192.0.2.2")}, {}, "bob");
     EXPECT_THAT(result.missing, ElementsAre(network("192.0.2.2")));
     EXPECT_THAT(result.removed, IsEmpty());
     EXPECT_EQ(rules().size(), 1u);
 }
 
-TEST_F(AccessStoreTest, ReplacingTouchesOnlyWhatDiffers) {
+TEST_F(RuleStoreTest, ReplacingTouchesOnlyWhatDiffers) {
     put(rule(Verdict::Deny, "192.0.2.1", "", "kept"));
     put(rule(Verdict::Deny, "192.0.2.2"));
     shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('no network', 'deny')");
     const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "", "kept"), rule(Verdict::Allow, "192.0.2.3")};
-    const auto result = store_.replaceAll(wanted, "carol");
+    const auto result = store_->replaceAll(wanted, "carol");
     EXPECT_EQ(result.removed, 2u);
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "4 allow 192.0.2.3"));
     EXPECT_EQ(audit().size(), 6u) << "one row for each change, none for the rule that stayed";
 }
 
-TEST_F(AccessStoreTest, HitsAreNoChangeOfRules) {
+TEST_F(RuleStoreTest, HitsAreNoChangeOfRules) {
     const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
-    const auto version = store_.rulesVersion();
-    store_.addHits(std::vector<AccessStore::HitCount>{{id, 3, 1'800'000'005}, {999, 1, 1'800'000'000}});
-    store_.addHits(std::vector<AccessStore::HitCount>{{id, 2, 1'800'000'001}});
+    const auto version = store_->version();
+    store_->addHits(std::vector<RuleStore::HitCount>{{id, 3, 1'800'000'005}, {999, 1, 1'800'000'000}});
+    store_->addHits(std::vector<RuleStore::HitCount>{{id, 2, 1'800'000'001}});
     EXPECT_EQ(shell_.value("SELECT hits || ' ' || last_hit_at FROM access_rule"), "5 1800000005");
-    EXPECT_EQ(store_.rulesVersion(), version);
+    EXPECT_EQ(store_->version(), version);
     EXPECT_EQ(audit().size(), 1u);
 }
 
-TEST_F(AccessStoreTest, TheIdOfARemovedRuleDoesNotComeBack) {
+TEST_F(RuleStoreTest, TheIdOfARemovedRuleDoesNotComeBack) {
     const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
-    store_.remove(std::vector{network("192.0.2.1")}, {}, "bob");
+    store_->remove(std::vector{network("192.0.2.1")}, {}, "bob");
     EXPECT_GT(put(rule(Verdict::Deny, "192.0.2.2")).id, id);
 }
 
-TEST_F(AccessStoreTest, HistoryOfANetworkIsThatOfTheRulesItTouches) {
+TEST_F(RuleStoreTest, HistoryOfANetworkIsThatOfTheRulesItTouches) {
     for (const char* one : {"192.0.2.0/24", "192.0.2.1", "198.51.100.0/24", "0.0.0.0/0"})
         put(rule(Verdict::Deny, one));
     shell_.run("UPDATE access_rule SET network = '203.0.113.1' WHERE network = '192.0.2.1'");
@@ -294,22 +298,22 @@ TEST_F(AccessStoreTest, HistoryOfANetworkIsThatOfTheRulesItTouches) {
     EXPECT_THAT(audit(network("2001:db8::1")), IsEmpty());
 }
 
-TEST_F(AccessStoreTest, LoadingGivesTheTable) {
+TEST_F(RuleStoreTest, LoadingGivesTheTable) {
     put(rule(Verdict::Allow, "192.0.2.0/24"));
     put(rule(Verdict::Deny, "192.0.2.1", "imap"));
     put(rule(Verdict::Deny, "192.0.2.1", "elsewhere"));
     const std::vector<std::string> listeners{"smtp", "imap"};
-    const auto table = store_.load(listeners);
+    const auto table = store_->load(listeners);
     EXPECT_EQ(table->size(), 2u);
-    EXPECT_EQ(table->version(), store_.rulesVersion());
+    EXPECT_EQ(table->version(), store_->version());
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 0, 0)->verdict, Verdict::Allow);
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 1, 0)->verdict, Verdict::Deny);
 }
 
-TEST_F(AccessStoreTest, ARowThatCannotBeReadIsNamed) {
+TEST_F(RuleStoreTest, ARowThatCannotBeReadIsNamed) {
     shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/24', 'deny')");
     try {
-        store_.load({});
+        store_->load({});
         FAIL() << "loaded";
     } catch (const StoreError& error) {
         EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
@@ -317,12 +321,12 @@ TEST_F(AccessStoreTest, ARowThatCannotBeReadIsNamed) {
                                         HasSubstr("192.0.2.5/24")));
     }
     put(rule(Verdict::Deny, "192.0.2.1"));
-    EXPECT_THROW(store_.forEachRule([](const AccessRule&) {}), StoreError);
+    EXPECT_THROW(store_->forEachRule([](const AccessRule&) {}), StoreError);
     shell_.run("DELETE FROM access_rule WHERE id = 7");
     EXPECT_EQ(rules().size(), 1u);
 }
 
-TEST_F(AccessStoreTest, AnotherWritersLockIsToldAndPasses) {
+TEST_F(RuleStoreTest, AnotherWritersLockIsToldAndPasses) {
     shell_.run("BEGIN IMMEDIATE");
     try {
         put(rule(Verdict::Deny, "192.0.2.1"));
@@ -336,15 +340,87 @@ TEST_F(AccessStoreTest, AnotherWritersLockIsToldAndPasses) {
     EXPECT_EQ(put(rule(Verdict::Deny, "192.0.2.1")).kind, PutKind::Added);
 }
 
-TEST_F(AccessStoreTest, DataVersionTellsOfOthersAlone) {
-    const auto before = store_.dataVersion();
-    put(rule(Verdict::Deny, "192.0.2.1"));
-    EXPECT_EQ(store_.dataVersion(), before);
-    shell_.run("DELETE FROM access_rule");
-    EXPECT_NE(store_.dataVersion(), before);
+using News = RuleStore::News;
+constexpr std::chrono::seconds kLong{20};
+constexpr std::chrono::milliseconds kAMoment{20};
+
+TEST_F(RuleStoreTest, WhatOthersChangeIsToldUntilItIsLoaded) {
+    store_->load({});
+    const auto other = openRules("sqlite:" + file_);
+    const AccessRule one = rule(Verdict::Deny, "192.0.2.1");
+    other->put(std::span(&one, 1), "bob");
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
+    EXPECT_EQ(store_->load({})->size(), 1u);
+    EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
 }
 
-TEST_F(AccessStoreTest, AnAcknowledgedRuleIsInTheFile) {
+TEST_F(RuleStoreTest, OwnChangesAndHitsAreNoNews) {
+    put(rule(Verdict::Deny, "192.0.2.1"));
+    store_->load({});
+    put(rule(Verdict::Deny, "192.0.2.2"));
+    EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
+    store_->load({});
+    shell_.run("UPDATE access_rule SET hits = 7");
+    EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
+}
+
+TEST_F(RuleStoreTest, ABadRowIsToldOfOnceUntilSomebodyWrites) {
+    store_->load({});
+    shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/24', 'deny')");
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
+    EXPECT_THROW(store_->load({}), StoreError);
+    EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
+    shell_.run("DELETE FROM access_rule WHERE id = 7");
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
+    EXPECT_NO_THROW(store_->load({}));
+}
+
+TEST_F(RuleStoreTest, AnotherFileInItsPlaceHoldsOtherRules) {
+    store_->load({});
+    const std::string other = folder_.file("other.db");
+    {
+        const AccessRule one = rule(Verdict::Deny, "192.0.2.1");
+        openRules("sqlite:" + other)->put(std::span(&one, 1), "bob");
+    }
+    std::filesystem::rename(other, file_);
+    EXPECT_FALSE(store_->addHits(std::vector<RuleStore::HitCount>{{1, 3, 1'800'000'005}}));
+    EXPECT_EQ(store_->waitForChange(kLong), News::Replaced);
+    EXPECT_EQ(store_->load({})->size(), 1u);
+    EXPECT_TRUE(store_->addHits(std::vector<RuleStore::HitCount>{{1, 3, 1'800'000'005}}));
+    EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
+}
+
+TEST_F(RuleStoreTest, AFileThatIsGoneIsAnErrorUntilItIsBack) {
+    store_->load({});
+    std::filesystem::rename(file_, folder_.file("away.db"));
+    for (int time = 0; time < 2; ++time)
+        EXPECT_THROW(store_->waitForChange(kLong), StoreError);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    std::filesystem::rename(folder_.file("away.db"), file_);
+    EXPECT_EQ(store_->waitForChange(kLong), News::Replaced);
+}
+
+TEST_F(RuleStoreTest, TamperingIsAnErrorUntilItIsMended) {
+    store_->load({});
+    const std::string trigger =
+        shell_.value("SELECT sql FROM sqlite_schema WHERE name = 'access_rule_added'");
+    shell_.run("DROP TRIGGER access_rule_added");
+    for (int time = 0; time < 2; ++time)
+        EXPECT_THROW(store_->waitForChange(kLong), StoreError);
+    shell_.run(trigger);
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed) << "what was changed meanwhile left no trace";
+}
+
+TEST_F(RuleStoreTest, WhoWaitsCanBeStopped) {
+    store_->load({});
+    std::thread stopper([&] { store_->stopWaiting(); });
+    EXPECT_EQ(store_->waitForChange(std::chrono::hours(1)), News::None);
+    stopper.join();
+    EXPECT_EQ(store_->waitForChange(std::chrono::hours(1)), News::None) << "nobody waits any more";
+}
+
+TEST_F(RuleStoreTest, AnAcknowledgedRuleIsInTheFile) {
     put(rule(Verdict::Deny, "192.0.2.1"));
     // As after a kill: the file and its log, copied while the store is open.
     for (const char* suffix : {"", "-wal"})

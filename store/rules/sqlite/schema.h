@@ -4,12 +4,13 @@
 ///     access_rule   the rules; made for the sqlite3 shell too:
 ///                       INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny');
 ///     access_audit  what was changed when by whom; triggers write it, and refuse to change it
-///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
-///     and
+///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not), and
 ///                   acting, who changes rules in the present transaction ('' outside of one)
 #pragma once
 
 #include "store/sqlite/database.h"
+
+#include <cstdint>
 
 namespace mailgate::store::schema {
 
@@ -17,7 +18,7 @@ namespace mailgate::store::schema {
 constexpr std::int64_t kApplicationId = 0x6D676174;
 
 /// The newest version known here (`PRAGMA user_version`).
-int currentVersion() noexcept;
+std::int64_t currentVersion() noexcept;
 
 /// Brings the file to the current version, in one transaction, and to WAL. Throws StoreError: Open for
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/sqlite/rows.h"
+
+#include <fmt/format.h>
+
+namespace mailgate::store::rows {
+
+using sqlite::Database;
+using sqlite::RawStatement;
+
+namespace {
+
+template <typename Number>
+void bindNumber(RawStatement& statement, int place, const std::optional<Number>& number) {
+    if (number)
+        statement.bind(place, static_cast<std::int64_t>(*number));
+    else
+        statement.bindNull(place);
+}
+
+void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view network) {
+    statement.reset();
+    statement.bind(1, network);
+    statement.bind(2, std::string_view(rule.listener));
+    statement.bind(3, toString(rule.verdict));
+    statement.bind(4, std::string_view(rule.note));
+    bindNumber(statement, 5, rule.expires_at);
+    bindNumber(statement, 6, rule.limits.sessions);
+    bindNumber(statement, 7, rule.limits.per_minute);
+}
+
+}  // namespace
+
+Network readNetwork(const Database& database, std::int64_t id, std::string_view text) {
+    auto parsed = parseNetwork(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed))
+        throw StoreError(StoreError::Kind::BadRow,
+                         fmt::format("{}: table access_rule, row id {}, column network: {}", database.path(),
+                                     id, error->message));
+    return std::get<Network>(parsed);
+}
+
+std::optional<UnixSeconds> optionalNumber(const RawStatement& row, int column) {
+    return row.isNull(column) ? std::nullopt : std::optional(row.number(column));
+}
+
+ClientLimits readLimits(const RawStatement& row, int column) {
+    const auto limit = [](std::optional<std::int64_t> number) {
+        return number ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;
+    };
+    return {limit(optionalNumber(row, column)), limit(optionalNumber(row, column + 1))};
+}
+
+AccessRule readRule(const Database& database, const RawStatement& row) {
+    AccessRule rule;
+    rule.id = row.number(0);
+    rule.network = readNetwork(database, rule.id, row.text(1));
+    rule.verdict = row.text(2) == "allow" ? Verdict::Allow : Verdict::Deny;
+    rule.listener = row.text(3);
+    rule.note = row.text(4);
+    rule.created_at = row.number(5);
+    rule.created_by = row.text(6);
+    rule.expires_at = optionalNumber(row, 7);
+    rule.hits = row.number(8);
+    rule.last_hit_at = optionalNumber(row, 9);
+    rule.limits = readLimits(row, 10);
+    return rule;
+}
+
+Putter::Putter(Database& database, std::string_view who)
+    : who_(who),
+      find_(database,
+            "SELECT id, note IS ?4 AND expires_at IS ?5 AND client_sessions IS ?6 AND client_rate IS ?7"
+            " FROM access_rule"
+            " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
+      change_(database,
+              "UPDATE access_rule SET note = ?4, expires_at = ?5, client_sessions = ?6, client_rate = ?7"
+              " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
+      add_(database,
+           "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
+           "client_rate,"
+           " created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id") {}
+
+RuleStore::PutResult Putter::put(const AccessRule& rule) {
+    const std::string network = rule.network.toString();
+    bindRule(find_, rule, network);
+    if (find_.step()) {
+        const std::int64_t id = find_.number(0);
+        if (find_.number(1) != 0) return {RuleStore::PutKind::Unchanged, id};
+        bindRule(change_, rule, network);
+        change_.step();
+        return {RuleStore::PutKind::Changed, id};
+    }
+    bindRule(add_, rule, network);
+    add_.bind(8, who_);
+    add_.step();
+    const std::int64_t id = add_.number(0);
+    add_.step();
+    return {RuleStore::PutKind::Added, id};
+}
+
+Finder::Finder(Database& database)
+    : database_(database),
+      find_(database, fmt::format("{} WHERE network = ?1 AND listener = ?2 AND verdict = ?3", kAllRules)) {}
+
+std::optional<AccessRule> Finder::find(const AccessRule& like) {
+    const std::string network = like.network.toString();
+    find_.reset();
+    find_.bind(1, network);
+    find_.bind(2, std::string_view(like.listener));
+    find_.bind(3, toString(like.verdict));
+    std::optional<AccessRule> found;
+    if (find_.step()) found = readRule(database_, find_);
+    find_.reset();
+    return found;
+}
+
+}  // namespace mailgate::store::rows

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Access rules as rows of the SQLite file. Internal to store/. Everything throws StoreError.
+#pragma once
+
+#include "store/rules/store.h"
+#include "store/sqlite/database.h"
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace mailgate::store::rows {
+
+constexpr std::string_view kAllRules =
+    "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
+    " client_sessions, client_rate FROM access_rule";
+
+/// Throws StoreError(BadRow) naming table, id and value.
+Network readNetwork(const sqlite::Database& database, std::int64_t id, std::string_view text);
+std::optional<std::int64_t> optionalNumber(const sqlite::RawStatement& row, int column);
+/// From two columns.
+ClientLimits readLimits(const sqlite::RawStatement& row, int column);
+/// Of a row of kAllRules.
+AccessRule readRule(const sqlite::Database& database, const sqlite::RawStatement& row);
+
+/// Puts rules one by one; lives inside one transaction.
+class Putter {
+  public:
+    Putter(sqlite::Database& database, std::string_view who);
+    RuleStore::PutResult put(const AccessRule& rule);
+
+  private:
+    std::string_view who_;
+    sqlite::RawStatement find_;
+    sqlite::RawStatement change_;
+    sqlite::RawStatement add_;
+};
+
+/// Finds the rule with the network, listener and verdict of another; lives inside one transaction.
+class Finder {
+  public:
+    explicit Finder(sqlite::Database& database);
+    std::optional<AccessRule> find(const AccessRule& like);
+
+  private:
+    sqlite::Database& database_;
+    sqlite::RawStatement find_;
+};
+
+}  // namespace mailgate::store::rows

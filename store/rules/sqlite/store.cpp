@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/sqlite/store.h"
+
+#include "store/rules/sqlite/rows.h"
+#include "store/rules/sqlite/schema.h"
+#include "store/sqlite/database.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace mailgate::store::sqlite {
+
+namespace {
+
+using rows::Finder;
+using rows::kAllRules;
+using rows::optionalNumber;
+using rows::Putter;
+using rows::readLimits;
+using rows::readNetwork;
+using rows::readRule;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+bool mayCreate(RuleStore::Use use) noexcept {
+    return use != RuleStore::Use::Resume && use != RuleStore::Use::Inspect;
+}
+
+bool administers(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Administer || use == RuleStore::Use::Rescue;
+}
+
+bool serves(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Serve || use == RuleStore::Use::Resume;
+}
+
+OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
+    return {mayCreate(use), administers(use) ? Durability::PowerLoss : Durability::Process,
+            lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+}
+
+/// The network of an audit line ("deny 192.0.2.0/24 ..."); none when the row held something else.
+std::optional<Network> networkOf(std::string_view line) {
+    const std::size_t space = line.find(' ');
+    if (space == std::string_view::npos) return std::nullopt;
+    line.remove_prefix(space + 1);
+    const auto parsed = parseNetwork(line.substr(0, line.find(' ')));
+    if (const auto* network = std::get_if<Network>(&parsed)) return *network;
+    return std::nullopt;
+}
+
+bool touches(std::string_view line, const Network& asked) {
+    const auto network = networkOf(line);
+    return network && (network->contains(asked) || asked.contains(*network));
+}
+
+class SqliteRuleStore final : public RuleStore {
+  public:
+    SqliteRuleStore(std::string path, const Options& options) : path_(std::move(path)), options_(options) {
+        open(options.use);
+    }
+
+    void forEachRule(const std::function<void(const AccessRule&)>& visit) override;
+    std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
+    std::map<std::string, std::size_t> ruleListeners() override;
+    void checkTrail() override { schema::checkTriggers(database()); }
+    std::int64_t version() override { return database().number("SELECT rules_version FROM access_meta"); }
+
+    News waitForChange(milliseconds at_most) override;
+    void stopWaiting() noexcept override;
+
+    std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) override;
+    std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& edited,
+                                 std::string_view who) override;
+    ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who) override;
+    RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
+                        std::string_view who) override;
+    RenameResult renameListener(const std::string& from, const std::string& to,
+                                std::string_view who) override;
+    bool addHits(std::span<const HitCount> counts) override;
+    std::vector<AuditEntry> history(const std::optional<Network>& network) override;
+
+  private:
+    void open(Use use);
+    Database& database();
+    std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
+    void checkpoint() noexcept;
+
+    std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
+    bool fileReplaced() const { return identityOf(path_) != identity_; }
+    bool fileWritten() const { return lastWritten(path_) != written_; }
+    bool sleepUntil(steady_clock::time_point time);
+    std::optional<News> look();
+    template <typename Work>
+    auto paced(const Work& work);
+
+    void change(std::string_view who, const std::function<void()>& work);
+    void act(std::string_view who);
+    std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
+    void forEach(const std::function<void(const AccessRule&)>& visit);
+    void removeIds(const std::vector<std::int64_t>& ids);
+
+    const std::string path_;
+    const Options options_;
+    std::unique_ptr<Database> database_;  ///< none while the file is missing or bad
+    FileIdentity identity_;               ///< of the file that was opened
+    std::int64_t written_ = 0;            ///< sqlite::lastWritten() when we opened or wrote last
+
+    std::optional<std::int64_t> seen_;    ///< data version that was read, well or badly
+    std::int64_t looked_at_ = 0;          ///< data version of the last look
+    std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
+    bool stale_ = false;                  ///< what load() gave last is not what the file says
+    bool replaced_ = false;               ///< and the file is another; not told yet
+    bool failed_ = false;                 ///< the last look
+    steady_clock::time_point next_look_;
+
+    std::mutex waiting_mutex_;
+    std::condition_variable waiting_;
+    bool stopped_ = false;  ///< guarded by waiting_mutex_
+};
+
+void SqliteRuleStore::open(Use use) {
+    auto database = std::make_unique<Database>(path_, optionsFor(use, options_.lock_timeout));
+    identity_ = identityOf(path_);
+    written_ = lastWritten(path_);
+    if (use == Use::Inspect)
+        schema::requireCurrent(*database);
+    else
+        schema::migrate(*database, mayCreate(use));
+    if (serves(use)) schema::quickCheck(*database);
+    if (use != Use::Rescue) schema::checkTriggers(*database);
+    database_ = std::move(database);
+    looked_at_ = dataVersion();
+}
+
+/// A file that was there once has to be there.
+Database& SqliteRuleStore::database() {
+    if (!database_) open(Use::Resume);
+    return *database_;
+}
+
+void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit) {
+    database().snapshot([&] { forEach(visit); });
+}
+
+/// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must not
+/// keep a core busy.
+template <typename Work>
+auto SqliteRuleStore::paced(const Work& work) {
+    const auto begin = steady_clock::now();
+    try {
+        auto result = work();
+        next_look_ = steady_clock::now() + options_.poll;
+        return result;
+    } catch (...) {
+        const auto now = steady_clock::now();
+        next_look_ = now + std::max<steady_clock::duration>(options_.poll, now - begin);
+        throw;
+    }
+}
+
+std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::string> listeners) {
+    try {
+        auto table = paced([&] { return readTable(listeners); });
+        loaded_ = table->version();
+        stale_ = false;
+        seen_ = looked_at_;
+        checkpoint();
+        return table;
+    } catch (const StoreError& error) {
+        // A bad row stays bad until somebody writes; anything else may pass by itself.
+        if (error.kind() == StoreError::Kind::BadRow) seen_ = looked_at_;
+        throw;
+    }
+}
+
+std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const std::string> listeners) {
+    AccessTable::Builder builder(listeners);
+    std::int64_t read_version = 0;
+    database().snapshot([&] {
+        read_version = version();
+        RawStatement rows(database(),
+                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate"
+                          " FROM access_rule");
+        while (rows.step()) {
+            const std::int64_t id = rows.number(0);
+            builder.add(id, readNetwork(database(), id, rows.text(1)),
+                        rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
+                        optionalNumber(rows, 4), readLimits(rows, 5));
+        }
+    });
+    return builder.build(read_version);
+}
+
+std::map<std::string, std::size_t> SqliteRuleStore::ruleListeners() {
+    std::map<std::string, std::size_t> listeners;
+    RawStatement rows(database(),
+                      "SELECT listener, count(*) FROM access_rule WHERE listener <> '' GROUP BY listener");
+    while (rows.step())
+        listeners.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
+    return listeners;
+}
+
+/// False: nobody is to wait any more.
+bool SqliteRuleStore::sleepUntil(steady_clock::time_point time) {
+    std::unique_lock lock(waiting_mutex_);
+    return !waiting_.wait_until(lock, time, [this] { return stopped_; });
+}
+
+void SqliteRuleStore::stopWaiting() noexcept {
+    {
+        const std::lock_guard lock(waiting_mutex_);
+        stopped_ = true;
+    }
+    waiting_.notify_all();
+}
+
+RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
+    const auto until = steady_clock::now() + at_most;
+    while (sleepUntil(std::min(next_look_, until))) {
+        if (steady_clock::now() < next_look_) return News::None;
+        const bool failed = std::exchange(failed_, true);
+        const std::optional<News> news = paced([this] { return look(); });
+        failed_ = false;
+        if (news) return *news;
+        if (failed || steady_clock::now() >= until) return News::None;
+    }
+    return News::None;
+}
+
+std::optional<RuleStore::News> SqliteRuleStore::look() {
+    if (database_ && fileReplaced()) {
+        database_.reset();
+        stale_ = replaced_ = true;
+    }
+    if (!database_) seen_.reset();
+    std::int64_t now = dataVersion();
+    if (seen_ == now) {
+        if (!fileWritten()) return std::nullopt;
+        // SQLite reads what it has in memory for as long as nobody commits; opening anew reads, and checks,
+        // what is there.
+        database_.reset();
+        now = dataVersion();
+    }
+    looked_at_ = now;
+    try {
+        checkTrail();
+    } catch (const StoreError&) {
+        stale_ = true;  // what was changed without them has not raised the version
+        throw;
+    }
+    if (stale_ || version() != loaded_) {
+        stale_ = true;
+        return std::exchange(replaced_, false) ? News::Replaced : News::Changed;
+    }
+    seen_ = now;
+    checkpoint();
+    return std::nullopt;
+}
+
+/// Moves SQLite's log into the file, as far as no reader hinders it: then the file alone is complete, and one that
+/// is copied or moved away, or put in its place, meets no log of another's.
+void SqliteRuleStore::checkpoint() noexcept {
+    sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    written_ = lastWritten(path_);
+}
+
+/// A transaction whose audit rows say `who`.
+void SqliteRuleStore::change(std::string_view who, const std::function<void()>& work) {
+    database().transaction([&] {
+        act(who);
+        work();
+        act("");
+    });
+}
+
+void SqliteRuleStore::act(std::string_view who) {
+    RawStatement name(database(), "UPDATE access_meta SET acting = ?");
+    name.bind(1, who);
+    name.step();
+}
+
+std::vector<RuleStore::PutResult> SqliteRuleStore::putAll(std::span<const AccessRule> rules,
+                                                          std::string_view who) {
+    std::vector<PutResult> results;
+    results.reserve(rules.size());
+    Putter putter(database(), who);
+    for (const AccessRule& rule : rules)
+        results.push_back(putter.put(rule));
+    return results;
+}
+
+void SqliteRuleStore::forEach(const std::function<void(const AccessRule&)>& visit) {
+    RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
+    while (rows.step())
+        visit(readRule(database(), rows));
+}
+
+void SqliteRuleStore::removeIds(const std::vector<std::int64_t>& ids) {
+    RawStatement remove(database(), "DELETE FROM access_rule WHERE id = ?");
+    for (const std::int64_t id : ids) {
+        remove.reset();
+        remove.bind(1, id);
+        remove.step();
+    }
+}
+
+std::vector<RuleStore::PutResult> SqliteRuleStore::put(std::span<const AccessRule> rules,
+                                                       std::string_view who) {
+    std::vector<PutResult> results;
+    change(who, [&] { results = putAll(rules, who); });
+    return results;
+}
+
+std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessRule> rules,
+                                                         const Change& edited, std::string_view who) {
+    std::vector<EditResult> results;
+    change(who, [&] {
+        Finder finder(database());
+        Putter putter(database(), who);
+        const UnixSeconds now = database().number("SELECT unixepoch()");
+        for (const AccessRule& wanted : rules) {
+            AccessRule rule = wanted;
+            bool changed = false;
+            if (auto found = finder.find(wanted)) {
+                const bool gone = found->expires_at && *found->expires_at <= now;
+                const bool others = found->created_by != who;
+                if (!gone && others && isProgram(who)) {
+                    results.push_back({PutKind::Kept, std::move(*found)});
+                    continue;
+                }
+                if (gone || (others && isProgram(found->created_by))) {
+                    removeIds({found->id});
+                    changed = !gone;
+                } else {
+                    rule = std::move(*found);
+                }
+            }
+            edited(rule, wanted);
+            const PutResult put = putter.put(rule);
+            rule.id = put.id;
+            results.push_back({changed ? PutKind::Changed : put.kind, std::move(rule)});
+        }
+    });
+    return results;
+}
+
+RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules,
+                                                     std::string_view who) {
+    ReplaceResult result;
+    change(who, [&] {
+        result.put = putAll(rules, who);
+        std::vector<std::int64_t> kept;
+        for (const PutResult& put : result.put)
+            kept.push_back(put.id);
+        std::sort(kept.begin(), kept.end());
+        std::vector<std::int64_t> gone;
+        // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
+        RawStatement ids(database(), "SELECT id FROM access_rule");
+        while (ids.step())
+            if (!std::binary_search(kept.begin(), kept.end(), ids.number(0))) gone.push_back(ids.number(0));
+        removeIds(gone);
+        result.removed = gone.size();
+    });
+    return result;
+}
+
+RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const Network> networks,
+                                                std::span<const std::string> listeners,
+                                                std::string_view who) {
+    RemoveResult result;
+    change(who, [&] {
+        std::vector<bool> found(networks.size());
+        std::vector<std::int64_t> ids;
+        // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
+        forEach([&](const AccessRule& rule) {
+            const auto network = std::find(networks.begin(), networks.end(), rule.network);
+            if (network == networks.end()) return;
+            if (isProgram(who) && rule.created_by != who) return;
+            if (!listeners.empty() &&
+                std::find(listeners.begin(), listeners.end(), rule.listener) == listeners.end())
+                return;
+            found[static_cast<std::size_t>(network - networks.begin())] = true;
+            ids.push_back(rule.id);
+            result.removed.push_back(rule);
+        });
+        for (std::size_t at = 0; at < networks.size(); ++at)
+            if (!found[at]) result.missing.push_back(networks[at]);
+        if (result.missing.empty())
+            removeIds(ids);
+        else
+            result.removed.clear();
+    });
+    return result;
+}
+
+RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from, const std::string& to,
+                                                        std::string_view who) {
+    RenameResult result;
+    change(who, [&] {
+        Finder finder(database());
+        forEach([&](const AccessRule& rule) {
+            if (rule.listener != from) return;
+            ++result.renamed;
+            AccessRule renamed = rule;
+            renamed.listener = to;
+            if (auto found = finder.find(renamed)) result.in_the_way.push_back(std::move(*found));
+        });
+        if (!result.in_the_way.empty()) {
+            result.renamed = 0;
+            return;
+        }
+        RawStatement rename(database(), "UPDATE access_rule SET listener = ?2 WHERE listener = ?1");
+        rename.bind(1, std::string_view(from));
+        rename.bind(2, std::string_view(to));
+        rename.step();
+    });
+    return result;
+}
+
+bool SqliteRuleStore::addHits(std::span<const HitCount> counts) {
+    if (!database_ || fileReplaced()) return false;
+    database().transaction([&] {
+        RawStatement add(
+            database(),
+            "UPDATE access_rule SET hits = hits + ?2, last_hit_at = max(coalesce(last_hit_at, 0), ?3)"
+            " WHERE id = ?1");
+        for (const HitCount& count : counts) {
+            add.reset();
+            add.bind(1, count.rule_id);
+            add.bind(2, count.hits);
+            add.bind(3, count.last);
+            add.step();
+        }
+    });
+    checkpoint();
+    return true;
+}
+
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
+    std::vector<AuditEntry> entries;
+    RawStatement rows(database(),
+                      "SELECT id, at, who, action, rule_id, before, after FROM access_audit ORDER BY id");
+    while (rows.step()) {
+        if (network && !touches(rows.text(5), *network) && !touches(rows.text(6), *network)) continue;
+        entries.push_back({rows.number(0), rows.number(1), std::string(rows.text(2)),
+                           std::string(rows.text(3)), rows.number(4), std::string(rows.text(5)),
+                           std::string(rows.text(6))});
+    }
+    return entries;
+}
+
+}  // namespace
+
+std::unique_ptr<RuleStore> openRules(const std::string& path, const RuleStore::Options& options) {
+    return std::make_unique<SqliteRuleStore>(path, options);
+}
+
+}  // namespace mailgate::store::sqlite
