@@ -2,6 +2,7 @@
 #include "protocols/health_dialogue.h"
 
 #include "protocols/mail_protocol.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <utility>

@@ -7,6 +7,7 @@
 #include "protocols/sieve/sieve_filter.h"
 #include "protocols/smtp/smtp_filter.h"
 #include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 

@@ -2,6 +2,7 @@
 #include "protocols/imap/imap_filter.h"
 
 #include "protocols/stream/strings.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <array>

@@ -7,14 +7,6 @@
 
 namespace mailgate {
 
-namespace {
-
-constexpr char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-}  // namespace
-
 std::optional<std::string_view> LineReader::next(std::string_view& bytes) {
     if (handed_out_) {
         // Swapped and not cleared: an idle session keeps no buffer, least of all one that held a password.
@@ -48,15 +40,6 @@ void LineReader::keep(std::string_view piece) {
     fragment_.append(piece.substr(piece.size() - shifted));
 }
 
-bool equalsIgnoreCase(std::string_view a, std::string_view b) noexcept {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return lower(x) == lower(y); });
-}
-
-bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept {
-    return equalsIgnoreCase(text.substr(0, prefix.size()), prefix);
-}
-
 std::string_view withoutLineEnd(std::string_view line) noexcept {
     if (line.ends_with('\n')) line.remove_suffix(1);
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -70,11 +53,6 @@ std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) 
         return bytes.size() > limit + 1 ? std::optional(std::string_view::npos) : std::nullopt;
     }
     return withoutLineEnd(bytes.substr(0, end + 1)).size() > limit ? std::string_view::npos : end + 1;
-}
-
-bool hasControls(std::string_view text) noexcept {
-    return std::any_of(text.begin(), text.end(),
-                       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 void skipSpaces(std::string_view& text) noexcept {

@@ -34,19 +34,12 @@ class LineReader {
     bool handed_out_ = false;  ///< fragment_ is the line that was returned last
 };
 
-/// ASCII only, as all the protocols have it.
-bool equalsIgnoreCase(std::string_view a, std::string_view b) noexcept;
-bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept;
-
 /// `line` without its CRLF or LF.
 std::string_view withoutLineEnd(std::string_view line) noexcept;
 
 /// Where the first line in `bytes`, which may not be longer than `limit`, ends: behind its LF. Nothing: it is
 /// not whole. npos: it is too long, whatever follows.
 std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) noexcept;
-
-/// Control characters, which no command needs outside strings.
-bool hasControls(std::string_view text) noexcept;
 
 void skipSpaces(std::string_view& text) noexcept;
 

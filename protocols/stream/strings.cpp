@@ -2,6 +2,7 @@
 #include "protocols/stream/strings.h"
 
 #include "protocols/stream/login_filter.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <utility>
