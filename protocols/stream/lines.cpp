@@ -2,8 +2,6 @@
 #include "protocols/stream/lines.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 
 namespace mailgate {
 
@@ -65,37 +63,6 @@ std::string_view takeWord(std::string_view& text) noexcept {
     text.remove_prefix(word.size());
     skipSpaces(text);
     return word;
-}
-
-std::optional<std::string> takeQuoted(std::string_view& text) {
-    if (!text.starts_with('"')) return std::nullopt;
-    std::string value;
-    for (std::size_t at = 1; at < text.size(); ++at) {
-        if (text[at] == '"') {
-            text.remove_prefix(at + 1);
-            return value;
-        }
-        if (text[at] == '\\' && at + 1 < text.size()) ++at;
-        value.push_back(text[at]);
-    }
-    return std::nullopt;
-}
-
-std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept {
-    if (!line.ends_with('}')) return std::nullopt;
-    LiteralSize literal;
-    literal.at = line.rfind('{');
-    if (literal.at == std::string_view::npos) return std::nullopt;
-
-    std::string_view number = line.substr(literal.at + 1, line.size() - literal.at - 2);
-    if (number.ends_with('+') || number.ends_with('-')) {
-        literal.synchronizing = false;
-        number.remove_suffix(1);
-    }
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), literal.bytes);
-    if (error == std::errc::invalid_argument || end != number.data() + number.size()) return std::nullopt;
-    if (error == std::errc::result_out_of_range) literal.bytes = std::numeric_limits<std::uint64_t>::max();
-    return literal;
 }
 
 }  // namespace mailgate

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,17 +44,5 @@ void skipSpaces(std::string_view& text) noexcept;
 
 /// Takes the first word off the front of `text`, with the spaces before and after it.
 std::string_view takeWord(std::string_view& text) noexcept;
-
-/// Takes a quoted string ("…", with \ before " and \) off the front of `text`. Nothing, and `text` as it was,
-/// when there is none or its end is missing. Throws std::bad_alloc.
-std::optional<std::string> takeQuoted(std::string_view& text);
-
-/// A literal's announcement at the end of a line: {size}, {size+} or {size-}.
-struct LiteralSize {
-    std::size_t at = 0;         ///< where the { stands in the line
-    std::uint64_t bytes = 0;    ///< UINT64_MAX when the number does not fit
-    bool synchronizing = true;  ///< the sender waits for leave (RFC 9051 4.3)
-};
-std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept;
 
 }  // namespace mailgate
