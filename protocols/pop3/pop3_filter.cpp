@@ -2,6 +2,7 @@
 #include "protocols/pop3/pop3_filter.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <array>

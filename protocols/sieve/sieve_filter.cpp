@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/sieve/sieve_filter.h"
 
-#include "protocols/stream/strings.h"
+#include "protocols/stream/literals.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <array>

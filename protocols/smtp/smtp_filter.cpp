@@ -2,6 +2,7 @@
 #include "protocols/smtp/smtp_filter.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <exception>

@@ -15,6 +15,7 @@ std::string printable(std::string_view text, std::size_t limit = 80);
 
 /// Bytes below 0x20, and DEL.
 bool isControl(char character) noexcept;
+bool hasControls(std::string_view text) noexcept;
 
 /// Without the blanks and tabs around it.
 std::string_view trimmed(std::string_view text) noexcept;
@@ -27,6 +28,8 @@ constexpr char lower(char character) noexcept {
     return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
 }
 std::string lowerCase(std::string_view text);
+bool equalsIgnoreCase(std::string_view one, std::string_view other) noexcept;
+bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept;
 
 bool isAscii(std::string_view text) noexcept;
 
