@@ -342,9 +342,8 @@ const Fields<ListenerConfig>& listenerFields() {
          "server",
          "`\"normalize\"` for smtp and lmtp"},
         {"bare_lf_exclude", own<&L::bare_lf_exclude>("network or array", readBareLfExclude), kReload,
-         "smtp, lmtp: clients whose messages pass as with `bare_lf = \"pass\"`: scanners and scripts that "
-         "need "
-         "it",
+         "clients of smtp and lmtp whose messages pass as with `bare_lf = \"pass\"`: scanners and scripts "
+         "that need it",
          kNone},
         {"client_sessions", number<&L::client_sessions>(0, store::kMaxClientLimit), kReload,
          "sessions at once of one client; 0: without limit; see below"},
@@ -414,9 +413,19 @@ const Fields<ServerConfig>& serverFields() {
 
 namespace {
 
+std::string_view aboutTable(std::string_view path) {
+    if (path == "timeouts.idle")
+        return "How long nothing may move in either direction. The floors are the protocols' own: less is an "
+               "error.";
+    if (path == "listener")
+        return "One for each service that clients, or the balancers in front of them, connect to.";
+    if (path == "upstream") return "One for each group of equal servers.";
+    return "";
+}
+
 template <typename Struct>
 DescribedTable describe(std::string path, bool array, const Fields<Struct>& fields) {
-    DescribedTable table{std::move(path), array, {}};
+    DescribedTable table{path, std::string(aboutTable(path)), array, {}};
     for (const Field<Struct>& field : fields) {
         Described row{std::string(field.key), field.kind.type, std::string(field.without),
                       std::string(field.meaning), field.change};

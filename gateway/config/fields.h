@@ -82,6 +82,7 @@ struct Described {
 };
 struct DescribedTable {
     std::string path;
+    std::string about;   ///< a sentence or two; may be empty
     bool array = false;  ///< [[path]], as often as wanted
     std::vector<Described> keys;
 };
