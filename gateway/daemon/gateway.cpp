@@ -410,15 +410,12 @@ admin::Status Gateway::status() {
         row.protocol = toString(listener.protocol);
         for (const Endpoint& address : listener.addresses)
             row.addresses.push_back(address.toString());
-        row.accepted = value(own.accepted);
-        row.admitted = value(own.admitted);
-        row.denied = value(own.refused);
+        row.totals = valuesOf(own);
         for (std::size_t reason = 0; reason < kRefusals; ++reason) {
             const std::uint64_t number = value(own.refusals[reason]);
             row.refused += number;
             row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
         }
-        row.failed_logins = value(own.failed_logins);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -428,17 +425,8 @@ admin::Status Gateway::status() {
         auto servers = pool->status();
         status.servers.insert(status.servers.end(), servers.begin(), servers.end());
     }
-    status.accepted = value(counters.accepted);
-    status.admitted = value(counters.admitted);
-    status.refused = value(counters.refused);
-    status.turned_away = value(counters.turned_away);
-    status.checks = value(counters.checks);
-    status.empty = value(counters.empty);
-    status.bytes_in = value(counters.bytes_in);
-    status.bytes_out = value(counters.bytes_out);
-    for (const RejectionTally::Row& row : counters.rejections.rows()) {
-        status.rejections.push_back({std::string(row.reason), row.balancer, row.count});
-    }
+    status.totals = valuesOf(counters);
+    status.rejections = counters.rejections.rows();
     for (std::size_t i = 1; i < kEnds; ++i) {
         status.ends.emplace_back(toString(static_cast<End>(i)), value(counters.ends[i]));
     }
@@ -643,13 +631,16 @@ void Gateway::logReloaded(const std::vector<std::string>& changes) {
 }
 
 void Gateway::logStop() {
-    const auto number = [](const Counter& counter) { return static_cast<std::int64_t>(value(counter)); };
     const Counters& counters = state_->counters;
     LogLine line = log_->line(LogLevel::Information, "gateway.stop");
+    const auto addTotals = [&](CounterGroup group) {
+        for (const auto& row : kGatewayCounters) {
+            if (row.group == group)
+                line.number(row.name, static_cast<std::int64_t>(value(counters.*row.counter)));
+        }
+    };
     line.text("name", current()->config.name);
-    line.number("accepted", number(counters.accepted)).number("admitted", number(counters.admitted));
-    line.number("refused", number(counters.refused)).number("turned_away", number(counters.turned_away));
-    line.number("checks", number(counters.checks)).number("empty", number(counters.empty));
+    addTotals(CounterGroup::Sessions);
     line.beginArray("rejections");
     for (const RejectionTally::Row& row : counters.rejections.rows()) {
         line.beginObject();
@@ -658,7 +649,7 @@ void Gateway::logStop() {
         line.endObject();
     }
     line.endArray();
-    line.number("bytes_in", number(counters.bytes_in)).number("bytes_out", number(counters.bytes_out));
+    addTotals(CounterGroup::Content);
     line.number("log_lines_lost", static_cast<std::int64_t>(log_->lost()));
     if (journal_) line.number("journal_lost", static_cast<std::int64_t>(journal_->lost()));
     log_->write(line);

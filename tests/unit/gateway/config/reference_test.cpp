@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The reference of the configuration's keys, in the documents and in the sample, is what the field tables say.
-///
-/// With WRITE_REFERENCE set in the environment the documents' part is written instead.
+#include "tests/support/reference.h"
 #include "gateway/config/fields.h"
 #include "gateway/config/load.h"
 
@@ -10,24 +9,12 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <string>
 
 namespace mailgate::config {
 namespace {
-
-namespace fs = std::filesystem;
-
-const fs::path kSource = MAILGATE_SOURCE_DIR;
-
-std::string readAll(const fs::path& file) {
-    std::ifstream stream(file);
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
     for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
@@ -80,25 +67,10 @@ std::string manReference() {
     return text;
 }
 
-/// The lines of `file` between the one that starts with `begin` and the one that is `end` are to be `wanted`.
-void expectReference(const fs::path& file, const std::string& begin, const std::string& end,
-                     const std::string& wanted) {
-    const std::string text = readAll(file);
-    const std::size_t mark = text.find("\n" + begin);
-    ASSERT_NE(mark, std::string::npos) << file;
-    const std::size_t from = text.find('\n', mark + 1) + 1;
-    const std::size_t to = text.find("\n" + end + "\n", from - 1);
-    ASSERT_NE(to, std::string::npos) << file;
-    if (::getenv("WRITE_REFERENCE") != nullptr)
-        std::ofstream(file) << text.substr(0, from) << wanted << text.substr(to + 1);
-    else
-        EXPECT_EQ(text.substr(from, to + 1 - from), wanted) << file << ": run this with WRITE_REFERENCE=1";
-}
-
 TEST(Reference, TheDocumentsSayWhatTheTablesSay) {
-    expectReference(kSource / "docs/configuration.md", "<!-- The table is made of ",
-                    "<!-- end of the table -->", markdownReference());
-    expectReference(kSource / "docs/man/mailgate.toml.5.scd", "; The keys are made of ", "; end of the keys",
+    expectReference("docs/configuration.md", "<!-- The table is made of ", "<!-- end of the table -->",
+                    markdownReference());
+    expectReference("docs/man/mailgate.toml.5.scd", "; The keys are made of ", "; end of the keys",
                     manReference());
 }
 
@@ -114,7 +86,7 @@ TEST(Reference, EveryKeyIsExplained) {
 
 /// Tables and keys of the sample's text with their values, commented ones too.
 std::map<std::string, std::string> sampleValues() {
-    std::ifstream sample(kSource / "etc/mailgate.toml");
+    std::ifstream sample(kSourceFolder / "etc/mailgate.toml");
     std::map<std::string, std::string> values;
     std::string table;
     for (std::string line; std::getline(sample, line);) {
