@@ -4,8 +4,10 @@
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
+#include "gateway/session/counters.h"
 
 #include <Poco/JSON/Array.h>
+#include <Poco/String.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -51,21 +53,37 @@ std::string stateOf(const Object& server) {
     return state;
 }
 
+/// The listeners' counters that have a column, by the names of the JSON.
+std::vector<std::string> columnCounters() {
+    std::vector<std::string> names;
+    for (const auto& row : kListenerCounters) {
+        if (row.group == CounterGroup::Sessions && !row.name.empty()) names.emplace_back(row.name);
+    }
+    names.emplace_back("refused");
+    return names;
+}
+
+std::string addressesOf(const Object& listener) {
+    std::string addresses;
+    const Array::Ptr items = listener.getArray("addresses");
+    for (std::size_t i = 0; items && i < items->size(); ++i)
+        addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
+    return addresses;
+}
+
 std::string listenerTable(const Object& status) {
-    Table table({"LISTENER", "PROTOCOL", "LIVE", "ACCEPTED", "ADMITTED", "REFUSED", "STATE", "ADDRESSES"});
-    addRows(table, status, "listeners", [](const Object& listener) {
-        std::string addresses;
-        const Array::Ptr items = listener.getArray("addresses");
-        for (std::size_t i = 0; items && i < items->size(); ++i)
-            addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
-        return Table::Row{cell(listener, "name"),
-                          cell(listener, "protocol"),
-                          cell(listener, "live"),
-                          cell(listener, "accepted"),
-                          cell(listener, "admitted"),
-                          cell(listener, "refused"),
-                          isSet(listener, "paused") ? "PAUSED" : "listens",
-                          addresses};
+    const std::vector<std::string> counters = columnCounters();
+    Table::Row heading{"LISTENER", "PROTOCOL", "LIVE"};
+    for (const std::string& counter : counters)
+        heading.push_back(Poco::toUpper(counter));
+    heading.insert(heading.end(), {"STATE", "ADDRESSES"});
+    Table table(std::move(heading));
+    addRows(table, status, "listeners", [&](const Object& listener) {
+        Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
+        for (const std::string& counter : counters)
+            row.push_back(cell(listener, counter));
+        row.insert(row.end(), {isSet(listener, "paused") ? "PAUSED" : "listens", addressesOf(listener)});
+        return row;
     });
     return table.text();
 }

@@ -220,13 +220,16 @@ void Gateway::logStart(const InheritedSockets& inherited) {
 }
 
 void Gateway::logStop() {
-    const auto number = [](const Counter& counter) { return static_cast<std::int64_t>(value(counter)); };
     const Counters& counters = state_->counters;
     LogLine line = log_->line(LogLevel::Information, "gateway.stop");
+    const auto addTotals = [&](CounterGroup group) {
+        for (const auto& row : kGatewayCounters) {
+            if (row.group == group)
+                line.number(row.name, static_cast<std::int64_t>(value(counters.*row.counter)));
+        }
+    };
     line.text("name", reloader_->current()->config.name);
-    line.number("accepted", number(counters.accepted)).number("admitted", number(counters.admitted));
-    line.number("refused", number(counters.refused)).number("turned_away", number(counters.turned_away));
-    line.number("checks", number(counters.checks)).number("empty", number(counters.empty));
+    addTotals(CounterGroup::Sessions);
     line.beginArray("rejections");
     for (const RejectionTally::Row& row : counters.rejections.rows()) {
         line.beginObject();
@@ -235,7 +238,7 @@ void Gateway::logStop() {
         line.endObject();
     }
     line.endArray();
-    line.number("bytes_in", number(counters.bytes_in)).number("bytes_out", number(counters.bytes_out));
+    addTotals(CounterGroup::Content);
     line.number("log_lines_lost", static_cast<std::int64_t>(log_->lost()));
     if (journal_) line.number("journal_lost", static_cast<std::int64_t>(journal_->lost()));
     log_->write(line);

@@ -61,15 +61,12 @@ admin::Status GatewayControl::status() {
         row.protocol = toString(listener.protocol);
         for (const Endpoint& address : listener.addresses)
             row.addresses.push_back(address.toString());
-        row.accepted = value(own.accepted);
-        row.admitted = value(own.admitted);
-        row.denied = value(own.refused);
+        row.totals = valuesOf(own);
         for (std::size_t reason = 0; reason < kRefusals; ++reason) {
             const std::uint64_t number = value(own.refusals[reason]);
             row.refused += number;
             row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
         }
-        row.failed_logins = value(own.failed_logins);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -79,17 +76,8 @@ admin::Status GatewayControl::status() {
         auto servers = pool->status();
         status.servers.insert(status.servers.end(), servers.begin(), servers.end());
     }
-    status.accepted = value(counters.accepted);
-    status.admitted = value(counters.admitted);
-    status.refused = value(counters.refused);
-    status.turned_away = value(counters.turned_away);
-    status.checks = value(counters.checks);
-    status.empty = value(counters.empty);
-    status.bytes_in = value(counters.bytes_in);
-    status.bytes_out = value(counters.bytes_out);
-    for (const RejectionTally::Row& row : counters.rejections.rows()) {
-        status.rejections.push_back({std::string(row.reason), row.balancer, row.count});
-    }
+    status.totals = valuesOf(counters);
+    status.rejections = counters.rejections.rows();
     for (std::size_t i = 1; i < kEnds; ++i) {
         status.ends.emplace_back(toString(static_cast<End>(i)), value(counters.ends[i]));
     }
