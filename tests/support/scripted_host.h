@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <deque>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -132,6 +133,7 @@ class ScriptedHost final : public SessionHost {
 
     int connect_error = ECONNREFUSED;
     bool is_full = false;
+    bool out_of_memory = false;  ///< for what tells one refusal from many
     int refused_places = 1;
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
@@ -166,6 +168,7 @@ class ScriptedHost final : public SessionHost {
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
                                                             Refusal) override {
+        if (out_of_memory) throw std::bad_alloc();
         return nullptr;
     }
     void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}

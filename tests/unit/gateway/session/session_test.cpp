@@ -458,6 +458,22 @@ TEST_F(SessionTest, AClientThatTakesOurLastLineInPiecesGetsAllOfItBeforeTheEnd) 
     EXPECT_FALSE(session_->kill()) << "it has ended already";
 }
 
+TEST_F(SessionTest, EndsWhereMemoryRunsOutAndLeavesTheOthersAlone) {
+    auto server = relaying();
+    const auto first = client_;
+    Session* const first_session = session_;
+    host().out_of_memory = true;
+    host().is_full = true;
+    arrive();
+    clientSends(kHeader);
+    EXPECT_TRUE(client_->closed);
+    EXPECT_EQ(host().openSessions(), 1U);
+    first->sends("NOOP\r\n");
+    first_session->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_EQ(server->heard(), "NOOP\r\n");
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"event\":\"session.failed\""));
+}
+
 TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {
     arrive();
     client_->sends("PROXY");
