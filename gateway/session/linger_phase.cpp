@@ -12,12 +12,35 @@ constexpr Millis kLingerLimit = 2'000;
 Next LingerPhase::begin() {
     context_.leaveServer();
     relay().dropHeld(Side::Client);
-    relay().passEnd(Side::Server);
+    relay().dropUnseen(Side::Server);
+    relay().endSource(Side::Server);
     context_.armIn(kLingerLimit);
     return onClient(0);
 }
 
 Next LingerPhase::onClient(std::uint32_t /*events*/) {
+    if (Next step = finishWriting(); !stays(step)) return step;
+    return discard();
+}
+
+Next LingerPhase::finishWriting() {
+    if (relay().endPassed(Side::Server)) return next::Stay{};
+    switch (relay().pump(Side::Server)) {
+        case Relay::Status::Open:
+        case Relay::Status::Unfinished:
+            return next::Stay{};
+        case Relay::Status::Ended:
+            relay().passEnd(Side::Server);
+            return next::Stay{};
+        case Relay::Status::SourceLost:
+        case Relay::Status::SinkLost:
+        case Relay::Status::NoMemory:
+            break;
+    }
+    return close();
+}
+
+Next LingerPhase::discard() {
     for (int reads = 0; relay().mayHaveInput(Side::Client); ++reads) {
         if (reads == kReadsPerTurn) {
             // A refused client with a megabyte more to say is not one that waits for our last line.
@@ -27,9 +50,10 @@ Next LingerPhase::onClient(std::uint32_t /*events*/) {
         }
         const IoResult got = relay().readFrom(Side::Client);
         if (got.status == IoStatus::WouldBlock) return next::Stay{};
-        if (got.status != IoStatus::Ok) return close();
+        if (got.status == IoStatus::Error) return close();
     }
-    if (relay().sourceEnded(Side::Client)) return close();
+    // One that has ended may still be reading.
+    if (relay().sourceEnded(Side::Client) && relay().endPassed(Side::Server)) return close();
     return next::Stay{};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  All is said: reads and drops, so that a reset does not eat our last line.
+/// \file  All is said: writes what the client has not taken yet, then reads and drops, so that a reset does not eat our last
+/// line.
 #pragma once
 
 #include "gateway/session/phase.h"
@@ -21,6 +22,8 @@ class LingerPhase : public Phase {
     std::string_view name() const noexcept { return "lingering"; }
 
   private:
+    Next finishWriting();
+    Next discard();
     next::Close close() const noexcept { return {context_.record.end}; }
 };
 

@@ -30,12 +30,9 @@ class Relay::Edit final : public Output {
         return !lost_ && relay_.drained(back) && !relay_.endPassed(back);
     }
     void reply(std::string_view text) override {
-        const Side back = other(from_);
-        if (!relay_.hold(back, text)) {
-            no_room_ = true;
-        } else if (relay_.flush(back) == Status::SinkLost) {
-            lost_ = true;
-        }
+        const Status status = relay_.say(from_, text);
+        no_room_ |= status == Status::NoMemory;
+        lost_ |= status == Status::SinkLost;
     }
 
     void passRest() { pass(input_.size() - at_); }
@@ -130,6 +127,20 @@ void Relay::dropHeld(Side source_side) noexcept {
 void Relay::showHeld(Side source_side) noexcept {
     flow(source_side).unseen = static_cast<std::uint32_t>(held(source_side).size());
     flow(source_side).rest = Rest::Hold;
+}
+
+void Relay::dropUnseen(Side source_side) noexcept {
+    Flow& source = flow(source_side);
+    if (!source.block) return;
+    source.block->end -= std::exchange(source.unseen, 0);
+    if (source.block->begin == source.block->end) resources_.blocks.giveBack(std::move(source.block));
+}
+
+Relay::Status Relay::say(Side to, std::string_view text) noexcept {
+    const Side source = other(to);
+    if (drained(source)) return writeOn(source, text).value_or(Status::Open);
+    if (!hold(source, text)) return Status::NoMemory;
+    return flush(source).value_or(Status::Open);
 }
 
 Relay::Status Relay::pump(Side source_side) noexcept {

@@ -75,9 +75,15 @@ class Relay {
     void dropHeld(Side source) noexcept;
     /// What is held has yet to be shown to the tap.
     void showHeld(Side source) noexcept;
+    /// What the tap has left over goes nowhere; what it has let go on stays.
+    void dropUnseen(Side source) noexcept;
 
     /// Moves what `source` has to the other side.
     Status pump(Side source) noexcept;
+
+    /// Words of ours to `to`, behind all that the other side has sent it so far: what it does not take at once is kept and
+    /// written by the next pump(). Only where these bytes end at a boundary: the filter knows.
+    Status say(Side to, std::string_view text) noexcept;
 
     /// After Status::Ended: tells the other side (half-close). Idempotent.
     void passEnd(Side source) noexcept;

@@ -205,7 +205,8 @@ bool RelayPhase::maySpeak() const noexcept {
 
 void RelayPhase::say(Refusal refusal) {
     if (!maySpeak()) return;
-    if (const std::string line = context_.refusalFor(refusal); !line.empty()) context_.client->write(line);
+    // A client that is gone, or no memory for what it leaves of the line: it ends all the same.
+    (void)relay().say(Side::Client, context_.refusalFor(refusal));
 }
 
 Millis RelayPhase::idleLimit() const noexcept {

@@ -15,10 +15,10 @@ class SessionId {
     static constexpr std::size_t kLength = 26;
 
     SessionId() noexcept { text_.fill('0'); }
+    explicit SessionId(const std::array<char, kLength>& text) noexcept : text_(text) {}
     std::string_view text() const noexcept { return {text_.data(), text_.size()}; }
 
   private:
-    friend class SessionIds;
     std::array<char, kLength> text_;
 };
 
@@ -32,16 +32,16 @@ class SessionIds {
 
     SessionId next(std::int64_t unix_millis) noexcept {
         constexpr char kAlphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        SessionId id;
+        std::array<char, SessionId::kLength> id;
         auto time = static_cast<std::uint64_t>(unix_millis);
         for (int i = 9; i >= 0; --i, time >>= 5)
-            id.text_[static_cast<std::size_t>(i)] = kAlphabet[time & 31];
+            id[static_cast<std::size_t>(i)] = kAlphabet[time & 31];
         for (std::size_t i = 10; i < SessionId::kLength; i += 8) {
             std::uint64_t bits = random_();
             for (std::size_t j = i; j < i + 8; ++j, bits >>= 5)
-                id.text_[j] = kAlphabet[bits & 31];
+                id[j] = kAlphabet[bits & 31];
         }
-        return id;
+        return SessionId(id);
     }
 
   private:

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <deque>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,25 @@ inline ServerConfig serverAt(const std::string& name, const Endpoint& endpoint) 
     server.address = endpoint.toString();
     server.endpoints = {endpoint};
     return server;
+}
+
+/// One listener in front of two servers.
+inline Config makeConfig(Protocol protocol = Protocol::Smtp) {
+    Config config;
+    config.name = "gw.example";
+    ListenerConfig listener;
+    listener.name = "front";
+    listener.protocol = protocol;
+    listener.proxy = ProxyMode::Require;
+    listener.access = AccessDefault::Open;
+    listener.upstream = "backend";
+    config.listeners.push_back(listener);
+    UpstreamConfig upstream;
+    upstream.name = "backend";
+    upstream.servers = {serverAt("mx1", {*IpAddress::parse("192.0.2.1"), 25}),
+                        serverAt("mx2", {*IpAddress::parse("192.0.2.2"), 25})};
+    config.upstreams.push_back(upstream);
+    return config;
 }
 
 /// Remembers events as lines of JSON.
@@ -65,19 +85,22 @@ class ScriptedHost final : public SessionHost {
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
-        Arrival arrival{generation_,
-                        &generation_->config.listeners[listener],
-                        static_cast<store::ListenerIndex>(listener),
-                        {*IpAddress::parse("10.0.0.9"), 40001},
-                        {*IpAddress::parse("203.0.113.10"), 25},
-                        expect_header};
-        sessions_.push_back(std::make_unique<Session>(*this, arrival));
+        sessions_.push_back(std::make_unique<Session>(*this, arrival(expect_header, listener)));
         Session& session = *sessions_.back();
         session.start(std::make_unique<ScriptedTransport>(std::move(client)));
         return session;
     }
 
-    /// The next server that a session connects to; without one, connecting is refused.
+    Arrival arrival(bool expect_header, std::size_t listener = 0) const {
+        return {generation_,
+                &generation_->config.listeners[listener],
+                static_cast<store::ListenerIndex>(listener),
+                {*IpAddress::parse("10.0.0.9"), 40001},
+                {*IpAddress::parse("203.0.113.10"), 25},
+                expect_header};
+    }
+
+    /// The next server that a session connects to; without one, connecting fails with `connect_error`.
     std::shared_ptr<ScriptedPeer> nextServer() {
         return servers_.emplace_back(std::make_shared<ScriptedPeer>());
     }
@@ -108,7 +131,9 @@ class ScriptedHost final : public SessionHost {
     RememberedEvents events;
     RememberedRecords records;
 
+    int connect_error = ECONNREFUSED;
     bool is_full = false;
+    bool out_of_memory = false;  ///< for what tells one refusal from many
     int refused_places = 1;
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
@@ -126,7 +151,7 @@ class ScriptedHost final : public SessionHost {
                                        int& error) noexcept override {
         connected_to.push_back(to.toString());
         if (servers_.empty()) {
-            error = ECONNREFUSED;
+            error = connect_error;
             return nullptr;
         }
         auto server = servers_.front();
@@ -143,6 +168,7 @@ class ScriptedHost final : public SessionHost {
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
                                                             Refusal) override {
+        if (out_of_memory) throw std::bad_alloc();
         return nullptr;
     }
     void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}

@@ -200,5 +200,40 @@ TEST_F(RelayTest, ForgetsHalfALineWhoseSenderHasEnded) {
     EXPECT_TRUE(relay_.drained(Side::Client));
 }
 
+TEST_F(RelayTest, KeepsWhatIsNotTakenOfWordsOfOursInTheirOrder) {
+    client_->room = 3;
+    EXPECT_EQ(serverSends("server"), Relay::Status::Open);
+    EXPECT_EQ(relay_.say(Side::Client, " ours"), Relay::Status::Open);
+    EXPECT_EQ(client_->heard(), "ser");
+    EXPECT_TRUE(client_->wants_writable);
+    client_->room = 100;
+    EXPECT_EQ(relay_.say(Side::Client, " twice"), Relay::Status::Open);
+    EXPECT_EQ(client_->heard(), "ver ours twice");
+    EXPECT_TRUE(relay_.drained(Side::Server));
+}
+
+TEST_F(RelayTest, DropsWhatTheTapHasLeftOverAndNothingElse) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
+        out.pass(bytes.size() - 4);
+        return Rest::More;
+    };
+    client_->room = 2;
+    EXPECT_EQ(serverSends("passed left"), Relay::Status::Open);
+    relay_.dropUnseen(Side::Server);
+    EXPECT_EQ(relay_.held(Side::Server), "ssed ");
+    client_->room = 100;
+    relay_.endSource(Side::Server);
+    EXPECT_EQ(relay_.pump(Side::Server), Relay::Status::Ended);
+    EXPECT_EQ(client_->heard(), "passed ");
+}
+
+TEST_F(RelayTest, GoesOnFromWhatSomebodyElseHasRead) {
+    relay_.setTap(nullptr);
+    ASSERT_TRUE(relay_.receive(Side::Server, "220 mx\r\n", true));
+    EXPECT_EQ(relay_.bytesFrom(Side::Server), 8U);
+    EXPECT_EQ(relay_.pump(Side::Server), Relay::Status::Ended);
+    EXPECT_EQ(client_->heard(), "220 mx\r\n");
+}
+
 }  // namespace
 }  // namespace mailgate::test

@@ -19,24 +19,6 @@ using ::testing::StartsWith;
 
 const std::string kHeader = "PROXY TCP4 198.51.100.7 203.0.113.10 55555 25\r\n";
 
-Config makeConfig(Protocol protocol = Protocol::Smtp) {
-    Config config;
-    config.name = "gw.example";
-    ListenerConfig listener;
-    listener.name = "front";
-    listener.protocol = protocol;
-    listener.proxy = ProxyMode::Require;
-    listener.access = AccessDefault::Open;
-    listener.upstream = "backend";
-    config.listeners.push_back(listener);
-    UpstreamConfig upstream;
-    upstream.name = "backend";
-    upstream.servers = {serverAt("mx1", {*IpAddress::parse("192.0.2.1"), 25}),
-                        serverAt("mx2", {*IpAddress::parse("192.0.2.2"), 25})};
-    config.upstreams.push_back(upstream);
-    return config;
-}
-
 class SessionTest : public ::testing::Test {
   protected:
     void configure(Config config) { host_ = std::make_unique<ScriptedHost>(std::move(config)); }
@@ -461,6 +443,35 @@ TEST_F(SessionTest, SaysNoFarewellToAClientThatDoesNotRead) {
     client_->unacknowledged = 1'000'000;
     ASSERT_TRUE(session_->kill());
     EXPECT_EQ(client_->heard(), "") << "half a line might be all that ever arrives";
+}
+
+TEST_F(SessionTest, AClientThatTakesOurLastLineInPiecesGetsAllOfItBeforeTheEnd) {
+    auto server = relaying();
+    client_->room = 4;
+    ASSERT_TRUE(session_->kill());
+    EXPECT_EQ(client_->received, "421 ");
+    EXPECT_FALSE(client_->got_fin);
+    client_->room = 1'000;
+    session_->onEvents(Session::kClientSlot, kWritable);
+    EXPECT_THAT(client_->heard(), ::testing::EndsWith("\r\n"));
+    EXPECT_TRUE(client_->got_fin);
+    EXPECT_FALSE(session_->kill()) << "it has ended already";
+}
+
+TEST_F(SessionTest, EndsWhereMemoryRunsOutAndLeavesTheOthersAlone) {
+    auto server = relaying();
+    const auto first = client_;
+    Session* const first_session = session_;
+    host().out_of_memory = true;
+    host().is_full = true;
+    arrive();
+    clientSends(kHeader);
+    EXPECT_TRUE(client_->closed);
+    EXPECT_EQ(host().openSessions(), 1U);
+    first->sends("NOOP\r\n");
+    first_session->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_EQ(server->heard(), "NOOP\r\n");
+    EXPECT_THAT(host().takeLog(), HasSubstr("\"event\":\"session.failed\""));
 }
 
 TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/admission.h"
+
+#include "tests/support/scripted_phase.h"
+
+namespace mailgate::test {
+namespace {
+
+class AdmissionTest : public PhaseTest {
+  protected:
+    static next::Admit arrived() {
+        return {{*IpAddress::parse("198.51.100.7"), 55555}, {*IpAddress::parse("203.0.113.10"), 25}};
+    }
+    Next admitted(Config config) {
+        arrive(std::move(config));
+        return admit(*context_, arrived());
+    }
+    void expectRefusal(const Next& step, Refusal refusal) {
+        EXPECT_EQ(expectStep<next::Refuse>(step).refusal, refusal);
+        EXPECT_FALSE(context_->admitted);
+        EXPECT_EQ(value(host_->counters().admitted), 0U);
+    }
+};
+
+TEST_F(AdmissionTest, LetsAnyClientOfAnOpenListenerIn) {
+    expectStep<next::Connect>(admitted(makeConfig()));
+    EXPECT_TRUE(context_->admitted);
+    EXPECT_EQ(context_->record.client.toString(), "198.51.100.7:55555");
+    EXPECT_EQ(value(host_->counters().admitted), 1U);
+    EXPECT_EQ(value(context_->record.listenerCounters().admitted), 1U);
+}
+
+TEST_F(AdmissionTest, LetsNobodyInWhomNoRuleOfAClosedListenerNames) {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    expectRefusal(admitted(config), Refusal::Rule);
+    EXPECT_FALSE(context_->record.admission.match);
+}
+
+TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
+    for (const store::Verdict verdict : {store::Verdict::Allow, store::Verdict::Deny}) {
+        const bool allowed = verdict == store::Verdict::Allow;
+        Config config = makeConfig();
+        config.listeners[0].access = allowed ? AccessDefault::Allowlist : AccessDefault::Open;
+        arrive(config);
+        store::AccessTable::Builder rules(std::vector<std::string>{"front"});
+        rules.add(1, networkAround(IpAddress::parse("198.51.100.0")->bytes, 120), verdict, "", {}, {});
+        host_->table = rules.build(1);
+        const Next step = admit(*context_, arrived());
+        EXPECT_EQ(std::holds_alternative<next::Connect>(step), allowed);
+        EXPECT_TRUE(context_->record.admission.match);
+    }
+}
+
+TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
+    Config config = makeConfig();
+    config.listeners[0].client_sessions = 1;
+    expectStep<next::Connect>(admitted(config));
+    SessionContext second(*host_, events_, host_->arrival(false));
+    const Next step = admit(second, arrived());
+    EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::TooMany);
+    EXPECT_EQ(expectStep<next::Refuse>(step).limit.name, "client_sessions");
+    EXPECT_EQ(expectStep<next::Refuse>(step).limit.value, 1U);
+    context_->ticket = {};
+    expectStep<next::Connect>(admit(second, arrived()));
+}
+
+TEST_F(AdmissionTest, LetsNobodyInWhileTheGatewayStopsOrIsFull) {
+    arrive(makeConfig());
+    host_->is_stopping = true;
+    expectRefusal(admit(*context_, arrived()), Refusal::ShuttingDown);
+    host_->is_stopping = false;
+    host_->is_full = true;
+    expectRefusal(admit(*context_, arrived()), Refusal::GatewayFull);
+}
+
+}  // namespace
+}  // namespace mailgate::test

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/connect_phase.h"
+
+#include "protocols/proxy/decoder.h"
+#include "tests/support/scripted_phase.h"
+
+namespace mailgate::test {
+namespace {
+
+class ConnectPhaseTest : public PhaseTest {
+  protected:
+    Next begin() {
+        phase_.emplace(*context_);
+        return phase_->begin();
+    }
+    Next begin(Config config) {
+        arriveAdmitted(std::move(config));
+        server_ = host_->nextServer();
+        return begin();
+    }
+    /// Its header is out, and nothing else.
+    void awaitingGreeting(Config config = makeConfig()) {
+        expectStep<next::Stay>(begin(std::move(config)));
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    }
+    Next serverSends(std::string_view bytes) {
+        server_->sends(bytes);
+        return phase_->onServer(kReadable);
+    }
+    std::uint32_t sessionsOfServers() {
+        std::uint32_t sessions = 0;
+        for (const auto& endpoint : context_->record.pool().endpoints())
+            sessions += endpoint->sessions.load();
+        return sessions;
+    }
+    Drain drainedNow() { return {End::Drained, host_->now(), host_->now() + 1'000}; }
+
+    std::optional<ConnectPhase> phase_;
+};
+
+TEST_F(ConnectPhaseTest, RelaysOnceAServerHasTakenTheHeaderAndGreeted) {
+    expectStep<next::Stay>(begin(makeConfig()));
+    EXPECT_EQ(phase_->name(), "connecting");
+    EXPECT_EQ(sessionsOfServers(), 1U);
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    const auto decoded = proxy::decode(
+        {reinterpret_cast<const std::uint8_t*>(server_->received.data()), server_->received.size()});
+    const auto* header = std::get_if<proxy::Header>(&decoded);
+    ASSERT_NE(header, nullptr);
+    EXPECT_EQ(header->size, server_->received.size());
+    EXPECT_EQ(header->source.toString(), "198.51.100.7:55555");
+    expectStep<next::Stay>(serverSends("220 m"));
+    EXPECT_FALSE(expectStep<next::Relay>(serverSends("x\r\n")).drain);
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+    EXPECT_EQ(context_->relay.bytesFrom(Side::Server), 8U);
+    EXPECT_NE(context_->server, nullptr);
+    EXPECT_EQ(client_->received, "") << "it is for the relay to hand it on";
+}
+
+TEST_F(ConnectPhaseTest, TriesEachServerOnce) {
+    awaitingGreeting();
+    auto second = host_->nextServer();
+    server_->finished = true;
+    const unsigned slot = context_->server_slot;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    EXPECT_TRUE(server_->closed);
+    EXPECT_NE(context_->server_slot, slot) << "events of the first are not the second's";
+    EXPECT_EQ(host_->connected_to.size(), 2U);
+    EXPECT_EQ(sessionsOfServers(), 1U);
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    second->sends("421 4.3.0 not today\r\n");
+    expectStep<next::Stay>(phase_->onServer(kReadable));
+    EXPECT_EQ(phase_->name(), "holding");
+    EXPECT_EQ(sessionsOfServers(), 0U);
+}
+
+TEST_F(ConnectPhaseTest, ReadsAGreetingThatCameAlongWithTheConnection) {
+    Config config = makeConfig();
+    config.upstreams[0].send_proxy = SendProxy::Off;
+    expectStep<next::Stay>(begin(config));
+    server_->sends("220 mx\r\n");
+    expectStep<next::Relay>(phase_->onServer(kWritable | kReadable));
+    EXPECT_EQ(server_->received, "");
+}
+
+TEST_F(ConnectPhaseTest, ASlowServerIsPassedOver) {
+    expectStep<next::Stay>(begin(makeConfig()));
+    auto second = host_->nextServer();
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(server_->closed);
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(second->closed);
+    EXPECT_EQ(phase_->name(), "holding");
+}
+
+TEST_F(ConnectPhaseTest, HoldsTheClientUntilAServerComesOrTheTimeIsOver) {
+    arriveAdmitted(makeConfig());
+    expectStep<next::Stay>(begin());
+    EXPECT_EQ(phase_->name(), "holding");
+    EXPECT_EQ(host_->connected_to.size(), 2U);
+    host_->advance(1'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_EQ(host_->connected_to.size(), 4U);
+    host_->advance(context_->config().timeouts.hold.count());
+    EXPECT_EQ(expectStep<next::Refuse>(phase_->onDeadline()).refusal, Refusal::NoServer);
+    EXPECT_EQ(context_->record.endpoint, nullptr);
+}
+
+TEST_F(ConnectPhaseTest, AWantOfDescriptorsIsNoServersFault) {
+    arriveAdmitted(makeConfig());
+    host_->connect_error = EMFILE;
+    EXPECT_EQ(expectStep<next::Refuse>(begin()).refusal, Refusal::Internal);
+    EXPECT_EQ(host_->connected_to.size(), 1U);
+}
+
+TEST_F(ConnectPhaseTest, WhatNobodyCanReadIsRelayedAsSoonAsTheHeaderIsOut) {
+    expectStep<next::Stay>(begin(makeConfig(Protocol::Tcp)));
+    expectStep<next::Relay>(phase_->onServer(kWritable));
+    Config passthrough = makeConfig(Protocol::Imap);
+    passthrough.listeners[0].tls = ListenerTls::Passthrough;
+    expectStep<next::Stay>(begin(passthrough));
+    expectStep<next::Relay>(phase_->onServer(kWritable));
+    EXPECT_EQ(context_->record.facts.tls, "implicit");
+}
+
+TEST_F(ConnectPhaseTest, AClientThatOpensWithTlsNeedNotWaitForAGreeting) {
+    awaitingGreeting();
+    expectStep<next::Stay>(serverSends("220-half"));
+    expectStep<next::Relay>(clientSends(*phase_, "\x16\x03\x01"));
+    EXPECT_EQ(context_->relay.held(Side::Server), "220-half") << "what the server has said is not lost";
+    EXPECT_EQ(client_->to_read, "\x16\x03\x01") << "it is for the relay to read it";
+}
+
+TEST_F(ConnectPhaseTest, AClientThatSpeaksTooEarlyIsNotRead) {
+    awaitingGreeting();
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO early\r\n"));
+    EXPECT_EQ(client_->to_read, "EHLO early\r\n");
+}
+
+TEST_F(ConnectPhaseTest, NobodyIsConnectedForAClientThatIsGone) {
+    awaitingGreeting();
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kFailed)).reason, End::ClientReset);
+}
+
+TEST_F(ConnectPhaseTest, ADrainOfItsServerGoesAlongAndEndsWithTheServer) {
+    awaitingGreeting();
+    expectStep<next::Stay>(phase_->onDrain(drainedNow()));
+    EXPECT_EQ(expectStep<next::Relay>(serverSends("220 mx\r\n")).drain.end, End::Drained);
+
+    awaitingGreeting();
+    expectStep<next::Stay>(phase_->onDrain(drainedNow()));
+    auto second = host_->nextServer();
+    server_->finished = true;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    second->sends("220 mx\r\n");
+    EXPECT_FALSE(expectStep<next::Relay>(phase_->onServer(kReadable)).drain);
+
+    awaitingGreeting();
+    expectStep<next::Stay>(phase_->onDrain(drainedNow()));
+    phase_->onUndrain();
+    EXPECT_FALSE(expectStep<next::Relay>(serverSends("220 mx\r\n")).drain);
+}
+
+TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
+    awaitingGreeting();
+    const Next step = phase_->onDrain({End::Shutdown, host_->now(), host_->now()});
+    EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::ShuttingDown);
+}
+
+}  // namespace
+}  // namespace mailgate::test

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/dialogue_phase.h"
+
+#include "tests/support/scripted_phase.h"
+
+#include <gmock/gmock.h>
+
+namespace mailgate::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class DialoguePhaseTest : public PhaseTest {
+  protected:
+    Next probe(Protocol protocol = Protocol::Smtp) {
+        arrive(makeConfig(protocol), true);
+        phase_.emplace(*context_, answerProbe(*context_), End::Check);
+        return phase_->begin();
+    }
+    Next refused(Protocol protocol = Protocol::Smtp) {
+        arriveAdmitted(makeConfig(protocol));
+        return refuseArrived();
+    }
+    Next refuseArrived() {
+        phase_.emplace(*context_, refuse(*context_, {Refusal::Rule}), End::Refused);
+        return phase_->begin();
+    }
+
+    std::optional<DialoguePhase> phase_;
+};
+
+TEST_F(DialoguePhaseTest, AnswersAProbeUntilItSaysQuit) {
+    expectStep<next::Stay>(probe());
+    EXPECT_THAT(client_->heard(), StartsWith("220 gw.example"));
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO balancer\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("250"));
+    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, End::Check);
+    EXPECT_THAT(client_->heard(), StartsWith("221"));
+    EXPECT_EQ(value(host_->counters().checks), 1U);
+}
+
+TEST_F(DialoguePhaseTest, SaysToAProbeThatTheGatewayStops) {
+    arrive(makeConfig(), true);
+    host_->is_stopping = true;
+    phase_.emplace(*context_, answerProbe(*context_), End::Check);
+    (void)phase_->begin();
+    EXPECT_THAT(client_->heard(), StartsWith("421"));
+    EXPECT_THAT(host_->takeLog(), HasSubstr("\"up\":false"));
+}
+
+TEST_F(DialoguePhaseTest, WhatCameBehindTheHeaderIsPartOfIt) {
+    arrive(makeConfig(), true);
+    ASSERT_TRUE(context_->relay.hold(Side::Client, "QUIT\r\n"));
+    phase_.emplace(*context_, answerProbe(*context_), End::Check);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->begin()).reason, End::Check);
+    EXPECT_THAT(client_->heard(), HasSubstr("221"));
+}
+
+TEST_F(DialoguePhaseTest, ARefusedClientMayStayUntilItSaysQuit) {
+    expectStep<next::Stay>(refused());
+    EXPECT_THAT(client_->heard(), StartsWith("554 5.7.1"));
+    EXPECT_FALSE(context_->admitted) << "no session.end follows";
+    EXPECT_TRUE(context_->kept_refused);
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("503"));
+    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, End::Refused);
+    ASSERT_EQ(host_->records.kept.size(), 1U);
+    EXPECT_EQ(host_->records.kept[0].end, "access");
+    EXPECT_THAT(host_->records.kept[0].reply, StartsWith("554 5.7.1"));
+}
+
+TEST_F(DialoguePhaseTest, IsToldAndForgottenWhereTooManyStay) {
+    arriveAdmitted(makeConfig());
+    host_->refused_places = 0;
+    client_->sends("EHLO a\r\n");
+    context_->client->note(kReadable);
+    EXPECT_EQ(refuse(*context_, {Refusal::Rule}), nullptr);
+    EXPECT_THAT(client_->heard(), StartsWith("554 5.7.1"));
+    EXPECT_EQ(client_->to_read, "") << "closing over it would reset the connection";
+}
+
+TEST_F(DialoguePhaseTest, WaitsForAClientThatTakesItsRefusalInPieces) {
+    arriveAdmitted(makeConfig(Protocol::Imap));
+    client_->room = 5;
+    expectStep<next::Stay>(refuseArrived());
+    EXPECT_EQ(client_->received, "* BYE");
+    clientTakesAll();
+    EXPECT_EQ(expectStep<next::Linger>(clientEvent(*phase_, kWritable)).reason, End::Refused);
+    EXPECT_THAT(client_->received, HasSubstr("\r\n"));
+}
+
+TEST_F(DialoguePhaseTest, BoundsTheWait) {
+    expectStep<next::Stay>(refused());
+    host_->advance(59'000);
+    EXPECT_EQ(events_.deadlines, 0);
+    host_->advance(1'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::Refused);
+}
+
+TEST_F(DialoguePhaseTest, EndsWhenTheGatewayStopsButNotForAServersSake) {
+    expectStep<next::Stay>(refused());
+    expectStep<next::Stay>(phase_->onDrain({End::Drained, host_->now(), host_->now()}));
+    expectStep<next::Linger>(phase_->onDrain({End::Shutdown, host_->now(), host_->now()}));
+}
+
+TEST_F(DialoguePhaseTest, ClosesWhenTheClientIsGone) {
+    expectStep<next::Stay>(probe());
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, End::Check);
+    expectStep<next::Stay>(refused());
+    client_->broken = ECONNRESET;
+    expectStep<next::Close>(clientEvent(*phase_, kReadable | kFailed));
+    EXPECT_EQ(context_->record.end, End::Refused) << "the first reason stands";
+}
+
+}  // namespace
+}  // namespace mailgate::test

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/session/relay_phase.h"
+
+#include "tests/support/scripted_phase.h"
+
+#include <gmock/gmock.h>
+
+namespace mailgate::test {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class RelayPhaseTest : public PhaseTest {
+  protected:
+    ~RelayPhaseTest() override { phase_.reset(); }
+
+    RelayPhase& begin(Config config = makeConfig(), const Drain& drain = {}) {
+        phase_.reset();
+        arriveGreeted(std::move(config), "220 mx\r\n");
+        phase_.emplace(*context_, drain);
+        expectStep<next::Stay>(phase_->begin());
+        EXPECT_EQ(client_->heard(), "220 mx\r\n");
+        return *phase_;
+    }
+    Next serverEvent(std::uint32_t events) {
+        context_->server->note(events);
+        return phase_->onServer(events);
+    }
+    Next serverSends(std::string_view bytes) {
+        server_->sends(bytes);
+        return serverEvent(kReadable);
+    }
+    Next serverCloses() {
+        server_->finished = true;
+        return serverEvent(kReadable | kHangup);
+    }
+    /// A command, and its answer.
+    void exchange(std::string_view command, std::string_view answer) {
+        expectStep<next::Stay>(clientSends(*phase_, command));
+        expectStep<next::Stay>(serverSends(answer));
+        client_->heard();
+        server_->heard();
+    }
+    Drain drain(End reason, Millis within) { return {reason, host_->now(), host_->now() + within}; }
+
+    std::optional<RelayPhase> phase_;
+};
+
+TEST_F(RelayPhaseTest, MovesBytesBothWays) {
+    begin();
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\n"));
+    EXPECT_EQ(server_->heard(), "EHLO a\r\n");
+    expectStep<next::Stay>(serverSends("250 mx\r\n"));
+    EXPECT_EQ(client_->heard(), "250 mx\r\n");
+}
+
+TEST_F(RelayPhaseTest, HandsOnWhatTheClientSaidTooEarly) {
+    arriveGreeted(makeConfig(), "220 mx\r\n");
+    ASSERT_TRUE(context_->relay.hold(Side::Client, "EHLO early\r\n"));
+    phase_.emplace(*context_, Drain{});
+    expectStep<next::Stay>(phase_->begin());
+    EXPECT_EQ(server_->heard(), "EHLO early\r\n");
+}
+
+TEST_F(RelayPhaseTest, EndsAtOnceWhenTheServerLetsAClientGoAfterQuit) {
+    begin();
+    exchange("QUIT\r\n", "221 bye\r\n");
+    EXPECT_EQ(expectStep<next::Close>(serverCloses()).reason, End::ClientQuit);
+}
+
+TEST_F(RelayPhaseTest, PassesAHalfCloseOnAndIsOverWhenBothSidesAre) {
+    begin();
+    expectStep<next::Stay>(clientCloses(*phase_));
+    EXPECT_TRUE(server_->got_fin);
+    EXPECT_EQ(expectStep<next::Linger>(serverCloses()).reason, End::ClientClosed);
+
+    begin(makeConfig(Protocol::Tcp));
+    expectStep<next::Stay>(serverCloses());
+    EXPECT_TRUE(client_->got_fin);
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, End::ServerClosed);
+}
+
+TEST_F(RelayPhaseTest, SaysThatTheServerIsLostAtABoundaryOnly) {
+    begin();
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    server_->broken = ECONNRESET;
+    EXPECT_EQ(expectStep<next::Linger>(serverEvent(kReadable | kFailed)).reason, End::ServerLost);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
+
+    begin();
+    expectStep<next::Stay>(clientSends(*phase_, "HELP\r\n"));
+    expectStep<next::Stay>(serverSends("214-one\r\n"));
+    client_->heard();
+    expectStep<next::Linger>(serverCloses());
+    EXPECT_EQ(client_->heard(), "");
+}
+
+TEST_F(RelayPhaseTest, ALostClientIsTheEndAndTheFirstReasonStands) {
+    begin();
+    client_->broken = ECONNRESET;
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kReadable | kFailed)).reason, End::ClientReset);
+}
+
+TEST_F(RelayPhaseTest, EndsAnIdleSessionWithTheProtocolsWords) {
+    begin();
+    const Millis limit = context_->config().timeouts.idleFor(Protocol::Smtp).count();
+    host_->advance(limit - 60'000);
+    exchange("NOOP\r\n", "250 ok\r\n");
+    host_->advance(61'000);
+    EXPECT_EQ(events_.deadlines, 1);
+    expectStep<next::Stay>(phase_->onDeadline());
+    host_->advance(limit - 60'000);
+    EXPECT_EQ(events_.deadlines, 2) << "activity has restarted the limit";
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::IdleTimeout);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
+}
+
+TEST_F(RelayPhaseTest, BoundsTheSilenceOfAHalfClosedSession) {
+    begin(makeConfig(Protocol::Tcp));
+    expectStep<next::Stay>(clientCloses(*phase_));
+    host_->advance(context_->config().timeouts.half_close.count() + 100);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Close>(phase_->onDeadline()).reason, End::HalfCloseTimeout);
+}
+
+TEST_F(RelayPhaseTest, ADrainWaitsForTheEndOfATransaction) {
+    begin();
+    exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+    expectStep<next::Stay>(phase_->onDrain(drain(End::Shutdown, 30'000)));
+    EXPECT_EQ(client_->heard(), "");
+    expectStep<next::Stay>(clientSends(*phase_, "RSET\r\n"));
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 ok\r\n")).reason, End::Shutdown);
+    EXPECT_THAT(client_->heard(), StartsWith("250 ok\r\n421 4.3.2"));
+}
+
+TEST_F(RelayPhaseTest, ADrainWaitsNoLongerThanItSays) {
+    begin();
+    exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+    expectStep<next::Stay>(phase_->onDrain(drain(End::Drained, 5'000)));
+    host_->advance(5'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::Drained);
+}
+
+TEST_F(RelayPhaseTest, ADrainThatIsTakenBackDoesNothing) {
+    begin();
+    exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+    expectStep<next::Stay>(phase_->onDrain(drain(End::Drained, 5'000)));
+    phase_->onUndrain();
+    exchange("RSET\r\n", "250 ok\r\n");
+    host_->advance(5'100);
+    expectStep<next::Stay>(phase_->onDeadline());
+}
+
+TEST_F(RelayPhaseTest, IsKilledInTheProtocolsWords) {
+    EXPECT_EQ(expectStep<next::Linger>(begin().onKill()).reason, End::Killed);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.3.2"));
+    EXPECT_EQ(expectStep<next::Close>(begin().onAbort(End::Shutdown)).reason, End::Shutdown);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.3.2"));
+}
+
+TEST_F(RelayPhaseTest, KeepsWhatTheClientLeavesOfOurWords) {
+    begin();
+    client_->room = 4;
+    expectStep<next::Linger>(phase_->onKill());
+    EXPECT_EQ(client_->received, "421 ");
+    phase_.reset();
+    EXPECT_THAT(context_->relay.held(Side::Server), StartsWith("4.3.2"));
+}
+
+TEST_F(RelayPhaseTest, AViolationIsToldInItsTurnAndStaysInTheRecord) {
+    begin();
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n"));
+    EXPECT_EQ(client_->heard(), "");
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 mx\r\n")).reason, End::ForbiddenCommand);
+    EXPECT_THAT(client_->heard(), StartsWith("250 mx\r\n521 5.5.1"));
+    phase_.reset();
+    EXPECT_EQ(context_->record.violation, Violation::ForbiddenCommand);
+}
+
+TEST_F(RelayPhaseTest, WaitsForNoServerThatDoesNotAnswerWhatCameBeforeAViolation) {
+    begin();
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n"));
+    host_->advance(10'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::ForbiddenCommand);
+}
+
+TEST_F(RelayPhaseTest, ATransactionThatIsOpenAtTheEndIsInTheRecord) {
+    begin();
+    exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+    EXPECT_EQ(phase_->sender(), "a@b.example");
+    EXPECT_THAT(context_->record.facts.transactions, IsEmpty());
+    phase_.reset();
+    ASSERT_EQ(context_->record.facts.transactions.size(), 1U);
+    EXPECT_EQ(context_->record.facts.transactions[0].from, "a@b.example");
+}
+
+}  // namespace
+}  // namespace mailgate::test
