@@ -43,7 +43,7 @@ class RuleStore {
         /// How long to wait for another writer; none: five seconds, and for who serves a quarter of one, because
         /// the thread that waits is the one that notices changes.
         std::optional<std::chrono::milliseconds> lock_timeout{};
-        /// How often to look for changes where the database does not tell of them.
+        /// How often to look for changes where the database does not notify of them.
         std::chrono::milliseconds poll{200};
     };
 
@@ -73,10 +73,10 @@ class RuleStore {
         Changed,   ///< the rules differ from those that load() gave last, or may do so
         Replaced,  ///< likewise, and their ids have nothing to do with those of before
     };
-    /// Waits for news from other connections, at most so long. What it has told of it tells again until load() has
-    /// succeeded; a row that cannot be read is told of once, until somebody writes. A store that cannot be read is
-    /// StoreError, after a pause where that has been so before; the first call for which it can be read again
-    /// returns at once.
+    /// Waits for a change made through another connection, at most so long. News is repeated until load() has
+    /// succeeded; a row that cannot be read is reported once, until somebody writes. A store that cannot be read
+    /// is StoreError, after a pause if it has been so before; the first call that can read it again returns at
+    /// once.
     virtual News waitForChange(std::chrono::milliseconds at_most) = 0;
     /// From now on nobody waits: a call that is under way and those to come return without news. Any thread.
     virtual void stopWaiting() noexcept = 0;
@@ -139,7 +139,7 @@ class RuleStore {
         UnixSeconds last;
     };
     /// Adds to the counters: no new version, no audit row. False: nothing was added, because the rules that are
-    /// there now are others than those that were loaded, or cannot be read; waitForChange() will tell.
+    /// there now are others than those that were loaded, or cannot be read; waitForChange() reports it.
     virtual bool addHits(std::span<const HitCount> counts) = 0;
 
     // The audit trail.

@@ -115,7 +115,7 @@ class SqliteRuleStore final : public RuleStore {
     std::int64_t looked_at_ = 0;          ///< data version of the last look
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
-    bool replaced_ = false;               ///< and the file is another; not told yet
+    bool replaced_ = false;               ///< and the file is another; not reported yet
     bool failed_ = false;                 ///< the last look
     steady_clock::time_point next_look_;
 
