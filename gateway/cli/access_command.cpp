@@ -188,7 +188,7 @@ class Access {
     void report(const rules::InTheWay& refusal);
     void reportPut(const RuleStore::EditResult& result) const;
     void cutSessions(const rules::PutOutcome& put);
-    void reportMissing(const rules::Missing& missing);
+    void reportMissing(const Network& missing);
     void reportDecision(const rules::Decision& decision, const Network& address);
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
@@ -296,9 +296,10 @@ void Access::put(Verdict verdict) {
     const auto& outcome = std::get<rules::PutOutcome>(answer);
     for (const RuleStore::EditResult& result : outcome.rules)
         reportPut(result);
-    for (const rules::Overlap& overlap : outcome.overlaps.first)
+    const auto overlaps = service().overlaps(outcome);
+    for (const rules::Overlap& overlap : overlaps.first)
         fmt::print("note: {}\n", sentenceOf(overlap));
-    if (outcome.overlaps.more > 0) fmt::print("note: and {} more\n", outcome.overlaps.more);
+    if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
     if (arguments_.cut) cutSessions(outcome);
 }
 
@@ -317,30 +318,31 @@ void Access::cutSessions(const rules::PutOutcome& put) {
     fmt::print("{} ended\n", counted(ended, "session"));
 }
 
-void Access::reportMissing(const rules::Missing& missing) {
-    const std::string network = missing.network.toString();
+void Access::reportMissing(const Network& missing) {
     if (arguments_.program) {
         // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
-        fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program), network);
+        fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
+                   missing.toString());
         return;
     }
     const std::string scope = arguments_.listeners.empty()
                                   ? ""
                                   : fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
-    fail(fmt::format("there is no rule for {}{}: nothing was removed", network, scope));
-    for (const rules::NearMiss& near : missing.near.first)
+    fail(fmt::format("there is no rule for {}{}: nothing was removed", missing.toString(), scope));
+    const auto near_misses = service().nearMisses(missing);
+    for (const rules::NearMiss& near : near_misses.first)
         fmt::print(stderr, "note: {}\n", sentenceOf(near));
-    if (missing.near.more > 0) fmt::print(stderr, "note: and {} more\n", missing.near.more);
+    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
 }
 
 void Access::remove() {
     requireKnown();
     const auto networks = parsedNetworks(arguments_.networks);
-    const auto outcome = service().remove(networks, arguments_.listeners);
-    for (const AccessRule& rule : outcome.removed)
+    const auto result = service().remove(networks, arguments_.listeners);
+    for (const AccessRule& rule : result.removed)
         fmt::print("removed {}\n", sentenceOf(rule));
-    warnOfClosed(outcome.closed);
-    for (const rules::Missing& missing : outcome.missing)
+    warnOfClosed(service().closedBy(result));
+    for (const Network& missing : result.missing)
         reportMissing(missing);
 }
 
@@ -421,7 +423,7 @@ void Access::importFile() {
                outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
                outcome.removed);
     warnOfUnknownListeners();
-    warnOfClosed(outcome.closed);
+    warnOfClosed(service().closedBy(outcome));
 }
 
 void Access::exportRules() {

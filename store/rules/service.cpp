@@ -164,21 +164,20 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     PutOutcome outcome;
     outcome.rules = store_().edit(
         wanted, [&](AccessRule& rule, const AccessRule&) { request.edit.apply(rule); }, who_);
-    outcome.overlaps = overlapsOf(outcome.rules);
     for (const RuleStore::EditResult& result : outcome.rules)
         if (!allows(result.rule)) outcome.cuts.push_back({result.rule.network, result.rule.listener});
     return outcome;
 }
 
-Notes<Overlap> Service::overlapsOf(std::span<const RuleStore::EditResult> put) {
-    Notes<Overlap> overlaps;
+Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
+    Notes<Overlap> found;
     store_().forEachRule([&](const AccessRule& other) {
         if (!isLive(other, now_)) return;
-        for (const RuleStore::EditResult& result : put)
+        for (const RuleStore::EditResult& result : outcome.rules)
             if (const auto standing = standingOf(result.rule, other))
-                overlaps.add({result.rule.id, *standing, other});
+                found.add({result.rule.id, *standing, other});
     });
-    return overlaps;
+    return found;
 }
 
 /// An allowlist without rules refuses everybody.
@@ -209,14 +208,18 @@ Notes<NearMiss> Service::nearMisses(const Network& network) {
     return near;
 }
 
-RemoveOutcome Service::remove(std::span<const Network> networks, std::span<const std::string> listeners) {
-    auto result = store_().remove(networks, listeners, who_);
-    RemoveOutcome outcome{std::move(result.removed), {}, {}};
-    if (std::any_of(outcome.removed.begin(), outcome.removed.end(), allows))
-        outcome.closed = closedListeners();
-    for (const Network& missing : result.missing)
-        outcome.missing.push_back({missing, nearMisses(missing)});
-    return outcome;
+RuleStore::RemoveResult Service::remove(std::span<const Network> networks,
+                                        std::span<const std::string> listeners) {
+    return store_().remove(networks, listeners, who_);
+}
+
+std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result) {
+    const bool opened = std::any_of(result.removed.begin(), result.removed.end(), allows);
+    return opened ? closedListeners() : std::vector<std::string>();
+}
+
+std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
+    return outcome.removed > 0 ? closedListeners() : std::vector<std::string>();
 }
 
 std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
@@ -261,7 +264,6 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         for (const RuleStore::EditResult& one : store_().edit(rules, addWhatIsSaid, who_))
             count(one.kind);
     }
-    if (outcome.removed > 0) outcome.closed = closedListeners();
     return outcome;
 }
 

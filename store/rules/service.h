@@ -159,19 +159,8 @@ struct Cut {
     std::string listener{};  ///< empty: all
 };
 struct PutOutcome {
-    std::vector<RuleStore::EditResult> rules{};
-    Notes<Overlap> overlaps{};
-    std::vector<Cut> cuts{};  ///< what to end for the rules to hold at once
-};
-
-struct Missing {
-    Network network{};
-    Notes<NearMiss> near{};
-};
-struct RemoveOutcome {
-    std::vector<AccessRule> removed{};
-    std::vector<Missing> missing{};     ///< when there is one, nothing was removed
-    std::vector<std::string> closed{};  ///< allowlists that let in nobody now, if allow rules went
+    std::vector<RuleStore::EditResult> rules;
+    std::vector<Cut> cuts;  ///< what to end for the rules to hold at once
 };
 
 struct ImportRequest {
@@ -184,7 +173,6 @@ struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
     std::size_t added = 0, changed = 0, unchanged = 0, removed = 0;
-    std::vector<std::string> closed{};  ///< likewise, if rules were removed
 };
 
 struct ListFilter {
@@ -212,10 +200,22 @@ class Service {
         : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now) {}
 
     std::variant<PutOutcome, Refusal> put(const PutRequest& request);
-    RemoveOutcome remove(std::span<const Network> networks, std::span<const std::string> listeners);
+    /// With a network that has no such rule nothing is removed.
+    RuleStore::RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners);
     std::variant<ImportOutcome, Refusal> import(const ImportRequest& request);
     /// How many rules were renamed.
     std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to);
+
+    // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
+    // reading the other rules may fail when the change has not.
+
+    /// With rules in force.
+    Notes<Overlap> overlaps(const PutOutcome& outcome);
+    /// The allowlists that let in nobody now, where the change may have been what closed them.
+    std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
+    std::vector<std::string> closedBy(const ImportOutcome& outcome);
+    /// What there is around a network without a rule.
+    Notes<NearMiss> nearMisses(const Network& network);
 
     std::vector<AccessRule> list(const ListFilter& filter);
     /// On each of the listeners, or on all there are.
@@ -232,8 +232,6 @@ class Service {
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
     std::optional<Refusal> refusalOf(const store::ImportResult& imported, const ImportRequest& request) const;
     std::vector<std::string> closedListeners();
-    Notes<Overlap> overlapsOf(std::span<const RuleStore::EditResult> put);
-    Notes<NearMiss> nearMisses(const Network& network);
 
     const Opener store_;
     const Site& site_;
