@@ -2,12 +2,14 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 #include "store/rules/import_export.h"
+#include "store/rules/service.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -37,8 +39,6 @@ namespace {
 using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
-
-constexpr std::size_t kMaxNotes = 10;  ///< overlaps and near misses told; the rest is counted
 
 /// What the command line may hold; each subcommand fills its part.
 struct Arguments {
@@ -101,10 +101,6 @@ std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
     return networks;
 }
 
-bool holds(const std::vector<std::string>& names, const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 /// "none": what the listener says.
 std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::string& text) {
     if (text == "none") return std::nullopt;
@@ -125,54 +121,26 @@ std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
             fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d), nor a time such as {}, "
                         "nor \"never\"",
                         printable(text), formatUtc(now())));
-    if (*time <= now()) usageError("--expires: " + text + " is in the past");
     return time;
 }
 
-std::string checkedText(std::string_view option, const std::string& text) {
-    if (const std::string error = store::noteError(text); !error.empty())
-        usageError(fmt::format("{}: {}", option, error));
-    return text;
+rules::Edit editOf(const Arguments& arguments) {
+    rules::Edit edit{.note = arguments.note};
+    if (arguments.expires) edit.expires_at = parsedExpiry(*arguments.expires);
+    if (arguments.client_sessions)
+        edit.sessions = parsedLimit("--client-sessions", *arguments.client_sessions);
+    if (arguments.client_rate) edit.per_minute = parsedLimit("--client-rate", *arguments.client_rate);
+    return edit;
 }
-
-/// What a line says of a rule changes, and the rest of it stays.
-void addWhatIsSaid(AccessRule& rule, const AccessRule& line) {
-    if (!line.note.empty()) rule.note = line.note;
-    if (line.expires_at) rule.expires_at = line.expires_at;
-    if (line.limits.sessions) rule.limits.sessions = line.limits.sessions;
-    if (line.limits.per_minute) rule.limits.per_minute = line.limits.per_minute;
-}
-
-/// What the options say of a rule; the rest of it stays.
-class RuleChange {
-  public:
-    explicit RuleChange(const Arguments& arguments) {
-        if (arguments.note) note_ = checkedText("--note", *arguments.note);
-        if (arguments.expires) expires_ = parsedExpiry(*arguments.expires);
-        if (arguments.client_sessions)
-            sessions_ = parsedLimit("--client-sessions", *arguments.client_sessions);
-        if (arguments.client_rate) rate_ = parsedLimit("--client-rate", *arguments.client_rate);
-    }
-
-    void operator()(AccessRule& rule) const {
-        if (note_) rule.note = *note_;
-        if (expires_) rule.expires_at = *expires_;
-        if (sessions_) rule.limits.sessions = *sessions_;
-        if (rate_) rule.limits.per_minute = *rate_;
-    }
-
-  private:
-    std::optional<std::string> note_;
-    std::optional<std::optional<UnixSeconds>> expires_;
-    std::optional<std::optional<std::uint32_t>> sessions_;
-    std::optional<std::optional<std::uint32_t>> rate_;
-};
 
 /// A subcommand's run: configuration and, when asked for, the store.
 class Access {
   public:
     Access(Context& context, const Arguments& arguments)
-        : context_(context), arguments_(arguments), config_(loadConfig(findConfig(context.config_file))) {}
+        : context_(context),
+          arguments_(arguments),
+          config_(loadConfig(findConfig(context.config_file))),
+          site_(siteOf(config_)) {}
 
     void put(Verdict verdict);
     void remove();
@@ -193,31 +161,42 @@ class Access {
         context_.exit_code = kRefusedOrNotFound;
     }
 
+    rules::Service service() {
+        return {[this]() -> RuleStore& { return store(); }, site_, author(), now()};
+    }
+
     std::string author() const;
-    void requireConfigured(const std::vector<std::string>& names) const;
+    [[noreturn]] void failUnknown(const std::string& listener) const;
+    void requireConfigured(const std::vector<std::string>& names);
     void requireKnown();
     void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
     void warnOfUnknownListeners();
-    void warnOfClosedListeners();
-    std::vector<AccessRule> rulesToPut(Verdict verdict) const;
-    bool isMeant(const AccessRule& rule, const std::string& place);
-    void tellPut(const RuleStore::EditResult& result) const;
-    void tellOverlaps(const std::vector<AccessRule>& put);
-    void cutSessions(const std::vector<AccessRule>& rules);
-    void tellNearMisses(const Network& missing);
-    bool listed(const AccessRule& rule, const std::optional<Network>& match) const;
-    std::vector<ListenerConfig> listenersToTest() const;
-    void tellVerdict(const ListenerConfig& listener, const std::vector<AccessRule>& matching,
-                     const Network& address);
+    void warnOfClosed(const std::vector<std::string>& listeners) const;
+    void reportRefusal(const rules::Refusal& refusal);
+    void report(const rules::UnknownListener& refusal) { failUnknown(refusal.name); }
+    void report(const rules::InvalidNote& refusal) { usageError(fmt::format("--note: {}", refusal.why)); }
+    void report(const rules::ExpiryPast&) {
+        usageError("--expires: " + *arguments_.expires + " is in the past");
+    }
+    void report(const rules::LimitsOnDeny&) {
+        usageError("--client-sessions and --client-rate are for allow rules");
+    }
+    void report(const rules::Hazardous& refusal);
+    void report(const rules::NothingLeft&);
+    void report(const rules::UnreadableList& refusal);
+    void report(const rules::StillConfigured& refusal);
+    void report(const rules::InTheWay& refusal);
+    void reportPut(const RuleStore::EditResult& result) const;
+    void cutSessions(const rules::PutOutcome& put);
+    void reportMissing(const Network& missing);
+    void reportDecision(const rules::Decision& decision, const Network& address);
     std::optional<std::string> readFile();
-    store::ImportOptions importOptions(const std::vector<std::string>& listeners) const;
-    bool acceptable(const store::ImportResult& imported);
-    void tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
-                      const RuleStore::ReplaceResult& result) const;
+    store::ImportOptions importOptions() const;
 
     Context& context_;
     const Arguments& arguments_;
     const Config config_;
+    const rules::Site site_;
     std::unique_ptr<RuleStore> store_;
 };
 
@@ -230,24 +209,18 @@ std::string Access::author() const {
     return store::programName(*arguments_.program);
 }
 
-void Access::requireConfigured(const std::vector<std::string>& names) const {
-    const auto known = listenerNames(config_);
-    for (const std::string& name : names)
-        if (!holds(known, name))
-            usageError(fmt::format("no listener is named \"{}\": {} has {}", printable(name), config_.file,
-                                   fmt::join(known, ", ")));
+void Access::failUnknown(const std::string& listener) const {
+    usageError(fmt::format("no listener is named \"{}\": {} has {}", printable(listener), config_.file,
+                           fmt::join(listenerNames(config_), ", ")));
+}
+
+void Access::requireConfigured(const std::vector<std::string>& names) {
+    if (const auto unknown = service().unknown(names)) failUnknown(unknown->name);
 }
 
 /// The rules of a listener that is gone can be listed and removed.
 void Access::requireKnown() {
-    const auto known = listenerNames(config_);
-    std::vector<std::string> unknown;
-    for (const std::string& name : arguments_.listeners)
-        if (!holds(known, name)) unknown.push_back(name);
-    if (unknown.empty()) return;
-    const auto named = store().ruleListeners();
-    std::erase_if(unknown, [&](const std::string& name) { return named.contains(name); });
-    requireConfigured(unknown);
+    if (const auto unknown = service().unknownToRules(arguments_.listeners)) failUnknown(unknown->name);
 }
 
 void Access::warnOfUnknownListeners() {
@@ -255,56 +228,46 @@ void Access::warnOfUnknownListeners() {
         warn(warning);
 }
 
-/// An allowlist without rules refuses everybody.
-void Access::warnOfClosedListeners() {
-    std::vector<AccessRule> allowing;
-    store().forEachRule([&](const AccessRule& rule) {
-        if (rule.verdict == Verdict::Allow && isLive(rule, now())) allowing.push_back(rule);
-    });
-    for (const ListenerConfig& listener : config_.listeners) {
-        if (listener.access != AccessDefault::Allowlist) continue;
-        if (std::none_of(allowing.begin(), allowing.end(),
-                         [&](const AccessRule& rule) { return covers(rule, listener.name); }))
-            warn(
-                fmt::format("listener \"{}\" is an allowlist, and no rule allows anybody there now: it "
-                            "refuses every client",
-                            listener.name));
-    }
+void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
+    for (const std::string& listener : listeners)
+        warn(
+            fmt::format("listener \"{}\" is an allowlist, and no rule allows anybody there now: it refuses "
+                        "every client",
+                        listener));
 }
 
-std::vector<AccessRule> Access::rulesToPut(Verdict verdict) const {
-    AccessRule rule;
-    rule.verdict = verdict;
-    std::vector<AccessRule> rules;
-    for (const Network& network : parsedNetworks(arguments_.networks)) {
-        rule.network = network;
-        rule.listener.clear();
-        if (arguments_.listeners.empty()) rules.push_back(rule);
-        for (const std::string& listener : arguments_.listeners) {
-            rule.listener = listener;
-            rules.push_back(rule);
-        }
-    }
-    return rules;
+void Access::reportRefusal(const rules::Refusal& refusal) {
+    std::visit([this](const auto& kind) { report(kind); }, refusal);
 }
 
-/// What shuts out the site itself, or lets in everybody, is asked for with --force only.
-bool Access::isMeant(const AccessRule& rule, const std::string& place) {
-    if (arguments_.force) return true;
-    const bool allow = rule.verdict == Verdict::Allow;
-    std::vector<std::string> found;
-    if (!allow)
-        found = ownAddressesDenied(config_, rule);
-    else if (const std::string_view whole = wholeInternet(rule.network); !whole.empty())
-        found.emplace_back(whole);
-    if (found.empty()) return true;
-    fail(fmt::format("{}{} {} would {} {}: nothing was changed; --force does it all the same", place,
-                     allow ? "allowing" : "denying", rule.network.toString(), allow ? "let in" : "shut out",
-                     fmt::join(found, ", ")));
-    return false;
+void Access::report(const rules::Hazardous& refusal) {
+    const std::string place = refusal.line == 0 ? "" : fmt::format("{}:{}: ", arguments_.file, refusal.line);
+    fail(place + sentenceOf(refusal));
 }
 
-void Access::tellPut(const RuleStore::EditResult& result) const {
+void Access::report(const rules::NothingLeft&) {
+    fail(fmt::format("{}: holds no rule: --replace would remove all; --force does it all the same",
+                     arguments_.file));
+}
+
+void Access::report(const rules::UnreadableList& refusal) {
+    for (const store::ImportError& error : refusal.errors)
+        fail(fmt::format("{}:{}: {}", arguments_.file, error.line, error.message));
+    fail("nothing was imported");
+}
+
+void Access::report(const rules::StillConfigured& refusal) {
+    usageError(fmt::format("{} has a listener \"{}\": its rules stay with it", config_.file,
+                           printable(refusal.listener)));
+}
+
+void Access::report(const rules::InTheWay& refusal) {
+    for (const AccessRule& rule : refusal.rules)
+        fail(fmt::format("in the way: {}", sentenceOf(rule)));
+    fail("nothing was changed: remove these first, or those of the old name");
+}
+
+void Access::reportPut(const RuleStore::EditResult& result) const {
     const auto sentence = sentenceOf(result.rule);
     switch (result.kind) {
         case RuleStore::PutKind::Added:
@@ -322,155 +285,94 @@ void Access::tellPut(const RuleStore::EditResult& result) const {
     }
 }
 
-void Access::tellOverlaps(const std::vector<AccessRule>& put) {
-    std::size_t count = 0;
-    store().forEachRule([&](const AccessRule& other) {
-        if (!isLive(other, now())) return;
-        for (const AccessRule& rule : put) {
-            const std::string note = overlapNote(rule, other);
-            if (!note.empty() && ++count <= kMaxNotes) fmt::print("note: rule {} {}\n", rule.id, note);
-        }
-    });
-    if (count > kMaxNotes) fmt::print("note: and {} more\n", count - kMaxNotes);
-}
-
 void Access::put(Verdict verdict) {
     requireConfigured(arguments_.listeners);
-    const RuleChange change(arguments_);
-    const auto wanted = rulesToPut(verdict);
-    for (const AccessRule& rule : wanted)
-        if (!isMeant(rule, "")) return;
-    const auto results = store().edit(
-        wanted, [&](AccessRule& rule, const AccessRule&) { change(rule); }, author());
-    std::vector<AccessRule> rules;
-    for (const RuleStore::EditResult& result : results) {
-        tellPut(result);
-        rules.push_back(result.rule);
-    }
-    tellOverlaps(rules);
-    if (arguments_.cut) cutSessions(rules);
+    rules::PutRequest request{
+        .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
+    request.networks = parsedNetworks(arguments_.networks);
+    request.insist = arguments_.force;
+    const auto answer = service().put(request);
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+    const auto& outcome = std::get<rules::PutOutcome>(answer);
+    for (const RuleStore::EditResult& result : outcome.rules)
+        reportPut(result);
+    const auto overlaps = service().overlaps(outcome);
+    for (const rules::Overlap& overlap : overlaps.first)
+        fmt::print("note: {}\n", sentenceOf(overlap));
+    if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
+    if (arguments_.cut) cutSessions(outcome);
 }
 
 /// Sessions already admitted stay, unless the running gateway is asked to end them.
-void Access::cutSessions(const std::vector<AccessRule>& rules) {
+void Access::cutSessions(const rules::PutOutcome& put) {
     const admin::Client gateway(config_.admin.socket);
     std::size_t ended = 0;
-    for (const AccessRule& rule : rules) {
+    for (const rules::Cut& cut : put.cuts) {
         Poco::JSON::Object order;
-        order.set("network", rule.network.toString());
+        order.set("network", cut.network.toString());
         Poco::JSON::Array listeners;
-        if (!rule.listener.empty()) listeners.add(rule.listener);
+        if (!cut.listener.empty()) listeners.add(cut.listener);
         order.set("listeners", listeners);
         ended += gateway.post("/v1/cut", order)->optValue<std::size_t>("cut", 0);
     }
     fmt::print("{} ended\n", counted(ended, "session"));
 }
 
-void Access::tellNearMisses(const Network& missing) {
-    std::size_t count = 0;
-    store().forEachRule([&](const AccessRule& rule) {
-        const bool same = rule.network == missing;
-        if (!same && !rule.network.contains(missing) && !missing.contains(rule.network)) return;
-        if (++count > kMaxNotes) return;
-        const std::string_view relation = same                             ? "the same network"
-                                          : rule.network.contains(missing) ? "it lies inside"
-                                                                           : "it contains";
-        fmt::print(stderr, "note: {}: {}\n", relation, sentenceOf(rule));
-    });
-    if (count > kMaxNotes) fmt::print(stderr, "note: and {} more\n", count - kMaxNotes);
+void Access::reportMissing(const Network& missing) {
+    if (arguments_.program) {
+        // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
+        fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
+                   missing.toString());
+        return;
+    }
+    const std::string scope = arguments_.listeners.empty()
+                                  ? ""
+                                  : fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
+    fail(fmt::format("there is no rule for {}{}: nothing was removed", missing.toString(), scope));
+    const auto near_misses = service().nearMisses(missing);
+    for (const rules::NearMiss& near : near_misses.first)
+        fmt::print(stderr, "note: {}\n", sentenceOf(near));
+    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
 }
 
 void Access::remove() {
     requireKnown();
     const auto networks = parsedNetworks(arguments_.networks);
-    const auto result = store().remove(networks, arguments_.listeners, author());
+    const auto result = service().remove(networks, arguments_.listeners);
     for (const AccessRule& rule : result.removed)
         fmt::print("removed {}\n", sentenceOf(rule));
-    if (std::any_of(result.removed.begin(), result.removed.end(),
-                    [](const AccessRule& rule) { return rule.verdict == Verdict::Allow; }))
-        warnOfClosedListeners();
-    for (const Network& missing : result.missing) {
-        if (arguments_.program) {
-            // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
-            fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
-                       missing.toString());
-            continue;
-        }
-        const std::string scope =
-            arguments_.listeners.empty()
-                ? ""
-                : fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
-        fail(fmt::format("there is no rule for {}{}: nothing was removed", missing.toString(), scope));
-        tellNearMisses(missing);
-    }
-}
-
-bool Access::listed(const AccessRule& rule, const std::optional<Network>& match) const {
-    if (isLive(rule, now()) == arguments_.expired) return false;
-    if (match && !rule.network.contains(*match)) return false;
-    return arguments_.listeners.empty() ||
-           std::any_of(arguments_.listeners.begin(), arguments_.listeners.end(),
-                       [&](const std::string& listener) { return covers(rule, listener); });
+    warnOfClosed(service().closedBy(result));
+    for (const Network& missing : result.missing)
+        reportMissing(missing);
 }
 
 void Access::list() {
     requireKnown();
-    std::optional<Network> match;
-    if (!arguments_.networks.empty()) match = parsedNetwork(arguments_.networks.front());
-    std::vector<AccessRule> rules;
-    store().forEachRule([&](const AccessRule& rule) {
-        if (listed(rule, match)) rules.push_back(rule);
-    });
+    rules::ListFilter filter{.listeners = arguments_.listeners, .expired = arguments_.expired};
+    if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
+    const auto rules = service().list(filter);
     std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
     warnOfUnknownListeners();
 }
 
-std::vector<ListenerConfig> Access::listenersToTest() const {
-    if (arguments_.listeners.empty()) return config_.listeners;
-    std::vector<ListenerConfig> listeners;
-    for (const ListenerConfig& listener : config_.listeners)
-        if (std::find(arguments_.listeners.begin(), arguments_.listeners.end(), listener.name) !=
-            arguments_.listeners.end())
-            listeners.push_back(listener);
-    return listeners;
-}
-
-void Access::tellVerdict(const ListenerConfig& listener, const std::vector<AccessRule>& matching,
-                         const Network& address) {
-    const std::vector<std::string> names{listener.name};
-    store::AccessTable::Builder builder(names);
-    for (const AccessRule& rule : matching)
-        builder.add(rule.id, rule.network, rule.verdict, rule.listener, rule.expires_at, rule.limits);
-    const auto table = builder.build(0);
-    const auto match = table->lookup(address.address, 0, now());
-    const bool allowed = match ? match->verdict == Verdict::Allow : listener.access == AccessDefault::Open;
-    if (!allowed) context_.exit_code = kRefusedOrNotFound;
-    fmt::print("{} {} on {}: ", allowed ? "allow" : "refuse", address.toString(), listener.name);
-    if (!match)
+void Access::reportDecision(const rules::Decision& decision, const Network& address) {
+    if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
+    fmt::print("{} {} on {}: ", decision.allowed ? "allow" : "refuse", address.toString(), decision.listener);
+    if (decision.by)
+        fmt::print("by {}\n", sentenceOf(*decision.by));
+    else
         fmt::print("no rule matches, and the listener's default is access = \"{}\"\n",
-                   allowed ? "open" : "allowlist");
-    const std::int64_t winner = match ? table->ruleId(match->rule) : 0;
-    for (const AccessRule& rule : matching)
-        if (match && rule.id == winner) fmt::print("by {}\n", sentenceOf(rule));
-    for (const AccessRule& rule : matching) {
-        if (rule.id == winner || !covers(rule, listener.name)) continue;
-        fmt::print("  {} {}\n", isLive(rule, now()) ? "over" : "expired:", sentenceOf(rule));
-    }
+                   decision.allowed ? "open" : "allowlist");
+    for (const AccessRule& rule : decision.others)
+        fmt::print("  {} {}\n", store::isLive(rule, now()) ? "over" : "expired:", sentenceOf(rule));
 }
 
 void Access::test() {
     requireConfigured(arguments_.listeners);
     const Network address = parsedNetwork(arguments_.networks.front());
     if (address.prefix_length != 128) usageError(address.toString() + " is a network: test one address");
-    std::vector<AccessRule> matching;
-    store().forEachRule([&](const AccessRule& rule) {
-        if (rule.network.contains(address.address)) matching.push_back(rule);
-    });
-    std::stable_sort(matching.begin(), matching.end(), [](const AccessRule& a, const AccessRule& b) {
-        return a.network.prefix_length > b.network.prefix_length;
-    });
-    for (const ListenerConfig& listener : listenersToTest())
-        tellVerdict(listener, matching, address);
+    for (const rules::Decision& decision : service().test(address.address, arguments_.listeners))
+        reportDecision(decision, address);
 }
 
 /// A read that fails is not the list's end.
@@ -490,7 +392,7 @@ std::optional<std::string> Access::readFile() {
     return std::nullopt;
 }
 
-store::ImportOptions Access::importOptions(const std::vector<std::string>& listeners) const {
+store::ImportOptions Access::importOptions() const {
     store::ImportOptions options;
     const auto format = store::importFormatOf(arguments_.format);
     if (!format)
@@ -503,7 +405,6 @@ store::ImportOptions Access::importOptions(const std::vector<std::string>& liste
                 fmt::format("--verdict: \"{}\" is neither allow nor deny", printable(arguments_.verdict)));
         options.verdict = arguments_.verdict == "allow" ? Verdict::Allow : Verdict::Deny;
     }
-    options.listeners = listeners;
     std::error_code ignored;  // a file that is not there has been told of
     options.may_be_cut =
         arguments_.file == "-" || !std::filesystem::is_regular_file(arguments_.file, ignored);
@@ -511,58 +412,18 @@ store::ImportOptions Access::importOptions(const std::vector<std::string>& liste
     return options;
 }
 
-bool Access::acceptable(const store::ImportResult& imported) {
-    for (const store::ImportError& error : imported.errors)
-        fail(fmt::format("{}:{}: {}", arguments_.file, error.line, error.message));
-    if (!imported.errors.empty()) {
-        fail("nothing was imported");
-        return false;
-    }
-    if (arguments_.replace && imported.rules.empty() && !arguments_.force) {
-        fail(fmt::format("{}: holds no rule: --replace would remove all; --force does it all the same",
-                         arguments_.file));
-        return false;
-    }
-    return std::all_of(imported.rules.begin(), imported.rules.end(), [&](const store::ImportedRule& one) {
-        return isMeant(one.rule, fmt::format("{}:{}: ", arguments_.file, one.line));
-    });
-}
-
-void Access::tellImported(store::ImportFormat format, std::span<const AccessRule> rules,
-                          const RuleStore::ReplaceResult& result) const {
-    const auto count = [&](RuleStore::PutKind kind) {
-        return std::count_if(result.put.begin(), result.put.end(),
-                             [&](const auto& put) { return put.kind == kind; });
-    };
-    const auto denying = std::count_if(rules.begin(), rules.end(),
-                                       [](const AccessRule& rule) { return rule.verdict == Verdict::Deny; });
-    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
-               counted(rules.size(), "rule"), toString(format),
-               rules.size() - static_cast<std::size_t>(denying), denying, count(RuleStore::PutKind::Added),
-               count(RuleStore::PutKind::Changed), count(RuleStore::PutKind::Unchanged), result.removed);
-}
-
 void Access::importFile() {
     const auto text = readFile();
     if (!text) return;
-    // A listener that is gone may be named where it has rules.
-    auto listeners = listenerNames(config_);
-    for (const auto& named : store().ruleListeners())
-        listeners.push_back(named.first);
-    auto imported = store::parseRules(*text, importOptions(listeners));
-    if (!acceptable(imported)) return;
-    std::vector<AccessRule> rules;
-    for (store::ImportedRule& one : imported.rules)
-        rules.push_back(std::move(one.rule));
-    RuleStore::ReplaceResult result;
-    if (arguments_.replace)
-        result = store().replaceAll(rules, actingUser());
-    else
-        for (const RuleStore::EditResult& one : store().edit(rules, addWhatIsSaid, actingUser()))
-            result.put.push_back({one.kind, one.rule.id});
-    tellImported(imported.format, rules, result);
+    const auto answer = service().import({*text, importOptions(), arguments_.replace, arguments_.force});
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+    const auto& outcome = std::get<rules::ImportOutcome>(answer);
+    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
+               counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
+               outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
+               outcome.removed);
     warnOfUnknownListeners();
-    if (result.removed > 0) warnOfClosedListeners();
+    warnOfClosed(service().closedBy(outcome));
 }
 
 void Access::exportRules() {
@@ -580,22 +441,14 @@ void Access::exportRules() {
 }
 
 void Access::renameListener() {
-    const std::vector<std::string> known = listenerNames(config_);
-    requireConfigured({arguments_.new_name});
-    if (holds(known, arguments_.old_name))
-        usageError(fmt::format("{} has a listener \"{}\": its rules stay with it", config_.file,
-                               printable(arguments_.old_name)));
-    const auto result = store().renameListener(arguments_.old_name, arguments_.new_name, actingUser());
-    if (!result.in_the_way.empty()) {
-        for (const AccessRule& rule : result.in_the_way)
-            fail(fmt::format("in the way: {}", sentenceOf(rule)));
-        fail("nothing was changed: remove these first, or those of the old name");
-    } else if (result.renamed == 0) {
+    const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name);
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+    const std::size_t renamed = std::get<std::size_t>(answer);
+    if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
-    } else {
-        fmt::print("{} of listener {} {} now of listener {}\n", counted(result.renamed, "rule"),
-                   arguments_.old_name, result.renamed == 1 ? "is" : "are", arguments_.new_name);
-    }
+    else
+        fmt::print("{} of listener {} {} now of listener {}\n", counted(renamed, "rule"), arguments_.old_name,
+                   renamed == 1 ? "is" : "are", arguments_.new_name);
 }
 
 void Access::history() {

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <utility>
+#include <variant>
 
 namespace mailgate::cli {
 
@@ -62,18 +63,43 @@ std::string jsonArray(const Items& items, const ToJson& to_json) {
     return out + (items.empty() ? "]\n" : "\n]\n");
 }
 
-/// At one network: a rule that names the listener beats one for all, then deny beats allow.
-bool beatsAtSameNetwork(const AccessRule& rule, const AccessRule& other) noexcept {
-    if (rule.listener.empty() != other.listener.empty()) return other.listener.empty();
-    return rule.verdict == Verdict::Deny;
+std::string textOf(const rules::WholeInternet& whole) {
+    return fmt::format("{} of {}", whole.half ? "half" : "all", whole.v4 ? "IPv4" : "IPv6");
 }
 
-bool sharesListener(const AccessRule& a, const AccessRule& b) noexcept {
-    return a.listener.empty() || b.listener.empty() || a.listener == b.listener;
+std::string textOf(const rules::OwnBalancers& balancers) {
+    return fmt::format("the balancers {} of listener {}", balancers.network.toString(), balancers.listener);
 }
 
-bool overlap(const Network& a, const Network& b) noexcept {
-    return a.contains(b) || b.contains(a);
+std::string textOf(const rules::OwnServer& server) {
+    return fmt::format("the server {} ({})", server.name, server.address);
+}
+
+std::string_view relationText(rules::NearMiss::Relation relation) {
+    switch (relation) {
+        case rules::NearMiss::Relation::Same:
+            return "the same network";
+        case rules::NearMiss::Relation::Around:
+            return "it lies inside";
+        case rules::NearMiss::Relation::Contains:
+            return "it contains";
+    }
+    return "";
+}
+
+std::string standingText(const rules::Overlap& overlap) {
+    const std::string theirs = sentenceOf(overlap.other);
+    switch (overlap.standing) {
+        case rules::Standing::Wins:
+            return fmt::format("wins over {}", theirs);
+        case rules::Standing::WithoutEffect:
+            return fmt::format("is without effect where {} covers it", theirs);
+        case rules::Standing::OverriddenInside:
+            return fmt::format("is overridden inside {} by {}", overlap.other.network.toString(), theirs);
+        case rules::Standing::MoreSpecific:
+            return fmt::format("wins, being more specific, over {}", theirs);
+    }
+    return "";
 }
 
 }  // namespace
@@ -84,17 +110,13 @@ std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now) {
     return parseUtc(text);
 }
 
-bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {
-    return !rule.expires_at || *rule.expires_at > now;
-}
-
-bool covers(const AccessRule& rule, std::string_view listener) noexcept {
-    return rule.listener.empty() || rule.listener == listener;
-}
+namespace {
 
 std::string scopeOf(const AccessRule& rule) {
     return rule.listener.empty() ? "all listeners" : "listener " + rule.listener;
 }
+
+}  // namespace
 
 std::string sentenceOf(const AccessRule& rule) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
@@ -108,6 +130,25 @@ std::string sentenceOf(const AccessRule& rule) {
                                 limit(*rule.limits.per_minute, "any number of"));
     if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));
     return sentence;
+}
+
+std::string sentenceOf(const rules::Hazardous& refused) {
+    const bool allow = refused.rule.verdict == Verdict::Allow;
+    std::string hazards;
+    for (const rules::Hazard& hazard : refused.hazards)
+        hazards +=
+            (hazards.empty() ? "" : ", ") + std::visit([](const auto& kind) { return textOf(kind); }, hazard);
+    return fmt::format("{} {} would {} {}: nothing was changed; --force does it all the same",
+                       allow ? "allowing" : "denying", refused.rule.network.toString(),
+                       allow ? "let in" : "shut out", hazards);
+}
+
+std::string sentenceOf(const rules::Overlap& overlap) {
+    return fmt::format("rule {} {}", overlap.rule_id, standingText(overlap));
+}
+
+std::string sentenceOf(const rules::NearMiss& near) {
+    return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
 std::string rulesAsTable(std::span<const AccessRule> rules) {
@@ -154,55 +195,11 @@ std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
     });
 }
 
-std::string overlapNote(const AccessRule& rule, const AccessRule& other) {
-    if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
-        !overlap(rule.network, other.network))
-        return {};
-    const std::string theirs = sentenceOf(other);
-    if (rule.network == other.network)
-        return beatsAtSameNetwork(rule, other) ? fmt::format("wins over {}", theirs)
-                                               : fmt::format("is without effect where {} covers it", theirs);
-    if (rule.network.contains(other.network))
-        return fmt::format("is overridden inside {} by {}", other.network.toString(), theirs);
-    return fmt::format("wins, being more specific, over {}", theirs);
-}
-
-std::string_view wholeInternet(const Network& network) noexcept {
-    // All global IPv6 addresses are in 2000::/3, and nearly all that anybody has in its lower half.
-    constexpr std::uint8_t kGlobal = 0x20;
-    if (!network.isV4() && network.prefix_length == 4)
-        return network.address[0] >> 5 == kGlobal >> 5 ? "half of IPv6" : "";
-    if (!network.isV4()) return network.prefix_length <= 3 ? "all of IPv6" : "";
-    if (network.prefix_length == 96) return "all of IPv4";
-    return network.prefix_length == 97 ? "half of IPv4" : "";
-}
-
 std::string exportLine(const AccessRule& rule) {
     std::string words = rule.note;
     std::erase_if(words, [](char character) { return character == '"' || character == '\\'; });
     const bool harmless = escaped(words) == words;
     return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii);
-}
-
-std::vector<std::string> ownAddressesDenied(const Config& config, const AccessRule& denial) {
-    std::vector<std::string> found;
-    if (const std::string_view whole = wholeInternet(denial.network); !whole.empty())
-        found.emplace_back(whole);
-    for (const ListenerConfig& listener : config.listeners) {
-        if (!covers(denial, listener.name)) continue;
-        for (const Network& trusted : listener.trusted)
-            if (overlap(denial.network, trusted))
-                found.push_back(
-                    fmt::format("the balancers {} of listener {}", trusted.toString(), listener.name));
-    }
-    for (const UpstreamConfig& upstream : config.upstreams)
-        for (const ServerConfig& server : upstream.servers)
-            if (std::any_of(server.endpoints.begin(), server.endpoints.end(), [&](const Endpoint& endpoint) {
-                    return denial.network.contains(endpoint.address.bytes);
-                }))
-                found.push_back(
-                    fmt::format("the server {}/{} ({})", upstream.name, server.name, server.address));
-    return found;
 }
 
 }  // namespace mailgate::cli

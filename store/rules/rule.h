@@ -48,4 +48,12 @@ struct AccessRule {
     std::optional<UnixSeconds> last_hit_at;
 };
 
+inline bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {
+    return !rule.expires_at || *rule.expires_at > now;
+}
+/// The rule names the listener, or none.
+inline bool covers(const AccessRule& rule, std::string_view listener) noexcept {
+    return rule.listener.empty() || rule.listener == listener;
+}
+
 }  // namespace mailgate::store

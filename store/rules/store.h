@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The access rules where they are kept: reading, changing, the audit trail, and news of changes by others.
+/// \file  The access rules where they are kept: reading, changing, the audit trail, and news of changes by
+/// others.
 ///
 /// Which database that is only openRules() knows. Every change is one transaction together with its rows in
-/// the audit trail. All functions throw StoreError. One thread at a time, but for stopWaiting(); processes may
-/// share the database.
+/// the audit trail. All functions throw StoreError. One thread at a time, but for stopWaiting(); processes
+/// may share the database.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -40,10 +41,10 @@ class RuleStore {
     };
     struct Options {
         Use use = Use::Administer;
-        /// How long to wait for another writer; none: five seconds, and for who serves a quarter of one, because
-        /// the thread that waits is the one that notices changes.
+        /// How long to wait for another writer; none: five seconds, and for who serves a quarter of one,
+        /// because the thread that waits is the one that notices changes.
         std::optional<std::chrono::milliseconds> lock_timeout{};
-        /// How often to look for changes where the database does not tell of them.
+        /// How often to look for changes where the database does not notify of them.
         std::chrono::milliseconds poll{200};
     };
 
@@ -60,8 +61,8 @@ class RuleStore {
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
     virtual std::map<std::string, std::size_t> ruleListeners() = 0;
-    /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has been
-    /// changed since is not known. Cheap.
+    /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has
+    /// been changed since is not known. Cheap.
     virtual void checkTrail() = 0;
     /// Rises with every change of a rule by anyone.
     virtual std::int64_t version() = 0;
@@ -73,9 +74,9 @@ class RuleStore {
         Changed,   ///< the rules differ from those that load() gave last, or may do so
         Replaced,  ///< likewise, and their ids have nothing to do with those of before
     };
-    /// Waits for news from other connections, at most so long. What it has told of it tells again until load() has
-    /// succeeded; a row that cannot be read is told of once, until somebody writes. A store that cannot be read is
-    /// StoreError, after a pause where that has been so before; the first call for which it can be read again
+    /// Waits for a change made through another connection, at most so long. News is repeated until load() has
+    /// succeeded; a row that cannot be read is reported once, until somebody writes. A store that cannot be
+    /// read is StoreError, after a pause if it has been so before; the first call that can read it again
     /// returns at once.
     virtual News waitForChange(std::chrono::milliseconds at_most) = 0;
     /// From now on nobody waits: a call that is under way and those to come return without news. Any thread.
@@ -103,9 +104,10 @@ class RuleStore {
         AccessRule rule;  ///< as it is now
     };
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted)>;
-    /// Lets `change` have the rule that is to become each of the `rules`: the one with the same network, listener and verdict, when it is there
-    /// and in force, else a new one. One that has expired counts as gone. A program (see programName) leaves
-    /// everybody else's rules as they are; a person who changes a program's makes it a new one of their own.
+    /// Lets `change` have the rule that is to become each of the `rules`: the one with the same network,
+    /// listener and verdict, when it is there and in force, else a new one. One that has expired counts as
+    /// gone. A program (see programName) leaves everybody else's rules as they are; a person who changes a
+    /// program's makes it a new one of their own.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
                                          std::string_view who) = 0;
 
@@ -138,8 +140,8 @@ class RuleStore {
         std::int64_t hits;
         UnixSeconds last;
     };
-    /// Adds to the counters: no new version, no audit row. False: nothing was added, because the rules that are
-    /// there now are others than those that were loaded, or cannot be read; waitForChange() will tell.
+    /// Adds to the counters: no new version, no audit row. False: nothing was added, because the rules that
+    /// are there now are others than those that were loaded, or cannot be read; waitForChange() reports it.
     virtual bool addHits(std::span<const HitCount> counts) = 0;
 
     // The audit trail.

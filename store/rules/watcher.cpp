@@ -59,8 +59,8 @@ struct AccessWatcher::Impl {
     void releaseRetired();
     void collectHits();
     void writeHits();
-    void tellFailure(const std::string& cause);
-    void tellRecovery();
+    void reportFailure(const std::string& cause);
+    void reportRecovery();
 
     const std::unique_ptr<RuleStore> store;
     const std::vector<std::string> listeners;
@@ -72,7 +72,7 @@ struct AccessWatcher::Impl {
     // The watcher thread's own, or start()'s and stop()'s while it does not run.
     bool must_load = false;    ///< the table in force is not what the store says
     bool other_rules = false;  ///< its rule ids are none of the store's: its hits belong nowhere
-    std::string told;          ///< the failure told last; empty while all is well
+    std::string reported;      ///< the failure reported last; empty while all is well
     std::vector<std::shared_ptr<const AccessTable>> retired;  ///< workers may still count hits in them
     PendingHits hits;
     steady_clock::time_point next_hits;
@@ -83,7 +83,7 @@ struct AccessWatcher::Impl {
 
 void AccessWatcher::Impl::load() {
     const auto begin = steady_clock::now();
-    retired.reserve(retired.size() + 1);  // what has been loaded is not told of again
+    retired.reserve(retired.size() + 1);  // what has been loaded is not announced again
     auto fresh = store->load(listeners);
     const std::chrono::duration<double> took = steady_clock::now() - begin;
     auto before = tables.share();
@@ -106,16 +106,16 @@ void AccessWatcher::Impl::refresh() {
         must_load = true;
         load();
     }
-    if (!must_load) tellRecovery();
+    if (!must_load) reportRecovery();
 }
 
 void AccessWatcher::Impl::turn() {
     try {
         refresh();
     } catch (const StoreError& error) {
-        tellFailure(error.what());
+        reportFailure(error.what());
     } catch (const std::bad_alloc&) {
-        tellFailure("out of memory");
+        reportFailure("out of memory");
     }
     releaseRetired();
     if (steady_clock::now() < next_hits) return;
@@ -157,16 +157,16 @@ void AccessWatcher::Impl::writeHits() {
     if (hits.size() > 0) hits.write(*store);
 }
 
-void AccessWatcher::Impl::tellFailure(const std::string& cause) {
-    if (told == cause) return;
-    told = cause;
+void AccessWatcher::Impl::reportFailure(const std::string& cause) {
+    if (reported == cause) return;
+    reported = cause;
     if (events.failed)
         events.failed(
             fmt::format("{}; the {} rules read before stay in force", cause, tables.share()->size()));
 }
 
-void AccessWatcher::Impl::tellRecovery() {
-    if (std::exchange(told, {}).empty()) return;
+void AccessWatcher::Impl::reportRecovery() {
+    if (std::exchange(reported, {}).empty()) return;
     if (events.recovered) events.recovered();
 }
 

@@ -4,8 +4,8 @@
 ///     access_rule   the rules; made for the sqlite3 shell too:
 ///                       INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny');
 ///     access_audit  what was changed when by whom; triggers write it, and refuse to change it
-///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not), and
-///                   acting, who changes rules in the present transaction ('' outside of one)
+///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
+///                   and acting, who changes rules in the present transaction ('' outside of one)
 #pragma once
 
 #include "store/sqlite/database.h"

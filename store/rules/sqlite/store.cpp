@@ -115,7 +115,7 @@ class SqliteRuleStore final : public RuleStore {
     std::int64_t looked_at_ = 0;          ///< data version of the last look
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
-    bool replaced_ = false;               ///< and the file is another; not told yet
+    bool replaced_ = false;               ///< and the file is another; not reported yet
     bool failed_ = false;                 ///< the last look
     steady_clock::time_point next_look_;
 
@@ -148,8 +148,8 @@ void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& 
     database().snapshot([&] { forEach(visit); });
 }
 
-/// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must not
-/// keep a core busy.
+/// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
+/// not keep a core busy.
 template <typename Work>
 auto SqliteRuleStore::paced(const Work& work) {
     const auto begin = steady_clock::now();
@@ -263,8 +263,8 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
     return std::nullopt;
 }
 
-/// Moves SQLite's log into the file, as far as no reader hinders it: then the file alone is complete, and one that
-/// is copied or moved away, or put in its place, meets no log of another's.
+/// Moves SQLite's log into the file, as far as no reader hinders it: then the file alone is complete, and one
+/// that is copied or moved away, or put in its place, meets no log of another's.
 void SqliteRuleStore::checkpoint() noexcept {
     sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
     written_ = lastWritten(path_);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The access rules in an SQLite file. Internal to store/.
 ///
-/// Nobody tells of another process' commit, so it is looked for: `PRAGMA data_version` differs then. The file is
-/// watched, too: one that was put in its place, that is gone, or that was written behind SQLite's back is opened
-/// anew, and checked.
+/// SQLite does not notify of another process' commit, so it is looked for: `PRAGMA data_version` differs
+/// then. The file is watched, too: one that was put in its place, that is gone, or that was written behind
+/// SQLite's back is opened anew, and checked.
 #pragma once
 
 #include "store/rules/store.h"

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What a change of access rules means: whether it may be made, whom it would shut out, what it does
+/// not reach. Decides and returns values; who asked puts them into words.
+#pragma once
+
+#include "store/rules/import_export.h"
+#include "store/rules/store.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace mailgate::rules {
+
+using store::AccessRule;
+using store::RuleStore;
+using store::Verdict;
+
+/// What of the configuration a change is judged by.
+struct Site {
+    struct Listener {
+        std::string name;
+        bool allowlist = true;           ///< refuses whom no rule allows
+        std::vector<Network> balancers;  ///< whose headers are believed
+    };
+    struct Server {
+        std::string name;     ///< UPSTREAM/SERVER
+        std::string address;  ///< as configured
+        std::vector<AddressBytes> endpoints;
+    };
+    std::vector<Listener> listeners;
+    std::vector<Server> servers;
+};
+
+// What a rule does that is hardly ever meant.
+
+struct WholeInternet {
+    bool v4;
+    bool half;
+    friend bool operator==(const WholeInternet&, const WholeInternet&) = default;
+};
+struct OwnBalancers {
+    Network network;
+    std::string listener;
+};
+struct OwnServer {
+    std::string name, address;
+};
+using Hazard = std::variant<WholeInternet, OwnBalancers, OwnServer>;
+
+/// None for a network that is no whole internet.
+std::optional<WholeInternet> wholeInternet(const Network& network) noexcept;
+/// Whom of the site a denial shuts out; that an allow rule lets in everybody.
+std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site);
+
+/// Where one rule stands to another with the opposite verdict that shares addresses and listeners with it.
+enum class Standing : std::uint8_t {
+    Wins,              ///< at the same network
+    WithoutEffect,     ///< at the same network, where the other covers it
+    OverriddenInside,  ///< inside the other's network
+    MoreSpecific,      ///< wins, its network being inside the other's
+};
+/// None when they do not meet.
+std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept;
+
+struct Overlap {
+    std::int64_t rule_id;
+    Standing standing;
+    AccessRule other;
+};
+
+/// A rule for another network than the one that was asked for, which it touches.
+struct NearMiss {
+    enum class Relation : std::uint8_t {
+        Same,      ///< not of the listeners that were asked for
+        Around,    ///< the network asked for lies inside it
+        Contains,  ///< it lies inside the network asked for
+    };
+    Relation relation;
+    AccessRule rule;
+};
+
+inline constexpr std::size_t kMaxNotes = 10;
+/// The first kMaxNotes of something; the rest is counted.
+template <typename Note>
+struct Notes {
+    std::vector<Note> first;
+    std::size_t more = 0;
+
+    void add(Note note) {
+        if (first.size() < kMaxNotes)
+            first.push_back(std::move(note));
+        else
+            ++more;
+    }
+};
+
+// Why a change was not made: then nothing was changed.
+
+struct UnknownListener {
+    std::string name;
+};
+struct InvalidNote {
+    std::string why;
+};
+struct ExpiryPast {
+    UnixSeconds expires_at;
+};
+struct LimitsOnDeny {};
+/// Is made only for who insists.
+struct Hazardous {
+    AccessRule rule;
+    std::size_t line;  ///< of the list that holds it, from 1; 0: none
+    std::vector<Hazard> hazards;
+};
+/// Every rule would be removed, and none put; likewise.
+struct NothingLeft {};
+struct UnreadableList {
+    std::vector<store::ImportError> errors;
+};
+/// A listener that the configuration has keeps its rules.
+struct StillConfigured {
+    std::string listener;
+};
+struct InTheWay {
+    std::vector<AccessRule> rules;
+};
+using Refusal = std::variant<UnknownListener, InvalidNote, ExpiryPast, LimitsOnDeny, Hazardous, NothingLeft,
+                             UnreadableList, StillConfigured, InTheWay>;
+
+/// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
+struct Edit {
+    std::optional<std::string> note{};
+    std::optional<std::optional<UnixSeconds>> expires_at{};
+    std::optional<std::optional<std::uint32_t>> sessions{};
+    std::optional<std::optional<std::uint32_t>> per_minute{};
+
+    void apply(AccessRule& rule) const;
+};
+
+struct PutRequest {
+    Verdict verdict{};
+    std::vector<Network> networks{};
+    std::vector<std::string> listeners{};  ///< empty: one rule for all
+    Edit edit{};
+    bool insist = false;
+};
+
+/// Sessions that a denial would have refused, and that go on nevertheless.
+struct Cut {
+    Network network{};
+    std::string listener{};  ///< empty: all
+};
+struct PutOutcome {
+    std::vector<RuleStore::EditResult> rules;
+    std::vector<Cut> cuts;  ///< what to end for the rules to hold at once
+};
+
+struct ImportRequest {
+    std::string_view text{};
+    store::ImportOptions options{};  ///< the service knows the listeners
+    bool replace = false;
+    bool insist = false;
+};
+struct ImportOutcome {
+    store::ImportFormat format{};
+    std::size_t allowing = 0, denying = 0;
+    std::size_t added = 0, changed = 0, unchanged = 0, removed = 0;
+};
+
+struct ListFilter {
+    std::optional<Network> covering{};
+    std::vector<std::string> listeners{};  ///< covering one of them; empty: any
+    bool expired = false;                  ///< those instead
+};
+
+/// What the rules say of one address on one listener.
+struct Decision {
+    std::string listener{};
+    bool allowed;
+    std::optional<AccessRule> by{};    ///< none: the listener's default
+    std::vector<AccessRule> others{};  ///< that match too, the most specific first; expired ones as well
+};
+
+/// For one request: `who` acts, at the time `now`. All functions throw StoreError.
+class Service {
+  public:
+    /// Opens the store when it is needed: what is refused before touches no database.
+    using Opener = std::function<RuleStore&()>;
+
+    /// `site` must outlive it.
+    Service(Opener store, const Site& site, std::string who, UnixSeconds now)
+        : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now) {}
+
+    std::variant<PutOutcome, Refusal> put(const PutRequest& request);
+    /// With a network that has no such rule nothing is removed.
+    RuleStore::RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners);
+    std::variant<ImportOutcome, Refusal> import(const ImportRequest& request);
+    /// How many rules were renamed.
+    std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to);
+
+    // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
+    // reading the other rules may fail when the change has not.
+
+    /// With rules in force.
+    Notes<Overlap> overlaps(const PutOutcome& outcome);
+    /// The allowlists that let in nobody now, where the change may have been what closed them.
+    std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
+    std::vector<std::string> closedBy(const ImportOutcome& outcome);
+    /// What there is around a network without a rule.
+    Notes<NearMiss> nearMisses(const Network& network);
+
+    std::vector<AccessRule> list(const ListFilter& filter);
+    /// On each of the listeners, or on all there are.
+    std::vector<Decision> test(const AddressBytes& address, std::span<const std::string> listeners);
+
+    /// The first of the names that no listener has.
+    std::optional<UnknownListener> unknown(std::span<const std::string> names) const;
+    /// ... and no rule either: the rules of a listener that is gone can be listed and removed.
+    std::optional<UnknownListener> unknownToRules(std::span<const std::string> names);
+
+  private:
+    bool configured(std::string_view name) const noexcept;
+    std::optional<Refusal> refusalOf(const PutRequest& request) const;
+    std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
+    std::optional<Refusal> refusalOf(const store::ImportResult& imported, const ImportRequest& request) const;
+    std::vector<std::string> closedListeners();
+
+    const Opener store_;
+    const Site& site_;
+    const std::string who_;
+    const UnixSeconds now_;
+};
+
+}  // namespace mailgate::rules

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/service.h"
+
+#include "store/backends/rules.h"
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+
+namespace mailgate::rules {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+using PutKind = RuleStore::PutKind;
+
+constexpr UnixSeconds kNow = 1'800'000'000;
+
+AccessRule rule(Verdict verdict, std::string_view text, std::string listener = "") {
+    AccessRule result;
+    result.verdict = verdict;
+    result.network = network(text);
+    result.listener = std::move(listener);
+    return result;
+}
+
+const Site kSite{{{"mx", true, {network("10.0.0.0/24")}}, {"imap", false, {network("10.0.1.0/24")}}},
+                 {{"smtp/a", "mail.example.org:25", {address("203.0.113.25"), address("2001:db8::25")}}}};
+
+TEST(WholeInternetTest, IsAllOrHalfOfAFamily) {
+    EXPECT_EQ(wholeInternet(network("0.0.0.0/0")), (WholeInternet{true, false}));
+    EXPECT_EQ(wholeInternet(network("128.0.0.0/1")), (WholeInternet{true, true}));
+    EXPECT_EQ(wholeInternet(network("64.0.0.0/2")), std::nullopt);
+    EXPECT_EQ(wholeInternet(network("::/0")), (WholeInternet{false, false}));
+    EXPECT_EQ(wholeInternet(network("2000::/3")), (WholeInternet{false, false}));
+    EXPECT_EQ(wholeInternet(network("2000::/4")), (WholeInternet{false, true}));
+    EXPECT_EQ(wholeInternet(network("4000::/4")), std::nullopt);
+    EXPECT_EQ(wholeInternet(network("2000::/5")), std::nullopt);
+}
+
+TEST(HazardTest, ADenialShutsOutBalancersOfTheListenersItCovers) {
+    const auto all = hazardsOf(rule(Verdict::Deny, "10.0.0.0/8"), kSite);
+    ASSERT_THAT(all, SizeIs(2));
+    EXPECT_EQ(std::get<OwnBalancers>(all[0]).listener, "mx");
+    EXPECT_EQ(std::get<OwnBalancers>(all[1]).listener, "imap");
+    const auto one = hazardsOf(rule(Verdict::Deny, "10.0.0.7", "mx"), kSite);
+    ASSERT_THAT(one, SizeIs(1));
+    EXPECT_EQ(std::get<OwnBalancers>(one[0]).network, network("10.0.0.0/24"));
+    EXPECT_THAT(hazardsOf(rule(Verdict::Deny, "10.0.0.7", "imap"), kSite), IsEmpty());
+}
+
+TEST(HazardTest, ADenialShutsOutServers) {
+    const auto found = hazardsOf(rule(Verdict::Deny, "2001:db8::/64"), kSite);
+    ASSERT_THAT(found, SizeIs(1));
+    EXPECT_EQ(std::get<OwnServer>(found[0]).name, "smtp/a");
+    EXPECT_EQ(std::get<OwnServer>(found[0]).address, "mail.example.org:25");
+    EXPECT_THAT(hazardsOf(rule(Verdict::Deny, "203.0.113.26"), kSite), IsEmpty());
+}
+
+TEST(HazardTest, AnAllowRuleIsOneForEverybodyOnly) {
+    EXPECT_THAT(hazardsOf(rule(Verdict::Allow, "10.0.0.0/8"), kSite), IsEmpty());
+    EXPECT_THAT(hazardsOf(rule(Verdict::Allow, "0.0.0.0/0"), kSite), SizeIs(1));
+}
+
+TEST(StandingTest, SaysWhichOfTwoRulesDecides) {
+    const struct {
+        AccessRule rule, other;
+        std::optional<Standing> want;
+    } cases[] = {
+        {rule(Verdict::Deny, "192.0.2.0/24"), rule(Verdict::Deny, "192.0.2.0/25"), std::nullopt},
+        {rule(Verdict::Deny, "192.0.2.0/24"), rule(Verdict::Allow, "198.51.100.0/24"), std::nullopt},
+        {rule(Verdict::Deny, "192.0.2.0/24", "mx"), rule(Verdict::Allow, "192.0.2.0/24", "imap"),
+         std::nullopt},
+        {rule(Verdict::Deny, "192.0.2.0/24"), rule(Verdict::Allow, "192.0.2.0/24"), Standing::Wins},
+        {rule(Verdict::Allow, "192.0.2.0/24"), rule(Verdict::Deny, "192.0.2.0/24"), Standing::WithoutEffect},
+        {rule(Verdict::Allow, "192.0.2.0/24", "mx"), rule(Verdict::Deny, "192.0.2.0/24"), Standing::Wins},
+        {rule(Verdict::Deny, "192.0.2.0/24"), rule(Verdict::Allow, "192.0.2.0/24", "mx"),
+         Standing::WithoutEffect},
+        {rule(Verdict::Deny, "192.0.2.0/24"), rule(Verdict::Allow, "192.0.2.1"), Standing::OverriddenInside},
+        {rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Allow, "192.0.2.0/24"), Standing::MoreSpecific},
+    };
+    for (const auto& each : cases)
+        EXPECT_EQ(standingOf(each.rule, each.other), each.want)
+            << each.rule.network.toString() << " and " << each.other.network.toString();
+}
+
+TEST(NotesTest, TheFirstAreKeptAndTheRestIsCounted) {
+    Notes<int> notes;
+    for (int each = 0; each < 13; ++each)
+        notes.add(each);
+    EXPECT_THAT(notes.first, SizeIs(kMaxNotes));
+    EXPECT_EQ(notes.more, 3u);
+}
+
+class ServiceTest : public testing::Test {
+  protected:
+    Service service(std::string who = "alice") {
+        return {[this]() -> RuleStore& {
+                    if (!store_) store_ = store::openRules("sqlite:" + file_);
+                    return *store_;
+                },
+                kSite, std::move(who), kNow};
+    }
+    static PutRequest request(Verdict verdict, std::string_view text,
+                              std::vector<std::string> listeners = {}) {
+        return {
+            .verdict = verdict, .networks = {network(text)}, .listeners = std::move(listeners), .edit = {}};
+    }
+    PutOutcome put(const PutRequest& request, std::string who = "alice") {
+        auto answer = service(std::move(who)).put(request);
+        EXPECT_TRUE(std::holds_alternative<PutOutcome>(answer));
+        return std::get<PutOutcome>(std::move(answer));
+    }
+    template <typename Kind>
+    Kind refusal(const PutRequest& request) {
+        auto answer = service().put(request);
+        const auto* refused = std::get_if<Refusal>(&answer);
+        if (refused == nullptr || !std::holds_alternative<Kind>(*refused))
+            throw std::logic_error("not refused so");
+        return std::get<Kind>(*refused);
+    }
+    std::vector<std::string> networks(const ListFilter& filter = {}) {
+        std::vector<std::string> found;
+        for (const AccessRule& each : service().list(filter))
+            found.push_back(each.network.toString());
+        return found;
+    }
+    std::variant<ImportOutcome, Refusal> import(std::string_view text, bool replace = false,
+                                                bool insist = false) {
+        return service().import({.text = text, .options = {}, .replace = replace, .insist = insist});
+    }
+
+    TemporaryFolder folder_;
+    std::string file_ = folder_.file("rules.db");
+    std::unique_ptr<RuleStore> store_;
+};
+
+TEST_F(ServiceTest, WhatIsRefusedOpensNoDatabase) {
+    EXPECT_EQ(refusal<UnknownListener>(request(Verdict::Deny, "192.0.2.1", {"mx", "smpt"})).name, "smpt");
+    PutRequest one = request(Verdict::Deny, "10.0.0.0/8");
+    const auto hazardous = refusal<Hazardous>(one);
+    EXPECT_EQ(hazardous.line, 0u);
+    EXPECT_THAT(hazardous.hazards, SizeIs(2));
+    one = request(Verdict::Deny, "192.0.2.1");
+    one.edit.note = "bell\a";
+    EXPECT_NE(refusal<InvalidNote>(one).why, "");
+    one.edit.note.reset();
+    one.edit.expires_at = kNow;
+    EXPECT_EQ(refusal<ExpiryPast>(one).expires_at, kNow);
+    one.edit.expires_at.reset();
+    one.edit.sessions = 5;
+    refusal<LimitsOnDeny>(one);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+}
+
+// Or the change would be made without a word.
+TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    store::Shell(file_).run("INSERT INTO access_rule(network, verdict) VALUES ('nonsense', 'allow')");
+    const auto outcome = put(request(Verdict::Deny, "192.0.2.2"));
+    EXPECT_EQ(outcome.rules.at(0).kind, PutKind::Added);
+    EXPECT_THROW(service().overlaps(outcome), store::StoreError);
+}
+
+TEST_F(ServiceTest, WhoInsistsIsObeyed) {
+    PutRequest one = request(Verdict::Deny, "10.0.0.0/8");
+    one.insist = true;
+    EXPECT_EQ(put(one).rules.at(0).kind, PutKind::Added);
+}
+
+TEST_F(ServiceTest, PuttingSaysWhatBecameOfEachRule) {
+    PutRequest one = request(Verdict::Allow, "198.51.100.0/24", {"mx", "imap"});
+    one.edit.note = "partner";
+    one.edit.sessions = 20;
+    auto outcome = put(one);
+    ASSERT_THAT(outcome.rules, SizeIs(2));
+    EXPECT_EQ(outcome.rules[0].kind, PutKind::Added);
+    EXPECT_EQ(outcome.rules[1].rule.listener, "imap");
+    EXPECT_THAT(outcome.cuts, IsEmpty());
+    EXPECT_EQ(put(one).rules[0].kind, PutKind::Unchanged);
+    one.edit = {};
+    one.edit.expires_at = kNow + 60;
+    outcome = put(one);
+    EXPECT_EQ(outcome.rules[0].kind, PutKind::Changed);
+    EXPECT_EQ(outcome.rules[0].rule.note, "partner") << "what was not said stays";
+    EXPECT_EQ(outcome.rules[0].rule.limits.sessions, 20u);
+    one.edit = {};
+    one.edit.expires_at.emplace();
+    one.edit.sessions.emplace();
+    EXPECT_EQ(put(one).rules[0].rule.limits.sessions, std::nullopt);
+    EXPECT_EQ(put(one).rules[0].rule.expires_at, std::nullopt);
+}
+
+TEST_F(ServiceTest, AProgramLeavesTheRulesOfPeople) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    const auto outcome = put(request(Verdict::Deny, "192.0.2.1"), store::programName("fail2ban"));
+    EXPECT_EQ(outcome.rules.at(0).kind, PutKind::Kept);
+}
+
+TEST_F(ServiceTest, OverlapsAreOfRulesInForce) {
+    put(request(Verdict::Allow, "192.0.2.0/24"));
+    PutRequest expiring = request(Verdict::Allow, "192.0.2.0/25");
+    expiring.edit.expires_at = kNow + 1;
+    put(expiring);
+    store::Shell(file_).run("UPDATE access_rule SET expires_at = " + std::to_string(kNow) +
+                            " WHERE expires_at IS NOT NULL");
+    const auto outcome = put(request(Verdict::Deny, "192.0.2.1"));
+    const auto overlaps = service().overlaps(outcome);
+    ASSERT_THAT(overlaps.first, SizeIs(1));
+    EXPECT_EQ(overlaps.first[0].rule_id, outcome.rules[0].rule.id);
+    EXPECT_EQ(overlaps.first[0].standing, Standing::MoreSpecific);
+    EXPECT_EQ(overlaps.first[0].other.network, network("192.0.2.0/24"));
+    ASSERT_THAT(outcome.cuts, SizeIs(1));
+    EXPECT_EQ(outcome.cuts[0].network, network("192.0.2.1"));
+    EXPECT_EQ(outcome.cuts[0].listener, "");
+}
+
+TEST_F(ServiceTest, RemovingTheLastAllowRuleClosesAllowlists) {
+    put(request(Verdict::Allow, "192.0.2.0/24"));
+    put(request(Verdict::Allow, "198.51.100.0/24", {"imap"}));
+    put(request(Verdict::Deny, "192.0.2.9"));
+    const std::vector<Network> denied{network("192.0.2.9")};
+    EXPECT_THAT(service().closedBy(service().remove(denied, {})), IsEmpty());
+    const std::vector<Network> allowed{network("192.0.2.0/24")};
+    const auto outcome = service().remove(allowed, {});
+    EXPECT_THAT(outcome.removed, SizeIs(1));
+    EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
+}
+
+TEST_F(ServiceTest, WhatIsNotThereIsMissingWithItsNeighbours) {
+    put(request(Verdict::Deny, "192.0.2.0/24"));
+    put(request(Verdict::Deny, "192.0.2.0/28", {"mx"}));
+    put(request(Verdict::Deny, "192.0.2.1"));
+    put(request(Verdict::Deny, "203.0.113.1"));
+    const std::vector<Network> asked{network("192.0.2.0/28"), network("203.0.113.1")};
+    const std::vector<std::string> listeners{"imap"};
+    const auto outcome = service().remove(asked, listeners);
+    EXPECT_THAT(outcome.removed, IsEmpty());
+    ASSERT_THAT(outcome.missing, SizeIs(2));
+    using Relation = NearMiss::Relation;
+    std::vector<Relation> relations;
+    for (const NearMiss& near : service().nearMisses(outcome.missing[0]).first)
+        relations.push_back(near.relation);
+    EXPECT_THAT(relations, ElementsAre(Relation::Around, Relation::Same, Relation::Contains));
+    EXPECT_THAT(networks(), SizeIs(4));
+}
+
+TEST_F(ServiceTest, NamesAreThoseOfListenersOrOfRules) {
+    put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
+    store::Shell(file_).run("UPDATE access_rule SET listener = 'old'");
+    const std::vector<std::string> names{"mx", "old", "older"};
+    EXPECT_EQ(service().unknown(names)->name, "old");
+    EXPECT_EQ(service().unknownToRules(names)->name, "older");
+    EXPECT_EQ(service().unknownToRules(std::span(names).first(2)), std::nullopt);
+}
+
+TEST_F(ServiceTest, RulesFollowTheirListener) {
+    put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
+    put(request(Verdict::Deny, "192.0.2.1", {"imap"}));
+    auto answer = service().renameListener("imap", "mx");
+    EXPECT_EQ(std::get<StillConfigured>(std::get<Refusal>(answer)).listener, "imap");
+    answer = service().renameListener("old", "new");
+    EXPECT_EQ(std::get<UnknownListener>(std::get<Refusal>(answer)).name, "new");
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 0u);
+    store::Shell(file_).run("UPDATE access_rule SET listener = 'old' WHERE listener = 'imap'");
+    answer = service().renameListener("old", "mx");
+    EXPECT_THAT(std::get<InTheWay>(std::get<Refusal>(answer)).rules, SizeIs(1));
+    store::Shell(file_).run("DELETE FROM access_rule WHERE listener = 'mx'");
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 1u);
+}
+
+TEST_F(ServiceTest, AListIsImportedAsAWholeOrNotAtAll) {
+    auto answer = import("deny 192.0.2.1\ndeny nonsense\n");
+    EXPECT_THAT(std::get<UnreadableList>(std::get<Refusal>(answer)).errors, SizeIs(1));
+    answer = import("deny 192.0.2.1\ndeny 10.0.0.0/8\n");
+    EXPECT_EQ(std::get<Hazardous>(std::get<Refusal>(answer)).line, 2u);
+    EXPECT_THAT(networks(), IsEmpty());
+    const auto outcome = std::get<ImportOutcome>(import("deny 192.0.2.1\nallow 198.51.100.0/24 note\n"));
+    EXPECT_EQ(outcome.format, store::ImportFormat::Mailgate);
+    EXPECT_EQ(outcome.allowing, 1u);
+    EXPECT_EQ(outcome.denying, 1u);
+    EXPECT_EQ(outcome.added, 2u);
+    EXPECT_THAT(networks(), ElementsAre("192.0.2.1", "198.51.100.0/24"));
+}
+
+TEST_F(ServiceTest, AnImportLeavesWhatALineDoesNotSay) {
+    import("allow 198.51.100.0/24 client_rate=5 partner\n");
+    const auto outcome =
+        std::get<ImportOutcome>(import("allow 198.51.100.0/24 renewed\nallow 198.51.100.0/24 listener=mx\n"));
+    EXPECT_EQ(outcome.changed, 1u);
+    EXPECT_EQ(outcome.added, 1u);
+    EXPECT_EQ(service().list({}).at(0).limits.per_minute, 5u);
+    EXPECT_EQ(service().list({}).at(0).note, "renewed");
+}
+
+TEST_F(ServiceTest, ReplacingRemovesWhatTheListDoesNotHold) {
+    import("allow 198.51.100.0/24\ndeny 192.0.2.1\n");
+    EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(import("# none\n", true))));
+    auto outcome = std::get<ImportOutcome>(import("deny 192.0.2.1\n", true));
+    EXPECT_EQ(outcome.unchanged, 1u);
+    EXPECT_EQ(outcome.removed, 1u);
+    EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
+    outcome = std::get<ImportOutcome>(import("# none\n", true, true));
+    EXPECT_EQ(outcome.removed, 1u);
+    EXPECT_THAT(networks(), IsEmpty());
+}
+
+TEST_F(ServiceTest, ListsWhatIsInForceOrWhatHasExpired) {
+    put(request(Verdict::Deny, "192.0.2.0/24"));
+    put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
+    put(request(Verdict::Deny, "198.51.100.1"));
+    store::Shell(file_).run("UPDATE access_rule SET expires_at = 5 WHERE network = '198.51.100.1'");
+    EXPECT_THAT(networks(), ElementsAre("192.0.2.0/24", "192.0.2.1"));
+    EXPECT_THAT(networks({.expired = true}), ElementsAre("198.51.100.1"));
+    EXPECT_THAT(networks({.listeners = {"imap"}}), ElementsAre("192.0.2.0/24"));
+    EXPECT_THAT(networks({.covering = network("192.0.2.7")}), ElementsAre("192.0.2.0/24"));
+}
+
+TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
+    put(request(Verdict::Allow, "192.0.2.0/24"));
+    put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
+    auto decisions = service().test(address("192.0.2.1"), {});
+    ASSERT_THAT(decisions, SizeIs(2));
+    EXPECT_FALSE(decisions[0].allowed);
+    EXPECT_EQ(decisions[0].by->network, network("192.0.2.1"));
+    ASSERT_THAT(decisions[0].others, SizeIs(1));
+    EXPECT_EQ(decisions[0].others[0].network, network("192.0.2.0/24"));
+    EXPECT_TRUE(decisions[1].allowed);
+    EXPECT_THAT(decisions[1].others, IsEmpty());
+    const std::vector<std::string> imap{"imap"};
+    decisions = service().test(address("203.0.113.1"), imap);
+    ASSERT_THAT(decisions, SizeIs(1));
+    EXPECT_TRUE(decisions[0].allowed) << "no rule: the listener is open";
+    EXPECT_FALSE(decisions[0].by.has_value());
+}
+
+}  // namespace
+}  // namespace mailgate::rules
