@@ -54,12 +54,12 @@ class HealthDialogue {
   private:
     enum class State { Greeting, Hello, Goodbye, Done };
 
-    void hearLine(std::string_view line, Step& step);
-    void hearGreeting(std::string_view line, Step& step);
-    void hearHelloReply(std::string_view line, Step& step);
+    void onLine(std::string_view line, Step& step);
+    void onGreeting(std::string_view line, Step& step);
+    void onHelloReply(std::string_view line, Step& step);
     void pass();
     void fail(std::string reason);
-    void sayGoodbye(Step& step);
+    void sendGoodbye(Step& step);
 
     const HealthScript& script() const noexcept { return traits_.health; }
 
@@ -67,7 +67,7 @@ class HealthDialogue {
     std::string name_;
     State state_ = State::Greeting;
     LineReader lines_;
-    std::size_t heard_ = 0;
+    std::size_t received_ = 0;
     bool begun_ = false;
     bool decided_ = false;
     bool good_ = false;

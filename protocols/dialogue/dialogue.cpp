@@ -14,8 +14,8 @@ constexpr std::size_t kMaxHeardBytes = 16 * 1024;
 
 Dialogue::Step Conversation::hear(std::string_view bytes) {
     Step step;
-    bytes = bytes.substr(0, kMaxHeardBytes - heard_);
-    heard_ += bytes.size();
+    bytes = bytes.substr(0, kMaxHeardBytes - received_);
+    received_ += bytes.size();
     while (!done_) {
         const auto line = lines_.next(bytes);
         if (!line) break;
@@ -24,7 +24,7 @@ Dialogue::Step Conversation::hear(std::string_view bytes) {
         done_ = reply.done;
         if (++commands_ == kMaxCommands) break;
     }
-    if (!done_ && (commands_ == kMaxCommands || heard_ == kMaxHeardBytes)) {
+    if (!done_ && (commands_ == kMaxCommands || received_ == kMaxHeardBytes)) {
         step.say += goodbye_;
         done_ = true;
     }

@@ -67,7 +67,7 @@ class Conversation : public Dialogue {
     const std::string goodbye_;
     LineReader lines_;
     int commands_ = 0;
-    std::size_t heard_ = 0;
+    std::size_t received_ = 0;
     bool done_ = false;
 };
 
