@@ -67,7 +67,7 @@ HealthDialogue::Step HealthDialogue::open() {
     return step;
 }
 
-HealthDialogue::Step HealthDialogue::hear(std::string_view bytes) {
+HealthDialogue::Step HealthDialogue::onBytes(std::string_view bytes) {
     Step step;
     received_ += bytes.size();
     while (state_ != State::Done) {
@@ -84,7 +84,7 @@ HealthDialogue::Step HealthDialogue::hear(std::string_view bytes) {
     return step;
 }
 
-HealthDialogue::Step HealthDialogue::ended() {
+HealthDialogue::Step HealthDialogue::onEnd() {
     if (!decided_) {
         fail(state_ == State::Greeting ? "closed the connection without a greeting"
                                        : "closed the connection after its greeting");
@@ -131,7 +131,7 @@ void HealthDialogue::onGreeting(std::string_view line, Step& step) {
     }
     if (!ends(script().ends_greeting, line)) return;
     if (!script().hello.empty()) {
-        step.say.append(script().hello).append(name_).append("\r\n");
+        step.send.append(script().hello).append(name_).append("\r\n");
         state_ = State::Hello;
         return;
     }
@@ -160,7 +160,7 @@ void HealthDialogue::fail(std::string reason) {
 
 void HealthDialogue::sendGoodbye(Step& step) {
     state_ = State::Goodbye;
-    step.say += script().goodbye;
+    step.send += script().goodbye;
 }
 
 }  // namespace mailgate

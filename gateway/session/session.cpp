@@ -310,13 +310,13 @@ void Session::converse(std::unique_ptr<Dialogue> dialogue, State state, Millis l
     // What came behind the header is part of the conversation.
     const std::string early(relay_.held(Side::Client));
     relay_.dropHeld(Side::Client);
-    if (!early.empty()) take(dialogue_->hear(early));
+    if (!early.empty()) take(dialogue_->onBytes(early));
     if (state_ == state) onClient();
 }
 
 void Session::take(const Dialogue::Step& step) {
     const State state = state_;
-    say(step.say);
+    say(step.reply);
     if (!step.done || state_ != state) return;
     relay_.endSource(Side::Server);
     pump(Side::Server);
@@ -337,7 +337,7 @@ void Session::onClient() {
         if (got.status == IoStatus::WouldBlock) return;
         if (got.status == IoStatus::Error) return finish(end_);
         if (got.status == IoStatus::Ok && !relay_.sourceEnded(Side::Server)) {
-            take(dialogue_->hear(relay_.scratch(got.bytes)));
+            take(dialogue_->onBytes(relay_.scratch(got.bytes)));
         }
     }
     if (state_ == state && relay_.sourceEnded(Side::Client)) finish(end_);
@@ -581,7 +581,8 @@ void Session::pump(Side source) {
 void Session::onViolation() {
     if (!std::exchange(violated_, true)) host_.arm(*this, host_.now() + kViolationLimit);
     const Violation violation = *filter_->violation();
-    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->settled())
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory ||
+        filter_->noReplyPending())
         endViolated();
 }
 

@@ -137,7 +137,7 @@ class Nowhere final : public Output {
 }  // namespace
 
 bool SmtpFilter::interruptible() const noexcept {
-    return settled() && !mail_.open() && !sasl_.active() && reading_ == Reading::Commands;
+    return noReplyPending() && !mail_.open() && !sasl_.active() && reading_ == Reading::Commands;
 }
 
 bool SmtpFilter::awaitsFinalReply() const noexcept {
@@ -436,7 +436,7 @@ void SmtpFilter::sendAs(Command command, const std::optional<std::string>& words
 SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error, std::size_t whole,
                                     std::string_view& bytes, Output& out) {
     if (replaying_) return answeredElsewhere(whole, bytes);
-    if (!greeting_over_ || !settled() || !out.canReply()) return Step::Hold;
+    if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
     if (++refusals_ > kMaxRefusals) return violate(Violation::BadCommand);
     std::string reply(code);
     if (!screen_.gateway.empty() && screen_.gateway.size() <= kMaxShownName)

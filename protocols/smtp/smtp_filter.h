@@ -48,7 +48,7 @@ class SmtpFilter final : public StreamFilter {
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     std::optional<Violation> violation() const noexcept override { return violation_; }
     bool opaque() const noexcept override { return opaque_; }
-    bool settled() const noexcept override {
+    bool noReplyPending() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);
     }
     /// A line that is not whole has not gone on.

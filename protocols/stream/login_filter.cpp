@@ -86,7 +86,7 @@ bool LoginFilter::refuse(std::string_view command, Output& out) {
         violate(Violation::BadCommand);
         return false;
     }
-    if (!settled() || !out.canReply()) return false;
+    if (!noReplyPending() || !out.canReply()) return false;
     ++refusals_;
     out.drop(command.size());
     out.reply(refusal(command));
