@@ -2,6 +2,7 @@
 #include "protocols/health_dialogue.h"
 
 #include "protocols/mail_protocol.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <utility>
@@ -19,8 +20,8 @@ std::string quoted(std::string_view line) {
     return text;
 }
 
-bool isSmtp(Protocol protocol) noexcept {
-    return protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
+bool ends(bool (*is_last)(std::string_view line) noexcept, std::string_view line) noexcept {
+    return is_last == nullptr || is_last(line);
 }
 
 bool isLabel(std::string_view label) noexcept {
@@ -53,11 +54,11 @@ std::string heloName(std::string_view name, const IpAddress& own) {
 }
 
 HealthDialogue::HealthDialogue(Protocol protocol, std::string name)
-    : protocol_(protocol), name_(std::move(name)) {}
+    : traits_(traitsOf(protocol)), name_(std::move(name)) {}
 
 HealthDialogue::Step HealthDialogue::open() {
     Step step;
-    if (protocol_ == Protocol::Tcp) {
+    if (traits_.opaque()) {
         pass();
         state_ = State::Done;
     }
@@ -68,13 +69,13 @@ HealthDialogue::Step HealthDialogue::open() {
 
 HealthDialogue::Step HealthDialogue::hear(std::string_view bytes) {
     Step step;
-    heard_ += bytes.size();
+    received_ += bytes.size();
     while (state_ != State::Done) {
         const auto line = lines_.next(bytes);
         if (!line) break;
-        hearLine(*line, step);
+        onLine(*line, step);
     }
-    if (heard_ > kMaxHealthBytes && state_ != State::Done) {
+    if (received_ > kMaxHealthBytes && state_ != State::Done) {
         fail("talks without end");
         state_ = State::Done;
     }
@@ -92,74 +93,59 @@ HealthDialogue::Step HealthDialogue::ended() {
     return {"", true, true};
 }
 
-void HealthDialogue::hearLine(std::string_view line, Step& step) {
+void HealthDialogue::onLine(std::string_view line, Step& step) {
     switch (state_) {
         case State::Greeting:
-            return hearGreeting(line, step);
-        case State::Ehlo:
-            if (!lastLine(line)) return;
-            if (line.starts_with("250"))
-                pass();
-            else
-                fail((protocol_ == Protocol::Lmtp ? "answered LHLO with: " : "answered EHLO with: ") +
-                     quoted(line));
-            return sayGoodbye(step);
+            return onGreeting(line, step);
+        case State::Hello:
+            return onHelloReply(line, step);
         case State::Goodbye:
-            if (lastLine(line)) state_ = State::Done;
+            if (ends(script().ends_reply, line)) state_ = State::Done;
             return;
         case State::Done:
             return;
     }
 }
 
-void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
+void HealthDialogue::onGreeting(std::string_view line, Step& step) {
     if (!begun_) {
         begun_ = true;
-        switch (judgeGreeting(protocol_, std::string(line) + '\n')) {
+        switch (judgeGreeting(traits_.protocol, std::string(line) + '\n')) {
             case Greeting::Welcome:
             case Greeting::Incomplete:
                 break;
             case Greeting::Unavailable:
             case Greeting::Refused:
                 fail("greets with: " + quoted(line));
-                // RFC 5321 3.1: after a 554 the server waits for QUIT; all others have said their last word.
-                if (isSmtp(protocol_) && line.starts_with('5')) return sayGoodbye(step);
+                if (const std::string_view waits = script().refusal_before_goodbye;
+                    !waits.empty() && line.starts_with(waits))
+                    return sendGoodbye(step);
                 state_ = State::Done;
                 return;
             case Greeting::Foreign:
-                fail("does not speak " + std::string(toString(protocol_)) + ", but says: " + quoted(line));
+                fail("does not speak " + std::string(toString(traits_.protocol)) +
+                     ", but says: " + quoted(line));
                 state_ = State::Done;
                 return;
         }
     }
-    if (!lastLine(line)) return;
-    if (isSmtp(protocol_)) {
-        step.say += (protocol_ == Protocol::Lmtp ? "LHLO " : "EHLO ") + name_ + "\r\n";
-        state_ = State::Ehlo;
+    if (!ends(script().ends_greeting, line)) return;
+    if (!script().hello.empty()) {
+        step.say.append(script().hello).append(name_).append("\r\n");
+        state_ = State::Hello;
         return;
     }
     pass();
-    sayGoodbye(step);
+    sendGoodbye(step);
 }
 
-// The last line of a greeting or answer. SMTP: a code without the hyphen (RFC 5321 4.2.1). ManageSieve: the
-// capabilities end with OK (RFC 5804 1.7), and so does the answer to LOGOUT. IMAP's LOGOUT is answered with
-// BYE and the tagged OK (RFC 9051 6.1.3).
-bool HealthDialogue::lastLine(std::string_view line) const noexcept {
-    switch (protocol_) {
-        case Protocol::Smtp:
-        case Protocol::Lmtp:
-            return line.size() < 4 || line[3] != '-';
-        case Protocol::Imap:
-            return state_ == State::Greeting || !line.starts_with('*');
-        case Protocol::Sieve:
-            return startsWithIgnoreCase(line, "OK") || startsWithIgnoreCase(line, "NO") ||
-                   startsWithIgnoreCase(line, "BYE");
-        case Protocol::Pop3:
-        case Protocol::Tcp:
-            return true;
-    }
-    return true;
+void HealthDialogue::onHelloReply(std::string_view line, Step& step) {
+    if (!ends(script().ends_reply, line)) return;
+    if (line.starts_with(script().hello_accepted))
+        pass();
+    else
+        fail("answered " + std::string(script().hello) + "with: " + quoted(line));
+    sendGoodbye(step);
 }
 
 void HealthDialogue::pass() {
@@ -172,23 +158,9 @@ void HealthDialogue::fail(std::string reason) {
     reason_ = std::move(reason);
 }
 
-void HealthDialogue::sayGoodbye(Step& step) {
+void HealthDialogue::sendGoodbye(Step& step) {
     state_ = State::Goodbye;
-    switch (protocol_) {
-        case Protocol::Smtp:
-        case Protocol::Lmtp:
-        case Protocol::Pop3:
-            step.say += "QUIT\r\n";
-            return;
-        case Protocol::Imap:
-            step.say += "a LOGOUT\r\n";
-            return;
-        case Protocol::Sieve:
-            step.say += "LOGOUT\r\n";
-            return;
-        case Protocol::Tcp:
-            return;
-    }
+    step.say += script().goodbye;
 }
 
 }  // namespace mailgate

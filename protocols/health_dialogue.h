@@ -7,8 +7,8 @@
 /// more than kMaxHealthBytes has failed.
 #pragma once
 
+#include "protocols/dialogue/protocol_traits.h"
 #include "protocols/stream/lines.h"
-#include "protocols/stream/stream_filter.h"
 #include "protocols/values/address.h"
 #include "protocols/values/protocol.h"
 
@@ -52,20 +52,22 @@ class HealthDialogue {
     bool teasing() const noexcept { return state_ == State::Greeting && begun_; }
 
   private:
-    enum class State { Greeting, Ehlo, Goodbye, Done };
+    enum class State { Greeting, Hello, Goodbye, Done };
 
-    void hearLine(std::string_view line, Step& step);
-    void hearGreeting(std::string_view line, Step& step);
-    bool lastLine(std::string_view line) const noexcept;
+    void onLine(std::string_view line, Step& step);
+    void onGreeting(std::string_view line, Step& step);
+    void onHelloReply(std::string_view line, Step& step);
     void pass();
     void fail(std::string reason);
-    void sayGoodbye(Step& step);
+    void sendGoodbye(Step& step);
 
-    Protocol protocol_;
+    const HealthScript& script() const noexcept { return traits_.health; }
+
+    const ProtocolTraits& traits_;
     std::string name_;
     State state_ = State::Greeting;
     LineReader lines_;
-    std::size_t heard_ = 0;
+    std::size_t received_ = 0;
     bool begun_ = false;
     bool decided_ = false;
     bool good_ = false;

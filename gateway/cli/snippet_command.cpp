@@ -4,6 +4,7 @@
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/upstream/probe.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -14,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -70,37 +72,13 @@ bool isSmtp(Protocol protocol) {
 }
 
 bool isDovecots(Protocol protocol) {
-    switch (protocol) {
-        case Protocol::Imap:
-        case Protocol::Pop3:
-        case Protocol::Lmtp:
-        case Protocol::Sieve:
-            return true;
-        case Protocol::Smtp:
-        case Protocol::Tcp:
-            return false;
-    }
-    return false;
+    return !traitsOf(protocol).dovecot_service.empty();
 }
 
 /// The ports that clients use for a protocol, the usual one first.
-std::vector<std::uint16_t> customaryPorts(const ListenerConfig& listener) {
-    const bool tls = listener.tls == ListenerTls::Passthrough;
-    switch (listener.protocol) {
-        case Protocol::Smtp:
-            return tls ? std::vector<std::uint16_t>{465} : std::vector<std::uint16_t>{25, 587};
-        case Protocol::Imap:
-            return {std::uint16_t(tls ? 993 : 143)};
-        case Protocol::Pop3:
-            return {std::uint16_t(tls ? 995 : 110)};
-        case Protocol::Lmtp:
-            return {24};
-        case Protocol::Sieve:
-            return {4190};
-        case Protocol::Tcp:
-            break;
-    }
-    return {};
+std::span<const std::uint16_t> customaryPorts(const ListenerConfig& listener) {
+    const ProtocolTraits& traits = traitsOf(listener.protocol);
+    return listener.tls == ListenerTls::Passthrough ? traits.tls_ports : traits.ports;
 }
 
 bool namesSubmission(std::string_view name) {
@@ -111,7 +89,7 @@ bool namesSubmission(std::string_view name) {
 /// like one (10587, 2587); else what its name and protocol say.
 std::uint16_t wantedPort(const ListenerConfig& listener) {
     const std::uint16_t own = listener.addresses.front().port;
-    const std::vector<std::uint16_t> customary = customaryPorts(listener);
+    const std::span<const std::uint16_t> customary = customaryPorts(listener);
     if (own < 1024 || customary.empty()) return own;
     for (const std::uint16_t port : customary)
         if (port >= 100 && own % (port < 1000 ? 1000 : 10'000) == port) return port;
@@ -263,23 +241,6 @@ std::string postscreen(const Config& config) {
         permitted, kPostfixWarning, forSmtpServers(config, postscreenLines));
 }
 
-std::string_view dovecotService(Protocol protocol) {
-    switch (protocol) {
-        case Protocol::Imap:
-            return "imap-login";
-        case Protocol::Pop3:
-            return "pop3-login";
-        case Protocol::Lmtp:
-            return "lmtp";
-        case Protocol::Sieve:
-            return "managesieve-login";
-        case Protocol::Smtp:
-        case Protocol::Tcp:
-            break;
-    }
-    return "";
-}
-
 std::string dovecotListener(const UpstreamConfig& upstream, const ServerConfig& server, bool tls) {
     std::string name = fmt::format("mailgate_{}_{}", upstream.name, server.name);
     std::replace_if(
@@ -320,7 +281,7 @@ std::string dovecot(const Config& config, DovecotVersion version) {
             text += withoutProxy(upstream);
             continue;
         }
-        text += fmt::format("service {} {{\n", dovecotService(listeners.front()->protocol));
+        text += fmt::format("service {} {{\n", traitsOf(listeners.front()->protocol).dovecot_service);
         for (const ServerConfig& server : upstream.servers)
             text += fmt::format("  # {}/{}: {}\n", upstream.name, server.name, server.address) +
                     dovecotListener(upstream, server, passesTls(listeners));
@@ -356,31 +317,27 @@ std::string leftOut(const ListenerConfig& listener, std::uint16_t port) {
     return "";
 }
 
+/// HAProxy's spelling of a word with blanks in it.
+std::string haproxyWord(std::string_view text) {
+    std::string word;
+    for (const char character : text) {
+        if (character == ' ') word += '\\';
+        word += character;
+    }
+    return word;
+}
+
 /// A conversation instead of a bare connection: the check sees whether there is service behind the port.
 std::string haproxyCheck(const ListenerConfig& listener) {
-    const auto dialogue = [](std::string_view greeting, std::string_view goodbye, std::string_view answer) {
-        return fmt::format(
-            "  option tcp-check\n"
-            "  tcp-check expect rstring {}\n"
-            "  tcp-check send {}\\r\\n\n"
-            "  tcp-check expect rstring {}\n",
-            greeting, goodbye, answer);
-    };
-    if (listener.tls == ListenerTls::Passthrough) return "";
-    switch (listener.protocol) {
-        case Protocol::Smtp:
-        case Protocol::Lmtp:
-            return dialogue("^220", "QUIT", "^221");
-        case Protocol::Imap:
-            return dialogue("^\\*\\ OK", "a\\ LOGOUT", "BYE");
-        case Protocol::Pop3:
-            return dialogue("^\\+OK", "QUIT", "^\\+OK");
-        case Protocol::Sieve:
-            return dialogue("OK", "LOGOUT", "^OK");
-        case Protocol::Tcp:
-            return "";
-    }
-    return "";
+    const ProtocolTraits& traits = traitsOf(listener.protocol);
+    if (listener.tls == ListenerTls::Passthrough || traits.opaque()) return "";
+    return fmt::format(
+        "  option tcp-check\n"
+        "  tcp-check expect rstring {}\n"
+        "  tcp-check send {}\\r\\n\n"
+        "  tcp-check expect rstring {}\n",
+        haproxyWord(traits.balancer.greeting), haproxyWord(traits.balancer.goodbye),
+        haproxyWord(traits.balancer.answer));
 }
 
 std::string haproxy(const Config& config) {

@@ -2,6 +2,7 @@
 #include "gateway/config/toml_reader.h"
 
 #include "gateway/log/escape.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -23,12 +24,6 @@ std::string describe(const toml::node& node) {
     if (node.is_array()) return "an array";
     if (node.is_table()) return "a table";
     return "a date or time";
-}
-
-/// Control characters have no business in any value: they would end in protocol lines, paths and logs.
-bool hasControls(std::string_view text) {
-    return std::any_of(text.begin(), text.end(),
-                       [](unsigned char byte) { return byte < 0x20 || byte == 0x7F; });
 }
 
 std::size_t editDistance(std::string_view from, std::string_view to) {
@@ -185,6 +180,7 @@ bool TableReader::text(std::string_view key, std::string& value) {
         wrongKind(key, *node, "a text in quotes");
         return false;
     }
+    // They have no business in any value: they would end in protocol lines, paths and logs.
     if (hasControls(text->get())) {
         wrongKind(key, *node, "a text without control characters");
         return false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/session_fields.h"
 
+#include "protocols/mail_protocol.h"
 #include "protocols/stream/session_facts.h"
-#include "protocols/values/protocol.h"
 
 #include <algorithm>
 
@@ -64,7 +64,8 @@ std::size_t lengthOf(const JournalMail& mail) noexcept {
 }
 
 bool isMail(const JournalSession& session) noexcept {
-    return session.protocol == toString(Protocol::Smtp) || session.protocol == toString(Protocol::Lmtp);
+    const std::optional<Protocol> protocol = protocolFromString(session.protocol);
+    return protocol && traitsOf(*protocol).transfers_mail;
 }
 
 void writeClient(LogLine& line, const JournalSession& session) {

@@ -7,6 +7,7 @@
 #include "gateway/io/socket_transport.h"
 #include "gateway/session/session.h"
 #include "gateway/session/session_report.h"
+#include "protocols/mail_protocol.h"
 
 #include <Poco/NObserver.h>
 #include <Poco/Net/SocketNotification.h>
@@ -161,8 +162,7 @@ void Worker::drainServer(const std::string& upstream, const std::string& server,
         if (session.usesServer(upstream, server)) sessions.push_back(&session);
     });
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-        const Protocol protocol = sessions[i]->listener().protocol;
-        const bool at_once = protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
+        const bool at_once = traitsOf(sessions[i]->listener().protocol).transfers_mail;
         const Millis share =
             at_once ? 0 : spread * static_cast<Millis>(i) / static_cast<Millis>(sessions.size());
         sessions[i]->drain({End::Drained, now() + share, now() + spread});

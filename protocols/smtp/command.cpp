@@ -2,6 +2,7 @@
 #include "protocols/smtp/command.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <array>
@@ -23,10 +24,6 @@ void skipSpace(std::string_view& text) noexcept {
 std::string_view trimmed(std::string_view text) noexcept {
     skipSpace(text);
     return text.substr(0, text.find_last_not_of(kSpace) + 1);
-}
-
-constexpr bool isControl(char c) noexcept {
-    return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
 }
 
 /// What stands for itself outside of quotes, in the opinion of all servers: neither space nor syntax.

@@ -2,6 +2,7 @@
 #include "protocols/smtp/reply.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
 #include <charconv>

@@ -2,18 +2,8 @@
 #include "protocols/stream/lines.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 
 namespace mailgate {
-
-namespace {
-
-constexpr char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-}  // namespace
 
 std::optional<std::string_view> LineReader::next(std::string_view& bytes) {
     if (handed_out_) {
@@ -48,15 +38,6 @@ void LineReader::keep(std::string_view piece) {
     fragment_.append(piece.substr(piece.size() - shifted));
 }
 
-bool equalsIgnoreCase(std::string_view a, std::string_view b) noexcept {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return lower(x) == lower(y); });
-}
-
-bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept {
-    return equalsIgnoreCase(text.substr(0, prefix.size()), prefix);
-}
-
 std::string_view withoutLineEnd(std::string_view line) noexcept {
     if (line.ends_with('\n')) line.remove_suffix(1);
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -72,11 +53,6 @@ std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) 
     return withoutLineEnd(bytes.substr(0, end + 1)).size() > limit ? std::string_view::npos : end + 1;
 }
 
-bool hasControls(std::string_view text) noexcept {
-    return std::any_of(text.begin(), text.end(),
-                       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
 void skipSpaces(std::string_view& text) noexcept {
     text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
 }
@@ -87,37 +63,6 @@ std::string_view takeWord(std::string_view& text) noexcept {
     text.remove_prefix(word.size());
     skipSpaces(text);
     return word;
-}
-
-std::optional<std::string> takeQuoted(std::string_view& text) {
-    if (!text.starts_with('"')) return std::nullopt;
-    std::string value;
-    for (std::size_t at = 1; at < text.size(); ++at) {
-        if (text[at] == '"') {
-            text.remove_prefix(at + 1);
-            return value;
-        }
-        if (text[at] == '\\' && at + 1 < text.size()) ++at;
-        value.push_back(text[at]);
-    }
-    return std::nullopt;
-}
-
-std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept {
-    if (!line.ends_with('}')) return std::nullopt;
-    LiteralSize literal;
-    literal.at = line.rfind('{');
-    if (literal.at == std::string_view::npos) return std::nullopt;
-
-    std::string_view number = line.substr(literal.at + 1, line.size() - literal.at - 2);
-    if (number.ends_with('+') || number.ends_with('-')) {
-        literal.synchronizing = false;
-        number.remove_suffix(1);
-    }
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), literal.bytes);
-    if (error == std::errc::invalid_argument || end != number.data() + number.size()) return std::nullopt;
-    if (error == std::errc::result_out_of_range) literal.bytes = std::numeric_limits<std::uint64_t>::max();
-    return literal;
 }
 
 }  // namespace mailgate

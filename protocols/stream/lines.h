@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,10 +33,6 @@ class LineReader {
     bool handed_out_ = false;  ///< fragment_ is the line that was returned last
 };
 
-/// ASCII only, as all the protocols have it.
-bool equalsIgnoreCase(std::string_view a, std::string_view b) noexcept;
-bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept;
-
 /// `line` without its CRLF or LF.
 std::string_view withoutLineEnd(std::string_view line) noexcept;
 
@@ -45,24 +40,9 @@ std::string_view withoutLineEnd(std::string_view line) noexcept;
 /// not whole. npos: it is too long, whatever follows.
 std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) noexcept;
 
-/// Control characters, which no command needs outside strings.
-bool hasControls(std::string_view text) noexcept;
-
 void skipSpaces(std::string_view& text) noexcept;
 
 /// Takes the first word off the front of `text`, with the spaces before and after it.
 std::string_view takeWord(std::string_view& text) noexcept;
-
-/// Takes a quoted string ("…", with \ before " and \) off the front of `text`. Nothing, and `text` as it was,
-/// when there is none or its end is missing. Throws std::bad_alloc.
-std::optional<std::string> takeQuoted(std::string_view& text);
-
-/// A literal's announcement at the end of a line: {size}, {size+} or {size-}.
-struct LiteralSize {
-    std::size_t at = 0;         ///< where the { stands in the line
-    std::uint64_t bytes = 0;    ///< UINT64_MAX when the number does not fit
-    bool synchronizing = true;  ///< the sender waits for leave (RFC 9051 4.3)
-};
-std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept;
 
 }  // namespace mailgate

@@ -3,6 +3,7 @@
 
 #include "protocols/stream/lines.h"
 #include "protocols/stream/stream_filter.h"
+#include "protocols/values/text.h"
 
 #include <array>
 #include <limits>

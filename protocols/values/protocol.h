@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The protocols that a listener can carry.
+/// \file  The protocols that a listener can carry, by name: what they are stands in protocols/mail_protocol.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
@@ -10,29 +12,16 @@ namespace mailgate {
 
 enum class Protocol : std::uint8_t { Smtp, Imap, Pop3, Lmtp, Sieve, Tcp };
 
-/// The word used in the configuration file and in the log.
+/// The words used in the configuration file and in the log, by Protocol.
+inline constexpr std::string_view kProtocolWords[] = {"smtp", "imap", "pop3", "lmtp", "sieve", "tcp"};
+
 constexpr std::string_view toString(Protocol protocol) noexcept {
-    switch (protocol) {
-        case Protocol::Smtp:
-            return "smtp";
-        case Protocol::Imap:
-            return "imap";
-        case Protocol::Pop3:
-            return "pop3";
-        case Protocol::Lmtp:
-            return "lmtp";
-        case Protocol::Sieve:
-            return "sieve";
-        case Protocol::Tcp:
-            return "tcp";
-    }
-    return "";
+    return kProtocolWords[static_cast<std::size_t>(protocol)];
 }
 
 constexpr std::optional<Protocol> protocolFromString(std::string_view word) noexcept {
-    for (const Protocol protocol :
-         {Protocol::Smtp, Protocol::Imap, Protocol::Pop3, Protocol::Lmtp, Protocol::Sieve, Protocol::Tcp}) {
-        if (word == toString(protocol)) return protocol;
+    for (std::size_t at = 0; at < std::size(kProtocolWords); ++at) {
+        if (word == kProtocolWords[at]) return static_cast<Protocol>(at);
     }
     return std::nullopt;
 }

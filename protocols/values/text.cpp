@@ -112,9 +112,8 @@ std::string printable(std::string_view text, std::size_t limit) {
     return out;
 }
 
-bool isControl(char character) noexcept {
-    const auto byte = static_cast<unsigned char>(character);
-    return byte < 0x20 || byte == 0x7F;
+bool hasControls(std::string_view text) noexcept {
+    return std::any_of(text.begin(), text.end(), isControl);
 }
 
 std::string_view trimmed(std::string_view text) noexcept {
@@ -131,11 +130,18 @@ std::string_view takeField(std::string_view& rest) noexcept {
 }
 
 std::string lowerCase(std::string_view text) {
-    std::string lower(text);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char character) {
-        return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
-    });
-    return lower;
+    std::string lowered(text);
+    std::transform(lowered.begin(), lowered.end(), lowered.begin(), lower);
+    return lowered;
+}
+
+bool equalsIgnoreCase(std::string_view one, std::string_view other) noexcept {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [](char a, char b) { return lower(a) == lower(b); });
+}
+
+bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept {
+    return equalsIgnoreCase(text.substr(0, prefix.size()), prefix);
 }
 
 bool isAscii(std::string_view text) noexcept {
@@ -150,18 +156,9 @@ std::string comparable(std::string_view text) {
     return asLabels(text.substr(0, at)) + '@' + asLabels(text.substr(at + 1));
 }
 
-namespace {
-
-bool sameLetters(std::string_view one, std::string_view other) noexcept {
-    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                      [](char a, char b) { return lower(a) == lower(b); });
-}
-
-}  // namespace
-
 bool sameText(std::string_view one, std::string_view other) {
-    if (isAscii(one) && isAscii(other)) return sameLetters(one, other);
-    return sameLetters(comparable(one), comparable(other));
+    if (isAscii(one) && isAscii(other)) return equalsIgnoreCase(one, other);
+    return equalsIgnoreCase(comparable(one), comparable(other));
 }
 
 std::string_view domainOf(std::string_view address) noexcept {

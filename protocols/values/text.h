@@ -14,7 +14,11 @@ namespace mailgate {
 std::string printable(std::string_view text, std::size_t limit = 80);
 
 /// Bytes below 0x20, and DEL.
-bool isControl(char character) noexcept;
+constexpr bool isControl(char character) noexcept {
+    const auto byte = static_cast<unsigned char>(character);
+    return byte < 0x20 || byte == 0x7F;
+}
+bool hasControls(std::string_view text) noexcept;
 
 /// Without the blanks and tabs around it.
 std::string_view trimmed(std::string_view text) noexcept;
@@ -27,6 +31,8 @@ constexpr char lower(char character) noexcept {
     return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
 }
 std::string lowerCase(std::string_view text);
+bool equalsIgnoreCase(std::string_view one, std::string_view other) noexcept;
+bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept;
 
 bool isAscii(std::string_view text) noexcept;
 

@@ -70,7 +70,7 @@ inline void requireBounds(const test::Observed& observed) {
     }
 }
 
-inline void observe(Protocol protocol, const std::uint8_t* data, std::size_t size) {
+inline void observe(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {
         const ScreenConfig screen{.bare_lf = bare_lf};

@@ -22,7 +22,8 @@ inline std::string everything(const test::Observed& observed) {
     return test::toString(observed) + "\n" + observed.sent[0] + "\n\x1e" + observed.sent[1];
 }
 
-inline void playDialogue(Protocol protocol, const test::Turns& turns, const ScreenConfig& screen) {
+inline void playDialogue(const ProtocolTraits& protocol, const test::Turns& turns,
+                         const ScreenConfig& screen) {
     const test::Observed whole = test::playWhole(protocol, turns, screen);
     const SessionFacts& facts = whole.facts;
     require(facts.user.size() <= kMaxNameBytes && facts.failed_users.size() <= kMaxFailedUsersKept);
@@ -42,9 +43,11 @@ struct Talk {
     std::unique_ptr<test::LoginModel> server;
 };
 
-inline Talk talk(Protocol protocol, std::string_view bytes, std::size_t piece, const ScreenConfig& screen) {
+template <typename Model>
+Talk talk(const ProtocolTraits& protocol, std::string_view bytes, std::size_t piece,
+          const ScreenConfig& screen) {
     test::Player player(protocol, screen);
-    Talk result{.observed = {}, .server = test::makeLoginModel(protocol)};
+    Talk result{.observed = {}, .server = std::make_unique<Model>()};
     std::size_t heard = 0;
     player.play(Side::Server, result.server->greeting());
     while (!bytes.empty()) {
@@ -71,8 +74,9 @@ inline std::vector<std::string> kept(const std::vector<std::string>& names) {
     return few;
 }
 
-inline void playServer(Protocol protocol, std::string_view bytes, const ScreenConfig& screen) {
-    const Talk whole = talk(protocol, bytes, bytes.size(), screen);
+template <typename Model>
+void playServer(const ProtocolTraits& protocol, std::string_view bytes, const ScreenConfig& screen) {
+    const Talk whole = talk<Model>(protocol, bytes, bytes.size(), screen);
     const SessionFacts& facts = whole.observed.facts;
     const auto& accepted = whole.server->accepted();
     require(whole.observed.violation != Violation::UnexpectedReply);
@@ -84,7 +88,7 @@ inline void playServer(Protocol protocol, std::string_view bytes, const ScreenCo
     }
     if (facts.authenticated == true) require(accepted && facts.user == accepted->substr(0, kMaxNameBytes));
     for (const std::size_t piece : {1, 2, 7}) {
-        const Talk pieces = talk(protocol, bytes, piece, screen);
+        const Talk pieces = talk<Model>(protocol, bytes, piece, screen);
         require(pieces.observed.sent[1] == whole.observed.sent[1]);
         require(pieces.observed.violation == whole.observed.violation);
         // A violation ends a session before or after the answers to what came before it.
@@ -92,12 +96,13 @@ inline void playServer(Protocol protocol, std::string_view bytes, const ScreenCo
     }
 }
 
-inline void observeLogin(Protocol protocol, const std::uint8_t* data, std::size_t size) {
+template <typename Model>
+void observeLogin(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(data), size);
     for (const bool no_header : {false, true}) {
         const ScreenConfig screen{.no_header = no_header};
         playDialogue(protocol, turnsIn(input), screen);
-        if (!input.empty()) playServer(protocol, input, screen);
+        if (!input.empty()) playServer<Model>(protocol, input, screen);
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "protocols/sieve/sieve_protocol.h"
 #include "tests/fuzz/login_fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    mailgate::fuzz::observeLogin(mailgate::Protocol::Sieve, data, size);
+    mailgate::fuzz::observeLogin<mailgate::test::SieveModel>(mailgate::sieve::kSieve, data, size);
     return 0;
 }

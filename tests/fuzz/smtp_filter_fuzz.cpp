@@ -4,6 +4,7 @@
 // read as Postfix, Exim and Dovecot do: the facts name the mail that the server took and no other, and XCLIENT
 // and XFORWARD never reach it as commands.
 
+#include "protocols/smtp/smtp_protocol.h"
 #include "tests/fuzz/filter_fuzz.h"
 #include "tests/support/smtp_servers.h"
 
@@ -35,7 +36,7 @@ void requireSame(const std::vector<MailTransaction>& seen, const std::vector<tes
 }
 
 template <typename Server>
-void serve(Protocol protocol, BareLfPolicy bare_lf, std::string_view client, std::size_t piece) {
+void serve(const ProtocolTraits& protocol, BareLfPolicy bare_lf, std::string_view client, std::size_t piece) {
     Server server;
     Beyond beyond;
     test::Player player(protocol, {.bare_lf = bare_lf}, &beyond);
@@ -60,14 +61,14 @@ void serve(Protocol protocol, BareLfPolicy bare_lf, std::string_view client, std
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace mailgate;
-    fuzz::observe(Protocol::Smtp, data, size);
-    fuzz::observe(Protocol::Lmtp, data, size);
+    fuzz::observe(smtp::kSmtp, data, size);
+    fuzz::observe(smtp::kLmtp, data, size);
     std::string client(reinterpret_cast<const char*>(data), size);
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject}) {
         for (const std::size_t piece : {std::size_t{1}, std::size_t{9}, size + 1}) {
-            fuzz::serve<test::PostfixLike>(Protocol::Smtp, bare_lf, client, piece);
-            fuzz::serve<test::EximLike>(Protocol::Smtp, bare_lf, client, piece);
-            fuzz::serve<test::DovecotLike>(Protocol::Lmtp, bare_lf, client, piece);
+            fuzz::serve<test::PostfixLike>(smtp::kSmtp, bare_lf, client, piece);
+            fuzz::serve<test::EximLike>(smtp::kSmtp, bare_lf, client, piece);
+            fuzz::serve<test::DovecotLike>(smtp::kLmtp, bare_lf, client, piece);
         }
     }
     return 0;

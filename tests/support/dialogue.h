@@ -2,7 +2,7 @@
 /// \file  Dialogues between a client and a server, played to a filter in every split.
 #pragma once
 
-#include "protocols/mail_protocol.h"
+#include "protocols/dialogue/protocol_traits.h"
 #include "protocols/stream/stream_filter.h"
 
 #include <algorithm>
@@ -28,6 +28,15 @@ inline Turn client(std::string bytes) {
 inline Turn server(std::string bytes) {
     return {Side::Server, std::move(bytes)};
 }
+
+inline Turns after(Turns before, const Turns& rest) {
+    before.insert(before.end(), rest.begin(), rest.end());
+    return before;
+}
+
+/// Of Observed::sent.
+inline constexpr std::size_t kClient = 0;
+inline constexpr std::size_t kServer = 1;
 
 /// What a filter knows after a dialogue.
 struct Observed {
@@ -78,16 +87,16 @@ inline std::string knownIn(const Observed& observed) {
 
 /// Everything in it as text: one value to compare, and readable when two differ.
 inline std::string toString(const Observed& observed) {
-    return knownIn(observed) + "\nto the client: " + observed.sent[0] +
-           "\nto the server: " + observed.sent[1];
+    return knownIn(observed) + "\nto the client: " + observed.sent[kClient] +
+           "\nto the server: " + observed.sent[kServer];
 }
 
 /// Does for a filter what the relay does: bytes that it leaves over come again with those that follow them, or when the
 /// other side has said more. Keeps to the contract of Output, and aborts where the filter does not.
 class Player {
   public:
-    explicit Player(Protocol protocol, const ScreenConfig& screen = {}, MailSink* sink = nullptr)
-        : filter_(makeFilter(protocol, facts_, screen, sink)) {}
+    explicit Player(const ProtocolTraits& protocol, const ScreenConfig& screen = {}, MailSink* sink = nullptr)
+        : filter_(protocol.make_filter(facts_, screen, sink)) {}
 
     /// The client's `bytes` in one piece, the server's line by line: it would not answer in one breath what
     /// has to come after its first answer.
@@ -175,7 +184,8 @@ class Player {
     bool server_at_fault_ = false;
 };
 
-inline Observed playWhole(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {
+inline Observed playWhole(const ProtocolTraits& protocol, const Turns& turns,
+                          const ScreenConfig& screen = {}) {
     Player player(protocol, screen);
     for (const Turn& turn : turns)
         player.play(turn.from, turn.bytes);
@@ -183,7 +193,7 @@ inline Observed playWhole(Protocol protocol, const Turns& turns, const ScreenCon
 }
 
 /// Every turn in pieces of `size` bytes.
-inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t size,
+inline Observed playInPieces(const ProtocolTraits& protocol, const Turns& turns, std::size_t size,
                              const ScreenConfig& screen = {}) {
     Player player(protocol, screen);
     for (const Turn& turn : turns) {
@@ -195,8 +205,8 @@ inline Observed playInPieces(Protocol protocol, const Turns& turns, std::size_t 
 }
 
 /// Turn number `split` in two pieces, the second beginning at `at`.
-inline Observed playSplit(Protocol protocol, const Turns& turns, std::size_t split, std::size_t at,
-                          const ScreenConfig& screen = {}) {
+inline Observed playSplit(const ProtocolTraits& protocol, const Turns& turns, std::size_t split,
+                          std::size_t at, const ScreenConfig& screen = {}) {
     Player player(protocol, screen);
     for (std::size_t number = 0; number < turns.size(); ++number) {
         const std::string_view bytes = turns[number].bytes;

@@ -9,7 +9,7 @@
 namespace mailgate::test {
 
 /// What the filter knows in the end. Fails the test when that depends on how the bytes were split.
-inline Observed observe(Protocol protocol, const Turns& turns, const ScreenConfig& screen = {}) {
+inline Observed observe(const ProtocolTraits& protocol, const Turns& turns, const ScreenConfig& screen = {}) {
     const Observed whole = playWhole(protocol, turns, screen);
     const std::string expected = toString(whole);
     EXPECT_EQ(toString(playInPieces(protocol, turns, 1, screen)), expected) << "byte by byte";
@@ -26,6 +26,23 @@ inline Observed observe(Protocol protocol, const Turns& turns, const ScreenConfi
 /// No fact holds `secret`, in the clear or in the base64 that crossed the wire.
 inline void expectAbsent(const Observed& observed, std::string_view secret) {
     EXPECT_EQ(knownIn(observed).find(secret), std::string::npos) << knownIn(observed);
+}
+
+/// A way to log in, up to the server's answer: with alice's name, where it shows, and "wonderland" for a password.
+struct LoginCase {
+    const char* name;
+    Turns turns;
+    const char* want_user = "alice";
+};
+
+/// The session is logged in as that user and opaque, and the password is nowhere.
+inline void expectLogin(const Observed& seen, const LoginCase& login) {
+    EXPECT_EQ(seen.facts.user, login.want_user);
+    EXPECT_EQ(seen.facts.authenticated, true);
+    EXPECT_TRUE(seen.facts.greeted);
+    EXPECT_TRUE(seen.opaque);
+    expectAbsent(seen, "wonderland");
+    expectAbsent(seen, "d29uZGVybGFuZA==");
 }
 
 }  // namespace mailgate::test

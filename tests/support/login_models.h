@@ -5,13 +5,10 @@
 /// depends on the length of the name.
 #pragma once
 
-#include "protocols/values/protocol.h"
-
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -453,11 +450,5 @@ class Pop3Model final : public LoginModel {
     std::optional<std::string> user_;
     bool in_exchange_ = false;
 };
-
-inline std::unique_ptr<LoginModel> makeLoginModel(Protocol protocol) {
-    if (protocol == Protocol::Imap) return std::make_unique<ImapModel>();
-    if (protocol == Protocol::Pop3) return std::make_unique<Pop3Model>();
-    return std::make_unique<SieveModel>();
-}
 
 }  // namespace mailgate::test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/smtp/smtp_filter.h"
 
+#include "protocols/smtp/smtp_protocol.h"
 #include "tests/support/filtered.h"
 
 #include <gmock/gmock.h>
@@ -8,23 +9,13 @@
 namespace mailgate {
 namespace {
 
-using test::client;
-using test::expectAbsent;
-using test::observe;
-using test::Observed;
-using test::server;
-using test::Turns;
+using namespace test;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 const Turns kGreeted{server("220 mx.example.net ESMTP Postfix\r\n"), client("EHLO mail.partner.example\r\n"),
                      server("250-mx.example.net\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE 10240000\r\n")};
-
-Turns after(Turns before, const Turns& rest) {
-    before.insert(before.end(), rest.begin(), rest.end());
-    return before;
-}
 
 Turns greetedThen(const Turns& rest) {
     return after(kGreeted, rest);
@@ -35,12 +26,11 @@ const Turns kEnvelope =
                  client("RCPT TO:<bob@example.net>\r\n"), server("250 2.1.5 Ok\r\n")});
 
 TEST(SmtpFilter, WritesDownOneMessage) {
-    const Observed seen =
-        observe(Protocol::Smtp,
-                after(kEnvelope, {client("DATA\r\n"), server("354 End data with <CR><LF>.<CR><LF>\r\n"),
-                                  client("Subject: hello\r\n\r\n..dot\r\n.\r\n"),
-                                  server("250 2.0.0 Ok: queued as 6E955A72018\r\n"), client("QUIT\r\n"),
-                                  server("221 2.0.0 Bye\r\n")}));
+    const Observed seen = observe(
+        smtp::kSmtp, after(kEnvelope, {client("DATA\r\n"), server("354 End data with <CR><LF>.<CR><LF>\r\n"),
+                                       client("Subject: hello\r\n\r\n..dot\r\n.\r\n"),
+                                       server("250 2.0.0 Ok: queued as 6E955A72018\r\n"), client("QUIT\r\n"),
+                                       server("221 2.0.0 Bye\r\n")}));
 
     EXPECT_EQ(seen.facts.helo, "mail.partner.example");
     EXPECT_TRUE(seen.facts.greeted);
@@ -70,9 +60,8 @@ struct PathCase {
 class SmtpFilterPath : public ::testing::TestWithParam<PathCase> {};
 
 TEST_P(SmtpFilterPath, IsTakenFromTheCommand) {
-    const Observed seen =
-        observe(Protocol::Smtp,
-                greetedThen({client(std::string(GetParam().command) + "\r\n"), server("250 Ok\r\n")}));
+    const Observed seen = observe(
+        smtp::kSmtp, greetedThen({client(std::string(GetParam().command) + "\r\n"), server("250 Ok\r\n")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].from, GetParam().want_from);
 }
@@ -102,7 +91,7 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
           "RCPT FROM:<a@b.example>", "RCPT TO:@hop:a@b.example", "RCPT TO:<a\x01@b.example>",
           "MAIL FROM:<a@b.example;>", "MAIL FROM:<group:a@b.example;>", "MAIL FROM:group:a@b.example;"}) {
         const Observed seen = observe(
-            Protocol::Smtp, greetedThen({client(std::string(line) + "\r\nNOOP\r\n"), server("250 Ok\r\n")}));
+            smtp::kSmtp, greetedThen({client(std::string(line) + "\r\nNOOP\r\n"), server("250 Ok\r\n")}));
         EXPECT_TRUE(seen.sent[0].find("501 5.5.4 Error: bad address syntax\r\n250 Ok\r\n") !=
                     std::string::npos)
             << line << seen.sent[0];
@@ -113,7 +102,7 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
 
 TEST(SmtpFilter, FollowsPipelinedCommands) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         greetedThen(
             {client("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c.example>\r\nRCPT TO:<y@c.example>\r\nDATA\r\n"),
              server("250 Ok\r\n250 Ok\r\n550 5.1.1 No such user\r\n354 Go on\r\n"),
@@ -137,7 +126,7 @@ TEST(SmtpFilter, FollowsPipelinedCommands) {
 
 TEST(SmtpFilter, KeepsTheRefusalOfATransactionWithoutMessage) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         greetedThen(
             {client("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c.example>\r\nDATA\r\n"),
              server("250 Ok\r\n554-5.7.1 Relay\r\n554 5.7.1 denied\r\n554 5.5.1 No valid recipients\r\n"),
@@ -152,10 +141,9 @@ TEST(SmtpFilter, KeepsTheRefusalOfATransactionWithoutMessage) {
 }
 
 TEST(SmtpFilter, KeepsASenderThatTheServerRefused) {
-    const Observed seen =
-        observe(Protocol::Smtp,
-                greetedThen({client("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c.example>\r\n"),
-                             server("530 5.7.0 Must issue STARTTLS first\r\n503 5.5.1 Need MAIL\r\n")}));
+    const Observed seen = observe(
+        smtp::kSmtp, greetedThen({client("MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c.example>\r\n"),
+                                  server("530 5.7.0 Must issue STARTTLS first\r\n503 5.5.1 Need MAIL\r\n")}));
     EXPECT_EQ(seen.facts.transaction_count, 1U);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].from, "a@b.example");
@@ -166,8 +154,8 @@ TEST(SmtpFilter, KeepsASenderThatTheServerRefused) {
 
 TEST(SmtpFilter, WritesDownAMessageThatWasCutOff) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nDATA\r\n"),
-                                                  server("250 Ok\r\n354 Go on\r\n"), client("12345678")}));
+        observe(smtp::kSmtp, after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nDATA\r\n"),
+                                               server("250 Ok\r\n354 Go on\r\n"), client("12345678")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].size, 8U);
     EXPECT_EQ(seen.facts.transactions[0].reply, "");
@@ -175,9 +163,8 @@ TEST(SmtpFilter, WritesDownAMessageThatWasCutOff) {
 }
 
 TEST(SmtpFilter, NamesNoRecipientThatTheServerNeverAccepted) {
-    const Observed seen =
-        observe(Protocol::Smtp,
-                after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nMAIL FROM:<n@b.example>\r\n")}));
+    const Observed seen = observe(
+        smtp::kSmtp, after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nMAIL FROM:<n@b.example>\r\n")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_THAT(seen.facts.transactions[0].recipients, ElementsAre("bob@example.net"));
     EXPECT_EQ(seen.facts.transactions[0].refused_count, 0U);
@@ -191,10 +178,9 @@ struct BodyCase {
 class SmtpFilterBody : public ::testing::TestWithParam<BodyCase> {};
 
 TEST_P(SmtpFilterBody, EndsAtTheDotLineAndNowhereElse) {
-    const Observed seen =
-        observe(Protocol::Smtp,
-                after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client(GetParam().body),
-                                  server("250 Queued\r\n"), client("NOOP\r\n"), server("250 Ok\r\n")}));
+    const Observed seen = observe(
+        smtp::kSmtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client(GetParam().body),
+                                       server("250 Queued\r\n"), client("NOOP\r\n"), server("250 Ok\r\n")}));
     EXPECT_FALSE(seen.opaque);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].size, GetParam().want_size);
@@ -216,7 +202,7 @@ TEST(SmtpFilter, NamesWhatTheServerTookWhereItEndedAMessageElsewhere) {
     for (const std::string end : {"\n.\n", "\n.\r\n", "\r\n.\n", "\r\n.\r\r\n"}) {
         for (const std::string behind : {"", "QUIT\r\n"}) {
             const Observed seen = observe(
-                Protocol::Smtp,
+                smtp::kSmtp,
                 after(kEnvelope,
                       {client("DATA\r\n"), server("354 Go on\r\n"), client("outer" + end + smuggled + behind),
                        server("250 2.0.0 Ok: queued as OUTER\r\n250 Ok\r\n250 Ok\r\n354 Go on\r\n250 "
@@ -235,8 +221,8 @@ TEST(SmtpFilter, NamesWhatTheServerTookWhereItEndedAMessageElsewhere) {
 
 TEST(SmtpFilter, EndsTheSessionWhenAMessageIsTakenInItsMiddle) {
     const Observed seen = observe(
-        Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client("body\r\n"),
-                                          server("250 2.0.0 Ok: queued as EARLY\r\n")}));
+        smtp::kSmtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client("body\r\n"),
+                                       server("250 2.0.0 Ok: queued as EARLY\r\n")}));
     EXPECT_EQ(seen.violation, Violation::UnexpectedReply);
     EXPECT_FALSE(seen.sent[0].find("EARLY") != std::string::npos);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
@@ -245,8 +231,8 @@ TEST(SmtpFilter, EndsTheSessionWhenAMessageIsTakenInItsMiddle) {
 
 TEST(SmtpFilter, TakesAMessageThatDidNotWaitFor354) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
-                                                  server("354 Go on\r\n250 Queued\r\n221 Bye\r\n")}));
+        observe(smtp::kSmtp, after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
+                                               server("354 Go on\r\n250 Queued\r\n221 Bye\r\n")}));
     EXPECT_FALSE(seen.opaque);
     EXPECT_TRUE(seen.facts.quit);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
@@ -256,7 +242,7 @@ TEST(SmtpFilter, TakesAMessageThatDidNotWaitFor354) {
 
 TEST(SmtpFilter, TakesSuchAMessageForCommandsWhenDataWasRefused) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("DATA\r\nbody\r\n.\r\nQUIT\r\n"),
                           server("451 4.3.0 Try later\r\n500 What\r\n500 What\r\n"), server("221 Bye\r\n")}));
     EXPECT_TRUE(seen.facts.quit);
@@ -267,8 +253,8 @@ TEST(SmtpFilter, TakesSuchAMessageForCommandsWhenDataWasRefused) {
 
 TEST(SmtpFilter, HasNoBodyAfterARefusedData) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("451 4.3.0 Try later\r\n"),
-                                                  client("QUIT\r\n"), server("221 Bye\r\n")}));
+        observe(smtp::kSmtp, after(kEnvelope, {client("DATA\r\n"), server("451 4.3.0 Try later\r\n"),
+                                               client("QUIT\r\n"), server("221 Bye\r\n")}));
     EXPECT_TRUE(seen.facts.quit);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].reply, "451 4.3.0 Try later");
@@ -277,7 +263,7 @@ TEST(SmtpFilter, HasNoBodyAfterARefusedData) {
 
 TEST(SmtpFilter, AddsUpChunks) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(
             kEnvelope,
             {client("BDAT 5\r\nab\r\n.BDAT 7 LAST\r\n\r\n.\r\nXYMAIL FROM:<n@b.example>\r\nBDAT 0 last\r\n"),
@@ -292,7 +278,7 @@ TEST(SmtpFilter, AddsUpChunks) {
 }
 
 TEST(SmtpFilter, CountsOfAChunkCutOffWhatCame) {
-    const Observed seen = observe(Protocol::Smtp, after(kEnvelope, {client("BDAT 1000 LAST\r\nabc")}));
+    const Observed seen = observe(smtp::kSmtp, after(kEnvelope, {client("BDAT 1000 LAST\r\nabc")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_EQ(seen.facts.transactions[0].size, 3U);
 }
@@ -305,7 +291,7 @@ TEST(SmtpFilter, EndsTheSessionAtAChunkThatServersReadInDifferentWays) {
           std::string_view("BDAT 99999999999999999999"), std::string_view("BDAT 5\0LAST", 11),
           std::string_view("BDAT 5\rLAST"), std::string_view("BDAT\0 5", 7)}) {
         const Observed seen =
-            observe(Protocol::Smtp, after(kEnvelope, {client(std::string(bdat) + "\r\nabcdeRSET\r\n")}));
+            observe(smtp::kSmtp, after(kEnvelope, {client(std::string(bdat) + "\r\nabcdeRSET\r\n")}));
         EXPECT_EQ(seen.violation, Violation::BadCommand) << bdat;
         EXPECT_EQ(seen.sent[1].find("BDAT"), std::string::npos) << bdat;
         EXPECT_EQ(seen.sent[1].find("RSET"), std::string::npos) << bdat;
@@ -314,8 +300,8 @@ TEST(SmtpFilter, EndsTheSessionAtAChunkThatServersReadInDifferentWays) {
 
 TEST(SmtpFilter, ReadsAChunkWithOtherSpaceAsTheServerWill) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {client("BDAT\t3 \vlast\r\nabc"),
-                                                  server("250 2.0.0 Ok: 3 bytes queued as X1\r\n")}));
+        observe(smtp::kSmtp, after(kEnvelope, {client("BDAT\t3 \vlast\r\nabc"),
+                                               server("250 2.0.0 Ok: 3 bytes queued as X1\r\n")}));
     EXPECT_TRUE(seen.sent[1].ends_with("BDAT 3 LAST\r\nabc"));
     EXPECT_EQ(seen.facts.transactions.at(0).queue_id, "X1");
 }
@@ -328,14 +314,14 @@ TEST(SmtpFilter, TakesChunksOnlyOnceTheServerHasOfferedThem) {
           Turns{server("220 mx\r\n"), client("EHLO a\r\n" + chunk), server("250-mx\r\n250 SIZE\r\n")},
           greetedThen({client("HELO a\r\n"), server("250 mx\r\n"), client(chunk)}),
           greetedThen({client("HELO a\r\n" + chunk), server("250 mx\r\n")})}) {
-        const Observed seen = observe(Protocol::Smtp, turns);
+        const Observed seen = observe(smtp::kSmtp, turns);
         EXPECT_EQ(seen.violation, Violation::BadCommand);
         EXPECT_EQ(seen.sent[1].find("BDAT"), std::string::npos);
     }
     const Observed offered =
-        observe(Protocol::Smtp, {server("220 mx\r\n"),
-                                 client("EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 5 LAST\r\nabcde"),
-                                 server("250-mx\r\n250 CHUNKING\r\n250 Ok\r\n250 Ok\r\n250 Taken\r\n")});
+        observe(smtp::kSmtp, {server("220 mx\r\n"),
+                              client("EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 5 LAST\r\nabcde"),
+                              server("250-mx\r\n250 CHUNKING\r\n250 Ok\r\n250 Ok\r\n250 Taken\r\n")});
     EXPECT_FALSE(offered.violation);
     EXPECT_TRUE(offered.facts.transactions.at(0).accepted);
 }
@@ -345,7 +331,7 @@ TEST(SmtpFilter, SaysBdatInOneForm) {
          {std::string("BDAT 5 LAST"), std::string("bdat  005 last "), std::string("\tBDAT\t5\vLAST"),
           "BDAT " + std::string(2000, ' ') + "5 LAST", "BDAT 5" + std::string(2000, ' ') + "LAST"}) {
         const Observed seen =
-            observe(Protocol::Smtp, after(kEnvelope, {client(head + "\r\nabcde"), server("250 Taken\r\n")}));
+            observe(smtp::kSmtp, after(kEnvelope, {client(head + "\r\nabcde"), server("250 Taken\r\n")}));
         EXPECT_TRUE(seen.sent[1].ends_with("bob@example.net>\r\nBDAT 5 LAST\r\nabcde")) << head;
         EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
     }
@@ -354,24 +340,23 @@ TEST(SmtpFilter, SaysBdatInOneForm) {
 // Otherwise the server has taken octets for commands, and what it took next would be in no log.
 TEST(SmtpFilter, EndsTheSessionWhenARefusedChunkIsReadAsCommands) {
     for (const char* replies : {"503 No\r\n250 Ok\r\n", "503 No\r\n500 What\r\n", "503 No\r\n354 Go\r\n"}) {
-        const Observed seen = observe(
-            Protocol::Smtp,
-            after(kEnvelope, {client("BDAT 6 LAST\r\nNOOP\r\n"), server(replies), client("QUIT\r\n")}));
+        const Observed seen = observe(smtp::kSmtp, after(kEnvelope, {client("BDAT 6 LAST\r\nNOOP\r\n"),
+                                                                     server(replies), client("QUIT\r\n")}));
         EXPECT_EQ(seen.violation, Violation::UnexpectedReply) << replies;
         EXPECT_EQ(seen.sent[1].find("QUIT"), std::string::npos);
     }
     const Observed early = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("BDAT 10 LAST\r\nabc"), server("250 Taken\r\n"), client("defghij")}));
     EXPECT_EQ(early.violation, Violation::UnexpectedReply) << "it cannot have all of it";
 }
 
 TEST(SmtpFilter, KeepsTheTransactionThatARefusedChunkLeavesOpen) {
     const Observed seen =
-        observe(Protocol::Smtp, greetedThen({client("MAIL FROM:<a@b.example>\r\nBDAT 2 LAST\r\nab"),
-                                             server("250 Ok\r\n554 No recipients\r\n"),
-                                             client("RCPT TO:<c@d.example>\r\nBDAT 2 LAST\r\ncd"),
-                                             server("250 Ok\r\n250 Taken\r\n")}));
+        observe(smtp::kSmtp, greetedThen({client("MAIL FROM:<a@b.example>\r\nBDAT 2 LAST\r\nab"),
+                                          server("250 Ok\r\n554 No recipients\r\n"),
+                                          client("RCPT TO:<c@d.example>\r\nBDAT 2 LAST\r\ncd"),
+                                          server("250 Ok\r\n250 Taken\r\n")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
     EXPECT_TRUE(seen.facts.transactions[0].accepted);
     EXPECT_THAT(seen.facts.transactions[0].recipients, ElementsAre("c@d.example"));
@@ -379,12 +364,12 @@ TEST(SmtpFilter, KeepsTheTransactionThatARefusedChunkLeavesOpen) {
 
 TEST(SmtpFilter, TakesOneFinalReplyForEachRecipientOfLmtp) {
     const Observed seen =
-        observe(Protocol::Lmtp, {server("220 LMTP\r\n"),
-                                 client("LHLO mx.example.net\r\nMAIL FROM:<a@b.example>\r\nRCPT "
-                                        "TO:<x>\r\nRCPT TO:<y>\r\nRCPT TO:<z>\r\nDATA\r\n"),
-                                 server("250 Ok\r\n250 Ok\r\n250 Ok\r\n550 No y\r\n250 Ok\r\n354 Go on\r\n"),
-                                 client("body\r\n.\r\nMAIL FROM:<second@b.example>\r\n"),
-                                 server("250 2.0.0 <x> Saved\r\n452 4.2.2 <z> Over quota\r\n250 Ok\r\n")});
+        observe(smtp::kLmtp, {server("220 LMTP\r\n"),
+                              client("LHLO mx.example.net\r\nMAIL FROM:<a@b.example>\r\nRCPT "
+                                     "TO:<x>\r\nRCPT TO:<y>\r\nRCPT TO:<z>\r\nDATA\r\n"),
+                              server("250 Ok\r\n250 Ok\r\n250 Ok\r\n550 No y\r\n250 Ok\r\n354 Go on\r\n"),
+                              client("body\r\n.\r\nMAIL FROM:<second@b.example>\r\n"),
+                              server("250 2.0.0 <x> Saved\r\n452 4.2.2 <z> Over quota\r\n250 Ok\r\n")});
     EXPECT_EQ(seen.facts.helo, "mx.example.net");
     ASSERT_THAT(seen.facts.transactions, SizeIs(2));
     EXPECT_EQ(seen.facts.transactions[0].reply, "452 4.2.2 <z> Over quota");
@@ -400,7 +385,7 @@ TEST(SmtpFilter, TakesOneFinalReplyForEachRecipientOfLmtp) {
 
 TEST(SmtpFilter, AwaitsOneReplyToACommandThatLmtpDoesNotTakeForTheEnd) {
     const Observed seen = observe(
-        Protocol::Lmtp,
+        smtp::kLmtp,
         {server("220 LMTP\r\n"),
          client("LHLO a\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<x>\r\nRCPT TO:<y>\r\nBURL imap://z LAST\r\n"),
          server("250-mx\r\n250 CHUNKING\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n502 5.5.1 What\r\n"),
@@ -412,24 +397,23 @@ TEST(SmtpFilter, AwaitsOneReplyToACommandThatLmtpDoesNotTakeForTheEnd) {
 }
 
 TEST(SmtpFilter, SeesARefusingGreeting) {
-    const Observed seen =
-        observe(Protocol::Smtp, {server("554-mx.example.net\r\n554 No SMTP service here\r\n"),
-                                 client("QUIT\r\n"), server("221 Bye\r\n")});
+    const Observed seen = observe(smtp::kSmtp, {server("554-mx.example.net\r\n554 No SMTP service here\r\n"),
+                                                client("QUIT\r\n"), server("221 Bye\r\n")});
     EXPECT_FALSE(seen.facts.greeted);
     EXPECT_TRUE(seen.facts.quit);
 }
 
 TEST(SmtpFilter, DetachesWhenTlsStarts) {
-    const Observed seen = observe(
-        Protocol::Smtp, greetedThen({client("STARTTLS\r\n"), server("220 2.0.0 Ready to start TLS\r\n"),
-                                     client("\x16\x03\x01")}));
+    const Observed seen =
+        observe(smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("220 2.0.0 Ready to start TLS\r\n"),
+                                          client("\x16\x03\x01")}));
     EXPECT_TRUE(seen.opaque);
     EXPECT_EQ(seen.facts.tls, "starttls");
 }
 
 TEST(SmtpFilter, StaysWhenTlsIsRefused) {
     const Observed seen = observe(
-        Protocol::Smtp, greetedThen({client("STARTTLS\r\n"), server("454 4.7.0 TLS not available\r\n")}));
+        smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("454 4.7.0 TLS not available\r\n")}));
     EXPECT_FALSE(seen.opaque);
     EXPECT_EQ(seen.facts.tls, "");
 }
@@ -450,8 +434,8 @@ class SmtpFilterAuth : public ::testing::TestWithParam<AuthCase> {};
 
 TEST_P(SmtpFilterAuth, ShowsTheUserAndNeverTheSecret) {
     const Observed seen = observe(
-        Protocol::Smtp, greetedThen(after(GetParam().turns, {server("235 2.7.0 Ok\r\n"), client("NOOP\r\n"),
-                                                             server("250 Ok\r\n")})));
+        smtp::kSmtp, greetedThen(after(GetParam().turns, {server("235 2.7.0 Ok\r\n"), client("NOOP\r\n"),
+                                                          server("250 Ok\r\n")})));
     EXPECT_EQ(seen.facts.user, "alice");
     EXPECT_EQ(seen.facts.authenticated, true);
     EXPECT_FALSE(seen.opaque);
@@ -485,10 +469,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(SmtpFilter, NamesTheUserOfAFailedLogin) {
     const Observed seen =
-        observe(Protocol::Smtp, greetedThen({client(std::string("AUTH XOAUTH2 ") + kXoauth2 + "\r\n"),
-                                             server("334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"), client("\r\n"),
-                                             server("535 5.7.8 Failed\r\n"),
-                                             client("MAIL FROM:<a@b.example>\r\n"), server("250 Ok\r\n")}));
+        observe(smtp::kSmtp, greetedThen({client(std::string("AUTH XOAUTH2 ") + kXoauth2 + "\r\n"),
+                                          server("334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"), client("\r\n"),
+                                          server("535 5.7.8 Failed\r\n"),
+                                          client("MAIL FROM:<a@b.example>\r\n"), server("250 Ok\r\n")}));
     EXPECT_EQ(seen.facts.user, "alice");
     EXPECT_NE(seen.facts.authenticated, true);
     EXPECT_EQ(seen.facts.transaction_count, 1U);
@@ -496,7 +480,7 @@ TEST(SmtpFilter, NamesTheUserOfAFailedLogin) {
 
 TEST(SmtpFilter, ClaimsNoNameThatAnUnknownMechanismHides) {
     const Observed seen =
-        observe(Protocol::Smtp,
+        observe(smtp::kSmtp,
                 greetedThen({client(std::string("AUTH PLAIN ") + kPlain + "\r\n"),
                              server("535 5.7.8 Failed\r\n"), client("AUTH GSSAPI\r\n"), server("334 \r\n"),
                              client(std::string(kLoginPassword) + "\r\n"), server("235 Ok\r\n")}));
@@ -508,17 +492,17 @@ TEST(SmtpFilter, ClaimsNoNameThatAnUnknownMechanismHides) {
 TEST(SmtpFilter, TakesNoNameFromAResponseWithoutItsSeparators) {
     for (const char* response : {kLoginPassword, "!!!!", "", "=", "AHdvbmRlcmxhbmQ="}) {
         const Observed seen =
-            observe(Protocol::Smtp, greetedThen({client(std::string("AUTH PLAIN ") + response + "\r\n")}));
+            observe(smtp::kSmtp, greetedThen({client(std::string("AUTH PLAIN ") + response + "\r\n")}));
         EXPECT_EQ(seen.facts.user, "") << response;
     }
 }
 
 TEST(SmtpFilter, FindsTheNameInALongResponse) {
     const std::string token(6000, 'A');
-    const Observed seen = observe(
-        Protocol::Smtp, greetedThen({client(std::string("AUTH XOAUTH2 ") +
-                                            std::string(kXoauth2).substr(0, 20) + token + "\r\n"),
-                                     server("235 Ok\r\n"), client("QUIT\r\n"), server("221 Bye\r\n")}));
+    const Observed seen =
+        observe(smtp::kSmtp, greetedThen({client(std::string("AUTH XOAUTH2 ") +
+                                                 std::string(kXoauth2).substr(0, 20) + token + "\r\n"),
+                                          server("235 Ok\r\n"), client("QUIT\r\n"), server("221 Bye\r\n")}));
     EXPECT_EQ(seen.facts.user, "alice");
     EXPECT_TRUE(seen.facts.quit);
 }
@@ -529,8 +513,8 @@ TEST(SmtpFilter, AnswersAnOverlongLineAndKeepsItsPlace) {
             greetedThen({client("NOOP\r\n"),
                          client("NOOP " + std::string(size - 7, 'x') + "\r\nMAIL FROM:<a@b.example>\r\n"),
                          server("250 Ok\r\n250 Ok\r\n")});
-        const Observed seen = test::playWhole(Protocol::Smtp, turns);
-        EXPECT_EQ(test::toString(test::playInPieces(Protocol::Smtp, turns, 1)), test::toString(seen));
+        const Observed seen = test::playWhole(smtp::kSmtp, turns);
+        EXPECT_EQ(test::toString(test::playInPieces(smtp::kSmtp, turns, 1)), test::toString(seen));
         if (size == 4096) continue;
         EXPECT_EQ(seen.facts.transaction_count, 1U);
         EXPECT_TRUE(seen.sent[0].ends_with("250 Ok\r\n500 5.5.2 Error: line too long\r\n250 Ok\r\n"));
@@ -544,7 +528,7 @@ TEST(SmtpFilter, AnswersWhatServersReadInDifferentWays) {
          {"DATA\0"sv, "DATA\0 x"sv, " DATA\0"sv, "data\0\0"sv, "STARTTLS\0"sv, "RSET\0"sv, "\0DATA"sv,
           "DATA\r"sv, "DATA\r\r"sv, "NO\rOP"sv, "NOOP\0"sv}) {
         const Observed seen =
-            observe(Protocol::Smtp,
+            observe(smtp::kSmtp,
                     after(kEnvelope, {client(std::string(line) + "\r\nNOOP\r\n"), server("250 Noop\r\n")}));
         EXPECT_TRUE(seen.sent[0].ends_with("500 5.5.2 Error: NUL or bare CR in a command\r\n250 Noop\r\n"))
             << seen.sent[0];
@@ -552,14 +536,14 @@ TEST(SmtpFilter, AnswersWhatServersReadInDifferentWays) {
         EXPECT_FALSE(seen.violation);
     }
     for (const char* line : {"STARTTLS x", "DATA x"}) {
-        const Observed seen = observe(Protocol::Smtp, greetedThen({client(std::string(line) + "\r\n")}));
+        const Observed seen = observe(smtp::kSmtp, greetedThen({client(std::string(line) + "\r\n")}));
         EXPECT_TRUE(seen.sent[0].ends_with("501 5.5.4 Error: no arguments here\r\n"));
         EXPECT_EQ(seen.sent[1].find(line), std::string::npos);
     }
 }
 
 TEST(SmtpFilter, AnswersInTurn) {
-    test::Player player(Protocol::Smtp, {.gateway = "gw.example.net"});
+    test::Player player(smtp::kSmtp, {.gateway = "gw.example.net"});
     player.play(Side::Client, std::string_view("DATA\0\r\n", 7));
     EXPECT_EQ(player.sent(Side::Client), "") << "the server's greeting comes first";
     player.play(Side::Server, "220 mx\r\n");
@@ -578,12 +562,12 @@ TEST(SmtpFilter, EndsTheSessionOfAClientThatSaysNothingElse) {
     std::string lines;
     for (int number = 0; number < 26; ++number)
         lines += "MAIL\r\n";
-    EXPECT_FALSE(test::playWhole(Protocol::Smtp, greetedThen({client(lines.substr(6))})).violation);
-    EXPECT_EQ(test::playWhole(Protocol::Smtp, greetedThen({client(lines)})).violation, Violation::BadCommand);
+    EXPECT_FALSE(test::playWhole(smtp::kSmtp, greetedThen({client(lines.substr(6))})).violation);
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, greetedThen({client(lines)})).violation, Violation::BadCommand);
 }
 
 TEST(SmtpFilter, SendsNoPartOfALineOn) {
-    test::Player player(Protocol::Smtp);
+    test::Player player(smtp::kSmtp);
     player.play(Side::Server, "220 mx\r\n");
     player.play(Side::Client, "EHLO mail.partner.example\r");
     EXPECT_EQ(player.passed(), "");
@@ -593,8 +577,8 @@ TEST(SmtpFilter, SendsNoPartOfALineOn) {
 
 TEST(SmtpFilter, SendsCommandsOnAsItUnderstoodThem) {
     const Observed seen = observe(
-        Protocol::Smtp, greetedThen({client(" \tNOOP\va\fb\tc \n"), server("250 Ok\r\n"),
-                                     client("MAIL FROM:\t<\"a\tb\"@c.example>\r\n"), server("250 Ok\r\n")}));
+        smtp::kSmtp, greetedThen({client(" \tNOOP\va\fb\tc \n"), server("250 Ok\r\n"),
+                                  client("MAIL FROM:\t<\"a\tb\"@c.example>\r\n"), server("250 Ok\r\n")}));
     EXPECT_TRUE(seen.sent[1].ends_with("NOOP a b c \r\nMAIL FROM: <\"a\tb\"@c.example>\r\n")) << seen.sent[1];
     EXPECT_EQ(seen.facts.transactions.at(0).from, "a\tb@c.example");
 }
@@ -605,8 +589,8 @@ TEST(SmtpFilter, CancelsALoginWhoseResponseMustNotGoOn) {
         const Turns turns =
             greetedThen({client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(response + "\r\n"),
                          server("501 5.7.0 Cancelled\r\n"), client("NOOP\r\n"), server("250 Ok\r\n")});
-        const Observed seen = test::playWhole(Protocol::Smtp, turns);
-        EXPECT_EQ(test::toString(test::playInPieces(Protocol::Smtp, turns, 1)), test::toString(seen));
+        const Observed seen = test::playWhole(smtp::kSmtp, turns);
+        EXPECT_EQ(test::toString(test::playInPieces(smtp::kSmtp, turns, 1)), test::toString(seen));
         EXPECT_TRUE(seen.sent[1].ends_with("AUTH LOGIN\r\n*\r\nNOOP\r\n")) << seen.sent[1];
         EXPECT_FALSE(seen.violation);
         EXPECT_EQ(seen.facts.failed_logins, 0U);
@@ -624,7 +608,7 @@ class Told final : public MailSink {
 
 TEST(SmtpFilter, BoundsWhatItKeeps) {
     Told told;
-    test::Player player(Protocol::Smtp, {}, &told);
+    test::Player player(smtp::kSmtp, {}, &told);
     for (const test::Turn& turn :
          greetedThen({client("HELO " + std::string(1000, 'h') + "\r\n"), server("250 Ok\r\n")}))
         player.play(turn.from, turn.bytes);
@@ -648,9 +632,9 @@ TEST(SmtpFilter, BoundsWhatItKeeps) {
 }
 
 TEST(SmtpFilter, KeepsNoMoreOfAFloodOfRecipientsThanThereIsRoomFor) {
-    for (const Protocol protocol : {Protocol::Smtp, Protocol::Lmtp}) {
+    for (const ProtocolTraits* protocol : {&smtp::kSmtp, &smtp::kLmtp}) {
         Told told;
-        test::Player player(protocol, {}, &told);
+        test::Player player(*protocol, {}, &told);
         player.play(Side::Server, "220 mx\r\n");
         std::string replies;
         for (int number = 0; number < 3; ++number) {
@@ -687,7 +671,7 @@ TEST(SmtpFilter, GivesNoPlaceForGoodToATransactionThatCameToNothing) {
     }
     turns.push_back(client("MAIL FROM:<real@b.example>\r\nRCPT TO:<r@c.example>\r\n"));
     turns.push_back(server("250 Ok\r\n250 Ok\r\n"));
-    const SessionFacts facts = test::playWhole(Protocol::Smtp, turns).facts;
+    const SessionFacts facts = test::playWhole(smtp::kSmtp, turns).facts;
     EXPECT_EQ(facts.transaction_count, 26U);
     ASSERT_THAT(facts.transactions, SizeIs(kMaxTransactionsKept));
     EXPECT_EQ(facts.transactions.back().from, "real@b.example");
@@ -699,7 +683,7 @@ TEST(SmtpFilter, KeepsAllRecipientsThatThereIsRoomFor) {
         turns.push_back(client("RCPT TO:<r@c.example>\r\n"));
         turns.push_back(server("250 Ok\r\n"));
     }
-    const SessionFacts facts = test::playWhole(Protocol::Smtp, turns).facts;
+    const SessionFacts facts = test::playWhole(smtp::kSmtp, turns).facts;
     ASSERT_THAT(facts.transactions, SizeIs(1));
     EXPECT_THAT(facts.transactions[0].recipients, SizeIs(60));
     EXPECT_EQ(facts.transactions[0].recipient_count, 60U);
@@ -713,14 +697,14 @@ TEST(SmtpFilter, KeepsCountOfADeepPipeline) {
         replies += "250 Ok\r\n";
     }
     const Turns deep = greetedThen({client(commands + "STARTTLS\r\n"), server(replies + "220 Go\r\n")});
-    EXPECT_EQ(test::playWhole(Protocol::Smtp, deep).facts.tls, "starttls");
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, deep).facts.tls, "starttls");
 }
 
 TEST(SmtpFilter, HoldsBackAFloodOfCommands) {
     std::string commands;
     for (int number = 0; number < 1100; ++number)
         commands += "NOOP\r\n";
-    const Observed seen = test::playWhole(Protocol::Smtp, greetedThen({client(commands)}));
+    const Observed seen = test::playWhole(smtp::kSmtp, greetedThen({client(commands)}));
     EXPECT_EQ(seen.sent[1].size(), 6U * kMaxUnanswered + 27U) << "the rest waits for replies";
     EXPECT_TRUE(seen.at_boundary);
 }
@@ -728,12 +712,12 @@ TEST(SmtpFilter, HoldsBackAFloodOfCommands) {
 TEST(SmtpFilter, EndsTheSessionWhenTheServerSaysWhatNothingExplains) {
     for (const char* line :
          {"* OK IMAP\r\n", "2200 x\r\n", "22\r\n", "\r\n", "-20 x\r\n", "250 mx\r\n", "354 mx\r\n"}) {
-        const Observed seen = observe(Protocol::Smtp, {server(line), client("NOOP\r\n")});
+        const Observed seen = observe(smtp::kSmtp, {server(line), client("NOOP\r\n")});
         EXPECT_EQ(seen.violation, Violation::UnexpectedReply) << line;
         EXPECT_EQ(seen.sent[0], "") << line;
         EXPECT_EQ(seen.sent[1], "") << line;
     }
-    EXPECT_EQ(observe(Protocol::Smtp, greetedThen({server("250 Nobody asked\r\n")})).violation,
+    EXPECT_EQ(observe(smtp::kSmtp, greetedThen({server("250 Nobody asked\r\n")})).violation,
               Violation::UnexpectedReply);
 }
 
@@ -749,8 +733,8 @@ TEST(SmtpFilter, EndsTheSessionAtAReplyThatItsCommandDoesNotExplain) {
           ReplyCase{"RCPT TO:<a@b>", "250 Ok"}, ReplyCase{"DATA", "250 Ok"}, ReplyCase{"DATA", "355 Go on"},
           ReplyCase{"AUTH PLAIN AA==", "250 Ok"}, ReplyCase{"STARTTLS", "250 Ok"},
           ReplyCase{"NOOP", "250-Ok\r\n251 Ok"}, ReplyCase{"NOOP", "250-Ok\r\nOk"}}) {
-        const Observed seen = observe(Protocol::Smtp, greetedThen({client(std::string(command) + "\r\n"),
-                                                                   server(std::string(reply) + "\r\n")}));
+        const Observed seen = observe(smtp::kSmtp, greetedThen({client(std::string(command) + "\r\n"),
+                                                                server(std::string(reply) + "\r\n")}));
         EXPECT_EQ(seen.violation, Violation::UnexpectedReply) << command << " " << reply;
         EXPECT_FALSE(seen.opaque);
     }
@@ -758,11 +742,11 @@ TEST(SmtpFilter, EndsTheSessionAtAReplyThatItsCommandDoesNotExplain) {
 
 TEST(SmtpFilter, EndsTheSessionAtAReplyWithoutEnd) {
     const Turns turns = greetedThen({client("NOOP\r\n"), server("250 " + std::string(17'000, 'x'))});
-    EXPECT_EQ(test::playWhole(Protocol::Smtp, turns).violation, Violation::TooLong);
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, turns).violation, Violation::TooLong);
     std::string offers = "250-mx\r\n";
     while (offers.size() < 17'000)
         offers += "250-SIZE\r\n";
-    EXPECT_EQ(test::playWhole(Protocol::Smtp, greetedThen({client("EHLO a\r\n"), server(offers)})).violation,
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, greetedThen({client("EHLO a\r\n"), server(offers)})).violation,
               Violation::TooLong);
 }
 
@@ -782,21 +766,21 @@ TEST(SmtpFilter, OffersNothingThatDoesNotPass) {
           OfferCase{"250-XCLIENT\r\n250 XCLIENTS\r\n", "250-XCLIENT\r\n250 XCLIENTS\r\n"},
           OfferCase{"250 XCLIENT\r\n", "250 XCLIENT\r\n"},
           OfferCase{"550-No\r\n550 XCLIENT\r\n", "550-No\r\n550 XCLIENT\r\n"}}) {
-        for (const Protocol protocol : {Protocol::Smtp, Protocol::Lmtp}) {
+        for (const ProtocolTraits* protocol : {&smtp::kSmtp, &smtp::kLmtp}) {
             const Observed seen =
-                observe(protocol, {server("220 mx\r\n"), client("LHLO a\r\n"), server(reply)});
+                observe(*protocol, {server("220 mx\r\n"), client("LHLO a\r\n"), server(reply)});
             EXPECT_EQ(seen.sent[0], std::string("220 mx\r\n") + want);
             EXPECT_TRUE(seen.interruptible);
         }
     }
     const char* help = "214-HELP\r\n214 XCLIENT\r\n";
     EXPECT_TRUE(
-        observe(Protocol::Smtp, greetedThen({client("HELP\r\n"), server(help)})).sent[0].ends_with(help));
+        observe(smtp::kSmtp, greetedThen({client("HELP\r\n"), server(help)})).sent[0].ends_with(help));
 }
 
 TEST(SmtpFilter, SendsNothingOnAfterAFarewell) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client("half"),
                           server("451 4.3.0 Shutting down\r\n"), client(" a message\r\n.\r\nNOOP\r\n")}));
     EXPECT_FALSE(seen.violation);
@@ -806,7 +790,7 @@ TEST(SmtpFilter, SendsNothingOnAfterAFarewell) {
 }
 
 TEST(SmtpFilter, KnowsWhenTheReplyToAMessageIsDue) {
-    test::Player player(Protocol::Smtp);
+    test::Player player(smtp::kSmtp);
     for (const test::Turn& turn :
          after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client("a\r\n")}))
         player.play(turn.from, turn.bytes);
@@ -820,11 +804,11 @@ TEST(SmtpFilter, KnowsWhenTheReplyToAMessageIsDue) {
 TEST(SmtpFilter, TakesAQueueIdOnlyFromTheReplyThatTookTheMessage) {
     const std::string forged = "\"queued as VICTIM x\"@c.example";
     const Observed refused =
-        observe(Protocol::Smtp, greetedThen({client("MAIL FROM:<a@b.example>\r\nRCPT TO:<" + forged +
-                                                    ">\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"),
-                                             server("250 Ok\r\n454 4.7.1 <" + forged +
-                                                    ">: Relay access denied\r\n250 Ok\r\n354 Go\r\n"),
-                                             client(".\r\n"), server("550 5.7.1 Ok: queued as VICTIM\r\n")}));
+        observe(smtp::kSmtp, greetedThen({client("MAIL FROM:<a@b.example>\r\nRCPT TO:<" + forged +
+                                                 ">\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"),
+                                          server("250 Ok\r\n454 4.7.1 <" + forged +
+                                                 ">: Relay access denied\r\n250 Ok\r\n354 Go\r\n"),
+                                          client(".\r\n"), server("550 5.7.1 Ok: queued as VICTIM\r\n")}));
     EXPECT_EQ(refused.facts.transactions.at(0).queue_id, "");
     const struct {
         const char* reply;
@@ -848,13 +832,13 @@ TEST(SmtpFilter, TakesAQueueIdOnlyFromTheReplyThatTookTheMessage) {
 
 TEST(SmtpFilter, TakesTheQueueIdFromWhicheverLineOfTheReplyHasIt) {
     const Observed taken =
-        observe(Protocol::Smtp,
+        observe(smtp::kSmtp,
                 after(kEnvelope, {client("BDAT 3 LAST\r\nabc"),
                                   server("250- 3 byte chunk, total 3\r\n250 OK id=1xWPQH-0005hq-2T\r\n")}));
     EXPECT_EQ(taken.facts.transactions.at(0).queue_id, "1xWPQH-0005hq-2T");
     EXPECT_EQ(taken.facts.transactions.at(0).reply, "250 OK id=1xWPQH-0005hq-2T");
     const Observed refused = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("BDAT 3 LAST\r\nabc"), server("550-No\r\n550 OK id=1xWPQH-0005hq-2T\r\n")}));
     EXPECT_EQ(refused.facts.transactions.at(0).queue_id, "");
     EXPECT_EQ(refused.facts.transactions.at(0).reply, "550 No");
@@ -863,7 +847,7 @@ TEST(SmtpFilter, TakesTheQueueIdFromWhicheverLineOfTheReplyHasIt) {
 TEST(SmtpFilter, CountsLoginsThatTheServerRefused) {
     const std::string victim = "AUTH PLAIN\tAHZpY3RpbQBndWVzcw==\r\n";
     const Observed seen =
-        observe(Protocol::Smtp,
+        observe(smtp::kSmtp,
                 greetedThen({client(victim + victim), server("535 5.7.8 No\r\n"), server("535 5.7.8 No\r\n"),
                              client(std::string("AUTH PLAIN ") + kPlain + "\r\n"), server("235 Ok\r\n")}));
     EXPECT_EQ(seen.facts.failed_logins, 2U);
@@ -873,7 +857,7 @@ TEST(SmtpFilter, CountsLoginsThatTheServerRefused) {
     for (const char* reply : {"454 4.7.0 Later", "504 5.5.4 Which", "503 5.5.1 Not now", "534 5.7.9 Weak",
                               "538 5.7.11 TLS", "530 5.7.0 TLS", "501 5.5.2 What", "500 5.5.1 What"}) {
         const Observed none =
-            observe(Protocol::Smtp, greetedThen({client(victim), server(std::string(reply) + "\r\n")}));
+            observe(smtp::kSmtp, greetedThen({client(victim), server(std::string(reply) + "\r\n")}));
         EXPECT_EQ(none.facts.failed_logins, 0U) << reply;
         EXPECT_EQ(none.facts.authenticated, std::nullopt) << reply;
     }
@@ -881,7 +865,7 @@ TEST(SmtpFilter, CountsLoginsThatTheServerRefused) {
 
 TEST(SmtpFilter, TakesAnUnaskedFarewell) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {server("421 4.4.2 Error: timeout exceeded\r\n")}));
+        observe(smtp::kSmtp, after(kEnvelope, {server("421 4.4.2 Error: timeout exceeded\r\n")}));
     EXPECT_FALSE(seen.opaque);
     EXPECT_TRUE(seen.facts.goodbye);
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
@@ -889,7 +873,7 @@ TEST(SmtpFilter, TakesAnUnaskedFarewell) {
 }
 
 TEST(SmtpFilter, KnowsWhereALineMayBePutIn) {
-    test::Player player(Protocol::Smtp);
+    test::Player player(smtp::kSmtp);
     const auto hear = [&player](std::string_view bytes) {
         player.play(Side::Server, bytes);
         return player.filter().serverAtBoundary();
@@ -919,7 +903,7 @@ class SmtpScreenSmuggling : public ::testing::TestWithParam<SmuggledCase> {};
 // CVE-2023-51764, CVE-2023-51765, CVE-2023-51766 and kin.
 TEST_P(SmtpScreenSmuggling, LetsNothingOnFromABareLfOn) {
     const std::string smuggled = "MAIL FROM:<admin@example.net>\r\nRCPT TO:<bob@example.net>\r\n";
-    const Observed seen = observe(Protocol::Smtp,
+    const Observed seen = observe(smtp::kSmtp,
                                   after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                     client(std::string("body") + GetParam().end + smuggled)}),
                                   kRefuseBareLf);
@@ -942,8 +926,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(SmtpScreen, LetsABareLfPassWhereTheListenerSaysSo) {
     const Observed seen =
-        observe(Protocol::Smtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
-                                                  client("unix\nlines\n\r\n.\r\n"), server("250 Ok\r\n")}));
+        observe(smtp::kSmtp, after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
+                                               client("unix\nlines\n\r\n.\r\n"), server("250 Ok\r\n")}));
     EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
 }
@@ -955,7 +939,7 @@ TEST(SmtpScreen, ReadsWhatPassedBehindAnEndAsTheServerDoes) {
           "MAIL\rFROM:<in@b.example>\r\n"sv, "MAIL FROM:\r<in@b.example>\r\r\n"sv,
           "MAIL FROM:<in@b.example>\0 x\r\n"sv, "mail from:<in@b.example>\0\r\n"sv}) {
         const Observed seen = observe(
-            Protocol::Smtp,
+            smtp::kSmtp,
             after(kEnvelope,
                   {client("DATA\r\n"), server("354 Go on\r\n"),
                    client("a\r\n.\n" + std::string(sender) + "RCPT TO:<c@d.example>\r\nDATA\r\nb\r\n.\r\n"),
@@ -972,7 +956,7 @@ TEST(SmtpScreen, CountsWhatTheServerRefusedBehindAnEndThatPassed) {
     using namespace std::string_view_literals;
     for (const std::string_view line : {"\n"sv, "\0\n"sv, "XX\r\n"sv, "DATA x\r\n"sv, "AUTH LOGIN\r\n"sv}) {
         const Observed seen = observe(
-            Protocol::Smtp,
+            smtp::kSmtp,
             after(kEnvelope,
                   {client("DATA\r\n"), server("354 Go on\r\n"),
                    client("a\r\n.\n" + std::string(line) +
@@ -988,7 +972,7 @@ TEST(SmtpScreen, CountsWhatTheServerRefusedBehindAnEndThatPassed) {
 
 TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("BDAT 22 LAST\r\na\n.\nXCLIENT ADDR=1\r\n\n\n"), server("250 Ok\r\n")}),
         kRefuseBareLf);
     EXPECT_FALSE(seen.violation);
@@ -996,9 +980,8 @@ TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
 }
 
 TEST(SmtpScreen, LetsPeopleTypeCommandsThatEndInABareLf) {
-    const Observed seen =
-        observe(Protocol::Smtp, greetedThen({client("NOOP\n"), server("250 Ok\r\n"), client("QUIT\n")}),
-                kRefuseBareLf);
+    const Observed seen = observe(
+        smtp::kSmtp, greetedThen({client("NOOP\n"), server("250 Ok\r\n"), client("QUIT\n")}), kRefuseBareLf);
     EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.quit);
 }
@@ -1021,7 +1004,7 @@ TEST(SmtpScreen, NormalizesLineEndsSoThatOnlyOneEndIsLeft) {
           NormalizeCase{"a\r\n.x\r\n..\r\n", "a\r\n.x\r\n..\r\n"}, NormalizeCase{".\n\r\n", "..\r\n\r\n"},
           NormalizeCase{"\n\r\n", "\r\n\r\n"}, NormalizeCase{"a.\r\n", "a.\r\n"}}) {
         const Observed seen =
-            observe(Protocol::Smtp,
+            observe(smtp::kSmtp,
                     after(kEnvelope,
                           {client("DATA\r\n"), server("354 Go on\r\n"), client(std::string(body) + ".\r\n"),
                            client("NOOP\r\n"), server("250 Taken\r\n250 Ok\r\n")}),
@@ -1034,7 +1017,7 @@ TEST(SmtpScreen, NormalizesLineEndsSoThatOnlyOneEndIsLeft) {
 }
 
 TEST(SmtpScreen, TakesADotLineForContentWhenABareLfIsBeforeIt) {
-    const Observed seen = observe(Protocol::Smtp,
+    const Observed seen = observe(smtp::kSmtp,
                                   after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
                                                     client("a\n.\r\nMAIL FROM:<smuggled@b.example>\r\n")}),
                                   {.bare_lf = BareLfPolicy::Normalize});
@@ -1044,8 +1027,8 @@ TEST(SmtpScreen, TakesADotLineForContentWhenABareLfIsBeforeIt) {
 
 TEST(SmtpScreen, RefusesAProxyHeaderWhereTheServerMayWaitForOne) {
     const Turns header{client("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")};
-    EXPECT_FALSE(observe(Protocol::Smtp, greetedThen(header)).violation);
-    EXPECT_EQ(observe(Protocol::Smtp, greetedThen(header), {.no_header = true}).violation,
+    EXPECT_FALSE(observe(smtp::kSmtp, greetedThen(header)).violation);
+    EXPECT_EQ(observe(smtp::kSmtp, greetedThen(header), {.no_header = true}).violation,
               Violation::ForbiddenCommand);
 }
 
@@ -1057,7 +1040,7 @@ struct ForbiddenCase {
 class SmtpScreenForbidden : public ::testing::TestWithParam<ForbiddenCase> {};
 
 TEST_P(SmtpScreenForbidden, NeverReachesTheServer) {
-    const Observed seen = observe(Protocol::Smtp, after(kEnvelope, GetParam().turns));
+    const Observed seen = observe(smtp::kSmtp, after(kEnvelope, GetParam().turns));
     EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
     EXPECT_EQ(seen.sent[1].find("ADDR="), std::string::npos) << seen.sent[1];
 }
@@ -1089,7 +1072,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(SmtpScreen, BelievesAClientThatOpensAsTlsWhenTheServerDoesToo) {
     const Observed seen = observe(
-        Protocol::Smtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
+        smtp::kSmtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
     EXPECT_TRUE(seen.opaque);
     EXPECT_EQ(seen.facts.tls, "implicit");
     EXPECT_FALSE(seen.violation);
@@ -1106,21 +1089,21 @@ TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
                                      Case{std::string("DATA\0ADDR\r\n", 11), Violation::BadCommand},
                                      Case{std::string(8200, 'x') + "ADDR\r\n", Violation::BadCommand}}) {
         const Turns turns{client("\x16\x03\x01\r\n" + line)};
-        const Observed seen = test::playWhole(Protocol::Smtp, turns);
-        EXPECT_EQ(test::toString(test::playInPieces(Protocol::Smtp, turns, 1)), test::toString(seen));
+        const Observed seen = test::playWhole(smtp::kSmtp, turns);
+        EXPECT_EQ(test::toString(test::playInPieces(smtp::kSmtp, turns, 1)), test::toString(seen));
         EXPECT_EQ(seen.violation, want);
         EXPECT_EQ(seen.sent[1].find("ADDR"), std::string::npos);
         EXPECT_EQ(seen.facts.tls, "");
     }
-    const Observed plain = observe(Protocol::Smtp, {client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
-                                                    client("EHLO a\r\nXCLIENT ADDR=1\r\n")});
+    const Observed plain = observe(smtp::kSmtp, {client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
+                                                 client("EHLO a\r\nXCLIENT ADDR=1\r\n")});
     EXPECT_EQ(plain.violation, Violation::BadCommand);
     EXPECT_EQ(plain.sent[1], "\x16\r\n");
 }
 
 TEST(SmtpScreen, LeavesMessagesAndNamesAlone) {
     const Observed seen = observe(
-        Protocol::Smtp,
+        smtp::kSmtp,
         after(kEnvelope, {client("XCLIENTS\r\n"), server("502 What\r\n"), client("DATA\r\n"),
                           server("354 Go on\r\n"), client("XCLIENT ADDR=1\r\n.\r\n"), server("250 Ok\r\n")}));
     EXPECT_FALSE(seen.violation);
@@ -1128,25 +1111,12 @@ TEST(SmtpScreen, LeavesMessagesAndNamesAlone) {
 }
 
 TEST(SmtpScreen, HoldsBackWhatFollowsStartTlsUntilTheServerIsReady) {
-    test::Player player(Protocol::Smtp);
+    test::Player player(smtp::kSmtp);
     player.play(Side::Server, "220 mx\r\n");
     player.play(Side::Client, "STARTTLS\r\nMAIL FROM:<injected@b.example>\r\n");
     EXPECT_EQ(player.passed(), "STARTTLS\r\n");
     player.play(Side::Server, "220 Go\r\n");
     EXPECT_TRUE(player.filter().opaque());
-}
-
-TEST(HeaderScreen, RefusesAClientThatOpensWithAProxyHeader) {
-    constexpr ScreenConfig kScreen{.no_header = true};
-    for (const std::string_view header : {std::string_view("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"),
-                                          std::string_view("\r\n\r\n\0\r\nQUIT\n!", 13)}) {
-        const Observed seen = observe(Protocol::Tcp, {client(std::string(header))}, kScreen);
-        EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
-        EXPECT_LT(seen.sent[1].size(), 12U);
-    }
-    const Observed other = observe(Protocol::Tcp, {client("PROX, and so on")}, kScreen);
-    EXPECT_TRUE(other.opaque);
-    EXPECT_FALSE(other.violation);
 }
 
 TEST(SmtpFilter, IsSmall) {

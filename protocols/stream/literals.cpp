@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "protocols/stream/strings.h"
+#include "protocols/stream/literals.h"
 
 #include "protocols/stream/login_filter.h"
+#include "protocols/values/text.h"
 
 #include <algorithm>
+#include <charconv>
+#include <limits>
 #include <utility>
 
 namespace mailgate {
@@ -98,7 +101,40 @@ bool followsLiteral(std::string_view line) noexcept {
     return line.empty() || line.front() == ' ' || line.front() == ')';
 }
 
+/// Takes a quoted string ("…", with \ before " and \) off the front of `text`. Nothing, and `text` as it was,
+/// when there is none or its end is missing. Throws std::bad_alloc.
+std::optional<std::string> takeQuoted(std::string_view& text) {
+    if (!text.starts_with('"')) return std::nullopt;
+    std::string value;
+    for (std::size_t at = 1; at < text.size(); ++at) {
+        if (text[at] == '"') {
+            text.remove_prefix(at + 1);
+            return value;
+        }
+        if (text[at] == '\\' && at + 1 < text.size()) ++at;
+        value.push_back(text[at]);
+    }
+    return std::nullopt;
+}
+
 }  // namespace
+
+std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept {
+    if (!line.ends_with('}')) return std::nullopt;
+    LiteralSize literal;
+    literal.at = line.rfind('{');
+    if (literal.at == std::string_view::npos) return std::nullopt;
+
+    std::string_view number = line.substr(literal.at + 1, line.size() - literal.at - 2);
+    if (number.ends_with('+') || number.ends_with('-')) {
+        literal.synchronizing = false;
+        number.remove_suffix(1);
+    }
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), literal.bytes);
+    if (error == std::errc::invalid_argument || end != number.data() + number.size()) return std::nullopt;
+    if (error == std::errc::result_out_of_range) literal.bytes = std::numeric_limits<std::uint64_t>::max();
+    return literal;
+}
 
 Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit,
                       Lists lists) {

@@ -12,6 +12,14 @@
 
 namespace mailgate {
 
+/// A literal's announcement at the end of a line: {size}, {size+} or {size-}.
+struct LiteralSize {
+    std::size_t at = 0;         ///< where the { stands in the line
+    std::uint64_t bytes = 0;    ///< UINT64_MAX when the number does not fit
+    bool synchronizing = true;  ///< the sender waits for leave (RFC 9051 4.3)
+};
+std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept;
+
 /// How far a command has come, or the part of it up to a literal that waits for the server's leave.
 struct Extent {
     enum class State : std::uint8_t {

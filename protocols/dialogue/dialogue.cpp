@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocols/dialogue/dialogue.h"
+
+namespace mailgate {
+
+namespace {
+
+constexpr std::size_t kMaxCommandBytes = 1000;
+constexpr int kMaxCommands = 10;
+// Of all commands together: bounds what never comes to the end of a line.
+constexpr std::size_t kMaxHeardBytes = 16 * 1024;
+
+}  // namespace
+
+Dialogue::Step Conversation::hear(std::string_view bytes) {
+    Step step;
+    bytes = bytes.substr(0, kMaxHeardBytes - received_);
+    received_ += bytes.size();
+    while (!done_) {
+        const auto line = lines_.next(bytes);
+        if (!line) break;
+        Step reply = line->size() > kMaxCommandBytes ? answer({}) : answer(*line);
+        step.say += reply.say;
+        done_ = reply.done;
+        if (++commands_ == kMaxCommands) break;
+    }
+    if (!done_ && (commands_ == kMaxCommands || received_ == kMaxHeardBytes)) {
+        step.say += goodbye_;
+        done_ = true;
+    }
+    step.done = done_;
+    return step;
+}
+
+}  // namespace mailgate

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Short conversations with a client that mailgate holds itself, without a server.
+#pragma once
+
+#include "protocols/dialogue/refusal_wording.h"
+#include "protocols/stream/lines.h"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace mailgate {
+
+/// Pure: bytes in, bytes out.
+class Dialogue {
+  public:
+    struct Step {
+        std::string say;    ///< to be sent to the client; may be empty
+        bool done = false;  ///< after `say`, close
+    };
+    virtual ~Dialogue() = default;
+    /// What is said before the client has said anything.
+    virtual Step open() = 0;
+    /// What the client sent, in any pieces. Bounded: a line longer than 1,000 bytes counts as a bad command;
+    /// at most ten commands and 16 KiB are heard, then the protocol's goodbye and done.
+    virtual Step hear(std::string_view bytes) = 0;
+};
+
+/// Says one line and is done.
+class Farewell final : public Dialogue {
+  public:
+    explicit Farewell(std::string line) : line_(std::move(line)) {}
+
+    Step open() override { return {.say = line_, .done = true}; }
+    Step hear(std::string_view /*bytes*/) override { return {.say = {}, .done = true}; }
+
+  private:
+    std::string line_;
+};
+
+/// Says nothing, whatever comes.
+class Silence final : public Dialogue {
+  public:
+    Step open() override { return {}; }
+    Step hear(std::string_view /*bytes*/) override { return {}; }
+};
+
+/// Opens with a line, then answers commands, a bounded number of them.
+class Conversation : public Dialogue {
+  public:
+    Step open() final { return {.say = opening_, .done = false}; }
+    Step hear(std::string_view bytes) final;
+
+  protected:
+    /// `goodbye`: the last line for a client that goes on and on.
+    Conversation(std::string opening, std::string goodbye)
+        : opening_(std::move(opening)), goodbye_(std::move(goodbye)) {}
+
+    /// The reply to one command; an overlong one comes as an empty line.
+    virtual Step answer(std::string_view line) const = 0;
+
+    const std::string& opening() const noexcept { return opening_; }
+
+  private:
+    const std::string opening_;
+    const std::string goodbye_;
+    LineReader lines_;
+    int commands_ = 0;
+    std::size_t received_ = 0;
+    bool done_ = false;
+};
+
+}  // namespace mailgate

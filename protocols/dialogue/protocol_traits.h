@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  All that the gateway has to know of a protocol: a row of constants and functions, one for each protocol.
+///
+/// Each protocol's folder defines its own (smtp/smtp_protocol.cpp, …); mail_protocol.cpp lists them.
+#pragma once
+
+#include "protocols/dialogue/dialogue.h"
+#include "protocols/dialogue/refusal_wording.h"
+#include "protocols/stream/stream_filter.h"
+#include "protocols/values/protocol.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace mailgate {
+
+/// What the first bytes of a server mean to somebody who is about to hand it a client.
+enum class Greeting : std::uint8_t {
+    Incomplete,   ///< no whole line yet
+    Welcome,      ///< 220, * OK, * PREAUTH, +OK, ManageSieve's OK or capability lines
+    Unavailable,  ///< about the server itself (RFC 3463 x.3.x, [UNAVAILABLE], [SYS/TEMP]): another may serve
+    Refused,  ///< about this client, for now or for good: the client has to hear it, and the server is well
+    Foreign,  ///< not this protocol at all
+};
+
+/// How a health check talks to a server that has welcomed it.
+struct HealthScript {
+    std::string_view hello = {};           ///< goes before the gateway's name; empty: the greeting is enough
+    std::string_view hello_accepted = {};  ///< what the reply to it begins with
+    std::string_view goodbye = {};         ///< the command that ends it, with its line end
+    /// What a refusal begins with after which the server waits for the goodbye; empty: none does.
+    std::string_view refusal_before_goodbye = {};
+    /// Whether `line` is the last one of a greeting, of a reply. Null: every line is.
+    bool (*ends_greeting)(std::string_view line) noexcept = nullptr;
+    bool (*ends_reply)(std::string_view line) noexcept = nullptr;
+};
+
+/// What a balancer's check of a listener says and waits for; the answers as regular expressions.
+struct BalancerScript {
+    std::string_view greeting = {};
+    std::string_view goodbye = {};
+    std::string_view answer = {};
+};
+
+struct ProtocolTraits {
+    Protocol protocol;
+
+    /// What the protocol promises its clients: no server may hang up on a silent one sooner; and who says so.
+    std::chrono::milliseconds idle_floor{1};
+    std::string_view idle_source = {};
+    /// The ports that clients use, the usual one first: for what begins in the clear, and for TLS from the first
+    /// byte on.
+    std::span<const std::uint16_t> ports = {};
+    std::span<const std::uint16_t> tls_ports = {};
+    /// Sessions hand over mail, in transactions: between two of them a client may be told to come again, and will.
+    bool transfers_mail = false;
+    /// What Dovecot's configuration calls the service; empty: it has none.
+    std::string_view dovecot_service = {};
+
+    HealthScript health = {};
+    BalancerScript balancer = {};
+
+    /// Null where there is nothing to see or to screen.
+    std::unique_ptr<StreamFilter> (*make_filter)(SessionFacts& facts, const ScreenConfig& screen,
+                                                 MailSink* sink) = nullptr;
+    /// Of a whole line, without its end.
+    Greeting (*judge_greeting)(std::string_view line) noexcept = nullptr;
+    Wording (*wording)(Refusal refusal) noexcept = nullptr;
+    /// What a wording is in full: one line with its CRLF.
+    std::string (*reply_line)(const Wording& wording, const RefusalNames& names) = nullptr;
+    /// What follows a refusal, `line`. Null: nothing.
+    std::unique_ptr<Dialogue> (*make_refusal_dialogue)(std::string line, const RefusalNames& names) = nullptr;
+    /// The answers to a balancer's probe while there is service.
+    std::unique_ptr<Dialogue> (*make_probe_dialogue)(const RefusalNames& names) = nullptr;
+
+    /// Nothing is known of what either side says: there is no greeting to judge, and nothing that could be said.
+    constexpr bool opaque() const noexcept { return judge_greeting == nullptr; }
+};
+
+}  // namespace mailgate

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  StreamFilter that sees to it that a client does not open with a PROXY header, and then detaches.
+#pragma once
+
+#include "protocols/stream/stream_filter.h"
+
+#include <cstddef>
+
+namespace mailgate {
+
+class HeaderScreen final : public StreamFilter {
+  public:
+    Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
+    bool opaque() const noexcept override { return !v1_ && !v2_; }
+    std::optional<Violation> violation() const noexcept override { return violation_; }
+    bool serverAtBoundary() const noexcept override { return false; }
+    bool settled() const noexcept override { return true; }
+    bool interruptible() const noexcept override { return false; }
+    void finish() noexcept override {}
+
+  private:
+    std::size_t seen_ = 0;
+    bool v1_ = true;
+    bool v2_ = true;
+    std::optional<Violation> violation_;
+};
+
+}  // namespace mailgate
