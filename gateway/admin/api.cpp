@@ -40,20 +40,20 @@ bool matches(std::string_view pattern, const std::vector<std::string>& path) {
                               });
 }
 
-Answer jsonAnswer(const Object& object) {
+Response jsonResponse(const Object& object) {
     return {200, "application/json", toText(object), {}};
 }
 
-Answer plainAnswer(int status, std::string body) {
+Response plainResponse(int status, std::string body) {
     return {status, "text/plain; charset=utf-8", std::move(body), {}};
 }
 
 /// `detail`: what was done, in words; may be empty.
-Answer done(const std::string& detail = {}) {
+Response done(const std::string& detail = {}) {
     Object object(Poco::JSON_PRESERVE_KEY_ORDER);
     object.set("ok", true);
     if (!detail.empty()) object.set("detail", detail);
-    return jsonAnswer(object);
+    return jsonResponse(object);
 }
 
 /// Nothing when the body is no JSON object.
@@ -99,9 +99,9 @@ struct SessionFilter {
 };
 
 /// Or the sentence that says what is wrong with the query.
-std::variant<SessionFilter, std::string> sessionFilter(const Call& call) {
+std::variant<SessionFilter, std::string> sessionFilter(const Request& request) {
     SessionFilter filter;
-    for (const auto& [key, value] : call.query) {
+    for (const auto& [key, value] : request.query) {
         if (key == "listener") {
             filter.listeners.push_back(value);
         } else if (key == "client") {
@@ -119,7 +119,7 @@ std::variant<SessionFilter, std::string> sessionFilter(const Call& call) {
 
 struct Api::Route {
     std::string_view method, pattern;
-    Answer (Api::*handle)(const Call&);
+    Response (Api::*handle)(const Request&);
     bool on_http;
 };
 
@@ -131,48 +131,49 @@ const Api::Route Api::kRoutes[] = {
     {"POST", "/v1/reload", &Api::reload, false},
 };
 
-Answer errorAnswer(int status, std::string_view sentence) {
+Response errorResponse(int status, std::string_view sentence) {
     LineBuffer escaped;
     appendEscaped(escaped, sentence);
     return {status, "application/json", fmt::format(R"({{"error":"{}"}})", fmt::to_string(escaped)), {}};
 }
 
-Answer Api::answer(const Call& call) {
-    if (call.body.size() > kMaxBody)
-        return errorAnswer(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
+Response Api::handle(const Request& request) {
+    if (request.body.size() > kMaxBody)
+        return errorResponse(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
     std::vector<std::string_view> allowed;
     for (const Route& route : kRoutes) {
-        if ((call.door == Door::Http && !route.on_http) || !matches(route.pattern, call.path)) continue;
-        if (route.method == call.method || (route.method == "GET" && call.method == "HEAD"))
-            return (this->*route.handle)(call);
+        if ((request.origin == Origin::Http && !route.on_http) || !matches(route.pattern, request.path))
+            continue;
+        if (route.method == request.method || (route.method == "GET" && request.method == "HEAD"))
+            return (this->*route.handle)(request);
         allowed.push_back(route.method);
     }
-    const std::string path = inQuotes(fmt::format("/{}", fmt::join(call.path, "/")));
-    if (allowed.empty()) return errorAnswer(404, fmt::format("there is no {} here", path));
-    Answer refusal = errorAnswer(405, fmt::format("{} takes {}", path, fmt::join(allowed, ", ")));
+    const std::string path = inQuotes(fmt::format("/{}", fmt::join(request.path, "/")));
+    if (allowed.empty()) return errorResponse(404, fmt::format("there is no {} here", path));
+    Response refusal = errorResponse(405, fmt::format("{} takes {}", path, fmt::join(allowed, ", ")));
     refusal.allow = fmt::format("{}", fmt::join(allowed, ", "));
     return refusal;
 }
 
-Answer Api::metrics(const Call&) {
+Response Api::metrics(const Request&) {
     return {200, "text/plain; version=0.0.4; charset=utf-8", metricsText(GatewayMetrics(control_)), {}};
 }
 
-Answer Api::health(const Call&) {
-    return plainAnswer(200, "ok\n");
+Response Api::health(const Request&) {
+    return plainResponse(200, "ok\n");
 }
 
-Answer Api::ready(const Call&) {
-    return control_.ready() ? plainAnswer(200, "ready\n") : plainAnswer(503, "not ready\n");
+Response Api::ready(const Request&) {
+    return control_.ready() ? plainResponse(200, "ready\n") : plainResponse(503, "not ready\n");
 }
 
-Answer Api::status(const Call&) {
-    return jsonAnswer(toJson(control_.status()));
+Response Api::status(const Request&) {
+    return jsonResponse(toJson(control_.status()));
 }
 
-Answer Api::sessions(const Call& call) {
-    const auto filter = sessionFilter(call);
-    if (const auto* error = std::get_if<std::string>(&filter)) return errorAnswer(400, *error);
+Response Api::sessions(const Request& request) {
+    const auto filter = sessionFilter(request);
+    if (const auto* error = std::get_if<std::string>(&filter)) return errorResponse(400, *error);
     // One session at a time: fifty thousand of them as JSON objects would cost more memory than the sessions.
     std::string body = R"({"sessions":[)";
     bool first = true;
@@ -189,57 +190,57 @@ Answer Api::sessions(const Call& call) {
     return {200, "application/json", std::move(body), {}};
 }
 
-Answer Api::kill(const Call& call) {
-    const std::string& id = call.path.back();
+Response Api::kill(const Request& request) {
+    const std::string& id = request.path.back();
     Outcome outcome;
     outcome.ok = control_.kill(id);
     if (!outcome.ok) outcome.message = fmt::format("there is no live session {}", inQuotes(id));
-    logOrder(call, "kill", id, outcome);
-    return outcome.ok ? done() : errorAnswer(404, outcome.message);
+    logOrder(request, "kill", id, outcome);
+    return outcome.ok ? done() : errorResponse(404, outcome.message);
 }
 
-Answer Api::cut(const Call& call) {
-    const Object::Ptr body = parseBody(call.body);
+Response Api::cut(const Request& request) {
+    const Object::Ptr body = parseBody(request.body);
     const auto text = body ? textOf(*body, "network") : std::nullopt;
     const auto listeners = body ? textsOf(*body, "listeners") : std::nullopt;
     if (!text || !listeners)
-        return errorAnswer(400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"]})");
+        return errorResponse(400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"]})");
     const auto network = parseNetwork(*text);
-    if (const auto* error = std::get_if<NetworkError>(&network)) return errorAnswer(400, error->message);
+    if (const auto* error = std::get_if<NetworkError>(&network)) return errorResponse(400, error->message);
 
     const std::size_t count = control_.cut(std::get<Network>(network), *listeners);
-    logOrder(call, "cut",
+    logOrder(request, "cut",
              listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
              {true, fmt::format("{} sessions", count)});
     Object answer;
     answer.set("cut", count);
-    return jsonAnswer(answer);
+    return jsonResponse(answer);
 }
 
-Answer Api::setServer(const Call& call) {
-    const Object::Ptr body = parseBody(call.body);
+Response Api::setServer(const Request& request) {
+    const Object::Ptr body = parseBody(request.body);
     const auto wish = body ? textOf(*body, "wish") : std::nullopt;
     if (wish != "drain" && wish != "ready")
-        return errorAnswer(400, R"(expected {"wish": "drain"} or {"wish": "ready"})");
-    const std::string& upstream = call.path[2];
-    const std::string& server = call.path[3];
+        return errorResponse(400, R"(expected {"wish": "drain"} or {"wish": "ready"})");
+    const std::string& upstream = request.path[2];
+    const std::string& server = request.path[3];
     const Outcome outcome =
         control_.setServer(upstream, server, *wish == "drain" ? Wish::Drain : Wish::Ready);
-    logOrder(call, *wish, fmt::format("{}/{}", upstream, server), outcome);
-    return outcome.ok ? done(outcome.message) : errorAnswer(404, outcome.message);
+    logOrder(request, *wish, fmt::format("{}/{}", upstream, server), outcome);
+    return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }
 
-Answer Api::reload(const Call& call) {
+Response Api::reload(const Request& request) {
     const Outcome outcome = control_.reload();
-    logOrder(call, "reload", {}, outcome);
-    return outcome.ok ? done(outcome.message) : errorAnswer(409, outcome.message);
+    logOrder(request, "reload", {}, outcome);
+    return outcome.ok ? done(outcome.message) : errorResponse(409, outcome.message);
 }
 
-void Api::logOrder(const Call& call, std::string_view order, std::string_view target,
+void Api::logOrder(const Request& request, std::string_view order, std::string_view target,
                    const Outcome& outcome) {
     if (!log_) return;
     LogLine line = log_->line(outcome.ok ? LogLevel::Information : LogLevel::Warning, "admin.order");
-    line.text("order", order).text("user", call.user).textOrNull("target", target);
+    line.text("order", order).text("user", request.user).textOrNull("target", target);
     line.boolean("ok", outcome.ok);
     if (!outcome.message.empty()) line.text("detail", outcome.message);
     log_->write(line);

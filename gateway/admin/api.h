@@ -13,14 +13,14 @@
 namespace mailgate::admin {
 
 /// Where a request came in: the Unix socket, or the HTTP listener, which anybody may ask who reaches it.
-enum class Door : std::uint8_t { Socket, Http };
+enum class Origin : std::uint8_t { Socket, Http };
 
 /// A path longer than this or a body of more bytes is refused.
 inline constexpr std::size_t kMaxTarget = 2048;
 inline constexpr std::size_t kMaxBody = std::size_t{64} << 10;
 
-struct Call {
-    Door door = Door::Http;
+struct Request {
+    Origin origin = Origin::Http;
     std::string user;  ///< who asks, for the log; Unix socket only
     std::string method;
     std::vector<std::string> path;  ///< its segments, decoded
@@ -28,7 +28,7 @@ struct Call {
     std::string body;
 };
 
-struct Answer {
+struct Response {
     int status = 200;
     std::string content_type;
     std::string body;
@@ -36,7 +36,7 @@ struct Answer {
 };
 
 /// {"error": sentence}
-Answer errorAnswer(int status, std::string_view sentence);
+Response errorResponse(int status, std::string_view sentence);
 
 /// Any thread.
 class Api {
@@ -44,24 +44,25 @@ class Api {
     /// Both must outlive it; without a log orders are not logged.
     Api(Control& control, EventLog* log) : control_(control), log_(log) {}
 
-    /// Whatever the call holds, the answer says what is wrong with it; throws only what Control throws.
-    Answer answer(const Call& call);
+    /// Whatever the request holds, the response says what is wrong with it; throws only what Control throws.
+    Response handle(const Request& request);
 
   private:
     struct Route;
     static const Route kRoutes[];
 
-    Answer metrics(const Call& call);
-    Answer health(const Call& call);
-    Answer ready(const Call& call);
-    Answer status(const Call& call);
-    Answer sessions(const Call& call);
-    Answer kill(const Call& call);
-    Answer cut(const Call& call);
-    Answer setServer(const Call& call);
-    Answer reload(const Call& call);
+    Response metrics(const Request& request);
+    Response health(const Request& request);
+    Response ready(const Request& request);
+    Response status(const Request& request);
+    Response sessions(const Request& request);
+    Response kill(const Request& request);
+    Response cut(const Request& request);
+    Response setServer(const Request& request);
+    Response reload(const Request& request);
 
-    void logOrder(const Call& call, std::string_view order, std::string_view target, const Outcome& outcome);
+    void logOrder(const Request& request, std::string_view order, std::string_view target,
+                  const Outcome& outcome);
 
     Control& control_;
     EventLog* log_;

@@ -5,6 +5,7 @@
 /// workers a short task each and nobody a lock.
 #pragma once
 
+#include "gateway/session/counters.h"
 #include "gateway/session/live_session.h"
 #include "gateway/upstream/server_status.h"
 #include "protocols/values/network.h"
@@ -21,12 +22,11 @@ namespace mailgate::admin {
 struct ListenerStatus {
     std::string name, protocol;
     std::vector<std::string> addresses;
-    std::uint64_t accepted = 0, admitted = 0, refused = 0;  ///< refused: for whatever reason
+    CounterValues<ListenerTotals> totals{};  ///< by row of kListenerCounters
+    std::uint64_t refused = 0;               ///< for whatever reason
     std::uint64_t live = 0;
-    bool paused = false;       ///< out of descriptors
-    std::uint64_t denied = 0;  ///< of the refused, those by rule or default
+    bool paused = false;                                            ///< out of descriptors
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
-    std::uint64_t failed_logins = 0;                                ///< that servers refused in the clear
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
@@ -36,25 +36,15 @@ struct Histogram {
     double sum = 0;
 };
 
-/// Connections closed for their PROXY header. `balancer` is bounded: the address of a trusted peer, for the
-/// first kMaxNamedBalancers of them, else "other"; a peer that nobody trusts is always "other", so that a
-/// scan of the port makes no series.
-struct RejectionCount {
-    std::string reason, balancer;
-    std::uint64_t count = 0;
-};
-inline constexpr std::size_t kMaxNamedBalancers = 64;
-
 struct Status {
     std::string name, version;
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
     std::vector<ListenerStatus> listeners;
-    std::vector<ServerStatus> servers;  ///< one for each address: (upstream, server, address) is unique
-    std::uint64_t accepted = 0, admitted = 0, refused = 0, turned_away = 0, checks = 0, empty = 0,
-                  bytes_in = 0, bytes_out = 0;
-    std::vector<RejectionCount> rejections;
+    std::vector<ServerStatus> servers;      ///< one for each address: (upstream, server, address) is unique
+    CounterValues<GatewayTotals> totals{};  ///< by row of kGatewayCounters
+    std::vector<RejectionTally::Row> rejections;
     std::vector<std::pair<std::string, std::uint64_t>> ends;      ///< sessions by how they ended
     std::vector<std::pair<std::string, std::uint64_t>> refusals;  ///< refused sessions by reason
     std::uint64_t rules = 0, rules_bytes = 0;

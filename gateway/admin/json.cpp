@@ -50,16 +50,23 @@ Object countsByName(const std::vector<std::pair<std::string, std::uint64_t>>& co
     return object;
 }
 
+/// The counters of a group, under their rows' names.
+template <typename Rows, typename Values>
+void setTotals(Object& object, const Rows& rows, const Values& values, CounterGroup group) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (rows[i].group == group && !rows[i].name.empty()) object.set(std::string(rows[i].name), values[i]);
+    }
+}
+
 Object toJson(const ListenerStatus& listener) {
     Object object = ordered();
     object.set("name", listener.name);
     object.set("protocol", listener.protocol);
     object.set("addresses", textArray(listener.addresses));
-    object.set("accepted", listener.accepted);
-    object.set("admitted", listener.admitted);
+    setTotals(object, kListenerCounters, listener.totals, CounterGroup::Sessions);
     object.set("refused", listener.refused);
     object.set("refusals", countsByName(listener.refusals));
-    object.set("failed_logins", listener.failed_logins);
+    setTotals(object, kListenerCounters, listener.totals, CounterGroup::Content);
     object.set("live", listener.live);
     object.set("paused", listener.paused);
     return object;
@@ -82,9 +89,9 @@ Object toJson(const ServerStatus& server) {
     return object;
 }
 
-Object toJson(const RejectionCount& rejection) {
+Object toJson(const RejectionTally::Row& rejection) {
     Object object = ordered();
-    object.set("reason", rejection.reason);
+    object.set("reason", std::string(rejection.reason));
     object.set("balancer", rejection.balancer);
     object.set("count", rejection.count);
     return object;
@@ -100,14 +107,8 @@ Array toArray(const std::vector<Item>& items) {
 
 Object totalsOf(const Status& status) {
     Object object = ordered();
-    object.set("accepted", status.accepted);
-    object.set("admitted", status.admitted);
-    object.set("refused", status.refused);
-    object.set("turned_away", status.turned_away);
-    object.set("checks", status.checks);
-    object.set("empty", status.empty);
-    object.set("bytes_in", status.bytes_in);
-    object.set("bytes_out", status.bytes_out);
+    setTotals(object, kGatewayCounters, status.totals, CounterGroup::Sessions);
+    setTotals(object, kGatewayCounters, status.totals, CounterGroup::Content);
     object.set("ends", countsByName(status.ends));
     object.set("refusals", countsByName(status.refusals));
     object.set("rejections", toArray(status.rejections));

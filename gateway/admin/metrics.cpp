@@ -82,6 +82,25 @@ double secondsSince(std::int64_t unix_ms) {
     return real(std::max<std::int64_t>(now_ms - unix_ms, 0)) / 1000;
 }
 
+/// The families of a group's rows. `forEach(add)` calls add(labels, values) for whatever has these counters.
+template <typename Rows, typename ForEach>
+void addCounters(Families& out, const Rows& rows, CounterGroup group, ForEach forEach) {
+    for (std::size_t begin = 0, end = 0; begin < std::size(rows); begin = end) {
+        for (end = begin + 1; end < std::size(rows) && rows[end].metric == rows[begin].metric;)
+            ++end;
+        if (rows[begin].metric.empty() || rows[begin].group != group) continue;
+        out.counters(std::string(rows[begin].metric), std::string(rows[begin].help));
+        forEach([&](const Labels& common, const auto& values) {
+            for (std::size_t row = begin; row < end; ++row) {
+                Labels labels = common;
+                if (!rows[row].label.empty())
+                    labels.push_back({std::string(rows[row].label), std::string(rows[row].label_value)});
+                out.sample(std::move(labels), real(values[row]));
+            }
+        });
+    }
+}
+
 void addGateway(Families& out, const Status& status) {
     out.gauges("mailgate_build_info", "Constant 1; the version is in the label.")
         .sample({{"version", status.version}}, 1);
@@ -89,36 +108,23 @@ void addGateway(Families& out, const Status& status) {
         .sample({}, status.draining ? 1 : 0);
     out.gauges("mailgate_sessions_max", "The number of sessions that the gateway takes at the same time.")
         .sample({}, real(status.max_sessions));
-    out.counters("mailgate_turned_away_total",
-                 "Sessions refused for another reason than the access rules: a client's limits, full, no "
-                 "server, stopping.")
-        .sample({}, real(status.turned_away));
-    out.counters("mailgate_health_checks_total", "Balancers' health checks answered.")
-        .sample({}, real(status.checks));
-    out.counters("mailgate_empty_connections_total", "Connections that ended before their first byte.")
-        .sample({}, real(status.empty));
-    out.counters("mailgate_relayed_bytes_total", "Bytes relayed in sessions that have ended.")
-        .sample({{"direction", "in"}}, real(status.bytes_in))
-        .sample({{"direction", "out"}}, real(status.bytes_out));
+    addCounters(out, kGatewayCounters, CounterGroup::Sessions,
+                [&](auto add) { add(Labels{}, status.totals); });
+    addCounters(out, kGatewayCounters, CounterGroup::Content,
+                [&](auto add) { add(Labels{}, status.totals); });
 }
 
 void addListeners(Families& out, const Status& status) {
-    out.counters("mailgate_connections_total", "Connections accepted, whatever became of them.");
-    for (const ListenerStatus& listener : status.listeners)
-        out.sample({{"listener", listener.name}}, real(listener.accepted));
-    out.counters("mailgate_sessions_total", "Sessions by the verdict of the access rules.");
-    for (const ListenerStatus& listener : status.listeners) {
-        out.sample({{"listener", listener.name}, {"verdict", "allow"}}, real(listener.admitted));
-        out.sample({{"listener", listener.name}, {"verdict", "deny"}}, real(listener.denied));
-    }
+    const auto each = [&](auto add) {
+        for (const ListenerStatus& listener : status.listeners)
+            add(Labels{{"listener", listener.name}}, listener.totals);
+    };
+    addCounters(out, kListenerCounters, CounterGroup::Sessions, each);
     out.counters("mailgate_listener_refusals_total", "Refused sessions of a listener by reason.");
     for (const ListenerStatus& listener : status.listeners)
         for (const auto& [reason, number] : listener.refusals)
             out.sample({{"listener", listener.name}, {"reason", reason}}, real(number));
-    out.counters("mailgate_failed_logins_total",
-                 "Logins that a server refused, in sessions that have ended.");
-    for (const ListenerStatus& listener : status.listeners)
-        out.sample({{"listener", listener.name}}, real(listener.failed_logins));
+    addCounters(out, kListenerCounters, CounterGroup::Content, each);
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, real(listener.live));
@@ -144,8 +150,9 @@ void addOutcomes(Families& out, const Status& status) {
         out.sample({{"reason", reason}}, real(count));
     out.counters("mailgate_proxy_rejections_total",
                  "Connections closed for their PROXY header or the lack of one.");
-    for (const RejectionCount& rejection : status.rejections)
-        out.sample({{"reason", rejection.reason}, {"balancer", rejection.balancer}}, real(rejection.count));
+    for (const RejectionTally::Row& rejection : status.rejections)
+        out.sample({{"reason", std::string(rejection.reason)}, {"balancer", rejection.balancer}},
+                   real(rejection.count));
 }
 
 void addRules(Families& out, const Status& status) {

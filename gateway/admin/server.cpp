@@ -2,7 +2,7 @@
 #include "gateway/admin/server.h"
 
 #include "gateway/admin/api.h"
-#include "gateway/admin/http_door.h"
+#include "gateway/admin/http_server.h"
 #include "gateway/admin/unix_listener.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/config/values.h"
@@ -33,91 +33,92 @@ std::string readBody(std::istream& stream) {
 }
 
 /// Nothing when the target is no well-formed URI.
-std::optional<Call> callFrom(net::HTTPServerRequest& request, Door door) {
-    Call call;
+std::optional<Request> requestFrom(net::HTTPServerRequest& http, Origin origin) {
+    Request request;
     try {
-        const Poco::URI uri(request.getURI());
-        uri.getPathSegments(call.path);
-        call.query = uri.getQueryParameters();
+        const Poco::URI uri(http.getURI());
+        uri.getPathSegments(request.path);
+        request.query = uri.getQueryParameters();
     } catch (const Poco::Exception&) {
         return std::nullopt;
     }
-    call.door = door;
-    call.method = request.getMethod();
-    return call;
+    request.origin = origin;
+    request.method = http.getMethod();
+    return request;
 }
 
-void send(net::HTTPServerResponse& response, const Answer& answer) {
-    response.setStatusAndReason(static_cast<net::HTTPResponse::HTTPStatus>(answer.status));
-    response.setContentType(answer.content_type);
-    response.set("Cache-Control", "no-store");
-    if (!answer.allow.empty()) response.set("Allow", answer.allow);
-    response.sendBuffer(answer.body.data(), answer.body.size());
+void send(net::HTTPServerResponse& http, const Response& response) {
+    http.setStatusAndReason(static_cast<net::HTTPResponse::HTTPStatus>(response.status));
+    http.setContentType(response.content_type);
+    http.set("Cache-Control", "no-store");
+    if (!response.allow.empty()) http.set("Allow", response.allow);
+    http.sendBuffer(response.body.data(), response.body.size());
 }
 
 class Handler final : public net::HTTPRequestHandler {
   public:
-    /// `socket_path` is empty for the HTTP door.
-    Handler(Api& api, HttpDoor& door, const std::string& socket_path)
-        : api_(api), door_(door), socket_path_(socket_path) {}
+    /// `socket_path` is empty for the HTTP listener.
+    Handler(Api& api, HttpServer& server, const std::string& socket_path)
+        : api_(api), server_(server), socket_path_(socket_path) {}
 
-    void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
-        const Answer answer = answerTo(request);
-        door_.restartPeerLimit();
-        send(response, answer);
+    void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
+        const Response response = respond(http);
+        server_.restartPeerLimit();
+        send(http_response, response);
     }
 
   private:
-    Answer answerTo(net::HTTPServerRequest& request) {
-        if (request.getURI().size() > kMaxTarget) return errorAnswer(414, "the path is too long");
-        std::optional<Call> call = callFrom(request, socket_path_.empty() ? Door::Http : Door::Socket);
-        if (!call) return errorAnswer(400, "the path is not well-formed");
-        if (call->door == Door::Socket) {
-            const int fd = static_cast<net::HTTPServerRequestImpl&>(request).socket().impl()->sockfd();
+    Response respond(net::HTTPServerRequest& http) {
+        if (http.getURI().size() > kMaxTarget) return errorResponse(414, "the path is too long");
+        std::optional<Request> request =
+            requestFrom(http, socket_path_.empty() ? Origin::Http : Origin::Socket);
+        if (!request) return errorResponse(400, "the path is not well-formed");
+        if (request->origin == Origin::Socket) {
+            const int fd = static_cast<net::HTTPServerRequestImpl&>(http).socket().impl()->sockfd();
             const Peer peer(fd);
             if (!peer.mayUse(fd, socket_path_))
-                return errorAnswer(403, fmt::format("{} may not use this socket", peer.user()));
-            if (call->method != "GET") call->user = peer.user();  // for the log of orders
-            if (request.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
-                return errorAnswer(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
-            call->body = readBody(request.stream());
+                return errorResponse(403, fmt::format("{} may not use this socket", peer.user()));
+            if (request->method != "GET") request->user = peer.user();  // for the log of orders
+            if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
+                return errorResponse(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
+            request->body = readBody(http.stream());
         }
-        return ask(*call);
+        return handle(*request);
     }
 
-    Answer ask(const Call& call) {
-        door_.suspendPeerLimit();
+    Response handle(const Request& request) {
+        server_.suspendPeerLimit();
         try {
-            return api_.answer(call);
+            return api_.handle(request);
         } catch (const Poco::Exception& error) {
             Poco::ErrorHandler::handle(error);
-            return errorAnswer(500, error.displayText());
+            return errorResponse(500, error.displayText());
         } catch (const std::exception& error) {
             Poco::ErrorHandler::handle(error);
-            return errorAnswer(500, error.what());
+            return errorResponse(500, error.what());
         }
     }
 
     Api& api_;
-    HttpDoor& door_;
+    HttpServer& server_;
     const std::string& socket_path_;
 };
 
 class Handlers final : public net::HTTPRequestHandlerFactory {
   public:
-    Handlers(Api& api, HttpDoor& door, std::string socket_path)
-        : api_(api), door_(door), socket_path_(std::move(socket_path)) {}
+    Handlers(Api& api, HttpServer& server, std::string socket_path)
+        : api_(api), server_(server), socket_path_(std::move(socket_path)) {}
     net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
-        return new Handler(api_, door_, socket_path_);
+        return new Handler(api_, server_, socket_path_);
     }
 
-    static HttpDoor::Handlers of(Api& api, const std::string& socket_path) {
-        return [&api, socket_path](HttpDoor& door) { return new Handlers(api, door, socket_path); };
+    static HttpServer::Handlers of(Api& api, const std::string& socket_path) {
+        return [&api, socket_path](HttpServer& server) { return new Handlers(api, server, socket_path); };
     }
 
   private:
     Api& api_;
-    HttpDoor& door_;
+    HttpServer& server_;
     const std::string socket_path_;
 };
 
@@ -142,28 +143,28 @@ class AdminServer::Impl {
     Impl(const AdminConfig& config, Control& control, EventLog* log) : api_(control, log) {
         if (!config.socket.empty()) {
             unix_listener_.emplace(config.socket);
-            unix_door_.emplace(unix_listener_->socket(), Handlers::of(api_, config.socket));
+            unix_server_.emplace(unix_listener_->socket(), Handlers::of(api_, config.socket));
         }
-        if (!config.http.empty()) http_door_.emplace(listenOnTcp(config.http), Handlers::of(api_, ""));
+        if (!config.http.empty()) http_server_.emplace(listenOnTcp(config.http), Handlers::of(api_, ""));
     }
 
     void start() {
-        for (std::optional<HttpDoor>* door : {&unix_door_, &http_door_}) {
-            if (*door) (*door)->start();
+        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+            if (*server) (*server)->start();
         }
     }
 
     void stop() {
-        for (std::optional<HttpDoor>* door : {&unix_door_, &http_door_}) {
-            if (*door) (*door)->stop();
+        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+            if (*server) (*server)->stop();
         }
     }
 
   private:
     Api api_;
     std::optional<UnixListener> unix_listener_;
-    std::optional<HttpDoor> unix_door_;
-    std::optional<HttpDoor> http_door_;
+    std::optional<HttpServer> unix_server_;
+    std::optional<HttpServer> http_server_;
 };
 
 AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log)

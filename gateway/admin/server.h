@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
 ///
-/// Poco's HTTP on threads of its own (HttpDoor): nothing here touches a worker but through Control. The Unix
+/// Poco's HTTP on threads of its own (HttpServer): nothing here touches a worker but through Control. The Unix
 /// socket takes orders from root, the gateway's own user and the members of the socket file's group; the HTTP
 /// listener answers /metrics, /healthz and /readyz and takes no orders from anybody.
 #pragma once

@@ -4,8 +4,10 @@
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
+#include "gateway/session/counters.h"
 
 #include <Poco/JSON/Array.h>
+#include <Poco/String.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -51,21 +53,37 @@ std::string stateOf(const Object& server) {
     return state;
 }
 
+/// The listeners' counters that have a column, by the names of the JSON.
+std::vector<std::string> columnCounters() {
+    std::vector<std::string> names;
+    for (const auto& row : kListenerCounters) {
+        if (row.group == CounterGroup::Sessions && !row.name.empty()) names.emplace_back(row.name);
+    }
+    names.emplace_back("refused");
+    return names;
+}
+
+std::string addressesOf(const Object& listener) {
+    std::string addresses;
+    const Array::Ptr items = listener.getArray("addresses");
+    for (std::size_t i = 0; items && i < items->size(); ++i)
+        addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
+    return addresses;
+}
+
 Rows listenerRows(const Object& status) {
-    Rows rows{{"LISTENER", "PROTOCOL", "LIVE", "ACCEPTED", "ADMITTED", "REFUSED", "STATE", "ADDRESSES"}};
-    addRows(rows, status, "listeners", [](const Object& listener) {
-        std::string addresses;
-        const Array::Ptr items = listener.getArray("addresses");
-        for (std::size_t i = 0; items && i < items->size(); ++i)
-            addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
-        return std::vector<std::string>{cell(listener, "name"),
-                                        cell(listener, "protocol"),
-                                        cell(listener, "live"),
-                                        cell(listener, "accepted"),
-                                        cell(listener, "admitted"),
-                                        cell(listener, "refused"),
-                                        isSet(listener, "paused") ? "PAUSED" : "listens",
-                                        addresses};
+    const std::vector<std::string> counters = columnCounters();
+    Rows rows{{"LISTENER", "PROTOCOL", "LIVE"}};
+    for (const std::string& counter : counters)
+        rows[0].push_back(Poco::toUpper(counter));
+    rows[0].insert(rows[0].end(), {"STATE", "ADDRESSES"});
+    addRows(rows, status, "listeners", [&](const Object& listener) {
+        std::vector<std::string> row{cell(listener, "name"), cell(listener, "protocol"),
+                                     cell(listener, "live")};
+        for (const std::string& counter : counters)
+            row.push_back(cell(listener, counter));
+        row.insert(row.end(), {isSet(listener, "paused") ? "PAUSED" : "listens", addressesOf(listener)});
+        return row;
     });
     return rows;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The configuration as typed values. Immutable once loaded; shared by const reference.
 ///
-/// The comments on the fields are the reference; etc/mailgate.toml is the same in the file's form.
+/// How the file spells them, within which limits, and what they mean to an administrator stands in fields.cpp.
 #pragma once
 
 #include "gateway/log/log_config.h"

@@ -132,6 +132,7 @@ std::vector<std::string> Problems::inOrder(std::vector<Problem> problems) {
     std::stable_sort(problems.begin(), problems.end(),
                      [](const Problem& a, const Problem& b) { return a.where < b.where; });
     std::vector<std::string> texts;
+    texts.reserve(problems.size());
     for (Problem& problem : problems)
         texts.push_back(std::move(problem.text));
     return texts;
@@ -168,7 +169,6 @@ std::string didYouMean(std::string_view word, std::span<const std::string> candi
 
 const toml::node* TableReader::find(std::string_view key) {
     known_.emplace_back(key);
-    problems_->knowsKey(pathOf(key));
     return table_ == nullptr ? nullptr : table_->get(key);
 }
 
@@ -300,6 +300,10 @@ std::vector<TableReader> TableReader::tables(std::string_view key) {
     return readers;
 }
 
+bool TableReader::isWrong(std::string_view key) const {
+    return std::find(wrong_.begin(), wrong_.end(), key) != wrong_.end();
+}
+
 bool TableReader::isEmpty(std::string_view key) const {
     const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
     return node == nullptr || (node->is_array() && node->as_array()->empty());
@@ -323,12 +327,14 @@ void TableReader::warning(std::string_view key, std::string_view message) {
 }
 
 void TableReader::wrongKind(std::string_view key, const toml::node& node, std::string_view expected) {
+    wrong_.emplace_back(key);
     problems_->error(node.source().begin, pathOf(key),
                      fmt::format("expected {}, found {}", expected, describe(node)));
 }
 
 void TableReader::wrongWord(std::string_view key, std::string_view word,
                             std::span<const std::string_view> known) {
+    wrong_.emplace_back(key);
     error(key, fmt::format("expected {}, found {}", joinWords(known), inQuotes(word)));
 }
 

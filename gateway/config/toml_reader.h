@@ -12,10 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
-#include <initializer_list>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,21 +24,19 @@ namespace mailgate::config {
 /// Line and column, from 1.
 using Position = toml::source_position;
 
-/// What is wrong or doubtful, with its place. Also remembers which keys were asked for.
+/// What is wrong or doubtful, with its place.
 class Problems {
   public:
     explicit Problems(std::string file) : file_(std::move(file)) {}
 
     void error(Position where, std::string_view key, std::string_view message);
     void warning(Position where, std::string_view key, std::string_view message);
-    void knowsKey(std::string key) { keys_.insert(std::move(key)); }
 
     bool hasErrors() const noexcept { return !errors_.empty(); }
     /// "FILE:LINE:COLUMN: key: message", one a line, in the file's order.
     std::string errorText() const;
     /// "FILE:LINE:COLUMN: warning: key: message", in the file's order.
     std::vector<std::string> warnings() const;
-    const std::set<std::string>& keys() const noexcept { return keys_; }
 
   private:
     struct Problem {
@@ -55,7 +50,6 @@ class Problems {
     std::string file_;
     std::vector<Problem> errors_;
     std::vector<Problem> warnings_;
-    std::set<std::string> keys_;
 };
 
 /// Where a document nests tables or arrays deeper than any configuration does; the parser and the destructors
@@ -68,6 +62,13 @@ std::string_view nearest(std::string_view word, std::span<const std::string> can
 
 /// ` (did you mean "candidate"?)`, or nothing.
 std::string didYouMean(std::string_view word, std::span<const std::string> candidates);
+
+/// A word of the file and what it stands for.
+template <typename Value>
+struct Word {
+    std::string_view word;
+    Value value;
+};
 
 /// A text and where it stands.
 struct LocatedText {
@@ -91,9 +92,8 @@ class TableReader {
                   std::chrono::milliseconds high);
 
     /// One of some words.
-    template <typename Enum>
-    bool choice(std::string_view key, Enum& value,
-                std::initializer_list<std::pair<std::string_view, Enum>> words) {
+    template <typename Value>
+    bool choice(std::string_view key, Value& value, std::span<const Word<Value>> words) {
         std::string word;
         if (!text(key, word)) return false;
         std::vector<std::string_view> known;
@@ -115,6 +115,7 @@ class TableReader {
     std::vector<TableReader> tables(std::string_view key);  ///< [[key]]
 
     bool has(std::string_view key) const { return table_ != nullptr && table_->get(key) != nullptr; }
+    bool isWrong(std::string_view key) const;                    ///< its value was not understood
     bool isEmpty(std::string_view key) const;                    ///< absent, or an array of nothing
     bool isEmptyText(std::string_view key);                      ///< "": switched off, where that is a value
     void error(std::string_view key, std::string_view message);  ///< at the key's value, else at the table
@@ -136,6 +137,7 @@ class TableReader {
     Position where_;
     Problems* problems_;
     std::vector<std::string> known_;
+    std::vector<std::string> wrong_;
 };
 
 }  // namespace mailgate::config

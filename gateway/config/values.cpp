@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <span>
 
@@ -62,6 +63,13 @@ std::string formatDuration(std::chrono::milliseconds duration) {
 
 std::optional<std::uint64_t> parseSize(std::string_view text) {
     return parseNumberWithUnit(text, kSizeUnits, std::numeric_limits<std::int64_t>::max());
+}
+
+std::string formatSize(std::uint64_t bytes) {
+    for (auto unit = std::rbegin(kSizeUnits); bytes != 0 && unit->factor > 1; ++unit) {
+        if (bytes % unit->factor == 0) return fmt::format("{}{}", bytes / unit->factor, unit->word);
+    }
+    return fmt::to_string(bytes);
 }
 
 std::optional<HostPort> parseHostPort(std::string_view text) {

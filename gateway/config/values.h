@@ -22,6 +22,9 @@ std::string formatDuration(std::chrono::milliseconds duration);
 /// Bytes: "536", "536B", "64KiB", "1MiB", "2GiB".
 std::optional<std::uint64_t> parseSize(std::string_view text);
 
+/// The same in the largest unit that divides it, "B" never written: 536 is "536", 65,536 is "64KiB".
+std::string formatSize(std::uint64_t bytes);
+
 /// "192.0.2.1:25", "[2001:db8::1]:25", "mx1.example.org:25": the brackets are gone, the port is 1 to 65535.
 /// The host is not looked at beyond being there; an IPv6 address must have its brackets.
 struct HostPort {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/io/session_set.h"
 
+#include "gateway/base/clock.h"
+
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -8,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -26,12 +27,6 @@ constexpr std::uint64_t kSlotMask = 3;
 constexpr std::uint64_t kTimerTag = 0;
 constexpr std::uint64_t kWakeTag = 1;
 static_assert(alignof(EventHandler) > kSlotMask);
-
-Millis monotonicMillis() noexcept {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 int checked(int fd, const char* what) {
     if (fd < 0) throw std::system_error(errno, std::generic_category(), what);

@@ -47,7 +47,7 @@ ssize_t uninterrupted(Call call) noexcept {
 std::unique_ptr<SocketTransport> SocketTransport::adopt(SessionSet& set, int fd, EventHandler& handler,
                                                         unsigned slot, bool no_delay) noexcept {
     std::unique_ptr<SocketTransport> transport(new (std::nothrow)
-                                                   SocketTransport(set, fd, handler, slot, no_delay));
+                                                   SocketTransport(&set, fd, &handler, slot, no_delay));
     if (!transport) {
         ::close(fd);
         return nullptr;
@@ -58,6 +58,16 @@ std::unique_ptr<SocketTransport> SocketTransport::adopt(SessionSet& set, int fd,
 
 std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const Endpoint& to,
                                                           EventHandler& handler, unsigned slot,
+                                                          int& error) noexcept {
+    return connect(&set, to, &handler, slot, error);
+}
+
+std::unique_ptr<SocketTransport> SocketTransport::connect(const Endpoint& to, int& error) noexcept {
+    return connect(nullptr, to, nullptr, 0, error);
+}
+
+std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet* set, const Endpoint& to,
+                                                          EventHandler* handler, unsigned slot,
                                                           int& error) noexcept {
     const SocketAddress address(to);
     const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -87,7 +97,14 @@ SocketTransport::~SocketTransport() {
 
 bool SocketTransport::watch(bool writable) noexcept {
     writable_events_ = writable;
-    return set_.add(fd_, handler_, slot_, writable);
+    return !set_ || set_->add(fd_, *handler_, slot_, writable);
+}
+
+Endpoint SocketTransport::localEnd() const noexcept {
+    sockaddr_storage own{};
+    socklen_t size = sizeof own;
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
+    return SocketAddress::toEndpoint(own);
 }
 
 IoResult SocketTransport::read(std::span<char> into) noexcept {
@@ -134,9 +151,9 @@ void SocketTransport::shutdownWrite() noexcept {
 }
 
 void SocketTransport::notifyWritable() noexcept {
-    if (writable_events_) return;
+    if (!set_ || writable_events_) return;
     writable_events_ = true;
-    set_.modify(fd_, handler_, slot_, true);
+    set_->modify(fd_, *handler_, slot_, true);
 }
 
 std::size_t SocketTransport::unacknowledged() const noexcept {

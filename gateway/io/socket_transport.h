@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A TCP connection in the worker's SessionSet.
+/// \file  A TCP connection in the worker's SessionSet, or in none: then its owner polls it.
 #pragma once
 
 #include "gateway/io/readiness.h"
@@ -25,9 +25,17 @@ class SocketTransport final : public Transport {
                                                     EventHandler& handler, unsigned slot,
                                                     int& error) noexcept;
 
+    /// The same in no set: watch() and notifyWritable() are its owner's matter, who polls descriptor() and notes what
+    /// poll(2) says.
+    static std::unique_ptr<SocketTransport> connect(const Endpoint& to, int& error) noexcept;
+
     ~SocketTransport() override;
     SocketTransport(const SocketTransport&) = delete;
     SocketTransport& operator=(const SocketTransport&) = delete;
+
+    int descriptor() const noexcept { return fd_; }
+    /// Known from connect() on, before the connection is made.
+    Endpoint localEnd() const noexcept;
 
     bool watch(bool writable) noexcept override;
     void note(std::uint32_t events) noexcept override { readiness_.note(events); }
@@ -44,15 +52,19 @@ class SocketTransport final : public Transport {
     void noDelay() noexcept override;
 
   private:
-    SocketTransport(SessionSet& set, int fd, EventHandler& handler, unsigned slot, bool no_delay) noexcept
+    SocketTransport(SessionSet* set, int fd, EventHandler* handler, unsigned slot, bool no_delay) noexcept
         : set_(set),
           handler_(handler),
           fd_(fd),
           slot_(static_cast<std::uint8_t>(slot)),
           no_delay_(no_delay) {}
 
-    SessionSet& set_;
-    EventHandler& handler_;
+    static std::unique_ptr<SocketTransport> connect(SessionSet* set, const Endpoint& to,
+                                                    EventHandler* handler, unsigned slot,
+                                                    int& error) noexcept;
+
+    SessionSet* set_;  ///< null, with handler_: in none
+    EventHandler* handler_;
     Readiness readiness_;
     int fd_;
     std::uint8_t slot_;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -88,20 +89,53 @@ struct TimeHistogram {
     void add(std::int64_t milliseconds) noexcept;
 };
 
-struct ListenerCounters {
+/// Where a counter stands among what is told beside them (rejections, refusals by reason).
+enum class CounterGroup : std::uint8_t {
+    Sessions,  ///< how connections went
+    Content,   ///< what went on in them
+};
+
+/// All that is known of a counter. The snapshot, the admin API's JSON, the metrics, the `gateway.stop` line and
+/// `mailgate status` go through the rows: a new counter is a member, its row, and the place that counts.
+template <typename Counters>
+struct CounterRow {
+    std::string_view name;  ///< in JSON and in the log; empty: told as a metric alone
+    Counter Counters::*counter;
+    CounterGroup group;
+    std::string_view help;
+    std::string_view metric = {};  ///< its family, which rows in a row may share; empty: told in JSON alone
+    std::string_view label = {};   ///< of the family, with this counter's value
+    std::string_view label_value = {};
+};
+
+struct ListenerTotals {
     Counter accepted{0};
     Counter admitted{0};
-    Counter refused{0};                         ///< by rule or default
-    std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
+    Counter refused{0};  ///< by rule or default
     Counter failed_logins{0};
+};
+inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
+    {"accepted", &ListenerTotals::accepted, CounterGroup::Sessions,
+     "Connections accepted, whatever became of them.", "mailgate_connections_total"},
+    {"admitted", &ListenerTotals::admitted, CounterGroup::Sessions,
+     "Sessions by the verdict of the access rules.", "mailgate_sessions_total", "verdict", "allow"},
+    {"", &ListenerTotals::refused, CounterGroup::Sessions, "Sessions by the verdict of the access rules.",
+     "mailgate_sessions_total", "verdict", "deny"},
+    {"failed_logins", &ListenerTotals::failed_logins, CounterGroup::Content,
+     "Logins that a server refused, in sessions that have ended.", "mailgate_failed_logins_total"},
+};
+
+struct ListenerCounters : ListenerTotals {
+    std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
     std::atomic<std::int64_t> live{0};
     std::atomic<int> paused{0};  ///< workers that rest for want of descriptors
     AddressVote address_vote;
     std::atomic<bool> address_alarm{false};  ///< most sessions come from one private address
 };
 
-/// Rejections by reason and balancer. Bounded: the first kMaxBalancers trusted peers by name, all else as
-/// "other".
+/// Connections closed for their PROXY header, by reason and balancer. Bounded: the first kMaxBalancers trusted
+/// peers have their address, all else is "other"; a peer that nobody trusts always is, so that a scan of the
+/// port makes no series.
 class RejectionTally {
   public:
     static constexpr std::size_t kMaxBalancers = 64;
@@ -119,19 +153,61 @@ class RejectionTally {
     std::set<std::string> balancers_;
 };
 
-struct Counters {
-    Counter accepted{0};     ///< connections accepted, whatever became of them
-    Counter admitted{0};     ///< sessions that passed the access rules
-    Counter refused{0};      ///< sessions refused by rule or default
-    Counter turned_away{0};  ///< sessions refused for the gateway's sake: full, no server, stopping
-    Counter checks{0};       ///< balancers' health checks answered
-    Counter empty{0};        ///< connections that ended before their first byte
-    Counter bytes_in{0};     ///< of ended sessions, from clients
+struct GatewayTotals {
+    Counter accepted{0};
+    Counter admitted{0};
+    Counter refused{0};
+    Counter turned_away{0};
+    Counter checks{0};
+    Counter empty{0};
+    Counter bytes_in{0};
     Counter bytes_out{0};
+};
+inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
+    {"accepted", &GatewayTotals::accepted, CounterGroup::Sessions,
+     "Connections accepted, whatever became of them."},
+    {"admitted", &GatewayTotals::admitted, CounterGroup::Sessions, "Sessions that passed the access rules."},
+    {"refused", &GatewayTotals::refused, CounterGroup::Sessions, "Sessions refused by rule or default."},
+    {"turned_away", &GatewayTotals::turned_away, CounterGroup::Sessions,
+     "Sessions refused for another reason than the access rules: a client's limits, full, no server, "
+     "stopping.",
+     "mailgate_turned_away_total"},
+    {"checks", &GatewayTotals::checks, CounterGroup::Sessions, "Balancers' health checks answered.",
+     "mailgate_health_checks_total"},
+    {"empty", &GatewayTotals::empty, CounterGroup::Sessions,
+     "Connections that ended before their first byte.", "mailgate_empty_connections_total"},
+    {"bytes_in", &GatewayTotals::bytes_in, CounterGroup::Content,
+     "Bytes relayed in sessions that have ended.", "mailgate_relayed_bytes_total", "direction", "in"},
+    {"bytes_out", &GatewayTotals::bytes_out, CounterGroup::Content,
+     "Bytes relayed in sessions that have ended.", "mailgate_relayed_bytes_total", "direction", "out"},
+};
+
+struct Counters : GatewayTotals {
     std::array<Counter, kEnds> ends{};          ///< admitted sessions, by how they ended
     std::array<Counter, kRefusals> refusals{};  ///< refused ones, by reason
     RejectionTally rejections;
     TimeHistogram connect, greeting;
 };
+
+// A counter without a row would be told nowhere.
+static_assert(std::size(kListenerCounters) == sizeof(ListenerTotals) / sizeof(Counter));
+static_assert(std::size(kGatewayCounters) == sizeof(GatewayTotals) / sizeof(Counter));
+
+/// Values of the counters at a moment, in their rows' order.
+template <typename Totals>
+using CounterValues = std::array<std::uint64_t, sizeof(Totals) / sizeof(Counter)>;
+
+inline CounterValues<ListenerTotals> valuesOf(const ListenerTotals& totals) noexcept {
+    CounterValues<ListenerTotals> values{};
+    for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = value(totals.*kListenerCounters[i].counter);
+    return values;
+}
+inline CounterValues<GatewayTotals> valuesOf(const GatewayTotals& totals) noexcept {
+    CounterValues<GatewayTotals> values{};
+    for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = value(totals.*kGatewayCounters[i].counter);
+    return values;
+}
 
 }  // namespace mailgate

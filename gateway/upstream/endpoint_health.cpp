@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/upstream/endpoint_health.h"
 
-#include <chrono>
+#include "gateway/base/clock.h"
 
 namespace mailgate {
-namespace {
-
-std::int64_t unixMillis() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
-}  // namespace
 
 bool EndpointHealth::usable(Millis now) const noexcept {
     if (checked_.load(std::memory_order_relaxed)) return state() != Health::Down;

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/upstream/health_checker.h"
 
-#include "gateway/io/socket_address.h"
+#include "gateway/base/clock.h"
+#include "gateway/upstream/polled_connection.h"
 #include "protocols/health_dialogue.h"
 #include "protocols/proxy/encoder.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <new>
 #include <optional>
 #include <system_error>
@@ -32,12 +31,7 @@ constexpr Millis kEndLimit = 1'000;
 constexpr Millis kTeaserLimit = 15'000;
 // How often the pools are asked for new endpoints.
 constexpr Millis kRefreshInterval = 500;
-
-Millis monotonic() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
+constexpr const char* kNotTaken = "did not take a whole line";
 
 std::string describeError(int error) {
     std::string text = std::generic_category().message(error);
@@ -45,14 +39,7 @@ std::string describeError(int error) {
     return text;
 }
 
-Endpoint localEnd(int fd) {
-    sockaddr_storage own{};
-    socklen_t size = sizeof own;
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size);
-    return SocketAddress::toEndpoint(own);
-}
-
-std::string checkHeader(SendProxy dialect, int fd, const Endpoint& server) {
+std::string checkHeader(SendProxy dialect, const proxy::Connection& ends) {
     switch (dialect) {
         case SendProxy::Off:
             return {};
@@ -61,7 +48,7 @@ std::string checkHeader(SendProxy dialect, int fd, const Endpoint& server) {
         case SendProxy::V1:
             break;
     }
-    return proxy::encodeV1({localEnd(fd), server});
+    return proxy::encodeV1(ends);
 }
 
 }  // namespace
@@ -77,39 +64,31 @@ class HealthChecker::Check {
 
     Check(std::shared_ptr<const UpstreamPool> pool, const Endpoint& server, const Plan& plan, Millis now)
         : pool_(std::move(pool)),
-          server_(server),
           name_(plan.name),
           connect_limit_(std::max(upstream().check_timeout, plan.connect).count()),
-          step_limit_(std::max(upstream().check_timeout, plan.greeting).count()) {
-        const SocketAddress address(server);
-        fd_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd_ < 0) return;
-        deadline_ = now + connect_limit_;
-        if (::connect(fd_, address.get(), address.size()) == 0)
-            connected(now);
-        else if (errno != EINPROGRESS)
-            unreachable(describeError(errno), 0);
-    }
-    ~Check() {
-        if (fd_ >= 0) ::close(fd_);
+          step_limit_(std::max(upstream().check_timeout, plan.greeting).count()),
+          deadline_(now + connect_limit_) {
+        const auto header = [this](const proxy::Connection& ends) {
+            return checkHeader(upstream().send_proxy, ends);
+        };
+        proceed(connection_.begin(server, header), now);
     }
     Check(const Check&) = delete;
     Check& operator=(const Check&) = delete;
 
-    pollfd interest() const noexcept {
-        return {fd_, static_cast<short>(state_ == State::Connecting ? POLLOUT : POLLIN), 0};
-    }
+    pollfd interest() const noexcept { return connection_.interest(); }
     Millis deadline() const noexcept { return deadline_; }
-    bool over() const noexcept { return fd_ < 0 || state_ == State::Over; }
+    bool over() const noexcept { return state_ == State::Over; }
     /// Once, when it is known.
     std::optional<Outcome> takeOutcome() { return std::exchange(outcome_, std::nullopt); }
 
-    void onReady(Millis now) {
+    void onReady(short events, Millis now) {
         switch (state_) {
             case State::Connecting:
-                return finishConnecting(now);
+                return proceed(connection_.onReady(events), now);
             case State::Talking:
             case State::Ending:
+                connection_.note(events);
                 return read(now);
             case State::Over:
                 return;
@@ -159,28 +138,29 @@ class HealthChecker::Check {
         state_ = State::Over;
     }
 
-    void finishConnecting(Millis now) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-        if (error != 0) return unreachable(describeError(error), 0);
-        connected(now);
+    void proceed(const Connector::Progress& progress, Millis now) {
+        if (std::holds_alternative<Connector::Connected>(progress)) return connected(now);
+        // Without a descriptor there is no outcome: that says nothing about the server.
+        if (std::holds_alternative<Connector::NoResources>(progress)) state_ = State::Over;
+        const auto* failed = std::get_if<Connector::Failed>(&progress);
+        if (!failed) return;
+        if (failed->failure != ServerFailure::HeaderNotTaken)
+            return unreachable(describeError(failed->error), 0);
+        decide({false, 0, kNotTaken});
+        end(now);
     }
 
     void connected(Millis now) {
         state_ = State::Talking;
-        dialogue_.emplace(upstream().check_protocol, heloName(name_, localEnd(fd_).address));
-        // One send, as for sessions: servers refuse a header in two segments.
-        const std::string header = checkHeader(upstream().send_proxy, fd_, server_);
-        if (!header.empty() && !send(header, now)) return;
+        dialogue_.emplace(upstream().check_protocol, heloName(name_, connection_.ends().source.address));
         extend(now);
         take(dialogue_->open(), now);
     }
 
     bool send(const std::string& bytes, Millis now) {
-        const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        if (sent == static_cast<ssize_t>(bytes.size())) return true;
-        decide({false, 0, sent < 0 ? describeError(errno) : "did not take a whole line"});
+        const IoResult put = connection_.transport().write(bytes);
+        if (put.status == IoStatus::Ok && put.bytes == bytes.size()) return true;
+        decide({false, 0, put.status == IoStatus::Error ? describeError(put.error) : kNotTaken});
         end(now);
         return false;
     }
@@ -193,14 +173,13 @@ class HealthChecker::Check {
 
     void read(Millis now) {
         std::array<char, 4096> buffer;
-        while (true) {
-            const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
-            if (got < 0 && errno == EINTR) continue;
-            if (got < 0 && errno == EAGAIN) return;
-            if (got <= 0) return closed(got == 0 ? 0 : errno);
+        while (connection_.transport().readable()) {
+            const IoResult got = connection_.transport().read(buffer);
+            if (got.status == IoStatus::WouldBlock) return;
+            if (got.status != IoStatus::Ok) return closed(got.error);
             if (state_ != State::Talking) continue;
             talked_ = true;
-            take(dialogue_->onBytes({buffer.data(), static_cast<std::size_t>(got)}), now);
+            take(dialogue_->onBytes({buffer.data(), got.bytes}), now);
             if (state_ == State::Talking) extend(now);
         }
     }
@@ -222,19 +201,18 @@ class HealthChecker::Check {
         if (state_ == State::Over) return;
         state_ = State::Ending;
         deadline_ = now + kEndLimit;
-        ::shutdown(fd_, SHUT_WR);
+        connection_.transport().shutdownWrite();
     }
 
     // Of the plan that it was begun by.
     std::shared_ptr<const UpstreamPool> pool_;
-    Endpoint server_;
     std::string name_;
     Millis connect_limit_;
     Millis step_limit_;
+    Millis deadline_;
+    PolledConnection connection_;
     std::optional<HealthDialogue> dialogue_;  ///< once connected
-    int fd_ = -1;
     State state_ = State::Connecting;
-    Millis deadline_ = 0;
     bool talked_ = false;
     bool decided_ = false;
     std::optional<Outcome> outcome_;
@@ -296,7 +274,7 @@ void HealthChecker::stop() {
 
 void HealthChecker::run() {
     while (!stopping_) {
-        const Millis now = monotonic();
+        const Millis now = monotonicMillis();
         try {
             if (now - refreshed_ >= kRefreshInterval || planChanged()) refreshTargets(now);
             startDue(now);
@@ -306,12 +284,12 @@ void HealthChecker::run() {
         }
     }
     for (Target& target : targets_) {
-        if (target.check) target.check->hurry(monotonic());
+        if (target.check) target.check->hurry(monotonicMillis());
         target.due = INT64_MAX;
     }
     while (std::any_of(targets_.begin(), targets_.end(),
                        [](const Target& target) { return target.check != nullptr; }))
-        await(monotonic());
+        await(monotonicMillis());
 }
 
 bool HealthChecker::planChanged() {
@@ -364,14 +342,14 @@ void HealthChecker::await(Millis now) {
         if (target.check) watched.push_back(target.check->interest());
     }
     ::poll(watched.data(), watched.size(), static_cast<int>(std::max<Millis>(next - now, 0)));
-    now = monotonic();
+    now = monotonicMillis();
     alarm_->silence();
     std::size_t at = 0;
     for (Target& target : targets_) {
         // The check under way, or the one made since the last regular one, is the answer.
         const bool wanted = target.endpoint->health.takeCheckRequest();
         if (target.check) {
-            if (watched[++at].revents != 0) target.check->onReady(now);
+            if (const short events = watched[++at].revents; events != 0) target.check->onReady(events, now);
             if (!target.check->over() && now >= target.check->deadline()) target.check->onDeadline(now);
             settle(target, now);
         } else if (wanted && target.extra == Target::Extra::None && !stopping_) {

@@ -2,55 +2,24 @@
 #include "gateway/upstream/name_watcher.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace mailgate {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-struct WatchedName {
-    UpstreamPool* pool = nullptr;
-    std::size_t server = 0;
-    std::string host;
-    std::uint16_t port = 0;
-    std::chrono::milliseconds interval{};
-    Clock::time_point due;
-    bool failing = false;
-};
+// By then the C library has given up.
+constexpr std::chrono::minutes kPatience{2};
+// There may be memory then.
+constexpr std::chrono::seconds kMemoryPause{1};
 
 }  // namespace
 
-struct NameWatcher::Shared {
-    std::mutex mutex;  ///< held while pools or events are used
-    std::condition_variable changed;
-    bool stopping = false;
-    bool resolving = false;
-    Events events;
-    Resolver resolve;
-    std::vector<WatchedName> names;
-
-    void apply(WatchedName& name, const Resolution& resolution) {
-        const UpstreamConfig& upstream = name.pool->config();
-        const ServerConfig& server = upstream.servers[name.server];
-        const bool failing = resolution.addresses.empty();
-        if (failing && !name.failing && events.failed) events.failed(upstream, server, resolution.error);
-        name.failing = failing;
-        std::vector<Endpoint> endpoints;
-        for (const IpAddress& address : resolution.addresses)
-            endpoints.push_back({address, name.port});
-        if (name.pool->setAddresses(name.server, endpoints) && events.changed)
-            events.changed(upstream, server, endpoints);
-    }
-};
-
 NameWatcher::NameWatcher(std::vector<UpstreamPool*> pools, Events events, Resolver resolve)
-    : shared_(std::make_shared<Shared>()) {
-    shared_->events = std::move(events);
-    shared_->resolve = std::move(resolve);
+    : events_(std::move(events)), resolve_(std::move(resolve)) {
+    const auto now = Clock::now();
     for (UpstreamPool* pool : pools) {
         const UpstreamConfig& upstream = pool->config();
         for (std::size_t i = 0; i < upstream.servers.size(); ++i) {
@@ -59,8 +28,8 @@ NameWatcher::NameWatcher(std::vector<UpstreamPool*> pools, Events events, Resolv
             // What loading the configuration could not resolve is wanted at once.
             const auto wait =
                 server.endpoints.empty() ? std::chrono::milliseconds(0) : upstream.resolve_interval;
-            shared_->names.push_back({pool, i, server.host, server.port, upstream.resolve_interval,
-                                      Clock::now() + wait, server.endpoints.empty()});
+            names_.push_back({pool, i, server.host, server.port, upstream.resolve_interval, now + wait,
+                              server.endpoints.empty()});
         }
     }
 }
@@ -70,40 +39,62 @@ NameWatcher::~NameWatcher() {
 }
 
 void NameWatcher::start() {
-    if (!shared_->names.empty()) thread_ = std::thread([shared = shared_] { run(shared); });
+    if (!names_.empty()) thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
 void NameWatcher::stop() {
     if (!thread_.joinable()) return;
-    std::unique_lock lock(shared_->mutex);
-    shared_->stopping = true;
-    const bool resolving = shared_->resolving;
-    lock.unlock();
-    shared_->changed.notify_all();
-    if (resolving)
-        thread_.detach();
-    else
-        thread_.join();
+    thread_.request_stop();
+    thread_.join();
 }
 
-void NameWatcher::run(const std::shared_ptr<Shared>& shared) {
-    std::unique_lock lock(shared->mutex);
-    while (!shared->stopping) {
-        const auto next = std::min_element(shared->names.begin(), shared->names.end(),
-                                           [](const auto& a, const auto& b) { return a.due < b.due; });
-        if (next->due > Clock::now()) {
-            shared->changed.wait_until(lock, next->due);
-            continue;
+void NameWatcher::run(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any stopped;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+        const auto next = std::min_element(names_.begin(), names_.end(),
+                                           [](const Name& a, const Name& b) { return a.due < b.due; });
+        stopped.wait_until(lock, stop, next->due, [] { return false; });
+        try {
+            resolveDue(stop);
+        } catch (const std::bad_alloc&) {
+            for (Name& name : names_)
+                name.due = std::max(name.due, Clock::now() + kMemoryPause);
         }
-        shared->resolving = true;
-        lock.unlock();
-        const Resolution resolution = shared->resolve(next->host);
-        lock.lock();
-        shared->resolving = false;
-        if (shared->stopping) return;
-        shared->apply(*next, resolution);
-        next->due = Clock::now() + next->interval;
     }
+}
+
+void NameWatcher::resolveDue(const std::stop_token& stop) {
+    std::vector<Name*> due;
+    std::vector<std::string> hosts;
+    auto now = Clock::now();
+    for (Name& name : names_) {
+        if (name.due > now) continue;
+        due.push_back(&name);
+        hosts.push_back(name.host);
+    }
+    const std::vector<Resolution> answers = resolveAll(hosts, resolve_, kPatience, stop);
+    if (stop.stop_requested()) return;
+    // One time for all, so that they stay side by side.
+    now = Clock::now();
+    for (std::size_t i = 0; i < due.size(); ++i) {
+        apply(*due[i], answers[i]);
+        due[i]->due = now + due[i]->interval;
+    }
+}
+
+void NameWatcher::apply(Name& name, const Resolution& resolution) {
+    const UpstreamConfig& upstream = name.pool->config();
+    const ServerConfig& server = upstream.servers[name.server];
+    const bool failing = resolution.addresses.empty();
+    if (failing && !name.failing && events_.failed) events_.failed(upstream, server, resolution.error);
+    name.failing = failing;
+    std::vector<Endpoint> endpoints;
+    for (const IpAddress& address : resolution.addresses)
+        endpoints.push_back({address, name.port});
+    if (name.pool->setAddresses(name.server, endpoints) && events_.changed)
+        events_.changed(upstream, server, endpoints);
 }
 
 }  // namespace mailgate

@@ -2,6 +2,7 @@
 #include "gateway/upstream/probe.h"
 
 #include "gateway/io/socket_address.h"
+#include "gateway/upstream/polled_connection.h"
 #include "protocols/health_dialogue.h"
 #include "protocols/proxy/encoder.h"
 
@@ -13,7 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -41,50 +41,40 @@ constexpr std::size_t kTlvHead = 3;
 // RFC 8446 B.1: the content type of a server that took the header for the beginning of TLS.
 constexpr char kTlsAlert = 21;
 
-/// Writes the header for a connection of these two ends.
-using HeaderWriter = std::function<std::string(const proxy::Connection&)>;
-
 class ProbeConnection {
   public:
-    explicit ProbeConnection(const Endpoint& server, std::chrono::milliseconds timeout)
-        : server_(server), deadline_(Clock::now() + timeout) {}
+    explicit ProbeConnection(std::chrono::milliseconds timeout) : deadline_(Clock::now() + timeout) {}
     ~ProbeConnection() {
-        if (fd_ < 0) return;
+        if (!open_) return;
         // Never a reset: what the server still says is read.
-        ::shutdown(fd_, SHUT_WR);
+        connection_.transport().shutdownWrite();
         deadline_ = Clock::now() + kHangUp;
         std::string ignored;
         while (receive(ignored) == Got::Bytes) {
         }
-        ::close(fd_);
     }
     ProbeConnection(const ProbeConnection&) = delete;
     ProbeConnection& operator=(const ProbeConnection&) = delete;
 
-    /// Empty, or what went wrong.
-    std::string connect() {
-        const SocketAddress address(server_);
-        fd_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd_ < 0) return std::strerror(errno);
-        if (::connect(fd_, address.get(), address.size()) != 0 && errno != EINPROGRESS)
-            return std::strerror(errno);
-        if (!wait(POLLOUT)) return "no answer to the connection attempt";
-        int error = 0;
-        socklen_t size = sizeof error;
-        ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-        return error == 0 ? "" : std::strerror(error);
+    /// Connects and sends the header. Empty, or what went wrong.
+    std::string open(const Endpoint& server, const PolledConnection::HeaderFor& header) {
+        Connector::Progress progress = connection_.begin(server, header);
+        while (std::holds_alternative<Connector::Waiting>(progress)) {
+            const short events = wait();
+            if (events == 0) return "no answer to the connection attempt";
+            progress = connection_.onReady(events);
+        }
+        if (const auto* lacking = std::get_if<Connector::NoResources>(&progress))
+            return std::strerror(lacking->error);
+        const auto* failed = std::get_if<Connector::Failed>(&progress);
+        open_ = !failed || failed->failure == ServerFailure::HeaderNotTaken;
+        if (!failed) return "";
+        return open_ ? "does not take the header" : std::strerror(failed->error);
     }
 
-    proxy::Connection ends() const {
-        sockaddr_storage own{};
-        socklen_t size = sizeof own;
-        ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size);
-        return {SocketAddress::toEndpoint(own), server_};
-    }
+    IpAddress own() const { return connection_.ends().source.address; }
 
-    bool send(const std::string& bytes) {
-        return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
-    }
+    void send(const std::string& bytes) { connection_.transport().write(bytes); }
 
     enum class Got : std::uint8_t {
         Bytes,
@@ -94,29 +84,34 @@ class ProbeConnection {
     };
     Got receive(std::string& bytes) {
         bytes.clear();
-        if (!wait(POLLIN)) return Got::Nothing;
-        std::array<char, 4096> buffer;
-        const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
-        if (got < 0) return Got::Broken;
-        bytes.assign(buffer.data(), static_cast<std::size_t>(got));
-        return got == 0 ? Got::End : Got::Bytes;
+        while (const short events = wait()) {
+            connection_.note(events);
+            std::array<char, 4096> buffer;
+            const IoResult got = connection_.transport().read(buffer);
+            if (got.status == IoStatus::WouldBlock) continue;
+            if (got.status == IoStatus::Error) return Got::Broken;
+            bytes.assign(buffer.data(), got.bytes);
+            return got.status == IoStatus::Eof ? Got::End : Got::Bytes;
+        }
+        return Got::Nothing;
     }
 
   private:
-    /// False only when the time is over. What has come by then counts, however late this process comes to look.
-    bool wait(short events) const {
+    /// What has happened; 0 only when the time is over. What has come by then counts, however late this process comes to
+    /// look.
+    short wait() const {
         while (true) {
             const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-            pollfd watched{fd_, events, 0};
+            pollfd watched = connection_.interest();
             const int ready = ::poll(&watched, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-            if (ready > 0) return true;
-            if (ready == 0 && left.count() <= 0) return false;
+            if (ready > 0) return watched.revents;
+            if (ready == 0 && left.count() <= 0) return 0;
         }
     }
 
-    Endpoint server_;
     Clock::time_point deadline_;
-    int fd_ = -1;
+    PolledConnection connection_;
+    bool open_ = false;
 };
 
 /// In TLS or an unknown protocol only one thing shows: whether the server hangs up on the header.
@@ -154,13 +149,12 @@ ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
 }
 
 ProbeAnswer tryHeader(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name,
-                      const HeaderWriter& header) {
+                      const PolledConnection::HeaderFor& header) {
     const bool mute = upstream.check_protocol == Protocol::Tcp;
-    ProbeConnection connection(server, mute ? kHangUp : upstream.check_timeout);
-    if (std::string error = connection.connect(); !error.empty()) return {true, false, error};
-    if (!connection.send(header(connection.ends()))) return {true, false, "does not take the header"};
+    ProbeConnection connection(mute ? kHangUp : upstream.check_timeout);
+    if (std::string error = connection.open(server, header); !error.empty()) return {true, false, error};
     if (mute) return awaitHangUp(connection);
-    HealthDialogue dialogue(upstream.check_protocol, heloName(name, connection.ends().source.address));
+    HealthDialogue dialogue(upstream.check_protocol, heloName(name, connection.own()));
     return converse(connection, dialogue);
 }
 
@@ -193,8 +187,8 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
     report.endpoint = server;
     report.own = localAddressTowards(server);
     {
-        ProbeConnection connection(server, kUnaskedGreeting);
-        report.unreachable = connection.connect();
+        ProbeConnection connection(kUnaskedGreeting);
+        report.unreachable = connection.open(server, [](const auto&) { return std::string(); });
         if (!report.unreachable.empty()) return report;
         std::string said;
         report.greets_without_header = connection.receive(said) == ProbeConnection::Got::Bytes;
@@ -202,7 +196,7 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
     if (report.greets_without_header) return report;
     // Where only the passing of time says yes, all is tried at once.
     const auto policy = upstream.check_protocol == Protocol::Tcp ? std::launch::async : std::launch::deferred;
-    const auto attempt = [&](HeaderWriter header) {
+    const auto attempt = [&](PolledConnection::HeaderFor header) {
         return std::async(policy, [&upstream, &server, &name, header = std::move(header)] {
             return tryHeader(upstream, server, name, header);
         });

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <span>
-#include <thread>
 #include <utility>
 
 namespace mailgate {
@@ -56,27 +55,15 @@ double score(std::uint64_t client, std::uint64_t identity, std::uint32_t weight)
 
 }  // namespace
 
-UpstreamPool::Reading::Reading(const UpstreamPool& pool) noexcept
-    : counted_in_(pool.readers_[pool.phase_.load()]) {
-    // Sequentially consistent, as rebuild(): either it sees this reader, or this reader sees its snapshot.
-    counted_in_.fetch_add(1);
-    snapshot_ = pool.snapshot_.load();
-}
-
-UpstreamPool::Reading::~Reading() {
-    counted_in_.fetch_sub(1, std::memory_order_release);
-}
-
 UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events)
-    : config_(config), events_(std::move(events)), current_(std::make_unique<Snapshot>()) {
+    : config_(config), events_(std::move(events)), entries_(std::make_shared<const Entries>()) {
     for (const ServerConfig& server : config.servers) {
         servers_.push_back(std::make_shared<UpstreamServer>());
         servers_.back()->name = server.name;
         addresses_.push_back(server.endpoints);
         std::sort(addresses_.back().begin(), addresses_.back().end());
     }
-    snapshot_ = current_.get();
-    rebuild(*current_);
+    rebuild(*entries_.share());
 }
 
 // ---- the choice
@@ -84,10 +71,10 @@ UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events)
 std::shared_ptr<ServerEndpoint> UpstreamPool::pick(const IpAddress& client, Millis now,
                                                    Tried& tried) noexcept {
     const std::uint64_t hash = config_.balance == Balance::Source ? clientHash(client) : 0;
-    const Reading snapshot(*this);
+    const Reading entries(entries_);
     for (const Tier tier : {Tier::Up, Tier::Backup, Tier::LastResort}) {
         const Entry* best = nullptr;
-        for (const Entry& entry : *snapshot) {
+        for (const Entry& entry : *entries) {
             if (tried & Tried{1} << entry.slot || !serves(entry, tier, now)) continue;
             if (!best || better(entry, *best, hash, now)) best = &entry;
         }
@@ -159,8 +146,8 @@ std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noex
 }
 
 bool UpstreamPool::available(Millis now) const noexcept {
-    const Reading snapshot(*this);
-    return std::any_of(snapshot->begin(), snapshot->end(), [&](const Entry& entry) {
+    const Reading entries(entries_);
+    return std::any_of(entries->begin(), entries->end(), [&](const Entry& entry) {
         return serves(entry, Tier::Up, now) || serves(entry, Tier::Backup, now);
     });
 }
@@ -193,7 +180,8 @@ EndpointHealth::Policy UpstreamPool::policy() const noexcept {
 void UpstreamPool::watch(std::shared_ptr<CheckAlarm> alarm) noexcept {
     const std::lock_guard lock(changes_);
     alarm_ = std::move(alarm);
-    for (const Entry& entry : *current_)
+    const auto entries = entries_.share();
+    for (const Entry& entry : *entries)
         entry.endpoint->health.setPolicy(policy());
 }
 
@@ -208,9 +196,9 @@ void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why, s
 // ---- administration
 
 std::vector<std::shared_ptr<ServerEndpoint>> UpstreamPool::endpoints() const {
-    const std::lock_guard lock(changes_);
     std::vector<std::shared_ptr<ServerEndpoint>> all;
-    for (const Entry& entry : *current_)
+    const auto entries = entries_.share();
+    for (const Entry& entry : *entries)
         all.push_back(entry.endpoint);
     return all;
 }
@@ -221,7 +209,7 @@ bool UpstreamPool::setAddresses(std::size_t index, const std::vector<Endpoint>& 
     // Sorted, because a name's addresses that come in another order are no change.
     addresses_[index] = addresses;
     std::sort(addresses_[index].begin(), addresses_[index].end());
-    return rebuild(*current_);
+    return rebuild(*entries_.share());
 }
 
 bool UpstreamPool::setWish(std::string_view server, Wish wish) {
@@ -244,11 +232,12 @@ void UpstreamPool::carryOver(const UpstreamPool& old) {
         if (addresses_[i].empty() && config_.servers[i].address == old.config_.servers[at].address)
             addresses_[i] = old.addresses_[at];
     }
-    rebuild(*old.current_);
+    rebuild(*old.entries_.share());
 }
 
 std::vector<ServerStatus> UpstreamPool::status() const {
     const std::lock_guard lock(changes_);
+    const auto entries = entries_.share();
     std::vector<ServerStatus> all;
     for (std::size_t i = 0; i < servers_.size(); ++i) {
         ServerStatus status;
@@ -264,7 +253,7 @@ std::vector<ServerStatus> UpstreamPool::status() const {
             all.push_back(std::move(status));
             continue;
         }
-        for (const Entry& entry : *current_) {
+        for (const Entry& entry : *entries) {
             const ServerEndpoint& endpoint = *entry.endpoint;
             if (endpoint.server != servers_[i]) continue;
             status.address = endpoint.endpoint.toString();
@@ -280,9 +269,9 @@ std::vector<ServerStatus> UpstreamPool::status() const {
     return all;
 }
 
-// Makes the snapshot that servers_ and addresses_ ask for; what is in `known` stays the endpoint it is.
-bool UpstreamPool::rebuild(const Snapshot& known) {
-    auto next = std::make_unique<Snapshot>();
+// Makes the list that servers_ and addresses_ ask for; what is in `known` stays the endpoint it is.
+bool UpstreamPool::rebuild(const Entries& known) {
+    auto next = std::make_shared<Entries>();
     std::uint64_t free_slots = ~std::uint64_t{0};
     for (std::size_t i = 0; i < servers_.size(); ++i) {
         for (const Endpoint& address : addresses_[i]) {
@@ -297,22 +286,15 @@ bool UpstreamPool::rebuild(const Snapshot& known) {
         free_slots &= free_slots - 1;
     }
     std::erase_if(*next, [](const Entry& entry) { return entry.slot == kNoSlot; });
-    if (std::equal(next->begin(), next->end(), current_->begin(), current_->end(),
+    const auto before = entries_.share();
+    if (std::equal(next->begin(), next->end(), before->begin(), before->end(),
                    [](const Entry& a, const Entry& b) { return a.endpoint == b.endpoint; }))
         return false;
-    snapshot_.store(next.get());
-    // A reading lasts less than a microsecond; who begins one now sees the new snapshot, and is counted apart
-    // from those who are waited for.
-    for (int round = 0; round < 2; ++round) {
-        const unsigned before = phase_.fetch_xor(1);
-        while (readers_[before].load() != 0)
-            std::this_thread::yield();
-    }
-    current_ = std::move(next);
+    entries_.swap(std::move(next));
     return true;
 }
 
-UpstreamPool::Entry UpstreamPool::makeEntry(const Snapshot& known, std::size_t server,
+UpstreamPool::Entry UpstreamPool::makeEntry(const Entries& known, std::size_t server,
                                             const Endpoint& address) const {
     Entry entry;
     entry.weight = config_.servers[server].weight;

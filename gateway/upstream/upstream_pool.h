@@ -17,9 +17,9 @@
 #include "gateway/upstream/endpoint_health.h"
 #include "gateway/upstream/server_status.h"
 #include "protocols/values/address.h"
+#include "protocols/values/snapshot.h"
 #include "protocols/values/time.h"
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -114,23 +114,9 @@ class UpstreamPool {
         std::uint8_t slot = kNoSlot;  ///< its bit in Tried, for as long as it is in the list
         std::uint64_t identity = 0;   ///< of its address, the same on every gateway
     };
-    using Snapshot = std::vector<Entry>;
+    using Entries = std::vector<Entry>;
+    using Reading = Snapshot<Entries>::Reading;
     enum class Tier : std::uint8_t { Up, Backup, LastResort };
-
-    /// Keeps the current snapshot from being freed. One atomic each way, no lock.
-    class Reading {
-      public:
-        explicit Reading(const UpstreamPool& pool) noexcept;
-        ~Reading();
-        Reading(const Reading&) = delete;
-        Reading& operator=(const Reading&) = delete;
-        const Snapshot* operator->() const noexcept { return snapshot_; }
-        const Snapshot& operator*() const noexcept { return *snapshot_; }
-
-      private:
-        std::atomic<std::uint32_t>& counted_in_;
-        const Snapshot* snapshot_;
-    };
 
     bool serves(const Entry& entry, Tier tier, Millis now) const noexcept;
     bool better(const Entry& one, const Entry& other, std::uint64_t client, Millis now) const noexcept;
@@ -139,19 +125,16 @@ class UpstreamPool {
     std::uint32_t weightNow(const Entry& entry, Millis now) const noexcept;
     EndpointHealth::Report reportOn(const ServerEndpoint& endpoint) const;
     EndpointHealth::Policy policy() const noexcept;
-    bool rebuild(const Snapshot& known);
-    Entry makeEntry(const Snapshot& known, std::size_t server, const Endpoint& address) const;
+    bool rebuild(const Entries& known);
+    Entry makeEntry(const Entries& known, std::size_t server, const Endpoint& address) const;
 
     const UpstreamConfig& config_;
     Events events_;
     std::atomic<std::uint64_t> turn_now_{0};  ///< the turn of the endpoint chosen last
-    std::atomic<const Snapshot*> snapshot_{nullptr};
-    std::atomic<unsigned> phase_{0};  ///< which of the two counts who begins to read now
-    mutable std::array<std::atomic<std::uint32_t>, 2> readers_{};
+    Snapshot<Entries> entries_;
 
     mutable std::mutex changes_;  ///< everything below
     std::shared_ptr<CheckAlarm> alarm_;
-    std::unique_ptr<const Snapshot> current_;
     std::vector<std::shared_ptr<UpstreamServer>> servers_;  ///< as in the configuration
     std::vector<std::vector<Endpoint>> addresses_;          ///< by server
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker/worker.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/io/socket_address.h"
 #include "gateway/io/socket_transport.h"
@@ -14,28 +15,16 @@
 #include <fmt/format.h>
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <iterator>
-#include <new>
+#include <limits>
 
 namespace mailgate {
 namespace {
 
-// Connections accepted in one turn, so that a flood of new clients leaves time for those who are in.
-constexpr int kAcceptsPerTurn = 64;
-// How long a listener rests when the process has no descriptors left.
-constexpr Millis kAcceptPause = 500;
-// Rejections logged for one peer and reason in one window.
-// Of a client's network, by reason; docs/log.md tells these numbers.
-constexpr RepeatLimits kRejectionsLogged{.each = 10, .window_ms = 10'000, .a_second = 50};
-constexpr RepeatLimits kRefusalsRecorded{.each = 20, .window_ms = 60'000, .a_second = 0};
-constexpr std::size_t kRejectionSlots = 1'024;
-constexpr std::size_t kRefusalSlots = 4'096;
 constexpr Millis kSweepInterval = 5'000;
 
 // The end of a drain that somebody else decides.
@@ -48,124 +37,34 @@ bool isTrusted(const ListenerConfig& listener, const IpAddress& peer) {
 
 }  // namespace
 
-/// Accepts on one listening socket, and rests when there are no descriptors.
-class Worker::Acceptor final : private Timer {
-  public:
-    Acceptor(Worker& worker, ListeningSocket listening)
-        : worker_(worker),
-          listening_(std::move(listening)),
-          socket_(listening_.descriptor.get()),
-          observer_(*this, &Acceptor::onReadable) {
-        worker_.reactor_.addEventHandler(socket_, observer_);
-    }
-    ~Acceptor() override {
-        rest();
-        if (told_) counters().paused.fetch_sub(1, std::memory_order_relaxed);
-    }
-
-    const Endpoint& local() const noexcept { return listening_.local; }
-    /// The same address, as listener `index` of the worker's new generation.
-    void moveTo(std::size_t index) noexcept { listening_.listener = index; }
-
-  private:
-    using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;
-
-    void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
-        worker_.set_.readClock();
-        if (memory_reserve::low()) return pause(ENOMEM);
-        for (int count = 0; count < kAcceptsPerTurn; ++count) {
-            sockaddr_storage from{};
-            socklen_t size = sizeof from;
-            const int fd = ::accept4(listening_.descriptor.get(), reinterpret_cast<sockaddr*>(&from), &size,
-                                     SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (fd < 0) return failed(errno);
-            try {
-                worker_.accepted(listening_, Descriptor(fd), SocketAddress::toEndpoint(from));
-            } catch (const std::bad_alloc&) {
-                return pause(ENOMEM);
-            }
-        }
-    }
-
-    void failed(int error) {
-        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) return pause(error);
-        // The client was gone before we came; the next turn sees whether there are others.
-    }
-
-    const std::string& name() const noexcept {
-        return worker_.generation_->config.listeners[listening_.listener].name;
-    }
-    ListenerCounters& counters() const noexcept {
-        return *worker_.generation_->listeners[listening_.listener];
-    }
-
-    void pause(int error) {
-        rest();
-        worker_.set_.arm(*this, worker_.now() + kAcceptPause);
-        if (std::exchange(told_, true)) return;
-        counters().paused.fetch_add(1, std::memory_order_relaxed);
-        LogLine line = worker_.log().line(LogLevel::Critical, "listener.paused");
-        line.text("listener", name());
-        line.text("address", listening_.local.toString());
-        line.text("reason", std::strerror(error));
-        line.text("hint",
-                  fmt::format("new connections wait in the kernel's queue; raise {} or lower max_sessions",
-                              error == ENOMEM ? "the memory limit" : "LimitNOFILE"));
-        worker_.log().write(line);
-    }
-
-    void onTimer() override {
-        if (!memory_reserve::refill()) return worker_.set_.arm(*this, worker_.now() + kAcceptPause);
-        resting_ = false;
-        worker_.reactor_.addEventHandler(socket_, observer_);
-        // A listener that can accept again says so once; one that cannot is back here before anybody reads
-        // it.
-        const int probe = ::dup(listening_.descriptor.get());
-        if (probe < 0) return;
-        ::close(probe);
-        if (!std::exchange(told_, false)) return;
-        counters().paused.fetch_sub(1, std::memory_order_relaxed);
-        LogLine line = worker_.log().line(LogLevel::Warning, "listener.resumed");
-        line.text("listener", name());
-        line.text("address", listening_.local.toString());
-        worker_.log().write(line);
-    }
-
-    void rest() {
-        if (!std::exchange(resting_, true)) worker_.reactor_.removeEventHandler(socket_, observer_);
-    }
-
-    Worker& worker_;
-    ListeningSocket listening_;
-    PolledDescriptor socket_;
-    Observer observer_;
-    bool resting_ = false;
-    bool told_ = false;
-};
-
 Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
                std::vector<ListeningSocket> listening)
     : state_(state),
       scratch_(kReadBytes),
       edited_(kBlockBytes),
-      rejections_(kRejectionsLogged, kRejectionSlots, ids_.random()),
-      refusals_(kRefusalsRecorded, kRefusalSlots, ids_.random()),
+      repeats_([this](store::JournalSession&& record) { SessionReport::record(*this, std::move(record)); },
+               ids_.random()),
       generation_(std::move(generation)),
       set_socket_(set_.descriptor()) {
     reactor_.addEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
     for (ListeningSocket& socket : listening) {
-        acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+        acceptors_.push_back(makeAcceptor(std::move(socket)));
     }
 }
 
 Worker::~Worker() {
     while (sessions_)
         sessions_->abort(End::Shutdown);
-    sweepRepeated(std::numeric_limits<Millis>::max());
+    repeats_.sweep(std::numeric_limits<Millis>::max());
     acceptors_.clear();
     reactor_.removeEventHandler(
         set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
+}
+
+std::unique_ptr<Acceptor> Worker::makeAcceptor(ListeningSocket socket) {
+    Acceptor::Owner& owner = *this;
+    return std::make_unique<Acceptor>(reactor_, set_, owner, std::move(socket));
 }
 
 void Worker::start(const std::string& name) {
@@ -184,7 +83,7 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     std::vector<std::unique_ptr<Acceptor>> opened;
     opened.reserve(added.size());
     for (ListeningSocket& socket : added)
-        opened.push_back(std::make_unique<Acceptor>(*this, std::move(socket)));
+        opened.push_back(makeAcceptor(std::move(socket)));
     std::vector<std::unique_ptr<Acceptor>> kept;
     std::vector<std::size_t> indices;
     kept.reserve(acceptors_.size() + opened.size());
@@ -203,7 +102,7 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     }
     acceptors_ = std::move(kept);
     generation_ = std::move(generation);
-    table_.reset();
+    table_ = {};
     for (std::size_t i = 0; i < acceptors_.size(); ++i)
         acceptors_[i]->moveTo(indices[i]);
     std::move(opened.begin(), opened.end(), std::back_inserter(acceptors_));
@@ -286,7 +185,7 @@ void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&)
     set_.drain();
 }
 
-void Worker::accepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {
+void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {
     count(state_.counters.accepted);
     count(generation_->listeners[listening.listener]->accepted);
     const ListenerConfig& listener = generation_->config.listeners[listening.listener];
@@ -321,6 +220,27 @@ void Worker::accepted(const ListeningSocket& listening, Descriptor client, const
     started->start(std::move(transport));
 }
 
+void Worker::onPaused(const ListeningSocket& listening, int error) {
+    generation_->listeners[listening.listener]->paused.fetch_add(1, std::memory_order_relaxed);
+    LogLine line = log().line(LogLevel::Critical, "listener.paused");
+    line.text("listener", generation_->config.listeners[listening.listener].name);
+    line.text("address", listening.local.toString());
+    line.text("reason", std::strerror(error));
+    line.text("hint",
+              fmt::format("new connections wait in the kernel's queue; raise {} or lower max_sessions",
+                          error == ENOMEM ? "the memory limit" : "LimitNOFILE"));
+    log().write(line);
+}
+
+void Worker::onResumed(const ListeningSocket& listening, bool closed) {
+    generation_->listeners[listening.listener]->paused.fetch_sub(1, std::memory_order_relaxed);
+    if (closed) return;
+    LogLine line = log().line(LogLevel::Warning, "listener.resumed");
+    line.text("listener", generation_->config.listeners[listening.listener].name);
+    line.text("address", listening.local.toString());
+    log().write(line);
+}
+
 void Worker::release(Session& session) noexcept {
     if (session.previous)
         session.previous->next = session.next;
@@ -336,12 +256,7 @@ const store::AccessTable& Worker::accessTable(const Generation& generation) noex
         older_table_ = generation.access->current();
         return *older_table_;
     }
-    const std::uint64_t number = generation.access->generation();
-    if (!table_ || number != table_generation_) {
-        table_generation_ = number;
-        table_ = generation.access->current();
-    }
-    return *table_;
+    return table_.of(generation.access->tables());
 }
 
 void Worker::sawClient(const Generation& generation, store::ListenerIndex listener,
@@ -371,9 +286,7 @@ void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::
 }
 
 std::int64_t Worker::wallClock() const noexcept {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
+    return unixMillis();
 }
 
 std::unique_ptr<Transport> Worker::connect(const Endpoint& to, EventHandler& handler, unsigned slot,
@@ -396,34 +309,15 @@ bool Worker::keepRefused() noexcept {
 }
 
 bool Worker::mayLogRejection(const IpAddress& peer, Rejection rejection, std::uint32_t& suppressed) noexcept {
-    const auto over = [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; };
-    const bool passes = rejections_.add(peer, static_cast<std::uint32_t>(rejection), now(), over).second;
-    if (passes) suppressed = std::exchange(rejections_untold_, 0);
     armSweeper();
-    return passes;
+    return repeats_.mayLog(peer, rejection, now(), suppressed);
 }
 
 std::unique_ptr<store::JournalSession>* Worker::repeatedRefusal(const IpAddress& client,
                                                                 store::ListenerIndex listener,
                                                                 Refusal refusal) {
-    const std::uint32_t kind = std::uint32_t{listener} << 8 | static_cast<std::uint32_t>(refusal);
-    const auto [slot, passes] =
-        refusals_.add(client, kind, now(), [&](Refusals::Slot& over) { tellRepeated(over); });
     armSweeper();
-    return passes ? nullptr : &slot->kept;
-}
-
-void Worker::tellRepeated(Refusals::Slot& slot) {
-    if (!slot.kept) return;
-    slot.kept->repeated = slot.held_back;
-    slot.kept->duration_ms = wallClock() - slot.kept->started_ms;
-    SessionReport::record(*this, std::move(*slot.kept));
-    slot.kept.reset();
-}
-
-void Worker::sweepRepeated(Millis until) {
-    rejections_.sweep(until, [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; });
-    refusals_.sweep(until, [&](Refusals::Slot& slot) { tellRepeated(slot); });
+    return repeats_.repeated(client, listener, refusal, now());
 }
 
 void Worker::armSweeper() {
@@ -431,8 +325,8 @@ void Worker::armSweeper() {
 }
 
 void Worker::Sweeper::onTimer() {
-    worker_.sweepRepeated(worker_.now());
-    if (worker_.rejections_.used() || worker_.refusals_.used()) worker_.armSweeper();
+    worker_.repeats_.sweep(worker_.now());
+    if (worker_.repeats_.used()) worker_.armSweeper();
 }
 
 }  // namespace mailgate

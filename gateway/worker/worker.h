@@ -9,15 +9,18 @@
 #include "gateway/session/generation.h"
 #include "gateway/session/live_session.h"
 #include "gateway/session/session_host.h"
+#include "gateway/worker/acceptor.h"
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/reactor.h"
-#include "gateway/worker/repeat_limit.h"
+#include "gateway/worker/rejection_log.h"
+#include "protocols/values/snapshot.h"
 #include "store/journal/journal.h"
 
 #include <Poco/Runnable.h>
 #include <Poco/Thread.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
@@ -52,8 +55,11 @@ struct GatewayState {
     }
 };
 
-class Worker final : public SessionHost, public Poco::Runnable {
+class Worker final : public SessionHost, public Poco::Runnable, private Acceptor::Owner {
   public:
+    /// What one may take to answer a call.
+    static constexpr std::chrono::seconds kAnswerLimit{5};
+
     Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
            std::vector<ListeningSocket> listening);
     ~Worker() override;
@@ -126,17 +132,15 @@ class Worker final : public SessionHost, public Poco::Runnable {
     void release(Session& session) noexcept override;
 
   private:
-    class Acceptor;
-
     void run() override;
     void onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
-    void accepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer);
+    void onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) override;
+    void onPaused(const ListeningSocket& listening, int error) override;
+    void onResumed(const ListeningSocket& listening, bool closed) override;
+    std::unique_ptr<Acceptor> makeAcceptor(ListeningSocket socket);
     template <typename Visit>
     void forEachSession(Visit visit);
 
-    struct Nothing {};
-    using Rejections = RepeatLimit<Nothing>;
-    using Refusals = RepeatLimit<std::unique_ptr<store::JournalSession>>;
     /// Tells of the repeated ones when their time is over.
     class Sweeper final : public Timer {
       public:
@@ -147,9 +151,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
         Worker& worker_;
     };
 
-    void sweepRepeated(Millis until);
     void armSweeper();
-    void tellRepeated(Refusals::Slot& slot);
     void logAddressAlarm(const std::string& listener, bool lost, const std::string& client);
 
     GatewayState& state_;
@@ -158,14 +160,11 @@ class Worker final : public SessionHost, public Poco::Runnable {
     BlockPool blocks_;
     PipePool pipes_;
     SessionIds ids_;
-    Rejections rejections_;
-    std::uint32_t rejections_untold_ = 0;
-    Refusals refusals_;
+    RejectionLog repeats_;
     std::shared_ptr<const Generation> generation_;
-    std::shared_ptr<const store::AccessTable> table_;  ///< cached of the generation's
+    CachedShare<store::AccessTable> table_;  ///< of the generation's
     std::shared_ptr<const store::AccessTable>
         older_table_;  ///< kept while a session of an older generation looks at it
-    std::uint64_t table_generation_ = 0;
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -74,9 +73,7 @@ struct AccessWatcher::Impl {
     const Events events;
     const milliseconds poll;
 
-    mutable std::mutex table_mutex;
-    std::shared_ptr<const AccessTable> table;  ///< guarded by table_mutex when written
-    std::atomic<std::uint64_t> generation{0};
+    Snapshot<AccessTable> tables;
 
     // The watcher thread's own, or start()'s and stop()'s while it does not run.
     std::unique_ptr<AccessStore> store;  ///< none while the file is missing or bad
@@ -98,12 +95,9 @@ void AccessWatcher::Impl::load() {
     const auto begin = steady_clock::now();
     auto fresh = store->load(listeners);
     const std::chrono::duration<double> took = steady_clock::now() - begin;
-    {
-        const std::lock_guard lock(table_mutex);
-        if (table && !other_file) retired.push_back(table);
-        table = fresh;
-    }
-    generation.fetch_add(1, std::memory_order_relaxed);
+    auto before = tables.share();
+    if (before && !other_file) retired.push_back(std::move(before));
+    tables.swap(fresh);
     must_load = other_file = false;
     if (events.changed) events.changed(*fresh, took.count());
 }
@@ -134,7 +128,7 @@ void AccessWatcher::Impl::refresh() {
         must_load = true;  // what was changed without them has not raised the version
         throw;
     }
-    if (must_load || store->rulesVersion() != table->version()) {
+    if (must_load || store->rulesVersion() != tables.share()->version()) {
         must_load = true;
         try {
             load();
@@ -203,7 +197,7 @@ void AccessWatcher::Impl::releaseRetired() {
 void AccessWatcher::Impl::collectHits() {
     for (const auto& old : retired)
         hits.take(*old);
-    if (!other_file) hits.take(*table);
+    if (!other_file) hits.take(*tables.share());
 }
 
 void AccessWatcher::Impl::writeHits() {
@@ -216,7 +210,8 @@ void AccessWatcher::Impl::tellFailure(const std::string& cause) {
     if (told == cause) return;
     told = cause;
     if (events.failed)
-        events.failed(fmt::format("{}; the {} rules read before stay in force", cause, table->size()));
+        events.failed(
+            fmt::format("{}; the {} rules read before stay in force", cause, tables.share()->size()));
 }
 
 void AccessWatcher::Impl::tellRecovery() {
@@ -259,13 +254,16 @@ void AccessWatcher::stop() {
     }
 }
 
+const Snapshot<AccessTable>& AccessWatcher::tables() const noexcept {
+    return impl_->tables;
+}
+
 std::shared_ptr<const AccessTable> AccessWatcher::current() const {
-    const std::lock_guard lock(impl_->table_mutex);
-    return impl_->table;
+    return impl_->tables.share();
 }
 
 std::uint64_t AccessWatcher::generation() const noexcept {
-    return impl_->generation.load(std::memory_order_relaxed);
+    return impl_->tables.version();
 }
 
 }  // namespace mailgate::store

@@ -8,6 +8,7 @@
 /// all": start() throws instead.
 #pragma once
 
+#include "protocols/values/snapshot.h"
 #include "store/rules/table.h"
 
 #include <chrono>
@@ -39,7 +40,9 @@ class AccessWatcher {
     /// Writes the last hits back and joins.
     void stop();
 
-    /// Never null after start(). Any thread; takes a short lock: cache it and compare generation().
+    /// Where the table in force is. Any thread.
+    const Snapshot<AccessTable>& tables() const noexcept;
+    /// Never null after start(). Any thread.
     std::shared_ptr<const AccessTable> current() const;
     /// Changes whenever current() does. Any thread, one relaxed load.
     std::uint64_t generation() const noexcept;

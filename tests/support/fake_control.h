@@ -19,11 +19,9 @@ class FakeControl : public Control {
         now.started_ms = 1'795'000'000'000;  // 2026-11-18T09:46:40Z
         now.max_sessions = 1000;
         now.live = 2;
-        now.listeners = {{"smtp", "smtp", {"0.0.0.0:25", "[::]:25"}, 12, 7, 4, 2, false},
-                         {"imap", "imap", {"0.0.0.0:143"}, 3, 3, 0, 0, true}};
-        now.listeners[0].denied = 3;
+        now.listeners = {{"smtp", "smtp", {"0.0.0.0:25", "[::]:25"}, {12, 7, 3, 0}, 4, 2, false},
+                         {"imap", "imap", {"0.0.0.0:143"}, {3, 3, 0, 6}, 0, 0, true}};
         now.listeners[0].refusals = {{"access", 3}, {"too_many", 1}};
-        now.listeners[1].failed_logins = 6;
         now.servers = {server("postfix", "mx1", "127.0.0.1:10025"),
                        server("dovecot", "imap1", "127.0.0.1:10143")};
         live = {session("01A", "smtp", "192.0.2.7"), session("01B", "imap", "2001:db8::7")};

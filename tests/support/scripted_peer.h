@@ -33,6 +33,7 @@ struct ScriptedPeer {
     bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
+    bool unwatchable = false;  ///< the kernel watches no more descriptors
     unsigned slot = 0;  ///< as the gateway registered it
 
     void sends(std::string_view bytes) { to_read += bytes; }
@@ -47,7 +48,7 @@ class ScriptedTransport final : public Transport {
 
     bool watch(bool writable) noexcept override {
         peer_->wants_writable = writable;
-        return true;
+        return !peer_->unwatchable;
     }
     void note(std::uint32_t events) noexcept override { readiness_.note(events); }
     bool readable() const noexcept override { return readiness_.readable(); }

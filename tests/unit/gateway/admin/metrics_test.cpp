@@ -2,7 +2,10 @@
 #include "gateway/admin/metrics.h"
 
 #include "tests/support/fake_control.h"
+#include "tests/support/reference.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -94,6 +97,43 @@ TEST(Metrics, NoFamilyAndNoSeriesComesTwice) {
         EXPECT_THAT(line, testing::MatchesRegex("(mailgate|process)_[a-z_]+([{][^}]*[}])? [0-9.e+-]+"));
     }
     EXPECT_GT(seen.size(), 40U);
+}
+
+std::string_view typeName(prometheus::MetricType type) {
+    switch (type) {
+        case prometheus::MetricType::Counter:
+            return "counter";
+        case prometheus::MetricType::Histogram:
+            return "histogram";
+        default:
+            return "gauge";
+    }
+}
+
+TEST(Metrics, TheDocumentHasEveryFamily) {
+    FakeControl control;
+    control.now.rules_loaded_ms = 1'000;
+    control.now.connect_seconds = control.now.greeting_seconds = {{0.01}, {3, 2}, 1.5};
+    control.now.ends = {{"client_quit", 5}};
+    control.now.refusals = {{"access", 4}};
+    control.now.rejections = {{"bad_v1", "10.0.0.9", 2}};
+    control.now.worker_lag_seconds = {0.25};
+    std::string table = "| Name | Type | Labels | Meaning |\n|---|---|---|---|\n";
+    for (const prometheus::MetricFamily& family : GatewayMetrics(control).Collect()) {
+        std::vector<std::string> labels;
+        for (const auto& label : family.metric.front().label)
+            labels.push_back(fmt::format("`{}`", label.name));
+        table += fmt::format("| `{}` | {} | {} | {} |\n", family.name, typeName(family.type),
+                             fmt::join(labels, ", "), family.help);
+    }
+    expectReference("docs/metrics.md", "<!-- The table is made of ", "<!-- end of the table -->", table);
+}
+
+TEST(Metrics, TheDocumentOfTheSocketHasEveryTotal) {
+    std::string table = "| `totals` | |\n|---|---|\n";
+    for (const auto& row : kGatewayCounters)
+        table += fmt::format("| `{}` | {} |\n", row.name, row.help);
+    expectReference("docs/admin-api.md", "<!-- The table is made of ", "<!-- end of the table -->", table);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include "gateway/admin/api.h"
 #include "gateway/admin/client.h"
-#include "gateway/admin/http_door.h"
+#include "gateway/admin/http_server.h"
 #include "gateway/io/socket_address.h"
 #include "gateway/worker/listening_sockets.h"
 #include "tests/support/fake_control.h"
@@ -420,7 +420,7 @@ TEST_F(AdminServerTest, WhoeverIsSlowDelaysNobody) {
         for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
             ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpDoor::kHeadLimit);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpServer::kHeadLimit);
 }
 
 TEST_F(AdminServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
@@ -445,8 +445,8 @@ TEST_F(AdminServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
         std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
     std::future<std::chrono::nanoseconds> body = std::async(
         std::launch::async, dripUntilClosed, "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
-    EXPECT_LT(head.get(), 2 * HttpDoor::kHeadLimit);
-    EXPECT_LT(body.get(), 2 * HttpDoor::kPeerLimit);
+    EXPECT_LT(head.get(), 2 * HttpServer::kHeadLimit);
+    EXPECT_LT(body.get(), 2 * HttpServer::kPeerLimit);
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
 }
 
@@ -456,13 +456,13 @@ TEST_F(AdminServerTest, TheOldestOfTooManyConnectionsGoes) {
     const auto server = serve();
     const Descriptor oldest = sayTo(port, "GET /metrics HTTP/1.1\r\n");
     std::vector<Descriptor> others;
-    for (std::size_t i = 0; i < HttpDoor::kMaxConnections; ++i)
+    for (std::size_t i = 0; i < HttpServer::kMaxConnections; ++i)
         others.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\n"));
     char byte = 0;
     EXPECT_LE(::recv(oldest.get(), &byte, 1, 0), 0);
     ::send(others.back().get(), "\r\n", 2, MSG_NOSIGNAL);
     EXPECT_EQ(::recv(others.back().get(), &byte, 1, 0), 1);
-    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpDoor::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpServer::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
 }
 
 TEST_F(AdminServerTest, StopsThoughConnectionsAreOpen) {

@@ -42,6 +42,15 @@ TEST(Values, DurationsAreWrittenInTheirLargestUnit) {
         EXPECT_EQ(formatDuration(duration), want);
 }
 
+TEST(Values, SizesAreWrittenInTheirLargestUnit) {
+    const std::pair<std::uint64_t, std::string_view> cases[] = {
+        {0, "0"},        {1, "1"},          {536, "536"},       {1'024, "1KiB"},
+        {1'025, "1025"}, {65'536, "64KiB"}, {3u << 20, "3MiB"}, {std::uint64_t{10} << 30, "10GiB"},
+        {1'536, "1536"}};
+    for (const auto& [bytes, want] : cases)
+        EXPECT_EQ(formatSize(bytes), want);
+}
+
 TEST(Values, SizesAreBytesOrPowersOf1024) {
     const std::pair<std::string_view, std::optional<std::uint64_t>> cases[] = {
         {"536", 536},

@@ -123,18 +123,18 @@ TEST_F(GatewayReload, ManyOfThemWhileSessionsOfOlderConfigurationsConnectAndWait
         }
         clients.emplace_back([&] {
             while (!over)
-                gateway.status();
+                gateway.control().status();
         });
         for (int reload = 1; reload <= 60; ++reload) {
             configure(server, variants[reload % 3]);
-            const admin::Outcome outcome = gateway.reload();
+            const admin::Outcome outcome = gateway.control().reload();
             EXPECT_TRUE(outcome.ok) << outcome.message;
             EXPECT_THAT(outcome.message, HasSubstr("upstream mx: "));
         }
         over = true;
         for (std::thread& client : clients)
             client.join();
-        EXPECT_EQ(gateway.status().servers.size(), 1U);
+        EXPECT_EQ(gateway.control().status().servers.size(), 1U);
     }
     EXPECT_THAT(log(), HasSubstr("\"event\":\"session.end\""));
     EXPECT_THAT(log(), Not(HasSubstr("gateway.defect")));
@@ -144,7 +144,7 @@ TEST_F(GatewayReload, ARefusedOneLeavesEverythingAsItWas) {
     const MoodyServer server;
     configure(server, "check_protocol = \"tcp\"");
     Gateway gateway(loadConfig(file()));
-    const admin::Outcome nothing = gateway.reload();
+    const admin::Outcome nothing = gateway.control().reload();
     EXPECT_TRUE(nothing.ok);
     EXPECT_EQ(nothing.message, "nothing has changed");
     std::uint16_t taken = 0;
@@ -154,12 +154,12 @@ TEST_F(GatewayReload, ARefusedOneLeavesEverythingAsItWas) {
         "[[listener]]\nname = \"more\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:{}\"\naccess = "
         "\"open\"\nupstream = \"mx\"\n",
         taken);
-    const admin::Outcome refused = gateway.reload();
+    const admin::Outcome refused = gateway.control().reload();
     EXPECT_FALSE(refused.ok);
     EXPECT_THAT(refused.message, HasSubstr("cannot listen on"));
-    EXPECT_EQ(gateway.status().listeners.size(), 1U);
+    EXPECT_EQ(gateway.control().status().listeners.size(), 1U);
     configure(server, "check_protocol = \"tcp\"");
-    EXPECT_EQ(gateway.reload().message, "nothing has changed");
+    EXPECT_EQ(gateway.control().reload().message, "nothing has changed");
 }
 
 }  // namespace

@@ -127,6 +127,37 @@ TEST(NameWatcher, StopsInTheMiddleOfALookUpThatDoesNotEnd) {
     names->stick(false);
 }
 
+TEST(NameWatcher, ANameWhoseServersAreMuteKeepsNoOtherWaiting) {
+    UpstreamConfig config = namedUpstream();
+    config.servers.resize(2);
+    config.servers[1] = config.servers[0];
+    config.servers[1].name = "b";
+    config.servers[1].host = "other.example.org";
+    config.resolve_interval = 1h;
+    UpstreamPool pool(config, {});
+    std::mutex mutex;
+    std::condition_variable asked;
+    bool other_asked = false, in_time = false;
+    NameWatcher watcher({&pool}, {}, [&](const std::string& host) {
+        std::unique_lock lock(mutex);
+        if (host == "other.example.org") {
+            other_asked = true;
+            asked.notify_all();
+            return addresses({"192.0.2.2"});
+        }
+        // Mute until the other has been asked for.
+        in_time = asked.wait_for(lock, 30s, [&] { return other_asked; });
+        return addresses({"192.0.2.1"});
+    });
+    watcher.start();
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (pool.endpoints().size() < 2 && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+    watcher.stop();
+    EXPECT_EQ(addressesOf(pool), "192.0.2.1:25 192.0.2.2:25 ");
+    EXPECT_TRUE(in_time);
+}
+
 TEST(NameWatcher, LeavesLiteralAddressesAlone) {
     UpstreamConfig config = namedUpstream();
     config.servers[0].host.clear();

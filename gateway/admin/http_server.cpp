@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/admin/http_door.h"
+#include "gateway/admin/http_server.h"
 
 #include "gateway/base/descriptor.h"
 #include "protocols/stream/lines.h"
@@ -70,7 +70,7 @@ bool isWhole(std::string_view head) {
 
 }  // namespace
 
-HttpDoor::HttpDoor(const net::ServerSocket& socket, const Handlers& handlers)
+HttpServer::HttpServer(const net::ServerSocket& socket, const Handlers& handlers)
     : socket_(socket),
       params_(serverParams()),
       handlers_(handlers(*this)),
@@ -91,19 +91,19 @@ HttpDoor::HttpDoor(const net::ServerSocket& socket, const Handlers& handlers)
     }
 }
 
-HttpDoor::~HttpDoor() {
+HttpServer::~HttpServer() {
     stop();
     ::close(epoll_);
     ::close(wake_fd_);
 }
 
-void HttpDoor::start() {
+void HttpServer::start() {
     threads_.emplace_back([this] { watch(); });
     for (unsigned i = 0; i < kThreads; ++i)
         threads_.emplace_back([this] { work(); });
 }
 
-void HttpDoor::stop() {
+void HttpServer::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -122,13 +122,13 @@ void HttpDoor::stop() {
     socket_.close();
 }
 
-void HttpDoor::wake() noexcept {
+void HttpServer::wake() noexcept {
     [[maybe_unused]] const int ignored = ::eventfd_write(wake_fd_, 1);
 }
 
 // ---- those who have not asked yet
 
-void HttpDoor::watch() {
+void HttpServer::watch() {
     while (true) {
         std::array<epoll_event, 64> events;
         const int count = ::epoll_wait(epoll_, events.data(), events.size(), enforceLimits());
@@ -154,7 +154,7 @@ void HttpDoor::watch() {
 }
 
 /// Closes what is beyond its limit; returns how long to wait for the next, in milliseconds.
-int HttpDoor::enforceLimits() {
+int HttpServer::enforceLimits() {
     const Clock::time_point now = Clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now)
         drop(waiting_.begin());
@@ -170,12 +170,12 @@ int HttpDoor::enforceLimits() {
     return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
 }
 
-void HttpDoor::accept() {
+void HttpServer::accept() {
     try {
-        net::StreamSocket socket = socket_.acceptConnection();
+        const net::StreamSocket socket = socket_.acceptConnection();
         if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
         const int fd = descriptorOf(socket);
-        waiting_.push_back({std::move(socket), Clock::now() + kHeadLimit});
+        waiting_.push_back({socket, Clock::now() + kHeadLimit});
         const auto added = std::prev(waiting_.end());
         by_descriptor_[fd] = added;
         epoll_event event{};
@@ -186,7 +186,7 @@ void HttpDoor::accept() {
     }
 }
 
-void HttpDoor::look(WaitingList::iterator waiting) {
+void HttpServer::look(WaitingList::iterator waiting) {
     const Head head = headOf(waiting->socket);
     if (head == Head::Incomplete) return;
     auto socket = std::make_unique<net::StreamSocket>(waiting->socket);
@@ -211,7 +211,7 @@ void HttpDoor::look(WaitingList::iterator waiting) {
     }
 }
 
-HttpDoor::Head HttpDoor::headOf(const net::StreamSocket& socket) {
+HttpServer::Head HttpServer::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
@@ -220,14 +220,14 @@ HttpDoor::Head HttpDoor::headOf(const net::StreamSocket& socket) {
     return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
 }
 
-void HttpDoor::drop(WaitingList::iterator waiting) {
+void HttpServer::drop(WaitingList::iterator waiting) {
     by_descriptor_.erase(descriptorOf(waiting->socket));
     waiting_.erase(waiting);
 }
 
 // ---- those who have
 
-void HttpDoor::work() {
+void HttpServer::work() {
     std::unique_lock lock(mutex_);
     while (true) {
         changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
@@ -240,7 +240,7 @@ void HttpDoor::work() {
     }
 }
 
-void HttpDoor::serve(const net::StreamSocket& socket) {
+void HttpServer::serve(const net::StreamSocket& socket) {
     const Descriptor handle(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
     {
         const std::lock_guard lock(mutex_);
@@ -259,15 +259,15 @@ void HttpDoor::serve(const net::StreamSocket& socket) {
     served_.erase(std::this_thread::get_id());
 }
 
-void HttpDoor::suspendPeerLimit() {
+void HttpServer::suspendPeerLimit() {
     limitPeer(Clock::time_point::max());
 }
 
-void HttpDoor::restartPeerLimit() {
+void HttpServer::restartPeerLimit() {
     limitPeer(Clock::now() + kPeerLimit);
 }
 
-void HttpDoor::limitPeer(Clock::time_point until) {
+void HttpServer::limitPeer(Clock::time_point until) {
     {
         const std::lock_guard lock(mutex_);
         served_.at(std::this_thread::get_id()).until = until;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One door of the admin server: a listening socket and the threads that serve it.
+/// \file  One endpoint of the admin server: a listening socket and the threads that serve it.
 ///
 /// Nobody gets a thread before the head of his request is here. Until then a connection costs a descriptor and
 /// waits with the others in one thread, for kHeadLimit from its beginning, however its bytes come; when too
@@ -26,7 +26,7 @@
 
 namespace mailgate::admin {
 
-class HttpDoor {
+class HttpServer {
   public:
     using Clock = std::chrono::steady_clock;
     static constexpr auto kHeadLimit = std::chrono::seconds(5);
@@ -35,13 +35,13 @@ class HttpDoor {
     static constexpr std::size_t kMaxHead = std::size_t{32} << 10;
     static constexpr unsigned kThreads = 4;
 
-    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(HttpDoor&)>;
+    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(HttpServer&)>;
 
     /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
-    HttpDoor(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
-    ~HttpDoor();
-    HttpDoor(const HttpDoor&) = delete;
-    HttpDoor& operator=(const HttpDoor&) = delete;
+    HttpServer(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
+    ~HttpServer();
+    HttpServer(const HttpServer&) = delete;
+    HttpServer& operator=(const HttpServer&) = delete;
 
     /// Throws std::system_error.
     void start();

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/fields.h"
+
+#include "gateway/config/values.h"
+#include "store/rules/rule.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <limits>
+#include <type_traits>
+
+namespace mailgate::config {
+
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+
+constexpr Change kReload = Change::Reload;
+constexpr Change kRestart = Change::Restart;
+
+constexpr milliseconds kShortest = 1ms;
+constexpr milliseconds kLongest = 7 * 24h;
+// More often would be a load of its own.
+constexpr milliseconds kShortestInterval = 100ms;
+// The longest v1 line (107 bytes) must fit, and no server known takes more than Dovecot.
+constexpr std::size_t kSmallestMaxHeader = 107;
+constexpr std::size_t kLargestMaxHeader = 1500;
+constexpr std::size_t kSmallestJournal = std::size_t{16} << 20;
+constexpr std::size_t kLargestSize = std::size_t{1} << 44;
+
+// ---- how values are written
+
+std::string asText(std::string_view text) {
+    return fmt::format("\"{}\"", text);
+}
+
+/// The type of a member, for members that are no arrays.
+template <auto Member>
+struct MemberOf;
+template <typename T, typename V, V T::*Member>
+struct MemberOf<Member> {
+    using Struct = T;
+    using Value = V;
+};
+template <auto Member>
+using StructOf = typename MemberOf<Member>::Struct;
+
+/// A key with a reader of its own; `show` may be missing where Field::without says what holds without it.
+template <auto Member>
+Kind<StructOf<Member>> own(std::string type,
+                           void (*read)(Reading&, TableReader&, std::string_view, StructOf<Member>&),
+                           std::function<std::string(const StructOf<Member>&)> show = {}) {
+    using T = StructOf<Member>;
+    return {std::move(type), read, [](const T& a, const T& b) { return a.*Member == b.*Member; },
+            std::move(show)};
+}
+
+template <auto Member>
+Kind<StructOf<Member>> ownText(std::string type,
+                               void (*read)(Reading&, TableReader&, std::string_view, StructOf<Member>&)) {
+    return own<Member>(std::move(type), read,
+                       [](const StructOf<Member>& config) { return asText(config.*Member); });
+}
+
+template <auto Member>
+Kind<StructOf<Member>> kindOf(std::string type,
+                              std::function<void(TableReader&, std::string_view, StructOf<Member>&)> read,
+                              std::function<std::string(const StructOf<Member>&)> show) {
+    using T = StructOf<Member>;
+    return {std::move(type),
+            [read = std::move(read)](Reading&, TableReader& table, std::string_view key, T& config) {
+                read(table, key, config);
+            },
+            [](const T& a, const T& b) { return a.*Member == b.*Member; }, std::move(show)};
+}
+
+template <auto Member>
+auto name() {
+    using T = StructOf<Member>;
+    return Kind<T>{"name",
+                   [](Reading& reading, TableReader& table, std::string_view key, T& config) {
+                       reading.names->read(table, key, config.*Member);
+                   },
+                   [](const T& a, const T& b) { return a.*Member == b.*Member; },
+                   {}};
+}
+
+template <auto Member>
+auto text() {
+    using T = StructOf<Member>;
+    return kindOf<Member>(
+        "text", [](TableReader& table, std::string_view key, T& config) { table.text(key, config.*Member); },
+        [](const T& config) { return asText(config.*Member); });
+}
+
+template <auto Member>
+auto boolean() {
+    using T = StructOf<Member>;
+    return kindOf<Member>(
+        "boolean",
+        [](TableReader& table, std::string_view key, T& config) { table.boolean(key, config.*Member); },
+        [](const T& config) { return std::string(config.*Member ? "true" : "false"); });
+}
+
+template <auto Member>
+auto number(std::int64_t low, std::int64_t high) {
+    using T = StructOf<Member>;
+    using Value = typename MemberOf<Member>::Value;
+    return kindOf<Member>(
+        fmt::format("{} to {}", low, high),
+        [low, high](TableReader& table, std::string_view key, T& config) {
+            auto value = static_cast<std::int64_t>(config.*Member);
+            table.integer(key, value, low, high);
+            config.*Member = static_cast<Value>(value);
+        },
+        [](const T& config) { return fmt::to_string(config.*Member); });
+}
+
+template <auto Member>
+auto size(std::size_t low, std::size_t high) {
+    using T = StructOf<Member>;
+    return kindOf<Member>(
+        high == kLargestSize ? fmt::format("{} or more", formatSize(low))
+                             : fmt::format("{} to {} bytes", low, high),
+        [low, high](TableReader& table, std::string_view key, T& config) {
+            std::size_t value = config.*Member;
+            table.size(key, value, low, high);
+            config.*Member = value;
+        },
+        [](const T& config) {
+            const std::string size = formatSize(config.*Member);
+            return size.ends_with('B') ? asText(size) : size;
+        });
+}
+
+std::string typeOfDuration(milliseconds low, milliseconds high) {
+    if (high < kLongest) return fmt::format("{} to {}", formatDuration(low), formatDuration(high));
+    return low <= kShortest ? "duration" : fmt::format("{} or more", formatDuration(low));
+}
+
+template <auto Member>
+auto duration(milliseconds low, milliseconds high = kLongest) {
+    using T = StructOf<Member>;
+    return kindOf<Member>(
+        typeOfDuration(low, high),
+        [low, high](TableReader& table, std::string_view key, T& config) {
+            table.duration(key, config.*Member, low, high);
+        },
+        [](const T& config) { return asText(formatDuration(config.*Member)); });
+}
+
+template <typename Value, std::size_t Count>
+std::string typeOfWords(const Word<Value> (&words)[Count]) {
+    std::vector<std::string> shown;
+    for (const Word<Value>& each : words)
+        shown.push_back(fmt::format("`{}`", each.word));
+    return fmt::format("{}", fmt::join(shown, ", "));
+}
+
+/// `words` must last.
+template <auto Member, typename Value, std::size_t Count>
+auto choice(const Word<Value> (&words)[Count], std::string type = {}) {
+    using T = StructOf<Member>;
+    return kindOf<Member>(
+        type.empty() ? typeOfWords(words) : std::move(type),
+        [&words](TableReader& table, std::string_view key, T& config) {
+            table.choice<Value>(key, config.*Member, words);
+        },
+        [&words](const T& config) {
+            for (const Word<Value>& each : words) {
+                if (each.value == config.*Member) return asText(each.word);
+            }
+            return std::string();
+        });
+}
+
+/// What the protocol promises its clients: no server may hang up on a silent one sooner. `source` says where.
+Kind<Timeouts> idle(Protocol protocol, milliseconds floor, std::string_view source) {
+    const auto index = static_cast<std::size_t>(protocol);
+    return {typeOfDuration(floor, kLongest),
+            [=](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
+                auto& idle = timeouts.idle[index];
+                if (!table.duration(key, idle, kShortest, kLongest) || idle >= floor) return;
+                table.error(
+                    key, fmt::format("expected at least {}, found {}: {} lets a client be silent that long",
+                                     formatDuration(floor), formatDuration(idle), source));
+            },
+            [=](const Timeouts& a, const Timeouts& b) { return a.idle[index] == b.idle[index]; },
+            [=](const Timeouts& timeouts) { return asText(formatDuration(timeouts.idle[index])); }};
+}
+
+// ---- the words
+
+constexpr Word<Protocol> kProtocols[] = {{"smtp", Protocol::Smtp},   {"imap", Protocol::Imap},
+                                         {"pop3", Protocol::Pop3},   {"lmtp", Protocol::Lmtp},
+                                         {"sieve", Protocol::Sieve}, {"tcp", Protocol::Tcp}};
+constexpr Word<LogFormat> kLogFormats[] = {{"json", LogFormat::Json}, {"logfmt", LogFormat::Logfmt}};
+constexpr Word<LogLevel> kLogLevels[] = {{"debug", LogLevel::Debug},
+                                         {"information", LogLevel::Information},
+                                         {"warning", LogLevel::Warning},
+                                         {"error", LogLevel::Error},
+                                         {"critical", LogLevel::Critical}};
+constexpr Word<ProxyMode> kProxyModes[] = {
+    {"off", ProxyMode::Off}, {"mixed", ProxyMode::Mixed}, {"require", ProxyMode::Require}};
+constexpr Word<AccessDefault> kAccessDefaults[] = {{"allowlist", AccessDefault::Allowlist},
+                                                   {"open", AccessDefault::Open}};
+constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
+                                              {"passthrough", ListenerTls::Passthrough}};
+constexpr Word<SendProxy> kSendProxy[] = {
+    {"v2", SendProxy::V2}, {"v1", SendProxy::V1}, {"off", SendProxy::Off}};
+constexpr Word<Balance> kBalances[] = {
+    {"roundrobin", Balance::RoundRobin}, {"leastconn", Balance::LeastConn}, {"source", Balance::Source}};
+
+constexpr std::string_view kNeeded = "needed";
+constexpr std::string_view kNone = "none";
+
+}  // namespace
+
+// ---- the tables
+
+using C = Config;
+const Fields<Config>& gatewayFields() {
+    static const Fields<Config> fields{
+        {"name", own<&C::name>("host name", readHostName), kReload, "in refusals, logs and session ids",
+         "the host's"},
+        {"workers", number<&C::workers>(0, 1'024), kRestart,
+         "threads that carry sessions; 0: one per processor that may be used (affinity mask, `CPUQuota=`, "
+         "`docker --cpus`)"},
+        {"max_sessions", number<&C::max_sessions>(1, 10'000'000), kReload,
+         "more are refused with \"try again later\"; refused clients take none of these places"},
+        {"drain_timeout", duration<&C::drain_timeout>(0ms), kReload,
+         "how long sessions may go on after SIGTERM; `\"0s\"`: not at all"},
+        {"user", text<&C::user>(), kRestart, "drop to this user after binding; empty: stay"},
+    };
+    return fields;
+}
+
+const Fields<Config>& storeFields() {
+    static const Fields<Config> fields{
+        {"url", ownText<&C::store_url>("`sqlite:PATH`", readStoreUrl), kRestart,
+         "the database of access rules"},
+    };
+    return fields;
+}
+
+using J = JournalConfig;
+const Fields<JournalConfig>& journalFields() {
+    static const Fields<JournalConfig> fields{
+        {"enabled", boolean<&J::enabled>(), kRestart,
+         "keep sessions and mail transactions for `mailgate sessions` and `mailgate top`"},
+        {"url", ownText<&J::url>("`sqlite:PATH`", readJournalUrl), kRestart,
+         "its database; not that of the access rules"},
+        {"keep", duration<&J::keep>(kShortestKeep, kLongestKeep), kRestart,
+         "how long sessions are kept; they go in groups, up to a day later"},
+        {"keep_refused", duration<&J::keep_refused>(kShortestKeep, kLongestKeep), kRestart,
+         "the same for refused clients"},
+        {"max_size", size<&J::max_bytes>(kSmallestJournal, kLargestSize), kRestart,
+         "of the files; beyond it refused clients go first until they are a fifth of it, then the oldest "
+         "sessions"},
+        {"mask_after", own<&J::mask_after>("1h or more, `\"\"`", readMaskAfter), kRestart,
+         "how long the host part of client addresses is known (what stays is IPv4 /24, IPv6 /48), see below; "
+         "`\"\"`: as long as the session",
+         "`\"\"`"},
+    };
+    return fields;
+}
+
+using T = Timeouts;
+const Fields<Timeouts>& timeoutFields() {
+    static const Fields<Timeouts> fields{
+        // Below 3 s a balancer's first retransmission is late already; beyond 30 s silent connections pile up.
+        {"proxy_header", duration<&T::proxy_header>(3s, 30s), kReload,
+         "from accept to the end of the PROXY header"},
+        {"connect", duration<&T::connect>(kShortest), kReload, "for one server to take the connection"},
+        {"greeting", duration<&T::greeting>(kShortest), kReload,
+         "from the connection to the server's first line"},
+        {"hold", duration<&T::hold>(0ms), kReload, "how long a client waits while no server is up"},
+        {"half_close", duration<&T::half_close>(kShortest), kReload,
+         "how long nothing may move after one side has ended"},
+    };
+    return fields;
+}
+
+const Fields<Timeouts>& idleFields() {
+    static const Fields<Timeouts> fields{
+        {"smtp", idle(Protocol::Smtp, 5min, "RFC 5321 4.5.3.2"), kReload,
+         "nothing moves in either direction; floor: RFC 5321 4.5.3.2; while the reply to a message is due, "
+         "ten and a half minutes at least"},
+        {"imap", idle(Protocol::Imap, 30min, "RFC 9051 5.4"), kReload, "floor: RFC 9051 5.4"},
+        {"pop3", idle(Protocol::Pop3, 10min, "RFC 1939 3"), kReload, "floor: RFC 1939 3"},
+        {"lmtp", idle(Protocol::Lmtp, 5min, "RFC 5321 4.5.3.2"), kReload, "floor: RFC 5321 4.5.3.2"},
+        {"sieve", idle(Protocol::Sieve, 30min, "RFC 5804 1.2"), kReload, "floor: RFC 5804 1.2"},
+        {"tcp", idle(Protocol::Tcp, kShortest, ""), kReload, "no floor"},
+    };
+    return fields;
+}
+
+const Fields<LogConfig>& logFields() {
+    static const Fields<LogConfig> fields{
+        {"format", choice<&LogConfig::format>(kLogFormats), kReload, "how a line is written"},
+        {"target",
+         ownText<&LogConfig::target>("`stderr`, `syslog`, `syslog:SOCKET`, `file:PATH`", readLogTarget),
+         kReload, "`syslog` is `syslog:/dev/log`; a file is made with mode 0640 and reopened on SIGHUP"},
+        {"level", choice<&LogConfig::level>(kLogLevels), kReload, "less important events are not written"},
+    };
+    return fields;
+}
+
+const Fields<AdminConfig>& adminFields() {
+    static const Fields<AdminConfig> fields{
+        {"socket", ownText<&AdminConfig::socket>("path", readSocket), kRestart,
+         "Unix socket that the command line talks to, mode 0660; empty: none"},
+        {"http", ownText<&AdminConfig::http>("address", readHttpAddress), kRestart,
+         "metrics and health, read only and without authentication; empty: none"},
+    };
+    return fields;
+}
+
+using L = ListenerConfig;
+const Fields<ListenerConfig>& listenerFields() {
+    static const Fields<ListenerConfig> fields{
+        {"name", name<&L::name>(), kReload, "in rules, logs and commands; unique", kNeeded,
+         "missing: a name is needed"},
+        {"protocol", choice<&L::protocol>(kProtocols), kReload, "what the clients speak", kNeeded,
+         "missing: what do the clients speak?"},
+        {"address", own<&L::addresses>("address or array", readAddresses), kReload,
+         "`\"0.0.0.0:25\"`, `\"[::]:25\"` (takes IPv4 too unless 0.0.0.0 is bound on the port); each once",
+         kNeeded},
+        {"proxy", choice<&L::proxy>(kProxyModes), kReload, "whose PROXY header is read, see below"},
+        {"trusted", own<&L::trusted>("network or array", readTrusted), kReload,
+         "the balancers; needed unless proxy is off, an error if it is", kNone},
+        {"access", choice<&L::access>(kAccessDefaults), kReload,
+         "what happens to a client that no rule matches"},
+        {"tls", choice<&L::tls>(kListenerTls), kReload,
+         "passthrough: TLS from the first byte, end to end (ports 465, 993, 995)"},
+        {"bare_lf", own<&L::bare_lf>(typeOfWords(kBareLfPolicies), readBareLf), kReload,
+         "lines of messages that do not end in CR LF, or look like the end to some server (a way to smuggle "
+         "mail), in the clear and outside of BDAT: made harmless, a reason to end the session, or left to "
+         "the "
+         "server",
+         "`\"normalize\"` for smtp and lmtp"},
+        {"bare_lf_exclude", own<&L::bare_lf_exclude>("network or array", readBareLfExclude), kReload,
+         "clients of smtp and lmtp whose messages pass as with `bare_lf = \"pass\"`: scanners and scripts "
+         "that need it",
+         kNone},
+        {"client_sessions", number<&L::client_sessions>(0, store::kMaxClientLimit), kReload,
+         "sessions at once of one client; 0: without limit; see below"},
+        {"client_rate", number<&L::client_rate>(0, store::kMaxClientLimit), kReload,
+         "new sessions a minute of one client; as many may come at once"},
+        {"client_ipv4_prefix", number<&L::client_ipv4_prefix>(8, 32), kReload,
+         "how much of an IPv4 address makes a client"},
+        {"client_ipv6_prefix", number<&L::client_ipv6_prefix>(16, 128), kReload,
+         "the same for IPv6, where a /64 is one household's"},
+        {"upstream", own<&L::upstream>("name", readUpstreamName), kReload, "of an `[[upstream]]`", kNeeded,
+         "missing: the name of an [[upstream]] is needed"},
+    };
+    return fields;
+}
+
+using U = UpstreamConfig;
+const Fields<UpstreamConfig>& upstreamFields() {
+    static const Fields<UpstreamConfig> fields{
+        {"name", name<&U::name>(), kReload, "unique", kNeeded, "missing: a name is needed"},
+        {"send_proxy", choice<&U::send_proxy>(kSendProxy), kReload,
+         "the PROXY header that tells the servers who the client is"},
+        {"lost_client_address", own<&U::lost_client_address_accepted>("`accepted`", readLostClientAddress),
+         kReload, "must be set for `send_proxy = \"off\"`, see below", kNone},
+        {"max_header", size<&U::max_header_bytes>(kSmallestMaxHeader, kLargestMaxHeader), kReload,
+         "longest header sent; Exim takes 232, Postfix 536, Dovecot 1500"},
+        {"pass_tlvs", boolean<&U::pass_tlvs>(), kReload,
+         "v2: hand on the balancer's SSL, AUTHORITY and cloud TLVs where they fit; never ALPN, which Dovecot "
+         "2.4 takes for its own"},
+        {"balance", choice<&U::balance>(kBalances), kReload, "how a server is chosen, see below"},
+        {"check", boolean<&U::check>(), kReload, "ask the servers whether they serve; see below"},
+        {"check_protocol", choice<&U::check_protocol>(kProtocols, "as `listener.protocol`"), kReload,
+         "what a check speaks; `tcp` connects only, which is the default for TLS passed through",
+         "the listeners'"},
+        {"interval", duration<&U::interval>(kShortestInterval), kReload,
+         "between checks of one server, a tenth more or less"},
+        {"check_timeout", duration<&U::check_timeout>(kShortest), kReload,
+         "for each step of a check, which is never less patient than a client: `timeouts.connect`, "
+         "`timeouts.greeting`"},
+        {"fall", number<&U::fall>(1, 100), kReload,
+         "failures in a row, of checks or of sessions that reached nobody, that take a server down"},
+        {"rise", number<&U::rise>(1, 100), kReload, "good checks in a row that bring it back"},
+        {"slow_start", duration<&U::slow_start>(0ms), kReload,
+         "how long a server that is back gets less than its share: a tenth at first, growing"},
+        {"resolve_interval", duration<&U::resolve_interval>(kShortestInterval), kReload,
+         "how often a server's host name is resolved again"},
+    };
+    return fields;
+}
+
+using S = ServerConfig;
+const Fields<ServerConfig>& serverFields() {
+    static const Fields<ServerConfig> fields{
+        {"name", name<&S::name>(), kReload, "unique in its upstream", kNeeded, "missing: a name is needed"},
+        // What a name stands for at the moment is no change of the file.
+        {"address", own<&S::address>("`HOST:PORT`", readServerAddress), kReload,
+         "all addresses of a name are used (64 an upstream); one that has no answer is a warning and is "
+         "tried "
+         "again",
+         kNeeded, "missing: expected \"HOST:PORT\""},
+        {"weight", number<&S::weight>(1, 100), kReload, "its share among the servers"},
+        {"backup", boolean<&S::backup>(), kReload, "used only while no other server is up"},
+    };
+    return fields;
+}
+
+// ---- for documents
+
+namespace {
+
+std::string_view aboutTable(std::string_view path) {
+    if (path == "timeouts.idle")
+        return "How long nothing may move in either direction. The floors are the protocols' own: less is an "
+               "error.";
+    if (path == "listener")
+        return "One for each service that clients, or the balancers in front of them, connect to.";
+    if (path == "upstream") return "One for each group of equal servers.";
+    return "";
+}
+
+template <typename Struct>
+DescribedTable describe(const std::string& path, bool array, const Fields<Struct>& fields) {
+    DescribedTable table{path, std::string(aboutTable(path)), array, {}};
+    for (const Field<Struct>& field : fields) {
+        Described row{std::string(field.key), field.kind.type, std::string(field.without),
+                      std::string(field.meaning), field.change};
+        if (row.without.empty()) row.without = fmt::format("`{}`", field.kind.show(Struct{}));
+        table.keys.push_back(std::move(row));
+    }
+    return table;
+}
+
+}  // namespace
+
+std::vector<DescribedTable> describeTables() {
+    std::vector<DescribedTable> tables;
+    forEachSection([&](std::string_view path, const auto& fields, auto) {
+        tables.push_back(describe(std::string(path), false, fields));
+    });
+    tables.push_back(describe("listener", true, listenerFields()));
+    tables.push_back(describe("upstream", true, upstreamFields()));
+    tables.push_back(describe("upstream.server", true, serverFields()));
+    return tables;
+}
+
+}  // namespace mailgate::config

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/readers.h"
+
+#include "gateway/config/values.h"
+#include "gateway/log/escape.h"
+
+#include <fmt/format.h>
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <optional>
+#include <variant>
+
+namespace mailgate::config {
+
+namespace {
+
+constexpr std::size_t kMaxNameLength = 64;
+/// A longer one does not fit into the kernel's address.
+constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path);
+
+bool isNameCharacter(unsigned char byte) {
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           byte == '-' || byte == '_' || byte == '.';
+}
+
+/// RFC 1123 2.1: a name's last label is not all digits, so "127.1" and "300.1.2.3" are misspelt addresses.
+bool isHostName(std::string_view text) {
+    const std::string_view last = text.substr(text.rfind('.') + 1);
+    return isName(text, kMaxHostName) && last.find_first_not_of("0123456789") != std::string_view::npos;
+}
+
+/// The same socket address, or one is the wildcard of the other's family.
+bool overlap(const Endpoint& one, const Endpoint& other) {
+    if (one.port != other.port || one.address.isV4() != other.address.isV4()) return false;
+    return one.address == other.address || isWildcard(one.address) || isWildcard(other.address);
+}
+
+void checkSocketPath(TableReader& table, std::string_view key, std::string_view path) {
+    if (path.size() >= kMaxSocketPath)
+        table.error(key, fmt::format("expected a path of less than {} bytes, found {} bytes: {}",
+                                     kMaxSocketPath, path.size(), inQuotes(path)));
+}
+
+std::optional<Network> readNetwork(Reading& reading, const LocatedText& item, const std::string& key) {
+    const auto parsed = parseNetwork(item.text);
+    if (const auto* network = std::get_if<Network>(&parsed)) return *network;
+    reading.problems.error(item.where, key, std::get<NetworkError>(parsed).message);
+    return std::nullopt;
+}
+
+std::optional<Endpoint> readBindAddress(Reading& reading, const LocatedText& item, const std::string& key) {
+    const auto target = parseHostPort(item.text);
+    const auto address = target ? IpAddress::parse(target->host) : std::nullopt;
+    if (address) return Endpoint{*address, target->port};
+    reading.problems.error(
+        item.where, key,
+        fmt::format("expected an address and a port from 1 to 65535, such as \"0.0.0.0:25\", \"[::]:25\" or "
+                    "\"192.0.2.1:25\", found {}",
+                    inQuotes(item.text)));
+    return std::nullopt;
+}
+
+void readTrustedNetwork(Reading& reading, const LocatedText& item, const std::string& key,
+                        ListenerConfig& listener) {
+    // Wider than any one site: 10.0.0.0/8 and fc00::/7 are the widest private networks.
+    constexpr unsigned kWidestV4 = 96 + 8;
+    constexpr unsigned kWidestV6 = 7;
+    const auto network = readNetwork(reading, item, key);
+    if (!network) return;
+    if (network->prefix_length < (network->isV4() ? kWidestV4 : kWidestV6))
+        reading.problems.warning(
+            item.where, key,
+            fmt::format("{} trusts far more than a site's balancers: whoever connects from there chooses the "
+                        "client address that the access rules see",
+                        network->toString()));
+    listener.trusted.push_back(*network);
+}
+
+void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
+    constexpr std::string_view kScheme = "sqlite:";
+    table.text(key, value);
+    const std::string_view url = value;
+    if (url.starts_with("postgresql:") || url.starts_with("postgres:"))
+        table.error(key, "PostgreSQL is not supported by this version: expected \"sqlite:PATH\"");
+    else if (!url.starts_with(kScheme) || url.size() == kScheme.size() || url.starts_with("sqlite::memory:"))
+        table.error(key, fmt::format("expected \"sqlite:PATH\", found {}", inQuotes(url)));
+    else
+        value = fmt::format("{}{}", kScheme, reading.absolute(value.substr(kScheme.size())));
+}
+
+bool hasMessages(const ListenerConfig& listener) {
+    return listener.protocol == Protocol::Smtp || listener.protocol == Protocol::Lmtp;
+}
+
+void rejectWithoutMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
+    if (table.has(key) && !hasMessages(listener)) table.error(key, "is for smtp and lmtp listeners only");
+}
+
+}  // namespace
+
+bool isName(std::string_view text, std::size_t longest) {
+    return !text.empty() && text.size() <= longest && std::all_of(text.begin(), text.end(), isNameCharacter);
+}
+
+bool isWildcard(const IpAddress& address) {
+    return address == IpAddress{} || address == IpAddress::fromV4({0, 0, 0, 0});
+}
+
+void Names::read(TableReader& table, std::string_view key, std::string& name) {
+    if (!table.text(key, name)) return;
+    if (!isName(name, kMaxNameLength)) {
+        table.error(key, fmt::format("expected 1 to {} letters, digits, '.', '-' or '_', found {}",
+                                     kMaxNameLength, inQuotes(name)));
+        return;
+    }
+    const auto first = std::find(names_.begin(), names_.end(), name);
+    if (first == names_.end()) {
+        names_.push_back(name);
+        lines_.push_back(table.where(key).line);
+    } else {
+        const auto line = lines_[static_cast<std::size_t>(first - names_.begin())];
+        table.error(key, fmt::format("{} is taken already, on line {}", inQuotes(name), line));
+    }
+}
+
+void readHostName(Reading&, TableReader& table, std::string_view key, Config& config) {
+    if (table.text(key, config.name) && !isName(config.name, kMaxHostName))
+        table.error(key, fmt::format("expected a host name, found {}", inQuotes(config.name)));
+}
+
+void readStoreUrl(Reading& reading, TableReader& table, std::string_view key, Config& config) {
+    readDatabaseUrl(reading, table, key, config.store_url);
+}
+
+void readJournalUrl(Reading& reading, TableReader& table, std::string_view key, JournalConfig& journal) {
+    readDatabaseUrl(reading, table, key, journal.url);
+    if (journal.url == reading.config.store_url)
+        table.error(key, "is the file of the access rules: the journal needs its own");
+}
+
+void readMaskAfter(Reading&, TableReader& table, std::string_view key, JournalConfig& journal) {
+    // "" is the way to write that nothing is masked.
+    if (table.isEmptyText(key)) return;
+    std::chrono::milliseconds mask_after{};
+    if (table.duration(key, mask_after, kShortestKeep, kLongestKeep)) journal.mask_after = mask_after;
+}
+
+void readLogTarget(Reading& reading, TableReader& table, std::string_view key, LogConfig& log) {
+    table.text(key, log.target);
+    const std::size_t colon = log.target.find(':');
+    const std::string kind = log.target.substr(0, colon);
+    const bool path = colon != std::string::npos && colon + 1 < log.target.size();
+    if (path && (kind == "file" || kind == "syslog"))
+        log.target = fmt::format("{}:{}", kind, reading.absolute(log.target.substr(colon + 1)));
+    else if (log.target != "stderr" && log.target != "syslog")
+        table.error(
+            key, fmt::format("expected \"stderr\", \"syslog\", \"syslog:SOCKET\" or \"file:PATH\", found {}",
+                             inQuotes(log.target)));
+    if (path && kind == "syslog") checkSocketPath(table, key, log.target.substr(colon + 1));
+}
+
+void readSocket(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
+    const bool chosen = table.text(key, admin.socket);
+    if (!admin.socket.empty()) admin.socket = reading.absolute(admin.socket);
+    if (chosen) {
+        checkSocketPath(table, key, admin.socket);
+    } else if (admin.socket.size() >= kMaxSocketPath) {
+        reading.problems.warning(
+            table.where(), table.pathOf(key),
+            "none: beside this file its path would be too long; name another place for it");
+        admin.socket.clear();
+    }
+}
+
+void readHttpAddress(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
+    if (!table.text(key, admin.http) || admin.http.empty()) return;
+    const auto target = parseHostPort(admin.http);
+    if (!target)
+        table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
+                                     inQuotes(admin.http)));
+    else if (const auto address = IpAddress::parse(target->host))
+        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+}
+
+void readAddresses(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    const std::string path = table.pathOf(key);
+    for (const LocatedText& item : table.texts(key)) {
+        const auto endpoint = readBindAddress(reading, item, path);
+        if (!endpoint) continue;
+        const auto other =
+            std::find_if(reading.bound.begin(), reading.bound.end(),
+                         [&](const Reading::Bound& bound) { return overlap(bound.endpoint, *endpoint); });
+        if (other != reading.bound.end())
+            reading.problems.error(item.where, path,
+                                   fmt::format("{} is bound already, by {} on line {}", endpoint->toString(),
+                                               other->endpoint.toString(), other->where.line));
+        reading.bound.push_back({*endpoint, item.where});
+        listener.addresses.push_back(*endpoint);
+    }
+    if (table.isEmpty(key))
+        table.error(key, "missing: expected at least one, such as \"0.0.0.0:25\" or \"[::]:25\"");
+}
+
+void readTrusted(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    for (const LocatedText& item : table.texts(key))
+        readTrustedNetwork(reading, item, table.pathOf(key), listener);
+    if (table.isWrong("proxy")) return;
+    if (listener.proxy == ProxyMode::Off && table.has(key))
+        table.error(key,
+                    "would be ignored, because proxy is \"off\": remove it, or set proxy to \"require\" or "
+                    "\"mixed\"");
+    if (listener.proxy != ProxyMode::Off && table.isEmpty(key))
+        table.error(key,
+                    listener.proxy == ProxyMode::Require
+                        ? "missing or empty: nobody could ever connect; name the balancers' networks"
+                        : "missing or empty: no header would ever be read; name the balancers' networks");
+}
+
+void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (hasMessages(listener)) listener.bare_lf = BareLfPolicy::Normalize;
+    table.choice<BareLfPolicy>(key, listener.bare_lf, kBareLfPolicies);
+    rejectWithoutMessages(table, key, listener);
+}
+
+void readBareLfExclude(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    for (const LocatedText& item : table.texts(key)) {
+        if (const auto network = readNetwork(reading, item, table.pathOf(key)))
+            listener.bare_lf_exclude.push_back(*network);
+    }
+    rejectWithoutMessages(table, key, listener);
+}
+
+void readUpstreamName(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (!table.text(key, listener.upstream)) return;
+    std::vector<std::string> names;
+    for (const UpstreamConfig& upstream : reading.config.upstreams)
+        names.push_back(upstream.name);
+    const auto found = std::find(names.begin(), names.end(), listener.upstream);
+    if (found == names.end())
+        table.error(key, fmt::format("there is no [[upstream]] named {}{}", inQuotes(listener.upstream),
+                                     didYouMean(listener.upstream, names)));
+    else
+        listener.upstream_index = static_cast<std::size_t>(found - names.begin());
+}
+
+void readLostClientAddress(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    static constexpr Word<bool> kWords[] = {{"accepted", true}};
+    table.choice<bool>(key, upstream.lost_client_address_accepted, kWords);
+    if (upstream.send_proxy == SendProxy::Off && !table.has(key))
+        table.error("send_proxy",
+                    "\"off\" hides the client: the server sees every connection come from this gateway, an "
+                    "address that is "
+                    "often inside its mynetworks, which makes it an open relay; when that is understood, add "
+                    "lost_client_address = \"accepted\"");
+    if (upstream.send_proxy == SendProxy::Off && upstream.lost_client_address_accepted)
+        table.warning("send_proxy",
+                      "the servers see every client come from this gateway: they are an open relay if its "
+                      "address is inside their mynetworks (Postfix) or login_trusted_networks (Dovecot), and "
+                      "clients that start TLS can send XCLIENT unseen if it is inside their "
+                      "smtpd_authorized_xclient_hosts");
+    if (upstream.send_proxy != SendProxy::Off && upstream.lost_client_address_accepted)
+        table.warning(key, "has no effect unless send_proxy is \"off\"");
+}
+
+void readServerAddress(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {
+    if (!table.text(key, server.address)) return;
+    const std::string& address = server.address;
+    const auto target = parseHostPort(address);
+    const auto literal = target ? IpAddress::parse(target->host) : std::nullopt;
+    if (!target || (!literal && (target->bracketed || !isHostName(target->host))) ||
+        (literal && isWildcard(*literal))) {
+        table.error(key,
+                    fmt::format("expected a server's \"ADDRESS:PORT\", \"[IPV6]:PORT\" or \"NAME:PORT\", "
+                                "port 1 to 65535, found {}",
+                                inQuotes(address)));
+        return;
+    }
+    server.port = target->port;
+    if (!literal)
+        server.host = target->host;
+    else
+        server.endpoints = {{*literal, target->port}};
+}
+
+}  // namespace mailgate::config

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Reads the keys whose values have rules of their own, beyond a type and a range.
+///
+/// Each is called when its table is read, in the order of the field table (fields.cpp): what stands before it there has
+/// been read. A reader reports what is wrong where it stands and leaves a usable value behind.
+#pragma once
+
+#include "gateway/config/config.h"
+#include "gateway/config/toml_reader.h"
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::config {
+
+inline constexpr std::size_t kMaxHostName = 253;  // RFC 1035 2.3.4, in text
+
+/// Names of which each may be given once.
+class Names {
+  public:
+    /// Reads and checks the name; reports an ill-formed or second one.
+    void read(TableReader& table, std::string_view key, std::string& name);
+
+  private:
+    std::vector<std::string> names_;
+    std::vector<toml::source_index> lines_;
+};
+
+/// What a reader may need beside its own table, and what it leaves for the checks of the whole.
+struct Reading {
+    struct Bound {
+        Endpoint endpoint;
+        Position where;
+    };
+
+    Problems& problems;
+    const Config& config;  ///< what has been read so far
+    std::filesystem::path base;
+    Names* names = nullptr;    ///< of the kind of table that is read
+    std::vector<Bound> bound;  ///< all that the gateway listens on
+
+    std::string absolute(const std::string& path) const { return (base / path).lexically_normal().string(); }
+};
+
+/// Letters, digits, '.', '-' and '_'.
+bool isName(std::string_view text, std::size_t longest);
+bool isWildcard(const IpAddress& address);
+
+inline constexpr Word<BareLfPolicy> kBareLfPolicies[] = {
+    {"normalize", BareLfPolicy::Normalize}, {"reject", BareLfPolicy::Reject}, {"pass", BareLfPolicy::Pass}};
+
+void readHostName(Reading&, TableReader&, std::string_view key, Config&);
+void readStoreUrl(Reading&, TableReader&, std::string_view key, Config&);
+void readJournalUrl(Reading&, TableReader&, std::string_view key, JournalConfig&);
+void readMaskAfter(Reading&, TableReader&, std::string_view key, JournalConfig&);
+void readLogTarget(Reading&, TableReader&, std::string_view key, LogConfig&);
+void readSocket(Reading&, TableReader&, std::string_view key, AdminConfig&);
+void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&);
+
+void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readBareLf(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+
+void readLostClientAddress(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readServerAddress(Reading&, TableReader&, std::string_view key, ServerConfig&);
+
+inline constexpr std::chrono::milliseconds kShortestKeep = std::chrono::hours(1);
+inline constexpr std::chrono::milliseconds kLongestKeep = std::chrono::hours(10 * 365 * 24);
+
+}  // namespace mailgate::config

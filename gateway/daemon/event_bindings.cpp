@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/event_bindings.h"
+
+#include "gateway/base/clock.h"
+
+#include <map>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+void logUnknownListeners(EventLog& log, const std::map<std::string, std::size_t>& rules) {
+    LogLine line = log.line(LogLevel::Warning, "access.unknown_listener");
+    std::size_t count = 0;
+    line.beginArray("listeners");
+    for (const auto& [name, named] : rules) {
+        line.item(name);
+        count += named;
+    }
+    line.endArray().number("rules", static_cast<std::int64_t>(count));
+    log.write(line);
+}
+
+}  // namespace
+
+UpstreamPool::Events poolEvents(EventLog& log) {
+    UpstreamPool::Events events;
+    events.down = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint,
+                         std::string_view why) {
+        LogLine line = log.line(LogLevel::Error, "backend.down");
+        line.text("upstream", upstream.name).text("server", endpoint.server->name);
+        line.text("address", endpoint.endpoint.toString()).text("reason", why);
+        log.write(line);
+    };
+    events.up = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint) {
+        LogLine line = log.line(LogLevel::Warning, "backend.up");
+        line.text("upstream", upstream.name).text("server", endpoint.server->name);
+        line.text("address", endpoint.endpoint.toString());
+        log.write(line);
+    };
+    return events;
+}
+
+NameWatcher::Events nameEvents(EventLog& log) {
+    NameWatcher::Events events;
+    events.changed = [&log](const UpstreamConfig& upstream, const ServerConfig& server,
+                            const std::vector<Endpoint>& addresses) {
+        LogLine line = log.line(LogLevel::Information, "backend.resolved");
+        line.text("upstream", upstream.name).text("server", server.name);
+        line.beginArray("addresses");
+        for (const Endpoint& address : addresses)
+            line.item(address.toString());
+        line.endArray();
+        log.write(line);
+    };
+    events.failed = [&log](const UpstreamConfig& upstream, const ServerConfig& server,
+                           const std::string& why) {
+        LogLine line = log.line(LogLevel::Warning, "backend.unresolved");
+        line.text("upstream", upstream.name).text("server", server.name).text("reason", why);
+        log.write(line);
+    };
+    return events;
+}
+
+store::Journal::Events journalEvents(EventLog& log) {
+    store::Journal::Events events;
+    events.failed = [&log](const std::string& what) {
+        LogLine line = log.line(LogLevel::Error, "journal.failed");
+        line.text("detail", what);
+        log.write(line);
+    };
+    events.recovered = [&log](std::uint64_t lost) {
+        LogLine line = log.line(LogLevel::Warning, "journal.recovered");
+        line.number("lost", static_cast<std::int64_t>(lost));
+        log.write(line);
+    };
+    return events;
+}
+
+store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
+    store::AccessWatcher::Events events;
+    events.changed = [&log, &state, told = std::map<std::string, std::size_t>()](
+                         const store::AccessTable& table, double build_seconds) mutable {
+        state.loaded_ms = unixMillis();
+        LogLine line = log.line(LogLevel::Information, "access.changed");
+        line.number("rules", static_cast<std::int64_t>(table.size()));
+        line.number("version", table.version());
+        line.number("bytes", static_cast<std::int64_t>(table.memoryBytes()));
+        line.number("build_ms", static_cast<std::int64_t>(build_seconds * 1000));
+        log.write(line);
+        if (std::exchange(told, table.unknownListeners()) != table.unknownListeners() && !told.empty())
+            logUnknownListeners(log, told);
+    };
+    events.failed = [&log, &state](const std::string& what) {
+        state.failed = true;
+        LogLine line = log.line(LogLevel::Critical, "access.failed");
+        line.text("detail", what);
+        log.write(line);
+    };
+    events.recovered = [&log, &state] {
+        state.failed = false;
+        LogLine line = log.line(LogLevel::Warning, "access.recovered");
+        log.write(line);
+    };
+    return events;
+}
+
+void DefectLog::exception(const Poco::Exception& error) {
+    report(error.displayText());
+}
+
+void DefectLog::exception(const std::exception& error) {
+    report(error.what());
+}
+
+void DefectLog::exception() {
+    report("unknown exception");
+}
+
+void DefectLog::report(const std::string& what) {
+    LogLine line = log_.line(LogLevel::Critical, "gateway.defect");
+    line.text("detail", what);
+    log_.write(line);
+}
+
+}  // namespace mailgate

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What the log says when those whom the gateway runs call back: stores, pools, name servers, Poco.
+///
+/// What is bound to a log must not outlive it.
+#pragma once
+
+#include "gateway/log/event_log.h"
+#include "gateway/upstream/name_watcher.h"
+#include "gateway/upstream/upstream_pool.h"
+#include "store/journal/journal.h"
+#include "store/rules/watcher.h"
+
+#include <Poco/ErrorHandler.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace mailgate {
+
+/// What is known of the rules beside their table.
+struct RulesState {
+    std::atomic<std::int64_t> loaded_ms{0};  ///< Unix time of the table in force
+    std::atomic<bool> failed{false};         ///< they cannot be read; the last table is in force
+};
+
+UpstreamPool::Events poolEvents(EventLog& log);
+NameWatcher::Events nameEvents(EventLog& log);
+store::Journal::Events journalEvents(EventLog& log);
+/// Keeps `state` too, which must live as long.
+store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
+
+/// Poco swallows what escapes a callback; here that is a defect, and has to be seen.
+class DefectLog final : public Poco::ErrorHandler {
+  public:
+    explicit DefectLog(EventLog& log) : log_(log), previous_(Poco::ErrorHandler::set(this)) {}
+    ~DefectLog() override { Poco::ErrorHandler::set(previous_); }
+    void exception(const Poco::Exception& error) override;
+    void exception(const std::exception& error) override;
+    void exception() override;
+
+  private:
+    void report(const std::string& what);
+
+    EventLog& log_;
+    Poco::ErrorHandler* previous_;
+};
+
+}  // namespace mailgate

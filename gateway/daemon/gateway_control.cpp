@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/gateway_control.h"
+
+#include "gateway/base/clock.h"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <future>
+#include <iterator>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+admin::Histogram snapshot(const TimeHistogram& histogram) {
+    admin::Histogram copy;
+    for (const std::int64_t bound : TimeHistogram::kBoundsMs)
+        copy.upper_bounds.push_back(static_cast<double>(bound) / 1000);
+    for (const Counter& bucket : histogram.buckets)
+        copy.counts.push_back(value(bucket));
+    copy.sum = static_cast<double>(value(histogram.sum_ms)) / 1000;
+    return copy;
+}
+
+/// Asks every worker and adds up the answers. A worker that does not answer in time is left out.
+template <typename Sum, typename Task, typename Add>
+Sum askAll(const std::vector<std::unique_ptr<Worker>>& workers, Task task, Add add) {
+    std::vector<decltype(workers.front()->call(task))> answers;
+    for (const auto& worker : workers)
+        answers.push_back(worker->call(task));
+    Sum sum{};
+    for (auto& answer : answers) {
+        if (answer.wait_for(Worker::kAnswerLimit) == std::future_status::ready) add(sum, answer.get());
+    }
+    return sum;
+}
+
+}  // namespace
+
+GatewayControl::GatewayControl(Parts parts) : parts_(std::move(parts)), started_ms_(unixMillis()) {}
+
+admin::Status GatewayControl::status() {
+    const auto generation = parts_.reloader.current();
+    const Counters& counters = parts_.state.counters;
+    admin::Status status;
+    status.name = generation->config.name;
+    status.version = MAILGATE_VERSION;
+    status.pid = ::getpid();
+    status.started_ms = started_ms_;
+    status.draining = draining_;
+    status.live = parts_.state.sessions;
+    status.max_sessions = parts_.state.max_sessions;
+    for (std::size_t i = 0; i < generation->config.listeners.size(); ++i) {
+        const ListenerConfig& listener = generation->config.listeners[i];
+        const ListenerCounters& own = *generation->listeners[i];
+        admin::ListenerStatus row;
+        row.name = listener.name;
+        row.protocol = toString(listener.protocol);
+        for (const Endpoint& address : listener.addresses)
+            row.addresses.push_back(address.toString());
+        row.totals = valuesOf(own);
+        for (std::size_t reason = 0; reason < kRefusals; ++reason) {
+            const std::uint64_t number = value(own.refusals[reason]);
+            row.refused += number;
+            row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
+        }
+        row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
+        row.paused = own.paused > 0;
+        if (own.address_alarm) status.address_alarms.push_back(listener.name);
+        status.listeners.push_back(std::move(row));
+    }
+    for (const auto& pool : generation->upstreams) {
+        auto servers = pool->status();
+        status.servers.insert(status.servers.end(), servers.begin(), servers.end());
+    }
+    status.totals = valuesOf(counters);
+    status.rejections = counters.rejections.rows();
+    for (std::size_t i = 1; i < kEnds; ++i) {
+        status.ends.emplace_back(toString(static_cast<End>(i)), value(counters.ends[i]));
+    }
+    for (std::size_t i = 0; i < kRefusals; ++i) {
+        status.refusals.emplace_back(reasonFor(static_cast<Refusal>(i)), value(counters.refusals[i]));
+    }
+    const auto table = generation->access->current();
+    status.rules = table->size();
+    status.rules_bytes = table->memoryBytes();
+    status.rules_version = table->version();
+    status.rules_loaded_ms = parts_.rules.loaded_ms;
+    status.rules_failed = parts_.rules.failed;
+    status.log_lines_lost = parts_.log.lost();
+    if (parts_.journal) {
+        status.journal_queued = parts_.journal->queued();
+        status.journal_written = parts_.journal->written();
+        status.journal_lost = parts_.journal->lost();
+        status.journal_bytes = parts_.journal->bytes();
+    }
+    status.connect_seconds = snapshot(counters.connect);
+    status.greeting_seconds = snapshot(counters.greeting);
+    for (const auto& worker : parts_.workers)
+        status.worker_lag_seconds.push_back(static_cast<double>(worker->lag()) / 1000);
+    return status;
+}
+
+std::vector<LiveSession> GatewayControl::sessions() {
+    using Sessions = std::vector<LiveSession>;
+    return askAll<Sessions>(
+        parts_.workers, [](Worker& worker) { return worker.liveSessions(); },
+        [](Sessions& all, Sessions more) {
+            all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+        });
+}
+
+bool GatewayControl::kill(std::string_view id) {
+    return askAll<bool>(
+        parts_.workers, [id = std::string(id)](Worker& worker) { return worker.kill(id); },
+        [](bool& any, bool one) { any = any || one; });
+}
+
+std::size_t GatewayControl::cut(const Network& network, const std::vector<std::string>& listeners) {
+    return askAll<std::size_t>(
+        parts_.workers, [network, listeners](Worker& worker) { return worker.cut(network, listeners); },
+        [](std::size_t& all, std::size_t some) { all += some; });
+}
+
+admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server, Wish wish) {
+    const auto generation = parts_.reloader.current();
+    const auto pool =
+        std::find_if(generation->upstreams.begin(), generation->upstreams.end(),
+                     [&](const auto& candidate) { return candidate->config().name == upstream; });
+    if (pool == generation->upstreams.end())
+        return {false, fmt::format("there is no upstream \"{}\"", upstream)};
+    if (!(*pool)->setWish(server, wish)) {
+        return {false, fmt::format("upstream \"{}\" has no server \"{}\"", upstream, server)};
+    }
+    const bool drain = wish == Wish::Drain;
+    const Millis spread = generation->config.drain_timeout.count();
+    for (const auto& worker : parts_.workers) {
+        worker->call(
+            [upstream = std::string(upstream), server = std::string(server), drain, spread](Worker& self) {
+                if (drain)
+                    self.drainServer(upstream, server, spread);
+                else
+                    self.undrainServer(upstream, server);
+            });
+    }
+    return {true, drain ? fmt::format("{}/{} gets no new sessions; those it has end within {} s", upstream,
+                                      server, spread / 1000)
+                        : fmt::format("{}/{} gets sessions again", upstream, server)};
+}
+
+admin::Outcome GatewayControl::reload() {
+    return parts_.reloader.reload();
+}
+
+}  // namespace mailgate

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What administrators and monitoring ask of the gateway, and order.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/daemon/event_bindings.h"
+#include "gateway/daemon/reloader.h"
+#include "gateway/log/event_log.h"
+#include "gateway/worker/worker.h"
+#include "store/journal/journal.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate {
+
+class GatewayControl final : public admin::Control {
+  public:
+    /// What is asked. Outlives this.
+    struct Parts {
+        const EventLog& log;
+        const RulesState& rules;
+        const store::Journal* journal = nullptr;  ///< null: off
+        GatewayState& state;
+        Reloader& reloader;
+        const Reloader::Workers& workers;
+    };
+
+    explicit GatewayControl(Parts parts);
+
+    void serving() noexcept { ready_ = true; }
+    void draining() noexcept {
+        ready_ = false;
+        draining_ = true;
+    }
+
+    // Any thread.
+    admin::Status status() override;
+    std::vector<LiveSession> sessions() override;
+    bool kill(std::string_view id) override;
+    std::size_t cut(const Network& network, const std::vector<std::string>& listeners) override;
+    admin::Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) override;
+    admin::Outcome reload() override;
+    bool ready() override { return ready_.load(std::memory_order_relaxed); }
+
+  private:
+    const Parts parts_;
+    const std::int64_t started_ms_;
+    std::atomic<bool> ready_{false};
+    std::atomic<bool> draining_{false};
+};
+
+}  // namespace mailgate

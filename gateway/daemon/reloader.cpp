@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/reloader.h"
+
+#include "gateway/config/changes.h"
+#include "gateway/config/load.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+const admin::Outcome kStopping{false, "the gateway is stopping"};
+
+/// What ends a reload that the gateway's stop has overtaken.
+struct Stopping : std::exception {};
+
+std::vector<std::string> listenerNames(const Config& config) {
+    std::vector<std::string> names;
+    for (const ListenerConfig& listener : config.listeners)
+        names.push_back(listener.name);
+    return names;
+}
+
+std::vector<Endpoint> addressesOf(const Config& config) {
+    std::vector<Endpoint> all;
+    for (const ListenerConfig& listener : config.listeners) {
+        all.insert(all.end(), listener.addresses.begin(), listener.addresses.end());
+    }
+    return all;
+}
+
+}  // namespace
+
+Reloader::Reloader(Site site) : site_(std::move(site)) {}
+
+Reloader::~Reloader() {
+    stop();
+}
+
+void Reloader::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+// ---- asking
+
+void Reloader::ask() noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        ++asked_;
+    }
+    changed_.notify_all();
+}
+
+admin::Outcome Reloader::reload() {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t mine = ++asked_;
+    changed_.notify_all();
+    if (!changed_.wait(lock, stop_.get_token(), [&] { return done_ >= mine; })) return kStopping;
+    return outcome_;
+}
+
+void Reloader::refuse() noexcept {
+    stop_.request_stop();
+}
+
+void Reloader::stop() noexcept {
+    refuse();
+    if (thread_.joinable()) thread_.join();
+    names_.reset();
+}
+
+void Reloader::run() {
+    std::unique_lock lock(mutex_);
+    while (changed_.wait(lock, stop_.get_token(), [this] { return asked_ > done_; })) {
+        if (stop_.stop_requested()) return;
+        // Before it begins: the file may change while it is read, and who asks then asks for another one.
+        const std::uint64_t begun = asked_;
+        lock.unlock();
+        admin::Outcome outcome{false, ""};
+        try {
+            outcome = carryOut();
+        } catch (const std::bad_alloc&) {
+            // No memory to say what is wrong; what was in force is.
+        }
+        lock.lock();
+        outcome_ = std::move(outcome);
+        done_ = begun;
+        changed_.notify_all();
+    }
+}
+
+// ---- the transaction
+
+admin::Outcome Reloader::carryOut() {
+    try {
+        Successor next = prepareNext();
+        admin::Outcome done{true, next.changes.empty() ? "nothing has changed"
+                                                       : fmt::format("{}", fmt::join(next.changes, "; "))};
+        const std::vector<std::string> changes = std::move(next.changes);
+        commit(std::move(next));
+        site_.log.reopen();
+        logReloaded(changes);
+        return done;
+    } catch (const Stopping&) {
+        return kStopping;
+    } catch (const std::exception& error) {
+        site_.log.reopen();
+        LogLine line = site_.log.line(LogLevel::Error, "config.failed");
+        line.text("detail", error.what());
+        site_.log.write(line);
+        return {false, error.what()};
+    }
+}
+
+/// Whatever it throws, nothing has changed: the log, which changes at once, comes last.
+Reloader::Successor Reloader::prepareNext() {
+    const auto before = current();
+    Config config = loadConfig(site_.file, stop_.get_token());
+    if (stop_.stop_requested()) throw Stopping();
+    const auto fixed = restartOnlyChanges(before->config, config);
+    if (!fixed.empty()) {
+        throw ConfigError(fmt::format("{}: {} can only change with a restart; nothing was changed",
+                                      site_.file, fmt::join(fixed, ", ")));
+    }
+    auto changes = describeChanges(before->config, config);
+    ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()), nullptr,
+                                           addressesOf(before->config));
+    Successor next = makeSuccessor(std::move(config), std::move(added), before.get());
+    next.changes = std::move(changes);
+    site_.log.apply(next.generation->config.log);
+    return next;
+}
+
+Reloader::Successor Reloader::prepare(Config config) {
+    return makeSuccessor(std::move(config), {}, nullptr);
+}
+
+/// Threads are asked for here, the name watcher's last: from then on it works for the new pools.
+Reloader::Successor Reloader::makeSuccessor(Config config, ListeningSockets added, const Generation* before) {
+    Successor next;
+    next.generation = makeGeneration(std::move(config), before);
+    const Config& now = next.generation->config;
+    for (const auto& pool : next.generation->upstreams)
+        next.plan.pools.emplace_back(next.generation, pool.get());
+    next.plan.name = now.name;
+    next.plan.connect = now.timeouts.connect;
+    next.plan.greeting = now.timeouts.greeting;
+    for (std::size_t i = 0; i < site_.workers.size(); ++i) {
+        auto sockets = std::make_shared<std::vector<ListeningSocket>>(std::move(added[i]));
+        auto task = site_.workers[i]->package([generation = next.generation, sockets](Worker& worker) {
+            worker.apply(generation, std::move(*sockets));
+        });
+        next.tasks.push_back(std::move(task.first));
+        next.done.push_back(std::move(task.second));
+    }
+    std::vector<UpstreamPool*> pools;
+    for (const auto& pool : next.generation->upstreams)
+        pools.push_back(pool.get());
+    next.names = std::make_unique<NameWatcher>(pools, nameEvents(site_.log));
+    next.names->start();
+    return next;
+}
+
+std::shared_ptr<Generation> Reloader::makeGeneration(Config config, const Generation* before) {
+    auto generation = std::make_shared<Generation>();
+    generation->config = std::move(config);
+    const Config& now = generation->config;
+    for (const UpstreamConfig& upstream : now.upstreams) {
+        auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(site_.log));
+        if (before) {
+            for (const auto& old : before->upstreams) {
+                if (old->config().name == upstream.name) pool->carryOver(*old);
+            }
+        }
+        generation->upstreams.push_back(std::move(pool));
+    }
+    for (const ListenerConfig& listener : now.listeners) {
+        std::shared_ptr<ListenerCounters> counters;
+        for (std::size_t i = 0; before && i < before->config.listeners.size(); ++i) {
+            if (before->config.listeners[i].name == listener.name) counters = before->listeners[i];
+        }
+        generation->listeners.push_back(counters ? counters : std::make_shared<ListenerCounters>());
+    }
+    generation->access = watchAccess(now, before);
+    return generation;
+}
+
+std::shared_ptr<store::AccessWatcher> Reloader::watchAccess(const Config& config, const Generation* before) {
+    if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
+    auto watcher = std::make_shared<store::AccessWatcher>(config.store_url, listenerNames(config),
+                                                          accessEvents(site_.log, site_.rules));
+    watcher->start();
+    return watcher;
+}
+
+void Reloader::commit(Successor next) noexcept {
+    const auto before = generation_.swap(next.generation);
+    site_.state.max_sessions = std::min(next.generation->config.max_sessions, site_.possible_sessions);
+    site_.checker.follow(std::move(next.plan));
+    names_.swap(next.names);
+    next.names.reset();
+    for (std::size_t i = 0; i < next.tasks.size(); ++i)
+        site_.workers[i]->post(std::move(next.tasks[i]));
+    for (auto& future : next.done)
+        future.wait_for(Worker::kAnswerLimit);
+    // Sessions that still read their header against the old listeners find its last table.
+    if (before && before->access != next.generation->access) before->access->stop();
+}
+
+void Reloader::logReloaded(const std::vector<std::string>& changes) noexcept {
+    try {
+        LogLine line = site_.log.line(LogLevel::Information, "config.reloaded");
+        line.beginArray("changes");
+        for (const std::string& change : changes)
+            line.item(change);
+        line.endArray();
+        site_.log.write(line);
+    } catch (const std::bad_alloc&) {
+        // It is in force all the same.
+    }
+}
+
+}  // namespace mailgate

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Puts configurations in force, each wholly or not at all: the first at start, later ones as SIGHUP and
+/// `mailgate reload` ask for them.
+///
+/// A reload is a transaction, on a thread of its own: it takes as long as files and name servers take, which must not be
+/// the time of the thread that feeds systemd's watchdog and hears SIGTERM. prepare() makes everything that can fail, next to
+/// what is in force; commit() cannot fail.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/config/config.h"
+#include "gateway/daemon/event_bindings.h"
+#include "gateway/log/event_log.h"
+#include "gateway/session/generation.h"
+#include "gateway/upstream/health_checker.h"
+#include "gateway/upstream/name_watcher.h"
+#include "gateway/worker/listening_sockets.h"
+#include "gateway/worker/worker.h"
+#include "protocols/values/snapshot.h"
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace mailgate {
+
+class Reloader {
+  public:
+    using Workers = std::vector<std::unique_ptr<Worker>>;
+
+    /// What a configuration is put in force in. Outlives the reloader.
+    struct Site {
+        std::string file;                   ///< the configuration's
+        std::size_t possible_sessions = 0;  ///< what the descriptor limit allows
+        EventLog& log;
+        RulesState& rules;
+        GatewayState& state;
+        HealthChecker& checker;
+        const Workers& workers;  ///< none before the first configuration is prepared
+    };
+
+    /// A configuration with all that hangs on it, next to the one in force.
+    struct Successor {
+        std::shared_ptr<const Generation> generation;
+        HealthChecker::Plan plan;
+        std::unique_ptr<NameWatcher> names;
+        std::vector<std::string> changes;  ///< compared with the one in force
+        // To be posted, by worker, and what tells when it was done.
+        std::vector<std::function<void()>> tasks;
+        std::vector<std::future<void>> done;
+    };
+
+    explicit Reloader(Site site);
+    ~Reloader();  ///< stop(), and nobody watches names any more
+    Reloader(const Reloader&) = delete;
+    Reloader& operator=(const Reloader&) = delete;
+
+    /// For the first configuration. Throws StoreError and std::system_error.
+    Successor prepare(Config config);
+    void commit(Successor next) noexcept;
+    /// Starts the thread: from then on to ask for a reload needs nothing that could be missing. Throws std::system_error.
+    void start();
+
+    /// Asks for a reload; who asks while one waits to begin asks for the same. Any thread.
+    void ask() noexcept;
+    /// The same, and waits for what became of it. Any thread but the reloader's.
+    admin::Outcome reload();
+    /// No more reloads from now on; one that waits for name servers is given up, and who waits for one hears why. Any
+    /// thread.
+    void refuse() noexcept;
+    /// refuse(), waits for the one under way, and watches no names any more.
+    void stop() noexcept;
+
+    /// The configuration in force; null before the first is.
+    std::shared_ptr<const Generation> current() const noexcept { return generation_.share(); }
+
+  private:
+    void run();
+    admin::Outcome carryOut();
+    Successor prepareNext();
+    Successor makeSuccessor(Config config, ListeningSockets added, const Generation* before);
+    std::shared_ptr<Generation> makeGeneration(Config config, const Generation* before);
+    std::shared_ptr<store::AccessWatcher> watchAccess(const Config& config, const Generation* before);
+    void logReloaded(const std::vector<std::string>& changes) noexcept;
+
+    const Site site_;
+    Snapshot<Generation> generation_;
+    std::unique_ptr<NameWatcher> names_;
+
+    std::stop_source stop_;
+    std::mutex mutex_;  ///< all up to thread_
+    std::condition_variable_any changed_;
+    std::uint64_t asked_ = 0;  ///< reloads that were asked for
+    std::uint64_t done_ = 0;   ///< how many of them are over
+    admin::Outcome outcome_;   ///< the last one's
+    std::thread thread_;
+};
+
+}  // namespace mailgate

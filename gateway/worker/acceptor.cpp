@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/worker/acceptor.h"
+
+#include "gateway/base/memory_reserve.h"
+#include "gateway/io/socket_address.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <new>
+#include <utility>
+
+namespace mailgate {
+
+Acceptor::Acceptor(Reactor& reactor, SessionSet& set, Owner& owner, ListeningSocket listening)
+    : reactor_(reactor),
+      set_(set),
+      owner_(owner),
+      listening_(std::move(listening)),
+      socket_(listening_.descriptor.get()),
+      observer_(*this, &Acceptor::onReadable) {
+    reactor_.addEventHandler(socket_, observer_);
+}
+
+Acceptor::~Acceptor() {
+    rest();
+    if (told_) owner_.onResumed(listening_, true);
+}
+
+void Acceptor::onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+    set_.readClock();
+    if (memory_reserve::low()) return pause(ENOMEM);
+    for (int count = 0; count < kAcceptsPerTurn; ++count) {
+        sockaddr_storage from{};
+        socklen_t size = sizeof from;
+        const int fd = ::accept4(listening_.descriptor.get(), reinterpret_cast<sockaddr*>(&from), &size,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return failed(errno);
+        try {
+            owner_.onAccepted(listening_, Descriptor(fd), SocketAddress::toEndpoint(from));
+        } catch (const std::bad_alloc&) {
+            return pause(ENOMEM);
+        }
+    }
+}
+
+void Acceptor::failed(int error) {
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) return pause(error);
+    // The client was gone before we came; the next turn sees whether there are others.
+}
+
+void Acceptor::pause(int error) {
+    rest();
+    set_.arm(*this, set_.now() + kPause);
+    if (!std::exchange(told_, true)) owner_.onPaused(listening_, error);
+}
+
+void Acceptor::onTimer() {
+    if (!memory_reserve::refill()) return set_.arm(*this, set_.now() + kPause);
+    resting_ = false;
+    reactor_.addEventHandler(socket_, observer_);
+    // A listener that can accept again says so once; one that cannot is back here before anybody reads it.
+    const int probe = ::dup(listening_.descriptor.get());
+    if (probe < 0) return;
+    ::close(probe);
+    if (std::exchange(told_, false)) owner_.onResumed(listening_, false);
+}
+
+void Acceptor::rest() {
+    if (!std::exchange(resting_, true)) reactor_.removeEventHandler(socket_, observer_);
+}
+
+}  // namespace mailgate

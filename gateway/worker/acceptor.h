@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Accepts on one listening socket, and rests when there are no descriptors or no memory.
+#pragma once
+
+#include "gateway/base/descriptor.h"
+#include "gateway/io/session_set.h"
+#include "gateway/worker/listening_sockets.h"
+#include "gateway/worker/reactor.h"
+
+#include <Poco/AutoPtr.h>
+#include <Poco/NObserver.h>
+#include <Poco/Net/SocketNotification.h>
+
+#include <cstddef>
+
+namespace mailgate {
+
+/// Of one thread, which runs the reactor.
+class Acceptor final : private Timer {
+  public:
+    /// Connections accepted in one turn, so that a flood of new clients leaves time for those who are in.
+    static constexpr int kAcceptsPerTurn = 64;
+    /// How long it rests.
+    static constexpr Millis kPause = 500;
+
+    /// Whom it accepts for.
+    class Owner {
+      public:
+        virtual ~Owner() = default;
+        /// May throw std::bad_alloc.
+        virtual void onAccepted(const ListeningSocket& listening, Descriptor client,
+                                const Endpoint& peer) = 0;
+        /// It rests, for want of what `error` says; told once, until onResumed().
+        virtual void onPaused(const ListeningSocket& listening, int error) = 0;
+        /// It can accept again, or (`closed`) will not any more.
+        virtual void onResumed(const ListeningSocket& listening, bool closed) = 0;
+    };
+
+    /// All of these outlive it. `set` has the clock and the timers.
+    Acceptor(Reactor& reactor, SessionSet& set, Owner& owner, ListeningSocket listening);
+    ~Acceptor() override;
+
+    const Endpoint& local() const noexcept { return listening_.local; }
+    /// The same address, as listener `index` of its owner's new configuration.
+    void moveTo(std::size_t index) noexcept { listening_.listener = index; }
+
+  private:
+    using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;
+
+    void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
+    void onTimer() override;
+    void failed(int error);
+    void pause(int error);
+    void rest();
+
+    Reactor& reactor_;
+    SessionSet& set_;
+    Owner& owner_;
+    ListeningSocket listening_;
+    PolledDescriptor socket_;
+    Observer observer_;
+    bool resting_ = false;
+    bool told_ = false;  ///< of the pause
+};
+
+}  // namespace mailgate

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Rejections and refusals that repeat: a few of each are told by themselves, the others counted
+/// (repeat_limit.h). docs/log.md tells the numbers.
+#pragma once
+
+#include "gateway/session/counters.h"
+#include "gateway/worker/repeat_limit.h"
+#include "protocols/refusal.h"
+#include "protocols/values/address.h"
+#include "protocols/values/time.h"
+#include "store/journal/journal.h"
+#include "store/rules/table.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace mailgate {
+
+/// Of one thread. `now`: the monotonic clock.
+class RejectionLog {
+  public:
+    static constexpr RepeatLimits kRejectionsLogged{.each = 10, .window_ms = 10'000, .a_second = 50};
+    static constexpr RepeatLimits kRefusalsRecorded{.each = 20, .window_ms = 60'000, .a_second = 0};
+
+    /// `record`: takes the record that stands for the refusals of one window. `random`: not to be foretold from outside.
+    RejectionLog(std::function<void(store::JournalSession&&)> record, std::uint64_t random);
+
+    /// Whether a rejection of `peer` is worth a line of its own; `suppressed` is then how many were not, since the last.
+    bool mayLog(const IpAddress& peer, Rejection rejection, Millis now, std::uint32_t& suppressed) noexcept;
+
+    /// Null: this refusal has a record of its own. Else it is counted, and where nothing is kept yet its record is to be put
+    /// there.
+    std::unique_ptr<store::JournalSession>* repeated(const IpAddress& client, store::ListenerIndex listener,
+                                                     Refusal refusal, Millis now);
+
+    /// Tells of those whose time is over by `until`.
+    void sweep(Millis until);
+    /// Something is left for a later sweep().
+    bool used() const noexcept { return rejections_.used() || refusals_.used(); }
+
+  private:
+    struct Nothing {};
+    using Rejections = RepeatLimit<Nothing>;
+    using Refusals = RepeatLimit<std::unique_ptr<store::JournalSession>>;
+
+    void tell(Refusals::Slot& slot);
+
+    std::function<void(store::JournalSession&&)> record_;
+    Rejections rejections_;
+    std::uint32_t rejections_untold_ = 0;
+    Refusals refusals_;
+};
+
+}  // namespace mailgate
