@@ -67,15 +67,15 @@ HealthDialogue::Step HealthDialogue::open() {
     return step;
 }
 
-HealthDialogue::Step HealthDialogue::hear(std::string_view bytes) {
+HealthDialogue::Step HealthDialogue::onBytes(std::string_view bytes) {
     Step step;
-    heard_ += bytes.size();
+    received_ += bytes.size();
     while (state_ != State::Done) {
         const auto line = lines_.next(bytes);
         if (!line) break;
-        hearLine(*line, step);
+        onLine(*line, step);
     }
-    if (heard_ > kMaxHealthBytes && state_ != State::Done) {
+    if (received_ > kMaxHealthBytes && state_ != State::Done) {
         fail("talks without end");
         state_ = State::Done;
     }
@@ -84,7 +84,7 @@ HealthDialogue::Step HealthDialogue::hear(std::string_view bytes) {
     return step;
 }
 
-HealthDialogue::Step HealthDialogue::ended() {
+HealthDialogue::Step HealthDialogue::onEnd() {
     if (!decided_) {
         fail(state_ == State::Greeting ? "closed the connection without a greeting"
                                        : "closed the connection after its greeting");
@@ -93,12 +93,12 @@ HealthDialogue::Step HealthDialogue::ended() {
     return {"", true, true};
 }
 
-void HealthDialogue::hearLine(std::string_view line, Step& step) {
+void HealthDialogue::onLine(std::string_view line, Step& step) {
     switch (state_) {
         case State::Greeting:
-            return hearGreeting(line, step);
+            return onGreeting(line, step);
         case State::Hello:
-            return hearHelloReply(line, step);
+            return onHelloReply(line, step);
         case State::Goodbye:
             if (ends(script().ends_reply, line)) state_ = State::Done;
             return;
@@ -107,7 +107,7 @@ void HealthDialogue::hearLine(std::string_view line, Step& step) {
     }
 }
 
-void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
+void HealthDialogue::onGreeting(std::string_view line, Step& step) {
     if (!begun_) {
         begun_ = true;
         switch (judgeGreeting(traits_.protocol, std::string(line) + '\n')) {
@@ -119,7 +119,7 @@ void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
                 fail("greets with: " + quoted(line));
                 if (const std::string_view waits = script().refusal_before_goodbye;
                     !waits.empty() && line.starts_with(waits))
-                    return sayGoodbye(step);
+                    return sendGoodbye(step);
                 state_ = State::Done;
                 return;
             case Greeting::Foreign:
@@ -131,21 +131,21 @@ void HealthDialogue::hearGreeting(std::string_view line, Step& step) {
     }
     if (!ends(script().ends_greeting, line)) return;
     if (!script().hello.empty()) {
-        step.say.append(script().hello).append(name_).append("\r\n");
+        step.send.append(script().hello).append(name_).append("\r\n");
         state_ = State::Hello;
         return;
     }
     pass();
-    sayGoodbye(step);
+    sendGoodbye(step);
 }
 
-void HealthDialogue::hearHelloReply(std::string_view line, Step& step) {
+void HealthDialogue::onHelloReply(std::string_view line, Step& step) {
     if (!ends(script().ends_reply, line)) return;
     if (line.starts_with(script().hello_accepted))
         pass();
     else
         fail("answered " + std::string(script().hello) + "with: " + quoted(line));
-    sayGoodbye(step);
+    sendGoodbye(step);
 }
 
 void HealthDialogue::pass() {
@@ -158,9 +158,9 @@ void HealthDialogue::fail(std::string reason) {
     reason_ = std::move(reason);
 }
 
-void HealthDialogue::sayGoodbye(Step& step) {
+void HealthDialogue::sendGoodbye(Step& step) {
     state_ = State::Goodbye;
-    step.say += script().goodbye;
+    step.send += script().goodbye;
 }
 
 }  // namespace mailgate

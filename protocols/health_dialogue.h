@@ -29,9 +29,9 @@ inline constexpr std::size_t kMaxHealthBytes = std::size_t{64} << 10;
 class HealthDialogue {
   public:
     struct Step {
-        std::string say;       ///< to be sent; may be empty
+        std::string send;      ///< to be sent; may be empty
         bool decided = false;  ///< the verdict stands, see good()
-        bool done = false;     ///< nothing more is to be said or heard: close
+        bool done = false;     ///< nothing more is to be sent or read: close
     };
 
     /// `name`: what EHLO and LHLO say. Protocol::Tcp: decided, good and done at once.
@@ -40,9 +40,9 @@ class HealthDialogue {
     /// What is said before the server has said anything.
     Step open();
     /// What the server said, in any pieces. Throws std::bad_alloc.
-    Step hear(std::string_view bytes);
+    Step onBytes(std::string_view bytes);
     /// The server closed; without a verdict that is a bad one.
-    Step ended();
+    Step onEnd();
 
     bool good() const noexcept { return good_; }
     /// Why not, in words, with the server's own line escaped where it said one; empty while good or
@@ -54,12 +54,12 @@ class HealthDialogue {
   private:
     enum class State { Greeting, Hello, Goodbye, Done };
 
-    void hearLine(std::string_view line, Step& step);
-    void hearGreeting(std::string_view line, Step& step);
-    void hearHelloReply(std::string_view line, Step& step);
+    void onLine(std::string_view line, Step& step);
+    void onGreeting(std::string_view line, Step& step);
+    void onHelloReply(std::string_view line, Step& step);
     void pass();
     void fail(std::string reason);
-    void sayGoodbye(Step& step);
+    void sendGoodbye(Step& step);
 
     const HealthScript& script() const noexcept { return traits_.health; }
 
@@ -67,7 +67,7 @@ class HealthDialogue {
     std::string name_;
     State state_ = State::Greeting;
     LineReader lines_;
-    std::size_t heard_ = 0;
+    std::size_t received_ = 0;
     bool begun_ = false;
     bool decided_ = false;
     bool good_ = false;

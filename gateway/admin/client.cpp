@@ -102,7 +102,7 @@ Poco::JSON::Object::Ptr Client::ask(const std::string& method, const std::string
         throw ClientError(
             0, fmt::format("no answer from the mailgate on {}: {}", socket_path_, error.displayText()));
     }
-    const Poco::JSON::Object::Ptr object = parseObject(answer);
+    Poco::JSON::Object::Ptr object = parseObject(answer);
     const int status = response.getStatus();
     if (status >= 400)
         throw ClientError(status, object ? object->optValue<std::string>("error", response.getReason())

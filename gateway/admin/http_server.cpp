@@ -172,10 +172,10 @@ int HttpServer::enforceLimits() {
 
 void HttpServer::accept() {
     try {
-        net::StreamSocket socket = socket_.acceptConnection();
+        const net::StreamSocket socket = socket_.acceptConnection();
         if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
         const int fd = descriptorOf(socket);
-        waiting_.push_back({std::move(socket), Clock::now() + kHeadLimit});
+        waiting_.push_back({socket, Clock::now() + kHeadLimit});
         const auto added = std::prev(waiting_.end());
         by_descriptor_[fd] = added;
         epoll_event event{};

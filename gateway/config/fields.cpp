@@ -424,7 +424,7 @@ std::string_view aboutTable(std::string_view path) {
 }
 
 template <typename Struct>
-DescribedTable describe(std::string path, bool array, const Fields<Struct>& fields) {
+DescribedTable describe(const std::string& path, bool array, const Fields<Struct>& fields) {
     DescribedTable table{path, std::string(aboutTable(path)), array, {}};
     for (const Field<Struct>& field : fields) {
         Described row{std::string(field.key), field.kind.type, std::string(field.without),

@@ -132,6 +132,7 @@ std::vector<std::string> Problems::inOrder(std::vector<Problem> problems) {
     std::stable_sort(problems.begin(), problems.end(),
                      [](const Problem& a, const Problem& b) { return a.where < b.where; });
     std::vector<std::string> texts;
+    texts.reserve(problems.size());
     for (Problem& problem : problems)
         texts.push_back(std::move(problem.text));
     return texts;

@@ -266,6 +266,7 @@ EventLog::EventLog(const LogConfig& config)
     thread_ = std::thread([writer = writer_] { writer->run(); });
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): join() throws for what is no thread
 EventLog::~EventLog() {
     writer_->stop();
     if (writer_->awaitEnd(kFarewell)) {

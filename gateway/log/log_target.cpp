@@ -211,7 +211,7 @@ void tellStandardError(std::string_view target, std::string_view message) noexce
     fmt::basic_memory_buffer<char, 512> line;
     try {
         fmt::format_to(std::back_inserter(line), "mailgate: log {}: {}\n", target, message);
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         line.clear();  // what fits without memory
         line.append(std::string_view("mailgate: the log is failing and there is no memory to say how\n"));
     }

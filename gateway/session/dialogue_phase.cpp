@@ -68,7 +68,7 @@ Next DialoguePhase::begin() {
     const std::string early(relay().held(Side::Client));
     relay().dropHeld(Side::Client);
     if (!early.empty()) {
-        if (Next step = say(dialogue_->hear(early)); !stays(step)) return step;
+        if (Next step = say(dialogue_->onBytes(early)); !stays(step)) return step;
     }
     return listen();
 }
@@ -91,7 +91,7 @@ Next DialoguePhase::listen() {
         if (got.status == IoStatus::Error) return next::Close{End::ClientReset};
         // After our last word nobody is listened to.
         if (got.status != IoStatus::Ok || relay().sourceEnded(Side::Server)) continue;
-        if (Next step = say(dialogue_->hear(relay().scratch(got.bytes))); !stays(step)) return step;
+        if (Next step = say(dialogue_->onBytes(relay().scratch(got.bytes))); !stays(step)) return step;
     }
     if (relay().sourceEnded(Side::Client)) return next::Close{reason_};
     return next::Stay{};

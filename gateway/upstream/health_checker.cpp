@@ -167,7 +167,7 @@ class HealthChecker::Check {
 
     void take(const HealthDialogue::Step& step, Millis now) {
         if (step.decided) decide({dialogue_->good(), 0, dialogue_->reason()});
-        if (!step.say.empty() && !send(step.say, now)) return;
+        if (!step.send.empty() && !send(step.send, now)) return;
         if (step.done) end(now);
     }
 
@@ -179,7 +179,7 @@ class HealthChecker::Check {
             if (got.status != IoStatus::Ok) return closed(got.error);
             if (state_ != State::Talking) continue;
             talked_ = true;
-            take(dialogue_->hear({buffer.data(), got.bytes}), now);
+            take(dialogue_->onBytes({buffer.data(), got.bytes}), now);
             if (state_ == State::Talking) extend(now);
         }
     }
@@ -190,7 +190,7 @@ class HealthChecker::Check {
                 decide({false, 0,
                         talked_ ? "reset the connection after its greeting"
                                 : "reset the connection without a greeting"});
-            dialogue_->ended();
+            dialogue_->onEnd();
             decide({dialogue_->good(), 0, dialogue_->reason()});
         }
         state_ = State::Over;

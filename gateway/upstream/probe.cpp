@@ -140,8 +140,8 @@ ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
             return dialogue.teasing() ? ProbeAnswer{true, true, ""}
                                       : ProbeAnswer{true, false, "says nothing"};
         const HealthDialogue::Step step =
-            got == ProbeConnection::Got::Bytes ? dialogue.hear(said) : dialogue.ended();
-        if (!step.say.empty()) connection.send(step.say);
+            got == ProbeConnection::Got::Bytes ? dialogue.onBytes(said) : dialogue.onEnd();
+        if (!step.send.empty()) connection.send(step.send);
         if (step.done)
             return {true, dialogue.good(),
                     got == ProbeConnection::Got::Broken ? "reset the connection" : dialogue.reason()};

@@ -8,24 +8,24 @@ namespace {
 constexpr std::size_t kMaxCommandBytes = 1000;
 constexpr int kMaxCommands = 10;
 // Of all commands together: bounds what never comes to the end of a line.
-constexpr std::size_t kMaxHeardBytes = 16 * 1024;
+constexpr std::size_t kMaxReceivedBytes = 16 * 1024;
 
 }  // namespace
 
-Dialogue::Step Conversation::hear(std::string_view bytes) {
+Dialogue::Step Conversation::onBytes(std::string_view bytes) {
     Step step;
-    bytes = bytes.substr(0, kMaxHeardBytes - heard_);
-    heard_ += bytes.size();
+    bytes = bytes.substr(0, kMaxReceivedBytes - received_);
+    received_ += bytes.size();
     while (!done_) {
         const auto line = lines_.next(bytes);
         if (!line) break;
-        Step reply = line->size() > kMaxCommandBytes ? answer({}) : answer(*line);
-        step.say += reply.say;
-        done_ = reply.done;
+        const Step next = line->size() > kMaxCommandBytes ? answer({}) : answer(*line);
+        step.reply += next.reply;
+        done_ = next.done;
         if (++commands_ == kMaxCommands) break;
     }
-    if (!done_ && (commands_ == kMaxCommands || heard_ == kMaxHeardBytes)) {
-        step.say += goodbye_;
+    if (!done_ && (commands_ == kMaxCommands || received_ == kMaxReceivedBytes)) {
+        step.reply += goodbye_;
         done_ = true;
     }
     step.done = done_;

@@ -16,15 +16,15 @@ namespace mailgate {
 class Dialogue {
   public:
     struct Step {
-        std::string say;    ///< to be sent to the client; may be empty
-        bool done = false;  ///< after `say`, close
+        std::string reply;  ///< to be sent to the client; may be empty
+        bool done = false;  ///< after `reply`, close
     };
     virtual ~Dialogue() = default;
     /// What is said before the client has said anything.
     virtual Step open() = 0;
     /// What the client sent, in any pieces. Bounded: a line longer than 1,000 bytes counts as a bad command;
-    /// at most ten commands and 16 KiB are heard, then the protocol's goodbye and done.
-    virtual Step hear(std::string_view bytes) = 0;
+    /// at most ten commands and 16 KiB are read, then the protocol's goodbye and done.
+    virtual Step onBytes(std::string_view bytes) = 0;
 };
 
 /// Says one line and is done.
@@ -32,8 +32,8 @@ class Farewell final : public Dialogue {
   public:
     explicit Farewell(std::string line) : line_(std::move(line)) {}
 
-    Step open() override { return {.say = line_, .done = true}; }
-    Step hear(std::string_view /*bytes*/) override { return {.say = {}, .done = true}; }
+    Step open() override { return {.reply = line_, .done = true}; }
+    Step onBytes(std::string_view /*bytes*/) override { return {.reply = {}, .done = true}; }
 
   private:
     std::string line_;
@@ -43,14 +43,14 @@ class Farewell final : public Dialogue {
 class Silence final : public Dialogue {
   public:
     Step open() override { return {}; }
-    Step hear(std::string_view /*bytes*/) override { return {}; }
+    Step onBytes(std::string_view /*bytes*/) override { return {}; }
 };
 
 /// Opens with a line, then answers commands, a bounded number of them.
 class Conversation : public Dialogue {
   public:
-    Step open() final { return {.say = opening_, .done = false}; }
-    Step hear(std::string_view bytes) final;
+    Step open() final { return {.reply = opening_, .done = false}; }
+    Step onBytes(std::string_view bytes) final;
 
   protected:
     /// `goodbye`: the last line for a client that goes on and on.
@@ -67,7 +67,7 @@ class Conversation : public Dialogue {
     const std::string goodbye_;
     LineReader lines_;
     int commands_ = 0;
-    std::size_t heard_ = 0;
+    std::size_t received_ = 0;
     bool done_ = false;
 };
 

@@ -105,93 +105,94 @@ ImapFilter::Kind ImapFilter::kindOf(std::string_view verb) noexcept {
     return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
 }
 
-ImapFilter::Client ImapFilter::hearClient(std::string_view bytes) {
-    if (awaits_ == Awaits::Literal) return hearRest(bytes);
-    if (responds()) return hearResponse(bytes);
+ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
+    if (awaits_ == Awaits::Literal) return onRest(bytes);
+    if (responds()) return onResponse(bytes);
 
     std::string_view arguments = bytes;
     const Head head = takeHead(arguments);
     const Kind kind = kindOf(head.verb);
     const std::size_t limit = kind == Kind::Authenticate ? kMaxSaslLineBytes : kMaxLoginLineBytes;
     const Extent extent = measureCommand(bytes, std::nullopt, limit, Lists::Allowed);
-    if (extent.state == Extent::State::TooLong) object(Violation::TooLong);
-    if (extent.state == Extent::State::Lost) object(Violation::BadCommand);
+    if (extent.state == Extent::State::TooLong) violate(Violation::TooLong);
+    if (extent.state == Extent::State::Lost) violate(Violation::BadCommand);
     if (violation() || extent.state == Extent::State::Partial) return {};
 
     const std::string_view command = bytes.substr(0, extent.bytes);
-    if (command.find('\0') != std::string_view::npos) object(Violation::BadCommand);
-    if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) object(Violation::ForbiddenCommand);
+    if (command.find('\0') != std::string_view::npos) violate(Violation::BadCommand);
+    if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) violate(Violation::ForbiddenCommand);
     arguments = command.substr(std::min(bytes.size() - arguments.size(), command.size()));
-    if (kind == Kind::Id) hearWords(kind, WordReader(arguments, std::nullopt));
+    if (kind == Kind::Id) onWords(kind, WordReader(arguments, std::nullopt));
     if (violation()) return {};
     const bool plain =
         kind == Kind::Login ? isPlain(arguments, std::nullopt) : kind == Kind::Id && isPlainList(arguments);
     if (extent.state == Extent::State::Malformed || !isTag(head.tag) || !isAtom(head.verb) ||
         (extent.unasked && !plain) || (kind == Kind::Authenticate && !isMechanism(arguments)))
-        return {.judged = Judged::Refuse, .bytes = extent.bytes};
+        return {.action = Action::Refuse, .bytes = extent.bytes};
     const bool in_use = std::any_of(unanswered_.begin(), unanswered_.end(),
                                     [&head](const Command& waiting) { return waiting.tag == head.tag; });
-    if (in_use) return {.judged = Judged::Hold};
+    if (in_use) return {.action = Action::Hold};
 
     named_ = false;
-    hearWords(kind, WordReader(arguments, std::nullopt));
+    onWords(kind, WordReader(arguments, std::nullopt));
     unanswered_.push_back({.kind = kind, .tag = std::string(head.tag)});
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
     literal_ = extent.literal.value_or(0);
-    said_ = extent.bytes;
-    return {.judged = Judged::Pass, .bytes = extent.bytes};
+    command_bytes_ = extent.bytes;
+    return {.action = Action::Pass, .bytes = extent.bytes};
 }
 
 /// The literal that was given leave, and what follows it: the server waits for it, so that it cannot be refused.
-ImapFilter::Client ImapFilter::hearRest(std::string_view bytes) {
+ImapFilter::Decision ImapFilter::onRest(std::string_view bytes) {
     const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes, Lists::Allowed);
     if (extent.state == Extent::State::Partial) return {};
-    const bool too_long = extent.state == Extent::State::TooLong || said_ + extent.bytes > kMaxCommandBytes;
+    const bool too_long =
+        extent.state == Extent::State::TooLong || command_bytes_ + extent.bytes > kMaxCommandBytes;
     const std::string_view text = bytes.substr(0, extent.bytes);
     const Kind kind = unanswered_.back().kind;
     const bool odd = extent.unasked && (kind != Kind::Login || !isPlain(text, literal_));
     if (too_long) {
-        object(Violation::TooLong);
+        violate(Violation::TooLong);
     } else if (extent.state != Extent::State::Whole || odd || text.find('\0') != std::string_view::npos) {
-        object(Violation::BadCommand);
+        violate(Violation::BadCommand);
     } else {
-        hearWords(kind, WordReader(text, literal_));
+        onWords(kind, WordReader(text, literal_));
     }
     if (violation()) return {};
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
     literal_ = extent.literal.value_or(0);
-    said_ += extent.bytes;
-    return {.judged = Judged::Pass, .bytes = extent.bytes};
+    command_bytes_ += extent.bytes;
+    return {.action = Action::Pass, .bytes = extent.bytes};
 }
 
-ImapFilter::Client ImapFilter::hearResponse(std::string_view bytes) {
+ImapFilter::Decision ImapFilter::onResponse(std::string_view bytes) {
     const std::optional<std::size_t> end = endOfLine(bytes, kMaxSaslLineBytes);
     if (!end) return {};
     if (*end == std::string_view::npos) {
-        object(Violation::TooLong);
+        violate(Violation::TooLong);
         return {};
     }
     const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
     if (hasControls(line)) {
-        object(Violation::BadCommand);
+        violate(Violation::BadCommand);
         return {};
     }
     offered(sasl_.respond(line));
-    return {.judged = Judged::Pass, .bytes = *end};
+    return {.action = Action::Pass, .bytes = *end};
 }
 
-void ImapFilter::hearWords(Kind kind, WordReader words) {
+void ImapFilter::onWords(Kind kind, WordReader words) {
     switch (kind) {
         case Kind::Id:
             while (const auto field = words.next()) {
-                if (no_header_ && namesClient(*field)) return object(Violation::ForbiddenCommand);
+                if (no_header_ && namesClient(*field)) return violate(Violation::ForbiddenCommand);
             }
             break;
         case Kind::Login:
-            hearLogin(words);
+            onLogin(words);
             break;
         case Kind::Authenticate:
-            hearMechanism(words);
+            onMechanism(words);
             break;
         case Kind::Logout:
             facts_.quit = true;
@@ -203,7 +204,7 @@ void ImapFilter::hearWords(Kind kind, WordReader words) {
 }
 
 /// The name is the first argument, wherever the command is in parts.
-void ImapFilter::hearLogin(WordReader& words) {
+void ImapFilter::onLogin(WordReader& words) {
     if (std::exchange(named_, true)) return;
     beginLogin();
     auto name = words.next();
@@ -211,7 +212,7 @@ void ImapFilter::hearLogin(WordReader& words) {
     if (name) offered(std::move(*name));
 }
 
-void ImapFilter::hearMechanism(WordReader& words) {
+void ImapFilter::onMechanism(WordReader& words) {
     beginLogin();
     sasl_.start(words.next().value_or(std::string()));
     if (const auto response = words.next()) offered(sasl_.initial(*response));
@@ -240,57 +241,57 @@ std::optional<std::size_t> ImapFilter::replySize(std::string_view bytes) const n
     }
 }
 
-std::string_view ImapFilter::hearServer(std::string_view reply) {
+std::string_view ImapFilter::onReply(std::string_view reply) {
     std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
     if (!greeting_over_) {
-        hearGreeting(text);
+        onGreeting(text);
         return {};
     }
     const std::string_view tag = takeWord(text);
     if (tag == "+") {
-        hearContinuation();
+        onContinuation();
     } else if (tag != "*") {
-        hearTagged(tag, text);
+        onTagged(tag, text);
     } else if (equalsIgnoreCase(takeWord(text), "BYE")) {
         facts_.goodbye = true;
     }
     return {};
 }
 
-void ImapFilter::hearGreeting(std::string_view line) {
+void ImapFilter::onGreeting(std::string_view line) {
     const bool untagged = takeWord(line) == "*";
     const std::string_view status = takeWord(line);
     const bool preauth = equalsIgnoreCase(status, "PREAUTH");
     facts_.goodbye = untagged && equalsIgnoreCase(status, "BYE");
     facts_.greeted = untagged && (preauth || equalsIgnoreCase(status, "OK"));
     greeting_over_ = true;
-    if (!facts_.greeted && !facts_.goodbye) return object(Violation::UnexpectedReply);
+    if (!facts_.greeted && !facts_.goodbye) return violate(Violation::UnexpectedReply);
     if (preauth) becomeOpaque();
 }
 
-void ImapFilter::hearContinuation() {
-    if (unanswered_.empty()) return object(Violation::UnexpectedReply);
+void ImapFilter::onContinuation() {
+    if (unanswered_.empty()) return violate(Violation::UnexpectedReply);
     if (awaits_ == Awaits::Leave) {
         awaits_ = Awaits::Literal;
     } else if (unanswered_.back().kind == Kind::Authenticate && !responds()) {
         sasl_.prompt();
     } else {
-        object(Violation::UnexpectedReply);
+        violate(Violation::UnexpectedReply);
     }
 }
 
-void ImapFilter::hearTagged(std::string_view tag, std::string_view text) {
+void ImapFilter::onTagged(std::string_view tag, std::string_view text) {
     const std::string_view status = takeWord(text);
     const bool ok = equalsIgnoreCase(status, "OK");
     const bool bad = equalsIgnoreCase(status, "BAD");
     const auto command = std::find_if(unanswered_.begin(), unanswered_.end(),
                                       [tag](const Command& waiting) { return waiting.tag == tag; });
     if (command == unanswered_.end() || (!ok && !bad && !equalsIgnoreCase(status, "NO")))
-        return object(Violation::UnexpectedReply);
+        return violate(Violation::UnexpectedReply);
     if (command + 1 == unanswered_.end() && awaits_ != Awaits::Reply) {
         // RFC 9051 4.3: NO or BAD instead of leave; the client goes on with its next command. After leave the
         // server would take for a command what we take for the literal.
-        if (ok || awaits_ == Awaits::Literal) return object(Violation::UnexpectedReply);
+        if (ok || awaits_ == Awaits::Literal) return violate(Violation::UnexpectedReply);
         awaits_ = Awaits::Reply;
         unanswered_.erase(command);
         return;

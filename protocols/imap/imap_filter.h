@@ -37,28 +37,28 @@ class ImapFilter final : public LoginFilter {
     };
 
     bool mustWait() const noexcept override;
-    Client hearClient(std::string_view bytes) override;
+    Decision onCommand(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    std::string_view hearServer(std::string_view reply) override;
+    std::string_view onReply(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
-    Client hearResponse(std::string_view bytes);
-    Client hearRest(std::string_view bytes);
-    void hearWords(Kind kind, WordReader words);
-    void hearLogin(WordReader& words);
-    void hearMechanism(WordReader& words);
+    Decision onResponse(std::string_view bytes);
+    Decision onRest(std::string_view bytes);
+    void onWords(Kind kind, WordReader words);
+    void onLogin(WordReader& words);
+    void onMechanism(WordReader& words);
 
-    void hearGreeting(std::string_view line);
-    void hearContinuation();
-    void hearTagged(std::string_view tag, std::string_view text);
+    void onGreeting(std::string_view line);
+    void onContinuation();
+    void onTagged(std::string_view tag, std::string_view text);
     void completed(Kind kind);
     void failed(Kind kind, bool understood, std::string_view text);
 
     std::vector<Command> unanswered_;
-    std::size_t literal_ = 0;  ///< its size, while leave is awaited or was given
-    std::size_t said_ = 0;     ///< bytes of the last command so far
+    std::size_t literal_ = 0;        ///< its size, while leave is awaited or was given
+    std::size_t command_bytes_ = 0;  ///< bytes of the last command so far
     Awaits awaits_ = Awaits::Reply;
     bool named_ = false;  ///< LOGIN's first argument was seen
 };

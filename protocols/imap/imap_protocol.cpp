@@ -67,15 +67,15 @@ class ProbeDialogue final : public Conversation {
     Step answer(std::string_view line) const override {
         const std::string tag = cleaned(takeWord(line), kMaxTagBytes);
         const std::string_view verb = takeWord(line);
-        if (equalsIgnoreCase(verb, "NOOP")) return {.say = tag + " OK NOOP completed\r\n", .done = false};
+        if (equalsIgnoreCase(verb, "NOOP")) return {.reply = tag + " OK NOOP completed\r\n", .done = false};
         if (equalsIgnoreCase(verb, "CAPABILITY")) {
-            return {.say = "* CAPABILITY IMAP4rev1\r\n" + tag + " OK CAPABILITY completed\r\n",
+            return {.reply = "* CAPABILITY IMAP4rev1\r\n" + tag + " OK CAPABILITY completed\r\n",
                     .done = false};
         }
         if (equalsIgnoreCase(verb, "LOGOUT")) {
-            return {.say = "* BYE Logging out\r\n" + tag + " OK LOGOUT completed\r\n", .done = true};
+            return {.reply = "* BYE Logging out\r\n" + tag + " OK LOGOUT completed\r\n", .done = true};
         }
-        return {.say = (tag.empty() ? "*" : tag) + " BAD Unknown command\r\n", .done = false};
+        return {.reply = (tag.empty() ? "*" : tag) + " BAD Unknown command\r\n", .done = false};
     }
 };
 

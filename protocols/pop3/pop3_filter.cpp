@@ -79,30 +79,30 @@ Pop3Filter::Kind Pop3Filter::kindOf(std::string_view verb, std::string_view argu
     return Kind::Other;
 }
 
-Pop3Filter::Client Pop3Filter::hearClient(std::string_view bytes) {
+Pop3Filter::Decision Pop3Filter::onCommand(std::string_view bytes) {
     const bool response = sasl_.active() && sasl_.prompted();
     const bool auth = startsWithIgnoreCase(bytes, "AUTH ");
     const std::optional<std::size_t> end =
         endOfLine(bytes, response || auth ? kMaxSaslLineBytes : kMaxLoginLineBytes);
     if (!end) return {};
     if (*end == std::string_view::npos) {
-        object(Violation::TooLong);
+        violate(Violation::TooLong);
         return {};
     }
     const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
     if (line.find('\0') != std::string_view::npos || (response && hasControls(line))) {
-        object(Violation::BadCommand);
+        violate(Violation::BadCommand);
         return {};
     }
     if (response) {
-        hearResponse(line);
-        return {.judged = Judged::Pass, .bytes = *end};
+        onResponse(line);
+        return {.action = Action::Pass, .bytes = *end};
     }
     const std::string_view verb = line.substr(0, line.find(' '));
     const std::string_view arguments = line.substr(std::min(verb.size() + 1, line.size()));
     const Kind kind = kindOf(verb, arguments);
     if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
-        object(Violation::ForbiddenCommand);
+        violate(Violation::ForbiddenCommand);
         return {};
     }
     // A password may hold any character but those that end a line. Behind a second space Dovecot sees no mechanism, and
@@ -110,21 +110,21 @@ Pop3Filter::Client Pop3Filter::hearClient(std::string_view bytes) {
     const bool odd = kind == Kind::Pass
                          ? arguments.find('\r') != std::string_view::npos
                          : hasControls(line) || (kind == Kind::Auth && arguments.front() == ' ');
-    if (!isVerb(verb) || odd) return {.judged = Judged::Refuse, .bytes = *end};
-    hearCommand(kind, arguments);
+    if (!isVerb(verb) || odd) return {.action = Action::Refuse, .bytes = *end};
+    onVerb(kind, arguments);
     unanswered_.push(kind);
-    return {.judged = Judged::Pass, .bytes = *end};
+    return {.action = Action::Pass, .bytes = *end};
 }
 
-void Pop3Filter::hearResponse(std::string_view line) {
+void Pop3Filter::onResponse(std::string_view line) {
     offered(sasl_.respond(line));
     unanswered_.push(Kind::Auth);
 }
 
-void Pop3Filter::hearCommand(Kind kind, std::string_view arguments) {
+void Pop3Filter::onVerb(Kind kind, std::string_view arguments) {
     switch (kind) {
         case Kind::User:
-            hearUser(arguments);
+            onUser(arguments);
             break;
         case Kind::Pass:
             beginLogin();
@@ -151,7 +151,7 @@ void Pop3Filter::hearCommand(Kind kind, std::string_view arguments) {
 }
 
 /// What follows the first word may be a password that was typed in the wrong place.
-void Pop3Filter::hearUser(std::string_view name) {
+void Pop3Filter::onUser(std::string_view name) {
     user_ = takeWord(name).substr(0, kMaxNameBytes);
     offered(user_);
     user_taken_ = true;
@@ -166,7 +166,7 @@ std::optional<std::size_t> Pop3Filter::replySize(std::string_view bytes) const n
     return end == std::string_view::npos ? std::nullopt : std::optional(end + 1);
 }
 
-std::string_view Pop3Filter::hearServer(std::string_view reply) {
+std::string_view Pop3Filter::onReply(std::string_view reply) {
     std::string_view text = withoutLineEnd(reply);
     if (in_listing_) {
         in_listing_ = text != ".";
@@ -175,18 +175,18 @@ std::string_view Pop3Filter::hearServer(std::string_view reply) {
     const std::string_view status = takeWord(text);
     const bool ok = equalsIgnoreCase(status, "+OK");
     if (ok || equalsIgnoreCase(status, "-ERR")) {
-        if (!greeting_over_) return hearGreeting(ok, text);
-        hearStatus(ok, text);
+        if (!greeting_over_) return onGreeting(ok, text);
+        onStatus(ok, text);
     } else if (status == "+") {
-        hearPrompt();
+        onPrompt();
     } else {
-        object(Violation::UnexpectedReply);
+        violate(Violation::UnexpectedReply);
     }
     return {};
 }
 
 /// Dovecot offers XCLIENT there, with a code of its own.
-std::string_view Pop3Filter::hearGreeting(bool ok, std::string_view text) {
+std::string_view Pop3Filter::onGreeting(bool ok, std::string_view text) {
     constexpr std::string_view kOffer = "[XCLIENT] ";
     greeting_over_ = true;
     facts_.greeted = ok;
@@ -194,11 +194,11 @@ std::string_view Pop3Filter::hearGreeting(bool ok, std::string_view text) {
                                                             : std::string_view();
 }
 
-void Pop3Filter::hearStatus(bool ok, std::string_view text) {
+void Pop3Filter::onStatus(bool ok, std::string_view text) {
     if (!unanswered_.empty()) {
         answered(unanswered_.pop(), ok, text);
     } else if (ok) {
-        object(Violation::UnexpectedReply);
+        violate(Violation::UnexpectedReply);
     } else {
         // An -ERR that nobody asked for is a server's farewell.
         facts_.goodbye = true;
@@ -206,8 +206,8 @@ void Pop3Filter::hearStatus(bool ok, std::string_view text) {
 }
 
 /// The exchange is the last in the queue: what is behind it waits.
-void Pop3Filter::hearPrompt() {
-    if (unanswered_.empty() || unanswered_.pop() != Kind::Auth) return object(Violation::UnexpectedReply);
+void Pop3Filter::onPrompt() {
+    if (unanswered_.empty() || unanswered_.pop() != Kind::Auth) return violate(Violation::UnexpectedReply);
     sasl_.prompt();
 }
 

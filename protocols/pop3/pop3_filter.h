@@ -26,19 +26,19 @@ class Pop3Filter final : public LoginFilter {
     enum class Kind : std::uint8_t { Other, Listing, User, Pass, Apop, Auth, StartTls, Quit, XClient };
 
     bool mustWait() const noexcept override;
-    Client hearClient(std::string_view bytes) override;
+    Decision onCommand(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    std::string_view hearServer(std::string_view reply) override;
+    std::string_view onReply(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb, std::string_view arguments) noexcept;
-    void hearResponse(std::string_view line);
-    void hearCommand(Kind kind, std::string_view arguments);
-    void hearUser(std::string_view name);
+    void onResponse(std::string_view line);
+    void onVerb(Kind kind, std::string_view arguments);
+    void onUser(std::string_view name);
 
-    std::string_view hearGreeting(bool ok, std::string_view text);
-    void hearStatus(bool ok, std::string_view text);
-    void hearPrompt();
+    std::string_view onGreeting(bool ok, std::string_view text);
+    void onStatus(bool ok, std::string_view text);
+    void onPrompt();
     void answered(Kind kind, bool ok, std::string_view text);
     void loginAnswered(bool ok, bool tried, std::string_view text);
 

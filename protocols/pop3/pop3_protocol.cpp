@@ -58,12 +58,12 @@ class ProbeDialogue final : public Conversation {
   private:
     Step answer(std::string_view line) const override {
         const std::string_view verb = takeWord(line);
-        if (equalsIgnoreCase(verb, "QUIT")) return {.say = "+OK Bye\r\n", .done = true};
-        if (equalsIgnoreCase(verb, "NOOP")) return {.say = "+OK\r\n", .done = false};
+        if (equalsIgnoreCase(verb, "QUIT")) return {.reply = "+OK Bye\r\n", .done = true};
+        if (equalsIgnoreCase(verb, "NOOP")) return {.reply = "+OK\r\n", .done = false};
         if (equalsIgnoreCase(verb, "CAPA")) {
-            return {.say = "+OK\r\nIMPLEMENTATION mailgate\r\n.\r\n", .done = false};
+            return {.reply = "+OK\r\nIMPLEMENTATION mailgate\r\n.\r\n", .done = false};
         }
-        return {.say = "-ERR Unknown command\r\n", .done = false};
+        return {.reply = "-ERR Unknown command\r\n", .done = false};
     }
 };
 

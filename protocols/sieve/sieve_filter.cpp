@@ -57,7 +57,7 @@ SieveFilter::Kind SieveFilter::kindOf(std::string_view verb) noexcept {
 }
 
 /// A command, or a response in an exchange, which is a string alone.
-SieveFilter::Client SieveFilter::hearClient(std::string_view bytes) {
+SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
     const bool response = responds();
     const std::string_view verb =
         response ? std::string_view() : bytes.substr(0, bytes.find_first_of(" \r\n"));
@@ -72,28 +72,28 @@ SieveFilter::Client SieveFilter::hearClient(std::string_view bytes) {
     const bool malformed =
         extent.state == Extent::State::Malformed || extent.literal || (extent.unasked && !safe);
     if (extent.state == Extent::State::TooLong) {
-        object(Violation::TooLong);
+        violate(Violation::TooLong);
     } else if (command.find('\0') != std::string_view::npos || extent.state == Extent::State::Lost ||
                (response && malformed)) {
-        object(Violation::BadCommand);
+        violate(Violation::BadCommand);
     } else if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
-        object(Violation::ForbiddenCommand);
+        violate(Violation::ForbiddenCommand);
     } else if (!response && (malformed || !isVerb(verb))) {
-        return {.judged = Judged::Refuse, .bytes = extent.bytes};
+        return {.action = Action::Refuse, .bytes = extent.bytes};
     }
     if (violation()) return {};
     if (response) {
         WordReader words(command, std::nullopt);
         offered(sasl_.respond(words.next().value_or(std::string())));
-        return {.judged = Judged::Pass, .bytes = extent.bytes};
+        return {.action = Action::Pass, .bytes = extent.bytes};
     }
     if (kind == Kind::Logout) facts_.quit = true;
-    if (kind == Kind::Authenticate) hearMechanism(WordReader(command.substr(verb.size()), std::nullopt));
+    if (kind == Kind::Authenticate) onMechanism(WordReader(command.substr(verb.size()), std::nullopt));
     unanswered_.push(kind);
-    return {.judged = Judged::Pass, .bytes = extent.bytes};
+    return {.action = Action::Pass, .bytes = extent.bytes};
 }
 
-void SieveFilter::hearMechanism(WordReader words) {
+void SieveFilter::onMechanism(WordReader words) {
     beginLogin();
     sasl_.start(words.next().value_or(std::string()));
     if (const auto response = words.next()) offered(sasl_.initial(*response));
@@ -118,8 +118,8 @@ std::optional<std::size_t> SieveFilter::replySize(std::string_view bytes) const 
     }
 }
 
-std::string_view SieveFilter::hearServer(std::string_view reply) {
-    if (reply.starts_with('"') || reply.starts_with('{')) return hearData(reply);
+std::string_view SieveFilter::onReply(std::string_view reply) {
+    if (reply.starts_with('"') || reply.starts_with('{')) return onData(reply);
     std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
     const std::string_view status = text.substr(0, text.find_first_of(" ("));
     text.remove_prefix(status.size());
@@ -129,39 +129,39 @@ std::string_view SieveFilter::hearServer(std::string_view reply) {
         greeting_over_ = true;
         facts_.goodbye = true;
     } else if (equalsIgnoreCase(status, "OK") || equalsIgnoreCase(status, "NO")) {
-        hearStatus(equalsIgnoreCase(status, "OK"), text);
+        onStatus(equalsIgnoreCase(status, "OK"), text);
     } else {
-        object(Violation::UnexpectedReply);
+        violate(Violation::UnexpectedReply);
     }
     return {};
 }
 
 /// A capability; or, while AUTHENTICATE is what the server answers, its challenge, which is complete in itself.
-std::string_view SieveFilter::hearData(std::string_view reply) {
+std::string_view SieveFilter::onData(std::string_view reply) {
     const bool asked = !greeting_over_ || !unanswered_.empty();
     if (greeting_over_ && asked && unanswered_.front() == Kind::Authenticate) {
         if (responds()) {
-            object(Violation::UnexpectedReply);
+            violate(Violation::UnexpectedReply);
         } else {
             sasl_.prompt();
         }
         return {};
     }
-    if (!asked) object(Violation::UnexpectedReply);
+    if (!asked) violate(Violation::UnexpectedReply);
     in_reply_ = true;
     // The literals of a server need no leave.
     const auto name = WordReader(reply, std::nullopt).next();
     return no_header_ && name && equalsIgnoreCase(*name, "XCLIENT") ? reply : std::string_view();
 }
 
-void SieveFilter::hearStatus(bool ok, std::string_view text) {
+void SieveFilter::onStatus(bool ok, std::string_view text) {
     in_reply_ = false;
     if (!greeting_over_) {
         greeting_over_ = true;
         facts_.greeted = ok;
         return;
     }
-    if (unanswered_.empty()) return object(Violation::UnexpectedReply);
+    if (unanswered_.empty()) return violate(Violation::UnexpectedReply);
     switch (unanswered_.pop()) {
         case Kind::Authenticate:
             loginAnswered(ok, text);

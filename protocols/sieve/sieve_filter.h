@@ -25,17 +25,17 @@ class SieveFilter final : public LoginFilter {
     enum class Kind : std::uint8_t { Other, Authenticate, StartTls, Logout, XClient };
 
     bool mustWait() const noexcept override;
-    Client hearClient(std::string_view bytes) override;
+    Decision onCommand(std::string_view bytes) override;
     std::string refusal(std::string_view command) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    std::string_view hearServer(std::string_view reply) override;
+    std::string_view onReply(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
-    void hearMechanism(WordReader words);
+    void onMechanism(WordReader words);
 
-    std::string_view hearData(std::string_view reply);
-    void hearStatus(bool ok, std::string_view text);
+    std::string_view onData(std::string_view reply);
+    void onStatus(bool ok, std::string_view text);
     void loginAnswered(bool ok, std::string_view text);
 
     ReplyQueue<Kind> unanswered_;

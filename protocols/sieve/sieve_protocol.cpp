@@ -71,10 +71,10 @@ class ProbeDialogue final : public Conversation {
   private:
     Step answer(std::string_view line) const override {
         const std::string_view verb = takeWord(line);
-        if (equalsIgnoreCase(verb, "LOGOUT")) return {.say = "OK \"Bye\"\r\n", .done = true};
-        if (equalsIgnoreCase(verb, "NOOP")) return {.say = "OK \"NOOP completed\"\r\n", .done = false};
-        if (equalsIgnoreCase(verb, "CAPABILITY")) return {.say = opening(), .done = false};
-        return {.say = "NO \"Unknown command\"\r\n", .done = false};
+        if (equalsIgnoreCase(verb, "LOGOUT")) return {.reply = "OK \"Bye\"\r\n", .done = true};
+        if (equalsIgnoreCase(verb, "NOOP")) return {.reply = "OK \"NOOP completed\"\r\n", .done = false};
+        if (equalsIgnoreCase(verb, "CAPABILITY")) return {.reply = opening(), .done = false};
+        return {.reply = "NO \"Unknown command\"\r\n", .done = false};
     }
 };
 

@@ -26,10 +26,6 @@ std::string_view trimmed(std::string_view text) noexcept {
     return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
-constexpr bool isControl(char c) noexcept {
-    return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-}
-
 /// What stands for itself outside of quotes, in the opinion of all servers: neither space nor syntax.
 constexpr bool isPlain(char c) noexcept {
     return !isControl(c) && std::string_view(" <>()\"\\;").find(c) == std::string_view::npos;

@@ -137,7 +137,7 @@ class Nowhere final : public Output {
 }  // namespace
 
 bool SmtpFilter::interruptible() const noexcept {
-    return settled() && !mail_.open() && !sasl_.active() && reading_ == Reading::Commands;
+    return noReplyPending() && !mail_.open() && !sasl_.active() && reading_ == Reading::Commands;
 }
 
 bool SmtpFilter::awaitsFinalReply() const noexcept {
@@ -228,7 +228,7 @@ SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
         return Step::More;
     }
     const std::string_view line = withoutCr(bytes.substr(0, lf));
-    return sasl_.prompted() ? hearResponse(line, bytes, out) : hearCommand(line, bytes, out);
+    return sasl_.prompted() ? onResponse(line, bytes, out) : onCommand(line, bytes, out);
 }
 
 /// Its LF is kept until it has been answered.
@@ -293,7 +293,7 @@ SmtpFilter::Step SmtpFilter::readAsTls(std::string_view& bytes, Output& out) {
 }
 
 /// The server waits for it: what must not go on is answered by the server, as a login that the client gave up.
-SmtpFilter::Step SmtpFilter::hearResponse(std::string_view line, std::string_view& bytes, Output& out) {
+SmtpFilter::Step SmtpFilter::onResponse(std::string_view line, std::string_view& bytes, Output& out) {
     const std::size_t whole = wholeSize(line, bytes);
     constexpr std::string_view kNever{"\r\0", 2};
     if (line.find_first_of(kNever) != std::string_view::npos) return cancelAuth(whole, bytes, out);
@@ -322,7 +322,7 @@ bool SmtpFilter::isForbidden(Verb verb) const noexcept {
     return verb == Verb::Foreign || (screen_.no_header && verb == Verb::Proxy);
 }
 
-SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view& bytes, Output& out) {
+SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& bytes, Output& out) {
     // What the server has already is read as Postfix reads it: a NUL ends it, a CR is space.
     const std::size_t read = replaying_ ? line.find('\0') : std::string_view::npos;
     const auto [verb, arguments] = smtp::parseCommand(line.substr(0, read));
@@ -342,16 +342,16 @@ SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view
             return sendOn({verb == Verb::Ehlo ? Kind::Hello : Kind::Helo, {}, 0}, line, bytes, out);
         }
         case Verb::Mail:
-            return hearAddress(Kind::Mail, arguments, line, bytes, out);
+            return onAddress(Kind::Mail, arguments, line, bytes, out);
         case Verb::Rcpt:
-            return hearAddress(Kind::Rcpt, arguments, line, bytes, out);
+            return onAddress(Kind::Rcpt, arguments, line, bytes, out);
         case Verb::Data:
         case Verb::StartTls:
             if (!arguments.empty())
                 return refuse(kArgumentError, "no arguments here", wholeSize(line, bytes), bytes, out);
             return sendOn({verb == Verb::Data ? Kind::Data : Kind::StartTls, {}, 0}, line, bytes, out);
         case Verb::Bdat:
-            return hearChunk(arguments, line, bytes, out);
+            return onChunk(arguments, line, bytes, out);
         case Verb::Burl: {
             // RFC 4468 3: as BDAT, with the octets elsewhere.
             const std::size_t last_word = arguments.find_last_of(" \t") + 1;
@@ -359,7 +359,7 @@ SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view
             return sendOn({last ? Kind::LastChunk : Kind::Chunk, {}, 0}, line, bytes, out);
         }
         case Verb::Auth:
-            return hearAuth(arguments, line, bytes, out);
+            return onAuth(arguments, line, bytes, out);
         case Verb::Rset:
             return sendOn({Kind::Reset, {}, 0}, line, bytes, out);
         case Verb::Quit:
@@ -373,16 +373,16 @@ SmtpFilter::Step SmtpFilter::hearCommand(std::string_view line, std::string_view
     return sendOn({}, line, bytes, out);
 }
 
-SmtpFilter::Step SmtpFilter::hearAddress(Kind kind, std::string_view arguments, std::string_view line,
-                                         std::string_view& bytes, Output& out) {
+SmtpFilter::Step SmtpFilter::onAddress(Kind kind, std::string_view arguments, std::string_view line,
+                                       std::string_view& bytes, Output& out) {
     auto address = smtp::addressIn(arguments, kind == Kind::Mail ? "FROM:" : "TO:");
     if (!address) return refuse(kArgumentError, "bad address syntax", wholeSize(line, bytes), bytes, out);
     if (address->size() > kMaxMailboxBytes) address->resize(kMaxMailboxBytes);
     return sendOn({kind, std::move(*address), 0}, line, bytes, out);
 }
 
-SmtpFilter::Step SmtpFilter::hearAuth(std::string_view arguments, std::string_view line,
-                                      std::string_view& bytes, Output& out) {
+SmtpFilter::Step SmtpFilter::onAuth(std::string_view arguments, std::string_view line,
+                                    std::string_view& bytes, Output& out) {
     std::string_view rest = arguments;
     const std::string_view mechanism = smtp::takeArgument(rest);
     const std::string_view response = smtp::takeArgument(rest);
@@ -394,8 +394,8 @@ SmtpFilter::Step SmtpFilter::hearAuth(std::string_view arguments, std::string_vi
 }
 
 /// What follows a BDAT may be a chunk: a BDAT that must not go on leaves nothing to go on with.
-SmtpFilter::Step SmtpFilter::hearChunk(std::string_view arguments, std::string_view line,
-                                       std::string_view& bytes, Output& out) {
+SmtpFilter::Step SmtpFilter::onChunk(std::string_view arguments, std::string_view line,
+                                     std::string_view& bytes, Output& out) {
     const auto head = smtp::chunkIn(arguments);
     if (!head) return violate(Violation::BadCommand);
     if (hellos_ > 0) return Step::Hold;
@@ -436,7 +436,7 @@ void SmtpFilter::sendAs(Command command, const std::optional<std::string>& words
 SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error, std::size_t whole,
                                     std::string_view& bytes, Output& out) {
     if (replaying_) return answeredElsewhere(whole, bytes);
-    if (!greeting_over_ || !settled() || !out.canReply()) return Step::Hold;
+    if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
     if (++refusals_ > kMaxRefusals) return violate(Violation::BadCommand);
     std::string reply(code);
     if (!screen_.gateway.empty() && screen_.gateway.size() <= kMaxShownName)
@@ -552,7 +552,7 @@ bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
         server_scanned_ = bytes.size();
         return tooLong(bytes);
     }
-    hearReplyLine(withoutCr(bytes.substr(0, lf)));
+    onReplyLine(withoutCr(bytes.substr(0, lf)));
     if (server_fault_) return false;
     out.pass(lf + 1);
     bytes.remove_prefix(lf + 1);
@@ -581,7 +581,7 @@ bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
         return false;
     }
     if (isPositive(code_)) chunking_ = offersChunking(reply);
-    hearReply(code_, singleLine(withoutCr(reply.substr(0, reply.find('\n')))));
+    onReply(code_, singleLine(withoutCr(reply.substr(0, reply.find('\n')))));
     if (isPositive(code_))
         passOffers(reply, out);
     else
@@ -591,7 +591,7 @@ bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
     return true;
 }
 
-void SmtpFilter::hearReplyLine(std::string_view line) {
+void SmtpFilter::onReplyLine(std::string_view line) {
     const auto code = smtpReplyCode(line);
     const bool first = !in_reply_;
     if (!code || (first ? !explained(*code) : *code != code_)) {
@@ -604,7 +604,7 @@ void SmtpFilter::hearReplyLine(std::string_view line) {
     const bool names_message = smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
     if (first || (isPositive(*code) && names_message)) first_line_ = singleLine(line);
     if (in_reply_) return;
-    hearReply(*code, std::exchange(first_line_, std::string()));
+    onReply(*code, std::exchange(first_line_, std::string()));
     if (!replay_.empty()) replay();
 }
 
@@ -656,14 +656,14 @@ void SmtpFilter::noteTaken(std::string_view reply) {
     reading_ = Reading::Commands;
 }
 
-void SmtpFilter::hearReply(int code, std::string_view text) {
+void SmtpFilter::onReply(int code, std::string_view text) {
     if (code == 221 || code == 421) facts_.goodbye = true;
     if (!greeting_over_) {
         greeting_over_ = true;
         facts_.greeted = code == 220;
         return;
     }
-    if (unanswered_.empty()) return hearUnasked(text);
+    if (unanswered_.empty()) return onUnaskedReply(text);
 
     // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient, but one only for a command that it
     // does not take for the end of one.
@@ -682,7 +682,7 @@ void SmtpFilter::hearReply(int code, std::string_view text) {
 
 /// 421 may come at any time (RFC 5321 3.8), and other refusals before a server hangs up: in mid-message too, where
 /// it stands for the final reply. Postfix, Exim and Dovecot say 421 there when a time limit has passed.
-void SmtpFilter::hearUnasked(std::string_view text) {
+void SmtpFilter::onUnaskedReply(std::string_view text) {
     if (reading_ == Reading::Message)
         mail_.finalReply(false, text);
     else

@@ -48,7 +48,7 @@ class SmtpFilter final : public StreamFilter {
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     std::optional<Violation> violation() const noexcept override { return violation_; }
     bool opaque() const noexcept override { return opaque_; }
-    bool settled() const noexcept override {
+    bool noReplyPending() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);
     }
     /// A line that is not whole has not gone on.
@@ -102,12 +102,12 @@ class SmtpFilter final : public StreamFilter {
     Step readMessage(std::string_view& bytes, Output& out);
     Step readChunk(std::string_view& bytes, Output& out);
     Step readAsTls(std::string_view& bytes, Output& out);
-    Step hearResponse(std::string_view line, std::string_view& bytes, Output& out);
-    Step hearCommand(std::string_view line, std::string_view& bytes, Output& out);
-    Step hearAddress(Kind kind, std::string_view arguments, std::string_view line, std::string_view& bytes,
-                     Output& out);
-    Step hearAuth(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
-    Step hearChunk(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
+    Step onResponse(std::string_view line, std::string_view& bytes, Output& out);
+    Step onCommand(std::string_view line, std::string_view& bytes, Output& out);
+    Step onAddress(Kind kind, std::string_view arguments, std::string_view line, std::string_view& bytes,
+                   Output& out);
+    Step onAuth(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
+    Step onChunk(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
     Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
     void sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
                 std::string_view& bytes, Output& out);
@@ -128,10 +128,10 @@ class SmtpFilter final : public StreamFilter {
     bool readHelloReply(std::string_view& bytes, Output& out);
     bool tooLong(std::string_view bytes) noexcept;
     void mistrust(Violation violation) noexcept;
-    void hearReplyLine(std::string_view line);
+    void onReplyLine(std::string_view line);
     void noteTaken(std::string_view reply);
-    void hearReply(int code, std::string_view text);
-    void hearUnasked(std::string_view text);
+    void onReply(int code, std::string_view text);
+    void onUnaskedReply(std::string_view text);
     bool explained(int code);
     bool explains(const Command& command, int code) const noexcept;
     void answered(Command& command, int code, std::string_view text);

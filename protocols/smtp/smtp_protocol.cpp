@@ -79,7 +79,7 @@ std::string tooManyErrors(const RefusalNames& names) {
 // ---- dialogues
 
 Dialogue::Step bye() {
-    return {.say = "221 2.0.0 Bye\r\n", .done = true};
+    return {.reply = "221 2.0.0 Bye\r\n", .done = true};
 }
 
 /// RFC 5321 3.1: after a 554 greeting the server waits for QUIT and answers 503 to the rest.
@@ -91,7 +91,7 @@ class RefusalDialogue final : public Conversation {
   private:
     Step answer(std::string_view line) const override {
         if (equalsIgnoreCase(takeWord(line), "QUIT")) return bye();
-        return {.say = "503 5.5.1 Error: access denied for " + client_ + "\r\n", .done = false};
+        return {.reply = "503 5.5.1 Error: access denied for " + client_ + "\r\n", .done = false};
     }
 
     const std::string client_;
@@ -109,12 +109,12 @@ class ProbeDialogue final : public Conversation {
         const std::string_view verb = takeWord(line);
         if (equalsIgnoreCase(verb, "QUIT")) return bye();
         for (const auto& [known, reply] : kReplies) {
-            if (equalsIgnoreCase(verb, known)) return {.say = std::string(reply), .done = false};
+            if (equalsIgnoreCase(verb, known)) return {.reply = std::string(reply), .done = false};
         }
         const bool hello = lmtp_ ? equalsIgnoreCase(verb, "LHLO")
                                  : equalsIgnoreCase(verb, "EHLO") || equalsIgnoreCase(verb, "HELO");
-        if (hello) return {.say = "250 " + gateway_ + "\r\n", .done = false};
-        return {.say = "502 5.5.2 Error: command not recognized\r\n", .done = false};
+        if (hello) return {.reply = "250 " + gateway_ + "\r\n", .done = false};
+        return {.reply = "502 5.5.2 Error: command not recognized\r\n", .done = false};
     }
 
     /// RFC 5321 4.5.1's minimum; a probe sends no mail.

@@ -30,7 +30,7 @@ Rest LoginFilter::onBytes(Side from, std::string_view bytes, Output& out) noexce
     try {
         return from == Side::Client ? onClient(bytes, out) : onServer(bytes, out);
     } catch (const std::exception&) {
-        object(Violation::NoMemory);
+        violate(Violation::NoMemory);
         return Rest::Hold;
     }
 }
@@ -44,12 +44,12 @@ Rest LoginFilter::onClient(std::string_view bytes, Output& out) {
             break;
         }
         if (mustWait()) break;
-        const Client next = hearClient(bytes);
+        const Decision next = onCommand(bytes);
         if (violation_) break;
-        if (next.judged == Judged::More) return Rest::More;
-        if (next.judged == Judged::Hold) break;
+        if (next.action == Action::More) return Rest::More;
+        if (next.action == Action::Hold) break;
         const std::string_view command = bytes.substr(0, next.bytes);
-        if (next.judged == Judged::Refuse) {
+        if (next.action == Action::Refuse) {
             if (!refuse(command, out)) break;
         } else if (command.ends_with("\r\n")) {
             out.pass(command.size());
@@ -83,10 +83,10 @@ Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
 /// False: it has to wait until the answer cannot be taken for another command's.
 bool LoginFilter::refuse(std::string_view command, Output& out) {
     if (refusals_ == kMaxRefusals) {
-        object(Violation::BadCommand);
+        violate(Violation::BadCommand);
         return false;
     }
-    if (!settled() || !out.canReply()) return false;
+    if (!noReplyPending() || !out.canReply()) return false;
     ++refusals_;
     out.drop(command.size());
     out.reply(refusal(command));
@@ -97,7 +97,7 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
     if (bytes.empty()) return Rest::Hold;
     if (std::exchange(hello_, false)) {
         if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) {
-            object(Violation::BadCommand);
+            violate(Violation::BadCommand);
             return Rest::Hold;
         }
         facts_.tls = "implicit";
@@ -114,12 +114,12 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
         }
         const std::optional<std::size_t> size = replySize(bytes);
         if (size.value_or(bytes.size()) > kMaxUnfinishedBytes) {
-            object(Violation::UnexpectedReply);
+            violate(Violation::UnexpectedReply);
             break;
         }
         if (!size) return Rest::More;
         const std::string_view reply = bytes.substr(0, *size);
-        const std::string_view cut = hearServer(reply);
+        const std::string_view cut = onReply(reply);
         if (lost()) break;
         if (cut.empty()) {
             out.pass(*size);

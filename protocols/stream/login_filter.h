@@ -36,24 +36,24 @@ class LoginFilter : public StreamFilter {
 
   protected:
     /// What is to be done with the first command, or the part of it that has to go on at once. It counts as
-    /// heard when it passes; in all other cases nothing may be remembered of it.
-    enum class Judged : std::uint8_t { More, Hold, Pass, Refuse };
-    struct Client {
-        Judged judged = Judged::More;
+    /// seen when it passes; in all other cases nothing may be remembered of it.
+    enum class Action : std::uint8_t { More, Hold, Pass, Refuse };
+    struct Decision {
+        Action action = Action::More;
         std::size_t bytes = 0;  ///< Pass, Refuse: including the line's end
     };
 
-    // These may throw std::bad_alloc, and object().
+    // These may throw std::bad_alloc, and violate().
     virtual bool mustWait() const noexcept = 0;
-    virtual Client hearClient(std::string_view bytes) = 0;
+    virtual Decision onCommand(std::string_view bytes) = 0;
     /// The answer to what the server must not have.
     virtual std::string refusal(std::string_view command) const = 0;
     /// How long the first reply in `bytes` is; nothing: not whole.
     virtual std::optional<std::size_t> replySize(std::string_view bytes) const noexcept = 0;
     /// The part of it that does not go on, mostly none.
-    virtual std::string_view hearServer(std::string_view reply) = 0;
+    virtual std::string_view onReply(std::string_view reply) = 0;
 
-    void object(Violation violation) noexcept {
+    void violate(Violation violation) noexcept {
         if (!violation_) violation_ = violation;
     }
     void becomeOpaque() noexcept { opaque_ = true; }

@@ -89,7 +89,7 @@ class StreamFilter {
     virtual ~StreamFilter() = default;
 
     /// Bytes that `from` sent, in any pieces: those that an earlier call left, and what followed them. Not to be
-    /// called after opaque(); after a violation() of the client's only with the server's bytes, until settled().
+    /// called after opaque(); after a violation() of the client's only with the server's bytes, until noReplyPending().
     [[nodiscard]] virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 
     /// Why the session must end, if so: nothing of what was left over may go on.
@@ -97,7 +97,7 @@ class StreamFilter {
 
     /// No reply is due for anything that went on: what is said to the client now is heard as the answer to
     /// what was held back.
-    virtual bool settled() const noexcept { return interruptible(); }
+    virtual bool noReplyPending() const noexcept { return interruptible(); }
 
     /// Nothing more can or should be seen (STARTTLS accepted, IMAP/POP3/ManageSieve logged in): detach.
     virtual bool opaque() const noexcept = 0;

@@ -14,7 +14,7 @@ class HeaderScreen final : public StreamFilter {
     bool opaque() const noexcept override { return !v1_ && !v2_; }
     std::optional<Violation> violation() const noexcept override { return violation_; }
     bool serverAtBoundary() const noexcept override { return false; }
-    bool settled() const noexcept override { return true; }
+    bool noReplyPending() const noexcept override { return true; }
     bool interruptible() const noexcept override { return false; }
     void finish() noexcept override {}
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/values/address.h"
 
+#include "protocols/values/mapped_prefix.h"
+
 #include <arpa/inet.h>
 
 #include <algorithm>
 
 namespace mailgate {
 namespace {
-
-constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 /// inet_pton(3) for text that is not terminated. A NUL inside would end the address early, so it is refused.
 bool presentationToNetwork(int family, std::string_view text, std::uint8_t* network) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/values/network.h"
 
+#include "protocols/values/mapped_prefix.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,6 @@ namespace mailgate {
 
 namespace {
 
-constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 constexpr unsigned kMappedBits = 96;
 
 bool isMapped(const AddressBytes& address) noexcept {

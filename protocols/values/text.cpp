@@ -112,11 +112,6 @@ std::string printable(std::string_view text, std::size_t limit) {
     return out;
 }
 
-bool isControl(char character) noexcept {
-    const auto byte = static_cast<unsigned char>(character);
-    return byte < 0x20 || byte == 0x7F;
-}
-
 bool hasControls(std::string_view text) noexcept {
     return std::any_of(text.begin(), text.end(), isControl);
 }

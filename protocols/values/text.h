@@ -14,7 +14,10 @@ namespace mailgate {
 std::string printable(std::string_view text, std::size_t limit = 80);
 
 /// Bytes below 0x20, and DEL.
-bool isControl(char character) noexcept;
+constexpr bool isControl(char character) noexcept {
+    const auto byte = static_cast<unsigned char>(character);
+    return byte < 0x20 || byte == 0x7F;
+}
 bool hasControls(std::string_view text) noexcept;
 
 /// Without the blanks and tabs around it.

@@ -48,15 +48,15 @@ Talk talk(const ProtocolTraits& protocol, std::string_view bytes, std::size_t pi
           const ScreenConfig& screen) {
     test::Player player(protocol, screen);
     Talk result{.observed = {}, .server = std::make_unique<Model>()};
-    std::size_t heard = 0;
+    std::size_t received = 0;
     player.play(Side::Server, result.server->greeting());
     while (!bytes.empty()) {
         player.play(Side::Client, bytes.substr(0, piece));
         bytes.remove_prefix(std::min(piece, bytes.size()));
-        while (heard < player.passed().size()) {
-            const std::string asked = player.passed().substr(heard);
-            heard = player.passed().size();
-            player.play(Side::Server, result.server->hear(asked));
+        while (received < player.passed().size()) {
+            const std::string asked = player.passed().substr(received);
+            received = player.passed().size();
+            player.play(Side::Server, result.server->receive(asked));
         }
     }
     result.observed = player.finish();

@@ -380,8 +380,8 @@ class Play {
             for (const Refusal refusal : {Refusal::Rule, Refusal::NoServer}) {
                 const auto dialogue = refused ? makeRefusalDialogue(opening_.protocol, refusal, text())
                                               : makeCheckDialogue(opening_.protocol, up, text());
-                std::string expected = dialogue->open().say;
-                expected += dialogue->hear(said).say;
+                std::string expected = dialogue->open().reply;
+                expected += dialogue->onBytes(said).reply;
                 if (std::string_view(expected).starts_with(client_->received)) return;
             }
         }

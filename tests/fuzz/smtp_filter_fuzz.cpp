@@ -40,17 +40,17 @@ void serve(const ProtocolTraits& protocol, BareLfPolicy bare_lf, std::string_vie
     Server server;
     Beyond beyond;
     test::Player player(protocol, {.bare_lf = bare_lf}, &beyond);
-    std::size_t heard = 0;
+    std::size_t received = 0;
     player.play(Side::Server, server.greeting);
     for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
         player.play(Side::Client, client.substr(at, piece));
-        while (heard < player.passed().size()) {
-            const std::string replies = server.hear(std::string_view(player.passed()).substr(heard));
-            heard = player.passed().size();
+        while (received < player.passed().size()) {
+            const std::string replies = server.receive(std::string_view(player.passed()).substr(received));
+            received = player.passed().size();
             player.play(Side::Server, replies);
         }
     }
-    require(!server.heardForeign());
+    require(!server.sawForeign());
     std::vector<MailTransaction> seen = player.finish().facts.transactions;
     seen.insert(seen.end(), beyond.all.begin(), beyond.all.end());
     requireSame(seen, server.taken());

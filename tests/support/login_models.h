@@ -22,7 +22,7 @@ class LoginModel {
     virtual ~LoginModel() = default;
 
     /// Takes what a client sent and returns what the server answers.
-    std::string hear(std::string_view bytes) {
+    std::string receive(std::string_view bytes) {
         in_ += bytes;
         std::string answers;
         out_.swap(answers);

@@ -30,8 +30,8 @@ class SmtpServer {
     virtual ~SmtpServer() = default;
 
     const std::string greeting = "220 mx ESMTP\r\n";
-    /// Hears bytes and answers them.
-    std::string hear(std::string_view bytes) {
+    /// Takes bytes and answers them.
+    std::string receive(std::string_view bytes) {
         unread_ += bytes;
         said_.clear();
         while (readOn()) {
@@ -39,8 +39,8 @@ class SmtpServer {
         return std::move(said_);
     }
     const std::vector<TakenMail>& taken() const { return taken_; }
-    /// XCLIENT or XFORWARD was heard as a command.
-    bool heardForeign() const { return foreign_; }
+    /// XCLIENT or XFORWARD was taken for a command.
+    bool sawForeign() const { return foreign_; }
 
   protected:
     explicit SmtpServer(bool lmtp = false) : lmtp_(lmtp) {}

@@ -23,10 +23,10 @@ Conversation converse(Protocol protocol, const std::vector<std::string>& pieces,
     HealthDialogue::Step step = dialogue.open();
     for (const std::string& piece : pieces) {
         if (step.done) break;
-        step = dialogue.hear(piece);
-        result.said += step.say;
+        step = dialogue.onBytes(piece);
+        result.said += step.send;
     }
-    if (closes && !step.done) step = dialogue.ended();
+    if (closes && !step.done) step = dialogue.onEnd();
     result.good = step.decided && dialogue.good();
     result.done = step.done;
     result.reason = dialogue.reason();
@@ -76,9 +76,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(HealthDialogue, DoesNotSpeakBeforeTheGreetingIsWhole) {
     HealthDialogue dialogue(Protocol::Smtp, "gw");
-    EXPECT_EQ(dialogue.hear("220-be patient\r\n").say, "");
+    EXPECT_EQ(dialogue.onBytes("220-be patient\r\n").send, "");
     EXPECT_TRUE(dialogue.teasing());
-    EXPECT_EQ(dialogue.hear("220 mx\r\n").say, "EHLO gw\r\n");
+    EXPECT_EQ(dialogue.onBytes("220 mx\r\n").send, "EHLO gw\r\n");
     EXPECT_FALSE(dialogue.teasing());
 }
 
@@ -126,7 +126,7 @@ TEST(HealthDialogue, AServerThatTalksWithoutEndIsBad) {
     const std::string capability = "\"X\" \"" + std::string(500, 'x') + "\"\r\n";
     HealthDialogue::Step step;
     for (std::size_t sent = 0; sent <= kMaxHealthBytes && !step.done; sent += capability.size())
-        step = dialogue.hear(capability);
+        step = dialogue.onBytes(capability);
     EXPECT_TRUE(step.done && step.decided);
     EXPECT_FALSE(dialogue.good());
     EXPECT_EQ(dialogue.reason(), "talks without end");
@@ -134,8 +134,8 @@ TEST(HealthDialogue, AServerThatTalksWithoutEndIsBad) {
 
 TEST(HealthDialogue, AVerdictStandsWhateverTheGoodbye) {
     HealthDialogue dialogue(Protocol::Pop3, "gw");
-    EXPECT_TRUE(dialogue.hear("+OK\r\n").decided);
-    EXPECT_TRUE(dialogue.ended().done);
+    EXPECT_TRUE(dialogue.onBytes("+OK\r\n").decided);
+    EXPECT_TRUE(dialogue.onEnd().done);
     EXPECT_TRUE(dialogue.good());
 }
 

@@ -108,8 +108,8 @@ std::string converse(Dialogue& dialogue, std::string_view said, bool& done) {
     std::string heard;
     for (const char byte : said) {
         if (done) break;
-        const Dialogue::Step step = dialogue.hear(std::string_view(&byte, 1));
-        heard += step.say;
+        const Dialogue::Step step = dialogue.onBytes(std::string_view(&byte, 1));
+        heard += step.reply;
         done = step.done;
     }
     return heard;
@@ -118,10 +118,10 @@ std::string converse(Dialogue& dialogue, std::string_view said, bool& done) {
 TEST(RefusalDialogue, AnswersSmtpUntilQuit) {
     const auto dialogue = makeRefusalDialogue(Protocol::Smtp, Refusal::Rule, kText);
     const Dialogue::Step opening = dialogue->open();
-    EXPECT_THAT(opening.say, StartsWith("554 5.7.1 "));
+    EXPECT_THAT(opening.reply, StartsWith("554 5.7.1 "));
     EXPECT_FALSE(opening.done);
-    const Dialogue::Step step = dialogue->hear("EHLO a\r\nMAIL FROM:<a@b>\r\nquit\r\nNOOP\r\n");
-    EXPECT_EQ(step.say,
+    const Dialogue::Step step = dialogue->onBytes("EHLO a\r\nMAIL FROM:<a@b>\r\nquit\r\nNOOP\r\n");
+    EXPECT_EQ(step.reply,
               "503 5.5.1 Error: access denied for 203.0.113.9\r\n503 5.5.1 Error: access denied for "
               "203.0.113.9\r\n221 2.0.0 Bye\r\n");
     EXPECT_TRUE(step.done);
@@ -131,12 +131,12 @@ TEST(RefusalDialogue, EndsAfterTenCommands) {
     const auto dialogue = makeRefusalDialogue(Protocol::Smtp, Refusal::Rule, kText);
     dialogue->open();
     for (int number = 1; number < 10; ++number)
-        EXPECT_FALSE(dialogue->hear("NOOP\r\n").done);
-    const Dialogue::Step last = dialogue->hear("NOOP\r\n");
+        EXPECT_FALSE(dialogue->onBytes("NOOP\r\n").done);
+    const Dialogue::Step last = dialogue->onBytes("NOOP\r\n");
     EXPECT_TRUE(last.done);
-    EXPECT_THAT(last.say, HasSubstr("\r\n421 4.7.0 gw.example.org Too many errors [id gw1-7f3a]\r\n"));
-    EXPECT_EQ(dialogue->hear("NOOP\r\n").say, "");
-    EXPECT_TRUE(dialogue->hear("NOOP\r\n").done);
+    EXPECT_THAT(last.reply, HasSubstr("\r\n421 4.7.0 gw.example.org Too many errors [id gw1-7f3a]\r\n"));
+    EXPECT_EQ(dialogue->onBytes("NOOP\r\n").reply, "");
+    EXPECT_TRUE(dialogue->onBytes("NOOP\r\n").done);
 }
 
 TEST(RefusalDialogue, EndsALineWithoutEnd) {
@@ -145,9 +145,9 @@ TEST(RefusalDialogue, EndsALineWithoutEnd) {
         dialogue->open();
         std::string said;
         for (std::size_t sent = 0; sent < 100'000; sent += piece)
-            said += dialogue->hear(std::string(piece, 'x')).say;
+            said += dialogue->onBytes(std::string(piece, 'x')).reply;
         EXPECT_EQ(said, "421 4.7.0 gw.example.org Too many errors [id gw1-7f3a]\r\n");
-        EXPECT_TRUE(dialogue->hear("QUIT\r\n").done);
+        EXPECT_TRUE(dialogue->onBytes("QUIT\r\n").done);
     }
 }
 
@@ -155,7 +155,7 @@ TEST(RefusalDialogue, IsOneLineElsewhere) {
     for (const Protocol protocol :
          {Protocol::Imap, Protocol::Pop3, Protocol::Lmtp, Protocol::Sieve, Protocol::Tcp}) {
         const Dialogue::Step opening = makeRefusalDialogue(protocol, Refusal::Rule, kText)->open();
-        EXPECT_EQ(opening.say, refusalLine(protocol, Refusal::Rule, kText));
+        EXPECT_EQ(opening.reply, refusalLine(protocol, Refusal::Rule, kText));
         EXPECT_TRUE(opening.done);
     }
     EXPECT_TRUE(makeRefusalDialogue(Protocol::Smtp, Refusal::TooMany, kText)->open().done);
@@ -173,7 +173,7 @@ class CheckDialogue : public ::testing::TestWithParam<CheckCase> {};
 TEST_P(CheckDialogue, AnswersAHealthCheck) {
     const auto dialogue = makeCheckDialogue(GetParam().protocol, true, kText);
     const Dialogue::Step opening = dialogue->open();
-    EXPECT_EQ(opening.say, GetParam().greeting);
+    EXPECT_EQ(opening.reply, GetParam().greeting);
     EXPECT_FALSE(opening.done);
     bool done = false;
     EXPECT_EQ(converse(*dialogue, GetParam().said, done), GetParam().want);
@@ -213,17 +213,17 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(CheckDialogues, RefuseWhenNoServerIsUp) {
     for (const Protocol protocol : kMailProtocols) {
         const Dialogue::Step opening = makeCheckDialogue(protocol, false, kText)->open();
-        EXPECT_EQ(opening.say, refusalLine(protocol, Refusal::NoServer, kText));
+        EXPECT_EQ(opening.reply, refusalLine(protocol, Refusal::NoServer, kText));
         EXPECT_TRUE(opening.done);
     }
 }
 
 TEST(CheckDialogues, SayNothingOverTcp) {
     const auto up = makeCheckDialogue(Protocol::Tcp, true, kText);
-    EXPECT_EQ(up->open().say, "");
+    EXPECT_EQ(up->open().reply, "");
     EXPECT_FALSE(up->open().done);
-    EXPECT_FALSE(up->hear("anything\r\n").done);
-    EXPECT_EQ(makeCheckDialogue(Protocol::Tcp, false, kText)->open().say, "");
+    EXPECT_FALSE(up->onBytes("anything\r\n").done);
+    EXPECT_EQ(makeCheckDialogue(Protocol::Tcp, false, kText)->open().reply, "");
     EXPECT_TRUE(makeCheckDialogue(Protocol::Tcp, false, kText)->open().done);
 }
 
@@ -244,17 +244,17 @@ TEST(CheckDialogues, EndAfterTenCommandsInEveryProtocol) {
 TEST(CheckDialogues, TakeAnOverlongLineForABadCommand) {
     const auto dialogue = makeCheckDialogue(Protocol::Smtp, true, kText);
     dialogue->open();
-    EXPECT_EQ(dialogue->hear("NOOP " + std::string(5000, 'x')).say, "");
-    EXPECT_EQ(dialogue->hear(std::string(5000, 'x') + "\r\n").say,
+    EXPECT_EQ(dialogue->onBytes("NOOP " + std::string(5000, 'x')).reply, "");
+    EXPECT_EQ(dialogue->onBytes(std::string(5000, 'x') + "\r\n").reply,
               "502 5.5.2 Error: command not recognized\r\n");
-    EXPECT_EQ(dialogue->hear("NOOP\r\n").say, "250 2.0.0 Ok\r\n");
+    EXPECT_EQ(dialogue->onBytes("NOOP\r\n").reply, "250 2.0.0 Ok\r\n");
 }
 
 TEST(CheckDialogues, EchoOnlyACleanBoundedTag) {
     const auto dialogue = makeCheckDialogue(Protocol::Imap, true, kText);
     dialogue->open();
-    EXPECT_EQ(dialogue->hear("\x01\xff NOOP\r\n").say, "?? OK NOOP completed\r\n");
-    EXPECT_EQ(dialogue->hear(std::string(500, 't') + " NOOP\r\n").say,
+    EXPECT_EQ(dialogue->onBytes("\x01\xff NOOP\r\n").reply, "?? OK NOOP completed\r\n");
+    EXPECT_EQ(dialogue->onBytes(std::string(500, 't') + " NOOP\r\n").reply,
               std::string(64, 't') + " OK NOOP completed\r\n");
 }
 
