@@ -138,7 +138,8 @@ TlsTransport::~TlsTransport() {
     SSL_free(ssl_);
 }
 
-/// Of a call from outside: what it may do starts anew, and errors of others are not ours.
+/// Of a call from outside: what it may do starts anew. What others left in OpenSSL's queue of errors, which belongs to the
+/// thread, would be taken for ours.
 void TlsTransport::begin() noexcept {
     reads_left_ = kReadsPerCall;
     writes_ = 0;
@@ -240,6 +241,7 @@ IoResult TlsTransport::read(std::span<char> into) noexcept {
         int records = 0;
         while (total < into.size() && records < kRecordsPerCall) {
             std::size_t got = 0;
+            ERR_clear_error();
             const int result = SSL_read_ex(ssl_, into.data() + total, into.size() - total, &got);
             if (result != 1) {
                 stopped(result);
@@ -305,6 +307,7 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
     std::size_t total = 0;
     while (total < bytes.size()) {
         std::size_t put = 0;
+        ERR_clear_error();
         const int result = SSL_write_ex(ssl_, bytes.data() + total, bytes.size() - total, &put);
         if (result == 1) {
             total += put;

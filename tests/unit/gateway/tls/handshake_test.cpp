@@ -7,10 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace mailgate::test {
 namespace {
@@ -424,6 +427,31 @@ TEST_F(TlsHandshakeTest, RefusesSettingsThatOpenSslDoesNotKnow) {
     EXPECT_EQ(sentence(options), "");
     certificates_.clear();
     EXPECT_EQ(sentence({}), "certificates: at least one is needed");
+}
+
+TEST_F(TlsHandshakeTest, SharesContextsAndTicketKeysBetweenThreads) {
+    std::atomic<UnixSeconds> time{1'800'000'000};
+    tickets_ = std::make_shared<TicketKeys>([&] { return time += TicketKeys::kLifetime / 8; });
+    const auto server = context();
+    std::atomic<int> done{0}, resumed{0};
+    std::vector<std::thread> workers;
+    for (int i = 0; i < 4; ++i) {
+        workers.emplace_back([&] {
+            std::shared_ptr<SSL_SESSION> session;
+            for (int round = 0; round < 20; ++round) {
+                TlsConnection connection(server);
+                if (session) SSL_set_session(connection.client.ssl(), session.get());
+                if (connection.handshake().state == kDone) ++done;
+                if (connection.server->facts().resumed) ++resumed;
+                connection.client.reads();
+                session.reset(SSL_get1_session(connection.client.ssl()), SSL_SESSION_free);
+            }
+        });
+    }
+    for (std::thread& worker : workers)
+        worker.join();
+    EXPECT_EQ(done, 80);
+    EXPECT_GT(resumed, 0);
 }
 
 /// Two of ours, back to back.
