@@ -103,8 +103,7 @@ std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& bel
 
 std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& below,
                                                    std::shared_ptr<const TlsServerContext> context) noexcept {
-    SSL_CTX* openssl_context = context->context();
-    auto made = make(below, std::move(context), openssl_context);
+    auto made = make(below, context, context->context());
     if (made) SSL_set_accept_state(made->ssl_);
     return made;
 }
@@ -112,11 +111,13 @@ std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& b
 std::unique_ptr<TlsTransport> TlsTransport::connect(std::unique_ptr<Transport>& below,
                                                     std::shared_ptr<const TlsClientContext> context,
                                                     const std::string& server_name) noexcept {
-    SSL_CTX* openssl_context = context->context();
-    auto made = make(below, std::move(context), openssl_context);
+    auto made = make(below, context, context->context());
     if (!made) return nullptr;
     SSL_set_connect_state(made->ssl_);
-    if (made->expect(server_name)) return made;
+    if (made->expect(server_name)) {
+        context->resume(made->ssl_, server_name);
+        return made;
+    }
     below = std::move(made->below_);
     return nullptr;
 }

@@ -546,6 +546,32 @@ TEST_F(TlsClientTest, PresentsItsCertificate) {
     EXPECT_EQ(legs.client->facts().peer->not_after, certificates_.front()->notAfter());
 }
 
+TEST_F(TlsClientTest, ResumesWithTheSameServerAlone) {
+    certificates_ = {files_.certificate({{"mx.example.net", "mx2.example.net"}})};
+    for (const char* const version : {"1.2", "1.3"}) {
+        SCOPED_TRACE(version);
+        const auto server = context();
+        if (version == std::string_view("1.2"))
+            SSL_CTX_set_max_proto_version(server->context(), TLS1_2_VERSION);
+        const auto ours = client();
+        const auto resumes = [&](const std::string& name) {
+            Legs legs = connect(server, ours, name);
+            EXPECT_EQ(legs.client_step.state, kDone);
+            // Tickets of TLS 1.3 come behind the handshake.
+            char byte = 0;
+            EXPECT_EQ(legs.client->read({&byte, 1}).status, IoStatus::WouldBlock);
+            EXPECT_EQ(legs.client->facts().resumed, legs.server->facts().resumed);
+            EXPECT_TRUE(legs.client->facts().peer && legs.client->facts().peer->verified);
+            EXPECT_EQ(legs.client->facts().version, "TLSv" + std::string(version));
+            return legs.client->facts().resumed;
+        };
+        EXPECT_FALSE(resumes("mx.example.net"));
+        EXPECT_TRUE(resumes("mx.example.net"));
+        EXPECT_TRUE(resumes("mx.example.net"));
+        EXPECT_FALSE(resumes("mx2.example.net")) << "verified for another name";
+    }
+}
+
 TEST_F(TlsClientTest, TellsAServerThatSpeaksNoTls) {
     auto wire = std::make_shared<ScriptedPeer>();
     std::unique_ptr<Transport> below = std::make_unique<ScriptedTransport>(wire);
