@@ -54,6 +54,8 @@ class Transport {
     /// empty write asks.
     virtual IoResult write(std::string_view bytes) noexcept = 0;
 
+    /// Whether there is a descriptor that spliceTo() and spliceFrom() can use.
+    virtual bool canSplice() const noexcept { return true; }
     /// Between this connection and `pipe`, without the bytes entering user space. `bytes` of the pipe is kept
     /// up to date.
     virtual IoResult spliceTo(Pipe& pipe) noexcept = 0;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Notices that the files of certificates have changed, and reads them anew.
+///
+/// poll() is all that happens, on the thread that calls it, every few seconds. A renewal writes several files, one after the
+/// other, or points symlinks elsewhere: they are read when two polls have found them the same. A pair that cannot be used is
+/// refused, once for each change, and the one before stays.
+#pragma once
+
+#include "gateway/tls/certificate.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate {
+
+class CertificateWatcher {
+  public:
+    using Certificates = std::vector<std::shared_ptr<const Certificate>>;
+    struct Callbacks {
+        /// Of one poll, all together: those at these places of current() are new.
+        std::function<void(const std::vector<std::size_t>& places)> changed;
+        std::function<void(const CertificateFiles& files, const std::string& why)> refused;
+    };
+
+    CertificateWatcher(Certificates certificates, Callbacks callbacks);
+
+    void poll(UnixSeconds now);
+
+    /// In the order in which they were given.
+    const Certificates& current() const noexcept { return current_; }
+
+  private:
+    struct Watched {
+        FileIdentities handled;  ///< loaded, or refused
+        FileIdentities seen;     ///< at the last poll
+    };
+
+    bool settled(std::size_t place) noexcept;
+    bool renew(std::size_t place, UnixSeconds now);
+
+    Certificates current_;
+    std::vector<Watched> watched_;
+    Callbacks callbacks_;
+};
+
+}  // namespace mailgate

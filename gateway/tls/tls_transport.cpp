@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/tls/tls_transport.h"
+
+#include "gateway/io/session_set.h"
+#include "gateway/tls/openssl.h"
+#include "protocols/values/address.h"
+#include "protocols/values/text.h"
+
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+using Reason = TlsFailure::Reason;
+
+constexpr char kHandshakeRecord = 22;
+constexpr char kAlertRecord = 21;
+
+// A full record is 16 KiB: four of them fill the worker's buffer, and a fifth may be begun.
+constexpr std::uint8_t kReadsPerCall = 6;
+// Records may be of one byte each, or of none.
+constexpr int kRecordsPerCall = 128;
+// Certificates of clients are the largest that there is in it (OpenSSL's own limit for a chain: 100 KiB).
+constexpr std::uint32_t kMaxHandshakeBytes = std::uint32_t{256} << 10;
+// A key update is due after gigabytes: one for each of these is beyond reason.
+constexpr std::uint32_t kBytesPerCredit = std::uint32_t{16} << 10;
+constexpr std::uint16_t kMaxCredit = 64;
+
+}  // namespace
+
+/// What OpenSSL calls back.
+struct TlsTransport::Callbacks {
+    static TlsTransport& of(BIO* bio) noexcept { return *static_cast<TlsTransport*>(BIO_get_data(bio)); }
+
+    static int onRead(BIO* bio, char* into, int size) noexcept {
+        BIO_clear_retry_flags(bio);
+        const int got = size > 0 ? of(bio).takeFromBelow(into, size) : 0;
+        if (got <= 0) BIO_set_retry_read(bio);
+        return got > 0 ? got : -1;
+    }
+
+    static int onWrite(BIO* bio, const char* bytes, int size) noexcept {
+        BIO_clear_retry_flags(bio);
+        const int put = size > 0 ? of(bio).giveToBelow(bytes, size) : 0;
+        if (put == 0) BIO_set_retry_write(bio);
+        return put > 0 ? put : -1;
+    }
+
+    static long onControl(BIO*, int command, long, void*) noexcept {
+        // The end is never shown to OpenSSL, which would make an error of it, and refuse to write from then on.
+        return command == BIO_CTRL_FLUSH ? 1 : 0;
+    }
+
+    static int onCreate(BIO* bio) noexcept {
+        BIO_set_init(bio, 1);
+        return 1;
+    }
+
+    static void onMessage(int sent, int, int type, const void*, std::size_t, SSL*, void* self) noexcept {
+        auto& transport = *static_cast<TlsTransport*>(self);
+        if (!sent && type == SSL3_RT_HANDSHAKE && transport.established_ && transport.credit_ > 0) {
+            --transport.credit_;
+        }
+    }
+
+    static const BIO_METHOD* method() noexcept {
+        static const BIO_METHOD* const made = [] {
+            BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "transport");
+            if (method && BIO_meth_set_read(method, &onRead) == 1 &&
+                BIO_meth_set_write(method, &onWrite) == 1 && BIO_meth_set_ctrl(method, &onControl) == 1 &&
+                BIO_meth_set_create(method, &onCreate) == 1) {
+                return method;
+            }
+            BIO_meth_free(method);
+            return static_cast<BIO_METHOD*>(nullptr);
+        }();
+        return made;
+    }
+};
+
+std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& below,
+                                                 std::shared_ptr<const void> context,
+                                                 SSL_CTX* openssl_context) noexcept {
+    std::unique_ptr<TlsTransport> made(new (std::nothrow) TlsTransport(std::move(context)));
+    const BIO_METHOD* method = Callbacks::method();
+    if (!made || !method) return nullptr;
+    made->ssl_ = SSL_new(openssl_context);
+    if (!made->ssl_ || !(made->bio_ = BIO_new(method))) return nullptr;
+    BIO_set_data(made->bio_, made.get());
+    SSL_set_bio(made->ssl_, made->bio_, made->bio_);
+    SSL_set_msg_callback(made->ssl_, &Callbacks::onMessage);
+    SSL_set_msg_callback_arg(made->ssl_, made.get());
+    made->verifies_ = SSL_get_verify_mode(made->ssl_) != SSL_VERIFY_NONE;
+    made->below_ = std::move(below);
+    return made;
+}
+
+std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& below,
+                                                   std::shared_ptr<const TlsServerContext> context) noexcept {
+    auto made = make(below, context, context->context());
+    if (made) SSL_set_accept_state(made->ssl_);
+    return made;
+}
+
+std::unique_ptr<TlsTransport> TlsTransport::connect(std::unique_ptr<Transport>& below,
+                                                    std::shared_ptr<const TlsClientContext> context,
+                                                    const std::string& server_name) noexcept {
+    auto made = make(below, context, context->context());
+    if (!made) return nullptr;
+    SSL_set_connect_state(made->ssl_);
+    if (made->expect(server_name)) {
+        context->resume(made->ssl_, server_name);
+        return made;
+    }
+    below = std::move(made->below_);
+    return nullptr;
+}
+
+bool TlsTransport::expect(const std::string& server_name) noexcept {
+    // Without a name to compare any certificate of the CA would do.
+    if (server_name.empty()) return !verifies_;
+    if (const auto address = IpAddress::parse(server_name)) {
+        const std::size_t skip = address->isV4() ? 12 : 0;
+        return X509_VERIFY_PARAM_set1_ip(SSL_get0_param(ssl_), address->bytes.data() + skip,
+                                         address->bytes.size() - skip) == 1;
+    }
+    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set_tlsext_host_name(ssl_, server_name.c_str()) == 1 &&
+           SSL_set1_host(ssl_, server_name.c_str()) == 1;
+}
+
+TlsTransport::~TlsTransport() {
+    SSL_free(ssl_);
+}
+
+/// Of a call from outside: what it may do starts anew. What others left in OpenSSL's queue of errors, which belongs to the
+/// thread, would be taken for ours.
+void TlsTransport::begin() noexcept {
+    reads_left_ = kReadsPerCall;
+    writes_ = 0;
+    ERR_clear_error();
+}
+
+/// 0: nothing now, or never again: the flags know.
+int TlsTransport::takeFromBelow(char* into, int size) noexcept {
+    if (below_ended_ || not_tls_ || error_ || credit_ == 0) return 0;
+    if (reads_left_ == 0 || !below_->readable()) return 0;
+    --reads_left_;
+    const IoResult got = below_->read({into, static_cast<std::size_t>(size)});
+    below_ended_ = got.last || got.status == IoStatus::Eof;
+    if (got.status == IoStatus::Error) error_ = got.error;
+    if (got.status != IoStatus::Ok || got.bytes == 0) return 0;
+    if (std::exchange(first_byte_, false) && into[0] != kHandshakeRecord && into[0] != kAlertRecord) {
+        not_tls_ = true;
+        return 0;
+    }
+    if (!established_) handshake_bytes_ += static_cast<std::uint32_t>(got.bytes);
+    return static_cast<int>(got.bytes);
+}
+
+/// 0: not now; less: the connection is gone.
+int TlsTransport::giveToBelow(const char* bytes, int size) noexcept {
+    // The second piece would wait for the peer to acknowledge the first (Nagle's algorithm).
+    if (writes_ > 0) below_->noDelay();
+    if (writes_ < std::numeric_limits<std::uint8_t>::max()) ++writes_;
+    const IoResult put = below_->write({bytes, static_cast<std::size_t>(size)});
+    switch (put.status) {
+        case IoStatus::Ok:
+            return static_cast<int>(put.bytes);
+        case IoStatus::WouldBlock:
+            return 0;
+        case IoStatus::Eof:
+        case IoStatus::Error:
+            break;
+    }
+    if (!error_) error_ = put.error;
+    return -1;
+}
+
+TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
+    if (failure_) return {Handshake::State::Failed, failure_};
+    if (established_) return {Handshake::State::Done};
+    if (started_ < 0) started_ = now;
+    begin();
+    const int result = SSL_do_handshake(ssl_);
+    if (result == 1) {
+        established_ = true;
+        handshake_ms_ = now - started_;
+        buffered_ = SSL_has_pending(ssl_) == 1 || below_ended_;
+        return {Handshake::State::Done};
+    }
+    const int error = SSL_get_error(ssl_, result);
+    if (const TlsFailure failure = handshakeFailure(error)) return fail(failure);
+    if (error == SSL_ERROR_WANT_WRITE) below_->notifyWritable();
+    return {Handshake::State::Wants, {}, error == SSL_ERROR_WANT_READ && below_->readable()};
+}
+
+TlsFailure TlsTransport::handshakeFailure(int error) noexcept {
+    if (error == SSL_ERROR_SSL) return classifyError(ERR_peek_error(), SSL_get_verify_result(ssl_));
+    if (not_tls_) return {Reason::NotTls};
+    if (error_) return {Reason::ConnectionLost};
+    if (error == SSL_ERROR_WANT_READ && below_ended_) return {Reason::PeerClosed};
+    if (handshake_bytes_ > kMaxHandshakeBytes) return {Reason::TooLarge};
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {};
+    return {Reason::ProtocolError};
+}
+
+TlsTransport::Handshake TlsTransport::fail(TlsFailure failure) noexcept {
+    breakOff(failure, error_ ? error_ : EPROTO);
+    return {Handshake::State::Failed, failure_};
+}
+
+void TlsTransport::breakOff(TlsFailure failure, int error) noexcept {
+    failure_ = failure;
+    error_ = error;
+    ERR_clear_error();
+}
+
+void TlsTransport::note(std::uint32_t events) noexcept {
+    below_->note(events);
+    if (!(events & kWritable)) return;
+    if (std::exchange(wants_write_, false)) buffered_ = true;
+    if (closing_) finishWriting();
+}
+
+bool TlsTransport::readable() const noexcept {
+    if (wants_write_) return false;
+    return buffered_ || failure_ || (below_->readable() && !below_ended_);
+}
+
+IoResult TlsTransport::read(std::span<char> into) noexcept {
+    begin();
+    buffered_ = false;
+    std::size_t total = 0;
+    if (!failure_ && !ended_) {
+        int records = 0;
+        while (total < into.size() && records < kRecordsPerCall) {
+            std::size_t got = 0;
+            ERR_clear_error();
+            const int result = SSL_read_ex(ssl_, into.data() + total, into.size() - total, &got);
+            if (result != 1) {
+                stopped(result);
+                break;
+            }
+            total += got;
+            ++records;
+        }
+        // Where nothing stopped it there may be more inside, or below: the next read finds out.
+        const bool full = total == into.size() || records == kRecordsPerCall;
+        if (full) buffered_ = SSL_has_pending(ssl_) == 1 || below_ended_;
+        countBytes(total);
+    }
+    IoResult result;
+    if (total > 0) {
+        result = {IoStatus::Ok, total};
+        result.last = ended_;
+    } else if (failure_) {
+        result = {IoStatus::Error, 0, error_};
+    } else if (ended_) {
+        result = {IoStatus::Eof};
+    } else if (!into.empty()) {
+        result = {IoStatus::WouldBlock};
+    }
+    result.more = !ended_ && readable();
+    return result;
+}
+
+/// Why a read gave nothing.
+void TlsTransport::stopped(int result) noexcept {
+    switch (SSL_get_error(ssl_, result)) {
+        case SSL_ERROR_WANT_READ:
+            if (error_) return breakOff({Reason::ConnectionLost}, error_);
+            ended_ = truncated_ = below_ended_;
+            return;
+        case SSL_ERROR_ZERO_RETURN:
+            ended_ = true;
+            return;
+        case SSL_ERROR_WANT_WRITE:
+            wants_write_ = true;
+            below_->notifyWritable();
+            return;
+        case SSL_ERROR_SSL:
+            return breakOff(classifyError(ERR_peek_error(), X509_V_OK), EPROTO);
+        default:
+            return breakOff({Reason::ConnectionLost}, error_ ? error_ : EPROTO);
+    }
+}
+
+void TlsTransport::countBytes(std::size_t bytes) noexcept {
+    if (credit_ == 0 && !failure_) breakOff({Reason::Flood}, EPROTO);
+    progress_ += static_cast<std::uint32_t>(bytes);
+    const std::uint32_t earned = progress_ / kBytesPerCredit;
+    progress_ %= kBytesPerCredit;
+    credit_ = static_cast<std::uint16_t>(std::min<std::uint32_t>(kMaxCredit, credit_ + earned));
+}
+
+IoResult TlsTransport::write(std::string_view bytes) noexcept {
+    if (failure_) return {IoStatus::Error, 0, error_};
+    // An empty write asks how connecting goes.
+    if (bytes.empty()) return established_ ? IoResult{} : below_->write(bytes);
+    begin();
+    std::size_t total = 0;
+    while (total < bytes.size()) {
+        std::size_t put = 0;
+        ERR_clear_error();
+        const int result = SSL_write_ex(ssl_, bytes.data() + total, bytes.size() - total, &put);
+        if (result == 1) {
+            total += put;
+            continue;
+        }
+        const int error = SSL_get_error(ssl_, result);
+        if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
+        if (error == SSL_ERROR_SSL) breakOff(classifyError(ERR_peek_error(), X509_V_OK), EPROTO);
+        return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
+    }
+    return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};
+}
+
+IoResult TlsTransport::spliceTo(Pipe&) noexcept {
+    return {IoStatus::Error, 0, EOPNOTSUPP};
+}
+
+IoResult TlsTransport::spliceFrom(Pipe&) noexcept {
+    return {IoStatus::Error, 0, EOPNOTSUPP};
+}
+
+int TlsTransport::peek() noexcept {
+    if (started_ < 0) return below_->peek();
+    if (!established_ || failure_ || ended_) return -1;
+    begin();
+    unsigned char first = 0;
+    std::size_t got = 0;
+    const int result = SSL_peek_ex(ssl_, &first, 1, &got);
+    if (result != 1) {
+        stopped(result);
+        if (ended_ || failure_) buffered_ = true;
+        return -1;
+    }
+    buffered_ = true;
+    return first;
+}
+
+void TlsTransport::shutdownWrite() noexcept {
+    if (!established_ || failure_) return below_->shutdownWrite();
+    closing_ = true;
+    finishWriting();
+}
+
+void TlsTransport::finishWriting() noexcept {
+    begin();
+    const int result = SSL_shutdown(ssl_);
+    if (result < 0 && SSL_get_error(ssl_, result) == SSL_ERROR_WANT_WRITE) return below_->notifyWritable();
+    ERR_clear_error();
+    closing_ = false;
+    below_->shutdownWrite();
+}
+
+TlsFacts TlsTransport::facts() const {
+    TlsFacts facts;
+    facts.version = SSL_get_version(ssl_);
+    const char* cipher = SSL_get_cipher_name(ssl_);
+    facts.cipher = cipher ? cipher : "";
+    if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name))
+        facts.sni = printable(name, 255);
+    const unsigned char* protocol = nullptr;
+    unsigned int size = 0;
+    SSL_get0_alpn_selected(ssl_, &protocol, &size);
+    if (size > 0) facts.alpn.assign(reinterpret_cast<const char*>(protocol), size);
+    facts.resumed = SSL_session_reused(ssl_) == 1;
+    facts.handshake_ms = handshake_ms_;
+    if (const X509* certificate = SSL_get0_peer_certificate(ssl_)) {
+        facts.peer = {openssl::subjectOf(certificate), openssl::commonNameOf(certificate),
+                      openssl::sha256Of(certificate), openssl::seconds(X509_get0_notAfter(certificate)),
+                      verifies_ && SSL_get_verify_result(ssl_) == X509_V_OK};
+    }
+    return facts;
+}
+
+}  // namespace mailgate

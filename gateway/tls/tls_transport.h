@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  TLS over another transport, which it owns: as a server for clients, or as a client of mail servers.
+///
+/// The handshake is a step of its own: advance() until it is Done or has Failed; reads and writes come behind it. What is
+/// read and written then is plain text, and the contract is Transport's: events tell of changes once, `more` and `last`
+/// are true whatever is still inside OpenSSL, where epoll cannot see it.
+///
+/// What a write did not take has to come first in the next one: a part of it may have been sealed already. Between two
+/// calls nothing is kept but what OpenSSL keeps, and that is no buffer while the connection is idle.
+///
+/// What one call does is bounded, whatever the peer sends: how much it reads from below, how many records it opens. Key
+/// updates and the like are counted against the bytes that come with them.
+#pragma once
+
+#include "gateway/io/transport.h"
+#include "gateway/tls/client_context.h"
+#include "gateway/tls/failure.h"
+#include "gateway/tls/server_context.h"
+#include "protocols/values/time.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+struct bio_st;
+struct ssl_st;
+
+namespace mailgate {
+
+struct TlsPeerCertificate {
+    std::string subject;      ///< fit for a log line
+    std::string common_name;  ///< empty: none
+    std::string sha256;
+    UnixSeconds not_after = 0;
+    bool verified = false;
+};
+
+/// Of an established connection.
+struct TlsFacts {
+    std::string version;  ///< "TLSv1.3"
+    std::string cipher;   ///< "TLS_AES_256_GCM_SHA384"
+    std::string sni;      ///< the name that was asked for, fit for a log line; empty: none
+    std::string alpn;     ///< empty: none
+    bool resumed = false;
+    Millis handshake_ms = 0;
+    std::optional<TlsPeerCertificate> peer;
+};
+
+class TlsTransport final : public Transport {
+  public:
+    struct Handshake {
+        enum class State : std::uint8_t {
+            Done,
+            Wants,  ///< call again when an event has come; at once, in a later turn, where readable() says so
+            Failed,  ///< `failure` says why; the peer has been told, where TLS has words for it
+        };
+        State state;
+        TlsFailure failure{};
+        bool again =
+            false;  ///< of Wants: this was as much as is fair to others; go on in a later turn, no event will tell
+    };
+
+    /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when there
+    /// is no memory.
+    static std::unique_ptr<TlsTransport> accept(std::unique_ptr<Transport>& below,
+                                                std::shared_ptr<const TlsServerContext> context) noexcept;
+    /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is
+    /// compared, and not sent. Empty only for a context that does not verify.
+    static std::unique_ptr<TlsTransport> connect(std::unique_ptr<Transport>& below,
+                                                 std::shared_ptr<const TlsClientContext> context,
+                                                 const std::string& server_name) noexcept;
+
+    ~TlsTransport() override;
+    TlsTransport(const TlsTransport&) = delete;
+    TlsTransport& operator=(const TlsTransport&) = delete;
+
+    /// One step of the handshake. `now`: the owner's clock; the first step starts it.
+    Handshake advance(Millis now) noexcept;
+    bool established() const noexcept { return established_; }
+    TlsFacts facts() const;
+
+    /// The peer's end came without a close_notify: bytes before it may be missing.
+    bool truncated() const noexcept { return truncated_; }
+    /// Why reading or writing gave EPROTO.
+    TlsFailure failure() const noexcept { return failure_; }
+
+    bool watch(bool writable) noexcept override { return below_->watch(writable); }
+    void note(std::uint32_t events) noexcept override;
+    bool readable() const noexcept override;
+    IoResult read(std::span<char> into) noexcept override;
+    IoResult write(std::string_view bytes) noexcept override;
+    bool canSplice() const noexcept override { return false; }
+    IoResult spliceTo(Pipe& pipe) noexcept override;
+    IoResult spliceFrom(Pipe& pipe) noexcept override;
+    int peek() noexcept override;
+    /// Sends close_notify, then FIN; reading goes on.
+    void shutdownWrite() noexcept override;
+    void notifyWritable() noexcept override { below_->notifyWritable(); }
+    std::size_t unacknowledged() const noexcept override { return below_->unacknowledged(); }
+    void acknowledge() noexcept override { below_->acknowledge(); }
+    void noDelay() noexcept override { below_->noDelay(); }
+
+  private:
+    struct Callbacks;
+
+    explicit TlsTransport(std::shared_ptr<const void> context) noexcept : context_(std::move(context)) {}
+    static std::unique_ptr<TlsTransport> make(std::unique_ptr<Transport>& below,
+                                              std::shared_ptr<const void> context,
+                                              ssl_ctx_st* openssl_context) noexcept;
+    bool expect(const std::string& server_name) noexcept;
+
+    int takeFromBelow(char* into, int size) noexcept;
+    int giveToBelow(const char* bytes, int size) noexcept;
+    void begin() noexcept;
+    void stopped(int result) noexcept;
+    TlsFailure handshakeFailure(int error) noexcept;
+    Handshake fail(TlsFailure failure) noexcept;
+    void breakOff(TlsFailure failure, int error) noexcept;
+    void countBytes(std::size_t bytes) noexcept;
+    void finishWriting() noexcept;
+
+    std::shared_ptr<const void> context_;  ///< what OpenSSL's callbacks look into
+    std::unique_ptr<Transport> below_;
+    ssl_st* ssl_ = nullptr;
+    bio_st* bio_ = nullptr;  ///< owned by ssl_
+    Millis started_ = -1;
+    Millis handshake_ms_ = 0;
+    std::uint32_t handshake_bytes_ = 0;
+    std::uint32_t progress_ = 0;   ///< bytes of plain text towards the next credit
+    std::uint16_t credit_ = 64;    ///< messages that are not plain text, still to be borne
+    std::uint8_t reads_left_ = 0;  ///< from below, in this call
+    std::uint8_t writes_ = 0;      ///< to below, in this call
+    int error_ = 0;                ///< errno of below, or EPROTO
+    TlsFailure failure_;
+    bool established_ = false;
+    bool verifies_ = false;   ///< the peer's certificate
+    bool first_byte_ = true;  ///< is still to come
+    bool not_tls_ = false;
+    bool below_ended_ = false;  ///< its end has been read
+    bool ended_ = false;        ///< the peer's end has been reached, or comes behind what is read
+    bool truncated_ = false;
+    bool buffered_ = false;     ///< a read may give something without anything from below
+    bool wants_write_ = false;  ///< a read cannot go on before something is written
+    bool closing_ = false;      ///< close_notify is due, and FIN behind it
+};
+
+}  // namespace mailgate
