@@ -99,7 +99,7 @@ Next DialoguePhase::listen() {
 
 // Our own words take the server's place in the stream to the client.
 Next DialoguePhase::say(const Dialogue::Step& step) {
-    if (!relay().hold(Side::Server, step.say)) return next::Close{End::GatewayError};
+    if (!relay().hold(Side::Server, step.reply)) return next::Close{End::GatewayError};
     if (step.done) relay().endSource(Side::Server);
     return flush();
 }

@@ -139,7 +139,7 @@ Next RelayPhase::afterPump(Side source) {
 Next RelayPhase::onViolation() {
     if (!std::exchange(violated_, true)) context_.armIn(kViolationLimit);
     const Violation violation = *filter_->violation();
-    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->settled())
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->noReplyPending())
         return endViolated();
     return next::Stay{};
 }
