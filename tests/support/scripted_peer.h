@@ -34,7 +34,7 @@ struct ScriptedPeer {
     bool closed = false;
     bool wants_writable = false;
     bool unwatchable = false;  ///< the kernel watches no more descriptors
-    unsigned slot = 0;  ///< as the gateway registered it
+    unsigned slot = 0;         ///< as the gateway registered it
 
     void sends(std::string_view bytes) { to_read += bytes; }
     /// Takes what was received so far.
