@@ -35,9 +35,9 @@ void giveAway() {
 }  // namespace
 
 void install() noexcept {
+    if (std::set_new_handler(giveAway) == giveAway) return;
     given_away = kParts;
     refill();
-    std::set_new_handler(giveAway);
 }
 
 void leaveTheLastToOthers() noexcept {

@@ -8,7 +8,7 @@
 
 namespace mailgate::memory_reserve {
 
-/// Puts it aside, for operator new in all threads.
+/// Puts it aside, for operator new in all threads. Once is enough.
 void install() noexcept;
 
 /// The calling thread carries sessions. The last of the reserve is not for them, which can be ended one by

@@ -7,15 +7,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -26,6 +31,7 @@ using testing::HasSubstr;
 using testing::Not;
 namespace fs = std::filesystem;
 
+constexpr int kPatienceMs = 30'000;
 const IpAddress kLoopback = *IpAddress::parse("127.0.0.1");
 
 Descriptor listenAnywhere(std::uint16_t& port) {
@@ -69,6 +75,49 @@ class MoodyServer {
     std::thread thread_;
 };
 
+/// A server that the test plays: who connects is accepted, and answered, when the test says so.
+class PlayedServer {
+  public:
+    explicit PlayedServer(bool listens) {
+        const SocketAddress any({kLoopback, 0});
+        socket_ = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::bind(socket_.get(), any.get(), any.size()), 0);
+        sockaddr_storage bound{};
+        socklen_t size = sizeof bound;
+        ::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+        port = SocketAddress::toEndpoint(bound).port;
+        if (listens) listen();
+    }
+    /// Until then it refuses connections.
+    void listen() { EXPECT_EQ(::listen(socket_.get(), 16), 0); }
+    Descriptor accept() const {
+        pollfd ready{socket_.get(), POLLIN, 0};
+        EXPECT_EQ(::poll(&ready, 1, kPatienceMs), 1) << "nobody connects";
+        return Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+
+    std::uint16_t port = 0;
+
+  private:
+    Descriptor socket_;
+};
+
+void say(const Descriptor& socket, std::string_view text) {
+    EXPECT_EQ(::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+}
+
+/// What comes, up to and with `word`; what there was when it ends without.
+std::string hear(const Descriptor& socket, std::string_view word) {
+    std::string heard;
+    pollfd ready{socket.get(), POLLIN, 0};
+    char byte = 0;
+    while (!heard.ends_with(word) && ::poll(&ready, 1, kPatienceMs) == 1 &&
+           ::recv(socket.get(), &byte, 1, 0) == 1)
+        heard += byte;
+    return heard;
+}
+
 class GatewayReload : public testing::Test {
   protected:
     GatewayReload() {
@@ -100,6 +149,20 @@ class GatewayReload : public testing::Test {
         if (::connect(client.get(), to.get(), to.size()) != 0) return;
         char word[64];
         if (listens) ::recv(client.get(), word, sizeof word, 0);
+    }
+
+    Descriptor connect(std::uint16_t port) const {
+        Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const SocketAddress to({kLoopback, port});
+        EXPECT_EQ(::connect(client.get(), to.get(), to.size()), 0);
+        return client;
+    }
+
+    static void awaitSessions(Gateway& gateway, std::uint64_t number) {
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+        while (gateway.control().status().live != number && std::chrono::steady_clock::now() < deadline)
+            std::this_thread::yield();
+        EXPECT_EQ(gateway.control().status().live, number);
     }
 
     fs::path folder_;
@@ -137,6 +200,85 @@ TEST_F(GatewayReload, ManyOfThemWhileSessionsOfOlderConfigurationsConnectAndWait
         EXPECT_EQ(gateway.control().status().servers.size(), 1U);
     }
     EXPECT_THAT(log(), HasSubstr("\"event\":\"session.end\""));
+    EXPECT_THAT(log(), Not(HasSubstr("gateway.defect")));
+}
+
+/// A session says goodbye, and so does its server.
+void quit(const Descriptor& client, const Descriptor& server) {
+    say(client, "QUIT\r\n");
+    EXPECT_THAT(hear(server, "QUIT\r\n"), testing::EndsWith("QUIT\r\n"));
+    say(server, "221 bye\r\n");
+    ::shutdown(server.get(), SHUT_WR);
+    EXPECT_EQ(hear(client, "221 bye\r\n"), "221 bye\r\n");
+    EXPECT_EQ(hear(client, "more"), "") << "the end";
+}
+
+TEST_F(GatewayReload, SessionsOfBeforeItKeepTheirConfigurationWhateverTheyAreAt) {
+    const PlayedServer old_server(true), new_server(true);
+    PlayedServer absent(false);
+    std::uint16_t held_port = 0;
+    listenAnywhere(held_port);
+    const auto configure = [&](std::uint16_t mx, std::string_view mx_name, std::uint16_t held,
+                               std::string_view held_name, std::string_view hold) {
+        std::ofstream(file()) << fmt::format(
+            "[gateway]\nname = \"gw.example.org\"\nworkers = 1\n[log]\ntarget = \"file:events.log\"\n"
+            "[timeouts]\nhold = \"{}\"\n"
+            "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:{}\"\naccess = "
+            "\"open\"\n"
+            "upstream = \"mx\"\n"
+            "[[listener]]\nname = \"held\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:{}\"\naccess = "
+            "\"open\"\n"
+            "upstream = \"away\"\n"
+            "[[upstream]]\nname = \"mx\"\ncheck = false\n"
+            "[[upstream.server]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\n"
+            "[[upstream]]\nname = \"away\"\ncheck = false\n"
+            "[[upstream.server]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\n",
+            hold, port_, held_port, mx_name, mx, held_name, held);
+    };
+    configure(old_server.port, "old", absent.port, "absent", "60s");
+    {
+        Gateway gateway(loadConfig(file()));
+        const Descriptor relayed = connect(port_);
+        const Descriptor relayed_server = old_server.accept();
+        say(relayed_server, "220 old\r\n");
+        EXPECT_EQ(hear(relayed, "\r\n"), "220 old\r\n");
+        const Descriptor connecting = connect(port_);
+        const Descriptor connecting_server = old_server.accept();  // which has yet to greet
+        const Descriptor held = connect(held_port);
+        awaitSessions(gateway, 3);
+
+        // A held client of the new configuration would hear a refusal within a second.
+        configure(new_server.port, "new", new_server.port, "new", "1s");
+        const admin::Outcome outcome = gateway.control().reload();
+        ASSERT_TRUE(outcome.ok) << outcome.message;
+
+        for (const std::uint16_t port : {port_, held_port}) {
+            const Descriptor client = connect(port);
+            const Descriptor server = new_server.accept();
+            say(server, "220 new\r\n");
+            EXPECT_EQ(hear(client, "\r\n"), "220 new\r\n");
+            quit(client, server);
+        }
+        say(connecting_server, "220 old\r\n");
+        EXPECT_EQ(hear(connecting, "\r\n"), "220 old\r\n");
+        quit(connecting, connecting_server);
+        quit(relayed, relayed_server);
+        absent.listen();
+        const Descriptor held_server = absent.accept();
+        say(held_server, "220 there at last\r\n");
+        EXPECT_EQ(hear(held, "\r\n"), "220 there at last\r\n");
+        quit(held, held_server);
+        awaitSessions(gateway, 0);
+    }
+    std::map<std::string, int> ended;  // by server
+    std::istringstream lines(log());
+    for (std::string line; std::getline(lines, line);) {
+        if (line.find("\"event\":\"session.end\"") == std::string::npos) continue;
+        EXPECT_THAT(line, HasSubstr("\"end\":\"client_quit\""));
+        for (const char* name : {"old", "new", "absent"})
+            ended[name] += line.find(fmt::format("\"server\":\"{}\"", name)) != std::string::npos;
+    }
+    EXPECT_EQ(ended, (std::map<std::string, int>{{"old", 2}, {"new", 2}, {"absent", 1}}));
     EXPECT_THAT(log(), Not(HasSubstr("gateway.defect")));
 }
 

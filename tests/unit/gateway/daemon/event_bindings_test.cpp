@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/event_bindings.h"
+
+#include "tests/support/temporary_folder.h"
+
+#include <Poco/Exception.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace mailgate::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class EventBindings : public testing::Test {
+  protected:
+    EventBindings() {
+        LogConfig config;
+        config.target = "file:" + file();
+        log_ = std::make_unique<EventLog>(config);
+        upstream_.name = "mx";
+        upstream_.servers.resize(1);
+        upstream_.servers[0].name = "mx1";
+    }
+    std::string file() const { return folder_.file("events.log"); }
+    /// Ends the log.
+    std::string lines() {
+        log_.reset();
+        std::ifstream stream(file());
+        return {std::istreambuf_iterator<char>(stream), {}};
+    }
+
+    TemporaryFolder folder_;
+    std::unique_ptr<EventLog> log_;
+    UpstreamConfig upstream_;
+};
+
+TEST_F(EventBindings, TellOfServersThatGoAndComeBack) {
+    ServerEndpoint endpoint;
+    endpoint.server = std::make_shared<UpstreamServer>();
+    endpoint.server->name = "mx1";
+    endpoint.endpoint = {*IpAddress::parse("192.0.2.1"), 25};
+    const UpstreamPool::Events events = poolEvents(*log_);
+    events.down(upstream_, endpoint, "connection refused");
+    events.up(upstream_, endpoint);
+    EXPECT_THAT(lines(),
+                AllOf(HasSubstr(R"("event":"backend.down","level":"error","upstream":"mx","server":"mx1")"),
+                      HasSubstr(R"("reason":"connection refused")"),
+                      HasSubstr(R"("event":"backend.up","level":"warning")")));
+}
+
+TEST_F(EventBindings, TellOfNames) {
+    const NameWatcher::Events events = nameEvents(*log_);
+    events.changed(upstream_, upstream_.servers[0], {{*IpAddress::parse("192.0.2.1"), 25}});
+    events.failed(upstream_, upstream_.servers[0], "no such name");
+    EXPECT_THAT(lines(), AllOf(HasSubstr(R"("addresses":["192.0.2.1:25"])"),
+                               HasSubstr(R"("event":"backend.unresolved")"), HasSubstr("no such name")));
+}
+
+TEST_F(EventBindings, TellOfTheJournal) {
+    const store::Journal::Events events = journalEvents(*log_);
+    events.failed("disk full");
+    events.recovered(7);
+    EXPECT_THAT(lines(), AllOf(HasSubstr(R"("event":"journal.failed")"), HasSubstr("disk full"),
+                               HasSubstr(R"("event":"journal.recovered")"), HasSubstr(R"("lost":7)")));
+}
+
+TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
+    RulesState state;
+    const store::AccessWatcher::Events events = accessEvents(*log_, state);
+    events.changed(store::AccessTable(), 0.002);
+    EXPECT_GT(state.loaded_ms, 0);
+    events.failed("locked");
+    EXPECT_TRUE(state.failed);
+    events.recovered();
+    EXPECT_FALSE(state.failed);
+    EXPECT_THAT(lines(),
+                AllOf(HasSubstr(R"("build_ms":2)"), HasSubstr(R"("event":"access.failed")"),
+                      HasSubstr(R"("event":"access.recovered")"), Not(HasSubstr("access.unknown_listener"))));
+}
+
+TEST_F(EventBindings, MakeADefectOfWhatPocoWouldSwallow) {
+    {
+        const DefectLog defects(*log_);
+        Poco::ErrorHandler::handle(std::runtime_error("one"));
+        Poco::ErrorHandler::handle(Poco::LogicException("two"));
+        Poco::ErrorHandler::handle();
+    }
+    EXPECT_THAT(lines(), AllOf(HasSubstr(R"("event":"gateway.defect")"), HasSubstr("one"), HasSubstr("two"),
+                               HasSubstr("unknown exception")));
+}
+
+}  // namespace
+}  // namespace mailgate::test

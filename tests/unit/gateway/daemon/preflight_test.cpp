@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/preflight.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace mailgate {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+namespace fs = std::filesystem;
+
+class PreflightTest : public testing::Test {
+  protected:
+    PreflightTest() {
+        std::string name = fs::temp_directory_path() / "mailgate-preflight-XXXXXX";
+        folder_ = ::mkdtemp(name.data());
+        config_.name = "gw.example.org";
+        config_.log.target = "file:" + (folder_ / "events.log").string();
+        config_.store_url = "sqlite:" + (folder_ / "rules.db").string();
+        config_.journal.enabled = false;
+        config_.admin.socket = folder_ / "admin.sock";
+        ListenerConfig listener;
+        listener.name = "smtp";
+        listener.addresses = {{*IpAddress::parse("127.0.0.1"), 2525}};
+        config_.listeners = {listener};
+    }
+    ~PreflightTest() override { fs::remove_all(folder_); }
+
+    fs::path folder_;
+    Config config_;
+};
+
+TEST_F(PreflightTest, FindsNothingAndMakesNothingWhereAllIsInOrder) {
+    const Preflight found = examineSite(config_);
+    EXPECT_THAT(found.errors, IsEmpty());
+    EXPECT_THAT(found.warnings, IsEmpty());
+    EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+TEST_F(PreflightTest, NamesAUserThatIsNotHere) {
+    config_.user = "no-such-user-of-mailgate";
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("no-such-user-of-mailgate")));
+}
+
+TEST_F(PreflightTest, NamesFoldersThatAreMissing) {
+    config_.log.target = "file:" + (folder_ / "gone" / "events.log").string();
+    config_.admin.socket = folder_ / "away" / "admin.sock";
+    const Preflight found = examineSite(config_);
+    EXPECT_THAT(found.errors, Contains(HasSubstr("log.target: the folder")));
+    EXPECT_THAT(found.errors, Contains(HasSubstr("admin.socket: the folder")));
+}
+
+TEST_F(PreflightTest, NamesAFileInTheSocketsPlace) {
+    std::ofstream(config_.admin.socket) << "no socket";
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("no socket")));
+}
+
+TEST_F(PreflightTest, WarnsOfAnAddressThatThisMachineDoesNotHave) {
+    config_.listeners[0].addresses = {{*IpAddress::parse("192.0.2.1"), 2525}};
+    EXPECT_THAT(examineSite(config_).warnings, ElementsAre(HasSubstr("192.0.2.1:2525")));
+}
+
+TEST_F(PreflightTest, NamesADatabaseThatIsNone) {
+    std::ofstream(folder_ / "rules.db")
+        << "this is a text, and longer than the name that SQLite's files begin with";
+    EXPECT_THAT(examineSite(config_).errors, Contains(HasSubstr("rules.db")));
+}
+
+TEST_F(PreflightTest, WarnsOfRulesForListenersThatAreNotThere) {
+    EXPECT_THAT(unknownListenerWarnings(config_, {{"smtp", 2}}), IsEmpty());
+    EXPECT_THAT(unknownListenerWarnings(config_, {{"mx", 1}, {"smtp", 2}}),
+                ElementsAre(HasSubstr("no listener is named \"mx\": 1 access rule that names it")));
+}
+
+}  // namespace
+}  // namespace mailgate

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/upstream/server_failure.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+namespace mailgate {
+namespace {
+
+TEST(ServerFailure, TellsWhyAConnectionWasNotMade) {
+    EXPECT_EQ(connectFailure(ECONNREFUSED), ServerFailure::ConnectRefused);
+    EXPECT_EQ(connectFailure(ETIMEDOUT), ServerFailure::ConnectTimeout);
+    EXPECT_EQ(connectFailure(EHOSTUNREACH), ServerFailure::HostUnreachable);
+    EXPECT_EQ(connectFailure(ENETUNREACH), ServerFailure::NetworkUnreachable);
+    EXPECT_EQ(connectFailure(ECONNRESET), ServerFailure::ConnectReset);
+    EXPECT_EQ(connectFailure(EADDRNOTAVAIL), ServerFailure::NoLocalPort);
+    EXPECT_EQ(connectFailure(EPERM), ServerFailure::ConnectFailed);
+}
+
+TEST(ServerFailure, CountsWhoeverTheClientIsOnlyWhereNobodyWasReached) {
+    EXPECT_EQ(countsOf(ServerFailure::ConnectRefused), FailureCounts::Always);
+    EXPECT_EQ(countsOf(ServerFailure::NoGreeting), FailureCounts::WhereUnchecked);
+    EXPECT_EQ(countsOf(ServerFailure::Foreign), FailureCounts::WhereUnchecked);
+    EXPECT_EQ(countsOf(ServerFailure::NoLocalPort), FailureCounts::Never) << "the gateway's own want";
+}
+
+TEST(ServerFailure, KnowsAnAnswerFromSilence) {
+    EXPECT_FALSE(answered(ServerFailure::ConnectTimeout));
+    EXPECT_FALSE(answered(ServerFailure::NoGreeting));
+    EXPECT_TRUE(answered(ServerFailure::ClosedWithoutGreeting));
+    EXPECT_TRUE(answered(ServerFailure::SystemNotAccepting));
+}
+
+}  // namespace
+}  // namespace mailgate
