@@ -50,6 +50,7 @@ class Relay {
         NoMemory,
     };
 
+    /// `resources` outlive it.
     explicit Relay(const Resources& resources) noexcept : resources_(resources) {}
     ~Relay();
     Relay(const Relay&) = delete;
@@ -135,7 +136,7 @@ class Relay {
     std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
     void wroteTo(Side sink) noexcept;
 
-    Resources resources_;
+    const Resources& resources_;
     Transport* ends_[2] = {nullptr, nullptr};
     RelayTap* tap_ = nullptr;
     Flow flows_[2];

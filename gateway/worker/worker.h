@@ -106,7 +106,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     Recorder* recorder() noexcept override { return recorder_ ? &*recorder_ : nullptr; }
     Counters& counters() noexcept override { return state_.counters; }
     const store::AccessTable& accessTable(const Generation& generation) noexcept override;
-    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
+    const Relay::Resources& resources() noexcept override { return resources_; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return set_.now(); }
     std::int64_t wallClock() const noexcept override;
@@ -161,6 +161,7 @@ class Worker final : public SessionHost, public Poco::Runnable {
     std::vector<char> edited_;
     BlockPool blocks_;
     PipePool pipes_;
+    Relay::Resources resources_{scratch_, edited_, blocks_, pipes_};
     SessionIds ids_;
     Rejections rejections_;
     std::uint32_t rejections_untold_ = 0;
