@@ -84,7 +84,7 @@ class Relay {
 
     /// Words of ours to `to`, behind all that the other side has sent it so far: what it does not take at once is kept and
     /// written by the next pump(). Only where these bytes end at a boundary: the filter knows.
-    Status say(Side to, std::string_view text) noexcept;
+    Status reply(Side to, std::string_view text) noexcept;
 
     /// After Status::Ended: tells the other side (half-close). Idempotent.
     void passEnd(Side source) noexcept;

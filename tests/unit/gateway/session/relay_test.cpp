@@ -204,11 +204,11 @@ TEST_F(RelayTest, ForgetsHalfALineWhoseSenderHasEnded) {
 TEST_F(RelayTest, KeepsWhatIsNotTakenOfWordsOfOursInTheirOrder) {
     client_->room = 3;
     EXPECT_EQ(serverSends("server"), Relay::Status::Open);
-    EXPECT_EQ(relay_.say(Side::Client, " ours"), Relay::Status::Open);
+    EXPECT_EQ(relay_.reply(Side::Client, " ours"), Relay::Status::Open);
     EXPECT_EQ(client_->heard(), "ser");
     EXPECT_TRUE(client_->wants_writable);
     client_->room = 100;
-    EXPECT_EQ(relay_.say(Side::Client, " twice"), Relay::Status::Open);
+    EXPECT_EQ(relay_.reply(Side::Client, " twice"), Relay::Status::Open);
     EXPECT_EQ(client_->heard(), "ver ours twice");
     EXPECT_TRUE(relay_.drained(Side::Server));
 }
