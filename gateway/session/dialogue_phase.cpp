@@ -22,7 +22,7 @@ void countRefusal(SessionContext& context, Refusal refusal) {
 }
 
 /// Our last line, and what of the client's is here already: closing over it would turn the line into a reset.
-void tellAndForget(Relay& relay, std::string_view line) noexcept {
+void replyAndForget(Relay& relay, std::string_view line) noexcept {
     if (!relay.hold(Side::Server, line)) return;
     (void)relay.pump(Side::Server);
     for (int reads = 0; reads < kReadsPerTurn && relay.mayHaveInput(Side::Client); ++reads) {
@@ -38,7 +38,8 @@ std::unique_ptr<Dialogue> answerProbe(SessionContext& context) {
     count(context.host.counters().checks);
     report::probed(context.host, record, up);
     // In TLS there is nothing that could be said in the clear: an open connection says "up".
-    return makeCheckDialogue(context.spoken(), up, context.words(record.arrival.peer.address.toString()));
+    return makeCheckDialogue(context.replyProtocol(), up,
+                             context.refusalText(record.arrival.peer.address.toString()));
 }
 
 std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& refused) {
@@ -49,11 +50,11 @@ std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& re
     context.ticket = {};
     context.leaveServer();
     if (!(context.kept_refused = context.host.keepRefused())) {
-        tellAndForget(context.relay, line);
+        replyAndForget(context.relay, line);
         return nullptr;
     }
-    return makeRefusalDialogue(context.spoken(), refused.refusal,
-                               context.words(context.record.client.address.toString()));
+    return makeRefusalDialogue(context.replyProtocol(), refused.refusal,
+                               context.refusalText(context.record.client.address.toString()));
 }
 
 DialoguePhase::DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue, End reason) noexcept
@@ -70,17 +71,17 @@ Next DialoguePhase::begin() {
     if (!early.empty()) {
         if (Next step = say(dialogue_->onBytes(early)); !stays(step)) return step;
     }
-    return listen();
+    return readClient();
 }
 
 Next DialoguePhase::onClient(std::uint32_t events) {
     if (events & kWritable) {
         if (Next step = flush(); !stays(step)) return step;
     }
-    return listen();
+    return readClient();
 }
 
-Next DialoguePhase::listen() {
+Next DialoguePhase::readClient() {
     for (int reads = 0; relay().mayHaveInput(Side::Client); ++reads) {
         if (reads == kReadsPerTurn) {
             context_.again(Side::Client);

@@ -31,7 +31,7 @@ class DialoguePhase : public Phase {
   private:
     Next say(const Dialogue::Step& step);
     Next flush();
-    Next listen();
+    Next readClient();
 
     std::unique_ptr<Dialogue> dialogue_;
     End reason_;

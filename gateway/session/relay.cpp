@@ -30,7 +30,7 @@ class Relay::Edit final : public Output {
         return !lost_ && relay_.drained(back) && !relay_.endPassed(back);
     }
     void reply(std::string_view text) override {
-        const Status status = relay_.say(from_, text);
+        const Status status = relay_.reply(from_, text);
         no_room_ |= status == Status::NoMemory;
         lost_ |= status == Status::SinkLost;
     }
@@ -136,7 +136,7 @@ void Relay::dropUnseen(Side source_side) noexcept {
     if (source.block->begin == source.block->end) resources_.blocks.giveBack(std::move(source.block));
 }
 
-Relay::Status Relay::say(Side to, std::string_view text) noexcept {
+Relay::Status Relay::reply(Side to, std::string_view text) noexcept {
     const Side source = other(to);
     if (drained(source)) return writeOn(source, text).value_or(Status::Open);
     if (!hold(source, text)) return Status::NoMemory;

@@ -50,6 +50,7 @@ class Relay {
         NoMemory,
     };
 
+    /// `resources` outlive it.
     explicit Relay(const Resources& resources) noexcept : resources_(resources) {}
     ~Relay();
     Relay(const Relay&) = delete;
@@ -83,7 +84,7 @@ class Relay {
 
     /// Words of ours to `to`, behind all that the other side has sent it so far: what it does not take at once is kept and
     /// written by the next pump(). Only where these bytes end at a boundary: the filter knows.
-    Status say(Side to, std::string_view text) noexcept;
+    Status reply(Side to, std::string_view text) noexcept;
 
     /// After Status::Ended: tells the other side (half-close). Idempotent.
     void passEnd(Side source) noexcept;
@@ -135,7 +136,7 @@ class Relay {
     std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
     void wroteTo(Side sink) noexcept;
 
-    Resources resources_;
+    const Resources& resources_;
     Transport* ends_[2] = {nullptr, nullptr};
     RelayTap* tap_ = nullptr;
     Flow flows_[2];

@@ -146,7 +146,7 @@ Next RelayPhase::onViolation() {
 
 Next RelayPhase::endViolated() {
     const Outcome outcome = outcomeOf(*filter_->violation());
-    say(outcome.refusal);
+    reply(outcome.refusal);
     return next::Linger{outcome.reason};
 }
 
@@ -158,7 +158,7 @@ Next RelayPhase::onServerEnded() {
     // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
     if (context_.record.facts.quit) return next::Close{End::ClientQuit};
     // A client that has said all it had to say is not told that nobody listens any more.
-    if (!relay().sourceEnded(Side::Client)) say(Refusal::ServerLost);
+    if (!relay().sourceEnded(Side::Client)) reply(Refusal::ServerLost);
     if (server_lost_) return next::Linger{End::ServerLost};
     // In the clear a mail server that has closed reads no more: what the client still sends, and what is held of it,
     // has nowhere to go.
@@ -196,17 +196,17 @@ Next RelayPhase::onServerLost() {
 
 // Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when the
 // server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
-bool RelayPhase::maySpeak() const noexcept {
+bool RelayPhase::mayReply() const noexcept {
     const SessionFacts& facts = context_.record.facts;
     return filter_ && filter_->serverAtBoundary() && relay().drained(Side::Server) &&
            context_.client->unacknowledged() <= kFarewellRoom && !relay().endPassed(Side::Server) &&
            !facts.quit && !facts.goodbye;
 }
 
-void RelayPhase::say(Refusal refusal) {
-    if (!maySpeak()) return;
+void RelayPhase::reply(Refusal refusal) {
+    if (!mayReply()) return;
     // A client that is gone, or no memory for what it leaves of the line: it ends all the same.
-    (void)relay().say(Side::Client, context_.refusalFor(refusal));
+    (void)relay().reply(Side::Client, context_.refusalFor(refusal));
 }
 
 Millis RelayPhase::idleLimit() const noexcept {
@@ -229,7 +229,7 @@ Next RelayPhase::onDeadline() {
     if (violated_) return endViolated();
     const Millis now = context_.host.now();
     if (drain_ && now >= drain_.until) {
-        say(Refusal::ShuttingDown);
+        reply(Refusal::ShuttingDown);
         return next::Linger{drain_.end};
     }
     if (Next step = maybeDrain(); !stays(step)) return step;
@@ -240,7 +240,7 @@ Next RelayPhase::onDeadline() {
 
 Next RelayPhase::onIdle() {
     if (half_closed_ != End::None) return next::Close{End::HalfCloseTimeout};
-    say(Refusal::Idle);
+    reply(Refusal::Idle);
     return next::Linger{End::IdleTimeout};
 }
 
@@ -252,9 +252,9 @@ Next RelayPhase::onDrain(const Drain& drain) {
 }
 
 Next RelayPhase::maybeDrain() {
-    if (!drain_ || context_.host.now() < drain_.from || !maySpeak() || !filter_->interruptible())
+    if (!drain_ || context_.host.now() < drain_.from || !mayReply() || !filter_->interruptible())
         return next::Stay{};
-    say(Refusal::ShuttingDown);
+    reply(Refusal::ShuttingDown);
     return next::Linger{drain_.end};
 }
 
@@ -263,12 +263,12 @@ void RelayPhase::onUndrain() noexcept {
 }
 
 Next RelayPhase::onKill() {
-    say(Refusal::ShuttingDown);
+    reply(Refusal::ShuttingDown);
     return next::Linger{End::Killed};
 }
 
 Next RelayPhase::onAbort(End reason) {
-    say(Refusal::ShuttingDown);
+    reply(Refusal::ShuttingDown);
     return next::Close{reason};
 }
 

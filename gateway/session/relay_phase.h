@@ -48,8 +48,8 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next onViolation();
     Next endViolated();
     Next maybeDrain();
-    bool maySpeak() const noexcept;
-    void say(Refusal refusal);
+    bool mayReply() const noexcept;
+    void reply(Refusal refusal);
     Millis idleLimit() const noexcept;
     void arm() noexcept;
 

@@ -23,12 +23,12 @@ bool SessionContext::opaqueFromStart() const noexcept {
     return record.listener().tls == ListenerTls::Passthrough || record.listener().protocol == Protocol::Tcp;
 }
 
-Protocol SessionContext::spoken() const noexcept {
+Protocol SessionContext::replyProtocol() const noexcept {
     return opaqueFromStart() ? Protocol::Tcp : record.listener().protocol;
 }
 
 std::string SessionContext::refusalFor(Refusal refusal) const {
-    return refusalLine(spoken(), refusal, words(record.client.address.toString()));
+    return refusalLine(replyProtocol(), refusal, refusalText(record.client.address.toString()));
 }
 
 }  // namespace mailgate

@@ -17,7 +17,7 @@
 
 namespace mailgate {
 
-/// Who hears of a session's sockets and of its deadline.
+/// Where events of a session's sockets go, and its deadline.
 class SessionEvents : public EventHandler, public Timer {};
 
 struct SessionContext {
@@ -55,10 +55,10 @@ struct SessionContext {
     const Config& config() const noexcept { return record.config(); }
     /// Nothing can be said or seen in the clear, from the first byte on.
     bool opaqueFromStart() const noexcept;
-    /// In which protocol the client can be told something; Tcp: in none.
-    Protocol spoken() const noexcept;
+    /// In which protocol the client can be sent words of ours; Tcp: in none.
+    Protocol replyProtocol() const noexcept;
     /// What our own words name: `client` is an address in text.
-    RefusalText words(std::string_view client) const noexcept {
+    RefusalText refusalText(std::string_view client) const noexcept {
         return {config().name, client, record.id.text()};
     }
     /// In the client's protocol, with its end of line; may be empty.

@@ -30,7 +30,7 @@ class SessionHost {
     virtual Counters& counters() noexcept = 0;
     /// The table in force for the listeners of `generation`.
     virtual const store::AccessTable& accessTable(const Generation& generation) noexcept = 0;
-    virtual Relay::Resources resources() noexcept = 0;
+    virtual const Relay::Resources& resources() noexcept = 0;
     virtual SessionId newSessionId() noexcept = 0;
 
     /// The monotonic clock, and the wall clock for what people read, both in milliseconds.

@@ -112,7 +112,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     Recorder* recorder() noexcept override { return recorder_ ? &*recorder_ : nullptr; }
     Counters& counters() noexcept override { return state_.counters; }
     const store::AccessTable& accessTable(const Generation& generation) noexcept override;
-    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
+    const Relay::Resources& resources() noexcept override { return resources_; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return set_.now(); }
     std::int64_t wallClock() const noexcept override;
@@ -163,6 +163,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     std::vector<char> edited_;
     BlockPool blocks_;
     PipePool pipes_;
+    Relay::Resources resources_{scratch_, edited_, blocks_, pipes_};
     SessionIds ids_;
     RejectionLog repeats_;
     std::shared_ptr<const Generation> generation_;

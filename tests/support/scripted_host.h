@@ -142,7 +142,7 @@ class ScriptedHost final : public SessionHost {
     Recorder* recorder() noexcept override { return &records; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
-    Relay::Resources resources() noexcept override { return {scratch_, edited_, blocks_, pipes_}; }
+    const Relay::Resources& resources() noexcept override { return resources_; }
     SessionId newSessionId() noexcept override { return ids_.next(wallClock()); }
     Millis now() const noexcept override { return now_; }
     std::int64_t wallClock() const noexcept override { return 1'800'000'000'000 + now_; }
@@ -194,6 +194,7 @@ class ScriptedHost final : public SessionHost {
     std::vector<char> edited_ = std::vector<char>(kBlockBytes);
     BlockPool blocks_;
     PipePool pipes_;
+    Relay::Resources resources_{scratch_, edited_, blocks_, pipes_};
     SessionIds ids_;
     ClientTable clients_{16};
     Millis now_ = kStart;

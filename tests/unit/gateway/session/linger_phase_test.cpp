@@ -42,7 +42,7 @@ TEST_F(LingerPhaseTest, BoundsTheWait) {
 TEST_F(LingerPhaseTest, TheEndComesBehindWhatTheClientHasNotTakenYet) {
     arriveAdmitted(makeConfig());
     client_->room = 4;
-    EXPECT_EQ(context_->relay.say(Side::Client, "421 bye\r\n"), Relay::Status::Open);
+    EXPECT_EQ(context_->relay.reply(Side::Client, "421 bye\r\n"), Relay::Status::Open);
     expectStep<next::Stay>(begin());
     EXPECT_FALSE(client_->got_fin);
     expectStep<next::Stay>(clientCloses(*phase_));

@@ -24,7 +24,7 @@ class Tap final : public RelayTap {
 
 class RelayTest : public ::testing::Test {
   protected:
-    RelayTest() : relay_({scratch_, edited_, blocks_, pipes_}) {
+    RelayTest() {
         relay_.attach(Side::Client, &client_end_);
         relay_.attach(Side::Server, &server_end_);
         relay_.setTap(&tap_);
@@ -53,7 +53,8 @@ class RelayTest : public ::testing::Test {
     ScriptedTransport client_end_{client_};
     ScriptedTransport server_end_{server_};
     Tap tap_;
-    Relay relay_;
+    Relay::Resources resources_{scratch_, edited_, blocks_, pipes_};
+    Relay relay_{resources_};
 };
 
 /// Takes whole lines; a line "x" is doubled, "no" is dropped, "?" is answered.
@@ -203,11 +204,11 @@ TEST_F(RelayTest, ForgetsHalfALineWhoseSenderHasEnded) {
 TEST_F(RelayTest, KeepsWhatIsNotTakenOfWordsOfOursInTheirOrder) {
     client_->room = 3;
     EXPECT_EQ(serverSends("server"), Relay::Status::Open);
-    EXPECT_EQ(relay_.say(Side::Client, " ours"), Relay::Status::Open);
+    EXPECT_EQ(relay_.reply(Side::Client, " ours"), Relay::Status::Open);
     EXPECT_EQ(client_->heard(), "ser");
     EXPECT_TRUE(client_->wants_writable);
     client_->room = 100;
-    EXPECT_EQ(relay_.say(Side::Client, " twice"), Relay::Status::Open);
+    EXPECT_EQ(relay_.reply(Side::Client, " twice"), Relay::Status::Open);
     EXPECT_EQ(client_->heard(), "ver ours twice");
     EXPECT_TRUE(relay_.drained(Side::Server));
 }
