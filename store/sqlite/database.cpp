@@ -86,6 +86,11 @@ void createForOwnerAndGroup(const std::string& path) {
     ::close(file);
 }
 
+/// Nothing may have no address, which to SQLite would be a NULL.
+const char* addressOf(std::string_view value) noexcept {
+    return value.empty() ? "" : value.data();
+}
+
 sqlite3_mem_methods system_memory{};
 /// How often there was no memory at the first attempt.
 std::atomic<std::uint64_t> shortages = 0;
@@ -279,14 +284,14 @@ void RawStatement::bind(int position, std::int64_t value) {
 }
 
 void RawStatement::bind(int position, std::string_view value) {
-    const int code =
-        sqlite3_bind_text(statement_, position, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
+    const int code = sqlite3_bind_text(statement_, position, addressOf(value), static_cast<int>(value.size()),
+                                       SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
 }
 
 void RawStatement::bindBlob(int position, std::string_view bytes) {
-    const int code =
-        sqlite3_bind_blob(statement_, position, bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
+    const int code = sqlite3_bind_blob(statement_, position, addressOf(bytes), static_cast<int>(bytes.size()),
+                                       SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
 }
 

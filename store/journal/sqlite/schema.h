@@ -22,7 +22,8 @@
 ///
 /// Why segments: eight secondary B-trees cost several times what the rows cost. Rows are appended, without
 /// any index, to the open segment, which is small enough to be read whole; when it is full its terms are
-/// sorted once and stored as a few hundred pages. Retention deletes whole segments.
+/// sorted once and stored as a few hundred pages. Retention deletes whole segments. Tables and indexes for each
+/// segment were measured, and cost more (docs/benchmark.md).
 #pragma once
 
 #include "store/journal/sqlite/layout.h"

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/session_fields.h"
 
+#include "tests/support/filled_record.h"
 #include "tests/support/journal_sample.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
 
 namespace mailgate {
 namespace {
@@ -69,6 +76,69 @@ TEST(SessionFields, ALoginIsRefusedTakenOrNotKnown) {
     session.failed_users = {"bob"};
     EXPECT_THAT(lineOf(session),
                 HasSubstr("\"authenticated\":true,\"failed_logins\":2,\"failed_users\":[\"bob\"]"));
+}
+
+using Names = std::set<std::string>;
+
+/// What `pattern`'s first group matches in the text.
+Names namesIn(const std::string& text, const char* pattern) {
+    const std::regex expression(pattern);
+    Names names;
+    for (std::sregex_iterator match(text.begin(), text.end(), expression), end; match != end; ++match)
+        names.insert((*match)[1]);
+    return names;
+}
+
+/// Of docs/log.md, from one heading to another.
+std::string documentation(const std::string& from, const std::string& to) {
+    std::ifstream file(MAILGATE_SOURCE_DIR "/docs/log.md");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const std::size_t begin = text.find("\n## " + from + "\n"), end = text.find("\n## " + to + "\n");
+    EXPECT_LT(begin, end);
+    return text.substr(begin, end - begin);
+}
+
+Names documented(const std::string& from, const std::string& to) {
+    const std::string text = documentation(from, to);
+    Names names{"time", "event"};
+    for (const std::string& code : namesIn(text, "`([^`\n]+)`"))
+        names.merge(namesIn(code, "([a-z_]+)"));
+    return names;
+}
+
+Names keysOf(const store::JournalSession& session) {
+    return namesIn(lineOf(session), "\"([a-z_]+)\":");
+}
+
+Names without(const Names& names, const Names& others) {
+    Names rest;
+    std::set_difference(names.begin(), names.end(), others.begin(), others.end(),
+                        std::inserter(rest, rest.end()));
+    return rest;
+}
+
+// A field that docs/log.md does not know must not get into a line, nor the other way round.
+TEST(SessionFields, EveryFieldIsDocumented) {
+    store::JournalSession session = test::filledSession();
+    session.mail.front().recipient_count = session.mail.front().refused_count = 100;
+    const Names keys = keysOf(session);
+    EXPECT_THAT(without(keys, documented("session.end", "session.mail")), SizeIs(0));
+    const std::string section = documentation("session.end", "session.mail");
+    const std::string table = section.substr(0, section.find("A transaction is"));
+    Names in_table;
+    for (const std::string& first_column : namesIn(table, "\n\\| (`[^|]+`) \\|"))
+        in_table.merge(namesIn(first_column, "`([a-z_]+)`"));
+    EXPECT_THAT(in_table, testing::IsSupersetOf({"session", "duration_ms", "gcp_psc_connection_id"}));
+    EXPECT_THAT(without(in_table, keys), SizeIs(0));
+
+    session.kind = store::JournalKind::Refused;
+    EXPECT_THAT(without(keysOf(session), documented("session.end", "proxy.rejected")), SizeIs(0));
+    EXPECT_THAT(keysOf(session), testing::IsSupersetOf({"rule_id", "reason", "limit", "limit_value", "reply",
+                                                        "repeated", "balancer_id"}));
+
+    session.kind = store::JournalKind::Mail;
+    EXPECT_THAT(without(keysOf(session), documented("session.end", "session.refused")), SizeIs(0));
+    EXPECT_THAT(keysOf(session), testing::IsSupersetOf({"session", "user", "number", "refused_count"}));
 }
 
 }  // namespace
