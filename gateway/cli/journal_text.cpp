@@ -6,12 +6,16 @@
 #include "gateway/log/escape.h"
 #include "gateway/session/session_fields.h"
 #include "protocols/values/text.h"
+#include "store/journal/fields.h"
 
 #include <fmt/format.h>
 
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <concepts>
+#include <type_traits>
+#include <utility>
 
 namespace mailgate::cli {
 
@@ -196,22 +200,41 @@ std::string sessionAsJson(const JournalSession& session) {
 
 namespace {
 
-void addMail(Table& facts, const JournalMail& mail) {
-    facts.add({"mail from", fmt::format("<{}>", mail.from)});
-    for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
-        const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
-        facts.add({"  to", fmt::format("<{}>{}", orDash(mail.recipients[at]),
-                                       has_reply ? "  " + orDash(mail.replies[at]) : "")});
-    }
-    if (mail.recipient_count > mail.recipients.size())
-        facts.add({"  to", fmt::format("{} more", mail.recipient_count - mail.recipients.size())});
-    for (const store::JournalRefusal& refusal : mail.refused)
-        facts.add({"  refused", fmt::format("<{}>  {}", orDash(refusal.to), orDash(refusal.reply))});
-    if (mail.refused_count > mail.refused.size())
-        facts.add({"  refused", fmt::format("{} more", mail.refused_count - mail.refused.size())});
-    facts.add({"  size", fmt::format("{} bytes", mail.size)});
-    facts.add({"  reply", orDash(mail.reply)});
-    facts.add({"  queue id", orDash(mail.queue_id)});
+using Facts = Table;
+using store::journal::Field;
+using store::journal::Part;
+using store::journal::WhenEmpty;
+
+void addFact(Facts& facts, std::string_view label, std::string text) {
+    facts.add({std::string(label), std::move(text)});
+}
+
+std::string bracketed(std::string_view address) {
+    return fmt::format("<{}>", address);
+}
+
+std::string valueText(const std::string& value) {
+    return orDash(value);
+}
+template <std::unsigned_integral Number>
+std::string valueText(Number value) {
+    return fmt::to_string(value);
+}
+std::string valueText(bool value) {
+    return value ? "yes" : "no";
+}
+std::string valueText(const AddressBytes& value) {
+    return addressText(value);
+}
+template <typename Value>
+std::string valueText(const std::optional<Value>& value) {
+    return value ? valueText(*value) : "-";
+}
+std::string valueText(const std::vector<std::string>& values) {
+    std::string text;
+    for (const std::string& value : values)
+        text += (text.empty() ? "" : ", ") + orDash(value);
+    return text;
 }
 
 std::string ruleText(const JournalSession& session) {
@@ -219,63 +242,124 @@ std::string ruleText(const JournalSession& session) {
     return "rule " + session.rule + (session.rule_id == 0 ? "" : fmt::format(" (id {})", session.rule_id));
 }
 
-void addRefusal(Table& facts, const JournalSession& session) {
-    if (!session.limit.empty())
-        facts.add({"limit", fmt::format("{} {}", session.limit, session.limit_value)});
-    facts.add({"told", orDash(session.reply)});
-    if (session.repeated > 0)
-        facts.add({"times", fmt::format("{}, of which this was the first", session.repeated)});
+/// Fields that are told together with others, or in words of their own. Empty: by the value alone.
+std::string ownText(std::string_view name, const JournalSession& session) {
+    if (name == "listener") return fmt::format("{} ({})", session.listener, session.protocol);
+    if (name == "client")
+        return fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port);
+    if (name == "destination")
+        return fmt::format("{} port {}", addressText(session.destination), session.destination_port);
+    if (name == "access")
+        return fmt::format("{} by {}", session.allowed ? "allow" : "deny", ruleText(session));
+    if (name == "server") return session.server.empty() ? "-" : session.upstream + "/" + session.server;
+    if (name == "user")
+        return orDash(session.user) + (session.authenticated == false ? " (not accepted)" : "");
+    if (name == "failed_logins")
+        return fmt::format("{}{}{}", session.failed_logins, session.failed_users.empty() ? "" : ": ",
+                           valueText(session.failed_users));
+    if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
+    if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
+    if (name == "repeated") return fmt::format("{}, of which this was the first", session.repeated);
+    return {};
 }
 
-void addLogin(Table& facts, const JournalSession& session) {
-    facts.add({"user", orDash(session.user) + (session.authenticated == false ? " (not accepted)" : "")});
-    if (session.failed_logins == 0) return;
-    std::string names;
-    for (const std::string& user : session.failed_users)
-        names += (names.empty() ? ": " : ", ") + orDash(user);
-    facts.add({"failed logins", fmt::to_string(session.failed_logins) + names});
+std::string ownText(std::string_view name, const JournalMail& mail) {
+    if (name == "from") return bracketed(mail.from);
+    if (name == "recipient_count")
+        return fmt::format("{} more", mail.recipient_count - mail.recipients.size());
+    if (name == "refused_count") return fmt::format("{} more", mail.refused_count - mail.refused.size());
+    if (name == "size") return fmt::format("{} bytes", mail.size);
+    return {};
 }
 
-void addBalancer(Table& facts, const JournalSession& session) {
-    facts.add({"balancer", session.balancer ? addressText(*session.balancer) : "-"});
+template <typename Record, typename Value>
+void addField(Facts& facts, const Field<Record, Value>& field, const Record& record) {
+    std::string text = ownText(field.name, record);
+    std::string_view label = field.label;
+    if constexpr (std::is_same_v<Record, JournalSession>)
+        if (record.refused() && field.name == "end") label = "refused";
+    addFact(facts, label, text.empty() ? valueText(record.*field.member) : std::move(text));
+}
+
+void addField(Facts& facts, const Field<JournalMail, std::vector<std::string>>& field,
+              const JournalMail& mail) {
+    for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
+        const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
+        addFact(facts, field.label,
+                bracketed(mail.recipients[at]) + (has_reply ? "  " + orDash(mail.replies[at]) : ""));
+    }
+}
+
+void addField(Facts& facts, const Field<JournalMail, std::vector<store::JournalRefusal>>& field,
+              const JournalMail& mail) {
+    for (const store::JournalRefusal& refusal : mail.refused)
+        addFact(facts, field.label, bracketed(refusal.to) + "  " + orDash(refusal.reply));
+}
+
+void addField(Facts& facts, const Field<JournalSession, std::vector<JournalMail>>& field,
+              const JournalSession& session) {
+    for (const JournalMail& mail : session.mail)
+        store::journal::eachField<JournalMail>([&](const auto& part) {
+            if (part.label.empty() || (part.applies && !part.applies(mail))) return;
+            addField(facts, part, mail);
+        });
+    if (session.mail_count > session.mail.size())
+        addFact(facts, field.label, fmt::format("{} in all", session.mail_count));
+}
+
+void addTold(Facts& facts, const JournalSession& session) {
     for (const auto& [name, value] : session.balancer_told)
-        facts.add({"  " + name, orDash(value)});
+        addFact(facts, "  " + name, orDash(value));
+}
+
+void addField(Facts& facts, const Field<JournalSession, std::vector<std::pair<std::string, std::string>>>&,
+              const JournalSession& session) {
+    addTold(facts, session);
+}
+
+/// With what it told.
+void addField(Facts& facts, const Field<JournalSession, std::optional<AddressBytes>>& field,
+              const JournalSession& session) {
+    addFact(facts, field.label, valueText(session.*field.member));
+    addTold(facts, session);
+}
+
+/// The start is a time, the others are spans; with the last one goes when it was over.
+void addField(Facts& facts, const Field<JournalSession, std::int64_t>& field, const JournalSession& session) {
+    const bool start = field.member == &JournalSession::started_ms;
+    addFact(facts, field.label, start ? timeText(session.started_ms) : timingText(session.*field.member));
+    if (field.member == &JournalSession::duration_ms) addFact(facts, "ended", timeText(session.endedMs()));
+}
+
+/// Whether there is something to tell: what belongs to refusals only, or is left out of lines, is not told
+/// empty.
+template <typename Value>
+bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
+    if (field.lines == store::journal::kRefused && !session.refused()) return false;
+    if (field.name == "failed_logins") return session.failed_logins > 0;
+    if constexpr (std::is_same_v<Value, std::string> || std::unsigned_integral<Value>)
+        return field.when_empty != WhenEmpty::LeftOut || session.*field.member != Value{};
+    return true;
+}
+
+void addPart(Facts& facts, Part part, const JournalSession& session) {
+    store::journal::eachField<JournalSession>([&](const auto& field) {
+        if (!field.label.empty() && field.part == part && isTold(field, session))
+            addField(facts, field, session);
+    });
 }
 
 }  // namespace
 
 std::string sessionAsStory(const JournalSession& session) {
-    Table facts;
-    facts.add({"session", orDash(session.id)});
-    facts.add({"started", timeText(session.started_ms)});
-    facts.add({"listener", fmt::format("{} ({})", session.listener, session.protocol)});
-    facts.add(
-        {"client", fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port)});
-    addBalancer(facts, session);
-    facts.add({"destination",
-               fmt::format("{} port {}", addressText(session.destination), session.destination_port)});
-    facts.add({"access", fmt::format("{} by {}", session.allowed ? "allow" : "deny", ruleText(session))});
-    facts.add({"server", session.server.empty() ? "-" : session.upstream + "/" + session.server});
-    facts.add({"helo", orDash(session.helo)});
-    addLogin(facts, session);
-    facts.add({"tls", orDash(session.tls)});
-    for (const JournalMail& mail : session.mail)
-        addMail(facts, mail);
-    if (session.mail_count > session.mail.size())
-        facts.add({"mail", fmt::format("{} in all", session.mail_count)});
+    Facts facts;
+    addPart(facts, Part::Session, session);
     if (session.kind == store::JournalKind::Mail) {
-        facts.add({"end", "not known: it goes on, or the gateway died"});
+        addFact(facts, "end", "not known: it goes on, or the gateway died");
         return facts.text();
     }
-    facts.add({"bytes", fmt::format("{} in, {} out", session.bytes_in, session.bytes_out)});
-    facts.add({"header", timingText(session.header_ms)});
-    facts.add({"connect", timingText(session.connect_ms)});
-    facts.add({"greeting", timingText(session.greeting_ms)});
-    facts.add({"duration", timingText(session.duration_ms)});
-    facts.add({"ended", timeText(session.endedMs())});
-    if (session.refused()) addRefusal(facts, session);
-    facts.add({session.refused() ? "refused" : "end", orDash(session.end)});
-    if (!session.violation.empty()) facts.add({"violation", orDash(session.violation)});
+    addPart(facts, Part::Measures, session);
+    addPart(facts, Part::Outcome, session);
     return facts.text();
 }
 

@@ -2,9 +2,15 @@
 #include "gateway/session/session_fields.h"
 
 #include "protocols/stream/session_facts.h"
-#include "protocols/values/protocol.h"
+#include "store/journal/fields.h"
 
 #include <algorithm>
+#include <concepts>
+#include <cstdlib>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace mailgate {
 
@@ -13,45 +19,12 @@ namespace {
 using store::JournalKind;
 using store::JournalMail;
 using store::JournalSession;
+using store::journal::Field;
+using store::journal::Masking;
+using store::journal::WhenEmpty;
 
 /// Of the mails in a session's own line, so that escaping, and the fields around them, still fit.
 constexpr std::size_t kMailBytesInLine = std::size_t{20} << 10;
-
-std::string addressText(const AddressBytes& address) {
-    return Network{address, 128}.toString();
-}
-
-void writeItems(LogLine& line, std::string_view key, const std::vector<std::string>& items) {
-    line.beginArray(key);
-    for (const std::string& item : items)
-        line.item(item);
-    line.endArray();
-}
-
-void writeRefused(LogLine& line, const JournalMail& mail) {
-    if (mail.refused_count == 0 && mail.refused.empty()) return;
-    line.beginArray("refused");
-    for (const store::JournalRefusal& refusal : mail.refused) {
-        line.beginObject();
-        line.text("to", refusal.to);
-        line.textOrNull("reply", refusal.reply);
-        line.endObject();
-    }
-    line.endArray();
-    if (mail.refused_count > mail.refused.size()) line.number("refused_count", mail.refused_count);
-}
-
-void writeMail(LogLine& line, const JournalMail& mail) {
-    line.text("from", mail.from);
-    writeItems(line, "recipients", mail.recipients);
-    if (mail.recipient_count > mail.recipients.size()) line.number("recipient_count", mail.recipient_count);
-    writeRefused(line, mail);
-    line.number("size", static_cast<std::int64_t>(mail.size));
-    line.textOrNull("reply", mail.reply);
-    if (!mail.replies.empty()) writeItems(line, "replies", mail.replies);
-    line.textOrNull("queue_id", mail.queue_id);
-    if (mail.truncated) line.boolean("truncated", true);
-}
 
 std::size_t lengthOf(const JournalMail& mail) noexcept {
     std::size_t length = 100 + mail.from.size() + mail.reply.size() + mail.queue_id.size();
@@ -63,95 +36,128 @@ std::size_t lengthOf(const JournalMail& mail) noexcept {
     return length;
 }
 
-bool isMail(const JournalSession& session) noexcept {
-    return session.protocol == toString(Protocol::Smtp) || session.protocol == toString(Protocol::Lmtp);
+// What a line says of a value. The session's mails are those of mailInLine().
+void writeMail(LogLine& line, const JournalMail& mail);
+
+template <typename Number>
+requires std::is_arithmetic_v<Number>
+bool isEmpty(Number value) noexcept {
+    return value == Number{};
+}
+bool isEmpty(const std::string& value) noexcept {
+    return value.empty();
+}
+bool isEmpty(const std::vector<std::string>& value) noexcept {
+    return value.empty();
+}
+template <typename Value>
+bool isEmpty(const std::optional<Value>& value) noexcept {
+    return !value;
 }
 
-void writeClient(LogLine& line, const JournalSession& session) {
-    line.text("session", session.id);
-    line.text("listener", session.listener);
-    line.text("protocol", session.protocol);
-    line.text("client", store::clientNetwork(session).toString());
-    line.number("client_port", session.client_port);
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, const std::string& value) {
+    line.text(field.name, value);
 }
-
-void writeArrival(LogLine& line, const JournalSession& session) {
-    writeClient(line, session);
-    line.textOrNull("balancer", session.balancer ? addressText(*session.balancer) : "");
-    line.text("destination", addressText(session.destination));
-    line.number("destination_port", session.destination_port);
-    line.text("access", session.allowed ? "allow" : "deny");
-    line.textOrNull("rule", session.rule);
-}
-
-void writeLogin(LogLine& line, const JournalSession& session) {
-    line.textOrNull("user", session.user);
-    if (session.user.empty() && !session.authenticated && session.failed_logins == 0) return;
-    if (session.authenticated)
-        line.boolean("authenticated", *session.authenticated);
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, bool value) {
+    if (field.words[value].empty())
+        line.boolean(field.name, value);
     else
-        line.null("authenticated");
-    line.number("failed_logins", session.failed_logins);
-    if (session.failed_logins > 0) writeItems(line, "failed_users", session.failed_users);
+        line.text(field.name, field.words[value]);
 }
-
-void writeBalancer(LogLine& line, const JournalSession& session) {
-    for (const auto& [name, value] : session.balancer_told) {
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, std::int64_t span) {
+    if (span < 0)
+        line.null(field.name);
+    else
+        line.number(field.name, span);
+}
+template <typename OfField, std::unsigned_integral Number>
+void writeValue(LogLine& line, const OfField& field, Number value) {
+    line.number(field.name, static_cast<std::int64_t>(value));
+}
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, const AddressBytes& value) {
+    line.text(field.name, Network{value, 128}.toString());
+}
+template <typename OfField, typename Value>
+void writeValue(LogLine& line, const OfField& field, const std::optional<Value>& value) {
+    writeValue(line, field, *value);
+}
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, const std::vector<std::string>& value) {
+    line.beginArray(field.name);
+    for (const std::string& item : value)
+        line.item(item);
+    line.endArray();
+}
+template <typename OfField>
+void writeValue(LogLine& line, const OfField& field, const std::vector<store::JournalRefusal>& value) {
+    line.beginArray(field.name);
+    for (const store::JournalRefusal& refusal : value) {
+        line.beginObject();
+        line.text("to", refusal.to);
+        line.textOrNull("reply", refusal.reply);
+        line.endObject();
+    }
+    line.endArray();
+}
+/// What the balancer told has names of its own.
+template <typename OfField>
+void writeValue(LogLine& line, const OfField&,
+                const std::vector<std::pair<std::string, std::string>>& value) {
+    for (const auto& [name, text] : value) {
         if (name == "azure_link_id")
-            line.number(name, std::strtoll(value.c_str(), nullptr, 10));
+            line.number(name, std::strtoll(text.c_str(), nullptr, 10));
         else
-            line.text(name, value);
+            line.text(name, text);
     }
 }
 
-void writeOutcome(LogLine& line, const JournalSession& session) {
-    const auto timing = [&](std::string_view key, std::int64_t milliseconds) {
-        if (milliseconds < 0)
-            line.null(key);
-        else
-            line.number(key, milliseconds);
-    };
-    line.number("bytes_in", static_cast<std::int64_t>(session.bytes_in));
-    line.number("bytes_out", static_cast<std::int64_t>(session.bytes_out));
-    timing("header_ms", session.header_ms);
-    timing("connect_ms", session.connect_ms);
-    timing("greeting_ms", session.greeting_ms);
-    timing("duration_ms", session.duration_ms);
-    line.text("end", session.end);
-    if (!session.violation.empty()) line.text("violation", session.violation);
-}
-
-void writeEnd(LogLine& line, const JournalSession& session) {
-    line.textOrNull("upstream", session.upstream);
-    line.textOrNull("server", session.server);
-    if (isMail(session)) line.textOrNull("helo", session.helo);
-    writeLogin(line, session);
-    line.textOrNull("tls", session.tls);
-    if (isMail(session)) {
-        const auto mails = mailInLine(session);
-        line.beginArray("mail");
-        for (const JournalMail& mail : mails) {
-            line.beginObject();
-            writeMail(line, mail);
-            line.endObject();
+template <typename Record, typename Value>
+void writeField(LogLine& line, const Field<Record, Value>& field, const Record& record) {
+    const Value& value = record.*field.member;
+    if constexpr (requires { isEmpty(value); })
+        if (field.when_empty != WhenEmpty::Written && isEmpty(value)) {
+            if (field.when_empty == WhenEmpty::Null) line.null(field.name);
+            return;
         }
-        line.endArray();
-        if (session.mail_count > mails.size()) line.number("mail_count", session.mail_count);
-    }
-    writeBalancer(line, session);
-    writeOutcome(line, session);
+    writeValue(line, field, value);
 }
 
-void writeRefusal(LogLine& line, const JournalSession& session) {
-    if (session.rule_id != 0) line.number("rule_id", session.rule_id);
-    line.text("reason", session.end);
-    if (!session.limit.empty()) {
-        line.text("limit", session.limit);
-        line.number("limit_value", session.limit_value);
+/// What is left of the address may be a network.
+void writeField(LogLine& line, const Field<JournalSession, AddressBytes>& field,
+                const JournalSession& session) {
+    if (field.masking == Masking::Client)
+        line.text(field.name, store::clientNetwork(session).toString());
+    else
+        writeValue(line, field, session.*field.member);
+}
+
+void writeField(LogLine& line, const Field<JournalSession, std::vector<JournalMail>>& field,
+                const JournalSession& session) {
+    const auto mails = mailInLine(session);
+    line.beginArray(field.name);
+    for (const JournalMail& mail : mails) {
+        line.beginObject();
+        writeMail(line, mail);
+        line.endObject();
     }
-    line.textOrNull("reply", session.reply);
-    writeBalancer(line, session);
-    if (session.repeated > 0) line.number("repeated", session.repeated);
+    line.endArray();
+    if (session.mail_count > mails.size()) line.number("mail_count", session.mail_count);
+}
+
+template <typename Record>
+void writeFields(LogLine& line, const Record& record, store::journal::Line of) {
+    store::journal::eachField<Record>([&](const auto& field) {
+        if (field.name.empty() || (field.lines & of) == 0) return;
+        if (!field.applies || field.applies(record)) writeField(line, field, record);
+    });
+}
+
+void writeMail(LogLine& line, const JournalMail& mail) {
+    writeFields(line, mail, store::journal::kEveryLine);
 }
 
 }  // namespace
@@ -183,8 +189,7 @@ std::span<const JournalMail> mailInLine(const JournalSession& session) noexcept 
 
 void writeFurtherMail(LogLine& line, const JournalSession& session, std::size_t at) {
     const JournalMail& mail = session.mail[at];
-    writeClient(line, session);
-    line.textOrNull("user", session.user);
+    writeFields(line, session, store::journal::kMail);
     line.number("number", mail.number == 0 ? static_cast<std::int64_t>(at) + 1 : mail.number);
     writeMail(line, mail);
 }
@@ -194,11 +199,7 @@ void writeSession(LogLine& line, const JournalSession& session) {
         if (!session.mail.empty()) writeFurtherMail(line, session, 0);
         return;
     }
-    writeArrival(line, session);
-    if (session.refused())
-        writeRefusal(line, session);
-    else
-        writeEnd(line, session);
+    writeFields(line, session, store::journal::lineOf(session.kind));
 }
 
 }  // namespace mailgate

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/journal/journal.h"
 
+#include "store/journal/fields.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace mailgate::store {
@@ -46,6 +48,13 @@ std::size_t bytesOf(const std::pair<std::string, std::string>& named) noexcept {
     return bytesOf(named.first) + bytesOf(named.second);
 }
 
+/// Of numbers, addresses.
+template <typename Value>
+requires std::is_trivially_copyable_v<Value> std::size_t bytesOf(const Value&)
+noexcept {
+    return 0;
+}
+
 std::size_t bytesOf(const JournalMail& mail) noexcept;
 
 template <typename Item>
@@ -56,20 +65,21 @@ std::size_t bytesOf(const std::vector<Item>& items) noexcept {
     return bytes;
 }
 
+template <typename Record>
+std::size_t bytesOfFields(const Record& record) noexcept {
+    std::size_t bytes = 0;
+    journal::eachField<Record>([&](const auto& field) {
+        if (!field.again) bytes += bytesOf(record.*field.member);
+    });
+    return bytes;
+}
+
 std::size_t bytesOf(const JournalMail& mail) noexcept {
-    return bytesOf(mail.from) + bytesOf(mail.recipients) + bytesOf(mail.refused) + bytesOf(mail.reply) +
-           bytesOf(mail.queue_id) + bytesOf(mail.replies);
+    return bytesOfFields(mail);
 }
 
 std::size_t bytesOf(const JournalSession& session) noexcept {
-    std::size_t bytes = sizeof session + bytesOf(session.mail) + bytesOf(session.failed_users) +
-                        bytesOf(session.balancer_told);
-    for (const std::string* text :
-         {&session.id, &session.listener, &session.protocol, &session.rule, &session.upstream,
-          &session.server, &session.helo, &session.user, &session.tls, &session.end, &session.violation,
-          &session.reply, &session.limit})
-        bytes += bytesOf(*text);
-    return bytes;
+    return sizeof session + bytesOfFields(session);
 }
 
 /// Leaves recipients out, those of the last mails first, until the record is small enough. What has gone

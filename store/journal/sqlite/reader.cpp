@@ -3,6 +3,7 @@
 
 #include "protocols/values/text.h"
 #include "store/journal/mask.h"
+#include "store/journal/sqlite/rows.h"
 #include "store/journal/sqlite/schema.h"
 #include "store/journal/sqlite/terms.h"
 
@@ -202,7 +203,7 @@ sqlite::Database Reader::Impl::openFile(const std::string& url) {
 
 Reader::Impl::Impl(const std::string& url)
     : database(openFile(url)),
-      select_mail((migrate(database, false), database), kMailOfSession),
+      select_mail((migrate(database, false), database), selectMailSql()),
       terms(database) {
     for (const Kind kind : kKinds) {
         select[index(kind)].emplace(database, keyRange(kind, ""));

@@ -2,6 +2,7 @@
 #include "store/journal/sqlite/writer.h"
 
 #include "store/journal/mask.h"
+#include "store/journal/sqlite/rows.h"
 #include "store/journal/sqlite/terms.h"
 
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <system_error>
 
 namespace mailgate::store::journal {
@@ -40,15 +40,6 @@ constexpr bool hasMail(Kind kind) noexcept {
     return kind != Kind::Refused;
 }
 
-template <typename Item, typename Line = std::identity>
-void joinLines(std::string& text, const std::vector<Item>& items, Line line = {}) {
-    text.clear();
-    for (const Item& item : items) {
-        if (&item != &items.front()) text += '\n';
-        text += std::invoke(line, item);
-    }
-}
-
 /// What is deleted while it lives leaves nothing in the file's free corners. (The WAL is another matter.)
 class Overwriting {
   public:
@@ -76,14 +67,6 @@ std::uint64_t sizeOf(const std::string& path) {
 
 }  // namespace
 
-std::string_view Writer::AddressText::operator()(const Network& address) {
-    if (address_ != address) {
-        address_ = address;
-        text_ = address.toString();
-    }
-    return text_;
-}
-
 Writer::Writer(const JournalOptions& options) : options_(options), database_(openFile(options)) {
     migrate(database_, true);
     identity_ = sqlite::identityOf(database_.path());
@@ -91,8 +74,8 @@ Writer::Writer(const JournalOptions& options) : options_(options), database_(ope
     database_.run("PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864");
     for (const Kind kind : kKinds)
         insert_session_[index(kind)].emplace(database_, insertSql(kind));
-    insert_address_.emplace(database_, kAddressInsert);
-    insert_mail_.emplace(database_, kMailInsert);
+    insert_address_.emplace(database_, addressInsertSql());
+    insert_mail_.emplace(database_, mailInsertSql());
     save_progress_.emplace(database_,
                            "UPDATE segment SET rows = ?2, first_ms = ?3, last_ms = ?4 WHERE number = ?1");
     for (Segment& segment : readSegments(database_)) {
@@ -120,84 +103,25 @@ void Writer::appendOne(const JournalSession& session) {
     Open& open = openSegment(session, kind);
     Segment& segment = open.segment;
     const std::int64_t key = firstKey(segment.number) + segment.rows;
-    client_ = client_text_({session.client, 128});
-    masked_client_ = masked_text_(masked({session.client, 128}));
-    appendRow(key, session, kind);
-    appendAddress(key, session);
-    if (hasMail(kind)) appendMail(key, session);
+    const auto insert = [](sqlite::RawStatement& statement) {
+        statement.step();
+        statement.reset();
+    };
+    binder_.bindSession(*insert_session_[index(kind)], key, session);
+    insert(*insert_session_[index(kind)]);
+    binder_.bindAddress(*insert_address_, key, session);
+    insert(*insert_address_);
+    const std::size_t mails = hasMail(kind) ? std::min(session.mail.size(), kMaxMailKept) : 0;
+    for (std::size_t at = 0; at < mails; ++at) {
+        binder_.bindMail(*insert_mail_, (key << kMailBits) + static_cast<std::int64_t>(at), session.mail[at]);
+        insert(*insert_mail_);
+    }
     for (const JournalMail& mail : session.mail)
         open.addresses += 1 + static_cast<std::int64_t>(mail.recipients.size() + mail.refused.size());
     segment.first_ms = std::min(segment.first_ms, session.started_ms);
     segment.last_ms = std::max(segment.last_ms, session.endedMs());
     ++segment.rows;
     if (segment.rows == kRowsPerSegment || open.addresses >= kAddressesPerSegment) seal(kind);
-}
-
-void Writer::appendRow(std::int64_t key, const JournalSession& session, Kind kind) {
-    if (rule_.rule != session.rule) rule_ = {session.rule, maskedRule(session.rule)};
-    masked_helo_ = maskedHelo(session.helo, client_, masked_client_);
-    joinLines(failed_users_text_, session.failed_users);
-    const std::string told = namedLines(session.balancer_told);
-    sqlite::RawStatement& insert = *insert_session_[index(kind)];
-    bindSession(
-        insert, key, session,
-        {.client = masked_client_,
-         .balancer = session.balancer ? balancer_text_({*session.balancer, 128}) : std::string_view(""),
-         .destination = destination_text_({session.destination, 128}),
-         .rule = rule_.masked,
-         .helo = masked_helo_,
-         .failed_users = failed_users_text_,
-         .balancer_told = told,
-         .reply = maskedReply(session.reply, masked_reply_)});
-    insert.step();
-    insert.reset();
-}
-
-void Writer::appendAddress(std::int64_t key, const JournalSession& session) {
-    const auto bindChanged = [&](int place, std::string_view whole, std::string_view kept) {
-        if (whole == kept)
-            insert_address_->bindNull(place);
-        else
-            insert_address_->bind(place, whole);
-    };
-    insert_address_->bind(1, key);
-    insert_address_->bind(2, client_);
-    bindChanged(3, session.rule, rule_.masked);
-    bindChanged(4, session.helo, masked_helo_);
-    insert_address_->step();
-    insert_address_->reset();
-}
-
-std::string_view Writer::maskedReply(const std::string& reply, std::string& buffer) const {
-    if (reply.find(client_) == std::string::npos) return reply;
-    buffer = withReplaced(reply, client_, masked_client_);
-    return buffer;
-}
-
-void Writer::appendMail(std::int64_t session_key, const JournalSession& session) {
-    std::int64_t key = session_key << kMailBits;
-    for (std::size_t at = 0; at < std::min(session.mail.size(), kMaxMailKept); ++at) {
-        const JournalMail& mail = session.mail[at];
-        joinLines(recipients_text_, mail.recipients);
-        joinLines(replies_text_, mail.replies);
-        joinLines(refused_text_, mail.refused, &JournalRefusal::to);
-        joinLines(refused_replies_text_, mail.refused, &JournalRefusal::reply);
-        insert_mail_->bind(1, key++);
-        insert_mail_->bind(2, mail.from);
-        insert_mail_->bind(3, recipients_text_);
-        insert_mail_->bind(4, static_cast<std::int64_t>(mail.recipient_count));
-        insert_mail_->bind(5, static_cast<std::int64_t>(mail.size));
-        insert_mail_->bind(6, mail.queue_id);
-        insert_mail_->bind(7, maskedReply(mail.reply, masked_reply_));
-        insert_mail_->bind(8, static_cast<std::int64_t>(mail.accepted));
-        insert_mail_->bind(9, static_cast<std::int64_t>(mail.refused_count));
-        insert_mail_->bind(10, maskedReply(replies_text_, masked_replies_));
-        insert_mail_->bind(11, refused_text_);
-        insert_mail_->bind(12, maskedReply(refused_replies_text_, masked_refusals_));
-        insert_mail_->bind(13, static_cast<std::int64_t>(mail.truncated));
-        insert_mail_->step();
-        insert_mail_->reset();
-    }
 }
 
 Writer::Open& Writer::openSegment(const JournalSession& session, Kind kind) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "store/journal/backend.h"
+#include "store/journal/sqlite/rows.h"
 #include "store/journal/sqlite/schema.h"
 
 #include <array>
@@ -31,26 +32,8 @@ class Writer final : public Sink {
         Segment segment;
         std::int64_t addresses = 0;  ///< of senders and recipients, since this connection began
     };
-    /// An address that is mostly the same as the last time, and its text.
-    class AddressText {
-      public:
-        std::string_view operator()(const Network& address);
-
-      private:
-        std::optional<Network> address_;
-        std::string text_;
-    };
-
-    /// A rule that is mostly the same as the last time, and what may be kept of it.
-    struct RuleText {
-        std::string rule, masked;
-    };
 
     void appendOne(const JournalSession& session);
-    void appendRow(std::int64_t key, const JournalSession& session, Kind kind);
-    void appendAddress(std::int64_t key, const JournalSession& session);
-    void appendMail(std::int64_t session_key, const JournalSession& session);
-    std::string_view maskedReply(const std::string& reply, std::string& buffer) const;
     Open& openSegment(const JournalSession& session, Kind kind);
     void saveProgress(const Open& open);
 
@@ -82,12 +65,7 @@ class Writer final : public Sink {
     std::array<std::optional<Open>, kKinds.size()> open_;  ///< by Kind
     std::vector<Segment> sealed_;                          ///< oldest first
     bool log_has_addresses_ = false;                       ///< the WAL, still, that are forgotten
-    AddressText client_text_, masked_text_, balancer_text_, destination_text_;
-    std::string_view client_, masked_client_;  ///< of the session that is being appended
-    RuleText rule_;
-    std::string masked_helo_;
-    std::string recipients_text_, replies_text_, refused_text_, refused_replies_text_, failed_users_text_;
-    std::string masked_reply_, masked_replies_, masked_refusals_;
+    RowBinder binder_;
 };
 
 }  // namespace mailgate::store::journal

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The one list of what a record says. The log's lines, the JSON of `mailgate sessions --json`, the columns of
+/// a database, how they are written and read back, and the story of `mailgate sessions show` are made from it.
+///
+/// A new field is a member in store/journal/record.h, a row here, and the place where it is set. Its column is
+/// new in the version after the newest (`since`): an older database gets it when it is opened. Rows stand in
+/// the order of the log's lines (docs/log.md).
+#pragma once
+
+#include "store/journal/record.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <tuple>
+
+namespace mailgate::store::journal {
+
+/// The events whose lines have a field.
+enum Line : std::uint8_t { kNoLine = 0, kEnd = 1, kRefused = 2, kMail = 4, kSessions = 3, kEveryLine = 7 };
+
+constexpr Line lineOf(JournalKind kind) noexcept {
+    constexpr std::array<Line, 3> kLines{kEnd, kRefused, kMail};
+    return kLines[static_cast<std::size_t>(kind)];
+}
+
+/// What a line says of an empty text or list, a zero, an optional without a value. A time span below zero is
+/// null in any case.
+enum class WhenEmpty : std::uint8_t { Written, Null, LeftOut };
+
+/// How the client's address is taken out of what is kept for long (store/journal/mask.h). Of all but quoting
+/// texts the whole is kept apart meanwhile.
+enum class Masking : std::uint8_t { None, Client, Network, HeloName, Quoted };
+
+/// Where `mailgate sessions show` tells a field: measures and outcome come after the mails.
+enum class Part : std::uint8_t { Session, Measures, Outcome };
+
+template <typename OfRecord, typename OfValue>
+struct Field {
+    using Record = OfRecord;
+    using Value = OfValue;
+
+    Value Record::*member;
+    std::string_view name;  ///< in the log; empty: it has none there
+    Line lines = kEveryLine;
+    WhenEmpty when_empty = WhenEmpty::Written;
+    bool (*applies)(const Record& record) noexcept = nullptr;  ///< where it does not, lines leave it out
+    std::array<std::string_view, 2> words{};                   ///< for false and true
+    std::string_view column = name;                            ///< in a database; empty: it has none
+    int since = 1;  ///< the version of the database that had it first
+    Masking masking = Masking::None;
+    std::string JournalRefusal::*half = nullptr;  ///< of refusals: what the column has
+    std::string_view label{};  ///< in the story; empty: told with another field, or not at all
+    Part part = Part::Session;
+    bool again = false;  ///< the member has a row above
+};
+
+constexpr bool isApart(Masking masking) noexcept {
+    return masking != Masking::None && masking != Masking::Quoted;
+}
+
+/// SMTP or LMTP.
+bool carriesMail(const JournalSession& session) noexcept;
+
+constexpr bool hasLogin(const JournalSession& session) noexcept {
+    return !session.user.empty() || session.authenticated || session.failed_logins > 0;
+}
+constexpr bool hasFailedLogins(const JournalSession& session) noexcept {
+    return hasLogin(session) && session.failed_logins > 0;
+}
+constexpr bool hasLimit(const JournalSession& session) noexcept {
+    return !session.limit.empty();
+}
+constexpr bool hasRefused(const JournalMail& mail) noexcept {
+    return mail.refused_count > 0 || !mail.refused.empty();
+}
+constexpr bool hasMoreRefused(const JournalMail& mail) noexcept {
+    return mail.refused_count > mail.refused.size();
+}
+constexpr bool hasMoreRecipients(const JournalMail& mail) noexcept {
+    return mail.recipient_count > mail.recipients.size();
+}
+
+namespace fields {
+using S = JournalSession;
+using M = JournalMail;
+using enum WhenEmpty;
+using enum Part;
+}  // namespace fields
+
+// A row for each.
+// clang-format off
+inline constexpr auto kSessionFields = [] {
+    using namespace fields;
+    return std::tuple{
+        Field{.member = &S::id, .name = "session", .column = "id", .label = "session"},
+        Field{.member = &S::started_ms, .name = "", .column = "started_ms", .label = "started"},
+        Field{.member = &S::listener, .name = "listener", .label = "listener"},
+        Field{.member = &S::protocol, .name = "protocol"},
+        Field{.member = &S::client, .name = "client", .masking = Masking::Client, .label = "client"},
+        Field{.member = &S::client_port, .name = "client_port"},
+        Field{.member = &S::balancer, .name = "balancer", .lines = kSessions, .when_empty = Null, .label = "balancer"},
+        Field{.member = &S::destination, .name = "destination", .lines = kSessions, .label = "destination"},
+        Field{.member = &S::destination_port, .name = "destination_port", .lines = kSessions},
+        Field{.member = &S::allowed, .name = "access", .lines = kSessions, .words = {"deny", "allow"}, .column = "allowed", .label = "access"},
+        Field{.member = &S::rule, .name = "rule", .lines = kSessions, .when_empty = Null, .masking = Masking::Network},
+        Field{.member = &S::upstream, .name = "upstream", .lines = kEnd, .when_empty = Null},
+        Field{.member = &S::server, .name = "server", .lines = kEnd, .when_empty = Null, .label = "server"},
+        Field{.member = &S::helo, .name = "helo", .lines = kEnd, .when_empty = Null, .applies = carriesMail, .masking = Masking::HeloName, .label = "helo"},
+        Field{.member = &S::user, .name = "user", .lines = Line(kEnd | kMail), .when_empty = Null, .label = "user"},
+        Field{.member = &S::authenticated, .name = "authenticated", .lines = kEnd, .when_empty = Null, .applies = hasLogin},
+        Field{.member = &S::failed_logins, .name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"},
+        Field{.member = &S::failed_users, .name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3},
+        Field{.member = &S::tls, .name = "tls", .lines = kEnd, .when_empty = Null, .label = "tls"},
+        Field{.member = &S::mail, .name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"},
+        Field{.member = &S::mail_count, .name = "mail_count", .lines = kNoLine},  // goes with the mail
+        Field{.member = &S::rule_id, .name = "rule_id", .lines = kRefused, .when_empty = LeftOut, .since = 3},
+        Field{.member = &S::end, .name = "reason", .lines = kRefused, .column = "", .again = true},
+        Field{.member = &S::limit, .name = "limit", .lines = kRefused, .when_empty = LeftOut, .column = "limit_name", .since = 3, .label = "limit", .part = Outcome},
+        Field{.member = &S::limit_value, .name = "limit_value", .lines = kRefused, .applies = hasLimit, .since = 3},
+        Field{.member = &S::reply, .name = "reply", .lines = kRefused, .when_empty = Null, .since = 3, .masking = Masking::Quoted, .label = "told", .part = Outcome},
+        Field{.member = &S::balancer_told, .name = "balancer_told", .lines = kSessions, .since = 3},  // each by its own name
+        Field{.member = &S::repeated, .name = "repeated", .lines = kRefused, .when_empty = LeftOut, .since = 3, .label = "times", .part = Outcome},
+        Field{.member = &S::bytes_in, .name = "bytes_in", .lines = kEnd, .label = "bytes", .part = Measures},
+        Field{.member = &S::bytes_out, .name = "bytes_out", .lines = kEnd},
+        Field{.member = &S::header_ms, .name = "header_ms", .lines = kEnd, .label = "header", .part = Measures},
+        Field{.member = &S::connect_ms, .name = "connect_ms", .lines = kEnd, .label = "connect", .part = Measures},
+        Field{.member = &S::greeting_ms, .name = "greeting_ms", .lines = kEnd, .label = "greeting", .part = Measures},
+        Field{.member = &S::duration_ms, .name = "duration_ms", .lines = kEnd, .label = "duration", .part = Measures},
+        Field{.member = &S::end, .name = "end", .lines = kEnd, .label = "end", .part = Outcome},
+        Field{.member = &S::violation, .name = "violation", .lines = kEnd, .when_empty = LeftOut, .since = 3, .label = "violation", .part = Outcome},
+    };
+}();
+
+inline constexpr auto kMailFields = [] {
+    using namespace fields;
+    return std::tuple{
+        Field{.member = &M::from, .name = "from", .column = "sender", .label = "mail from"},
+        Field{.member = &M::recipients, .name = "recipients", .label = "  to"},
+        Field{.member = &M::recipient_count, .name = "recipient_count", .applies = hasMoreRecipients, .label = "  to"},
+        Field{.member = &M::refused, .name = "refused", .applies = hasRefused, .since = 3, .half = &JournalRefusal::to, .label = "  refused"},
+        Field{.member = &M::refused, .name = "", .column = "refused_replies", .since = 3, .masking = Masking::Quoted, .half = &JournalRefusal::reply, .again = true},
+        Field{.member = &M::refused_count, .name = "refused_count", .applies = hasMoreRefused, .column = "recipients_refused", .since = 2, .label = "  refused"},
+        Field{.member = &M::size, .name = "size", .label = "  size"},
+        Field{.member = &M::reply, .name = "reply", .when_empty = Null, .masking = Masking::Quoted, .label = "  reply"},
+        Field{.member = &M::replies, .name = "replies", .when_empty = LeftOut, .since = 2, .masking = Masking::Quoted},
+        Field{.member = &M::queue_id, .name = "queue_id", .when_empty = Null, .label = "  queue id"},
+        Field{.member = &M::accepted, .name = "", .column = "accepted"},
+        Field{.member = &M::truncated, .name = "truncated", .when_empty = LeftOut, .since = 3},
+    };
+}();
+// clang-format on
+
+template <typename Record>
+constexpr const auto& fieldsOf() noexcept {
+    if constexpr (std::is_same_v<Record, JournalSession>)
+        return kSessionFields;
+    else
+        return kMailFields;
+}
+
+/// Calls `visit(field)` for each, in the list's order.
+template <typename Record, typename Visit>
+constexpr void eachField(Visit visit) {
+    std::apply([&](const auto&... field) { (visit(field), ...); }, fieldsOf<Record>());
+}
+
+/// The version that has all of their columns.
+template <typename Record>
+constexpr int newestVersion() noexcept {
+    int newest = 1;
+    eachField<Record>([&](const auto& field) { newest = std::max(newest, field.since); });
+    return newest;
+}
+
+}  // namespace mailgate::store::journal
