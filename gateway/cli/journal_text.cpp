@@ -210,7 +210,7 @@ void addFact(Facts& facts, std::string_view label, std::string text) {
 }
 
 std::string bracketed(std::string_view address) {
-    return fmt::format("<{}>", address.empty() ? "" : orDash(address));
+    return fmt::format("<{}>", address);
 }
 
 std::string valueText(const std::string& value) {
