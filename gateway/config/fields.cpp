@@ -2,11 +2,13 @@
 #include "gateway/config/fields.h"
 
 #include "gateway/config/values.h"
+#include "protocols/mail_protocol.h"
 #include "store/rules/rule.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
@@ -176,9 +178,12 @@ auto choice(const Word<Value> (&words)[Count], std::string type = {}) {
         });
 }
 
-/// What the protocol promises its clients: no server may hang up on a silent one sooner. `source` says where.
-Kind<Timeouts> idle(Protocol protocol, milliseconds floor, std::string_view source) {
+static_assert(std::size(Timeouts{}.idle) == std::size(kProtocolWords));
+
+Kind<Timeouts> idle(Protocol protocol) {
     const auto index = static_cast<std::size_t>(protocol);
+    const milliseconds floor = traitsOf(protocol).idle_floor;
+    const std::string_view source = traitsOf(protocol).idle_source;
     return {typeOfDuration(floor, kLongest),
             [=](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
                 auto& idle = timeouts.idle[index];
@@ -196,6 +201,7 @@ Kind<Timeouts> idle(Protocol protocol, milliseconds floor, std::string_view sour
 constexpr Word<Protocol> kProtocols[] = {{"smtp", Protocol::Smtp},   {"imap", Protocol::Imap},
                                          {"pop3", Protocol::Pop3},   {"lmtp", Protocol::Lmtp},
                                          {"sieve", Protocol::Sieve}, {"tcp", Protocol::Tcp}};
+static_assert(std::size(kProtocols) == std::size(kProtocolWords));
 constexpr Word<LogFormat> kLogFormats[] = {{"json", LogFormat::Json}, {"logfmt", LogFormat::Logfmt}};
 constexpr Word<LogLevel> kLogLevels[] = {{"debug", LogLevel::Debug},
                                          {"information", LogLevel::Information},
@@ -285,14 +291,14 @@ const Fields<Timeouts>& timeoutFields() {
 
 const Fields<Timeouts>& idleFields() {
     static const Fields<Timeouts> fields{
-        {"smtp", idle(Protocol::Smtp, 5min, "RFC 5321 4.5.3.2"), kReload,
+        {"smtp", idle(Protocol::Smtp), kReload,
          "nothing moves in either direction; floor: RFC 5321 4.5.3.2; while the reply to a message is due, "
          "ten and a half minutes at least"},
-        {"imap", idle(Protocol::Imap, 30min, "RFC 9051 5.4"), kReload, "floor: RFC 9051 5.4"},
-        {"pop3", idle(Protocol::Pop3, 10min, "RFC 1939 3"), kReload, "floor: RFC 1939 3"},
-        {"lmtp", idle(Protocol::Lmtp, 5min, "RFC 5321 4.5.3.2"), kReload, "floor: RFC 5321 4.5.3.2"},
-        {"sieve", idle(Protocol::Sieve, 30min, "RFC 5804 1.2"), kReload, "floor: RFC 5804 1.2"},
-        {"tcp", idle(Protocol::Tcp, kShortest, ""), kReload, "no floor"},
+        {"imap", idle(Protocol::Imap), kReload, "floor: RFC 9051 5.4"},
+        {"pop3", idle(Protocol::Pop3), kReload, "floor: RFC 1939 3"},
+        {"lmtp", idle(Protocol::Lmtp), kReload, "floor: RFC 5321 4.5.3.2"},
+        {"sieve", idle(Protocol::Sieve), kReload, "floor: RFC 5804 1.2"},
+        {"tcp", idle(Protocol::Tcp), kReload, "no floor"},
     };
     return fields;
 }
