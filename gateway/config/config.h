@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -99,10 +100,10 @@ struct Timeouts {
     std::chrono::milliseconds greeting{30'000};  ///< from the connection to the server's first line
     std::chrono::milliseconds hold{15'000};
     std::chrono::milliseconds half_close{30'000};
-    /// By protocol, [Protocol]. Floors: RFC 5321 4.5.3.2 (5 min), RFC 9051 5.4 (30 min), RFC 1939 3 (10 min).
-    std::chrono::milliseconds idle[6] = {std::chrono::minutes(6),  std::chrono::minutes(31),
-                                         std::chrono::minutes(11), std::chrono::minutes(6),
-                                         std::chrono::minutes(31), std::chrono::hours(1)};
+    /// By protocol, [Protocol]; the floors are the protocols' own (ProtocolTraits::idle_floor).
+    std::chrono::milliseconds idle[std::size(kProtocolWords)] = {
+        std::chrono::minutes(6), std::chrono::minutes(31), std::chrono::minutes(11),
+        std::chrono::minutes(6), std::chrono::minutes(31), std::chrono::hours(1)};
 
     std::chrono::milliseconds idleFor(Protocol protocol) const noexcept {
         return idle[static_cast<std::size_t>(protocol)];

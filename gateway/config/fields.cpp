@@ -8,9 +8,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <array>
 #include <iterator>
-#include <limits>
-#include <type_traits>
 
 namespace mailgate::config {
 
@@ -153,18 +152,19 @@ auto duration(milliseconds low, milliseconds high = kLongest) {
         [](const T& config) { return asText(formatDuration(config.*Member)); });
 }
 
-template <typename Value, std::size_t Count>
-std::string typeOfWords(const Word<Value> (&words)[Count]) {
+template <typename Words>
+std::string typeOfWords(const Words& words) {
     std::vector<std::string> shown;
-    for (const Word<Value>& each : words)
+    for (const auto& each : words)
         shown.push_back(fmt::format("`{}`", each.word));
     return fmt::format("{}", fmt::join(shown, ", "));
 }
 
 /// `words` must last.
-template <auto Member, typename Value, std::size_t Count>
-auto choice(const Word<Value> (&words)[Count], std::string type = {}) {
+template <auto Member, typename Words>
+auto choice(const Words& words, std::string type = {}) {
     using T = StructOf<Member>;
+    using Value = typename MemberOf<Member>::Value;
     return kindOf<Member>(
         type.empty() ? typeOfWords(words) : std::move(type),
         [&words](TableReader& table, std::string_view key, T& config) {
@@ -178,30 +178,39 @@ auto choice(const Word<Value> (&words)[Count], std::string type = {}) {
         });
 }
 
-static_assert(std::size(Timeouts{}.idle) == std::size(kProtocolWords));
-
-Kind<Timeouts> idle(Protocol protocol) {
-    const auto index = static_cast<std::size_t>(protocol);
-    const milliseconds floor = traitsOf(protocol).idle_floor;
-    const std::string_view source = traitsOf(protocol).idle_source;
-    return {typeOfDuration(floor, kLongest),
-            [=](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
+/// No server may hang up on a silent client sooner than its protocol promises.
+Kind<Timeouts> idle(const ProtocolTraits& protocol) {
+    const auto index = static_cast<std::size_t>(protocol.protocol);
+    return {typeOfDuration(protocol.idle_floor, kLongest),
+            [index, &protocol](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
                 auto& idle = timeouts.idle[index];
-                if (!table.duration(key, idle, kShortest, kLongest) || idle >= floor) return;
+                if (!table.duration(key, idle, kShortest, kLongest) || idle >= protocol.idle_floor) return;
                 table.error(
                     key, fmt::format("expected at least {}, found {}: {} lets a client be silent that long",
-                                     formatDuration(floor), formatDuration(idle), source));
+                                     formatDuration(protocol.idle_floor), formatDuration(idle),
+                                     protocol.idle_source));
             },
-            [=](const Timeouts& a, const Timeouts& b) { return a.idle[index] == b.idle[index]; },
-            [=](const Timeouts& timeouts) { return asText(formatDuration(timeouts.idle[index])); }};
+            [index](const Timeouts& a, const Timeouts& b) { return a.idle[index] == b.idle[index]; },
+            [index](const Timeouts& timeouts) { return asText(formatDuration(timeouts.idle[index])); }};
+}
+
+std::string meaningOfIdle(const ProtocolTraits& protocol) {
+    const std::string floor =
+        protocol.idle_source.empty() ? "no floor" : fmt::format("floor: {}", protocol.idle_source);
+    return fmt::format("nothing moves in either direction; {}{}", floor,
+                       protocol.transfers_mail
+                           ? "; while the reply to a message is due, ten and a half minutes at least"
+                           : "");
 }
 
 // ---- the words
 
-constexpr Word<Protocol> kProtocols[] = {{"smtp", Protocol::Smtp},   {"imap", Protocol::Imap},
-                                         {"pop3", Protocol::Pop3},   {"lmtp", Protocol::Lmtp},
-                                         {"sieve", Protocol::Sieve}, {"tcp", Protocol::Tcp}};
-static_assert(std::size(kProtocols) == std::size(kProtocolWords));
+constexpr auto kProtocols = [] {
+    std::array<Word<Protocol>, std::size(kProtocolWords)> words{};
+    for (std::size_t i = 0; i < words.size(); ++i)
+        words[i] = {kProtocolWords[i], static_cast<Protocol>(i)};
+    return words;
+}();
 constexpr Word<LogFormat> kLogFormats[] = {{"json", LogFormat::Json}, {"logfmt", LogFormat::Logfmt}};
 constexpr Word<LogLevel> kLogLevels[] = {{"debug", LogLevel::Debug},
                                          {"information", LogLevel::Information},
@@ -290,16 +299,14 @@ const Fields<Timeouts>& timeoutFields() {
 }
 
 const Fields<Timeouts>& idleFields() {
-    static const Fields<Timeouts> fields{
-        {"smtp", idle(Protocol::Smtp), kReload,
-         "nothing moves in either direction; floor: RFC 5321 4.5.3.2; while the reply to a message is due, "
-         "ten and a half minutes at least"},
-        {"imap", idle(Protocol::Imap), kReload, "floor: RFC 9051 5.4"},
-        {"pop3", idle(Protocol::Pop3), kReload, "floor: RFC 1939 3"},
-        {"lmtp", idle(Protocol::Lmtp), kReload, "floor: RFC 5321 4.5.3.2"},
-        {"sieve", idle(Protocol::Sieve), kReload, "floor: RFC 5804 1.2"},
-        {"tcp", idle(Protocol::Tcp), kReload, "no floor"},
-    };
+    static const Fields<Timeouts> fields = [] {
+        Fields<Timeouts> rows;
+        for (const Word<Protocol>& each : kProtocols) {
+            const ProtocolTraits& protocol = traitsOf(each.value);
+            rows.push_back({each.word, idle(protocol), kReload, meaningOfIdle(protocol)});
+        }
+        return rows;
+    }();
     return fields;
 }
 
@@ -433,8 +440,8 @@ template <typename Struct>
 DescribedTable describe(const std::string& path, bool array, const Fields<Struct>& fields) {
     DescribedTable table{path, std::string(aboutTable(path)), array, {}};
     for (const Field<Struct>& field : fields) {
-        Described row{std::string(field.key), field.kind.type, std::string(field.without),
-                      std::string(field.meaning), field.change};
+        Described row{std::string(field.key), field.kind.type, std::string(field.without), field.meaning,
+                      field.change};
         if (row.without.empty()) row.without = fmt::format("`{}`", field.kind.show(Struct{}));
         table.keys.push_back(std::move(row));
     }

@@ -34,7 +34,7 @@ struct Field {
     std::string_view key;
     Kind<T> kind;
     Change change;
-    std::string_view meaning;       ///< for the reference; values between backticks
+    std::string meaning;            ///< for the reference; values between backticks
     std::string_view without = {};  ///< for the reference, where it is not T's own default
     std::string_view missing = {};  ///< what the error says when it is not there; empty: need not be there
 };

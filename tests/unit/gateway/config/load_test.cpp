@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/load.h"
 
+#include "protocols/mail_protocol.h"
 #include "tests/support/temporary_folder.h"
 
 #include <fmt/format.h>
@@ -398,6 +399,13 @@ TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {
         "tls = \"passthrough\"\naccess = \"open\"\n" +
         site("proxy = \"mixed\"\ntrusted = [\"10.0.0.0/8\", \"fc00::/7\", \"::1\"]", "check = false"));
     EXPECT_THAT(warningsOf(config), IsEmpty());
+}
+
+TEST(Config, EveryProtocolHasAnIdleTimeAboveItsFloor) {
+    for (const std::string_view word : kProtocolWords) {
+        const Protocol protocol = *protocolFromString(word);
+        EXPECT_GT(Timeouts().idleFor(protocol), traitsOf(protocol).idle_floor) << word;
+    }
 }
 
 TEST(Config, TheSampleLoads) {
