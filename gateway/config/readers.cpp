@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -91,7 +92,7 @@ void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key,
 }
 
 bool hasMessages(const ListenerConfig& listener) {
-    return listener.protocol == Protocol::Smtp || listener.protocol == Protocol::Lmtp;
+    return traitsOf(listener.protocol).transfers_mail;
 }
 
 void rejectWithoutMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
