@@ -225,7 +225,7 @@ Response Api::setServer(const Request& request) {
     const std::string& upstream = request.path[2];
     const std::string& server = request.path[3];
     const Outcome outcome =
-        control_.setServer(upstream, server, *wish == "drain" ? Wish::Drain : Wish::Ready);
+        control_.setServer(upstream, server, *wish == "drain" ? AdminState::Drain : AdminState::Ready);
     logOrder(request, *wish, fmt::format("{}/{}", upstream, server), outcome);
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }

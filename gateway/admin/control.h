@@ -73,7 +73,7 @@ class Control {
     virtual bool kill(std::string_view id) = 0;
     /// Ends all sessions of clients in `network`, on `listeners` (none named: all). Returns how many.
     virtual std::size_t cut(const Network& network, const std::vector<std::string>& listeners) = 0;
-    virtual Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) = 0;
+    virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
     /// As SIGHUP: all of the new configuration, or none of it and why.
     virtual Outcome reload() = 0;
     /// True once workers accept and the rules are loaded, false from the moment a stop begins.

@@ -125,17 +125,18 @@ std::size_t GatewayControl::cut(const Network& network, const std::vector<std::s
         [](std::size_t& all, std::size_t some) { all += some; });
 }
 
-admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server, Wish wish) {
+admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server,
+                                         AdminState state) {
     const auto generation = parts_.reloader.current();
     const auto pool =
         std::find_if(generation->upstreams.begin(), generation->upstreams.end(),
                      [&](const auto& candidate) { return candidate->config().name == upstream; });
     if (pool == generation->upstreams.end())
         return {false, fmt::format("there is no upstream \"{}\"", upstream)};
-    if (!(*pool)->setWish(server, wish)) {
+    if (!(*pool)->setAdminState(server, state)) {
         return {false, fmt::format("upstream \"{}\" has no server \"{}\"", upstream, server)};
     }
-    const bool drain = wish == Wish::Drain;
+    const bool drain = state == AdminState::Drain;
     const Millis spread = generation->config.drain_timeout.count();
     for (const auto& worker : parts_.workers) {
         worker->call(

@@ -7,9 +7,10 @@
 
 namespace mailgate {
 
-enum class Wish : std::uint8_t { Ready, Drain };
+/// What an operator wants of a server.
+enum class AdminState : std::uint8_t { Ready, Drain };
 
-/// Measured state and operator's wish are two things (a server can be healthy and drained).
+/// What is measured and the admin state are two things (a server can be healthy and drained).
 struct ServerStatus {
     std::string upstream, server, address;
     bool healthy = true;

@@ -212,11 +212,11 @@ bool UpstreamPool::setAddresses(std::size_t index, const std::vector<Endpoint>& 
     return rebuild(*entries_.share());
 }
 
-bool UpstreamPool::setWish(std::string_view server, Wish wish) {
+bool UpstreamPool::setAdminState(std::string_view server, AdminState state) {
     const auto found = std::find_if(servers_.begin(), servers_.end(),
                                     [server](const auto& each) { return each->name == server; });
     if (found == servers_.end()) return false;
-    (*found)->draining = wish == Wish::Drain;
+    (*found)->draining = state == AdminState::Drain;
     return true;
 }
 

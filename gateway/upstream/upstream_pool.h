@@ -3,7 +3,7 @@
 ///
 /// A pool holds an immutable list of endpoints (one address of one server each) that is swapped as names
 /// change their addresses; a session keeps the endpoint it uses alive. Two things decide whether an endpoint
-/// gets sessions, and they are kept apart: its health (EndpointHealth), and the operator's wish for its
+/// gets sessions, and they are kept apart: its health (EndpointHealth), and the admin state of its
 /// server. The workers' path (pick, worked) takes no lock and allocates nothing unless a health changes.
 ///
 /// Order of choice: servers that are up, then backup servers that are up, then whatever is ready: a pool
@@ -34,7 +34,7 @@ namespace mailgate {
 /// One [[upstream.server]], whatever its addresses.
 struct UpstreamServer {
     std::string name;
-    std::atomic<bool> draining{false};  ///< the operator's wish
+    std::atomic<bool> draining{false};  ///< the admin state
 };
 
 /// One address of one server: what a session connects to. Shared by the pools before and after a reload.
@@ -100,8 +100,8 @@ class UpstreamPool {
     /// Returns whether that changed anything.
     bool setAddresses(std::size_t index, const std::vector<Endpoint>& addresses);
     /// False: there is no such server.
-    bool setWish(std::string_view server, Wish wish);
-    /// Health, wishes and counts of what has the same name (and address) in `old`. Before the first session.
+    bool setAdminState(std::string_view server, AdminState state);
+    /// Health, admin states and counts of what has the same name (and address) in `old`. Before the first session.
     void carryOver(const UpstreamPool& old);
     std::vector<ServerStatus> status() const;
 

@@ -58,8 +58,8 @@ class FakeControl : public Control {
         orders.push_back(order);
         return 3;
     }
-    Outcome setServer(std::string_view upstream, std::string_view server, Wish wish) override {
-        orders.push_back((wish == Wish::Drain ? "drain " : "ready ") + std::string(upstream) + "/" +
+    Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override {
+        orders.push_back((state == AdminState::Drain ? "drain " : "ready ") + std::string(upstream) + "/" +
                          std::string(server));
         return server == "mx1" ? Outcome{} : Outcome{false, "there is no such server"};
     }

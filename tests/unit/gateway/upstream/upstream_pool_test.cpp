@@ -381,14 +381,14 @@ TEST(UpstreamPool, AServerMayBeBackLaterThanAWorkersClockSays) {
 TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
-    EXPECT_FALSE(pool.setWish("z", Wish::Drain));
+    EXPECT_FALSE(pool.setAdminState("z", AdminState::Drain));
     for (const char* name : {"a", "b"})
-        EXPECT_TRUE(pool.setWish(name, Wish::Drain));
+        EXPECT_TRUE(pool.setAdminState(name, AdminState::Drain));
     EXPECT_EQ(shares(pool, 10)["c"], 10);
     pool.failed(*endpointOf(pool, "c"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(pickName(pool), "c") << "the last resort is the one that may be used";
     EXPECT_FALSE(pool.available(1000));
-    EXPECT_TRUE(pool.setWish("a", Wish::Ready));
+    EXPECT_TRUE(pool.setAdminState("a", AdminState::Ready));
     EXPECT_EQ(shares(pool, 10)["a"], 10);
     const auto status = pool.status();
     ASSERT_EQ(status.size(), 3U);
@@ -438,7 +438,7 @@ TEST(UpstreamPool, MoreAddressesThanBitsAreLeftOut) {
 TEST(UpstreamPool, AReloadKeepsHealthWishesAndSessionsByName) {
     UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool old(config, {});
-    old.setWish("b", Wish::Drain);
+    old.setAdminState("b", AdminState::Drain);
     old.watch(std::make_shared<CountingAlarm>());
     const auto down = endpointOf(old, "a");
     old.checkFailed(*down, "refused");
@@ -452,7 +452,7 @@ TEST(UpstreamPool, AReloadKeepsHealthWishesAndSessionsByName) {
     EXPECT_EQ(endpointOf(fresh, "a"), down);
     EXPECT_EQ(endpointOf(fresh, "new")->health.state(), Health::Unknown);
     EXPECT_EQ(shares(fresh, 10)["new"], 10);
-    fresh.setWish("b", Wish::Ready);
+    fresh.setAdminState("b", AdminState::Ready);
     const auto after = shares(fresh, 100);
     EXPECT_NEAR(after.at("b"), 50, 1) << "no backlog of turns";
 }
