@@ -140,8 +140,6 @@ Reason reasonOf(int reason, long verify_result) noexcept {
         case SSL_R_TOO_MANY_WARN_ALERTS:
         case SSL_R_TOO_MANY_KEY_UPDATES:
             return Reason::Flood;
-        case ERR_R_MALLOC_FAILURE:
-            return Reason::NoMemory;
         default:
             return Reason::ProtocolError;
     }
@@ -195,11 +193,16 @@ std::string_view toString(TlsFailure failure) noexcept {
     return "";
 }
 
-TlsFailure classifyError(unsigned long error, long verify_result) noexcept {
-    const int reason = ERR_GET_REASON(error);
-    if (ERR_GET_LIB(error) != ERR_LIB_SSL) {
-        return {reason == ERR_R_MALLOC_FAILURE ? Reason::NoMemory : Reason::ProtocolError};
+TlsFailure takeErrors(long verify_result) noexcept {
+    const unsigned long first = ERR_get_error();
+    // Whoever finds no memory is often followed by those who make something else of it.
+    bool no_memory = ERR_GET_REASON(first) == ERR_R_MALLOC_FAILURE;
+    while (const unsigned long next = ERR_get_error()) {
+        no_memory = no_memory || ERR_GET_REASON(next) == ERR_R_MALLOC_FAILURE;
     }
+    if (no_memory) return {Reason::NoMemory};
+    const int reason = ERR_GET_REASON(first);
+    if (ERR_GET_LIB(first) != ERR_LIB_SSL) return {Reason::ProtocolError};
     if (reason > SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256) {
         return {Reason::Alert, static_cast<std::uint8_t>(reason - SSL_AD_REASON_OFFSET)};
     }

@@ -41,7 +41,7 @@ struct TlsFailure {
 /// "not_tls", "unknown_ca", "alert_bad_certificate", …; empty for None.
 std::string_view toString(TlsFailure failure) noexcept;
 
-/// What is at the front of OpenSSL's errors of this thread. `verify_result`: of the connection (X509_V_…).
-TlsFailure classifyError(unsigned long error, long verify_result) noexcept;
+/// What OpenSSL's errors of this thread say, and forgets them. `verify_result`: of the connection (X509_V_…).
+TlsFailure takeErrors(long verify_result) noexcept;
 
 }  // namespace mailgate

@@ -202,7 +202,7 @@ TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
 }
 
 TlsFailure TlsTransport::handshakeFailure(int error) noexcept {
-    if (error == SSL_ERROR_SSL) return classifyError(ERR_peek_error(), SSL_get_verify_result(ssl_));
+    if (error == SSL_ERROR_SSL) return takeErrors(SSL_get_verify_result(ssl_));
     if (not_tls_) return {Reason::NotTls};
     if (error_) return {Reason::ConnectionLost};
     if (error == SSL_ERROR_WANT_READ && below_ended_) return {Reason::PeerClosed};
@@ -286,7 +286,7 @@ void TlsTransport::stopped(int result) noexcept {
             below_->notifyWritable();
             return;
         case SSL_ERROR_SSL:
-            return breakOff(classifyError(ERR_peek_error(), X509_V_OK), EPROTO);
+            return breakOff(takeErrors(X509_V_OK), EPROTO);
         default:
             return breakOff({Reason::ConnectionLost}, error_ ? error_ : EPROTO);
     }
@@ -316,7 +316,7 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
         }
         const int error = SSL_get_error(ssl_, result);
         if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
-        if (error == SSL_ERROR_SSL) breakOff(classifyError(ERR_peek_error(), X509_V_OK), EPROTO);
+        if (error == SSL_ERROR_SSL) breakOff(takeErrors(X509_V_OK), EPROTO);
         return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
     }
     return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};

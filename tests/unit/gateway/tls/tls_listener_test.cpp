@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/tls/tls_listener.h"
+
+#include "gateway/tls/error.h"
+#include "tests/support/tls_connection.h"
+#include "tests/support/tls_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class TlsListenerTest : public ::testing::Test {
+  protected:
+    void put(const std::string& name, const Issued& issued) {
+        files_.write(name, issued.certificatePem() + files_.authority.pem() + issued.keyPem());
+    }
+    Issued issue(const std::string& common_name) {
+        return files_.authority.issue({{"mx.example.net"}, common_name});
+    }
+    void open(const TlsServerOptions& options = {}) {
+        listener_ = std::make_unique<TlsListener>(
+            options,
+            std::vector<CertificateFiles>{{files_.path("a.pem"), {}, {}}, {files_.path("b.pem"), {}, {}}},
+            tickets_,
+            TlsListener::Callbacks{
+                [this](const Certificate& certificate) { renewed_.push_back(certificate.subject()); },
+                [this](const std::string& why) { refused_.push_back(why); }});
+    }
+    void poll(int times = 2) {
+        for (int i = 0; i < times; ++i)
+            listener_->poll(std::time(nullptr));
+    }
+    std::string presented() {
+        TlsConnection connection(listener_->context());
+        EXPECT_EQ(connection.handshake().state, kDone);
+        char name[64] = "";
+        X509_NAME_get_text_by_NID(X509_get_subject_name(SSL_get0_peer_certificate(connection.client.ssl())),
+                                  NID_commonName, name, sizeof name);
+        return name;
+    }
+
+    TlsFiles files_;
+    std::shared_ptr<TicketKeys> tickets_ = std::make_shared<TicketKeys>([] { return std::time(nullptr); });
+    std::unique_ptr<TlsListener> listener_;
+    std::vector<std::string> renewed_, refused_;
+};
+
+TEST_F(TlsListenerTest, PresentsARenewedCertificateToNewConnections) {
+    put("a.pem", issue("old"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    open();
+    const auto before = listener_->context();
+    TlsConnection under_way(before);
+    under_way.client.advance();
+    under_way.carry();
+    under_way.server->advance(0);
+    put("a.pem", issue("new"));
+    poll();
+    EXPECT_EQ(presented(), "new");
+    EXPECT_THAT(renewed_, ElementsAre("CN=new"));
+    EXPECT_THAT(refused_, IsEmpty());
+    EXPECT_NE(listener_->context(), before);
+    EXPECT_EQ(under_way.handshake().state, kDone) << "with the context that it began with";
+    poll(5);
+    EXPECT_EQ(renewed_.size(), 1u);
+}
+
+TEST_F(TlsListenerTest, StaysAsItIsWhileANewFileIsBad) {
+    put("a.pem", issue("old"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    open();
+    files_.write("a.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    std::filesystem::remove(files_.path("b.pem"));
+    poll(6);
+    EXPECT_EQ(presented(), "old");
+    EXPECT_THAT(refused_, ElementsAre(StartsWith(files_.path("a.pem") + ": certificate 1 of it is damaged: "),
+                                      files_.path("b.pem") + ": cannot be read: No such file or directory"));
+    put("a.pem", issue("new"));
+    poll();
+    EXPECT_EQ(presented(), "new") << "whatever became of the other";
+}
+
+TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
+    put("a.pem", issue("old"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    TlsServerOptions options;
+    options.client_certificates = ClientCertificates::Optional;
+    options.client_ca = files_.write("clients.pem", files_.authority.pem());
+    open(options);
+    std::filesystem::remove(options.client_ca);
+    put("a.pem", issue("new"));
+    poll(6);
+    EXPECT_THAT(refused_,
+                ElementsAre(StartsWith(options.client_ca + ": has no certificates to verify clients with")));
+    EXPECT_EQ(presented(), "old");
+    files_.write("clients.pem", files_.authority.pem());
+    poll(1);
+    EXPECT_EQ(presented(), "new");
+    EXPECT_THAT(renewed_, ElementsAre("CN=new"));
+}
+
+TEST_F(TlsListenerTest, DoesNotBeginWithABadPair) {
+    put("a.pem", issue("old"));
+    EXPECT_THROW(open(), TlsError);
+}
+
+}  // namespace
+}  // namespace mailgate::test
