@@ -19,7 +19,7 @@ namespace {
 constexpr unsigned kMappedBits = 96;
 
 bool isMapped(const AddressBytes& address) noexcept {
-    return std::equal(kV4InV6Prefix.begin(), kV4InV6Prefix.end(), address.begin());
+    return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), address.begin());
 }
 
 AddressBytes maskedTo(AddressBytes address, unsigned prefix_length) noexcept {
@@ -46,8 +46,8 @@ std::optional<ParsedAddress> parseAddress(std::string_view text) noexcept {
         if (inet_pton(AF_INET6, terminated, parsed.bytes.data()) != 1) return std::nullopt;
         return parsed;
     }
-    std::copy(kV4InV6Prefix.begin(), kV4InV6Prefix.end(), parsed.bytes.begin());
-    if (inet_pton(AF_INET, terminated, parsed.bytes.data() + kV4InV6Prefix.size()) != 1) return std::nullopt;
+    std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), parsed.bytes.begin());
+    if (inet_pton(AF_INET, terminated, parsed.bytes.data() + kMappedPrefix.size()) != 1) return std::nullopt;
     parsed.dotted = true;
     return parsed;
 }
@@ -65,7 +65,7 @@ std::optional<unsigned> parsePrefix(std::string_view text, unsigned highest) noe
 std::string withPrefix(const AddressBytes& address, unsigned prefix_length) {
     char text[INET6_ADDRSTRLEN];
     if (isMapped(address) && prefix_length >= kMappedBits) {
-        inet_ntop(AF_INET, address.data() + kV4InV6Prefix.size(), text, sizeof text);
+        inet_ntop(AF_INET, address.data() + kMappedPrefix.size(), text, sizeof text);
         prefix_length -= kMappedBits;
     } else {
         inet_ntop(AF_INET6, address.data(), text, sizeof text);
