@@ -113,7 +113,8 @@ void Gateway::stopThreads() {
 
 void Gateway::startJournal(const JournalConfig& config) {
     if (!config.enabled) return;
-    journal_ = std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink, journalEvents(*log_));
+    journal_ = std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink,
+                                                journalEvents(*log_));
     journal_->start();
 }
 

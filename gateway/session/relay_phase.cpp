@@ -139,7 +139,8 @@ Next RelayPhase::afterPump(Side source) {
 Next RelayPhase::onViolation() {
     if (!std::exchange(violated_, true)) context_.armIn(kViolationLimit);
     const Violation violation = *filter_->violation();
-    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory || filter_->noReplyPending())
+    if (violation == Violation::UnexpectedReply || violation == Violation::NoMemory ||
+        filter_->noReplyPending())
         return endViolated();
     return next::Stay{};
 }

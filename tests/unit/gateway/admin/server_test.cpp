@@ -462,7 +462,8 @@ TEST_F(AdminServerTest, TheOldestOfTooManyConnectionsGoes) {
     EXPECT_LE(::recv(oldest.get(), &byte, 1, 0), 0);
     ::send(others.back().get(), "\r\n", 2, MSG_NOSIGNAL);
     EXPECT_EQ(::recv(others.back().get(), &byte, 1, 0), 1);
-    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpServer::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpServer::kMaxHead, 'a')),
+                StartsWith("HTTP/1.1 431"));
 }
 
 TEST_F(AdminServerTest, StopsThoughConnectionsAreOpen) {
