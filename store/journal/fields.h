@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The one list of what a record says. The log's lines, the JSON of `mailgate sessions --json`, the columns of
-/// a database, how they are written and read back, and the story of `mailgate sessions show` are made from it.
+/// \file  The one list of what a record says. The log's lines, the JSON of `mailgate sessions --json`, the
+/// columns of a database, how they are written and read back, and the story of `mailgate sessions show` are
+/// made from it.
 ///
 /// A new field is a member in store/journal/record.h, a row here, and the place where it is set. Its column is
-/// new in the version after the newest (`since`): an older database gets it when it is opened. Rows stand in
-/// the order of the log's lines (docs/log.md).
+/// new in the version after the newest (`since`): an older database gets it when it is opened. docs/log.md has
+/// to know it. Rows stand in the order of the log's lines; the client comes before what may quote its address.
 #pragma once
 
 #include "store/journal/record.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The journal: every session and mail transaction, kept where it can be asked.
 ///
-/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them into
-/// the database. The journal never delays mail: what it cannot take is counted and told, the
-/// log line is written all the same. While it cannot be written the records wait in the queue; only
-/// what does not fit is lost.
+/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches
+/// them into the database. The journal never delays mail: what it cannot take is counted and told, the log line
+/// is written all the same. While the database cannot be written the records wait in the queue; only what does
+/// not fit is lost.
 ///
-/// What written() has counted, or flush() has said is written, is there after kill -9 (in SQLite a power cut may
-/// undo the last commits, and leaves a sound file).
+/// What written() has counted, or flush() has said is written, is there after kill -9 (in SQLite a power cut
+/// may undo the last commits, and leaves a sound file).
 ///
 /// What it asks of a database, and how the records are asked: store/journal/backend.h.
 #pragma once

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  What is kept of a session and of each mail in it, in the log and the journal alike (docs/log.md).
+/// How each field is written, read and told: store/journal/fields.h.
 #pragma once
 
 #include "protocols/values/network.h"
