@@ -76,7 +76,7 @@ HealthDialogue::Step HealthDialogue::onBytes(std::string_view bytes) {
         onLine(*line, step);
     }
     if (received_ > kMaxHealthBytes && state_ != State::Done) {
-        fail("talks without end");
+        fail("sends too much data");
         state_ = State::Done;
     }
     step.decided = decided_;

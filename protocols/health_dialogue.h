@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A health check's side of the conversation: greeting, a word that shows there is service, goodbye.
+/// \file  A health check's side of the conversation: greeting, a command that shows that the server serves, goodbye.
 ///
 /// SMTP: 220, EHLO, QUIT (RFC 5321); LMTP: 220, LHLO, QUIT (RFC 2033); IMAP: * OK, LOGOUT (RFC 9051); POP3:
 /// +OK, QUIT (RFC 1939); ManageSieve: capabilities, LOGOUT (RFC 5804). Ends politely, so that the server's
@@ -18,10 +18,10 @@
 
 namespace mailgate {
 
-/// What EHLO says of a gateway of that name: the name, or where it is none that strict servers take (RFC 5321
-/// 4.1.1.1; reject_non_fqdn_helo_hostname), the address that the connection comes from, as a literal.
+/// The name that EHLO gives: the gateway's, or where strict servers would not accept that (RFC 5321 4.1.1.1;
+/// reject_non_fqdn_helo_hostname), the address that the connection comes from, as a literal.
 std::string heloName(std::string_view name, const IpAddress& own);
-/// Two labels or more, of letters, digits and hyphens, and no address in disguise.
+/// Two or more labels of letters, digits and hyphens, and not an address.
 bool isQualifiedName(std::string_view name) noexcept;
 
 inline constexpr std::size_t kMaxHealthBytes = std::size_t{64} << 10;
@@ -41,12 +41,11 @@ class HealthDialogue {
     Step open();
     /// What the server said, in any pieces. Throws std::bad_alloc.
     Step onBytes(std::string_view bytes);
-    /// The server closed; without a verdict that is a bad one.
+    /// The server closed; if there is no verdict yet, it is a bad one.
     Step onEnd();
 
     bool good() const noexcept { return good_; }
-    /// Why not, in words, with the server's own line escaped where it said one; empty while good or
-    /// undecided.
+    /// Why the verdict is bad, with the server's own line, escaped, if there was one; empty while good or undecided.
     const std::string& reason() const noexcept { return reason_; }
     /// The server has begun its greeting and wants the client to wait (postscreen's "220-" teaser).
     bool teasing() const noexcept { return state_ == State::Greeting && begun_; }

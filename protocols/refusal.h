@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What mailgate says itself, in the client's protocol: refusals, and the short dialogues around them.
+/// \file  What mailgate itself sends in the client's protocol: refusals, and the short dialogues around them.
 ///
 /// Texts and codes: RFC 5321 3.1, 3.8 and 4.3; RFC 3463; RFC 2033 (LMTP); RFC 9051 7.1.5 and RFC 5530 (IMAP);
 /// RFC 1939, 2449 and 3206 (POP3); RFC 5804 1.2 and 1.3 (ManageSieve). Only an explicit rule and the client's
@@ -24,8 +24,8 @@ std::string refusalLine(Protocol protocol, Refusal refusal, const RefusalText& t
 /// 5321 3.1); for all others the dialogue is done at once.
 std::unique_ptr<Dialogue> makeRefusalDialogue(Protocol protocol, Refusal refusal, const RefusalText& text);
 
-/// A balancer's health check (PROXY LOCAL, UNKNOWN, UNSPEC): with `up`, the protocol's greeting, then
-/// EHLO/HELO/LHLO, NOOP, RSET, VRFY, HELP, QUIT (SMTP, LMTP; MAIL is refused), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
+/// A balancer probe (PROXY LOCAL, UNKNOWN, UNSPEC): with `up`, the protocol's greeting, then EHLO/HELO/LHLO, NOOP,
+/// RSET, VRFY, HELP, QUIT (SMTP, LMTP; MAIL is refused), CAPABILITY, NOOP, LOGOUT (IMAP), CAPA, NOOP, QUIT (POP3),
 /// CAPABILITY, NOOP, LOGOUT (ManageSieve) and an error for anything else; without, the NoServer refusal.
 /// Protocol::Tcp: says nothing, done if not up.
 std::unique_ptr<Dialogue> makeCheckDialogue(Protocol protocol, bool up, const RefusalText& text);

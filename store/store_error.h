@@ -7,7 +7,7 @@
 
 namespace mailgate::store {
 
-/// What a database reports ends at store/: above it only this is seen.
+/// Errors of databases end at store/: above it only this is seen.
 class StoreError : public std::runtime_error {
   public:
     enum class Kind { Open, Locked, ReadOnly, Damaged, NewerSchema, DiskFull, BadRow, BadInput, Other };

@@ -33,7 +33,7 @@ complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny' -l note -x -d why
-complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end sessions under way'
+complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions'
 complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
@@ -41,25 +41,25 @@ complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
 complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import' -F
 complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
-complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'of lines that do not say'
+complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'for lines without one'
 complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove all other rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'under way'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'current sessions'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l client -x -d network
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l from -x -d sender
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l user -x -d 'user name'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l to -x -d recipient
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l queue-id -x -d 'the mail at the server'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l queue-id -x -d 'queue id of the mail at the server'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d network
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l until -x -d 'at least this old'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'go on'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l limit -x -d 'at most so many'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'

@@ -109,7 +109,7 @@ std::variant<SessionFilter, std::string> sessionFilter(const Request& request) {
             if (const auto* error = std::get_if<NetworkError>(&network)) return error->message;
             filter.client = std::get<Network>(network);
         } else {
-            return fmt::format("unknown parameter {}: sessions takes client and listener", inQuotes(key));
+            return fmt::format("unknown parameter {}: expected client or listener", inQuotes(key));
         }
     }
     return filter;
@@ -139,7 +139,7 @@ Response errorResponse(int status, std::string_view sentence) {
 
 Response Api::handle(const Request& request) {
     if (request.body.size() > kMaxBody)
-        return errorResponse(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
+        return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
     std::vector<std::string_view> allowed;
     for (const Route& route : kRoutes) {
         if ((request.origin == Origin::Http && !route.on_http) || !matches(route.pattern, request.path))

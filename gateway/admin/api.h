@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What the admin socket answers to which request (docs/admin-api.md), apart from how requests arrive.
+/// \file  The admin socket's requests and their responses (docs/admin-api.md), apart from how requests arrive.
 #pragma once
 
 #include "gateway/admin/control.h"
@@ -12,10 +12,10 @@
 
 namespace mailgate::admin {
 
-/// Where a request came in: the Unix socket, or the HTTP listener, which anybody may ask who reaches it.
+/// Where a request came in: the Unix socket, or the HTTP listener, which anybody who reaches it may ask.
 enum class Origin : std::uint8_t { Socket, Http };
 
-/// A path longer than this or a body of more bytes is refused.
+/// Longer paths and larger bodies are refused.
 inline constexpr std::size_t kMaxTarget = 2048;
 inline constexpr std::size_t kMaxBody = std::size_t{64} << 10;
 
@@ -44,7 +44,7 @@ class Api {
     /// Both must outlive it; without a log orders are not logged.
     Api(Control& control, EventLog* log) : control_(control), log_(log) {}
 
-    /// Whatever the request holds, the response says what is wrong with it; throws only what Control throws.
+    /// An error in the request, whatever it is, becomes an error response. Throws only what Control throws.
     Response handle(const Request& request);
 
   private:

@@ -30,12 +30,13 @@ std::string whyUnreachable(const std::string& path, int error) {
     switch (error) {
         case ENOENT:
         case ECONNREFUSED:
-            return fmt::format("no mailgate listens on {}: is it running, with this configuration?", path);
+            return fmt::format("mailgate is not listening on {}: is it running, and with this configuration?",
+                               path);
         case EACCES:
         case EPERM:
             return fmt::format(
-                "permission denied on {}: that takes root, the gateway's own user or a member of "
-                "the socket's group",
+                "permission denied on {}: only root, the gateway's user and members of the socket's group "
+                "may use it",
                 path);
         default:
             return fmt::format("cannot connect to {}: {}", path, std::strerror(error));
@@ -100,7 +101,7 @@ Poco::JSON::Object::Ptr Client::ask(const std::string& method, const std::string
         Poco::StreamCopier::copyToString(session.receiveResponse(response), answer);
     } catch (const Poco::Exception& error) {
         throw ClientError(
-            0, fmt::format("no answer from the mailgate on {}: {}", socket_path_, error.displayText()));
+            0, fmt::format("no answer from mailgate on {}: {}", socket_path_, error.displayText()));
     }
     Poco::JSON::Object::Ptr object = parseObject(answer);
     const int status = response.getStatus();
@@ -108,8 +109,10 @@ Poco::JSON::Object::Ptr Client::ask(const std::string& method, const std::string
         throw ClientError(status, object ? object->optValue<std::string>("error", response.getReason())
                                          : response.getReason());
     if (!object)
-        throw ClientError(status,
-                          fmt::format("what answers on {} is no mailgate: no JSON object", socket_path_));
+        throw ClientError(
+            status,
+            fmt::format("the process that answers on {} is not mailgate: its answer is not a JSON object",
+                        socket_path_));
     return object;
 }
 

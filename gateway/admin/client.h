@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The command line's side of the admin socket: one request, one answer, as JSON.
 ///
-/// What there is to ask: docs/admin-api.md.
+/// The requests are those of docs/admin-api.md.
 #pragma once
 
 #include <Poco/JSON/Object.h>
@@ -11,7 +11,7 @@
 
 namespace mailgate::admin {
 
-/// No answer (nobody listens, no permission, no time left), or an answer that says no. what() is a sentence
+/// There was no response (nobody listens, no permission, time-out), or an error response. what() is a sentence
 /// for the operator.
 class ClientError : public std::runtime_error {
   public:
@@ -22,7 +22,7 @@ class ClientError : public std::runtime_error {
     int status_;
 };
 
-/// Each call makes a connection of its own and blocks, at the longest for a minute. One thread.
+/// Each call opens a connection of its own and blocks, for a minute at most. For one thread.
 class Client {
   public:
     /// `socket_path` is AdminConfig::socket. Connects to nothing yet.

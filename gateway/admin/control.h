@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What the running gateway tells and takes: the admin socket's and the metrics' view of it.
+/// \file  What the running gateway reports and which orders it takes: its interface for the admin socket
+/// and the metrics.
 ///
-/// Implemented by the gateway; its methods may be called from any thread. Snapshots are values: they cost the
-/// workers a short task each and nobody a lock.
+/// Implemented by the gateway; its methods may be called from any thread. Snapshots are values: one costs each worker
+/// a short task, and nobody a lock.
 #pragma once
 
 #include "gateway/session/counters.h"
@@ -69,12 +70,12 @@ class Control {
     virtual ~Control() = default;
     virtual Status status() = 0;
     virtual std::vector<LiveSession> sessions() = 0;
-    /// Ends one session (in its protocol's words where that breaks nothing). False: no such session.
+    /// Ends one session, with the protocol's goodbye where one can be sent safely. False: no such session.
     virtual bool kill(std::string_view id) = 0;
     /// Ends all sessions of clients in `network`, on `listeners` (none named: all). Returns how many.
     virtual std::size_t cut(const Network& network, const std::vector<std::string>& listeners) = 0;
     virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
-    /// As SIGHUP: all of the new configuration, or none of it and why.
+    /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
     /// True once workers accept and the rules are loaded, false from the moment a stop begins.
     virtual bool ready() = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  One endpoint of the admin server: a listening socket and the threads that serve it.
 ///
-/// Nobody gets a thread before the head of his request is here. Until then a connection costs a descriptor and
-/// waits with the others in one thread, for kHeadLimit from its beginning, however its bytes come; when too
-/// many wait, the oldest goes. What is then left for the peer, to send a small body and to take the answer, is
-/// limited as a whole too. /readyz and /healthz are answered by that one thread itself, so a balancer hears
-/// whatever slow or silent peers do.
+/// A connection gets a thread only once the head of its request has arrived. Until then it costs a descriptor and
+/// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
+/// too many wait, the oldest is closed. After that, the time to send a small body and to take the response is limited
+/// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
+/// cannot delay a balancer.
 #pragma once
 
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
@@ -48,8 +48,8 @@ class HttpServer {
     /// Ends the connections and waits for the requests under way.
     void stop();
 
-    // For the handler of a request, from the thread that it was called by. Its peer is waited for only so long,
-    // but the gateway takes the time that it takes.
+    // For the handler of a request, on the thread that called it. The time limit is for the peer alone: it does not
+    // run while the gateway works on the request.
 
     void suspendPeerLimit();
     void restartPeerLimit();
@@ -87,7 +87,7 @@ class HttpServer {
     std::mutex mutex_;  ///< everything below
     std::condition_variable changed_;
     bool stopping_ = false;
-    /// Handed from thread to thread whole: no two hold one, whatever Poco counts.
+    /// Moved from thread to thread: no two threads hold the same socket, whatever Poco's reference counts say.
     std::deque<std::unique_ptr<Poco::Net::StreamSocket>> ready_;
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken

@@ -128,12 +128,13 @@ void addListeners(Families& out, const Status& status) {
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, real(listener.live));
-    out.gauges("mailgate_listener_paused", "1 while the listener accepts nothing for want of descriptors.");
+    out.gauges("mailgate_listener_paused",
+               "1 while the listener accepts no connections because descriptors or memory are used up.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, listener.paused ? 1 : 0);
     out.gauges("mailgate_address_alarm",
-               "1 while the listener's sessions come mostly from one private address: the client addresses "
-               "may be lost on their way here.");
+               "1 while the listener's sessions come mostly from one private address: the clients' own "
+               "addresses may be lost in front of mailgate.");
     for (const ListenerStatus& listener : status.listeners) {
         const bool alarm =
             std::ranges::find(status.address_alarms, listener.name) != status.address_alarms.end();
@@ -142,14 +143,14 @@ void addListeners(Families& out, const Status& status) {
 }
 
 void addOutcomes(Families& out, const Status& status) {
-    out.counters("mailgate_session_ends_total", "Sessions that have ended, by how.");
+    out.counters("mailgate_session_ends_total", "Sessions that have ended, by close reason.");
     for (const auto& [end, count] : status.ends)
         out.sample({{"end", end}}, real(count));
     out.counters("mailgate_refusals_total", "Refused sessions by reason.");
     for (const auto& [reason, count] : status.refusals)
         out.sample({{"reason", reason}}, real(count));
     out.counters("mailgate_proxy_rejections_total",
-                 "Connections closed for their PROXY header or the lack of one.");
+                 "Connections closed because of a bad or missing PROXY header.");
     for (const RejectionTally::Row& rejection : status.rejections)
         out.sample({{"reason", std::string(rejection.reason)}, {"balancer", rejection.balancer}},
                    real(rejection.count));
@@ -159,7 +160,7 @@ void addRules(Families& out, const Status& status) {
     out.gauges("mailgate_rules", "Access rules in force.").sample({}, real(status.rules));
     out.gauges("mailgate_rules_bytes", "Memory of the access table in force.")
         .sample({}, real(status.rules_bytes));
-    out.gauges("mailgate_rules_age_seconds", "Since the access table in force was built.");
+    out.gauges("mailgate_rules_age_seconds", "Age of the access table in force.");
     if (status.rules_loaded_ms != 0) out.sample({}, secondsSince(status.rules_loaded_ms));
     out.gauges("mailgate_rules_store_failed",
                "1 while the store of the rules cannot be read and the last table stays in force.")
@@ -175,16 +176,18 @@ void addServers(Families& out, const Status& status) {
         for (const ServerStatus& server : status.servers)
             out.sample(labelsOf(server), value(server));
     };
-    out.gauges("mailgate_server_up", "1 while the server is healthy, whatever is wished of it.");
+    out.gauges("mailgate_server_up", "1 while the server is healthy, whatever its admin state.");
     each([](const ServerStatus& server) { return server.healthy ? 1.0 : 0.0; });
-    out.gauges("mailgate_server_draining", "1 while an operator wants the server to get no new sessions.");
+    out.gauges("mailgate_server_draining",
+               "1 while the admin state of the server is drain: it gets no new sessions.");
     each([](const ServerStatus& server) { return server.draining ? 1.0 : 0.0; });
     out.gauges("mailgate_server_sessions", "Sessions that the server has now, those connecting included.");
     each([](const ServerStatus& server) { return real(server.sessions); });
     out.counters("mailgate_server_sessions_started_total", "Sessions that the server was given.");
     each([](const ServerStatus& server) { return real(server.sessions_total); });
     out.counters("mailgate_server_failures_total",
-                 "Sessions that the server failed: no connection, no greeting, or one that says no.");
+                 "Sessions that the server failed: no connection, no greeting, or a greeting that refuses "
+                 "the session.");
     each([](const ServerStatus& server) { return real(server.failures_total); });
     out.histogram("mailgate_connect_seconds", "Time to connect to a server.", status.connect_seconds);
     out.histogram("mailgate_greeting_seconds", "Time from the connection to the server's greeting.",

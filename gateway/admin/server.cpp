@@ -80,7 +80,7 @@ class Handler final : public net::HTTPRequestHandler {
                 return errorResponse(403, fmt::format("{} may not use this socket", peer.user()));
             if (request->method != "GET") request->user = peer.user();  // for the log of orders
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
-                return errorResponse(413, fmt::format("a request's body is at most {} bytes", kMaxBody));
+                return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
             request->body = readBody(http.stream());
         }
         return handle(*request);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
 ///
-/// Poco's HTTP on threads of its own (HttpServer): nothing here touches a worker but through Control. The Unix
-/// socket takes orders from root, the gateway's own user and the members of the socket file's group; the HTTP
-/// listener answers /metrics, /healthz and /readyz and takes no orders from anybody.
+/// Poco's HTTP on threads of its own (HttpServer): it reaches the workers only through Control. The Unix socket takes
+/// orders from root, the gateway's own user and the members of the socket file's group; the HTTP listener answers
+/// /metrics, /healthz and /readyz and takes no orders from anybody.
 #pragma once
 
 #include "gateway/admin/control.h"
@@ -25,8 +25,9 @@ class AdminServer {
 
     void start();
 
-    /// Ends the connections, waits for the requests under way (so `control` must not wait for this thread),
-    /// and removes the socket file. Takes no time, with a peer that does not read its answer five seconds. May be called twice.
+    /// Ends the connections, waits for the requests under way (so `control` must not wait for this thread), and
+    /// removes the socket file. Returns at once, or after five seconds if a peer does not read its response. May
+    /// be called twice.
     void stop() noexcept;
 
   private:

@@ -44,7 +44,7 @@ sockaddr_un addressOf(const std::string& path) {
 
 int makeSocket(const std::string& path, int flags) {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-    if (fd < 0) failWithErrno(path, "make a socket");
+    if (fd < 0) failWithErrno(path, "create a socket");
     return fd;
 }
 
@@ -52,13 +52,14 @@ int makeSocket(const std::string& path, int flags) {
 void removeStale(const std::string& path, const sockaddr_un& address) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) return;
-    if (!S_ISSOCK(status.st_mode)) fail(path, "there is a file of that name that is no socket");
+    if (!S_ISSOCK(status.st_mode)) fail(path, "there is a file of that name, but it is not a socket");
     const Descriptor probe(makeSocket(path, SOCK_NONBLOCK));
     if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
         errno == EAGAIN)  // its queue is full, so somebody has one
-        fail(path, "another gateway answers there: is it running already?");
+        fail(path, "another gateway answers there: is mailgate already running?");
     if (errno != ECONNREFUSED) failWithErrno(path, "find out whether another gateway answers there");
-    if (::unlink(path.c_str()) != 0) failWithErrno(path, "remove the file that an earlier gateway left");
+    if (::unlink(path.c_str()) != 0)
+        failWithErrno(path, "remove the socket that an earlier gateway left behind");
 }
 
 /// Poco binds and listens in ways of its own and has none to take over a socket.
@@ -110,7 +111,7 @@ std::vector<gid_t> supplementaryGroups(int fd) {
 
 UnixListener::UnixListener(std::string path) : path_(std::move(path)), socket_(listenOn(path_)) {
     struct stat status {};
-    if (::lstat(path_.c_str(), &status) != 0) failWithErrno(path_, "see the socket just made");
+    if (::lstat(path_.c_str(), &status) != 0) failWithErrno(path_, "examine the new socket");
     device_ = status.st_dev;
     inode_ = status.st_ino;
 }

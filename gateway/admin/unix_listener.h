@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The socket file: made with its mode from the first moment, replaced when stale, removed in the end.
+/// \file  The socket file: created with its final mode, replaced when stale, removed at the end.
 #pragma once
 
 #include <Poco/Net/ServerSocket.h>
@@ -15,7 +15,7 @@ class UnixListener {
   public:
     /// Listens on `path`, mode 0660. Throws ListenError.
     explicit UnixListener(std::string path);
-    /// Closes, and removes the file unless it has become another's meanwhile.
+    /// Closes, and removes the file unless another process has replaced it.
     ~UnixListener();
     UnixListener(const UnixListener&) = delete;
     UnixListener& operator=(const UnixListener&) = delete;
@@ -36,9 +36,10 @@ struct Peer {
 
     /// Throws std::system_error.
     explicit Peer(int fd);
-    /// Its name, "uid 1234" when it has none. May ask the network (nsswitch.conf).
+    /// The name of the user, or "uid 1234" if there is none. May query the network (nsswitch.conf).
     std::string user() const;
-    /// The file's mode lets only these connect; this holds even when somebody changed the mode.
+    /// Whether the peer may use the socket. The file's mode lets only such peers connect; this check holds even if
+    /// somebody has changed the mode.
     bool mayUse(int fd, const std::string& socket_path) const;
 
   private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Do most of a listener's clients have one and the same private address?
 ///
-/// Boyer and Moore's majority vote in one word that all workers share: it needs no lock and is as soon over
-/// with many workers as with one.
+/// Boyer and Moore's majority vote in one word that all workers share: it needs no lock, and takes no longer with
+/// many workers than with one.
 #pragma once
 
 #include "protocols/values/address.h"
@@ -20,7 +20,7 @@ class AddressVote {
     static constexpr std::uint32_t kVotes = 50;  ///< in one count
     enum class Result : std::uint8_t { Open, OneAddress, ManyAddresses };
 
-    /// A client came. Result::OneAddress: it has the address that most have. Any thread.
+    /// Counts a client. Result::OneAddress: most clients have this client's address. Any thread.
     Result add(const IpAddress& client) noexcept;
 
   private:

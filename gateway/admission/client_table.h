@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  How many sessions each client has, and how fast new ones come, over all workers.
 ///
-/// A client is an original address, or the network around it that one party holds (an IPv6 /64), on one
-/// listener. The table's size is fixed: when an attacker comes from more networks than it has room for, what
-/// is forgotten first are clients without a session. It is the one thing in a session's way that the workers
-/// share: a mutex for each part of the table is held for some tens of nanoseconds, and only by sessions that
-/// a limit applies to.
+/// A client is an original address, or the network around it that one party holds (an IPv6 /64), on one listener. The
+/// table's size is fixed: when an attacker comes from more networks than it has room for, clients without a session
+/// are forgotten first. It is the only thing on a session's path that the workers share: a mutex for each part of the
+/// table is held for some tens of nanoseconds, and only by sessions that a limit applies to.
 #pragma once
 
 #include "protocols/values/network.h"
@@ -33,7 +32,7 @@ class ClientTable {
     };
     enum class Verdict : std::uint8_t { Admitted, TooManySessions, TooFast };
 
-    /// A session that is counted; ends being so when destroyed. Outlived by the table.
+    /// Counts a session until it is destroyed. The table must outlive it.
     class Ticket {
       public:
         Ticket() = default;

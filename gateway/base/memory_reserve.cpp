@@ -10,8 +10,7 @@
 namespace mailgate::memory_reserve {
 namespace {
 
-// Parts that malloc keeps among the blocks it can divide: what has been freed since is then enough to refill
-// them.
+// Parts that malloc keeps among the blocks it can divide: what has been freed since is then enough to refill them.
 constexpr std::size_t kPartBytes = std::size_t{64} << 10;
 constexpr int kParts = 128;
 constexpr int kPartsForOthers = 32;

@@ -6,8 +6,8 @@
 
 namespace mailgate {
 
-/// Signals are for the thread that expects them, and one that did not would die of them with the whole
-/// process: threads started while this lives inherit a mask that blocks all.
+/// Threads that are started while an object of this class exists inherit a mask that blocks all signals. Signals are
+/// for the thread that waits for them; in any other they would end the whole process.
 class SignalsBlocked {
   public:
     SignalsBlocked() noexcept {

@@ -203,9 +203,9 @@ class Access {
 /// For the audit trail.
 std::string Access::author() const {
     if (!arguments_.program) return actingUser();
-    if (arguments_.program->empty()) usageError("--program: a name is needed");
+    if (arguments_.program->empty()) usageError("--program: the name is empty");
     if (!store::noteError(*arguments_.program).empty())
-        usageError("--program: a name is short and has no control characters");
+        usageError("--program: the name is too long or contains control characters");
     return store::programName(*arguments_.program);
 }
 
@@ -231,8 +231,8 @@ void Access::warnOfUnknownListeners() {
 void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
     for (const std::string& listener : listeners)
         warn(
-            fmt::format("listener \"{}\" is an allowlist, and no rule allows anybody there now: it refuses "
-                        "every client",
+            fmt::format("listener \"{}\" has access = \"allowlist\" and there is no allow rule for it: it "
+                        "refuses every client",
                         listener));
 }
 
@@ -246,7 +246,7 @@ void Access::report(const rules::Hazardous& refusal) {
 }
 
 void Access::report(const rules::NothingLeft&) {
-    fail(fmt::format("{}: holds no rule: --replace would remove all; --force does it all the same",
+    fail(fmt::format("{}: contains no rules, so --replace would remove them all; use --force to do it anyway",
                      arguments_.file));
 }
 
@@ -257,14 +257,15 @@ void Access::report(const rules::UnreadableList& refusal) {
 }
 
 void Access::report(const rules::StillConfigured& refusal) {
-    usageError(fmt::format("{} has a listener \"{}\": its rules stay with it", config_.file,
-                           printable(refusal.listener)));
+    usageError(fmt::format(
+        "{} has a listener \"{}\": only the rules of a listener that no longer exists can be moved",
+        config_.file, printable(refusal.listener)));
 }
 
 void Access::report(const rules::InTheWay& refusal) {
     for (const AccessRule& rule : refusal.rules)
-        fail(fmt::format("in the way: {}", sentenceOf(rule)));
-    fail("nothing was changed: remove these first, or those of the old name");
+        fail(fmt::format("conflict: {}", sentenceOf(rule)));
+    fail("nothing was changed: first remove either these rules or those of the old name");
 }
 
 void Access::reportPut(const RuleStore::EditResult& result) const {
@@ -274,13 +275,13 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
             fmt::print("added {}\n", sentence);
             return;
         case RuleStore::PutKind::Changed:
-            fmt::print("changed, now {}\n", sentence);
+            fmt::print("changed {}\n", sentence);
             return;
         case RuleStore::PutKind::Unchanged:
             fmt::print("unchanged {}\n", sentence);
             return;
         case RuleStore::PutKind::Kept:
-            fmt::print("left as it is, not being {}'s: {}\n", printable(*arguments_.program), sentence);
+            fmt::print("left unchanged, not a rule of {}: {}\n", printable(*arguments_.program), sentence);
             return;
     }
 }
@@ -364,7 +365,7 @@ void Access::reportDecision(const rules::Decision& decision, const Network& addr
         fmt::print("no rule matches, and the listener's default is access = \"{}\"\n",
                    decision.allowed ? "open" : "allowlist");
     for (const AccessRule& rule : decision.others)
-        fmt::print("  {} {}\n", store::isLive(rule, now()) ? "over" : "expired:", sentenceOf(rule));
+        fmt::print("  {} {}\n", store::isLive(rule, now()) ? "overrides" : "expired:", sentenceOf(rule));
 }
 
 void Access::test() {
@@ -396,8 +397,9 @@ store::ImportOptions Access::importOptions() const {
     store::ImportOptions options;
     const auto format = store::importFormatOf(arguments_.format);
     if (!format)
-        usageError(fmt::format("--format: \"{}\" is none of auto, plain, cidr, haproxy, drop, csv, mailgate",
-                               printable(arguments_.format)));
+        usageError(
+            fmt::format("--format: \"{}\" is not one of auto, plain, cidr, haproxy, drop, csv, mailgate",
+                        printable(arguments_.format)));
     options.format = *format;
     if (!arguments_.verdict.empty()) {
         if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
@@ -418,7 +420,7 @@ void Access::importFile() {
     const auto answer = service().import({*text, importOptions(), arguments_.replace, arguments_.force});
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
-    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} as they were, {} removed\n",
+    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
                counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
                outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
                outcome.removed);
@@ -462,7 +464,8 @@ void Access::history() {
 class Commands {
   public:
     Commands(CLI::App& root, Context& context)
-        : access_(*root.add_subcommand("access", "Who may enter: rules by network")), context_(context) {
+        : access_(*root.add_subcommand("access", "Manage the access rules: which networks may connect")),
+          context_(context) {
         access_.require_subcommand(1);
     }
 
@@ -510,80 +513,84 @@ class Commands {
 
 void addProgramOption(const Commands::Command& command) {
     command.text("--program", &Arguments::program,
-                 "In the name of this program, which leaves all rules but its own as they are");
+                 "Act as this program (such as fail2ban), which changes and removes only its own rules");
 }
 
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
     const auto command = commands.add(std::string(toString(verdict)), what,
                                       [verdict](Access& access) { access.put(verdict); });
-    command.networks("NET", "Addresses and networks (CIDR)")->required();
-    command.listeners("Only on this listener (may be repeated; default: all)");
-    command.text("--expires", &Arguments::expires, "30m, 12h, 7d, an RFC 3339 time, or never (default)");
-    command.text("--note", &Arguments::note, "Why; kept with the rule");
-    command.flag("--force", &Arguments::force,
-                 "Even if that shuts out balancers, servers or everybody, or lets in everybody");
+    command.networks("NET", "Addresses or networks (CIDR)")->required();
+    command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
+    command.text("--expires", &Arguments::expires,
+                 "When the rule expires: after 30m, 12h, 7d, at an RFC 3339 time, or never (default)");
+    command.text("--note", &Arguments::note, "A comment, stored with the rule");
+    command.flag(
+        "--force", &Arguments::force,
+        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
     addProgramOption(command);
-    command.app.footer("Of a rule that is there, only what is given changes.");
+    command.app.footer("If the rule exists already, only what is given here is changed.");
     return command;
 }
 
 void addLimitOptions(const Commands::Command& allow) {
-    allow.text(
-        "--client-sessions", &Arguments::client_sessions,
-        "Sessions at once for each client, in place of the listener's limit; 0: without limit, none: as "
-        "the listener (default)");
-    allow.text("--client-rate", &Arguments::client_rate, "New sessions a minute for each client, likewise");
+    allow.text("--client-sessions", &Arguments::client_sessions,
+               "Concurrent sessions for each client, instead of the listener's limit; 0: unlimited, none: "
+               "the listener's limit (default)");
+    allow.text("--client-rate", &Arguments::client_rate,
+               "New sessions per minute for each client; 0 and none likewise");
 }
 
 void addFileCommands(Commands& commands) {
-    const auto import = commands.add("import", "Add the rules of a file, all or none of them",
+    const auto import = commands.add("import", "Import the rules of a file, all of them or none",
                                      [](Access& access) { access.importFile(); });
-    import.app.add_option("FILE", import.arguments->file, "The list; - is standard input")->required();
+    import.app.add_option("FILE", import.arguments->file, "The file to import, - for standard input")
+        ->required();
     import.app.add_option("--format", import.arguments->format,
-                          "auto (default), plain, cidr, haproxy, drop, csv or mailgate");
+                          "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
     import.app.add_option("--verdict", import.arguments->verdict,
-                          "allow or deny: what to do with networks of which the list does not say it");
+                          "allow or deny, for networks that the file lists without a verdict");
+    import.flag("--replace", &Arguments::replace,
+                "Also remove every rule that is not in the file; input from a pipe must end with the end "
+                "mark of access export");
     import.flag(
-        "--replace", &Arguments::replace,
-        "Remove every rule that the file does not hold; a pipe has to end with the export's end mark");
-    import.flag("--force", &Arguments::force,
-                "Even if that shuts out balancers, servers or everybody, or lets in everybody");
-    commands.add("export", "Print all rules as import reads them",
+        "--force", &Arguments::force,
+        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    commands.add("export", "Print all rules in the format that access import reads",
                  [](Access& access) { access.exportRules(); });
-    const auto rename =
-        commands.add("rename-listener", "Have the rules of a listener that is gone name another one",
-                     [](Access& access) { access.renameListener(); });
-    rename.app.add_option("OLD", rename.arguments->old_name, "The name in the rules")->required();
-    rename.app.add_option("NEW", rename.arguments->new_name, "The name in the configuration")->required();
+    const auto rename = commands.add("rename-listener",
+                                     "Move the rules of a listener that no longer exists to another listener",
+                                     [](Access& access) { access.renameListener(); });
+    rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
+    rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
+        ->required();
 }
 
 }  // namespace
 
 void addAccessCommand(CLI::App& root, Context& context) {
     Commands commands(root, context);
-    addLimitOptions(addPutCommand(commands, Verdict::Allow, "Let networks in"));
-    const auto deny = addPutCommand(commands, Verdict::Deny, "Keep networks out");
-    deny.flag("--cut", &Arguments::cut, "And end their sessions that are under way");
-    const auto remove =
-        commands.add("remove", "Remove the rules of networks", [](Access& access) { access.remove(); });
-    remove.networks("NET", "Networks exactly as listed")->required();
+    addLimitOptions(addPutCommand(commands, Verdict::Allow, "Allow networks"));
+    const auto deny = addPutCommand(commands, Verdict::Deny, "Deny networks");
+    deny.flag("--cut", &Arguments::cut, "Also end the current sessions of clients in these networks");
+    const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
+    remove.networks("NET", "Networks, exactly as access list shows them")->required();
     remove.listeners("Only rules that name this listener (may be repeated)");
     addProgramOption(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");
-    list.flag("--expired", &Arguments::expired, "Those that have expired instead");
-    list.flag("--json", &Arguments::json, "As JSON");
-    const auto test =
-        commands.add("test", "Say whether an address may enter, and why: exit 0 allow, 1 refuse",
-                     [](Access& access) { access.test(); });
-    test.networks("ADDR", "The client's address")->required()->expected(1);
-    test.listeners("On this listener (may be repeated; default: each)");
+    list.flag("--expired", &Arguments::expired, "Print expired rules instead");
+    list.flag("--json", &Arguments::json, "Print JSON");
+    const auto test = commands.add(
+        "test", "Show whether an address is allowed, and by which rule; exit status 0: allowed, 1: refused",
+        [](Access& access) { access.test(); });
+    test.networks("ADDR", "Client address")->required()->expected(1);
+    test.listeners("Test this listener only (may be repeated; default: all listeners)");
     addFileCommands(commands);
-    const auto history =
-        commands.add("history", "Print who changed what when", [](Access& access) { access.history(); });
-    history.oneNetwork("NET", "Only rules that overlap this network");
-    history.flag("--json", &Arguments::json, "As JSON");
+    const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
+                                      [](Access& access) { access.history(); });
+    history.oneNetwork("NET", "Only changes of rules that overlap this network");
+    history.flag("--json", &Arguments::json, "Print JSON");
 }
 
 }  // namespace mailgate::cli

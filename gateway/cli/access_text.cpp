@@ -80,9 +80,9 @@ std::string_view relationText(rules::NearMiss::Relation relation) {
         case rules::NearMiss::Relation::Same:
             return "the same network";
         case rules::NearMiss::Relation::Around:
-            return "it lies inside";
+            return "a larger network";
         case rules::NearMiss::Relation::Contains:
-            return "it contains";
+            return "a smaller network";
     }
     return "";
 }
@@ -91,13 +91,13 @@ std::string standingText(const rules::Overlap& overlap) {
     const std::string theirs = sentenceOf(overlap.other);
     switch (overlap.standing) {
         case rules::Standing::Wins:
-            return fmt::format("wins over {}", theirs);
+            return fmt::format("overrides {}", theirs);
         case rules::Standing::WithoutEffect:
-            return fmt::format("is without effect where {} covers it", theirs);
+            return fmt::format("has no effect where {} applies", theirs);
         case rules::Standing::OverriddenInside:
             return fmt::format("is overridden inside {} by {}", overlap.other.network.toString(), theirs);
         case rules::Standing::MoreSpecific:
-            return fmt::format("wins, being more specific, over {}", theirs);
+            return fmt::format("is more specific and overrides {}", theirs);
     }
     return "";
 }
@@ -124,10 +124,10 @@ std::string sentenceOf(const AccessRule& rule) {
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
     if (rule.limits.sessions)
         sentence +=
-            fmt::format(", {} sessions at once for a client", limit(*rule.limits.sessions, "any number of"));
+            fmt::format(", {} concurrent sessions per client", limit(*rule.limits.sessions, "unlimited"));
     if (rule.limits.per_minute)
-        sentence += fmt::format(", {} new sessions a minute for a client",
-                                limit(*rule.limits.per_minute, "any number of"));
+        sentence += fmt::format(", {} new sessions per minute per client",
+                                limit(*rule.limits.per_minute, "unlimited"));
     if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));
     return sentence;
 }
@@ -138,7 +138,7 @@ std::string sentenceOf(const rules::Hazardous& refused) {
     for (const rules::Hazard& hazard : refused.hazards)
         hazards +=
             (hazards.empty() ? "" : ", ") + std::visit([](const auto& kind) { return textOf(kind); }, hazard);
-    return fmt::format("{} {} would {} {}: nothing was changed; --force does it all the same",
+    return fmt::format("{} {} would {} {}: nothing was changed; use --force to do it anyway",
                        allow ? "allowing" : "denying", refused.rule.network.toString(),
                        allow ? "let in" : "shut out", hazards);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What `mailgate access` says: rules and their history as tables, JSON and sentences. Pure functions.
+/// \file  What `mailgate access` prints: rules and their history as tables, JSON and sentences. Pure functions.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -33,8 +33,8 @@ std::string ruleAsJson(const store::AccessRule& rule);
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
 
-/// The rule as a line of the export. Notes that a terminal would obey, or that show as something else than
-/// they are, are written in ASCII.
+/// The rule as a line of the export. Notes with characters that a terminal would act on, or that look like something
+/// else, are written in ASCII.
 std::string exportLine(const store::AccessRule& rule);
 
 }  // namespace mailgate::cli

@@ -32,9 +32,8 @@ void check(Context& context) {
 }  // namespace
 
 void addCheckCommand(CLI::App& root, Context& context) {
-    root.add_subcommand(
-            "check",
-            "Read the configuration, say what is wrong and where, and what would keep serve from starting")
+    root.add_subcommand("check",
+                        "Check the configuration, and that serve could start with it on this machine")
         ->callback([&context] { check(context); });
 }
 

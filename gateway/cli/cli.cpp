@@ -37,7 +37,7 @@ int afterWriting(int exit_code) {
     const bool failed_before = std::cout.flush().fail() || std::ferror(stdout) != 0;
     if (std::fflush(stdout) == 0 && !failed_before) return exit_code;
     std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
-                 failed_before ? "what was printed is not complete" : std::strerror(errno));
+                 failed_before ? "the output is incomplete" : std::strerror(errno));
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
 }
 
@@ -47,14 +47,15 @@ int run(int argc, char** argv) {
     // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
     ::signal(SIGXFSZ, SIG_IGN);
     Context context;
-    CLI::App app("mailgate: the front door of a mail site");
+    CLI::App app(
+        "mailgate: a gateway for SMTP, LMTP, IMAP, POP3 and ManageSieve in front of Postfix and Dovecot");
     app.name("mailgate");
     app.require_subcommand(1);
     app.fallthrough();
     app.set_version_flag("--version", "mailgate " MAILGATE_VERSION);
     app.add_option("--config", context.config_file,
-                   "Configuration file (default: mailgate.toml here, then /etc/mailgate/mailgate.toml)");
-    app.footer("Exit status: 0 done, 1 refused or not found, 2 usage, 78 bad configuration.");
+                   "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
+    app.footer("Exit status: 0 success, 1 refused or not found, 2 usage error, 78 configuration error.");
     addServeCommand(app, context);
     addCheckCommand(app, context);
     addAccessCommand(app, context);

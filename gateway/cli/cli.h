@@ -11,11 +11,11 @@ class App;
 
 namespace mailgate::cli {
 
-/// sysexits(3) where it has a word for it.
+/// As in sysexits(3) where that has a code.
 enum ExitCode : int { kDone = 0, kRefusedOrNotFound = 1, kUsage = 2, kBadConfiguration = 78 };
 
-/// What all subcommands share. A subcommand's callback sets `exit_code`; errors are thrown (ConfigError,
-/// StoreError) and told on standard error by run().
+/// What all subcommands share. A subcommand's callback sets `exit_code`; errors are thrown (ConfigError, StoreError)
+/// and printed to standard error by run().
 struct Context {
     std::string config_file;  ///< --config; empty: the default places
     int exit_code = kDone;

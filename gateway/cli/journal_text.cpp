@@ -161,7 +161,7 @@ std::string limitError(const std::string& text) {
     std::uint32_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool valid = error == std::errc() && end == text.data() + text.size() && number > 0;
-    return valid ? "" : fmt::format("expected a number from 1 on, found \"{}\"", printable(text));
+    return valid ? "" : fmt::format("expected a number of 1 or more, found \"{}\"", printable(text));
 }
 
 std::string envelopeAddress(std::string_view text) {
@@ -259,7 +259,7 @@ std::string ownText(std::string_view name, const JournalSession& session) {
                            valueText(session.failed_users));
     if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
     if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
-    if (name == "repeated") return fmt::format("{}, of which this was the first", session.repeated);
+    if (name == "repeated") return fmt::format("{}, this was the first of them", session.repeated);
     return {};
 }
 
@@ -304,7 +304,7 @@ void addField(Facts& facts, const Field<JournalSession, std::vector<JournalMail>
             addField(facts, part, mail);
         });
     if (session.mail_count > session.mail.size())
-        addFact(facts, field.label, fmt::format("{} in all", session.mail_count));
+        addFact(facts, field.label, fmt::format("{} in total", session.mail_count));
 }
 
 void addTold(Facts& facts, const JournalSession& session) {
@@ -331,8 +331,7 @@ void addField(Facts& facts, const Field<JournalSession, std::int64_t>& field, co
     if (field.member == &JournalSession::duration_ms) addFact(facts, "ended", timeText(session.endedMs()));
 }
 
-/// Whether there is something to tell: what belongs to refusals only, or is left out of lines, is not told
-/// empty.
+/// Whether there is something to tell: what belongs to refusals only, or is left out of lines, is not told empty.
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
@@ -355,7 +354,7 @@ std::string sessionAsStory(const JournalSession& session) {
     Facts facts;
     addPart(facts, Part::Session, session);
     if (session.kind == store::JournalKind::Mail) {
-        addFact(facts, "end", "not known: it goes on, or the gateway died");
+        addFact(facts, "end", "unknown: the session is still open, or the gateway was killed");
         return facts.text();
     }
     addPart(facts, Part::Measures, session);

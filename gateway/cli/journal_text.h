@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What `mailgate sessions` and `mailgate top` say: the journal's sessions as tables, JSON and a
-/// story. Pure functions.
+/// \file  What `mailgate sessions` and `mailgate top` print: the journal's sessions as tables, JSON and one fact a
+/// line. Pure functions.
 #pragma once
 
 #include "store/journal/backend.h"
@@ -26,7 +26,7 @@ std::string envelopeAddress(std::string_view text);
 std::string sessionsAsTable(std::span<const store::JournalSession> sessions, bool heading);
 /// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
 std::string sessionAsJson(const store::JournalSession& session);
-/// All of it, one fact a line, the timings in their order.
+/// All that is known, one fact a line, the timings in their order.
 std::string sessionAsStory(const store::JournalSession& session);
 
 std::string topAsTable(const store::JournalTop& top);

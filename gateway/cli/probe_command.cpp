@@ -28,8 +28,8 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     } else {
         fmt::print("  {:<16} {}\n", "without a header",
                    report.greets_without_header               ? "greets"
-                   : upstream.check_protocol == Protocol::Tcp ? "says nothing"
-                                                              : "waits for one");
+                   : upstream.check_protocol == Protocol::Tcp ? "sends nothing"
+                                                              : "waits for a header");
     }
     printAnswer("v1", report.v1);
     printAnswer("v2", report.v2);
@@ -37,7 +37,7 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     printAnswer("LOCAL", report.local);
     if (report.largest_header > 0)
         fmt::print("  {:<16} up to {} bytes{}\n", "header size", report.largest_header,
-                   report.larger_reason.empty() ? "" : ", more is refused: " + report.larger_reason);
+                   report.larger_reason.empty() ? "" : ", a longer one is refused: " + report.larger_reason);
     const std::vector<std::string> advice = adviseOn(upstream, report);
     for (const std::string& line : advice)
         fmt::print("  => {}\n", line);
@@ -75,12 +75,13 @@ int probe(const Context& context, const std::string& wanted) {
 }  // namespace
 
 void addProbeCommand(CLI::App& root, Context& context) {
-    CLI::App* command = root.add_subcommand(
-        "probe", "Find out which PROXY headers the servers take, and what to change where");
+    CLI::App* command =
+        root.add_subcommand("probe", "Test which PROXY headers the servers accept, and say what to change");
     const auto wanted = std::make_shared<std::string>();
     command->add_option("server", *wanted, "UPSTREAM or UPSTREAM/SERVER (default: all)");
     command->footer(
-        "Exit status: 0 the servers take what mailgate is configured to send, 1 something has to change.");
+        "Exit status: 0 the servers accept what mailgate is configured to send, 1 something has to be "
+        "changed or the server is not configured, 2 usage error, 78 configuration error.");
     command->callback([&context, wanted] { context.exit_code = probe(context, *wanted); });
 }
 

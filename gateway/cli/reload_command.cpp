@@ -15,7 +15,7 @@ namespace {
 void reload(const Context& context) {
     const Config config = loadConfig(findConfig(context.config_file));
     const auto answer = admin::Client(config.admin.socket).post("/v1/reload");
-    fmt::print("{}: in force: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
+    fmt::print("{}: reloaded: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
     for (const std::string& warning : ruleWarnings(config))
         fmt::print(stderr, "warning: {}\n", warning);
 }
@@ -23,7 +23,9 @@ void reload(const Context& context) {
 }  // namespace
 
 void addReloadCommand(CLI::App& root, Context& context) {
-    root.add_subcommand("reload", "Have the running gateway take the configuration as it is now, all or none")
+    root.add_subcommand(
+            "reload",
+            "Make the running gateway load its configuration again; if there is an error, nothing changes")
         ->callback([&context] { reload(context); });
 }
 

@@ -16,7 +16,7 @@ std::string whyNoServerName(const std::string& text) {
     const std::size_t slash = text.find('/');
     const bool named = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
                        text.find('/', slash + 1) == std::string::npos;
-    return named ? "" : "expected UPSTREAM/SERVER, as mailgate status lists them";
+    return named ? "" : "name a server as mailgate status lists it, such as postfix/mx1";
 }
 
 void wish(const Context& context, const std::string& wish, const std::string& name) {
@@ -35,7 +35,7 @@ void wish(const Context& context, const std::string& wish, const std::string& na
 void addWish(CLI::App& server, Context& context, const std::string& name, const std::string& help) {
     CLI::App* command = server.add_subcommand(name, help);
     const auto target = std::make_shared<std::string>();
-    command->add_option("UPSTREAM/SERVER", *target, "Which one")
+    command->add_option("UPSTREAM/SERVER", *target, "The server, as mailgate status lists it")
         ->required()
         ->check(CLI::Validator(whyNoServerName, "UPSTREAM/SERVER"));
     command->callback([&context, name, target] { wish(context, name, *target); });
@@ -44,12 +44,12 @@ void addWish(CLI::App& server, Context& context, const std::string& name, const 
 }  // namespace
 
 void addServerCommand(CLI::App& root, Context& context) {
-    CLI::App* server = root.add_subcommand("server", "Take servers out of service and back in");
+    CLI::App* server = root.add_subcommand("server", "Take a server out of service, or put it back");
     server->require_subcommand(1);
     addWish(*server, context, "drain",
-            "No new sessions for it; those it has end when that breaks nothing, at the latest after "
+            "Give the server no new sessions; end its current ones at a safe point, at the latest after "
             "drain_timeout");
-    addWish(*server, context, "ready", "New sessions again");
+    addWish(*server, context, "ready", "Give the server new sessions again");
 }
 
 }  // namespace mailgate::cli

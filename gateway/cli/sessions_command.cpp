@@ -63,7 +63,7 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     const auto text = [&](const char* option, const std::string& value, std::optional<std::string>& to) {
         if (command.count(option) == 0) return;
         if (command[option]->as<std::string>().empty())
-            throw CLI::ValidationError(fmt::format("{}: is empty", option));
+            throw CLI::ValidationError(fmt::format("{}: the value is empty", option));
         to = value;
     };
     if (command.count("--client") > 0) filter.client = networkArgument(arguments.client);
@@ -120,11 +120,12 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
     for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
                                "--until", "--server", "--balancer", "--follow"}) {
         if (command.count(option) > 0)
-            throw CLI::ValidationError(fmt::format("{} does not go with --live", option));
+            throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
     const JournalFilter filter = filterOf(arguments, command);
     // Nor is there a sender before the first mail.
-    if (filter.from && filter.from->empty()) throw CLI::ValidationError("--from <> does not go with --live");
+    if (filter.from && filter.from->empty())
+        throw CLI::ValidationError("--from <> cannot be combined with --live");
     std::string target = "/v1/sessions";
     if (filter.client) target += "?client=" + admin::percentEncoded(filter.client->toString());
     const Config config = loadConfig(findConfig(context.config_file));
@@ -163,7 +164,7 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
 void kill(Context& context, const SessionsArguments& arguments) {
     const Config config = loadConfig(findConfig(context.config_file));
     admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
-    fmt::print("{} is ended\n", printable(arguments.id));
+    fmt::print("session {} ended\n", printable(arguments.id));
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
@@ -178,27 +179,30 @@ void show(Context& context, const SessionsArguments& arguments) {
     if (found.empty())
         fmt::print(stderr, "no session in the journal has the id {}\n", id);
     else
-        fmt::print(stderr, "{} is the beginning of several ids, {} and {} among them\n", id, found[0].id,
-                   found[1].id);
+        fmt::print(stderr, "{} is not unique: several ids begin with it, such as {} and {}\n", id,
+                   found[0].id, found[1].id);
 }
 
 void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
-    sessions.add_option("--client", arguments.client, "Clients in this network, or with this address");
+    sessions.add_option("--client", arguments.client, "Client address or network");
     sessions.add_option("--from", arguments.from, "Envelope sender: an address, @domain, or <>");
-    sessions.add_option("--to", arguments.to, "A recipient: an address or @domain");
-    sessions.add_option("--user", arguments.user, "The user name offered");
-    sessions.add_option("--queue-id", arguments.queue_id, "What the server called the mail");
-    sessions.add_option("--listener", arguments.listener, "As configured");
-    sessions.add_option("--balancer", arguments.balancer, "Balancers in this network, or with this address");
-    sessions.add_option("--server", arguments.server, "SERVER or UPSTREAM/SERVER");
-    sessions.add_option("--verdict", arguments.verdict, "What the access rules said")
+    sessions.add_option("--to", arguments.to, "Envelope recipient: an address or @domain");
+    sessions.add_option("--user", arguments.user, "User name of a login, successful or not");
+    sessions.add_option("--queue-id", arguments.queue_id, "Queue ID that the server gave the mail");
+    sessions.add_option("--listener", arguments.listener, "Name of the listener");
+    sessions.add_option("--balancer", arguments.balancer, "Balancer address or network");
+    sessions.add_option("--server", arguments.server, "Server, as SERVER or UPSTREAM/SERVER");
+    sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
         ->check(CLI::IsMember({"allow", "deny"}));
-    sessions.add_flag("--refused", arguments.refused, "Only clients that got no session");
+    sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
     sessions.add_flag("--failed-logins", arguments.failed_logins,
-                      "Only those with a login that the server refused, a good one after it or not");
-    sessions.add_option("--since", arguments.since, "30m, 12h, 7d ago, or an RFC 3339 time");
-    sessions.add_option("--until", arguments.until, "The same");
-    sessions.add_option("--limit", arguments.limit, "At most so many, the newest (default: 100)")
+                      "Only sessions with a failed login, even if a later login succeeded");
+    sessions.add_option("--since", arguments.since,
+                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time");
+    sessions.add_option("--until", arguments.until, "End of the period, in the same form");
+    sessions
+        .add_option("--limit", arguments.limit,
+                    "Print at most this many sessions, the newest ones (default: 100)")
         ->check(limitError);
 }
 
@@ -207,20 +211,22 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
 void addSessionsCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<SessionsArguments>();
     CLI::App* sessions = root.add_subcommand(
-        "sessions", "Print sessions that are over, the newest last; or those under way (--live)");
+        "sessions", "Print the sessions that have ended, newest last, or the current ones (--live)");
     sessions->require_subcommand(0, 1);
     addFilters(*sessions, *arguments);
-    sessions->add_flag("--json", arguments->json, "As JSON, one object a line");
+    sessions->add_flag("--json", arguments->json, "Print JSON, one object per line");
     sessions->add_flag("--live", arguments->live,
-                       "Those under way instead (with --client, --from, --user, --listener)");
-    sessions->add_flag("--follow", arguments->follow, "Go on with those that end from now on");
-    CLI::App* shown = sessions->add_subcommand("show", "All that is known of one session, with its timings");
-    shown->add_option("ID", arguments->id, "The id, or enough of its beginning")->required();
-    shown->add_flag("--json", arguments->json, "As JSON");
+                       "Print the current sessions instead; can be combined with --client, --from, --user, "
+                       "--listener, --limit and --json");
+    sessions->add_flag("--follow", arguments->follow, "Keep running, and print further sessions as they end");
+    CLI::App* shown =
+        sessions->add_subcommand("show", "Print all that is known about a session, with its timings");
+    shown->add_option("ID", arguments->id, "Session id, or enough of its beginning to be unique")->required();
+    shown->add_flag("--json", arguments->json, "Print JSON");
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(
-        "kill", "End a live session, in its protocol's words where that breaks nothing");
-    killed->add_option("ID", arguments->id, "As sessions --live shows it")->required();
+        "kill", "End a current session, with a 421 or BYE to the client where the protocol allows one");
+    killed->add_option("ID", arguments->id, "Session id, as sessions --live shows it")->required();
     killed->callback([&context, arguments] { kill(context, *arguments); });
     sessions->callback([&context, arguments, sessions] {
         if (!sessions->get_subcommands().empty()) return;

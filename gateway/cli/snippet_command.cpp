@@ -141,8 +141,9 @@ std::string mixtureWarning(const UpstreamConfig& upstream, const Listeners& list
                                          [](const auto* listener) { return isSubmission(*listener); });
     if (submission == listeners.end() || serviceFor(listeners).submission) return "";
     return fmt::format(
-        "# Upstream \"{}\" serves mail exchange and submission (listener \"{}\") alike: give submission an\n"
-        "# upstream of its own, whose smtpd asks for TLS and a password.\n",
+        "# Upstream \"{}\" serves both MX mail and submission (listener \"{}\"): give submission an "
+        "upstream\n"
+        "# of its own, whose smtpd requires TLS and authentication.\n",
         upstream.name, (*submission)->name);
 }
 
@@ -201,7 +202,7 @@ std::string postscreenLines(const ServerConfig& server, const SmtpService& servi
 
 // What Postfix cannot check itself, said where it is pasted.
 constexpr std::string_view kPostfixWarning =
-    "# Whoever reaches such a port may claim any client address: let only the gateway through to it.\n"
+    "# Anybody who reaches such a port can claim any client address: let only the gateway connect to it.\n"
     "# Keep the gateway's address out of mynetworks.\n";
 
 /// Lines that name nobody would be pasted all the same.
@@ -218,7 +219,7 @@ void requireServers(const Config& config, bool (*wanted)(Protocol), std::string_
 std::string postfix(const Config& config) {
     requireServers(config, isSmtp, "SMTP");
     return fmt::format(
-        "# main.cf: without it, clients with IPv6 addresses are turned away\n"
+        "# main.cf: without this, clients with IPv6 addresses are refused\n"
         "inet_protocols = all\n\n"
         "# master.cf\n{}{}",
         kPostfixWarning, forSmtpServers(config, smtpdLines));
@@ -230,7 +231,7 @@ std::string postscreen(const Config& config) {
     for (const std::string& own : ownAddresses(config, isSmtp))
         permitted += fmt::format(" {{ {} permit }}", own);
     return fmt::format(
-        "# main.cf: the gateway's health checks pass at once; without IPv6, such clients are turned away\n"
+        "# main.cf: lets the gateway's health checks pass at once; inet_protocols is for IPv6 clients\n"
         "postscreen_access_list = permit_mynetworks, cidr:{{{} }}\n"
         "inet_protocols = all\n\n"
         "# master.cf\n{}{}"
@@ -256,7 +257,7 @@ constexpr std::string_view kDovecot24Log =
     "mpid=%{mail_pid} %{secured} session=<%{session}>";
 // Dovecot 2.4 takes a connection with a PROXY header for a secured one otherwise.
 constexpr std::string_view kDovecot24Tls =
-    "# Without it, Dovecot 2.4 takes passwords in the clear over every connection that has a PROXY header.\n"
+    "# Without this, Dovecot 2.4 accepts plaintext passwords on every connection with a PROXY header.\n"
     "ssl = required\n";
 
 enum class DovecotVersion : std::uint8_t { V23, V24 };
@@ -310,9 +311,8 @@ std::string leftOut(const ListenerConfig& listener, std::uint16_t port) {
             listener.name);
     if (port == 0)
         return fmt::format(
-            "# Listener \"{}\": the port of its clients, {}, is another listener's above: give it an address "
-            "of "
-            "its own there, and a block like that one's.\n\n",
+            "# Listener \"{}\" is left out: another listener above has the same client port, {}. Give it an "
+            "address of its own on the balancer, and a block like the one above.\n\n",
             listener.name, wantedPort(listener));
     return "";
 }
@@ -367,7 +367,8 @@ std::string haproxy(const Config& config) {
 
 std::string nginx(const Config& config) {
     std::string text =
-        "# Beside the http block, not inside. The balancer's address must be in the listener's `trusted`.\n"
+        "# Goes next to the http block, not into it. The balancer's address must be in the listener's "
+        "`trusted`.\n"
         "stream {\n";
     const std::vector<std::uint16_t> ports = publicPorts(config);
     for (std::size_t at = 0; at < ports.size(); ++at) {
@@ -392,11 +393,11 @@ std::string nginx(const Config& config) {
 
 std::string awsNlb(const Config& config) {
     std::string text =
-        "# The subnets of the balancer must be in the listener's `trusted`. $VPC: where the gateways are; "
+        "# The subnets of the balancer must be in the listener's `trusted`. $VPC: the VPC of the gateways; "
         "$NLB: the\n"
-        "# balancer's ARN. on_first_ack: by default the header comes with the client's first data, but in "
-        "mail the server\n"
-        "# speaks first, and both would wait.\n";
+        "# balancer's ARN. on_first_ack: by default the header is sent with the client's first data, but in "
+        "mail protocols\n"
+        "# the server speaks first, so both sides would wait.\n";
     const std::vector<std::uint16_t> ports = publicPorts(config);
     for (std::size_t at = 0; at < ports.size(); ++at) {
         const ListenerConfig& listener = config.listeners[at];
@@ -424,7 +425,8 @@ std::string awsNlb(const Config& config) {
 
 void addSnippetCommand(CLI::App& root, Context& context) {
     CLI::App* command = root.add_subcommand(
-        "snippet", "Print the lines for a neighbour's configuration that go with this one");
+        "snippet",
+        "Print configuration for the mail servers and balancers around mailgate, to match this one");
     command->require_subcommand(1);
     const auto add = [&](const std::string& name, const std::string& what, Writer writer) {
         CLI::App* snippet = command->add_subcommand(name, what);
@@ -434,17 +436,17 @@ void addSnippetCommand(CLI::App& root, Context& context) {
         return snippet;
     };
     add("postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix);
-    add("postscreen", "The same with postscreen in front of smtpd", postscreen);
+    add("postscreen", "The same, with postscreen in front of smtpd", postscreen);
     const auto version = std::make_shared<std::string>("2.3");
     add("dovecot", "dovecot.conf of servers behind mailgate",
         [version](const Config& config) {
             return dovecot(config, *version == "2.4" ? DovecotVersion::V24 : DovecotVersion::V23);
         })
-        ->add_option("--version", *version, "Dovecot's: 2.3 (default) or 2.4")
+        ->add_option("--version", *version, "Version of Dovecot: 2.3 (default) or 2.4")
         ->check(CLI::IsMember({"2.3", "2.4"}));
     add("haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy);
     add("nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx);
-    add("aws-nlb", "AWS command line for a Network Load Balancer in front of mailgate", awsNlb);
+    add("aws-nlb", "AWS CLI commands for a Network Load Balancer in front of mailgate", awsNlb);
 }
 
 }  // namespace mailgate::cli

@@ -108,12 +108,12 @@ std::string warningsOf(const Object& status) {
     std::string text;
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
-        text += "The access rules cannot be read: the last ones stay in force.\n";
+        text += "The access rules cannot be read: the ones read last stay in force.\n";
     const Array::Ptr alarms = status.getArray("address_alarms");
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(
-            "Most sessions of listener {} come from one private address: is it a balancer "
-            "that does not tell the clients'?\n",
+            "Most sessions of listener {} come from one private address: is it a balancer that sends no "
+            "PROXY header?\n",
             alarms->getElement<std::string>(static_cast<unsigned>(i)));
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
@@ -148,9 +148,9 @@ void printStatus(const Context& context, bool json) {
 
 void addStatusCommand(CLI::App& root, Context& context) {
     CLI::App* command =
-        root.add_subcommand("status", "Print what the running gateway does: listeners, servers, sessions");
+        root.add_subcommand("status", "Print the state of the running gateway: listeners, servers, sessions");
     const auto json = std::make_shared<bool>(false);
-    command->add_flag("--json", *json, "As JSON");
+    command->add_flag("--json", *json, "Print JSON");
     command->callback([&context, json] { printStatus(context, *json); });
 }
 

@@ -11,8 +11,8 @@
 
 namespace mailgate::cli {
 
-/// Columns as wide as their widest cell; the last one is not padded. Whatever a client, a server or the
-/// sqlite3 shell has put into a cell, it stays on its line and obeys nobody's terminal.
+/// Columns as wide as their widest cell; the last one is not padded. Whatever a client, a server or the sqlite3 shell
+/// has put into a cell, it stays on its line and cannot control a terminal.
 class Table {
   public:
     using Row = std::vector<std::string>;
@@ -21,7 +21,7 @@ class Table {
     explicit Table(Row heading) { add(std::move(heading)); }
 
     void add(Row row);
-    /// A line each row; empty when there is none.
+    /// One line for each row; empty when there is none.
     std::string text() const;
 
   private:

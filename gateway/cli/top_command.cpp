@@ -50,13 +50,17 @@ void top(Context& context, const TopArguments& arguments) {
 void addTopCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<TopArguments>();
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
-    command->add_option("--since", arguments->since, "30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
+    command->add_option("--since", arguments->since,
+                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
     command
-        ->add_option("--by", arguments->by, "sessions, bytes, refused or failed-logins (default: sessions)")
+        ->add_option("--by", arguments->by,
+                     "Sort by sessions, bytes, refused or failed-logins (default: sessions)")
         ->check(CLI::IsMember({"sessions", "bytes", "refused", "failed-logins"}));
-    command->add_option("--limit", arguments->limit, "At most so many of each (default: 10)")
+    command
+        ->add_option("--limit", arguments->limit,
+                     "Print at most this many clients, senders and users (default: 10)")
         ->check(limitError);
-    command->add_flag("--json", arguments->json, "As JSON");
+    command->add_flag("--json", arguments->json, "Print JSON");
     command->callback([&context, arguments] { top(context, *arguments); });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What distinguishes two configurations, for whoever reloads.
+/// \file  The differences between two configurations, for the report of a reload.
 #pragma once
 
 #include "gateway/config/config.h"
@@ -10,7 +10,7 @@
 namespace mailgate {
 
 /// One short phrase a change, with every key that differs ("listener smtp: access, tls", "upstream mx: added",
-/// "timeouts.greeting"); empty when nothing changed. What names stand for at the moment is no change.
+/// "timeouts.greeting"); empty when nothing changed. New addresses of a host name do not count as a change.
 std::vector<std::string> describeChanges(const Config& before, const Config& after);
 
 /// The keys that differ and can only change with a restart ("gateway.workers").

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The configuration as typed values. Immutable once loaded; shared by const reference.
 ///
-/// How the file spells them, within which limits, and what they mean to an administrator stands in fields.cpp.
+/// Their spelling, limits and meaning are in fields.cpp.
 #pragma once
 
 #include "gateway/log/log_config.h"
@@ -31,8 +31,7 @@ enum class Balance : std::uint8_t { RoundRobin, LeastConn, Source };
 /// What the clients of a listener speak from their first byte on.
 enum class ListenerTls : std::uint8_t {
     Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
-    Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, refused without a
-                  ///< word
+    Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, closed silently
 };
 
 struct ListenerConfig {
@@ -118,7 +117,7 @@ struct JournalConfig {
     std::chrono::milliseconds keep{std::chrono::hours(90 * 24)};
     std::chrono::milliseconds keep_refused{std::chrono::hours(14 * 24)};
     std::uint64_t max_bytes = std::uint64_t{10} << 30;  ///< of its files
-    /// Then client addresses lose their host part; absent: never.
+    /// After this time client addresses lose their host part; absent: never.
     std::optional<std::chrono::milliseconds> mask_after;
 
     friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
@@ -146,7 +145,7 @@ struct Config {
     std::vector<ListenerConfig> listeners;
     std::vector<UpstreamConfig> upstreams;
     std::vector<std::string>
-        warnings;  ///< what `mailgate check` says and `serve` logs, though it is no error
+        warnings;  ///< what `mailgate check` prints and `serve` logs, though it is no error
 };
 
 }  // namespace mailgate

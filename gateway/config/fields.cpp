@@ -181,26 +181,25 @@ auto choice(const Words& words, std::string type = {}) {
 /// No server may hang up on a silent client sooner than its protocol promises.
 Kind<Timeouts> idle(const ProtocolTraits& protocol) {
     const auto index = static_cast<std::size_t>(protocol.protocol);
-    return {typeOfDuration(protocol.idle_floor, kLongest),
-            [index, &protocol](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
-                auto& idle = timeouts.idle[index];
-                if (!table.duration(key, idle, kShortest, kLongest) || idle >= protocol.idle_floor) return;
-                table.error(
-                    key, fmt::format("expected at least {}, found {}: {} lets a client be silent that long",
-                                     formatDuration(protocol.idle_floor), formatDuration(idle),
-                                     protocol.idle_source));
-            },
-            [index](const Timeouts& a, const Timeouts& b) { return a.idle[index] == b.idle[index]; },
-            [index](const Timeouts& timeouts) { return asText(formatDuration(timeouts.idle[index])); }};
+    return {
+        typeOfDuration(protocol.idle_floor, kLongest),
+        [index, &protocol](Reading&, TableReader& table, std::string_view key, Timeouts& timeouts) {
+            auto& idle = timeouts.idle[index];
+            if (!table.duration(key, idle, kShortest, kLongest) || idle >= protocol.idle_floor) return;
+            table.error(
+                key,
+                fmt::format("expected at least {}, found {}: {} allows a client to be silent that long",
+                            formatDuration(protocol.idle_floor), formatDuration(idle), protocol.idle_source));
+        },
+        [index](const Timeouts& a, const Timeouts& b) { return a.idle[index] == b.idle[index]; },
+        [index](const Timeouts& timeouts) { return asText(formatDuration(timeouts.idle[index])); }};
 }
 
-std::string meaningOfIdle(const ProtocolTraits& protocol) {
+std::string meaningOfIdle(const ProtocolTraits& protocol, bool mail) {
     const std::string floor =
-        protocol.idle_source.empty() ? "no floor" : fmt::format("floor: {}", protocol.idle_source);
+        protocol.idle_source.empty() ? "no minimum" : fmt::format("floor: {}", protocol.idle_source);
     return fmt::format("nothing moves in either direction; {}{}", floor,
-                       protocol.transfers_mail
-                           ? "; while the reply to a message is due, ten and a half minutes at least"
-                           : "");
+                       mail ? "; while the reply to a message is due, ten and a half minutes at least" : "");
 }
 
 // ---- the words
@@ -268,14 +267,14 @@ const Fields<JournalConfig>& journalFields() {
         {"url", ownText<&J::url>("`sqlite:PATH`", readJournalUrl), kRestart,
          "its database; not that of the access rules"},
         {"keep", duration<&J::keep>(kShortestKeep, kLongestKeep), kRestart,
-         "how long sessions are kept; they go in groups, up to a day later"},
+         "how long sessions are kept; they are deleted in groups, up to a day later"},
         {"keep_refused", duration<&J::keep_refused>(kShortestKeep, kLongestKeep), kRestart,
          "the same for refused clients"},
         {"max_size", size<&J::max_bytes>(kSmallestJournal, kLargestSize), kRestart,
-         "of the files; beyond it refused clients go first until they are a fifth of it, then the oldest "
-         "sessions"},
+         "size of the files; beyond it refused clients are deleted first, until they are a fifth of it, then "
+         "the oldest sessions"},
         {"mask_after", own<&J::mask_after>("1h or more, `\"\"`", readMaskAfter), kRestart,
-         "how long the host part of client addresses is known (what stays is IPv4 /24, IPv6 /48), see below; "
+         "how long the host part of client addresses is kept (IPv4 /24 and IPv6 /48 stay), see below; "
          "`\"\"`: as long as the session",
          "`\"\"`"},
     };
@@ -288,7 +287,7 @@ const Fields<Timeouts>& timeoutFields() {
         // Below 3 s a balancer's first retransmission is late already; beyond 30 s silent connections pile up.
         {"proxy_header", duration<&T::proxy_header>(3s, 30s), kReload,
          "from accept to the end of the PROXY header"},
-        {"connect", duration<&T::connect>(kShortest), kReload, "for one server to take the connection"},
+        {"connect", duration<&T::connect>(kShortest), kReload, "for one server to accept the connection"},
         {"greeting", duration<&T::greeting>(kShortest), kReload,
          "from the connection to the server's first line"},
         {"hold", duration<&T::hold>(0ms), kReload, "how long a client waits while no server is up"},
@@ -303,7 +302,8 @@ const Fields<Timeouts>& idleFields() {
         Fields<Timeouts> rows;
         for (const Word<Protocol>& each : kProtocols) {
             const ProtocolTraits& protocol = traitsOf(each.value);
-            rows.push_back({each.word, idle(protocol), kReload, meaningOfIdle(protocol)});
+            rows.push_back(
+                {each.word, idle(protocol), kReload, meaningOfIdle(protocol, transfersMail(each.value))});
         }
         return rows;
     }();
@@ -315,7 +315,7 @@ const Fields<LogConfig>& logFields() {
         {"format", choice<&LogConfig::format>(kLogFormats), kReload, "how a line is written"},
         {"target",
          ownText<&LogConfig::target>("`stderr`, `syslog`, `syslog:SOCKET`, `file:PATH`", readLogTarget),
-         kReload, "`syslog` is `syslog:/dev/log`; a file is made with mode 0640 and reopened on SIGHUP"},
+         kReload, "`syslog` is `syslog:/dev/log`; a file is created with mode 0640 and reopened on SIGHUP"},
         {"level", choice<&LogConfig::level>(kLogLevels), kReload, "less important events are not written"},
     };
     return fields;
@@ -337,35 +337,34 @@ const Fields<ListenerConfig>& listenerFields() {
         {"name", name<&L::name>(), kReload, "in rules, logs and commands; unique", kNeeded,
          "missing: a name is needed"},
         {"protocol", choice<&L::protocol>(kProtocols), kReload, "what the clients speak", kNeeded,
-         "missing: what do the clients speak?"},
+         "missing: the protocol that the clients speak"},
         {"address", own<&L::addresses>("address or array", readAddresses), kReload,
          "`\"0.0.0.0:25\"`, `\"[::]:25\"` (takes IPv4 too unless 0.0.0.0 is bound on the port); each once",
          kNeeded},
         {"proxy", choice<&L::proxy>(kProxyModes), kReload, "whose PROXY header is read, see below"},
         {"trusted", own<&L::trusted>("network or array", readTrusted), kReload,
-         "the balancers; needed unless proxy is off, an error if it is", kNone},
+         "the balancers; required unless proxy is off, and an error if it is", kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
         {"tls", choice<&L::tls>(kListenerTls), kReload,
          "passthrough: TLS from the first byte, end to end (ports 465, 993, 995)"},
         {"bare_lf", own<&L::bare_lf>(typeOfWords(kBareLfPolicies), readBareLf), kReload,
-         "lines of messages that do not end in CR LF, or look like the end to some server (a way to smuggle "
-         "mail), in the clear and outside of BDAT: made harmless, a reason to end the session, or left to "
-         "the "
-         "server",
+         "message lines that do not end in CR LF, or that some servers take for the end of the message (SMTP "
+         "smuggling), in the clear and not in BDAT: converted, a reason to end the session, or passed on "
+         "unchanged",
          "`\"normalize\"` for smtp and lmtp"},
         {"bare_lf_exclude", own<&L::bare_lf_exclude>("network or array", readBareLfExclude), kReload,
          "clients of smtp and lmtp whose messages pass as with `bare_lf = \"pass\"`: scanners and scripts "
          "that need it",
          kNone},
         {"client_sessions", number<&L::client_sessions>(0, store::kMaxClientLimit), kReload,
-         "sessions at once of one client; 0: without limit; see below"},
+         "concurrent sessions of one client; 0: unlimited; see below"},
         {"client_rate", number<&L::client_rate>(0, store::kMaxClientLimit), kReload,
-         "new sessions a minute of one client; as many may come at once"},
+         "new sessions per minute of one client; as many may come at once"},
         {"client_ipv4_prefix", number<&L::client_ipv4_prefix>(8, 32), kReload,
-         "how much of an IPv4 address makes a client"},
+         "the part of an IPv4 address that identifies a client"},
         {"client_ipv6_prefix", number<&L::client_ipv6_prefix>(16, 128), kReload,
-         "the same for IPv6, where a /64 is one household's"},
+         "the same for IPv6, where a /64 usually belongs to one household"},
         {"upstream", own<&L::upstream>("name", readUpstreamName), kReload, "of an `[[upstream]]`", kNeeded,
          "missing: the name of an [[upstream]] is needed"},
     };
@@ -381,25 +380,24 @@ const Fields<UpstreamConfig>& upstreamFields() {
         {"lost_client_address", own<&U::lost_client_address_accepted>("`accepted`", readLostClientAddress),
          kReload, "must be set for `send_proxy = \"off\"`, see below", kNone},
         {"max_header", size<&U::max_header_bytes>(kSmallestMaxHeader, kLargestMaxHeader), kReload,
-         "longest header sent; Exim takes 232, Postfix 536, Dovecot 1500"},
+         "longest header sent; Exim accepts 232 bytes, Postfix 536, Dovecot 1500"},
         {"pass_tlvs", boolean<&U::pass_tlvs>(), kReload,
-         "v2: hand on the balancer's SSL, AUTHORITY and cloud TLVs where they fit; never ALPN, which Dovecot "
-         "2.4 takes for its own"},
+         "v2: pass on the balancer's SSL, AUTHORITY and cloud TLVs where they fit; never ALPN, which Dovecot "
+         "2.4 would take for its own"},
         {"balance", choice<&U::balance>(kBalances), kReload, "how a server is chosen, see below"},
-        {"check", boolean<&U::check>(), kReload, "ask the servers whether they serve; see below"},
+        {"check", boolean<&U::check>(), kReload, "health checks of the servers; see below"},
         {"check_protocol", choice<&U::check_protocol>(kProtocols, "as `listener.protocol`"), kReload,
          "what a check speaks; `tcp` connects only, which is the default for TLS passed through",
          "the listeners'"},
         {"interval", duration<&U::interval>(kShortestInterval), kReload,
-         "between checks of one server, a tenth more or less"},
+         "between checks of one server, plus or minus a tenth"},
         {"check_timeout", duration<&U::check_timeout>(kShortest), kReload,
-         "for each step of a check, which is never less patient than a client: `timeouts.connect`, "
-         "`timeouts.greeting`"},
+         "for each step of a check; never less than `timeouts.connect` and `timeouts.greeting`"},
         {"fall", number<&U::fall>(1, 100), kReload,
-         "failures in a row, of checks or of sessions that reached nobody, that take a server down"},
-        {"rise", number<&U::rise>(1, 100), kReload, "good checks in a row that bring it back"},
+         "consecutive failed checks, or sessions that could not connect, that take a server down"},
+        {"rise", number<&U::rise>(1, 100), kReload, "consecutive successful checks that bring it back"},
         {"slow_start", duration<&U::slow_start>(0ms), kReload,
-         "how long a server that is back gets less than its share: a tenth at first, growing"},
+         "how long a server that is back gets a reduced share: a tenth at first, then growing"},
         {"resolve_interval", duration<&U::resolve_interval>(kShortestInterval), kReload,
          "how often a server's host name is resolved again"},
     };
@@ -412,9 +410,8 @@ const Fields<ServerConfig>& serverFields() {
         {"name", name<&S::name>(), kReload, "unique in its upstream", kNeeded, "missing: a name is needed"},
         // What a name stands for at the moment is no change of the file.
         {"address", own<&S::address>("`HOST:PORT`", readServerAddress), kReload,
-         "all addresses of a name are used (64 an upstream); one that has no answer is a warning and is "
-         "tried "
-         "again",
+         "all addresses of a host name are used (64 per upstream); a name that cannot be resolved is a "
+         "warning, and is tried again",
          kNeeded, "missing: expected \"HOST:PORT\""},
         {"weight", number<&S::weight>(1, 100), kReload, "its share among the servers"},
         {"backup", boolean<&S::backup>(), kReload, "used only while no other server is up"},
@@ -428,8 +425,8 @@ namespace {
 
 std::string_view aboutTable(std::string_view path) {
     if (path == "timeouts.idle")
-        return "How long nothing may move in either direction. The floors are the protocols' own: less is an "
-               "error.";
+        return "How long nothing may move in either direction. The minimum is what the protocol requires: "
+               "less is an error.";
     if (path == "listener")
         return "One for each service that clients, or the balancers in front of them, connect to.";
     if (path == "upstream") return "One for each group of equal servers.";

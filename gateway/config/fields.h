@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The keys of the configuration file: a table for each struct of config.h, a row for each key.
 ///
-/// A row is all that is known of its key: how it is read, with its range; whether a reload may change it; what it means.
-/// From the rows come the loader (load.cpp), what distinguishes two configurations (changes.cpp), and the reference in
-/// docs/configuration.md and mailgate.toml(5). A new key is a member in config.h, a row in fields.cpp and its line in
-/// etc/mailgate.toml. What two keys mean to each other is code: readers.cpp for one table, load.cpp for the whole.
+/// A row is all that is known of its key: how it is read, with its range; whether a reload may change it; what it
+/// means. From the rows come the loader (load.cpp), what distinguishes two configurations (changes.cpp), and the
+/// reference in docs/configuration.md and mailgate.toml(5). A new key is a member in config.h, a row in fields.cpp
+/// and its line in etc/mailgate.toml. Relations between keys are code: readers.cpp for those of one table, load.cpp
+/// for the others.
 #pragma once
 
 #include "gateway/config/config.h"

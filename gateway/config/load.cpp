@@ -223,7 +223,7 @@ void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listene
         if (endpoint.port != 465 && endpoint.port != 993 && endpoint.port != 995) continue;
         table.warning(
             "tls",
-            fmt::format("clients of port {} speak TLS from the first byte: tls = \"passthrough\" is meant?",
+            fmt::format("clients of port {} use TLS from the first byte: did you mean tls = \"passthrough\"?",
                         endpoint.port));
     }
 }
@@ -236,7 +236,7 @@ void Loader::checkLoops() {
         if (own != reading_.bound.end())
             problems_.error(
                 server.where, server.key,
-                fmt::format("{} is this gateway's own listener ({}, line {}): sessions would go in a circle",
+                fmt::format("{} is this gateway's own listener ({}, line {}): sessions would loop",
                             server.endpoint.toString(), own->endpoint.toString(), own->where.line));
     }
 }
@@ -264,8 +264,8 @@ void Loader::chooseCheckProtocols() {
         config_.upstreams[index].check_protocol = spoken.size() == 1 ? spoken.front() : Protocol::Tcp;
         if (spoken.size() > 1 && config_.upstreams[index].check)
             problems_.warning(upstream_places_[index], "upstream.check_protocol",
-                              fmt::format("the listeners of {} speak different protocols, so its servers are "
-                                          "only connected to: name the protocol to check",
+                              fmt::format("the listeners of {} speak different protocols, so health checks "
+                                          "of its servers only connect: set the protocol to check",
                                           inQuotes(config_.upstreams[index].name)));
     }
 }
@@ -276,12 +276,10 @@ void Loader::warnOfUnqualifiedName() {
             return upstream.check && upstream.check_protocol == Protocol::Smtp;
         });
     if (!said || isQualifiedName(config_.name)) return;
-    problems_.warning(
-        name_place_, "gateway.name",
-        fmt::format(
-            "{} is no host name with a domain: EHLO in health checks says the gateway's address instead, as "
-            "strict servers want it",
-            inQuotes(config_.name)));
+    problems_.warning(name_place_, "gateway.name",
+                      fmt::format("{} is not a fully qualified host name: health checks send the gateway's "
+                                  "address in EHLO instead, because strict servers reject other names",
+                                  inQuotes(config_.name)));
 }
 
 std::string readFile(const fs::path& file) {
@@ -310,8 +308,9 @@ fs::path findConfig(const std::string& given) {
         std::error_code ignored;  // a folder that may not be looked into holds no configuration for us
         if (fs::exists(place, ignored)) return place;
     }
-    throw ConfigError(fmt::format("no configuration: neither {} nor {} exists; name one with --config FILE",
-                                  fs::absolute(places[0]).string(), places[1].string()));
+    throw ConfigError(
+        fmt::format("no configuration file: neither {} nor {} exists; name one with --config FILE",
+                    fs::absolute(places[0]).string(), places[1].string()));
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
@@ -326,7 +325,7 @@ Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& 
     };
     try {
         if (const auto where = config::tooDeep(toml)) {
-            problems.error(*where, "", "tables or arrays are nested deeper than any configuration's");
+            problems.error(*where, "", "tables or arrays are nested too deeply");
             throw ConfigError(problems.errorText());
         }
         const toml::table document = toml::parse(toml, std::string_view{});

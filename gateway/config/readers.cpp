@@ -3,7 +3,6 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
-#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -73,8 +72,8 @@ void readTrustedNetwork(Reading& reading, const LocatedText& item, const std::st
     if (network->prefix_length < (network->isV4() ? kWidestV4 : kWidestV6))
         reading.problems.warning(
             item.where, key,
-            fmt::format("{} trusts far more than a site's balancers: whoever connects from there chooses the "
-                        "client address that the access rules see",
+            fmt::format("{} is far larger than a site's balancers need: anybody who connects from there can "
+                        "choose the client address that the access rules see",
                         network->toString()));
     listener.trusted.push_back(*network);
 }
@@ -92,7 +91,7 @@ void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key,
 }
 
 bool hasMessages(const ListenerConfig& listener) {
-    return traitsOf(listener.protocol).transfers_mail;
+    return transfersMail(listener.protocol);
 }
 
 void rejectWithoutMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
@@ -122,7 +121,7 @@ void Names::read(TableReader& table, std::string_view key, std::string& name) {
         lines_.push_back(table.where(key).line);
     } else {
         const auto line = lines_[static_cast<std::size_t>(first - names_.begin())];
-        table.error(key, fmt::format("{} is taken already, on line {}", inQuotes(name), line));
+        table.error(key, fmt::format("{} is already used on line {}", inQuotes(name), line));
     }
 }
 
@@ -138,7 +137,7 @@ void readStoreUrl(Reading& reading, TableReader& table, std::string_view key, Co
 void readJournalUrl(Reading& reading, TableReader& table, std::string_view key, JournalConfig& journal) {
     readDatabaseUrl(reading, table, key, journal.url);
     if (journal.url == reading.config.store_url)
-        table.error(key, "is the file of the access rules: the journal needs its own");
+        table.error(key, "is the database of the access rules: the journal needs a file of its own");
 }
 
 void readMaskAfter(Reading&, TableReader& table, std::string_view key, JournalConfig& journal) {
@@ -170,7 +169,7 @@ void readSocket(Reading& reading, TableReader& table, std::string_view key, Admi
     } else if (admin.socket.size() >= kMaxSocketPath) {
         reading.problems.warning(
             table.where(), table.pathOf(key),
-            "none: beside this file its path would be too long; name another place for it");
+            "disabled, because its path next to this file would be too long: set another path");
         admin.socket.clear();
     }
 }
@@ -195,7 +194,7 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
                          [&](const Reading::Bound& bound) { return overlap(bound.endpoint, *endpoint); });
         if (other != reading.bound.end())
             reading.problems.error(item.where, path,
-                                   fmt::format("{} is bound already, by {} on line {}", endpoint->toString(),
+                                   fmt::format("{} is already used by {} on line {}", endpoint->toString(),
                                                other->endpoint.toString(), other->where.line));
         reading.bound.push_back({*endpoint, item.where});
         listener.addresses.push_back(*endpoint);
@@ -215,8 +214,8 @@ void readTrusted(Reading& reading, TableReader& table, std::string_view key, Lis
     if (listener.proxy != ProxyMode::Off && table.isEmpty(key))
         table.error(key,
                     listener.proxy == ProxyMode::Require
-                        ? "missing or empty: nobody could ever connect; name the balancers' networks"
-                        : "missing or empty: no header would ever be read; name the balancers' networks");
+                        ? "missing or empty: nobody could ever connect; list the balancers' networks"
+                        : "missing or empty: no header would ever be read; list the balancers' networks");
 }
 
 void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
@@ -251,16 +250,15 @@ void readLostClientAddress(Reading&, TableReader& table, std::string_view key, U
     table.choice<bool>(key, upstream.lost_client_address_accepted, kWords);
     if (upstream.send_proxy == SendProxy::Off && !table.has(key))
         table.error("send_proxy",
-                    "\"off\" hides the client: the server sees every connection come from this gateway, an "
-                    "address that is "
-                    "often inside its mynetworks, which makes it an open relay; when that is understood, add "
-                    "lost_client_address = \"accepted\"");
+                    "\"off\" hides the client address: to the server every connection comes from this "
+                    "gateway, whose address is often in its mynetworks, which makes it an open relay; if you "
+                    "accept that, add lost_client_address = \"accepted\"");
     if (upstream.send_proxy == SendProxy::Off && upstream.lost_client_address_accepted)
-        table.warning("send_proxy",
-                      "the servers see every client come from this gateway: they are an open relay if its "
-                      "address is inside their mynetworks (Postfix) or login_trusted_networks (Dovecot), and "
-                      "clients that start TLS can send XCLIENT unseen if it is inside their "
-                      "smtpd_authorized_xclient_hosts");
+        table.warning(
+            "send_proxy",
+            "to the servers every client comes from this gateway: they are an open relay if its address is "
+            "in their mynetworks (Postfix) or login_trusted_networks (Dovecot), and clients that start TLS "
+            "can send XCLIENT unseen if it is in their smtpd_authorized_xclient_hosts");
     if (upstream.send_proxy != SendProxy::Off && upstream.lost_client_address_accepted)
         table.warning(key, "has no effect unless send_proxy is \"off\"");
 }

@@ -28,7 +28,7 @@ class Names {
     std::vector<toml::source_index> lines_;
 };
 
-/// What a reader may need beside its own table, and what it leaves for the checks of the whole.
+/// What a reader may need besides its own table, and what it leaves for the checks of the whole.
 struct Reading {
     struct Bound {
         Endpoint endpoint;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Typed access to a parsed TOML document that collects errors instead of stopping at the first.
 ///
-/// A TableReader is asked for each key that its table may hold; what it was not asked for is unknown. A value
-/// of the wrong kind is reported where it stands and leaves the caller's default in force, so that reading
-/// goes on.
+/// A TableReader is asked for each key that its table may hold; what it was not asked for is unknown. A value of the
+/// wrong kind is reported where it stands and leaves the caller's default in force, so that reading goes on.
 #pragma once
 
 #include "gateway/config/values.h"
@@ -52,9 +51,9 @@ class Problems {
     std::vector<Problem> warnings_;
 };
 
-/// Where a document nests tables or arrays deeper than any configuration does; the parser and the destructors
-/// of its tables go as deep as the document says, until the stack ends. Looks at brackets and at the dots of
-/// keys only, so it may find that in a text which is no TOML, too.
+/// Where a document nests tables or arrays deeper than any configuration does; the parser and the destructors of its
+/// tables recurse as deep as the document nests, until the stack overflows. Looks only at brackets and at the dots in
+/// keys, so it may also report a text that is not TOML.
 std::optional<Position> tooDeep(std::string_view toml) noexcept;
 
 /// The candidate that `word` is probably a misspelling of; empty when none is near.
@@ -63,7 +62,7 @@ std::string_view nearest(std::string_view word, std::span<const std::string> can
 /// ` (did you mean "candidate"?)`, or nothing.
 std::string didYouMean(std::string_view word, std::span<const std::string> candidates);
 
-/// A word of the file and what it stands for.
+/// A word of the configuration file, and its meaning.
 template <typename Value>
 struct Word {
     std::string_view word;
@@ -78,8 +77,7 @@ struct LocatedText {
 
 class TableReader {
   public:
-    /// `table` may be null: the table is absent and every key keeps its default. `path` is empty for the
-    /// document.
+    /// `table` may be null: the table is absent and every key keeps its default. `path` is empty for the document.
     TableReader(const toml::table* table, std::string path, Position where, Problems& problems)
         : table_(table), path_(std::move(path)), where_(where), problems_(&problems) {}
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What the log says when those whom the gateway runs call back: stores, pools, name servers, Poco.
+/// \file  The log lines for callbacks of stores, pools, the name watcher and Poco.
 ///
 /// What is bound to a log must not outlive it.
 #pragma once

@@ -142,8 +142,8 @@ void Gateway::run() {
     logStop();
 }
 
-/// Tells systemd that all is well, once every worker has answered since the last time: a worker that hangs is
-/// not well.
+/// Tells systemd that all is well, once every worker has answered since the last time: a worker that hangs
+/// is not well.
 void Gateway::beat() {
     const bool answered = std::all_of(beats_.begin(), beats_.end(), [](std::future<void>& one) {
         return one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
@@ -206,12 +206,12 @@ void Gateway::logStart(const InheritedSockets& inherited) {
     std::vector<std::string> warnings = config.warnings;
     if (possible_sessions_ < config.max_sessions) {
         warnings.push_back(fmt::format(
-            "max_sessions is {} but the limit of open files allows {}: raise LimitNOFILE (ulimit -n)",
+            "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
             config.max_sessions, possible_sessions_));
     }
     for (const std::string& name : inherited.unused()) {
-        warnings.push_back(fmt::format(
-            "systemd passed the socket {} that no listener of that name and address asks for", name));
+        warnings.push_back(
+            fmt::format("systemd passed the socket {}, but no listener has that name and address", name));
     }
     for (const std::string& warning : warnings) {
         LogLine told = log_->line(LogLevel::Warning, "config.warning");

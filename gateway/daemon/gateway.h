@@ -21,9 +21,9 @@
 
 namespace mailgate {
 
-/// SIGTERM or SIGINT: sessions are ended at points where that breaks nothing, at the latest after
-/// drain_timeout; a second signal ends them at once. SIGHUP: the log is reopened and the configuration read
-/// again: all of it, or none of it and why (Reloader).
+/// SIGTERM or SIGINT: sessions are ended at points where that breaks nothing, at the latest after drain_timeout; a
+/// second signal ends them at once. SIGHUP: the log is reopened and the configuration is reloaded, as a whole or not
+/// at all (Reloader).
 class Gateway {
   public:
     /// Binds, drops privileges, opens the log, the rules and the journal, starts everything. Throws
@@ -36,7 +36,7 @@ class Gateway {
     /// Until a stop signal; then drains.
     void run();
 
-    /// What the admin socket asks and orders.
+    /// What the admin socket can ask and order.
     admin::Control& control() noexcept { return *control_; }
 
   private:

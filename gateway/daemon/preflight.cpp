@@ -61,7 +61,8 @@ class Examination {
             found_.errors.push_back(std::move(sentence));
         else
             found_.warnings.push_back(
-                fmt::format("{} (for this user; root can see whether {} may)", sentence, config_.user));
+                fmt::format("{} (for the current user; run the check as root to test it for {})", sentence,
+                            config_.user));
     }
 
     void attempt(const std::function<void()>& work) {
@@ -135,13 +136,13 @@ class Examination {
         struct stat status {};
         if (::lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode)) {
             found_.errors.push_back(
-                fmt::format("admin.socket {}: there is a file of that name that is no socket", path));
+                fmt::format("admin.socket {}: there is a file of that name, but it is not a socket", path));
             return;
         }
         std::error_code error;
         if (path.starts_with("/run/") && !std::filesystem::exists(folderOf(path), error))
             found_.warnings.push_back(
-                fmt::format("admin.socket: the folder {} does not exist: the service's unit has to make it "
+                fmt::format("admin.socket: the folder {} does not exist: the systemd unit has to create it "
                             "(RuntimeDirectory)",
                             folderOf(path)));
         else
@@ -171,10 +172,10 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
                         [&name = name](const ListenerConfig& listener) { return listener.name == name; }))
             continue;
         warnings.push_back(
-            fmt::format("no listener is named \"{}\": {} {} nothing; if it was renamed, "
-                        "`mailgate access rename-listener {} NEW` mends them",
+            fmt::format("no listener is named \"{}\": {} {} no effect; if the listener was renamed, "
+                        "`mailgate access rename-listener {} NEW` updates them",
                         printable(name), count,
-                        count == 1 ? "access rule that names it decides" : "access rules that name it decide",
+                        count == 1 ? "access rule that names it has" : "access rules that name it have",
                         printable(name)));
     }
     return warnings;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What `mailgate check` looks at beyond the file: the machine that is to serve with it.
+/// \file  What `mailgate check` examines besides the file: the machine that is to serve with it.
 #pragma once
 
 #include "gateway/config/config.h"
@@ -16,12 +16,12 @@ struct Preflight {
     std::vector<std::string> warnings;  ///< it might not, or not do what is meant
 };
 
-/// Looks for what keeps `serve` from starting with a configuration that is in order: the user, the addresses,
-/// the log, the databases, the admin socket's folder. Nothing is created. As `serve` does, the process of root
-/// becomes gateway.user on the way, for good.
+/// Looks for what would keep `serve` from starting with a valid configuration: the user, the addresses, the log, the
+/// databases, the admin socket's folder. Nothing is created. As in `serve`, a process of root becomes gateway.user on
+/// the way, and stays that user.
 Preflight examineSite(const Config& config);
 
-/// "no listener is named mx: 3 access rules that name it decide nothing; ..." for each such name of `listeners`,
+/// "no listener is named mx: 3 access rules that name it have no effect; ..." for each such name in `listeners`,
 /// which says how many rules name it.
 std::vector<std::string> unknownListenerWarnings(const Config& config,
                                                  const std::map<std::string, std::size_t>& listeners);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  As whom the gateway serves.
+/// \file  The user that the gateway runs as.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@ namespace mailgate {
 /// Throws ConfigError unless there is such a user, or `user` (gateway.user) is empty.
 void requireUser(const std::string& user);
 
-/// Becomes `user`, with that user's groups, when this process is root's; does nothing for another's, nor for
-/// an empty name. Throws ConfigError.
+/// Becomes `user`, with that user's groups, if this process runs as root; does nothing otherwise, nor for an empty
+/// name. Throws ConfigError.
 void dropPrivileges(const std::string& user);
 
-/// Whether this process acts as `user` would; an empty name is anybody's.
+/// Whether this process runs as `user`; always true for an empty name.
 bool actsAs(const std::string& user);
 
 }  // namespace mailgate

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Puts configurations in force, each wholly or not at all: the first at start, later ones as SIGHUP and
-/// `mailgate reload` ask for them.
+/// \file  Puts configurations in force, each as a whole or not at all: the first at start, later ones on
+/// SIGHUP and `mailgate reload`.
 ///
-/// A reload is a transaction, on a thread of its own: it takes as long as files and name servers take, which must not be
-/// the time of the thread that feeds systemd's watchdog and hears SIGTERM. prepare() makes everything that can fail, next to
-/// what is in force; commit() cannot fail.
+/// A reload is a transaction, on a thread of its own: it takes as long as files and name servers take, and the thread
+/// that feeds systemd's watchdog and waits for SIGTERM must not wait for that. prepare() does everything that can
+/// fail, beside what is in force; commit() cannot fail.
 #pragma once
 
 #include "gateway/admin/control.h"
@@ -36,7 +36,7 @@ class Reloader {
   public:
     using Workers = std::vector<std::unique_ptr<Worker>>;
 
-    /// What a configuration is put in force in. Outlives the reloader.
+    /// Where a configuration is put in force. Outlives the reloader.
     struct Site {
         std::string file;                   ///< the configuration's
         std::size_t possible_sessions = 0;  ///< what the descriptor limit allows
@@ -47,7 +47,7 @@ class Reloader {
         const Workers& workers;  ///< none before the first configuration is prepared
     };
 
-    /// A configuration with all that hangs on it, next to the one in force.
+    /// A configuration with all that belongs to it, beside the one in force.
     struct Successor {
         std::shared_ptr<const Generation> generation;
         HealthChecker::Plan plan;
@@ -66,17 +66,18 @@ class Reloader {
     /// For the first configuration. Throws StoreError and std::system_error.
     Successor prepare(Config config);
     void commit(Successor next) noexcept;
-    /// Starts the thread: from then on to ask for a reload needs nothing that could be missing. Throws std::system_error.
+    /// Starts the thread: from then on, asking for a reload needs no resource that could be missing. Throws
+    /// std::system_error.
     void start();
 
-    /// Asks for a reload; who asks while one waits to begin asks for the same. Any thread.
+    /// Asks for a reload; requests that come before one has begun are joined with it. Any thread.
     void ask() noexcept;
-    /// The same, and waits for what became of it. Any thread but the reloader's.
+    /// The same, and waits for the result. Any thread but the reloader's.
     admin::Outcome reload();
-    /// No more reloads from now on; one that waits for name servers is given up, and who waits for one hears why. Any
-    /// thread.
+    /// No more reloads from now on; one that waits for name servers is given up, and callers that wait for one get
+    /// the reason. Any thread.
     void refuse() noexcept;
-    /// refuse(), waits for the one under way, and watches no names any more.
+    /// refuse(), then waits for the reload under way, and stops watching names.
     void stop() noexcept;
 
     /// The configuration in force; null before the first is.

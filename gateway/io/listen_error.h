@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  How an address that cannot be listened on is told.
+/// \file  The error for an address that cannot be listened on.
 #pragma once
 
 #include <stdexcept>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Blocks and pipes that sessions borrow while bytes are under way. One of each pool per worker, no
-/// locks.
+/// \file  Blocks and pipes that sessions borrow while bytes are under way. One of each pool per worker, no locks.
 #pragma once
 
 #include "gateway/io/transport.h"
@@ -16,8 +15,8 @@ namespace mailgate {
 
 /// As much as one read takes.
 inline constexpr std::size_t kReadBytes = std::size_t{64} << 10;
-/// What a filter makes of one read at the most (protocols/stream/stream_filter.h), so that what the other side would not
-/// take of it always fits. Memory that was never written to is not resident.
+/// The most that a filter makes of one read (protocols/stream/stream_filter.h), so that what the other side does not
+/// take always fits. Memory that was never written to is not resident.
 inline constexpr std::size_t kBlockBytes = 2 * kReadBytes + kMaxEditBytes;
 
 /// Bytes that were read and could not be written on yet.

@@ -14,13 +14,13 @@ class Readiness {
     void note(std::uint32_t events) noexcept {
         if (events & kReadable) ready_ = true;
         if (events & kHangup) hangup_ = true;
-        // What came with a reset is followed by no end: the read that tells has to be made.
+        // After a reset, no end of file follows the last bytes: the read that reports the reset has to be made.
         if (events & (kUrgent | kFailed)) urgent_ = true;
     }
     bool readable() const noexcept { return ready_; }
 
-    /// What a read of the descriptor gave. `drained`: it gave less than was asked for, so there is no more. When the FIN
-    /// had come before that read the end is what comes next, and there will be no further event to say so.
+    /// Takes into account what a read of the descriptor gave. `drained`: it gave less than was asked for, so there is
+    /// no more. If the FIN had arrived before that read, the end is next, and no further event will report it.
     IoResult conclude(IoResult got, bool drained) noexcept {
         switch (got.status) {
             case IoStatus::Ok:

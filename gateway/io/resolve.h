@@ -12,7 +12,7 @@
 
 namespace mailgate {
 
-/// What a host name stands for; `error` says why when there are no addresses.
+/// The addresses of a host name; `error` says why when there are none.
 struct Resolution {
     std::vector<IpAddress> addresses;
     std::string error;
@@ -23,8 +23,8 @@ using Resolver = std::function<Resolution(const std::string& host)>;
 /// servers make it, which may be minutes; no exception.
 Resolution resolveHost(const std::string& host);
 
-/// How long loading a configuration waits for the names in it: a name server that is there answers in a
-/// fraction of this. What has no answer by then is left to the NameWatcher.
+/// How long loading a configuration waits for the names in it: a working name server answers in a fraction of this.
+/// Names without an answer by then are left to the NameWatcher.
 inline constexpr std::chrono::milliseconds kNamePatience{3'000};
 
 /// All of the hosts, looked up side by side on threads of their own, which may go on when this has returned.

@@ -17,8 +17,8 @@ namespace mailgate {
 namespace {
 
 constexpr int kBatch = 256;
-// Batches handled before the reactor gets its turn again (to accept). More would save nothing; fewer cost its
-// overhead.
+// Batches handled before the reactor gets its turn again (to accept). More would save nothing; fewer
+// cost its overhead.
 constexpr int kRounds = 8;
 
 // The low bits of an aligned pointer carry the slot. Two values that no handler can have stand for our own
@@ -107,8 +107,7 @@ void SessionSet::drain() {
     if (!again_.empty()) wake();
 }
 
-// A batch of several events is a sign of load: then the next batch is fetched without going through the
-// reactor.
+// A batch of several events is a sign of load: then the next batch is fetched without going through the reactor.
 bool SessionSet::handleBatch(int count, const epoll_event* events) {
     for (int i = 0; i < count; ++i) {
         const std::uint64_t tag = events[i].data.u64;
@@ -139,8 +138,7 @@ void SessionSet::handleTick() noexcept {
 void SessionSet::arm(Timer& timer, Millis deadline) noexcept {
     wheel_.arm(timer, deadline);
     if (ticking_) return;
-    // The tick stays on until a tick finds nothing armed: sessions that come and go one by one do not pay for
-    // it.
+    // The tick stays on until a tick finds nothing armed: sessions that come and go one by one do not pay for it.
     constexpr timespec tick{0, TimerWheel::kTick * 1'000'000};
     const itimerspec on{tick, tick};
     ::timerfd_settime(timer_fd_, 0, &on, nullptr);

@@ -6,9 +6,8 @@
 /// descriptor, which is itself pollable: the reactor sees "the set is readable" and the set drains its own
 /// batch of events.
 ///
-/// Sockets are registered once, edge-triggered. A handler that dies during a batch is handed to retire(): it
-/// stays allocated until the batch is over, so that an event already fetched finds it closed rather than
-/// gone.
+/// Sockets are registered once, edge-triggered. A handler that dies during a batch is handed to retire(): it stays
+/// allocated until the batch is over, so that an event already fetched finds it closed rather than gone.
 #pragma once
 
 #include "gateway/io/timer_wheel.h"
@@ -54,16 +53,15 @@ class SessionSet {
 
     int descriptor() const noexcept { return epoll_; }
 
-    /// False when the kernel refuses (no memory, fs.epoll.max_user_watches). Closing the descriptor removes
-    /// it.
+    /// False when the kernel refuses (no memory, fs.epoll.max_user_watches). Closing the descriptor removes it.
     bool add(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
     void modify(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
 
     /// Handles what has happened. Called when descriptor() is readable, on the worker's thread.
     void drain();
 
-    /// Calls handler.onEvents(slot, 0) in a later turn: for one who has more to do than is fair to others
-    /// now.
+    /// Calls handler.onEvents(slot, 0) in a later turn: for a handler that has more to do than would be fair to
+    /// the others now.
     void again(EventHandler& handler, unsigned slot) { again_.push_back({&handler, slot}); }
 
     /// Destroys the handler when the current batch is over.
@@ -78,8 +76,8 @@ class SessionSet {
     /// How late the last tick was handled, in milliseconds. Any thread.
     Millis lag() const noexcept { return lag_.load(std::memory_order_relaxed); }
 
-    /// The monotonic clock, read once a batch of events; who acts outside of one (accepting) reads it anew
-    /// first.
+    /// The monotonic clock, read once a batch of events; code that acts outside of one (accepting) reads
+    /// it anew first.
     Millis now() const noexcept { return now_; }
     void readClock() noexcept;
 
@@ -106,7 +104,7 @@ class SessionSet {
     std::vector<Again> again_now_;
     EventHandler* retired_ = nullptr;  ///< intrusive list: to end a session takes no memory
     std::mutex posted_mutex_;
-    // Swapped for each other, so that posting a task that is made allocates nothing.
+    // The two vectors are swapped and keep their capacity, so that posting a finished task allocates nothing.
     static constexpr std::size_t kPostedWithoutMemory = 64;
     std::vector<std::function<void()>> posted_, running_;
 };

@@ -25,8 +25,8 @@ class SocketTransport final : public Transport {
                                                     EventHandler& handler, unsigned slot,
                                                     int& error) noexcept;
 
-    /// The same in no set: watch() and notifyWritable() are its owner's matter, who polls descriptor() and notes what
-    /// poll(2) says.
+    /// The same in no set: watch() and notifyWritable() are its owner's matter, who polls descriptor() and notes
+    /// what poll(2) says.
     static std::unique_ptr<SocketTransport> connect(const Endpoint& to, int& error) noexcept;
 
     ~SocketTransport() override;

@@ -43,8 +43,7 @@ void TimerWheel::advance(Millis now) {
     while (current_ < target) {
         ++current_;
         Head& head = slots_[static_cast<std::size_t>(current_) % kSlots];
-        // Handlers arm and cancel timers, this slot's too, so what is due is first moved to a list of its
-        // own.
+        // Handlers arm and cancel timers, this slot's too, so what is due is first moved to a list of its own.
         Head due;
         due.previous_ = due.next_ = &due;
         for (Timer* timer = head.next_; timer != &head;) {

@@ -27,8 +27,7 @@ struct IoResult {
     bool last = false;  ///< of a read: the end comes behind these bytes, and no event will tell
 };
 
-/// A kernel pipe that splice(2) moves bytes through. `bytes` are in it and belong to one direction of one
-/// session.
+/// A kernel pipe that splice(2) moves bytes through. `bytes` are in it and belong to one direction of one session.
 struct Pipe {
     int read_end = -1;
     int write_end = -1;
@@ -44,14 +43,14 @@ class Transport {
     /// from the start.
     virtual bool watch(bool writable) noexcept = 0;
 
-    /// What an event said (Event bits). Kept until reads have used it up: events tell of changes, once.
+    /// Notes an event (Event bits). It is kept until reads have used it up: events report a change only once.
     virtual void note(std::uint32_t events) noexcept = 0;
     /// A read may give something now.
     virtual bool readable() const noexcept = 0;
 
     virtual IoResult read(std::span<char> into) noexcept = 0;
-    /// On a connection that is being made: WouldBlock while it is, Error with the cause when it failed; an
-    /// empty write asks.
+    /// On a connection that is being established: WouldBlock until it is, Error with the cause if that failed; an
+    /// empty write finds out.
     virtual IoResult write(std::string_view bytes) noexcept = 0;
 
     /// Whether there is a descriptor that spliceTo() and spliceFrom() can use.

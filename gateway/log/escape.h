@@ -12,11 +12,10 @@ namespace mailgate {
 /// Long enough for an ordinary line, so that composing one takes no heap memory.
 using LineBuffer = fmt::basic_memory_buffer<char, 2048>;
 
-/// Appends `text` as the inside of a JSON string (RFC 8259 7). The result is valid UTF-8 without anything
-/// that a terminal or a reader of lines obeys, or that hides or reorders what is shown: C0 and C1 controls,
-/// DEL, line and paragraph separators, bidirectional controls and invisible characters become \uXXXX; each
-/// ill-formed sequence becomes U+FFFD (one for each maximal subpart, as Unicode 3.9 recommends). Never
-/// shorter than `text`.
+/// Appends `text` as the inside of a JSON string (RFC 8259 7). The result is valid UTF-8 without anything that a
+/// terminal or a line reader acts on, or that hides or reorders text: C0 and C1 controls, DEL, line and paragraph
+/// separators, bidirectional controls and invisible characters become \uXXXX; each ill-formed sequence becomes U+FFFD
+/// (one for each maximal subpart, as Unicode 3.9 recommends). Never shorter than `text`.
 void appendEscaped(LineBuffer& out, std::string_view text);
 std::string escaped(std::string_view text);
 

@@ -192,7 +192,7 @@ void EventLog::Writer::onWriteResult(std::error_code error) {
         if (!failing_)
             tellStandardError(
                 config_.target,
-                fmt::format("cannot be written: {}; the last {} MiB of lines are kept until it can",
+                fmt::format("cannot be written: {}; up to {} MiB of lines are kept until it can",
                             error.message(), kMaxQueuedLogBytes >> 20));
         failing_ = true;
         return;
@@ -201,7 +201,7 @@ void EventLog::Writer::onWriteResult(std::error_code error) {
     if (failing_) {
         failing_ = false;
         tellStandardError(config_.target,
-                          fmt::format("is written again, {} lines were lost", lost - lost_told_));
+                          fmt::format("can be written again; {} lines were lost", lost - lost_told_));
     }
     if (lost == lost_told_) return;
     LogLine line(config_.format, LogLevel::Error, "log.lost");
@@ -272,7 +272,7 @@ EventLog::~EventLog() {
     if (writer_->awaitEnd(kFarewell)) {
         thread_.join();
     } else {
-        tellStandardError(config_.target, "does not take its last lines in time");
+        tellStandardError(config_.target, "did not accept the last lines in time");
         thread_.detach();
     }
 }

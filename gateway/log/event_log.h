@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The event log: one line an event, written by one thread.
 ///
-/// A worker composes its line (LogLine) and hands it over; that costs a copy under a short lock and, when the
-/// writer is at rest, a wake-up. The writer thread writes batches: the first line after a pause at once, then
-/// what has gathered every 20 ms. When the target cannot take lines (disk full, slow disk, a pipe that nobody
-/// reads), at most kMaxQueuedLogBytes wait; beyond that lines are dropped and counted, and a `log.lost` line
-/// says how many as soon as writing works again. Standard error hears of the beginning and the end of such a
-/// state. Nothing here ever blocks a worker or throws at it.
+/// A worker composes its line (LogLine) and hands it over; that costs a copy under a short lock and, when the writer
+/// is at rest, a wake-up. The writer thread writes batches: the first line after a pause at once, then what has
+/// gathered every 20 ms. When the target cannot take lines (disk full, slow disk, a pipe that nobody reads), at most
+/// kMaxQueuedLogBytes wait; beyond that lines are dropped and counted, and a `log.lost` line says how many as soon as
+/// writing works again. The beginning and the end of such a state are reported on standard error. Nothing here ever
+/// blocks a worker or throws at it.
 #pragma once
 
 #include "gateway/log/event_sink.h"
@@ -37,12 +37,12 @@ class EventLog final : public EventSink {
     /// Finishes the line and hands it over; nothing happens when its level is off. Any thread.
     void write(LogLine& line) noexcept override;
 
-    /// Asks the writer to reopen the file (log rotation); no effect on the other targets. Any thread. A file
-    /// that cannot be opened: the old one stays, a `log.failed` line says so.
+    /// Asks the writer to reopen the file (log rotation); no effect on the other targets. Any thread. If the file
+    /// cannot be opened, the old one stays in use and a `log.failed` line says so.
     void reopen() noexcept;
 
-    /// Goes on with another configuration: a reload. Any thread, one at a time. Throws ConfigError when the
-    /// new target cannot be opened, and changes nothing then.
+    /// Applies another configuration, at a reload. Any thread, one at a time. Throws ConfigError, without changing
+    /// anything, when the new target cannot be opened.
     void apply(const LogConfig& config);
 
     std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.
@@ -54,8 +54,7 @@ class EventLog final : public EventSink {
     LogConfig config_;
     std::atomic<LogFormat> format_;
     std::atomic<LogLevel> level_;
-    // Shared with the writer's thread, which may outlive this object when its target does not return from a
-    // write.
+    // Shared with the writer's thread, which may outlive this object when its target does not return from a write.
     std::shared_ptr<Writer> writer_;
     std::thread thread_;
 };

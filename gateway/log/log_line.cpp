@@ -76,8 +76,7 @@ LogLine::LogLine(LogFormat format, LogLevel level, std::string_view event,
     if (level != LogLevel::Information) text("level", toString(level));
 }
 
-/// Adds what `append` writes, unless the line has no room for it. `at_least`: what is known of its length
-/// before.
+/// Adds what `append` writes, unless the line has no room for it. `at_least`: what is known of its length before.
 template <typename Append>
 bool LogLine::add(std::size_t at_least, Append append) {
     const bool nested = depth_ > 0;

@@ -22,12 +22,10 @@ inline constexpr std::size_t kMaxLogLineBytes = std::size_t{32} << 10;
 /// "debug", "information", … as the configuration file and the log spell it.
 std::string_view toString(LogLevel level) noexcept;
 
-/// One thread. Composing an ordinary line (2,000 bytes) takes no heap memory; a longer one may throw
-/// std::bad_alloc.
+/// One thread. Composing an ordinary line (2,000 bytes) takes no heap memory; a longer one may throw std::bad_alloc.
 class LogLine {
   public:
-    /// Starts with the time (RFC 3339, UTC, milliseconds), the event, and the level unless that is
-    /// information.
+    /// Starts with the time (RFC 3339, UTC, milliseconds), the event, and the level unless that is information.
     LogLine(LogFormat format, LogLevel level, std::string_view event,
             std::chrono::system_clock::time_point now = std::chrono::system_clock::now());
 
@@ -43,8 +41,7 @@ class LogLine {
     LogLine& endObject();
     LogLine& item(std::string_view value);  ///< a text inside an array
 
-    /// Closes the line (what is still open inside it too); the newline included. Nothing can be added
-    /// afterwards.
+    /// Closes the line (what is still open inside it too); the newline included. Nothing can be added afterwards.
     std::string_view finish();
     LogLevel level() const noexcept { return level_; }
 

@@ -42,7 +42,7 @@ class LogTarget {
 /// `target` as LogConfig::target. Throws ConfigError.
 std::unique_ptr<LogTarget> openLogTarget(const std::string& target);
 
-/// Tells standard error "mailgate: log TARGET: message", whatever else is broken.
+/// Writes "mailgate: log TARGET: message" to standard error, whatever else is broken.
 void tellStandardError(std::string_view target, std::string_view message) noexcept;
 
 }  // namespace mailgate

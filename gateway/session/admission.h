@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Whether a client may enter: access rules, then its limits, then whether there is room. All of it is known at once,
-/// so it is a step, not a phase.
+/// \file  Whether a client may enter: access rules, then its limits, then whether there is room. All of it is known
+/// at once, so it is a step, not a phase.
 #pragma once
 
 #include "gateway/session/next.h"

@@ -70,8 +70,8 @@ Next ConnectPhase::onClient(std::uint32_t events) {
     return stage_ == Stage::AwaitingGreeting ? watchTls() : next::Stay{};
 }
 
-// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send that
-// byte: the server's first byte tells the filter whether it is TLS.
+// A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send
+// that byte: the server's first byte tells the filter whether it is TLS.
 Next ConnectPhase::watchTls() {
     const std::string_view early = relay().held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());

@@ -4,7 +4,7 @@
 ///     connecting ─ awaiting greeting ─ served
 ///         └──────── holding ┘           no server was left: all are tried again, until `hold` has passed
 ///
-/// Until a server has shown that it serves the client, the client hears nothing and is read no further.
+/// Until a server has shown that it serves the client, the client gets nothing and is read no further.
 #pragma once
 
 #include "gateway/session/phase.h"

@@ -53,11 +53,11 @@ enum class End : std::uint8_t {
     ServerLost,    ///< the server's connection broke
     IdleTimeout,
     HalfCloseTimeout,   ///< one side had closed, the other never did
-    Refused,            ///< the refusal has been said
-    Check,              ///< a balancer's health check
+    Refused,            ///< the refusal has been sent
+    Check,              ///< a balancer probe
     Shutdown,           ///< the gateway stopped
     Drained,            ///< its server is being drained
-    Killed,             ///< closed on an administrator's word
+    Killed,             ///< closed by an administrator's order
     GatewayError,       ///< out of memory or descriptors
     BareLf,             ///< a message had a line that ends in LF alone
     ForbiddenCommand,   ///< the client claimed to be another one
@@ -79,8 +79,8 @@ inline std::uint64_t value(const Counter& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
 }
 
-/// How often something took how long. The bounds suit a server on the same machine as well as a name look-up
-/// gone wrong.
+/// How often something took how long. The bounds suit a server on the same machine as well as a name
+/// look-up gone wrong.
 struct TimeHistogram {
     static constexpr std::array<std::int64_t, 10> kBoundsMs{1, 2, 5, 10, 50, 100, 500, 1'000, 5'000, 10'000};
     std::array<Counter, kBoundsMs.size() + 1> buckets{};
@@ -89,7 +89,7 @@ struct TimeHistogram {
     void add(std::int64_t milliseconds) noexcept;
 };
 
-/// Where a counter stands among what is told beside them (rejections, refusals by reason).
+/// The place of a counter among what is reported beside them (rejections, refusals by reason).
 enum class CounterGroup : std::uint8_t {
     Sessions,  ///< how connections went
     Content,   ///< what went on in them
@@ -128,14 +128,14 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
 struct ListenerCounters : ListenerTotals {
     std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
     std::atomic<std::int64_t> live{0};
-    std::atomic<int> paused{0};  ///< workers that rest for want of descriptors
+    std::atomic<int> paused{0};  ///< workers that accept nothing for want of descriptors
     AddressVote address_vote;
     std::atomic<bool> address_alarm{false};  ///< most sessions come from one private address
 };
 
 /// Connections closed for their PROXY header, by reason and balancer. Bounded: the first kMaxBalancers trusted
-/// peers have their address, all else is "other"; a peer that nobody trusts always is, so that a scan of the
-/// port makes no series.
+/// peers have their address, all else is "other"; a peer that nobody trusts always is, so that a port scan creates
+/// no time series.
 class RejectionTally {
   public:
     static constexpr std::size_t kMaxBalancers = 64;
@@ -169,10 +169,10 @@ inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
     {"admitted", &GatewayTotals::admitted, CounterGroup::Sessions, "Sessions that passed the access rules."},
     {"refused", &GatewayTotals::refused, CounterGroup::Sessions, "Sessions refused by rule or default."},
     {"turned_away", &GatewayTotals::turned_away, CounterGroup::Sessions,
-     "Sessions refused for another reason than the access rules: a client's limits, full, no server, "
+     "Sessions refused for a reason other than the access rules: a client's limits, gateway full, no server, "
      "stopping.",
      "mailgate_turned_away_total"},
-    {"checks", &GatewayTotals::checks, CounterGroup::Sessions, "Balancers' health checks answered.",
+    {"checks", &GatewayTotals::checks, CounterGroup::Sessions, "Balancer probes answered.",
      "mailgate_health_checks_total"},
     {"empty", &GatewayTotals::empty, CounterGroup::Sessions,
      "Connections that ended before their first byte.", "mailgate_empty_connections_total"},
@@ -189,7 +189,7 @@ struct Counters : GatewayTotals {
     TimeHistogram connect, greeting;
 };
 
-// A counter without a row would be told nowhere.
+// A counter without a row would be reported nowhere.
 static_assert(std::size(kListenerCounters) == sizeof(ListenerTotals) / sizeof(Counter));
 static_assert(std::size(kGatewayCounters) == sizeof(GatewayTotals) / sizeof(Counter));
 

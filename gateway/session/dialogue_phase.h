@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A conversation that mailgate holds itself, without a server: a balancer's probe, or a refusal.
+/// \file  A conversation that mailgate holds itself, without a server: a balancer probe, or a refusal.
 #pragma once
 
 #include "gateway/session/phase.h"
@@ -11,10 +11,10 @@
 
 namespace mailgate {
 
-/// A balancer's probe, counted: what it is answered depends on whether clients would be served now.
+/// A balancer probe, counted: its answer depends on whether clients would be served now.
 std::unique_ptr<Dialogue> answerProbe(SessionContext& context);
-/// A client is refused, counted and reported. Null: too many that were refused stay already; it was told, and is not
-/// waited for.
+/// A client is refused, counted and reported. Null: too many refused clients stay connected already; it was sent its
+/// refusal, and is not waited for.
 std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& refused);
 
 class DialoguePhase : public Phase {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One configuration in force, and what hangs on it.
+/// \file  One configuration in force, and all that belongs to it.
 ///
 /// A reload makes a new generation; sessions keep the one they began with, so that nothing changes under
 /// them. Immutable but for what is atomic inside.

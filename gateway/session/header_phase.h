@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The PROXY header is read, if one has to come. Nothing is said before it is whole and valid.
+/// \file  The PROXY header is read, if one has to come. Nothing is sent before it is complete and valid.
 #pragma once
 
 #include "gateway/session/phase.h"
@@ -17,7 +17,7 @@ class HeaderPhase : public Phase {
 
     Next begin();
     Next onClient(std::uint32_t events);
-    /// Absolute from the accept. A drain waits for it too: who the client is decides what it hears.
+    /// Absolute, from the accept. A drain waits for it too: who the client is decides which reply it gets.
     Next onDeadline();
     std::string_view name() const noexcept { return "awaiting_header"; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  All is said: writes what the client has not taken yet, then reads and drops, so that a reset does not eat our last
-/// line.
+/// \file  All is said: writes what the client has not taken yet, then reads and drops, so that a reset does not eat
+/// our last line.
 #pragma once
 
 #include "gateway/session/phase.h"

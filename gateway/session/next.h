@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What comes next for a session: the arrows of its state diagram (docs/architecture.md). Each phase returns one, and
-/// Session::advance() follows it.
+/// \file  What comes next for a session: the arrows of its state diagram (docs/architecture.md). Each phase returns
+/// one, and Session::advance() follows it.
 #pragma once
 
 #include "gateway/session/counters.h"
@@ -26,25 +26,25 @@ namespace next {
 
 /// The phase waits for another event.
 struct Stay {};
-/// The client is known: whether it may enter is for the rules and limits to say.
+/// The client is known: the rules and limits decide whether it is admitted.
 struct Admit {
     Endpoint client;
     Endpoint destination;
 };
-/// A balancer's probe, which is answered here.
+/// A balancer probe, which is answered here.
 struct Answer {};
-/// The client hears why it is not served, and no server hears of it.
+/// The client gets its refusal, and no server sees it.
 struct Refuse {
     Refusal refusal;
     LimitReached limit{};
 };
-/// It is served: by whom is to be found out.
+/// It is to be served; the server is yet to be found.
 struct Connect {};
-/// Its server has spoken, or waits for the client: bytes move both ways.
+/// Its server has sent its greeting, or waits for the client: bytes move both ways.
 struct Relay {
     Drain drain;  ///< asked for while it was on its way to the server
 };
-/// All is said.
+/// Everything is sent.
 struct Linger {
     End reason;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  What a phase of a session does about an event unless it says otherwise.
 ///
-/// A phase begins (begin()), is told what happens, and returns what comes next; it calls no other phase. What it alone needs
-/// to know it keeps itself, and that is gone with it. Session holds the one that lasts, by value: no function here is
-/// virtual.
+/// A phase begins (begin()), gets the events, and returns what comes next; it calls no other phase. What only
+/// it needs it keeps itself, and that ends with it. Session holds the current phase by value: no function
+/// here is virtual.
 #pragma once
 
 #include "gateway/session/next.h"
@@ -23,7 +23,8 @@ class Phase {
     Next onDrain(const Drain& /*drain*/) { return next::Stay{}; }
     /// The operator changed his mind about the server.
     void onUndrain() noexcept {}
-    /// The operator ends it, in the protocol's words where that breaks nothing. Stay: it has ended already.
+    /// An administrator ends it, with the protocol's goodbye where one can be sent safely. Stay: it has ended
+    /// already.
     Next onKill() { return next::Close{End::Killed}; }
     /// It ends now, whatever is under way.
     Next onAbort(End reason) { return next::Close{reason}; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Keeps what was known of a session, so that it can be asked later: the journal, or a test that remembers.
+/// \file  Keeps what was known of a session, so that it can be searched later: the journal, or a test that remembers.
 #pragma once
 
 #include "store/journal/record.h"

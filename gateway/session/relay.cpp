@@ -298,8 +298,7 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
         case IoStatus::Error:
             return Status::SourceLost;
     }
-    // Nothing under way: the pipe goes back, and the next bytes show by their number whether it is worth
-    // another.
+    // Nothing under way: the pipe goes back, and the next bytes show by their number whether it is worth another.
     source.bulk = false;
     resources_.pipes.giveBack(*std::exchange(source.pipe, std::nullopt));
     return std::nullopt;

@@ -27,7 +27,7 @@ inline constexpr int kReadsPerTurn = 16;
 class RelayTap {
   public:
     virtual ~RelayTap() = default;
-    /// As StreamFilter::onBytes(). A tap that removes itself (Relay::setTap) lets all that is left go on.
+    /// As StreamFilter::onBytes(). When a tap removes itself (Relay::setTap), all that is left goes on.
     virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 };
 
@@ -60,21 +60,19 @@ class Relay {
     void attach(Side side, Transport* transport) noexcept { ends_[index(side)] = transport; }
     void setTap(RelayTap* tap) noexcept { tap_ = tap; }
 
-    /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the
-    /// caller's.
+    /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the caller's.
     IoResult readFrom(Side side, std::size_t limit = kReadBytes) noexcept;
     std::string_view scratch(std::size_t bytes) const noexcept { return {resources_.scratch.data(), bytes}; }
 
     /// Takes over what somebody else has read from `source`; `ended`: its end comes behind it. False as for hold().
     [[nodiscard]] bool receive(Side source, std::string_view bytes, bool ended) noexcept;
 
-    /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or
-    /// memory.
+    /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or memory.
     [[nodiscard]] bool hold(Side source, std::string_view bytes) noexcept;
     std::string_view held(Side source) const noexcept;
     void consumeHeld(Side source, std::size_t bytes) noexcept;
     void dropHeld(Side source) noexcept;
-    /// What is held has yet to be shown to the tap.
+    /// Marks what is held as not yet shown to the tap.
     void showHeld(Side source) noexcept;
     /// What the tap has left over goes nowhere; what it has let go on stays.
     void dropUnseen(Side source) noexcept;
@@ -82,8 +80,8 @@ class Relay {
     /// Moves what `source` has to the other side.
     Status pump(Side source) noexcept;
 
-    /// Words of ours to `to`, behind all that the other side has sent it so far: what it does not take at once is kept and
-    /// written by the next pump(). Only where these bytes end at a boundary: the filter knows.
+    /// Words of ours to `to`, behind all that the other side has sent it so far: what it does not take at once is
+    /// kept and written by the next pump(). Only where these bytes end at a boundary: the filter knows.
     Status reply(Side to, std::string_view text) noexcept;
 
     /// After Status::Ended: tells the other side (half-close). Idempotent.

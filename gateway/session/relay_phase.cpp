@@ -13,8 +13,8 @@ namespace {
 
 // How long a server may take to answer what a client sent before the bytes that end the session.
 constexpr Millis kViolationLimit = 10'000;
-// The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). Who cuts the session before it comes makes the
-// client send the message again, though the server has it.
+// The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). A gateway that ends the session before that
+// makes the client send the message again, though the server has it.
 constexpr Millis kFinalReplyLimit = 630'000;
 // A socket that has no more than this under way takes another line whole.
 constexpr std::size_t kFarewellRoom = 8'192;
@@ -195,8 +195,8 @@ Next RelayPhase::onServerLost() {
     return pump(Side::Server);
 }
 
-// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when the
-// server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
+// Text of ours is legal in the server's stream only in the clear, at a boundary, while that stream is open, and when
+// the server has not said its own goodbye. Where the client does not read, half of it might be all that ever arrives.
 bool RelayPhase::mayReply() const noexcept {
     const SessionFacts& facts = context_.record.facts;
     return filter_ && filter_->serverAtBoundary() && relay().drained(Side::Server) &&

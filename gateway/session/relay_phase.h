@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Bytes move both ways, as the protocol's filter lets them, until one side is done or has to be.
 ///
-/// The one place that decides whether words of ours may stand in the server's stream to the client.
+/// The one place that decides whether a reply of ours may be put into the server's stream to the client.
 #pragma once
 
 #include "gateway/session/phase.h"

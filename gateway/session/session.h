@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  One client connection's whole life, including the server it is handed to: a sequence of phases.
 ///
-/// Events go to the phase that lasts; what it returns is followed by advance(), which is the diagram of them all
-/// (docs/architecture.md). Lives and dies on the worker that accepted it; no locks. Once closed, no event, timer or task
-/// does anything.
+/// Events go to the current phase; advance() follows what it returns, and is the state diagram
+/// (docs/architecture.md). A session stays on the worker that accepted it; no locks. Once closed, no event, timer or
+/// task has any effect.
 #pragma once
 
 #include "gateway/session/connect_phase.h"
@@ -35,7 +35,7 @@ class Session final : public SessionEvents {
     void drain(const Drain& drain);
     /// The operator changed his mind about the server.
     void undrain() noexcept;
-    /// Ends it now, in the protocol's words where that breaks nothing. False: it has ended already.
+    /// Ends it now, with the protocol's goodbye where one can be sent safely. False: it has ended already.
     bool kill();
     /// Ends now, whatever is under way.
     void abort(End reason);
@@ -56,7 +56,7 @@ class Session final : public SessionEvents {
   private:
     void onTimer() override;
 
-    /// Gives the phase an event, and goes where it says. False: it stays.
+    /// Passes an event to the phase, and follows what it returns. False: it stays.
     template <typename Event>
     bool on(Event event);
     void advance(Next step);

@@ -45,7 +45,7 @@ struct SessionContext {
     /// One deadline at a time.
     void armIn(Millis after) noexcept { armAt(host.now() + after); }
     void armAt(Millis deadline) noexcept { host.arm(events, deadline); }
-    /// There is more to do for `side` than is fair to others now: an event without bits comes in a later turn.
+    /// There is more to do for `side` than would be fair to others now: an event without bits comes in a later turn.
     void again(Side side) { host.again(events, side == Side::Client ? kClientSlot : server_slot); }
 
     /// From now on counted among the sessions of `endpoint`, whose events come with a slot of their own.
@@ -57,7 +57,7 @@ struct SessionContext {
     bool opaqueFromStart() const noexcept;
     /// In which protocol the client can be sent words of ours; Tcp: in none.
     Protocol replyProtocol() const noexcept;
-    /// What our own words name: `client` is an address in text.
+    /// What our own replies name: `client` is an address in text.
     RefusalText refusalText(std::string_view client) const noexcept {
         return {config().name, client, record.id.text()};
     }

@@ -67,8 +67,8 @@ class SessionHost {
                                                                     store::ListenerIndex listener,
                                                                     Refusal refusal) = 0;
 
-    /// A client of a listener of `generation` is known: watched for the one address that all seem to come
-    /// from.
+    /// The client of a listener of `generation` is known: counted to notice when all clients seem to come
+    /// from one address.
     virtual void sawClient(const Generation& generation, store::ListenerIndex listener,
                            const IpAddress& client) noexcept = 0;
 

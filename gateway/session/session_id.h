@@ -25,7 +25,7 @@ class SessionId {
 /// One per worker.
 class SessionIds {
   public:
-    /// Not to be foretold from outside.
+    /// Not predictable from outside.
     std::uint64_t random() { return random_(); }
 
     SessionIds() : random_(std::random_device{}() | (std::uint64_t{std::random_device{}()} << 32)) {}

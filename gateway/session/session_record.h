@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What is known of a session, as far as it has come: for its log line, the journal and the live view.
+/// \file  What is known of a session so far: for its log line, the journal and the live view.
 #pragma once
 
 #include "gateway/session/generation.h"
@@ -16,7 +16,7 @@
 
 namespace mailgate {
 
-/// What the access rules said of a client.
+/// The verdict of the access rules on a client.
 struct Admission {
     bool allowed = false;
     std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
@@ -61,7 +61,7 @@ struct SessionRecord {
     Millis greeted = 0;
     Millis last_activity = 0;
 
-    /// The first reason stands: what follows from it is none.
+    /// The first reason stands: its consequences are not reasons of their own.
     void close(End reason) noexcept {
         if (end == End::None) end = reason;
     }

@@ -21,11 +21,11 @@ std::string_view explain(Rejection rejection) noexcept {
         case Rejection::UntrustedPeer:
             return "the peer is not in the listener's trusted list";
         case Rejection::NoHeader:
-            return "a trusted peer sent nothing until the time limit";
+            return "a trusted peer sent nothing within the time limit";
         case Rejection::HeaderTimeout:
-            return "only part of a PROXY header came until the time limit";
+            return "only part of a PROXY header arrived within the time limit";
         case Rejection::Incomplete:
-            return "the peer closed in the middle of the PROXY header";
+            return "the peer closed the connection in the middle of the PROXY header";
         default:
             return proxy::describe(static_cast<proxy::Reason>(static_cast<int>(rejection) -
                                                               static_cast<int>(Rejection::NotProxy)));
@@ -39,14 +39,14 @@ std::string hintFor(const Arrival& arrival, Rejection rejection) {
             return fmt::format("if {0} is one of your balancers, add \"{0}\" to trusted of listener \"{1}\"",
                                peer, arrival.listener->name);
         case Rejection::NoHeader:
-            return "is the PROXY protocol on at the balancer? An AWS NLB by default holds the header back "
-                   "until the client's "
-                   "first data, which never comes where the server speaks first: set its target group's "
-                   "proxy_protocol_v2.client_to_server.header_placement to on_first_ack";
+            return "is the PROXY protocol enabled on the balancer? By default an AWS NLB sends the header "
+                   "only with the client's first data, which never comes in protocols where the server "
+                   "speaks first: set its target group's proxy_protocol_v2.client_to_server.header_placement "
+                   "to on_first_ack";
         case Rejection::NotProxy:
             return fmt::format(
-                "{} is trusted and must send a PROXY header: turn it on there, or use proxy = \"mixed\" and "
-                "take the address out of trusted if its clients connect directly",
+                "{} is trusted and must send a PROXY header: enable it there, or, if clients connect "
+                "directly from this address, use proxy = \"mixed\" and remove it from trusted",
                 peer);
         default:
             return {};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  A server's (or client's) certificate with its chain, its key and a stapled OCSP response, from PEM files.
 ///
-/// The files are what certbot, acme.sh and lego leave: certificate and chain in one file and the key in another, or all in
-/// one. They are read once and checked against each other; the result never changes and is shared between threads.
+/// The files are what certbot, acme.sh and lego leave: certificate and chain in one file and the key in
+/// another, or all in one. They are read once and checked against each other; the result never changes and is
+/// shared between threads.
 #pragma once
 
 #include "protocols/values/time.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Notices that the files of certificates have changed, and reads them anew.
 ///
-/// poll() is all that happens, on the thread that calls it, every few seconds. A renewal writes several files, one after the
-/// other, or points symlinks elsewhere: they are read when two polls have found them the same. A pair that cannot be used is
-/// refused, once for each change, and the one before stays.
+/// poll() is all that happens, on the thread that calls it, every few seconds. A renewal writes several files, one
+/// after the other, or points symlinks elsewhere: they are read when two polls have found them the same. A pair that
+/// cannot be used is refused, once for each change, and the one before stays.
 #pragma once
 
 #include "gateway/tls/certificate.h"

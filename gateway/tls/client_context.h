@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  How TLS is spoken with mail servers. May be shared by threads; nothing changes but the sessions that it keeps, one
-/// for each server, so that the next connection to it need not shake hands in full.
+/// \file  How TLS is spoken with mail servers. May be shared by threads; nothing changes but the sessions that it
+/// keeps, one for each server, so that the next connection to it need not shake hands in full.
 #pragma once
 
 #include "gateway/tls/certificate.h"
@@ -37,8 +37,8 @@ class TlsClientContext {
     bool verifies() const noexcept { return verifies_; }
     ssl_ctx_st* context() const noexcept { return context_.get(); }
 
-    /// Lets a connection that has not begun go on with what an earlier one with the same server has agreed on, and keeps
-    /// what it agrees on. Sessions are used for an hour: then the certificate is verified anew.
+    /// Lets a connection that has not begun go on with what an earlier one with the same server has agreed on, and
+    /// keeps what it agrees on. Sessions are used for an hour: then the certificate is verified anew.
     void resume(ssl_st* ssl, const std::string& server_name) const noexcept;
 
   private:

@@ -95,8 +95,8 @@ void apply(const TlsOptions& options, SSL_CTX* context) {
     setCiphers(options.ciphers, context);
     setGroups(options.groups, context);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    // Partial and moving writes: what the kernel did not take is kept by the caller, not by us. Released buffers: an idle
-    // connection has none.
+    // Partial and moving writes: what the kernel did not take is kept by the caller, not by us. Released buffers: an
+    // idle connection has none.
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(context, 1);

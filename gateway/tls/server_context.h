@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  How a listener speaks TLS: certificates by the name that the client asks for, versions, ciphers, tickets.
 ///
-/// Immutable: a changed certificate makes a new one, which is swapped in as a whole; connections keep theirs. May be shared
-/// by threads.
+/// Immutable: a changed certificate makes a new one, which is swapped in as a whole; connections keep theirs. May be
+/// shared by threads.
 #pragma once
 
 #include "gateway/tls/certificate.h"
@@ -43,8 +43,8 @@ class TlsServerContext {
   public:
     using Certificates = std::vector<std::shared_ptr<const Certificate>>;
 
-    /// `certificates`: at least one; the first is for clients that ask for a name that is none's, or for none. `tickets`:
-    /// never null. Throws TlsError.
+    /// `certificates`: at least one; the first is for clients that ask for a name that is none's, or for none.
+    /// `tickets`: never null. Throws TlsError.
     static std::shared_ptr<const TlsServerContext> build(const TlsServerOptions& options,
                                                          Certificates certificates,
                                                          std::shared_ptr<TicketKeys> tickets);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1): a client that comes back shows one, and
-/// saves both ends the signature.
+/// \file  The keys that session tickets are sealed with (RFC 5077, RFC 8446 4.6.1): a client that comes back shows
+/// one, and saves both ends the signature.
 ///
-/// The current key seals; tickets of the one before it are still taken, and answered with a new one. They change every
-/// twelve hours, so that what was recorded cannot be read with a key found later, and are shared by all workers. Any
-/// thread.
+/// The current key seals; tickets of the one before it are still taken, and answered with a new one. They change
+/// every twelve hours, so that what was recorded cannot be read with a key found later, and are shared by all
+/// workers. Any thread.
 #pragma once
 
 #include "protocols/values/time.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  What a listener that ends TLS keeps: its context, made anew when the files of a certificate have changed.
 ///
-/// Connections take the context that is current when they begin. Nothing that is wrong with a new file reaches them: the
-/// context before it stays until all is well.
+/// Connections take the context that is current when they begin. Nothing that is wrong with a new file reaches them:
+/// the context before it stays until all is well.
 #pragma once
 
 #include "gateway/tls/certificate_watcher.h"

@@ -139,8 +139,8 @@ TlsTransport::~TlsTransport() {
     SSL_free(ssl_);
 }
 
-/// Of a call from outside: what it may do starts anew. What others left in OpenSSL's queue of errors, which belongs to the
-/// thread, would be taken for ours.
+/// Of a call from outside: what it may do starts anew. What others left in OpenSSL's queue of errors, which belongs
+/// to the thread, would be taken for ours.
 void TlsTransport::begin() noexcept {
     reads_left_ = kReadsPerCall;
     writes_ = 0;

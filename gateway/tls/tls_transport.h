@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  TLS over another transport, which it owns: as a server for clients, or as a client of mail servers.
 ///
-/// The handshake is a step of its own: advance() until it is Done or has Failed; reads and writes come behind it. What is
-/// read and written then is plain text, and the contract is Transport's: events tell of changes once, `more` and `last`
-/// are true whatever is still inside OpenSSL, where epoll cannot see it.
+/// The handshake is a step of its own: advance() until it is Done or has Failed; reads and writes come behind it.
+/// What is read and written then is plain text, and the contract is Transport's: events tell of changes once, `more`
+/// and `last` are true whatever is still inside OpenSSL, where epoll cannot see it.
 ///
 /// What a write did not take has to come first in the next one: a part of it may have been sealed already. Between two
 /// calls nothing is kept but what OpenSSL keeps, and that is no buffer while the connection is idle.
@@ -61,8 +61,8 @@ class TlsTransport final : public Transport {
             false;  ///< of Wants: this was as much as is fair to others; go on in a later turn, no event will tell
     };
 
-    /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when there
-    /// is no memory.
+    /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when
+    /// there is no memory.
     static std::unique_ptr<TlsTransport> accept(std::unique_ptr<Transport>& below,
                                                 std::shared_ptr<const TlsServerContext> context) noexcept;
     /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is

@@ -53,8 +53,8 @@ Connector::Progress Connector::sendHeader() {
     return Connected{};
 }
 
-// The server's first words decide whether it serves. A greeting that comes whole, as nearly all do, is judged where it was
-// read; judgeGreeting() bounds what has to be kept of another.
+// The server's first words decide whether it serves. A greeting that comes whole, as nearly all do, is judged where
+// it was read; judgeGreeting() bounds what has to be kept of another.
 Connector::Progress Connector::readGreeting(std::span<char> scratch) {
     while (transport_->readable()) {
         std::memcpy(scratch.data(), kept_.data(), kept_.size());

@@ -3,9 +3,9 @@
 ///
 ///     connecting ─ our PROXY header, in one send ─ connected ─ the server's greeting ─ greeted
 ///
-/// No clock, no timer, no retries: its owner has the deadlines and lets go of it when one has passed. What happened is a
-/// value. TLS towards a server has its place between header and greeting: the transport that is here is replaced by one
-/// that speaks it, and nothing else changes for the owner.
+/// No clock, no timer, no retries: its owner has the deadlines and lets go of it when one has passed. What happened
+/// is a value. TLS towards a server has its place between header and greeting: the transport that is here is replaced
+/// by one that speaks it, and nothing else changes for the owner.
 ///
 /// In gateway/upstream, not in gateway/io: it judges servers by what they say, and io knows nothing of protocols.
 #pragma once
@@ -25,18 +25,18 @@ namespace mailgate {
 
 class Connector {
   public:
-    /// Nothing to tell yet: an event will.
+    /// Nothing to report yet: an event will.
     struct Waiting {};
     /// The header is out. The owner may take the transport, or wait for the greeting.
     struct Connected {};
-    /// The server has spoken, and its words are for the client. Everything that was read is in `bytes` (of the scratch
+    /// The server has sent a greeting that is for the client. Everything that was read is in `bytes` (of the scratch
     /// buffer); `ended`: its end comes behind them, and no event will tell.
     struct Greeted {
         Greeting verdict = Greeting::Welcome;  ///< or Refused
         std::string_view bytes;
         bool ended = false;
     };
-    /// The server does not serve; the connection is of no more use. `error`: the errno, where there is one.
+    /// The server does not serve; the connection is of no further use. `error`: the errno, where there is one.
     struct Failed {
         ServerFailure failure = ServerFailure::ConnectFailed;
         int error = 0;
@@ -50,9 +50,9 @@ class Connector {
     /// Greetings are judged as of `protocol`.
     explicit Connector(Protocol protocol) noexcept : protocol_(protocol) {}
 
-    /// `transport`: as connect() gave it, not watched yet; null: `error` is why. `header` goes out before anything else;
-    /// empty: nothing does. `at_once`: the connection may be there already (on loopback the handshake is over when
-    /// connect() returns), so the header is tried before an event says so.
+    /// `transport`: as connect() gave it, not watched yet; null: `error` is why. `header` goes out before anything
+    /// else; empty: nothing does. `at_once`: the connection may be there already (on loopback the handshake is over
+    /// when connect() returns), so the header is tried before an event says so.
     Progress begin(std::unique_ptr<Transport> transport, int error, std::string header, bool at_once);
 
     /// After an event. `scratch`: what is read goes there, behind what was read before (less than 1,000 bytes: a longer

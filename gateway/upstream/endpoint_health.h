@@ -2,11 +2,11 @@
 /// \file  What is known of the health of one address of one server, and who may judge it.
 ///
 /// It outlives reloads: the pools of all configurations in use are views of it, so what a session of an older
-/// configuration sees counts by the policy in force, and only what that policy lets decide does decide.
+/// configuration sees is judged by the policy in force, and changes the health only as far as that policy allows.
 ///
-/// Where the server is checked, the checks decide. A session's failure counts only where nobody was reached
-/// (what a server says, or does not say, may be about one client); any other asks for one more check. A
-/// session's success never raises what is checked. Where nobody checks, a failed endpoint is passed over for
+/// Where the server is checked, the checks decide. A session's failure counts only where nobody was reached (what a
+/// server says, or does not say, may be about one client); any other failure asks for one extra check. A session's
+/// success never brings up an endpoint that is checked. Without checks, a failed endpoint is passed over for
 /// kRetryAfter, and a session's success brings it back.
 #pragma once
 
@@ -23,7 +23,7 @@
 namespace mailgate {
 
 enum class Health : std::uint8_t {
-    Unknown,  ///< nothing measured yet: served, and the first measurement decides
+    Unknown,  ///< nothing measured yet: in use, and the first measurement decides
     Up,
     Down,
 };
@@ -45,7 +45,7 @@ class EndpointHealth {
     Health state() const noexcept { return state_.load(std::memory_order_relaxed); }
     /// May be given sessions like any other.
     bool usable(Millis now) const noexcept;
-    /// Since when it is up after having been down (monotonic); 0: no slow start is owed.
+    /// When it came up after having been down (monotonic); 0: no slow start.
     Millis upSince() const noexcept { return up_since_.load(std::memory_order_relaxed); }
     /// Unix time of the last change; 0: none yet.
     std::int64_t changedMs() const noexcept { return changed_ms_.load(std::memory_order_relaxed); }
@@ -57,7 +57,7 @@ class EndpointHealth {
 
     void setPolicy(const Policy& policy) noexcept;
 
-    /// True: a check is wanted, and was not yet.
+    /// True: a check is wanted now, and was not before.
     bool sessionFailed(ServerFailure failure, Millis now, const Report& report);
     void sessionServed(const Report& report);
     /// For the checker: whether a check was wanted since it asked last.
@@ -79,7 +79,7 @@ class EndpointHealth {
     std::atomic<std::uint32_t> failed_sessions_{0};  ///< in a row, of those that count
     std::atomic<std::uint32_t> failed_checks_{0};
     std::atomic<std::uint32_t> good_checks_{0};
-    std::atomic<Millis> failed_until_{0};  ///< monotonic; matters only where nobody checks
+    std::atomic<Millis> failed_until_{0};  ///< monotonic; matters only without checks
     std::atomic<Millis> up_since_{0};
     std::atomic<std::int64_t> changed_ms_{0};
 

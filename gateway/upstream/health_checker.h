@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Asks the servers of all upstreams whether they serve, in their protocol.
+/// \file  Health checks of the servers of all upstreams, in their protocol.
 ///
-/// One thread for the whole gateway and all its life, whatever the number of workers: a poll(2) loop over
-/// short conversations (HealthDialogue). A reload gives it another plan; what it knows of an endpoint, and a
-/// check under way, stay. A check sends the PROXY header that the upstream's servers expect: LOCAL in v2; in v1,
-/// where Postfix refuses UNKNOWN, the gateway's own address. It always ends with an end of file, never with a
-/// reset: an smtpd that took a LOCAL header dies of one.
+/// One thread for the gateway's whole life, whatever the number of workers: a poll(2) loop over short conversations
+/// (HealthDialogue). A reload gives it another plan; what it knows of an endpoint, and checks under way, stay. A
+/// check sends the PROXY header that the upstream's servers expect: LOCAL in v2; in v1, where Postfix refuses
+/// UNKNOWN, the gateway's own address. It always ends with an end of file, never with a reset: a reset would kill an
+/// smtpd that has accepted a LOCAL header.
 ///
 /// A server is asked every `interval`, a tenth more or less, so that gateways do not ask in step; more often
 /// while its health is in doubt (see health_checker.cpp), and at once, but only once between two of its regular

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Resolves the upstreams' host names again and again, in the background.
 ///
-/// getaddrinfo(3) blocks and tells no TTL, so names are asked for every `resolve_interval`, those that are due side by side:
-/// one whose name servers are mute keeps no other waiting that is due with it. All addresses of a name become endpoints of its
-/// server; those that are gone get no new sessions, and sessions that are under way stay. An answer that fails changes
-/// nothing: the last good one stays in force.
+/// getaddrinfo(3) blocks and tells no TTL, so names are asked for every `resolve_interval`, those that are due side
+/// by side: one whose name servers are mute keeps no other waiting that is due with it. All addresses of a name
+/// become endpoints of its server; those that are gone get no new sessions, and sessions that are under way stay. An
+/// answer that fails changes nothing: the last good one stays in force.
 #pragma once
 
 #include "gateway/io/resolve.h"
@@ -27,7 +27,7 @@ class NameWatcher {
     struct Events {
         /// The addresses of a server changed.
         std::function<void(const UpstreamConfig&, const ServerConfig&, const std::vector<Endpoint>&)> changed;
-        /// A name has no answer; once, until it has one again.
+        /// A name could not be resolved; called once, until it can be again.
         std::function<void(const UpstreamConfig&, const ServerConfig&, const std::string& why)> failed;
     };
 
@@ -39,7 +39,8 @@ class NameWatcher {
 
     /// No thread is started when no server has a name.
     void start();
-    /// Returns at once, also in mid-look-up, which goes on by itself (for many seconds perhaps): its result is not used.
+    /// Returns at once, also in mid-look-up, which goes on by itself (for many seconds perhaps): its result
+    /// is not used.
     void stop();
 
   private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A connection to a server whose owner polls it himself: of health checks and of `mailgate probe`.
+/// \file  A connection to a server that its owner polls itself: for health checks and `mailgate probe`.
 #pragma once
 
 #include "gateway/io/socket_transport.h"
@@ -22,7 +22,7 @@ class PolledConnection {
     Connector::Progress begin(const Endpoint& server, const HeaderFor& header);
     /// What poll(2) said of interest(), until the connection is made.
     Connector::Progress onReady(short events);
-    /// What it said from then on, when reads and writes go to transport().
+    /// What it has sent since, when reads and writes go to transport().
     void note(short events) noexcept;
 
     pollfd interest() const noexcept;

@@ -26,13 +26,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Who greets without a header does so by then; shorter than what Dovecot (3 s) and Postfix (5 s) wait for
-// one.
+// Who greets without a header does so by then; shorter than what Dovecot (3 s) and Postfix (5 s) wait for one.
 constexpr std::chrono::milliseconds kUnaskedGreeting{2'000};
 // How long a server that speaks only TLS has to hang up on a header that it does not take.
 constexpr std::chrono::milliseconds kHangUp{2'000};
-// The least that a configuration may ask for; the limits of Exim and Postfix; a common buffer; Dovecot's
-// limit.
+// The least that a configuration may ask for; the limits of Exim and Postfix; a common buffer; Dovecot's limit.
 constexpr std::array<std::size_t, 5> kHeaderSizes{107, 232, 536, 1024, 1500};
 // The fixed part of a v2 header with IPv4 addresses, and of a TLV.
 constexpr std::size_t kV2Ipv4Bytes = 28;
@@ -69,7 +67,7 @@ class ProbeConnection {
         const auto* failed = std::get_if<Connector::Failed>(&progress);
         open_ = !failed || failed->failure == ServerFailure::HeaderNotTaken;
         if (!failed) return "";
-        return open_ ? "does not take the header" : std::strerror(failed->error);
+        return open_ ? "does not accept the header" : std::strerror(failed->error);
     }
 
     IpAddress own() const { return connection_.ends().source.address; }
@@ -97,8 +95,8 @@ class ProbeConnection {
     }
 
   private:
-    /// What has happened; 0 only when the time is over. What has come by then counts, however late this process comes to
-    /// look.
+    /// What has happened; 0 only when the time is over. What has come by then counts, however late this process
+    /// comes to look.
     short wait() const {
         while (true) {
             const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
@@ -138,7 +136,7 @@ ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
         // postscreen's teaser is a welcome; the rest takes postscreen_greet_wait.
         if (got == ProbeConnection::Got::Nothing)
             return dialogue.teasing() ? ProbeAnswer{true, true, ""}
-                                      : ProbeAnswer{true, false, "says nothing"};
+                                      : ProbeAnswer{true, false, "sends nothing"};
         const HealthDialogue::Step step =
             got == ProbeConnection::Got::Bytes ? dialogue.onBytes(said) : dialogue.onEnd();
         if (!step.send.empty()) connection.send(step.send);
@@ -233,14 +231,14 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
     const std::string port = std::to_string(report.endpoint.port);
     std::vector<std::string> advice;
     if (!report.unreachable.empty()) {
-        return {fmt::format(
-            "nothing takes connections at {}: start the server, open its firewall for {}, or correct "
-            "`address` in mailgate's [[upstream.server]]",
-            report.endpoint.toString(), own)};
+        return {
+            fmt::format("nothing accepts connections at {}: start the server, open its firewall for {}, or "
+                        "correct `address` in mailgate's [[upstream.server]]",
+                        report.endpoint.toString(), own)};
     }
     if (report.greets_without_header && upstream.send_proxy == SendProxy::Off) {
         return {fmt::format(
-            "every client reaches this server as {}: keep that address out of Postfix's mynetworks "
+            "to this server every client comes from {}: keep that address out of Postfix's mynetworks "
             "and Dovecot's login_trusted_networks, or let the server read PROXY headers and set "
             "send_proxy = \"v2\" in mailgate's [[upstream]]",
             own)};
@@ -257,38 +255,39 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
     }
     if (!report.v1.accepted && !report.v2.accepted && upstream.check_protocol == Protocol::Tcp) {
         return {fmt::format(
-            "the server takes no header from {} ({}): either it expects none, or not from there. Dovecot: "
+            "the server accepts no PROXY header from {} ({}): it expects none, or none from that address. "
+            "Dovecot: "
             "\"haproxy = yes\" in the inet_listener of port {}, and {} in haproxy_trusted_networks. Postfix: "
             "\"-o smtpd_upstream_proxy_protocol=haproxy\" for the smtpd of that port",
             own, report.v2.reason, port, own)};
     }
     if (!report.v1.accepted && !report.v2.accepted) {
-        return {
-            fmt::format("the server waits for a header but takes none from {} ({}). Dovecot: add {} to "
-                        "haproxy_trusted_networks. "
-                        "Postfix: its log says why; smtpd_upstream_proxy_protocol must be \"haproxy\", and "
-                        "all its processes may "
-                        "be busy (default_process_limit). mailgate: does the upstream speak {}?",
-                        own, report.v2.reason, own, toString(upstream.check_protocol))};
+        return {fmt::format(
+            "the server waits for a PROXY header but accepts none from {} ({}). Dovecot: add {} to "
+            "haproxy_trusted_networks. "
+            "Postfix: its log says why; smtpd_upstream_proxy_protocol must be \"haproxy\", and "
+            "all its processes may "
+            "be busy (default_process_limit). mailgate: does the upstream speak {}?",
+            own, report.v2.reason, own, toString(upstream.check_protocol))};
     }
     if (upstream.send_proxy == SendProxy::Off)
         advice.push_back(
             "the server expects a PROXY header: set send_proxy = \"v2\" in mailgate's [[upstream]]");
     if (upstream.send_proxy == SendProxy::V2 && !report.v2.accepted)
-        advice.push_back("the server takes v1 only: set send_proxy = \"v1\" in mailgate's [[upstream]]");
+        advice.push_back("the server accepts only v1: set send_proxy = \"v1\" in mailgate's [[upstream]]");
     if (upstream.send_proxy == SendProxy::V1 && !report.v1.accepted)
-        advice.push_back("the server takes v2 only: set send_proxy = \"v2\" in mailgate's [[upstream]]");
+        advice.push_back("the server accepts only v2: set send_proxy = \"v2\" in mailgate's [[upstream]]");
     if (report.tcp6.tried && !report.tcp6.accepted)
         advice.push_back(
-            "clients with IPv6 addresses are turned away: set inet_protocols = all in Postfix's main.cf");
+            "clients with IPv6 addresses are refused: set inet_protocols = all in Postfix's main.cf");
     if (upstream.send_proxy == SendProxy::V2 && report.local.tried && !report.local.accepted &&
         upstream.check)
         advice.push_back(
-            "health checks (LOCAL) are turned away: set check = false or send_proxy = \"v1\" in mailgate's "
+            "health checks (LOCAL) are refused: set check = false or send_proxy = \"v1\" in mailgate's "
             "[[upstream]]");
     if (report.v2.accepted && report.largest_header < upstream.max_header_bytes)
         advice.push_back(
-            fmt::format("headers of max_header = {} bytes are turned away: set max_header = {} in mailgate's "
+            fmt::format("headers of max_header = {} bytes are refused: set max_header = {} in mailgate's "
                         "[[upstream]]",
                         upstream.max_header_bytes, report.largest_header == 0 ? 107 : report.largest_header));
     return advice;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Finds out by trying which PROXY headers a server takes, and says in words what to change where.
+/// \file  Tries which PROXY headers a server accepts, and says what to change, and where.
 ///
-/// Blocks; for the command line. Every attempt is one short, polite conversation, so the server's log shows
-/// connections from this machine, and for each header that it refuses the complaint that it would make of a
-/// gateway's session.
+/// Blocks; for the command line. Every attempt is one short, polite conversation, so the server's log
+/// shows connections from this machine, and for each header that it refuses the complaint that it would
+/// make of a gateway's session.
 #pragma once
 
 #include "gateway/config/config.h"
@@ -38,8 +38,7 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
 /// What has to change so that sessions, checks and IPv6 clients get through; empty when all is well.
 std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeReport& report);
 
-/// The local address of a connection to `remote`; nothing is sent. The unspecified address when there is no
-/// route.
+/// The local address of a connection to `remote`; nothing is sent. The unspecified address when there is no route.
 IpAddress localAddressTowards(const Endpoint& remote);
 
 }  // namespace mailgate

@@ -28,7 +28,7 @@ enum class ServerFailure : std::uint8_t {
 /// Which failures of sessions count towards a server's health.
 enum class FailureCounts : std::uint8_t {
     Always,          ///< nobody was reached: whoever the client is, it would be the same
-    WhereUnchecked,  ///< it may be about this client; health checks know better where there are any
+    WhereUnchecked,  ///< it may be about this client; health checks decide where there are any
     Never,           ///< it is about the client, or the gateway
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What an administrator sees of a server, and may order about it.
+/// \file  What an administrator sees of a server, and can change.
 #pragma once
 
 #include <cstdint>

@@ -9,8 +9,8 @@
 /// Order of choice: servers that are up, then backup servers that are up, then whatever is ready: a pool
 /// whose checks all fail must not be worse than one without checks. A drained server is never offered.
 ///
-/// Endpoints, with their health, are shared by the pools before and after a reload; the pool that was told
-/// last who checks (watch()) decides how they are judged. Until then nobody checks.
+/// Endpoints, with their health, are shared by the pools before and after a reload; the pool whose watch() was called
+/// last decides how they are judged. Until then nobody checks.
 #pragma once
 
 #include "gateway/config/config.h"
@@ -47,7 +47,7 @@ struct ServerEndpoint {
     std::atomic<std::uint64_t> sessions_total{0}, failures_total{0};  ///< of sessions, not of checks
 };
 
-/// Wakes who checks the servers, from any thread and for as long as anybody holds it.
+/// Wakes the health checker, from any thread and for as long as anybody holds it.
 class CheckAlarm {
   public:
     virtual ~CheckAlarm() = default;
@@ -58,7 +58,7 @@ class UpstreamPool {
   public:
     static constexpr Millis kRetryAfter = EndpointHealth::kRetryAfter;
 
-    /// Told once per change of an endpoint, by the thread that saw it, one at a time.
+    /// Called once per change of an endpoint, by the thread that saw it, one at a time.
     struct Events {
         std::function<void(const UpstreamConfig&, const ServerEndpoint&)> up;
         std::function<void(const UpstreamConfig&, const ServerEndpoint&, std::string_view why)> down;
@@ -76,15 +76,15 @@ class UpstreamPool {
     /// The next endpoint for a session of `client`, marked in `tried`; null when there is none left.
     std::shared_ptr<ServerEndpoint> pick(const IpAddress& client, Millis now, Tried& tried) noexcept;
 
-    /// What a session's attempt showed.
+    /// The outcome of a session's attempt.
     void failed(ServerEndpoint& endpoint, Millis now, ServerFailure failure);
     void worked(ServerEndpoint& endpoint);
 
-    /// Some server may be given sessions and is not known to fail: what a balancer's check is told.
+    /// Whether some server may be given sessions and is not known to fail: what a balancer probe is answered.
     bool available(Millis now) const noexcept;
 
-    /// From now on the endpoints are judged as this pool's configuration says, by the checks of whoever
-    /// `alarm` wakes; null: nobody checks. Any thread.
+    /// From now on the endpoints are judged as this pool's configuration says, by the health checker that `alarm`
+    /// wakes; null: there are no checks. Any thread.
     void watch(std::shared_ptr<CheckAlarm> alarm) noexcept;
 
     // From the checker's thread.
@@ -96,8 +96,8 @@ class UpstreamPool {
     // Administration. Any thread.
 
     std::vector<std::shared_ptr<ServerEndpoint>> endpoints() const;
-    /// The addresses of server `index` of the configuration are now these; none: they stay as they are.
-    /// Returns whether that changed anything.
+    /// Sets the addresses of server `index` of the configuration; none: they stay as they are. Returns whether
+    /// that changed anything.
     bool setAddresses(std::size_t index, const std::vector<Endpoint>& addresses);
     /// False: there is no such server.
     bool setAdminState(std::string_view server, AdminState state);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Accepts on one listening socket, and rests when there are no descriptors or no memory.
+/// \file  Accepts on one listening socket, and pauses when there are no descriptors or no memory.
 #pragma once
 
 #include "gateway/base/descriptor.h"
@@ -23,16 +23,16 @@ class Acceptor final : private Timer {
     /// How long it rests.
     static constexpr Millis kPause = 500;
 
-    /// Whom it accepts for.
+    /// The owner that it accepts for.
     class Owner {
       public:
         virtual ~Owner() = default;
         /// May throw std::bad_alloc.
         virtual void onAccepted(const ListeningSocket& listening, Descriptor client,
                                 const Endpoint& peer) = 0;
-        /// It rests, for want of what `error` says; told once, until onResumed().
+        /// It has paused for the reason in `error`; called once, until onResumed().
         virtual void onPaused(const ListeningSocket& listening, int error) = 0;
-        /// It can accept again, or (`closed`) will not any more.
+        /// It can accept again, or (`closed`) never will.
         virtual void onResumed(const ListeningSocket& listening, bool closed) = 0;
     };
 

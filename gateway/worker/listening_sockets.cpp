@@ -37,11 +37,11 @@ std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int
     const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
     if (!ours.empty())
         cause += fmt::format(
-            "; systemd passed the socket {} that has the port: ListenStream={} and "
-            "FileDescriptorName={} in mailgate.socket are for this listener, or change `address`",
+            "; the port is held by {}, a socket that systemd passed: for this listener the socket unit needs "
+            "ListenStream={} and FileDescriptorName={}, or change `address`",
             ours, at.toString(), listener.name);
     else if (error == EADDRINUSE)
-        cause += "; another mailgate or mail server listens there already";
+        cause += "; another mailgate or mail server is already listening there";
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
 }
 

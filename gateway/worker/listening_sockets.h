@@ -15,8 +15,8 @@
 
 namespace mailgate {
 
-/// A sentence for each address of `config` that this machine does not have, now: neither those that are taken
-/// already nor those that only another user may bind. Nothing listens meanwhile.
+/// A sentence for each address of `config` that this machine does not have at present; addresses in use, and those
+/// that only another user may bind, are not reported. Nothing listens meanwhile.
 std::vector<std::string> addressesNotHere(const Config& config);
 
 /// One socket that listens: non-blocking; TCP_NODELAY and keep-alive are inherited by what it accepts.
@@ -41,7 +41,7 @@ class InheritedSockets {
     Descriptor find(const std::string& listener, const Endpoint& at);
     /// "NAME (ADDRESS)" of those that no listener asked for.
     std::vector<std::string> unused() const;
-    /// The one, among those that no listener asked for so far, that keeps `at` from being bound: "NAME
+    /// Of the sockets that no listener has asked for so far, the one that keeps `at` from being bound: "NAME
     /// (ADDRESS)"; empty: none.
     std::string holding(const Endpoint& at) const;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Rejections and refusals that repeat: a few of each are told by themselves, the others counted
-/// (repeat_limit.h). docs/log.md tells the numbers.
+/// \file  Rejections and refusals that repeat: a few of each are reported one by one, the others counted
+/// (repeat_limit.h). The numbers are in docs/log.md.
 #pragma once
 
 #include "gateway/session/counters.h"
@@ -23,18 +23,19 @@ class RejectionLog {
     static constexpr RepeatLimits kRejectionsLogged{.each = 10, .window_ms = 10'000, .a_second = 50};
     static constexpr RepeatLimits kRefusalsRecorded{.each = 20, .window_ms = 60'000, .a_second = 0};
 
-    /// `record`: takes the record that stands for the refusals of one window. `random`: not to be foretold from outside.
+    /// `record`: takes the record that stands for the refusals of one window. `random`: not predictable from outside.
     RejectionLog(std::function<void(store::JournalSession&&)> record, std::uint64_t random);
 
-    /// Whether a rejection of `peer` is worth a line of its own; `suppressed` is then how many were not, since the last.
+    /// Whether a rejection of `peer` is worth a line of its own; `suppressed` is then how many were not,
+    /// since the last.
     bool mayLog(const IpAddress& peer, Rejection rejection, Millis now, std::uint32_t& suppressed) noexcept;
 
-    /// Null: this refusal has a record of its own. Else it is counted, and where nothing is kept yet its record is to be put
-    /// there.
+    /// Null: this refusal has a record of its own. Else it is counted, and where nothing is kept yet its record is to
+    /// be put there.
     std::unique_ptr<store::JournalSession>* repeated(const IpAddress& client, store::ListenerIndex listener,
                                                      Refusal refusal, Millis now);
 
-    /// Tells of those whose time is over by `until`.
+    /// Reports those whose time is over by `until`.
     void sweep(Millis until);
     /// Something is left for a later sweep().
     bool used() const noexcept { return rejections_.used() || refusals_.used(); }

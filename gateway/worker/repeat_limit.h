@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What happens again and again is told a few times, and then counted.
+/// \file  Events that repeat are reported a few times, and then only counted.
 ///
-/// A client that knocks without end, or a scan of the port, must fill neither the log's disk nor the journal.
+/// A client that connects again and again, or a port scan, must fill neither the log's disk nor the journal.
 /// Addresses count by network: an IPv6 /64 is one client. Bounded: a fixed number of slots; where they do not
-/// suffice the longest quiet one is given up.
+/// suffice, the slot that has been quiet longest is given up.
 #pragma once
 
 #include "protocols/values/address.h"
@@ -37,8 +37,8 @@ class RepeatLimit {
     RepeatLimit(RepeatLimits limits, std::size_t slots, std::uint64_t seed)
         : limits_(limits), slots_(slots), seed_(seed) {}
 
-    /// Counts an event. `over(slot)` is called for a slot whose window is over, or that is given up, before
-    /// it is used anew. The second: it passes.
+    /// Counts an event. `over(slot)` is called for a slot whose window is over, or that is given up, before it is
+    /// used anew. Returns the slot, and whether the event passes.
     template <typename Over>
     std::pair<Slot*, bool> add(const IpAddress& address, std::uint32_t kind, std::int64_t now_ms, Over over) {
         Slot& slot = slotOf(networkOf(address), kind, now_ms, over);

@@ -7,7 +7,6 @@
 #include "gateway/io/socket_transport.h"
 #include "gateway/session/session.h"
 #include "gateway/session/session_report.h"
-#include "protocols/mail_protocol.h"
 
 #include <Poco/NObserver.h>
 #include <Poco/Net/SocketNotification.h>
@@ -163,7 +162,7 @@ void Worker::drainServer(const std::string& upstream, const std::string& server,
         if (session.usesServer(upstream, server)) sessions.push_back(&session);
     });
     for (std::size_t i = 0; i < sessions.size(); ++i) {
-        const bool at_once = traitsOf(sessions[i]->listener().protocol).transfers_mail;
+        const bool at_once = transfersMail(sessions[i]->listener().protocol);
         const Millis share =
             at_once ? 0 : spread * static_cast<Millis>(i) / static_cast<Millis>(sessions.size());
         sessions[i]->drain({End::Drained, now() + share, now() + spread});
@@ -280,8 +279,10 @@ void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::
                   "most sessions come from this one private address: the clients' own addresses are being "
                   "lost in front of "
                   "mailgate");
-        line.text("hint",
-                  fmt::format("turn on the PROXY protocol (send-proxy) at {}, or on the way to it", client));
+        line.text(
+            "hint",
+            fmt::format("enable the PROXY protocol (send-proxy) on {}, or on the balancer in front of it",
+                        client));
     }
     log().write(line);
 }

@@ -46,13 +46,13 @@ struct GatewayState {
     Counters counters;
     ClientTable clients;
     std::atomic<std::size_t> sessions{0};      ///< of any state, refused ones included
-    std::atomic<std::size_t> refused{0};       ///< those of them that stay only to be told why
+    std::atomic<std::size_t> refused{0};       ///< those of them that stay only for their refusal
     std::atomic<std::size_t> max_sessions{0};  ///< as configured, or what the descriptor limit allows
 
-    /// Beside the sessions that are served there is room for so many that are refused. These have one
-    /// descriptor, the others two.
+    /// How many refused sessions there is room for beside those that are served. A refused one has one descriptor, a
+    /// served one two.
     static constexpr std::size_t refusedBeside(std::size_t served) noexcept { return served / 8 + 16; }
-    /// How many can be served with so many descriptors.
+    /// How many sessions can be served with this many descriptors.
     static constexpr std::size_t servedWith(std::size_t descriptors) noexcept {
         return (descriptors - 16) * 8 / 17;
     }
@@ -70,15 +70,15 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void start(const std::string& name);
     /// Any thread: ends the loop, and joins.
     void stop();
-    /// Any thread: runs `task` with this worker on its thread; the future tells when it has, and what it
-    /// returned.
+    /// Any thread: runs `task` with this worker on its thread; the future is ready once it has run, with
+    /// what it returned.
     template <typename Task>
     auto call(Task task) {
         auto [packaged, result] = package(std::move(task));
         post(std::move(packaged));
         return std::move(result);
     }
-    /// The two halves of call(): first what may fail, then what does not.
+    /// The two halves of call(): the first may fail, the second cannot.
     template <typename Task>
     auto package(Task task) {
         auto packaged = std::make_shared<std::packaged_task<std::invoke_result_t<Task, Worker&>(Worker&)>>(
@@ -144,7 +144,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     template <typename Visit>
     void forEachSession(Visit visit);
 
-    /// Tells of the repeated ones when their time is over.
+    /// Reports repeated refusals when their time is over.
     class Sweeper final : public Timer {
       public:
         explicit Sweeper(Worker& worker) : worker_(worker) {}

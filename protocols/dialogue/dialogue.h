@@ -27,7 +27,7 @@ class Dialogue {
     virtual Step onBytes(std::string_view bytes) = 0;
 };
 
-/// Says one line and is done.
+/// Sends one line and is done.
 class Farewell final : public Dialogue {
   public:
     explicit Farewell(std::string line) : line_(std::move(line)) {}
@@ -39,14 +39,14 @@ class Farewell final : public Dialogue {
     std::string line_;
 };
 
-/// Says nothing, whatever comes.
+/// Sends nothing, whatever comes.
 class Silence final : public Dialogue {
   public:
     Step open() override { return {}; }
     Step onBytes(std::string_view /*bytes*/) override { return {}; }
 };
 
-/// Opens with a line, then answers commands, a bounded number of them.
+/// Begins with a line, then answers a bounded number of commands.
 class Conversation : public Dialogue {
   public:
     Step open() final { return {.reply = opening_, .done = false}; }

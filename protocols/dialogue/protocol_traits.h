@@ -23,11 +23,11 @@ enum class Greeting : std::uint8_t {
     Incomplete,   ///< no whole line yet
     Welcome,      ///< 220, * OK, * PREAUTH, +OK, ManageSieve's OK or capability lines
     Unavailable,  ///< about the server itself (RFC 3463 x.3.x, [UNAVAILABLE], [SYS/TEMP]): another may serve
-    Refused,  ///< about this client, for now or for good: the client has to hear it, and the server is well
+    Refused,  ///< about this client, for now or for good: the client must see it, and the server is healthy
     Foreign,  ///< not this protocol at all
 };
 
-/// How a health check talks to a server that has welcomed it.
+/// How a health check continues after a server's greeting.
 struct HealthScript {
     std::string_view hello = {};           ///< goes before the gateway's name; empty: the greeting is enough
     std::string_view hello_accepted = {};  ///< what the reply to it begins with
@@ -39,7 +39,7 @@ struct HealthScript {
     bool (*ends_reply)(std::string_view line) noexcept = nullptr;
 };
 
-/// What a balancer's check of a listener says and waits for; the answers as regular expressions.
+/// What a balancer probe of a listener sends and expects; the answers as regular expressions.
 struct BalancerScript {
     std::string_view greeting = {};
     std::string_view goodbye = {};
@@ -49,16 +49,15 @@ struct BalancerScript {
 struct ProtocolTraits {
     Protocol protocol;
 
-    /// What the protocol promises its clients: no server may hang up on a silent one sooner; and who says so.
+    /// The minimum that the protocol guarantees: no server may close on a silent client sooner; and where
+    /// that is specified.
     std::chrono::milliseconds idle_floor{1};
     std::string_view idle_source = {};
-    /// The ports that clients use, the usual one first: for what begins in the clear, and for TLS from the first
-    /// byte on.
+    /// The ports that clients use, the usual one first: for what begins in the clear, and for TLS from the
+    /// first byte on.
     std::span<const std::uint16_t> ports = {};
     std::span<const std::uint16_t> tls_ports = {};
-    /// Sessions hand over mail, in transactions: between two of them a client may be told to come again, and will.
-    bool transfers_mail = false;
-    /// What Dovecot's configuration calls the service; empty: it has none.
+    /// The name of the service in Dovecot's configuration; empty: it has none.
     std::string_view dovecot_service = {};
 
     HealthScript health = {};
@@ -70,14 +69,14 @@ struct ProtocolTraits {
     /// Of a whole line, without its end.
     Greeting (*judge_greeting)(std::string_view line) noexcept = nullptr;
     Wording (*wording)(Refusal refusal) noexcept = nullptr;
-    /// What a wording is in full: one line with its CRLF.
+    /// The complete refusal: one line with its CRLF.
     std::string (*reply_line)(const Wording& wording, const RefusalNames& names) = nullptr;
     /// What follows a refusal, `line`. Null: nothing.
     std::unique_ptr<Dialogue> (*make_refusal_dialogue)(std::string line, const RefusalNames& names) = nullptr;
-    /// The answers to a balancer's probe while there is service.
+    /// The answers to a balancer probe while clients would be served.
     std::unique_ptr<Dialogue> (*make_probe_dialogue)(const RefusalNames& names) = nullptr;
 
-    /// Nothing is known of what either side says: there is no greeting to judge, and nothing that could be said.
+    /// Nothing is known of what either side sends: there is no greeting to judge, and no reply that could be sent.
     constexpr bool opaque() const noexcept { return judge_greeting == nullptr; }
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Why mailgate turns a client away, and what a protocol's words for it are made of.
+/// \file  Why mailgate refuses a client, and what a protocol's reply for it is made of.
 ///
-/// The words themselves stand with each protocol (smtp/smtp_protocol.cpp, …).
+/// The replies themselves are with each protocol (smtp/smtp_protocol.cpp, …).
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  CRC-32C (Castagnoli), the checksum of PROXY protocol v2 headers (specification 2.2.3; RFC 3720
-/// B.4).
+/// \file  CRC-32C (Castagnoli), the checksum of PROXY protocol v2 headers (specification 2.2.3; RFC 3720 B.4).
 ///
 /// A byte at a time by table: headers are short, and few senders put a checksum in them.
 #pragma once

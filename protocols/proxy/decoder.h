@@ -27,9 +27,9 @@ using DecodeResult = std::variant<NeedMore, Malformed, Header>;
 
 /// `input`: all bytes received so far, from the first.
 ///
-/// PROXY headers for UDP and Unix sockets are rejected. LOCAL, v1 UNKNOWN and v2 UNSPEC (also with one half
-/// of the family byte unspecified) come back as headers without a client address. What they carry is skipped,
-/// but for plain UNSPEC when it is nothing but valid TLVs. Of several TLVs of a type all must be valid, checksums included.
+/// PROXY headers for UDP and Unix sockets are rejected. LOCAL, v1 UNKNOWN and v2 UNSPEC (also with one half of the
+/// family byte unspecified) come back as headers without a client address. What they carry is skipped, but for plain
+/// UNSPEC when it is nothing but valid TLVs. Of several TLVs of a type all must be valid, checksums included.
 DecodeResult decode(std::span<const std::uint8_t> input);
 
 }  // namespace mailgate::proxy

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Writes the PROXY protocol headers that mailgate sends to its servers.
 ///
-/// The result goes out in one send(2), before anything else (specification 2). Addresses of different
-/// families are promoted to IPv6-mapped ones, so a header always says what is true; UNKNOWN and UNSPEC are
-/// never written.
+/// The result goes out in one send(2), before anything else (specification 2). Addresses of different families are
+/// promoted to IPv6-mapped ones, so a header always says what is true; UNKNOWN and UNSPEC are never written.
 #pragma once
 
 #include "protocols/proxy/header.h"

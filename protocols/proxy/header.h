@@ -54,8 +54,7 @@ struct SslInfo {
     std::string version, common_name, cipher, signature_algorithm, key_algorithm;
 };
 
-/// The TLVs of a v2 header. Everything is kept in `all` in order; the named fields are the first of each
-/// type.
+/// The TLVs of a v2 header. Everything is kept in `all` in order; the named fields are the first of each type.
 struct Tlvs {
     std::vector<Tlv> all;
     std::optional<std::string> alpn, authority, unique_id, netns;

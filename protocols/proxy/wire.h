@@ -11,8 +11,7 @@ namespace mailgate::proxy::wire {
 inline constexpr std::string_view kV1Signature = "PROXY ";
 inline constexpr std::string_view kV2Signature{"\r\n\r\n\0\r\nQUIT\n", 12};
 
-// After the signature: version and command, family and transport (a nibble each), and the length of what
-// follows.
+// After the signature: version and command, family and transport (a nibble each), and the length of what follows.
 inline constexpr std::size_t kV2FixedBytes = 16;
 inline constexpr std::size_t kInetBlockBytes = 2 * (std::size_t{4} + 2);
 inline constexpr std::size_t kInet6BlockBytes = 2 * (std::size_t{16} + 2);

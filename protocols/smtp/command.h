@@ -33,7 +33,7 @@ struct CommandLine {
     std::string_view arguments;  ///< without space around them
 };
 
-/// `line` without its end. A verb ends at a NUL as well: some servers see no further.
+/// `line` without its end. A verb ends at a NUL as well: some servers read no further.
 CommandLine parseCommand(std::string_view line) noexcept;
 
 Verb verbOf(std::string_view word) noexcept;
@@ -41,8 +41,8 @@ Verb verbOf(std::string_view word) noexcept;
 /// Takes the first word off the front of `text`, with the space before and after it.
 std::string_view takeArgument(std::string_view& text) noexcept;
 
-/// The line as every server reads it: without space at its beginning, and outside of quotes with blanks where it
-/// has other space. Nothing: it is so already. Throws std::bad_alloc.
+/// The line in the form that all servers read alike: without space at its beginning, and with blanks for other space
+/// outside of quotes. Nothing: it has that form already. Throws std::bad_alloc.
 std::optional<std::string> respaced(std::string_view line);
 
 /// The address in `FROM:<path> parameters`, `keyword` being "FROM:" or "TO:": without a source route (RFC 5321 4.1.2:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What a session's replies said about its mail, written into its facts.
+/// \file  Records what the server's replies say about a session's mail, in the session's facts.
 ///
 /// Bounded in bytes: what is kept for the session's record takes at most half of kMaxFactBytes, the open transaction
-/// what is left. A transaction that is over and has no room goes to the MailSink with its number. One that came
-/// to nothing (MAIL and RSET) gives its place to the next that did.
+/// what is left. A transaction that is over and has no room goes to the MailSink with its number. A transaction that
+/// came to nothing (MAIL and RSET) gives up its place to one that did not.
 #pragma once
 
 #include "protocols/stream/session_facts.h"
@@ -22,9 +22,9 @@ class MailLog {
         : facts_(facts), sink_(sink), reply_each_(reply_each) {}
 
     bool open() const noexcept { return open_; }
-    /// Of the open one; empty too where none is.
+    /// Of the open transaction; empty also when none is open.
     std::string_view sender() const noexcept { return mail_.from; }
-    /// Of the open one: the server took its message, for one recipient at least.
+    /// Of the open transaction: the server accepted its message, for one recipient at least.
     bool taken() const noexcept { return mail_.accepted; }
     std::uint32_t recipients() const noexcept { return mail_.recipient_count; }
 
@@ -33,12 +33,12 @@ class MailLog {
     void senderRefused(std::string from, std::string_view reply);
     void recipientAccepted(std::string to);
     void recipientRefused(std::string to, std::string_view reply);
-    /// The server wants a message: whatever it thinks of the envelope, it may take it.
+    /// The server asks for a message: whatever it said about the envelope, it may accept it.
     void messageBegins() {
         if (!open_) senderAccepted({});
     }
     void addBytes(std::uint64_t bytes) noexcept { mail_.size += bytes; }
-    /// DATA or BDAT was refused, or the server takes its leave.
+    /// DATA or BDAT was refused, or the server says goodbye.
     void refused(std::string_view reply);
     void finalReply(bool accepted, std::string_view reply);
     void close();

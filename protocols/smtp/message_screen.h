@@ -27,15 +27,15 @@ class MessageScreen {
     explicit MessageScreen(BareLfPolicy policy) noexcept : policy_(policy) {}
 
     void start() noexcept;
-    /// Puts on what may go on of `bytes`, and takes it off their front. Throws std::bad_alloc.
+    /// Writes what may go on of `bytes` to `out`, and removes it from their front. Throws std::bad_alloc.
     Progress read(std::string_view& bytes, Output& out);
     /// Bytes that went on, dots still stuffed, without the final dot line.
     std::uint64_t size() const noexcept { return size_; }
 
-    /// A line passed that some servers take for the end, and all that came after it is remembered still.
+    /// Whether a line has passed that some servers take for the end, and all that came after it is still remembered.
     bool passedOddEnd() const noexcept { return odd_size_.has_value(); }
     std::uint64_t sizeAtOddEnd() const noexcept { return odd_size_.value_or(0); }
-    /// Hands out what came after it, and forgets it.
+    /// Returns what came after it, and forgets it.
     std::string takeAfterOddEnd() noexcept;
     void forgetOddEnd() noexcept { takeAfterOddEnd(); }
 

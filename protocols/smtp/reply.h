@@ -24,8 +24,8 @@ constexpr bool isContinued(std::string_view line) noexcept {
 /// The keyword in a line of EHLO's reply, whatever stands around it.
 std::string_view keywordOf(std::string_view line) noexcept;
 
-/// The queue id in the reply that took a message, or nothing. Only behind the words that servers put before it: a
-/// reply may quote what the client said.
+/// The queue id in the reply that accepted a message, or nothing. Found only after the words that servers put before
+/// it, because a reply may quote what the client sent.
 std::string_view queueIdOf(std::string_view reply) noexcept;
 
 }  // namespace smtp

@@ -15,9 +15,9 @@ namespace {
 using smtp::isPositive;
 using smtp::Verb;
 
-/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer ones. Postfix
-/// keeps 2,048 bytes: what a longer line of this bound says behind them is refused there, but for BDAT's LAST, which goes
-/// on in one form.
+/// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer
+/// ones. Postfix keeps 2,048 bytes: what a longer line of this bound says behind them is refused there, but for
+/// BDAT's LAST, which goes on in one form.
 constexpr std::size_t kMaxCommandBytes = 4096;
 /// RFC 4954 4: AUTH with an initial response, and a response in a line of its own.
 constexpr std::size_t kMaxAuthBytes = 12288;
@@ -25,8 +25,7 @@ constexpr std::size_t kMaxAuthBytes = 12288;
 constexpr std::size_t kMaxServerBytes = kMaxUnfinishedBytes;
 /// A handshake's first flight, and less than any server takes for one line.
 constexpr std::uint32_t kMaxHandshakeBytes = 8192;
-/// Addresses of commands in flight: with kMaxUnanswered the bound on what a client that never waits can make
-/// us hold.
+/// Addresses of commands in flight: with kMaxUnanswered the bound on what a client that never waits can make us hold.
 constexpr std::size_t kMaxPathBytes = 64 * 1024;
 /// Command lines that are answered here, in one session. With kMaxShownName: those of one read fit into kMaxEditBytes.
 constexpr std::uint32_t kMaxRefusals = 25;
@@ -665,8 +664,8 @@ void SmtpFilter::onReply(int code, std::string_view text) {
     }
     if (unanswered_.empty()) return onUnaskedReply(text);
 
-    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient, but one only for a command that it
-    // does not take for the end of one.
+    // RFC 2033 4.2: after the message LMTP sends a reply for each accepted recipient, but one only for a command that
+    // it does not take for the end of one.
     const Kind kind = unanswered_.front().kind;
     const bool no_end = kind == Kind::LastChunk && isCommandError(code) && final_replies_left_ == 0;
     if (lmtp_ && endsMessage(kind) && !no_end && code != 421) {

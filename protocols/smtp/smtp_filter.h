@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  StreamFilter for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC
-/// 2033).
+/// \file  StreamFilter for SMTP (RFC 5321, pipelining RFC 2920, BDAT RFC 3030, AUTH RFC 4954) and LMTP (RFC 2033).
 ///
 /// Command lines are judged whole and go on as they were understood: with blanks for other space and CRLF at their end.
 /// What servers read in different ways (a NUL, a bare CR, a line without end, an address that is none) is answered
@@ -8,11 +7,11 @@
 /// number of may follow it. XCLIENT and XFORWARD never go on, and EHLO's reply does not offer them.
 ///
 /// Replies are matched to commands by order. Where a reply decides what the client's next bytes are (DATA, AUTH,
-/// STARTTLS, the last chunk), they wait for it. A reply that no command explains means that the server
-/// read the client's bytes differently: the session ends. Only a farewell may come unasked (RFC 5321 3.8: 421; other
-/// refusals before a server hangs up), and nothing of the client's goes on after it. The lines of a reply have one
-/// code. Where messages pass as they came (BareLfPolicy::Pass) and the server ends one elsewhere, what it was sent since
-/// is read again as the commands that it took it for, so that the facts name them.
+/// STARTTLS, the last chunk), they wait for it. A reply that no command explains means that the server read the
+/// client's bytes differently: the session ends. Only a farewell may come unasked (RFC 5321 3.8: 421; other refusals
+/// before a server hangs up), and nothing of the client's goes on after it. The lines of a reply have one code. Where
+/// messages pass as they came (BareLfPolicy::Pass) and the server ends one elsewhere, what it was sent since is read
+/// again as the commands that it took it for, so that the facts name them.
 ///
 /// A client that opens as TLS does, before the server has said anything, is believed when the server answers in
 /// TLS; until then nothing goes on that a server without TLS would take for a command.

@@ -9,8 +9,8 @@ namespace mailgate::smtp {
 
 namespace {
 
-/// RFC 3463: the second number of an enhanced status, 3, is the system's own state. A permanent one (RFC 7504: "does not
-/// accept mail") is policy, which the client has to hear.
+/// RFC 3463: the second number of an enhanced status, 3, is the system's own state. A permanent one (RFC 7504: "does
+/// not accept mail") is policy, which the client has to hear.
 bool blamesSystem(std::string_view text) noexcept {
     return text.starts_with("4.3.");
 }
@@ -175,7 +175,6 @@ constinit const ProtocolTraits kSmtp{
     .idle_source = kIdleSource,
     .ports = kSmtpPorts,
     .tls_ports = kSmtpTlsPorts,
-    .transfers_mail = true,
     .health = healthScript("EHLO "),
     .balancer = kBalancer,
     .make_filter = makeFilter<Protocol::Smtp>,
@@ -192,7 +191,6 @@ constinit const ProtocolTraits kLmtp{
     .idle_source = kIdleSource,
     .ports = kLmtpPorts,
     .tls_ports = kLmtpPorts,
-    .transfers_mail = true,
     .dovecot_service = "lmtp",
     .health = healthScript("LHLO "),
     .balancer = kBalancer,

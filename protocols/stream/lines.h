@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Cutting one direction of a stream into lines, whatever the pieces it arrives in, and lines into words.
 ///
-/// Shared by the filters and dialogues. What comes out depends on the bytes alone, never on how they were
-/// split.
+/// Shared by the filters and dialogues. What comes out depends on the bytes alone, never on how they were split.
 #pragma once
 
 #include <cstddef>
@@ -20,10 +19,9 @@ inline constexpr std::size_t kLineTailBytes = 32;
 
 class LineReader {
   public:
-    /// Takes the next line off the front of `bytes` and returns it without its CRLF or LF; nothing when
-    /// `bytes` ran out in mid-line (the fragment is kept). Of a line longer than kMaxLineBytes the middle is
-    /// left out. The result is valid until the next call. Copies only what arrives in pieces. Throws
-    /// std::bad_alloc.
+    /// Takes the next line off the front of `bytes` and returns it without its CRLF or LF; nothing when `bytes` ran
+    /// out in mid-line (the fragment is kept). Of a line longer than kMaxLineBytes the middle is left out. The result
+    /// is valid until the next call. Copies only what arrives in pieces. Throws std::bad_alloc.
     std::optional<std::string_view> next(std::string_view& bytes);
 
   private:

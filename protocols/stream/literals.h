@@ -20,7 +20,8 @@ struct LiteralSize {
 };
 std::optional<LiteralSize> literalAtEnd(std::string_view line) noexcept;
 
-/// How far a command has come, or the part of it up to a literal that waits for the server's leave.
+/// How much of a command has arrived, or of the part of it up to a literal that waits for the server's continuation
+/// request.
 struct Extent {
     enum class State : std::uint8_t {
         Partial,
@@ -38,14 +39,14 @@ struct Extent {
 /// Whether ( may stand before a string: in IMAP.
 enum class Lists : std::uint8_t { Allowed, Unknown };
 
-/// Measures what `bytes` begin with: `literal` bytes of a literal that was given leave, if any, then the rest
-/// of the line, which may be `limit` bytes long, and more after literals that need no leave.
+/// Measures what `bytes` begin with: `literal` bytes of a literal that the server has asked for, if any, then the
+/// rest of the line, which may be `limit` bytes long, and more after literals that need no continuation request.
 Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal, std::size_t limit,
                       Lists lists);
 
-/// What a server surely reads as we do: arguments with one space between them, in which no parser finds fault. One
-/// that gives a line up takes what follows for commands, the bytes of a literal that needs no leave among them.
-/// Atoms and strings, after the literal that was given leave, if any.
+/// Whether every server reads this as we do: arguments with one space between them that every parser accepts. A
+/// server that rejects a line takes what follows for commands, the bytes of a literal that needs no continuation
+/// request among them. Atoms and strings, after the literal that the server has asked for, if any.
 bool isPlain(std::string_view text, std::optional<std::size_t> literal) noexcept;
 /// Strings in ASCII without escapes, `most` at the most.
 bool isStrings(std::string_view text, std::size_t most) noexcept;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  What the filters of IMAP, POP3 and ManageSieve have in common: all is understood up to the login.
 ///
-/// Both sides' words are judged whole, a command or a reply at a time, before they go on. While the meaning of
-/// what comes next depends on a reply (a login, a SASL exchange, STARTTLS, a literal's leave), it waits for it.
-/// What no grammar allows is answered here and never reaches the server.
+/// What both sides send is judged as whole commands and replies, one at a time, before it goes on. While the meaning
+/// of what comes next depends on a reply (a login, a SASL exchange, STARTTLS, the continuation request for a
+/// literal), it waits for that reply. What no grammar allows is answered here and never reaches the server.
 #pragma once
 
 #include "protocols/stream/sasl.h"
@@ -46,11 +46,11 @@ class LoginFilter : public StreamFilter {
     // These may throw std::bad_alloc, and violate().
     virtual bool mustWait() const noexcept = 0;
     virtual Decision onCommand(std::string_view bytes) = 0;
-    /// The answer to what the server must not have.
+    /// The reply to a command that the server must not get.
     virtual std::string refusal(std::string_view command) const = 0;
     /// How long the first reply in `bytes` is; nothing: not whole.
     virtual std::optional<std::size_t> replySize(std::string_view bytes) const noexcept = 0;
-    /// The part of it that does not go on, mostly none.
+    /// Returns the part of it that does not go on, usually nothing.
     virtual std::string_view onReply(std::string_view reply) = 0;
 
     void violate(Violation violation) noexcept {
@@ -61,11 +61,11 @@ class LoginFilter : public StreamFilter {
 
     /// A login begins, of which nothing is known yet.
     void beginLogin() noexcept { attempt_.clear(); }
-    /// Its name; empty: not seen.
+    /// The user name in it; empty: not seen.
     void offered(std::string name);
     void accepted();
     void refused();
-    /// The server could not tell, or would not look at the password.
+    /// The server could not or would not check the password.
     void deferred() noexcept { facts_.authenticated.reset(); }
 
     SessionFacts& facts_;

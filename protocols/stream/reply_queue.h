@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The commands that the server has yet to answer, oldest first.
 ///
-/// SMTP, POP3 and ManageSieve answer in order and clients pipeline, so what a reply means is known by
-/// counting.
+/// SMTP, POP3 and ManageSieve answer in order and clients pipeline, so what a reply means is known by counting.
 #pragma once
 
 #include <cstddef>

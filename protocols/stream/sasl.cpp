@@ -90,8 +90,8 @@ std::string unescapeSaslName(std::string_view name) {
     return plain;
 }
 
-/// RFC 4616 2: authzid NUL authcid NUL password. Where no password follows, it may be what stands in the
-/// name's place.
+/// RFC 4616 2: authzid NUL authcid NUL password. Where no password follows, it may be what stands in the name's
+/// place.
 std::string plainUser(std::string_view base64) {
     Base64Reader reader(base64);
     const auto names = decodeUntil(reader, '\0', 2);

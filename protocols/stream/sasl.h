@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The user's name in a SASL exchange, seen from beside it.
+/// \file  Reads the user name in a SASL exchange between a client and its server.
 ///
 /// Knows PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195), SCRAM (RFC 5802), XOAUTH2 and OAUTHBEARER (RFC 7628); in any
-/// other mechanism the responses are told apart from commands and not looked into. Of a response only the bytes up to the
-/// name's end are decoded, so that no password or token is ever held in the clear.
+/// other mechanism the responses are told apart from commands and not looked into. Of a response only the bytes up to
+/// the name's end are decoded, so that no password or token is ever held in the clear.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ class SaslExchange {
     /// The server waits for a response: the client's next line is one.
     bool prompted() const noexcept { return prompted_; }
     bool named() const noexcept { return named_; }  ///< a name was offered
-    /// The client has shown the server something to judge, and did not call the exchange off.
+    /// The client has sent credentials, and has not cancelled the exchange.
     bool tried() const noexcept { return responses_ > 0 && !aborted_; }
 
   private:

@@ -33,13 +33,13 @@ class Output {
     virtual void pass(std::size_t bytes) = 0;
     /// The next `bytes` of the input go nowhere.
     virtual void drop(std::size_t bytes) = 0;
-    /// Words in place of, or between, the input's go on. In one call pass() and write() together may come to
-    /// twice the input and kMaxEditBytes at the most.
+    /// Text that goes on in place of input, or between parts of it. In one call pass() and write() together may come
+    /// to twice the input and kMaxEditBytes at the most.
     virtual void write(std::string_view text) = 0;
-    /// Whether words of ours may follow what the sender of the input has been sent so far. False while it does
-    /// not take what it has been sent already: hold the input, it is shown again.
+    /// Whether a reply of ours may follow what the sender of the input has been sent so far. False while it has not
+    /// taken all of that: hold the input, it is shown again.
     virtual bool canReply() const = 0;
-    /// Words of ours to the sender of the input. Only while canReply(), at most kMaxEditBytes in one call, and only
+    /// A reply of ours to the sender of the input. Only while canReply(), at most kMaxEditBytes in one call, and only
     /// when no reply of the other side is under way: the filter knows.
     virtual void reply(std::string_view text) = 0;
 };
@@ -95,8 +95,8 @@ class StreamFilter {
     /// Why the session must end, if so: nothing of what was left over may go on.
     virtual std::optional<Violation> violation() const noexcept { return std::nullopt; }
 
-    /// No reply is due for anything that went on: what is said to the client now is heard as the answer to
-    /// what was held back.
+    /// No reply is due for anything that went on: what is sent to the client now counts as the reply to what
+    /// was held back.
     virtual bool noReplyPending() const noexcept { return interruptible(); }
 
     /// Nothing more can or should be seen (STARTTLS accepted, IMAP/POP3/ManageSieve logged in): detach.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What the gateway knows of a listener for any other protocol, of which it reads nothing.
+/// \file  The traits of a listener for any other protocol, of which the gateway reads nothing.
 #pragma once
 
 #include "protocols/dialogue/protocol_traits.h"

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Client and server addresses as plain values.
 ///
-/// One canonical form for both families: IPv4 is kept as the IPv4-mapped IPv6 address ::ffff:a.b.c.d
-/// (RFC 4291 2.5.5.2), so `::ffff:192.0.2.1` and `192.0.2.1` are the same value wherever addresses are
-/// compared.
+/// One canonical form for both families: IPv4 is kept as the IPv4-mapped IPv6 address ::ffff:a.b.c.d (RFC 4291
+/// 2.5.5.2), so `::ffff:192.0.2.1` and `192.0.2.1` are the same value wherever addresses are compared.
 #pragma once
 
 #include <array>
@@ -23,8 +22,7 @@ struct IpAddress {
     static std::optional<IpAddress> parse(std::string_view text) noexcept;
     /// Four decimals 0..255 without heading zeroes. Allocates nothing.
     static std::optional<IpAddress> parseV4(std::string_view text) noexcept;
-    /// Hex groups with at most one `::`, a dotted IPv4 tail (RFC 4291 2.2); no zone, brackets or prefix
-    /// length.
+    /// Hex groups with at most one `::`, a dotted IPv4 tail (RFC 4291 2.2); no zone, brackets or prefix length.
     static std::optional<IpAddress> parseV6(std::string_view text) noexcept;
 
     bool isV4() const noexcept;        ///< true for ::ffff:0:0/96

@@ -19,8 +19,7 @@ struct Network {
     std::uint8_t prefix_length = 128;  ///< in the 128-bit space: an IPv4 /24 is 120
 
     bool isV4() const noexcept;
-    /// An IPv6 network holds no IPv4 address: ::/0 is "all of IPv6", though mapped addresses lie in its
-    /// space.
+    /// An IPv6 network holds no IPv4 address: ::/0 is "all of IPv6", though mapped addresses lie in its space.
     bool contains(const AddressBytes& candidate) const noexcept;
     bool contains(const Network& inner) const noexcept;
     /// "192.0.2.0/24", "2001:db8::/32"; a single address without its /32 or /128.
@@ -38,8 +37,8 @@ struct NetworkError {
     std::string message;
 };
 
-/// A bare address is /32 or /128. IPv4-mapped IPv6 (prefix >= 96) becomes IPv4. No zones, no names, no short
-/// IPv4 forms.
+/// A bare address is /32 or /128. IPv4-mapped IPv6 (prefix >= 96) becomes IPv4. No zones, no names, no
+/// short IPv4 forms.
 std::variant<Network, NetworkError> parseNetwork(std::string_view text);
 
 }  // namespace mailgate

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The protocols that a listener can carry, by name: what they are stands in protocols/mail_protocol.h.
+/// \file  The protocols that a listener can carry, by name: what they are is in protocols/mail_protocol.h.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,11 @@ inline constexpr std::string_view kProtocolWords[] = {"smtp", "imap", "pop3", "l
 
 constexpr std::string_view toString(Protocol protocol) noexcept {
     return kProtocolWords[static_cast<std::size_t>(protocol)];
+}
+
+/// Its sessions carry messages (RFC 5321, RFC 2033); the others read mailboxes.
+constexpr bool transfersMail(Protocol protocol) noexcept {
+    return protocol == Protocol::Smtp || protocol == Protocol::Lmtp;
 }
 
 constexpr std::optional<Protocol> protocolFromString(std::string_view word) noexcept {

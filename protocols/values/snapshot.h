@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  An immutable value that is swapped as a whole under those who read it: a pool's list of endpoints, the table of
-/// access rules, the configuration in force.
+/// \file  An immutable value that is swapped as a whole under those who read it: a pool's list of endpoints, the
+/// table of access rules, the configuration in force.
 ///
-/// Who reads takes no lock and allocates nothing. Who swaps waits until nobody reads the value before, so a Reading lasts
-/// for moments; who needs the value for longer takes a share of it.
+/// Readers take no lock and allocate nothing. A swap waits until nobody reads the previous value, so a Reading must
+/// be short; a reader that needs the value for longer takes a share of it.
 #pragma once
 
 #include <array>
@@ -50,7 +50,7 @@ class Snapshot {
     /// The value in force; null before there is one. Any thread.
     Share share() const noexcept { return Reading(*this).share(); }
 
-    /// Changes with every swap. Any thread, one relaxed load: what it costs to see that a share is still the value in force.
+    /// Changes with every swap. Any thread; one relaxed load shows whether a share is still the value in force.
     std::uint64_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
 
     /// Puts `next` in force and returns what was. Any thread.
@@ -60,7 +60,7 @@ class Snapshot {
         values_[1 - before] = std::move(next);
         in_force_.store(1 - before);
         version_.fetch_add(1, std::memory_order_relaxed);
-        // Who begins to read now sees the new value, and is counted apart from those who are waited for.
+        // A reader that begins now sees the new value, and is counted apart from those that are waited for.
         for (int round = 0; round < 2; ++round) {
             const unsigned phase = phase_.fetch_xor(1);
             while (readers_[phase].load() != 0)

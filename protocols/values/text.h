@@ -50,8 +50,7 @@ std::string_view domainOf(std::string_view address) noexcept;
 /// `wanted` is an address or "@domain".
 bool isAddressed(std::string_view address, std::string_view wanted);
 
-/// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number
-/// itself.
+/// RFC 3339 in UTC with whole seconds: "2026-11-20T21:00:00Z". Outside the years 0 to 9999: the number itself.
 std::string formatUtc(UnixSeconds time);
 
 /// RFC 3339 section 5.6, any offset, a fraction is cut off: "2026-11-20T21:00:00Z",

@@ -39,7 +39,7 @@ const Backend& backendOf(const std::string& url) {
     for (const Backend& backend : kBackends)
         forms.append(forms.empty() ? "" : " or ").append(backend.form);
     throw StoreError(StoreError::Kind::BadInput,
-                     fmt::format("\"{}\": a journal's URL is {}", printable(url), forms));
+                     fmt::format("\"{}\": the URL of a journal is {}", printable(url), forms));
 }
 
 }  // namespace

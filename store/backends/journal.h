@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The journal that a URL names. Here alone it is known which databases there are: sqlite:PATH.
+/// \file  Opens the journal that a URL names. The only place that knows which databases there are: sqlite:PATH.
 #pragma once
 
 #include "store/journal/backend.h"

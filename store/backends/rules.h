@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The rules that a URL names. Here alone it is known which databases there are: sqlite:PATH.
+/// \file  Opens the rules that a URL names. The only place that knows which databases there are: sqlite:PATH.
 #pragma once
 
 #include "store/rules/store.h"
@@ -12,8 +12,8 @@ namespace mailgate::store {
 /// Creates and migrates as `options.use` allows. Throws StoreError.
 std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Options& options = {});
 
-/// Throws StoreError as opening the database at `url` would, as far as can be seen without doing it. True:
-/// there is one.
+/// Throws the StoreError that opening the database at `url` would, as far as can be seen without opening it. True:
+/// there is a database.
 bool examineDatabase(const std::string& url);
 
 }  // namespace mailgate::store

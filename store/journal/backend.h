@@ -5,9 +5,8 @@
 /// that a fleet shares: nothing here says how records are told apart or kept, batches are whole transactions,
 /// and only who gave a Position can read it.
 ///
-/// Not thread-safe: one object for each thread. Errors are StoreError; after one a Sink is of no use any more
-/// (what it remembers may be ahead of the database): open a new one, which continues where the database
-/// stands.
+/// Not thread-safe: one object for each thread. Errors are StoreError; after one a Sink is of no use any more (what
+/// it remembers may be ahead of the database): open a new one, which continues where the database stands.
 #pragma once
 
 #include "store/journal/options.h"
@@ -60,7 +59,7 @@ struct JournalTop {
 
 namespace journal {
 
-/// What maintenance has left to do.
+/// What is left for maintenance to do.
 enum class Maintenance : std::uint8_t {
     Done,
     MoreDue,  ///< one piece is done, others wait

@@ -6,7 +6,8 @@
 namespace mailgate::store::journal {
 
 bool carriesMail(const JournalSession& session) noexcept {
-    return session.protocol == toString(Protocol::Smtp) || session.protocol == toString(Protocol::Lmtp);
+    const std::optional<Protocol> protocol = protocolFromString(session.protocol);
+    return protocol && transfersMail(*protocol);
 }
 
 }  // namespace mailgate::store::journal

@@ -244,7 +244,7 @@ void Journal::Impl::noticeOverflow() {
     const std::uint64_t now = lost;
     if (now == lost_seen) return;
     trouble(fmt::format(
-        "the journal cannot keep up: {} records or {} MiB wait at most; others are in the log only",
+        "the journal cannot keep up: at most {} records or {} MiB are queued; the others are in the log only",
         options.max_queued, options.max_queued_bytes >> 20));
     lost_seen = now;
 }
@@ -273,7 +273,7 @@ void Journal::Impl::giveUp() {
     batch.clear();
     lost += left;
     settled_changed.notify_all();
-    if (left > 0) trouble(fmt::format("the journal stops with {} sessions unwritten", left));
+    if (left > 0) trouble(fmt::format("the journal stopped before {} sessions were written", left));
     sink.reset();
 }
 

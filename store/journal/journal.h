@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The journal: every session and mail transaction, kept where it can be asked.
+/// \file  The journal: every session and mail transaction, kept where it can be searched.
 ///
-/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches
-/// them into the database. The journal never delays mail: what it cannot take is counted and told, the log line
-/// is written all the same. While the database cannot be written the records wait in the queue; only what does
-/// not fit is lost.
+/// Workers hand records over (record(), a queue bounded in bytes, one short lock); one writer thread batches them
+/// into the database. The journal never delays mail: what it cannot take is counted and reported, and the log
+/// line is written anyway. While the database cannot be written the records wait in the queue; only what does not
+/// fit is lost.
 ///
-/// What written() has counted, or flush() has said is written, is there after kill -9 (in SQLite a power cut
-/// may undo the last commits, and leaves a sound file).
+/// What written() has counted, or flush() has confirmed, survives kill -9 (in SQLite a power cut may undo the last
+/// commits, and leaves a sound file).
 ///
-/// What it asks of a database, and how the records are asked: store/journal/backend.h.
+/// What it needs of a database, and how records are searched: store/journal/backend.h.
 #pragma once
 
 #include "store/journal/backend.h"
@@ -37,9 +37,9 @@ class Journal {
     Journal(JournalOptions options, journal::OpenSink open, Events events);
     ~Journal();  ///< stop()
 
-    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, but for what passes by
-    /// itself (a full disk, an I/O error, another process' lock): that is told by `failed`, and opening is
-    /// tried again.
+    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, except for errors that may pass
+    /// by themselves (a full disk, an I/O error, another process's lock): these are reported by `failed`, and opening
+    /// is tried again.
     void start();
     /// Writes what is queued (bounded by five seconds) and joins. What could not be written is lost.
     void stop();

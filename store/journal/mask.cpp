@@ -8,8 +8,8 @@ namespace mailgate::store::journal {
 
 namespace {
 
-/// Could an address go on with it? A colon or a dot after an address rather ends a clause: what is doubtful
-/// is masked.
+/// Could an address go on with it? A colon or a dot after an address rather ends a clause: what is
+/// doubtful is masked.
 bool isHexDigit(char character) noexcept {
     return std::isxdigit(static_cast<unsigned char>(character)) != 0;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  What is left of a client's address in the tables that are kept for long. Internal to store/.
 ///
-/// IPv4 keeps /24, IPv6 /48. A text that is replaced here is a whole address: 192.0.2.1 is not found in
-/// 192.0.2.11.
+/// IPv4 keeps /24, IPv6 /48. A text that is replaced here is a whole address: 192.0.2.1 is not found in 192.0.2.11.
 #pragma once
 
 #include "protocols/values/network.h"
@@ -21,7 +20,7 @@ inline bool isMasked(const Network& network) noexcept {
     return network.prefix_length <= (network.isV4() ? kMaskV4 : kMaskV6);
 }
 
-/// As it stands in a column; text that is no network, from another hand, reads as ::.
+/// The network in a column; text that is not a network, because some other program wrote it, reads as ::.
 Network networkOf(std::string_view text) noexcept;
 
 /// The rule's network, masked; empty: the listener's default.

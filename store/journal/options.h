@@ -18,8 +18,8 @@ struct JournalOptions {
     std::chrono::milliseconds keep_sessions{std::chrono::hours(24 * 90)};
     std::chrono::milliseconds keep_refused{std::chrono::hours(24 * 14)};
     std::uint64_t max_bytes = std::uint64_t{10} << 30;  ///< of the files; the oldest go first
-    /// How long the host part of client addresses is kept (beyond IPv4 /24, IPv6 /48); not set: as long as
-    /// the sessions.
+    /// How long the host part of client addresses is kept (beyond IPv4 /24, IPv6 /48); not set: as long
+    /// as the sessions.
     std::optional<std::chrono::milliseconds> mask_after;
     // Records waiting for the writer; more are dropped and counted.
     std::size_t max_queued = 100'000;

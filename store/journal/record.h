@@ -36,7 +36,7 @@ struct JournalMail {
     std::uint32_t number = 0;  ///< of a Mail record: in its session, from 1 on
 };
 
-/// What a record tells of.
+/// What a record is about.
 enum class JournalKind : std::uint8_t {
     Session,  ///< an admitted session that is over
     Refused,  ///< a client that was refused

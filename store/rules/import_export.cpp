@@ -170,8 +170,8 @@ class LineReader {
 
     std::optional<std::string> readLimit(std::string_view option, std::optional<std::uint32_t>& limit,
                                          std::string_view text) {
-        if (limit) return fmt::format("{} stands twice", option);
-        if (rule_.verdict == Verdict::Deny) return fmt::format("{} is for allow rules", option);
+        if (limit) return fmt::format("{} is given twice", option);
+        if (rule_.verdict == Verdict::Deny) return fmt::format("{} is only for allow rules", option);
         std::uint32_t number = 0;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
         if (error != std::errc() || end != text.data() + text.size() || number > kMaxClientLimit)
@@ -181,7 +181,7 @@ class LineReader {
     }
 
     std::optional<std::string> readListeners(std::string_view names) {
-        if (!listeners_.empty()) return "listener= stands twice: name several with commas";
+        if (!listeners_.empty()) return "listener= is given twice: separate several listeners with commas";
         while (true) {
             const std::size_t comma = names.find(',');
             const std::string_view name = names.substr(0, comma);
@@ -219,7 +219,7 @@ class LineReader {
     }
 
     std::optional<std::string> readExpiry(std::string_view time) {
-        if (rule_.expires_at) return "expires= stands twice";
+        if (rule_.expires_at) return "expires= is given twice";
         rule_.expires_at = parseUtc(time);
         if (rule_.expires_at) return std::nullopt;
         return fmt::format("\"{}\" is not a time: expected RFC 3339, such as 2026-12-31T23:59:59Z",
@@ -235,12 +235,11 @@ class LineReader {
             rule_.note = std::move(*inside);
         } else {
             if (std::any_of(rest_.begin(), rest_.end(), isControl))
-                return "the note holds a control character";
+                return "the note contains a control character";
             if (const std::string_view word = mistakable(rest_); !word.empty())
                 return fmt::format(
-                    "\"{}\" is no option here (listener=, expires=, client_sessions= and "
-                    "client_rate= follow the network, one network a line); a note that holds it stands in "
-                    "double quotes",
+                    "\"{}\" is not an option (listener=, expires=, client_sessions= and client_rate= follow "
+                    "the network, one network per line); put a note that contains it in double quotes",
                     printable(word));
             rule_.note = rest_;
         }
@@ -278,16 +277,16 @@ class Lines {
     /// Why the file may not be all that was written; none: it is, as far as can be told.
     std::optional<ImportError> broken(std::size_t rules, bool must_end, bool must_have_mark) const {
         if (must_end && !ended_)
-            return ImportError{count_, "the last line has no end: what comes behind it is missing"};
+            return ImportError{count_, "the last line has no line end: the rest of the file is missing"};
         if (!end_mark_) {
             if (!must_have_mark) return std::nullopt;
             return ImportError{count_,
-                               "the end mark (\"# end, N rules\", as the export writes it) is missing: "
-                               "what stood before it may be, too"};
+                               "the end mark (\"# end, N rules\", as the export writes it) is missing: rules "
+                               "before it may be missing, too"};
         }
-        if (last_ > end_mark_->line) return ImportError{last_, "stands behind the end mark"};
+        if (last_ > end_mark_->line) return ImportError{last_, "is after the end mark"};
         if (end_mark_->rules != rules)
-            return ImportError{end_mark_->line, fmt::format("the end mark counts {} rules, and there are {}",
+            return ImportError{end_mark_->line, fmt::format("the end mark says {} rules, but there are {}",
                                                             end_mark_->rules, rules)};
         return std::nullopt;
     }

@@ -4,13 +4,12 @@
 ///     allow|deny NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [client_sessions=N] [client_rate=N] [note]
 ///     # end, N rules
 ///
-/// The note is the rest of the line; one that could be taken for something else stands in double quotes, with
-/// \" \\ and \xHH inside. A line, or what follows the options, that begins with # or ; is a comment. The last
-/// line, which the export writes, tells a whole file from one that broke off.
+/// The note is the rest of the line; one that could be taken for something else stands in double quotes, with \" \\
+/// and \xHH inside. A line, or what follows the options, that begins with # or ; is a comment. The last line, which
+/// the export writes, distinguishes a complete file from one that broke off.
 ///
-/// Lists that others keep are read too (ImportFormat). What a list lets in or keeps out is never guessed: the
-/// line says it, the format does, or the caller; else nothing may be imported. Pure functions over text; the
-/// input may be hostile.
+/// Lists in other formats are read too (ImportFormat). The verdict is never guessed: the line, the format or the
+/// caller gives it; otherwise nothing may be imported. Pure functions over text; the input may be hostile.
 #pragma once
 
 #include "store/rules/import_result.h"

@@ -271,14 +271,15 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
     const auto said = verdictOf(value);
     std::string_view rest = value;
     if (const std::string_view word = takeField(rest); !said && isListWord(word))
-        return fmt::format("\"{}\" is no value of a map: \"{}\" alone is", printable(value), printable(word));
+        return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
+                           printable(word));
     if (!said && !options_.verdict)
-        return fmt::format("\"{}\" says neither allow nor deny: say --verdict allow or --verdict deny",
+        return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));
     if (auto problem = add(number, network, said, said ? std::string_view() : value)) return problem;
     const AccessRule& rule = result_.rules.back().rule;
     if (const std::size_t other = precedence_.opposite(rule.network, rule.verdict))
-        return fmt::format("says the opposite of line {}", other);
+        return fmt::format("contradicts line {}", other);
     precedence_.add(rule.network, rule.verdict, number);
     return std::nullopt;
 }
@@ -300,8 +301,7 @@ std::optional<std::string> Reader::cidrLine(std::size_t number, std::string_view
     std::string network(takeField(line));
     if (network.front() == '!' || lowerCase(network) == "if" || lowerCase(network) == "endif")
         return fmt::format(
-            "\"{}\": negation and if/endif have no counterpart in access rules: write the "
-            "networks out that are meant",
+            "\"{}\": access rules have no negation and no if/endif: list the networks that are meant",
             printable(network));
     std::erase_if(network, [](char character) { return character == '[' || character == ']'; });
     if (auto parsed = parseNetwork(network); std::holds_alternative<NetworkError>(parsed))
@@ -312,15 +312,15 @@ std::optional<std::string> Reader::cidrLine(std::size_t number, std::string_view
     const auto verdict = cidrVerdict(action);
     if (!verdict)
         return fmt::format(
-            "\"{}\" neither lets a client in nor keeps it out: expected OK, PERMIT, DUNNO, "
+            "\"{}\" neither allows nor denies a client: expected OK, PERMIT, DUNNO, "
             "REJECT, DEFER or a reply code (4xx, 5xx)",
             printable(action));
     if (auto problem = add(number, network, verdict, isReplyCode(action) ? whole : line)) return problem;
     const AccessRule& rule = result_.rules.back().rule;
     if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
         return fmt::format(
-            "Postfix never comes to this line, as line {} decides for {} first; here the more specific rule "
-            "would win: remove it",
+            "Postfix never reaches this line, because line {} matches {} first; in mailgate the more "
+            "specific rule would win: remove this line",
             earlier, rule.network.toString());
     precedence_.add(rule.network, rule.verdict, number);
     return std::nullopt;
@@ -328,7 +328,7 @@ std::optional<std::string> Reader::cidrLine(std::size_t number, std::string_view
 
 void Reader::drop(std::span<const Line> lines) {
     if (options_.verdict == Verdict::Allow) {
-        note(lines.front().number, "a DROP list names what to deny, and --verdict says allow");
+        note(lines.front().number, "a DROP list contains networks to deny, but --verdict says allow");
         return;
     }
     each(lines, &Reader::dropLine);
@@ -338,13 +338,13 @@ std::optional<std::string> Reader::dropLine(std::size_t number, std::string_view
     if (line.front() == '{') return jsonLine(number, line);
     const std::string_view network = takeField(line);
     if (!isComment(line) || (!line.empty() && line.front() == '#'))
-        return fmt::format("expected \"; SBL...\" behind {}, found \"{}\"", printable(network),
+        return fmt::format("expected \"; SBL...\" after {}, found \"{}\"", printable(network),
                            printable(line));
     // A comment in somebody's list of friends looks like that too.
     if (!named_ && (line.empty() || !isSblNumber(line)))
         return fmt::format(
-            "{} has no SBL number, as the lines before have: if this is a DROP list all the "
-            "same, say --format drop",
+            "{} has no SBL number, unlike the lines before it: if this is a DROP list nevertheless, use "
+            "--format drop",
             printable(network));
     return add(number, network, Verdict::Deny, line.empty() ? line : trimmed(line.substr(1)));
 }
@@ -356,20 +356,20 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
         Poco::JSON::Parser parser;
         parser.setDepth(kMaxJsonDepth);
         const auto object = parser.parse(std::string(line)).extract<Poco::JSON::Object::Ptr>();
-        if (list_ended_) return "stands behind the list's last line, its metadata";
+        if (list_ended_) return "is after the metadata, which is the list's last line";
         if (object->optValue<std::string>("type", "") == "metadata") {
             list_ended_ = true;
             if (!object->has("records")) return std::nullopt;
             const auto records = object->getValue<std::int64_t>("records");
             if (records == static_cast<std::int64_t>(result_.rules.size())) return std::nullopt;
-            return fmt::format("the list says that it has {} records, but holds {}: it is not complete",
+            return fmt::format("the list says that it has {} records, but contains {}: it is incomplete",
                                records, result_.rules.size());
         }
         if (!object->has("cidr")) return "the object has no \"cidr\"";
         return add(number, object->getValue<std::string>("cidr"), Verdict::Deny,
                    object->optValue<std::string>("sblid", ""));
     } catch (const Poco::Exception&) {
-        return "is not a JSON object with a \"cidr\", nor a list's metadata";
+        return "is neither a JSON object with a \"cidr\" nor the list's metadata";
     }
 }
 
@@ -389,15 +389,15 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
         const auto column = columnOf(name);
         if (!column)
             return fmt::format(
-                "the column \"{}\" has no meaning here: expected network, verdict, listener, "
+                "unknown column \"{}\": expected network, verdict, listener, "
                 "expires, client_sessions, client_rate or note",
                 printable(name));
         if (std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
-            return fmt::format("the column \"{}\" has another one of its meaning before it", printable(name));
+            return fmt::format("the column \"{}\" means the same as one before it", printable(name));
         columns_.push_back(*column);
     }
     if (std::find(columns_.begin(), columns_.end(), Column::Network) == columns_.end())
-        return "the first line has to name the columns, network among them";
+        return "the first line must name the columns, and one of them must be network";
     return std::nullopt;
 }
 
@@ -432,7 +432,7 @@ std::string Reader::lineOfOwn(const std::vector<std::string>& cells) const {
 
 std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view line) {
     const auto cells = cellsOf(line, separator_);
-    if (!cells) return "a quote is not closed, or something stands behind a quoted cell";
+    if (!cells) return "a quote is not closed, or there is something after a quoted cell";
     if (cells->size() != columns_.size())
         return fmt::format("has {} {} where the heading has {}", cells->size(),
                            cells->size() == 1 ? "cell" : "cells", columns_.size());
@@ -445,7 +445,7 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
         } else if (cell.find_first_of(" \t\"#;") != std::string::npos) {
             return fmt::format("\"{}\" is not one word", printable(cell));
         } else if (columns_[at] == Column::Network && cell.empty()) {
-            return "names no network";
+            return "has no network";
         } else if (columns_[at] == Column::Verdict && !cell.empty()) {
             options.verdict = verdictOf(cell);
             if (!options.verdict) return fmt::format("\"{}\" is neither allow nor deny", printable(cell));
@@ -483,7 +483,7 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
         return ImportError{line.number, std::get<NetworkError>(parsed).message};
     return ImportError{
         line.number,
-        fmt::format("it cannot be told what \"{}\" behind {} means: name the format with --format plain, "
+        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format plain, "
                     "cidr, haproxy, drop, csv or mailgate",
                     printable(second), printable(first))};
 }
@@ -508,9 +508,8 @@ bool looksLikeOption(std::string_view word) noexcept {
 }
 
 std::string verdictMissing(std::string_view network) {
-    return fmt::format(
-        "nothing says whether {} is to be let in or kept out: say --verdict allow or --verdict deny",
-        printable(network));
+    return fmt::format("there is no verdict for {}: use --verdict allow or --verdict deny",
+                       printable(network));
 }
 
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {

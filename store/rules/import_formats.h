@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The lists of others as access rules: what a line says, and which format a file has. Internal to
-/// store/.
+/// \file  Lists in other formats as access rules: what a line says, and which format a file has. Internal to store/.
 #pragma once
 
 #include "store/rules/import_result.h"
@@ -21,15 +20,15 @@ struct Line {
     std::string_view text;
 };
 
-/// What the first telling line leaves no doubt about (Plain where none tells more than networks), or the line
-/// about which nothing can be said.
+/// The format that the first distinctive line belongs to (Plain where all lines are networks only), or an error for a
+/// line that belongs to none.
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
 
 /// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
 std::optional<Verdict> verdictOf(std::string_view word);
 
-/// A word that means something in some list of networks and is no beginning of a note: verdictOf's, those of
-/// access(5), a reply code.
+/// A word that has a meaning in some format of lists and cannot begin a note: verdictOf's, those of access(5),
+/// a reply code.
 bool isListWord(std::string_view word);
 
 /// "word=": an option, known or misspelt.

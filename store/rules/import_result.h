@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What reading a list of rules is told, and what it gives.
+/// \file  The options for reading a list of rules, and the result.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -27,12 +27,12 @@ enum class ImportFormat : std::uint8_t {
 };
 /// "auto", "mailgate", ...
 std::string_view toString(ImportFormat format) noexcept;
-/// The opposite; none for another word.
+/// The inverse of toString(); none for any other word.
 std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept;
 
 struct ImportOptions {
     ImportFormat format = ImportFormat::Auto;
-    std::optional<Verdict> verdict{};          ///< of lines that do not say
+    std::optional<Verdict> verdict{};          ///< for lines without one
     std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
     bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
     bool end_mark_required = false;            ///< and the end mark has to be there
@@ -52,7 +52,8 @@ struct ImportResult {
     ImportFormat format = ImportFormat::Auto;  ///< the one read; Auto: none was recognized
     std::vector<ImportedRule> rules;           ///< a line with several listeners gives several
     std::vector<ImportError> errors;           ///< when there is one, nothing may be imported
-    /// That are not among `listeners`; only a file that this program wrote, with its end mark, may name them.
+    /// Names that are not among `listeners`; only a file that this program wrote, with its end mark, may contain
+    /// them.
     std::vector<std::string> unknown_listeners;
 };
 

@@ -11,7 +11,7 @@ namespace mailgate::store {
 
 std::string noteError(std::string_view note) {
     if (note.size() > kMaxNoteLength) return fmt::format("the note is longer than {} bytes", kMaxNoteLength);
-    if (std::any_of(note.begin(), note.end(), isControl)) return "the note holds a control character";
+    if (std::any_of(note.begin(), note.end(), isControl)) return "the note contains a control character";
     return {};
 }
 

@@ -32,8 +32,7 @@ constexpr std::size_t kMaxNoteLength = 1'000;  ///< bytes
 /// Why a note cannot be kept; empty when it can.
 std::string noteError(std::string_view note);
 
-/// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two
-/// rows.
+/// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two rows.
 struct AccessRule {
     std::int64_t id = 0;
     Network network;

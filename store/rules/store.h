@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The access rules where they are kept: reading, changing, the audit trail, and news of changes by
-/// others.
+/// \file  The access rules where they are kept: reading, changing, the audit trail, and news of changes by others.
 ///
 /// Which database that is only openRules() knows. Every change is one transaction together with its rows in
 /// the audit trail. All functions throw StoreError. One thread at a time, but for stopWaiting(); processes
@@ -24,7 +23,7 @@
 
 namespace mailgate::store {
 
-/// The author of rules that a program makes; no Unix user is called so.
+/// The author of rules that a program makes; no Unix user has such a name.
 std::string programName(std::string_view program);
 /// `who` is one.
 bool isProgram(std::string_view who) noexcept;
@@ -41,8 +40,8 @@ class RuleStore {
     };
     struct Options {
         Use use = Use::Administer;
-        /// How long to wait for another writer; none: five seconds, and for who serves a quarter of one,
-        /// because the thread that waits is the one that notices changes.
+        /// How long to wait for another writer; none: five seconds, or a quarter of one for the serving gateway,
+        /// because there the thread that waits is the one that notices changes.
         std::optional<std::chrono::milliseconds> lock_timeout{};
         /// How often to look for changes where the database does not notify of them.
         std::chrono::milliseconds poll{200};
@@ -79,7 +78,7 @@ class RuleStore {
     /// read is StoreError, after a pause if it has been so before; the first call that can read it again
     /// returns at once.
     virtual News waitForChange(std::chrono::milliseconds at_most) = 0;
-    /// From now on nobody waits: a call that is under way and those to come return without news. Any thread.
+    /// From now on nobody waits: the call under way and all later ones return without news. Any thread.
     virtual void stopWaiting() noexcept = 0;
 
     // Changing. `who` goes into the audit trail.
@@ -104,10 +103,10 @@ class RuleStore {
         AccessRule rule;  ///< as it is now
     };
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted)>;
-    /// Lets `change` have the rule that is to become each of the `rules`: the one with the same network,
-    /// listener and verdict, when it is there and in force, else a new one. One that has expired counts as
-    /// gone. A program (see programName) leaves everybody else's rules as they are; a person who changes a
-    /// program's makes it a new one of their own.
+    /// For each of the `rules`, calls `change` with the rule to edit: the one with the same network, listener and
+    /// verdict, if it exists and is in force, else a new one. One that has expired counts as gone. A program (see
+    /// programName) leaves everybody else's rules as they are; a person who changes a program's makes it a new one
+    /// of their own.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
                                          std::string_view who) = 0;
 

@@ -11,14 +11,12 @@
 #include <unordered_map>
 #include <vector>
 
-// Networks nest and never overlap otherwise. So when rules are sorted by (start, prefix length), the last one
-// that starts at or before an address either holds it, or lies inside every network that does: one binary
-// search and a walk along the links to the enclosing networks find them all, narrowest first. The rules of
-// one network are neighbours in that order, linked like networks inside each other, the one that beats the
-// others innermost.
+// Networks nest and never overlap otherwise. So when rules are sorted by (start, prefix length), the last one that
+// starts at or before an address either holds it, or lies inside every network that does: one binary search and a
+// walk along the links to the enclosing networks find them all, narrowest first. The rules of one network are
+// neighbours in that order, linked like networks inside each other, the one that beats the others innermost.
 //
-// A walk is bounded by the prefix lengths there are times the rules that one network has, whatever the others
-// are.
+// A walk is bounded by the prefix lengths there are times the rules that one network has, whatever the others are.
 
 namespace mailgate::store {
 

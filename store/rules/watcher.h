@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits
-/// back.
+/// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits back.
 ///
 /// One thread of its own; the workers only read `current()` or their cached copy. When the store turns bad
-/// while running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force
-/// and the observer is told, once per change of state. An allowlist that cannot be read never becomes "allow
-/// all": start() throws instead.
+/// while running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force,
+/// and an event is raised once per change of state. An allowlist that cannot be read never becomes "allow all":
+/// start() throws instead.
 #pragma once
 
 #include "protocols/values/snapshot.h"

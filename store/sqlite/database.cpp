@@ -141,7 +141,8 @@ void configureLibrary() {
 std::string pathOf(std::string_view url) {
     constexpr std::string_view kScheme = "sqlite:";
     if (!url.starts_with(kScheme) || url.size() == kScheme.size())
-        throw StoreError(Kind::BadInput, fmt::format("\"{}\": a store's URL is sqlite:PATH", printable(url)));
+        throw StoreError(Kind::BadInput,
+                         fmt::format("\"{}\": the URL of a database is sqlite:PATH", printable(url)));
     return std::string(url.substr(kScheme.size()));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One connection to an SQLite file: opened with care, errors told as StoreError. Internal to store/.
-/// One thread at a time.
+/// \file  One connection to an SQLite file: opened with care, errors reported as StoreError. Internal to store/. One
+/// thread at a time.
 #pragma once
 
 #include "store/store_error.h"
@@ -41,8 +41,8 @@ struct FileIdentity {
 };
 FileIdentity identityOf(const std::string& path);
 
-/// Throws StoreError for what can be said before SQLite is asked, at once and in words: no folder, no right,
-/// no database. True: there is a file, and not an empty one.
+/// Throws StoreError, with a clear message, for what can be found without SQLite: no folder, no permission, not a
+/// database. True: there is a file, and not an empty one.
 bool examine(const std::string& path, const OpenOptions& options);
 
 /// When the file was last written, in nanoseconds; 0 when there is none.
@@ -73,7 +73,7 @@ class Database {
     /// `work` sees one state of the database.
     void snapshot(const std::function<void()>& work);
 
-    /// Throws what the last failed call on handle() means.
+    /// Throws the StoreError for the last failed call on handle().
     [[noreturn]] void fail(int code);
 
   private:

@@ -51,10 +51,10 @@ void Migrator::migrate(Database& database, bool create) const {
 void Migrator::requireCurrent(Database& database) const {
     const std::int64_t version = checkedVersion(database, false);
     if (version < currentVersion())
-        throw StoreError(StoreError::Kind::Other,
-                         fmt::format("{}: of an older schema ({}): it is brought up to date when mailgate "
-                                     "serves with it",
-                                     database.path(), version));
+        throw StoreError(
+            StoreError::Kind::Other,
+            fmt::format("{}: has an older schema ({}): it is upgraded when mailgate serve opens it",
+                        database.path(), version));
 }
 
 }  // namespace mailgate::store::sqlite

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  How a file becomes a database of this program's, and an older one of them a current one. Internal to
-/// store/.
+/// \file  How a file becomes a database of this program's, and an older one of them a current one.
+/// Internal to store/.
 ///
 /// A file says what it is with `PRAGMA application_id` and how new it is with `PRAGMA user_version`. It is
 /// created and upgraded in one transaction; one of another program, or of a newer version of this one, is

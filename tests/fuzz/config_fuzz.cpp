@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// parseConfig throws nothing but ConfigError, each line of which names the file; what it accepts is in
-// bounds.
+// parseConfig throws nothing but ConfigError, each line of which names the file; what it accepts is in bounds.
 #include "gateway/config/load.h"
 
 #include <algorithm>

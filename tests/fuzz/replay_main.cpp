@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Runs a fuzz target on each file of the given folders, so that a build without libFuzzer keeps its
-/// corpus true.
+/// \file  Runs a fuzz target on each file of the given folders, so that a build without libFuzzer keeps
+/// its corpus true.
 
 #include <cstdint>
 #include <cstdio>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two readings of the input. As a dialogue (filter_fuzz.h), for SMTP and for LMTP: the facts keep their bounds, and
-// neither they nor what goes on depend on how the bytes were split. And as what a client says, in pieces, to servers that
-// read as Postfix, Exim and Dovecot do: the facts name the mail that the server took and no other, and XCLIENT
+// neither they nor what goes on depend on how the bytes were split. And as what a client says, in pieces, to servers
+// that read as Postfix, Exim and Dovecot do: the facts name the mail that the server took and no other, and XCLIENT
 // and XFORWARD never reach it as commands.
 
 #include "protocols/smtp/smtp_protocol.h"

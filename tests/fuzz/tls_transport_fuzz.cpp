@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes from a peer into a TlsTransport that is a server: as a handshake, raw or a client's own with bytes changed; and behind
-// a handshake, as an OpenSSL client that writes, rekeys, closes, with its records delivered in any pieces, changed or cut.
-// Properties: what is read is what the client wrote, in order, and all of it when nothing was changed; `more` is true to the
-// next read; nothing spins; the end ends it.
+// Bytes from a peer into a TlsTransport that is a server: as a handshake, raw or a client's own with bytes changed;
+// and behind a handshake, as an OpenSSL client that writes, rekeys, closes, with its records delivered in any pieces,
+// changed or cut. Properties: what is read is what the client wrote, in order, and all of it when nothing was
+// changed; `more` is true to the next read; nothing spins; the end ends it.
 
 #include "tests/support/tls_connection.h"
 #include "tests/support/tls_files.h"

@@ -280,7 +280,7 @@ class Command(unittest.TestCase):
     def test_lists_of_others_keep_their_meaning(self):
         for text, arguments, summary, verdicts in (
                 ("192.0.2.1 permit\n192.0.2.0/24 reject\n203.0.113.128/25 REJECT snowshoe spammers\n2001:db8:bad::/48 reject\n", (),
-                 "imported 4 rules (cidr): 1 allow, 3 deny; 4 added, 0 changed, 0 as they were, 0 removed",
+                 "imported 4 rules (cidr): 1 allow, 3 deny; 4 added, 0 changed, 0 unchanged, 0 removed",
                  {"192.0.2.1": "allow", "192.0.2.0/24": "deny", "203.0.113.128/25": "deny", "2001:db8:bad::/48": "deny"}),
                 ("203.0.113.60/32\t554 5.7.1 go away\r\n", (), "imported 1 rule (cidr): 0 allow, 1 deny", {"203.0.113.60": "deny"}),
                 ("; DROP\n1.10.16.0/20 ; SBL256894\n", (), "1 rule (drop): 0 allow, 1 deny", {"1.10.16.0/20": "deny"}),
@@ -297,8 +297,8 @@ class Command(unittest.TestCase):
         for text, words in (("198.51.100.0/24\n", "--verdict allow or --verdict deny"),
                             ("203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13\n", "--format"),
                             ("192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "--verdict"),
-                            ("allow 192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "is no option"),
-                            ("allow 192.0.2.64/26 Listener=smtp temp\n", "is no option"),
+                            ("allow 192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "is not an option"),
+                            ("allow 192.0.2.64/26 Listener=smtp temp\n", "is not an option"),
                             ("allow 0.0.0.0/0\n", "--force")):
             with self.subTest(text=text):
                 self.assertIn(words, self.do_import(text, code=1))
@@ -319,7 +319,7 @@ class Command(unittest.TestCase):
         self.do_import(export.replace("2 rules", "3 rules"), code=1)
         self.do_import("allow 192.0.2.1\n", "--replace", code=1)
         self.assertEqual(self.rules(), before)
-        self.assertIn("2 as they were, 0 removed", self.do_import(export, "--replace"))
+        self.assertIn("2 unchanged, 0 removed", self.do_import(export, "--replace"))
 
     def test_a_list_that_cannot_be_read_is_not_an_empty_one(self):
         for arguments, stdin in (((str(self.gateway.folder),), None), (("-",), os.open(self.gateway.folder, os.O_RDONLY))):
@@ -363,18 +363,18 @@ class Command(unittest.TestCase):
         self.gateway.access("deny", "203.0.113.9", "--listener", "smtp", "--note", "spam")
         self.gateway.access("allow", "198.51.100.0/24", "--listener", "smtp")
         self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "smtp"', 'name = "inbound"'))
-        warning = 'no listener is named "smtp": 2 access rules that name it decide nothing'
+        warning = 'no listener is named "smtp": 2 access rules that name it have no effect'
         for arguments in (("check",), ("access", "list"), ("access", "list", "--json")):
             done = self.gateway.run(*arguments)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(warning, done.stdout + done.stderr)
         self.assertEqual(len(self.rules("--listener", "smtp")), 2)
         export = self.gateway.access("export")
-        self.assertIn("2 as they were, 0 removed", self.do_import(export, "--replace"))
+        self.assertIn("2 unchanged, 0 removed", self.do_import(export, "--replace"))
         self.assertEqual(self.gateway.run("access", "list", "--listener", "nope").returncode, 2)
         self.assertEqual(self.gateway.run("access", "rename-listener", "smtp", "nope").returncode, 2)
         self.assertEqual(self.gateway.run("access", "rename-listener", "imap", "inbound").returncode, 2)
-        self.assertIn("2 rules of listener smtp are now of listener inbound", self.gateway.access("rename-listener", "smtp", "inbound"))
+        self.assertIn("2 rules of listener smtp now belong to listener inbound", self.gateway.access("rename-listener", "smtp", "inbound"))
         self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertEqual(self.gateway.run("access", "test", "203.0.113.9", "--listener", "inbound").returncode, 1)

@@ -100,7 +100,7 @@ class Check(Site):
         smtp = f"127.0.0.1:{self.gateway.port('smtp')}"
         self.gateway.admin = {"http": smtp}
         self.gateway.write_config()
-        self.expect(f"listener.address: {smtp} is bound already")
+        self.expect(f"listener.address: {smtp} is already used")
         self.gateway.admin = {"http": "192.0.2.77:8025"}
         self.gateway.write_config()
         done = self.gateway.run("check")
@@ -109,7 +109,7 @@ class Check(Site):
 
     def test_keys_without_end(self):
         self.gateway.config.write_text("a." * 50_000 + "a = 1\n")
-        self.expect("nested deeper")
+        self.expect("nested too deeply")
 
     def test_a_reload_of_keys_without_end_changes_nothing(self):
         self.gateway.start()
@@ -117,7 +117,7 @@ class Check(Site):
         self.gateway.config.write_text("[" + "a." * 200_000 + "a]\n")
         self.assertEqual(self.gateway.run("reload").returncode, 78)
         self.gateway.process.signal(1)
-        self.assertIn("nested deeper", self.gateway.wait_event("config.failed")["detail"])
+        self.assertIn("nested too deeply", self.gateway.wait_event("config.failed")["detail"])
         self.assertEqual(self.gateway.ask("GET", "/v1/status")[0], 200)
 
 
@@ -129,7 +129,7 @@ class Listeners(Site):
         self.change('name = "smtp"', 'name = "inbound"')
         done = self.gateway.run("reload")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn('no listener is named "smtp": 1 access rule that names it decides nothing', done.stderr)
+        self.assertIn('no listener is named "smtp": 1 access rule that names it has no effect', done.stderr)
         told = self.gateway.wait_event("access.unknown_listener")
         self.assertEqual((told["level"], told["listeners"], told["rules"]), ("warning", ["smtp"], 1))
         self.gateway.access("deny", "203.0.113.10")
@@ -169,7 +169,7 @@ class Writes(Site):
             with self.subTest(arguments=arguments), open("/dev/full", "w") as full:
                 done = subprocess.run(self.gateway.argv(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
                 self.assertEqual(done.returncode, 1, done.stderr)
-                self.assertRegex(done.stderr, "cannot write to .*: No space left on device|what was printed is not complete")
+                self.assertRegex(done.stderr, "cannot write to .*: No space left on device|the output is incomplete")
 
 
 if __name__ == "__main__":

@@ -707,7 +707,7 @@ class Envelopes(unittest.TestCase):
         self.assertEqual(gateway.sessions("--from", "early22@partner.example"), [])
         story = gateway.text("sessions", "show", further["early22@partner.example"]["session"])
         self.assertIn("<early20@partner.example>", story)
-        self.assertIn("not known", story)
+        self.assertIn("unknown: the session is still open", story)
 
     def test_lmtp_has_a_reply_for_each_recipient(self):
         converse(self.gateway.port("lmtp"), "198.51.100.5", (b"", rb"^220 "), (b"LHLO mx.example.net\r\n", rb"^250 "),
@@ -777,7 +777,7 @@ class Package(unittest.TestCase):
         gateway.write_config()
         gateway.journal.touch()
         done = gateway.run("sessions")
-        self.assertIn("nothing has been journalled yet", done.stderr)
+        self.assertIn("nothing has been written to the journal yet", done.stderr)
 
 
 class Timings(unittest.TestCase):

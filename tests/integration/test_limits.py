@@ -86,7 +86,7 @@ class Limits(unittest.TestCase):
         [rule] = json.loads(gateway.access("list", "--match", "203.0.113.1", "--json"))
         self.assertEqual((rule["client_sessions"], rule["client_rate"]), (4, 0))
         self.assertIn("4 at once, any/min", gateway.access("list"))
-        self.assertIn("4 sessions at once for a client", gateway.access("test", "203.0.113.1"))
+        self.assertIn("4 concurrent sessions per client", gateway.access("test", "203.0.113.1"))
         self.assertIn("allow 203.0.113.0/24 client_sessions=4 client_rate=0 partner", gateway.access("export"))
         self.assertIn("client_sessions=4", gateway.access("history", "203.0.113.0/24"))
         gateway.wait_event("access.changed", rules=1)

@@ -51,7 +51,7 @@ class Probe(unittest.TestCase):
         self.assertRegex(report, r"mx/mx1 127\.0\.0\.1:\d+ \(smtp\)")
         for dialect in ("v1", "v2", "TCP6", "LOCAL"):
             self.assertRegex(report, rf"\n  {dialect} +accepted")
-        self.assertRegex(report, r"header size +up to 536 bytes, more is refused: greets with: 421")
+        self.assertRegex(report, r"header size +up to 536 bytes, a longer one is refused: greets with: 421")
         self.assertIn("=> as configured", report)
 
     def test_a_postscreen_takes_the_same(self):
@@ -107,7 +107,7 @@ class Probe(unittest.TestCase):
 
     def test_nobody_listening(self):
         report = probe(mailgate.upstream("mx", reserve_port()), code=1)
-        self.assertIn("nothing takes connections at 127.0.0.1:", report)
+        self.assertIn("nothing accepts connections at 127.0.0.1:", report)
 
     def test_one_server_can_be_chosen(self):
         site = configured([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", postfix.proxy_port, reserve_port())])

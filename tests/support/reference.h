@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Parts of documents that tables in the code make: a test compares them, or writes them when the environment has
-/// WRITE_REFERENCE.
+/// \file  Parts of documents that tables in the code make: a test compares them, or writes them when the
+/// environment has WRITE_REFERENCE.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Small SMTP servers that read a stream as well-known ones do, to compare what they took with what a filter saw.
+/// \file  Small SMTP servers that read a stream as well-known ones do, to compare what they took with what
+/// a filter saw.
 ///
 /// Only how bytes are cut into commands, messages and chunks is like the originals, in their most tolerant versions and
 /// settings; who may send what to whom is not: any sender is good, and any recipient without "refused" in it.

@@ -36,7 +36,8 @@ constexpr std::string_view tableOf(Kind kind) noexcept {
     return kTables[index(kind)];
 }
 
-/// In SQL, of a row of any of them: the server refused a login. Before version 3 only the last was known.
+/// SQL condition for a row of any of these tables: the server refused a login. Before version 3 only the last
+/// login was known.
 constexpr std::string_view kFailedLogin = "(failed_logins > 0 OR (authenticated = 0 AND user <> ''))";
 
 }  // namespace mailgate::store::journal

@@ -192,10 +192,11 @@ sqlite::Database Reader::Impl::openFile(const std::string& url) {
     std::error_code no_size;
     // A package makes the file before the gateway has run.
     if (std::filesystem::file_size(path, no_size) == 0 && !no_size)
-        throw StoreError(StoreError::Kind::Open, fmt::format("{}: nothing has been journalled yet", path));
+        throw StoreError(StoreError::Kind::Open,
+                         fmt::format("{}: nothing has been written to the journal yet", path));
     if (sqlite::identityOf(path) == sqlite::FileIdentity{})
         throw StoreError(StoreError::Kind::Open,
-                         fmt::format("{}: there is no journal here (yet): does the gateway run with this "
+                         fmt::format("{}: there is no journal yet: is the gateway running with this "
                                      "configuration, and with [journal] enabled?",
                                      path));
     return {path, {.create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged}};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Asks the journal's file: sessions by what is known of them, the busiest clients, senders and users.
+/// \file  Queries of the journal's file: sessions by what is known of them, the busiest clients, senders and users.
 ///
-/// Opens the file by itself, so it may run in another process while the gateway writes; it never makes the
-/// writer wait. Sealed segments are asked through their terms, the open one is read; ten million sessions are
-/// answered in milliseconds when a filter names an address, a user or an id.
+/// Opens the file by itself, so it may run in another process while the gateway writes; it never makes the writer
+/// wait. Sealed segments are searched by their terms, the open one is read; ten million sessions are answered in
+/// milliseconds when a filter names an address, a user or an id.
 ///
 /// Not thread-safe: one object for each thread.
 #pragma once

@@ -55,7 +55,7 @@ class RowBinder {
 
 /// SELECT "key, …" in the order that readSession() expects, the full address where it is still known.
 std::string selectSql(Kind kind, std::string_view condition);
-/// Without the mail. Text that is no address, from another hand, reads as ::.
+/// Without the mail. Text that is not an address, because some other program wrote it, reads as ::.
 JournalSession readSession(const sqlite::RawStatement& row, Kind kind);
 
 /// The mails with keys from ?1 to ?2.

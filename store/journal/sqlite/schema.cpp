@@ -152,7 +152,7 @@ constexpr sqlite::Migrator kMigrator{
      .migrations = kMigrations,
      .page_size = 8'192,  // rows of some 300 bytes that are only appended: larger pages are fewer writes
      .empty_kind = StoreError::Kind::Open,
-     .empty = "nothing has been written to this journal yet: does the gateway run with this configuration?",
+     .empty = "nothing has been written to this journal yet: is the gateway running with this configuration?",
      .foreign = "is not a journal",
      .elsewhere = "name another file in [journal] url",
      .before = "name another file in [journal] url"}};

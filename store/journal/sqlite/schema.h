@@ -55,11 +55,10 @@ struct Segment {
     Addresses addresses = Addresses::Apart;
 };
 
-/// Of a damaged file.
+/// What to do about a damaged file.
 constexpr std::string_view kWhenDamaged =
-    "move it away with its -wal and -shm: the gateway begins a new one within a second (sqlite3's .recover "
-    "may "
-    "save what is in the old one)";
+    "move it away together with its -wal and -shm files: the gateway creates a new one within a second "
+    "(sqlite3's .recover may rescue what is in the old one)";
 
 /// All of them, oldest first.
 std::vector<Segment> readSegments(sqlite::Database& database);

@@ -15,9 +15,8 @@ namespace mailgate::store::schema {
 
 namespace {
 
-/// A rule as one line of the audit trail, in the form of the export; `row` is NEW or OLD. strftime() knows
-/// the years 0 to 9999 only. `options`: what the version has besides listener and expiry, with {0} for the
-/// row.
+/// A rule as one line of the audit trail, in the form of the export; `row` is NEW or OLD. strftime() knows the years
+/// 0 to 9999 only. `options`: what the version has besides listener and expiry, with {0} for the row.
 std::string ruleLine(std::string_view row, std::string_view options) {
     return fmt::format(
         "{0}.verdict || ' ' || {0}.network"
@@ -173,7 +172,7 @@ std::string differenceOf(const Triggers& found, const Triggers& expected) {
         if (same->second != sql) return fmt::format("trigger {} was altered", name);
     }
     for (const auto& [name, sql] : found)
-        if (!expected.contains(name)) return fmt::format("there is a foreign trigger, {}", printable(name));
+        if (!expected.contains(name)) return fmt::format("there is an unknown trigger, {}", printable(name));
     return {};
 }
 

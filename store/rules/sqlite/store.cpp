@@ -263,8 +263,8 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
     return std::nullopt;
 }
 
-/// Moves SQLite's log into the file, as far as no reader hinders it: then the file alone is complete, and one
-/// that is copied or moved away, or put in its place, meets no log of another's.
+/// Moves SQLite's log into the file, as far as no reader prevents it: then the file alone is complete, and a file
+/// that is copied or moved away, or put in its place, is not combined with the log of another.
 void SqliteRuleStore::checkpoint() noexcept {
     sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
     written_ = lastWritten(path_);

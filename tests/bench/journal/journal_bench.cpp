@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the journal costs and how fast it answers: `journal_bench [--sessions N] [--rate R] [--seconds S]
-// [--folder DIR]`.
+// What the journal costs and how fast it answers:
+// `journal_bench [--sessions N] [--rate R] [--seconds S] [--folder DIR]`.
 //
 // First N sessions with one mail each, as fast as the writer takes them, then S seconds at R a second;
 // processor time of all threads, once with the journal and once only making the sessions. Then every kind of

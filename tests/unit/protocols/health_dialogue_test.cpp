@@ -129,7 +129,7 @@ TEST(HealthDialogue, AServerThatTalksWithoutEndIsBad) {
         step = dialogue.onBytes(capability);
     EXPECT_TRUE(step.done && step.decided);
     EXPECT_FALSE(dialogue.good());
-    EXPECT_EQ(dialogue.reason(), "talks without end");
+    EXPECT_EQ(dialogue.reason(), "sends too much data");
 }
 
 TEST(HealthDialogue, AVerdictStandsWhateverTheGoodbye) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What the tests of the store share: a folder of their own, and the file as the sqlite3 shell sees
-/// it.
+/// \file  What the tests of the store share: a folder of their own, and the file as the sqlite3 shell sees it.
 #pragma once
 
 #include "tests/support/networks.h"

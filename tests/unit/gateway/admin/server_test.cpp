@@ -352,7 +352,7 @@ TEST_F(AdminServerTest, ReplacesASocketThatNobodyListensOn) {
         ASSERT_EQ(::bind(abandoned.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     }
     ASSERT_TRUE(fs::exists(config_.socket));
-    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("no mailgate listens on"));
+    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("mailgate is not listening on"));
     const auto server = serve();
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
 }
@@ -365,7 +365,7 @@ TEST_F(AdminServerTest, ASecondGatewayIsRefusedAndLeavesTheFirstAlone) {
 
 TEST_F(AdminServerTest, AFileThatIsNoSocketIsNotRemoved) {
     std::ofstream(config_.socket) << "precious";
-    EXPECT_THAT(refusalOf([&] { serve(); }), HasSubstr("is no socket"));
+    EXPECT_THAT(refusalOf([&] { serve(); }), HasSubstr("is not a socket"));
     EXPECT_EQ(readAll(config_.socket), "precious");
 }
 
@@ -380,9 +380,9 @@ TEST_F(AdminServerTest, RemovesTheSocketWhenItStops) {
     auto server = serve();
     server->stop();
     EXPECT_FALSE(fs::exists(config_.socket));
-    EXPECT_EQ(
-        refusalOf([&] { client().get("/v1/status"); }),
-        fmt::format("0 no mailgate listens on {}: is it running, with this configuration?", config_.socket));
+    EXPECT_EQ(refusalOf([&] { client().get("/v1/status"); }),
+              fmt::format("0 mailgate is not listening on {}: is it running, and with this configuration?",
+                          config_.socket));
 }
 
 TEST_F(AdminServerTest, DoesNotRemoveTheSocketOfAnother) {

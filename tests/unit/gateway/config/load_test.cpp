@@ -83,7 +83,7 @@ TEST(Config, WhatIsNestedWithoutEndIsRefusedBeforeItIsRead) {
           "a = " + repeated("[", kDeep) + repeated("]", kDeep), "a = " + repeated("[\n", kDeep),
           "a = " + repeated("{a=", kDeep), "a = " + repeated("{a.a.a=", kDeep),
           "a = {" + repeated("a.", kDeep) + "a = 1}", "a = \"\"\"\"\"\"\n" + repeated("b.", kDeep) + "b = 1"})
-        EXPECT_THAT(errorsOf(text), HasSubstr("nested deeper than any configuration's"));
+        EXPECT_THAT(errorsOf(text), HasSubstr("nested too deeply"));
     EXPECT_THAT(errorsOf("\n\na = [" + repeated("[", 32)), HasSubstr("mailgate.toml:3:37: tables or arrays"));
     // Dots and brackets in texts and comments, and many in a row, are none of it.
     EXPECT_EQ(
@@ -91,7 +91,7 @@ TEST(Config, WhatIsNestedWithoutEndIsRefusedBeforeItIsRead) {
                  "a\" # it's\n" + "[log]\ntarget = 'file:" + repeated("/.", 100) + "'\n"),
         "");
     EXPECT_THAT(errorsOf("a = [" + repeated("1.5, ", 1'000) + "]\nb = [" + repeated("[1], ", 1'000) + "]"),
-                Not(HasSubstr("nested deeper")));
+                Not(HasSubstr("nested too deeply")));
 }
 
 TEST(Config, ASmallSiteTakesTheDefaults) {
@@ -288,11 +288,11 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"[[listener]]\naddress = \"localhost:25\"\n", "found \"localhost:25\""},
         WrongText{"[[listener]]\naddress = [\"[::]:25\", 25]\n", ":2:23: listener.address: expected a text"},
         WrongText{"[[listener]]\naddress = [\"0.0.0.0:25\", \"127.0.0.1:25\"]\n",
-                  ":2:26: listener.address: 127.0.0.1:25 is bound already, by 0.0.0.0:25 on line 2"},
+                  ":2:26: listener.address: 127.0.0.1:25 is already used by 0.0.0.0:25 on line 2"},
         WrongText{"[[listener]]\naddress = \"[::1]:25\"\n[[listener]]\naddress = \"[::]:25\"\n",
-                  "is bound already"},
+                  "is already used"},
         WrongText{"[[listener]]\nname = \"a\"\n[[listener]]\nname = \"a\"\n",
-                  ":4:8: listener.name: \"a\" is taken already, on line 2"},
+                  ":4:8: listener.name: \"a\" is already used on line 2"},
         WrongText{"[[listener]]\nname = \"a b\"\n", "expected 1 to 64 letters, digits"},
         WrongText{site("proxy = \"require\""),
                   "listener.trusted: missing or empty: nobody could ever connect"},
@@ -318,9 +318,9 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{site(kTrusted, "max_header = \"2KiB\""), "found \"2KiB\""},
         WrongText{site(kTrusted, "pass_tlvs = 1"), "upstream.pass_tlvs: expected true or false, found 1"},
         WrongText{site() + "[[upstream]]\nname = \"postfix\"\n",
-                  "upstream.name: \"postfix\" is taken already, on line 9"},
+                  "upstream.name: \"postfix\" is already used on line 9"},
         WrongText{site() + "[[upstream.server]]\nname = \"mx1\"\n",
-                  "upstream.server.name: \"mx1\" is taken already"},
+                  "upstream.server.name: \"mx1\" is already used"},
         WrongText{site(kTrusted, "", ""), "upstream.server.address: missing"},
         WrongText{site(kTrusted, "", "address = \"10025\""), "upstream.server.address: expected a server's"},
         WrongText{site(kTrusted, "", "address = \"127.1:25\""), "found \"127.1:25\""},
@@ -360,23 +360,23 @@ struct Doubtful {
 TEST(Config, WhatIsDoubtfulIsAWarning) {
     const Doubtful doubtful[] = {
         {site("proxy = \"mixed\"\ntrusted = \"0.0.0.0/0\""),
-         ":7:11: warning: listener.trusted: 0.0.0.0/0 trusts far more"},
-        {site("proxy = \"mixed\"\ntrusted = \"::/0\""), "::/0 trusts far more"},
-        {site("proxy = \"mixed\"\ntrusted = \"8.0.0.0/7\""), "8.0.0.0/7 trusts far more"},
+         ":7:11: warning: listener.trusted: 0.0.0.0/0 is far larger"},
+        {site("proxy = \"mixed\"\ntrusted = \"::/0\""), "::/0 is far larger"},
+        {site("proxy = \"mixed\"\ntrusted = \"8.0.0.0/7\""), "8.0.0.0/7 is far larger"},
         {site(kTrusted, "", "address = \"nowhere.example:25\""),
          "upstream.server.address: \"nowhere.example\" cannot be resolved now: no such name"},
         {site(kTrusted, "send_proxy = \"off\"\nlost_client_address = \"accepted\""), "are an open relay if"},
         {"[[listener]]\nname = \"imap\"\nprotocol = \"imap\"\naddress = \"[::]:143\"\nupstream = "
          "\"postfix\"\n" +
              site(),
-         "only connected to: name the protocol to check"},
+         "only connect: set the protocol to check"},
         {site(kTrusted, "lost_client_address = \"accepted\""), "has no effect unless send_proxy is \"off\""},
         {site() + "[[upstream]]\nname = \"spare\"\nserver = [{name = \"s\", address = \"192.0.2.1:1\"}]\n",
          "no listener uses \"spare\""},
         {"[[listener]]\nname = \"imaps\"\nprotocol = \"imap\"\naddress = \"[::]:993\"\nupstream = "
          "\"postfix\"\n" +
              site(kTrusted, "check_protocol = \"imap\""),
-         "port 993 speak TLS from the first byte"},
+         "port 993 use TLS from the first byte"},
     };
     for (const Doubtful& each : doubtful)
         EXPECT_THAT(warningsOf(parse(each.text)), ElementsAre(HasSubstr(each.want_warning))) << each.text;
@@ -386,7 +386,7 @@ TEST(Config, ANameThatStrictServersRefuseInEhloIsDoubtful) {
     for (const char* name : {"gw1", "10.0.0.1", "gw_1.example.org"})
         EXPECT_THAT(parse(fmt::format("[gateway]\nname = \"{}\"\n", name) + site()).warnings,
                     ElementsAre(HasSubstr(fmt::format(
-                        ":2:8: warning: gateway.name: \"{}\" is no host name with a domain", name))));
+                        ":2:8: warning: gateway.name: \"{}\" is not a fully qualified host name", name))));
     EXPECT_THAT(parse("[gateway]\nname = \"gw.example.org\"\n" + site()).warnings, IsEmpty());
     // Nothing says EHLO there.
     EXPECT_THAT(parse("[gateway]\nname = \"gw1\"\n" + site(kTrusted, "check = false")).warnings, IsEmpty());

@@ -199,7 +199,7 @@ TEST_F(EventLogTest, AFullDiskDropsWhatDoesNotFitInMemoryAndSaysHowMuchAfterward
     }
     const std::string told = testing::internal::GetCapturedStderr();
     EXPECT_THAT(told, HasSubstr("cannot be written: No space left on device"));
-    EXPECT_THAT(told, HasSubstr("is written again, " + std::to_string(lost) + " lines were lost"));
+    EXPECT_THAT(told, HasSubstr("can be written again; " + std::to_string(lost) + " lines were lost"));
     EXPECT_EQ(std::count(told.begin(), told.end(), '\n'), 2);
     std::uint64_t kept = 0;
     for (const std::string& line : linesOf(file_)) {
@@ -243,7 +243,7 @@ TEST_F(EventLogTest, APipeThatNobodyReadsBlocksNobody) {
         while (log.lost() == 0)
             write(log, text);
     }
-    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("does not take its last lines in time"));
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("did not accept the last lines in time"));
     ::close(reader);  // lets the writer's thread go: the pipe is broken
 }
 

@@ -359,7 +359,8 @@ TEST_F(Tls12Test, DoesNotRenegotiate) {
     EXPECT_EQ(server().write("x").bytes, 1u) << "refused, and the session goes on";
 }
 
-/// Both ends of ours, over sockets with as little room as the kernel gives, in a SessionSet: events tell of changes alone.
+/// Both ends of ours, over sockets with as little room as the kernel gives, in a SessionSet: events tell
+/// of changes alone.
 class TlsSocketTest : public Tls13Test {
   protected:
     class End final : public EventHandler {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the conformance vectors do not pin: reasons, policy, typed TLVs, limits. See vectors_test.cpp for the
-// grammar.
+// What the conformance vectors do not pin: reasons, policy, typed TLVs, limits. See vectors_test.cpp for the grammar.
 
 #include "protocols/proxy/crc32c.h"
 #include "proxy_testing.h"
@@ -265,8 +264,7 @@ TEST(ProxyDecoder, ChecksumCoversEveryByteOfTheHeader) {
     const std::string header = withChecksum(
         tcp4With(tlv(TlvType::Crc32c, "\0\0\0\0"s) + tlv(TlvType::Authority, "mail.example")), 31);
     EXPECT_TRUE(decodedHeader(header + "payload").tlvs.crc32c_verified);
-    // Behind the length field, and not in a TLV's own length: flipped bits there break the header in other
-    // ways.
+    // Behind the length field, and not in a TLV's own length: flipped bits there break the header in other ways.
     for (const std::size_t at : {16u, 23u, 27u, 31u, 34u, 38u, 49u}) {
         std::string flipped = header;
         flipped[at] = static_cast<char>(flipped[at] ^ 1);

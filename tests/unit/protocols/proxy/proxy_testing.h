@@ -15,9 +15,8 @@ inline DecodeResult decodeText(std::string_view received) {
     return decode({reinterpret_cast<const std::uint8_t*>(received.data()), received.size()});
 }
 
-/// What decode() must say of `received` once it has decided, whatever the split: NeedMore before, the same
-/// ever after. Sets `decided_at` to the number of bytes that it took; NeedMore when all of them do not
-/// suffice.
+/// What decode() must say of `received` once it has decided, whatever the split: NeedMore before, the same ever
+/// after. Sets `decided_at` to the number of bytes that it took; NeedMore when all of them do not suffice.
 inline DecodeResult decodeByteByByte(std::string_view received, std::size_t& decided_at) {
     std::size_t promised = 0;
     for (std::size_t size = 0; size <= received.size(); ++size) {

@@ -42,9 +42,9 @@ TEST(JournalBackends, AFileOfSqlite) {
 }
 
 TEST(JournalBackends, OtherUrlsAreToldWhichThereAre) {
-    EXPECT_EQ(whyNot("postgresql://db/x"), "\"postgresql://db/x\": a journal's URL is sqlite:PATH");
-    EXPECT_EQ(whyNot("/var/lib/journal.db"), "\"/var/lib/journal.db\": a journal's URL is sqlite:PATH");
-    EXPECT_EQ(whyNot(""), "\"\": a journal's URL is sqlite:PATH");
+    EXPECT_EQ(whyNot("postgresql://db/x"), "\"postgresql://db/x\": the URL of a journal is sqlite:PATH");
+    EXPECT_EQ(whyNot("/var/lib/journal.db"), "\"/var/lib/journal.db\": the URL of a journal is sqlite:PATH");
+    EXPECT_EQ(whyNot(""), "\"\": the URL of a journal is sqlite:PATH");
     EXPECT_NE(whyNot("sqlite:"), "");
 }
 

@@ -74,11 +74,11 @@ TEST(Import, ReadsTheUsualLines) {
 
 TEST(Import, AVerdictIsNeverGuessed) {
     const std::string_view bare = "192.0.2.0/25\n2001:db8::/32\n";
-    EXPECT_THAT(errorsOf(parseRules(bare, options())), HasSubstr("say --verdict allow or --verdict deny"));
+    EXPECT_THAT(errorsOf(parseRules(bare, options())), HasSubstr("use --verdict allow or --verdict deny"));
     EXPECT_THAT(imported(bare, options(Verdict::Deny), ImportFormat::Plain),
                 ElementsAre("1: deny 192.0.2.0/25", "2: deny 2001:db8::/32"));
     const std::string_view mixed = "192.0.2.0/25 listener=smtp\ndeny 203.0.113.9\n";
-    EXPECT_THAT(errorsOf(parseRules(mixed, options())), HasSubstr("1: nothing says whether 192.0.2.0/25"));
+    EXPECT_THAT(errorsOf(parseRules(mixed, options())), HasSubstr("1: there is no verdict for 192.0.2.0/25"));
     EXPECT_THAT(imported(mixed, options(Verdict::Allow), ImportFormat::Mailgate),
                 ElementsAre("1: allow 192.0.2.0/25 listener=smtp", "2: deny 203.0.113.9"));
 }
@@ -94,29 +94,29 @@ TEST(Import, SaysWhatIsWrongAndWhere) {
         {"allow 192.0.2.1 listener=pop3", "no listener is named \"pop3\": the configuration has smtp, imap"},
         {"allow 192.0.2.1 listener=", "is not a listener's name"},
         {"allow 192.0.2.1 listener=smtp,", "is not a listener's name"},
-        {"allow 192.0.2.1 listener=smtp listener=imap", "stands twice"},
+        {"allow 192.0.2.1 listener=smtp listener=imap", "is given twice"},
         {"allow 192.0.2.1 expires=tomorrow", "expected RFC 3339"},
-        {"allow 192.0.2.1 expires=2026-12-31T23:59:59Z expires=2026-12-31T23:59:59Z", "stands twice"},
+        {"allow 192.0.2.1 expires=2026-12-31T23:59:59Z expires=2026-12-31T23:59:59Z", "is given twice"},
         {"allow 192.0.2.1 client_sessions=many", "\"many\" is not a number from 0 to 1000000"},
         {"allow 192.0.2.1 client_rate=1000001", "is not a number from 0 to 1000000"},
-        {"allow 192.0.2.1 client_rate=1 client_rate=1", "stands twice"},
-        {"deny 192.0.2.1 client_rate=1", "is for allow rules"},
+        {"allow 192.0.2.1 client_rate=1 client_rate=1", "is given twice"},
+        {"deny 192.0.2.1 client_rate=1", "is only for allow rules"},
         {"allow 192.0.2.1 \"open", "not closed"},
         {"allow 192.0.2.1 \"open\" more", "not closed"},
         {"allow 192.0.2.1 \"\\n\"", "unknown escape"},
         {"allow 192.0.2.1 \"\\x4", "unknown escape"},
         {"allow 192.0.2.1 be\x07ll", "control character"},
-        {"allow 192.0.2.1 expire=2027-01-01T00:00:00Z", "\"expire=2027-01-01T00:00:00Z\" is no option"},
-        {"allow 192.0.2.1 Listener=smtp temp", "\"Listener=smtp\" is no option"},
-        {"allow 192.0.2.1 a note listener=smtp", "\"listener=smtp\" is no option"},
-        {"allow 192.0.2.1 REJECT spammers", "\"REJECT\" is no option"},
-        {"allow 192.0.2.1 554 5.7.1 no", "\"554\" is no option"},
-        {"deny 192.0.2.1 permit", "\"permit\" is no option"},
-        {"allow 192.0.2.1 listener = smtp", "\"listener\" is no option"},
-        {"allow 192.0.2.1 Listener:smtp", "\"Listener:smtp\" is no option"},
-        {"allow 192.0.2.1 --listener smtp", "\"--listener\" is no option"},
-        {"allow 192.0.2.1 --expires 30d", "\"--expires\" is no option"},
-        {"allow 192.0.2.1 192.0.2.2", "\"192.0.2.2\" is no option"},
+        {"allow 192.0.2.1 expire=2027-01-01T00:00:00Z", "\"expire=2027-01-01T00:00:00Z\" is not an option"},
+        {"allow 192.0.2.1 Listener=smtp temp", "\"Listener=smtp\" is not an option"},
+        {"allow 192.0.2.1 a note listener=smtp", "\"listener=smtp\" is not an option"},
+        {"allow 192.0.2.1 REJECT spammers", "\"REJECT\" is not an option"},
+        {"allow 192.0.2.1 554 5.7.1 no", "\"554\" is not an option"},
+        {"deny 192.0.2.1 permit", "\"permit\" is not an option"},
+        {"allow 192.0.2.1 listener = smtp", "\"listener\" is not an option"},
+        {"allow 192.0.2.1 Listener:smtp", "\"Listener:smtp\" is not an option"},
+        {"allow 192.0.2.1 --listener smtp", "\"--listener\" is not an option"},
+        {"allow 192.0.2.1 --expires 30d", "\"--expires\" is not an option"},
+        {"allow 192.0.2.1 192.0.2.2", "\"192.0.2.2\" is not an option"},
     };
     for (const auto& one : cases) {
         SCOPED_TRACE(one.line);
@@ -153,7 +153,7 @@ TEST(Import, WhatCannotBeToldIsRefused) {
           "192.0.2.0/24 be_internal", "192.0.2.0/24 1"}) {
         SCOPED_TRACE(line);
         const auto result = parseRules(std::string("192.0.2.1\n") + line + "\n", options(Verdict::Deny));
-        EXPECT_THAT(errorsOf(result), HasSubstr("2: it cannot be told what "));
+        EXPECT_THAT(errorsOf(result), HasSubstr("2: the meaning of "));
         EXPECT_THAT(result.rules, IsEmpty());
     }
 }
@@ -182,14 +182,15 @@ TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
         const char* text;
         const char* message;
     } cases[] = {
-        {"!192.0.2.0/24 REJECT\n", "negation and if/endif have no counterpart"},
-        {"if 192.0.2.0/24\n192.0.2.1 OK\nendif\n", "1: \"if\": negation and if/endif"},
-        {"192.0.2.0/24 FILTER smtp:[10.0.0.1]\n", "\"FILTER\" neither lets a client in nor keeps it out"},
+        {"!192.0.2.0/24 REJECT\n", "access rules have no negation and no if/endif"},
+        {"if 192.0.2.0/24\n192.0.2.1 OK\nendif\n",
+         "1: \"if\": access rules have no negation and no if/endif"},
+        {"192.0.2.0/24 FILTER smtp:[10.0.0.1]\n", "\"FILTER\" neither allows nor denies a client"},
         {"192.0.2.0/24 OK\n192.0.2.1\n", "2: an action (OK, REJECT, ...) must follow 192.0.2.1"},
         {"192.0.2.0/24 OK\n192.0.2.1 20261126\n", "2: \"20261126\" neither"},
         // The first line that matches counts there, the most specific rule here.
-        {"192.0.2.0/24 REJECT\n192.0.2.1 OK\n", "2: Postfix never comes to this line, as line 1"},
-        {"192.0.2.0/24 OK\n192.0.2.0/24 REJECT\n", "2: Postfix never comes to this line, as line 1"},
+        {"192.0.2.0/24 REJECT\n192.0.2.1 OK\n", "2: Postfix never reaches this line, because line 1"},
+        {"192.0.2.0/24 OK\n192.0.2.0/24 REJECT\n", "2: Postfix never reaches this line, because line 1"},
         {"192.0.2.0/24 REJECT\nallow 192.0.2.1\n", "2: \"allow\" is not an IP address"},
     };
     for (const auto& one : cases) {
@@ -201,21 +202,21 @@ TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
 TEST(Import, ListsOfHaproxy) {
     const std::string_view acl = "# partners\n10.0.0.0/8\n192.0.2.0/255.255.255.0\n  2001:db8::1\n";
     EXPECT_THAT(errorsOf(parseRules(acl, options(std::nullopt, ImportFormat::Haproxy))),
-                HasSubstr("2: nothing says whether"));
+                HasSubstr("2: there is no verdict for"));
     EXPECT_THAT(imported(acl, options(Verdict::Allow, ImportFormat::Haproxy)),
                 ElementsAre("2: allow 10.0.0.0/8", "3: allow 192.0.2.0/24", "4: allow 2001:db8::1"));
     EXPECT_THAT(imported("10.0.0.0/8 deny\n10.1.0.0/16\tallow\n", options(), ImportFormat::Haproxy),
                 ElementsAre("1: deny 10.0.0.0/8", "2: allow 10.1.0.0/16"));
     const std::string_view map = "10.0.0.0/8 be_internal\n";
     EXPECT_THAT(errorsOf(parseRules(map, options(std::nullopt, ImportFormat::Haproxy))),
-                HasSubstr("\"be_internal\" says neither allow nor deny"));
+                HasSubstr("\"be_internal\" is neither allow nor deny"));
     EXPECT_THAT(imported(map, options(Verdict::Allow, ImportFormat::Haproxy)),
                 ElementsAre("1: allow 10.0.0.0/8 be_internal"));
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/8 deny\n10.0.0.0/8 allow\n", options())),
-                HasSubstr("2: says the opposite of line 1"));
+                HasSubstr("2: contradicts line 1"));
     EXPECT_THAT(
         errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
-        HasSubstr("\"reject spammers\" is no value of a map"));
+        HasSubstr("\"reject spammers\" is not a value of a map"));
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
 }
 
@@ -244,16 +245,16 @@ TEST(Import, WhatMayBeNoDropListIsRefused) {
     } cases[] = {
         {"1.10.16.0/20 ; SBL256894\n192.0.2.0/24\n", "2: 192.0.2.0/24 has no SBL number"},
         {"1.10.16.0/20 ; SBL256894\n192.0.2.0/24 ; ours\n", "2: 192.0.2.0/24 has no SBL number"},
-        {"192.0.2.0/24 ; ours\n", "1: nothing says whether 192.0.2.0/24"},
+        {"192.0.2.0/24 ; ours\n", "1: there is no verdict for 192.0.2.0/24"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":2}\n",
-         "2: the list says that it has 2 records, but holds 1"},
+         "2: the list says that it has 2 records, but contains 1"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":\"many\"}\n", "2: is not"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":-1}\n",
          "2: the list says that it has -1 records"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":1}\n{\"cidr\":\"1.19.0.0/16\"}\n",
-         "3: stands behind the list's last line"},
+         "3: is after the metadata, which is the list's last line"},
         {"{\"asn\":64496}\n", "the object has no \"cidr\""},
-        {"{\"cidr\":[[[[[[[[\n", "is not a JSON object"},
+        {"{\"cidr\":[[[[[[[[\n", "is neither a JSON object"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n192.0.2.1 OK\n", "2: expected"},
     };
     for (const auto& one : cases) {
@@ -281,16 +282,15 @@ TEST(Import, TablesWithAHeading) {
         const char* text;
         const char* message;
     } cases[] = {
-        {"network,note\n192.0.2.1,x\n", "2: nothing says whether 192.0.2.1"},
-        {"network,verdict\n192.0.2.1,\n", "2: nothing says whether"},
+        {"network,note\n192.0.2.1,x\n", "2: there is no verdict for 192.0.2.1"},
+        {"network,verdict\n192.0.2.1,\n", "2: there is no verdict for"},
         {"network,verdict\n192.0.2.1,maybe\n", "2: \"maybe\" is neither allow nor deny"},
         {"network,verdict\n192.0.2.1\n", "2: has 1 cell where the heading has 2"},
-        {"network,verdict\n,deny\n", "2: names no network"},
+        {"network,verdict\n,deny\n", "2: has no network"},
         {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
         {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
-        {"network,verdict,valid_until\n192.0.2.1,allow,2027\n",
-         "1: the column \"valid_until\" has no meaning"},
-        {"network,ip\n192.0.2.1,192.0.2.2\n", "1: the column \"ip\" has another one"},
+        {"network,verdict,valid_until\n192.0.2.1,allow,2027\n", "1: unknown column \"valid_until\""},
+        {"network,ip\n192.0.2.1,192.0.2.2\n", "1: the column \"ip\" means the same as one before it"},
         {"network,verdict,listener\n192.0.2.1,deny,nope\n", "2: no listener is named \"nope\""},
     };
     for (const auto& one : cases) {
@@ -305,9 +305,9 @@ TEST(Import, AFormatThatIsNamedIsTheOneThatIsRead) {
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Plain))),
                 HasSubstr("only a comment may follow 192.0.2.1, found \"REJECT\""));
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Mailgate))),
-                HasSubstr("\"REJECT\" is no option"));
+                HasSubstr("\"REJECT\" is not an option"));
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1\n", options(Verdict::Deny, ImportFormat::Csv))),
-                HasSubstr("has no meaning"));
+                HasSubstr("unknown column"));
 }
 
 TEST(Import, WhatBrokeOffIsRefused) {
@@ -320,20 +320,20 @@ TEST(Import, WhatBrokeOffIsRefused) {
         EXPECT_NE(errorsOf(parseRules(std::string_view(whole).substr(0, length), piped)), "") << length;
     // From a file it may do without the mark, but not end within a line, nor contradict its mark.
     EXPECT_EQ(errorsOf(parseRules("allow 192.0.2.1\n", options())), "");
-    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1", options())), HasSubstr("the last line has no end"));
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1", options())),
+                HasSubstr("the last line has no line end"));
     EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1\n# end, 2 rules\n", options())),
-                HasSubstr("counts 2 rules, and there are 1"));
+                HasSubstr("says 2 rules, but there are 1"));
     EXPECT_THAT(errorsOf(parseRules(whole + "allow 192.0.2.2\n", options())),
-                HasSubstr("5: stands behind the end mark"));
-    EXPECT_THAT(errorsOf(parseRules(whole + "\n# more\n", options())),
-                HasSubstr("6: stands behind the end mark"));
+                HasSubstr("5: is after the end mark"));
+    EXPECT_THAT(errorsOf(parseRules(whole + "\n# more\n", options())), HasSubstr("6: is after the end mark"));
     EXPECT_THAT(errorsOf(parseRules(whole + formatEnd(3) + "\n", options())),
-                HasSubstr("5: stands behind the end mark"));
+                HasSubstr("5: is after the end mark"));
     EXPECT_EQ(errorsOf(parseRules(whole + "\r\n\n", options())), "");
     EXPECT_EQ(errorsOf(parseRules("192.0.2.1", options(Verdict::Deny))), "");
     ImportOptions plain = options(Verdict::Deny);
     plain.may_be_cut = true;
-    EXPECT_THAT(errorsOf(parseRules("192.0.2.1", plain)), HasSubstr("the last line has no end"));
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1", plain)), HasSubstr("the last line has no line end"));
     EXPECT_EQ(errorsOf(parseRules("", piped)).substr(0, 3), "0: ");
 }
 

@@ -110,7 +110,7 @@ TEST_F(MigratorTest, WhoMayNotUpgradeAsksForTheCurrentVersion) {
     migrate(1);
     const auto require = [](Database& database) { migrator(2).requireCurrent(database); };
     EXPECT_EQ(failureOf(Kind::Other, require),
-              file_ + ": of an older schema (1): it is brought up to date when mailgate serves with it");
+              file_ + ": has an older schema (1): it is upgraded when mailgate serve opens it");
     EXPECT_EQ(value("PRAGMA user_version"), "1");
     migrate(2);
     EXPECT_EQ(failureOf(Kind::Other, require), "");

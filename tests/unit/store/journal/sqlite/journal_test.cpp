@@ -442,7 +442,7 @@ TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
         FAIL() << "started with a mailbox";
     } catch (const StoreError& error) {
         EXPECT_EQ(error.kind(), StoreError::Kind::Damaged);
-        EXPECT_THAT(error.what(), HasSubstr("the gateway begins a new one"));
+        EXPECT_THAT(error.what(), HasSubstr("the gateway creates a new one"));
         EXPECT_THAT(error.what(), Not(HasSubstr("rules")));
     }
     std::filesystem::remove(file());

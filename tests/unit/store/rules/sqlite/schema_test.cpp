@@ -175,7 +175,7 @@ TEST_F(Opening, TriggersThatWereTamperedWithAreNoticed) {
          "BEGIN SELECT 1; END",
          "trigger access_rule_removed was altered"},
         {"CREATE TRIGGER quiet BEFORE INSERT ON access_audit BEGIN SELECT raise(IGNORE); END",
-         "a foreign trigger, quiet"},
+         "an unknown trigger, quiet"},
     };
     for (const auto& one : cases) {
         SCOPED_TRACE(one.script);
