@@ -4,8 +4,8 @@
 ///     allow|deny NETWORK [listener=NAME[,NAME]] [expires=RFC3339] [client_sessions=N] [client_rate=N] [note]
 ///     # end, N rules
 ///
-/// The note is the rest of the line; one that could be taken for something else stands in double quotes, with \" \\
-/// and \xHH inside. A line, or what follows the options, that begins with # or ; is a comment. The last line, which
+/// The note is the rest of the line; one that could be taken for something else stands in double quotes, with
+/// \" \\ and \xHH inside. A line, or what follows the options, that begins with # or ; is a comment. The last line, which
 /// the export writes, distinguishes a complete file from one that broke off.
 ///
 /// Lists in other formats are read too (ImportFormat). The verdict is never guessed: the line, the format or the
