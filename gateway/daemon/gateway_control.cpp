@@ -78,8 +78,8 @@ admin::Status GatewayControl::status() {
     }
     status.totals = valuesOf(counters);
     status.rejections = counters.rejections.rows();
-    for (std::size_t i = 1; i < kEnds; ++i) {
-        status.ends.emplace_back(toString(static_cast<End>(i)), value(counters.ends[i]));
+    for (std::size_t i = 1; i < kCloseReasons; ++i) {
+        status.ends.emplace_back(toString(static_cast<CloseReason>(i)), value(counters.ends[i]));
     }
     for (std::size_t i = 0; i < kRefusals; ++i) {
         status.refusals.emplace_back(reasonFor(static_cast<Refusal>(i)), value(counters.refusals[i]));

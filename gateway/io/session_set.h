@@ -62,7 +62,7 @@ class SessionSet {
 
     /// Calls handler.onEvents(slot, 0) in a later turn: for a handler that has more to do than would be fair to
     /// the others now.
-    void again(EventHandler& handler, unsigned slot) { again_.push_back({&handler, slot}); }
+    void defer(EventHandler& handler, unsigned slot) { again_.push_back({&handler, slot}); }
 
     /// Destroys the handler when the current batch is over.
     void retire(std::unique_ptr<EventHandler> handler) noexcept;

@@ -54,7 +54,7 @@ Next ConnectPhase::awaitGreeting() {
     context_.host.counters().connect.add(record.connected - record.header_done);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
-        record.pool().worked(*record.endpoint);
+        record.pool().reportSuccess(*record.endpoint);
         if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = "implicit";
         return relayWith({}, false);
     }
@@ -66,7 +66,7 @@ Next ConnectPhase::awaitGreeting() {
 }
 
 Next ConnectPhase::onClient(std::uint32_t events) {
-    if (events & kFailed) return next::Close{End::ClientReset};
+    if (events & kFailed) return next::Close{CloseReason::ClientReset};
     return stage_ == Stage::AwaitingGreeting ? watchTls() : next::Stay{};
 }
 
@@ -90,14 +90,14 @@ Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     SessionRecord& record = context_.record;
     // Its words stand; ours would only follow them.
     if (greeting.verdict == Greeting::Refused) record.facts.goodbye = true;
-    record.pool().worked(*record.endpoint);
+    record.pool().reportSuccess(*record.endpoint);
     return relayWith(greeting.bytes, greeting.ended);
 }
 
 Next ConnectPhase::relayWith(std::string_view greeting, bool ended) {
     context_.server = connector_.take();
     relay().attach(Side::Server, context_.server.get());
-    if (!relay().receive(Side::Server, greeting, ended)) return next::Close{End::GatewayError};
+    if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
     return next::Relay{drain_};
 }
 
@@ -119,7 +119,7 @@ Next ConnectPhase::onDeadline() {
 Next ConnectPhase::failed(ServerFailure failure) {
     const SessionRecord& record = context_.record;
     if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
-    record.pool().failed(*record.endpoint, context_.host.now(), failure);
+    record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
     onUndrain();  // the next server need not be drained
     (void)connector_.take();
     context_.leaveServer();
@@ -139,7 +139,7 @@ Next ConnectPhase::hold() {
 }
 
 Next ConnectPhase::onDrain(const Drain& drain) {
-    if (drain.end == End::Shutdown) return next::Refuse{Refusal::ShuttingDown};
+    if (drain.end == CloseReason::Shutdown) return next::Refuse{Refusal::ShuttingDown};
     if (stage_ != Stage::Holding) drain_ = drain;
     return next::Stay{};
 }

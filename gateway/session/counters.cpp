@@ -37,43 +37,43 @@ std::string_view toString(Rejection rejection) noexcept {
         static_cast<proxy::Reason>(static_cast<int>(rejection) - static_cast<int>(Rejection::NotProxy)));
 }
 
-std::string_view toString(End end) noexcept {
+std::string_view toString(CloseReason end) noexcept {
     switch (end) {
-        case End::None:
+        case CloseReason::None:
             return "none";
-        case End::ClientQuit:
+        case CloseReason::ClientQuit:
             return "client_quit";
-        case End::ClientClosed:
+        case CloseReason::ClientClosed:
             return "client_closed";
-        case End::ClientReset:
+        case CloseReason::ClientReset:
             return "client_reset";
-        case End::ServerClosed:
+        case CloseReason::ServerClosed:
             return "server_closed";
-        case End::ServerLost:
+        case CloseReason::ServerLost:
             return "server_lost";
-        case End::IdleTimeout:
+        case CloseReason::IdleTimeout:
             return "idle_timeout";
-        case End::HalfCloseTimeout:
+        case CloseReason::HalfCloseTimeout:
             return "half_close_timeout";
-        case End::Refused:
+        case CloseReason::Refused:
             return "refused";
-        case End::Check:
+        case CloseReason::Check:
             return "check";
-        case End::Shutdown:
+        case CloseReason::Shutdown:
             return "shutdown";
-        case End::Drained:
+        case CloseReason::Drained:
             return "drained";
-        case End::Killed:
+        case CloseReason::Killed:
             return "killed";
-        case End::GatewayError:
+        case CloseReason::GatewayError:
             return "gateway_error";
-        case End::BareLf:
+        case CloseReason::BareLf:
             return "bare_lf";
-        case End::ForbiddenCommand:
+        case CloseReason::ForbiddenCommand:
             return "forbidden_command";
-        case End::ProtocolViolation:
+        case CloseReason::ProtocolViolation:
             return "protocol_violation";
-        case End::ServerViolation:
+        case CloseReason::ServerViolation:
             return "server_violation";
     }
     return "";

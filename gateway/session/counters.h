@@ -44,7 +44,7 @@ inline constexpr std::size_t kRejections = static_cast<std::size_t>(Rejection::B
 std::string_view toString(Rejection rejection) noexcept;
 
 /// How a session ended, for the log. The names are part of the log's and the metrics' contract.
-enum class End : std::uint8_t {
+enum class CloseReason : std::uint8_t {
     None,
     ClientQuit,    ///< QUIT or LOGOUT, and the server let it go
     ClientClosed,  ///< the client closed first
@@ -64,8 +64,8 @@ enum class End : std::uint8_t {
     ProtocolViolation,  ///< what the client sent was not understood
     ServerViolation,    ///< the server's replies did not match the client's commands
 };
-inline constexpr std::size_t kEnds = static_cast<std::size_t>(End::ServerViolation) + 1;
-std::string_view toString(End end) noexcept;
+inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::ServerViolation) + 1;
+std::string_view toString(CloseReason end) noexcept;
 
 inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ServerViolation) + 1;
 /// The `reason` of a refused session.
@@ -183,7 +183,7 @@ inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
 };
 
 struct Counters : GatewayTotals {
-    std::array<Counter, kEnds> ends{};          ///< admitted sessions, by how they ended
+    std::array<Counter, kCloseReasons> ends{};  ///< admitted sessions, by how they ended
     std::array<Counter, kRefusals> refusals{};  ///< refused ones, by reason
     RejectionTally rejections;
     TimeHistogram connect, greeting;

@@ -57,19 +57,20 @@ std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& re
                                context.refusalText(context.record.client.address.toString()));
 }
 
-DialoguePhase::DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue, End reason) noexcept
+DialoguePhase::DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue,
+                             CloseReason reason) noexcept
     : Phase(context), dialogue_(std::move(dialogue)), reason_(reason) {
     context.record.close(reason);
 }
 
 Next DialoguePhase::begin() {
     context_.armIn(kDialogueLimit);
-    if (Next step = say(dialogue_->open()); !stays(step)) return step;
+    if (Next step = send(dialogue_->open()); !stays(step)) return step;
     // What came behind the header is part of the conversation.
     const std::string early(relay().held(Side::Client));
     relay().dropHeld(Side::Client);
     if (!early.empty()) {
-        if (Next step = say(dialogue_->onBytes(early)); !stays(step)) return step;
+        if (Next step = send(dialogue_->onBytes(early)); !stays(step)) return step;
     }
     return readClient();
 }
@@ -84,23 +85,23 @@ Next DialoguePhase::onClient(std::uint32_t events) {
 Next DialoguePhase::readClient() {
     for (int reads = 0; relay().mayHaveInput(Side::Client); ++reads) {
         if (reads == kReadsPerTurn) {
-            context_.again(Side::Client);
+            context_.defer(Side::Client);
             return next::Stay{};
         }
         const IoResult got = relay().readFrom(Side::Client);
         if (got.status == IoStatus::WouldBlock) return next::Stay{};
-        if (got.status == IoStatus::Error) return next::Close{End::ClientReset};
+        if (got.status == IoStatus::Error) return next::Close{CloseReason::ClientReset};
         // After our last word nobody is listened to.
         if (got.status != IoStatus::Ok || relay().sourceEnded(Side::Server)) continue;
-        if (Next step = say(dialogue_->onBytes(relay().scratch(got.bytes))); !stays(step)) return step;
+        if (Next step = send(dialogue_->onBytes(relay().scratch(got.bytes))); !stays(step)) return step;
     }
     if (relay().sourceEnded(Side::Client)) return next::Close{reason_};
     return next::Stay{};
 }
 
 // Our own words take the server's place in the stream to the client.
-Next DialoguePhase::say(const Dialogue::Step& step) {
-    if (!relay().hold(Side::Server, step.reply)) return next::Close{End::GatewayError};
+Next DialoguePhase::send(const Dialogue::Step& step) {
+    if (!relay().hold(Side::Server, step.reply)) return next::Close{CloseReason::GatewayError};
     if (step.done) relay().endSource(Side::Server);
     return flush();
 }
@@ -114,15 +115,15 @@ Next DialoguePhase::flush() {
             return next::Linger{reason_};
         case Relay::Status::SourceLost:
         case Relay::Status::SinkLost:
-            return next::Close{End::ClientReset};
+            return next::Close{CloseReason::ClientReset};
         case Relay::Status::NoMemory:
             break;
     }
-    return next::Close{End::GatewayError};
+    return next::Close{CloseReason::GatewayError};
 }
 
 Next DialoguePhase::onDrain(const Drain& drain) {
-    if (drain.end != End::Shutdown) return next::Stay{};
+    if (drain.end != CloseReason::Shutdown) return next::Stay{};
     return next::Linger{reason_};
 }
 

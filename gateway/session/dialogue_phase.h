@@ -20,21 +20,21 @@ std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& re
 class DialoguePhase : public Phase {
   public:
     /// `reason`: why the session ends when all is said.
-    DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue, End reason) noexcept;
+    DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue, CloseReason reason) noexcept;
 
     Next begin();
     Next onClient(std::uint32_t events);
     Next onDeadline() { return next::Linger{reason_}; }
     Next onDrain(const Drain& drain);
-    std::string_view name() const noexcept { return reason_ == End::Check ? "checking" : "refusing"; }
+    std::string_view name() const noexcept { return reason_ == CloseReason::Check ? "checking" : "refusing"; }
 
   private:
-    Next say(const Dialogue::Step& step);
+    Next send(const Dialogue::Step& step);
     Next flush();
     Next readClient();
 
     std::unique_ptr<Dialogue> dialogue_;
-    End reason_;
+    CloseReason reason_;
 };
 
 }  // namespace mailgate

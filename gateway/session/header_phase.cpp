@@ -35,7 +35,7 @@ Next HeaderPhase::onClient(std::uint32_t /*events*/) {
         std::string_view input = relay().scratch(got.bytes);
         const bool in_pieces = !relay().held(Side::Client).empty();
         if (in_pieces) {
-            if (!relay().hold(Side::Client, input)) return next::Close{End::GatewayError};
+            if (!relay().hold(Side::Client, input)) return next::Close{CloseReason::GatewayError};
             input = relay().held(Side::Client);
         }
         proxy::DecodeResult decoded =
@@ -47,7 +47,7 @@ Next HeaderPhase::onClient(std::uint32_t /*events*/) {
             if (in_pieces) relay().consumeHeld(Side::Client, header->size);
             return complete(std::move(*header), in_pieces ? std::string_view{} : input.substr(header->size));
         }
-        if (!in_pieces && !relay().hold(Side::Client, input)) return next::Close{End::GatewayError};
+        if (!in_pieces && !relay().hold(Side::Client, input)) return next::Close{CloseReason::GatewayError};
     }
     if (!broken && !relay().sourceEnded(Side::Client)) return next::Stay{};
     return ended();
@@ -57,7 +57,7 @@ Next HeaderPhase::ended() {
     // Not even one byte: a probe of the port, not worth a warning.
     if (relay().bytesFrom(Side::Client) == 0) {
         count(context_.host.counters().empty);
-        return next::Close{End::ClientClosed};
+        return next::Close{CloseReason::ClientClosed};
     }
     return reject(Rejection::Incomplete, relay().held(Side::Client), relay().bytesFrom(Side::Client));
 }
@@ -66,7 +66,7 @@ Next HeaderPhase::complete(proxy::Header&& header, std::string_view rest) {
     SessionRecord& record = context_.record;
     record.header_done = context_.host.now();
     record.header_bytes = static_cast<std::uint16_t>(header.size);
-    if (!relay().hold(Side::Client, rest)) return next::Close{End::GatewayError};
+    if (!relay().hold(Side::Client, rest)) return next::Close{CloseReason::GatewayError};
     if (!header.tlvs.all.empty()) record.tlvs = std::make_unique<proxy::Tlvs>(std::move(header.tlvs));
     // A header that describes its own connection is a balancer speaking for itself (HAProxy's v1 checks).
     if (!header.hasClientAddress() || header.source == record.arrival.peer) return next::Answer{};
@@ -82,7 +82,7 @@ Next HeaderPhase::onDeadline() {
 // Nothing is said: the protocol must not begin before a valid header (specification 2).
 Next HeaderPhase::reject(Rejection rejection, std::string_view first_bytes, std::size_t offset) {
     report::rejected(context_.host, context_.record.arrival, rejection, first_bytes, offset);
-    return next::Close{End::Refused};
+    return next::Close{CloseReason::Refused};
 }
 
 }  // namespace mailgate

@@ -45,7 +45,7 @@ Next LingerPhase::discard() {
         if (reads == kReadsPerTurn) {
             // A refused client with a megabyte more to say is not one that waits for our last line.
             if (context_.kept_refused) return close();
-            context_.again(Side::Client);
+            context_.defer(Side::Client);
             return next::Stay{};
         }
         const IoResult got = relay().readFrom(Side::Client);

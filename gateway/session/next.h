@@ -15,11 +15,12 @@ namespace mailgate {
 
 /// To end between `from` and `until` (the host's clock), at a point where that breaks nothing, else at `until`.
 struct Drain {
-    End end = End::None;  ///< Shutdown, or Drained: its server is to be left alone; None: it is not to end
+    CloseReason end =
+        CloseReason::None;  ///< Shutdown, or Drained: its server is to be left alone; None: it is not to end
     Millis from = 0;
     Millis until = 0;
 
-    explicit operator bool() const noexcept { return end != End::None; }
+    explicit operator bool() const noexcept { return end != CloseReason::None; }
 };
 
 namespace next {
@@ -46,10 +47,10 @@ struct Relay {
 };
 /// Everything is sent.
 struct Linger {
-    End reason;
+    CloseReason reason;
 };
 struct Close {
-    End reason;
+    CloseReason reason;
 };
 
 }  // namespace next

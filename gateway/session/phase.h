@@ -16,7 +16,7 @@ namespace mailgate {
 
 class Phase {
   public:
-    // `events`: Event bits of that side's connection, which has noted them; 0: what again() asked for.
+    // `events`: Event bits of that side's connection, which has noted them; 0: what defer() asked for.
     Next onClient(std::uint32_t /*events*/) { return next::Stay{}; }
     Next onServer(std::uint32_t /*events*/) { return next::Stay{}; }
     Next onDeadline() { return next::Stay{}; }
@@ -25,9 +25,9 @@ class Phase {
     void onUndrain() noexcept {}
     /// An administrator ends it, with the protocol's goodbye where one can be sent safely. Stay: it has ended
     /// already.
-    Next onKill() { return next::Close{End::Killed}; }
+    Next onKill() { return next::Close{CloseReason::Killed}; }
     /// It ends now, whatever is under way.
-    Next onAbort(End reason) { return next::Close{reason}; }
+    Next onAbort(CloseReason reason) { return next::Close{reason}; }
 
     Phase(const Phase&) = delete;
     Phase& operator=(const Phase&) = delete;
@@ -48,7 +48,7 @@ class ClosedPhase : public Phase {
     explicit ClosedPhase(SessionContext& context) noexcept : Phase(context) {}
     Next begin() { return next::Stay{}; }
     Next onKill() { return next::Stay{}; }
-    Next onAbort(End /*reason*/) { return next::Stay{}; }
+    Next onAbort(CloseReason /*reason*/) { return next::Stay{}; }
     std::string_view name() const noexcept { return "closed"; }
 };
 

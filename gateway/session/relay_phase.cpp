@@ -22,24 +22,24 @@ constexpr std::size_t kFarewellRoom = 8'192;
 /// How a session ends that cannot go on: what the client is told, and what the log says.
 struct Outcome {
     Refusal refusal;
-    End reason;
+    CloseReason reason;
 };
 
 Outcome outcomeOf(Violation violation) noexcept {
     switch (violation) {
         case Violation::BareLf:
-            return {Refusal::BareLf, End::BareLf};
+            return {Refusal::BareLf, CloseReason::BareLf};
         case Violation::ForbiddenCommand:
-            return {Refusal::ForbiddenCommand, End::ForbiddenCommand};
+            return {Refusal::ForbiddenCommand, CloseReason::ForbiddenCommand};
         case Violation::BadCommand:
         case Violation::TooLong:
             break;
         case Violation::UnexpectedReply:
-            return {Refusal::ServerViolation, End::ServerViolation};
+            return {Refusal::ServerViolation, CloseReason::ServerViolation};
         case Violation::NoMemory:
-            return {Refusal::Internal, End::GatewayError};
+            return {Refusal::Internal, CloseReason::GatewayError};
     }
-    return {Refusal::BadCommand, End::ProtocolViolation};
+    return {Refusal::BadCommand, CloseReason::ProtocolViolation};
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ Next RelayPhase::pump(Side source) {
         case Relay::Status::Open:
             break;
         case Relay::Status::Unfinished:
-            context_.again(source);
+            context_.defer(source);
             break;
         case Relay::Status::Ended:
             step = onSourceEnded(source);
@@ -122,7 +122,7 @@ Next RelayPhase::pump(Side source) {
             step = onLost(other(source));
             break;
         case Relay::Status::NoMemory:
-            return next::Close{End::GatewayError};
+            return next::Close{CloseReason::GatewayError};
     }
     return stays(step) ? afterPump(source) : step;
 }
@@ -157,21 +157,23 @@ Next RelayPhase::onSourceEnded(Side source) {
 
 Next RelayPhase::onServerEnded() {
     // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
-    if (context_.record.facts.quit) return next::Close{End::ClientQuit};
+    if (context_.record.facts.quit) return next::Close{CloseReason::ClientQuit};
     // A client that has said all it had to say is not told that nobody listens any more.
     if (!relay().sourceEnded(Side::Client)) reply(Refusal::ServerLost);
-    if (server_lost_) return next::Linger{End::ServerLost};
+    if (server_lost_) return next::Linger{CloseReason::ServerLost};
     // In the clear a mail server that has closed reads no more: what the client still sends, and what is held of it,
     // has nowhere to go.
-    if (filter_) return next::Linger{half_closed_ == End::None ? End::ServerClosed : half_closed_};
+    if (filter_)
+        return next::Linger{half_closed_ == CloseReason::None ? CloseReason::ServerClosed : half_closed_};
     return passEnd(Side::Server);
 }
 
 Next RelayPhase::passEnd(Side source) {
     relay().passEnd(source);
-    if (half_closed_ == End::None) {
-        const End by_client = context_.record.facts.quit ? End::ClientQuit : End::ClientClosed;
-        half_closed_ = source == Side::Server ? End::ServerClosed : by_client;
+    if (half_closed_ == CloseReason::None) {
+        const CloseReason by_client =
+            context_.record.facts.quit ? CloseReason::ClientQuit : CloseReason::ClientClosed;
+        half_closed_ = source == Side::Server ? CloseReason::ServerClosed : by_client;
     }
     if (relay().ended()) return next::Close{half_closed_};
     arm();
@@ -180,15 +182,15 @@ Next RelayPhase::passEnd(Side source) {
 
 Next RelayPhase::onLost(Side side) {
     if (side == Side::Server) return onServerLost();
-    return next::Close{context_.record.facts.quit ? End::ClientQuit : End::ClientReset};
+    return next::Close{context_.record.facts.quit ? CloseReason::ClientQuit : CloseReason::ClientReset};
 }
 
 // The server's connection broke: the client still gets what the server had said, and hears why there is no more.
 Next RelayPhase::onServerLost() {
     if (std::exchange(server_lost_, true)) return next::Stay{};
     SessionRecord& record = context_.record;
-    const End reason = half_closed_ == End::None ? End::ServerLost : half_closed_;
-    record.close(record.facts.quit ? End::ClientQuit : reason);
+    const CloseReason reason = half_closed_ == CloseReason::None ? CloseReason::ServerLost : half_closed_;
+    record.close(record.facts.quit ? CloseReason::ClientQuit : reason);
     context_.server->note(kReadable);
     if (relay().pump(Side::Server) == Relay::Status::SinkLost) return next::Close{record.end};
     relay().endSource(Side::Server);
@@ -212,7 +214,7 @@ void RelayPhase::reply(Refusal refusal) {
 
 Millis RelayPhase::idleLimit() const noexcept {
     const Timeouts& timeouts = context_.config().timeouts;
-    const Millis limit = half_closed_ == End::None
+    const Millis limit = half_closed_ == CloseReason::None
                              ? timeouts.idleFor(context_.record.listener().protocol).count()
                              : timeouts.half_close.count();
     return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
@@ -240,9 +242,9 @@ Next RelayPhase::onDeadline() {
 }
 
 Next RelayPhase::onIdle() {
-    if (half_closed_ != End::None) return next::Close{End::HalfCloseTimeout};
+    if (half_closed_ != CloseReason::None) return next::Close{CloseReason::HalfCloseTimeout};
     reply(Refusal::Idle);
-    return next::Linger{End::IdleTimeout};
+    return next::Linger{CloseReason::IdleTimeout};
 }
 
 Next RelayPhase::onDrain(const Drain& drain) {
@@ -260,15 +262,15 @@ Next RelayPhase::maybeDrain() {
 }
 
 void RelayPhase::onUndrain() noexcept {
-    if (drain_.end == End::Drained) drain_ = {};
+    if (drain_.end == CloseReason::Drained) drain_ = {};
 }
 
 Next RelayPhase::onKill() {
     reply(Refusal::ShuttingDown);
-    return next::Linger{End::Killed};
+    return next::Linger{CloseReason::Killed};
 }
 
-Next RelayPhase::onAbort(End reason) {
+Next RelayPhase::onAbort(CloseReason reason) {
     reply(Refusal::ShuttingDown);
     return next::Close{reason};
 }

@@ -26,7 +26,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next onDrain(const Drain& drain);
     void onUndrain() noexcept;
     Next onKill();
-    Next onAbort(End reason);
+    Next onAbort(CloseReason reason);
     std::string_view name() const noexcept { return "relaying"; }
     /// The envelope sender of the transaction that is open.
     std::string_view sender() const noexcept { return filter_ ? filter_->sender() : std::string_view(); }
@@ -55,7 +55,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
 
     std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
     Drain drain_;
-    End half_closed_ = End::None;  ///< how it ends once both sides are done; None: neither is
+    CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
     bool server_lost_ = false;
     bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
 };

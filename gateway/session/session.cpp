@@ -11,7 +11,7 @@
 
 namespace mailgate {
 
-Session::Session(SessionHost& host, const Arrival& arrival)
+Session::Session(SessionHost& host, const AcceptedConnection& arrival)
     : context_(host, *this, arrival), phase_(std::in_place_type<HeaderPhase>, context_) {
     context_.record.listenerCounters().live.fetch_add(1, std::memory_order_relaxed);
 }
@@ -52,7 +52,7 @@ bool Session::kill() {
     return on([](auto& phase) { return phase.onKill(); });
 }
 
-void Session::abort(End reason) {
+void Session::abort(CloseReason reason) {
     on([&](auto& phase) { return phase.onAbort(reason); });
 }
 
@@ -67,10 +67,10 @@ bool Session::on(Event event) {
     } catch (const std::bad_alloc&) {
     }
     try {
-        close(End::GatewayError);
+        close(CloseReason::GatewayError);
     } catch (const std::bad_alloc&) {
         context_.admitted = false;  // no memory for its line either
-        close(End::GatewayError);
+        close(CloseReason::GatewayError);
     }
     return true;
 }
@@ -89,11 +89,11 @@ void Session::advance(Next step) {
             Overloaded{
                 [](next::Stay stay) -> Next { return stay; },
                 [&](const next::Admit& arrived) { return admit(context_, arrived); },
-                [&](next::Answer) { return enter<DialoguePhase>(answerProbe(context_), End::Check); },
+                [&](next::Answer) { return enter<DialoguePhase>(answerProbe(context_), CloseReason::Check); },
                 [&](const next::Refuse& refused) -> Next {
                     auto dialogue = refuse(context_, refused);
-                    if (!dialogue) return next::Close{End::Refused};
-                    return enter<DialoguePhase>(std::move(dialogue), End::Refused);
+                    if (!dialogue) return next::Close{CloseReason::Refused};
+                    return enter<DialoguePhase>(std::move(dialogue), CloseReason::Refused);
                 },
                 [&](next::Connect) { return enter<ConnectPhase>(); },
                 [&](const next::Relay& relayed) { return enter<RelayPhase>(relayed.drain); },
@@ -110,7 +110,7 @@ void Session::advance(Next step) {
     }
 }
 
-void Session::close(End reason) {
+void Session::close(CloseReason reason) {
     SessionRecord& record = context_.record;
     record.close(reason);
     cancel();
@@ -118,7 +118,7 @@ void Session::close(End reason) {
     if (context_.admitted)
         report::ended(context_.host, record, context_.relay.bytesFrom(Side::Client) - record.header_bytes,
                       context_.relay.bytesFrom(Side::Server));
-    else if (record.end == End::GatewayError)
+    else if (record.end == CloseReason::GatewayError)
         report::failed(context_.host, record);
     context_.ticket = {};
     if (context_.kept_refused) context_.host.refusedGone();

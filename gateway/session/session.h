@@ -24,7 +24,7 @@ class Session final : public SessionEvents {
   public:
     static constexpr unsigned kClientSlot = SessionContext::kClientSlot;
 
-    Session(SessionHost& host, const Arrival& arrival);
+    Session(SessionHost& host, const AcceptedConnection& arrival);
     ~Session() override;
 
     /// `client`: connected, its events go to this session's kClientSlot.
@@ -38,7 +38,7 @@ class Session final : public SessionEvents {
     /// Ends it now, with the protocol's goodbye where one can be sent safely. False: it has ended already.
     bool kill();
     /// Ends now, whatever is under way.
-    void abort(End reason);
+    void abort(CloseReason reason);
 
     // What the administrator sees.
     LiveSession live() const;
@@ -62,7 +62,7 @@ class Session final : public SessionEvents {
     void advance(Next step);
     template <typename NewPhase, typename... Arguments>
     Next enter(Arguments&&... arguments);
-    void close(End reason);
+    void close(CloseReason reason);
 
     SessionContext context_;
     std::variant<HeaderPhase, DialoguePhase, ConnectPhase, RelayPhase, LingerPhase, ClosedPhase> phase_;

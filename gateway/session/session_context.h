@@ -23,7 +23,7 @@ class SessionEvents : public EventHandler, public Timer {};
 struct SessionContext {
     static constexpr unsigned kClientSlot = 0;
 
-    SessionContext(SessionHost& session_host, SessionEvents& session, const Arrival& arrival)
+    SessionContext(SessionHost& session_host, SessionEvents& session, const AcceptedConnection& arrival)
         : host(session_host),
           events(session),
           record(arrival, host.newSessionId(), host.wallClock(), host.now()),
@@ -46,7 +46,7 @@ struct SessionContext {
     void armIn(Millis after) noexcept { armAt(host.now() + after); }
     void armAt(Millis deadline) noexcept { host.arm(events, deadline); }
     /// There is more to do for `side` than would be fair to others now: an event without bits comes in a later turn.
-    void again(Side side) { host.again(events, side == Side::Client ? kClientSlot : server_slot); }
+    void defer(Side side) { host.defer(events, side == Side::Client ? kClientSlot : server_slot); }
 
     /// From now on counted among the sessions of `endpoint`, whose events come with a slot of their own.
     void useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcept;

@@ -43,7 +43,7 @@ class SessionHost {
                                                int& error) noexcept = 0;
 
     /// onEvents(slot, 0) in a later turn.
-    virtual void again(EventHandler& handler, unsigned slot) = 0;
+    virtual void defer(EventHandler& handler, unsigned slot) = 0;
 
     virtual ClientTable& clients() noexcept = 0;
 

@@ -23,7 +23,7 @@ struct Admission {
 };
 
 /// Where a session comes from; filled in by the acceptor.
-struct Arrival {
+struct AcceptedConnection {
     std::shared_ptr<const Generation> generation;
     const ListenerConfig* listener = nullptr;  ///< of the generation
     store::ListenerIndex listener_index = 0;
@@ -39,12 +39,13 @@ struct LimitReached {
 };
 
 struct SessionRecord {
-    SessionRecord(const Arrival& from, const SessionId& session, std::int64_t wall_clock, Millis now)
+    SessionRecord(const AcceptedConnection& from, const SessionId& session, std::int64_t wall_clock,
+                  Millis now)
         : arrival(from), id(session), wall_start(wall_clock), start(now) {}
 
-    Arrival arrival;
+    AcceptedConnection arrival;
     SessionId id;
-    End end = End::None;  ///< see close()
+    CloseReason end = CloseReason::None;  ///< see close()
     std::uint16_t header_bytes = 0;
     std::optional<Violation> violation;  ///< what ended it, if one did
     Endpoint client;
@@ -62,8 +63,8 @@ struct SessionRecord {
     Millis last_activity = 0;
 
     /// The first reason stands: its consequences are not reasons of their own.
-    void close(End reason) noexcept {
-        if (end == End::None) end = reason;
+    void close(CloseReason reason) noexcept {
+        if (end == CloseReason::None) end = reason;
     }
     /// Its client is known: any header has been read.
     bool identified() const noexcept { return header_done != 0; }

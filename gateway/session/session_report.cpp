@@ -32,7 +32,7 @@ std::string_view explain(Rejection rejection) noexcept {
     }
 }
 
-std::string hintFor(const Arrival& arrival, Rejection rejection) {
+std::string hintFor(const AcceptedConnection& arrival, Rejection rejection) {
     const std::string peer = arrival.peer.address.toString();
     switch (rejection) {
         case Rejection::UntrustedPeer:
@@ -277,8 +277,8 @@ void probed(SessionHost& host, const SessionRecord& record, bool up) {
     log.write(line);
 }
 
-void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection, std::string_view first_bytes,
-              std::size_t offset) {
+void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection rejection,
+              std::string_view first_bytes, std::size_t offset) {
     host.counters().rejections.add(rejection, arrival.peer.address);
     std::uint32_t suppressed = 0;
     if (!host.log().enabled(LogLevel::Warning)) return;

@@ -26,8 +26,8 @@ void failed(SessionHost& host, const SessionRecord& record);
 /// `session.check`, at debug level: a balancer probe was answered.
 void probed(SessionHost& host, const SessionRecord& record, bool up);
 /// `proxy.rejected`: a connection without a believable header. For connections that never became a session too.
-void rejected(SessionHost& host, const Arrival& arrival, Rejection rejection, std::string_view first_bytes,
-              std::size_t offset);
+void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection rejection,
+              std::string_view first_bytes, std::size_t offset);
 
 /// Writes a record made before to the log and the journal.
 void keep(SessionHost& host, store::JournalSession&& entry);

@@ -161,14 +161,14 @@ EndpointHealth::Report UpstreamPool::reportOn(const ServerEndpoint& endpoint) co
     };
 }
 
-void UpstreamPool::failed(ServerEndpoint& endpoint, Millis now, ServerFailure failure) {
+void UpstreamPool::reportFailure(ServerEndpoint& endpoint, Millis now, ServerFailure failure) {
     endpoint.failures_total.fetch_add(1, std::memory_order_relaxed);
     if (!endpoint.health.sessionFailed(failure, now, reportOn(endpoint))) return;
     const std::lock_guard lock(changes_);
     if (alarm_) alarm_->ring();
 }
 
-void UpstreamPool::worked(ServerEndpoint& endpoint) {
+void UpstreamPool::reportSuccess(ServerEndpoint& endpoint) {
     endpoint.sessions_total.fetch_add(1, std::memory_order_relaxed);
     endpoint.health.sessionServed(reportOn(endpoint));
 }

@@ -77,8 +77,8 @@ class UpstreamPool {
     std::shared_ptr<ServerEndpoint> pick(const IpAddress& client, Millis now, Tried& tried) noexcept;
 
     /// The outcome of a session's attempt.
-    void failed(ServerEndpoint& endpoint, Millis now, ServerFailure failure);
-    void worked(ServerEndpoint& endpoint);
+    void reportFailure(ServerEndpoint& endpoint, Millis now, ServerFailure failure);
+    void reportSuccess(ServerEndpoint& endpoint);
 
     /// Whether some server may be given sessions and is not known to fail: what a balancer probe is answered.
     bool available(Millis now) const noexcept;

@@ -55,7 +55,7 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
 
 Worker::~Worker() {
     while (sessions_)
-        sessions_->abort(End::Shutdown);
+        sessions_->abort(CloseReason::Shutdown);
     repeats_.sweep(std::numeric_limits<Millis>::max());
     acceptors_.clear();
     reactor_.removeEventHandler(
@@ -121,13 +121,13 @@ void Worker::forEachSession(Visit visit) {
 void Worker::drain() {
     stopping_ = true;
     acceptors_.clear();
-    const Drain drain{End::Shutdown, now(), now() + kForever};
+    const Drain drain{CloseReason::Shutdown, now(), now() + kForever};
     forEachSession([&](Session& session) { session.drain(drain); });
 }
 
 void Worker::abort() {
     while (sessions_)
-        sessions_->abort(End::Shutdown);
+        sessions_->abort(CloseReason::Shutdown);
 }
 
 std::vector<LiveSession> Worker::liveSessions() const {
@@ -165,7 +165,7 @@ void Worker::drainServer(const std::string& upstream, const std::string& server,
         const bool at_once = transfersMail(sessions[i]->listener().protocol);
         const Millis share =
             at_once ? 0 : spread * static_cast<Millis>(i) / static_cast<Millis>(sessions.size());
-        sessions[i]->drain({End::Drained, now() + share, now() + spread});
+        sessions[i]->drain({CloseReason::Drained, now() + share, now() + spread});
     }
 }
 
@@ -190,8 +190,9 @@ void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, con
     count(generation_->listeners[listening.listener]->accepted);
     const ListenerConfig& listener = generation_->config.listeners[listening.listener];
     const bool trusted = listener.proxy != ProxyMode::Off && isTrusted(listener, peer.address);
-    Arrival arrival{generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
-                    peer,        listening.local, trusted};
+    AcceptedConnection arrival{
+        generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
+        peer,        listening.local, trusted};
     if (listener.proxy == ProxyMode::Require && !trusted) {
         report::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
         return;

@@ -119,7 +119,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void arm(Timer& timer, Millis deadline) noexcept override { set_.arm(timer, deadline); }
     std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
                                        int& error) noexcept override;
-    void again(EventHandler& handler, unsigned slot) override { set_.again(handler, slot); }
+    void defer(EventHandler& handler, unsigned slot) override { set_.defer(handler, slot); }
     ClientTable& clients() noexcept override { return state_.clients; }
     bool full() const noexcept override;
     bool keepRefused() noexcept override;

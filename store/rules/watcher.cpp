@@ -207,7 +207,7 @@ std::shared_ptr<const AccessTable> AccessWatcher::current() const {
     return impl_->tables.share();
 }
 
-std::uint64_t AccessWatcher::generation() const noexcept {
+std::uint64_t AccessWatcher::version() const noexcept {
     return impl_->tables.version();
 }
 

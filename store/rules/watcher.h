@@ -44,7 +44,7 @@ class AccessWatcher {
     /// Never null after start(). Any thread.
     std::shared_ptr<const AccessTable> current() const;
     /// Changes whenever current() does. Any thread, one relaxed load.
-    std::uint64_t generation() const noexcept;
+    std::uint64_t version() const noexcept;
 
   private:
     struct Impl;

@@ -211,10 +211,10 @@ class Play {
         const Millis until = host_.now() + static_cast<Millis>(amount) * 50;
         switch (amount % 4) {
             case 0:
-                session_->drain({End::Shutdown, host_.now(), until});
+                session_->drain({CloseReason::Shutdown, host_.now(), until});
                 break;
             case 1:
-                session_->drain({End::Drained, host_.now(), until});
+                session_->drain({CloseReason::Drained, host_.now(), until});
                 break;
             case 2:
                 session_->undrain();

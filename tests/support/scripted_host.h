@@ -80,7 +80,7 @@ class ScriptedHost final : public SessionHost {
     }
     ~ScriptedHost() override {
         while (!sessions_.empty())
-            sessions_.front()->abort(End::Shutdown);
+            sessions_.front()->abort(CloseReason::Shutdown);
     }
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
@@ -91,7 +91,7 @@ class ScriptedHost final : public SessionHost {
         return session;
     }
 
-    Arrival arrival(bool expect_header, std::size_t listener = 0) const {
+    AcceptedConnection arrival(bool expect_header, std::size_t listener = 0) const {
         return {generation_,
                 &generation_->config.listeners[listener],
                 static_cast<store::ListenerIndex>(listener),
@@ -159,7 +159,7 @@ class ScriptedHost final : public SessionHost {
         server->slot = slot;
         return std::make_unique<ScriptedTransport>(std::move(server));
     }
-    void again(EventHandler& handler, unsigned slot) override { again_.emplace_back(&handler, slot); }
+    void defer(EventHandler& handler, unsigned slot) override { again_.emplace_back(&handler, slot); }
     ClientTable& clients() noexcept override { return clients_; }
     bool full() const noexcept override { return is_full; }
     bool keepRefused() noexcept override { return refused_places > 0 && refused_places-- > 0; }
@@ -185,7 +185,7 @@ class ScriptedHost final : public SessionHost {
 
     void endAll() {
         while (!sessions_.empty())
-            sessions_.front()->abort(End::Killed);
+            sessions_.front()->abort(CloseReason::Killed);
     }
 
     std::shared_ptr<Generation> generation_;

@@ -22,7 +22,7 @@ namespace mailgate::test {
 class RememberedTurns final : public SessionEvents {
   public:
     void onEvents(unsigned slot, std::uint32_t) override { turns.push_back(slot); }
-    std::vector<unsigned> turns;  ///< that were asked for with again()
+    std::vector<unsigned> turns;  ///< that were asked for with defer()
     int deadlines = 0;            ///< that have come
 
   private:

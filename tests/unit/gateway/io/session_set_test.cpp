@@ -92,7 +92,7 @@ TEST_F(SessionSetTest, KeepsARetiredHandlerUntilTheBatchIsOver) {
     };
     bool gone = false, gone_during_batch = true;
     auto mortal = std::make_unique<Mortal>(gone);
-    set_.again(*mortal, 0);
+    set_.defer(*mortal, 0);
     set_.post([&] {
         set_.retire(std::move(mortal));
         gone_during_batch = gone;
@@ -104,7 +104,7 @@ TEST_F(SessionSetTest, KeepsARetiredHandlerUntilTheBatchIsOver) {
 
 TEST_F(SessionSetTest, ComesBackToWhoAsksForAnotherTurn) {
     Recorder recorder;
-    set_.post([&] { set_.again(recorder, 3); });
+    set_.post([&] { set_.defer(recorder, 3); });
     drain();
     ASSERT_EQ(recorder.seen.size(), 1U);
     EXPECT_EQ(recorder.seen[0].slot, 3U);

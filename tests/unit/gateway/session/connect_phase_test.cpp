@@ -34,7 +34,7 @@ class ConnectPhaseTest : public PhaseTest {
             sessions += endpoint->sessions.load();
         return sessions;
     }
-    Drain drainedNow() { return {End::Drained, host_->now(), host_->now() + 1'000}; }
+    Drain drainedNow() { return {CloseReason::Drained, host_->now(), host_->now() + 1'000}; }
 
     std::optional<ConnectPhase> phase_;
 };
@@ -142,13 +142,13 @@ TEST_F(ConnectPhaseTest, AClientThatSpeaksTooEarlyIsNotRead) {
 
 TEST_F(ConnectPhaseTest, NobodyIsConnectedForAClientThatIsGone) {
     awaitingGreeting();
-    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kFailed)).reason, End::ClientReset);
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kFailed)).reason, CloseReason::ClientReset);
 }
 
 TEST_F(ConnectPhaseTest, ADrainOfItsServerGoesAlongAndEndsWithTheServer) {
     awaitingGreeting();
     expectStep<next::Stay>(phase_->onDrain(drainedNow()));
-    EXPECT_EQ(expectStep<next::Relay>(serverSends("220 mx\r\n")).drain.end, End::Drained);
+    EXPECT_EQ(expectStep<next::Relay>(serverSends("220 mx\r\n")).drain.end, CloseReason::Drained);
 
     awaitingGreeting();
     expectStep<next::Stay>(phase_->onDrain(drainedNow()));
@@ -167,7 +167,7 @@ TEST_F(ConnectPhaseTest, ADrainOfItsServerGoesAlongAndEndsWithTheServer) {
 
 TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
     awaitingGreeting();
-    const Next step = phase_->onDrain({End::Shutdown, host_->now(), host_->now()});
+    const Next step = phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()});
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::ShuttingDown);
 }
 

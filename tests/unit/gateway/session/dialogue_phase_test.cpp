@@ -15,7 +15,7 @@ class DialoguePhaseTest : public PhaseTest {
   protected:
     Next probe(Protocol protocol = Protocol::Smtp) {
         arrive(makeConfig(protocol), true);
-        phase_.emplace(*context_, answerProbe(*context_), End::Check);
+        phase_.emplace(*context_, answerProbe(*context_), CloseReason::Check);
         return phase_->begin();
     }
     Next refused(Protocol protocol = Protocol::Smtp) {
@@ -23,7 +23,7 @@ class DialoguePhaseTest : public PhaseTest {
         return refuseArrived();
     }
     Next refuseArrived() {
-        phase_.emplace(*context_, refuse(*context_, {Refusal::Rule}), End::Refused);
+        phase_.emplace(*context_, refuse(*context_, {Refusal::Rule}), CloseReason::Refused);
         return phase_->begin();
     }
 
@@ -35,7 +35,7 @@ TEST_F(DialoguePhaseTest, AnswersAProbeUntilItSaysQuit) {
     EXPECT_THAT(client_->heard(), StartsWith("220 gw.example"));
     expectStep<next::Stay>(clientSends(*phase_, "EHLO balancer\r\n"));
     EXPECT_THAT(client_->heard(), StartsWith("250"));
-    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, End::Check);
+    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, CloseReason::Check);
     EXPECT_THAT(client_->heard(), StartsWith("221"));
     EXPECT_EQ(value(host_->counters().checks), 1U);
 }
@@ -43,7 +43,7 @@ TEST_F(DialoguePhaseTest, AnswersAProbeUntilItSaysQuit) {
 TEST_F(DialoguePhaseTest, SaysToAProbeThatTheGatewayStops) {
     arrive(makeConfig(), true);
     host_->is_stopping = true;
-    phase_.emplace(*context_, answerProbe(*context_), End::Check);
+    phase_.emplace(*context_, answerProbe(*context_), CloseReason::Check);
     (void)phase_->begin();
     EXPECT_THAT(client_->heard(), StartsWith("421"));
     EXPECT_THAT(host_->takeLog(), HasSubstr("\"up\":false"));
@@ -52,8 +52,8 @@ TEST_F(DialoguePhaseTest, SaysToAProbeThatTheGatewayStops) {
 TEST_F(DialoguePhaseTest, WhatCameBehindTheHeaderIsPartOfIt) {
     arrive(makeConfig(), true);
     ASSERT_TRUE(context_->relay.hold(Side::Client, "QUIT\r\n"));
-    phase_.emplace(*context_, answerProbe(*context_), End::Check);
-    EXPECT_EQ(expectStep<next::Linger>(phase_->begin()).reason, End::Check);
+    phase_.emplace(*context_, answerProbe(*context_), CloseReason::Check);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->begin()).reason, CloseReason::Check);
     EXPECT_THAT(client_->heard(), HasSubstr("221"));
 }
 
@@ -64,7 +64,7 @@ TEST_F(DialoguePhaseTest, ARefusedClientMayStayUntilItSaysQuit) {
     EXPECT_TRUE(context_->kept_refused);
     expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
     EXPECT_THAT(client_->heard(), StartsWith("503"));
-    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, End::Refused);
+    EXPECT_EQ(expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n")).reason, CloseReason::Refused);
     ASSERT_EQ(host_->records.kept.size(), 1U);
     EXPECT_EQ(host_->records.kept[0].end, "access");
     EXPECT_THAT(host_->records.kept[0].reply, StartsWith("554 5.7.1"));
@@ -86,7 +86,7 @@ TEST_F(DialoguePhaseTest, WaitsForAClientThatTakesItsRefusalInPieces) {
     expectStep<next::Stay>(refuseArrived());
     EXPECT_EQ(client_->received, "* BYE");
     clientTakesAll();
-    EXPECT_EQ(expectStep<next::Linger>(clientEvent(*phase_, kWritable)).reason, End::Refused);
+    EXPECT_EQ(expectStep<next::Linger>(clientEvent(*phase_, kWritable)).reason, CloseReason::Refused);
     EXPECT_THAT(client_->received, HasSubstr("\r\n"));
 }
 
@@ -96,22 +96,22 @@ TEST_F(DialoguePhaseTest, BoundsTheWait) {
     EXPECT_EQ(events_.deadlines, 0);
     host_->advance(1'100);
     EXPECT_EQ(events_.deadlines, 1);
-    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::Refused);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::Refused);
 }
 
 TEST_F(DialoguePhaseTest, EndsWhenTheGatewayStopsButNotForAServersSake) {
     expectStep<next::Stay>(refused());
-    expectStep<next::Stay>(phase_->onDrain({End::Drained, host_->now(), host_->now()}));
-    expectStep<next::Linger>(phase_->onDrain({End::Shutdown, host_->now(), host_->now()}));
+    expectStep<next::Stay>(phase_->onDrain({CloseReason::Drained, host_->now(), host_->now()}));
+    expectStep<next::Linger>(phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()}));
 }
 
 TEST_F(DialoguePhaseTest, ClosesWhenTheClientIsGone) {
     expectStep<next::Stay>(probe());
-    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, End::Check);
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, CloseReason::Check);
     expectStep<next::Stay>(refused());
     client_->broken = ECONNRESET;
     expectStep<next::Close>(clientEvent(*phase_, kReadable | kFailed));
-    EXPECT_EQ(context_->record.end, End::Refused) << "the first reason stands";
+    EXPECT_EQ(context_->record.end, CloseReason::Refused) << "the first reason stands";
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ class HeaderPhaseTest : public PhaseTest {
         return *phase_;
     }
     void expectRejection(const Next& step, const std::string& reason) {
-        EXPECT_EQ(expectStep<next::Close>(step).reason, End::Refused);
+        EXPECT_EQ(expectStep<next::Close>(step).reason, CloseReason::Refused);
         EXPECT_EQ(client_->received, "");
         EXPECT_THAT(host_->takeLog(), HasSubstr("\"reason\":\"" + reason + "\""));
     }
@@ -70,7 +70,7 @@ TEST_F(HeaderPhaseTest, AnEndInMidHeaderIsARejection) {
 }
 
 TEST_F(HeaderPhaseTest, AnEndBeforeTheFirstByteIsNone) {
-    EXPECT_EQ(expectStep<next::Close>(clientCloses(begin())).reason, End::ClientClosed);
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(begin())).reason, CloseReason::ClientClosed);
     EXPECT_EQ(value(host_->counters().empty), 1U);
     EXPECT_EQ(host_->takeLog(), "");
 }
@@ -92,7 +92,7 @@ TEST_F(HeaderPhaseTest, TheDeadlineRunsFromTheAccept) {
 }
 
 TEST_F(HeaderPhaseTest, ADrainWaitsUntilTheClientIsKnown) {
-    expectStep<next::Stay>(begin().onDrain({End::Shutdown, host_->now(), host_->now()}));
+    expectStep<next::Stay>(begin().onDrain({CloseReason::Shutdown, host_->now(), host_->now()}));
 }
 
 }  // namespace

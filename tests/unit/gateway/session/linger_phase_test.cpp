@@ -9,7 +9,7 @@ namespace {
 class LingerPhaseTest : public PhaseTest {
   protected:
     Next begin() {
-        context_->record.close(End::Killed);
+        context_->record.close(CloseReason::Killed);
         phase_.emplace(*context_);
         return phase_->begin();
     }
@@ -26,7 +26,7 @@ TEST_F(LingerPhaseTest, SaysTheEndLeavesTheServerAndDropsWhatStillComes) {
     EXPECT_EQ(server_->received, "");
     expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
     EXPECT_EQ(client_->to_read, "");
-    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, End::Killed);
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, CloseReason::Killed);
 }
 
 TEST_F(LingerPhaseTest, BoundsTheWait) {
@@ -36,7 +36,7 @@ TEST_F(LingerPhaseTest, BoundsTheWait) {
     EXPECT_EQ(events_.deadlines, 0);
     host_->advance(200);
     EXPECT_EQ(events_.deadlines, 1);
-    EXPECT_EQ(expectStep<next::Close>(phase_->onDeadline()).reason, End::Killed);
+    EXPECT_EQ(expectStep<next::Close>(phase_->onDeadline()).reason, CloseReason::Killed);
 }
 
 TEST_F(LingerPhaseTest, TheEndComesBehindWhatTheClientHasNotTakenYet) {
@@ -48,7 +48,7 @@ TEST_F(LingerPhaseTest, TheEndComesBehindWhatTheClientHasNotTakenYet) {
     expectStep<next::Stay>(clientCloses(*phase_));
     EXPECT_EQ(client_->received, "421 ") << "one that has closed may still read";
     clientTakesAll();
-    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kWritable)).reason, End::Killed);
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kWritable)).reason, CloseReason::Killed);
     EXPECT_EQ(client_->received, "421 bye\r\n");
     EXPECT_TRUE(client_->got_fin);
 }
@@ -78,8 +78,8 @@ TEST_F(LingerPhaseTest, IsOverForTheOperatorAndTheGateway) {
     arriveAdmitted(makeConfig());
     expectStep<next::Stay>(begin());
     expectStep<next::Stay>(phase_->onKill());
-    expectStep<next::Stay>(phase_->onDrain({End::Shutdown, host_->now(), host_->now()}));
-    expectStep<next::Close>(phase_->onAbort(End::Shutdown));
+    expectStep<next::Stay>(phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()}));
+    expectStep<next::Close>(phase_->onAbort(CloseReason::Shutdown));
 }
 
 TEST_F(LingerPhaseTest, ClosesWhenTheClientIsGone) {

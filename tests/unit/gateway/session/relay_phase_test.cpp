@@ -42,7 +42,7 @@ class RelayPhaseTest : public PhaseTest {
         client_->heard();
         server_->heard();
     }
-    Drain drain(End reason, Millis within) { return {reason, host_->now(), host_->now() + within}; }
+    Drain drain(CloseReason reason, Millis within) { return {reason, host_->now(), host_->now() + within}; }
 
     std::optional<RelayPhase> phase_;
 };
@@ -66,26 +66,26 @@ TEST_F(RelayPhaseTest, HandsOnWhatTheClientSaidTooEarly) {
 TEST_F(RelayPhaseTest, EndsAtOnceWhenTheServerLetsAClientGoAfterQuit) {
     begin();
     exchange("QUIT\r\n", "221 bye\r\n");
-    EXPECT_EQ(expectStep<next::Close>(serverCloses()).reason, End::ClientQuit);
+    EXPECT_EQ(expectStep<next::Close>(serverCloses()).reason, CloseReason::ClientQuit);
 }
 
 TEST_F(RelayPhaseTest, PassesAHalfCloseOnAndIsOverWhenBothSidesAre) {
     begin();
     expectStep<next::Stay>(clientCloses(*phase_));
     EXPECT_TRUE(server_->got_fin);
-    EXPECT_EQ(expectStep<next::Linger>(serverCloses()).reason, End::ClientClosed);
+    EXPECT_EQ(expectStep<next::Linger>(serverCloses()).reason, CloseReason::ClientClosed);
 
     begin(makeConfig(Protocol::Tcp));
     expectStep<next::Stay>(serverCloses());
     EXPECT_TRUE(client_->got_fin);
-    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, End::ServerClosed);
+    EXPECT_EQ(expectStep<next::Close>(clientCloses(*phase_)).reason, CloseReason::ServerClosed);
 }
 
 TEST_F(RelayPhaseTest, SaysThatTheServerIsLostAtABoundaryOnly) {
     begin();
     exchange("EHLO a\r\n", "250 mx\r\n");
     server_->broken = ECONNRESET;
-    EXPECT_EQ(expectStep<next::Linger>(serverEvent(kReadable | kFailed)).reason, End::ServerLost);
+    EXPECT_EQ(expectStep<next::Linger>(serverEvent(kReadable | kFailed)).reason, CloseReason::ServerLost);
     EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
 
     begin();
@@ -99,7 +99,8 @@ TEST_F(RelayPhaseTest, SaysThatTheServerIsLostAtABoundaryOnly) {
 TEST_F(RelayPhaseTest, ALostClientIsTheEndAndTheFirstReasonStands) {
     begin();
     client_->broken = ECONNRESET;
-    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kReadable | kFailed)).reason, End::ClientReset);
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kReadable | kFailed)).reason,
+              CloseReason::ClientReset);
 }
 
 TEST_F(RelayPhaseTest, EndsAnIdleSessionWithTheProtocolsWords) {
@@ -112,7 +113,7 @@ TEST_F(RelayPhaseTest, EndsAnIdleSessionWithTheProtocolsWords) {
     expectStep<next::Stay>(phase_->onDeadline());
     host_->advance(limit - 60'000);
     EXPECT_EQ(events_.deadlines, 2) << "activity has restarted the limit";
-    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::IdleTimeout);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::IdleTimeout);
     EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
 }
 
@@ -121,32 +122,32 @@ TEST_F(RelayPhaseTest, BoundsTheSilenceOfAHalfClosedSession) {
     expectStep<next::Stay>(clientCloses(*phase_));
     host_->advance(context_->config().timeouts.half_close.count() + 100);
     EXPECT_EQ(events_.deadlines, 1);
-    EXPECT_EQ(expectStep<next::Close>(phase_->onDeadline()).reason, End::HalfCloseTimeout);
+    EXPECT_EQ(expectStep<next::Close>(phase_->onDeadline()).reason, CloseReason::HalfCloseTimeout);
 }
 
 TEST_F(RelayPhaseTest, ADrainWaitsForTheEndOfATransaction) {
     begin();
     exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
-    expectStep<next::Stay>(phase_->onDrain(drain(End::Shutdown, 30'000)));
+    expectStep<next::Stay>(phase_->onDrain(drain(CloseReason::Shutdown, 30'000)));
     EXPECT_EQ(client_->heard(), "");
     expectStep<next::Stay>(clientSends(*phase_, "RSET\r\n"));
-    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 ok\r\n")).reason, End::Shutdown);
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 ok\r\n")).reason, CloseReason::Shutdown);
     EXPECT_THAT(client_->heard(), StartsWith("250 ok\r\n421 4.3.2"));
 }
 
 TEST_F(RelayPhaseTest, ADrainWaitsNoLongerThanItSays) {
     begin();
     exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
-    expectStep<next::Stay>(phase_->onDrain(drain(End::Drained, 5'000)));
+    expectStep<next::Stay>(phase_->onDrain(drain(CloseReason::Drained, 5'000)));
     host_->advance(5'100);
     EXPECT_EQ(events_.deadlines, 1);
-    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::Drained);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::Drained);
 }
 
 TEST_F(RelayPhaseTest, ADrainThatIsTakenBackDoesNothing) {
     begin();
     exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
-    expectStep<next::Stay>(phase_->onDrain(drain(End::Drained, 5'000)));
+    expectStep<next::Stay>(phase_->onDrain(drain(CloseReason::Drained, 5'000)));
     phase_->onUndrain();
     exchange("RSET\r\n", "250 ok\r\n");
     host_->advance(5'100);
@@ -154,9 +155,9 @@ TEST_F(RelayPhaseTest, ADrainThatIsTakenBackDoesNothing) {
 }
 
 TEST_F(RelayPhaseTest, IsKilledInTheProtocolsWords) {
-    EXPECT_EQ(expectStep<next::Linger>(begin().onKill()).reason, End::Killed);
+    EXPECT_EQ(expectStep<next::Linger>(begin().onKill()).reason, CloseReason::Killed);
     EXPECT_THAT(client_->heard(), StartsWith("421 4.3.2"));
-    EXPECT_EQ(expectStep<next::Close>(begin().onAbort(End::Shutdown)).reason, End::Shutdown);
+    EXPECT_EQ(expectStep<next::Close>(begin().onAbort(CloseReason::Shutdown)).reason, CloseReason::Shutdown);
     EXPECT_THAT(client_->heard(), StartsWith("421 4.3.2"));
 }
 
@@ -173,7 +174,7 @@ TEST_F(RelayPhaseTest, AViolationIsToldInItsTurnAndStaysInTheRecord) {
     begin();
     expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n"));
     EXPECT_EQ(client_->heard(), "");
-    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 mx\r\n")).reason, End::ForbiddenCommand);
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 mx\r\n")).reason, CloseReason::ForbiddenCommand);
     EXPECT_THAT(client_->heard(), StartsWith("250 mx\r\n521 5.5.1"));
     phase_.reset();
     EXPECT_EQ(context_->record.violation, Violation::ForbiddenCommand);
@@ -184,7 +185,7 @@ TEST_F(RelayPhaseTest, WaitsForNoServerThatDoesNotAnswerWhatCameBeforeAViolation
     expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n"));
     host_->advance(10'100);
     EXPECT_EQ(events_.deadlines, 1);
-    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, End::ForbiddenCommand);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::ForbiddenCommand);
 }
 
 TEST_F(RelayPhaseTest, ATransactionThatIsOpenAtTheEndIsInTheRecord) {

@@ -478,7 +478,7 @@ TEST_F(SessionTest, LogsASessionThatEndsForWantOfMemoryBeforeItsClientIsKnown) {
     arrive();
     client_->sends("PROXY");
     session_->onEvents(Session::kClientSlot, kReadable);
-    session_->abort(End::GatewayError);
+    session_->abort(CloseReason::GatewayError);
     EXPECT_THAT(host().takeLog(), HasSubstr("\"event\":\"session.failed\""));
 }
 
@@ -657,7 +657,7 @@ TEST_F(SessionTest, LetsATlsClientSpeakFirst) {
     EXPECT_EQ(server->heard(), hello);
     serverSends(*server, "\x16 certificates");
     EXPECT_EQ(client_->heard(), "\x16 certificates");
-    session_->abort(End::Killed);
+    session_->abort(CloseReason::Killed);
     EXPECT_THAT(host().takeLog(), HasSubstr("\"tls\":\"implicit\""));
 }
 
@@ -679,7 +679,7 @@ TEST_F(SessionTest, DrainsBetweenTransactionsNotInThem) {
     clientSends("MAIL FROM:<a@example.com>\r\n");
     serverSends(*server, "250 ok\r\n");
     client_->heard();
-    session_->drain({End::Shutdown, host().now(), host().now() + 30'000});
+    session_->drain({CloseReason::Shutdown, host().now(), host().now() + 30'000});
     EXPECT_EQ(client_->heard(), "");
     clientSends("RCPT TO:<b@example.com>\r\n");
     serverSends(*server, "250 ok\r\n");
@@ -753,7 +753,7 @@ TEST_F(SessionTest, CountsAServersSessionsBackToNothing) {
     }
     EXPECT_EQ(host().openSessions(), 0U);
     EXPECT_EQ(value(host().counters().admitted), 1U);
-    EXPECT_EQ(value(host().counters().ends[static_cast<std::size_t>(End::ClientQuit)]), 1U);
+    EXPECT_EQ(value(host().counters().ends[static_cast<std::size_t>(CloseReason::ClientQuit)]), 1U);
 }
 
 // ---- what the client may not send

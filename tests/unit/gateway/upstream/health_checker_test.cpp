@@ -280,7 +280,7 @@ TEST(HealthChecker, ChecksAreMadeByWhoHasThemOnAndEndWithTheChecker) {
     EXPECT_EQ(checked.endpoints()[0]->health.state(), Health::Up);
     // Nobody measures any more: a failure is forgotten after a while.
     for (int i = 0; i < 2; ++i)
-        checked.failed(*checked.endpoints()[0], 1000, ServerFailure::ConnectRefused);
+        checked.reportFailure(*checked.endpoints()[0], 1000, ServerFailure::ConnectRefused);
     EXPECT_FALSE(checked.available(1000));
     EXPECT_TRUE(checked.available(1000 + UpstreamPool::kRetryAfter));
 }
@@ -374,10 +374,10 @@ TEST(HealthChecker, FailedSessionsBringOneExtraCheckBetweenTwoRegularOnes) {
     checker.follow(planFor({&pool}));
     const auto endpoint = pool.endpoints()[0];
     ASSERT_TRUE(eventually([&] { return endpoint->health.state() == Health::Up && asked == 1; }));
-    pool.failed(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
+    pool.reportFailure(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
     ASSERT_TRUE(eventually([&] { return asked == 2; }));
     for (int i = 0; i < 20; ++i) {
-        pool.failed(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
+        pool.reportFailure(*endpoint, 0, ServerFailure::ResetWithoutGreeting);
         // The checker has heard of it.
         ASSERT_TRUE(eventually([&] { return !endpoint->health.takeCheckRequest(); }));
     }

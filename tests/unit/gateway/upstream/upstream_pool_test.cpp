@@ -83,7 +83,7 @@ TEST(UpstreamPool, PassesOverAServerThatFailedUntilItMayHaveRecovered) {
     UpstreamPool pool(config, {});
     UpstreamPool::Tried tried = 0;
     const auto failing = pool.pick(kClient, 1000, tried);
-    pool.failed(*failing, 1000, ServerFailure::ConnectRefused);
+    pool.reportFailure(*failing, 1000, ServerFailure::ConnectRefused);
     for (int i = 0; i < 6; ++i)
         EXPECT_NE(pickName(pool), failing->server->name);
     std::set<std::string> later;
@@ -97,7 +97,7 @@ TEST(UpstreamPool, OffersFailingServersWhenThereIsNoOther) {
     UpstreamPool pool(config, {});
     UpstreamPool::Tried tried = 0;
     while (const auto endpoint = pool.pick(kClient, 1000, tried))
-        pool.failed(*endpoint, 1000, ServerFailure::ConnectRefused);
+        pool.reportFailure(*endpoint, 1000, ServerFailure::ConnectRefused);
     EXPECT_FALSE(pool.available(1000));
     tried = 0;
     EXPECT_NE(pool.pick(kClient, 1000, tried), nullptr);
@@ -110,10 +110,10 @@ TEST(UpstreamPool, TellsEachChangeOnce) {
                                [&](const auto&, const auto&, std::string_view) { ++downs; }});
     UpstreamPool::Tried tried = 0;
     const auto endpoint = pool.pick(kClient, 0, tried);
-    pool.failed(*endpoint, 0, ServerFailure::ConnectRefused);
-    pool.failed(*endpoint, 0, ServerFailure::ConnectRefused);
-    pool.worked(*endpoint);
-    pool.worked(*endpoint);
+    pool.reportFailure(*endpoint, 0, ServerFailure::ConnectRefused);
+    pool.reportFailure(*endpoint, 0, ServerFailure::ConnectRefused);
+    pool.reportSuccess(*endpoint);
+    pool.reportSuccess(*endpoint);
     EXPECT_EQ(downs, 1);
     EXPECT_EQ(ups, 1);
 }
@@ -191,9 +191,9 @@ TEST(UpstreamPool, UsesBackupsOnlyWhileNoOtherServerIsUp) {
     config.servers[2].backup = true;
     UpstreamPool pool(config, {});
     EXPECT_EQ(shares(pool, 10).count("c"), 0U);
-    pool.failed(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
+    pool.reportFailure(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(shares(pool, 10).count("c"), 0U);
-    pool.failed(*endpointOf(pool, "b"), 1000, ServerFailure::ConnectRefused);
+    pool.reportFailure(*endpointOf(pool, "b"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(shares(pool, 10)["c"], 10);
     EXPECT_TRUE(pool.available(1000));
 }
@@ -201,7 +201,7 @@ TEST(UpstreamPool, UsesBackupsOnlyWhileNoOtherServerIsUp) {
 TEST(UpstreamPool, AServerThatWasAwayGetsItsShareAndNotWhatItMissed) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});
-    pool.failed(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
+    pool.reportFailure(*endpointOf(pool, "a"), 1000, ServerFailure::ConnectRefused);
     shares(pool, 1000);
     EXPECT_NEAR(shares(pool, 300, 3000)["a"], 100, 1);
 }
@@ -239,14 +239,14 @@ TEST(UpstreamPool, UnreachableToSessionsACheckedServerGoesDownAndOnlyChecksBring
     UpstreamPool pool(config, {});
     pool.watch(std::make_shared<CountingAlarm>());
     const auto server = endpointOf(pool, "a");
-    pool.failed(*server, 0, ServerFailure::ConnectRefused);
-    pool.worked(*server);
-    pool.failed(*server, 0, ServerFailure::ConnectTimeout);
+    pool.reportFailure(*server, 0, ServerFailure::ConnectRefused);
+    pool.reportSuccess(*server);
+    pool.reportFailure(*server, 0, ServerFailure::ConnectTimeout);
     EXPECT_EQ(server->health.state(), Health::Unknown) << "one in a row";
-    pool.failed(*server, 0, ServerFailure::ConnectRefused);
+    pool.reportFailure(*server, 0, ServerFailure::ConnectRefused);
     EXPECT_EQ(server->health.state(), Health::Down);
     EXPECT_EQ(shares(pool, 10, 100'000).count("a"), 0U) << "time alone heals nothing";
-    pool.worked(*server);
+    pool.reportSuccess(*server);
     EXPECT_EQ(server->health.state(), Health::Down) << "a last resort that worked is no check";
     pool.checkPassed(*server, 0);
     pool.checkPassed(*server, 0);
@@ -267,13 +267,13 @@ TEST(UpstreamPool, WhatACheckedServerSaysToClientsAsksForOneCheckAndDecidesNothi
               ServerFailure::ResetWithoutGreeting, ServerFailure::ClosedInGreeting,
               ServerFailure::EndlessGreeting, ServerFailure::Foreign, ServerFailure::SystemNotAccepting,
               ServerFailure::HeaderNotTaken})
-            pool.failed(*server, 0, failure);
+            pool.reportFailure(*server, 0, failure);
     }
     EXPECT_EQ(server->health.state(), Health::Up);
     EXPECT_EQ(alarm->rung, 1) << "until the checker has heard of it";
     EXPECT_TRUE(server->health.takeCheckRequest());
     EXPECT_FALSE(server->health.takeCheckRequest());
-    pool.failed(*server, 0, ServerFailure::NoLocalPort);
+    pool.reportFailure(*server, 0, ServerFailure::NoLocalPort);
     EXPECT_FALSE(server->health.takeCheckRequest()) << "about the gateway";
 }
 
@@ -282,10 +282,10 @@ TEST(UpstreamPool, AWantOfTheGatewayNeverTakesAnUncheckedServerAway) {
     UpstreamPool pool(config, {});
     const auto server = endpointOf(pool, "a");
     for (int i = 0; i < 100; ++i)
-        pool.failed(*server, 1000, ServerFailure::NoLocalPort);
+        pool.reportFailure(*server, 1000, ServerFailure::NoLocalPort);
     EXPECT_EQ(server->health.state(), Health::Unknown);
     EXPECT_NEAR(shares(pool, 90)["a"], 30, 1);
-    pool.failed(*server, 1000, ServerFailure::SystemNotAccepting);
+    pool.reportFailure(*server, 1000, ServerFailure::SystemNotAccepting);
     EXPECT_EQ(shares(pool, 10).count("a"), 0U);
 }
 
@@ -304,11 +304,11 @@ TEST(UpstreamPool, SessionsOfAnOlderConfigurationCountByTheOneInForce) {
     const auto server = endpointOf(old, "a");
     fresh.checkPassed(*server, 0);
     for (int i = 0; i < 99; ++i)
-        old.failed(*server, 0, ServerFailure::ConnectRefused);
+        old.reportFailure(*server, 0, ServerFailure::ConnectRefused);
     EXPECT_EQ(server->health.state(), Health::Up) << "the new `fall` counts";
-    old.failed(*server, 0, ServerFailure::ConnectRefused);
+    old.reportFailure(*server, 0, ServerFailure::ConnectRefused);
     EXPECT_EQ(server->health.state(), Health::Down);
-    old.worked(*server);
+    old.reportSuccess(*server);
     EXPECT_EQ(server->health.state(), Health::Down) << "checks decide, whatever the session is of";
     EXPECT_EQ(fresh.status()[0].reason, "connection refused");
     EXPECT_EQ(downs, 1);
@@ -330,7 +330,7 @@ TEST(UpstreamPool, OldAndNewConfigurationsMayJudgeAnEndpointAtTheSameTime) {
     std::vector<std::thread> threads;
     threads.emplace_back([&] {
         for (int i = 0; i < 2000; ++i)
-            old.failed(*server, 0, ServerFailure::ConnectRefused);
+            old.reportFailure(*server, 0, ServerFailure::ConnectRefused);
     });
     threads.emplace_back([&] {
         for (int i = 0; i < 2000; ++i)
@@ -385,7 +385,7 @@ TEST(UpstreamPool, ADrainedServerGetsNothingWhateverItsHealth) {
     for (const char* name : {"a", "b"})
         EXPECT_TRUE(pool.setAdminState(name, AdminState::Drain));
     EXPECT_EQ(shares(pool, 10)["c"], 10);
-    pool.failed(*endpointOf(pool, "c"), 1000, ServerFailure::ConnectRefused);
+    pool.reportFailure(*endpointOf(pool, "c"), 1000, ServerFailure::ConnectRefused);
     EXPECT_EQ(pickName(pool), "c") << "the last resort is the one that may be used";
     EXPECT_FALSE(pool.available(1000));
     EXPECT_TRUE(pool.setAdminState("a", AdminState::Ready));

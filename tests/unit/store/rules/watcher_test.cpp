@@ -63,7 +63,7 @@ class AccessWatcherTest : public testing::Test {
     }
     void awaitGeneration(std::uint64_t after) {
         const auto until = std::chrono::steady_clock::now() + kDeadline;
-        while (watcher_->generation() == after) {
+        while (watcher_->version() == after) {
             ASSERT_LT(std::chrono::steady_clock::now(), until);
             std::this_thread::yield();
         }
@@ -101,12 +101,12 @@ TEST_F(AccessWatcherTest, StartsWithWhatIsThere) {
 
 TEST_F(AccessWatcherTest, SeesChangesByAnyone) {
     watcher_->start();
-    auto generation = watcher_->generation();
+    auto generation = watcher_->version();
     add("192.0.2.0/24", "deny");
     awaitGeneration(generation);
     EXPECT_EQ(verdict("192.0.2.1"), "deny");
 
-    generation = watcher_->generation();
+    generation = watcher_->version();
     AccessRule rule;
     rule.network = network("192.0.2.1");
     rule.verdict = Verdict::Allow;
@@ -116,7 +116,7 @@ TEST_F(AccessWatcherTest, SeesChangesByAnyone) {
     EXPECT_EQ(verdict("192.0.2.1", 0), "deny");
     EXPECT_EQ(verdict("192.0.2.1", 1), "allow");
 
-    generation = watcher_->generation();
+    generation = watcher_->version();
     shell_->run("DELETE FROM access_rule");
     awaitGeneration(generation);
     EXPECT_EQ(verdict("192.0.2.1"), "none");
@@ -125,11 +125,11 @@ TEST_F(AccessWatcherTest, SeesChangesByAnyone) {
 TEST_F(AccessWatcherTest, OtherWritesChangeNoTable) {
     add("192.0.2.0/24", "deny");
     watcher_->start();
-    const auto generation = watcher_->generation();
+    const auto generation = watcher_->version();
     shell_->run("UPDATE access_rule SET hits = 7; CREATE TABLE notes(text TEXT)");
     add("198.51.100.0/24", "deny");
     await("changed to 2");
-    EXPECT_EQ(watcher_->generation(), generation + 1);
+    EXPECT_EQ(watcher_->version(), generation + 1);
 }
 
 TEST_F(AccessWatcherTest, AnExpiredRuleNeedsNoWrite) {
