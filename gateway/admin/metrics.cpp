@@ -89,15 +89,22 @@ void addCounters(Families& out, const Rows& rows, CounterGroup group, ForEach fo
         for (end = begin + 1; end < std::size(rows) && rows[end].metric == rows[begin].metric;)
             ++end;
         if (rows[begin].metric.empty() || rows[begin].group != group) continue;
+        const auto addSamples = [&] {
+            forEach([&](const Labels& common, const auto& values) {
+                for (std::size_t row = begin; row < end; ++row) {
+                    Labels labels = common;
+                    if (!rows[row].label.empty())
+                        labels.push_back({std::string(rows[row].label), std::string(rows[row].label_value)});
+                    out.sample(std::move(labels), real(values[row]));
+                }
+            });
+        };
         out.counters(std::string(rows[begin].metric), std::string(rows[begin].help));
-        forEach([&](const Labels& common, const auto& values) {
-            for (std::size_t row = begin; row < end; ++row) {
-                Labels labels = common;
-                if (!rows[row].label.empty())
-                    labels.push_back({std::string(rows[row].label), std::string(rows[row].label_value)});
-                out.sample(std::move(labels), real(values[row]));
-            }
-        });
+        addSamples();
+        if (rows[begin].former_metric.empty()) continue;
+        out.counters(std::string(rows[begin].former_metric),
+                     fmt::format("The former name of {}.", rows[begin].metric));
+        addSamples();
     }
 }
 

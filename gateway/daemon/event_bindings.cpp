@@ -21,22 +21,33 @@ void logUnknownListeners(EventLog& log, const std::map<std::string, std::size_t>
     log.write(line);
 }
 
+/// Until the release after the next one, a line of a server has a second one with the name that its event had before.
+template <typename Fields>
+void logServer(EventLog& log, LogLine line, LogLine former, Fields fields) {
+    for (LogLine* one : {&line, &former}) {
+        fields(*one);
+        log.write(*one);
+    }
+}
+
 }  // namespace
 
 UpstreamPool::Events poolEvents(EventLog& log) {
     UpstreamPool::Events events;
     events.down = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint,
                          std::string_view why) {
-        LogLine line = log.line(LogLevel::Error, "backend.down");
-        line.text("upstream", upstream.name).text("server", endpoint.server->name);
-        line.text("address", endpoint.endpoint.toString()).text("reason", why);
-        log.write(line);
+        logServer(log, log.line(LogLevel::Error, "server.down"), log.line(LogLevel::Error, "backend.down"),
+                  [&](LogLine& line) {
+                      line.text("upstream", upstream.name).text("server", endpoint.server->name);
+                      line.text("address", endpoint.endpoint.toString()).text("reason", why);
+                  });
     };
     events.up = [&log](const UpstreamConfig& upstream, const ServerEndpoint& endpoint) {
-        LogLine line = log.line(LogLevel::Warning, "backend.up");
-        line.text("upstream", upstream.name).text("server", endpoint.server->name);
-        line.text("address", endpoint.endpoint.toString());
-        log.write(line);
+        logServer(log, log.line(LogLevel::Warning, "server.up"), log.line(LogLevel::Warning, "backend.up"),
+                  [&](LogLine& line) {
+                      line.text("upstream", upstream.name).text("server", endpoint.server->name);
+                      line.text("address", endpoint.endpoint.toString());
+                  });
     };
     return events;
 }
@@ -45,19 +56,21 @@ NameWatcher::Events nameEvents(EventLog& log) {
     NameWatcher::Events events;
     events.changed = [&log](const UpstreamConfig& upstream, const ServerConfig& server,
                             const std::vector<Endpoint>& addresses) {
-        LogLine line = log.line(LogLevel::Information, "backend.resolved");
-        line.text("upstream", upstream.name).text("server", server.name);
-        line.beginArray("addresses");
-        for (const Endpoint& address : addresses)
-            line.item(address.toString());
-        line.endArray();
-        log.write(line);
+        logServer(log, log.line(LogLevel::Information, "server.resolved"),
+                  log.line(LogLevel::Information, "backend.resolved"), [&](LogLine& line) {
+                      line.text("upstream", upstream.name).text("server", server.name);
+                      line.beginArray("addresses");
+                      for (const Endpoint& address : addresses)
+                          line.item(address.toString());
+                      line.endArray();
+                  });
     };
     events.failed = [&log](const UpstreamConfig& upstream, const ServerConfig& server,
                            const std::string& why) {
-        LogLine line = log.line(LogLevel::Warning, "backend.unresolved");
-        line.text("upstream", upstream.name).text("server", server.name).text("reason", why);
-        log.write(line);
+        logServer(log, log.line(LogLevel::Warning, "server.unresolved"),
+                  log.line(LogLevel::Warning, "backend.unresolved"), [&](LogLine& line) {
+                      line.text("upstream", upstream.name).text("server", server.name).text("reason", why);
+                  });
     };
     return events;
 }

@@ -106,6 +106,7 @@ struct CounterRow {
     std::string_view metric = {};  ///< its family, which rows in a row may share; empty: told in JSON alone
     std::string_view label = {};   ///< of the family, with this counter's value
     std::string_view label_value = {};
+    std::string_view former_metric = {};  ///< the family's name before, told beside it for one more release
 };
 
 struct ListenerTotals {
@@ -172,7 +173,13 @@ inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
      "Sessions refused for a reason other than the access rules: a client's limits, gateway full, no server, "
      "stopping.",
      "mailgate_turned_away_total"},
-    {"checks", &GatewayTotals::checks, CounterGroup::Sessions, "Balancer probes answered.",
+    {"checks",
+     &GatewayTotals::checks,
+     CounterGroup::Sessions,
+     "Balancer probes answered.",
+     "mailgate_balancer_probes_total",
+     {},
+     {},
      "mailgate_health_checks_total"},
     {"empty", &GatewayTotals::empty, CounterGroup::Sessions,
      "Connections that ended before their first byte.", "mailgate_empty_connections_total"},

@@ -48,7 +48,7 @@ class Quiet(unittest.TestCase):
             time.sleep(2 * mailgate.SLACK)  # a silence is only heard by waiting
         finally:
             gateway.stop()
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
 
     def test_postfix_logs_connect_and_disconnect_only(self):
         for send in ("v2", "v1"):
@@ -91,25 +91,25 @@ class Failing(unittest.TestCase):
         mute = self.serve(backend.mute)
         gateway = self.start([mailgate.listener("smtp", "mx")],
                              [mailgate.upstream("mx", mute.port, postfix.proxy_port, **CHECKED)], timeouts={"greeting": "1s"})
-        down = gateway.wait_event("backend.down", server="mx1")
+        down = gateway.wait_event("server.down", server="mx1")
         self.assertIn("took the connection but sent no greeting", down["reason"])
         for _ in range(4):
             self.assertIn(b"220", session_greeting(gateway.port("smtp")))
         for line in gateway.wait_events(4, "session.end"):
             self.assertEqual(line["server"], "mx2")
             self.assertLess(line["connect_ms"], 1000 * mailgate.SLACK)
-        self.assertEqual(len(gateway.events("backend.down")), 1, "one line a change")
+        self.assertEqual(len(gateway.events("server.down")), 1, "one line a change")
 
     def test_a_server_that_was_restarted_serves_again(self):
         port = reserve_port()
         gateway = self.start([mailgate.listener("smtp", "mx")],
                              [mailgate.upstream("mx", port, **CHECKED)], timeouts={"hold": "20s"})
-        self.assertEqual(gateway.wait_event("backend.down")["reason"], "connection refused")
+        self.assertEqual(gateway.wait_event("server.down")["reason"], "connection refused")
         heard = []
         client = threading.Thread(target=lambda: heard.append(session_greeting(gateway.port("smtp"))))
         client.start()
         self.serve(checked_smtp, port)
-        gateway.wait_event("backend.up", server="mx1")
+        gateway.wait_event("server.up", server="mx1")
         client.join(30)
         self.assertEqual(heard, [b"220 fake.example.net ESMTP\r\n"])
 
@@ -118,10 +118,10 @@ class Failing(unittest.TestCase):
         settings = mailgate.upstream("mx", port, postfix.proxy_port, **CHECKED)
         settings["server"][1]["backup"] = True
         gateway = self.start([mailgate.listener("smtp", "mx")], [settings])
-        gateway.wait_event("backend.down", server="mx1")
+        gateway.wait_event("server.down", server="mx1")
         self.assertIn(b"220 mx.example.net", session_greeting(gateway.port("smtp")))
         self.serve(checked_smtp, port)
-        gateway.wait_event("backend.up", server="mx1")
+        gateway.wait_event("server.up", server="mx1")
         self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
 
     def test_a_server_that_greets_late_is_as_good_to_a_check_as_to_a_client(self):
@@ -133,7 +133,7 @@ class Failing(unittest.TestCase):
         gateway = self.start([mailgate.listener("smtp", "mx")], [mailgate.upstream("mx", server.port, **{**CHECKED, "check_timeout": "300ms"})])
         self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
         self.assertIn(b"220 fake", session_greeting(gateway.port("smtp")))
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
 
     def test_what_postfix_says_to_one_client_takes_it_from_nobody_else(self):
         strict = scratch.start(Postfix(scratch, name="counting", settings={"smtpd_client_connection_count_limit": "2",
@@ -147,7 +147,7 @@ class Failing(unittest.TestCase):
             self.assertRegex(proxyclient.read_line(client), rb"^220 " if number < 2 else rb"^421 ")
             with proxyclient.connect(port, proxyclient.header_v2("198.51.100.8")) as other:
                 self.assertIn(b"220 mx.example.net", proxyclient.read_line(other))
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
 
     def test_a_check_by_a_gateway_without_a_domain_is_taken_by_a_strict_postfix(self):
         strict = scratch.start(Postfix(scratch, name="strict", settings={
@@ -158,7 +158,7 @@ class Failing(unittest.TestCase):
                              gateway={"name": "gw1"})
         strict.wait_log(r"disconnect from .* ehlo=1 quit=1")
         self.assertNotIn("reject", strict.log()[before:])
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
         self.assertTrue(any("gateway.name" in line["detail"] for line in gateway.events("config.warning")))
         self.assertIn("warning: gateway.name", gateway.run("check").stdout)
 
@@ -215,5 +215,5 @@ class Names(unittest.TestCase):
         names.tell("mx.example.org", "127.0.0.2")
         wait_until(lambda: {greet(), greet()} == {b"220 127.0.0.2\r\n"}, "sessions at the new address only")
         names.stop()
-        gateway.wait_event("backend.unresolved", upstream="mx")
+        gateway.wait_event("server.unresolved", upstream="mx")
         self.assertEqual({greet(), greet()}, {b"220 127.0.0.2\r\n"})

@@ -120,7 +120,7 @@ class Deaths(Situation):
             self.assertEqual(proxyclient.read_line(session), GREETING[case.protocol])
         self.assertEqual(self.gateway.wait_event("session.end", listener=case.name, client="198.51.100.2")["server"],
                          f"{case.name}2")
-        self.gateway.wait_event("backend.down", upstream=case.name, server=f"{case.name}1")
+        self.gateway.wait_event("server.down", upstream=case.name, server=f"{case.name}1")
 
     def converse(self, session, case):
         """What is heard in and after the exchange in which the server dies."""

@@ -31,16 +31,16 @@ class Servers(Situation):
                 with proxyclient.connect(daemon.port(protocol), proxyclient.header_v2(self.client)) as session:
                     self.assertRegex(proxyclient.read_to_end(session), reply)
                 self.assertGreater(time.monotonic() - start, 0.8)
-                daemon.wait_event("backend.down", server="mail1")
+                daemon.wait_event("server.down", server="mail1")
 
     def test_a_server_that_comes_up_in_time_serves_the_waiting_client(self):
         port = reserve_port()
         self.started([port], timeouts={"hold": "20s"})
         with self.connect() as session:
-            self.gateway.wait_event("backend.down")
+            self.gateway.wait_event("server.down")
             self.backend(backend.smtp, port=port)
             self.assertRegex(proxyclient.read_line(session), rb"^220 fake\.example\.net")
-        self.gateway.wait_event("backend.up")
+        self.gateway.wait_event("server.up")
 
     def test_a_bad_server_is_passed_over_for_the_next(self):
         behaviours = {"closes": backend.says(), "resets": backend.resets,

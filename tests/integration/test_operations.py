@@ -403,10 +403,10 @@ class Drain(Operated):
         gateway = self.start([mailgate.listener("smtp", "mx")],
                              [mailgate.upstream("mx", *(server.port for server in servers), **CHECKED)])
         servers[0].stop()
-        gateway.wait_event("backend.down", server="mx1")
+        gateway.wait_event("server.down", server="mx1")
         self.assertEqual(self.greetings(gateway), {b"two"})
         self.serve("one", port=servers[0].port, behaviour=checked, reads_header=False)
-        gateway.wait_event("backend.up", server="mx1")
+        gateway.wait_event("server.up", server="mx1")
         self.assertEqual(self.greetings(gateway), {b"one", b"two"})
 
 

@@ -42,7 +42,7 @@ class AboutOneClient(unittest.TestCase):
                               [mailgate.upstream("mx", postfix.proxy_port, **self.CHECKED)], timeouts={"hold": "15s"})
 
     def assert_server_is_well(self, postfix, gateway, connections, others=b"220 "):
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
         with connect(gateway, "198.51.100.200") as other:
             self.assertIn(others, proxyclient.read_line(other))
         with proxyclient.connect(gateway.port("smtp"), proxyclient.LOCAL_V2) as probe:
@@ -85,7 +85,7 @@ class AboutOneClient(unittest.TestCase):
                     with connect(gateway) as client:
                         self.assertEqual(proxyclient.read_to_end(client), words)
                 self.assertEqual(len(server.connections), 5, "one connection a client")
-                self.assertEqual(gateway.events("backend.down"), [])
+                self.assertEqual(gateway.events("server.down"), [])
 
 
 class AnswersAreNotWaitedFor(unittest.TestCase):

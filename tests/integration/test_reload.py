@@ -177,7 +177,7 @@ class Health(Reloaded):
             self.assertEqual(gateway.ask("POST", "/v1/reload"), (200, {"ok": True, "detail": "nothing has changed"}))
             silent.set()
             self.assertRegex(proxyclient.read_to_end(waiting), rb"^421 ")
-        self.assertEqual(gateway.events("backend.down"), [])
+        self.assertEqual(gateway.events("server.down"), [])
         self.assertTrue(self.servers(gateway)["mx1"]["healthy"])
 
     def test_a_session_of_before_the_reload_raises_no_server_that_checks_hold_down(self):
@@ -192,13 +192,13 @@ class Health(Reloaded):
             backend.smtp(connection)
         server = self.serve(behaviour)
         gateway = self.start([mailgate.upstream("mx", server.port, **{**CHECKED, "rise": 100})])
-        gateway.wait_event("backend.down")
+        gateway.wait_event("server.down")
         with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.7")) as waiting:
             wait_until(lambda: gateway.ask("GET", "/v1/status")[1]["live"] == 1, "the session")
             self.assertEqual(gateway.ask("POST", "/v1/reload")[0], 200)
             greets.set()
             self.assertIn(b"220 fake", proxyclient.read_line(waiting))
-        self.assertEqual(gateway.events("backend.up"), [])
+        self.assertEqual(gateway.events("server.up"), [])
         row = self.servers(gateway)["mx1"]
         self.assertFalse(row["healthy"])
         self.assertIn("421 4.3.2 down for checks", row["reason"])

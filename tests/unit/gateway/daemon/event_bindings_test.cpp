@@ -53,8 +53,10 @@ TEST_F(EventBindings, TellOfServersThatGoAndComeBack) {
     events.down(upstream_, endpoint, "connection refused");
     events.up(upstream_, endpoint);
     EXPECT_THAT(lines(),
-                AllOf(HasSubstr(R"("event":"backend.down","level":"error","upstream":"mx","server":"mx1")"),
+                AllOf(HasSubstr(R"("event":"server.down","level":"error","upstream":"mx","server":"mx1")"),
+                      HasSubstr(R"("event":"backend.down","level":"error","upstream":"mx","server":"mx1")"),
                       HasSubstr(R"("reason":"connection refused")"),
+                      HasSubstr(R"("event":"server.up","level":"warning")"),
                       HasSubstr(R"("event":"backend.up","level":"warning")")));
 }
 
@@ -63,6 +65,9 @@ TEST_F(EventBindings, TellOfNames) {
     events.changed(upstream_, upstream_.servers[0], {{*IpAddress::parse("192.0.2.1"), 25}});
     events.failed(upstream_, upstream_.servers[0], "no such name");
     EXPECT_THAT(lines(), AllOf(HasSubstr(R"("addresses":["192.0.2.1:25"])"),
+                               HasSubstr(R"("event":"server.resolved")"),
+                               HasSubstr(R"("event":"backend.resolved")"),
+                               HasSubstr(R"("event":"server.unresolved")"),
                                HasSubstr(R"("event":"backend.unresolved")"), HasSubstr("no such name")));
 }
 
