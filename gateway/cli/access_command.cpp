@@ -156,8 +156,10 @@ class Access {
         if (!store_) store_ = store::openRules(config_.store_url, {.use = use});
         return *store_;
     }
-    void fail(const std::string& message) {
-        fmt::print(stderr, "{}\n", message);
+    void fail(const std::string& message) { failAt("mailgate", message); }
+    /// `place`: in a list that was to be imported.
+    void failAt(std::string_view place, const std::string& message) {
+        fmt::print(stderr, "{}: {}\n", place, message);
         context_.exit_code = kRefusedOrNotFound;
     }
 
@@ -241,18 +243,18 @@ void Access::reportRefusal(const rules::Refusal& refusal) {
 }
 
 void Access::report(const rules::Hazardous& refusal) {
-    const std::string place = refusal.line == 0 ? "" : fmt::format("{}:{}: ", arguments_.file, refusal.line);
-    fail(place + sentenceOf(refusal));
+    failAt(refusal.line == 0 ? "mailgate" : fmt::format("{}:{}", arguments_.file, refusal.line),
+           sentenceOf(refusal));
 }
 
 void Access::report(const rules::NothingLeft&) {
-    fail(fmt::format("{}: contains no rules, so --replace would remove them all; use --force to do it anyway",
-                     arguments_.file));
+    failAt(arguments_.file,
+           "contains no rules, so --replace would remove them all; use --force to do it anyway");
 }
 
 void Access::report(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
-        fail(fmt::format("{}:{}: {}", arguments_.file, error.line, error.message));
+        failAt(fmt::format("{}:{}", arguments_.file, error.line), error.message);
     fail("nothing was imported");
 }
 
@@ -389,7 +391,7 @@ std::optional<std::string> Access::readFile() {
             text.append(block.data(), got);
         if (std::ferror(file) == 0) return text;
     }
-    fail(fmt::format("{}: cannot be read: {}", arguments_.file, std::strerror(errno)));
+    failAt(arguments_.file, fmt::format("cannot be read: {}", std::strerror(errno)));
     return std::nullopt;
 }
 

@@ -172,9 +172,9 @@ void show(Context& context, const SessionsArguments& arguments) {
     context.exit_code = kRefusedOrNotFound;
     const std::string id = printable(arguments.id);
     if (found.empty())
-        fmt::print(stderr, "no session in the journal has the id {}\n", id);
+        fmt::print(stderr, "mailgate: no session in the journal has the id {}\n", id);
     else
-        fmt::print(stderr, "{} is not unique: several ids begin with it, such as {} and {}\n", id,
+        fmt::print(stderr, "mailgate: {} is not unique: several ids begin with it, such as {} and {}\n", id,
                    found[0].id, found[1].id);
 }
 
