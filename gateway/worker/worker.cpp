@@ -133,7 +133,7 @@ void Worker::abort() {
 std::vector<LiveSession> Worker::liveSessions() const {
     std::vector<LiveSession> live;
     for (const Session* session = sessions_; session; session = session->next)
-        live.push_back(session->live());
+        if (!session->ending()) live.push_back(session->live());
     return live;
 }
 

@@ -99,7 +99,9 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void drain();
     /// Ends all sessions now.
     void abort();
+    /// Without those that are ending anyway, which kill() would not find.
     std::vector<LiveSession> liveSessions() const;
+    /// False: there is no such session, or it is ending.
     bool kill(std::string_view id);
     std::size_t cut(const Network& network, const std::vector<std::string>& listeners);
     /// Ends the sessions of one server within `spread` (IMAP, POP3 and ManageSieve evenly over it; SMTP as
