@@ -78,8 +78,9 @@ admin::Status GatewayControl::status() {
     }
     status.totals = valuesOf(counters);
     status.rejections = counters.rejections.rows();
-    for (std::size_t i = 1; i < kCloseReasons; ++i) {
-        status.ends.emplace_back(toString(static_cast<CloseReason>(i)), value(counters.ends[i]));
+    for (std::size_t i = 0; i < kCloseReasons; ++i) {
+        const auto end = static_cast<CloseReason>(i);
+        if (endsAdmitted(end)) status.ends.emplace_back(toString(end), value(counters.ends[i]));
     }
     for (std::size_t i = 0; i < kRefusals; ++i) {
         status.refusals.emplace_back(reasonFor(static_cast<Refusal>(i)), value(counters.refusals[i]));
@@ -147,9 +148,9 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
                     self.undrainServer(upstream, server);
             });
     }
-    return {true, drain ? fmt::format("{}/{} gets no new sessions; those it has end within {} s", upstream,
-                                      server, spread / 1000)
-                        : fmt::format("{}/{} gets sessions again", upstream, server)};
+    return {true, drain ? fmt::format("{}/{} gets no new sessions; its current sessions end within {} s",
+                                      upstream, server, spread / 1000)
+                        : fmt::format("{}/{} gets new sessions again", upstream, server)};
 }
 
 admin::Outcome GatewayControl::reload() {
