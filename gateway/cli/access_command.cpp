@@ -306,9 +306,10 @@ void Access::put(Verdict verdict) {
     if (arguments_.cut) cutSessions(outcome);
 }
 
-/// Sessions already admitted stay, unless the running gateway is asked to end them.
+/// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
 void Access::cutSessions(const rules::PutOutcome& put) {
     const admin::Client gateway(config_.admin.socket);
+    const std::int64_t version = store().version();
     std::size_t ended = 0;
     for (const rules::Cut& cut : put.cuts) {
         Poco::JSON::Object order;
@@ -316,6 +317,7 @@ void Access::cutSessions(const rules::PutOutcome& put) {
         Poco::JSON::Array listeners;
         if (!cut.listener.empty()) listeners.add(cut.listener);
         order.set("listeners", listeners);
+        order.set("rules_version", version);
         ended += gateway.post("/v1/cut", order)->optValue<std::size_t>("cut", 0);
     }
     fmt::print("{} ended\n", counted(ended, "session"));
@@ -573,7 +575,8 @@ void addAccessCommand(CLI::App& root, Context& context) {
     Commands commands(root, context);
     addLimitOptions(addPutCommand(commands, Verdict::Allow, "Allow networks"));
     const auto deny = addPutCommand(commands, Verdict::Deny, "Deny networks");
-    deny.flag("--cut", &Arguments::cut, "Also end the current sessions of clients in these networks");
+    deny.flag("--cut", &Arguments::cut,
+              "Also end the current sessions that the rules now deny in these networks");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
     remove.networks("NET", "Networks, exactly as access list shows them")->required();
     remove.listeners("Only rules that name this listener (may be repeated)");
