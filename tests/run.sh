@@ -57,7 +57,7 @@ check() {
 if [ $quick = yes ]; then
   build release
 else
-  export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
+  export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan thread_tests
   build_meanwhile asan

@@ -135,6 +135,10 @@ bool Session::usesServer(std::string_view upstream, std::string_view server) con
            context_.record.endpoint->server->name == server;
 }
 
+bool Session::ending() const noexcept {
+    return std::holds_alternative<LingerPhase>(phase_) || std::holds_alternative<ClosedPhase>(phase_);
+}
+
 LiveSession Session::live() const {
     const SessionRecord& record = context_.record;
     const SessionFacts& facts = record.facts;

@@ -2,6 +2,7 @@
 #include "protocols/smtp/smtp_filter.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/stream/tls_record.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -34,10 +35,6 @@ constexpr std::size_t kMaxShownName = 100;
 constexpr std::string_view kCrlf = "\r\n";
 constexpr std::string_view kSyntaxError = "500 5.5.2 ";
 constexpr std::string_view kArgumentError = "501 5.5.4 ";
-
-// TLS records that open a stream (RFC 8446 5.1).
-constexpr char kTlsAlert = 0x15;
-constexpr char kTlsHandshake = 0x16;
 
 std::string_view withoutCr(std::string_view line) noexcept {
     if (line.ends_with('\r')) line.remove_suffix(1);

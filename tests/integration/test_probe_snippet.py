@@ -186,6 +186,13 @@ class Snippet(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertIn("has no upstream whose listeners speak", done.stderr)
 
+    def test_postfix_has_nothing_to_paste_where_it_gets_no_header(self):
+        settings = mailgate.upstream("mx", reserve_port(), send_proxy="off", lost_client_address="accepted")
+        for kind in ("postfix", "postscreen"):
+            with self.subTest(kind=kind):
+                lines = self.snippet(kind, [mailgate.listener("smtp", "mx")], [settings]).split("\n")
+                self.assertEqual(lines, ['# Upstream "mx" has send_proxy = "off": its servers must not expect a header.', "", ""])
+
     def test_postfix_and_postscreen(self):
         for kind in ("postfix", "postscreen"):
             with self.subTest(kind=kind):
