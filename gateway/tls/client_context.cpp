@@ -51,7 +51,7 @@ std::shared_ptr<const TlsClientContext> TlsClientContext::build(
                                                 certificate->chain(), 1) != 1) {
         throw TlsError(certificate->files().certificate + ": cannot be used: " + openssl::lastError());
     }
-    const std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, options.verify));
+    std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, options.verify));
     if (SSL_CTX_set_ex_data(context.get(), contextSlot(), const_cast<TlsClientContext*>(made.get())) != 1) {
         throw std::bad_alloc();
     }
