@@ -55,6 +55,7 @@ int noteOnly(int good, X509_STORE_CTX* store) noexcept {
     const int error = noted ? static_cast<int>(noted) : good ? X509_V_OK : X509_STORE_CTX_get_error(store);
     if (error != X509_V_OK && !noted) {
         // Without the note a later certificate of the chain that is good would have the last word.
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): OpenSSL keeps pointers, and this one is never followed.
         if (SSL_set_ex_data(ssl, errorSlot(), reinterpret_cast<void*>(static_cast<std::intptr_t>(error))) !=
             1)
             return 0;
