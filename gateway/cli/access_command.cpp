@@ -450,8 +450,8 @@ void Access::renameListener() {
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
-        fmt::print("{} of listener {} {} now of listener {}\n", counted(renamed, "rule"), arguments_.old_name,
-                   renamed == 1 ? "is" : "are", arguments_.new_name);
+        fmt::print("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
+                   renamed == 1 ? "belongs" : "belong", arguments_.new_name);
 }
 
 void Access::history() {

@@ -103,7 +103,7 @@ class Probe(unittest.TestCase):
         site = configured([mailgate.listener("imap", "store", tls="passthrough")], [mailgate.upstream("store", tls.headerless_port)])
         done = site.run("probe")
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("either it expects none, or not from there", done.stdout)
+        self.assertIn("it expects none, or none from that address", done.stdout)
 
     def test_nobody_listening(self):
         report = probe(mailgate.upstream("mx", reserve_port()), code=1)
