@@ -41,7 +41,7 @@ void trust(const std::string& ca, SSL_CTX* context) {
 }  // namespace
 
 std::shared_ptr<const TlsClientContext> TlsClientContext::build(
-    const TlsClientOptions& options, std::shared_ptr<const Certificate> certificate) {
+    const TlsClientOptions& options, const std::shared_ptr<const Certificate>& certificate) {
     std::shared_ptr<SSL_CTX> context = openssl::Context(SSL_CTX_new(TLS_client_method()));
     if (!context) throw std::bad_alloc();
     apply(options, context.get());
