@@ -96,6 +96,7 @@ Network parsedNetwork(const std::string& text) {
 
 std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
     std::vector<Network> networks;
+    networks.reserve(texts.size());
     for (const std::string& text : texts)
         networks.push_back(parsedNetwork(text));
     return networks;
@@ -521,8 +522,8 @@ void addProgramOption(const Commands::Command& command) {
 }
 
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
-    const auto command = commands.add(std::string(toString(verdict)), what,
-                                      [verdict](Access& access) { access.put(verdict); });
+    auto command = commands.add(std::string(toString(verdict)), what,
+                                [verdict](Access& access) { access.put(verdict); });
     command.networks("NET", "Addresses or networks (CIDR)")->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
     command.text("--expires", &Arguments::expires,

@@ -44,7 +44,7 @@ void Session::drain(const Drain& drain) {
     on([&](auto& phase) { return phase.onDrain(drain); });
 }
 
-void Session::undrain() noexcept {
+void Session::undrain() {
     std::visit([](auto& phase) { phase.onUndrain(); }, phase_);
 }
 
@@ -62,7 +62,7 @@ bool Session::on(Event event) {
     try {
         Next step = std::visit([&](auto& phase) -> Next { return event(phase); }, phase_);
         if (stays(step)) return false;
-        advance(std::move(step));
+        advance(step);
         return true;
     } catch (const std::bad_alloc&) {
     }

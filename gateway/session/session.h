@@ -34,7 +34,7 @@ class Session final : public SessionEvents {
 
     void drain(const Drain& drain);
     /// The operator changed his mind about the server.
-    void undrain() noexcept;
+    void undrain();
     /// Ends it now, with the protocol's goodbye where one can be sent safely. False: it has ended already.
     bool kill();
     /// Ends now, whatever is under way.

@@ -72,7 +72,7 @@ Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
         if (bytes.size() < kHelloHead) return Rest::More;
         hello_ = true;
         const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
-        hello_left_ = static_cast<std::uint32_t>(kRecordHead + byte(3) * 256 + byte(4));
+        hello_left_ = static_cast<std::uint32_t>(kRecordHead + byte(3) * std::size_t{256} + byte(4));
     }
     const std::size_t passed = std::min<std::size_t>(hello_left_, bytes.size());
     out.pass(passed);
