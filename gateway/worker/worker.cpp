@@ -68,6 +68,8 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
 }
 
 Worker::~Worker() {
+    // A start that fails after this one's has nobody else to stop it.
+    stop();
     while (sessions_)
         sessions_->abort(CloseReason::Shutdown);
     repeats_.sweep(std::numeric_limits<Millis>::max());

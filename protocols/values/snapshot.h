@@ -50,8 +50,9 @@ class Snapshot {
     /// The value in force; null before there is one. Any thread.
     Share share() const noexcept { return Reading(*this).share(); }
 
-    /// Changes with every swap. Any thread; one relaxed load shows whether a share is still the value in force.
-    std::uint64_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
+    /// Changes with every swap. Any thread; one load shows whether a share is still the value in force: who sees a
+    /// version finds its value, or a later one.
+    std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
 
     /// Puts `next` in force and returns what was. Any thread.
     Share swap(Share next) noexcept {
@@ -59,7 +60,7 @@ class Snapshot {
         const unsigned before = in_force_.load();
         values_[1 - before] = std::move(next);
         in_force_.store(1 - before);
-        version_.fetch_add(1, std::memory_order_relaxed);
+        version_.fetch_add(1, std::memory_order_release);
         // A reader that begins now sees the new value, and is counted apart from those that are waited for.
         for (int round = 0; round < 2; ++round) {
             const unsigned phase = phase_.fetch_xor(1);

@@ -75,8 +75,8 @@ class RuleStore {
     };
     /// Waits for a change made through another connection, at most so long. News is repeated until load() has
     /// succeeded; a row that cannot be read is reported once, until somebody writes. A store that cannot be
-    /// read is StoreError, after a pause if it has been so before; the first call that can read it again
-    /// returns at once.
+    /// read is StoreError, after a pause if it has been so before, and as long as nobody has looked again; the first
+    /// call that can read it again returns at once.
     virtual News waitForChange(std::chrono::milliseconds at_most) = 0;
     /// From now on nobody waits: the call under way and all later ones return without news. Any thread.
     virtual void stopWaiting() noexcept = 0;

@@ -106,7 +106,7 @@ void AccessWatcher::Impl::refresh() {
         must_load = true;
         load();
     }
-    if (!must_load) reportRecovery();
+    if (!must_load && !stopping) reportRecovery();
 }
 
 void AccessWatcher::Impl::turn() {

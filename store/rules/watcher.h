@@ -43,7 +43,7 @@ class AccessWatcher {
     const Snapshot<AccessTable>& tables() const noexcept;
     /// Never null after start(). Any thread.
     std::shared_ptr<const AccessTable> current() const;
-    /// Changes whenever current() does. Any thread, one relaxed load.
+    /// Changes whenever current() does. Any thread, one load.
     std::uint64_t version() const noexcept;
 
   private:

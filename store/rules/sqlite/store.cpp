@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -116,7 +117,7 @@ class SqliteRuleStore final : public RuleStore {
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
-    bool failed_ = false;                 ///< the last look
+    std::exception_ptr failure_;          ///< of the last look; null: it has not failed
     steady_clock::time_point next_look_;
 
     std::mutex waiting_mutex_;
@@ -223,10 +224,20 @@ void SqliteRuleStore::stopWaiting() noexcept {
 RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
     const auto until = steady_clock::now() + at_most;
     while (sleepUntil(std::min(next_look_, until))) {
-        if (steady_clock::now() < next_look_) return News::None;
-        const bool failed = std::exchange(failed_, true);
-        const std::optional<News> news = paced([this] { return look(); });
-        failed_ = false;
+        if (steady_clock::now() < next_look_) {
+            // Nobody has looked again: it is not readable because the time is over.
+            if (failure_) std::rethrow_exception(failure_);
+            return News::None;
+        }
+        const bool failed = failure_ != nullptr;
+        std::optional<News> news;
+        try {
+            news = paced([this] { return look(); });
+        } catch (...) {
+            failure_ = std::current_exception();
+            throw;
+        }
+        failure_ = nullptr;
         if (news) return *news;
         if (failed || steady_clock::now() >= until) return News::None;
     }

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <span>
@@ -253,6 +254,26 @@ TEST_F(WorkerTest, AbortEndsAllOfThem) {
     EXPECT_EQ(receive(first.client, "x"), "");
     EXPECT_EQ(receive(second.client, "x"), "");
     EXPECT_EQ(state_.sessions, 0U);
+}
+
+std::atomic<int> ended_threads{0};
+
+struct TellsTheEnd {
+    ~TellsTheEnd() { ++ended_threads; }
+};
+
+TEST(Worker, ThatIsDestroyedWhileItRunsHasEndedItsThread) {
+    LogConfig quiet;
+    quiet.target = "stderr";
+    EventLog log(quiet);
+    GatewayState state(log, nullptr, 1);
+    {
+        Worker worker(state, std::make_shared<const Generation>(), {});
+        worker.start("worker-0");
+        worker.call([](Worker&) { thread_local const TellsTheEnd at_its_end; }).get();
+        EXPECT_EQ(ended_threads, 0);
+    }
+    EXPECT_EQ(ended_threads, 1);
 }
 
 }  // namespace

@@ -401,6 +401,16 @@ TEST_F(RuleStoreTest, AFileThatIsGoneIsAnErrorUntilItIsBack) {
     EXPECT_EQ(store_->waitForChange(kLong), News::Replaced);
 }
 
+TEST_F(RuleStoreTest, AnErrorStandsUntilSomebodyHasLookedAgain) {
+    store_->load({});
+    std::filesystem::rename(file_, folder_.file("away.db"));
+    EXPECT_THROW(store_->waitForChange(kLong), StoreError);
+    EXPECT_THROW(store_->waitForChange(std::chrono::milliseconds(0)), StoreError)
+        << "the time was over before the next look";
+    store_->stopWaiting();
+    EXPECT_EQ(store_->waitForChange(kLong), News::None) << "nobody waits any more";
+}
+
 TEST_F(RuleStoreTest, TamperingIsAnErrorUntilItIsMended) {
     store_->load({});
     const std::string trigger =
