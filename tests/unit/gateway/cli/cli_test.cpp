@@ -40,7 +40,7 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
          "mailgate: mailgate has no subcommand \"sesions\": did you mean \"sessions\"?\n"},
         {{"access", "alow", "192.0.2.1"},
          "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
-        {{"\x1B[2J"}, "mailgate: mailgate has no subcommand \"\\u001b[2J\"\n"},
+        {{"\x1B[2J"}, "mailgate: mailgate has no subcommand \"\\x1B[2J\"\n"},
         {{}, "mailgate: A subcommand is required\n"},
         {{"access"}, "mailgate: A subcommand is required\n"},
         {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},

@@ -34,6 +34,8 @@ TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
     store::journal::eachField<JournalSession>(expectTold);
     store::journal::eachField<JournalMail>(expectTold);
     EXPECT_THAT(story, HasSubstr("98 more"));
+    session.bytes_in = session.bytes_out = 0;
+    EXPECT_FALSE(tells(sessionAsStory(session), "bytes")) << "of refused clients none are counted";
 }
 
 TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
