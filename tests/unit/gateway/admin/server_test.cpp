@@ -506,13 +506,5 @@ TEST_F(AdminServerTest, APeerThatLeavesIsNoDefect) {
     EXPECT_THAT(control_.orders, IsEmpty());
 }
 
-TEST(AdminClient, NeedsASocketInTheConfiguration) {
-    EXPECT_THAT(refusalOf([] { Client("").get("/v1/status"); }), HasSubstr("has no admin.socket"));
-}
-
-TEST(AdminClient, EncodesNames) {
-    EXPECT_EQ(percentEncoded("192.0.2.0/24 &x"), "192.0.2.0%2F24%20%26x");
-}
-
 }  // namespace
 }  // namespace mailgate::admin

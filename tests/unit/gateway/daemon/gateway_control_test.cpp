@@ -3,6 +3,7 @@
 
 #include "gateway/config/load.h"
 #include "gateway/daemon/gateway.h"
+#include "gateway/io/socket_address.h"
 #include "store/backends/rules.h"
 #include "tests/support/networks.h"
 #include "tests/support/temporary_folder.h"
@@ -10,6 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
+
+#include <cstdint>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -20,9 +24,18 @@ namespace mailgate {
 namespace {
 
 using testing::Contains;
-using testing::HasSubstr;
 using testing::Key;
 using testing::Not;
+
+std::uint16_t freePort() {
+    const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
+    const Descriptor socket(::socket(any.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(socket.get(), any.get(), any.size()), 0);
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+    return SocketAddress::toEndpoint(bound).port;
+}
 
 /// A gateway whose one server nobody asks for anything.
 class GatewayControlTest : public testing::Test {
@@ -31,7 +44,9 @@ class GatewayControlTest : public testing::Test {
         std::ofstream(folder_.file("mailgate.toml"))
             << "[gateway]\nname = \"gw.example.org\"\nworkers = 2\ndrain_timeout = \"7s\"\n"
                "[log]\ntarget = \"file:events.log\"\n"
-               "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n"
+               "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:"
+            << freePort()
+            << "\"\n"
                "access = \"open\"\nupstream = \"mx\"\n"
                "[[upstream]]\nname = \"mx\"\ncheck = false\n"
                "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n";

@@ -124,7 +124,8 @@ class WorkerTest : public testing::Test {
             generation->listeners.push_back(std::make_shared<ListenerCounters>());
             names.emplace_back(name);
         }
-        generation->upstreams.push_back(std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}));
+        generation->upstreams.push_back(
+            std::make_unique<UpstreamPool>(config.upstreams.front(), UpstreamPool::Events{}));
         generation->access = std::make_shared<store::AccessWatcher>(
             store::openRules(url(), {.use = store::RuleStore::Use::Serve,
                                      .lock_timeout = {},
