@@ -2,6 +2,7 @@
 #include "gateway/log/event_log.h"
 
 #include "gateway/config/load.h"
+#include "tests/support/reference.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -37,11 +38,6 @@ using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::StartsWith;
 namespace fs = std::filesystem;
-
-std::string readAll(const fs::path& file) {
-    std::ifstream stream(file);
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
 
 std::vector<std::string> linesOf(const fs::path& file) {
     std::ifstream stream(file);

@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kHeader = "PROXY TCP4 198.51.100.7 203.0.113.10 55555 25\r\n";
+const std::string kV1Header = "PROXY TCP4 198.51.100.7 203.0.113.10 55555 25\r\n";
 
 class HeaderPhaseTest : public PhaseTest {
   protected:
@@ -39,7 +39,7 @@ TEST_F(HeaderPhaseTest, ThePeerIsTheClientWhereNoHeaderHasToCome) {
 }
 
 TEST_F(HeaderPhaseTest, ReadsAHeaderInAnyPieces) {
-    const std::string sent = kHeader + "EHLO early\r\n";
+    const std::string sent = kV1Header + "EHLO early\r\n";
     for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, sent.size()}) {
         HeaderPhase& phase = begin();
         Next step = next::Stay{};
@@ -47,9 +47,9 @@ TEST_F(HeaderPhaseTest, ReadsAHeaderInAnyPieces) {
         for (; stays(step) && at < sent.size(); at += piece)
             step = clientSends(phase, std::string_view(sent).substr(at, piece));
         EXPECT_EQ(expectStep<next::Admit>(step).client.toString(), "198.51.100.7:55555");
-        EXPECT_EQ(context_->record.header_bytes, kHeader.size());
+        EXPECT_EQ(context_->record.header_bytes, kV1Header.size());
         EXPECT_EQ(std::string(context_->relay.held(Side::Client)),
-                  sent.substr(kHeader.size(), std::min(at, sent.size()) - kHeader.size()))
+                  sent.substr(kV1Header.size(), std::min(at, sent.size()) - kV1Header.size()))
             << "what came behind the header is kept";
     }
 }

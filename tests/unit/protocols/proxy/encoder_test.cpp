@@ -25,7 +25,7 @@ const Connection kConnections[] = {
     {endpoint("::", 1), endpoint("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 2)},
 };
 
-Tlv tlv(TlvType type, std::string value) {
+Tlv makeTlv(TlvType type, std::string value) {
     return {static_cast<std::uint8_t>(type), std::move(value)};
 }
 
@@ -89,9 +89,9 @@ TEST(ProxyEncoder, V1LineNeverExceedsItsLimit) {
 }
 
 TEST(ProxyEncoder, WritesTlvsInOrder) {
-    const std::string header =
-        encodeV2({kV6Client, kV6Server},
-                 {tlv(TlvType::Authority, "mail.example"), tlv(TlvType::UniqueId, ""), {0x7f, "\0\xff"s}});
+    const std::string header = encodeV2(
+        {kV6Client, kV6Server},
+        {makeTlv(TlvType::Authority, "mail.example"), makeTlv(TlvType::UniqueId, ""), {0x7f, "\0\xff"s}});
     const Tlvs tlvs = decodedHeader(header).tlvs;
     ASSERT_EQ(tlvs.all.size(), 3u);
     EXPECT_EQ(tlvs.all[0].value, "mail.example");
@@ -101,8 +101,8 @@ TEST(ProxyEncoder, WritesTlvsInOrder) {
 }
 
 TEST(ProxyEncoder, LeavesOutFromTheEndWhatDoesNotFit) {
-    const std::vector<Tlv> tlvs{tlv(TlvType::Authority, std::string(7, 'a')),
-                                tlv(TlvType::UniqueId, std::string(17, 'u')), tlv(TlvType::Noop, "")};
+    const std::vector<Tlv> tlvs{makeTlv(TlvType::Authority, std::string(7, 'a')),
+                                makeTlv(TlvType::UniqueId, std::string(17, 'u')), makeTlv(TlvType::Noop, "")};
     const struct {
         std::size_t max_bytes, want_count, want_bytes;
     } cases[] = {
@@ -119,14 +119,14 @@ TEST(ProxyEncoder, LeavesOutFromTheEndWhatDoesNotFit) {
 }
 
 TEST(ProxyEncoder, StaysBelowWhatEveryServerTakesUnlessTold) {
-    const std::vector<Tlv> tlvs(8, tlv(TlvType::Noop, std::string(100, 'x')));
+    const std::vector<Tlv> tlvs(8, makeTlv(TlvType::Noop, std::string(100, 'x')));
     EXPECT_LE(encodeV2({kV6Client, kV6Server}, tlvs, true).size(), kSafeSentBytes);
     EXPECT_GT(encodeV2({kV6Client, kV6Server}, tlvs, true, 1500).size(), kSafeSentBytes);
 }
 
 TEST(ProxyEncoder, NeverAnnouncesMoreThanTheLengthFieldHolds) {
-    const std::vector<Tlv> tlvs{tlv(TlvType::Noop, std::string(40000, 'x')),
-                                tlv(TlvType::Noop, std::string(40000, 'y'))};
+    const std::vector<Tlv> tlvs{makeTlv(TlvType::Noop, std::string(40000, 'x')),
+                                makeTlv(TlvType::Noop, std::string(40000, 'y'))};
     const std::string header = encodeV2({kV4Client, kV4Server}, tlvs, false, 1'000'000);
     EXPECT_EQ(header.size(), kInetBytes + 3 + 40000);
     const auto length = static_cast<std::uint8_t>(header[14]) * 256u + static_cast<std::uint8_t>(header[15]);
@@ -135,14 +135,14 @@ TEST(ProxyEncoder, NeverAnnouncesMoreThanTheLengthFieldHolds) {
 
 TEST(ProxyEncoder, ChecksumComesLastAndIsRight) {
     for (const Connection& connection : kConnections) {
-        const std::string header = encodeV2(connection, {tlv(TlvType::Authority, "mail.example")}, true);
+        const std::string header = encodeV2(connection, {makeTlv(TlvType::Authority, "mail.example")}, true);
         EXPECT_THAT(typesIn(header), testing::ElementsAre(0x02, 0x03));
         EXPECT_TRUE(decodedHeader(header).tlvs.crc32c_verified);
     }
 }
 
 TEST(ProxyEncoder, ChecksumKeepsItsRoomBeforeTheTlvs) {
-    const std::vector<Tlv> tlvs{tlv(TlvType::Authority, "1234567")};
+    const std::vector<Tlv> tlvs{makeTlv(TlvType::Authority, "1234567")};
     EXPECT_THAT(typesIn(encodeV2({kV4Client, kV4Server}, tlvs, true, kInetBytes + 17)),
                 testing::ElementsAre(2, 3));
     EXPECT_THAT(typesIn(encodeV2({kV4Client, kV4Server}, tlvs, true, kInetBytes + 16)),
@@ -151,7 +151,8 @@ TEST(ProxyEncoder, ChecksumKeepsItsRoomBeforeTheTlvs) {
 }
 
 TEST(ProxyEncoder, PassesOnNoChecksumOfAnotherHeader) {
-    const std::vector<Tlv> tlvs{tlv(TlvType::Crc32c, "\1\2\3\4"), tlv(TlvType::Authority, "mail.example")};
+    const std::vector<Tlv> tlvs{makeTlv(TlvType::Crc32c, "\1\2\3\4"),
+                                makeTlv(TlvType::Authority, "mail.example")};
     EXPECT_THAT(typesIn(encodeV2({kV4Client, kV4Server}, tlvs)), testing::ElementsAre(2));
     EXPECT_THAT(typesIn(encodeV2({kV4Client, kV4Server}, tlvs, true)), testing::ElementsAre(2, 3));
 }

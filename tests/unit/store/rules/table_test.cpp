@@ -16,7 +16,7 @@ namespace mailgate::store {
 namespace {
 
 constexpr UnixSeconds kNow = 1'800'000'000;
-const std::vector<std::string> kListeners{"smtp", "imap", "pop3"};
+const std::vector<std::string> kThreeListeners{"smtp", "imap", "pop3"};
 constexpr ListenerIndex kSmtp = 0;
 constexpr ListenerIndex kImap = 1;
 
@@ -28,7 +28,7 @@ struct Spec {
 };
 
 std::shared_ptr<const AccessTable> tableOf(const std::vector<Spec>& specs) {
-    AccessTable::Builder builder(kListeners);
+    AccessTable::Builder builder(kThreeListeners);
     std::int64_t id = 0;
     for (const Spec& spec : specs)
         builder.add(++id, network(spec.network),
@@ -56,7 +56,7 @@ TEST(AccessTable, RulesOfUnknownListenersDecideNothingAndAreCounted) {
 }
 
 TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
-    AccessTable::Builder builder(kListeners);
+    AccessTable::Builder builder(kThreeListeners);
     const ClientLimits partner{20, {}};
     const ClientLimits office{{}, 0};
     builder.add(1, network("2001:db8::/32"), Verdict::Allow, "", {}, office);
@@ -156,7 +156,7 @@ TEST(AccessTable, MappedAddressesAreIpv4) {
 }
 
 TEST(AccessTable, EveryPrefixLengthInsideTheNext) {
-    AccessTable::Builder builder(kListeners);
+    AccessTable::Builder builder(kThreeListeners);
     for (unsigned length = 0; length <= 32; ++length)
         builder.add(length, {network("0.0.0.0").address, static_cast<std::uint8_t>(96 + length)},
                     Verdict::Deny, "", {});
@@ -250,7 +250,7 @@ class RandomRules {
         AccessRule result;
         result.network = network();
         result.verdict = below(2) == 0 ? Verdict::Allow : Verdict::Deny;
-        if (below(2) == 0) result.listener = kListeners[below(3)];
+        if (below(2) == 0) result.listener = kThreeListeners[below(3)];
         if (below(3) == 0) result.expires_at = kNow - 1 + below(3);
         return result;
     }
@@ -267,7 +267,7 @@ TEST(AccessTable, AgreesWithLookingAtEveryRule) {
         SCOPED_TRACE(seed);
         RandomRules random(seed);
         std::vector<AccessRule> rules(1 + random.below(seed % 4 == 0 ? 600 : 40));
-        AccessTable::Builder builder(kListeners);
+        AccessTable::Builder builder(kThreeListeners);
         for (std::size_t at = 0; at < rules.size(); ++at) {
             rules[at] = random.rule();
             rules[at].id = static_cast<std::int64_t>(at) + 1;
@@ -281,7 +281,7 @@ TEST(AccessTable, AgreesWithLookingAtEveryRule) {
                 times % 2 == 0 ? random.address()
                                : rules[random.below(static_cast<unsigned>(rules.size()))].network.address;
             const auto listener = static_cast<ListenerIndex>(random.below(3));
-            const AccessRule* expected = naive(rules, asked, kListeners[listener]);
+            const AccessRule* expected = naive(rules, asked, kThreeListeners[listener]);
             const auto match = table->lookup(asked, listener, kNow);
             ASSERT_EQ(match.has_value(), expected != nullptr);
             if (expected == nullptr) continue;
@@ -295,7 +295,7 @@ TEST(AccessTable, AgreesWithLookingAtEveryRule) {
 }
 
 TEST(AccessTable, ARuleCostsAtMostFiftyBytes) {
-    AccessTable::Builder builder(kListeners);
+    AccessTable::Builder builder(kThreeListeners);
     constexpr unsigned kRules = 10'000;
     for (unsigned at = 0; at < kRules; ++at) {
         Network one = network(at % 2 == 0 ? "10.0.0.0" : "2001:db8::");

@@ -23,7 +23,7 @@ using testing::HasSubstr;
 using namespace std::chrono_literals;
 
 constexpr auto kDeadline = 20s;
-const std::vector<std::string> kListeners{"smtp", "imap"};
+const std::vector<std::string> kWatched{"smtp", "imap"};
 
 class AccessWatcherTest : public testing::Test {
   protected:
@@ -31,7 +31,7 @@ class AccessWatcherTest : public testing::Test {
         shell_ = std::make_unique<Shell>(file_);
         openRules("sqlite:" + file_);
         watcher_ = std::make_unique<AccessWatcher>(
-            openRules("sqlite:" + file_, {.use = RuleStore::Use::Serve, .poll = 10ms}), kListeners, events(),
+            openRules("sqlite:" + file_, {.use = RuleStore::Use::Serve, .poll = 10ms}), kWatched, events(),
             100ms);
     }
 
