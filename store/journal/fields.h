@@ -14,6 +14,7 @@
 #include <array>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 
 namespace mailgate::store::journal {
 
@@ -36,12 +37,11 @@ enum class Masking : std::uint8_t { None, Client, Network, HeloName, Quoted };
 /// Where `mailgate sessions show` tells a field: measures and outcome come after the mails.
 enum class Part : std::uint8_t { Session, Measures, Outcome };
 
-template <typename OfRecord, typename OfValue>
-struct Field {
+/// What a field is called, and where it is told.
+template <typename OfRecord>
+struct FieldTraits {
     using Record = OfRecord;
-    using Value = OfValue;
 
-    Value Record::*member;
     std::string_view name;  ///< in the log; empty: it has none there
     Line lines = kEveryLine;
     WhenEmpty when_empty = WhenEmpty::Written;
@@ -55,6 +55,20 @@ struct Field {
     Part part = Part::Session;
     bool again = false;  ///< the member has a row above
 };
+
+template <typename OfRecord, typename OfValue>
+struct Field : FieldTraits<OfRecord> {
+    using Value = OfValue;
+
+    Value OfRecord::*member;
+};
+
+/// A row. Not a list of all members: clang deduces no aggregate's arguments from its members before version 17.
+template <typename Record, typename Value>
+constexpr Field<Record, Value> field(Value Record::*member,
+                                     FieldTraits<std::type_identity_t<Record>> traits) {
+    return {traits, member};
+}
 
 constexpr bool isApart(Masking masking) noexcept {
     return masking != Masking::None && masking != Masking::Quoted;
@@ -89,68 +103,71 @@ using enum WhenEmpty;
 using enum Part;
 }  // namespace fields
 
-// A row for each.
+// A row for each. In functions: in a lambda, clang before 15 takes no member's default that names another member.
 // clang-format off
-inline constexpr auto kSessionFields = [] {
+constexpr auto sessionFields() {
     using namespace fields;
     return std::tuple{
-        Field{.member = &S::id, .name = "session", .column = "id", .label = "session"},
-        Field{.member = &S::started_ms, .name = "", .column = "started_ms", .label = "started"},
-        Field{.member = &S::listener, .name = "listener", .label = "listener"},
-        Field{.member = &S::protocol, .name = "protocol"},
-        Field{.member = &S::client, .name = "client", .masking = Masking::Client, .label = "client"},
-        Field{.member = &S::client_port, .name = "client_port"},
-        Field{.member = &S::balancer, .name = "balancer", .lines = kSessions, .when_empty = Null, .label = "balancer"},
-        Field{.member = &S::destination, .name = "destination", .lines = kSessions, .label = "destination"},
-        Field{.member = &S::destination_port, .name = "destination_port", .lines = kSessions},
-        Field{.member = &S::allowed, .name = "access", .lines = kSessions, .words = {"deny", "allow"}, .column = "allowed", .label = "access"},
-        Field{.member = &S::rule, .name = "rule", .lines = kSessions, .when_empty = Null, .masking = Masking::Network},
-        Field{.member = &S::upstream, .name = "upstream", .lines = kEnd, .when_empty = Null},
-        Field{.member = &S::server, .name = "server", .lines = kEnd, .when_empty = Null, .label = "server"},
-        Field{.member = &S::helo, .name = "helo", .lines = kEnd, .when_empty = Null, .applies = carriesMail, .masking = Masking::HeloName, .label = "helo"},
-        Field{.member = &S::user, .name = "user", .lines = Line(kEnd | kMail), .when_empty = Null, .label = "user"},
-        Field{.member = &S::authenticated, .name = "authenticated", .lines = kEnd, .when_empty = Null, .applies = hasLogin},
-        Field{.member = &S::failed_logins, .name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"},
-        Field{.member = &S::failed_users, .name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3},
-        Field{.member = &S::tls, .name = "tls", .lines = kEnd, .when_empty = Null, .label = "tls"},
-        Field{.member = &S::mail, .name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"},
-        Field{.member = &S::mail_count, .name = "mail_count", .lines = kNoLine},  // goes with the mail
-        Field{.member = &S::rule_id, .name = "rule_id", .lines = kRefused, .when_empty = LeftOut, .since = 3},
-        Field{.member = &S::end, .name = "reason", .lines = kRefused, .column = "", .again = true},
-        Field{.member = &S::limit, .name = "limit", .lines = kRefused, .when_empty = LeftOut, .column = "limit_name", .since = 3, .label = "limit", .part = Outcome},
-        Field{.member = &S::limit_value, .name = "limit_value", .lines = kRefused, .applies = hasLimit, .since = 3},
-        Field{.member = &S::reply, .name = "reply", .lines = kRefused, .when_empty = Null, .since = 3, .masking = Masking::Quoted, .label = "told", .part = Outcome},
-        Field{.member = &S::balancer_told, .name = "balancer_told", .lines = kSessions, .since = 3},  // each by its own name
-        Field{.member = &S::repeated, .name = "repeated", .lines = kRefused, .when_empty = LeftOut, .since = 3, .label = "times", .part = Outcome},
-        Field{.member = &S::bytes_in, .name = "bytes_in", .lines = kEnd, .label = "bytes", .part = Measures},
-        Field{.member = &S::bytes_out, .name = "bytes_out", .lines = kEnd},
-        Field{.member = &S::header_ms, .name = "header_ms", .lines = kEnd, .label = "header", .part = Measures},
-        Field{.member = &S::connect_ms, .name = "connect_ms", .lines = kEnd, .label = "connect", .part = Measures},
-        Field{.member = &S::greeting_ms, .name = "greeting_ms", .lines = kEnd, .label = "greeting", .part = Measures},
-        Field{.member = &S::duration_ms, .name = "duration_ms", .lines = kEnd, .label = "duration", .part = Measures},
-        Field{.member = &S::end, .name = "end", .lines = kEnd, .label = "end", .part = Outcome},
-        Field{.member = &S::violation, .name = "violation", .lines = kEnd, .when_empty = LeftOut, .since = 3, .label = "violation", .part = Outcome},
+        field(&S::id, {.name = "session", .column = "id", .label = "session"}),
+        field(&S::started_ms, {.name = "", .column = "started_ms", .label = "started"}),
+        field(&S::listener, {.name = "listener", .label = "listener"}),
+        field(&S::protocol, {.name = "protocol"}),
+        field(&S::client, {.name = "client", .masking = Masking::Client, .label = "client"}),
+        field(&S::client_port, {.name = "client_port"}),
+        field(&S::balancer, {.name = "balancer", .lines = kSessions, .when_empty = Null, .label = "balancer"}),
+        field(&S::destination, {.name = "destination", .lines = kSessions, .label = "destination"}),
+        field(&S::destination_port, {.name = "destination_port", .lines = kSessions}),
+        field(&S::allowed, {.name = "access", .lines = kSessions, .words = {"deny", "allow"}, .column = "allowed", .label = "access"}),
+        field(&S::rule, {.name = "rule", .lines = kSessions, .when_empty = Null, .masking = Masking::Network}),
+        field(&S::upstream, {.name = "upstream", .lines = kEnd, .when_empty = Null}),
+        field(&S::server, {.name = "server", .lines = kEnd, .when_empty = Null, .label = "server"}),
+        field(&S::helo, {.name = "helo", .lines = kEnd, .when_empty = Null, .applies = carriesMail, .masking = Masking::HeloName, .label = "helo"}),
+        field(&S::user, {.name = "user", .lines = Line(kEnd | kMail), .when_empty = Null, .label = "user"}),
+        field(&S::authenticated, {.name = "authenticated", .lines = kEnd, .when_empty = Null, .applies = hasLogin}),
+        field(&S::failed_logins, {.name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"}),
+        field(&S::failed_users, {.name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3}),
+        field(&S::tls, {.name = "tls", .lines = kEnd, .when_empty = Null, .label = "tls"}),
+        field(&S::mail, {.name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"}),
+        field(&S::mail_count, {.name = "mail_count", .lines = kNoLine}),  // goes with the mail
+        field(&S::rule_id, {.name = "rule_id", .lines = kRefused, .when_empty = LeftOut, .since = 3}),
+        field(&S::end, {.name = "reason", .lines = kRefused, .column = "", .again = true}),
+        field(&S::limit, {.name = "limit", .lines = kRefused, .when_empty = LeftOut, .column = "limit_name", .since = 3, .label = "limit", .part = Outcome}),
+        field(&S::limit_value, {.name = "limit_value", .lines = kRefused, .applies = hasLimit, .since = 3}),
+        field(&S::reply, {.name = "reply", .lines = kRefused, .when_empty = Null, .since = 3, .masking = Masking::Quoted, .label = "told", .part = Outcome}),
+        field(&S::balancer_told, {.name = "balancer_told", .lines = kSessions, .since = 3}),  // each by its own name
+        field(&S::repeated, {.name = "repeated", .lines = kRefused, .when_empty = LeftOut, .since = 3, .label = "times", .part = Outcome}),
+        field(&S::bytes_in, {.name = "bytes_in", .lines = kEnd, .label = "bytes", .part = Measures}),
+        field(&S::bytes_out, {.name = "bytes_out", .lines = kEnd}),
+        field(&S::header_ms, {.name = "header_ms", .lines = kEnd, .label = "header", .part = Measures}),
+        field(&S::connect_ms, {.name = "connect_ms", .lines = kEnd, .label = "connect", .part = Measures}),
+        field(&S::greeting_ms, {.name = "greeting_ms", .lines = kEnd, .label = "greeting", .part = Measures}),
+        field(&S::duration_ms, {.name = "duration_ms", .lines = kEnd, .label = "duration", .part = Measures}),
+        field(&S::end, {.name = "end", .lines = kEnd, .label = "end", .part = Outcome}),
+        field(&S::violation, {.name = "violation", .lines = kEnd, .when_empty = LeftOut, .since = 3, .label = "violation", .part = Outcome}),
     };
-}();
+}
 
-inline constexpr auto kMailFields = [] {
+constexpr auto mailFields() {
     using namespace fields;
     return std::tuple{
-        Field{.member = &M::from, .name = "from", .column = "sender", .label = "mail from"},
-        Field{.member = &M::recipients, .name = "recipients", .label = "  to"},
-        Field{.member = &M::recipient_count, .name = "recipient_count", .applies = hasMoreRecipients, .label = "  to"},
-        Field{.member = &M::refused, .name = "refused", .applies = hasRefused, .since = 3, .half = &JournalRefusal::to, .label = "  refused"},
-        Field{.member = &M::refused, .name = "", .column = "refused_replies", .since = 3, .masking = Masking::Quoted, .half = &JournalRefusal::reply, .again = true},
-        Field{.member = &M::refused_count, .name = "refused_count", .applies = hasMoreRefused, .column = "recipients_refused", .since = 2, .label = "  refused"},
-        Field{.member = &M::size, .name = "size", .label = "  size"},
-        Field{.member = &M::reply, .name = "reply", .when_empty = Null, .masking = Masking::Quoted, .label = "  reply"},
-        Field{.member = &M::replies, .name = "replies", .when_empty = LeftOut, .since = 2, .masking = Masking::Quoted},
-        Field{.member = &M::queue_id, .name = "queue_id", .when_empty = Null, .label = "  queue id"},
-        Field{.member = &M::accepted, .name = "", .column = "accepted"},
-        Field{.member = &M::truncated, .name = "truncated", .when_empty = LeftOut, .since = 3},
+        field(&M::from, {.name = "from", .column = "sender", .label = "mail from"}),
+        field(&M::recipients, {.name = "recipients", .label = "  to"}),
+        field(&M::recipient_count, {.name = "recipient_count", .applies = hasMoreRecipients, .label = "  to"}),
+        field(&M::refused, {.name = "refused", .applies = hasRefused, .since = 3, .half = &JournalRefusal::to, .label = "  refused"}),
+        field(&M::refused, {.name = "", .column = "refused_replies", .since = 3, .masking = Masking::Quoted, .half = &JournalRefusal::reply, .again = true}),
+        field(&M::refused_count, {.name = "refused_count", .applies = hasMoreRefused, .column = "recipients_refused", .since = 2, .label = "  refused"}),
+        field(&M::size, {.name = "size", .label = "  size"}),
+        field(&M::reply, {.name = "reply", .when_empty = Null, .masking = Masking::Quoted, .label = "  reply"}),
+        field(&M::replies, {.name = "replies", .when_empty = LeftOut, .since = 2, .masking = Masking::Quoted}),
+        field(&M::queue_id, {.name = "queue_id", .when_empty = Null, .label = "  queue id"}),
+        field(&M::accepted, {.name = "", .column = "accepted"}),
+        field(&M::truncated, {.name = "truncated", .when_empty = LeftOut, .since = 3}),
     };
-}();
+}
 // clang-format on
+
+inline constexpr auto kSessionFields = sessionFields();
+inline constexpr auto kMailFields = mailFields();
 
 template <typename Record>
 constexpr const auto& fieldsOf() noexcept {
