@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one test command: installs what is missing, builds, and runs everything, with what each part took.
-#   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers with some fuzzing, release
+#   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers with some fuzzing, clang-tidy, release
 #   tests/run.sh --quick   release only
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
@@ -25,12 +25,17 @@ build() {
   echo "== $preset: built in $((SECONDS - started)) s"
 }
 
-# build_meanwhile PRESET: the tests wait more than they compute, so the next build takes what they leave of the processors.
-# built: it is needed now.
+# tidy: clang-tidy over all sources, if it has the version that the sources follow. It says itself what it took.
+tidy() {
+  if command -v run-clang-tidy-14 >/dev/null; then tests/style/tidy.sh; else echo "== clang-tidy 14 is not here: not run"; fi
+}
+
+# build_meanwhile PRESET [COMMAND]: the tests wait more than they compute, so the next build, and then the command, take what
+# they leave of the processors. built: it is needed now; what failed in there fails the run.
 building=
 build_meanwhile() {
   mkdir -p build
-  { renice -n 15 -p $BASHPID >/dev/null; build "$1"; } >"build/$1.log" 2>&1 &
+  { renice -n 15 -p $BASHPID >/dev/null; build "$1"; "${@:2}"; } >"build/$1.log" 2>&1 &
   building="$! build/$1.log"
 }
 built() {
@@ -42,35 +47,39 @@ built() {
 }
 trap wait EXIT
 
-# check FOLDER [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it; none at all is a failure. ctest itself
-# says what they took.
+# check FOLDER AT_ONCE [CTEST ARGUMENTS…]: runs the tests of a build folder or a part of it, so many at a time; none at all is
+# a failure.
 # The integration tests start mail servers that change to users of their own, which takes root.
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env)
 check() {
-  local folder=build/$1
-  shift
+  local folder=build/$1 at_once=$2 started=$SECONDS
+  shift 2
   echo "== ${folder#build/}: test"
-  "${as_root[@]}" ctest --test-dir "$folder" --parallel 2 --no-tests=error --output-on-failure "$@"
+  "${as_root[@]}" ctest --test-dir "$folder" --parallel "$at_once" --no-tests=error --output-on-failure "$@"
+  echo "== ${folder#build/}: tested in $((SECONDS - started)) s"
 }
 
 if [ $quick = yes ]; then
   build release
 else
-  export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
+  export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+  # Deadlines are four times as long under a sanitizer, so three tests at a time may share two processors.
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan thread_tests
   build_meanwhile asan
-  check tsan --label-regex '^threads$'
+  check tsan 3 --label-regex '^threads$'
 
   built
-  build_meanwhile release
+  build_meanwhile release tidy
   # The package is made of the release build alone.
-  check asan --exclude-regex '^(integration\.package|style\..*)$'
+  check asan 3 --exclude-regex '^(integration\.package|style\..*)$'
+  fuzzing=$SECONDS
   tests/fuzz/run.sh 40
+  echo "== fuzzed in $((SECONDS - fuzzing)) s"
   built
 fi
 
 echo "== until here: $SECONDS s"
 # Last, so that the output ends with the whole suite of what is shipped, and alone: its deadlines are the tightest.
-check release
+check release 2

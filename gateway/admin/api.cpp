@@ -75,6 +75,17 @@ std::optional<std::string> textOf(const Object& object, const std::string& key) 
     return value.convert<std::string>();
 }
 
+/// The whole number under `key`; nothing when it is not there or none.
+std::optional<std::int64_t> numberOf(const Object& object, const std::string& key) {
+    const Poco::Dynamic::Var value = object.get(key);
+    if (!value.isInteger()) return std::nullopt;
+    try {
+        return value.convert<std::int64_t>();
+    } catch (const Poco::Exception&) {
+        return std::nullopt;
+    }
+}
+
 /// The texts of an array; an absent one is empty; nothing when it is anything else.
 std::optional<std::vector<std::string>> textsOf(const Object& object, const std::string& key) {
     std::vector<std::string> texts;
@@ -203,17 +214,26 @@ Response Api::cut(const Request& request) {
     const Object::Ptr body = parseBody(request.body);
     const auto text = body ? textOf(*body, "network") : std::nullopt;
     const auto listeners = body ? textsOf(*body, "listeners") : std::nullopt;
-    if (!text || !listeners)
-        return errorResponse(400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"]})");
+    const bool by_rules = body && body->has("rules_version");
+    const auto version = by_rules ? numberOf(*body, "rules_version") : std::nullopt;
+    if (!text || !listeners || by_rules != version.has_value())
+        return errorResponse(
+            400, R"(expected {"network": "192.0.2.0/24", "listeners": ["smtp"], "rules_version": 7})");
     const auto network = parseNetwork(*text);
     if (const auto* error = std::get_if<NetworkError>(&network)) return errorResponse(400, error->message);
 
-    const std::size_t count = control_.cut(std::get<Network>(network), *listeners);
+    const auto count = control_.cut({std::get<Network>(network), *listeners, version});
+    const Outcome outcome{count.has_value(),
+                          count ? fmt::format("{} sessions", *count)
+                                : fmt::format("the access rules of version {} are not in force: no session "
+                                              "was ended",
+                                              *version)};
     logOrder(request, "cut",
              listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
-             {true, fmt::format("{} sessions", count)});
+             outcome);
+    if (!count) return errorResponse(409, outcome.message);
     Object answer;
-    answer.set("cut", count);
+    answer.set("cut", *count);
     return jsonResponse(answer);
 }
 

@@ -65,6 +65,14 @@ struct Outcome {
     std::string message;
 };
 
+/// Which sessions are to end.
+struct Cut {
+    Network network;                     ///< of their clients
+    std::vector<std::string> listeners;  ///< empty: all
+    /// Only those whom the access rules of this version, or a later one, deny; none: whatever the rules say.
+    std::optional<std::int64_t> rules_version;
+};
+
 class Control {
   public:
     virtual ~Control() = default;
@@ -72,8 +80,9 @@ class Control {
     virtual std::vector<LiveSession> sessions() = 0;
     /// Ends one session, with the protocol's goodbye where one can be sent safely. False: no such session.
     virtual bool kill(std::string_view id) = 0;
-    /// Ends all sessions of clients in `network`, on `listeners` (none named: all). Returns how many.
-    virtual std::size_t cut(const Network& network, const std::vector<std::string>& listeners) = 0;
+    /// Ends sessions, and returns how many. None: the access rules of `cut.rules_version` did not come into force in
+    /// time, and no session was ended.
+    virtual std::optional<std::size_t> cut(const Cut& cut) = 0;
     virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;

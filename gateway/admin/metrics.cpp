@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/metrics.h"
 
+#include "gateway/base/clock.h"
+
 #include <fmt/format.h>
 #include <prometheus/text_serializer.h>
 
@@ -8,7 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -77,9 +78,7 @@ double real(Number number) {
 }
 
 double secondsSince(std::int64_t unix_ms) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-    return real(std::max<std::int64_t>(now_ms - unix_ms, 0)) / 1000;
+    return real(std::max<std::int64_t>(unixMillis() - unix_ms, 0)) / 1000;
 }
 
 /// The families of a group's rows. `forEach(add)` calls add(labels, values) for whatever has these counters.

@@ -77,7 +77,7 @@ class AdoptedSocket : public Poco::Net::ServerSocket {
 Poco::Net::ServerSocket listenOn(const std::string& path) {
     const sockaddr_un address = addressOf(path);
     removeStale(path, address);
-    const AdoptedSocket socket(makeSocket(path, 0));
+    AdoptedSocket socket(makeSocket(path, 0));
     const int fd = socket.impl()->sockfd();
     // The file gets the socket's own mode: it is never open to more users, not even until the chmod, which
     // gives back what the umask took.

@@ -96,6 +96,7 @@ Network parsedNetwork(const std::string& text) {
 
 std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
     std::vector<Network> networks;
+    networks.reserve(texts.size());
     for (const std::string& text : texts)
         networks.push_back(parsedNetwork(text));
     return networks;
@@ -156,8 +157,10 @@ class Access {
         if (!store_) store_ = store::openRules(config_.store_url, {.use = use});
         return *store_;
     }
-    void fail(const std::string& message) {
-        fmt::print(stderr, "{}\n", message);
+    void fail(const std::string& message) { failAt("mailgate", message); }
+    /// `place`: in a list that was to be imported.
+    void failAt(std::string_view place, const std::string& message) {
+        fmt::print(stderr, "{}: {}\n", place, message);
         context_.exit_code = kRefusedOrNotFound;
     }
 
@@ -241,18 +244,18 @@ void Access::reportRefusal(const rules::Refusal& refusal) {
 }
 
 void Access::report(const rules::Hazardous& refusal) {
-    const std::string place = refusal.line == 0 ? "" : fmt::format("{}:{}: ", arguments_.file, refusal.line);
-    fail(place + sentenceOf(refusal));
+    failAt(refusal.line == 0 ? "mailgate" : fmt::format("{}:{}", arguments_.file, refusal.line),
+           sentenceOf(refusal));
 }
 
 void Access::report(const rules::NothingLeft&) {
-    fail(fmt::format("{}: contains no rules, so --replace would remove them all; use --force to do it anyway",
-                     arguments_.file));
+    failAt(arguments_.file,
+           "contains no rules, so --replace would remove them all; use --force to do it anyway");
 }
 
 void Access::report(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
-        fail(fmt::format("{}:{}: {}", arguments_.file, error.line, error.message));
+        failAt(fmt::format("{}:{}", arguments_.file, error.line), error.message);
     fail("nothing was imported");
 }
 
@@ -304,9 +307,10 @@ void Access::put(Verdict verdict) {
     if (arguments_.cut) cutSessions(outcome);
 }
 
-/// Sessions already admitted stay, unless the running gateway is asked to end them.
+/// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
 void Access::cutSessions(const rules::PutOutcome& put) {
     const admin::Client gateway(config_.admin.socket);
+    const std::int64_t version = store().version();
     std::size_t ended = 0;
     for (const rules::Cut& cut : put.cuts) {
         Poco::JSON::Object order;
@@ -314,6 +318,7 @@ void Access::cutSessions(const rules::PutOutcome& put) {
         Poco::JSON::Array listeners;
         if (!cut.listener.empty()) listeners.add(cut.listener);
         order.set("listeners", listeners);
+        order.set("rules_version", version);
         ended += gateway.post("/v1/cut", order)->optValue<std::size_t>("cut", 0);
     }
     fmt::print("{} ended\n", counted(ended, "session"));
@@ -389,7 +394,7 @@ std::optional<std::string> Access::readFile() {
             text.append(block.data(), got);
         if (std::ferror(file) == 0) return text;
     }
-    fail(fmt::format("{}: cannot be read: {}", arguments_.file, std::strerror(errno)));
+    failAt(arguments_.file, fmt::format("cannot be read: {}", std::strerror(errno)));
     return std::nullopt;
 }
 
@@ -449,8 +454,8 @@ void Access::renameListener() {
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
-        fmt::print("{} of listener {} {} now of listener {}\n", counted(renamed, "rule"), arguments_.old_name,
-                   renamed == 1 ? "is" : "are", arguments_.new_name);
+        fmt::print("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
+                   renamed == 1 ? "belongs" : "belong", arguments_.new_name);
 }
 
 void Access::history() {
@@ -517,8 +522,8 @@ void addProgramOption(const Commands::Command& command) {
 }
 
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
-    const auto command = commands.add(std::string(toString(verdict)), what,
-                                      [verdict](Access& access) { access.put(verdict); });
+    auto command = commands.add(std::string(toString(verdict)), what,
+                                [verdict](Access& access) { access.put(verdict); });
     command.networks("NET", "Addresses or networks (CIDR)")->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
     command.text("--expires", &Arguments::expires,
@@ -571,7 +576,8 @@ void addAccessCommand(CLI::App& root, Context& context) {
     Commands commands(root, context);
     addLimitOptions(addPutCommand(commands, Verdict::Allow, "Allow networks"));
     const auto deny = addPutCommand(commands, Verdict::Deny, "Deny networks");
-    deny.flag("--cut", &Arguments::cut, "Also end the current sessions of clients in these networks");
+    deny.flag("--cut", &Arguments::cut,
+              "Also end the current sessions that the rules now deny in these networks");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
     remove.networks("NET", "Networks, exactly as access list shows them")->required();
     remove.listeners("Only rules that name this listener (may be repeated)");

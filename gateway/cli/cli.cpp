@@ -2,20 +2,69 @@
 #include "gateway/cli/cli.h"
 
 #include "gateway/config/load.h"
+#include "protocols/values/text.h"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace mailgate::cli {
 
 namespace {
+
+/// How many characters have to be replaced, added or left out to make the one word the other.
+std::size_t distance(std::string_view from, std::string_view to) {
+    std::vector<std::size_t> row(to.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < from.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < to.size(); ++j)
+            diagonal = std::exchange(row[j + 1],
+                                     std::min({diagonal + (from[i] != to[j]), row[j] + 1, row[j + 1] + 1}));
+    }
+    return row.back();
+}
+
+/// The subcommand that was probably meant; empty when none is near.
+std::string nearestCommand(const CLI::App& app, std::string_view word) {
+    std::string nearest;
+    std::size_t least = 3;
+    for (const CLI::App* command : app.get_subcommands({}))
+        if (const std::size_t far = distance(word, command->get_name()); far < least) {
+            least = far;
+            nearest = command->get_name();
+        }
+    return nearest;
+}
+
+/// A word where a subcommand had to be is what is wrong, not that there is none.
+std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
+    std::string sentence = error.what();
+    const CLI::App* app = root;
+    while (!app->get_subcommands().empty())
+        app = app->get_subcommands().front();
+    const std::vector<std::string> words = root->remaining(true);
+    if (app->get_require_subcommand_min() > 0 && !words.empty() && !words.front().starts_with('-')) {
+        const std::string nearest = nearestCommand(*app, words.front());
+        sentence = fmt::format(
+            "{} has no subcommand \"{}\"{}", app == root ? "mailgate" : "mailgate " + app->get_name(),
+            printable(words.front()), nearest.empty() ? "" : fmt::format(": did you mean \"{}\"?", nearest));
+    }
+    return fmt::format("mailgate: {}\nRun with --help for more information.\n", sentence);
+}
 
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     try {
@@ -51,6 +100,7 @@ int run(int argc, char** argv) {
         "mailgate: a gateway for SMTP, LMTP, IMAP, POP3 and ManageSieve in front of Postfix and Dovecot");
     app.name("mailgate");
     app.require_subcommand(1);
+    app.failure_message(usageErrorText);
     app.fallthrough();
     app.set_version_flag("--version", "mailgate " MAILGATE_VERSION);
     app.add_option("--config", context.config_file,

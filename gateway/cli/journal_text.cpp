@@ -335,6 +335,7 @@ void addField(Facts& facts, const Field<JournalSession, std::int64_t>& field, co
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
+    if (field.name == "bytes_in" && session.refused()) return false;  // nothing was relayed
     if (field.name == "failed_logins") return session.failed_logins > 0;
     if constexpr (std::is_same_v<Value, std::string> || std::unsigned_integral<Value>)
         return field.when_empty != WhenEmpty::LeftOut || session.*field.member != Value{};

@@ -19,11 +19,11 @@ std::string whyNoServerName(const std::string& text) {
     return named ? "" : "name a server as mailgate status lists it, such as postfix/mx1";
 }
 
-void wish(const Context& context, const std::string& wish, const std::string& name) {
+void setAdminState(const Context& context, const std::string& state, const std::string& name) {
     const Config config = loadConfig(findConfig(context.config_file));
     const std::size_t slash = name.find('/');
     Poco::JSON::Object order;
-    order.set("wish", wish);
+    order.set("wish", state);
     const auto answer =
         admin::Client(config.admin.socket)
             .post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(name.substr(0, slash)),
@@ -32,13 +32,13 @@ void wish(const Context& context, const std::string& wish, const std::string& na
     fmt::print("{}\n", answer->optValue<std::string>("detail", name + ": done"));
 }
 
-void addWish(CLI::App& server, Context& context, const std::string& name, const std::string& help) {
+void addState(CLI::App& server, Context& context, const std::string& name, const std::string& help) {
     CLI::App* command = server.add_subcommand(name, help);
     const auto target = std::make_shared<std::string>();
     command->add_option("UPSTREAM/SERVER", *target, "The server, as mailgate status lists it")
         ->required()
         ->check(CLI::Validator(whyNoServerName, "UPSTREAM/SERVER"));
-    command->callback([&context, name, target] { wish(context, name, *target); });
+    command->callback([&context, name, target] { setAdminState(context, name, *target); });
 }
 
 }  // namespace
@@ -46,10 +46,10 @@ void addWish(CLI::App& server, Context& context, const std::string& name, const 
 void addServerCommand(CLI::App& root, Context& context) {
     CLI::App* server = root.add_subcommand("server", "Take a server out of service, or put it back");
     server->require_subcommand(1);
-    addWish(*server, context, "drain",
-            "Give the server no new sessions; end its current ones at a safe point, at the latest after "
-            "drain_timeout");
-    addWish(*server, context, "ready", "Give the server new sessions again");
+    addState(*server, context, "drain",
+             "Give the server no new sessions; end its current ones at a safe point, at the latest after "
+             "drain_timeout");
+    addState(*server, context, "ready", "Give the server new sessions again");
 }
 
 }  // namespace mailgate::cli

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/table.h"
@@ -37,12 +38,6 @@ struct SessionsArguments {
     std::size_t limit = 100;
 };
 
-std::int64_t nowMillis() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
 Network networkArgument(const std::string& text) {
     auto parsed = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
@@ -51,7 +46,7 @@ Network networkArgument(const std::string& text) {
 }
 
 std::int64_t timeArgument(const std::string& option, const std::string& text) {
-    if (const auto time = parsePast(text, nowMillis())) return *time;
+    if (const auto time = parsePast(text, unixMillis())) return *time;
     throw CLI::ValidationError(
         fmt::format("{}: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
                     option, printable(text)));
@@ -177,9 +172,9 @@ void show(Context& context, const SessionsArguments& arguments) {
     context.exit_code = kRefusedOrNotFound;
     const std::string id = printable(arguments.id);
     if (found.empty())
-        fmt::print(stderr, "no session in the journal has the id {}\n", id);
+        fmt::print(stderr, "mailgate: no session in the journal has the id {}\n", id);
     else
-        fmt::print(stderr, "{} is not unique: several ids begin with it, such as {} and {}\n", id,
+        fmt::print(stderr, "mailgate: {} is not unique: several ids begin with it, such as {} and {}\n", id,
                    found[0].id, found[1].id);
 }
 

@@ -216,8 +216,19 @@ void requireServers(const Config& config, bool (*wanted)(Protocol), std::string_
         fmt::format("{} has no upstream whose listeners speak {}", config.file, protocols));
 }
 
+/// Where no server gets a header there is nothing to paste.
+bool anyGetsHeader(const Config& config, bool (*wanted)(Protocol)) {
+    return std::any_of(config.upstreams.begin(), config.upstreams.end(), [&](const UpstreamConfig& upstream) {
+        const auto listeners = listenersOf(config, upstream);
+        return upstream.send_proxy != SendProxy::Off &&
+               std::any_of(listeners.begin(), listeners.end(),
+                           [&](const auto* listener) { return wanted(listener->protocol); });
+    });
+}
+
 std::string postfix(const Config& config) {
     requireServers(config, isSmtp, "SMTP");
+    if (!anyGetsHeader(config, isSmtp)) return forSmtpServers(config, smtpdLines);
     return fmt::format(
         "# main.cf: without this, clients with IPv6 addresses are refused\n"
         "inet_protocols = all\n\n"
@@ -227,6 +238,7 @@ std::string postfix(const Config& config) {
 
 std::string postscreen(const Config& config) {
     requireServers(config, isSmtp, "SMTP");
+    if (!anyGetsHeader(config, isSmtp)) return forSmtpServers(config, postscreenLines);
     std::string permitted;
     for (const std::string& own : ownAddresses(config, isSmtp))
         permitted += fmt::format(" {{ {} permit }}", own);

@@ -82,7 +82,7 @@ std::string listenerTable(const Object& status) {
         Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
         for (const std::string& counter : counters)
             row.push_back(cell(listener, counter));
-        row.insert(row.end(), {isSet(listener, "paused") ? "PAUSED" : "listens", addressesOf(listener)});
+        row.insert(row.end(), {isSet(listener, "paused") ? "PAUSED" : "listening", addressesOf(listener)});
         return row;
     });
     return table.text();
@@ -125,11 +125,11 @@ std::string warningsOf(const Object& status) {
 
 std::string asText(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
-    return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {} access rules\n\n{}\n{}{}",
+    return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {}\n\n{}\n{}{}",
                        word(status, "version"), word(status, "name"), word(status, "pid"),
                        word(status, "started"), word(status, "live"), word(status, "max_sessions"),
-                       rules ? word(*rules, "count") : "-", listenerTable(status), serverTable(status),
-                       warningsOf(status));
+                       counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
+                       listenerTable(status), serverTable(status), warningsOf(status));
 }
 
 void printStatus(const Context& context, bool json) {

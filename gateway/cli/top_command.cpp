@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/config/load.h"
@@ -8,7 +9,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 
@@ -32,9 +33,7 @@ SumsBy orderOf(const std::string& word) {
 }
 
 void top(Context& context, const TopArguments& arguments) {
-    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-                         std::chrono::system_clock::now().time_since_epoch())
-                         .count();
+    const std::int64_t now = unixMillis();
     const auto since = parsePast(arguments.since, now);
     if (!since)
         throw CLI::ValidationError(fmt::format(

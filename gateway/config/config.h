@@ -11,6 +11,7 @@
 #include "protocols/values/protocol.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <iterator>
@@ -93,16 +94,17 @@ struct UpstreamConfig {
     friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;
 };
 
+/// By protocol, [Protocol]. Floors and defaults are the protocols' own (ProtocolTraits).
+using IdleLimits = std::array<std::chrono::milliseconds, std::size(kProtocolWords)>;
+IdleLimits defaultIdleLimits() noexcept;
+
 struct Timeouts {
     std::chrono::milliseconds proxy_header{5'000};  ///< absolute, from accept; 3 s to 30 s
     std::chrono::milliseconds connect{5'000};
     std::chrono::milliseconds greeting{30'000};  ///< from the connection to the server's first line
     std::chrono::milliseconds hold{15'000};
     std::chrono::milliseconds half_close{30'000};
-    /// By protocol, [Protocol]; the floors are the protocols' own (ProtocolTraits::idle_floor).
-    std::chrono::milliseconds idle[std::size(kProtocolWords)] = {
-        std::chrono::minutes(6), std::chrono::minutes(31), std::chrono::minutes(11),
-        std::chrono::minutes(6), std::chrono::minutes(31), std::chrono::hours(1)};
+    IdleLimits idle = defaultIdleLimits();
 
     std::chrono::milliseconds idleFor(Protocol protocol) const noexcept {
         return idle[static_cast<std::size_t>(protocol)];

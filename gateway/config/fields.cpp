@@ -155,6 +155,7 @@ auto duration(milliseconds low, milliseconds high = kLongest) {
 template <typename Words>
 std::string typeOfWords(const Words& words) {
     std::vector<std::string> shown;
+    shown.reserve(std::size(words));
     for (const auto& each : words)
         shown.push_back(fmt::format("`{}`", each.word));
     return fmt::format("{}", fmt::join(shown, ", "));

@@ -6,6 +6,7 @@
 #include "gateway/config/toml_reader.h"
 #include "gateway/log/escape.h"
 #include "protocols/health_dialogue.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -300,6 +301,13 @@ std::string readFile(const fs::path& file) {
 }
 
 }  // namespace
+
+IdleLimits defaultIdleLimits() noexcept {
+    IdleLimits limits{};
+    for (std::size_t at = 0; at < limits.size(); ++at)
+        limits[at] = traitsOf(static_cast<Protocol>(at)).idle_default;
+    return limits;
+}
 
 fs::path findConfig(const std::string& given) {
     if (!given.empty()) return given;

@@ -176,6 +176,7 @@ bool Gateway::awaitStop(std::chrono::milliseconds limit) {
 void Gateway::drain() {
     // Accepting must be over before the sessions are counted.
     std::vector<std::future<void>> closed;
+    closed.reserve(workers_.size());
     for (const auto& worker : workers_)
         closed.push_back(worker->call([](Worker& self) { self.drain(); }));
     for (const auto& one : closed)

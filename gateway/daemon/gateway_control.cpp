@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 namespace mailgate {
@@ -36,6 +38,17 @@ Sum askAll(const std::vector<std::unique_ptr<Worker>>& workers, Task task, Add a
         if (answer.wait_for(Worker::kAnswerLimit) == std::future_status::ready) add(sum, answer.get());
     }
     return sum;
+}
+
+/// Rules are looked for several times a second. False: those of `version` cannot be read, or are another store's.
+bool awaitRules(const store::AccessWatcher& access, std::int64_t version) {
+    constexpr std::chrono::milliseconds kPause{10};
+    const auto limit = std::chrono::steady_clock::now() + Worker::kAnswerLimit;
+    while (access.current()->version() < version) {
+        if (std::chrono::steady_clock::now() >= limit) return false;
+        std::this_thread::sleep_for(kPause);
+    }
+    return true;
 }
 
 }  // namespace
@@ -78,8 +91,9 @@ admin::Status GatewayControl::status() {
     }
     status.totals = valuesOf(counters);
     status.rejections = counters.rejections.rows();
-    for (std::size_t i = 1; i < kCloseReasons; ++i) {
-        status.ends.emplace_back(toString(static_cast<CloseReason>(i)), value(counters.ends[i]));
+    for (std::size_t i = 0; i < kCloseReasons; ++i) {
+        const auto end = static_cast<CloseReason>(i);
+        if (endsAdmitted(end)) status.ends.emplace_back(toString(end), value(counters.ends[i]));
     }
     for (std::size_t i = 0; i < kRefusals; ++i) {
         status.refusals.emplace_back(reasonFor(static_cast<Refusal>(i)), value(counters.refusals[i]));
@@ -119,9 +133,16 @@ bool GatewayControl::kill(std::string_view id) {
         [](bool& any, bool one) { any = any || one; });
 }
 
-std::size_t GatewayControl::cut(const Network& network, const std::vector<std::string>& listeners) {
+std::optional<std::size_t> GatewayControl::cut(const admin::Cut& cut) {
+    // Rules in force first: a client that was cut off and is back at once then is refused.
+    const auto generation = parts_.reloader.current();
+    if (cut.rules_version && !awaitRules(*generation->access, *cut.rules_version)) return std::nullopt;
+    const auto rules = cut.rules_version ? generation : nullptr;
     return askAll<std::size_t>(
-        parts_.workers, [network, listeners](Worker& worker) { return worker.cut(network, listeners); },
+        parts_.workers,
+        [network = cut.network, listeners = cut.listeners, rules](Worker& worker) {
+            return worker.cut(network, listeners, rules.get());
+        },
         [](std::size_t& all, std::size_t some) { all += some; });
 }
 
@@ -147,9 +168,9 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
                     self.undrainServer(upstream, server);
             });
     }
-    return {true, drain ? fmt::format("{}/{} gets no new sessions; those it has end within {} s", upstream,
-                                      server, spread / 1000)
-                        : fmt::format("{}/{} gets sessions again", upstream, server)};
+    return {true, drain ? fmt::format("{}/{} gets no new sessions; its current sessions end within {} s",
+                                      upstream, server, spread / 1000)
+                        : fmt::format("{}/{} gets new sessions again", upstream, server)};
 }
 
 admin::Outcome GatewayControl::reload() {

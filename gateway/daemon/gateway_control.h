@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,7 +43,7 @@ class GatewayControl final : public admin::Control {
     admin::Status status() override;
     std::vector<LiveSession> sessions() override;
     bool kill(std::string_view id) override;
-    std::size_t cut(const Network& network, const std::vector<std::string>& listeners) override;
+    std::optional<std::size_t> cut(const admin::Cut& cut) override;
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override;
     admin::Outcome reload() override;
     bool ready() override { return ready_.load(std::memory_order_relaxed); }

@@ -21,6 +21,7 @@ struct Stopping : std::exception {};
 
 std::vector<std::string> listenerNames(const Config& config) {
     std::vector<std::string> names;
+    names.reserve(config.listeners.size());
     for (const ListenerConfig& listener : config.listeners)
         names.push_back(listener.name);
     return names;
@@ -159,6 +160,7 @@ Reloader::Successor Reloader::makeSuccessor(Config config, ListeningSockets adde
         next.done.push_back(std::move(task.second));
     }
     std::vector<UpstreamPool*> pools;
+    pools.reserve(next.generation->upstreams.size());
     for (const auto& pool : next.generation->upstreams)
         pools.push_back(pool.get());
     next.names = std::make_unique<NameWatcher>(pools, nameEvents(site_.log));

@@ -116,6 +116,7 @@ bool SessionSet::handleBatch(int count, const epoll_event* events) {
         } else if (tag == kWakeTag) {
             runPosted();
         } else {
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): the tag is one number for the kernel to keep.
             auto* handler = reinterpret_cast<EventHandler*>(tag & ~kSlotMask);
             handler->onEvents(static_cast<unsigned>(tag & kSlotMask), translate(events[i].events));
         }

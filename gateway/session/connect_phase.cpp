@@ -3,6 +3,7 @@
 
 #include "gateway/session/overloaded.h"
 #include "protocols/proxy/encoder.h"
+#include "protocols/stream/tls_record.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,8 +14,6 @@ namespace {
 
 // How often a held client's servers are tried again.
 constexpr Millis kRetryEvery = 1'000;
-// TLS records that open a session: content type 22, handshake (RFC 8446 5.1).
-constexpr int kTlsHandshake = 0x16;
 
 }  // namespace
 

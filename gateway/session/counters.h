@@ -66,6 +66,10 @@ enum class CloseReason : std::uint8_t {
 };
 inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::ServerViolation) + 1;
 std::string_view toString(CloseReason end) noexcept;
+/// Of a session that was admitted: one that has a `session.end`, and is counted in `ends`.
+constexpr bool endsAdmitted(CloseReason end) noexcept {
+    return end != CloseReason::None && end != CloseReason::Refused && end != CloseReason::Check;
+}
 
 inline constexpr std::size_t kRefusals = static_cast<std::size_t>(Refusal::ServerViolation) + 1;
 /// The `reason` of a refused session.

@@ -44,7 +44,7 @@ void Session::drain(const Drain& drain) {
     on([&](auto& phase) { return phase.onDrain(drain); });
 }
 
-void Session::undrain() noexcept {
+void Session::undrain() {
     std::visit([](auto& phase) { phase.onUndrain(); }, phase_);
 }
 
@@ -62,7 +62,7 @@ bool Session::on(Event event) {
     try {
         Next step = std::visit([&](auto& phase) -> Next { return event(phase); }, phase_);
         if (stays(step)) return false;
-        advance(std::move(step));
+        advance(step);
         return true;
     } catch (const std::bad_alloc&) {
     }
@@ -133,6 +133,10 @@ void Session::close(CloseReason reason) {
 bool Session::usesServer(std::string_view upstream, std::string_view server) const noexcept {
     return context_.uses_server && listener().upstream == upstream &&
            context_.record.endpoint->server->name == server;
+}
+
+bool Session::ending() const noexcept {
+    return std::holds_alternative<LingerPhase>(phase_) || std::holds_alternative<ClosedPhase>(phase_);
 }
 
 LiveSession Session::live() const {

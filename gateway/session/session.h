@@ -34,7 +34,7 @@ class Session final : public SessionEvents {
 
     void drain(const Drain& drain);
     /// The operator changed his mind about the server.
-    void undrain() noexcept;
+    void undrain();
     /// Ends it now, with the protocol's goodbye where one can be sent safely. False: it has ended already.
     bool kill();
     /// Ends now, whatever is under way.
@@ -47,6 +47,8 @@ class Session final : public SessionEvents {
     const Endpoint& client() const noexcept { return context_.record.client; }
     /// Its client is known: any header has been read.
     bool identified() const noexcept { return context_.record.identified(); }
+    /// All that its client gets has been decided: kill() has nothing to end.
+    bool ending() const noexcept;
     bool usesServer(std::string_view upstream, std::string_view server) const noexcept;
 
     // Links of the worker's list of sessions.

@@ -125,7 +125,7 @@ FileIdentities identitiesOf(const CertificateFiles& files) noexcept {
 
 std::shared_ptr<const Certificate> Certificate::load(const CertificateFiles& files) {
     ERR_clear_error();
-    const std::shared_ptr<Certificate> made(new Certificate);
+    std::shared_ptr<Certificate> made(new Certificate);
     made->files_ = files;
     SecretText certificates, key;
     mode_t mode = 0;

@@ -41,7 +41,7 @@ void trust(const std::string& ca, SSL_CTX* context) {
 }  // namespace
 
 std::shared_ptr<const TlsClientContext> TlsClientContext::build(
-    const TlsClientOptions& options, std::shared_ptr<const Certificate> certificate) {
+    const TlsClientOptions& options, const std::shared_ptr<const Certificate>& certificate) {
     std::shared_ptr<SSL_CTX> context = openssl::Context(SSL_CTX_new(TLS_client_method()));
     if (!context) throw std::bad_alloc();
     apply(options, context.get());
@@ -51,7 +51,7 @@ std::shared_ptr<const TlsClientContext> TlsClientContext::build(
                                                 certificate->chain(), 1) != 1) {
         throw TlsError(certificate->files().certificate + ": cannot be used: " + openssl::lastError());
     }
-    const std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, options.verify));
+    std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, options.verify));
     if (SSL_CTX_set_ex_data(context.get(), contextSlot(), const_cast<TlsClientContext*>(made.get())) != 1) {
         throw std::bad_alloc();
     }

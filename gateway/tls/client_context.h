@@ -29,8 +29,8 @@ struct TlsClientOptions : TlsOptions {
 class TlsClientContext {
   public:
     /// `certificate`: what servers get that ask for one; may be null. Throws TlsError.
-    static std::shared_ptr<const TlsClientContext> build(const TlsClientOptions& options,
-                                                         std::shared_ptr<const Certificate> certificate);
+    static std::shared_ptr<const TlsClientContext> build(
+        const TlsClientOptions& options, const std::shared_ptr<const Certificate>& certificate);
     TlsClientContext(const TlsClientContext&) = delete;
     TlsClientContext& operator=(const TlsClientContext&) = delete;
 

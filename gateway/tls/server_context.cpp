@@ -26,7 +26,7 @@ namespace {
 // RFC 1035 2.3.4.
 constexpr std::size_t kMaxName = 255;
 
-int contextSlot() noexcept {
+int serverSlot() noexcept {
     static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return slot;
 }
@@ -55,6 +55,7 @@ int noteOnly(int good, X509_STORE_CTX* store) noexcept {
     const int error = noted ? static_cast<int>(noted) : good ? X509_V_OK : X509_STORE_CTX_get_error(store);
     if (error != X509_V_OK && !noted) {
         // Without the note a later certificate of the chain that is good would have the last word.
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): OpenSSL keeps pointers, and this one is never followed.
         if (SSL_set_ex_data(ssl, errorSlot(), reinterpret_cast<void*>(static_cast<std::intptr_t>(error))) !=
             1)
             return 0;
@@ -84,8 +85,7 @@ std::vector<std::string> alpnOf(Protocol protocol) {
 /// What OpenSSL calls back. None of it may throw.
 struct TlsServerContext::Callbacks {
     static const TlsServerContext& of(SSL* ssl) noexcept {
-        return *static_cast<const TlsServerContext*>(
-            SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), contextSlot()));
+        return *static_cast<const TlsServerContext*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), serverSlot()));
     }
 
     static int onServerName(SSL* ssl, int*, void*) noexcept {
@@ -233,7 +233,7 @@ std::shared_ptr<SSL_CTX> TlsServerContext::newContext(const Set& set) const {
     if (!context) throw std::bad_alloc();
     SSL_CTX* const raw = context.get();
     apply(options_, raw);
-    if (SSL_CTX_set_ex_data(raw, contextSlot(), const_cast<TlsServerContext*>(this)) != 1)
+    if (SSL_CTX_set_ex_data(raw, serverSlot(), const_cast<TlsServerContext*>(this)) != 1)
         throw std::bad_alloc();
     for (const std::size_t i : set) {
         const Certificate& certificate = *certificates_[i];

@@ -31,7 +31,7 @@ struct TicketKey {
 
 class TicketKeys {
   public:
-    static constexpr UnixSeconds kLifetime = 12 * 3600;
+    static constexpr UnixSeconds kLifetime = UnixSeconds{12} * 3600;
 
     /// Throws TlsError when the system gives no random bytes.
     explicit TicketKeys(std::function<UnixSeconds()> clock);

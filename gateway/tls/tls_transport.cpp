@@ -101,15 +101,15 @@ std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& bel
     return made;
 }
 
-std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& below,
-                                                   std::shared_ptr<const TlsServerContext> context) noexcept {
+std::unique_ptr<TlsTransport> TlsTransport::accept(
+    std::unique_ptr<Transport>& below, const std::shared_ptr<const TlsServerContext>& context) noexcept {
     auto made = make(below, context, context->context());
     if (made) SSL_set_accept_state(made->ssl_);
     return made;
 }
 
 std::unique_ptr<TlsTransport> TlsTransport::connect(std::unique_ptr<Transport>& below,
-                                                    std::shared_ptr<const TlsClientContext> context,
+                                                    const std::shared_ptr<const TlsClientContext>& context,
                                                     const std::string& server_name) noexcept {
     auto made = make(below, context, context->context());
     if (!made) return nullptr;

@@ -63,12 +63,12 @@ class TlsTransport final : public Transport {
 
     /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when
     /// there is no memory.
-    static std::unique_ptr<TlsTransport> accept(std::unique_ptr<Transport>& below,
-                                                std::shared_ptr<const TlsServerContext> context) noexcept;
+    static std::unique_ptr<TlsTransport> accept(
+        std::unique_ptr<Transport>& below, const std::shared_ptr<const TlsServerContext>& context) noexcept;
     /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is
     /// compared, and not sent. Empty only for a context that does not verify.
     static std::unique_ptr<TlsTransport> connect(std::unique_ptr<Transport>& below,
-                                                 std::shared_ptr<const TlsClientContext> context,
+                                                 const std::shared_ptr<const TlsClientContext>& context,
                                                  const std::string& server_name) noexcept;
 
     ~TlsTransport() override;

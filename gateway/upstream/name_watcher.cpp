@@ -91,6 +91,7 @@ void NameWatcher::apply(Name& name, const Resolution& resolution) {
     if (failing && !name.failing && events_.failed) events_.failed(upstream, server, resolution.error);
     name.failing = failing;
     std::vector<Endpoint> endpoints;
+    endpoints.reserve(resolution.addresses.size());
     for (const IpAddress& address : resolution.addresses)
         endpoints.push_back({address, name.port});
     if (name.pool->setAddresses(name.server, endpoints) && events_.changed)

@@ -198,6 +198,7 @@ void UpstreamPool::checkFailed(ServerEndpoint& endpoint, std::string_view why, s
 std::vector<std::shared_ptr<ServerEndpoint>> UpstreamPool::endpoints() const {
     std::vector<std::shared_ptr<ServerEndpoint>> all;
     const auto entries = entries_.share();
+    all.reserve(entries->size());
     for (const Entry& entry : *entries)
         all.push_back(entry.endpoint);
     return all;

@@ -25,7 +25,7 @@ namespace {
 constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
 
 std::string causeOf(int error) {
-    const std::string cause = std::strerror(error);
+    std::string cause = std::strerror(error);
     if (error == EACCES) return cause + "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
     if (error == EADDRNOTAVAIL) return cause + "; this machine has no such address";
     return cause;

@@ -15,6 +15,7 @@ class PolledDescriptor : public Poco::Net::Socket {
     explicit PolledDescriptor(int fd) : Poco::Net::Socket(new Impl(fd)) {}
 
   private:
+    // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): it counts its references, and is deleted by them alone.
     class Impl : public Poco::Net::SocketImpl {
       public:
         explicit Impl(int fd) : Poco::Net::SocketImpl(fd) {}

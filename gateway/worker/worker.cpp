@@ -34,6 +34,20 @@ bool isTrusted(const ListenerConfig& listener, const IpAddress& peer) {
                        [&](const Network& network) { return network.contains(peer.bytes); });
 }
 
+/// A listener that the configuration has no longer gets an index that no rule names: those for all listeners count.
+store::ListenerIndex indexOf(const Config& config, std::string_view listener) {
+    const auto found = std::find_if(config.listeners.begin(), config.listeners.end(),
+                                    [&](const ListenerConfig& one) { return one.name == listener; });
+    return static_cast<store::ListenerIndex>(found - config.listeners.begin());
+}
+
+/// By a rule: a listener's default ends no session.
+bool isDenied(const store::AccessTable& table, const Endpoint& client, store::ListenerIndex listener,
+              UnixSeconds now) {
+    const auto match = table.lookup(client.address.bytes, listener, now);
+    return match && match->verdict == store::Verdict::Deny;
+}
+
 }  // namespace
 
 Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
@@ -135,7 +149,7 @@ void Worker::abort() {
 std::vector<LiveSession> Worker::liveSessions() const {
     std::vector<LiveSession> live;
     for (const Session* session = sessions_; session; session = session->next)
-        live.push_back(session->live());
+        if (!session->ending()) live.push_back(session->live());
     return live;
 }
 
@@ -147,12 +161,17 @@ bool Worker::kill(std::string_view id) {
     return false;
 }
 
-std::size_t Worker::cut(const Network& network, const std::vector<std::string>& listeners) {
+std::size_t Worker::cut(const Network& network, const std::vector<std::string>& listeners,
+                        const Generation* rules) {
+    const auto table = rules ? rules->access->current() : nullptr;
+    const UnixSeconds now = wallClock() / 1000;
     std::size_t ended = 0;
     forEachSession([&](Session& session) {
-        const bool listed = listeners.empty() || std::find(listeners.begin(), listeners.end(),
-                                                           session.listener().name) != listeners.end();
+        const std::string& listener = session.listener().name;
+        const bool listed =
+            listeners.empty() || std::find(listeners.begin(), listeners.end(), listener) != listeners.end();
         if (!listed || !session.identified() || !network.contains(session.client().address.bytes)) return;
+        if (table && !isDenied(*table, session.client(), indexOf(rules->config, listener), now)) return;
         if (session.kill()) ++ended;
     });
     return ended;

@@ -99,9 +99,14 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void drain();
     /// Ends all sessions now.
     void abort();
+    /// Without those that are ending anyway, which kill() would not find.
     std::vector<LiveSession> liveSessions() const;
+    /// False: there is no such session, or it is ending.
     bool kill(std::string_view id);
-    std::size_t cut(const Network& network, const std::vector<std::string>& listeners);
+    /// Ends the sessions of clients in `network` on `listeners` (none named: all), and returns how many. `rules`: only
+    /// those whom its access rules deny now; null: whatever the rules say.
+    std::size_t cut(const Network& network, const std::vector<std::string>& listeners,
+                    const Generation* rules);
     /// Ends the sessions of one server within `spread` (IMAP, POP3 and ManageSieve evenly over it; SMTP as
     /// soon as a transaction is over), at the latest then.
     void drainServer(const std::string& upstream, const std::string& server, Millis spread);

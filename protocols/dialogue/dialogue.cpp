@@ -8,7 +8,7 @@ namespace {
 constexpr std::size_t kMaxCommandBytes = 1000;
 constexpr int kMaxCommands = 10;
 // Of all commands together: bounds what never comes to the end of a line.
-constexpr std::size_t kMaxReceivedBytes = 16 * 1024;
+constexpr std::size_t kMaxReceivedBytes = std::size_t{16} * 1024;
 
 }  // namespace
 

@@ -53,6 +53,8 @@ struct ProtocolTraits {
     /// that is specified.
     std::chrono::milliseconds idle_floor{1};
     std::string_view idle_source = {};
+    /// What a configuration that says nothing has: more than that.
+    std::chrono::milliseconds idle_default{std::chrono::hours(1)};
     /// The ports that clients use, the usual one first: for what begins in the clear, and for TLS from the
     /// first byte on.
     std::span<const std::uint16_t> ports = {};

@@ -97,6 +97,7 @@ constinit const ProtocolTraits kImap{
     .protocol = Protocol::Imap,
     .idle_floor = std::chrono::minutes(30),
     .idle_source = "RFC 9051 5.4",
+    .idle_default = std::chrono::minutes(31),
     .ports = kPorts,
     .tls_ports = kTlsPorts,
     .dovecot_service = "imap-login",

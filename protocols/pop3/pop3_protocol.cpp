@@ -85,6 +85,7 @@ constinit const ProtocolTraits kPop3{
     .protocol = Protocol::Pop3,
     .idle_floor = std::chrono::minutes(10),
     .idle_source = "RFC 1939 3",
+    .idle_default = std::chrono::minutes(11),
     .ports = kPorts,
     .tls_ports = kTlsPorts,
     .dovecot_service = "pop3-login",

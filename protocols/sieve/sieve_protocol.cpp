@@ -95,6 +95,7 @@ constinit const ProtocolTraits kSieve{
     .protocol = Protocol::Sieve,
     .idle_floor = std::chrono::minutes(30),
     .idle_source = "RFC 5804 1.2",
+    .idle_default = std::chrono::minutes(31),
     .ports = kPorts,
     .tls_ports = kPorts,
     .dovecot_service = "managesieve-login",

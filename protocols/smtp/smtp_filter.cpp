@@ -2,6 +2,7 @@
 #include "protocols/smtp/smtp_filter.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/stream/tls_record.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -26,7 +27,7 @@ constexpr std::size_t kMaxServerBytes = kMaxUnfinishedBytes;
 /// A handshake's first flight, and less than any server takes for one line.
 constexpr std::uint32_t kMaxHandshakeBytes = 8192;
 /// Addresses of commands in flight: with kMaxUnanswered the bound on what a client that never waits can make us hold.
-constexpr std::size_t kMaxPathBytes = 64 * 1024;
+constexpr std::size_t kMaxPathBytes = std::size_t{64} * 1024;
 /// Command lines that are answered here, in one session. With kMaxShownName: those of one read fit into kMaxEditBytes.
 constexpr std::uint32_t kMaxRefusals = 25;
 constexpr std::size_t kMaxShownName = 100;
@@ -34,10 +35,6 @@ constexpr std::size_t kMaxShownName = 100;
 constexpr std::string_view kCrlf = "\r\n";
 constexpr std::string_view kSyntaxError = "500 5.5.2 ";
 constexpr std::string_view kArgumentError = "501 5.5.4 ";
-
-// TLS records that open a stream (RFC 8446 5.1).
-constexpr char kTlsAlert = 0x15;
-constexpr char kTlsHandshake = 0x16;
 
 std::string_view withoutCr(std::string_view line) noexcept {
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -563,7 +560,7 @@ bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
 bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
     for (bool more = true; more;) {
         const std::size_t lf = bytes.find('\n', server_scanned_);
-        if (lf == std::string_view::npos || lf >= kMaxServerBytes) return tooLong(bytes);
+        if (lf >= kMaxServerBytes) return tooLong(bytes);  // or there is none yet
         const std::string_view line = withoutCr(bytes.substr(server_scanned_, lf - server_scanned_));
         const auto code = smtpReplyCode(line);
         if (!code || (server_scanned_ > 0 && *code != code_)) {

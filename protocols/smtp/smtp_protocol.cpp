@@ -150,6 +150,7 @@ std::unique_ptr<StreamFilter> makeFilter(SessionFacts& facts, const ScreenConfig
 // ---- what both have in common
 
 constexpr std::chrono::minutes kIdleFloor{5};
+constexpr std::chrono::minutes kIdleDefault{6};
 constexpr std::string_view kIdleSource = "RFC 5321 4.5.3.2";
 constexpr BalancerScript kBalancer{.greeting = "^220", .goodbye = "QUIT", .answer = "^221"};
 
@@ -173,6 +174,7 @@ constinit const ProtocolTraits kSmtp{
     .protocol = Protocol::Smtp,
     .idle_floor = kIdleFloor,
     .idle_source = kIdleSource,
+    .idle_default = kIdleDefault,
     .ports = kSmtpPorts,
     .tls_ports = kSmtpTlsPorts,
     .health = healthScript("EHLO "),
@@ -189,6 +191,7 @@ constinit const ProtocolTraits kLmtp{
     .protocol = Protocol::Lmtp,
     .idle_floor = kIdleFloor,
     .idle_source = kIdleSource,
+    .idle_default = kIdleDefault,
     .ports = kLmtpPorts,
     .tls_ports = kLmtpPorts,
     .dovecot_service = "lmtp",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/stream/login_filter.h"
 
+#include "protocols/stream/tls_record.h"
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -13,8 +15,6 @@ namespace {
 constexpr std::uint8_t kMaxRefusals = 10;
 
 // RFC 8446 5.1, 4.1.2: a record, version 3.x, that holds a ClientHello.
-constexpr char kTlsAlert = 0x15;
-constexpr char kTlsHandshake = 0x16;
 constexpr std::size_t kHelloHead = 6;
 constexpr std::size_t kRecordHead = 5;
 
@@ -72,7 +72,7 @@ Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
         if (bytes.size() < kHelloHead) return Rest::More;
         hello_ = true;
         const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
-        hello_left_ = static_cast<std::uint32_t>(kRecordHead + byte(3) * 256 + byte(4));
+        hello_left_ = static_cast<std::uint32_t>(kRecordHead + byte(3) * std::size_t{256} + byte(4));
     }
     const std::size_t passed = std::min<std::size_t>(hello_left_, bytes.size());
     out.pass(passed);

@@ -15,7 +15,7 @@ using std::chrono::sys_days;
 
 /// As UTS 46 maps labels, which knows of case and composition; what is no label stays as it is.
 std::string asLabels(std::string_view text) {
-    const std::string terminated(text);
+    std::string terminated(text);
     char* labels = nullptr;
     if (isAscii(text) || text.find('\0') != std::string_view::npos ||
         idn2_to_ascii_8z(terminated.c_str(), &labels, IDN2_NONTRANSITIONAL) != IDN2_OK)

@@ -37,9 +37,12 @@ enum class Masking : std::uint8_t { None, Client, Network, HeloName, Quoted };
 /// Where `mailgate sessions show` tells a field: measures and outcome come after the mails.
 enum class Part : std::uint8_t { Session, Measures, Outcome };
 
-/// What a field is called, and where it is told.
+/// A column that has the name of the log.
+inline constexpr std::string_view kSameName = "=";
+
+/// What a row says beside the member.
 template <typename OfRecord>
-struct FieldTraits {
+struct FieldRow {
     using Record = OfRecord;
 
     std::string_view name;  ///< in the log; empty: it has none there
@@ -47,7 +50,7 @@ struct FieldTraits {
     WhenEmpty when_empty = WhenEmpty::Written;
     bool (*applies)(const Record& record) noexcept = nullptr;  ///< where it does not, lines leave it out
     std::array<std::string_view, 2> words{};                   ///< for false and true
-    std::string_view column = name;                            ///< in a database; empty: it has none
+    std::string_view column = kSameName;                       ///< in a database; empty: it has none
     int since = 1;  ///< the version of the database that had it first
     Masking masking = Masking::None;
     std::string JournalRefusal::*half = nullptr;  ///< of refusals: what the column has
@@ -55,20 +58,12 @@ struct FieldTraits {
     Part part = Part::Session;
     bool again = false;  ///< the member has a row above
 };
-
 template <typename OfRecord, typename OfValue>
-struct Field : FieldTraits<OfRecord> {
+struct Field : FieldRow<OfRecord> {
     using Value = OfValue;
 
     Value OfRecord::*member;
 };
-
-/// A row. Not a list of all members: clang deduces no aggregate's arguments from its members before version 17.
-template <typename Record, typename Value>
-constexpr Field<Record, Value> field(Value Record::*member,
-                                     FieldTraits<std::type_identity_t<Record>> traits) {
-    return {traits, member};
-}
 
 constexpr bool isApart(Masking masking) noexcept {
     return masking != Masking::None && masking != Masking::Quoted;
@@ -101,11 +96,18 @@ using S = JournalSession;
 using M = JournalMail;
 using enum WhenEmpty;
 using enum Part;
+
+/// A function: clang 14 does not deduce of what an aggregate is, nor lets one member's default be another.
+template <typename Record, typename Value>
+constexpr Field<Record, Value> field(Value Record::*member, std::type_identity_t<FieldRow<Record>> row) {
+    if (row.column == kSameName) row.column = row.name;
+    return {row, member};
+}
 }  // namespace fields
 
-// A row for each. In functions: in a lambda, clang before 15 takes no member's default that names another member.
+// A row for each.
 // clang-format off
-constexpr auto sessionFields() {
+inline constexpr auto kSessionFields = [] {
     using namespace fields;
     return std::tuple{
         field(&S::id, {.name = "session", .column = "id", .label = "session"}),
@@ -145,9 +147,9 @@ constexpr auto sessionFields() {
         field(&S::end, {.name = "end", .lines = kEnd, .label = "end", .part = Outcome}),
         field(&S::violation, {.name = "violation", .lines = kEnd, .when_empty = LeftOut, .since = 3, .label = "violation", .part = Outcome}),
     };
-}
+}();
 
-constexpr auto mailFields() {
+inline constexpr auto kMailFields = [] {
     using namespace fields;
     return std::tuple{
         field(&M::from, {.name = "from", .column = "sender", .label = "mail from"}),
@@ -163,11 +165,8 @@ constexpr auto mailFields() {
         field(&M::accepted, {.name = "", .column = "accepted"}),
         field(&M::truncated, {.name = "truncated", .when_empty = LeftOut, .since = 3}),
     };
-}
+}();
 // clang-format on
-
-inline constexpr auto kSessionFields = sessionFields();
-inline constexpr auto kMailFields = mailFields();
 
 template <typename Record>
 constexpr const auto& fieldsOf() noexcept {

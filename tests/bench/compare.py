@@ -6,6 +6,7 @@
     tests/bench/compare.py --quick              two short rounds
     tests/bench/compare.py --only smtp-sessions --gateways haproxy,mailgate
     tests/bench/compare.py --journal            what mailgate's journal costs: with it and without
+    tests/bench/compare.py --before OLD-MAILGATE     another build of mailgate beside it
     tests/bench/compare.py --strace smtp-sessions
 """
 
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 
-from gateways import GATEWAYS, HAProxy, Mailgate, MailgateWithoutJournal
+from gateways import GATEWAYS, HAProxy, Mailgate, MailgateBefore, MailgateWithoutJournal
 from load_tool import Run, Sink
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -270,17 +271,21 @@ def parse_arguments():
     parser.add_argument("--strace", choices=WORKLOADS, help="count the gateways' system calls instead")
     parser.add_argument("--json", metavar="FILE", help="write every round's values there")
     parser.add_argument("--mailgate", default=str(ROOT / "build/release/gateway/mailgate"), help="default: %(default)s")
+    parser.add_argument("--before", metavar="MAILGATE", help="another build of mailgate, which takes part beside it")
     parser.add_argument("--mailload", default=str(ROOT / "build/release/tests/bench/mailload"), help="default: %(default)s")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
     if arguments.journal:
         arguments.gateways, arguments.baseline = f"{MailgateWithoutJournal.name},{Mailgate.name}", MailgateWithoutJournal.name
         arguments.only = arguments.only or ["smtp-sessions", "connect-quit"]
+    if arguments.before:
+        arguments.gateways += f",{MailgateBefore.name}"
     arguments.gateways = arguments.gateways.split(",")
     unknown = set(arguments.gateways) - set(GATEWAYS)
     if unknown:
         parser.error(f"no such gateway: {', '.join(sorted(unknown))}")
     Mailgate.binary = arguments.mailgate
+    MailgateBefore.binary = arguments.before
     return arguments
 
 

@@ -211,14 +211,14 @@ class Mailgate(Gateway):
         config = self.folder / "mailgate.toml"
         config.write_text("\n\n".join(parts) + "\n")
         networks = self.folder / "networks.txt"
-        networks.write_text("\n".join(self.networks) + "\n")
-        subprocess.run([Mailgate.binary, "access", "import", "--verdict", "allow", str(networks), "--config", str(config)],
+        networks.write_text("".join(f"allow {network}\n" for network in self.networks))
+        subprocess.run([self.binary, "access", "import", str(networks), "--config", str(config)],
                        check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
-        return [Mailgate.binary, "serve", "--config", str(config)]
+        return [self.binary, "serve", "--config", str(config)]
 
     @classmethod
     def version(cls):
-        return " ".join(_output(Mailgate.binary, "--version").split())
+        return " ".join(_output(cls.binary, "--version").split())
 
     @staticmethod
     def session_lines(log):
@@ -231,7 +231,15 @@ class MailgateWithoutJournal(Mailgate):
     standard = False
 
 
-GATEWAYS = {gateway.name: gateway for gateway in (HAProxy, HAProxySplice, Nginx, Mailgate, MailgateWithoutJournal)}
+class MailgateBefore(Mailgate):
+    """Another build, to see what a change costs."""
+
+    name = "mailgate-before"
+    standard = False
+
+
+GATEWAYS = {gateway.name: gateway
+            for gateway in (HAProxy, HAProxySplice, Nginx, Mailgate, MailgateWithoutJournal, MailgateBefore)}
 
 
 def _output(*command):

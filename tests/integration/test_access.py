@@ -356,7 +356,7 @@ class Command(unittest.TestCase):
         self.assertNotIn("warning", self.gateway.run("access", "remove", "192.0.2.1").stderr)
         done = self.gateway.run("access", "remove", "198.51.100.0/24")
         self.assertEqual(done.returncode, 0)
-        self.assertRegex(done.stderr, 'warning: listener "smtp" is an allowlist.*refuses every client')
+        self.assertRegex(done.stderr, 'warning: listener "smtp" has access = "allowlist".*refuses every client')
         self.assertNotIn("imap", done.stderr)
 
     def test_a_listener_that_was_renamed(self):

@@ -557,6 +557,24 @@ class ByHand(Operated):
         self.assertEqual(gateway.ask("POST", "/v1/cut", {"network": "198.51.100.0/24"}), (200, {"cut": 1}))
         self.assertRegex(there.rest(), rb"^421 ")
 
+    def test_a_denial_that_cuts_spares_whom_a_more_specific_rule_allows(self):
+        gateway = self.start_one()
+        for arguments in (("198.51.100.128/25",), ("198.51.100.64", "--listener", "submission")):
+            gateway.access("allow", *arguments)
+        gateway.access("allow", "198.51.100.65")
+        gateway.access("deny", "198.51.100.65", "--listener", "submission")
+        talks = {(host, name): Talk(gateway.port(name), proxyclient.header_v2(f"198.51.100.{host}"))
+                 for host, name in ((7, "smtp"), (64, "smtp"), (64, "submission"), (65, "smtp"), (129, "submission"))}
+        for talk in talks.values():
+            self.addCleanup(talk.socket.close)
+        self.assertIn("2 sessions ended", self.order(gateway, "access", "deny", "198.51.100.0/24", "--cut"))
+        for denied in ((7, "smtp"), (64, "smtp")):
+            self.assertRegex(talks.pop(denied).rest(), rb"^421 ")
+        for talk in talks.values():
+            self.assertRegex(talk.say(b"NOOP"), rb"^250 ")
+        # In force before the first session ended.
+        self.assertRegex(self.talk(gateway.port("smtp")).greeting, rb"^5")
+
     def test_the_status_tells_what_goes_on(self):
         gateway = self.start_one()
         self.talk(gateway.port("smtp"))

@@ -103,7 +103,7 @@ class Probe(unittest.TestCase):
         site = configured([mailgate.listener("imap", "store", tls="passthrough")], [mailgate.upstream("store", tls.headerless_port)])
         done = site.run("probe")
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("either it expects none, or not from there", done.stdout)
+        self.assertIn("it expects none, or none from that address", done.stdout)
 
     def test_nobody_listening(self):
         report = probe(mailgate.upstream("mx", reserve_port()), code=1)
@@ -185,6 +185,13 @@ class Snippet(unittest.TestCase):
                 done = configured([mailgate.listener(protocol, "mx")], [mailgate.upstream("mx", reserve_port())]).run("snippet", kind)
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertIn("has no upstream whose listeners speak", done.stderr)
+
+    def test_postfix_has_nothing_to_paste_where_it_gets_no_header(self):
+        settings = mailgate.upstream("mx", reserve_port(), send_proxy="off", lost_client_address="accepted")
+        for kind in ("postfix", "postscreen"):
+            with self.subTest(kind=kind):
+                lines = self.snippet(kind, [mailgate.listener("smtp", "mx")], [settings]).split("\n")
+                self.assertEqual(lines, ['# Upstream "mx" has send_proxy = "off": its servers must not expect a header.', "", ""])
 
     def test_postfix_and_postscreen(self):
         for kind in ("postfix", "postscreen"):

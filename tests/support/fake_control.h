@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,11 +52,13 @@ class FakeControl : public Control {
         orders.push_back("kill " + std::string(id));
         return std::ranges::any_of(live, [&](const LiveSession& session) { return session.id == id; });
     }
-    std::size_t cut(const Network& network, const std::vector<std::string>& listeners) override {
-        std::string order = "cut " + network.toString();
-        for (const std::string& listener : listeners)
+    std::optional<std::size_t> cut(const Cut& cut) override {
+        std::string order = "cut " + cut.network.toString();
+        for (const std::string& listener : cut.listeners)
             order += " " + listener;
+        if (cut.rules_version) order += " denied by version " + std::to_string(*cut.rules_version);
         orders.push_back(order);
+        if (cut.rules_version > now.rules_version) return std::nullopt;
         return 3;
     }
     Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override {

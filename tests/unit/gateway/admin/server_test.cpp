@@ -196,6 +196,9 @@ TEST_F(AdminServerTest, TakesOrders) {
     listeners.add("imap");
     cut.set("listeners", listeners);
     client().post("/v1/cut", cut);
+    control_.now.rules_version = 7;
+    cut.set("rules_version", 7);
+    EXPECT_EQ(toString(client().post("/v1/cut", cut)), R"({"cut":3})");
     Object wish;
     wish.set("wish", "drain");
     client().post("/v1/servers/postfix/mx1", wish);
@@ -203,6 +206,7 @@ TEST_F(AdminServerTest, TakesOrders) {
     client().post("/v1/servers/postfix/mx1", wish);
     client().post("/v1/reload");
     EXPECT_THAT(control_.orders, ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
+                                             "cut 192.0.2.0/24 smtp imap denied by version 7",
                                              "drain postfix/mx1", "ready postfix/mx1", "reload"));
 }
 
@@ -226,6 +230,11 @@ TEST_F(AdminServerTest, SaysWhatIsWrongWithARequest) {
         {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":"smtp"})", "400 expected {\"network\""},
         {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":[1]})", "400 expected {\"network\""},
         {"POST", "/v1/cut", R"({"network":"example.net"})", "400 "},
+        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":"7"})", "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":99999999999999999999})",
+         "400 expected {\"network\""},
+        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":8})",
+         "409 the access rules of version 8 are not in force: no session was ended"},
         {"POST", "/v1/servers/postfix/mx1", R"({"wish":"down"})", "400 expected {\"wish\""},
         {"POST", "/v1/servers/postfix/mx9", R"({"wish":"drain"})", "404 there is no such server"},
         {"PUT", "/v1/reload", "", "405 \"/v1/reload\" takes POST"},

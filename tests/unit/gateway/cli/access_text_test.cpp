@@ -39,8 +39,8 @@ TEST(AccessTextTest, ARuleAsASentence) {
     one.limits = {0, 60};
     one.expires_at = 1'900'000'000;
     EXPECT_EQ(sentenceOf(one),
-              "rule 12: allow 198.51.100.0/24 on listener mx, \"ACME\\u000a\\u001b[2J\", any number of "
-              "sessions at once for a client, 60 new sessions a minute for a client, expires "
+              "rule 12: allow 198.51.100.0/24 on listener mx, \"ACME\\u000a\\u001b[2J\", unlimited "
+              "concurrent sessions per client, 60 new sessions per minute per client, expires "
               "2030-03-17T17:46:40Z");
 }
 
@@ -91,30 +91,30 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
 TEST(AccessTextTest, WhyAChangeWasNotMade) {
     rules::Hazardous refused{rule(), 0, {rules::WholeInternet{true, true}}};
     EXPECT_EQ(sentenceOf(refused),
-              "allowing 198.51.100.0/24 would let in half of IPv4: nothing was changed; --force does it all "
-              "the same");
+              "allowing 198.51.100.0/24 would let in half of IPv4: nothing was changed; use --force to "
+              "do it anyway");
     refused.rule.verdict = Verdict::Deny;
     refused.hazards = {rules::WholeInternet{false, false}, rules::OwnBalancers{network("10.0.0.0/8"), "mx"},
                        rules::OwnServer{"smtp/a", "mail:25"}};
     EXPECT_EQ(sentenceOf(refused),
               "denying 198.51.100.0/24 would shut out all of IPv6, the balancers 10.0.0.0/8 of listener mx, "
-              "the server smtp/a (mail:25): nothing was changed; --force does it all the same");
+              "the server smtp/a (mail:25): nothing was changed; use --force to do it anyway");
 }
 
 TEST(AccessTextTest, WhatARuleMeets) {
     using rules::Standing;
     const std::string other = "rule 12: allow 198.51.100.0/24 on all listeners";
-    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::Wins, rule()}), "rule 3 wins over " + other);
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::Wins, rule()}), "rule 3 overrides " + other);
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::WithoutEffect, rule()}),
-              "rule 3 is without effect where " + other + " covers it");
+              "rule 3 has no effect where " + other + " applies");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::OverriddenInside, rule()}),
               "rule 3 is overridden inside 198.51.100.0/24 by " + other);
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::MoreSpecific, rule()}),
-              "rule 3 wins, being more specific, over " + other);
+              "rule 3 is more specific and overrides " + other);
     using Relation = rules::NearMiss::Relation;
     EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Same, rule()}), "the same network: " + other);
-    EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Around, rule()}), "it lies inside: " + other);
-    EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Contains, rule()}), "it contains: " + other);
+    EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Around, rule()}), "a larger network: " + other);
+    EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Contains, rule()}), "a smaller network: " + other);
 }
 
 TEST(AccessTextTest, AnExportedNoteShowsWhatItIs) {

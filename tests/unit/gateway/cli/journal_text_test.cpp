@@ -54,7 +54,7 @@ TEST(JournalText, OfASessionThatGoesOnTheEndIsNotKnown) {
     JournalSession session = test::filledSession();
     session.kind = JournalKind::Mail;
     const std::string story = sessionAsStory(session);
-    EXPECT_THAT(story, HasSubstr("not known: it goes on, or the gateway died"));
+    EXPECT_THAT(story, HasSubstr("unknown: the session is still open, or the gateway was killed"));
     EXPECT_FALSE(tells(story, "duration"));
 }
 

@@ -64,11 +64,10 @@ TEST_F(EventBindings, TellOfNames) {
     const NameWatcher::Events events = nameEvents(*log_);
     events.changed(upstream_, upstream_.servers[0], {{*IpAddress::parse("192.0.2.1"), 25}});
     events.failed(upstream_, upstream_.servers[0], "no such name");
-    EXPECT_THAT(lines(), AllOf(HasSubstr(R"("addresses":["192.0.2.1:25"])"),
-                               HasSubstr(R"("event":"server.resolved")"),
-                               HasSubstr(R"("event":"backend.resolved")"),
-                               HasSubstr(R"("event":"server.unresolved")"),
-                               HasSubstr(R"("event":"backend.unresolved")"), HasSubstr("no such name")));
+    EXPECT_THAT(lines(),
+                AllOf(HasSubstr(R"("addresses":["192.0.2.1:25"])"), HasSubstr(R"("event":"server.resolved")"),
+                      HasSubstr(R"("event":"backend.resolved")"), HasSubstr(R"("event":"server.unresolved")"),
+                      HasSubstr(R"("event":"backend.unresolved")"), HasSubstr("no such name")));
 }
 
 TEST_F(EventBindings, TellOfTheJournal) {

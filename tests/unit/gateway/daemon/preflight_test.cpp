@@ -61,8 +61,8 @@ TEST_F(PreflightTest, NamesFoldersThatAreMissing) {
 }
 
 TEST_F(PreflightTest, NamesAFileInTheSocketsPlace) {
-    std::ofstream(config_.admin.socket) << "no socket";
-    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("no socket")));
+    std::ofstream(config_.admin.socket) << "not a socket";
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("not a socket")));
 }
 
 TEST_F(PreflightTest, WarnsOfAnAddressThatThisMachineDoesNotHave) {

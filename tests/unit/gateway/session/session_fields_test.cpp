@@ -124,7 +124,7 @@ TEST(SessionFields, EveryFieldIsDocumented) {
     const Names keys = keysOf(session);
     EXPECT_THAT(without(keys, documented("session.end", "session.mail")), SizeIs(0));
     const std::string section = documentation("session.end", "session.mail");
-    const std::string table = section.substr(0, section.find("A transaction is"));
+    const std::string table = section.substr(0, section.find("A transaction begins"));
     Names in_table;
     for (const std::string& first_column : namesIn(table, "\n\\| (`[^|]+`) \\|"))
         in_table.merge(namesIn(first_column, "`([a-z_]+)`"));

@@ -374,12 +374,12 @@ class TlsSocketTest : public Tls13Test {
             if (!transport->established()) {
                 const auto step = transport->advance(0);
                 failed = step.state == kFailedStep;
-                if (step.again) set->again(*this, 0);
+                if (step.again) set->defer(*this, 0);
                 if (step.state != kDone) return;
             }
             std::array<char, 20'000> buffer;
             for (int reads = 0; transport->readable(); ++reads) {
-                if (reads == 16) return set->again(*this, 0);
+                if (reads == 16) return set->defer(*this, 0);
                 const IoResult got = transport->read(buffer);
                 received.append(buffer.data(), got.bytes);
                 ended = ended || got.last || got.status == IoStatus::Eof;

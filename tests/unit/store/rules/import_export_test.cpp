@@ -248,7 +248,7 @@ TEST(Import, WhatMayBeNoDropListIsRefused) {
         {"192.0.2.0/24 ; ours\n", "1: there is no verdict for 192.0.2.0/24"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":2}\n",
          "2: the list says that it has 2 records, but contains 1"},
-        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":\"many\"}\n", "2: is not"},
+        {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":\"many\"}\n", "2: is neither"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":-1}\n",
          "2: the list says that it has -1 records"},
         {"{\"cidr\":\"1.10.16.0/20\"}\n{\"type\":\"metadata\",\"records\":1}\n{\"cidr\":\"1.19.0.0/16\"}\n",

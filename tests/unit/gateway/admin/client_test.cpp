@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/client.h"
+
+#include "gateway/admin/server.h"
+#include "tests/support/fake_control.h"
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace mailgate::admin {
+namespace {
+
+using testing::HasSubstr;
+
+template <typename Ask>
+ClientError errorOf(Ask ask) {
+    try {
+        ask();
+    } catch (const ClientError& error) {
+        return error;
+    }
+    return {-1, "no error"};
+}
+
+TEST(AdminClient, TellsWhyThereIsNoAnswer) {
+    const TemporaryFolder folder;
+    const ClientError nobody = errorOf([&] { Client(folder.file("none.sock")).get("/v1/status"); });
+    EXPECT_EQ(nobody.status(), 0);
+    EXPECT_THAT(nobody.what(), HasSubstr("mailgate is not listening on " + folder.file("none.sock")));
+    const ClientError unset = errorOf([] { Client("").get("/v1/status"); });
+    EXPECT_THAT(unset.what(), HasSubstr("no admin.socket"));
+}
+
+TEST(AdminClient, AnErrorIsTheGatewaysSentence) {
+    const TemporaryFolder folder;
+    FakeControl control;
+    AdminConfig config;
+    config.socket = folder.file("mailgate.sock");
+    AdminServer server(config, control, nullptr);
+    server.start();
+    const Client client(config.socket);
+    EXPECT_EQ(client.get("/v1/status")->getValue<std::string>("name"), "gw.example.net");
+    const ClientError missing = errorOf([&] { client.del("/v1/sessions/" + percentEncoded("a/b c")); });
+    EXPECT_EQ(missing.status(), 404);
+    EXPECT_STREQ(missing.what(), "there is no live session \"a/b c\"");
+    const ClientError foreign = errorOf([&] { client.get("/metrics"); });
+    EXPECT_THAT(foreign.what(), HasSubstr("is not mailgate"));
+}
+
+TEST(AdminClient, EncodesOneSegment) {
+    EXPECT_EQ(percentEncoded("192.0.2.0/24"), "192.0.2.0%2F24");
+    EXPECT_EQ(percentEncoded("a?b&c=d#e+f"), "a%3Fb%26c%3Dd%23e%2Bf");
+}
+
+}  // namespace
+}  // namespace mailgate::admin

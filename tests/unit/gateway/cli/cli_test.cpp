@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/cli.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Ran {
+    int exit_code;
+    std::string output, errors;
+};
+
+Ran ran(std::vector<std::string> words) {
+    words.insert(words.begin(), "mailgate");
+    std::vector<char*> argv;
+    for (std::string& word : words)
+        argv.push_back(word.data());
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    const int code = run(static_cast<int>(argv.size()), argv.data());
+    std::string output = testing::internal::GetCapturedStdout();
+    return {code, std::move(output), testing::internal::GetCapturedStderr()};
+}
+
+TEST(Cli, NamesTheWordThatIsNoSubcommand) {
+    struct Case {
+        std::vector<std::string> words;
+        const char* error;
+    };
+    const Case cases[] = {
+        {{"nonsense"}, "mailgate: mailgate has no subcommand \"nonsense\"\n"},
+        {{"sesions", "--live"},
+         "mailgate: mailgate has no subcommand \"sesions\": did you mean \"sessions\"?\n"},
+        {{"access", "alow", "192.0.2.1"},
+         "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"\x1B[2J"}, "mailgate: mailgate has no subcommand \"\\u001b[2J\"\n"},
+        {{}, "mailgate: A subcommand is required\n"},
+        {{"access"}, "mailgate: A subcommand is required\n"},
+        {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},
+        {{"sessions", "show"}, "mailgate: ID is required\n"},
+    };
+    for (const Case& wrong : cases) {
+        const Ran done = ran(wrong.words);
+        EXPECT_EQ(done.exit_code, kUsage) << wrong.error;
+        EXPECT_EQ(done.errors, std::string(wrong.error) + "Run with --help for more information.\n");
+        EXPECT_EQ(done.output, "");
+    }
+}
+
+TEST(Cli, HelpAndVersionAreNoErrors) {
+    const Ran help = ran({"--help"});
+    EXPECT_EQ(help.exit_code, kDone);
+    EXPECT_THAT(help.output, HasSubstr("Exit status: "));
+    EXPECT_EQ(help.errors, "");
+    EXPECT_THAT(ran({"version"}).output, StartsWith("mailgate "));
+}
+
+TEST(Cli, AConfigurationThatCannotBeReadHasACodeOfItsOwn) {
+    const Ran done = ran({"--config", "/nonexistent/mailgate.toml", "check"});
+    EXPECT_EQ(done.exit_code, kBadConfiguration);
+    EXPECT_THAT(done.errors, HasSubstr("/nonexistent/mailgate.toml"));
+}
+
+}  // namespace
+}  // namespace mailgate::cli

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/gateway_control.h"
+
+#include "gateway/config/load.h"
+#include "gateway/daemon/gateway.h"
+#include "store/backends/rules.h"
+#include "tests/support/networks.h"
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace mailgate {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Key;
+using testing::Not;
+
+/// A gateway whose one server nobody asks for anything.
+class GatewayControlTest : public testing::Test {
+  protected:
+    GatewayControlTest() {
+        std::ofstream(folder_.file("mailgate.toml"))
+            << "[gateway]\nname = \"gw.example.org\"\nworkers = 2\ndrain_timeout = \"7s\"\n"
+               "[log]\ntarget = \"file:events.log\"\n"
+               "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\n"
+               "access = \"open\"\nupstream = \"mx\"\n"
+               "[[upstream]]\nname = \"mx\"\ncheck = false\n"
+               "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n";
+        gateway_ = std::make_unique<Gateway>(loadConfig(folder_.file("mailgate.toml")));
+    }
+    admin::Control& control() { return gateway_->control(); }
+
+    const TemporaryFolder folder_;
+    std::unique_ptr<Gateway> gateway_;
+};
+
+TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
+    const admin::Status status = control().status();
+    EXPECT_EQ(status.name, "gw.example.org");
+    EXPECT_FALSE(status.draining);
+    ASSERT_EQ(status.listeners.size(), 1U);
+    EXPECT_EQ(status.listeners.front().name, "smtp");
+    ASSERT_EQ(status.servers.size(), 1U);
+    EXPECT_EQ(status.servers.front().server, "mx1");
+    EXPECT_EQ(status.worker_lag_seconds.size(), 2U);
+    EXPECT_EQ(status.connect_seconds.counts.size(), status.connect_seconds.upper_bounds.size() + 1);
+    EXPECT_TRUE(control().sessions().empty());
+    EXPECT_FALSE(control().kill("01"));
+}
+
+TEST_F(GatewayControlTest, SessionsEndForTheReasonsOfSessionEnd) {
+    const auto ends = control().status().ends;
+    EXPECT_THAT(ends, Contains(Key("client_quit")));
+    EXPECT_THAT(ends, Contains(Key("server_violation")));
+    // These have events and counters of their own.
+    for (const char* other : {"none", "refused", "check"})
+        EXPECT_THAT(ends, Not(Contains(Key(other))));
+}
+
+TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
+    const admin::Outcome drained = control().setServer("mx", "mx1", AdminState::Drain);
+    EXPECT_TRUE(drained.ok);
+    EXPECT_EQ(drained.message, "mx/mx1 gets no new sessions; its current sessions end within 7 s");
+    EXPECT_TRUE(control().status().servers.front().draining);
+    EXPECT_TRUE(control().setServer("mx", "mx1", AdminState::Ready).ok);
+    EXPECT_FALSE(control().status().servers.front().draining);
+    EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain).message,
+              "upstream \"mx\" has no server \"mx9\"");
+    EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
+}
+
+TEST_F(GatewayControlTest, ACutByTheRulesWaitsUntilTheyAreInForce) {
+    store::AccessRule rule;
+    rule.network = network("198.51.100.0/24");
+    const auto rules = store::openRules(loadConfig(folder_.file("mailgate.toml")).store_url);
+    rules->put(std::span(&rule, 1), "test");
+    EXPECT_EQ(control().cut({rule.network, {}, rules->version()}), std::optional<std::size_t>(0));
+    EXPECT_EQ(control().status().rules, 1U);
+    EXPECT_EQ(control().cut({rule.network, {}, std::nullopt}), std::optional<std::size_t>(0));
+}
+
+}  // namespace
+}  // namespace mailgate
