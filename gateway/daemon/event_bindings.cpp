@@ -95,6 +95,7 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
     events.changed = [&log, &state, told = std::map<std::string, std::size_t>()](
                          const store::AccessTable& table, double build_seconds) mutable {
         state.loaded_ms = unixMillis();
+        state.failed = false;  // of another watcher, whom a reload has replaced before it could tell
         LogLine line = log.line(LogLevel::Information, "access.changed");
         line.number("rules", static_cast<std::int64_t>(table.size()));
         line.number("version", table.version());

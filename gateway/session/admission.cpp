@@ -12,6 +12,7 @@ bool mayEnter(SessionContext& context) {
     admission.match = table.lookup(record.client.address.bytes, record.arrival.listener_index, now);
     if (admission.match) {
         admission.allowed = admission.match->verdict == store::Verdict::Allow;
+        admission.rule_id = table.ruleId(admission.match->rule);
         table.hit(admission.match->rule, now);
     } else {
         admission.allowed = record.listener().access == AccessDefault::Open;

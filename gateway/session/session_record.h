@@ -20,6 +20,7 @@ namespace mailgate {
 struct Admission {
     bool allowed = false;
     std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
+    std::int64_t rule_id = 0;  ///< of the rule that matched: a moment later the table may be another
 };
 
 /// Where a session comes from; filled in by the acceptor.

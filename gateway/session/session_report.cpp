@@ -189,9 +189,7 @@ store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& recor
     store::JournalSession entry = begin(record, host.now());
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
-    const auto& match = record.admission.match;
-    if (refusal == Refusal::Rule && match)
-        entry.rule_id = host.accessTable(*record.arrival.generation).ruleId(match->rule);
+    if (refusal == Refusal::Rule) entry.rule_id = record.admission.rule_id;
     while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
         reply.remove_suffix(1);
     entry.reply = reply;
@@ -255,15 +253,19 @@ void keep(SessionHost& host, store::JournalSession&& entry) {
     if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }
 
-void failed(SessionHost& host, const SessionRecord& record) {
+void failed(SessionHost& host, const SessionRecord& record) noexcept {
     EventSink& log = host.log();
     if (!log.enabled(LogLevel::Error)) return;
-    LogLine line = log.line(LogLevel::Error, "session.failed");
-    line.text("session", record.id.text());
-    line.text("listener", record.listener().name);
-    line.text("peer", record.arrival.peer.address.toString());
-    line.text("detail", "out of memory or descriptors before the client was known");
-    log.write(line);
+    try {
+        LogLine line = log.line(LogLevel::Error, "session.failed");
+        line.text("session", record.id.text());
+        line.text("listener", record.listener().name);
+        line.text("peer", record.arrival.peer.address.toString());
+        line.text("detail", "out of memory or descriptors before the client was known");
+        log.write(line);
+    } catch (const std::bad_alloc&) {
+        // It ends all the same, and what ends it must not go on to the other sessions.
+    }
 }
 
 void probed(SessionHost& host, const SessionRecord& record, bool up) {

@@ -22,7 +22,7 @@ void mail(SessionHost& host, const SessionRecord& record, const MailTransaction&
 void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, const LimitReached& limit,
              std::string_view reply);
 /// `session.failed`: it ended before anything was known of its client, for want of memory or descriptors.
-void failed(SessionHost& host, const SessionRecord& record);
+void failed(SessionHost& host, const SessionRecord& record) noexcept;
 /// `session.check`, at debug level: a balancer probe was answered.
 void probed(SessionHost& host, const SessionRecord& record, bool up);
 /// `proxy.rejected`: a connection without a believable header. For connections that never became a session too.

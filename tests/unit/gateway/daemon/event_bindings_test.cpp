@@ -87,6 +87,9 @@ TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
     EXPECT_TRUE(state.failed);
     events.recovered();
     EXPECT_FALSE(state.failed);
+    events.failed("locked");
+    accessEvents(*log_, state).changed(store::AccessTable(), 0.002);
+    EXPECT_FALSE(state.failed) << "another watcher has read them";
     EXPECT_THAT(lines(),
                 AllOf(HasSubstr(R"("build_ms":2)"), HasSubstr(R"("event":"access.failed")"),
                       HasSubstr(R"("event":"access.recovered")"), Not(HasSubstr("access.unknown_listener"))));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/session/admission.h"
 
+#include "gateway/session/dialogue_phase.h"
 #include "tests/support/scripted_phase.h"
 
 namespace mailgate::test {
@@ -50,6 +51,19 @@ TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
         EXPECT_EQ(std::holds_alternative<next::Connect>(step), allowed);
         EXPECT_TRUE(context_->record.admission.match);
     }
+}
+
+TEST_F(AdmissionTest, TheRuleThatRefusesIsRecordedThoughTheRulesChangeMeanwhile) {
+    arrive(makeConfig());
+    store::AccessTable::Builder rules(std::vector<std::string>{"front"});
+    rules.add(7, networkAround(IpAddress::parse("198.51.100.0")->bytes, 120), store::Verdict::Deny, "", {},
+              {});
+    host_->table = rules.build(1);
+    const Next step = admit(*context_, arrived());
+    host_->table = store::AccessTable::Builder(std::vector<std::string>{"front"}).build(2);
+    refuse(*context_, expectStep<next::Refuse>(step));
+    ASSERT_EQ(host_->records.kept.size(), 1U);
+    EXPECT_EQ(host_->records.kept[0].rule_id, 7);
 }
 
 TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
