@@ -67,6 +67,7 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
     }
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): it goes with the process, and what is thrown here may end that.
 Worker::~Worker() {
     // A start that fails after this one's has nobody else to stop it.
     stop();

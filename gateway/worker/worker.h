@@ -65,6 +65,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
 
     Worker(GatewayState& state, std::shared_ptr<const Generation> generation,
            std::vector<ListeningSocket> listening);
+    // NOLINTNEXTLINE(bugprone-exception-escape): as its definition says.
     ~Worker() override;
 
     void start(const std::string& name);

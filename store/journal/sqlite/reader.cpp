@@ -166,11 +166,11 @@ struct Reader::Impl {
     /// Calls `visit(session)` for the rows of a segment that pass, the last first, while it returns true.
     template <typename Visit>
     bool visitSegment(const Segment& segment, const JournalFilter& filter,
-                      const std::vector<TermRange>& terms, Visit visit);
+                      const std::vector<TermRange>& wanted, Visit visit);
     template <typename Visit>
     bool visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit);
     bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
-    std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& terms);
+    std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& wanted);
     bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
     void addMail(std::int64_t key, JournalSession& session);
     std::vector<JournalSession> newestOf(Kind kind, const JournalFilter& filter, std::size_t limit);
