@@ -31,6 +31,7 @@ admin::Histogram snapshot(const TimeHistogram& histogram) {
 template <typename Sum, typename Task, typename Add>
 Sum askAll(const std::vector<std::unique_ptr<Worker>>& workers, Task task, Add add) {
     std::vector<decltype(workers.front()->call(task))> answers;
+    answers.reserve(workers.size());
     for (const auto& worker : workers)
         answers.push_back(worker->call(task));
     Sum sum{};
@@ -53,7 +54,7 @@ bool awaitRules(const store::AccessWatcher& access, std::int64_t version) {
 
 }  // namespace
 
-GatewayControl::GatewayControl(Parts parts) : parts_(std::move(parts)), started_ms_(unixMillis()) {}
+GatewayControl::GatewayControl(Parts parts) : parts_(parts), started_ms_(unixMillis()) {}
 
 admin::Status GatewayControl::status() {
     const auto generation = parts_.reloader.current();
