@@ -252,8 +252,10 @@ TEST_F(WorkerTest, DrainsAServerAndPutsItBack) {
 TEST_F(WorkerTest, AbortEndsAllOfThem) {
     const Talk first = talk("198.51.100.7"), second = talk("198.51.100.8");
     ask([](Worker& worker) { worker.abort(); });
-    EXPECT_EQ(receive(first.client, "x"), "");
-    EXPECT_EQ(receive(second.client, "x"), "");
+    for (const Talk* talk : {&first, &second}) {
+        EXPECT_THAT(receive(talk->client, "\r\n"), StartsWith("421 "));
+        EXPECT_EQ(receive(talk->client, "\r\n"), "") << "the end";
+    }
     EXPECT_EQ(state_.sessions, 0U);
 }
 
