@@ -17,7 +17,7 @@ constexpr std::chrono::seconds kMemoryPause{1};
 
 }  // namespace
 
-NameWatcher::NameWatcher(std::vector<UpstreamPool*> pools, Events events, Resolver resolve)
+NameWatcher::NameWatcher(const std::vector<UpstreamPool*>& pools, Events events, Resolver resolve)
     : events_(std::move(events)), resolve_(std::move(resolve)) {
     const auto now = Clock::now();
     for (UpstreamPool* pool : pools) {

@@ -32,7 +32,7 @@ class NameWatcher {
     };
 
     /// The pools must outlive the watcher.
-    NameWatcher(std::vector<UpstreamPool*> pools, Events events, Resolver resolve = resolveHost);
+    NameWatcher(const std::vector<UpstreamPool*>& pools, Events events, Resolver resolve = resolveHost);
     ~NameWatcher();
     NameWatcher(const NameWatcher&) = delete;
     NameWatcher& operator=(const NameWatcher&) = delete;

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <utility>
 
 namespace mailgate {
@@ -203,6 +204,7 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
     auto v1 = attempt([](const auto& ends) { return proxy::encodeV1(ends); });
     auto local = attempt([](const auto&) { return proxy::encodeLocal(); });
     std::vector<std::future<ProbeAnswer>> sizes;
+    sizes.reserve(std::size(kHeaderSizes));
     for (const std::size_t size : kHeaderSizes)
         sizes.push_back(attempt([size](const auto& ends) { return paddedHeader(ends, size); }));
     report.v2 = v2.get();
@@ -271,18 +273,18 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             own, report.v2.reason, own, toString(upstream.check_protocol))};
     }
     if (upstream.send_proxy == SendProxy::Off)
-        advice.push_back(
+        advice.emplace_back(
             "the server expects a PROXY header: set send_proxy = \"v2\" in mailgate's [[upstream]]");
     if (upstream.send_proxy == SendProxy::V2 && !report.v2.accepted)
-        advice.push_back("the server accepts only v1: set send_proxy = \"v1\" in mailgate's [[upstream]]");
+        advice.emplace_back("the server accepts only v1: set send_proxy = \"v1\" in mailgate's [[upstream]]");
     if (upstream.send_proxy == SendProxy::V1 && !report.v1.accepted)
-        advice.push_back("the server accepts only v2: set send_proxy = \"v2\" in mailgate's [[upstream]]");
+        advice.emplace_back("the server accepts only v2: set send_proxy = \"v2\" in mailgate's [[upstream]]");
     if (report.tcp6.tried && !report.tcp6.accepted)
-        advice.push_back(
+        advice.emplace_back(
             "clients with IPv6 addresses are refused: set inet_protocols = all in Postfix's main.cf");
     if (upstream.send_proxy == SendProxy::V2 && report.local.tried && !report.local.accepted &&
         upstream.check)
-        advice.push_back(
+        advice.emplace_back(
             "health checks (LOCAL) are refused: set check = false or send_proxy = \"v1\" in mailgate's "
             "[[upstream]]");
     if (report.v2.accepted && report.largest_header < upstream.max_header_bytes)
