@@ -161,14 +161,10 @@ bool examine(const std::string& path, const OpenOptions& options) {
     if (!S_ISREG(status.st_mode))
         throw StoreError(Kind::Open, fmt::format("{}: is not a file: the url must name a file", path));
     if (status.st_size == 0 && !options.create) throwDamaged(path, "the file is empty", options.when_damaged);
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0)
+    // Not opened: closing it would release the locks of every connection that this process has to it (POSIX), and
+    // the next process to close one would take the write-ahead log from under them.
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0)
         throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-    char head[kMagic.size()] = {};
-    const ssize_t got = ::read(file, head, sizeof head);
-    ::close(file);
-    if (got != 0 && std::string_view(head, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) != kMagic)
-        throwDamaged(path, "the file is not an SQLite database", options.when_damaged);
     if (!mayWrite(path)) throwReadOnly(path);
     return status.st_size > 0;
 }
@@ -197,7 +193,22 @@ Database::Database(const std::string& path, const OpenOptions& options)
     const int code = sqlite3_open_v2(absolute.c_str(), &opened, SQLITE_OPEN_READWRITE | create, nullptr);
     handle_.reset(opened);  // which is there to say why, even where opening has failed
     if (code != SQLITE_OK) fail(code);
+    requireMagic();
     prepare(options);
+}
+
+/// Read through SQLite's own descriptor, see examine().
+void Database::requireMagic() {
+    sqlite3_file* file = nullptr;
+    sqlite3_file_control(handle(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
+    if (file == nullptr || file->pMethods == nullptr) return;
+    sqlite3_int64 size = 0;
+    char head[kMagic.size()] = {};
+    if (file->pMethods->xFileSize(file, &size) != SQLITE_OK || size == 0) return;
+    const int code = file->pMethods->xRead(file, head, sizeof head, 0);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) fail(code);
+    if (std::string_view(head, sizeof head) != kMagic)
+        throwDamaged(path_, "the file is not an SQLite database", when_damaged_);
 }
 
 void CloseDatabase::operator()(sqlite3* handle) const noexcept {

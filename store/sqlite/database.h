@@ -41,8 +41,8 @@ struct FileIdentity {
 };
 FileIdentity identityOf(const std::string& path);
 
-/// Throws StoreError, with a clear message, for what can be found without SQLite: no folder, no permission, not a
-/// database. True: there is a file, and not an empty one.
+/// Throws StoreError, with a clear message, for what can be found without SQLite: no folder, no permission.
+/// True: there is a file, and not an empty one.
 bool examine(const std::string& path, const OpenOptions& options);
 
 /// When the file was last written, in nanoseconds; 0 when there is none.
@@ -79,6 +79,7 @@ class Database {
   private:
     bool withoutRoom(int code) const;
     void between(const char* begin, const std::function<void()>& work);
+    void requireMagic();
     void prepare(const OpenOptions& options);
     void releaseCache() noexcept;
 

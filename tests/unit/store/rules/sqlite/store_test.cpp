@@ -6,6 +6,10 @@
 
 #include <gmock/gmock.h>
 
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <thread>
 
 namespace mailgate::store {
@@ -420,6 +424,25 @@ TEST_F(RuleStoreTest, TamperingIsAnErrorUntilItIsMended) {
         EXPECT_THROW(store_->waitForChange(kLong), StoreError);
     shell_.run(trigger);
     EXPECT_EQ(store_->waitForChange(kLong), News::Changed) << "what was changed meanwhile left no trace";
+}
+
+TEST_F(RuleStoreTest, AnotherConnectionOfThisProcessLeavesTheLocks) {
+    store_->load({});
+    const auto second = openRules("sqlite:" + file_);
+    const pid_t other = ::fork();
+    if (other == 0) {
+        // SQLite's shared bytes: whoever could lock them alone would delete the write-ahead log.
+        struct flock lock {};
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = 0x40000002;
+        lock.l_len = 510;
+        const int file = ::open(file_.c_str(), O_RDWR | O_CLOEXEC);
+        ::_exit(::fcntl(file, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(other, &status, 0), other);
+    EXPECT_EQ(status, 0) << "the locks are gone";
 }
 
 TEST_F(RuleStoreTest, WhoWaitsCanBeStopped) {
