@@ -67,15 +67,19 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
         ListeningSocket listening = listenOnLoopback();
         endpoint_ = listening.local;
         acceptor_.emplace(reactor_, set_, *this, std::move(listening));
+    }
+    ~AcceptorTest() override { reactor_.removeEventHandler(set_socket_, observer_); }
+
+    // Not before the fixture is whole: the thread calls its virtual functions.
+    void SetUp() override {
         thread_ = std::thread([this] { reactor_.run(); });
     }
-    ~AcceptorTest() override {
+    void TearDown() override {
         set_.post([this] {
             acceptor_.reset();
             reactor_.stop();
         });
         thread_.join();
-        reactor_.removeEventHandler(set_socket_, observer_);
     }
 
     Descriptor connect() const {
