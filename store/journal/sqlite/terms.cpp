@@ -91,7 +91,8 @@ std::vector<std::uint64_t> readPage(sqlite::RawStatement& select, std::int64_t s
     if (select.step()) {
         const std::string_view bytes = select.text(0);
         terms.resize(bytes.size() / sizeof(std::uint64_t));
-        std::memcpy(terms.data(), bytes.data(), terms.size() * sizeof(std::uint64_t));
+        // An empty page is a null pointer, which memcpy() must not have.
+        if (!terms.empty()) std::memcpy(terms.data(), bytes.data(), terms.size() * sizeof(std::uint64_t));
     }
     select.reset();
     return terms;
