@@ -44,7 +44,8 @@ class Rsyslog:
             return probe.connect_ex(str(self.socket)) == 0
 
     def lines(self):
-        return self.messages.read_text().splitlines() if self.messages.exists() else []
+        """The whole ones: rsyslog may be writing another."""
+        return self.messages.read_text().split("\n")[:-1] if self.messages.exists() else []
 
     def wait_line(self, pattern):
         return wait_until(lambda: next((line for line in self.lines() if re.search(pattern, line)), None),
