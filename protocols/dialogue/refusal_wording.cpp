@@ -33,4 +33,8 @@ std::string sentenceOf(const Wording& wording, const RefusalNames& names) {
     return sentence;
 }
 
+std::string unquotedReplyLine(const Wording& wording, const RefusalNames& names) {
+    return std::string(wording.code) + " " + sentenceOf(wording, names) + " (" + names.session + ")\r\n";
+}
+
 }  // namespace mailgate

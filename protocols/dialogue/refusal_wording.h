@@ -54,4 +54,7 @@ struct RefusalNames {
 /// The sentence, with the client in its place.
 std::string sentenceOf(const Wording& wording, const RefusalNames& names);
 
+/// "CODE SENTENCE (SESSION)", with its CRLF: a reply where text needs no quotes (IMAP, POP3).
+std::string unquotedReplyLine(const Wording& wording, const RefusalNames& names);
+
 }  // namespace mailgate

@@ -53,15 +53,11 @@ Wording wordingOf(Refusal refusal) noexcept {
     return {};
 }
 
-std::string replyLine(const Wording& wording, const RefusalNames& names) {
-    return std::string(wording.code) + " " + sentenceOf(wording, names) + " (" + names.session + ")\r\n";
-}
-
 class ProbeDialogue final : public Conversation {
   public:
     explicit ProbeDialogue(const RefusalNames& names)
         : Conversation("* OK [CAPABILITY IMAP4rev1] " + names.gateway + " ready\r\n",
-                       replyLine({"* BYE", "Too many invalid IMAP commands."}, names)) {}
+                       unquotedReplyLine({"* BYE", "Too many invalid IMAP commands."}, names)) {}
 
   private:
     Step answer(std::string_view line) const override {
@@ -106,7 +102,7 @@ constinit const ProtocolTraits kImap{
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
     .wording = wordingOf,
-    .reply_line = replyLine,
+    .reply_line = unquotedReplyLine,
     .make_probe_dialogue = makeProbeDialogue,
 };
 

@@ -45,15 +45,11 @@ Wording wordingOf(Refusal refusal) noexcept {
     return {};
 }
 
-std::string replyLine(const Wording& wording, const RefusalNames& names) {
-    return std::string(wording.code) + " " + sentenceOf(wording, names) + " (" + names.session + ")\r\n";
-}
-
 class ProbeDialogue final : public Conversation {
   public:
     explicit ProbeDialogue(const RefusalNames& names)
         : Conversation("+OK " + names.gateway + " ready\r\n",
-                       replyLine({"-ERR [SYS/TEMP]", "Too many commands"}, names)) {}
+                       unquotedReplyLine({"-ERR [SYS/TEMP]", "Too many commands"}, names)) {}
 
   private:
     Step answer(std::string_view line) const override {
@@ -94,7 +90,7 @@ constinit const ProtocolTraits kPop3{
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
     .wording = wordingOf,
-    .reply_line = replyLine,
+    .reply_line = unquotedReplyLine,
     .make_probe_dialogue = makeProbeDialogue,
 };
 
