@@ -32,7 +32,6 @@ constexpr std::array kRows{
     Row{ClosedWithoutGreeting, "closed without a greeting", kUnchecked},
     Row{ResetWithoutGreeting, "reset without a greeting", kUnchecked},
     Row{ClosedInGreeting, "closed in mid-greeting", kUnchecked},
-    Row{EndlessGreeting, "endless greeting", kUnchecked},
     Row{Foreign, "does not speak the listener's protocol", kUnchecked},
     Row{SystemNotAccepting, "does not accept mail at present", kUnchecked},
 };

@@ -20,7 +20,6 @@ enum class ServerFailure : std::uint8_t {
     ClosedWithoutGreeting,  ///< an end of file instead of a word
     ResetWithoutGreeting,
     ClosedInGreeting,
-    EndlessGreeting,
     Foreign,             ///< what it says is no greeting of the listener's protocol
     SystemNotAccepting,  ///< a greeting about the server itself (RFC 3463 X.3.X); about the client it is no failure
 };

@@ -264,9 +264,8 @@ TEST(UpstreamPool, WhatACheckedServerSaysToClientsAsksForOneCheckAndDecidesNothi
     for (int i = 0; i < 100; ++i) {
         for (const ServerFailure failure :
              {ServerFailure::NoGreeting, ServerFailure::ClosedWithoutGreeting,
-              ServerFailure::ResetWithoutGreeting, ServerFailure::ClosedInGreeting,
-              ServerFailure::EndlessGreeting, ServerFailure::Foreign, ServerFailure::SystemNotAccepting,
-              ServerFailure::HeaderNotTaken})
+              ServerFailure::ResetWithoutGreeting, ServerFailure::ClosedInGreeting, ServerFailure::Foreign,
+              ServerFailure::SystemNotAccepting, ServerFailure::HeaderNotTaken})
             pool.reportFailure(*server, 0, failure);
     }
     EXPECT_EQ(server->health.state(), Health::Up);
