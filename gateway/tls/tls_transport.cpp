@@ -231,7 +231,7 @@ void TlsTransport::note(std::uint32_t events) noexcept {
 
 bool TlsTransport::readable() const noexcept {
     if (wants_write_) return false;
-    return buffered_ || failure_ || (below_->readable() && !below_ended_);
+    return buffered_ || failure_ || (!ended_ && !below_ended_ && below_->readable());
 }
 
 IoResult TlsTransport::read(std::span<char> into) noexcept {
@@ -304,6 +304,8 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
     if (failure_) return {IoStatus::Error, 0, error_};
     // An empty write asks how connecting goes.
     if (bytes.empty()) return established_ ? IoResult{} : below_->write(bytes);
+    // As a socket answers behind its FIN; OpenSSL would not read either any more.
+    if (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) return {IoStatus::Error, 0, EPIPE};
     begin();
     std::size_t total = 0;
     while (total < bytes.size()) {

@@ -52,13 +52,13 @@ class TlsTransport final : public Transport {
     struct Handshake {
         enum class State : std::uint8_t {
             Done,
-            Wants,  ///< call again when an event has come; at once, in a later turn, where readable() says so
+            Wants,   ///< call again when an event has come, or as `again` says
             Failed,  ///< `failure` says why; the peer has been told, where TLS has words for it
         };
         State state;
         TlsFailure failure{};
         bool again =
-            false;  ///< of Wants: this was as much as is fair to others; go on in a later turn, no event will tell
+            false;  ///< in a later turn: this was as much as is fair to others, and no event will tell
     };
 
     /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when
