@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top status server probe snippet reload version
+set -l commands serve check access sessions top status tls server probe snippet reload version
 set -l rules allow deny remove list test import export rename-listener history
 
 complete -c mailgate -f
@@ -38,7 +38,7 @@ complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even 
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status tls' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import' -F
 complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'for lines without one'

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/json.h"
 
+#include "gateway/base/clock.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
@@ -89,6 +90,21 @@ Object toJson(const ServerStatus& server) {
     return object;
 }
 
+Object toJson(const CertificateStatus& certificate) {
+    Object object = ordered();
+    object.set("listener", certificate.listener);
+    object.set("file", wellFormed(certificate.file));
+    object.set("names", textArray(certificate.names));
+    object.set("subject", wellFormed(certificate.subject));
+    object.set("key_type", certificate.key_type);
+    object.set("sha256", certificate.sha256);
+    object.set("not_before", formatUtc(certificate.not_before));
+    object.set("not_after", formatUtc(certificate.not_after));
+    constexpr std::int64_t kDay = 24 * 3600;
+    object.set("days_left", (certificate.not_after - unixMillis() / 1000) / kDay);
+    return object;
+}
+
 Object toJson(const RejectionTally::Row& rejection) {
     Object object = ordered();
     object.set("reason", std::string(rejection.reason));
@@ -147,6 +163,7 @@ Object toJson(const Status& status) {
     object.set("max_sessions", status.max_sessions);
     object.set("listeners", toArray(status.listeners));
     object.set("servers", toArray(status.servers));
+    object.set("certificates", toArray(status.certificates));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
     object.set("journal", journalOf(status));

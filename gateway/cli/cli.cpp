@@ -112,6 +112,7 @@ int run(int argc, char** argv) {
     addSessionsCommand(app, context);
     addTopCommand(app, context);
     addStatusCommand(app, context);
+    addTlsCommand(app, context);
     addServerCommand(app, context);
     addReloadCommand(app, context);
     addProbeCommand(app, context);

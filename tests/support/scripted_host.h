@@ -83,6 +83,9 @@ class ScriptedHost final : public SessionHost {
             sessions_.front()->abort(CloseReason::Shutdown);
     }
 
+    /// TLS ends at the first listener, with `listener`.
+    void endTlsWith(std::shared_ptr<TlsListener> listener) { generation_->tls = {std::move(listener)}; }
+
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
         sessions_.push_back(std::make_unique<Session>(*this, arrival(expect_header, listener)));
@@ -135,6 +138,9 @@ class ScriptedHost final : public SessionHost {
     bool is_full = false;
     bool out_of_memory = false;  ///< for what tells one refusal from many
     int refused_places = 1;
+    int handshakes = 0;  ///< under way
+    int most_handshakes = 100;
+    int handshake_steps = 10'000;  ///< left
     bool is_stopping = false;
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
@@ -165,6 +171,10 @@ class ScriptedHost final : public SessionHost {
     bool keepRefused() noexcept override { return refused_places > 0 && refused_places-- > 0; }
     void refusedGone() noexcept override { ++refused_places; }
     bool stopping() const noexcept override { return is_stopping; }
+    bool handshakeBegins() noexcept override { return handshakes < most_handshakes && ++handshakes; }
+    void handshakeOver() noexcept override { --handshakes; }
+    bool mayShakeHands() noexcept override { return handshake_steps > 0 && handshake_steps--; }
+    bool mayLogTlsFailure(const IpAddress&, TlsFailure, std::uint32_t&) noexcept override { return true; }
     bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
                                                             Refusal) override {

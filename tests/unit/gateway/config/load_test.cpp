@@ -392,6 +392,53 @@ TEST(Config, ANameThatStrictServersRefuseInEhloIsDoubtful) {
     EXPECT_THAT(parse("[gateway]\nname = \"gw1\"\n" + site(kTrusted, "check = false")).warnings, IsEmpty());
 }
 
+TEST(Config, TlsThatEndsHereHasItsCertificatesAndOptions) {
+    const Config config = parse(
+        site("tls = \"implicit\"\ncertificates = [{ certificate = \"tls/a.pem\", key = \"/k/a.key\" },\n"
+             "  { certificate = \"/c/b.pem\", ocsp = \"b.ocsp\" }]\n"
+             "min_version = \"1.3\"\nciphers = \"TLS_AES_128_GCM_SHA256\"\ngroups = \"X25519\"\n"
+             "client_certificates = \"optional\"\nclient_ca = \"ca.pem\"",
+             "check = false") +
+        "[timeouts]\ntls_handshake = \"3s\"\n");
+    const ListenerConfig& listener = config.listeners.at(0);
+    EXPECT_EQ(listener.tls, ListenerTls::Implicit);
+    EXPECT_THAT(listener.certificates,
+                ElementsAre(CertificateFiles{"/etc/mailgate/tls/a.pem", "/k/a.key", ""},
+                            CertificateFiles{"/c/b.pem", "", "/etc/mailgate/b.ocsp"}));
+    EXPECT_EQ(listener.tls_options.min_version, "1.3");
+    EXPECT_EQ(listener.tls_options.ciphers, "TLS_AES_128_GCM_SHA256");
+    EXPECT_EQ(listener.tls_options.groups, "X25519");
+    EXPECT_EQ(listener.tls_options.client_certificates, ClientCertificates::Optional);
+    EXPECT_EQ(listener.tls_options.client_ca, "/etc/mailgate/ca.pem");
+    EXPECT_EQ(listener.tls_options.scope, "smtp");
+    EXPECT_EQ(config.timeouts.tls_handshake, 3s);
+    EXPECT_THAT(warningsOf(config), IsEmpty());
+    EXPECT_THAT(warningsOf(parse(site("tls = \"implicit\"\ncertificates = [{ certificate = \"a.pem\" }]",
+                                      "check = false\nsend_proxy = \"v1\""))),
+                ElementsAre(HasSubstr("are not told that clients use TLS")));
+}
+
+TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
+    const std::string implicit = "tls = \"implicit\"\ncertificates = [{ certificate = \"a.pem\" }]\n";
+    const std::pair<std::string, std::string> wrong[] = {
+        {"tls = \"implicit\"", "listener.certificates: missing or empty"},
+        {"tls = \"implicit\"\ncertificates = []", "listener.certificates: missing or empty"},
+        {"tls = \"implicit\"\ncertificates = [{ key = \"a\" }]",
+         "listener.certificates.certificate: missing"},
+        {"tls = \"implicit\"\ncertificates = [{ certificate = \"a\", chain = \"b\" }]", "chain"},
+        {"tls = \"starttls\"", "is not supported by this version"},
+        {"tls = \"on\"", "listener.tls: "},
+        {"certificates = [{ certificate = \"a.pem\" }]", "listener.certificates: would be ignored"},
+        {"tls = \"passthrough\"\nmin_version = \"1.3\"", "listener.min_version: would be ignored"},
+        {"client_ca = \"ca.pem\"", "listener.client_ca: would be ignored"},
+        {implicit + "min_version = \"1.1\"", "expected \"1.2\" or \"1.3\""},
+        {implicit + "client_certificates = \"required\"", "listener.client_ca: missing"},
+        {implicit + "client_ca = \"ca.pem\"", "because client_certificates is \"off\""},
+    };
+    for (const auto& [lines, error] : wrong)
+        EXPECT_THAT(errorsOf(site(lines)), HasSubstr(error)) << lines;
+}
+
 TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {
     const Config config = parse(
         "[[listener]]\nname = \"imaps\"\nprotocol = \"imap\"\naddress = \"[::]:993\"\nupstream = "
