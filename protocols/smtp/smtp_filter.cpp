@@ -600,8 +600,10 @@ void SmtpFilter::onReplyLine(std::string_view line) {
     code_ = *code;
     in_reply_ = smtp::isContinued(line);
     // Exim's says how long the chunk was before it names the message.
-    const bool names_message = smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
-    if (first || (isPositive(*code) && names_message)) first_line_ = singleLine(line);
+    const auto names_message = [&] {
+        return smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
+    };
+    if (first || (isPositive(*code) && names_message())) first_line_ = singleLine(line);
     if (in_reply_) return;
     onReply(*code, std::exchange(first_line_, std::string()));
     if (!replay_.empty()) replay();
