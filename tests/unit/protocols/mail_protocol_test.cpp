@@ -99,5 +99,13 @@ TEST(JudgeGreetingBound, IsAThousandBytes) {
     EXPECT_EQ(judgeGreeting(Protocol::Smtp, std::string(5000, '2')), Greeting::Foreign);
 }
 
+TEST(Traits, HaveTheNameThatIsRegisteredForAlpn) {
+    EXPECT_EQ(traitsOf(Protocol::Imap).alpn, "imap");
+    EXPECT_EQ(traitsOf(Protocol::Pop3).alpn, "pop3");
+    EXPECT_EQ(traitsOf(Protocol::Sieve).alpn, "managesieve");
+    for (const Protocol protocol : {Protocol::Smtp, Protocol::Lmtp, Protocol::Tcp})
+        EXPECT_EQ(traitsOf(protocol).alpn, "") << toString(protocol);
+}
+
 }  // namespace
 }  // namespace mailgate
