@@ -41,5 +41,14 @@ TEST(AdminJson, AStatusNamesItsCounters) {
     EXPECT_THAT(text, HasSubstr(R"("ends":{"client_quit":5})"));
 }
 
+TEST(AdminJson, AServerHasItsAdminState) {
+    FakeControl control;
+    control.now.servers.front().draining = false;
+    control.now.servers.back().draining = true;
+    const std::string text = toText(toJson(control.status()));
+    EXPECT_THAT(text, HasSubstr(R"("draining":false,"admin_state":"ready")"));
+    EXPECT_THAT(text, HasSubstr(R"("draining":true,"admin_state":"drain")"));
+}
+
 }  // namespace
 }  // namespace mailgate::admin
