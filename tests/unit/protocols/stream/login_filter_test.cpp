@@ -290,7 +290,8 @@ TEST_F(LoginFilterTest, ShowsTheServerAClientHelloAndNoMore) {
         EXPECT_EQ(heard.passed, "");
         EXPECT_EQ(heard.rest, Rest::More) << size;
     }
-    const Heard heard = says(Side::Client, std::string(kHello) + "A\r\n");
+    const std::string more = std::string(kHello) + "A\r\n";
+    const Heard heard = says(Side::Client, more);
     EXPECT_EQ(heard.passed, kHello);
     EXPECT_EQ(heard.input, "A\r\n");
     EXPECT_EQ(heard.rest, Rest::Hold);
