@@ -199,15 +199,18 @@ TEST_F(AdminServerTest, TakesOrders) {
     control_.now.rules_version = 7;
     cut.set("rules_version", 7);
     EXPECT_EQ(toString(client().post("/v1/cut", cut)), R"({"cut":3})");
-    Object wish;
-    wish.set("wish", "drain");
-    client().post("/v1/servers/postfix/mx1", wish);
-    wish.set("wish", "ready");
-    client().post("/v1/servers/postfix/mx1", wish);
+    for (const char* name : {"admin_state", "wish"}) {
+        Object state;
+        state.set(name, "drain");
+        client().post("/v1/servers/postfix/mx1", state);
+        state.set(name, "ready");
+        client().post("/v1/servers/postfix/mx1", state);
+    }
     client().post("/v1/reload");
-    EXPECT_THAT(control_.orders, ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
-                                             "cut 192.0.2.0/24 smtp imap denied by version 7",
-                                             "drain postfix/mx1", "ready postfix/mx1", "reload"));
+    EXPECT_THAT(control_.orders,
+                ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
+                            "cut 192.0.2.0/24 smtp imap denied by version 7", "drain postfix/mx1",
+                            "ready postfix/mx1", "drain postfix/mx1", "ready postfix/mx1", "reload"));
 }
 
 TEST_F(AdminServerTest, SaysWhatIsWrongWithARequest) {
@@ -235,8 +238,11 @@ TEST_F(AdminServerTest, SaysWhatIsWrongWithARequest) {
          "400 expected {\"network\""},
         {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":8})",
          "409 the access rules of version 8 are not in force: no session was ended"},
-        {"POST", "/v1/servers/postfix/mx1", R"({"wish":"down"})", "400 expected {\"wish\""},
-        {"POST", "/v1/servers/postfix/mx9", R"({"wish":"drain"})", "404 there is no such server"},
+        {"POST", "/v1/servers/postfix/mx1", R"({"admin_state":"down"})", "400 expected {\"admin_state\""},
+        {"POST", "/v1/servers/postfix/mx1", R"({"wish":"down"})", "400 expected {\"admin_state\""},
+        {"POST", "/v1/servers/postfix/mx1", R"({"admin_state":null,"wish":"drain"})", "400 expected "},
+        {"POST", "/v1/servers/postfix/mx1", R"({"admin_state":"ready","wish":"drain"})", "400 expected "},
+        {"POST", "/v1/servers/postfix/mx9", R"({"admin_state":"drain"})", "404 there is no such server"},
         {"PUT", "/v1/reload", "", "405 \"/v1/reload\" takes POST"},
     };
     for (const Case& wrong : cases) {
