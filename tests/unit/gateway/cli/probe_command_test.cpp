@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/descriptor.h"
+#include "gateway/io/socket_address.h"
+#include "tests/support/command_line.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <sys/socket.h>
+
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+/// In front of two servers that refuse connections.
+class ProbeCommandTest : public test::CommandTest {
+  protected:
+    ProbeCommandTest() {
+        // Bound and not listening: nobody else gets the port meanwhile.
+        const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
+        EXPECT_EQ(::bind(held_.get(), any.get(), any.size()), 0);
+        sockaddr_storage bound{};
+        socklen_t size = sizeof bound;
+        ::getsockname(held_.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+        address_ = SocketAddress::toEndpoint(bound).toString();
+        configure(
+            fmt::format("[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"0.0.0.0:2525\"\n"
+                        "upstream = \"postfix\"\n[[upstream]]\nname = \"postfix\"\nserver = [\n"
+                        "  {{name = \"mx1\", address = \"{0}\"}}, {{name = \"mx2\", address = \"{0}\"}},\n"
+                        "  {{name = \"mx3\", address = \"mx3.invalid:25\"}}]\n",
+                        address_));
+    }
+
+    const Descriptor held_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    std::string address_;
+};
+
+TEST_F(ProbeCommandTest, SaysOfEachServerWhatItDoesAndWhatHasToChange) {
+    const test::Ran all = run({"probe"});
+    EXPECT_EQ(all.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(all.errors, "");
+    EXPECT_THAT(all.output, StartsWith("postfix/mx1 " + address_ +
+                                       " (smtp)\n  connection       Connection refused\n"
+                                       "  => nothing accepts connections at " +
+                                       address_));
+    EXPECT_THAT(all.output, HasSubstr("\npostfix/mx2 " + address_));
+    EXPECT_THAT(all.output, HasSubstr("\npostfix/mx3 mx3.invalid:25\n  => its name cannot be resolved\n"));
+    EXPECT_EQ(run({"probe", "postfix"}).output, all.output);
+}
+
+TEST_F(ProbeCommandTest, OneServerCanBeChosen) {
+    const test::Ran one = run({"probe", "postfix/mx2"});
+    EXPECT_EQ(one.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(one.output, StartsWith("postfix/mx2 "));
+    EXPECT_THAT(one.output, Not(HasSubstr("mx1")));
+}
+
+TEST_F(ProbeCommandTest, AServerThatIsNotConfiguredIsNamed) {
+    for (const char* name : {"postfix/mx9", "mx1", "postfix/", "POSTFIX"}) {
+        const test::Ran none = run({"probe", name});
+        EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+        EXPECT_EQ(none.errors,
+                  fmt::format("mailgate: there is no upstream or server \"{}\" in {}\n", name, file_));
+        EXPECT_EQ(none.output, "");
+    }
+    EXPECT_EQ(run({"probe", "a", "b"}).exit_code, kUsage);
+}
+
+}  // namespace
+}  // namespace mailgate::cli
