@@ -31,6 +31,7 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{}, "mailgate: A subcommand is required\n"},
         {{"access"}, "mailgate: A subcommand is required\n"},
         {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},
+        {{"reload", "\x1B[2J"}, "mailgate: The following argument was not expected: \\x1B[2J\n"},
         {{"sessions", "show"}, "mailgate: ID is required\n"},
     };
     for (const Case& wrong : cases) {

@@ -68,6 +68,7 @@ TEST_F(ProbeCommandTest, AServerThatIsNotConfiguredIsNamed) {
                   fmt::format("mailgate: there is no upstream or server \"{}\" in {}\n", name, file_));
         EXPECT_EQ(none.output, "");
     }
+    EXPECT_THAT(run({"probe", "\x1B[2J"}).errors, Not(HasSubstr("\x1B")));
     EXPECT_EQ(run({"probe", "a", "b"}).exit_code, kUsage);
 }
 

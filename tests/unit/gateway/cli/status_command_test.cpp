@@ -10,6 +10,7 @@ namespace mailgate::cli {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 class StatusCommandTest : public test::CommandTest {};
@@ -39,7 +40,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
 
 TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.draining = control_.now.rules_failed = true;
-    control_.now.address_alarms = {"smtp"};
+    control_.now.address_alarms = {"smtp", "im\x1B[2J"};
     control_.now.journal_lost = 3;
     control_.now.log_lines_lost = 4;
     startGateway();
@@ -49,6 +50,7 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
                              "\nMost sessions of listener smtp come from one private address",
                              "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
         EXPECT_THAT(text, HasSubstr(line));
+    EXPECT_THAT(text, Not(HasSubstr("\x1B")));
 }
 
 TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {
