@@ -103,6 +103,7 @@ TEST_F(SessionReportTest, ASessionIsCountedWhoeverListens) {
         EXPECT_EQ(value(host_->counters().ends[static_cast<std::size_t>(CloseReason::ClientQuit)]), 1u);
         EXPECT_EQ(value(host_->counters().bytes_in), 6'000u);
         EXPECT_EQ(value(host_->counters().bytes_out), 700u);
+        EXPECT_EQ(value(listener().failed_logins), 2u);
         EXPECT_EQ(lines(), listened ? 1u : 0u);
         EXPECT_THAT(host_->records.kept, SizeIs(listened ? 1 : 0));
     }
