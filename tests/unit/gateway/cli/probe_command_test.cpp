@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/base/descriptor.h"
-#include "gateway/io/socket_address.h"
 #include "tests/support/command_line.h"
+#include "tests/support/held_port.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-
-#include <sys/socket.h>
 
 #include <string>
 
@@ -21,13 +18,6 @@ using testing::StartsWith;
 class ProbeCommandTest : public test::CommandTest {
   protected:
     ProbeCommandTest() {
-        // Bound and not listening: nobody else gets the port meanwhile.
-        const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
-        EXPECT_EQ(::bind(held_.get(), any.get(), any.size()), 0);
-        sockaddr_storage bound{};
-        socklen_t size = sizeof bound;
-        ::getsockname(held_.get(), reinterpret_cast<sockaddr*>(&bound), &size);
-        address_ = SocketAddress::toEndpoint(bound).toString();
         configure(
             fmt::format("[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"0.0.0.0:2525\"\n"
                         "upstream = \"postfix\"\n[[upstream]]\nname = \"postfix\"\nserver = [\n"
@@ -36,8 +26,8 @@ class ProbeCommandTest : public test::CommandTest {
                         address_));
     }
 
-    const Descriptor held_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    std::string address_;
+    const test::HeldPort held_{0, test::HeldPort::Kind::Refuses};
+    const std::string address_ = held_.endpoint().toString();
 };
 
 TEST_F(ProbeCommandTest, SaysOfEachServerWhatItDoesAndWhatHasToChange) {

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/base/descriptor.h"
-#include "gateway/io/socket_address.h"
 #include "tests/support/command_line.h"
+#include "tests/support/held_port.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
@@ -21,29 +19,22 @@ using testing::StartsWith;
 class ServeCommandTest : public test::CommandTest {
   protected:
     ServeCommandTest() {
-        const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
-        EXPECT_EQ(::bind(held_.get(), any.get(), any.size()), 0);
-        EXPECT_EQ(::listen(held_.get(), 1), 0);
-        sockaddr_storage bound{};
-        socklen_t size = sizeof bound;
-        ::getsockname(held_.get(), reinterpret_cast<sockaddr*>(&bound), &size);
-        const std::string address = SocketAddress::toEndpoint(bound).toString();
         configure(
             fmt::format("[gateway]\nname = \"gw.example.org\"\nworkers = 1\n[[listener]]\nname = \"smtp\"\n"
                         "protocol = \"smtp\"\naddress = \"{}\"\naccess = \"open\"\nupstream = \"mx\"\n"
                         "[[upstream]]\nname = \"mx\"\ncheck = false\n"
                         "server = [{{name = \"mx1\", address = \"192.0.2.1:25\"}}]\n",
-                        address));
+                        held_.endpoint().toString()));
         ::pthread_sigmask(SIG_SETMASK, nullptr, &before_);
     }
     ~ServeCommandTest() override { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
-    Descriptor held_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    test::HeldPort held_;
     sigset_t before_;
 };
 
 TEST_F(ServeCommandTest, RunsUntilItIsToldToStop) {
-    held_ = Descriptor();
+    held_.release();
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);

@@ -2,16 +2,14 @@
 #include "gateway/daemon/reloader.h"
 
 #include "gateway/config/load.h"
-#include "gateway/io/socket_address.h"
 #include "store/store_error.h"
+#include "tests/support/held_port.h"
 #include "tests/support/reference.h"
 #include "tests/support/temporary_folder.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <sys/socket.h>
 
 #include <chrono>
 #include <filesystem>
@@ -27,31 +25,11 @@
 namespace mailgate {
 namespace {
 
+using test::HeldPort;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 namespace fs = std::filesystem;
-
-/// A listener on a port of 127.0.0.1: this one, or one that is free. It is not bound where another listens already.
-class HeldPort {
-  public:
-    explicit HeldPort(std::uint16_t port = 0) {
-        const SocketAddress at({*IpAddress::parse("127.0.0.1"), port});
-        bound_ = ::bind(socket_.get(), at.get(), at.size()) == 0 && ::listen(socket_.get(), 1) == 0;
-        sockaddr_storage local{};
-        socklen_t size = sizeof local;
-        ::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&local), &size);
-        number_ = SocketAddress::toEndpoint(local).port;
-    }
-    std::uint16_t number() const { return number_; }
-    bool bound() const { return bound_; }
-    void release() { socket_ = Descriptor(); }
-
-  private:
-    Descriptor socket_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    std::uint16_t number_ = 0;
-    bool bound_ = false;
-};
 
 /// A site with one worker, whose first listener is a port that nobody asks.
 class ReloaderTest : public testing::Test {
