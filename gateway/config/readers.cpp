@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -256,7 +257,7 @@ void readListenerTls(Reading&, TableReader& table, std::string_view key, Listene
     else if (read)
         table.choice<ListenerTls>(key, listener.tls, kListenerTls);
     listener.tls_options.scope = listener.name;
-    listener.tls_options.alpn = alpnOf(listener.protocol);
+    listener.tls_options.alpn = traitsOf(listener.protocol).alpn;
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
