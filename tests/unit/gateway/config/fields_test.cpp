@@ -31,6 +31,10 @@ AfterReading<Struct> readRow(const Field<Struct>& row, const std::string& lines)
     Reading reading{problems, config, "/etc/mailgate", &names, {}};
     TableReader table(&root, "t", {1, 1}, problems);
     AfterReading<Struct> after;
+    if constexpr (std::is_same_v<Struct, ListenerConfig>) {
+        // Else what certificates are used with would be ignored.
+        if (row.key != "tls") after.value.tls = ListenerTls::Implicit;
+    }
     row.kind.read(reading, table, row.key, after.value);
     after.errors = problems.errorText();
     return after;
