@@ -3,28 +3,50 @@
 
 #include "protocols/mail_protocol.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace mailgate {
 
 namespace {
 
-std::string lineOf(const ProtocolTraits& traits, Refusal refusal, const RefusalNames& names) {
+std::string lineOf(const ProtocolTraits& traits, Refusal refusal, const RefusalText& text) {
     if (traits.opaque()) return {};
-    const Wording wording = traits.wording(refusal);
-    return wording.code.empty() ? std::string() : traits.reply_line(wording, names);
+    Wording wording = traits.wording(refusal);
+    if (wording.code.empty()) return {};
+    if (text.soft && !wording.soft_code.empty()) wording.code = wording.soft_code;
+    RefusalNames names(text);
+    if (!isPolicy(refusal)) names.footer.clear();
+    std::string line = traits.reply_line(wording, names);
+    if (line.size() <= kMaxReplyLineBytes) return line;
+    names.footer.resize(names.footer.size() -
+                        std::min(line.size() - kMaxReplyLineBytes, names.footer.size()));
+    return traits.reply_line(wording, names);
 }
 
 }  // namespace
 
 std::string refusalLine(Protocol protocol, Refusal refusal, const RefusalText& text) {
-    return lineOf(traitsOf(protocol), refusal, RefusalNames(text));
+    return lineOf(traitsOf(protocol), refusal, text);
+}
+
+bool footerFits(Protocol protocol, std::string_view gateway, std::string_view footer) {
+    constexpr std::string_view kLongestAddress = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+    constexpr std::string_view kUlid = "00000000000000000000000000";
+    const RefusalText text{gateway, kLongestAddress, kUlid, footer};
+    const std::string whole = RefusalNames(text).footer;
+    return std::ranges::all_of(std::array{Refusal::Rule, Refusal::TooMany, Refusal::BareLf},
+                               [&](Refusal refusal) {
+                                   const std::string line = refusalLine(protocol, refusal, text);
+                                   return line.empty() || line.find(whole) != std::string::npos;
+                               });
 }
 
 std::unique_ptr<Dialogue> makeRefusalDialogue(Protocol protocol, Refusal refusal, const RefusalText& text) {
     const ProtocolTraits& traits = traitsOf(protocol);
     const RefusalNames names(text);
-    std::string line = lineOf(traits, refusal, names);
+    std::string line = lineOf(traits, refusal, text);
     if (traits.make_refusal_dialogue) return traits.make_refusal_dialogue(std::move(line), names);
     return std::make_unique<Farewell>(std::move(line));
 }
