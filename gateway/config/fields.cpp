@@ -221,6 +221,9 @@ constexpr Word<ProxyMode> kProxyModes[] = {
     {"off", ProxyMode::Off}, {"mixed", ProxyMode::Mixed}, {"require", ProxyMode::Require}};
 constexpr Word<AccessDefault> kAccessDefaults[] = {{"allowlist", AccessDefault::Allowlist},
                                                    {"open", AccessDefault::Open}};
+constexpr Word<ListenerMode> kListenerModes[] = {{toString(ListenerMode::Enforce), ListenerMode::Enforce},
+                                                 {toString(ListenerMode::Soft), ListenerMode::Soft},
+                                                 {toString(ListenerMode::Monitor), ListenerMode::Monitor}};
 constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
                                               {"passthrough", ListenerTls::Passthrough}};
 constexpr Word<SendProxy> kSendProxy[] = {
@@ -347,6 +350,12 @@ const Fields<ListenerConfig>& listenerFields() {
          "the balancers; required unless proxy is off, and an error if it is", kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
+        {"mode", choice<&L::mode>(kListenerModes), kReload,
+         "`soft`: refusals are temporary (SMTP 450 in place of 554); `monitor`: whom rules, limits or "
+         "`bare_lf` would refuse is served, and recorded; see below"},
+        {"refusal_footer", ownText<&L::refusal_footer>("text", readRefusalFooter), kReload,
+         "ends the reply to a client that rules, limits or `bare_lf` refuse: whom to ask; `$client`: its "
+         "address, `$id`: the session; see below"},
         {"tls", choice<&L::tls>(kListenerTls), kReload,
          "passthrough: TLS from the first byte, end to end (ports 465, 993, 995)"},
         {"bare_lf", own<&L::bare_lf>(typeOfWords(kBareLfPolicies), readBareLf), kReload,

@@ -61,6 +61,7 @@ void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&)
 
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readRefusalFooter(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLf(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);

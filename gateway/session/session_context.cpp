@@ -27,6 +27,22 @@ Protocol SessionContext::replyProtocol() const noexcept {
     return opaqueFromStart() ? Protocol::Tcp : record.listener().protocol;
 }
 
+bool SessionContext::mustRefuse(Refusal refusal, const LimitReached& limit) noexcept {
+    if (enforces(refusal)) return true;
+    const auto reason = static_cast<std::size_t>(refusal);
+    if (record.would_refuse.test(reason)) return false;
+    record.would_refuse.set(reason);
+    if (!limit.name.empty()) record.would_limit = limit;
+    count(record.listenerCounters().would_refuse[reason]);
+    return false;
+}
+
+std::string SessionContext::refusalSetAside() const {
+    for (std::size_t reason = 0; reason < kRefusals; ++reason)
+        if (record.would_refuse.test(reason)) return refusalFor(static_cast<Refusal>(reason));
+    return {};
+}
+
 std::string SessionContext::refusalFor(Refusal refusal) const {
     return refusalLine(replyProtocol(), refusal, refusalText(record.client.address.toString()));
 }

@@ -70,6 +70,31 @@ TEST_F(DialoguePhaseTest, ARefusedClientMayStayUntilItSaysQuit) {
     EXPECT_THAT(host_->records.kept[0].reply, StartsWith("554 5.7.1"));
 }
 
+TEST_F(DialoguePhaseTest, InSoftModeNothingThatARefusedClientHearsIsPermanent) {
+    Config config = makeConfig();
+    config.listeners[0].mode = ListenerMode::Soft;
+    arriveAdmitted(config);
+    expectStep<next::Stay>(refuseArrived());
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n"));
+    ASSERT_EQ(host_->records.kept.size(), 1U);
+    EXPECT_THAT(host_->records.kept[0].reply, StartsWith("450 4.7.1"));
+}
+
+TEST_F(DialoguePhaseTest, TheListenersFooterNamesTheClientAndTheSession) {
+    Config config = makeConfig();
+    config.listeners[0].refusal_footer = "ask postmaster@example.net about $client, $id";
+    arriveAdmitted(config);
+    expectStep<next::Stay>(refuseArrived());
+    const std::string id(context_->record.id.text());
+    EXPECT_THAT(client_->heard(),
+                HasSubstr("; ask postmaster@example.net about 198.51.100.7, " + id + "\r\n"));
+    EXPECT_THAT(host_->records.kept.at(0).reply,
+                HasSubstr("ask postmaster@example.net about 198.51.100.7, " + id));
+}
+
 TEST_F(DialoguePhaseTest, IsToldAndForgottenWhereTooManyStay) {
     arriveAdmitted(makeConfig());
     host_->refused_places = 0;
