@@ -3,6 +3,7 @@
 
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
+#include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
 #include "store/backends/journal.h"
 
@@ -70,6 +71,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
     ListeningSockets listening = openListeners(config, worker_count, &inherited);
     dropPrivileges(config.user);
+    // Before they are opened to serve.
+    for (std::string& warning : ruleWarnings(config))
+        config.warnings.push_back(std::move(warning));
 
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);
