@@ -122,9 +122,9 @@ std::string monitoringOf(const Object& status) {
     for (unsigned i = 0; listeners && i < listeners->size(); ++i) {
         const Object& listener = *listeners->getObject(i);
         if (cell(listener, "mode") == "monitor")
-            text += fmt::format(
-                "Listener {} only monitors: {} would have been refused (mailgate report would-refuse).\n",
-                word(listener, "name"), counted(sumOf(listener.getObject("would_refuse")), "session"));
+            text += fmt::format("Listener {} only monitors: {} set aside (mailgate report would-refuse).\n",
+                                word(listener, "name"),
+                                counted(sumOf(listener.getObject("would_refuse")), "refusal"));
     }
     return text;
 }
