@@ -4,7 +4,6 @@
 #include "protocols/mail_protocol.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace mailgate {
@@ -36,11 +35,12 @@ bool footerFits(Protocol protocol, std::string_view gateway, std::string_view fo
     constexpr std::string_view kUlid = "00000000000000000000000000";
     const RefusalText text{gateway, kLongestAddress, kUlid, footer};
     const std::string whole = RefusalNames(text).footer;
-    return std::ranges::all_of(std::array{Refusal::Rule, Refusal::TooMany, Refusal::BareLf},
-                               [&](Refusal refusal) {
-                                   const std::string line = refusalLine(protocol, refusal, text);
-                                   return line.empty() || line.find(whole) != std::string::npos;
-                               });
+    for (int reason = 0; reason <= static_cast<int>(Refusal::ServerViolation); ++reason) {
+        const auto refusal = static_cast<Refusal>(reason);
+        const std::string line = refusalLine(protocol, refusal, text);
+        if (isPolicy(refusal) && !line.empty() && line.find(whole) == std::string::npos) return false;
+    }
+    return true;
 }
 
 std::unique_ptr<Dialogue> makeRefusalDialogue(Protocol protocol, Refusal refusal, const RefusalText& text) {
