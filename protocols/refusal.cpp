@@ -10,17 +10,24 @@ namespace mailgate {
 
 namespace {
 
-std::string lineOf(const ProtocolTraits& traits, Refusal refusal, const RefusalText& text) {
+std::size_t excessOf(std::string_view line) noexcept {
+    return line.size() - std::min(line.size(), kMaxReplyLineBytes);
+}
+
+/// What is too much is taken from the rule's note, then from the end of the footer.
+std::string lineOf(const ProtocolTraits& traits, Refusal refusal, RefusalText text) {
     if (traits.opaque()) return {};
     Wording wording = traits.wording(refusal);
     if (wording.code.empty()) return {};
     if (text.soft && !wording.soft_code.empty()) wording.code = wording.soft_code;
+    if (!isPolicy(refusal)) text.footer = {};
+    text.rule_note = text.rule_note.substr(0, refusal == Refusal::Rule ? kMaxReplyLineBytes : 0);
+    std::string line = traits.reply_line(wording, RefusalNames(text));
+    if (excessOf(line) == 0) return line;
+    text.rule_note.remove_suffix(std::min(excessOf(line), text.rule_note.size()));
     RefusalNames names(text);
-    if (!isPolicy(refusal)) names.footer.clear();
-    std::string line = traits.reply_line(wording, names);
-    if (line.size() <= kMaxReplyLineBytes) return line;
-    names.footer.resize(names.footer.size() -
-                        std::min(line.size() - kMaxReplyLineBytes, names.footer.size()));
+    line = traits.reply_line(wording, names);
+    names.footer.resize(names.footer.size() - std::min(excessOf(line), names.footer.size()));
     return traits.reply_line(wording, names);
 }
 

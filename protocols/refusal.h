@@ -21,7 +21,7 @@ namespace mailgate {
 /// protocol asks for silence (POP3 idle after login, RFC 1939 3), and where it has no such refusal. The footer follows
 /// what isPolicy() alone.
 std::string refusalLine(Protocol protocol, Refusal refusal, const RefusalText& text);
-/// Whether a footer without footerError() is never cut, whoever the client is.
+/// Whether a footer without footerError() is never cut, but for a rule's note, whoever the client is.
 bool footerFits(Protocol protocol, std::string_view gateway, std::string_view footer);
 
 /// The refusal `line`, and what must follow it: after SMTP's 554, 503 to everything until QUIT (RFC

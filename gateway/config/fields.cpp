@@ -355,7 +355,7 @@ const Fields<ListenerConfig>& listenerFields() {
          "`bare_lf` would refuse is served, and recorded; see below"},
         {"refusal_footer", ownText<&L::refusal_footer>("text", readRefusalFooter), kReload,
          "ends the reply to a client that rules, limits or `bare_lf` refuse: whom to ask; `$client`: its "
-         "address, `$id`: the session; see below"},
+         "address, `$id`: the session, `$rule_note`: the rule's note; see below"},
         {"tls", choice<&L::tls>(kListenerTls), kReload,
          "passthrough: TLS from the first byte, end to end (ports 465, 993, 995)"},
         {"bare_lf", own<&L::bare_lf>(typeOfWords(kBareLfPolicies), readBareLf), kReload,

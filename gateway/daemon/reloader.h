@@ -89,7 +89,7 @@ class Reloader {
     Successor prepareNext();
     Successor makeSuccessor(Config config, ListeningSockets added, const Generation* before);
     std::shared_ptr<Generation> makeGeneration(Config config, const Generation* before);
-    std::shared_ptr<store::AccessWatcher> watchAccess(const Config& config, const Generation* before);
+    void watchAccess(Generation& generation, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 
     const Site site_;

@@ -7,7 +7,9 @@
 
 #include "gateway/config/config.h"
 #include "gateway/session/counters.h"
+#include "gateway/session/rule_notes.h"
 #include "gateway/upstream/upstream_pool.h"
+#include "protocols/values/snapshot.h"
 #include "store/rules/watcher.h"
 
 #include <memory>
@@ -19,6 +21,7 @@ struct Generation {
     Config config;
     std::vector<std::unique_ptr<UpstreamPool>> upstreams;      ///< as in the configuration
     std::vector<std::shared_ptr<ListenerCounters>> listeners;  ///< likewise; they outlive a reload by name
+    std::shared_ptr<Snapshot<RuleNotes>> rule_notes;           ///< null: no listener's footer shows them
     std::shared_ptr<store::AccessWatcher> access;  ///< built for the names of `config.listeners`, in order
 };
 

@@ -44,7 +44,26 @@ std::string SessionContext::refusalSetAside() const {
 }
 
 std::string SessionContext::refusalFor(Refusal refusal) const {
-    return refusalLine(replyProtocol(), refusal, refusalText(record.client.address.toString()));
+    const std::string client = record.client.address.toString();
+    const std::string note = ruleNote();
+    RefusalText text = refusalText(client);
+    text.rule_note = note;
+    return refusalLine(replyProtocol(), refusal, text);
+}
+
+std::unique_ptr<Dialogue> SessionContext::refusalDialogue(Refusal refusal) const {
+    const std::string client = record.client.address.toString();
+    const std::string note = ruleNote();
+    RefusalText text = refusalText(client);
+    text.rule_note = note;
+    return makeRefusalDialogue(replyProtocol(), refusal, text);
+}
+
+std::string SessionContext::ruleNote() const {
+    const Generation& generation = *record.arrival.generation;
+    if (!generation.rule_notes || !record.admission.match) return {};
+    const auto notes = generation.rule_notes->share();
+    return notes ? notes->of(record.admission.rule_id) : std::string();
 }
 
 }  // namespace mailgate

@@ -75,8 +75,14 @@ struct SessionContext {
     }
     /// In the client's protocol, with its end of line; may be empty.
     std::string refusalFor(Refusal refusal) const;
+    /// ... and what follows it.
+    std::unique_ptr<Dialogue> refusalDialogue(Refusal refusal) const;
     /// The first refusal that was set aside, in these words; empty: none was.
     std::string refusalSetAside() const;
+
+  private:
+    /// Of the rule that denies, where the listener shows it.
+    std::string ruleNote() const;
 };
 
 }  // namespace mailgate

@@ -49,11 +49,12 @@ constexpr bool isPolicy(Refusal refusal) noexcept {
 }
 
 struct RefusalText {
-    std::string_view gateway;      ///< gateway.name
-    std::string_view client;       ///< the client's address in text
-    std::string_view session;      ///< session id, quoted by the sender's postmaster
-    std::string_view footer = {};  ///< listener.refusal_footer, its variables not replaced yet
-    bool soft = false;             ///< no refusal is permanent
+    std::string_view gateway;         ///< gateway.name
+    std::string_view client;          ///< the client's address in text
+    std::string_view session;         ///< session id, quoted by the sender's postmaster
+    std::string_view footer = {};     ///< listener.refusal_footer, its variables not replaced yet
+    bool soft = false;                ///< no refusal is permanent
+    std::string_view rule_note = {};  ///< of the rule that refuses
 };
 
 /// One refusal in one protocol. Empty: the protocol has no such refusal, or asks for silence.
@@ -66,8 +67,10 @@ struct Wording {
 /// RFC 5321 4.5.3.1.5, with the CRLF.
 inline constexpr std::size_t kMaxReplyLineBytes = 512;
 
-/// What is wrong with a footer's variables or characters; empty: nothing. `$client`, `$id`; `$$` is a dollar sign.
+/// What is wrong with a footer's variables or characters; empty: nothing. `$client`, `$id`, `$rule_note`; `$$` is a dollar
+/// sign.
 std::string footerError(std::string_view footer);
+bool showsRuleNote(std::string_view footer);
 
 /// `text` fit to stand in a reply line and in a quoted string: its first `limit` bytes, in ASCII.
 std::string cleaned(std::string_view text, std::size_t limit);

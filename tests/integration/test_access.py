@@ -24,7 +24,7 @@ REFUSAL = {"smtp": rb"^554 5\.7\.1 ", "imap": rb"^\* BYE \[CONTACTADMIN\] ", "po
            "lmtp": rb"^421 ", "sieve": rb'^BYE "'}
 DELAY = {"smtp": rb"^450 4\.7\.1 ", "imap": rb"^\* BYE \[UNAVAILABLE\] ", "pop3": rb"^-ERR \[SYS/TEMP\] ",
          "lmtp": rb"^421 4\.7\.1 ", "sieve": rb'^BYE \(TRYLATER\) "'}
-FOOTER = "questions about $client: postmaster@example.net"
+FOOTER = "questions about $client: postmaster@example.net $rule_note"
 
 
 def setUpModule():
@@ -116,6 +116,14 @@ class Modes(unittest.TestCase):
             self.assertRegex(proxyclient.read_line(session), rb"^450 ")
             session.sendall(b"EHLO refused.example\r\nMAIL FROM:<a@refused.example>\r\nQUIT\r\n")
             self.assertEqual([proxyclient.read_reply(session)[:3] for _ in range(3)], [b"450", b"450", b"221"])
+
+    def test_a_footer_shows_the_note_of_the_rule_that_denies_as_it_is_now(self):
+        gateway.access("deny", "203.0.113.207", "--note", "ticket 4711")
+        wait_until(lambda: b"postmaster@example.net ticket 4711\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note")
+        gateway.access("deny", "203.0.113.207", "--note", "ticket 4712")
+        wait_until(lambda: b" ticket 4712\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note as it is now")
+        self.assertNotIn(b"4712", first_line("smtp", "203.0.113.207"), "a listener without it shows none")
+        gateway.access("remove", "203.0.113.207")
 
     def test_monitor_serves_whom_the_rules_and_limits_refuse_and_records_it(self):
         for number, protocol in enumerate(PROTOCOLS):

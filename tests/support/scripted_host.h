@@ -83,6 +83,12 @@ class ScriptedHost final : public SessionHost {
             sessions_.front()->abort(CloseReason::Shutdown);
     }
 
+    /// For sessions that arrive from now on.
+    void showRuleNotes(RuleNotes notes) {
+        generation_->rule_notes =
+            std::make_shared<Snapshot<RuleNotes>>(std::make_shared<RuleNotes>(std::move(notes)));
+    }
+
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
         sessions_.push_back(std::make_unique<Session>(*this, arrival(expect_header, listener)));

@@ -201,8 +201,30 @@ TEST(RefusalFooter, CannotBreakTheLineNorMakeItTooLong) {
     EXPECT_TRUE(footerFits(Protocol::Tcp, "gw.example.org", longest)) << "nothing is said there";
 }
 
+TEST(RefusalFooter, CutsTheNoteOfARuleBeforeItself) {
+    RefusalText text = kText;
+    text.footer = "why: $rule_note; call us";
+    text.rule_note = "ticket 4711";
+    EXPECT_THAT(refusalLine(Protocol::Smtp, Refusal::Rule, text),
+                HasSubstr("; why: ticket 4711; call us\r\n"));
+    EXPECT_THAT(refusalLine(Protocol::Smtp, Refusal::TooMany, text), HasSubstr("; why: ; call us\r\n"));
+    const std::string hostile = "a\r\n\"b\"\\" + std::string(1'000, 'x');
+    text.rule_note = hostile;
+    for (const Protocol protocol : kMailProtocols) {
+        const std::string line = refusalLine(protocol, Refusal::Rule, text);
+        EXPECT_LE(line.size(), kMaxReplyLineBytes);
+        EXPECT_EQ(line.find("\r\n"), line.size() - 2);
+        EXPECT_THAT(line, HasSubstr("why: a???b??xxx"));
+        EXPECT_THAT(line, HasSubstr("x; call us")) << "it is the note that is cut";
+    }
+    EXPECT_TRUE(showsRuleNote("a $rule_note."));
+    for (const char* without : {"", "rule_note", "$$rule_note", "$id"})
+        EXPECT_FALSE(showsRuleNote(without)) << without;
+}
+
 TEST(RefusalFooter, ReportsWhatIsWrongWithIt) {
-    for (const char* fine : {"", "call +1 555", "$client $id", "$$", "$$client", "$client,$id."})
+    for (const char* fine :
+         {"", "call +1 555", "$client $id", "$$", "$$client", "$client,$id.", "$rule_note"})
         EXPECT_EQ(footerError(fine), "") << fine;
     for (const char* unknown : {"$", "$ ", "a $nobody", "$client_address", "$ID", "$$$", "${client}"})
         EXPECT_THAT(footerError(unknown), HasSubstr("$client")) << unknown;

@@ -95,6 +95,25 @@ TEST_F(DialoguePhaseTest, TheListenersFooterNamesTheClientAndTheSession) {
                 HasSubstr("ask postmaster@example.net about 198.51.100.7, " + id));
 }
 
+TEST_F(DialoguePhaseTest, AFooterMayShowTheNoteOfTheRuleThatDenies) {
+    Config config = makeConfig();
+    config.listeners[0].refusal_footer = "reason: $rule_note.";
+    const auto refusedBy = [&](std::int64_t rule) {
+        arriveAdmitted(config);
+        RuleNotes notes;
+        notes.add(7, "ticket 4711\r\n250 ok");
+        host_->showRuleNotes(std::move(notes));
+        context_->record.admission.match.emplace();
+        context_->record.admission.rule_id = rule;
+        expectStep<next::Stay>(refuseArrived());
+        return client_->heard();
+    };
+    EXPECT_THAT(refusedBy(7), HasSubstr("; reason: ticket 4711??250 ok.\r\n"));
+    EXPECT_THAT(refusedBy(8), HasSubstr("; reason: .\r\n")) << "that rule has no note";
+    context_->record.admission.match.reset();
+    EXPECT_THAT(context_->refusalFor(Refusal::Rule), HasSubstr("; reason: .\r\n")) << "no rule refuses";
+}
+
 TEST_F(DialoguePhaseTest, IsToldAndForgottenWhereTooManyStay) {
     arriveAdmitted(makeConfig());
     host_->refused_places = 0;
