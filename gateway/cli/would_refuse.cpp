@@ -79,7 +79,7 @@ std::string jsonItems(const Items& items, ToJson to_json) {
 
 /// With its prefix length, a single address too.
 std::string cidr(const Network& network) {
-    const std::string text = network.toString();
+    std::string text = network.toString();
     if (text.find('/') != std::string::npos) return text;
     return fmt::format("{}/{}", text, network.isV4() ? 32 : 128);
 }
@@ -193,7 +193,7 @@ class Remedy {
 }  // namespace
 
 std::string shellWord(std::string_view text) {
-    const std::string line = printable(text, text.size());
+    std::string line = printable(text, text.size());
     if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
     std::string word = "'";
     for (const char character : line) {
