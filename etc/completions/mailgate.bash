@@ -32,7 +32,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions top status tls server probe snippet reload version --version" ;;
+        "") words="serve check access sessions top report status tls server probe snippet reload version --version" ;;
         access) words="allow deny remove list test import export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --force --program" ;;
         "access deny"*) words="--listener --expires --note --cut --force --program" ;;
@@ -45,8 +45,10 @@ _mailgate() {
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access import"*) words="--format --verdict --replace --force" ;;
         "access history"*) words="--json" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;
+        report) words="would-refuse" ;;
+        "report would-refuse") words="--since --listener --limit --json" ;;
         status) words="--json" ;;
         tls) words="status --json" ;;
         server) words="drain ready" ;;

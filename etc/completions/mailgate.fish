@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top status tls server probe snippet reload version
+set -l commands serve check access sessions top report status tls server probe snippet reload version
 set -l rules allow deny remove list test import export rename-listener history
 
 complete -c mailgate -f
@@ -27,7 +27,7 @@ complete -c mailgate -l help -d 'usage'
 complete -c mailgate -l version -d 'print the version'
 complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
-complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions' \
+complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions report' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
@@ -38,7 +38,7 @@ complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even 
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status tls' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import' -F
 complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'for lines without one'
@@ -54,12 +54,14 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l would-refuse -d 'in monitor mode'
+complete -c mailgate -n '__fish_seen_subcommand_from report' -a would-refuse
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l until -x -d 'at least this old'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
-complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l limit -x -d 'maximum number'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'

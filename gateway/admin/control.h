@@ -44,6 +44,9 @@ struct ListenerStatus {
     bool paused = false;                                            ///< out of descriptors
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
     std::vector<HandshakeCount> handshakes{};                       ///< none: TLS does not end here
+    std::string mode = "enforce";
+    std::vector<std::pair<std::string, std::uint64_t>>
+        would_refuse{};  ///< sessions let pass in monitor mode, by reason
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.

@@ -63,10 +63,12 @@ Object toJson(const ListenerStatus& listener) {
     Object object = ordered();
     object.set("name", listener.name);
     object.set("protocol", listener.protocol);
+    object.set("mode", listener.mode);
     object.set("addresses", textArray(listener.addresses));
     setTotals(object, kListenerCounters, listener.totals, CounterGroup::Sessions);
     object.set("refused", listener.refused);
     object.set("refusals", countsByName(listener.refusals));
+    object.set("would_refuse", countsByName(listener.would_refuse));
     setTotals(object, kListenerCounters, listener.totals, CounterGroup::Content);
     object.set("live", listener.live);
     object.set("paused", listener.paused);

@@ -132,6 +132,13 @@ void addListeners(Families& out, const Status& status) {
     for (const ListenerStatus& listener : status.listeners)
         for (const auto& [reason, number] : listener.refusals)
             out.sample({{"listener", listener.name}, {"reason", reason}}, real(number));
+    out.counters(
+        "mailgate_would_refuse_total",
+        "Sessions of a listener in monitor mode that it would have refused, by reason; a session may have "
+        "several.");
+    for (const ListenerStatus& listener : status.listeners)
+        for (const auto& [reason, number] : listener.would_refuse)
+            out.sample({{"listener", listener.name}, {"reason", reason}}, real(number));
     addCounters(out, kListenerCounters, CounterGroup::Content, each);
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)

@@ -111,6 +111,7 @@ int run(int argc, char** argv) {
     addAccessCommand(app, context);
     addSessionsCommand(app, context);
     addTopCommand(app, context);
+    addReportCommand(app, context);
     addStatusCommand(app, context);
     addTlsCommand(app, context);
     addServerCommand(app, context);

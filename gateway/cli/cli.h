@@ -26,6 +26,7 @@ void addCheckCommand(CLI::App& root, Context& context);
 void addAccessCommand(CLI::App& root, Context& context);
 void addSessionsCommand(CLI::App& root, Context& context);
 void addTopCommand(CLI::App& root, Context& context);
+void addReportCommand(CLI::App& root, Context& context);
 void addStatusCommand(CLI::App& root, Context& context);
 void addTlsCommand(CLI::App& root, Context& context);
 void addServerCommand(CLI::App& root, Context& context);

@@ -76,7 +76,11 @@ std::string outcomeText(const JournalMail& mail) {
 }
 
 std::string endText(const JournalSession& session) {
-    if (!session.refused()) return orDash(session.end);
+    std::string would;
+    for (const std::string& reason : session.would_refuse)
+        would += (would.empty() ? " (would refuse: " : ", ") + reason;
+    if (!would.empty()) would += ')';
+    if (!session.refused()) return orDash(session.end) + would;
     const std::string times = session.repeated > 0 ? fmt::format(" ({} times)", session.repeated) : "";
     return "refused: " + orDash(session.end) + times;
 }
@@ -284,8 +288,10 @@ template <typename Record, typename Value>
 void addField(Facts& facts, const Field<Record, Value>& field, const Record& record) {
     std::string text = ownText(field.name, record);
     std::string_view label = field.label;
-    if constexpr (std::is_same_v<Record, JournalSession>)
+    if constexpr (std::is_same_v<Record, JournalSession>) {
         if (record.refused() && field.name == "end") label = "refused";
+        if (!record.refused() && field.name == "reply") label = "would be told";
+    }
     addFact(facts, label, text.empty() ? valueText(record.*field.member) : std::move(text));
 }
 
@@ -343,9 +349,11 @@ void addField(Facts& facts, const Field<JournalSession, std::int64_t>& field, co
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
+    if (field.name == "reply") return store::journal::hasReply(session);
     if (field.name == "bytes_in" && session.refused()) return session.bytes_in > 0;  // none are counted
     if (field.name == "failed_logins") return session.failed_logins > 0;
-    if constexpr (std::is_same_v<Value, std::string> || std::unsigned_integral<Value>)
+    if constexpr (std::is_same_v<Value, std::string> || std::is_same_v<Value, std::vector<std::string>> ||
+                  std::unsigned_integral<Value>)
         return field.when_empty != WhenEmpty::LeftOut || session.*field.member != Value{};
     return true;
 }

@@ -31,6 +31,7 @@ namespace journal = store::journal;
 struct SessionsArguments {
     std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
     bool refused = false;
+    bool would_refuse = false;
     bool failed_logins = false;
     bool json = false;
     bool follow = false;
@@ -71,6 +72,7 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--server", arguments.server, filter.server);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
     filter.refused_only = arguments.refused;
+    filter.would_refuse = arguments.would_refuse;
     filter.failed_login = arguments.failed_logins;
     if (command.count("--since") > 0) filter.since_ms = timeArgument("--since", arguments.since);
     if (command.count("--until") > 0) filter.until_ms = timeArgument("--until", arguments.until);
@@ -112,8 +114,9 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
 
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
-    for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
-                               "--until", "--server", "--balancer", "--follow"}) {
+    for (const char* option :
+         {"--to", "--queue-id", "--verdict", "--refused", "--would-refuse", "--failed-logins", "--since",
+          "--until", "--server", "--balancer", "--follow"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
@@ -190,6 +193,8 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
+    sessions.add_flag("--would-refuse", arguments.would_refuse,
+                      "Only sessions that a listener in monitor mode would have refused");
     sessions.add_flag("--failed-logins", arguments.failed_logins,
                       "Only sessions with a failed login, even if a later login succeeded");
     sessions.add_option("--since", arguments.since,

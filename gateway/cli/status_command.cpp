@@ -3,6 +3,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
+#include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <cstdint>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -82,7 +84,10 @@ std::string listenerTable(const Object& status) {
         Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
         for (const std::string& counter : counters)
             row.push_back(cell(listener, counter));
-        row.insert(row.end(), {isSet(listener, "paused") ? "PAUSED" : "listening", addressesOf(listener)});
+        const std::string mode = cell(listener, "mode");
+        std::string state = isSet(listener, "paused") ? "PAUSED" : "listening";
+        if (mode != "enforce" && mode != "-") state += ", " + mode;
+        row.insert(row.end(), {std::move(state), addressesOf(listener)});
         return row;
     });
     return table.text();
@@ -103,9 +108,32 @@ std::string serverTable(const Object& status) {
     return table.text();
 }
 
-/// What an operator should not have to look for.
-std::string warningsOf(const Object& status) {
+std::uint64_t sumOf(const Object::Ptr& counts) {
+    std::uint64_t sum = 0;
+    for (const auto& name : counts ? counts->getNames() : Object::NameList())
+        sum += counts->getValue<std::uint64_t>(name);
+    return sum;
+}
+
+/// Listeners that refuse nobody, so that nobody takes them for others.
+std::string monitoringOf(const Object& status) {
     std::string text;
+    const Array::Ptr listeners = status.getArray("listeners");
+    for (unsigned i = 0; listeners && i < listeners->size(); ++i) {
+        const Object& listener = *listeners->getObject(i);
+        if (cell(listener, "mode") == "monitor")
+            text += fmt::format("Listener {} only monitors: {} set aside (mailgate report would-refuse).\n",
+                                word(listener, "name"),
+                                counted(sumOf(listener.getObject("would_refuse")), "refusal"));
+    }
+    return text;
+}
+
+/// What an operator should not have to look for. `rules`: what is to be said of the access rules.
+std::string warningsOf(const Object& status, const std::vector<std::string>& rules) {
+    std::string text = monitoringOf(status);
+    for (const std::string& warning : rules)
+        text += fmt::format("Warning: {}.\n", warning);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
@@ -123,20 +151,20 @@ std::string warningsOf(const Object& status) {
     return text.empty() ? text : "\n" + text;
 }
 
-std::string asText(const Object& status) {
+std::string asText(const Object& status, const std::vector<std::string>& rule_warnings) {
     const Object::Ptr rules = status.getObject("rules");
     return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {}\n\n{}\n{}{}",
                        word(status, "version"), word(status, "name"), word(status, "pid"),
                        word(status, "started"), word(status, "live"), word(status, "max_sessions"),
                        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
-                       listenerTable(status), serverTable(status), warningsOf(status));
+                       listenerTable(status), serverTable(status), warningsOf(status, rule_warnings));
 }
 
 void printStatus(const Context& context, bool json) {
     const Config config = loadConfig(findConfig(context.config_file));
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
     if (!json) {
-        fmt::print("{}", asText(*status));
+        fmt::print("{}", asText(*status, ruleWarnings(config)));
         return;
     }
     constexpr unsigned kIndent = 2;

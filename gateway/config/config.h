@@ -18,6 +18,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mailgate {
@@ -28,6 +29,16 @@ enum class ProxyMode : std::uint8_t {
     Require,  ///< only trusted peers, and they must send a header
 };
 enum class AccessDefault : std::uint8_t { Allowlist, Open };
+/// What becomes of a client that a listener's policy refuses (isPolicy()).
+enum class ListenerMode : std::uint8_t {
+    Enforce,  ///< it is refused
+    Soft,     ///< likewise, and no refusal of the listener is permanent
+    Monitor,  ///< it is served; what would have been said is recorded
+};
+constexpr std::string_view toString(ListenerMode mode) noexcept {
+    constexpr std::string_view kWords[] = {"enforce", "soft", "monitor"};
+    return kWords[static_cast<std::size_t>(mode)];
+}
 enum class SendProxy : std::uint8_t { Off, V1, V2 };
 enum class Balance : std::uint8_t { RoundRobin, LeastConn, Source };
 /// What the clients of a listener speak from their first byte on.
@@ -45,6 +56,8 @@ struct ListenerConfig {
     ProxyMode proxy = ProxyMode::Off;
     std::vector<Network> trusted;  ///< balancers whose header is believed; required unless proxy is off
     AccessDefault access = AccessDefault::Allowlist;
+    ListenerMode mode = ListenerMode::Enforce;
+    std::string refusal_footer;  ///< ends the replies of isPolicy(); fits (footerFits())
     ListenerTls tls = ListenerTls::Off;
     std::vector<CertificateFiles>
         certificates;                           ///< for tls = Implicit, which needs one; the first by default

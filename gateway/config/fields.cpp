@@ -235,6 +235,9 @@ constexpr Word<ProxyMode> kProxyModes[] = {
     {"off", ProxyMode::Off}, {"mixed", ProxyMode::Mixed}, {"require", ProxyMode::Require}};
 constexpr Word<AccessDefault> kAccessDefaults[] = {{"allowlist", AccessDefault::Allowlist},
                                                    {"open", AccessDefault::Open}};
+constexpr Word<ListenerMode> kListenerModes[] = {{toString(ListenerMode::Enforce), ListenerMode::Enforce},
+                                                 {toString(ListenerMode::Soft), ListenerMode::Soft},
+                                                 {toString(ListenerMode::Monitor), ListenerMode::Monitor}};
 constexpr Word<SendProxy> kSendProxy[] = {
     {"v2", SendProxy::V2}, {"v1", SendProxy::V1}, {"off", SendProxy::Off}};
 constexpr Word<Balance> kBalances[] = {
@@ -361,6 +364,12 @@ const Fields<ListenerConfig>& listenerFields() {
          "the balancers; required unless proxy is off, and an error if it is", kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
+        {"mode", choice<&L::mode>(kListenerModes), kReload,
+         "`soft`: refusals are temporary (SMTP 450 in place of 554); `monitor`: whom rules, limits or "
+         "`bare_lf` would refuse is served, and recorded; see below"},
+        {"refusal_footer", ownText<&L::refusal_footer>("text", readRefusalFooter), kReload,
+         "ends the reply to a client that rules, limits or `bare_lf` refuse: whom to ask; `$client`: its "
+         "address, `$id`: the session, `$rule_note`: the rule's note; see below"},
         {"tls",
          own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
                       [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),

@@ -4,6 +4,7 @@
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/mail_protocol.h"
+#include "protocols/refusal.h"
 
 #include <fmt/format.h>
 
@@ -244,6 +245,17 @@ void readTrusted(Reading& reading, TableReader& table, std::string_view key, Lis
                     listener.proxy == ProxyMode::Require
                         ? "missing or empty: nobody could ever connect; list the balancers' networks"
                         : "missing or empty: no header would ever be read; list the balancers' networks");
+}
+
+void readRefusalFooter(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (!table.text(key, listener.refusal_footer)) return;
+    if (const std::string error = footerError(listener.refusal_footer); !error.empty())
+        table.error(key, error);
+    else if (!footerFits(listener.protocol, reading.config.name, listener.refusal_footer))
+        table.error(key,
+                    fmt::format("too long: a reply has at most {} bytes, of which the longest client address "
+                                "and the gateway's name have to be left over",
+                                kMaxReplyLineBytes));
 }
 
 void readListenerTls(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {

@@ -76,6 +76,7 @@ void readCiphers(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readGroups(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readClientCertificates(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readClientCa(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readRefusalFooter(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLf(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);

@@ -2,7 +2,9 @@
 #include "gateway/daemon/event_bindings.h"
 
 #include "gateway/base/clock.h"
+#include "store/backends/rules.h"
 
+#include <chrono>
 #include <map>
 #include <utility>
 
@@ -19,6 +21,17 @@ void logUnknownListeners(EventLog& log, const std::map<std::string, std::size_t>
     }
     line.endArray().number("rules", static_cast<std::int64_t>(count));
     log.write(line);
+}
+
+std::shared_ptr<const RuleNotes> readRuleNotes(const std::string& store_url) {
+    // The thread that waits is the one that notices changes.
+    constexpr std::chrono::milliseconds kLockTimeout{250};
+    auto notes = std::make_shared<RuleNotes>();
+    store::openRules(store_url, {.use = store::RuleStore::Use::Inspect, .lock_timeout = kLockTimeout})
+        ->forEachRule([&](const store::AccessRule& rule) {
+            if (rule.verdict == store::Verdict::Deny) notes->add(rule.id, rule.note);
+        });
+    return notes;
 }
 
 /// Until the release after the next one, a line of a server has a second one with the name that its event had before.
@@ -115,6 +128,20 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
         state.failed = false;
         LogLine line = log.line(LogLevel::Warning, "access.recovered");
         log.write(line);
+    };
+    return events;
+}
+
+store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,
+                                           std::shared_ptr<Snapshot<RuleNotes>> notes) {
+    events.changed = [changed = std::move(events.changed), store_url, notes = std::move(notes)](
+                         const store::AccessTable& table, double build_seconds) {
+        try {
+            notes->swap(readRuleNotes(store_url));
+        } catch (const store::StoreError&) {
+            // The next change has them read again; a refusal goes without.
+        }
+        changed(table, build_seconds);
     };
     return events;
 }

@@ -5,8 +5,10 @@
 #pragma once
 
 #include "gateway/log/event_log.h"
+#include "gateway/session/rule_notes.h"
 #include "gateway/upstream/name_watcher.h"
 #include "gateway/upstream/upstream_pool.h"
+#include "protocols/values/snapshot.h"
 #include "store/journal/journal.h"
 #include "store/rules/watcher.h"
 
@@ -14,6 +16,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace mailgate {
@@ -29,6 +32,10 @@ NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 /// Keeps `state` too, which must live as long.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
+/// With every change the notes of the rules that deny are read too, from `store_url`; where they cannot be read, those
+/// read last stay.
+store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,
+                                           std::shared_ptr<Snapshot<RuleNotes>> notes);
 
 /// Poco swallows what escapes a callback; here that is a defect, and has to be seen.
 class DefectLog final : public Poco::ErrorHandler {

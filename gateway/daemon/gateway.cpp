@@ -3,6 +3,7 @@
 
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
+#include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
 #include "store/backends/journal.h"
 
@@ -71,6 +72,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     ListeningSockets listening = openListeners(config, worker_count, &inherited);
     TlsListeners::Row certificates = tls_.make(config);
     dropPrivileges(config.user);
+    // Before they are opened to serve.
+    for (std::string& warning : ruleWarnings(config))
+        config.warnings.push_back(std::move(warning));
 
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);

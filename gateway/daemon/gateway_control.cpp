@@ -84,6 +84,7 @@ admin::Status GatewayControl::status() {
         admin::ListenerStatus row;
         row.name = listener.name;
         row.protocol = toString(listener.protocol);
+        row.mode = toString(listener.mode);
         for (const Endpoint& address : listener.addresses)
             row.addresses.push_back(address.toString());
         row.totals = valuesOf(own);
@@ -91,6 +92,9 @@ admin::Status GatewayControl::status() {
             const std::uint64_t number = value(own.refusals[reason]);
             row.refused += number;
             row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
+            if (isPolicy(static_cast<Refusal>(reason)))
+                row.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)),
+                                              value(own.would_refuse[reason]));
         }
         if (listener.tls == ListenerTls::Implicit) row.handshakes = handshakesOf(own.handshakes);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));

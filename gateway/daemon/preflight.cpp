@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/preflight.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/tls_listeners.h"
@@ -32,11 +33,20 @@ std::string folderOf(const std::string& path) {
     return folder.empty() ? "." : folder.string();
 }
 
-/// Throws StoreError when there are rules that cannot be read.
+/// Reads every rule. Throws StoreError when there are some that cannot be read: whoever writes with the sqlite3 shell may
+/// write a row that is none.
 std::vector<std::string> readRuleWarnings(const Config& config) {
-    if (!store::examineDatabase(config.store_url)) return {};
+    if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
-    return unknownListenerWarnings(config, rules->ruleListeners());
+    const UnixSeconds now = unixMillis() / 1'000;
+    std::set<std::string> allowing;
+    rules->forEachRule([&](const store::AccessRule& rule) {
+        if (rule.verdict == store::Verdict::Allow && store::isLive(rule, now)) allowing.insert(rule.listener);
+    });
+    std::vector<std::string> warnings = unknownListenerWarnings(config, rules->ruleListeners());
+    for (std::string& warning : closedListenerWarnings(config, allowing))
+        warnings.push_back(std::move(warning));
+    return warnings;
 }
 
 class Examination {
@@ -158,7 +168,6 @@ class Examination {
             try {
                 for (std::string& warning : readRuleWarnings(config_))
                     found_.warnings.push_back(std::move(warning));
-                readEachRule();
             } catch (const store::StoreError& error) {
                 // Of an older schema, or locked for the moment: no reason not to start.
                 if (error.kind() != store::StoreError::Kind::Other &&
@@ -166,13 +175,6 @@ class Examination {
                     throw;
             }
         });
-    }
-
-    /// Whoever writes with the sqlite3 shell may write a row that is no rule.
-    void readEachRule() {
-        if (!store::examineDatabase(config_.store_url)) return;
-        store::openRules(config_.store_url, {.use = store::RuleStore::Use::Inspect})
-            ->forEachRule([](const store::AccessRule&) {});
     }
 
     void examineSocket() {
@@ -221,6 +223,21 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
                         printable(name), count,
                         count == 1 ? "access rule that names it has" : "access rules that name it have",
                         printable(name)));
+    }
+    return warnings;
+}
+
+std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing) {
+    std::vector<std::string> warnings;
+    for (const ListenerConfig& listener : config.listeners) {
+        const bool refuses =
+            listener.access == AccessDefault::Allowlist && listener.mode != ListenerMode::Monitor;
+        if (!refuses || allowing.contains("") || allowing.contains(listener.name)) continue;
+        warnings.push_back(
+            fmt::format("nobody may enter listener \"{0}\": its access is \"allowlist\", and no rule "
+                        "allows a client (mailgate access allow NET --listener {0}); mode = "
+                        "\"monitor\" lets all in, and records whom it would refuse",
+                        printable(listener.name)));
     }
     return warnings;
 }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,11 @@ Preflight examineSite(const Config& config);
 std::vector<std::string> unknownListenerWarnings(const Config& config,
                                                  const std::map<std::string, std::size_t>& listeners);
 
-/// About rules that name listeners which the configuration does not have; nothing when they cannot be read.
+/// "nobody may enter listener mx: ..." for each listener that refuses all. `allowing`: which listeners live allow rules
+/// name; "": a rule for all.
+std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing);
+
+/// Both, about the rules as they are; nothing when they cannot be read. Not for a process that has them open.
 std::vector<std::string> ruleWarnings(const Config& config);
 
 }  // namespace mailgate

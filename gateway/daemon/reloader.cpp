@@ -3,6 +3,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "protocols/dialogue/refusal_wording.h"
 #include "store/backends/rules.h"
 
 #include <fmt/format.h>
@@ -29,6 +30,11 @@ std::vector<std::string> listenerNames(const Config& config) {
     for (const ListenerConfig& listener : config.listeners)
         names.push_back(listener.name);
     return names;
+}
+
+bool showsRuleNotes(const Config& config) {
+    return std::any_of(config.listeners.begin(), config.listeners.end(),
+                       [](const ListenerConfig& listener) { return showsRuleNote(listener.refusal_footer); });
 }
 
 std::vector<Endpoint> addressesOf(const Config& config) {
@@ -211,17 +217,29 @@ std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners
         }
         generation->listeners.push_back(counters ? counters : std::make_shared<ListenerCounters>());
     }
-    generation->access = watchAccess(now, before);
+    watchAccess(*generation, before);
     return generation;
 }
 
-std::shared_ptr<store::AccessWatcher> Reloader::watchAccess(const Config& config, const Generation* before) {
-    if (before && listenerNames(before->config) == listenerNames(config)) return before->access;
-    auto watcher = std::make_shared<store::AccessWatcher>(
+/// The rules of the generation before, where they are the same for this one.
+void Reloader::watchAccess(Generation& generation, const Generation* before) {
+    const Config& config = generation.config;
+    const bool notes = showsRuleNotes(config);
+    if (before && listenerNames(before->config) == listenerNames(config) &&
+        notes == (before->rule_notes != nullptr)) {
+        generation.access = before->access;
+        generation.rule_notes = before->rule_notes;
+        return;
+    }
+    store::AccessWatcher::Events events = accessEvents(site_.log, site_.rules);
+    if (notes) {
+        generation.rule_notes = std::make_shared<Snapshot<RuleNotes>>();
+        events = withRuleNotes(std::move(events), config.store_url, generation.rule_notes);
+    }
+    generation.access = std::make_shared<store::AccessWatcher>(
         store::openRules(config.store_url, {.use = store::RuleStore::Use::Serve}), listenerNames(config),
-        accessEvents(site_.log, site_.rules));
-    watcher->start();
-    return watcher;
+        std::move(events));
+    generation.access->start();
 }
 
 void Reloader::commit(Successor next) noexcept {

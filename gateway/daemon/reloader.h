@@ -95,7 +95,7 @@ class Reloader {
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
                                                const Generation* before);
     void pollCertificates() noexcept;
-    std::shared_ptr<store::AccessWatcher> watchAccess(const Config& config, const Generation* before);
+    void watchAccess(Generation& generation, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 
     const Site site_;

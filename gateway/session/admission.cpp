@@ -50,9 +50,10 @@ Next admit(SessionContext& context, const next::Admit& arrived) {
     record.client = arrived.client;
     record.destination = arrived.destination;
     host.sawClient(*record.arrival.generation, record.arrival.listener_index, record.client.address);
-    if (!mayEnter(context)) return next::Refuse{Refusal::Rule};
+    if (!mayEnter(context) && context.mustRefuse(Refusal::Rule)) return next::Refuse{Refusal::Rule};
     if (host.stopping()) return next::Refuse{Refusal::ShuttingDown};
-    if (const LimitReached limit = claimPlace(context); !limit.name.empty())
+    const LimitReached limit = claimPlace(context);
+    if (!limit.name.empty() && context.mustRefuse(Refusal::TooMany, limit))
         return next::Refuse{Refusal::TooMany, limit};
     if (host.full()) return next::Refuse{Refusal::GatewayFull};
     count(host.counters().admitted);

@@ -142,8 +142,9 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
 };
 
 struct ListenerCounters : ListenerTotals {
-    std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
     HandshakeCounters handshakes;
+    std::array<Counter, kRefusals> refusals{};      ///< all of them, by reason
+    std::array<Counter, kRefusals> would_refuse{};  ///< sessions that monitor mode let pass; of isPolicy()
     std::atomic<std::int64_t> live{0};
     std::atomic<int> paused{0};  ///< workers that accept nothing for want of descriptors
     AddressVote address_vote;

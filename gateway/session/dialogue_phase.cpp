@@ -53,8 +53,7 @@ std::unique_ptr<Dialogue> refuse(SessionContext& context, const next::Refuse& re
         replyAndForget(context.relay, line);
         return nullptr;
     }
-    return makeRefusalDialogue(context.replyProtocol(), refused.refusal,
-                               context.refusalText(context.record.client.address.toString()));
+    return context.refusalDialogue(refused.refusal);
 }
 
 DialoguePhase::DialoguePhase(SessionContext& context, std::unique_ptr<Dialogue> dialogue,

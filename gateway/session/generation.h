@@ -7,8 +7,10 @@
 
 #include "gateway/config/config.h"
 #include "gateway/session/counters.h"
+#include "gateway/session/rule_notes.h"
 #include "gateway/tls/tls_listener.h"
 #include "gateway/upstream/upstream_pool.h"
+#include "protocols/values/snapshot.h"
 #include "store/rules/watcher.h"
 
 #include <memory>
@@ -21,6 +23,7 @@ struct Generation {
     std::vector<std::unique_ptr<UpstreamPool>> upstreams;      ///< as in the configuration
     std::vector<std::shared_ptr<ListenerCounters>> listeners;  ///< likewise; they outlive a reload by name
     std::vector<std::shared_ptr<TlsListener>> tls;             ///< likewise; null where TLS does not end
+    std::shared_ptr<Snapshot<RuleNotes>> rule_notes;           ///< null: no listener's footer shows them
     std::shared_ptr<store::AccessWatcher> access;  ///< built for the names of `config.listeners`, in order
 };
 

@@ -46,6 +46,7 @@ Outcome outcomeOf(Violation violation) noexcept {
 
 RelayPhase::~RelayPhase() {
     relay().setTap(nullptr);
+    if (watches_bare_lf_ && context_.record.facts.bare_lf) (void)context_.mustRefuse(Refusal::BareLf);
     if (!filter_) return;
     if (violated_) context_.record.violation = filter_->violation();
     filter_->finish();
@@ -66,8 +67,12 @@ void RelayPhase::watch() {
     const ListenerConfig& listener = record.listener();
     // Behind TLS from the first byte on there is nothing to see. What is to be screened there comes before it.
     const bool before_tls = listener.tls == ListenerTls::Passthrough;
+    BareLfPolicy bare_lf = listener.bareLfFor(record.client.address);
+    // What is only watched must not reach the server as something that it reads differently.
+    watches_bare_lf_ = bare_lf == BareLfPolicy::Reject && !context_.enforces(Refusal::BareLf);
+    if (watches_bare_lf_) bare_lf = BareLfPolicy::Normalize;
     filter_ = makeFilter(before_tls ? Protocol::Tcp : listener.protocol, record.facts,
-                         {.bare_lf = listener.bareLfFor(record.client.address),
+                         {.bare_lf = bare_lf,
                           .no_header = record.pool().config().send_proxy == SendProxy::Off,
                           .gateway = context_.config().name},
                          this);

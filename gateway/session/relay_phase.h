@@ -57,7 +57,8 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Drain drain_;
     CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
     bool server_lost_ = false;
-    bool violated_ = false;  ///< the session ends of it: no more of the client's bytes go on
+    bool watches_bare_lf_ = false;  ///< messages that the listener would reject are normalized
+    bool violated_ = false;         ///< the session ends of it: no more of the client's bytes go on
 };
 
 }  // namespace mailgate

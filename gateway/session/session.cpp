@@ -122,7 +122,7 @@ void Session::close(CloseReason reason) {
     phase_.emplace<ClosedPhase>(context_);
     if (context_.admitted)
         report::ended(context_.host, record, context_.relay.bytesFrom(Side::Client) - record.header_bytes,
-                      context_.relay.bytesFrom(Side::Server));
+                      context_.relay.bytesFrom(Side::Server), context_.refusalSetAside());
     else if (record.end == CloseReason::GatewayError)
         report::failed(context_.host, record);
     context_.ticket = {};

@@ -28,8 +28,43 @@ Protocol SessionContext::replyProtocol() const noexcept {
     return opaqueFromStart() || before_tls ? Protocol::Tcp : record.listener().protocol;
 }
 
+bool SessionContext::mustRefuse(Refusal refusal, const LimitReached& limit) noexcept {
+    if (enforces(refusal)) return true;
+    const auto reason = static_cast<std::size_t>(refusal);
+    if (record.would_refuse.test(reason)) return false;
+    record.would_refuse.set(reason);
+    if (!limit.name.empty()) record.would_limit = limit;
+    count(record.listenerCounters().would_refuse[reason]);
+    return false;
+}
+
+std::string SessionContext::refusalSetAside() const {
+    for (std::size_t reason = 0; reason < kRefusals; ++reason)
+        if (record.would_refuse.test(reason)) return refusalFor(static_cast<Refusal>(reason));
+    return {};
+}
+
 std::string SessionContext::refusalFor(Refusal refusal) const {
-    return refusalLine(replyProtocol(), refusal, refusalText(record.client.address.toString()));
+    const std::string client = record.client.address.toString();
+    const std::string note = ruleNote();
+    RefusalText text = refusalText(client);
+    text.rule_note = note;
+    return refusalLine(replyProtocol(), refusal, text);
+}
+
+std::unique_ptr<Dialogue> SessionContext::refusalDialogue(Refusal refusal) const {
+    const std::string client = record.client.address.toString();
+    const std::string note = ruleNote();
+    RefusalText text = refusalText(client);
+    text.rule_note = note;
+    return makeRefusalDialogue(replyProtocol(), refusal, text);
+}
+
+std::string SessionContext::ruleNote() const {
+    const Generation& generation = *record.arrival.generation;
+    if (!generation.rule_notes || !record.admission.match) return {};
+    const auto notes = generation.rule_notes->share();
+    return notes ? notes->of(record.admission.rule_id) : std::string();
 }
 
 }  // namespace mailgate

@@ -57,12 +57,32 @@ struct SessionContext {
     bool opaqueFromStart() const noexcept;
     /// In which protocol the client can be sent words of ours; Tcp: in none.
     Protocol replyProtocol() const noexcept;
+    // Every refusal that the listener's mode may set aside is decided through these two.
+
+    /// Whether the listener refuses for that reason, or only records that it would.
+    bool enforces(Refusal refusal) const noexcept {
+        return record.listener().mode != ListenerMode::Monitor || !isPolicy(refusal);
+    }
+    /// There is reason to refuse: whether the session ends of it. If not that is recorded, and it goes on as if there
+    /// were none.
+    bool mustRefuse(Refusal refusal, const LimitReached& limit = {}) noexcept;
+
     /// What our own replies name: `client` is an address in text.
     RefusalText refusalText(std::string_view client) const noexcept {
-        return {config().name, client, record.id.text()};
+        const ListenerConfig& listener = record.listener();
+        return {config().name, client, record.id.text(), listener.refusal_footer,
+                listener.mode == ListenerMode::Soft};
     }
     /// In the client's protocol, with its end of line; may be empty.
     std::string refusalFor(Refusal refusal) const;
+    /// ... and what follows it.
+    std::unique_ptr<Dialogue> refusalDialogue(Refusal refusal) const;
+    /// The first refusal that was set aside, in these words; empty: none was.
+    std::string refusalSetAside() const;
+
+  private:
+    /// Of the rule that denies, where the listener shows it.
+    std::string ruleNote() const;
 };
 
 }  // namespace mailgate

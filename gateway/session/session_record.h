@@ -10,6 +10,7 @@
 #include "protocols/stream/stream_filter.h"
 #include "store/rules/table.h"
 
+#include <bitset>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,6 +54,8 @@ struct SessionRecord {
     Endpoint client;
     Endpoint destination;
     Admission admission;
+    std::bitset<kRefusals> would_refuse;       ///< by Refusal: what monitor mode has let pass
+    LimitReached would_limit;                  ///< ... where that was a limit
     std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
     std::unique_ptr<TlsFacts> tls;             ///< null: TLS does not end here, or not yet
     std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last

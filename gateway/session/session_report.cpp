@@ -132,6 +132,13 @@ store::JournalSession begin(const SessionRecord& record, Millis now) {
     entry.destination_port = record.destination.port;
     entry.allowed = record.admission.allowed;
     if (record.admission.match) entry.rule = record.admission.match->network.toString();
+    for (std::size_t reason = 0; reason < kRefusals; ++reason)
+        if (record.would_refuse.test(reason))
+            entry.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)));
+    if (record.would_refuse.test(static_cast<std::size_t>(Refusal::Rule)))
+        entry.rule_id = record.admission.rule_id;
+    entry.limit = record.would_limit.name;
+    entry.limit_value = record.would_limit.value;
     if (record.tlvs) entry.balancer_told = balancerTold(*record.tlvs);
     entry.header_ms = record.header_done - record.start;
     entry.duration_ms = now - record.start;
@@ -200,15 +207,19 @@ store::JournalSession mailEntry(const SessionRecord& record, Millis now, const M
     return entry;
 }
 
+std::string_view withoutLineEnd(std::string_view reply) noexcept {
+    while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
+        reply.remove_suffix(1);
+    return reply;
+}
+
 store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& record, Refusal refusal,
                                    std::string_view reply) {
     store::JournalSession entry = begin(record, host.now());
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
     if (refusal == Refusal::Rule) entry.rule_id = record.admission.rule_id;
-    while (!reply.empty() && (reply.back() == '\r' || reply.back() == '\n'))
-        reply.remove_suffix(1);
-    entry.reply = reply;
+    entry.reply = withoutLineEnd(reply);
     return entry;
 }
 
@@ -224,7 +235,8 @@ void logEnd(EventSink& log, const store::JournalSession& entry) {
 
 }  // namespace
 
-void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out) {
+void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out,
+           std::string_view would_reply) {
     count(host.counters().ends[static_cast<std::size_t>(record.end)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
@@ -235,6 +247,7 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     store::JournalSession entry = sessionEntry(record, host.now());
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
+    entry.reply = withoutLineEnd(would_reply);
     if (logged) logEnd(log, entry);
     if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }

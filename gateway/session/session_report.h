@@ -13,8 +13,10 @@
 
 namespace mailgate::report {
 
-/// `session.end`: an admitted session is over. What it knew goes with the line.
-void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out);
+/// `session.end`: an admitted session is over. What it knew goes with the line. `would_reply`: what the client would have
+/// been told where the listener's mode set a refusal aside; empty: it did not.
+void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std::uint64_t bytes_out,
+           std::string_view would_reply);
 /// `session.mail`: a mail for which the session's facts have no room.
 void mail(SessionHost& host, const SessionRecord& record, const MailTransaction& mail,
           std::uint32_t number) noexcept;

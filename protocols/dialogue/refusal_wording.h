@@ -26,35 +26,73 @@ enum class Refusal : std::uint8_t {
     ServerViolation,  ///< the server's replies do not match the client's commands
 };
 
+/// What refuses is the site's policy: a listener's mode may let that pass, and its footer says whom to ask. All else is
+/// about what the gateway can do at the moment, or about bytes that no server may get.
+constexpr bool isPolicy(Refusal refusal) noexcept {
+    switch (refusal) {
+        case Refusal::Rule:
+        case Refusal::TooMany:
+        case Refusal::BareLf:
+            return true;
+        case Refusal::GatewayFull:
+        case Refusal::NoServer:
+        case Refusal::ServerLost:
+        case Refusal::ShuttingDown:
+        case Refusal::Idle:
+        case Refusal::Internal:
+        case Refusal::ForbiddenCommand:
+        case Refusal::BadCommand:
+        case Refusal::ServerViolation:
+            break;
+    }
+    return false;
+}
+
 struct RefusalText {
-    std::string_view gateway;  ///< gateway.name
-    std::string_view client;   ///< the client's address in text
-    std::string_view session;  ///< session id, quoted by the sender's postmaster
+    std::string_view gateway;         ///< gateway.name
+    std::string_view client;          ///< the client's address in text
+    std::string_view session;         ///< session id, quoted by the sender's postmaster
+    std::string_view footer = {};     ///< listener.refusal_footer, its variables not replaced yet
+    bool soft = false;                ///< no refusal is permanent
+    std::string_view rule_note = {};  ///< of the rule that refuses
 };
 
 /// One refusal in one protocol. Empty: the protocol has no such refusal, or asks for silence.
 struct Wording {
-    std::string_view code;      ///< what stands in front
-    std::string_view sentence;  ///< {} stands for the client
+    std::string_view code;            ///< what stands in front
+    std::string_view sentence;        ///< {} stands for the client
+    std::string_view soft_code = {};  ///< in place of a permanent `code` where no refusal is permanent
 };
+
+/// RFC 5321 4.5.3.1.5, with the CRLF.
+inline constexpr std::size_t kMaxReplyLineBytes = 512;
+
+/// What is wrong with a footer's variables or characters; empty: nothing. `$client`, `$id`, `$rule_note`; `$$` is a dollar
+/// sign.
+std::string footerError(std::string_view footer);
+bool showsRuleNote(std::string_view footer);
 
 /// `text` fit to stand in a reply line and in a quoted string: its first `limit` bytes, in ASCII.
 std::string cleaned(std::string_view text, std::size_t limit);
 
-/// The texts of RefusalText, cleaned and owned. With their bounds a refusal stays under 512 bytes (RFC 5321
-/// 4.5.3.1.5) whatever the configuration says.
+/// The texts of RefusalText, cleaned and owned. With their bounds a refusal without a footer stays under
+/// kMaxReplyLineBytes whatever the configuration says.
 struct RefusalNames {
     explicit RefusalNames(const RefusalText& text);
 
     std::string gateway;
     std::string client;
     std::string session;
+    std::string footer;  ///< with its variables' values
 };
 
 /// The sentence, with the client in its place.
 std::string sentenceOf(const Wording& wording, const RefusalNames& names);
 
-/// "CODE SENTENCE (SESSION)", with its CRLF: a reply where text needs no quotes (IMAP, POP3).
+/// "; FOOTER", or nothing: the end of a refusal's text.
+std::string endOf(const RefusalNames& names);
+
+/// "CODE SENTENCE (SESSION)", perhaps a footer, with its CRLF: a reply where text needs no quotes (IMAP, POP3).
 std::string unquotedReplyLine(const Wording& wording, const RefusalNames& names);
 
 }  // namespace mailgate

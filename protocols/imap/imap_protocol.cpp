@@ -26,7 +26,7 @@ bool endsReply(std::string_view line) noexcept {
 Wording wordingOf(Refusal refusal) noexcept {
     switch (refusal) {
         case Refusal::Rule:
-            return {"* BYE [CONTACTADMIN]", "{} is not allowed to use this service"};
+            return {"* BYE [CONTACTADMIN]", "{} is not allowed to use this service", "* BYE [UNAVAILABLE]"};
         case Refusal::TooMany:
             return {"* BYE [LIMIT]", "Too many connections from {}"};
         case Refusal::GatewayFull:
@@ -42,9 +42,9 @@ Wording wordingOf(Refusal refusal) noexcept {
         case Refusal::Internal:
             return {"* BYE [UNAVAILABLE]", "Temporary local error, try again later"};
         case Refusal::ForbiddenCommand:
-            return {"* BYE", "Command not accepted from clients"};
+            return {"* BYE", "Command not accepted from clients", "* BYE [UNAVAILABLE]"};
         case Refusal::BadCommand:
-            return {"* BYE", "Command not understood, closing connection"};
+            return {"* BYE", "Command not understood, closing connection", "* BYE [UNAVAILABLE]"};
         case Refusal::ServerViolation:
             return {"* BYE [UNAVAILABLE]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:

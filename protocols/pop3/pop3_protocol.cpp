@@ -18,7 +18,7 @@ Greeting judgeGreeting(std::string_view line) noexcept {
 Wording wordingOf(Refusal refusal) noexcept {
     switch (refusal) {
         case Refusal::Rule:
-            return {"-ERR [SYS/PERM]", "{} is not allowed to use this service"};
+            return {"-ERR [SYS/PERM]", "{} is not allowed to use this service", "-ERR [SYS/TEMP]"};
         case Refusal::TooMany:
             return {"-ERR [IN-USE]", "Too many connections from {}"};
         case Refusal::GatewayFull:
@@ -34,9 +34,9 @@ Wording wordingOf(Refusal refusal) noexcept {
         case Refusal::Internal:
             return {"-ERR [SYS/TEMP]", "Temporary local error, try again later"};
         case Refusal::ForbiddenCommand:
-            return {"-ERR", "Command not accepted from clients"};
+            return {"-ERR", "Command not accepted from clients", "-ERR [SYS/TEMP]"};
         case Refusal::BadCommand:
-            return {"-ERR", "Command not understood, closing connection"};
+            return {"-ERR", "Command not understood, closing connection", "-ERR [SYS/TEMP]"};
         case Refusal::ServerViolation:
             return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:

@@ -25,7 +25,7 @@ bool endsReply(std::string_view line) noexcept {
 Wording wordingOf(Refusal refusal) noexcept {
     switch (refusal) {
         case Refusal::Rule:
-            return {"BYE", "{} is not allowed to use this service"};
+            return {"BYE", "{} is not allowed to use this service", "BYE (TRYLATER)"};
         case Refusal::TooMany:
             return {"BYE (TRYLATER)", "Too many connections from {}"};
         case Refusal::GatewayFull:
@@ -41,9 +41,9 @@ Wording wordingOf(Refusal refusal) noexcept {
         case Refusal::Internal:
             return {"BYE (TRYLATER)", "Temporary local error, try again later"};
         case Refusal::ForbiddenCommand:
-            return {"BYE", "Command not accepted from clients"};
+            return {"BYE", "Command not accepted from clients", "BYE (TRYLATER)"};
         case Refusal::BadCommand:
-            return {"BYE", "Command not understood, closing connection"};
+            return {"BYE", "Command not understood, closing connection", "BYE (TRYLATER)"};
         case Refusal::ServerViolation:
             return {"BYE (TRYLATER)", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:
@@ -53,7 +53,8 @@ Wording wordingOf(Refusal refusal) noexcept {
 }
 
 std::string replyLine(const Wording& wording, const RefusalNames& names) {
-    return std::string(wording.code) + " \"" + sentenceOf(wording, names) + " (" + names.session + ")\"\r\n";
+    return std::string(wording.code) + " \"" + sentenceOf(wording, names) + " (" + names.session + ")" +
+           endOf(names) + "\"\r\n";
 }
 
 /// RFC 5804 1.7: these four are required.

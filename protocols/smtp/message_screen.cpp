@@ -93,7 +93,10 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
                 return stop(at + kDotLineBytes, Progress::Over);
             }
             if (dot == Dot::Odd && policy_ == BareLfPolicy::Reject) return stop(at + 1, Progress::Refused);
-            if (dot == Dot::Odd && policy_ == BareLfPolicy::Normalize) cursor.writeAt(at, ".");
+            if (dot == Dot::Odd && policy_ == BareLfPolicy::Normalize) {
+                edited_ = true;
+                cursor.writeAt(at, ".");
+            }
             if (dot == Dot::Odd && policy_ == BareLfPolicy::Pass && !odd_size_) {
                 cursor.passUpTo(at);
                 odd_size_ = size_;
@@ -118,6 +121,7 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
         const bool bare = at == end ? before_ != Before::Cr : cr == end;
         if (bare && policy_ == BareLfPolicy::Reject) return stop(lf, Progress::Refused);
         if (bare && policy_ == BareLfPolicy::Normalize) {
+            edited_ = true;
             cursor.writeAt(lf, "\r\n");
             cursor.dropOne();
         }

@@ -31,6 +31,8 @@ class MessageScreen {
     Progress read(std::string_view& bytes, Output& out);
     /// Bytes that went on, dots still stuffed, without the final dot line.
     std::uint64_t size() const noexcept { return size_; }
+    /// A message has not gone on as it came (BareLfPolicy::Normalize).
+    bool edited() const noexcept { return edited_; }
 
     /// Whether a line has passed that some servers take for the end, and all that came after it is still remembered.
     bool passedOddEnd() const noexcept { return odd_size_.has_value(); }
@@ -50,6 +52,7 @@ class MessageScreen {
     std::optional<std::uint64_t> odd_size_;  ///< what size() was at the first odd end
     std::string after_odd_end_;
     const BareLfPolicy policy_;
+    bool edited_ = false;
     Before before_ = Before::CrLf;  ///< what the bytes so far end in, as they came
 };
 

@@ -243,7 +243,9 @@ SmtpFilter::Step SmtpFilter::readOverlong(std::string_view& bytes, Output& out) 
 }
 
 SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
-    switch (message_.read(bytes, out)) {
+    const auto progress = message_.read(bytes, out);
+    facts_.bare_lf = message_.edited();
+    switch (progress) {
         case smtp::MessageScreen::Progress::Going:
             return bytes.empty() ? Step::Done : Step::More;
         case smtp::MessageScreen::Progress::Refused:

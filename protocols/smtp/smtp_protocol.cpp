@@ -33,7 +33,7 @@ bool endsReply(std::string_view line) noexcept {
 Wording wordingOf(Refusal refusal) noexcept {
     switch (refusal) {
         case Refusal::Rule:
-            return {"554 5.7.1", "{} is not allowed to use this service"};
+            return {"554 5.7.1", "{} is not allowed to use this service", "450 4.7.1"};
         case Refusal::TooMany:
             return {"421 4.7.0", "Too many connections from {}"};
         case Refusal::GatewayFull:
@@ -49,11 +49,11 @@ Wording wordingOf(Refusal refusal) noexcept {
         case Refusal::Internal:
             return {"421 4.3.0", "Temporary local error, try again later"};
         case Refusal::BareLf:
-            return {"521 5.5.2", "Error: bare <LF> received"};
+            return {"521 5.5.2", "Error: bare <LF> received", "421 4.5.2"};
         case Refusal::ForbiddenCommand:
-            return {"521 5.5.1", "Error: command not accepted from clients"};
+            return {"521 5.5.1", "Error: command not accepted from clients", "421 4.5.1"};
         case Refusal::BadCommand:
-            return {"521 5.5.2", "Error: command not recognized, closing connection"};
+            return {"521 5.5.2", "Error: command not recognized, closing connection", "421 4.5.2"};
         case Refusal::ServerViolation:
             return {"421 4.5.0", "Protocol error of the mail server, closing connection"};
     }
@@ -69,7 +69,7 @@ Wording lmtpWordingOf(Refusal refusal) noexcept {
 /// Greeting-type replies carry the host's name as their first word (RFC 5321 4.3.1).
 std::string replyLine(const Wording& wording, const RefusalNames& names) {
     return std::string(wording.code) + " " + names.gateway + " " + sentenceOf(wording, names) + " [id " +
-           names.session + "]\r\n";
+           names.session + "]" + endOf(names) + "\r\n";
 }
 
 std::string tooManyErrors(const RefusalNames& names) {
@@ -82,18 +82,20 @@ Dialogue::Step bye() {
     return {.reply = "221 2.0.0 Bye\r\n", .done = true};
 }
 
-/// RFC 5321 3.1: after a 554 greeting the server waits for QUIT and answers 503 to the rest.
+/// RFC 5321 3.1: after a 554 greeting the server waits for QUIT and answers 503 to the rest. After a 450 the rest gets
+/// 450 too: a client that goes on must not take the reply to its MAIL for a permanent one.
 class RefusalDialogue final : public Conversation {
   public:
-    RefusalDialogue(std::string line, const RefusalNames& names)
-        : Conversation(std::move(line), tooManyErrors(names)), client_(names.client) {}
+    RefusalDialogue(std::string line, std::string_view code, const RefusalNames& names)
+        : Conversation(std::move(line), tooManyErrors(names)), code_(code), client_(names.client) {}
 
   private:
     Step answer(std::string_view line) const override {
         if (equalsIgnoreCase(takeWord(line), "QUIT")) return bye();
-        return {.reply = "503 5.5.1 Error: access denied for " + client_ + "\r\n", .done = false};
+        return {.reply = std::string(code_) + " Error: access denied for " + client_ + "\r\n", .done = false};
     }
 
+    const std::string_view code_;
     const std::string client_;
 };
 
@@ -133,7 +135,10 @@ class ProbeDialogue final : public Conversation {
 };
 
 std::unique_ptr<Dialogue> makeRefusalDialogue(std::string line, const RefusalNames& names) {
-    if (line.starts_with("554")) return std::make_unique<RefusalDialogue>(std::move(line), names);
+    if (line.starts_with("554"))
+        return std::make_unique<RefusalDialogue>(std::move(line), "503 5.5.1", names);
+    if (line.starts_with("450"))
+        return std::make_unique<RefusalDialogue>(std::move(line), "450 4.7.1", names);
     return std::make_unique<Farewell>(std::move(line));
 }
 

@@ -65,6 +65,7 @@ struct SessionFacts {
     std::string tls;  ///< "starttls" or "implicit" once the session went opaque that way
     std::vector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
     std::uint32_t transaction_count = 0;        ///< all MAIL commands that the server answered
+    bool bare_lf = false;                       ///< lines of a message went on with other ends than they had
     bool quit = false;                          ///< the client said QUIT / LOGOUT
     bool greeted = false;                       ///< the server's greeting was seen, and it was a welcome
     bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)

@@ -32,6 +32,7 @@ struct JournalFilter {
     std::optional<std::string> server;  ///< "mx1" or "postfix/mx1"
     std::optional<bool> allowed;        ///< the access rules' verdict
     bool refused_only = false;
+    bool would_refuse = false;  ///< a listener in monitor mode set a refusal aside
     bool failed_login = false;  ///< the server refused a login, whatever came after it
     /// Unix milliseconds; a session counts when any part of it lies in between.
     std::optional<std::int64_t> since_ms, until_ms;

@@ -87,6 +87,9 @@ constexpr bool showedCertificate(const JournalSession& session) noexcept {
 constexpr bool hasLimit(const JournalSession& session) noexcept {
     return !session.limit.empty();
 }
+inline bool hasReply(const JournalSession& session) noexcept {
+    return session.refused() || !session.would_refuse.empty();
+}
 constexpr bool hasRefused(const JournalMail& mail) noexcept {
     return mail.refused_count > 0 || !mail.refused.empty();
 }
@@ -145,11 +148,12 @@ inline constexpr auto kSessionFields = [] {
         field(&S::tls_client_verified, {.name = "tls_client_verified", .lines = kEnd, .applies = showedCertificate, .since = 4}),
         field(&S::mail, {.name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"}),
         field(&S::mail_count, {.name = "mail_count", .lines = kNoLine}),  // goes with the mail
-        field(&S::rule_id, {.name = "rule_id", .lines = kRefused, .when_empty = LeftOut, .since = 3}),
+        field(&S::would_refuse, {.name = "would_refuse", .lines = kSessions, .when_empty = LeftOut, .since = 4, .label = "would refuse", .part = Outcome}),
+        field(&S::rule_id, {.name = "rule_id", .lines = kSessions, .when_empty = LeftOut, .since = 3}),
         field(&S::end, {.name = "reason", .lines = kRefused, .column = "", .again = true}),
-        field(&S::limit, {.name = "limit", .lines = kRefused, .when_empty = LeftOut, .column = "limit_name", .since = 3, .label = "limit", .part = Outcome}),
-        field(&S::limit_value, {.name = "limit_value", .lines = kRefused, .applies = hasLimit, .since = 3}),
-        field(&S::reply, {.name = "reply", .lines = kRefused, .when_empty = Null, .since = 3, .masking = Masking::Quoted, .label = "told", .part = Outcome}),
+        field(&S::limit, {.name = "limit", .lines = kSessions, .when_empty = LeftOut, .column = "limit_name", .since = 3, .label = "limit", .part = Outcome}),
+        field(&S::limit_value, {.name = "limit_value", .lines = kSessions, .applies = hasLimit, .since = 3}),
+        field(&S::reply, {.name = "reply", .lines = kSessions, .when_empty = Null, .applies = hasReply, .since = 3, .masking = Masking::Quoted, .label = "told", .part = Outcome}),
         field(&S::balancer_told, {.name = "balancer_told", .lines = kSessions, .since = 3}),  // each by its own name
         field(&S::repeated, {.name = "repeated", .lines = kRefused, .when_empty = LeftOut, .since = 3, .label = "times", .part = Outcome}),
         field(&S::bytes_in, {.name = "bytes_in", .lines = kEnd, .label = "bytes", .part = Measures}),

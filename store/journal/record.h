@@ -79,11 +79,13 @@ struct JournalSession {
     std::int64_t header_ms = 0, connect_ms = -1, greeting_ms = -1, duration_ms = 0;  ///< -1: did not happen
     std::string end;        ///< how it ended; for a refused one the reason; empty: it is not known to be over
     std::string violation;  ///< what it did that ended it, if that did
-    std::int64_t rule_id = 0;  ///< of the rule that refused it; 0: not known, or no rule
-    // Of refused ones:
-    std::string reply;  ///< what the client was told
+    std::int64_t rule_id = 0;  ///< of the rule that refused it, or would have; 0: not known, or no rule
+    /// Reasons, as `end` of a refused one has them, that a listener in monitor mode set aside.
+    std::vector<std::string> would_refuse;
+    std::string reply;  ///< what the client was told instead of a session, or would have been
     std::string limit;  ///< the limit that it reached, and its value
     std::uint32_t limit_value = 0;
+    // Of refused ones:
     /// How many refusals of this client's network this one stands for, which were not recorded one by one.
     std::uint32_t repeated = 0;
 

@@ -2,7 +2,8 @@
 // A whole session over scripted transports. The input is a script: which protocol and state to begin in, then
 // what the client, the server, the clock and the operator do. Whatever they do, the gateway's promises hold:
 //
-//   * nothing is connected to or said before the client is admitted;
+//   * nothing is connected to or said before the client is admitted; one that the rules deny is, where the listener only
+//   monitors, and its record says so;
 //   * a server receives exactly one PROXY header, then the client's bytes, unchanged, in order; in the clear what the
 //   filter lets on of them: whole lines, line ends and space as it has them;
 //   * the client receives the server's bytes, unchanged, in order, and at most one line of ours behind them; in the
@@ -56,7 +57,15 @@ struct Opening {
     std::string_view server{};
     ListenerTls tls = ListenerTls::Off;
     bool denied = false;
+    ListenerMode mode = ListenerMode::Enforce;
+    BareLfPolicy bare_lf = BareLfPolicy::Pass;
+
+    bool refused() const { return denied && mode != ListenerMode::Monitor; }
 };
+
+constexpr std::string_view kMailToData = "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
+constexpr std::string_view kDataOk = "250 mx\r\n250 ok\r\n250 ok\r\n354 go\r\n";
+constexpr std::string_view kFooter = "ask postmaster of $client, $id";
 
 constexpr Opening kOpenings[] = {
     {.header = ""},
@@ -99,6 +108,21 @@ constexpr Opening kOpenings[] = {
     {.protocol = Protocol::Sieve, .greeting = "OK\r\n"},
     {.denied = true},
     {.protocol = Protocol::Imap, .denied = true},
+    {.denied = true, .mode = ListenerMode::Soft},
+    {.protocol = Protocol::Imap, .denied = true, .mode = ListenerMode::Soft},
+    {.greeting = "220 mx\r\n", .client = kMailToData, .server = kDataOk, .bare_lf = BareLfPolicy::Reject},
+    {.greeting = "220 mx\r\n",
+     .client = kMailToData,
+     .server = kDataOk,
+     .mode = ListenerMode::Soft,
+     .bare_lf = BareLfPolicy::Reject},
+    {.greeting = "220 mx\r\n",
+     .client = kMailToData,
+     .server = kDataOk,
+     .denied = true,
+     .mode = ListenerMode::Monitor,
+     .bare_lf = BareLfPolicy::Reject},
+    {.protocol = Protocol::Pop3, .greeting = "+OK ready\r\n", .denied = true, .mode = ListenerMode::Monitor},
 };
 
 Config configFor(const Opening& opening) {
@@ -108,6 +132,9 @@ Config configFor(const Opening& opening) {
     listener.name = "front";
     listener.protocol = opening.protocol;
     listener.tls = opening.tls;
+    listener.mode = opening.mode;
+    listener.bare_lf = opening.bare_lf;
+    listener.refusal_footer = kFooter;
     listener.access = opening.denied ? AccessDefault::Allowlist : AccessDefault::Open;
     config.listeners.push_back(listener);
     UpstreamConfig upstream;
@@ -149,6 +176,8 @@ class Play {
         }
         check();
         if (alive() && relaying()) checkNothingLeft();
+        host_.takeLog();
+        checkRecords();
     }
 
   private:
@@ -273,7 +302,7 @@ class Play {
         }
         const bool from_client = header->hasClientAddress() && header->source != kBalancer;
         client_text_ = (from_client ? header->source : kBalancer).address.toString();
-        if (!from_client || opening_.denied) {
+        if (!from_client || opening_.refused()) {
             require(host_.connected_to.empty(), "no server hears of a check or of a client that is denied");
             return checkDialogue(from_client, std::string_view(client_said_).substr(header->size));
         }
@@ -388,6 +417,17 @@ class Play {
         require(false, "a check and a refusal are heard as their dialogue has it");
     }
 
+    void checkRecords() const {
+        for (const store::JournalSession& record : host_.records.kept) {
+            if (record.kind != store::JournalKind::Session) continue;
+            const auto& reasons = record.would_refuse;
+            const bool recorded = std::find(reasons.begin(), reasons.end(), "access") != reasons.end();
+            require(recorded == opening_.denied, "who is served though the rules deny it is recorded");
+            require(opening_.mode == ListenerMode::Monitor || reasons.empty(),
+                    "only a listener that monitors sets a refusal aside");
+        }
+    }
+
     void checkNothingLeft() {
         // Of what a filter judges whole, it keeps the part that has come: the filters' own targets look after that.
         if (screened()) return;
@@ -398,7 +438,9 @@ class Play {
                 "all that the client said reaches the server");
     }
 
-    RefusalText text() const { return {"gw", client_text_, id_}; }
+    RefusalText text() const {
+        return {"gw", client_text_, id_, kFooter, opening_.mode == ListenerMode::Soft};
+    }
 
     const Endpoint kBalancer{*IpAddress::parse("10.0.0.9"), 40001};
     const Opening& opening_;

@@ -12,7 +12,7 @@ import time
 import unittest
 
 from harness import backend, mailgate, proxyclient
-from harness.dovecot import Dovecot
+from harness.dovecot import USERS, Dovecot
 from harness.postfix import Postfix
 from harness.process import Scratch, wait_until
 
@@ -22,6 +22,9 @@ PROTOCOLS = ("smtp", "imap", "pop3", "lmtp", "sieve")
 GREETING = {"smtp": rb"^220 mx\.example\.net", "imap": rb"^\* OK", "pop3": rb"^\+OK", "lmtp": rb"^220 ", "sieve": rb'^"IMPLEMENTATION"'}
 REFUSAL = {"smtp": rb"^554 5\.7\.1 ", "imap": rb"^\* BYE \[CONTACTADMIN\] ", "pop3": rb"^-ERR \[SYS/PERM\] ",
            "lmtp": rb"^421 ", "sieve": rb'^BYE "'}
+DELAY = {"smtp": rb"^450 4\.7\.1 ", "imap": rb"^\* BYE \[UNAVAILABLE\] ", "pop3": rb"^-ERR \[SYS/TEMP\] ",
+         "lmtp": rb"^421 4\.7\.1 ", "sieve": rb'^BYE \(TRYLATER\) "'}
+FOOTER = "questions about $client: postmaster@example.net $rule_note"
 
 
 def setUpModule():
@@ -34,6 +37,9 @@ def setUpModule():
     gateway = scratch.start(mailgate.Mailgate(
         scratch,
         [mailgate.listener(protocol, protocol, access="allowlist") for protocol in PROTOCOLS]
+        + [mailgate.listener(protocol, protocol, name=f"{protocol}-{mode}", access="allowlist", mode=mode,
+                             refusal_footer=FOOTER, client_sessions=1)
+           for protocol in PROTOCOLS for mode in ("soft", "monitor")]
         + [mailgate.listener("smtp", "smtp", name="public")],
         [mailgate.upstream(protocol, ports[protocol]) for protocol in PROTOCOLS]))
 
@@ -48,7 +54,8 @@ def first_line(listener, client):
 
 
 def admitted(listener, client):
-    return re.match(GREETING["smtp" if listener == "public" else listener], first_line(listener, client)) is not None
+    return re.match(GREETING["smtp" if listener == "public" else listener.split("-")[0]],
+                    first_line(listener, client)) is not None
 
 
 class Refusals(unittest.TestCase):
@@ -90,6 +97,64 @@ class Refusals(unittest.TestCase):
         postfix.wait_log(r"\[203\.0\.113\.113\]")  # what came later is there, so what came before would be
         dovecot.wait_log(r"203\.0\.113\.113")
         self.assertNotIn("203.0.113.112", postfix.log() + dovecot.log())
+
+
+class Modes(unittest.TestCase):
+    def test_soft_refuses_for_now_in_the_words_of_each_protocol(self):
+        for number, protocol in enumerate(PROTOCOLS):
+            with self.subTest(protocol=protocol):
+                client = f"203.0.113.{200 + number}"
+                line = first_line(f"{protocol}-soft", client)
+                self.assertRegex(line, DELAY[protocol])
+                self.assertIn(f"; questions about {client}: postmaster@example.net".encode(), line)
+                self.assertLessEqual(len(line), 512)
+                logged = gateway.wait_event("session.refused", client=client)
+                self.assertEqual(logged["reply"].encode(), line.rstrip(b"\r\n"))
+
+    def test_soft_says_nothing_permanent_to_an_smtp_client_that_goes_on(self):
+        with connect("smtp-soft", "203.0.113.206") as session:
+            self.assertRegex(proxyclient.read_line(session), rb"^450 ")
+            session.sendall(b"EHLO refused.example\r\nMAIL FROM:<a@refused.example>\r\nQUIT\r\n")
+            self.assertEqual([proxyclient.read_reply(session)[:3] for _ in range(3)], [b"450", b"450", b"221"])
+
+    def test_a_footer_shows_the_note_of_the_rule_that_denies_as_it_is_now(self):
+        gateway.access("deny", "203.0.113.207", "--note", "ticket 4711")
+        wait_until(lambda: b"postmaster@example.net ticket 4711\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note")
+        gateway.access("deny", "203.0.113.207", "--note", "ticket 4712")
+        wait_until(lambda: b" ticket 4712\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note as it is now")
+        self.assertNotIn(b"4712", first_line("smtp", "203.0.113.207"), "a listener without it shows none")
+        gateway.access("remove", "203.0.113.207")
+
+    def test_monitor_serves_whom_the_rules_and_limits_refuse_and_records_it(self):
+        for number, protocol in enumerate(PROTOCOLS):
+            with self.subTest(protocol=protocol):
+                client, listener = f"203.0.113.{210 + number}", f"{protocol}-monitor"
+                with connect(listener, client) as one, connect(listener, client) as other:
+                    for session in (one, other):
+                        self.assertRegex(proxyclient.read_line(session), GREETING[protocol])
+                lines = gateway.wait_events(2, "session.end", client=client)
+                self.assertEqual(sorted(len(line["would_refuse"]) for line in lines), [1, 2])
+                for line in lines:
+                    self.assertEqual(line["would_refuse"], ["access", "too_many"][:len(line["would_refuse"])])
+                    self.assertRegex(line["reply"].encode(), REFUSAL[protocol])
+                    self.assertIn(f"questions about {client}", line["reply"])
+                    self.assertEqual(line["access"], "deny")
+                    self.assertEqual("limit" in line, len(line["would_refuse"]) == 2)
+                self.assertEqual(gateway.events("session.refused", client=client), [])
+
+    def test_monitor_logs_a_user_in_behind_a_deny_rule_and_names_the_rule(self):
+        gateway.access("deny", "203.0.113.220", "--note", "watched")
+        rules = json.loads(gateway.access("list", "--json", "--match", "203.0.113.220"))
+        rules = rules["rules"] if isinstance(rules, dict) else rules
+        [rule] = [rule for rule in rules if rule["network"].split("/")[0] == "203.0.113.220"]
+        wait_until(lambda: not admitted("public", "203.0.113.220"), "the rule is in force")
+        client = proxyclient.IMAP(gateway.port("imap-monitor"), proxyclient.header_v2("203.0.113.220"))
+        client.login("alice", USERS["alice"])
+        client.logout()
+        ended = gateway.wait_event("session.end", client="203.0.113.220", listener="imap-monitor")
+        self.assertEqual((ended["would_refuse"], ended["rule_id"], ended["rule"], ended["user"]),
+                         (["access"], rule["id"], "203.0.113.220", "alice"))
+        gateway.access("remove", "203.0.113.220")
 
 
 class Decisions(unittest.TestCase):

@@ -86,6 +86,11 @@ class ScriptedHost final : public SessionHost {
 
     /// TLS ends at the first listener, with `listener`.
     void endTlsWith(std::shared_ptr<TlsListener> listener) { generation_->tls = {std::move(listener)}; }
+    /// For sessions that arrive from now on.
+    void showRuleNotes(RuleNotes notes) {
+        generation_->rule_notes =
+            std::make_shared<Snapshot<RuleNotes>>(std::make_shared<RuleNotes>(std::move(notes)));
+    }
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {

@@ -56,6 +56,7 @@ bool passes(const JournalMail& mail, const JournalFilter& filter) {
 bool passes(const JournalSession& session, const JournalFilter& filter) {
     if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
     if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
+    if (filter.would_refuse && session.would_refuse.empty()) return false;
     if (filter.failed_login && session.failed_logins == 0) return false;
     if (filter.user && !hasUser(session, *filter.user)) return false;
     if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
@@ -178,6 +179,7 @@ struct Reader::Impl {
     void addFurtherMail(JournalSession& session, const JournalFilter& filter);
     JournalSession sessionOf(JournalSession&& record);
     std::int64_t lastKeyOf(Kind kind);
+    std::int64_t firstKeyAfter(std::int64_t last, Kind kind, const JournalFilter& filter);
 
     sqlite::Database database;
     std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
@@ -286,6 +288,14 @@ bool Reader::Impl::visitSegment(const Segment& segment, const JournalFilter& fil
 
 std::int64_t Reader::Impl::lastKeyOf(Kind kind) {
     return database.number(fmt::format("SELECT coalesce(max(key), 0) FROM {}", tableOf(kind)));
+}
+
+/// Segments of another time than the filter's are not read.
+std::int64_t Reader::Impl::firstKeyAfter(std::int64_t last, Kind kind, const JournalFilter& filter) {
+    for (const Segment& segment : readSegments(database))
+        if (segment.kind == kind && lastKey(segment.number) > last && isCandidate(segment, filter))
+            return std::max(last + 1, firstKey(segment.number));
+    return last + 1;
 }
 
 Reader::Reader(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
@@ -447,7 +457,7 @@ std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position&
         for (const Kind kind : {Kind::Session, Kind::Refused}) {
             std::int64_t& last = kind == Kind::Session ? keys.session : keys.refused;
             sqlite::RawStatement& row = *impl_->select[index(kind)];
-            row.bind(1, last + 1);
+            row.bind(1, impl_->firstKeyAfter(last, kind, filter));
             row.bind(2, std::numeric_limits<std::int64_t>::max());
             for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
                 last = row.number(0);

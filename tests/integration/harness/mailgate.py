@@ -161,14 +161,19 @@ class Mailgate:
 
     def ask(self, method, target, body=None):
         """(status, parsed answer) of a request to the admin socket."""
+        status, text = self.ask_text(method, target, body)
+        return status, json.loads(text)
+
+    def ask_text(self, method, target, body=None):
+        """(status, answer as it came)"""
         connection = http.client.HTTPConnection("mailgate", timeout=30)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(self.socket))
         connection.request(method, target, body and json.dumps(body))
         answer = connection.getresponse()
-        status, text = answer.status, answer.read()
+        status, text = answer.status, answer.read().decode()
         connection.close()
-        return status, json.loads(text)
+        return status, text
 
     # What the kernel knows.
 

@@ -121,6 +121,7 @@ class Postfix(MailServer):
             "tlsmgr unix - - n 1000? 1 tlsmgr",
             "virtual unix - n n - - virtual",
             "lmtp unix - - n - - lmtp",
+            "smtp unix - - n - - smtp",
             "anvil unix - - n - 1 anvil",
             "proxymap unix - - n - - proxymap",
             "postlog unix-dgram n - n - 1 postlogd",

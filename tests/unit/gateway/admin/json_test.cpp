@@ -57,9 +57,13 @@ TEST(AdminJson, ClientsTextIsJsonWhateverItHolds) {
 TEST(AdminJson, AStatusNamesItsCounters) {
     FakeControl control;
     control.now.ends = {{"client_quit", 5}};
+    control.now.listeners[0].mode = "monitor";
+    control.now.listeners[0].would_refuse = {{"access", 8}};
     const std::string text = toText(toJson(control.status()));
     EXPECT_THAT(text, StartsWith(R"({"name":"gw.example.net","version":"1.2.3",)"));
     EXPECT_THAT(text, HasSubstr(R"("refusals":{"access":3,"too_many":1})"));
+    EXPECT_THAT(text, HasSubstr(R"("mode":"monitor")"));
+    EXPECT_THAT(text, HasSubstr(R"("would_refuse":{"access":8})"));
     EXPECT_THAT(text, HasSubstr(R"("ends":{"client_quit":5})"));
 }
 

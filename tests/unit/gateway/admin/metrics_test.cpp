@@ -27,6 +27,7 @@ TEST(Metrics, CountsByWhatMatters) {
     control.now.ends = {{"client_quit", 5}, {"idle", 1}};
     control.now.refusals = {{"access", 4}};
     control.now.rejections = {{"bad_v1", "10.0.0.9", 2}, {"untrusted_peer", "other", 9}};
+    control.now.listeners[0].would_refuse = {{"access", 8}};
     control.now.servers[0].sessions = 2;
     control.now.servers[1].healthy = false;
     control.now.worker_lag_seconds = {0.25, 0.5};
@@ -39,6 +40,7 @@ TEST(Metrics, CountsByWhatMatters) {
              "mailgate_sessions_total{listener=\"smtp\",verdict=\"allow\"} 7\n",
              "mailgate_sessions_total{listener=\"smtp\",verdict=\"deny\"} 3\n",
              "mailgate_listener_refusals_total{listener=\"smtp\",reason=\"too_many\"} 1\n",
+             "mailgate_would_refuse_total{listener=\"smtp\",reason=\"access\"} 8\n",
              "mailgate_failed_logins_total{listener=\"imap\"} 6\n",
              "mailgate_sessions_live{listener=\"smtp\"} 2\n",
              "mailgate_listener_paused{listener=\"imap\"} 1\n",
@@ -117,6 +119,7 @@ TEST(Metrics, TheDocumentHasEveryFamily) {
     control.now.ends = {{"client_quit", 5}};
     control.now.refusals = {{"access", 4}};
     control.now.rejections = {{"bad_v1", "10.0.0.9", 2}};
+    control.now.listeners[0].would_refuse = {{"access", 8}};
     control.now.worker_lag_seconds = {0.25};
     std::string table = "| Name | Type | Labels | Meaning |\n|---|---|---|---|\n";
     for (const prometheus::MetricFamily& family : GatewayMetrics(control).Collect()) {

@@ -41,15 +41,35 @@ TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
 TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     JournalSession session = test::filledSession();
     const std::string story = sessionAsStory(session);
-    for (const char* label : {"limit", "told", "times", "refused"})
+    for (const char* label : {"told", "times", "refused"})
         EXPECT_FALSE(tells(story, label)) << label;
     EXPECT_TRUE(tells(story, "end"));
+    session.would_refuse.clear();
+    session.limit.clear();
+    for (const char* label : {"limit", "would refuse", "would be told"})
+        EXPECT_FALSE(tells(sessionAsStory(session), label)) << label;
     session.violation.clear();
     session.failed_logins = 0;
     session.connect_ms = -1;
     EXPECT_FALSE(tells(sessionAsStory(session), "violation"));
     EXPECT_FALSE(tells(sessionAsStory(session), "failed logins"));
     EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("connect +-\n"));
+}
+
+TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
+    JournalSession session = test::filledSession();
+    session.would_refuse = {"access", "bare_lf"};
+    session.reply = "554 5.7.1 gw 198.51.100.7 is not allowed";
+    session.end = "client_quit";
+    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("would refuse +access, bare_lf\n"));
+    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("would be told +554 5.7.1 gw"));
+    EXPECT_THAT(sessionsAsTable(std::span(&session, 1), true),
+                HasSubstr("client_quit (would refuse: access, bare_lf)"));
+    EXPECT_THAT(sessionAsJson(session), HasSubstr("\"would_refuse\":[\"access\",\"bare_lf\"]"));
+    EXPECT_THAT(sessionAsJson(session), HasSubstr("\"reply\":\"554 5.7.1 gw"));
+    session.would_refuse.clear();
+    EXPECT_THAT(sessionAsJson(session), Not(HasSubstr("would_refuse")));
+    EXPECT_THAT(sessionAsJson(session), Not(HasSubstr("554 5.7.1")));
 }
 
 TEST(JournalText, OfASessionThatGoesOnTheEndIsNotKnown) {

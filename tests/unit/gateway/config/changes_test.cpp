@@ -47,6 +47,7 @@ const KeySample kOwnSamples[] = {
     {"listener.name", "\"l\"", "\"renamed\""},
     {"listener.protocol", "\"smtp\"", "\"lmtp\""},
     {"listener.proxy", "\"require\"", "\"mixed\""},
+    {"listener.refusal_footer", "\"\"", "\"ask postmaster@example.net\""},
     {"listener.trusted", "\"10.0.0.0/8\"", "\"10.1.0.0/16\""},
     {"listener.upstream", "\"u\"", "\"other\""},
     {"upstream.check_protocol", "\"smtp\"", "\"tcp\""},

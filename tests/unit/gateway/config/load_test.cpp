@@ -121,7 +121,8 @@ TEST(Config, EveryKeyReachesItsField) {
         "rise = 4\nslow_start = \"10s\"\nresolve_interval = \"5m\"\n"
         "[[listener]]\nname = \"l\"\nprotocol = \"lmtp\"\naddress = [\"[::]:24\", \"0.0.0.0:24\"]\nproxy = "
         "\"mixed\"\n"
-        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\n"
+        "trusted = [\"192.0.2.1\"]\naccess = \"open\"\nmode = \"monitor\"\nrefusal_footer = \"ask us: "
+        "$id\"\ntls = \"passthrough\"\nbare_lf = \"reject\"\n"
         "bare_lf_exclude = [\"192.0.2.0/24\"]\nclient_sessions = 20\nclient_rate = 60\nclient_ipv4_prefix = "
         "24\nclient_ipv6_prefix = 48\nupstream "
         "= \"b\"\n");
@@ -171,6 +172,8 @@ TEST(Config, EveryKeyReachesItsField) {
     EXPECT_EQ(listener.tls, ListenerTls::Passthrough);
     EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("198.51.100.7")), BareLfPolicy::Reject);
     EXPECT_EQ(listener.bareLfFor(*IpAddress::parse("192.0.2.7")), BareLfPolicy::Pass);
+    EXPECT_EQ(listener.mode, ListenerMode::Monitor);
+    EXPECT_EQ(listener.refusal_footer, "ask us: $id");
     EXPECT_EQ(listener.client_sessions, 20u);
     EXPECT_EQ(listener.client_rate, 60u);
     EXPECT_EQ(listener.client_ipv4_prefix, 24u);
@@ -222,6 +225,20 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"log = 3\n", ":1:7: log: expected a table, [log], found 3"},
         WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf = \"pass\"\n",
                   ":3:11: listener.bare_lf: is for smtp and lmtp listeners only"},
+        WrongText{"[[listener]]\nmode = \"observe\"\n",
+                  ":2:8: listener.mode: expected \"enforce\", \"soft\" or \"monitor\", found \"observe\""},
+        WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"ask $postmaster\"\n",
+                  ":3:18: listener.refusal_footer: knows the variables $client, $id and $rule_note; a dollar sign is $$"},
+        WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"a\\\\b\"\n",
+                  "listener.refusal_footer: must be printable ASCII on one line"},
+        WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"" + std::string(400, 'x') + "\"\n",
+                  "listener.refusal_footer: too long: a reply has at most 512 bytes"},
+        WrongText{"[gateway]\nname = \"" + std::string(200, 'n') +
+                      "\"\n[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"" + std::string(200, 'x') +
+                      "\"\n",
+                  "listener.refusal_footer: too long"},
+        WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf_exclude = \"192.0.2.0/24\"\n",
+                  ":3:19: listener.bare_lf_exclude: is for smtp and lmtp listeners only"},
         WrongText{"[listener]\n", "listener: expected an array of tables, [[listener]], found a table"},
         WrongText{"listener = [1]\n", ":1:13: listener: expected an array of tables, [[listener]], found 1"},
         WrongText{"[gateway]\nmax_sessions = 0\n", "expected a whole number from 1 to 10000000, found 0"},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/preflight.h"
 
+#include "store/backends/rules.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +10,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <span>
 #include <string>
 
 namespace mailgate {
@@ -17,6 +21,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 namespace fs = std::filesystem;
 
 class PreflightTest : public testing::Test {
@@ -32,6 +37,7 @@ class PreflightTest : public testing::Test {
         ListenerConfig listener;
         listener.name = "smtp";
         listener.addresses = {{*IpAddress::parse("127.0.0.1"), 2525}};
+        listener.access = AccessDefault::Open;
         config_.listeners = {listener};
     }
     ~PreflightTest() override { fs::remove_all(folder_); }
@@ -74,6 +80,32 @@ TEST_F(PreflightTest, NamesADatabaseThatIsNone) {
     std::ofstream(folder_ / "rules.db")
         << "this is a text, and longer than the name that SQLite's files begin with";
     EXPECT_THAT(examineSite(config_).errors, Contains(HasSubstr("rules.db")));
+}
+
+TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
+    config_.listeners[0].access = AccessDefault::Allowlist;
+    EXPECT_THAT(examineSite(config_).warnings, ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")))
+        << "without a database there are no rules";
+    const auto put = [&](store::Verdict verdict, const char* listener,
+                         std::optional<UnixSeconds> expires_at) {
+        store::AccessRule rule;
+        rule.network = networkAround(IpAddress::parse("192.0.2.1")->bytes, 120);
+        rule.verdict = verdict;
+        rule.listener = listener;
+        rule.expires_at = expires_at;
+        store::openRules(config_.store_url)->put(std::span(&rule, 1), "test");
+    };
+    put(store::Verdict::Deny, "", {});
+    put(store::Verdict::Allow, "smtp", 1);
+    put(store::Verdict::Allow, "imap", {});
+    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter listener \"smtp\"")))
+        << "neither a denial nor what has expired nor another listener's rule lets anybody in";
+    config_.listeners[0].mode = ListenerMode::Monitor;
+    EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter")))) << "it refuses nobody";
+    config_.listeners[0].mode = ListenerMode::Soft;
+    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter")));
+    put(store::Verdict::Allow, "", {});
+    EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter"))));
 }
 
 TEST_F(PreflightTest, WarnsOfRulesForListenersThatAreNotThere) {

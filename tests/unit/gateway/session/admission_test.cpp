@@ -4,6 +4,8 @@
 #include "gateway/session/dialogue_phase.h"
 #include "tests/support/scripted_phase.h"
 
+#include <gmock/gmock.h>
+
 namespace mailgate::test {
 namespace {
 
@@ -77,6 +79,71 @@ TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
     EXPECT_EQ(expectStep<next::Refuse>(step).limit.value, 1U);
     context_->ticket = {};
     expectStep<next::Connect>(admit(second, arrived()));
+}
+
+Config monitoring() {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    config.listeners[0].mode = ListenerMode::Monitor;
+    return config;
+}
+
+std::uint64_t wouldRefuse(const SessionContext& context, Refusal refusal) {
+    return value(context.record.listenerCounters().would_refuse[static_cast<std::size_t>(refusal)]);
+}
+
+TEST_F(AdmissionTest, InMonitorModeARuleIsRecordedAndRefusesNobody) {
+    expectStep<next::Connect>(admitted(monitoring()));
+    EXPECT_TRUE(context_->admitted);
+    EXPECT_FALSE(context_->record.admission.allowed) << "what the rules say is not changed";
+    EXPECT_EQ(context_->record.would_refuse.count(), 1U);
+    EXPECT_EQ(wouldRefuse(*context_, Refusal::Rule), 1U);
+    EXPECT_THAT(context_->refusalSetAside(), ::testing::StartsWith("554 5.7.1"));
+    EXPECT_EQ(value(host_->counters().refused), 0U);
+}
+
+TEST_F(AdmissionTest, InMonitorModeALimitIsRecordedAndRefusesNobody) {
+    Config config = monitoring();
+    config.listeners[0].access = AccessDefault::Open;
+    config.listeners[0].client_sessions = 1;
+    expectStep<next::Connect>(admitted(config));
+    EXPECT_TRUE(context_->record.would_refuse.none());
+    EXPECT_EQ(context_->refusalSetAside(), "");
+    SessionContext second(*host_, events_, host_->arrival(false));
+    expectStep<next::Connect>(admit(second, arrived()));
+    EXPECT_EQ(wouldRefuse(second, Refusal::TooMany), 1U);
+    EXPECT_EQ(second.record.would_limit.name, "client_sessions");
+    EXPECT_EQ(second.record.would_limit.value, 1U);
+    context_->ticket = {};
+    SessionContext third(*host_, events_, host_->arrival(false));
+    expectStep<next::Connect>(admit(third, arrived()));
+    EXPECT_TRUE(third.record.would_refuse.none()) << "as when enforced, the second one has taken no place";
+}
+
+TEST_F(AdmissionTest, InMonitorModeTheGatewaysOwnLimitsHold) {
+    arrive(monitoring());
+    host_->is_full = true;
+    EXPECT_EQ(expectStep<next::Refuse>(admit(*context_, arrived())).refusal, Refusal::GatewayFull);
+    host_->is_full = false;
+    host_->is_stopping = true;
+    EXPECT_EQ(expectStep<next::Refuse>(admit(*context_, arrived())).refusal, Refusal::ShuttingDown);
+}
+
+TEST_F(AdmissionTest, OnlyPolicyIsSetAsideAndOnlyInMonitorMode) {
+    for (const ListenerMode mode : {ListenerMode::Enforce, ListenerMode::Soft, ListenerMode::Monitor}) {
+        Config config = makeConfig();
+        config.listeners[0].mode = mode;
+        arrive(config);
+        for (std::size_t reason = 0; reason < kRefusals; ++reason) {
+            const auto refusal = static_cast<Refusal>(reason);
+            const bool goes_on = mode == ListenerMode::Monitor && isPolicy(refusal);
+            EXPECT_EQ(context_->enforces(refusal), !goes_on);
+            EXPECT_EQ(context_->mustRefuse(refusal), !goes_on);
+            EXPECT_EQ(context_->mustRefuse(refusal), !goes_on);
+            EXPECT_EQ(wouldRefuse(*context_, refusal), goes_on ? 1U : 0U) << "a session counts once";
+            EXPECT_EQ(context_->record.would_refuse.test(reason), goes_on);
+        }
+    }
 }
 
 TEST_F(AdmissionTest, LetsNobodyInWhileTheGatewayStopsOrIsFull) {

@@ -70,6 +70,50 @@ TEST_F(DialoguePhaseTest, ARefusedClientMayStayUntilItSaysQuit) {
     EXPECT_THAT(host_->records.kept[0].reply, StartsWith("554 5.7.1"));
 }
 
+TEST_F(DialoguePhaseTest, InSoftModeNothingThatARefusedClientHearsIsPermanent) {
+    Config config = makeConfig();
+    config.listeners[0].mode = ListenerMode::Soft;
+    arriveAdmitted(config);
+    expectStep<next::Stay>(refuseArrived());
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    expectStep<next::Linger>(clientSends(*phase_, "QUIT\r\n"));
+    ASSERT_EQ(host_->records.kept.size(), 1U);
+    EXPECT_THAT(host_->records.kept[0].reply, StartsWith("450 4.7.1"));
+}
+
+TEST_F(DialoguePhaseTest, TheListenersFooterNamesTheClientAndTheSession) {
+    Config config = makeConfig();
+    config.listeners[0].refusal_footer = "ask postmaster@example.net about $client, $id";
+    arriveAdmitted(config);
+    expectStep<next::Stay>(refuseArrived());
+    const std::string id(context_->record.id.text());
+    EXPECT_THAT(client_->heard(),
+                HasSubstr("; ask postmaster@example.net about 198.51.100.7, " + id + "\r\n"));
+    EXPECT_THAT(host_->records.kept.at(0).reply,
+                HasSubstr("ask postmaster@example.net about 198.51.100.7, " + id));
+}
+
+TEST_F(DialoguePhaseTest, AFooterMayShowTheNoteOfTheRuleThatDenies) {
+    Config config = makeConfig();
+    config.listeners[0].refusal_footer = "reason: $rule_note.";
+    const auto refusedBy = [&](std::int64_t rule) {
+        arriveAdmitted(config);
+        RuleNotes notes;
+        notes.add(7, "ticket 4711\r\n250 ok");
+        host_->showRuleNotes(std::move(notes));
+        context_->record.admission.match.emplace();
+        context_->record.admission.rule_id = rule;
+        expectStep<next::Stay>(refuseArrived());
+        return client_->heard();
+    };
+    EXPECT_THAT(refusedBy(7), HasSubstr("; reason: ticket 4711??250 ok.\r\n"));
+    EXPECT_THAT(refusedBy(8), HasSubstr("; reason: .\r\n")) << "that rule has no note";
+    context_->record.admission.match.reset();
+    EXPECT_THAT(context_->refusalFor(Refusal::Rule), HasSubstr("; reason: .\r\n")) << "no rule refuses";
+}
+
 TEST_F(DialoguePhaseTest, IsToldAndForgottenWhereTooManyStay) {
     arriveAdmitted(makeConfig());
     host_->refused_places = 0;

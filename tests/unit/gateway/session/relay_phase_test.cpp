@@ -180,6 +180,84 @@ TEST_F(RelayPhaseTest, AViolationIsToldInItsTurnAndStaysInTheRecord) {
     EXPECT_EQ(context_->record.violation, Violation::ForbiddenCommand);
 }
 
+class BareLfModes : public RelayPhaseTest {
+  protected:
+    /// A message has a line that ends in LF alone; what comes of it.
+    Next sendsBareLf(ListenerMode mode) {
+        Config config = makeConfig();
+        config.listeners[0].bare_lf = BareLfPolicy::Reject;
+        config.listeners[0].mode = mode;
+        begin(config);
+        exchange("EHLO a\r\n", "250 mx\r\n");
+        exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+        exchange("RCPT TO:<c@d.example>\r\n", "250 ok\r\n");
+        exchange("DATA\r\n", "354 go\r\n");
+        return clientSends(*phase_, "one\n.\r\nMAIL FROM:<smuggled@b.example>\r\n.\r\n");
+    }
+};
+
+TEST_F(BareLfModes, EnforcedItEndsTheSessionForGood) {
+    EXPECT_EQ(expectStep<next::Linger>(sendsBareLf(ListenerMode::Enforce)).reason, CloseReason::BareLf);
+    EXPECT_THAT(client_->heard(), StartsWith("521 5.5.2"));
+}
+
+TEST_F(BareLfModes, InSoftModeItEndsTheSessionForNow) {
+    EXPECT_EQ(expectStep<next::Linger>(sendsBareLf(ListenerMode::Soft)).reason, CloseReason::BareLf);
+    EXPECT_THAT(client_->heard(), StartsWith("421 4.5.2"));
+}
+
+TEST_F(BareLfModes, InMonitorModeItIsRecordedAndNormalized) {
+    expectStep<next::Stay>(sendsBareLf(ListenerMode::Monitor));
+    EXPECT_EQ(server_->heard(), "one\r\n..\r\nMAIL FROM:<smuggled@b.example>\r\n.\r\n")
+        << "the server must not take for an end what mailgate takes for none";
+    expectStep<next::Stay>(serverSends("250 ok\r\n"));
+    EXPECT_EQ(client_->heard(), "250 ok\r\n");
+    phase_.reset();
+    EXPECT_TRUE(context_->record.would_refuse.test(static_cast<std::size_t>(Refusal::BareLf)));
+    EXPECT_EQ(context_->record.would_refuse.count(), 1U);
+    EXPECT_THAT(context_->refusalSetAside(), StartsWith("521 5.5.2"));
+}
+
+TEST_F(BareLfModes, MessagesWithoutItAreNotRecorded) {
+    Config config = makeConfig();
+    config.listeners[0].bare_lf = BareLfPolicy::Reject;
+    config.listeners[0].mode = ListenerMode::Monitor;
+    begin(config);
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    phase_.reset();
+    EXPECT_TRUE(context_->record.would_refuse.none());
+}
+
+TEST_F(BareLfModes, WhatTheListenerDoesNotRejectIsNotRecorded) {
+    Config config = makeConfig();
+    config.listeners[0].bare_lf = BareLfPolicy::Normalize;
+    config.listeners[0].mode = ListenerMode::Monitor;
+    begin(config);
+    exchange("MAIL FROM:<a@b.example>\r\n", "250 ok\r\n");
+    exchange("DATA\r\n", "354 go\r\n");
+    expectStep<next::Stay>(clientSends(*phase_, "one\n.\r\n"));
+    phase_.reset();
+    EXPECT_TRUE(context_->record.facts.bare_lf);
+    EXPECT_TRUE(context_->record.would_refuse.none());
+}
+
+TEST_F(RelayPhaseTest, InMonitorModeWhatIsNotUnderstoodEndsTheSessionAllTheSame) {
+    for (const std::string_view command : {"XCLIENT ADDR=192.0.2.1\r\n", "BDAT x\r\n"}) {
+        Config config = makeConfig();
+        config.listeners[0].mode = ListenerMode::Monitor;
+        begin(config);
+        exchange("EHLO a\r\n", "250 mx\r\n");
+        expectStep<next::Linger>(clientSends(*phase_, command));
+        EXPECT_EQ(server_->heard(), "");
+        EXPECT_THAT(client_->heard(), StartsWith("521 5.5."));
+        phase_.reset();
+        EXPECT_TRUE(context_->record.would_refuse.none());
+    }
+    begin();
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 what\r\n")).reason, CloseReason::ServerViolation);
+}
+
 TEST_F(RelayPhaseTest, WaitsForNoServerThatDoesNotAnswerWhatCameBeforeAViolation) {
     begin();
     expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\nXCLIENT ADDR=192.0.2.1\r\n"));

@@ -91,6 +91,31 @@ TEST_F(SessionTest, SendsOneHeaderWithTheOriginalAddressBeforeAnythingElse) {
     EXPECT_EQ(server->heard(), "EHLO early\r\n");
 }
 
+TEST_F(SessionTest, InMonitorModeAClientThatTheRulesDenyIsServedAndRecorded) {
+    Config config = makeConfig();
+    config.listeners[0].access = AccessDefault::Allowlist;
+    config.listeners[0].mode = ListenerMode::Monitor;
+    config.listeners[0].refusal_footer = "ask us";
+    configure(config);
+    auto server = relaying();
+    clientSends("QUIT\r\n");
+    serverSends(*server, "221 bye\r\n");
+    const std::string id(session_->id().text());
+    serverCloses(*server);
+    EXPECT_EQ(client_->heard(), "221 bye\r\n");
+    const std::string log = host().takeLog();
+    EXPECT_THAT(log, HasSubstr("\"event\":\"session.end\""));
+    EXPECT_THAT(log, HasSubstr("\"access\":\"deny\",\"rule\":null"));
+    EXPECT_THAT(
+        log, HasSubstr("\"would_refuse\":[\"access\"],\"reply\":\"554 5.7.1 gw.example 198.51.100.7 is not "
+                       "allowed to use this service [id " +
+                       id + "]; ask us\""));
+    EXPECT_THAT(log, Not(HasSubstr("session.refused")));
+    ASSERT_EQ(host().records.kept.size(), 1U);
+    EXPECT_EQ(host().records.kept[0].would_refuse, std::vector<std::string>{"access"});
+    EXPECT_FALSE(host().records.kept[0].allowed);
+}
+
 // Dovecot 2.4 takes a header's ALPN for its own and closes a connection whose protocol it does not know.
 TEST_F(SessionTest, HandsOnWhatTheBalancerSaidOfTheClientButNotWhatItNegotiated) {
     using proxy::TlvType;

@@ -87,6 +87,23 @@ INSTANTIATE_TEST_SUITE_P(
                       MessageCase{kPass, "a\n.\nMAIL\r\n.\r\n", "a\n.\nMAIL\r\n.\r\n", Progress::Over},
                       MessageCase{kPass, "a\r\n.", "a\r\n", Progress::Going, "."}));
 
+TEST(MessageScreen, KnowsWhetherAMessageWasEdited) {
+    const auto edits = [](BareLfPolicy policy, std::string_view message) {
+        MessageScreen screener(policy);
+        screen(screener, message, 2);
+        return screener.edited();
+    };
+    // All that is refused where it is not to be edited.
+    EXPECT_TRUE(edits(kNormalize, "a\nb\r\n.\r\n"));
+    EXPECT_TRUE(edits(kNormalize, "a\r.\r\nb\r\n.\r\n"));
+    EXPECT_FALSE(edits(kNormalize, "a\r\n..b\r\n.\r\n"));
+    EXPECT_FALSE(edits(kPass, "a\nb\r\n.\r\n"));
+    MessageScreen screener(kNormalize);
+    screen(screener, "a\nb\r\n.\r\n", 1);
+    screen(screener, "a\r\n.\r\n", 1);
+    EXPECT_TRUE(screener.edited()) << "of one message of a session";
+}
+
 TEST(MessageScreen, CountsWhatWentOnWithoutTheFinalDotLine) {
     MessageScreen screener(kNormalize);
     screen(screener, "a\nb\r\n.\r\n", 1);

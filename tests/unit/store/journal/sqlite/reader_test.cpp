@@ -52,6 +52,7 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
         session.upstream = "dovecot";
         session.server = "mx1";
     }
+    if (number % 4'001 == 2) session.would_refuse = {"access", "bare_lf"};
     if (number % 9'001 == 0) session.balancer = test::sampleV6(1, 1);
     if (number % 20'011 == 7) session.client = test::sampleV4(0xC6336407);
     if (number % 7'001 == 1 && !session.mail.empty()) {
@@ -221,6 +222,30 @@ TEST_F(JournalReaderTest, FindsFailedLogins) {
     expectFinds(filter, [](const JournalSession& session) { return session.user == "bob"; });
     filter.user = "Alice@example.org";
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
+}
+
+TEST_F(JournalReaderTest, FindsWhatWouldHaveBeenRefusedAndFollowsItFromTheBeginningOfATime) {
+    JournalFilter filter;
+    filter.would_refuse = true;
+    expectFinds(filter, [](const JournalSession& session) { return !session.would_refuse.empty(); });
+    filter.since_ms = begin_ms_ + 6'000'000;  // not in the first segments
+    journal::Reader query(url());
+    std::vector<std::string> expected, found;
+    for (const JournalSession& session : sessions_)
+        if (!session.would_refuse.empty() && session.endedMs() >= *filter.since_ms)
+            expected.push_back(session.id);
+    journal::Position position;
+    for (std::string before = "-"; before != position.text;) {
+        before = position.text;
+        for (const JournalSession& session : query.after(filter, position, 1'000)) {
+            found.push_back(session.id);
+            EXPECT_THAT(session.would_refuse, ElementsAre("access", "bare_lf"));
+            EXPECT_THAT(session.mail, testing::Not(IsEmpty()));
+        }
+    }
+    EXPECT_EQ(found, expected);
+    EXPECT_THAT(found, testing::Not(IsEmpty()));
+    EXPECT_EQ(position.text, query.end().text);
 }
 
 TEST_F(JournalReaderTest, FindsATimeRangeAndCombinesFilters) {

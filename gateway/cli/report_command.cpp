@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/journal_text.h"
+#include "gateway/cli/table.h"
+#include "gateway/cli/would_refuse.h"
+#include "gateway/config/load.h"
+#include "protocols/values/text.h"
+#include "store/backends/journal.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+namespace mailgate::cli {
+
+namespace {
+
+namespace journal = store::journal;
+
+struct ReportArguments {
+    std::string since = "7d";
+    std::string listener;
+    std::size_t limit = 50;
+    bool json = false;
+};
+
+/// From the oldest on, a batch at a time: the journal may hold millions.
+WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& filter) {
+    constexpr std::size_t kAtOnce = 10'000;
+    WouldRefuse report;
+    journal::Position position;
+    std::string before;
+    do {
+        before = position.text;
+        for (const store::JournalSession& session : source.after(filter, position, kAtOnce))
+            report.add(session);
+    } while (position.text != before);
+    return report;
+}
+
+bool isMonitored(const ListenerConfig& listener) {
+    return listener.mode == ListenerMode::Monitor;
+}
+
+void wouldRefuse(Context& context, const ReportArguments& arguments) {
+    const std::int64_t now = unixMillis();
+    const auto since = parsePast(arguments.since, now);
+    if (!since)
+        throw CLI::ValidationError(fmt::format(
+            "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
+            printable(arguments.since)));
+    const Config config = loadConfig(findConfig(context.config_file));
+    store::JournalFilter filter;
+    filter.would_refuse = true;
+    filter.since_ms = *since;
+    if (!arguments.listener.empty()) filter.listener = arguments.listener;
+    const WouldRefuse report = readJournal(*journal::openSource(config.journal.url), filter);
+    if (arguments.json) {
+        std::fputs(report.asJson(arguments.limit, *since, now).c_str(), stdout);
+        return;
+    }
+    const std::string since_text = formatUtc(*since / 1'000);
+    if (report.sessions() == 0) {
+        fmt::print("since {} no session would have been refused\n", since_text);
+        if (std::none_of(config.listeners.begin(), config.listeners.end(), isMonitored))
+            fmt::print(
+                "no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
+        return;
+    }
+    fmt::print("since {} {} from {} would have been refused\n\n{}", since_text,
+               counted(report.sessions(), "session"), counted(report.networks(), "network"),
+               report.asText(arguments.limit));
+}
+
+}  // namespace
+
+void addReportCommand(CLI::App& root, Context& context) {
+    CLI::App* report = root.add_subcommand("report", "Print what the journal says about a question");
+    report->require_subcommand(1);
+    const auto arguments = std::make_shared<ReportArguments>();
+    CLI::App* command = report->add_subcommand("would-refuse",
+                                               "Print whom listeners in monitor mode would have refused, by "
+                                               "network and sender, and the commands that let "
+                                               "them in");
+    command->add_option("--since", arguments->since,
+                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time (default: 7d)");
+    command->add_option("--listener", arguments->listener, "Only sessions of this listener");
+    command
+        ->add_option("--limit", arguments->limit,
+                     "Print at most this many networks, the heaviest (default: 50)")
+        ->check(limitError);
+    command->add_flag("--json", arguments->json, "Print JSON");
+    command->callback([&context, arguments] { wouldRefuse(context, *arguments); });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/would_refuse.h"
+
+#include "gateway/cli/table.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace mailgate::cli {
+
+namespace {
+
+using store::JournalMail;
+using store::JournalSession;
+
+constexpr unsigned kGroupV4 = 96 + 24;
+constexpr unsigned kGroupV6 = 56;
+constexpr std::size_t kSendersInRow = 3;
+constexpr std::size_t kSendersInJson = 20;
+
+constexpr std::string_view kShellSafe =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_+=:,./-";
+
+Network groupOf(const Network& client) noexcept {
+    const unsigned prefix = client.isV4() ? kGroupV4 : kGroupV6;
+    return client.prefix_length <= prefix ? client : networkAround(client.address, prefix);
+}
+
+std::string obstacleOf(const std::string& reason, const JournalSession& session) {
+    return reason == "too_many" && !session.limit.empty() ? session.limit : reason;
+}
+
+/// Nothing that a shell or a terminal could take for more than it is.
+bool isPlainSender(std::string_view sender) noexcept {
+    constexpr std::size_t kLongest = 100;
+    return !sender.empty() && sender.size() <= kLongest &&
+           sender.find_first_not_of(kShellSafe) == sender.npos;
+}
+
+std::string senderText(std::string_view sender) {
+    return fmt::format("<{}>", sender);
+}
+
+/// "<a@b.example> 12, <c@d.example> 3, 5 more"
+std::string sendersCell(const WouldRefuseNetwork& network) {
+    std::string cell;
+    for (const auto& [sender, mails] : network.heaviestSenders(kSendersInRow))
+        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", senderText(sender), mails);
+    const std::size_t shown = std::min(network.senders.size(), kSendersInRow);
+    if (network.senders.size() > shown || network.other_mails > 0)
+        cell += fmt::format(", {}{} more", network.other_mails > 0 ? "over " : "",
+                            network.senders.size() - shown);
+    return orDash(cell);
+}
+
+std::string reasonsCell(const WouldRefuseNetwork& network) {
+    std::string cell;
+    for (const auto& [reason, sessions] : network.reasons)
+        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", reason, sessions);
+    return cell;
+}
+
+std::string jsonWord(std::string_view text) {
+    return fmt::format("\"{}\"", escaped(text));
+}
+
+template <typename Items, typename ToJson>
+std::string jsonItems(const Items& items, ToJson to_json) {
+    std::string json;
+    for (const auto& item : items)
+        json.append(json.empty() ? "" : ",").append(to_json(item));
+    return json;
+}
+
+/// With its prefix length, a single address too.
+std::string cidr(const Network& network) {
+    std::string text = network.toString();
+    if (text.find('/') != std::string::npos) return text;
+    return fmt::format("{}/{}", text, network.isV4() ? 32 : 128);
+}
+
+std::set<std::string> listenersOf(const WouldRefuseNetwork& network) {
+    std::set<std::string> names;
+    for (const auto& obstacle : network.obstacles)
+        names.insert(obstacle.listener);
+    return names;
+}
+
+std::string networkAsJson(const WouldRefuseNetwork& network) {
+    const auto senders = network.heaviestSenders(kSendersInJson);
+    return fmt::format(
+        "{{\"network\":{},\"listeners\":[{}],\"sessions\":{},\"clients\":{},\"mails\":{},\"mails_accepted\":{"
+        "},"
+        "\"last\":{},\"reasons\":{{{}}},\"senders\":[{}],\"commands\":[{}]}}",
+        jsonWord(cidr(network.network)), jsonItems(listenersOf(network), jsonWord), network.sessions,
+        network.clients.size(), network.mails, network.accepted, jsonWord(formatUtc(network.last_ms / 1'000)),
+        jsonItems(
+            network.reasons,
+            [](const auto& reason) { return fmt::format("{}:{}", jsonWord(reason.first), reason.second); }),
+        jsonItems(senders,
+                  [](const auto& sender) {
+                      return fmt::format("{{\"sender\":{},\"mails\":{}}}", jsonWord(sender.first),
+                                         sender.second);
+                  }),
+        jsonItems(network.commands(), jsonWord));
+}
+
+// ---- what would let them in
+
+/// Composes the commands for one network.
+class Remedy {
+  public:
+    explicit Remedy(const WouldRefuseNetwork& network)
+        : network_(network),
+          target_(network.clients.size() == 1 ? *network.clients.begin() : network.network) {}
+
+    std::vector<std::string> lines() {
+        for (const auto& obstacle : network_.obstacles)
+            add(obstacle);
+        std::vector<std::string> lines;
+        for (const auto& [key, options] : rules_)
+            allowed_[{key.first, fmt::format("{}", fmt::join(options, ""))}].push_back(key.second);
+        for (const auto& [key, listeners] : allowed_) {
+            std::string line = "mailgate access allow " + key.first;
+            for (const std::string& listener : listeners)
+                line += " --listener " + shellWord(listener);
+            lines.push_back(line + key.second + note());
+        }
+        std::move(comments_.begin(), comments_.end(), std::back_inserter(lines));
+        return lines;
+    }
+
+  private:
+    using Obstacle = WouldRefuseNetwork::Obstacle;
+
+    void add(const Obstacle& obstacle) {
+        if (obstacle.reason == "access") return addAccess(obstacle);
+        // The limit is that of a rule which allows them, if one does: its own network has to be named.
+        const std::string target = obstacle.allowed && !obstacle.rule.empty()
+                                       ? ruleNetwork(obstacle.rule).toString()
+                                       : target_.toString();
+        if (obstacle.reason == "client_sessions")
+            rules_[{target, obstacle.listener}].insert(" --client-sessions 0");
+        else if (obstacle.reason == "client_rate")
+            rules_[{target, obstacle.listener}].insert(" --client-rate 0");
+        else if (obstacle.reason == "bare_lf")
+            comment(fmt::format(
+                "bare_lf: in the configuration, listener {}: bare_lf_exclude = [\"{}\"], or bare_lf "
+                "= \"normalize\"",
+                shellWord(obstacle.listener), target_.toString()));
+        else
+            comment(fmt::format("{}: no rule lets them in", shellWord(obstacle.reason)));
+    }
+
+    /// A more specific rule wins over the one that denies; for the same network deny wins.
+    void addAccess(const Obstacle& obstacle) {
+        const Network rule = obstacle.rule.empty() ? Network{} : ruleNetwork(obstacle.rule);
+        if (!obstacle.rule.empty() && rule.prefix_length >= target_.prefix_length)
+            return comment(fmt::format("a rule denies {} on listener {}: mailgate access list --match {}",
+                                       rule.toString(), shellWord(obstacle.listener), addressOf(rule)));
+        rules_[{target_.toString(), obstacle.listener}];
+    }
+
+    static Network ruleNetwork(const std::string& rule) {
+        const auto parsed = parseNetwork(rule);
+        const auto* network = std::get_if<Network>(&parsed);
+        return network != nullptr ? *network : Network{};
+    }
+    static std::string addressOf(const Network& network) { return Network{network.address, 128}.toString(); }
+
+    void comment(std::string text) { comments_.insert("# " + std::move(text)); }
+
+    std::string note() const {
+        const auto senders = network_.heaviestSenders(1);
+        if (senders.empty() || !isPlainSender(senders.front().first)) return {};
+        return " --note " + shellWord("from " + senders.front().first);
+    }
+
+    const WouldRefuseNetwork& network_;
+    const Network target_;  ///< the client, where there is but one
+    std::map<std::pair<std::string, std::string>, std::set<std::string>>
+        rules_;  ///< options by network and listener
+    std::map<std::pair<std::string, std::string>, std::vector<std::string>>
+        allowed_;  ///< listeners by network and options
+    std::set<std::string> comments_;
+};
+
+}  // namespace
+
+std::string shellWord(std::string_view text) {
+    std::string line = printable(text, text.size());
+    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
+    std::string word = "'";
+    for (const char character : line) {
+        if (character == '\'')
+            word += "'\\''";
+        else
+            word += character;
+    }
+    return word + "'";
+}
+
+std::vector<std::string> WouldRefuseNetwork::commands() const {
+    return Remedy(*this).lines();
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> WouldRefuseNetwork::heaviestSenders(
+    std::size_t limit) const {
+    std::vector<std::pair<std::string, std::uint64_t>> sorted(senders.begin(), senders.end());
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const auto& one, const auto& other) { return one.second > other.second; });
+    sorted.resize(std::min(sorted.size(), limit));
+    return sorted;
+}
+
+void WouldRefuse::add(const JournalSession& session) {
+    if (session.would_refuse.empty()) return;
+    ++sessions_;
+    const Network client = store::clientNetwork(session);
+    WouldRefuseNetwork& entry = networks_[groupOf(client)];
+    entry.network = groupOf(client);
+    ++entry.sessions;
+    entry.last_ms = std::max(entry.last_ms, session.endedMs());
+    if (entry.clients.size() < WouldRefuseNetwork::kMaxClients) entry.clients.insert(client);
+    for (const std::string& reason : session.would_refuse) {
+        ++entry.reasons[reason];
+        entry.obstacles.insert(
+            {obstacleOf(reason, session), session.listener, session.rule, session.allowed});
+    }
+    entry.mails += session.mail_count;
+    for (const JournalMail& mail : session.mail) {
+        entry.accepted += mail.accepted ? 1 : 0;
+        if (entry.senders.size() < WouldRefuseNetwork::kMaxSenders || entry.senders.contains(mail.from))
+            ++entry.senders[mail.from];
+        else
+            ++entry.other_mails;
+    }
+}
+
+std::vector<const WouldRefuseNetwork*> WouldRefuse::heaviest(std::size_t limit) const {
+    std::vector<const WouldRefuseNetwork*> sorted;
+    sorted.reserve(networks_.size());
+    for (const auto& [network, entry] : networks_)
+        sorted.push_back(&entry);
+    std::stable_sort(sorted.begin(), sorted.end(), [](const auto* one, const auto* other) {
+        return std::pair(one->accepted, one->sessions) > std::pair(other->accepted, other->sessions);
+    });
+    sorted.resize(std::min(sorted.size(), limit));
+    return sorted;
+}
+
+std::string WouldRefuse::asText(std::size_t limit) const {
+    if (networks_.empty()) return {};
+    Table table(
+        {"NETWORK", "LISTENERS", "SESSIONS", "CLIENTS", "MAILS", "ACCEPTED", "WHY", "LAST", "SENDERS"});
+    std::string commands;
+    const auto shown = heaviest(limit);
+    for (const WouldRefuseNetwork* network : shown) {
+        const bool all = network->clients.size() < WouldRefuseNetwork::kMaxClients;
+        table.add({network->network.toString(), fmt::format("{}", fmt::join(listenersOf(*network), ", ")),
+                   fmt::to_string(network->sessions),
+                   fmt::format("{}{}", network->clients.size(), all ? "" : "+"),
+                   fmt::to_string(network->mails), fmt::to_string(network->accepted), reasonsCell(*network),
+                   formatUtc(network->last_ms / 1'000), sendersCell(*network)});
+        for (const std::string& command : network->commands())
+            commands += command + "\n";
+    }
+    std::string text = table.text();
+    if (shown.size() < networks_.size())
+        text += fmt::format("and {} (--limit)\n", counted(networks_.size() - shown.size(), "more network"));
+    return text + "\nTo let them in:\n\n" + commands;
+}
+
+std::string WouldRefuse::asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms) const {
+    const auto shown = heaviest(limit);
+    return fmt::format(
+        "{{\"since\":{},\"until\":{},\"sessions\":{},\"network_count\":{},\"networks\":[{}{}{}]}}\n",
+        jsonWord(formatUtc(since_ms / 1'000)), jsonWord(formatUtc(until_ms / 1'000)), sessions_,
+        networks_.size(), shown.empty() ? "" : "\n",
+        jsonItems(shown, [](const auto* network) { return networkAsJson(*network); }),
+        shown.empty() ? "" : "\n");
+}
+
+}  // namespace mailgate::cli
