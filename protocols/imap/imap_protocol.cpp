@@ -45,6 +45,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"* BYE", "Command not accepted from clients"};
         case Refusal::BadCommand:
             return {"* BYE", "Command not understood, closing connection"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"* BYE", "Data after STARTTLS, closing connection"};
+        case Refusal::TlsRequired:
+            return {"* BYE", "Too many commands without TLS"};
         case Refusal::ServerViolation:
             return {"* BYE [UNAVAILABLE]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:

@@ -37,6 +37,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"-ERR", "Command not accepted from clients"};
         case Refusal::BadCommand:
             return {"-ERR", "Command not understood, closing connection"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"-ERR", "Data after STLS, closing connection"};
+        case Refusal::TlsRequired:
+            return {"-ERR", "Too many commands without TLS"};
         case Refusal::ServerViolation:
             return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:

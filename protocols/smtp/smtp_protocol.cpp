@@ -54,6 +54,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"521 5.5.1", "Error: command not accepted from clients"};
         case Refusal::BadCommand:
             return {"521 5.5.2", "Error: command not recognized, closing connection"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"521 5.5.1", "Error: data after STARTTLS, closing connection"};
+        case Refusal::TlsRequired:
+            return {"421 4.7.0", "Error: too many commands without TLS"};
         case Refusal::ServerViolation:
             return {"421 4.5.0", "Protocol error of the mail server, closing connection"};
     }
