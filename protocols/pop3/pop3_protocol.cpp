@@ -90,6 +90,7 @@ constinit const ProtocolTraits kPop3{
     .tls_ports = kTlsPorts,
     .dovecot_service = "pop3-login",
     .health = {.goodbye = "QUIT\r\n"},
+    .starttls = {.command = "STLS\r\n", .accepted = "+OK"},
     .balancer = {.greeting = "^\\+OK", .goodbye = "QUIT", .answer = "^\\+OK"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,

@@ -104,6 +104,7 @@ constinit const ProtocolTraits kSieve{
     .tls_ports = kPorts,
     .dovecot_service = "managesieve-login",
     .health = {.goodbye = "LOGOUT\r\n", .ends_greeting = endsReply, .ends_reply = endsReply},
+    .starttls = {.command = "STARTTLS\r\n", .accepted = "OK", .greets_again = true},
     .balancer = {.greeting = "OK", .goodbye = "LOGOUT", .answer = "^OK"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,

@@ -168,6 +168,8 @@ constexpr HealthScript healthScript(std::string_view hello) noexcept {
             .ends_reply = endsReply};
 }
 
+constexpr StartTlsScript kStartTls{.command = "STARTTLS\r\n", .accepted = "220"};
+
 constexpr std::uint16_t kSmtpPorts[] = {25, 587};
 constexpr std::uint16_t kSmtpTlsPorts[] = {465};
 constexpr std::uint16_t kLmtpPorts[] = {24};
@@ -182,6 +184,7 @@ constinit const ProtocolTraits kSmtp{
     .ports = kSmtpPorts,
     .tls_ports = kSmtpTlsPorts,
     .health = healthScript("EHLO "),
+    .starttls = kStartTls,
     .balancer = kBalancer,
     .make_filter = makeFilter<Protocol::Smtp>,
     .judge_greeting = judgeGreeting,
@@ -200,6 +203,7 @@ constinit const ProtocolTraits kLmtp{
     .tls_ports = kLmtpPorts,
     .dovecot_service = "lmtp",
     .health = healthScript("LHLO "),
+    .starttls = kStartTls,
     .balancer = kBalancer,
     .make_filter = makeFilter<Protocol::Lmtp>,
     .judge_greeting = judgeGreeting,
