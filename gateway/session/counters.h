@@ -53,17 +53,19 @@ enum class CloseReason : std::uint8_t {
     ServerClosed,  ///< the server closed first
     ServerLost,    ///< the server's connection broke
     IdleTimeout,
-    HalfCloseTimeout,   ///< one side had closed, the other never did
-    Refused,            ///< the refusal has been sent
-    Check,              ///< a balancer probe
-    Shutdown,           ///< the gateway stopped
-    Drained,            ///< its server is being drained
-    Killed,             ///< closed by an administrator's order
-    GatewayError,       ///< out of memory or descriptors
-    BareLf,             ///< a message had a line that ends in LF alone
-    ForbiddenCommand,   ///< the client claimed to be another one
-    ProtocolViolation,  ///< what the client sent was not understood
-    ServerViolation,    ///< the server's replies did not match the client's commands
+    HalfCloseTimeout,        ///< one side had closed, the other never did
+    Refused,                 ///< the refusal has been sent
+    Check,                   ///< a balancer probe
+    Shutdown,                ///< the gateway stopped
+    Drained,                 ///< its server is being drained
+    Killed,                  ///< closed by an administrator's order
+    GatewayError,            ///< out of memory or descriptors
+    BareLf,                  ///< a message had a line that ends in LF alone
+    ForbiddenCommand,        ///< the client claimed to be another one
+    ProtocolViolation,       ///< what the client sent was not understood
+    PlaintextAfterStartTls,  ///< the client sent something in the clear behind STARTTLS
+    TlsRequired,             ///< the client would not begin TLS
+    ServerViolation,         ///< the server's replies did not match the client's commands
     TlsHandshakeFailed,
 };
 inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsHandshakeFailed) + 1;

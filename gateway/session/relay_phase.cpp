@@ -34,6 +34,10 @@ Outcome outcomeOf(Violation violation) noexcept {
         case Violation::BadCommand:
         case Violation::TooLong:
             break;
+        case Violation::PlaintextAfterStartTls:
+            return {Refusal::PlaintextAfterStartTls, CloseReason::PlaintextAfterStartTls};
+        case Violation::TlsRequired:
+            return {Refusal::TlsRequired, CloseReason::TlsRequired};
         case Violation::UnexpectedReply:
             return {Refusal::ServerViolation, CloseReason::ServerViolation};
         case Violation::NoMemory:

@@ -37,6 +37,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"-ERR", "Command not accepted from clients"};
         case Refusal::BadCommand:
             return {"-ERR", "Command not understood, closing connection"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"-ERR", "Data after STLS, closing connection"};
+        case Refusal::TlsRequired:
+            return {"-ERR", "Too many commands without TLS"};
         case Refusal::ServerViolation:
             return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:
@@ -86,6 +90,7 @@ constinit const ProtocolTraits kPop3{
     .tls_ports = kTlsPorts,
     .dovecot_service = "pop3-login",
     .health = {.goodbye = "QUIT\r\n"},
+    .starttls = {.command = "STLS\r\n", .accepted = "+OK"},
     .balancer = {.greeting = "^\\+OK", .goodbye = "QUIT", .answer = "^\\+OK"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
