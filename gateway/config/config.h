@@ -35,6 +35,7 @@ enum class ListenerTls : std::uint8_t {
     Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
     Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, closed silently
     Implicit,     ///< TLS from the first byte, which ends here; behind it the protocol in the clear
+    StartTls,     ///< the protocol in the clear; STARTTLS is offered and answered here, and TLS ends here
 };
 
 struct ListenerConfig {
@@ -44,11 +45,13 @@ struct ListenerConfig {
         addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
     ProxyMode proxy = ProxyMode::Off;
     std::vector<Network> trusted;  ///< balancers whose header is believed; required unless proxy is off
+    std::vector<Network>
+        trusted_tls;  ///< of those: behind these all clients use TLS, whatever the header says
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
-    std::vector<CertificateFiles>
-        certificates;                           ///< for tls = Implicit, which needs one; the first by default
-    TlsServerOptions tls_options;               ///< likewise
+    std::vector<CertificateFiles> certificates;  ///< where TLS ends, which needs one; the first by default
+    TlsServerOptions tls_options;                ///< likewise
+    bool tls_required = false;                   ///< for tls = StartTls: no mail and no password before TLS
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
     std::vector<Network> bare_lf_exclude;       ///< their messages pass as they come
     std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
@@ -57,6 +60,14 @@ struct ListenerConfig {
     std::uint8_t client_ipv6_prefix = 64;
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
+
+    /// TLS of its clients ends here.
+    bool endsTls() const noexcept { return tls == ListenerTls::Implicit || tls == ListenerTls::StartTls; }
+    /// `balancer` ends the TLS of all its clients.
+    bool endedBy(const IpAddress& balancer) const noexcept {
+        return std::any_of(trusted_tls.begin(), trusted_tls.end(),
+                           [&](const Network& network) { return network.contains(balancer.bytes); });
+    }
 
     BareLfPolicy bareLfFor(const IpAddress& client) const noexcept {
         const auto covers = [&](const Network& network) { return network.contains(client.bytes); };

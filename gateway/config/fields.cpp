@@ -357,17 +357,32 @@ const Fields<ListenerConfig>& listenerFields() {
          "`\"0.0.0.0:25\"`, `\"[::]:25\"` (takes IPv4 too unless 0.0.0.0 is bound on the port); each once",
          kNeeded},
         {"proxy", choice<&L::proxy>(kProxyModes), kReload, "whose PROXY header is read, see below"},
-        {"trusted", own<&L::trusted>("network or array", readTrusted), kReload,
-         "the balancers; required unless proxy is off, and an error if it is", kNone},
+        {"trusted",
+         Kind<L>{
+             "network or array",
+             readTrusted,
+             [](const L& a, const L& b) { return a.trusted == b.trusted && a.trusted_tls == b.trusted_tls; },
+             {}},
+         kReload,
+         "the balancers; required unless proxy is off, and an error if it is. `{ network = \"10.0.0.9\", tls "
+         "= "
+         "true }`: one that ends TLS and whose header cannot say so",
+         kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
         {"tls",
          own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
                       [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),
          kReload,
-         "TLS from the first byte (ports 465, 993, 995). passthrough: end to end; implicit: it ends here"},
+         "TLS from the first byte (ports 465, 993, 995): passthrough, end to end, or implicit, where it ends "
+         "here. "
+         "starttls: clients begin in the clear and are offered STARTTLS, which ends here"},
+        {"tls_required", own<&L::tls_required>("boolean", readTlsRequired), kReload,
+         "for `tls = \"starttls\"`: before TLS no mail and no password is taken, and none is offered to be",
+         "`true`, but for smtp on port 25"},
         {"certificates", own<&L::certificates>("array of tables", readCertificates), kReload,
-         "for `tls = \"implicit\"`: `{ certificate = FILE, key = FILE, ocsp = FILE }`, PEM with the chain; "
+         "for `tls = \"implicit\"` and `\"starttls\"`: `{ certificate = FILE, key = FILE, ocsp = FILE }`, "
+         "PEM with the chain; "
          "without `key` both are in one file; which one a client gets its server name decides, the first is "
          "for all others. Changed files are noticed",
          kNone},

@@ -221,7 +221,7 @@ void Loader::resolveNames() {
 }
 
 void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listener) {
-    if (listener.tls != ListenerTls::Off) return;
+    if (listener.tls != ListenerTls::Off && listener.tls != ListenerTls::StartTls) return;
     for (const Endpoint& endpoint : listener.addresses) {
         if (endpoint.port != 465 && endpoint.port != 993 && endpoint.port != 995) continue;
         table.warning("tls", fmt::format("clients of port {} use TLS from the first byte: did you mean tls = "
@@ -232,7 +232,7 @@ void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listene
 
 /// Servers that do not know of it refuse passwords, as they should in the clear.
 void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener) {
-    if (listener.tls != ListenerTls::Implicit || config_.upstreams.empty()) return;
+    if (!listener.endsTls() || config_.upstreams.empty()) return;
     const UpstreamConfig& upstream = config_.upstreams[listener.upstream_index];
     if (upstream.send_proxy == SendProxy::V2 || listener.protocol == Protocol::Tcp) return;
     table.warning("tls",

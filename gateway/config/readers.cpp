@@ -79,6 +79,20 @@ void readTrustedNetwork(Reading& reading, const LocatedText& item, const std::st
     listener.trusted.push_back(*network);
 }
 
+/// { network = "10.0.0.9", tls = true }
+void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& listener) {
+    std::string text;
+    bool tls = false;
+    table.boolean("tls", tls);
+    const std::size_t before = listener.trusted.size();
+    if (table.text("network", text))
+        readTrustedNetwork(reading, {text, table.where("network")}, table.pathOf("network"), listener);
+    else if (!table.isWrong("network"))
+        table.error("network", "missing: expected the balancer's address or network");
+    if (tls && listener.trusted.size() > before) listener.trusted_tls.push_back(listener.trusted.back());
+    table.rejectUnknown();
+}
+
 void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
     constexpr std::string_view kScheme = "sqlite:";
     table.text(key, value);
@@ -101,8 +115,8 @@ void rejectWithoutMessages(TableReader& table, std::string_view key, const Liste
 
 /// What only a listener needs where TLS ends.
 void rejectWithoutTls(TableReader& table, std::string_view key, const ListenerConfig& listener) {
-    if (table.has(key) && listener.tls != ListenerTls::Implicit && !table.isWrong("tls"))
-        table.error(key, "would be ignored, because tls is not \"implicit\"");
+    if (table.has(key) && !listener.endsTls() && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is neither \"starttls\" nor \"implicit\"");
 }
 
 void readTlsText(TableReader& table, std::string_view key, std::string& value,
@@ -231,8 +245,11 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
 }
 
 void readTrusted(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    for (const LocatedText& item : table.texts(key))
+    TableReader::Mixed items = table.textsAndTables(key);
+    for (const LocatedText& item : items.texts)
         readTrustedNetwork(reading, item, table.pathOf(key), listener);
+    for (TableReader& item : items.tables)
+        readTrustedBalancer(reading, item, listener);
     if (table.isWrong("proxy")) return;
     if (listener.proxy == ProxyMode::Off && table.has(key))
         table.error(key,
@@ -246,24 +263,35 @@ void readTrusted(Reading& reading, TableReader& table, std::string_view key, Lis
 }
 
 void readListenerTls(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    std::string word;
-    const bool read = table.text(key, word);
-    if (word == "starttls")
-        table.error(
-            key,
-            "\"starttls\" is not supported by this version: with \"off\" STARTTLS passes through, end "
-            "to end");
-    else if (read)
-        table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    if (listener.tls == ListenerTls::StartTls && listener.protocol == Protocol::Tcp &&
+        !table.isWrong("protocol")) {
+        table.error(key, "\"starttls\" is for mail protocols: tcp has no STARTTLS");
+        listener.tls = ListenerTls::Off;
+    }
     listener.tls_options.scope = listener.name;
     listener.tls_options.alpn = alpnOf(listener.protocol);
+}
+
+// Other servers' mail must not be refused for want of TLS (RFC 3207 4).
+void readTlsRequired(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    const auto takesOthersMail = [](const Endpoint& address) { return address.port == 25; };
+    const bool may_lack_it =
+        listener.protocol == Protocol::Smtp &&
+        std::any_of(listener.addresses.begin(), listener.addresses.end(), takesOthersMail);
+    listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
+    table.boolean(key, listener.tls_required);
+    if (table.has(key) && listener.tls != ListenerTls::StartTls && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is not \"starttls\"");
+    if (listener.tls_required && may_lack_it)
+        table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     for (TableReader& item : table.tables(key))
         listener.certificates.push_back(readCertificate(reading, item));
     rejectWithoutTls(table, key, listener);
-    if (listener.tls == ListenerTls::Implicit && table.isEmpty(key))
+    if (listener.endsTls() && table.isEmpty(key))
         table.error(
             key,
             "missing or empty: TLS needs one, such as [{ certificate = \"/etc/mailgate/tls/mail.pem\", "

@@ -53,7 +53,8 @@ inline constexpr Word<BareLfPolicy> kBareLfPolicies[] = {
 
 inline constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
                                                      {"passthrough", ListenerTls::Passthrough},
-                                                     {"implicit", ListenerTls::Implicit}};
+                                                     {"implicit", ListenerTls::Implicit},
+                                                     {"starttls", ListenerTls::StartTls}};
 inline constexpr Word<ClientCertificates> kClientCertificates[] = {
     {"off", ClientCertificates::Off},
     {"optional", ClientCertificates::Optional},
@@ -70,6 +71,7 @@ void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&)
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readListenerTls(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readTlsRequired(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readCertificates(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readMinVersion(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readCiphers(Reading&, TableReader&, std::string_view key, ListenerConfig&);

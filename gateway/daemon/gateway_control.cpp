@@ -91,7 +91,7 @@ admin::Status GatewayControl::status() {
             row.refused += number;
             row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
         }
-        if (listener.tls == ListenerTls::Implicit) row.handshakes = handshakesOf(own.handshakes);
+        if (listener.endsTls()) row.handshakes = handshakesOf(own.handshakes);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);

@@ -57,8 +57,11 @@ RelayPhase::~RelayPhase() {
 
 Next RelayPhase::begin() {
     SessionRecord& record = context_.record;
-    record.greeted = record.last_activity = context_.host.now();
-    context_.host.counters().greeting.add(record.greeted - record.connected);
+    record.last_activity = context_.host.now();
+    if (record.greeted == 0) {
+        record.greeted = record.last_activity;
+        context_.host.counters().greeting.add(record.greeted - record.connected);
+    }
     arm();
     watch();
     if (Next step = pump(Side::Server); !stays(step)) return step;
@@ -73,7 +76,9 @@ void RelayPhase::watch() {
     filter_ = makeFilter(before_tls ? Protocol::Tcp : listener.protocol, record.facts,
                          {.bare_lf = listener.bareLfFor(record.client.address),
                           .no_header = record.pool().config().send_proxy == SendProxy::Off,
-                          .gateway = context_.config().name},
+                          .gateway = context_.config().name,
+                          .tls = context_.tlsPolicy(),
+                          .greeted = greeted_},
                          this);
     if (!filter_) return;
     relay().setTap(this);
@@ -133,8 +138,25 @@ Next RelayPhase::pump(Side source) {
 
 Next RelayPhase::afterPump(Side source) {
     if (filter_ && filter_->violation()) return onViolation();
+    if (filter_ && filter_->startsTls()) return startTls();
     // What the server has said may decide about bytes that the client sent ahead of it.
     if (source == Side::Server && relay().stalled(Side::Client)) return pump(Side::Client);
+    return maybeDrain();
+}
+
+// What the client has sent behind its STARTTLS would be taken for what it says within TLS (CVE-2011-0411). It may be in its
+// socket still: the filter is shown that it came.
+Next RelayPhase::startTls() {
+    context_.client->note(kReadable);
+    const Relay::Status status = relay().pump(Side::Client);
+    if (filter_->violation()) return onViolation();
+    if (status == Relay::Status::Ended) return next::Close{CloseReason::ClientClosed};
+    if (status == Relay::Status::SourceLost) return onLost(Side::Client);
+    if (status != Relay::Status::Open) return next::Close{CloseReason::GatewayError};
+    const bool ready = context_.beginHandshake();
+    std::string reply = filter_->answerStartTls(ready);
+    if (ready) return next::ShakeHands{std::move(reply), drain_};
+    (void)relay().reply(Side::Client, reply);
     return maybeDrain();
 }
 

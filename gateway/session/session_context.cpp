@@ -19,6 +19,13 @@ void SessionContext::leaveServer() noexcept {
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
+TlsPolicy SessionContext::tlsPolicy() const noexcept {
+    const ListenerConfig& listener = record.listener();
+    if (record.tls || record.balancerEndsTls()) return {.stage = TlsPolicy::Stage::Within};
+    if (listener.tls != ListenerTls::StartTls) return {};
+    return {.stage = TlsPolicy::Stage::Before, .required = listener.tls_required};
+}
+
 bool SessionContext::opaqueFromStart() const noexcept {
     return record.listener().tls == ListenerTls::Passthrough || record.listener().protocol == Protocol::Tcp;
 }

@@ -73,6 +73,12 @@ struct SessionRecord {
     /// Its client is known: any header has been read.
     bool identified() const noexcept { return header_done != 0; }
 
+    /// The client uses TLS, and the balancer ends it.
+    bool balancerEndsTls() const noexcept {
+        if (listener().tls == ListenerTls::Passthrough || !arrival.header_expected) return false;
+        return (tlvs && tlvs->ssl && tlvs->ssl->tls) || listener().endedBy(arrival.peer.address);
+    }
+
     const Config& config() const noexcept { return arrival.generation->config; }
     const ListenerConfig& listener() const noexcept { return *arrival.listener; }
     ListenerCounters& listenerCounters() const {

@@ -86,6 +86,18 @@ std::shared_ptr<ServerEndpoint> UpstreamPool::pick(const IpAddress& client, Mill
     return nullptr;
 }
 
+std::shared_ptr<ServerEndpoint> UpstreamPool::pickAgain(const ServerEndpoint& endpoint, Millis now,
+                                                        Tried& tried) noexcept {
+    const Reading entries(entries_);
+    for (const Entry& entry : *entries) {
+        if (entry.endpoint.get() != &endpoint || tried & Tried{1} << entry.slot) continue;
+        if (!serves(entry, Tier::Up, now) && !serves(entry, Tier::Backup, now)) continue;
+        tried |= Tried{1} << entry.slot;
+        return entry.endpoint;
+    }
+    return nullptr;
+}
+
 bool UpstreamPool::serves(const Entry& entry, Tier tier, Millis now) const noexcept {
     if (entry.endpoint->server->draining.load(std::memory_order_relaxed)) return false;
     switch (tier) {

@@ -75,6 +75,10 @@ class UpstreamPool {
 
     /// The next endpoint for a session of `client`, marked in `tried`; null when there is none left.
     std::shared_ptr<ServerEndpoint> pick(const IpAddress& client, Millis now, Tried& tried) noexcept;
+    /// `endpoint` once more, for a session that it serves already; null when it would not get a new one, or has been
+    /// tried.
+    std::shared_ptr<ServerEndpoint> pickAgain(const ServerEndpoint& endpoint, Millis now,
+                                              Tried& tried) noexcept;
 
     /// The outcome of a session's attempt.
     void reportFailure(ServerEndpoint& endpoint, Millis now, ServerFailure failure);

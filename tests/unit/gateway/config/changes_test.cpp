@@ -43,7 +43,7 @@ const KeySample kOwnSamples[] = {
     {"listener.client_ca", "\"a-ca.pem\"", "\"b-ca.pem\""},
     {"listener.client_certificates", "\"optional\"", "\"required\""},
     {"listener.groups", "\"\"", "\"X25519\""},
-    {"listener.tls", "\"implicit\"", "\"implicit\""},
+    {"listener.tls", "\"starttls\"", "\"starttls\""},
     {"listener.name", "\"l\"", "\"renamed\""},
     {"listener.protocol", "\"smtp\"", "\"lmtp\""},
     {"listener.proxy", "\"require\"", "\"mixed\""},

@@ -426,7 +426,9 @@ TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
         {"tls = \"implicit\"\ncertificates = [{ key = \"a\" }]",
          "listener.certificates.certificate: missing"},
         {"tls = \"implicit\"\ncertificates = [{ certificate = \"a\", chain = \"b\" }]", "chain"},
-        {"tls = \"starttls\"", "is not supported by this version"},
+        {"tls = \"starttls\"", "listener.certificates: missing or empty"},
+        {"tls_required = true", "listener.tls_required: would be ignored"},
+        {implicit + "tls_required = false", "listener.tls_required: would be ignored"},
         {"tls = \"on\"", "listener.tls: "},
         {"certificates = [{ certificate = \"a.pem\" }]", "listener.certificates: would be ignored"},
         {"tls = \"passthrough\"\nmin_version = \"1.3\"", "listener.min_version: would be ignored"},
@@ -437,6 +439,47 @@ TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
     };
     for (const auto& [lines, error] : wrong)
         EXPECT_THAT(errorsOf(site(lines)), HasSubstr(error)) << lines;
+}
+
+TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
+    const auto required = [](const std::string& protocol, const std::string& address,
+                             const std::string& more) {
+        return parse("[[listener]]\nname = \"l\"\nprotocol = \"" + protocol + "\"\naddress = \"" + address +
+                     "\"\ntls = \"starttls\"\ncertificates = [{ certificate = \"a.pem\" }]\nupstream = "
+                     "\"u\"\n" +
+                     more +
+                     "[[upstream]]\nname = \"u\"\n[[upstream.server]]\nname = \"s\"\naddress = "
+                     "\"192.0.2.9:25\"\n")
+            .listeners[0]
+            .tls_required;
+    };
+    EXPECT_FALSE(required("smtp", "0.0.0.0:25", ""));
+    EXPECT_TRUE(required("smtp", "0.0.0.0:587", ""));
+    EXPECT_TRUE(required("smtp", "0.0.0.0:25", "tls_required = true\n"));
+    EXPECT_FALSE(required("smtp", "0.0.0.0:2525", "tls_required = false\n"));
+    for (const std::string protocol : {"imap", "pop3", "sieve", "lmtp"})
+        EXPECT_TRUE(required(protocol, "0.0.0.0:25", "")) << protocol;
+    EXPECT_THAT(errorsOf("[[listener]]\nname = \"l\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:25\"\ntls = "
+                         "\"starttls\"\nupstream = \"u\"\n"),
+                HasSubstr("tcp has no STARTTLS"));
+}
+
+TEST(Config, ABalancerMayBeTrustedToEndTls) {
+    const ListenerConfig listener =
+        parse(site("proxy = \"require\"\ntrusted = [\"10.0.0.8\", { network = \"10.0.0.9\", tls = true }, "
+                   "{ network = \"10.0.0.10\" }]"))
+            .listeners[0];
+    EXPECT_EQ(listener.trusted.size(), 3U);
+    EXPECT_TRUE(listener.endedBy(*IpAddress::parse("10.0.0.9")));
+    EXPECT_FALSE(listener.endedBy(*IpAddress::parse("10.0.0.8")));
+    EXPECT_FALSE(listener.endedBy(*IpAddress::parse("10.0.0.10")));
+    for (const auto& [balancer, error] :
+         {std::pair<std::string, std::string>{"{ tls = true }", "network: missing"},
+          {"{ network = \"10.0.0.300\" }", "10.0.0.300"},
+          {"{ network = \"10.0.0.9\", tls = 1 }", "tls"},
+          {"{ network = \"10.0.0.9\", ssl = true }", "ssl"},
+          {"7", "text"}})
+        EXPECT_THAT(errorsOf(site("proxy = \"require\"\ntrusted = [" + balancer + "]")), HasSubstr(error));
 }
 
 TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {

@@ -123,7 +123,7 @@ TEST_F(ConnectPhaseTest, WhatNobodyCanReadIsRelayedAsSoonAsTheHeaderIsOut) {
     passthrough.listeners[0].tls = ListenerTls::Passthrough;
     expectStep<next::Stay>(begin(passthrough));
     expectStep<next::Relay>(phase_->onServer(kWritable));
-    EXPECT_EQ(context_->record.facts.tls, "implicit");
+    EXPECT_EQ(context_->record.facts.tls, "passthrough");
 }
 
 TEST_F(ConnectPhaseTest, AClientThatOpensWithTlsNeedNotWaitForAGreeting) {
@@ -169,6 +169,117 @@ TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
     awaitingGreeting();
     const Next step = phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()});
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::ShuttingDown);
+}
+
+/// The second way to a server: the client has gone on within TLS.
+class ConnectAfterStartTlsTest : public ConnectPhaseTest {
+  protected:
+    void beginAgain(Protocol protocol) {
+        Config config = makeConfig(protocol);
+        config.listeners[0].tls = ListenerTls::StartTls;
+        arriveAdmitted(std::move(config));
+        context_->record.tls = std::make_unique<TlsFacts>();
+        context_->record.tls->version = "TLSv1.3";
+        context_->record.endpoint = context_->record.pool().endpoints().back();
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    }
+    /// What the server has got behind the header, in which it is told of TLS.
+    std::string behindHeader() {
+        const std::string heard = server_->heard();
+        const auto decoded =
+            proxy::decode({reinterpret_cast<const std::uint8_t*>(heard.data()), heard.size()});
+        const auto* header = std::get_if<proxy::Header>(&decoded);
+        if (!header || !header->tlvs.ssl || !header->tlvs.ssl->tls) return "no header that tells of TLS";
+        return heard.substr(header->size);
+    }
+};
+
+TEST_F(ConnectAfterStartTlsTest, SwallowsTheGreetingOfTheServerBefore) {
+    beginAgain(Protocol::Imap);
+    EXPECT_EQ(host_->connected_to, std::vector<std::string>{"192.0.2.2:25"});
+    const std::string question = behindHeader();
+    EXPECT_TRUE(question.ends_with(" CAPABILITY\r\n")) << question;
+    const std::string tag = question.substr(0, question.find(' '));
+    expectStep<next::Stay>(serverSends("* OK wait\r\n"));
+    expectStep<next::Stay>(serverSends("* OK ready\r\n* CAPABILITY IMAP4rev1\r\n" + tag.substr(0, 1)));
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    EXPECT_TRUE(expectStep<next::Relay>(serverSends(tag.substr(1) + " OK done\r\n")).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "");
+}
+
+TEST_F(ConnectAfterStartTlsTest, HandsOnWhatManageSieveSendsUnasked) {
+    beginAgain(Protocol::Sieve);
+    EXPECT_EQ(behindHeader(), "");
+    expectStep<next::Stay>(serverSends("\"SASL\" \"PLAIN\"\r\n"));
+    EXPECT_FALSE(expectStep<next::Relay>(serverSends("OK\r\n")).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "\"SASL\" \"PLAIN\"\r\nOK\r\n");
+}
+
+TEST_F(ConnectAfterStartTlsTest, GoesOnToAnotherServer) {
+    beginAgain(Protocol::Pop3);
+    auto second = host_->nextServer();
+    server_->finished = true;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    EXPECT_EQ(host_->connected_to, (std::vector<std::string>{"192.0.2.2:25", "192.0.2.1:25"}));
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    second->sends("+OK ready\r\n");
+    EXPECT_TRUE(expectStep<next::Relay>(phase_->onServer(kReadable)).greeted);
+}
+
+TEST_F(ConnectAfterStartTlsTest, GivesUpAServerThatSaysTooMuchOrEndsInItsGreeting) {
+    beginAgain(Protocol::Pop3);
+    expectStep<next::Stay>(serverSends("+OK ready\r\n+OK injected\r\n"));
+    EXPECT_EQ(phase_->name(), "holding");
+    beginAgain(Protocol::Imap);
+    expectStep<next::Stay>(serverSends("* OK ready\r\n"));
+    server_->finished = true;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    EXPECT_EQ(phase_->name(), "holding");
+    beginAgain(Protocol::Imap);
+    expectStep<next::Stay>(serverSends("* OK ready\r\n"));
+    host_->advance(31'000);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Refuse>(phase_->onDeadline()).refusal, Refusal::NoServer);
+}
+
+TEST_F(ConnectPhaseTest, PassesABalancersWordForTlsWithoutANameThatNobodyVouchesFor) {
+    arriveAdmitted(makeConfig());
+    auto tlvs = std::make_unique<proxy::Tlvs>();
+    tlvs->ssl.emplace();
+    tlvs->ssl->tls = true;
+    tlvs->ssl->version = "TLSv1.2";
+    tlvs->ssl->common_name = "mallory";
+    context_->record.tlvs = std::move(tlvs);
+    server_ = host_->nextServer();
+    expectStep<next::Stay>(begin());
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    const auto decoded = proxy::decode(
+        {reinterpret_cast<const std::uint8_t*>(server_->received.data()), server_->received.size()});
+    const auto* header = std::get_if<proxy::Header>(&decoded);
+    ASSERT_NE(header, nullptr);
+    ASSERT_TRUE(header->tlvs.ssl);
+    EXPECT_TRUE(header->tlvs.ssl->tls);
+    EXPECT_EQ(header->tlvs.ssl->version, "TLSv1.2");
+    EXPECT_EQ(header->tlvs.ssl->common_name, "");
+}
+
+TEST_F(ConnectPhaseTest, TellsOfTlsThatABalancerEndsWithoutSayingSo) {
+    Config config = makeConfig();
+    config.listeners[0].trusted_tls = {networkAround(IpAddress::parse("10.0.0.9")->bytes, 128)};
+    arriveAdmitted(std::move(config));
+    context_->record.arrival.header_expected = true;
+    server_ = host_->nextServer();
+    expectStep<next::Stay>(begin());
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    const auto decoded = proxy::decode(
+        {reinterpret_cast<const std::uint8_t*>(server_->received.data()), server_->received.size()});
+    const auto* header = std::get_if<proxy::Header>(&decoded);
+    ASSERT_NE(header, nullptr);
+    ASSERT_TRUE(header->tlvs.ssl);
+    EXPECT_TRUE(header->tlvs.ssl->tls);
 }
 
 }  // namespace
