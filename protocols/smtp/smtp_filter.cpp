@@ -251,6 +251,8 @@ Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
     if (violation_) return Rest::Hold;
     if ((starts_tls_ || mirrored_) && !bytes.empty()) {
         violate(Violation::PlaintextAfterStartTls);
+        // What the server still says may go on, but for what follows its consent.
+        starts_tls_ = starts_tls_ && screen_.tls.mirror;
         return Rest::Hold;
     }
     // Taken from a client that reads only once it has said all, so that it gets to the farewell and to its own end.

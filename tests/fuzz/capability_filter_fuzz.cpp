@@ -37,19 +37,34 @@ bool endsInPlus(std::string_view word) {
     return word.size() >= 5 && equalsIgnoreCase(word.substr(word.size() - 5), "-PLUS");
 }
 
-/// Lower case, without what stands around words in these protocols.
-Words wordsOf(const Subject& subject, std::string_view line) {
-    std::string_view ends = " \t\v\f\r\n";
-    if (subject.traits.protocol == Protocol::Imap) ends = " \t\v\f\r\n[]";
-    if (subject.traits.protocol == Protocol::Sieve) ends = " \t\v\f\r\n\"";
+/// Lower case.
+Words wordsIn(std::string_view line, std::string_view between) {
     Words words;
     while (true) {
-        line.remove_prefix(std::min(line.find_first_not_of(ends), line.size()));
+        line.remove_prefix(std::min(line.find_first_not_of(between), line.size()));
         if (line.empty()) return words;
-        const std::string_view word = line.substr(0, line.find_first_of(ends));
+        const std::string_view word = line.substr(0, line.find_first_of(between));
         words.push_back(lowerCase(word));
         line.remove_prefix(word.size());
     }
+}
+
+Words wordsOf(const Subject& subject, const std::string& line) {
+    constexpr std::string_view kBetween = " \t\v\f\r\n";
+    if (subject.traits.protocol == Protocol::Sieve) {
+        Words words = wordsIn(line, std::string(kBetween) + '"');
+        if (line.starts_with("\"\"")) words.insert(words.begin(), std::string());
+        return words;
+    }
+    Words words = wordsIn(line, kBetween);
+    if (subject.traits.protocol != Protocol::Imap || words.size() < 3 || words[2] != "[capability")
+        return words;
+    // The code's end is that of the list, wherever it stands.
+    std::string text = line;
+    text[text.find('[')] = ' ';
+    const std::size_t end = text.find(']');
+    if (end != std::string::npos) text.replace(end, 1, " ] ");
+    return wordsIn(text, kBetween);
 }
 
 std::vector<std::string> linesOf(std::string_view text) {
@@ -62,12 +77,17 @@ std::vector<std::string> linesOf(std::string_view text) {
     return lines;
 }
 
-/// SMTP's marks follow from which line is the last one, and POP3's dots are no words of a list.
+/// SMTP's marks follow from which line is the last one, and whatever stands behind a keyword ends it.
 Words listOf(const Subject& subject, const std::string& line) {
     if (subject.traits.protocol != Protocol::Smtp) return wordsOf(subject, line);
     std::string text = line.substr(std::min<std::size_t>(line.size(), 4));
-    const std::size_t first = text.find_first_of(" \t=");
-    if (first != std::string::npos && text[first] == '=' && first == 4) text[first] = ' ';
+    const std::size_t first = text.find_first_not_of(" \t\v\f\r");
+    const auto in_keyword = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+    };
+    const auto end = std::find_if_not(
+        text.begin() + static_cast<std::ptrdiff_t>(std::min(first, text.size())), text.end(), in_keyword);
+    if (end != text.end()) *end == '=' ? void(*end = ' ') : void(text.insert(end, ' '));
     return wordsOf(subject, text);
 }
 
@@ -84,10 +104,14 @@ bool isList(const Subject& subject, const Words& words) {
     }
 }
 
+std::string_view offerOf(const Subject& subject) {
+    return subject.traits.protocol == Protocol::Pop3 ? "stls" : "starttls";
+}
+
 bool mayVanish(const Subject& subject, const TlsPolicy& tls, const Words& words) {
     if (subject.traits.protocol == Protocol::Imap || words.empty()) return false;
     const std::string& word = words[0];
-    if (tls.within() && (word == "starttls" || word == "stls")) return true;
+    if (tls.within() && word == offerOf(subject)) return true;
     if (word == "auth" || word == "sasl") {
         const bool all_bind = words.size() > 1 && std::all_of(words.begin() + 1, words.end(), endsInPlus);
         return tls.demanded() || all_bind;
@@ -103,12 +127,13 @@ bool mayLose(const Subject& subject, const TlsPolicy& tls, const std::string& wo
            (tls.demanded() && word.starts_with("auth="));
 }
 
-bool isOffer(const Words& words) {
-    return words.size() == 1 && (words[0] == "starttls" || words[0] == "stls");
+bool isOffer(const Subject& subject, const Words& words) {
+    return words.size() == 1 && words[0] == offerOf(subject);
 }
 
 /// Whether `edited` is `words` with what may be lost and added.
 bool isEdit(const Subject& subject, const TlsPolicy& tls, const Words& words, const Words& edited) {
+    if (edited.empty() || edited[0] != words[0]) return false;
     std::size_t at = 0;
     for (const std::string& word : edited) {
         while (at < words.size() && words[at] != word && mayLose(subject, tls, words[at]))
@@ -133,11 +158,11 @@ void requireEdits(const Subject& subject, const TlsPolicy& tls, const std::strin
     // Beside an offer of the server's there is none of ours. SMTP's first line offers nothing.
     const auto first = given.begin() + (subject.traits.protocol == Protocol::Smtp && !given.empty() ? 1 : 0);
     const bool adds = tls.addsOffer() && std::none_of(first, given.end(), [&](const auto& line) {
-                          return isOffer(listOf(subject, line));
+                          return isOffer(subject, listOf(subject, line));
                       });
     std::size_t next = 0;
     const auto skipOffers = [&] {
-        while (adds && next < got.size() && isOffer(listOf(subject, got[next])))
+        while (adds && next < got.size() && isOffer(subject, listOf(subject, got[next])))
             ++next;
     };
     for (const std::string& line : given) {
@@ -185,8 +210,8 @@ void readAnswer(const Subject& subject, std::string_view answer) {
         const std::string plain = answerTo(subject, answer, {}, understood);
         const std::string edited = answerTo(subject, answer, *screen, understood);
         if (!understood) continue;
-        // A literal's lines are no lines of a list.
-        if (plain.find('{') != std::string::npos) continue;
+        // A literal's lines are no lines of a list, and words with escapes are not looked into.
+        if (plain.find_first_of("{\\") != std::string::npos) continue;
         requireEdits(subject, screen->tls, plain, edited);
         requireUnbound(subject, edited);
     }

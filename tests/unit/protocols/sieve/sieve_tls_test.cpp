@@ -51,9 +51,10 @@ TEST(SieveTls, EditsListsThatWereAskedFor) {
               "OK \"hi\"\r\n" + listed(kUnbound) + "OK \"done\"\r\n");
 }
 
-TEST(SieveTls, PassesNoListOfMechanismsThatItDoesNotUnderstand) {
-    for (const std::string odd : {"\"SASL\"\r\n", "\"SASL\" \"A-PLUS\r\n",
-                                  "\"SASL\" \"PLAIN\" \"X-PLUS\"\r\n", "\"SASL\" \"a\\\\b X-PLUS\"\r\n"}) {
+TEST(SieveTls, PassesNoListThatItDoesNotUnderstand) {
+    for (const std::string odd :
+         {"\"SASL\"\r\n", "\"SASL\" \"PLAIN\"\r X\r\n", "\"STARTTLS\r\n", "\"SASL\" \"A-PLUS\r\n",
+          "\"SASL\" \"PLAIN\" \"X-PLUS\"\r\n", "\"SASL\" \"a\\\\b X-PLUS\"\r\n"}) {
         const Observed seen = observe(sieve::kSieve, {server(odd)}, kWithin);
         EXPECT_EQ(seen.violation, Violation::UnexpectedReply) << odd;
         EXPECT_EQ(seen.sent[kClient], "");
