@@ -719,14 +719,15 @@ bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
     if (server_fault_) return false;
     bytes.remove_prefix(lf + 1);
     server_scanned_ = 0;
-    if (!starts_tls_) {
+    const bool consents = mirrored_ && in_reply_ && code_ == 220;
+    if (!starts_tls_ && !consents) {
         out.pass(lf + 1);
         return true;
     }
     // Kept from the client until the server's handshake is over.
     out.drop(lf + 1);
-    if (!bytes.empty()) mistrust(Violation::UnexpectedReply);
-    return false;
+    if (starts_tls_ && !bytes.empty()) mistrust(Violation::UnexpectedReply);
+    return !starts_tls_;
 }
 
 /// The reply to EHLO is read whole: its last line may be one that does not go on.
