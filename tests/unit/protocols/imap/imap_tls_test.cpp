@@ -10,7 +10,7 @@ namespace {
 
 using namespace test;
 
-// Dovecot 2.3.19, with and without disable_plaintext_auth, and 2.4.1 with ssl = required.
+// As Dovecot 2.3 lists them, without and with disable_plaintext_auth; and a mechanism that binds the channel.
 const std::string kOpen =
     "* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN "
     "AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS] Dovecot ready.\r\n";

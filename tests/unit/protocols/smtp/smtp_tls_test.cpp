@@ -221,6 +221,10 @@ TEST(SmtpTls, MirrorsTheServersConsent) {
     EXPECT_EQ(consent.facts.tls, "");
     EXPECT_EQ(consent.sent[kServer], "STARTTLS\r\n");
     EXPECT_EQ(consent.sent[kClient], kHello);
+    const Observed lines =
+        observe(smtp::kSmtp, after(asked, {server("220-2.0.0 please\r\n220 2.0.0 go\r\n")}), kMirror);
+    EXPECT_TRUE(lines.starts_tls);
+    EXPECT_EQ(lines.sent[kClient], kHello);
     const Observed refusal =
         observe(smtp::kSmtp, after(asked, {server("454 4.7.0 no\r\n"), client("NOOP\r\n")}), kMirror);
     EXPECT_FALSE(refusal.starts_tls);
