@@ -76,8 +76,10 @@ TEST(GreetingSwallower, TakesImapUpToTheAnswer) {
 
 TEST(GreetingSwallower, TakesALineOfPop3AndAllOfSmtps) {
     EXPECT_EQ(GreetingSwallower(Protocol::Pop3).opening(), "");
-    EXPECT_EQ(swallow(Protocol::Pop3, "+OK Dovecot ready. <1.2@x>\r\n"), (Swallowed{Swallowing::Done, "", ""}));
-    EXPECT_EQ(swallow(Protocol::Smtp, "220-mx\r\n220 mx ESMTP Postfix\r\n"), (Swallowed{Swallowing::Done, "", ""}));
+    EXPECT_EQ(swallow(Protocol::Pop3, "+OK Dovecot ready. <1.2@x>\r\n"),
+              (Swallowed{Swallowing::Done, "", ""}));
+    EXPECT_EQ(swallow(Protocol::Smtp, "220-mx\r\n220 mx ESMTP Postfix\r\n"),
+              (Swallowed{Swallowing::Done, "", ""}));
     EXPECT_EQ(swallow(Protocol::Lmtp, "220 mx Dovecot ready.\r\n"), (Swallowed{Swallowing::Done, "", ""}));
 }
 
@@ -91,7 +93,8 @@ TEST(GreetingSwallower, HandsTheListOfManageSieveOn) {
 }
 
 TEST(GreetingSwallower, WaitsForTheEnd) {
-    EXPECT_EQ(swallow(Protocol::Imap, "* OK hi\r\n* CAPABILITY IMAP4rev1\r\nG0 OK").state, Swallowing::Reading);
+    EXPECT_EQ(swallow(Protocol::Imap, "* OK hi\r\n* CAPABILITY IMAP4rev1\r\nG0 OK").state,
+              Swallowing::Reading);
     EXPECT_EQ(swallow(Protocol::Sieve, "\"SASL\" \"\"\r\n").state, Swallowing::Reading);
     GreetingSwallower swallower(Protocol::Pop3);
     swallower.onBytes("+OK");

@@ -49,8 +49,8 @@ Talked talk(Protocol protocol, const Answers& answers) {
 TEST(StartTlsDialogue, IsHeldWithSmtp) {
     EXPECT_EQ(talk(Protocol::Smtp, {"220-wait\r\n220 mx ESMTP Postfix\r\n",
                                     "250-mx\r\n250-STARTTLS\r\n250 CHUNKING\r\n", "220 2.0.0 Ready\r\n"}),
-              (Talked{Stage::Ready, "EHLO gw.example\r\nSTARTTLS\r\n",
-                       "220-wait\r\n220 mx ESMTP Postfix\r\n", ""}));
+              (Talked{Stage::Ready, "EHLO gw.example\r\nSTARTTLS\r\n", "220-wait\r\n220 mx ESMTP Postfix\r\n",
+                      ""}));
     EXPECT_EQ(talk(Protocol::Lmtp, {"220 mx\r\n", "250 mx\r\n", "220 go\r\n"}),
               (Talked{Stage::Ready, "LHLO gw.example\r\nSTARTTLS\r\n", "220 mx\r\n", ""}));
 }
