@@ -174,21 +174,25 @@ std::optional<std::string> SieveFilter::onData(std::string_view reply) {
     if (!asked) violate(Violation::UnexpectedReply);
     if (!std::exchange(in_reply_, true)) tls_listed_ = false;
     // The literals of a server need no leave.
-    WordReader words(reply, std::nullopt);
-    const auto name = words.next();
+    const auto name = WordReader(reply, std::nullopt).next();
     if (no_header_ && name && equalsIgnoreCase(*name, "XCLIENT")) return std::string();
-    return name && tls_.endsHere() ? onCapability(*name, words) : std::nullopt;
+    if (!tls_.endsHere()) return std::nullopt;
+    if (name) return onCapability(*name, reply);
+    violate(Violation::UnexpectedReply);
+    return std::nullopt;
 }
 
-std::optional<std::string> SieveFilter::onCapability(std::string_view name, WordReader values) {
+std::optional<std::string> SieveFilter::onCapability(std::string_view name, std::string_view reply) {
     if (equalsIgnoreCase(name, "STARTTLS")) {
         tls_listed_ = true;
         return tls_.within() ? std::optional(std::string()) : std::nullopt;
     }
     if (!equalsIgnoreCase(name, "SASL")) return std::nullopt;
     if (tls_.demanded()) return "\"SASL\" \"\"\r\n";
-    const auto mechanisms = values.next();
-    if (!mechanisms || values.next()) {
+    WordReader words(reply, std::nullopt);
+    words.next();
+    const auto mechanisms = words.next();
+    if (!mechanisms || !isStrings(reply, 2)) {
         violate(Violation::UnexpectedReply);
         return std::nullopt;
     }

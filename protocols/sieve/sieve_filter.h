@@ -39,7 +39,7 @@ class SieveFilter final : public LoginFilter {
     void onMechanism(WordReader words);
 
     std::optional<std::string> onData(std::string_view reply);
-    std::optional<std::string> onCapability(std::string_view name, WordReader values);
+    std::optional<std::string> onCapability(std::string_view name, std::string_view reply);
     std::optional<std::string> onListEnd(std::string_view reply);
     void onStatus(bool ok, std::string_view text);
     void loginAnswered(bool ok, std::string_view text);

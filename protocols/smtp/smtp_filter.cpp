@@ -59,6 +59,11 @@ void passLine(std::string_view line, std::string_view bytes, Output& out) {
     out.drop(1);
 }
 
+/// What no server takes for text of a line.
+bool hasCrOrNul(std::string_view line) noexcept {
+    return line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos;
+}
+
 /// What is not offered: what never passes, and extensions whose replies cannot be told apart by counting.
 bool isHidden(std::string_view keyword) noexcept {
     for (const std::string_view hidden : {"XCLIENT", "XFORWARD", "PRDR", "XEXCH50"}) {
@@ -251,6 +256,8 @@ Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
     if (violation_) return Rest::Hold;
     if ((starts_tls_ || mirrored_) && !bytes.empty()) {
         violate(Violation::PlaintextAfterStartTls);
+        // What the server still says may go on, but for what follows its consent.
+        starts_tls_ = starts_tls_ && screen_.tls.mirror;
         return Rest::Hold;
     }
     // Taken from a client that reads only once it has said all, so that it gets to the farewell and to its own end.
@@ -395,8 +402,7 @@ SmtpFilter::Step SmtpFilter::readAsTls(std::string_view& bytes, Output& out) {
 /// The server waits for it: what must not go on is answered by the server, as a login that the client gave up.
 SmtpFilter::Step SmtpFilter::onResponse(std::string_view line, std::string_view& bytes, Output& out) {
     const std::size_t whole = wholeSize(line, bytes);
-    constexpr std::string_view kNever{"\r\0", 2};
-    if (line.find_first_of(kNever) != std::string_view::npos) return cancelAuth(whole, bytes, out);
+    if (hasCrOrNul(line)) return cancelAuth(whole, bytes, out);
     await({Kind::Auth, {}, 0});
     credentials_sent_ = credentials_sent_ || line != "*";
     offeredUser(sasl_.respond(line));
@@ -429,8 +435,7 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
     // No command begins with a NUL, but the third line of a PROXY header in binary.
     if (isForbidden(verb) || (screen_.no_header && line.starts_with('\0')))
         return violate(Violation::ForbiddenCommand);
-    constexpr std::string_view kNever{"\r\0", 2};
-    if (!replaying_ && line.find_first_of(kNever) != std::string_view::npos) {
+    if (!replaying_ && hasCrOrNul(line)) {
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
         return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
     }
@@ -717,14 +722,15 @@ bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
     if (server_fault_) return false;
     bytes.remove_prefix(lf + 1);
     server_scanned_ = 0;
-    if (!starts_tls_) {
+    const bool consents = mirrored_ && in_reply_ && code_ == 220;
+    if (!starts_tls_ && !consents) {
         out.pass(lf + 1);
         return true;
     }
     // Kept from the client until the server's handshake is over.
     out.drop(lf + 1);
-    if (!bytes.empty()) mistrust(Violation::UnexpectedReply);
-    return false;
+    if (starts_tls_ && !bytes.empty()) mistrust(Violation::UnexpectedReply);
+    return !starts_tls_;
 }
 
 /// The reply to EHLO is read whole: its last line may be one that does not go on.
@@ -768,8 +774,10 @@ void SmtpFilter::onReplyLine(std::string_view line) {
     code_ = *code;
     in_reply_ = smtp::isContinued(line);
     // Exim's says how long the chunk was before it names the message.
-    const bool names_message = smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
-    if (first || (isPositive(*code) && names_message)) first_line_ = singleLine(line);
+    const auto names_message = [&] {
+        return smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
+    };
+    if (first || (isPositive(*code) && names_message())) first_line_ = singleLine(line);
     if (in_reply_) return;
     onReply(*code, std::exchange(first_line_, std::string()));
     if (!replay_.empty()) replay();

@@ -39,6 +39,8 @@ Rest LoginFilter::onClient(std::string_view bytes, Output& out) {
     if (bytes.empty() || violation_) return Rest::Hold;
     if (starts_tls_ || mirrored_) {
         violate(Violation::PlaintextAfterStartTls);
+        // What the server still says may go on, but for what follows its consent.
+        starts_tls_ = starts_tls_ && tls_.mirror;
         return Rest::Hold;
     }
     if (!greeting_over_) return tls_.endsHere() ? Rest::Hold : passHello(bytes, out);

@@ -70,6 +70,20 @@ INSTANTIATE_TEST_SUITE_P(
         LineCase{Protocol::Sieve, Refusal::NoServer,
                  "BYE (TRYLATER) \"Temporarily unavailable, try again later (gw1-7f3a)\"\r\n"},
         LineCase{Protocol::Sieve, Refusal::ShuttingDown, "BYE \"Server shutting down. (gw1-7f3a)\"\r\n"},
+        LineCase{Protocol::Smtp, Refusal::PlaintextAfterStartTls,
+                 "521 5.5.1 gw.example.org Error: data after STARTTLS, closing connection [id gw1-7f3a]\r\n"},
+        LineCase{Protocol::Smtp, Refusal::TlsRequired,
+                 "421 4.7.0 gw.example.org Error: too many commands without TLS [id gw1-7f3a]\r\n"},
+        LineCase{Protocol::Imap, Refusal::PlaintextAfterStartTls,
+                 "* BYE Data after STARTTLS, closing connection (gw1-7f3a)\r\n"},
+        LineCase{Protocol::Imap, Refusal::TlsRequired, "* BYE Too many commands without TLS (gw1-7f3a)\r\n"},
+        LineCase{Protocol::Pop3, Refusal::PlaintextAfterStartTls,
+                 "-ERR Data after STLS, closing connection (gw1-7f3a)\r\n"},
+        LineCase{Protocol::Pop3, Refusal::TlsRequired, "-ERR Too many commands without TLS (gw1-7f3a)\r\n"},
+        LineCase{Protocol::Sieve, Refusal::PlaintextAfterStartTls,
+                 "BYE \"Data after STARTTLS, closing connection (gw1-7f3a)\"\r\n"},
+        LineCase{Protocol::Sieve, Refusal::TlsRequired,
+                 "BYE \"Too many commands without TLS (gw1-7f3a)\"\r\n"},
         LineCase{Protocol::Tcp, Refusal::Rule, ""}));
 
 TEST(RefusalLines, AreOneBoundedLineThatQuotesTheSession) {
