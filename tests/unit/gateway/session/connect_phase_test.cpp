@@ -34,6 +34,16 @@ class ConnectPhaseTest : public PhaseTest {
             sessions += endpoint->sessions.load();
         return sessions;
     }
+    /// What the header says of TLS, if anything.
+    std::optional<proxy::SslInfo> toldOfTls() {
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        const std::string& sent = server_->received;
+        const auto decoded = proxy::decode({reinterpret_cast<const std::uint8_t*>(sent.data()), sent.size()});
+        const auto* header = std::get_if<proxy::Header>(&decoded);
+        return header ? header->tlvs.ssl : std::nullopt;
+    }
     Drain drainedNow() { return {CloseReason::Drained, host_->now(), host_->now() + 1'000}; }
 
     std::optional<ConnectPhase> phase_;
@@ -253,17 +263,11 @@ TEST_F(ConnectPhaseTest, PassesABalancersWordForTlsWithoutANameThatNobodyVouches
     tlvs->ssl->version = "TLSv1.2";
     tlvs->ssl->common_name = "mallory";
     context_->record.tlvs = std::move(tlvs);
-    server_ = host_->nextServer();
-    expectStep<next::Stay>(begin());
-    expectStep<next::Stay>(phase_->onServer(kWritable));
-    const auto decoded = proxy::decode(
-        {reinterpret_cast<const std::uint8_t*>(server_->received.data()), server_->received.size()});
-    const auto* header = std::get_if<proxy::Header>(&decoded);
-    ASSERT_NE(header, nullptr);
-    ASSERT_TRUE(header->tlvs.ssl);
-    EXPECT_TRUE(header->tlvs.ssl->tls);
-    EXPECT_EQ(header->tlvs.ssl->version, "TLSv1.2");
-    EXPECT_EQ(header->tlvs.ssl->common_name, "");
+    const auto told = toldOfTls();
+    ASSERT_TRUE(told);
+    EXPECT_TRUE(told->tls);
+    EXPECT_EQ(told->version, "TLSv1.2");
+    EXPECT_EQ(told->common_name, "");
 }
 
 TEST_F(ConnectPhaseTest, TellsOfTlsThatABalancerEndsWithoutSayingSo) {
@@ -271,15 +275,9 @@ TEST_F(ConnectPhaseTest, TellsOfTlsThatABalancerEndsWithoutSayingSo) {
     config.listeners[0].trusted_tls = {networkAround(IpAddress::parse("10.0.0.9")->bytes, 128)};
     arriveAdmitted(std::move(config));
     context_->record.arrival.header_expected = true;
-    server_ = host_->nextServer();
-    expectStep<next::Stay>(begin());
-    expectStep<next::Stay>(phase_->onServer(kWritable));
-    const auto decoded = proxy::decode(
-        {reinterpret_cast<const std::uint8_t*>(server_->received.data()), server_->received.size()});
-    const auto* header = std::get_if<proxy::Header>(&decoded);
-    ASSERT_NE(header, nullptr);
-    ASSERT_TRUE(header->tlvs.ssl);
-    EXPECT_TRUE(header->tlvs.ssl->tls);
+    const auto told = toldOfTls();
+    ASSERT_TRUE(told);
+    EXPECT_TRUE(told->tls);
 }
 
 }  // namespace
