@@ -220,7 +220,10 @@ std::optional<std::string> Pop3Filter::onCapability(std::string_view reply, std:
         if (!tls_.addsOffer() || tls_listed_) return std::nullopt;
         return std::string("STLS\r\n").append(reply);
     }
-    const std::string_view word = takeWord(text);
+    constexpr std::string_view kBlanks = " \t";
+    text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+    const std::string_view word = text.substr(0, text.find_first_of(kBlanks));
+    text.remove_prefix(word.size());
     const bool tls = equalsIgnoreCase(word, "STLS");
     const bool sasl = equalsIgnoreCase(word, "SASL");
     tls_listed_ = tls_listed_ || tls;

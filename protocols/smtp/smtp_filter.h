@@ -54,7 +54,7 @@ class SmtpFilter final : public StreamFilter {
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     std::optional<Violation> violation() const noexcept override { return violation_; }
     bool opaque() const noexcept override { return opaque_; }
-    bool startsTls() const noexcept override { return starts_tls_; }
+    bool startsTls() const noexcept override { return starts_tls_ && !violation_; }
     std::string answerStartTls(bool ready) override;
     bool noReplyPending() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);

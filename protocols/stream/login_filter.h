@@ -31,7 +31,7 @@ class LoginFilter : public StreamFilter {
     LoginFilter(SessionFacts& facts, const ScreenConfig& screen) noexcept
         : facts_(facts), no_header_(screen.no_header), tls_(screen.tls), greeting_over_(screen.greeted) {}
 
-    bool startsTls() const noexcept final { return starts_tls_; }
+    bool startsTls() const noexcept final { return starts_tls_ && !violation_; }
     std::string answerStartTls(bool ready) final;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
     bool opaque() const noexcept final { return opaque_; }

@@ -126,7 +126,7 @@ class StreamFilter {
     /// before has been answered (with TlsPolicy::mirror the server has said yes too, which the client has not been
     /// told). Nothing more may be shown to the filter, from neither side, before answerStartTls(). What the client
     /// has sent behind the command, here or in its socket, and what the server has sent behind its consent, must
-    /// not be used: either ends the session.
+    /// not be used: either ends the session. Never true beside a violation().
     virtual bool startsTls() const noexcept { return false; }
 
     /// What the client has to be sent, once, when startsTls(). `ready`: what follows these words is the handshake;

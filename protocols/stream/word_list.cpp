@@ -10,7 +10,7 @@ namespace mailgate {
 
 namespace {
 
-constexpr std::string_view kBlanks = " \t\v\f\r";
+constexpr std::string_view kBetweenWords = " \t\v\f\r";
 
 /// A word with the blanks before it.
 struct Piece {
@@ -20,8 +20,8 @@ struct Piece {
 
 /// Takes the first one off the front of `list`.
 Piece takePiece(std::string_view& list) noexcept {
-    const std::size_t begin = std::min(list.find_first_not_of(kBlanks), list.size());
-    const std::size_t end = std::min(list.find_first_of(kBlanks, begin), list.size());
+    const std::size_t begin = std::min(list.find_first_not_of(kBetweenWords), list.size());
+    const std::size_t end = std::min(list.find_first_of(kBetweenWords, begin), list.size());
     const Piece piece{list.substr(0, end), list.substr(begin, end - begin)};
     list.remove_prefix(end);
     return piece;
@@ -59,7 +59,7 @@ bool hasWord(std::string_view list, std::string_view word) noexcept {
 }
 
 bool isBlank(std::string_view list) noexcept {
-    return list.find_first_not_of(kBlanks) == std::string_view::npos;
+    return list.find_first_not_of(kBetweenWords) == std::string_view::npos;
 }
 
 bool bindsChannel(std::string_view mechanism) noexcept {
