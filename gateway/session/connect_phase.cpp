@@ -46,23 +46,40 @@ Next ConnectPhase::tryNext() {
     context_.useServer(std::move(server));
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
-    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback()));
+    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
+                                    record.pool().tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
+                                                        {record.listener().protocol, context_.config().name,
+                                                         record.arrival.local.address})));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
     return std::visit(
-        Overloaded{[](const Connector::Waiting&) -> Next { return next::Stay{}; },
+        Overloaded{[&](const Connector::Waiting& waiting) { return wait(waiting); },
                    [&](const Connector::Connected&) { return awaitGreeting(); },
                    [&](const Connector::Greeted& greeting) { return greeted(greeting); },
-                   [&](const Connector::Failed& failure) { return failed(failure.failure); },
+                   [&](const Connector::Failed& failure) { return failed(failure); },
                    [](const Connector::NoResources&) -> Next { return next::Refuse{Refusal::Internal}; }},
         progress);
+}
+
+Next ConnectPhase::wait(const Connector::Waiting& waiting) {
+    const Timeouts& timeouts = context_.config().timeouts;
+    if (stage_ == Stage::Connecting && connector_.startingTls()) {
+        stage_ = Stage::StartingTls;
+        context_.armIn(timeouts.greeting.count());
+    } else if (stage_ == Stage::StartingTls && connector_.shakingHands()) {
+        stage_ = Stage::Connecting;
+        context_.armIn(timeouts.connect.count());
+    }
+    if (waiting.again) context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
     context_.host.counters().connect.add(record.connected - record.connecting);
+    if (const TlsTransport* tls = connector_.tls()) record.endpoint->shookHands(*tls);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
@@ -73,7 +90,7 @@ Next ConnectPhase::awaitGreeting() {
     context_.armIn(context_.config().timeouts.greeting.count());
     if (Next step = watchTls(); !stays(step)) return step;
     // A server that waits for no header may have spoken already, and no further event will tell.
-    return connector_.transport()->readable() ? onServer(0) : next::Stay{};
+    return connector_.hasMore() ? onServer(0) : next::Stay{};
 }
 
 Next ConnectPhase::onClient(std::uint32_t events) {
@@ -94,11 +111,22 @@ Next ConnectPhase::watchTls() {
 
 Next ConnectPhase::onServer(std::uint32_t events) {
     if (stage_ == Stage::Holding) return next::Stay{};
+    if (connector_.shakingHands()) return shakeHands(events);
     return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+}
+
+/// Its steps are rationed with those of clients.
+Next ConnectPhase::shakeHands(std::uint32_t events) {
+    if (context_.host.mayShakeHands())
+        return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+    connector_.transport()->note(events);
+    context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     SessionRecord& record = context_.record;
+    if (stage_ != Stage::AwaitingGreeting) record.connected = context_.host.now();
     // Its words stand; ours would only follow them.
     if (greeting.verdict == Greeting::Refused) record.facts.goodbye = true;
     record.pool().reportSuccess(*record.endpoint);
@@ -106,6 +134,7 @@ Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
 }
 
 Next ConnectPhase::relayWith(std::string_view greeting, bool ended) {
+    context_.server_tls = connector_.tls() != nullptr;
     context_.server = connector_.take();
     relay().attach(Side::Server, context_.server.get());
     if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
@@ -115,9 +144,12 @@ Next ConnectPhase::relayWith(std::string_view greeting, bool ended) {
 Next ConnectPhase::onDeadline() {
     switch (stage_) {
         case Stage::Connecting:
-            return failed(ServerFailure::ConnectTimeout);
+            if (connector_.shakingHands())
+                return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
+            return failed({ServerFailure::ConnectTimeout});
+        case Stage::StartingTls:
         case Stage::AwaitingGreeting:
-            return failed(ServerFailure::NoGreeting);
+            return failed({ServerFailure::NoGreeting});
         case Stage::Holding:
             break;
     }
@@ -127,8 +159,10 @@ Next ConnectPhase::onDeadline() {
 
 // A server that has answered is not waited for, as one is that may be back soon: it is asked once more, and the client
 // hears within two seconds.
-Next ConnectPhase::failed(ServerFailure failure) {
+Next ConnectPhase::failed(const Connector::Failed& failed) {
     const SessionRecord& record = context_.record;
+    const ServerFailure failure = failed.failure;
+    if (failed.tls) record.endpoint->handshakes.failed(failed.tls);
     if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
     record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
     onUndrain();  // the next server need not be drained
@@ -162,6 +196,7 @@ void ConnectPhase::onUndrain() noexcept {
 std::string_view ConnectPhase::name() const noexcept {
     switch (stage_) {
         case Stage::Connecting:
+        case Stage::StartingTls:
             return "connecting";
         case Stage::AwaitingGreeting:
             return "awaiting_greeting";

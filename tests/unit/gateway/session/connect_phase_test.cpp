@@ -3,6 +3,7 @@
 
 #include "protocols/proxy/decoder.h"
 #include "tests/support/scripted_phase.h"
+#include "tests/support/tls_files.h"
 
 namespace mailgate::test {
 namespace {
@@ -169,6 +170,93 @@ TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
     awaitingGreeting();
     const Next step = phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()});
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::ShuttingDown);
+}
+
+/// The server is a TlsTransport too, behind the header.
+class ConnectPhaseTlsTest : public ConnectPhaseTest {
+  protected:
+    /// Its header is out, and the beginning of a handshake.
+    void shakingHands(UpstreamTls tls = UpstreamTls::Implicit) {
+        Config config = makeConfig();
+        config.upstreams[0].tls = tls;
+        config.upstreams[0].tls_options.verify = false;
+        expectStep<next::Stay>(begin(std::move(config)));
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "connecting");
+        auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(far_below_));
+        const auto tickets = std::make_shared<TicketKeys>([] { return 1'800'000'000; });
+        far_ = TlsTransport::accept(
+            below, TlsServerContext::build({}, {files_.certificate({{"mx.example.net"}})}, tickets));
+        if (tls == UpstreamTls::Implicit) skipHeader();
+    }
+    void skipHeader() { server_->received.erase(0, server_->received.find('\x16')); }
+    Next carry() {
+        far_below_->sends(server_->heard());
+        far_->note(kReadable);
+        far_->advance(0);
+        server_->sends(far_below_->heard());
+        return phase_->onServer(kReadable);
+    }
+    const ServerEndpoint& endpoint() { return *context_->record.endpoint; }
+
+    TlsFiles files_;
+    std::shared_ptr<ScriptedPeer> far_below_ = std::make_shared<ScriptedPeer>();
+    std::unique_ptr<TlsTransport> far_;
+};
+
+TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
+    shakingHands();
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    EXPECT_EQ(value(endpoint().handshakes.versions[1]), 1U);
+    EXPECT_GT(endpoint().certificate_expires.load(), 0);
+    far_below_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(0).state, TlsTransport::Handshake::State::Done);
+    far_->write("220 mx\r\n");
+    server_->sends(far_below_->heard());
+    expectStep<next::Relay>(phase_->onServer(kReadable));
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+    EXPECT_TRUE(context_->server_tls);
+    EXPECT_FALSE(context_->serverCutOff());
+    context_->leaveServer();
+    EXPECT_TRUE(server_->got_fin) << "behind the end of TLS";
+}
+
+TEST_F(ConnectPhaseTlsTest, TheGreetingFromBeforeStartTlsIsTheClients) {
+    shakingHands(UpstreamTls::StartTls);
+    server_->heard();
+    expectStep<next::Stay>(serverSends("220 mx\r\n"));
+    EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));
+    EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+    EXPECT_EQ(phase_->name(), "connecting");
+    expectStep<next::Stay>(serverSends("220 go ahead\r\n"));
+    expectStep<next::Relay>(carry());
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+}
+
+TEST_F(ConnectPhaseTlsTest, StepsOfTheHandshakeAreRationed) {
+    shakingHands();
+    host_->handshake_steps = 0;
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "connecting");
+    host_->runAgain();
+    EXPECT_EQ(events_.turns.size(), 1U) << "its turn comes";
+    host_->handshake_steps = 1;
+    expectStep<next::Stay>(phase_->onServer(0));
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+}
+
+TEST_F(ConnectPhaseTlsTest, AServerThatDoesNotFinishTheHandshakeIsPassedOver) {
+    shakingHands();
+    auto second = host_->nextServer();
+    const auto first = context_->record.endpoint;
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(server_->closed);
+    EXPECT_EQ(value(first->handshakes.failures[static_cast<std::size_t>(TlsFailure::Reason::Timeout)]), 1U);
+    EXPECT_EQ(first->failures_total.load(), 1U);
+    EXPECT_EQ(host_->connected_to.size(), 2U);
 }
 
 }  // namespace
