@@ -130,16 +130,22 @@ struct SmtpService {
     bool submission = false;  ///< for all of them
 };
 
-SmtpService serviceFor(const Listeners& listeners) {
-    return {passesTls(listeners), std::all_of(listeners.begin(), listeners.end(),
-                                              [](const auto* listener) { return isSubmission(*listener); })};
+/// To the server TLS begins with the first byte behind the header, whoever speaks it there.
+bool beginsWithTls(const UpstreamConfig& upstream, const Listeners& listeners) {
+    return upstream.tls == UpstreamTls::Implicit || passesTls(listeners);
+}
+
+SmtpService serviceFor(const UpstreamConfig& upstream, const Listeners& listeners) {
+    return {beginsWithTls(upstream, listeners),
+            std::all_of(listeners.begin(), listeners.end(),
+                        [](const auto* listener) { return isSubmission(*listener); })};
 }
 
 /// One smtpd cannot be both.
 std::string mixtureWarning(const UpstreamConfig& upstream, const Listeners& listeners) {
     const auto submission = std::find_if(listeners.begin(), listeners.end(),
                                          [](const auto* listener) { return isSubmission(*listener); });
-    if (submission == listeners.end() || serviceFor(listeners).submission) return "";
+    if (submission == listeners.end() || serviceFor(upstream, listeners).submission) return "";
     return fmt::format(
         "# Upstream \"{}\" serves both MX mail and submission (listener \"{}\"): give submission an "
         "upstream\n"
@@ -162,7 +168,7 @@ std::string forSmtpServers(const Config& config,
         text += mixtureWarning(upstream, listeners);
         for (const ServerConfig& server : upstream.servers) {
             text += fmt::format("# {}/{}: {}\n", upstream.name, server.name, server.address);
-            text += lines(server, serviceFor(listeners));
+            text += lines(server, serviceFor(upstream, listeners));
         }
     }
     return text;
@@ -297,7 +303,7 @@ std::string dovecot(const Config& config, DovecotVersion version) {
         text += fmt::format("service {} {{\n", traitsOf(listeners.front()->protocol).dovecot_service);
         for (const ServerConfig& server : upstream.servers)
             text += fmt::format("  # {}/{}: {}\n", upstream.name, server.name, server.address) +
-                    dovecotListener(upstream, server, passesTls(listeners));
+                    dovecotListener(upstream, server, beginsWithTls(upstream, listeners));
         text += "}\n";
     }
     return text;
