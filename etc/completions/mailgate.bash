@@ -48,7 +48,9 @@ _mailgate() {
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;
         status) words="--json" ;;
-        tls) words="status --json" ;;
+        tls) words="status test" ;;
+        "tls status") words="--json" ;;
+        "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;

@@ -133,13 +133,19 @@ std::string withoutProxy(const UpstreamConfig& upstream) {
 struct SmtpService {
     bool tls = false;         ///< from the first byte
     bool submission = false;  ///< for all of them
-    bool behind_tls = false;  ///< which has ended before it, for all of them
+    bool behind_tls = false;  ///< which has ended before it and does not begin again, for all of them
 };
 
-SmtpService serviceFor(const Listeners& listeners) {
+/// To the server TLS begins with the first byte behind the header, whoever speaks it there.
+bool beginsWithTls(const UpstreamConfig& upstream, const Listeners& listeners) {
+    return upstream.tls == UpstreamTls::Implicit || passesTls(listeners);
+}
+
+SmtpService serviceFor(const UpstreamConfig& upstream, const Listeners& listeners) {
     const auto all = [&](auto is) { return std::all_of(listeners.begin(), listeners.end(), is); };
-    return {passesTls(listeners), all([](const auto* listener) { return isSubmission(*listener); }),
-            all([](const auto* listener) { return listener->endsTls(); })};
+    return {
+        beginsWithTls(upstream, listeners), all([](const auto* listener) { return isSubmission(*listener); }),
+        upstream.tls == UpstreamTls::Off && all([](const auto* listener) { return listener->endsTls(); })};
 }
 
 /// One smtpd cannot be both.
@@ -147,9 +153,10 @@ std::string mixtureWarning(const UpstreamConfig& upstream, const Listeners& list
     const auto submission = std::find_if(listeners.begin(), listeners.end(),
                                          [](const auto* listener) { return isSubmission(*listener); });
     if (submission == listeners.end()) return "";
-    const SmtpService service = serviceFor(listeners);
+    const SmtpService service = serviceFor(upstream, listeners);
     const auto ends = [](const auto* listener) { return listener->endsTls(); };
-    if (service.submission && !service.behind_tls && std::any_of(listeners.begin(), listeners.end(), ends))
+    if (service.submission && upstream.tls == UpstreamTls::Off && !service.behind_tls &&
+        std::any_of(listeners.begin(), listeners.end(), ends))
         return fmt::format(
             "# TLS ends at mailgate for some listeners of upstream \"{}\" and at its servers for others: "
             "give them\n"
@@ -179,7 +186,7 @@ std::string forSmtpServers(const Config& config,
         text += mixtureWarning(upstream, listeners);
         for (const ServerConfig& server : upstream.servers) {
             text += fmt::format("# {}/{}: {}\n", upstream.name, server.name, server.address);
-            text += lines(server, serviceFor(listeners));
+            text += lines(server, serviceFor(upstream, listeners));
         }
     }
     return text;
@@ -315,7 +322,7 @@ std::string dovecot(const Config& config, DovecotVersion version) {
         text += fmt::format("service {} {{\n", traitsOf(listeners.front()->protocol).dovecot_service);
         for (const ServerConfig& server : upstream.servers)
             text += fmt::format("  # {}/{}: {}\n", upstream.name, server.name, server.address) +
-                    dovecotListener(upstream, server, passesTls(listeners));
+                    dovecotListener(upstream, server, beginsWithTls(upstream, listeners));
         text += "}\n";
     }
     return text;

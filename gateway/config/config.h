@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/log/log_config.h"
+#include "gateway/tls/client_context.h"
 #include "gateway/tls/server_context.h"
 #include "protocols/stream/stream_filter.h"
 #include "protocols/values/address.h"
@@ -36,6 +37,13 @@ enum class ListenerTls : std::uint8_t {
     Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, closed silently
     Implicit,     ///< TLS from the first byte, which ends here; behind it the protocol in the clear
     StartTls,     ///< the protocol in the clear; STARTTLS is offered and answered here, and TLS ends here
+};
+
+/// What the gateway speaks with the servers of an upstream, behind the PROXY header.
+enum class UpstreamTls : std::uint8_t {
+    Off,       ///< the protocol in the clear (STARTTLS may follow, end to end)
+    Implicit,  ///< TLS from the first byte behind the header
+    StartTls,  ///< ... or once the server has greeted and consented to STARTTLS
 };
 
 struct ListenerConfig {
@@ -86,6 +94,8 @@ struct ServerConfig {
     std::uint16_t port = 0;           ///< of `address`
     std::uint32_t weight = 1;         ///< 1 to 100: its share among the servers of its kind
     bool backup = false;              ///< used only while no other server is up
+    std::string server_name{};        ///< as written; empty: the upstream's
+    std::string tls_name{};           ///< whom its certificate must be for; where TLS is off, empty
 
     friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };
@@ -105,6 +115,10 @@ struct UpstreamConfig {
     std::uint32_t rise = 2;                          ///< good checks in a row that bring it back
     std::chrono::milliseconds slow_start{0};  ///< how long a server that is back gets less than its share
     std::chrono::milliseconds resolve_interval{30'000};  ///< between look-ups of a name
+    UpstreamTls tls = UpstreamTls::Off;
+    TlsClientOptions tls_options;  ///< for tls other than Off, as all that follows
+    std::string server_name;       ///< of all servers that have none of their own; empty: each its address's
+    CertificateFiles client_certificate;  ///< what servers get that ask for one; without a file there is none
     std::vector<ServerConfig> servers;
 
     friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;

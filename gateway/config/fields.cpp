@@ -180,6 +180,17 @@ Kind<ListenerConfig> ofTls(std::string type,
             [member](const L& listener) { return asText(listener.tls_options.*member); }};
 }
 
+/// A member among the options of an upstream's TLS.
+template <typename Value>
+Kind<UpstreamConfig> ofServerTls(std::string type,
+                                 void (*read)(Reading&, TableReader&, std::string_view, UpstreamConfig&),
+                                 Value TlsClientOptions::*member, std::string shown) {
+    using U = UpstreamConfig;
+    return {std::move(type), read,
+            [member](const U& a, const U& b) { return a.tls_options.*member == b.tls_options.*member; },
+            [shown = std::move(shown)](const U&) { return shown; }};
+}
+
 /// `words` must last.
 template <auto Member, typename Words>
 auto choice(const Words& words, std::string type = {}) {
@@ -458,6 +469,25 @@ const Fields<UpstreamConfig>& upstreamFields() {
          "how long a server that is back gets a reduced share: a tenth at first, then growing"},
         {"resolve_interval", duration<&U::resolve_interval>(kShortestInterval), kReload,
          "how often a server's host name is resolved again"},
+        {"tls",
+         own<&U::tls>(typeOfWords(kUpstreamTls), readUpstreamTls,
+                      [](const U& upstream) { return wordFor(upstream.tls, kUpstreamTls); }),
+         kReload,
+         "what is spoken with the servers, behind the PROXY header, which goes first and in the clear. "
+         "implicit: TLS from the first byte (Postfix: `smtpd_tls_wrappermode`, Dovecot: `ssl = yes` in the "
+         "inet_listener); starttls: it is asked for before the client gets the greeting"},
+        {"tls_verify",
+         ofServerTls(typeOfWords(kTlsVerify), readTlsVerify, &TlsClientOptions::verify, asText("on")),
+         kReload, "whether a server's certificate has to be of `ca`'s and for its name; off is warned of"},
+        {"ca", ofServerTls("`system`, path", readTrustedCa, &TlsClientOptions::ca, asText("system")), kReload,
+         "who issues the servers' certificates: those whom the system trusts, or those of a PEM file, whose "
+         "change is noticed"},
+        {"server_name", ownText<&U::server_name>("host name or address", readUpstreamServerName), kReload,
+         "whom the servers' certificates must be for, and what they are asked for (SNI)",
+         "each server's own, or its `address`"},
+        {"client_certificate", own<&U::client_certificate>("table", readClientCertificate), kReload,
+         "`{ certificate = FILE, key = FILE }`, as `listener.certificates`: for servers that ask for one",
+         kNone},
     };
     return fields;
 }
@@ -473,6 +503,8 @@ const Fields<ServerConfig>& serverFields() {
          kNeeded, "missing: expected \"HOST:PORT\""},
         {"weight", number<&S::weight>(1, 100), kReload, "its share among the servers"},
         {"backup", boolean<&S::backup>(), kReload, "used only while no other server is up"},
+        {"server_name", ownText<&S::server_name>("host name or address", readServerName), kReload,
+         "whom its certificate must be for", "the upstream's"},
     };
     return fields;
 }

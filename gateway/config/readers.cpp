@@ -125,18 +125,32 @@ void readTlsText(TableReader& table, std::string_view key, std::string& value,
     rejectWithoutTls(table, key, listener);
 }
 
-CertificateFiles readCertificate(Reading& reading, TableReader& table) {
+void readPath(Reading& reading, TableReader& table, std::string_view key, std::string& file) {
+    table.text(key, file);
+    if (!file.empty()) file = reading.absolute(file);
+}
+
+/// `stapled`: an OCSP response may be named too.
+CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled) {
     CertificateFiles files;
-    for (const auto& [key, file] :
-         {std::pair<std::string_view, std::string*>{"certificate", &files.certificate},
-          {"key", &files.key},
-          {"ocsp", &files.ocsp}}) {
-        table.text(key, *file);
-        if (!file->empty()) *file = reading.absolute(*file);
-    }
+    readPath(reading, table, "certificate", files.certificate);
+    readPath(reading, table, "key", files.key);
+    if (stapled) readPath(reading, table, "ocsp", files.ocsp);
     if (files.certificate.empty()) table.error("certificate", "missing: expected the path of a PEM file");
     table.rejectUnknown();
     return files;
+}
+
+/// What only an upstream needs whose servers speak TLS with the gateway.
+void rejectWithoutServerTls(TableReader& table, std::string_view key, const UpstreamConfig& upstream) {
+    if (table.has(key) && upstream.tls == UpstreamTls::Off && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is \"off\"");
+}
+
+/// Whom a certificate is for.
+void readCertificateName(TableReader& table, std::string_view key, std::string& name) {
+    if (!table.text(key, name) || isHostName(name) || IpAddress::parse(name)) return;
+    table.error(key, fmt::format("expected a host name or an address, found {}", inQuotes(name)));
 }
 
 }  // namespace
@@ -289,7 +303,7 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     for (TableReader& item : table.tables(key))
-        listener.certificates.push_back(readCertificate(reading, item));
+        listener.certificates.push_back(readCertificate(reading, item, true));
     rejectWithoutTls(table, key, listener);
     if (listener.endsTls() && table.isEmpty(key))
         table.error(
@@ -373,6 +387,45 @@ void readLostClientAddress(Reading&, TableReader& table, std::string_view key, U
             "can send XCLIENT unseen if it is in their smtpd_authorized_xclient_hosts");
     if (upstream.send_proxy != SendProxy::Off && upstream.lost_client_address_accepted)
         table.warning(key, "has no effect unless send_proxy is \"off\"");
+}
+
+void readUpstreamTls(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    table.choice<UpstreamTls>(key, upstream.tls, kUpstreamTls);
+}
+
+void readTlsVerify(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    table.choice<bool>(key, upstream.tls_options.verify, kTlsVerify);
+    rejectWithoutServerTls(table, key, upstream);
+    if (upstream.tls != UpstreamTls::Off && !upstream.tls_options.verify)
+        table.warning(
+            key,
+            "\"off\" believes whoever answers: anybody on the way to the servers can read and change "
+            "the mail, and see the passwords");
+}
+
+void readTrustedCa(Reading& reading, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    std::string& ca = upstream.tls_options.ca;
+    if (table.text(key, ca) && ca != "system") ca = reading.absolute(ca);
+    rejectWithoutServerTls(table, key, upstream);
+    if (table.has(key) && !upstream.tls_options.verify)
+        table.error(key, "would be ignored, because tls_verify is \"off\"");
+}
+
+void readUpstreamServerName(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    readCertificateName(table, key, upstream.server_name);
+    rejectWithoutServerTls(table, key, upstream);
+}
+
+void readClientCertificate(Reading& reading, TableReader& table, std::string_view key,
+                           UpstreamConfig& upstream) {
+    TableReader files = table.table(key);
+    if (!table.has(key)) return;
+    upstream.client_certificate = readCertificate(reading, files, false);
+    rejectWithoutServerTls(table, key, upstream);
+}
+
+void readServerName(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {
+    readCertificateName(table, key, server.server_name);
 }
 
 void readServerAddress(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {

@@ -62,23 +62,40 @@ Next ConnectPhase::tryNext() {
     context_.useServer(std::move(server));
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
-    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback()));
+    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
+                                    record.pool().tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
+                                                        {record.listener().protocol, context_.config().name,
+                                                         record.arrival.local.address})));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
     return std::visit(
-        Overloaded{[](const Connector::Waiting&) -> Next { return next::Stay{}; },
+        Overloaded{[&](const Connector::Waiting& waiting) { return wait(waiting); },
                    [&](const Connector::Connected&) { return awaitGreeting(); },
                    [&](const Connector::Greeted& greeting) { return greeted(greeting); },
-                   [&](const Connector::Failed& failure) { return failed(failure.failure); },
+                   [&](const Connector::Failed& failure) { return failed(failure); },
                    [](const Connector::NoResources&) -> Next { return next::Refuse{Refusal::Internal}; }},
         progress);
+}
+
+Next ConnectPhase::wait(const Connector::Waiting& waiting) {
+    const Timeouts& timeouts = context_.config().timeouts;
+    if (stage_ == Stage::Connecting && connector_.startingTls()) {
+        stage_ = Stage::StartingTls;
+        context_.armIn(timeouts.greeting.count());
+    } else if (stage_ == Stage::StartingTls && connector_.shakingHands()) {
+        stage_ = Stage::Connecting;
+        context_.armIn(timeouts.connect.count());
+    }
+    if (waiting.again) context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
     context_.host.counters().connect.add(record.connected - record.connecting);
+    if (const TlsTransport* tls = connector_.tls()) record.endpoint->shookHands(*tls);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
@@ -92,7 +109,7 @@ Next ConnectPhase::awaitGreeting() {
     }
     if (Next step = watchTls(); !stays(step)) return step;
     // A server that waits for no header may have spoken already, and no further event will tell.
-    return connector_.transport()->readable() ? onServer(0) : next::Stay{};
+    return connector_.hasMore() ? onServer(0) : next::Stay{};
 }
 
 Next ConnectPhase::askBehindHeader() {
@@ -102,7 +119,7 @@ Next ConnectPhase::askBehindHeader() {
     connector_.transport()->noDelay();
     const IoResult put = connector_.transport()->write(question);
     const bool whole = put.status == IoStatus::Ok && put.bytes == question.size();
-    return whole ? next::Stay{} : failed(ServerFailure::HeaderNotTaken);
+    return whole ? next::Stay{} : failed({ServerFailure::HeaderNotTaken});
 }
 
 Next ConnectPhase::onClient(std::uint32_t events) {
@@ -125,16 +142,30 @@ Next ConnectPhase::watchTls() {
 Next ConnectPhase::onServer(std::uint32_t events) {
     if (stage_ == Stage::Holding) return next::Stay{};
     if (stage_ == Stage::Swallowing) return swallowOn(events);
+    if (connector_.shakingHands()) return shakeHands(events);
     return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+}
+
+/// Its steps are rationed with those of clients.
+Next ConnectPhase::shakeHands(std::uint32_t events) {
+    if (context_.host.mayShakeHands())
+        return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+    connector_.transport()->note(events);
+    context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     SessionRecord& record = context_.record;
+    if (stage_ != Stage::AwaitingGreeting) record.connected = context_.host.now();
     // Its words stand; ours would only follow them.
-    if (greeting.verdict == Greeting::Refused)
+    if (greeting.verdict == Greeting::Refused) {
         record.facts.goodbye = true;
-    else if (swallower_)
-        return swallow(greeting.bytes, greeting.ended);
+    } else if (swallower_) {
+        if (Next step = swallow(greeting.bytes, greeting.ended); !stays(step)) return step;
+        // TLS may have read ahead, of which no event tells.
+        return stage_ == Stage::Swallowing ? swallowOn(0) : next::Stay{};
+    }
     record.pool().reportSuccess(*record.endpoint);
     return relayWith(greeting.bytes, greeting.ended);
 }
@@ -148,7 +179,7 @@ Next ConnectPhase::swallow(std::string_view greeting, bool ended) {
             stage_ = Stage::Swallowing;
             return next::Stay{};
         case GreetingSwallower::State::Failed:
-            return failed(ended ? ServerFailure::ClosedInGreeting : ServerFailure::Foreign);
+            return failed({ended ? ServerFailure::ClosedInGreeting : ServerFailure::Foreign});
         case GreetingSwallower::State::Done:
             break;
     }
@@ -163,7 +194,7 @@ Next ConnectPhase::swallowOn(std::uint32_t events) {
     while (stage_ == Stage::Swallowing && connector_.transport()->readable()) {
         const IoResult got = connector_.transport()->read(scratch);
         if (got.status == IoStatus::WouldBlock) break;
-        if (got.status == IoStatus::Error) return failed(ServerFailure::ResetWithoutGreeting);
+        if (got.status == IoStatus::Error) return failed({ServerFailure::ResetWithoutGreeting});
         const bool ended = got.last || got.status == IoStatus::Eof;
         if (Next step = swallow({scratch.data(), got.bytes}, ended); !stays(step)) return step;
     }
@@ -171,6 +202,7 @@ Next ConnectPhase::swallowOn(std::uint32_t events) {
 }
 
 Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted) {
+    context_.server_tls = connector_.tls() != nullptr;
     context_.server = connector_.take();
     relay().attach(Side::Server, context_.server.get());
     if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
@@ -180,10 +212,13 @@ Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted
 Next ConnectPhase::onDeadline() {
     switch (stage_) {
         case Stage::Connecting:
-            return failed(ServerFailure::ConnectTimeout);
+            if (connector_.shakingHands())
+                return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
+            return failed({ServerFailure::ConnectTimeout});
+        case Stage::StartingTls:
         case Stage::AwaitingGreeting:
         case Stage::Swallowing:
-            return failed(ServerFailure::NoGreeting);
+            return failed({ServerFailure::NoGreeting});
         case Stage::Holding:
             break;
     }
@@ -193,8 +228,10 @@ Next ConnectPhase::onDeadline() {
 
 // A server that has answered is not waited for, as one is that may be back soon: it is asked once more, and the client
 // hears within two seconds.
-Next ConnectPhase::failed(ServerFailure failure) {
+Next ConnectPhase::failed(const Connector::Failed& failed) {
     const SessionRecord& record = context_.record;
+    const ServerFailure failure = failed.failure;
+    if (failed.tls) record.endpoint->handshakes.failed(failed.tls);
     if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
     record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
     onUndrain();  // the next server need not be drained
@@ -228,6 +265,7 @@ void ConnectPhase::onUndrain() noexcept {
 std::string_view ConnectPhase::name() const noexcept {
     switch (stage_) {
         case Stage::Connecting:
+        case Stage::StartingTls:
             return "connecting";
         case Stage::AwaitingGreeting:
         case Stage::Swallowing:

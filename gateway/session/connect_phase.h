@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The way to a server: one after the other is tried until one serves this client.
 ///
-///     connecting ─ awaiting greeting ─ served
+///     connecting ─ awaiting greeting ─ served      connecting: with STARTTLS and the TLS handshake, where they are
 ///         └──────── holding ┘           no server was left: all are tried again, until `hold` has passed
 ///
 /// Until a server has shown that it serves the client, the client gets nothing and is read no further.
@@ -35,10 +35,12 @@ class ConnectPhase : public Phase {
     std::string_view name() const noexcept;
 
   private:
-    enum class Stage : std::uint8_t { Connecting, AwaitingGreeting, Swallowing, Holding };
+    enum class Stage : std::uint8_t { Connecting, StartingTls, AwaitingGreeting, Swallowing, Holding };
 
     Next tryNext();
+    Next shakeHands(std::uint32_t events);
     Next proceed(const Connector::Progress& progress);
+    Next wait(const Connector::Waiting& waiting);
     Next awaitGreeting();
     Next watchTls();
     Next askBehindHeader();
@@ -46,7 +48,7 @@ class ConnectPhase : public Phase {
     Next swallow(std::string_view greeting, bool ended);
     Next swallowOn(std::uint32_t events);
     Next relayWith(std::string_view greeting, bool ended, bool greeted = false);
-    Next failed(ServerFailure failure);
+    Next failed(const Connector::Failed& failed);
     Next hold();
     std::string proxyHeader() const;
 

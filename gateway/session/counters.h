@@ -3,7 +3,7 @@
 #pragma once
 
 #include "gateway/admission/address_vote.h"
-#include "gateway/tls/failure.h"
+#include "gateway/tls/handshake_counters.h"
 #include "protocols/refusal.h"
 #include "protocols/values/address.h"
 
@@ -86,15 +86,6 @@ inline void count(Counter& counter, std::uint64_t by = 1) noexcept {
 inline std::uint64_t value(const Counter& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
 }
-
-/// TLS handshakes with clients, by how they went.
-struct HandshakeCounters {
-    std::array<Counter, 2> versions{};  ///< done, with TLS 1.2 and 1.3
-    std::array<Counter, kTlsFailureReasons> failures{};
-
-    void done(std::string_view version) noexcept { count(versions[version == "TLSv1.2" ? 0 : 1]); }
-    void failed(TlsFailure failure) noexcept { count(failures[static_cast<std::size_t>(failure.reason)]); }
-};
 
 /// How often something took how long. The bounds suit a server on the same machine as well as a name
 /// look-up gone wrong.

@@ -184,6 +184,7 @@ Next RelayPhase::onSourceEnded(Side source) {
 Next RelayPhase::onServerEnded() {
     // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
     if (context_.record.facts.quit) return next::Close{CloseReason::ClientQuit};
+    if (context_.serverCutOff() && !context_.record.facts.goodbye) server_lost_ = true;
     // A client that has said all it had to say is not told that nobody listens any more.
     if (!relay().sourceEnded(Side::Client)) reply(Refusal::ServerLost);
     if (server_lost_) return next::Linger{CloseReason::ServerLost};

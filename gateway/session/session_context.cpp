@@ -14,6 +14,9 @@ void SessionContext::useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcep
 
 void SessionContext::leaveServer() noexcept {
     if (!std::exchange(uses_server, false)) return;
+    // Else the server could not tell the end from a connection that somebody cut.
+    if (server_tls && !relay.endPassed(Side::Client)) server->shutdownWrite();
+    server_tls = false;
     relay.attach(Side::Server, nullptr);
     server.reset();
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);

@@ -39,6 +39,7 @@ struct SessionContext {
         server;  ///< while bytes move between the two; before that, its connector has it
     ClientTable::Ticket ticket;
     std::uint8_t server_slot = 1;
+    bool server_tls = false;     ///< `server` is a TlsTransport
     bool uses_server = false;    ///< record.endpoint counts it among its sessions
     bool admitted = false;       ///< let in, and not refused since: one `session.end` line is owed
     bool kept_refused = false;   ///< the host counts it among the refused that stay
@@ -66,6 +67,10 @@ struct SessionContext {
     /// TLS ends here, and did not begin with the first byte.
     bool afterStartTls() const noexcept {
         return record.tls && record.listener().tls == ListenerTls::StartTls;
+    }
+    /// The server's end was not the end of its TLS: whoever cut the connection, bytes may be missing.
+    bool serverCutOff() const noexcept {
+        return server_tls && static_cast<const TlsTransport&>(*server).truncated();
     }
     /// Nothing can be said or seen in the clear, from the first byte on.
     bool opaqueFromStart() const noexcept;

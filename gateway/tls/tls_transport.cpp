@@ -113,12 +113,13 @@ std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& b
 
 std::unique_ptr<TlsTransport> TlsTransport::connect(std::unique_ptr<Transport>& below,
                                                     const std::shared_ptr<const TlsClientContext>& context,
-                                                    const std::string& server_name) noexcept {
+                                                    const std::string& server_name,
+                                                    const std::string& peer) noexcept {
     auto made = make(below, context, context->context());
     if (!made) return nullptr;
     SSL_set_connect_state(made->ssl_);
     if (made->expect(server_name)) {
-        context->resume(made->ssl_, server_name);
+        if (!peer.empty()) context->resume(made->ssl_, peer);
         return made;
     }
     below = std::move(made->below_);
@@ -376,7 +377,7 @@ void TlsTransport::finishWriting() noexcept {
 
 TlsFacts TlsTransport::facts() const {
     TlsFacts facts;
-    facts.version = SSL_get_version(ssl_);
+    facts.version = version();
     const char* cipher = SSL_get_cipher_name(ssl_);
     facts.cipher = cipher ? cipher : "";
     if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name))
@@ -393,6 +394,39 @@ TlsFacts TlsTransport::facts() const {
                       verifies_ && SSL_get_verify_result(ssl_) == X509_V_OK};
     }
     return facts;
+}
+
+std::string_view TlsTransport::version() const noexcept {
+    return SSL_get_version(ssl_);
+}
+
+UnixSeconds TlsTransport::peerNotAfter() const noexcept {
+    const X509* certificate = SSL_get0_peer_certificate(ssl_);
+    return certificate ? openssl::seconds(X509_get0_notAfter(certificate)) : 0;
+}
+
+TlsFailure TlsTransport::verdict() const noexcept {
+    return failureOf(SSL_get_verify_result(ssl_));
+}
+
+std::string_view TlsTransport::verdictText() const noexcept {
+    return X509_verify_cert_error_string(SSL_get_verify_result(ssl_));
+}
+
+std::vector<TlsChainCertificate> TlsTransport::chain() const {
+    std::vector<TlsChainCertificate> all;
+    const STACK_OF(X509)* shown = SSL_get_peer_cert_chain(ssl_);
+    for (int i = 0; i < sk_X509_num(shown); ++i) {
+        X509* const certificate = sk_X509_value(shown, i);
+        bool any = false;
+        const EVP_PKEY* key = X509_get0_pubkey(certificate);
+        const char* type = key ? EVP_PKEY_get0_type_name(key) : nullptr;
+        all.push_back({openssl::subjectOf(certificate), openssl::issuerOf(certificate),
+                       openssl::hostNamesOf(certificate, any), type ? type : "",
+                       openssl::sha256Of(certificate), openssl::seconds(X509_get0_notBefore(certificate)),
+                       openssl::seconds(X509_get0_notAfter(certificate))});
+    }
+    return all;
 }
 
 }  // namespace mailgate

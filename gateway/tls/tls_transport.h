@@ -22,7 +22,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 struct bio_st;
 struct ssl_st;
@@ -35,6 +37,15 @@ struct TlsPeerCertificate {
     std::string sha256;
     UnixSeconds not_after = 0;
     bool verified = false;
+};
+
+/// One of a chain, for people to read.
+struct TlsChainCertificate {
+    std::string subject, issuer;  ///< fit for a log line
+    std::vector<std::string> names;
+    std::string key_type;  ///< "RSA", "EC", …
+    std::string sha256;
+    UnixSeconds not_before = 0, not_after = 0;
 };
 
 /// Of an established connection.
@@ -68,10 +79,12 @@ class TlsTransport final : public Transport {
                                                 const std::shared_ptr<const TlsServerContext>& context,
                                                 std::string early = {}) noexcept;
     /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is
-    /// compared, and not sent. Empty only for a context that does not verify.
+    /// compared, and not sent. Empty only for a context that does not verify. `peer`: sessions with who has the same are
+    /// resumed, so it says which server this is and under which name it was verified; empty: hands are shaken in full.
     static std::unique_ptr<TlsTransport> connect(std::unique_ptr<Transport>& below,
                                                  const std::shared_ptr<const TlsClientContext>& context,
-                                                 const std::string& server_name) noexcept;
+                                                 const std::string& server_name,
+                                                 const std::string& peer = {}) noexcept;
 
     ~TlsTransport() override;
     TlsTransport(const TlsTransport&) = delete;
@@ -86,6 +99,15 @@ class TlsTransport final : public Transport {
     /// use.
     std::unique_ptr<Transport> release() noexcept { return std::move(below_); }
     TlsFacts facts() const;
+    /// What facts() says of the version, and of the end of the peer's certificate (0: it has shown none), without the rest.
+    std::string_view version() const noexcept;
+    UnixSeconds peerNotAfter() const noexcept;
+    /// What is wrong with the peer's certificate, whether the handshake hung on that or not; None: nothing.
+    TlsFailure verdict() const noexcept;
+    /// The same in OpenSSL's words.
+    std::string_view verdictText() const noexcept;
+    /// What the peer has shown, its own certificate first.
+    std::vector<TlsChainCertificate> chain() const;
 
     /// The peer's end came without a close_notify: bytes before it may be missing.
     bool truncated() const noexcept { return truncated_; }

@@ -49,12 +49,17 @@ const KeySample kOwnSamples[] = {
     {"listener.proxy", "\"require\"", "\"mixed\""},
     {"listener.trusted", "\"10.0.0.0/8\"", "\"10.1.0.0/16\""},
     {"listener.upstream", "\"u\"", "\"other\""},
+    {"upstream.ca", "", "\"ca.pem\""},
     {"upstream.check_protocol", "\"smtp\"", "\"tcp\""},
+    {"upstream.client_certificate", "{ certificate = \"a.pem\" }", "{ certificate = \"b.pem\" }"},
     {"upstream.lost_client_address", "", "\"accepted\""},
     {"upstream.name", "\"u\"", "\"v\""},
     {"upstream.send_proxy", "\"v2\"", "\"v1\""},
     {"upstream.server.address", "\"192.0.2.1:25\"", "\"mx.example.org:25\""},
     {"upstream.server.name", "\"s\"", "\"t\""},
+    {"upstream.server.server_name", "\"a.example.org\"", "\"b.example.org\""},
+    {"upstream.server_name", "\"a.example.org\"", "\"b.example.org\""},
+    {"upstream.tls", "\"implicit\"", "\"starttls\""},
 };
 
 /// Two values of a type, as the reference writes it: "boolean", "1 to 100", "1h or more", "`json`, `logfmt`"…

@@ -18,6 +18,7 @@ namespace mailgate {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -480,6 +481,61 @@ TEST(Config, ABalancerMayBeTrustedToEndTls) {
           {"{ network = \"10.0.0.9\", ssl = true }", "ssl"},
           {"7", "text"}})
         EXPECT_THAT(errorsOf(site("proxy = \"require\"\ntrusted = [" + balancer + "]")), HasSubstr(error));
+}
+
+TEST(Config, TlsToServersHasItsCaItsNamesAndItsCertificate) {
+    const UpstreamConfig upstream =
+        parse(site(kTrusted,
+                   "tls = \"starttls\"\nca = \"ca.pem\"\nserver_name = \"mx.example.net\"\n"
+                   "client_certificate = { certificate = \"gw.pem\", key = \"/k/gw.key\" }"))
+            .upstreams.at(0);
+    EXPECT_EQ(upstream.tls, UpstreamTls::StartTls);
+    EXPECT_TRUE(upstream.tls_options.verify);
+    EXPECT_EQ(upstream.tls_options.ca, "/etc/mailgate/ca.pem");
+    EXPECT_EQ(upstream.client_certificate, (CertificateFiles{"/etc/mailgate/gw.pem", "/k/gw.key", ""}));
+    EXPECT_EQ(upstream.servers.at(0).tls_name, "mx.example.net");
+    const auto nameOf = [](const std::string& upstream_keys, const std::string& server) {
+        return parse(site(kTrusted, "check = false\ntls = \"implicit\"\n" + upstream_keys, server))
+            .upstreams.at(0)
+            .servers.at(0)
+            .tls_name;
+    };
+    EXPECT_EQ(nameOf("server_name = \"all.example.net\"",
+                     "address = \"127.0.0.1:1\"\nserver_name = \"one.example.net\""),
+              "one.example.net");
+    EXPECT_EQ(nameOf("", "address = \"127.0.0.1:1\""), "127.0.0.1");
+}
+
+TEST(Config, TlsToServersIsWarnedOfWhereItProvesLittle) {
+    EXPECT_THAT(warningsOf(parse(site(kTrusted, "tls = \"implicit\"\ntls_verify = \"off\""))),
+                Contains(HasSubstr("believes whoever answers")));
+    EXPECT_THAT(warningsOf(parse(site(kTrusted, "tls = \"implicit\""))),
+                Contains(HasSubstr("has to be for the address 127.0.0.1")));
+}
+
+TEST(Config, TlsToServersIsRefusedWhereItMakesNoSense) {
+    const std::string implicit = "tls = \"implicit\"\n";
+    const std::pair<std::string, std::string> wrong[] = {
+        {"tls = \"on\"", "upstream.tls: "},
+        {"ca = \"ca.pem\"", "upstream.ca: would be ignored"},
+        {"tls_verify = \"off\"", "upstream.tls_verify: would be ignored"},
+        {"server_name = \"a.example\"", "upstream.server_name: would be ignored"},
+        {"client_certificate = { certificate = \"a\" }", "upstream.client_certificate: would be ignored"},
+        {implicit + "tls_verify = \"off\"\nca = \"ca.pem\"", "because tls_verify is \"off\""},
+        {implicit + "server_name = \"a b\"", "expected a host name or an address"},
+        {implicit + "client_certificate = { key = \"a\" }", "client_certificate.certificate: missing"},
+        {implicit + "client_certificate = { certificate = \"a\", ocsp = \"b\" }", "ocsp"},
+    };
+    for (const auto& [lines, error] : wrong)
+        EXPECT_THAT(errorsOf(site(kTrusted, lines)), HasSubstr(error)) << lines;
+    EXPECT_THAT(errorsOf(site(kTrusted, "", "address = \"127.0.0.1:1\"\nserver_name = \"a.example\"")),
+                HasSubstr("because tls of the upstream is \"off\""));
+    const std::string open = "access = \"open\"\n";
+    EXPECT_THAT(errorsOf(site(open + "tls = \"passthrough\"", implicit)),
+                HasSubstr("inside of the gateway's own"));
+    const std::string tcp =
+        "[[listener]]\nname = \"t\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:1\"\nupstream = \"postfix\"\n";
+    EXPECT_THAT(errorsOf(tcp + open + site(kTrusted, "tls = \"starttls\"")), HasSubstr("has no STARTTLS"));
 }
 
 TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {

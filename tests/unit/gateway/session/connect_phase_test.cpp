@@ -3,6 +3,9 @@
 
 #include "protocols/proxy/decoder.h"
 #include "tests/support/scripted_phase.h"
+#include "tests/support/tls_files.h"
+
+#include <array>
 
 namespace mailgate::test {
 namespace {
@@ -278,6 +281,120 @@ TEST_F(ConnectPhaseTest, TellsOfTlsThatABalancerEndsWithoutSayingSo) {
     const auto told = toldOfTls();
     ASSERT_TRUE(told);
     EXPECT_TRUE(told->tls);
+}
+
+/// The server is a TlsTransport too, behind the header.
+class ConnectPhaseTlsTest : public ConnectPhaseTest {
+  protected:
+    /// Its header is out, and the beginning of a handshake.
+    void shakingHands(UpstreamTls tls = UpstreamTls::Implicit, Config config = makeConfig()) {
+        config.upstreams[0].tls = tls;
+        config.upstreams[0].tls_options.verify = false;
+        arriveAdmitted(std::move(config));
+        if (context_->record.listener().tls == ListenerTls::StartTls)
+            context_->record.tls = std::make_unique<TlsFacts>();
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "connecting");
+        auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(far_below_));
+        const auto tickets = std::make_shared<TicketKeys>([] { return 1'800'000'000; });
+        far_ = TlsTransport::accept(
+            below, TlsServerContext::build({}, {files_.certificate({{"mx.example.net"}})}, tickets));
+        if (tls == UpstreamTls::Implicit) skipHeader();
+    }
+    void skipHeader() { server_->received.erase(0, server_->received.find('\x16')); }
+    Next carry() {
+        far_below_->sends(server_->heard());
+        far_->note(kReadable);
+        far_->advance(0);
+        server_->sends(far_below_->heard());
+        return phase_->onServer(kReadable);
+    }
+    const ServerEndpoint& endpoint() { return *context_->record.endpoint; }
+
+    TlsFiles files_;
+    std::shared_ptr<ScriptedPeer> far_below_ = std::make_shared<ScriptedPeer>();
+    std::unique_ptr<TlsTransport> far_;
+};
+
+TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
+    shakingHands();
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    EXPECT_EQ(value(endpoint().handshakes.versions[1]), 1U);
+    EXPECT_GT(endpoint().certificate_expires.load(), 0);
+    far_below_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(0).state, TlsTransport::Handshake::State::Done);
+    far_->write("220 mx\r\n");
+    server_->sends(far_below_->heard());
+    expectStep<next::Relay>(phase_->onServer(kReadable));
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+    EXPECT_TRUE(context_->server_tls);
+    EXPECT_FALSE(context_->serverCutOff());
+    context_->leaveServer();
+    EXPECT_TRUE(server_->got_fin) << "behind the end of TLS";
+}
+
+TEST_F(ConnectPhaseTlsTest, TheGreetingFromBeforeStartTlsIsTheClients) {
+    shakingHands(UpstreamTls::StartTls);
+    server_->heard();
+    expectStep<next::Stay>(serverSends("220 mx\r\n"));
+    EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));
+    EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+    EXPECT_EQ(phase_->name(), "connecting");
+    expectStep<next::Stay>(serverSends("220 go ahead\r\n"));
+    expectStep<next::Relay>(carry());
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+}
+
+TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
+    Config config = makeConfig(Protocol::Imap);
+    config.listeners[0].tls = ListenerTls::StartTls;
+    shakingHands(UpstreamTls::Implicit, std::move(config));
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    far_below_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(0).state, TlsTransport::Handshake::State::Done);
+    std::array<char, 100> question{};
+    const IoResult got = far_->read(question);
+    const std::string_view asked(question.data(), got.bytes);
+    EXPECT_TRUE(asked.ends_with(" CAPABILITY\r\n")) << asked;
+    // A record each, and one event for them all.
+    far_->write("* OK ready\r\n");
+    far_->write("* CAPABILITY IMAP4rev1\r\n");
+    far_->write(std::string(asked.substr(0, asked.find(' '))) + " OK done\r\n");
+    server_->sends(far_below_->heard());
+    EXPECT_TRUE(expectStep<next::Relay>(phase_->onServer(kReadable)).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "");
+    EXPECT_TRUE(context_->server_tls);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
+}
+
+TEST_F(ConnectPhaseTlsTest, StepsOfTheHandshakeAreRationed) {
+    shakingHands();
+    host_->handshake_steps = 0;
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "connecting");
+    host_->runAgain();
+    EXPECT_EQ(events_.turns.size(), 1U) << "its turn comes";
+    host_->handshake_steps = 1;
+    expectStep<next::Stay>(phase_->onServer(0));
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+}
+
+TEST_F(ConnectPhaseTlsTest, AServerThatDoesNotFinishTheHandshakeIsPassedOver) {
+    shakingHands();
+    auto second = host_->nextServer();
+    const auto first = context_->record.endpoint;
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(server_->closed);
+    EXPECT_EQ(value(first->handshakes.failures[static_cast<std::size_t>(TlsFailure::Reason::Timeout)]), 1U);
+    EXPECT_EQ(first->failures_total.load(), 1U);
+    EXPECT_EQ(host_->connected_to.size(), 2U);
 }
 
 }  // namespace

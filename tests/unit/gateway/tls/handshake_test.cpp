@@ -476,7 +476,7 @@ class TlsClientTest : public TlsHandshakeTest {
         std::unique_ptr<Transport> server_below = std::make_unique<ScriptedTransport>(to_server);
         std::unique_ptr<Transport> client_below = std::make_unique<ScriptedTransport>(to_client);
         Legs legs{TlsTransport::accept(server_below, std::move(server_context)),
-                  TlsTransport::connect(client_below, std::move(client_context), name)};
+                  TlsTransport::connect(client_below, std::move(client_context), name, name)};
         const auto carry = [](ScriptedPeer& from, ScriptedPeer& to, TlsTransport& target) {
             if (from.received.empty()) return;
             to.sends(from.heard());
