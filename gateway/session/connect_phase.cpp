@@ -130,7 +130,7 @@ Next ConnectPhase::onClient(std::uint32_t events) {
 // A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send
 // that byte: the server's first byte tells the filter whether it is TLS.
 Next ConnectPhase::watchTls() {
-    if (context_.tlsPolicy().endsHere()) return next::Stay{};
+    if (context_.tlsPolicy().endsHere() || connector_.tls()) return next::Stay{};
     const std::string_view early = relay().held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay().mayHaveInput(Side::Client)) first = context_.client->peek();

@@ -25,8 +25,9 @@ void SessionContext::leaveServer() noexcept {
 TlsPolicy SessionContext::tlsPolicy() const noexcept {
     const ListenerConfig& listener = record.listener();
     if (record.tls || record.balancerEndsTls()) return {.stage = TlsPolicy::Stage::Within};
-    if (listener.tls != ListenerTls::StartTls) return {};
-    return {.stage = TlsPolicy::Stage::Before, .required = listener.tls_required};
+    if (listener.tls == ListenerTls::StartTls)
+        return {.stage = TlsPolicy::Stage::Before, .required = listener.tls_required};
+    return {.stage = server_tls ? TlsPolicy::Stage::ToServer : TlsPolicy::Stage::None};
 }
 
 bool SessionContext::opaqueFromStart() const noexcept {

@@ -311,8 +311,8 @@ std::optional<std::string> ImapFilter::withOffers(std::string_view reply) {
 std::optional<std::string> ImapFilter::offers(std::string_view list, bool whole) const {
     auto offered = withoutWords(list, [this](std::string_view word) {
         const bool mechanism = startsWithIgnoreCase(word, "AUTH=");
-        const bool before =
-            tls_.within() && (equalsIgnoreCase(word, "STARTTLS") || equalsIgnoreCase(word, "LOGINDISABLED"));
+        const bool before = (tls_.refused() && equalsIgnoreCase(word, "STARTTLS")) ||
+                            (tls_.within() && equalsIgnoreCase(word, "LOGINDISABLED"));
         return before || (mechanism && (tls_.demanded() || bindsChannel(word)));
     });
     if (!whole || opaque() || !tls_.offered()) return offered;

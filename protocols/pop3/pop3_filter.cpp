@@ -227,7 +227,7 @@ std::optional<std::string> Pop3Filter::onCapability(std::string_view reply, std:
     const bool tls = equalsIgnoreCase(word, "STLS");
     const bool sasl = equalsIgnoreCase(word, "SASL");
     tls_listed_ = tls_listed_ || tls;
-    if ((tls && tls_.within()) || (tls_.demanded() && (sasl || equalsIgnoreCase(word, "USER"))))
+    if ((tls && tls_.refused()) || (tls_.demanded() && (sasl || equalsIgnoreCase(word, "USER"))))
         return std::string();
     const auto mechanisms = sasl ? withoutWords(text, bindsChannel) : std::nullopt;
     if (!mechanisms) return std::nullopt;

@@ -185,7 +185,7 @@ std::optional<std::string> SieveFilter::onData(std::string_view reply) {
 std::optional<std::string> SieveFilter::onCapability(std::string_view name, std::string_view reply) {
     if (equalsIgnoreCase(name, "STARTTLS")) {
         tls_listed_ = true;
-        return tls_.within() ? std::optional(std::string()) : std::nullopt;
+        return tls_.refused() ? std::optional(std::string()) : std::nullopt;
     }
     if (!equalsIgnoreCase(name, "SASL")) return std::nullopt;
     if (tls_.demanded()) return "\"SASL\" \"\"\r\n";

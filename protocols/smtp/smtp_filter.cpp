@@ -168,7 +168,7 @@ class Offers {
     bool goesOn(std::string_view whole) const {
         if (whole.data() == reply_.data()) return true;
         const std::string_view keyword = keywordOf(whole);
-        if (isHidden(keyword) || (tls_.within() && equalsIgnoreCase(keyword, "STARTTLS"))) return false;
+        if (isHidden(keyword) || (tls_.refused() && equalsIgnoreCase(keyword, "STARTTLS"))) return false;
         if (!isAuth(whole)) return true;
         return !tls_.demanded() && withoutBinding(withoutLineEnd(whole));
     }
@@ -505,7 +505,7 @@ SmtpFilter::Step SmtpFilter::onStartTls(std::string_view line, std::string_view&
     const TlsPolicy& tls = screen_.tls;
     if (replaying_ || !tls.endsHere()) return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
     const std::size_t whole = wholeSize(line, bytes);
-    if (tls.within()) return answer("554 5.5.1 Error: TLS already active\r\n", whole, bytes, out);
+    if (tls.refused()) return answer("554 5.5.1 Error: TLS already active\r\n", whole, bytes, out);
     if (bytes.size() > whole) return violate(Violation::PlaintextAfterStartTls);
     if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
     if (mail_.open()) return answer("503 5.5.1 Error: MAIL transaction in progress\r\n", whole, bytes, out);

@@ -109,7 +109,7 @@ bool LoginFilter::refuse(std::string_view command, Action why, Output& out) {
 
 /// Whoever sends something behind it wants it to be taken for what was said within TLS (CVE-2011-0411).
 LoginFilter::Action LoginFilter::onStartTls(std::size_t command, std::string_view bytes) noexcept {
-    if (tls_.within()) return Action::RefuseSecond;
+    if (tls_.refused()) return Action::RefuseSecond;
     if (!tls_.offered()) return Action::Pass;
     if (bytes.size() > command) violate(Violation::PlaintextAfterStartTls);
     if (!tls_.mirror) return Action::StartTls;

@@ -82,6 +82,7 @@ struct TlsPolicy {
         None,    ///< TLS is the client's and the server's own matter: STARTTLS passes, nothing is edited
         Before,  ///< STARTTLS is offered and answered by the gateway
         Within,  ///< the client speaks through TLS already, from the first byte on or after STARTTLS
+        ToServer,  ///< the client speaks in the clear, and gets no TLS; the server has TLS of its own with the gateway
     };
     Stage stage = Stage::None;
     /// Before: what must not be said in the clear is answered by the gateway and does not go on.
@@ -91,6 +92,7 @@ struct TlsPolicy {
 
     constexpr bool offered() const noexcept { return stage == Stage::Before; }
     constexpr bool within() const noexcept { return stage == Stage::Within; }
+    constexpr bool refused() const noexcept { return stage == Stage::Within || stage == Stage::ToServer; }
     constexpr bool endsHere() const noexcept { return stage != Stage::None; }
     constexpr bool demanded() const noexcept { return offered() && required; }
     /// What servers offer does not have to hold STARTTLS.

@@ -111,7 +111,7 @@ std::string_view offerOf(const Subject& subject) {
 bool mayVanish(const Subject& subject, const TlsPolicy& tls, const Words& words) {
     if (subject.traits.protocol == Protocol::Imap || words.empty()) return false;
     const std::string& word = words[0];
-    if (tls.within() && word == offerOf(subject)) return true;
+    if (tls.refused() && word == offerOf(subject)) return true;
     if (word == "auth" || word == "sasl") {
         const bool all_bind = words.size() > 1 && std::all_of(words.begin() + 1, words.end(), endsInPlus);
         return tls.demanded() || all_bind;
@@ -123,7 +123,7 @@ bool mayLose(const Subject& subject, const TlsPolicy& tls, const std::string& wo
     const bool imap = subject.traits.protocol == Protocol::Imap;
     if (endsInPlus(word)) return !imap || word.starts_with("auth=");
     if (!imap) return tls.demanded();
-    return (tls.within() && (word == "starttls" || word == "logindisabled")) ||
+    return (tls.refused() && word == "starttls") || (tls.within() && word == "logindisabled") ||
            (tls.demanded() && word.starts_with("auth="));
 }
 
@@ -205,7 +205,8 @@ std::string answerTo(const Subject& subject, std::string_view answer, const Scre
 }
 
 void readAnswer(const Subject& subject, std::string_view answer) {
-    for (const ScreenConfig* screen : {&test::kOffered, &test::kRequired, &test::kMirror, &test::kWithin}) {
+    for (const ScreenConfig* screen :
+         {&test::kOffered, &test::kRequired, &test::kMirror, &test::kWithin, &test::kToServer}) {
         bool understood = true;
         const std::string plain = answerTo(subject, answer, {}, understood);
         const std::string edited = answerTo(subject, answer, *screen, understood);

@@ -413,6 +413,21 @@ def gateway_metrics(gateway):
 
 
 class Connections(unittest.TestCase):
+    def test_a_client_in_the_clear_is_offered_nothing_that_needs_the_servers_tls(self):
+        def offers(wrapped):
+            wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+            proxyclient.read_line(wrapped)
+            wrapped.sendall(b"250-fake.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN SCRAM-SHA-256-PLUS\r\n")
+            proxyclient.read_to_end(wrapped)
+        server = scratch.start(TlsBackend(offers, server_context(right)))
+        gateway = serve("smtp", server.port, "unbound")
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            proxyclient.read_line(client)
+            client.sendall(b"EHLO client.example.org\r\n")
+            self.assertEqual(proxyclient.read_reply(client), b"250-fake.example.net\r\n250 AUTH PLAIN\r\n")
+            client.sendall(b"STARTTLS\r\n")
+            self.assertRegex(proxyclient.read_reply(client), rb"^554 5\.5\.1 ")
+
     def test_the_second_session_with_a_server_resumes_the_first(self):
         server = scratch.start(TlsBackend(smtp_in_tls, server_context(right)))
         gateway = serve("smtp", server.port, "resumed")

@@ -11,6 +11,8 @@ inline constexpr ScreenConfig kRequired{.tls = {.stage = TlsPolicy::Stage::Befor
 inline constexpr ScreenConfig kMirror{.tls = {.stage = TlsPolicy::Stage::Before, .mirror = true}};
 /// From the first byte on.
 inline constexpr ScreenConfig kWithin{.tls = {.stage = TlsPolicy::Stage::Within}};
+/// The server alone has TLS.
+inline constexpr ScreenConfig kToServer{.tls = {.stage = TlsPolicy::Stage::ToServer}};
 /// After STARTTLS.
 inline constexpr ScreenConfig kWithinAgain{.tls = {.stage = TlsPolicy::Stage::Within}, .greeted = true};
 

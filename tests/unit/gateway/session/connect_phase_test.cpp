@@ -332,6 +332,7 @@ TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
     expectStep<next::Relay>(phase_->onServer(kReadable));
     EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
     EXPECT_TRUE(context_->server_tls);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::ToServer);
     EXPECT_FALSE(context_->serverCutOff());
     context_->leaveServer();
     EXPECT_TRUE(server_->got_fin) << "behind the end of TLS";

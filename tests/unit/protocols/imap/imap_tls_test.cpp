@@ -49,6 +49,8 @@ INSTANTIATE_TEST_SUITE_P(
         Listing{"Mirror", &kMirror, kOpen, listed(" AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256")},
         Listing{"Within", &kWithin, kClosed, listed("")},
         Listing{"WithinBinds", &kWithin, kOpen, listed(" AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256")},
+        Listing{"ToServer", &kToServer, kOpen, listed(" AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256")},
+        Listing{"ToServerClosed", &kToServer, kClosed, listed(" LOGINDISABLED")},
         Listing{"AnyCase", &kWithin,
                 "* ok [capability imap4rev1 starttls auth=x-plus logindisabled idle] hi\n",
                 "* ok [capability imap4rev1 idle] hi\n"},

@@ -27,7 +27,8 @@ TEST(Pop3Tls, EditsCapabilities) {
     EXPECT_EQ(capabilities(kCapa, {}), kCapa);
     EXPECT_EQ(capabilities(kCapa, kOffered), kFirst + "STLS\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n");
     EXPECT_EQ(capabilities(kCapa, kRequired), kFirst + "STLS\r\n.\r\n");
-    EXPECT_EQ(capabilities(kCapa, kWithin), kFirst + "USER\r\nSASL PLAIN LOGIN\r\n.\r\n");
+    for (const ScreenConfig& screen : {kWithin, kToServer})
+        EXPECT_EQ(capabilities(kCapa, screen), kFirst + "USER\r\nSASL PLAIN LOGIN\r\n.\r\n");
 }
 
 TEST(Pop3Tls, OffersItselfWhereTheServerDoesNot) {

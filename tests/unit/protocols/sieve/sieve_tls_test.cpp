@@ -37,6 +37,7 @@ TEST(SieveTls, EditsTheGreetingsCapabilities) {
     EXPECT_EQ(clientGets(listed(kNoSasl, kStartTls), kRequired), listed(kNoSasl, kStartTls));
     EXPECT_EQ(clientGets(listed(kSasl), kMirror), listed(kUnbound));
     EXPECT_EQ(clientGets(listed(kSasl, kStartTls), kWithin), listed(kUnbound));
+    EXPECT_EQ(clientGets(listed(kSasl, kStartTls), kToServer), listed(kUnbound));
     EXPECT_EQ(clientGets(listed("\"SASL\" \"X-PLUS\"\r\n"), kWithin), listed(kNoSasl));
     EXPECT_EQ(clientGets(listed("{4}\r\nSASL {12}\r\nPLAIN X-PLUS\r\n"), kWithin),
               listed("\"SASL\" \"PLAIN\"\r\n"));

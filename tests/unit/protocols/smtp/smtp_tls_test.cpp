@@ -40,6 +40,7 @@ TEST(SmtpTls, EditsTheReplyToEhlo) {
     EXPECT_EQ(offered(with_tls, {}), with_tls);
     EXPECT_EQ(offered(with_tls, kOffered), listed(kStartTls, kUnbound));
     EXPECT_EQ(offered(with_tls, kWithin), listed("", kUnbound));
+    EXPECT_EQ(offered(with_tls, kToServer), listed("", kUnbound));
     EXPECT_EQ(offered(with_tls, kMirror), listed(kStartTls, kUnbound));
 }
 
