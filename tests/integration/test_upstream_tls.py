@@ -193,6 +193,80 @@ class RealServers(unittest.TestCase):
         self.assertIn("inside of the gateway's own", done.stderr)
 
 
+class BothByStartTls(unittest.TestCase):
+    """STARTTLS ends at the gateway, which speaks TLS with the servers."""
+
+    @staticmethod
+    def serve(protocol, port, name, tls="starttls"):
+        return serve(protocol, port, f"both-{name}", tls=tls, check=True, interval="200ms", listener={
+            "tls": "starttls", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}]})
+
+    def ended(self, gateway, **facts):
+        line = gateway.wait_event("session.end", client=CLIENT)
+        self.assertEqual((line["tls"]["mode"], line["tls"]["version"]), ("starttls", "TLSv1.3"))
+        self.assertEqual({name: line[name] for name in facts}, facts)
+        self.assertEqual(gateway.events("server.down"), [])
+        return line
+
+    def test_mail_by_starttls_on_both_sides(self):
+        gateway = self.serve("smtp", postfix.encrypt_port, "smtp")
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            client.ehlo()
+            self.assertTrue(client.has_extn("starttls"), "the gateway's own")
+            self.assertEqual(client.docmd("MAIL FROM:<sender@example.com>")[0], 530)
+            client._host = NAME
+            client.starttls(context=ssl.create_default_context(cafile=str(authority.certificate)))
+            client.ehlo()
+            self.assertFalse(client.has_extn("starttls"))
+            client.sendmail("sender@example.com", ["bob@example.net"], "Subject: both sides\r\n\r\nbody\r\n")
+        message = postfix.wait_messages("bob", 1)[-1]
+        self.assertIn(b"with ESMTPS", message)
+        self.assertIn(CLIENT.encode(), message)
+        line = self.ended(gateway, end="client_quit", helo="client.example.org")
+        self.assertEqual([mail["from"] for mail in line["mail"]], ["sender@example.com"])
+
+    def test_passwords_by_starttls_on_both_sides(self):
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        for protocol in ("imap", "pop3"):
+            for tls, port in (("starttls", dovecot.proxy_port[protocol]), ("implicit", dovecot.wrapped_port[protocol])):
+                with self.subTest(protocol=protocol, servers=tls):
+                    gateway = self.serve(protocol, port, f"{protocol}-{tls}", tls)
+                    if protocol == "imap":
+                        client = proxyclient.IMAP(gateway.port("imap"), HEADER)
+                        self.assertIn("STARTTLS", client.capabilities)
+                        self.assertIn("LOGINDISABLED", client.capabilities)
+                        client.host = NAME
+                        client.starttls(context)
+                        self.assertNotIn("STARTTLS", client.capabilities)
+                        client.login("alice", USERS["alice"])
+                        client.logout()
+                    else:
+                        client = proxyclient.POP3(gateway.port("pop3"), HEADER)
+                        self.assertIn("STLS", client.capa())
+                        client.host = NAME
+                        client.stls(context)
+                        self.assertNotIn("STLS", client.capa())
+                        client.user("alice")
+                        client.pass_(USERS["alice"])
+                        client.quit()
+                    self.ended(gateway, user="alice", authenticated=True)
+
+    def test_managesieve_by_starttls_on_both_sides(self):
+        gateway = self.serve("sieve", dovecot.proxy_port["sieve"], "sieve")
+        clear = proxyclient.connect(gateway.port("sieve"), HEADER)
+        self.assertIn(b'"STARTTLS"', proxyclient.read_until(clear, rb"^OK"))
+        clear.sendall(b"STARTTLS\r\n")
+        self.assertRegex(proxyclient.read_line(clear), rb"^OK")
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        with context.wrap_socket(clear, server_hostname=NAME) as client:
+            listed = proxyclient.read_until(client, rb"^OK")
+            self.assertNotIn(b"STARTTLS", listed)
+            self.assertIn(b"PLAIN", listed)
+            client.sendall(b'NOOP\r\nLOGOUT\r\n')
+            self.assertRegex(proxyclient.read_to_end(client), rb"(?s)^OK.*OK")
+        self.ended(gateway)
+
+
 class StartTls(unittest.TestCase):
     def test_mail_through_a_postfix_that_insists(self):
         gateway = serve("smtp", postfix.encrypt_port, "encrypt", tls="starttls", check=True, interval="200ms")
