@@ -87,6 +87,7 @@ Object toJson(const ServerStatus& server) {
     object.set("reason", textOrNull(server.reason));
     object.set("changed", timeOrNull(server.changed_ms));
     object.set("draining", server.draining);
+    object.set("admin_state", server.draining ? "drain" : "ready");
     object.set("backup", server.backup);
     object.set("weight", server.weight);
     object.set("sessions", server.sessions);

@@ -80,7 +80,8 @@ int probe(const Context& context, const std::string& wanted) {
         }
     }
     if (found) return well ? kDone : kRefusedOrNotFound;
-    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", wanted, config.file);
+    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", printable(wanted),
+               config.file);
     return kRefusedOrNotFound;
 }
 

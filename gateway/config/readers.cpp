@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -284,7 +285,7 @@ void readListenerTls(Reading&, TableReader& table, std::string_view key, Listene
         listener.tls = ListenerTls::Off;
     }
     listener.tls_options.scope = listener.name;
-    listener.tls_options.alpn = alpnOf(listener.protocol);
+    listener.tls_options.alpn = traitsOf(listener.protocol).alpn;
 }
 
 // Other servers' mail must not be refused for want of TLS (RFC 3207 4).

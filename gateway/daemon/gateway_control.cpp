@@ -2,6 +2,7 @@
 #include "gateway/daemon/gateway_control.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/log/escape.h"
 
 #include <fmt/format.h>
 
@@ -164,9 +165,9 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
         std::find_if(generation->upstreams.begin(), generation->upstreams.end(),
                      [&](const auto& candidate) { return candidate->config().name == upstream; });
     if (pool == generation->upstreams.end())
-        return {false, fmt::format("there is no upstream \"{}\"", upstream)};
+        return {false, fmt::format("there is no upstream {}", inQuotes(upstream))};
     if (!(*pool)->setAdminState(server, state)) {
-        return {false, fmt::format("upstream \"{}\" has no server \"{}\"", upstream, server)};
+        return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
     }
     const bool drain = state == AdminState::Drain;
     const Millis spread = generation->config.drain_timeout.count();

@@ -235,13 +235,13 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     count(host.counters().ends[static_cast<std::size_t>(record.end)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
+    count(record.listenerCounters().failed_logins, record.facts.failed_logins);
     EventSink& log = host.log();
     const bool logged = log.enabled(LogLevel::Information);
     if (!host.recorder() && !logged) return;
     store::JournalSession entry = sessionEntry(record, host.now());
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
-    count(record.listenerCounters().failed_logins, entry.failed_logins);
     if (logged) logEnd(log, entry);
     if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }

@@ -134,7 +134,7 @@ std::string LoginFilter::answerStartTls(bool ready) {
 }
 
 Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
-    if (bytes.empty()) return Rest::Hold;
+    if (bytes.empty() || lost_) return Rest::Hold;
     if (starts_tls_) {
         // Behind its consent: it would be taken for what the server says within TLS.
         if (tls_.mirror) violate(Violation::UnexpectedReply);
@@ -143,16 +143,14 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
     if (std::exchange(hello_, false)) {
         if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) {
             violate(Violation::BadCommand);
+            lost_ = true;
             return Rest::Hold;
         }
         facts_.tls = "implicit";
         becomeOpaque();
     }
     // What is held against the client does not keep it from the answers to what it said before.
-    const auto lost = [this] {
-        return violation_ == Violation::UnexpectedReply || violation_ == Violation::NoMemory;
-    };
-    while (!bytes.empty() && !lost()) {
+    while (!bytes.empty() && !lost_) {
         if (opaque_) {
             out.pass(bytes.size());
             break;
@@ -165,7 +163,7 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
         if (!size) return Rest::More;
         const std::string_view reply = bytes.substr(0, *size);
         const std::optional<std::string> edited = onReply(reply);
-        if (lost()) break;
+        if (lost_) break;
         bytes.remove_prefix(*size);
         if (starts_tls_) {
             // Kept from the client until the server's handshake is over.

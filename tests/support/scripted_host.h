@@ -47,10 +47,11 @@ inline Config makeConfig(Protocol protocol = Protocol::Smtp) {
 /// Remembers events as lines of JSON.
 class RememberedEvents final : public EventSink {
   public:
-    bool enabled(LogLevel) const noexcept override { return true; }
+    bool enabled(LogLevel level) const noexcept override { return level >= least; }
     void write(LogLine& line) noexcept override { text += line.finish(); }
 
     std::string text;
+    LogLevel least = LogLevel::Debug;  ///< others are not enabled
 
   private:
     LogFormat format() const noexcept override { return LogFormat::Json; }
@@ -146,10 +147,14 @@ class ScriptedHost final : public SessionHost {
     int most_handshakes = 100;
     int handshake_steps = 10'000;  ///< left
     bool is_stopping = false;
+    bool keeps_records = true;
+    bool logs_rejections = true;
+    std::uint32_t rejections_suppressed = 0;
+    std::unique_ptr<store::JournalSession>* repeated = nullptr;  ///< where one that is repeated is kept
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
     EventSink& log() noexcept override { return events; }
-    Recorder* recorder() noexcept override { return &records; }
+    Recorder* recorder() noexcept override { return keeps_records ? &records : nullptr; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
     const Relay::Resources& resources() noexcept override { return resources_; }
@@ -179,11 +184,14 @@ class ScriptedHost final : public SessionHost {
     void handshakeOver() noexcept override { --handshakes; }
     bool mayShakeHands() noexcept override { return handshake_steps > 0 && handshake_steps--; }
     bool mayLogTlsFailure(const IpAddress&, TlsFailure, std::uint32_t&) noexcept override { return true; }
-    bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
+    bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t& suppressed) noexcept override {
+        suppressed = rejections_suppressed;
+        return logs_rejections;
+    }
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
                                                             Refusal) override {
         if (out_of_memory) throw std::bad_alloc();
-        return nullptr;
+        return repeated;
     }
     void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}
     void release(Session& session) noexcept override {
