@@ -81,6 +81,8 @@ std::string_view toString(CloseReason end) noexcept {
             return "server_violation";
         case CloseReason::TlsHandshakeFailed:
             return "tls_handshake_failed";
+        case CloseReason::TlsError:
+            return "tls_error";
     }
     return "";
 }

@@ -67,8 +67,9 @@ enum class CloseReason : std::uint8_t {
     TlsRequired,             ///< the client would not begin TLS
     ServerViolation,         ///< the server's replies did not match the client's commands
     TlsHandshakeFailed,
+    TlsError,  ///< the client's TLS broke in the session
 };
-inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsHandshakeFailed) + 1;
+inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsError) + 1;
 std::string_view toString(CloseReason end) noexcept;
 /// Of a session that was admitted: one that has a `session.end`, and is counted in `ends`.
 constexpr bool endsAdmitted(CloseReason end) noexcept {

@@ -115,8 +115,19 @@ void Session::advance(Next step) {
     }
 }
 
+/// Where TLS ends here, the connection of a client may have been there when its TLS was not.
+void Session::closeTls(CloseReason& reason) noexcept {
+    SessionRecord& record = context_.record;
+    if (!record.tls) return;
+    const auto& tls = static_cast<const TlsTransport&>(*context_.client);
+    if (reason == CloseReason::ClientReset && tls.broken()) reason = CloseReason::TlsError;
+    // Whoever has said goodbye has nothing that could be missing.
+    if (!record.facts.quit) record.tls_fault = tls.fault();
+}
+
 void Session::close(CloseReason reason) {
     SessionRecord& record = context_.record;
+    closeTls(reason);
     record.close(reason);
     cancel();
     phase_.emplace<ClosedPhase>(context_);

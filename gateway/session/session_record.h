@@ -55,6 +55,7 @@ struct SessionRecord {
     Admission admission;
     std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
     std::unique_ptr<TlsFacts> tls;             ///< null: TLS does not end here, or not yet
+    std::string_view tls_fault;                ///< how it ended, if that was wrong (TlsTransport::fault())
     std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last
     SessionFacts facts;
     std::int64_t wall_start;  ///< Unix time, milliseconds

@@ -161,6 +161,7 @@ void addTls(store::JournalSession& entry, const SessionRecord& record) {
     entry.tls_sni = facts.sni;
     entry.tls_resumed = facts.resumed;
     entry.tls_handshake_ms = facts.handshake_ms;
+    entry.tls_error = record.tls_fault;
     if (!facts.peer) return;
     entry.tls_client_subject = facts.peer->subject;
     entry.tls_client_sha256 = facts.peer->sha256;

@@ -64,9 +64,9 @@ struct TlsTransport::Callbacks {
 
     static void onMessage(int sent, int, int type, const void*, std::size_t, SSL*, void* self) noexcept {
         auto& transport = *static_cast<TlsTransport*>(self);
-        if (!sent && type == SSL3_RT_HANDSHAKE && transport.established_ && transport.credit_ > 0) {
-            --transport.credit_;
-        }
+        if (sent || type != SSL3_RT_HANDSHAKE) return;
+        transport.speaks_tls_ = true;
+        if (transport.established_ && transport.credit_ > 0) --transport.credit_;
     }
 
     static const BIO_METHOD* method() noexcept {
@@ -214,13 +214,19 @@ TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
 }
 
 TlsFailure TlsTransport::handshakeFailure(int error) noexcept {
-    if (error == SSL_ERROR_SSL) return takeErrors(SSL_get_verify_result(ssl_));
+    if (error == SSL_ERROR_SSL) return opensslFailure();
     if (not_tls_) return {Reason::NotTls};
     if (error_) return {Reason::ConnectionLost};
     if (error == SSL_ERROR_WANT_READ && below_ended_) return {Reason::PeerClosed};
     if (handshake_bytes_ > kMaxHandshakeBytes) return {Reason::TooLarge};
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {};
     return {Reason::ProtocolError};
+}
+
+TlsFailure TlsTransport::opensslFailure() noexcept {
+    const TlsFailure failure = takeErrors(SSL_get_verify_result(ssl_));
+    // Whoever has sent a message of TLS has not come to the wrong port.
+    return failure.reason == Reason::NotTls && speaks_tls_ ? TlsFailure{Reason::ProtocolError} : failure;
 }
 
 TlsTransport::Handshake TlsTransport::fail(TlsFailure failure) noexcept {
@@ -298,7 +304,7 @@ void TlsTransport::stopped(int result) noexcept {
             below_->notifyWritable();
             return;
         case SSL_ERROR_SSL:
-            return breakOff(takeErrors(X509_V_OK), EPROTO);
+            return breakOff(opensslFailure(), EPROTO);
         default:
             return breakOff({Reason::ConnectionLost}, error_ ? error_ : EPROTO);
     }
@@ -330,7 +336,7 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
         }
         const int error = SSL_get_error(ssl_, result);
         if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
-        if (error == SSL_ERROR_SSL) breakOff(takeErrors(X509_V_OK), EPROTO);
+        if (error == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
         return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
     }
     return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};

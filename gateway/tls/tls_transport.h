@@ -113,6 +113,13 @@ class TlsTransport final : public Transport {
     bool truncated() const noexcept { return truncated_; }
     /// Why reading or writing gave EPROTO.
     TlsFailure failure() const noexcept { return failure_; }
+    /// TLS could not go on, though the connection below could have; failure() says why.
+    bool broken() const noexcept { return failure_ && failure_.reason != TlsFailure::Reason::ConnectionLost; }
+    /// What was wrong with its end, for logs: a failure, or "truncated". Empty: nothing, or it was the connection's.
+    std::string_view fault() const noexcept {
+        if (broken()) return toString(failure_);
+        return truncated_ ? "truncated" : "";
+    }
 
     bool watch(bool writable) noexcept override { return below_->watch(writable); }
     void note(std::uint32_t events) noexcept override;
@@ -146,6 +153,7 @@ class TlsTransport final : public Transport {
     void begin() noexcept;
     void stopped(int result) noexcept;
     TlsFailure handshakeFailure(int error) noexcept;
+    TlsFailure opensslFailure() noexcept;
     Handshake fail(TlsFailure failure) noexcept;
     void breakOff(TlsFailure failure, int error) noexcept;
     void countBytes(std::size_t bytes) noexcept;
@@ -169,6 +177,7 @@ class TlsTransport final : public Transport {
     bool verifies_ = false;   ///< the peer's certificate
     bool first_byte_ = true;  ///< is still to come
     bool not_tls_ = false;
+    bool speaks_tls_ = false;   ///< a handshake message of the peer has been read
     bool below_ended_ = false;  ///< its end has been read
     bool ended_ = false;        ///< the peer's end has been reached, or comes behind what is read
     bool truncated_ = false;

@@ -144,6 +144,7 @@ inline constexpr auto kSessionFields = [] {
         field(&S::tls_sni, {.name = "sni", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_sni", .since = 4, .label = "asked for"}),
         field(&S::tls_resumed, {.name = "resumed", .object = "tls", .lines = kEnd, .applies = endedTls, .column = "tls_resumed", .since = 4}),
         field(&S::tls_handshake_ms, {.name = "handshake_ms", .object = "tls", .lines = kEnd, .applies = endedTls, .column = "tls_handshake_ms", .since = 4, .label = "handshake", .part = Measures}),
+        field(&S::tls_error, {.name = "error", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_error", .since = 4, .label = "tls error", .part = Outcome}),
         field(&S::tls_client_subject, {.name = "subject", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_subject", .since = 4, .label = "certificate"}),
         field(&S::tls_client_sha256, {.name = "sha256", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_sha256", .since = 4}),
         field(&S::tls_client_verified, {.name = "verified", .object = "tls.client_certificate", .lines = kEnd, .applies = showedCertificate, .column = "tls_client_verified", .since = 4}),

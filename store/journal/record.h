@@ -68,6 +68,7 @@ struct JournalSession {
     std::string tls_sni;
     bool tls_resumed = false;
     std::int64_t tls_handshake_ms = -1;  ///< -1: it did not
+    std::string tls_error;               ///< what was wrong with its end; empty: nothing
     std::string tls_client_subject,
         tls_client_sha256;  ///< of the client's certificate; empty: it showed none
     bool tls_client_verified = false;

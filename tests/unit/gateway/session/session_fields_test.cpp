@@ -91,6 +91,9 @@ TEST(SessionFields, TlsIsAnObjectOrNull) {
     EXPECT_THAT(lineOf(session),
                 HasSubstr("\"tls\":{\"mode\":\"starttls\",\"version\":\"TLSv1.3\",\"cipher\":\"C\","
                           "\"resumed\":false,\"handshake_ms\":7},\"mail\":"));
+    session.tls_error = "flood";
+    EXPECT_THAT(lineOf(session), HasSubstr("\"handshake_ms\":7,\"error\":\"flood\"},\"mail\":"));
+    session.tls_error.clear();
     session.tls_client_subject = "CN=bob";
     session.tls_client_sha256 = "ab";
     EXPECT_THAT(

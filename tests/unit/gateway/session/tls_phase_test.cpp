@@ -261,8 +261,81 @@ class TlsSessionTest : public TlsPhaseTest {
         host_->runAgain();
         peer_.gets(client_->heard());
     }
+    /// A session of IMAP in TLS whose server has greeted.
+    void relay() {
+        host_ = std::make_unique<ScriptedHost>(implicitTls());
+        host_->endTlsWith(listener());
+        server_ = host_->nextServer();
+        client_ = std::make_shared<ScriptedPeer>();
+        session_ = &host_->arrive(client_, false);
+        while (host_->connected_to.empty())
+            deliver();
+        session_->onEvents(server_->slot, kWritable);
+        server_->sends("* OK ready\r\n");
+        session_->onEvents(server_->slot, kReadable);
+        peer_.gets(client_->heard());
+        EXPECT_EQ(peer_.reads(), "* OK ready\r\n");
+    }
+    /// As it was recorded.
+    store::JournalSession ended() {
+        EXPECT_EQ(host_->records.kept.size(), 1U);
+        return host_->records.kept.empty() ? store::JournalSession{} : host_->records.kept.front();
+    }
+    void clientEnds() {
+        client_->finished = true;
+        session_->onEvents(Session::kClientSlot, kReadable | kHangup);
+        server_->finished = true;
+        session_->onEvents(server_->slot, kReadable | kHangup);
+        host_->runAgain();
+    }
+
+    std::shared_ptr<ScriptedPeer> server_;
     Session* session_ = nullptr;
 };
+
+TEST_F(TlsSessionTest, TellsTlsThatBrokeFromAConnectionThatDid) {
+    relay();
+    client_->sends("a LOGIN bob secret\r\n");
+    session_->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_EQ(ended().end, "tls_error");
+    EXPECT_EQ(ended().tls_error, "protocol_error");
+    EXPECT_EQ(value(host_->counters().ends[static_cast<std::size_t>(CloseReason::TlsError)]), 1U);
+}
+
+TEST_F(TlsSessionTest, TellsThatAConnectionBroke) {
+    relay();
+    client_->broken = ECONNRESET;
+    session_->onEvents(Session::kClientSlot, kReadable | kFailed);
+    EXPECT_EQ(ended().end, "client_reset");
+    EXPECT_EQ(ended().tls_error, "");
+}
+
+TEST_F(TlsSessionTest, TellsAnEndThatTlsDidNotTellOf) {
+    relay();
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_closed");
+    EXPECT_EQ(ended().tls_error, "truncated");
+}
+
+TEST_F(TlsSessionTest, HasNothingToTellOfAnEndInOrder) {
+    relay();
+    SSL_shutdown(peer_.ssl());
+    client_->sends(peer_.sent());
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_closed");
+    EXPECT_EQ(ended().tls_error, "");
+}
+
+TEST_F(TlsSessionTest, HasNothingToTellOfAnEndBehindTheGoodbye) {
+    relay();
+    peer_.writes("a LOGOUT\r\n");
+    deliver();
+    server_->sends("* BYE\r\na OK\r\n");
+    session_->onEvents(server_->slot, kReadable);
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_quit");
+    EXPECT_EQ(ended().tls_error, "");
+}
 
 TEST_F(TlsSessionTest, RelaysInTheClearAndTellsTheServerOfTls) {
     host_ = std::make_unique<ScriptedHost>(implicitTls());

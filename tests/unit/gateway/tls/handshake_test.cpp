@@ -318,6 +318,17 @@ TEST_F(TlsHandshakeTest, SaysNothingToWhatIsNoHandshake) {
     }
 }
 
+TEST_F(TlsHandshakeTest, TellsGarbageBehindAHelloFromWhatIsNoTls) {
+    TlsConnection connection(context());
+    connection.client.advance();
+    connection.arrives(connection.client.sent() + "EHLO client.example\r\n");
+    auto step = connection.server->advance(0);
+    while (step.again)
+        step = connection.server->advance(0);
+    EXPECT_EQ(step.state, kFailedStep);
+    EXPECT_EQ(toString(step.failure), "protocol_error");
+}
+
 TEST_F(TlsHandshakeTest, AnswersABrokenHandshakeWithAnAlert) {
     using namespace std::string_view_literals;
     for (const auto& [bytes, why] :
