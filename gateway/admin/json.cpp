@@ -197,7 +197,13 @@ Object toJson(const LiveSession& session) {
     object.set("server", textOrNull(session.server));
     object.set("helo", textOrNull(session.helo));
     object.set("user", textOrNull(session.user));
-    object.set("tls", textOrNull(session.tls));
+    Poco::Dynamic::Var tls;
+    if (!session.tls.empty()) {
+        Object mode = ordered();
+        mode.set("mode", session.tls);
+        tls = mode;
+    }
+    object.set("tls", tls);
     object.set("from", textOrNull(session.from));
     object.set("mail_count", session.mail_count);
     object.set("bytes_in", session.bytes_in);
