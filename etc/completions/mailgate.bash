@@ -50,7 +50,9 @@ _mailgate() {
         report) words="would-refuse" ;;
         "report would-refuse") words="--since --listener --limit --json" ;;
         status) words="--json" ;;
-        tls) words="status --json" ;;
+        tls) words="status test" ;;
+        "tls status") words="--json" ;;
+        "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;

@@ -67,3 +67,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_sub
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'
+complete -c mailgate -n '__fish_seen_subcommand_from tls' -a 'status test'
+complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l starttls -x -a 'smtp lmtp imap pop3 sieve' -d 'ask for it first'
+complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l server-name -x -d 'whom the certificate must be for'
+complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l ca -r -d 'who is trusted'

@@ -20,13 +20,6 @@
 
 namespace mailgate::admin {
 
-/// TLS handshakes by how they went.
-struct HandshakeCount {
-    std::string_view result;   ///< "done", or why it failed
-    std::string_view version;  ///< of those that are done
-    std::uint64_t count = 0;
-};
-
 /// One that a listener presents.
 struct CertificateStatus {
     std::string listener, file;

@@ -37,6 +37,11 @@ Var timeOrNull(std::int64_t unix_ms) {
     return unix_ms == 0 ? Var() : Var(formatUtc(unix_ms / 1000));
 }
 
+std::int64_t daysUntil(std::int64_t unix_time) {
+    constexpr std::int64_t kDay = 24 * 3600;
+    return (unix_time - unixMillis() / 1000) / kDay;
+}
+
 Array textArray(const std::vector<std::string>& texts) {
     Array array;
     for (const std::string& text : texts)
@@ -90,6 +95,9 @@ Object toJson(const ServerStatus& server) {
     object.set("sessions", server.sessions);
     object.set("sessions_total", server.sessions_total);
     object.set("failures_total", server.failures_total);
+    object.set("certificate_not_after", timeOrNull(server.certificate_expires * 1000));
+    object.set("certificate_days_left",
+               server.certificate_expires == 0 ? Var() : Var(daysUntil(server.certificate_expires)));
     return object;
 }
 
@@ -103,8 +111,7 @@ Object toJson(const CertificateStatus& certificate) {
     object.set("sha256", certificate.sha256);
     object.set("not_before", formatUtc(certificate.not_before));
     object.set("not_after", formatUtc(certificate.not_after));
-    constexpr std::int64_t kDay = 24 * 3600;
-    object.set("days_left", (certificate.not_after - unixMillis() / 1000) / kDay);
+    object.set("days_left", daysUntil(certificate.not_after));
     return object;
 }
 
@@ -192,7 +199,13 @@ Object toJson(const LiveSession& session) {
     object.set("server", textOrNull(session.server));
     object.set("helo", textOrNull(session.helo));
     object.set("user", textOrNull(session.user));
-    object.set("tls", textOrNull(session.tls));
+    Poco::Dynamic::Var tls;
+    if (!session.tls.empty()) {
+        Object mode = ordered();
+        mode.set("mode", session.tls);
+        tls = mode;
+    }
+    object.set("tls", tls);
     object.set("from", textOrNull(session.from));
     object.set("mail_count", session.mail_count);
     object.set("bytes_in", session.bytes_in);

@@ -227,6 +227,22 @@ void addServers(Families& out, const Status& status) {
                  "Sessions that the server failed: no connection, no greeting, or a greeting that refuses "
                  "the session.");
     each([](const ServerStatus& server) { return real(server.failures_total); });
+    out.counters(
+        "mailgate_server_tls_handshakes_total",
+        "TLS handshakes with servers, those of health checks included, by how they went; those done by "
+        "version.");
+    for (const ServerStatus& server : status.servers) {
+        for (const HandshakeCount& row : server.handshakes) {
+            Labels labels = labelsOf(server);
+            labels.push_back({"result", std::string(row.result)});
+            labels.push_back({"version", std::string(row.version)});
+            out.sample(std::move(labels), real(row.count));
+        }
+    }
+    out.gauges("mailgate_server_certificate_expiry_seconds",
+               "Unix time at which the certificate expires that the server showed last.");
+    for (const ServerStatus& server : status.servers)
+        if (server.certificate_expires != 0) out.sample(labelsOf(server), real(server.certificate_expires));
     out.histogram("mailgate_connect_seconds", "Time to connect to a server.", status.connect_seconds);
     out.histogram("mailgate_greeting_seconds", "Time from the connection to the server's greeting.",
                   status.greeting_seconds);

@@ -58,7 +58,7 @@ std::string whoText(const JournalSession& session) {
 std::string tlsText(const JournalSession& session) {
     if (session.tls_version.starts_with("TLSv")) return "TLS" + session.tls_version.substr(4);
     if (session.tls == "starttls") return "STARTTLS";
-    return session.tls == "implicit" ? "TLS" : orDash(session.tls);
+    return session.tls.empty() ? orDash("") : "TLS";
 }
 
 std::string recipientsText(const JournalMail& mail) {
@@ -265,10 +265,10 @@ std::string ownText(std::string_view name, const JournalSession& session) {
                            valueText(session.failed_users));
     if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
     if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
-    if (name == "tls" && !session.tls_version.empty())
+    if (name == "mode" && !session.tls_version.empty())
         return fmt::format("{}, {} {}{}", session.tls, session.tls_version, session.tls_cipher,
                            session.tls_resumed ? ", resumed" : "");
-    if (name == "tls_client_subject")
+    if (name == "subject")
         return fmt::format("{}, sha256 {}, {}", session.tls_client_subject, session.tls_client_sha256,
                            session.tls_client_verified ? "verified" : "not verified");
     if (name == "repeated") return fmt::format("{}, this was the first of them", session.repeated);

@@ -20,6 +20,14 @@ void printAnswer(std::string_view what, const ProbeAnswer& answer) {
         fmt::print("  {:<16} {}\n", what, answer.accepted ? "accepted" : "refused: " + answer.reason);
 }
 
+void printTls(const TlsReport& tls) {
+    fmt::print("  {:<16} {}, {}\n", "TLS", tls.version, tls.cipher);
+    if (tls.chain.empty()) return;
+    const TlsChainCertificate& own = tls.chain.front();
+    fmt::print("  {:<16} {}, expires {}{}\n", "certificate", own.subject, formatUtc(own.not_after),
+               tls.verdict ? ", refused: " + tls.verdict_text : "");
+}
+
 /// True when nothing has to change.
 bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, const ProbeReport& report) {
     fmt::print("{}/{} {} ({})\n", upstream.name, server.name, report.endpoint.toString(),
@@ -36,6 +44,7 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     printAnswer("v2", report.v2);
     printAnswer("TCP6", report.tcp6);
     printAnswer("LOCAL", report.local);
+    if (report.tls) printTls(*report.tls);
     if (report.largest_header > 0)
         fmt::print("  {:<16} up to {} bytes{}\n", "header size", report.largest_header,
                    report.larger_reason.empty() ? "" : ", a longer one is refused: " + report.larger_reason);
@@ -65,7 +74,9 @@ int probe(const Context& context, const std::string& wanted) {
                 well = false;
             }
             for (const Endpoint& endpoint : server.endpoints)
-                well = printReport(upstream, server, probeServer(upstream, endpoint, config.name)) && well;
+                well = printReport(upstream, server,
+                                   probeServer(upstream, endpoint, config.name, server.tls_name)) &&
+                       well;
         }
     }
     if (found) return well ? kDone : kRefusedOrNotFound;

@@ -46,6 +46,11 @@ bool passesTls(const Listeners& listeners) {
                        [](const auto* listener) { return listener->tls == ListenerTls::Passthrough; });
 }
 
+/// Clients speak TLS from the first byte on.
+bool beginsWithTls(const ListenerConfig& listener) {
+    return listener.tls == ListenerTls::Passthrough || listener.tls == ListenerTls::Implicit;
+}
+
 /// "ADDRESS:PORT" for a server that is named by its address, the port alone for one that has a name.
 std::string bindAddress(const ServerConfig& server) {
     return server.host.empty() ? server.address : std::to_string(server.port);
@@ -78,7 +83,7 @@ bool isDovecots(Protocol protocol) {
 /// The ports that clients use for a protocol, the usual one first.
 std::span<const std::uint16_t> customaryPorts(const ListenerConfig& listener) {
     const ProtocolTraits& traits = traitsOf(listener.protocol);
-    return listener.tls == ListenerTls::Passthrough ? traits.tls_ports : traits.ports;
+    return beginsWithTls(listener) ? traits.tls_ports : traits.ports;
 }
 
 bool namesSubmission(std::string_view name) {
@@ -128,18 +133,37 @@ std::string withoutProxy(const UpstreamConfig& upstream) {
 struct SmtpService {
     bool tls = false;         ///< from the first byte
     bool submission = false;  ///< for all of them
+    bool behind_tls = false;  ///< which has ended before it and does not begin again, for all of them
 };
 
-SmtpService serviceFor(const Listeners& listeners) {
-    return {passesTls(listeners), std::all_of(listeners.begin(), listeners.end(),
-                                              [](const auto* listener) { return isSubmission(*listener); })};
+/// To the server TLS begins with the first byte behind the header, whoever speaks it there.
+bool beginsWithTls(const UpstreamConfig& upstream, const Listeners& listeners) {
+    return upstream.tls == UpstreamTls::Implicit || passesTls(listeners);
+}
+
+SmtpService serviceFor(const UpstreamConfig& upstream, const Listeners& listeners) {
+    const auto all = [&](auto is) { return std::all_of(listeners.begin(), listeners.end(), is); };
+    return {
+        beginsWithTls(upstream, listeners), all([](const auto* listener) { return isSubmission(*listener); }),
+        upstream.tls == UpstreamTls::Off && all([](const auto* listener) { return listener->endsTls(); })};
 }
 
 /// One smtpd cannot be both.
 std::string mixtureWarning(const UpstreamConfig& upstream, const Listeners& listeners) {
     const auto submission = std::find_if(listeners.begin(), listeners.end(),
                                          [](const auto* listener) { return isSubmission(*listener); });
-    if (submission == listeners.end() || serviceFor(listeners).submission) return "";
+    if (submission == listeners.end()) return "";
+    const SmtpService service = serviceFor(upstream, listeners);
+    const auto ends = [](const auto* listener) { return listener->endsTls(); };
+    if (service.submission && upstream.tls == UpstreamTls::Off && !service.behind_tls &&
+        std::any_of(listeners.begin(), listeners.end(), ends))
+        return fmt::format(
+            "# TLS ends at mailgate for some listeners of upstream \"{}\" and at its servers for others: "
+            "give them\n"
+            "# an upstream each, since one smtpd cannot require TLS of the ones and do without it for the "
+            "others.\n",
+            upstream.name);
+    if (service.submission) return "";
     return fmt::format(
         "# Upstream \"{}\" serves both MX mail and submission (listener \"{}\"): give submission an "
         "upstream\n"
@@ -162,7 +186,7 @@ std::string forSmtpServers(const Config& config,
         text += mixtureWarning(upstream, listeners);
         for (const ServerConfig& server : upstream.servers) {
             text += fmt::format("# {}/{}: {}\n", upstream.name, server.name, server.address);
-            text += lines(server, serviceFor(listeners));
+            text += lines(server, serviceFor(upstream, listeners));
         }
     }
     return text;
@@ -177,8 +201,8 @@ std::string smtpdLines(const ServerConfig& server, const SmtpService& service) {
     if (service.submission)
         lines += fmt::format(
             "  -o syslog_name=postfix/{}\n"
-            "  -o smtpd_tls_security_level=encrypt\n"
-            "  -o smtpd_tls_auth_only=yes\n"
+            "  -o smtpd_tls_security_level={}\n"
+            "  -o smtpd_tls_auth_only={}\n"
             "  -o smtpd_sasl_auth_enable=yes\n"
             "  -o smtpd_client_restrictions=\n"
             "  -o smtpd_helo_restrictions=\n"
@@ -186,7 +210,8 @@ std::string smtpdLines(const ServerConfig& server, const SmtpService& service) {
             "  -o smtpd_recipient_restrictions=\n"
             "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n"
             "  -o milter_macro_daemon_name=ORIGINATING\n",
-            service.tls ? "submissions" : "submission");
+            service.tls ? "submissions" : "submission", service.behind_tls ? "none" : "encrypt",
+            service.behind_tls ? "no" : "yes");
     if (service.tls) lines += "  -o smtpd_tls_wrappermode=yes\n";
     return lines;
 }
@@ -297,7 +322,7 @@ std::string dovecot(const Config& config, DovecotVersion version) {
         text += fmt::format("service {} {{\n", traitsOf(listeners.front()->protocol).dovecot_service);
         for (const ServerConfig& server : upstream.servers)
             text += fmt::format("  # {}/{}: {}\n", upstream.name, server.name, server.address) +
-                    dovecotListener(upstream, server, passesTls(listeners));
+                    dovecotListener(upstream, server, beginsWithTls(upstream, listeners));
         text += "}\n";
     }
     return text;
@@ -342,7 +367,7 @@ std::string haproxyWord(std::string_view text) {
 /// A conversation instead of a bare connection: the check sees whether there is service behind the port.
 std::string haproxyCheck(const ListenerConfig& listener) {
     const ProtocolTraits& traits = traitsOf(listener.protocol);
-    if (listener.tls == ListenerTls::Passthrough || traits.opaque()) return "";
+    if (beginsWithTls(listener) || traits.opaque()) return "";
     return fmt::format(
         "  option tcp-check\n"
         "  tcp-check expect rstring {}\n"

@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
+#include "gateway/config/values.h"
+#include "gateway/io/resolve.h"
+#include "gateway/upstream/tls_report.h"
+#include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <chrono>
+#include <cstdint>
 #include <iostream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace mailgate::cli {
 
@@ -27,6 +39,15 @@ std::string namesOf(const Object& certificate) {
     return names;
 }
 
+std::int64_t daysUntil(UnixSeconds time) {
+    constexpr UnixSeconds kDay = UnixSeconds{24} * 3600;
+    return (time - unixMillis() / 1000) / kDay;
+}
+
+bool isGood(const TlsReport& report) {
+    return report.failure.empty() && !report.verdict;
+}
+
 std::string certificateTable(const Array& certificates) {
     if (certificates.empty()) return "No listener ends TLS.\n";
     Table table({"LISTENER", "NAMES", "KEY", "NOT AFTER", "DAYS LEFT", "FILE"});
@@ -39,30 +60,192 @@ std::string certificateTable(const Array& certificates) {
     return table.text();
 }
 
+/// Those that servers have shown; nothing where none has.
+Array::Ptr serverCertificates(const Object& status) {
+    const Array::Ptr servers = status.getArray("servers");
+    Array::Ptr shown(new Array);
+    for (std::size_t i = 0; servers && i < servers->size(); ++i) {
+        const Object& server = *servers->getObject(static_cast<unsigned>(i));
+        if (server.get("certificate_not_after").isEmpty()) continue;
+        Object::Ptr row(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
+        for (const char* const key : {"upstream", "server", "address"})
+            row->set(key, server.get(key));
+        row->set("not_after", server.get("certificate_not_after"));
+        row->set("days_left", server.get("certificate_days_left"));
+        shown->add(row);
+    }
+    return shown;
+}
+
+std::string serverCertificateTable(const Array& servers) {
+    if (servers.empty()) return "";
+    Table table({"SERVER", "ADDRESS", "NOT AFTER", "DAYS LEFT"});
+    for (std::size_t i = 0; i < servers.size(); ++i) {
+        const Object& each = *servers.getObject(static_cast<unsigned>(i));
+        table.add({each.getValue<std::string>("upstream") + "/" + each.getValue<std::string>("server"),
+                   each.getValue<std::string>("address"), each.getValue<std::string>("not_after"),
+                   each.getValue<std::string>("days_left")});
+    }
+    return "\n" + table.text();
+}
+
 void printCertificates(const Context& context, bool json) {
     const Config config = loadConfig(findConfig(context.config_file));
     const Object::Ptr answer = admin::Client(config.admin.socket).get("/v1/status");
     const Array::Ptr certificates = answer->getArray("certificates");
+    const Array::Ptr servers = serverCertificates(*answer);
     if (!json) {
-        fmt::print("{}", certificateTable(*certificates));
+        fmt::print("{}{}", certificateTable(*certificates), serverCertificateTable(*servers));
         return;
     }
     constexpr unsigned kIndent = 2;
     Object all;
     all.set("certificates", certificates);
+    all.set("servers", servers);
     all.stringify(std::cout, kIndent);
     std::cout << '\n';
+}
+
+/// What `mailgate tls test` is asked for.
+struct TlsTest {
+    std::string server, name, ca = "system", starttls;
+    bool json = false;
+};
+
+constexpr std::chrono::seconds kTestLimit{20};
+
+std::optional<Protocol> protocolOf(const std::string& word) {
+    for (std::size_t i = 0; i < std::size(kProtocolWords); ++i) {
+        if (kProtocolWords[i] == word) return static_cast<Protocol>(i);
+    }
+    return std::nullopt;
+}
+
+/// The first address where somebody answers, as for any client.
+std::pair<Endpoint, TlsReport> testServer(const HostPort& target, const PolledConnection::TlsFor& tls) {
+    std::vector<IpAddress> addresses;
+    if (const auto literal = IpAddress::parse(target.host)) {
+        addresses.push_back(*literal);
+    } else {
+        Resolution resolved = resolveHost(target.host);
+        if (resolved.addresses.empty()) return {Endpoint{}, {resolved.error, "", "", {}, "", {}}};
+        addresses = std::move(resolved.addresses);
+    }
+    std::pair<Endpoint, TlsReport> tested;
+    for (const IpAddress& address : addresses) {
+        tested.first = {address, target.port};
+        tested.second = testTls(tested.first, tls, kTestLimit);
+        if (tested.second.failure.empty()) break;
+    }
+    return tested;
+}
+
+Object::Ptr chainJson(const TlsChainCertificate& each) {
+    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
+    Array::Ptr names(new Array);
+    for (const std::string& name : each.names)
+        names->add(name);
+    object->set("subject", each.subject);
+    object->set("issuer", each.issuer);
+    object->set("names", names);
+    object->set("key_type", each.key_type);
+    object->set("sha256", each.sha256);
+    object->set("not_before", formatUtc(each.not_before));
+    object->set("not_after", formatUtc(each.not_after));
+    object->set("days_left", daysUntil(each.not_after));
+    return object;
+}
+
+void printJson(const TlsTest& test, const std::string& name, const Endpoint& server,
+               const TlsReport& report) {
+    const auto orNull = [](std::string_view text) {
+        return text.empty() ? Poco::Dynamic::Var() : Poco::Dynamic::Var(std::string(text));
+    };
+    Object all(Poco::JSON_PRESERVE_KEY_ORDER);
+    Array::Ptr chain(new Array);
+    for (const TlsChainCertificate& each : report.chain)
+        chain->add(chainJson(each));
+    all.set("server", test.server);
+    all.set("address", server.toString());
+    all.set("name", name);
+    all.set("ok", isGood(report));
+    all.set("failure", orNull(report.failure));
+    all.set("version", orNull(report.version));
+    all.set("cipher", orNull(report.cipher));
+    all.set("verdict", orNull(toString(report.verdict)));
+    all.set("verdict_text", orNull(report.verdict_text));
+    all.set("chain", chain);
+    constexpr unsigned kIndent = 2;
+    all.stringify(std::cout, kIndent);
+    std::cout << '\n';
+}
+
+void printText(const TlsTest& test, const std::string& name, const Endpoint& server,
+               const TlsReport& report) {
+    fmt::print("{} {}\n", test.server, server.toString());
+    if (!report.failure.empty()) {
+        fmt::print("  => {}\n", report.failure);
+        return;
+    }
+    fmt::print("  {:<12} {}, {}\n", "TLS", report.version, report.cipher);
+    const std::string verdict =
+        report.verdict ? fmt::format("refused: {} ({})", toString(report.verdict), report.verdict_text)
+                       : fmt::format("verified for {}", name);
+    fmt::print("  {:<12} {}\n", "certificate", verdict);
+    if (!report.chain.empty())
+        fmt::print("  {:<12} {}, in {} days\n", "expires", formatUtc(report.chain.front().not_after),
+                   daysUntil(report.chain.front().not_after));
+    if (report.verdict) fmt::print("  => {}\n", adviseOn(report));
+    Table chain({"SUBJECT", "ISSUER", "NAMES", "KEY", "NOT BEFORE", "NOT AFTER"});
+    for (const TlsChainCertificate& each : report.chain)
+        chain.add({each.subject, each.issuer, orDash(fmt::format("{}", fmt::join(each.names, ", "))),
+                   each.key_type, formatUtc(each.not_before), formatUtc(each.not_after)});
+    fmt::print("\n{}", chain.text());
+}
+
+int runTest(const TlsTest& test) {
+    const auto target = parseHostPort(test.server);
+    if (!target) {
+        fmt::print(stderr, "mailgate: expected HOST:PORT, found \"{}\"\n", printable(test.server));
+        return kUsage;
+    }
+    const std::string& name = test.name.empty() ? target->host : test.name;
+    TlsClientOptions options;
+    options.ca = test.ca;
+    const auto starttls = protocolOf(test.starttls);
+    const auto [server, report] = testServer(*target, tlsForReport(options, {}, name, starttls, ""));
+    test.json ? printJson(test, name, server, report) : printText(test, name, server, report);
+    return isGood(report) ? kDone : kRefusedOrNotFound;
+}
+
+void addTestCommand(CLI::App& tls, Context& context) {
+    CLI::App* command =
+        tls.add_subcommand("test", "Shake hands with a server, and say what its certificate is worth");
+    const auto test = std::make_shared<TlsTest>();
+    command->add_option("server", test->server, "HOST:PORT")->required();
+    command->add_option("--starttls", test->starttls, "Ask for it in this protocol first")
+        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve"}));
+    command->add_option("--server-name", test->name, "Whom the certificate must be for (default: HOST)");
+    command->add_option("--ca", test->ca, "PEM file of those who are trusted (default: the system's)");
+    command->add_flag("--json", test->json, "As JSON");
+    command->footer(
+        "No PROXY header is sent: for servers that wait for one, `mailgate probe` shakes hands behind it.\n"
+        "Exit status: 0 the certificate is verified, 1 it is refused or there is no TLS, 2 usage error.");
+    command->callback([&context, test] { context.exit_code = runTest(*test); });
 }
 
 }  // namespace
 
 void addTlsCommand(CLI::App& root, Context& context) {
-    CLI::App* tls = root.add_subcommand("tls", "What the running gateway presents to clients that speak TLS");
+    CLI::App* tls = root.add_subcommand("tls", "Certificates: the gateway's own, and those of servers");
     tls->require_subcommand(1);
-    CLI::App* status = tls->add_subcommand("status", "Print its certificates, and when they expire");
+    CLI::App* status = tls->add_subcommand("status",
+                                           "Print the certificates that the running gateway presents, those "
+                                           "that servers have shown it, and when they expire");
     const auto json = std::make_shared<bool>(false);
     status->add_flag("--json", *json, "As JSON");
     status->callback([&context, json] { printCertificates(context, *json); });
+    addTestCommand(*tls, context);
 }
 
 }  // namespace mailgate::cli

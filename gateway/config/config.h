@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/log/log_config.h"
+#include "gateway/tls/client_context.h"
 #include "gateway/tls/server_context.h"
 #include "protocols/stream/stream_filter.h"
 #include "protocols/values/address.h"
@@ -46,6 +47,14 @@ enum class ListenerTls : std::uint8_t {
     Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
     Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, closed silently
     Implicit,     ///< TLS from the first byte, which ends here; behind it the protocol in the clear
+    StartTls,     ///< the protocol in the clear; STARTTLS is offered and answered here, and TLS ends here
+};
+
+/// What the gateway speaks with the servers of an upstream, behind the PROXY header.
+enum class UpstreamTls : std::uint8_t {
+    Off,       ///< the protocol in the clear (STARTTLS may follow, end to end)
+    Implicit,  ///< TLS from the first byte behind the header
+    StartTls,  ///< ... or once the server has greeted and consented to STARTTLS
 };
 
 struct ListenerConfig {
@@ -55,13 +64,15 @@ struct ListenerConfig {
         addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
     ProxyMode proxy = ProxyMode::Off;
     std::vector<Network> trusted;  ///< balancers whose header is believed; required unless proxy is off
+    std::vector<Network>
+        trusted_tls;  ///< of those: behind these all clients use TLS, whatever the header says
     AccessDefault access = AccessDefault::Allowlist;
     ListenerMode mode = ListenerMode::Enforce;
     std::string refusal_footer;  ///< ends the replies of isPolicy(); fits (footerFits())
     ListenerTls tls = ListenerTls::Off;
-    std::vector<CertificateFiles>
-        certificates;                           ///< for tls = Implicit, which needs one; the first by default
-    TlsServerOptions tls_options;               ///< likewise
+    std::vector<CertificateFiles> certificates;  ///< where TLS ends, which needs one; the first by default
+    TlsServerOptions tls_options;                ///< likewise
+    bool tls_required = false;                   ///< for tls = StartTls: no mail and no password before TLS
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
     std::vector<Network> bare_lf_exclude;       ///< their messages pass as they come
     std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
@@ -70,6 +81,14 @@ struct ListenerConfig {
     std::uint8_t client_ipv6_prefix = 64;
     std::string upstream;
     std::size_t upstream_index = 0;  ///< into Config::upstreams
+
+    /// TLS of its clients ends here.
+    bool endsTls() const noexcept { return tls == ListenerTls::Implicit || tls == ListenerTls::StartTls; }
+    /// `balancer` ends the TLS of all its clients.
+    bool endedBy(const IpAddress& balancer) const noexcept {
+        return std::any_of(trusted_tls.begin(), trusted_tls.end(),
+                           [&](const Network& network) { return network.contains(balancer.bytes); });
+    }
 
     BareLfPolicy bareLfFor(const IpAddress& client) const noexcept {
         const auto covers = [&](const Network& network) { return network.contains(client.bytes); };
@@ -88,6 +107,8 @@ struct ServerConfig {
     std::uint16_t port = 0;           ///< of `address`
     std::uint32_t weight = 1;         ///< 1 to 100: its share among the servers of its kind
     bool backup = false;              ///< used only while no other server is up
+    std::string server_name{};        ///< as written; empty: the upstream's
+    std::string tls_name{};           ///< whom its certificate must be for; where TLS is off, empty
 
     friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };
@@ -107,6 +128,10 @@ struct UpstreamConfig {
     std::uint32_t rise = 2;                          ///< good checks in a row that bring it back
     std::chrono::milliseconds slow_start{0};  ///< how long a server that is back gets less than its share
     std::chrono::milliseconds resolve_interval{30'000};  ///< between look-ups of a name
+    UpstreamTls tls = UpstreamTls::Off;
+    TlsClientOptions tls_options;  ///< for tls other than Off, as all that follows
+    std::string server_name;       ///< of all servers that have none of their own; empty: each its address's
+    CertificateFiles client_certificate;  ///< what servers get that ask for one; without a file there is none
     std::vector<ServerConfig> servers;
 
     friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;

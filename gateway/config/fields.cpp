@@ -180,6 +180,17 @@ Kind<ListenerConfig> ofTls(std::string type,
             [member](const L& listener) { return asText(listener.tls_options.*member); }};
 }
 
+/// A member among the options of an upstream's TLS.
+template <typename Value>
+Kind<UpstreamConfig> ofServerTls(std::string type,
+                                 void (*read)(Reading&, TableReader&, std::string_view, UpstreamConfig&),
+                                 Value TlsClientOptions::*member, std::string shown) {
+    using U = UpstreamConfig;
+    return {std::move(type), read,
+            [member](const U& a, const U& b) { return a.tls_options.*member == b.tls_options.*member; },
+            [shown = std::move(shown)](const U&) { return shown; }};
+}
+
 /// `words` must last.
 template <auto Member, typename Words>
 auto choice(const Words& words, std::string type = {}) {
@@ -360,8 +371,17 @@ const Fields<ListenerConfig>& listenerFields() {
          "`\"0.0.0.0:25\"`, `\"[::]:25\"` (takes IPv4 too unless 0.0.0.0 is bound on the port); each once",
          kNeeded},
         {"proxy", choice<&L::proxy>(kProxyModes), kReload, "whose PROXY header is read, see below"},
-        {"trusted", own<&L::trusted>("network or array", readTrusted), kReload,
-         "the balancers; required unless proxy is off, and an error if it is", kNone},
+        {"trusted",
+         Kind<L>{
+             "network or array",
+             readTrusted,
+             [](const L& a, const L& b) { return a.trusted == b.trusted && a.trusted_tls == b.trusted_tls; },
+             {}},
+         kReload,
+         "the balancers; required unless proxy is off, and an error if it is. `{ network = \"10.0.0.9\", tls "
+         "= "
+         "true }`: one that ends TLS and whose header cannot say so",
+         kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
         {"mode", choice<&L::mode>(kListenerModes), kReload,
@@ -374,9 +394,15 @@ const Fields<ListenerConfig>& listenerFields() {
          own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
                       [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),
          kReload,
-         "TLS from the first byte (ports 465, 993, 995). passthrough: end to end; implicit: it ends here"},
+         "TLS from the first byte (ports 465, 993, 995): passthrough, end to end, or implicit, where it ends "
+         "here. "
+         "starttls: clients begin in the clear and are offered STARTTLS, which ends here"},
+        {"tls_required", own<&L::tls_required>("boolean", readTlsRequired), kReload,
+         "for `tls = \"starttls\"`: before TLS no mail and no password is taken, and none is offered to be",
+         "`true`, but for smtp on port 25"},
         {"certificates", own<&L::certificates>("array of tables", readCertificates), kReload,
-         "for `tls = \"implicit\"`: `{ certificate = FILE, key = FILE, ocsp = FILE }`, PEM with the chain; "
+         "for `tls = \"implicit\"` and `\"starttls\"`: `{ certificate = FILE, key = FILE, ocsp = FILE }`, "
+         "PEM with the chain; "
          "without `key` both are in one file; which one a client gets its server name decides, the first is "
          "for all others. Changed files are noticed",
          kNone},
@@ -452,6 +478,25 @@ const Fields<UpstreamConfig>& upstreamFields() {
          "how long a server that is back gets a reduced share: a tenth at first, then growing"},
         {"resolve_interval", duration<&U::resolve_interval>(kShortestInterval), kReload,
          "how often a server's host name is resolved again"},
+        {"tls",
+         own<&U::tls>(typeOfWords(kUpstreamTls), readUpstreamTls,
+                      [](const U& upstream) { return wordFor(upstream.tls, kUpstreamTls); }),
+         kReload,
+         "what is spoken with the servers, behind the PROXY header, which goes first and in the clear. "
+         "implicit: TLS from the first byte (Postfix: `smtpd_tls_wrappermode`, Dovecot: `ssl = yes` in the "
+         "inet_listener); starttls: it is asked for before the client gets the greeting"},
+        {"tls_verify",
+         ofServerTls(typeOfWords(kTlsVerify), readTlsVerify, &TlsClientOptions::verify, asText("on")),
+         kReload, "whether a server's certificate has to be of `ca`'s and for its name; off is warned of"},
+        {"ca", ofServerTls("`system`, path", readTrustedCa, &TlsClientOptions::ca, asText("system")), kReload,
+         "who issues the servers' certificates: those whom the system trusts, or those of a PEM file, whose "
+         "change is noticed"},
+        {"server_name", ownText<&U::server_name>("host name or address", readUpstreamServerName), kReload,
+         "whom the servers' certificates must be for, and what they are asked for (SNI)",
+         "each server's own, or its `address`"},
+        {"client_certificate", own<&U::client_certificate>("table", readClientCertificate), kReload,
+         "`{ certificate = FILE, key = FILE }`, as `listener.certificates`: for servers that ask for one",
+         kNone},
     };
     return fields;
 }
@@ -467,6 +512,8 @@ const Fields<ServerConfig>& serverFields() {
          kNeeded, "missing: expected \"HOST:PORT\""},
         {"weight", number<&S::weight>(1, 100), kReload, "its share among the servers"},
         {"backup", boolean<&S::backup>(), kReload, "used only while no other server is up"},
+        {"server_name", ownText<&S::server_name>("host name or address", readServerName), kReload,
+         "whom its certificate must be for", "the upstream's"},
     };
     return fields;
 }

@@ -80,10 +80,12 @@ class Loader {
     void readSections(TableReader& root);
     void readUpstreams(std::vector<TableReader> tables);
     UpstreamConfig readUpstream(TableReader& table, Names& names);
-    ServerConfig readServer(TableReader& table, Names& names);
+    ServerConfig readServer(TableReader& table, Names& names, const UpstreamConfig& upstream);
     void readListeners(std::vector<TableReader> tables);
 
     void resolveNames();
+    void nameForTls(TableReader& table, const UpstreamConfig& upstream, ServerConfig& server);
+    void checkServerTls(TableReader& table, const ListenerConfig& listener);
     void checkLoops();
     void warnOfImplicitTls(TableReader& table, const ListenerConfig& listener);
     void warnOfUntoldTls(TableReader& table, const ListenerConfig& listener);
@@ -168,7 +170,7 @@ UpstreamConfig Loader::readUpstream(TableReader& table, Names& names) {
     protocol_given_.push_back(table.has("check_protocol"));
     Names server_names;
     for (TableReader& server : table.tables("server")) {
-        upstream.servers.push_back(readServer(server, server_names));
+        upstream.servers.push_back(readServer(server, server_names, upstream));
         if (upstream.servers.back().host.empty()) continue;
         named_.push_back({config_.upstreams.size(), upstream.servers.size() - 1, server.pathOf("address"),
                           server.where("address")});
@@ -178,14 +180,34 @@ UpstreamConfig Loader::readUpstream(TableReader& table, Names& names) {
     return upstream;
 }
 
-ServerConfig Loader::readServer(TableReader& table, Names& names) {
+ServerConfig Loader::readServer(TableReader& table, Names& names, const UpstreamConfig& upstream) {
     ServerConfig server;
     reading_.names = &names;
     read(table, config::serverFields(), server);
+    nameForTls(table, upstream, server);
     table.rejectUnknown();
     for (const Endpoint& endpoint : server.endpoints)
         reached_.push_back({endpoint, table.pathOf("address"), table.where("address")});
     return server;
+}
+
+/// Whom its certificate must be for.
+void Loader::nameForTls(TableReader& table, const UpstreamConfig& upstream, ServerConfig& server) {
+    if (upstream.tls == UpstreamTls::Off) {
+        if (table.has("server_name"))
+            table.error("server_name", "would be ignored, because tls of the upstream is \"off\"");
+        return;
+    }
+    server.tls_name = server.server_name.empty() ? upstream.server_name : server.server_name;
+    if (!server.tls_name.empty()) return;
+    server.tls_name = server.host;
+    if (!server.host.empty() || server.endpoints.empty()) return;
+    server.tls_name = server.endpoints.front().address.toString();
+    if (upstream.tls_options.verify)
+        table.warning("address",
+                      fmt::format("the server's certificate has to be for the address {}: if it is "
+                                  "for a name, set server_name",
+                                  server.tls_name));
 }
 
 void Loader::readListeners(std::vector<TableReader> tables) {
@@ -196,6 +218,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
         read(table, config::listenerFields(), listener);
         warnOfImplicitTls(table, listener);
         warnOfUntoldTls(table, listener);
+        checkServerTls(table, listener);
         table.rejectUnknown();
     }
 }
@@ -221,7 +244,7 @@ void Loader::resolveNames() {
 }
 
 void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listener) {
-    if (listener.tls != ListenerTls::Off) return;
+    if (listener.tls != ListenerTls::Off && listener.tls != ListenerTls::StartTls) return;
     for (const Endpoint& endpoint : listener.addresses) {
         if (endpoint.port != 465 && endpoint.port != 993 && endpoint.port != 995) continue;
         table.warning("tls", fmt::format("clients of port {} use TLS from the first byte: did you mean tls = "
@@ -232,13 +255,31 @@ void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listene
 
 /// Servers that do not know of it refuse passwords, as they should in the clear.
 void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener) {
-    if (listener.tls != ListenerTls::Implicit || config_.upstreams.empty()) return;
+    if (!listener.endsTls() || config_.upstreams.empty()) return;
     const UpstreamConfig& upstream = config_.upstreams[listener.upstream_index];
-    if (upstream.send_proxy == SendProxy::V2 || listener.protocol == Protocol::Tcp) return;
+    if (upstream.send_proxy == SendProxy::V2 || upstream.tls != UpstreamTls::Off ||
+        listener.protocol == Protocol::Tcp)
+        return;
     table.warning("tls",
                   fmt::format("the servers of {} are not told that clients use TLS, and may refuse their "
                               "passwords: send_proxy = \"v2\" tells them",
                               inQuotes(upstream.name)));
+}
+
+/// What is passed through is TLS between the client and the server, and only mail protocols have STARTTLS.
+void Loader::checkServerTls(TableReader& table, const ListenerConfig& listener) {
+    if (config_.upstreams.empty()) return;
+    const UpstreamConfig& upstream = config_.upstreams[listener.upstream_index];
+    if (upstream.tls != UpstreamTls::Off && listener.tls == ListenerTls::Passthrough)
+        table.error("tls",
+                    fmt::format("\"passthrough\" would put the clients' TLS inside of the gateway's own with "
+                                "the servers of {}: end it here (\"implicit\"), or set tls = \"off\" there",
+                                inQuotes(upstream.name)));
+    if (upstream.tls == UpstreamTls::StartTls && listener.protocol == Protocol::Tcp)
+        table.error("protocol",
+                    fmt::format("\"tcp\" has no STARTTLS, which tls = \"starttls\" asks of the servers "
+                                "of {}: \"implicit\" is for any protocol",
+                                inQuotes(upstream.name)));
 }
 
 void Loader::checkLoops() {

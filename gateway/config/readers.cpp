@@ -81,6 +81,20 @@ void readTrustedNetwork(Reading& reading, const LocatedText& item, const std::st
     listener.trusted.push_back(*network);
 }
 
+/// { network = "10.0.0.9", tls = true }
+void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& listener) {
+    std::string text;
+    bool tls = false;
+    table.boolean("tls", tls);
+    const std::size_t before = listener.trusted.size();
+    if (table.text("network", text))
+        readTrustedNetwork(reading, {text, table.where("network")}, table.pathOf("network"), listener);
+    else if (!table.isWrong("network"))
+        table.error("network", "missing: expected the balancer's address or network");
+    if (tls && listener.trusted.size() > before) listener.trusted_tls.push_back(listener.trusted.back());
+    table.rejectUnknown();
+}
+
 void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
     constexpr std::string_view kScheme = "sqlite:";
     table.text(key, value);
@@ -103,8 +117,8 @@ void rejectWithoutMessages(TableReader& table, std::string_view key, const Liste
 
 /// What only a listener needs where TLS ends.
 void rejectWithoutTls(TableReader& table, std::string_view key, const ListenerConfig& listener) {
-    if (table.has(key) && listener.tls != ListenerTls::Implicit && !table.isWrong("tls"))
-        table.error(key, "would be ignored, because tls is not \"implicit\"");
+    if (table.has(key) && !listener.endsTls() && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is neither \"starttls\" nor \"implicit\"");
 }
 
 void readTlsText(TableReader& table, std::string_view key, std::string& value,
@@ -113,18 +127,32 @@ void readTlsText(TableReader& table, std::string_view key, std::string& value,
     rejectWithoutTls(table, key, listener);
 }
 
-CertificateFiles readCertificate(Reading& reading, TableReader& table) {
+void readPath(Reading& reading, TableReader& table, std::string_view key, std::string& file) {
+    table.text(key, file);
+    if (!file.empty()) file = reading.absolute(file);
+}
+
+/// `stapled`: an OCSP response may be named too.
+CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled) {
     CertificateFiles files;
-    for (const auto& [key, file] :
-         {std::pair<std::string_view, std::string*>{"certificate", &files.certificate},
-          {"key", &files.key},
-          {"ocsp", &files.ocsp}}) {
-        table.text(key, *file);
-        if (!file->empty()) *file = reading.absolute(*file);
-    }
+    readPath(reading, table, "certificate", files.certificate);
+    readPath(reading, table, "key", files.key);
+    if (stapled) readPath(reading, table, "ocsp", files.ocsp);
     if (files.certificate.empty()) table.error("certificate", "missing: expected the path of a PEM file");
     table.rejectUnknown();
     return files;
+}
+
+/// What only an upstream needs whose servers speak TLS with the gateway.
+void rejectWithoutServerTls(TableReader& table, std::string_view key, const UpstreamConfig& upstream) {
+    if (table.has(key) && upstream.tls == UpstreamTls::Off && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is \"off\"");
+}
+
+/// Whom a certificate is for.
+void readCertificateName(TableReader& table, std::string_view key, std::string& name) {
+    if (!table.text(key, name) || isHostName(name) || IpAddress::parse(name)) return;
+    table.error(key, fmt::format("expected a host name or an address, found {}", inQuotes(name)));
 }
 
 }  // namespace
@@ -233,8 +261,11 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
 }
 
 void readTrusted(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    for (const LocatedText& item : table.texts(key))
+    TableReader::Mixed items = table.textsAndTables(key);
+    for (const LocatedText& item : items.texts)
         readTrustedNetwork(reading, item, table.pathOf(key), listener);
+    for (TableReader& item : items.tables)
+        readTrustedBalancer(reading, item, listener);
     if (table.isWrong("proxy")) return;
     if (listener.proxy == ProxyMode::Off && table.has(key))
         table.error(key,
@@ -259,24 +290,35 @@ void readRefusalFooter(Reading& reading, TableReader& table, std::string_view ke
 }
 
 void readListenerTls(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    std::string word;
-    const bool read = table.text(key, word);
-    if (word == "starttls")
-        table.error(
-            key,
-            "\"starttls\" is not supported by this version: with \"off\" STARTTLS passes through, end "
-            "to end");
-    else if (read)
-        table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    if (listener.tls == ListenerTls::StartTls && listener.protocol == Protocol::Tcp &&
+        !table.isWrong("protocol")) {
+        table.error(key, "\"starttls\" is for mail protocols: tcp has no STARTTLS");
+        listener.tls = ListenerTls::Off;
+    }
     listener.tls_options.scope = listener.name;
     listener.tls_options.alpn = traitsOf(listener.protocol).alpn;
 }
 
+// Other servers' mail must not be refused for want of TLS (RFC 3207 4).
+void readTlsRequired(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    const auto takesOthersMail = [](const Endpoint& address) { return address.port == 25; };
+    const bool may_lack_it =
+        listener.protocol == Protocol::Smtp &&
+        std::any_of(listener.addresses.begin(), listener.addresses.end(), takesOthersMail);
+    listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
+    table.boolean(key, listener.tls_required);
+    if (table.has(key) && listener.tls != ListenerTls::StartTls && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is not \"starttls\"");
+    if (listener.tls_required && may_lack_it)
+        table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
+}
+
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     for (TableReader& item : table.tables(key))
-        listener.certificates.push_back(readCertificate(reading, item));
+        listener.certificates.push_back(readCertificate(reading, item, true));
     rejectWithoutTls(table, key, listener);
-    if (listener.tls == ListenerTls::Implicit && table.isEmpty(key))
+    if (listener.endsTls() && table.isEmpty(key))
         table.error(
             key,
             "missing or empty: TLS needs one, such as [{ certificate = \"/etc/mailgate/tls/mail.pem\", "
@@ -358,6 +400,45 @@ void readLostClientAddress(Reading&, TableReader& table, std::string_view key, U
             "can send XCLIENT unseen if it is in their smtpd_authorized_xclient_hosts");
     if (upstream.send_proxy != SendProxy::Off && upstream.lost_client_address_accepted)
         table.warning(key, "has no effect unless send_proxy is \"off\"");
+}
+
+void readUpstreamTls(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    table.choice<UpstreamTls>(key, upstream.tls, kUpstreamTls);
+}
+
+void readTlsVerify(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    table.choice<bool>(key, upstream.tls_options.verify, kTlsVerify);
+    rejectWithoutServerTls(table, key, upstream);
+    if (upstream.tls != UpstreamTls::Off && !upstream.tls_options.verify)
+        table.warning(
+            key,
+            "\"off\" believes whoever answers: anybody on the way to the servers can read and change "
+            "the mail, and see the passwords");
+}
+
+void readTrustedCa(Reading& reading, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    std::string& ca = upstream.tls_options.ca;
+    if (table.text(key, ca) && ca != "system") ca = reading.absolute(ca);
+    rejectWithoutServerTls(table, key, upstream);
+    if (table.has(key) && !upstream.tls_options.verify)
+        table.error(key, "would be ignored, because tls_verify is \"off\"");
+}
+
+void readUpstreamServerName(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    readCertificateName(table, key, upstream.server_name);
+    rejectWithoutServerTls(table, key, upstream);
+}
+
+void readClientCertificate(Reading& reading, TableReader& table, std::string_view key,
+                           UpstreamConfig& upstream) {
+    TableReader files = table.table(key);
+    if (!table.has(key)) return;
+    upstream.client_certificate = readCertificate(reading, files, false);
+    rejectWithoutServerTls(table, key, upstream);
+}
+
+void readServerName(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {
+    readCertificateName(table, key, server.server_name);
 }
 
 void readServerAddress(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {

@@ -53,7 +53,11 @@ inline constexpr Word<BareLfPolicy> kBareLfPolicies[] = {
 
 inline constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
                                                      {"passthrough", ListenerTls::Passthrough},
-                                                     {"implicit", ListenerTls::Implicit}};
+                                                     {"implicit", ListenerTls::Implicit},
+                                                     {"starttls", ListenerTls::StartTls}};
+inline constexpr Word<UpstreamTls> kUpstreamTls[] = {
+    {"off", UpstreamTls::Off}, {"implicit", UpstreamTls::Implicit}, {"starttls", UpstreamTls::StartTls}};
+inline constexpr Word<bool> kTlsVerify[] = {{"on", true}, {"off", false}};
 inline constexpr Word<ClientCertificates> kClientCertificates[] = {
     {"off", ClientCertificates::Off},
     {"optional", ClientCertificates::Optional},
@@ -70,6 +74,7 @@ void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&)
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readListenerTls(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readTlsRequired(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readCertificates(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readMinVersion(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readCiphers(Reading&, TableReader&, std::string_view key, ListenerConfig&);
@@ -82,6 +87,12 @@ void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerCon
 void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 
 void readLostClientAddress(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readUpstreamTls(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readTlsVerify(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readTrustedCa(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readUpstreamServerName(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readClientCertificate(Reading&, TableReader&, std::string_view key, UpstreamConfig&);
+void readServerName(Reading&, TableReader&, std::string_view key, ServerConfig&);
 void readServerAddress(Reading&, TableReader&, std::string_view key, ServerConfig&);
 
 inline constexpr std::chrono::milliseconds kShortestKeep = std::chrono::hours(1);

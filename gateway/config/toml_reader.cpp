@@ -255,13 +255,24 @@ bool TableReader::duration(std::string_view key, std::chrono::milliseconds& valu
 }
 
 std::vector<LocatedText> TableReader::texts(std::string_view key) {
+    return items(key, false).texts;
+}
+
+TableReader::Mixed TableReader::textsAndTables(std::string_view key) {
+    return items(key, true);
+}
+
+TableReader::Mixed TableReader::items(std::string_view key, bool with_tables) {
     const toml::node* node = find(key);
     if (node == nullptr) return {};
-    std::vector<LocatedText> found;
+    Mixed found;
     const auto take = [&](const toml::node& item) {
         const auto* text = item.as_string();
+        const auto* table = item.as_table();
         if (text != nullptr && !hasControls(text->get()))
-            found.push_back({text->get(), item.source().begin});
+            found.texts.push_back({text->get(), item.source().begin});
+        else if (table != nullptr && with_tables)
+            found.tables.emplace_back(table, pathOf(key), item.source().begin, *problems_);
         else
             wrongKind(key, item, "a text in quotes, or an array of them");
     };

@@ -109,6 +109,10 @@ class TableReader {
     /// A text or an array of texts.
     std::vector<LocatedText> texts(std::string_view key);
 
+    /// A text, or an array of texts and tables.
+    struct Mixed;
+    Mixed textsAndTables(std::string_view key);
+
     TableReader table(std::string_view key);
     std::vector<TableReader> tables(std::string_view key);  ///< [[key]]
 
@@ -127,6 +131,7 @@ class TableReader {
 
   private:
     const toml::node* find(std::string_view key);
+    Mixed items(std::string_view key, bool with_tables);
     void wrongKind(std::string_view key, const toml::node& node, std::string_view expected);
     void wrongWord(std::string_view key, std::string_view word, std::span<const std::string_view> known);
 
@@ -136,6 +141,11 @@ class TableReader {
     Problems* problems_;
     std::vector<std::string> known_;
     std::vector<std::string> wrong_;
+};
+
+struct TableReader::Mixed {
+    std::vector<LocatedText> texts;
+    std::vector<TableReader> tables;
 };
 
 }  // namespace mailgate::config

@@ -71,6 +71,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
     ListeningSockets listening = openListeners(config, worker_count, &inherited);
     TlsListeners::Row certificates = tls_.make(config);
+    TlsUpstreams::Row server_tls = server_tls_.make(config);
     dropPrivileges(config.user);
     // Before they are opened to serve.
     for (std::string& warning : ruleWarnings(config))
@@ -79,16 +80,18 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);
     tls_.tell(*log_);
+    server_tls_.tell(*log_);
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
-    reloader_ = std::make_unique<Reloader>(
-        Reloader::Site{config.file, possible_sessions_, *log_, rules_, *state_, *checker_, tls_, workers_});
+    reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
+                                                          *state_, *checker_, tls_, server_tls_, workers_});
     control_ = std::make_unique<GatewayControl>(
         GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_});
-    Reloader::Successor first = reloader_->prepare(std::move(config), std::move(certificates));
+    Reloader::Successor first =
+        reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, first.generation, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *control_, log_.get());

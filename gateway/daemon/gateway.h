@@ -8,6 +8,7 @@
 #include "gateway/daemon/gateway_control.h"
 #include "gateway/daemon/reloader.h"
 #include "gateway/daemon/tls_listeners.h"
+#include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/event_log.h"
 #include "gateway/upstream/health_checker.h"
 #include "gateway/worker/listening_sockets.h"
@@ -54,6 +55,7 @@ class Gateway {
     std::unique_ptr<DefectLog> defects_;
     std::unique_ptr<store::Journal> journal_;
     TlsListeners tls_;
+    TlsUpstreams server_tls_;
     RulesState rules_;
     std::unique_ptr<GatewayState> state_;
     std::unique_ptr<HealthChecker> checker_;

@@ -28,16 +28,6 @@ admin::Histogram snapshot(const TimeHistogram& histogram) {
     return copy;
 }
 
-std::vector<admin::HandshakeCount> handshakesOf(const HandshakeCounters& counters) {
-    std::vector<admin::HandshakeCount> counts{{"done", "TLSv1.2", value(counters.versions[0])},
-                                              {"done", "TLSv1.3", value(counters.versions[1])}};
-    for (std::size_t reason = 1; reason < kTlsFailureReasons; ++reason) {
-        counts.push_back(
-            {toString(static_cast<TlsFailure::Reason>(reason)), "", value(counters.failures[reason])});
-    }
-    return counts;
-}
-
 /// Asks every worker and adds up the answers. A worker that does not answer in time is left out.
 template <typename Sum, typename Task, typename Add>
 Sum askAll(const std::vector<std::unique_ptr<Worker>>& workers, Task task, Add add) {
@@ -96,7 +86,7 @@ admin::Status GatewayControl::status() {
                 row.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)),
                                               value(own.would_refuse[reason]));
         }
-        if (listener.tls == ListenerTls::Implicit) row.handshakes = handshakesOf(own.handshakes);
+        if (listener.endsTls()) row.handshakes = handshakeCounts(own.handshakes);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);

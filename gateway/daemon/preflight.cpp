@@ -5,6 +5,7 @@
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/tls_listeners.h"
+#include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/log_target.h"
 #include "gateway/worker/listening_sockets.h"
 #include "protocols/values/text.h"
@@ -92,43 +93,61 @@ class Examination {
         }
     }
 
-    /// `what(file)` for each that this user may not read.
+    struct TlsFile {
+        std::string_view key;
+        std::string path;
+    };
+    std::vector<TlsFile> tlsFiles() const {
+        std::vector<TlsFile> all;
+        const auto add = [&all](std::string_view key, const CertificateFiles& files) {
+            for (const std::string& file : {files.certificate, files.key, files.ocsp}) {
+                if (!file.empty()) all.push_back({key, file});
+            }
+        };
+        for (const ListenerConfig& listener : config_.listeners) {
+            for (const CertificateFiles& files : listener.certificates)
+                add("listener.certificates", files);
+        }
+        for (const UpstreamConfig& upstream : config_.upstreams) {
+            add("upstream.client_certificate", upstream.client_certificate);
+            if (upstream.tls_options.ca != "system") add("upstream.ca", {upstream.tls_options.ca, "", ""});
+        }
+        return all;
+    }
+
+    /// `what(key, file)` for each that this user may not read.
     template <typename What>
     bool forbiddenFiles(What what) const {
         bool any = false;
-        for (const ListenerConfig& listener : config_.listeners) {
-            for (const CertificateFiles& files : listener.certificates) {
-                for (const std::string& file : {files.certificate, files.key, files.ocsp}) {
-                    if (file.empty() || ::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) == 0) continue;
-                    if (errno != EACCES) continue;
-                    any = true;
-                    what(file);
-                }
-            }
+        for (const TlsFile& file : tlsFiles()) {
+            if (::faccessat(AT_FDCWD, file.path.c_str(), R_OK, AT_EACCESS) == 0 || errno != EACCES) continue;
+            any = true;
+            what(file.key, file.path);
         }
         return any;
     }
 
     /// As they are read at start: by whom it begins as.
     void examineCertificates() {
-        const bool forbidden = forbiddenFiles([this](const std::string& file) {
-            notAllowed(fmt::format("listener.certificates: {}: {}", file, std::strerror(EACCES)));
+        const bool forbidden = forbiddenFiles([this](std::string_view key, const std::string& file) {
+            notAllowed(fmt::format("{}: {}: {}", key, file, std::strerror(EACCES)));
         });
         if (forbidden) return;
         attempt([&] {
             for (std::string& warning : certificateWarnings(TlsListeners().make(config_)))
                 found_.warnings.push_back(std::move(warning));
         });
+        attempt([&] { TlsUpstreams().make(config_); });
     }
 
     /// As they are read later: by the service's user.
     void examineRenewals() {
         if (!may_judge_ || config_.user.empty()) return;
-        forbiddenFiles([this](const std::string& file) {
-            found_.warnings.push_back(fmt::format(
-                "listener.certificates: {} may not read {}: a renewal will not be noticed, and a reload "
-                "will fail (chgrp, mode 0640)",
-                config_.user, file));
+        forbiddenFiles([this](std::string_view key, const std::string& file) {
+            found_.warnings.push_back(
+                fmt::format("{}: {} may not read {}: a renewal will not be noticed, and a reload "
+                            "will fail (chgrp, mode 0640)",
+                            key, config_.user, file));
         });
     }
 

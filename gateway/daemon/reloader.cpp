@@ -114,7 +114,10 @@ void Reloader::run() {
 
 void Reloader::pollCertificates() noexcept {
     try {
-        if (const auto generation = current()) site_.tls.poll(generation->config, generation->tls);
+        const auto generation = current();
+        if (!generation) return;
+        site_.tls.poll(generation->config, generation->tls);
+        site_.server_tls.poll(generation->upstreams);
     } catch (const std::exception&) {
         // No memory: the next look may find more.
     }
@@ -155,23 +158,26 @@ Reloader::Successor Reloader::prepareNext() {
     }
     auto changes = describeChanges(before->config, config);
     TlsListeners::Row tls = site_.tls.make(config);
+    TlsUpstreams::Row server_tls = site_.server_tls.make(config);
     ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()), nullptr,
                                            addressesOf(before->config));
-    Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(added), before.get());
+    Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), std::move(added),
+                                   before.get());
     next.changes = std::move(changes);
     site_.log.apply(next.generation->config.log);
     return next;
 }
 
-Reloader::Successor Reloader::prepare(Config config, TlsListeners::Row tls) {
-    return makeSuccessor(std::move(config), std::move(tls), {}, nullptr);
+Reloader::Successor Reloader::prepare(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls) {
+    return makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), {}, nullptr);
 }
 
 /// Threads are asked for here, the name watcher's last: from then on it works for the new pools.
-Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls, ListeningSockets added,
+Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls,
+                                            TlsUpstreams::Row server_tls, ListeningSockets added,
                                             const Generation* before) {
     Successor next;
-    next.generation = makeGeneration(std::move(config), std::move(tls), before);
+    next.generation = makeGeneration(std::move(config), std::move(tls), std::move(server_tls), before);
     const Config& now = next.generation->config;
     for (const auto& pool : next.generation->upstreams)
         next.plan.pools.emplace_back(next.generation, pool.get());
@@ -196,13 +202,14 @@ Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls
 }
 
 std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners::Row tls,
-                                                     const Generation* before) {
+                                                     TlsUpstreams::Row server_tls, const Generation* before) {
     auto generation = std::make_shared<Generation>();
     generation->config = std::move(config);
     generation->tls = std::move(tls);
     const Config& now = generation->config;
-    for (const UpstreamConfig& upstream : now.upstreams) {
-        auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(site_.log));
+    for (std::size_t i = 0; i < now.upstreams.size(); ++i) {
+        const UpstreamConfig& upstream = now.upstreams[i];
+        auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(site_.log), std::move(server_tls[i]));
         if (before) {
             for (const auto& old : before->upstreams) {
                 if (old->config().name == upstream.name) pool->carryOver(*old);

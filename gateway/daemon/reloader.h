@@ -11,6 +11,7 @@
 #include "gateway/config/config.h"
 #include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/tls_listeners.h"
+#include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/event_log.h"
 #include "gateway/session/generation.h"
 #include "gateway/upstream/health_checker.h"
@@ -46,6 +47,7 @@ class Reloader {
         GatewayState& state;
         HealthChecker& checker;
         TlsListeners& tls;
+        TlsUpstreams& server_tls;
         const Workers& workers;  ///< none before the first configuration is prepared
     };
 
@@ -65,9 +67,9 @@ class Reloader {
     Reloader(const Reloader&) = delete;
     Reloader& operator=(const Reloader&) = delete;
 
-    /// For the first configuration; `tls`: its certificates, which were read when the process might still read all. Throws
-    /// StoreError and std::system_error.
-    Successor prepare(Config config, TlsListeners::Row tls);
+    /// For the first configuration; `tls`, `server_tls`: its certificates, which were read when the process might still
+    /// read all. Throws StoreError and std::system_error.
+    Successor prepare(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls);
     void commit(Successor next) noexcept;
     /// Starts the thread: from then on, asking for a reload needs no resource that could be missing. Throws
     /// std::system_error.
@@ -90,10 +92,10 @@ class Reloader {
     void run();
     admin::Outcome carryOut();
     Successor prepareNext();
-    Successor makeSuccessor(Config config, TlsListeners::Row tls, ListeningSockets added,
-                            const Generation* before);
+    Successor makeSuccessor(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls,
+                            ListeningSockets added, const Generation* before);
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
-                                               const Generation* before);
+                                               TlsUpstreams::Row server_tls, const Generation* before);
     void pollCertificates() noexcept;
     void watchAccess(Generation& generation, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;

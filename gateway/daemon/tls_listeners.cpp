@@ -37,7 +37,7 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
     Row row;
     for (const ListenerConfig& listener : config.listeners) {
         row.emplace_back();
-        if (listener.tls != ListenerTls::Implicit) continue;
+        if (!listener.endsTls()) continue;
         TlsListener::Callbacks callbacks{
             [this, name = listener.name](const Certificate& certificate) {
                 EventLog& log = *log_;

@@ -78,13 +78,12 @@ inline constexpr EventRow kEvents[] = {
     {"gateway.defect", LogLevel::Critical, "a defect of mailgate itself (`detail`): please report it"},
     {"tls.certificate_renewed", LogLevel::Information,
      "the files of a certificate have changed: new sessions get the new one (`listener`, `certificate`, "
-     "`names`, `not_after`)"},
+     "`names`, `not_after`; `upstream` instead of `listener`: those for TLS with its servers)"},
     {"tls.certificate_refused", LogLevel::Error,
      "the files of a certificate have changed, and cannot be used (`detail`): the one before stays in use"},
     {"tls.certificate_expires", LogLevel::Warning,
-     "a certificate expires within 14 days, or has (`certificate`, `names`, `not_after`, `days_left`); once "
-     "a "
-     "day"},
+     "a certificate expires within 14 days, or has (`certificate`, `names`, `not_after`, `days_left`; of a "
+     "server's `upstream`, `server`, `address`); once a day"},
     {"log.lost", LogLevel::Error,
      "lines were dropped while the log could not be written; `lines` says how many"},
     {"log.failed", LogLevel::Error,

@@ -133,6 +133,14 @@ LogLine& LogLine::null(std::string_view key) {
 }
 
 LogLine& LogLine::beginArray(std::string_view key) {
+    return begin(key, '[', ']');
+}
+
+LogLine& LogLine::beginObject(std::string_view key) {
+    return begin(key, '{', '}');
+}
+
+LogLine& LogLine::begin(std::string_view key, char bracket, char closing) {
     const bool begun = depth_ < kMaxDepth && add(key.size(), [&] {
                            if (json()) appendKey(key);
                        });
@@ -140,7 +148,7 @@ LogLine& LogLine::beginArray(std::string_view key) {
         ++skipped_depth_;
         return *this;
     }
-    open('[', ']');
+    open(bracket, closing);
     if (!json()) {
         prefix_.append(key);
         prefix_.push_back('.');

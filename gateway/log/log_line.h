@@ -38,6 +38,7 @@ class LogLine {
     LogLine& beginArray(std::string_view key);
     LogLine& endArray();
     LogLine& beginObject();  ///< inside an array
+    LogLine& beginObject(std::string_view key);
     LogLine& endObject();
     LogLine& item(std::string_view value);  ///< a text inside an array
 
@@ -62,6 +63,7 @@ class LogLine {
     void appendKey(std::string_view key);
     void appendText(std::string_view value);
     void separate();  ///< JSON: the comma
+    LogLine& begin(std::string_view key, char bracket, char closing);
     void open(char bracket, char closing);
     LogLine& close();
 

@@ -15,7 +15,7 @@ namespace {
 // How often a held client's servers are tried again.
 constexpr Millis kRetryEvery = 1'000;
 
-/// What servers are told of TLS that ended here. A name that nobody vouches for stays here.
+/// What servers are told of TLS that ended here.
 proxy::SslInfo clientTls(const TlsFacts& facts) {
     proxy::SslInfo told;
     told.tls = true;
@@ -26,10 +26,23 @@ proxy::SslInfo clientTls(const TlsFacts& facts) {
     return told;
 }
 
+/// What they are told of TLS that ended at the balancer, if anything.
+std::optional<proxy::SslInfo> balancerTls(const SessionRecord& record, bool pass_on) {
+    proxy::SslInfo told;
+    const bool header = pass_on && record.tlvs && record.tlvs->ssl;
+    if (header) told = *record.tlvs->ssl;
+    // Dovecot takes it for the user's name all the same.
+    if (!told.certificate_verified) told.common_name.clear();
+    const bool said = record.listener().endedBy(record.arrival.peer.address) && record.balancerEndsTls();
+    told.tls |= said;
+    return header || said ? std::optional(std::move(told)) : std::nullopt;
+}
+
 }  // namespace
 
 Next ConnectPhase::begin() {
     context_.record.connecting = context_.host.now();
+    context_.record.connected = context_.record.greeted = 0;
     hold_until_ = context_.record.connecting + context_.config().timeouts.hold.count();
     return tryNext();
 }
@@ -38,7 +51,10 @@ Next ConnectPhase::begin() {
 Next ConnectPhase::tryNext() {
     SessionHost& host = context_.host;
     const SessionRecord& record = context_.record;
-    std::shared_ptr<ServerEndpoint> server = record.pool().pick(record.client.address, host.now(), tried_);
+    std::shared_ptr<ServerEndpoint> server;
+    if (context_.afterStartTls() && record.endpoint)
+        server = record.pool().pickAgain(*record.endpoint, host.now(), tried_);
+    if (!server) server = record.pool().pick(record.client.address, host.now(), tried_);
     if (!server) return hold();
     const Endpoint& to = server->endpoint;
     stage_ = Stage::Connecting;
@@ -46,34 +62,64 @@ Next ConnectPhase::tryNext() {
     context_.useServer(std::move(server));
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
-    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback()));
+    return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
+                                    record.pool().tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
+                                                        {record.listener().protocol, context_.config().name,
+                                                         record.arrival.local.address})));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
     return std::visit(
-        Overloaded{[](const Connector::Waiting&) -> Next { return next::Stay{}; },
+        Overloaded{[&](const Connector::Waiting& waiting) { return wait(waiting); },
                    [&](const Connector::Connected&) { return awaitGreeting(); },
                    [&](const Connector::Greeted& greeting) { return greeted(greeting); },
-                   [&](const Connector::Failed& failure) { return failed(failure.failure); },
+                   [&](const Connector::Failed& failure) { return failed(failure); },
                    [](const Connector::NoResources&) -> Next { return next::Refuse{Refusal::Internal}; }},
         progress);
+}
+
+Next ConnectPhase::wait(const Connector::Waiting& waiting) {
+    const Timeouts& timeouts = context_.config().timeouts;
+    if (stage_ == Stage::Connecting && connector_.startingTls()) {
+        stage_ = Stage::StartingTls;
+        context_.armIn(timeouts.greeting.count());
+    } else if (stage_ == Stage::StartingTls && connector_.shakingHands()) {
+        stage_ = Stage::Connecting;
+        context_.armIn(timeouts.connect.count());
+    }
+    if (waiting.again) context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
     context_.host.counters().connect.add(record.connected - record.connecting);
+    if (const TlsTransport* tls = connector_.tls()) record.endpoint->shookHands(*tls);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
-        if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = "implicit";
+        if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = "passthrough";
         return relayWith({}, false);
     }
     stage_ = Stage::AwaitingGreeting;
     context_.armIn(context_.config().timeouts.greeting.count());
+    if (context_.afterStartTls()) {
+        if (Next step = askBehindHeader(); !stays(step)) return step;
+    }
     if (Next step = watchTls(); !stays(step)) return step;
     // A server that waits for no header may have spoken already, and no further event will tell.
-    return connector_.transport()->readable() ? onServer(0) : next::Stay{};
+    return connector_.hasMore() ? onServer(0) : next::Stay{};
+}
+
+Next ConnectPhase::askBehindHeader() {
+    swallower_.emplace(context_.record.listener().protocol);
+    const std::string_view question = swallower_->opening();
+    if (question.empty()) return next::Stay{};
+    connector_.transport()->noDelay();
+    const IoResult put = connector_.transport()->write(question);
+    const bool whole = put.status == IoStatus::Ok && put.bytes == question.size();
+    return whole ? next::Stay{} : failed({ServerFailure::HeaderNotTaken});
 }
 
 Next ConnectPhase::onClient(std::uint32_t events) {
@@ -84,6 +130,7 @@ Next ConnectPhase::onClient(std::uint32_t events) {
 // A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send
 // that byte: the server's first byte tells the filter whether it is TLS.
 Next ConnectPhase::watchTls() {
+    if (context_.tlsPolicy().endsHere() || connector_.tls()) return next::Stay{};
     const std::string_view early = relay().held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay().mayHaveInput(Side::Client)) first = context_.client->peek();
@@ -94,30 +141,84 @@ Next ConnectPhase::watchTls() {
 
 Next ConnectPhase::onServer(std::uint32_t events) {
     if (stage_ == Stage::Holding) return next::Stay{};
+    if (stage_ == Stage::Swallowing) return swallowOn(events);
+    if (connector_.shakingHands()) return shakeHands(events);
     return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+}
+
+/// Its steps are rationed with those of clients.
+Next ConnectPhase::shakeHands(std::uint32_t events) {
+    if (context_.host.mayShakeHands())
+        return proceed(connector_.onEvents(events, context_.host.resources().scratch));
+    connector_.transport()->note(events);
+    context_.defer(Side::Server);
+    return next::Stay{};
 }
 
 Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     SessionRecord& record = context_.record;
+    if (stage_ != Stage::AwaitingGreeting) record.connected = context_.host.now();
     // Its words stand; ours would only follow them.
-    if (greeting.verdict == Greeting::Refused) record.facts.goodbye = true;
+    if (greeting.verdict == Greeting::Refused) {
+        record.facts.goodbye = true;
+    } else if (swallower_) {
+        if (Next step = swallow(greeting.bytes, greeting.ended); !stays(step)) return step;
+        // TLS may have read ahead, of which no event tells.
+        return stage_ == Stage::Swallowing ? swallowOn(0) : next::Stay{};
+    }
     record.pool().reportSuccess(*record.endpoint);
     return relayWith(greeting.bytes, greeting.ended);
 }
 
-Next ConnectPhase::relayWith(std::string_view greeting, bool ended) {
+// The client has been greeted. What is handed on of it is what the protocol has sent anew behind STARTTLS.
+Next ConnectPhase::swallow(std::string_view greeting, bool ended) {
+    GreetingSwallower::State state = swallower_->onBytes(greeting);
+    if (ended) state = swallower_->onEnd();
+    switch (state) {
+        case GreetingSwallower::State::Reading:
+            stage_ = Stage::Swallowing;
+            return next::Stay{};
+        case GreetingSwallower::State::Failed:
+            return failed({ended ? ServerFailure::ClosedInGreeting : ServerFailure::Foreign});
+        case GreetingSwallower::State::Done:
+            break;
+    }
+    context_.record.pool().reportSuccess(*context_.record.endpoint);
+    return relayWith(swallower_->forClient(), ended, swallower_->greeted());
+}
+
+Next ConnectPhase::swallowOn(std::uint32_t events) {
+    const std::span<char> scratch = context_.host.resources().scratch;
+    connector_.transport()->note(events);
+    // The next server may have come as far by then.
+    while (stage_ == Stage::Swallowing && connector_.transport()->readable()) {
+        const IoResult got = connector_.transport()->read(scratch);
+        if (got.status == IoStatus::WouldBlock) break;
+        if (got.status == IoStatus::Error) return failed({ServerFailure::ResetWithoutGreeting});
+        const bool ended = got.last || got.status == IoStatus::Eof;
+        if (Next step = swallow({scratch.data(), got.bytes}, ended); !stays(step)) return step;
+    }
+    return next::Stay{};
+}
+
+Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted) {
+    context_.server_tls = connector_.tls() != nullptr;
     context_.server = connector_.take();
     relay().attach(Side::Server, context_.server.get());
     if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
-    return next::Relay{drain_};
+    return next::Relay{.drain = drain_, .greeted = greeted};
 }
 
 Next ConnectPhase::onDeadline() {
     switch (stage_) {
         case Stage::Connecting:
-            return failed(ServerFailure::ConnectTimeout);
+            if (connector_.shakingHands())
+                return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
+            return failed({ServerFailure::ConnectTimeout});
+        case Stage::StartingTls:
         case Stage::AwaitingGreeting:
-            return failed(ServerFailure::NoGreeting);
+        case Stage::Swallowing:
+            return failed({ServerFailure::NoGreeting});
         case Stage::Holding:
             break;
     }
@@ -127,8 +228,10 @@ Next ConnectPhase::onDeadline() {
 
 // A server that has answered is not waited for, as one is that may be back soon: it is asked once more, and the client
 // hears within two seconds.
-Next ConnectPhase::failed(ServerFailure failure) {
+Next ConnectPhase::failed(const Connector::Failed& failed) {
     const SessionRecord& record = context_.record;
+    const ServerFailure failure = failed.failure;
+    if (failed.tls) record.endpoint->handshakes.failed(failed.tls);
     if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
     record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
     onUndrain();  // the next server need not be drained
@@ -162,8 +265,10 @@ void ConnectPhase::onUndrain() noexcept {
 std::string_view ConnectPhase::name() const noexcept {
     switch (stage_) {
         case Stage::Connecting:
+        case Stage::StartingTls:
             return "connecting";
         case Stage::AwaitingGreeting:
+        case Stage::Swallowing:
             return "awaiting_greeting";
         case Stage::Holding:
             break;
@@ -186,12 +291,13 @@ std::string ConnectPhase::proxyHeader() const {
     using proxy::TlvType;
     std::vector<proxy::Tlv> tlvs;
     // Whether passwords may be sent hangs on it: it comes first.
-    if (record.tls) tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
+    if (record.tls)
+        tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
+    else if (const auto told = balancerTls(record, upstream.pass_tlvs))
+        tlvs.push_back(proxy::encodeSsl(*told));
     tlvs.push_back({static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record.id.text())});
     if (record.tlvs && upstream.pass_tlvs) {
-        for (const TlvType type :
-             {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
-            if (type == TlvType::Ssl && record.tls) continue;  // the balancer's TLS is not the client's
+        for (const TlvType type : {TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
             for (const proxy::Tlv& tlv : record.tlvs->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }

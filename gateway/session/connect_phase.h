@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The way to a server: one after the other is tried until one serves this client.
 ///
-///     connecting ─ awaiting greeting ─ served
+///     connecting ─ awaiting greeting ─ served      connecting: with STARTTLS and the TLS handshake, where they are
 ///         └──────── holding ┘           no server was left: all are tried again, until `hold` has passed
 ///
 /// Until a server has shown that it serves the client, the client gets nothing and is read no further.
+///
+/// After STARTTLS this is the second time: the server before, if it can be, is told of TLS in a new header, and its greeting
+/// is not the client's, who has had one.
 #pragma once
 
 #include "gateway/session/phase.h"
 #include "gateway/upstream/connector.h"
+#include "protocols/greeting_swallower.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,19 +35,25 @@ class ConnectPhase : public Phase {
     std::string_view name() const noexcept;
 
   private:
-    enum class Stage : std::uint8_t { Connecting, AwaitingGreeting, Holding };
+    enum class Stage : std::uint8_t { Connecting, StartingTls, AwaitingGreeting, Swallowing, Holding };
 
     Next tryNext();
+    Next shakeHands(std::uint32_t events);
     Next proceed(const Connector::Progress& progress);
+    Next wait(const Connector::Waiting& waiting);
     Next awaitGreeting();
     Next watchTls();
+    Next askBehindHeader();
     Next greeted(const Connector::Greeted& greeting);
-    Next relayWith(std::string_view greeting, bool ended);
-    Next failed(ServerFailure failure);
+    Next swallow(std::string_view greeting, bool ended);
+    Next swallowOn(std::uint32_t events);
+    Next relayWith(std::string_view greeting, bool ended, bool greeted = false);
+    Next failed(const Connector::Failed& failed);
     Next hold();
     std::string proxyHeader() const;
 
-    Connector connector_;  ///< has the connection until it is relayed
+    Connector connector_;                         ///< has the connection until it is relayed
+    std::optional<GreetingSwallower> swallower_;  ///< after STARTTLS, of the server that is tried
     UpstreamPool::Tried tried_ = 0;
     Millis hold_until_ = 0;
     Drain drain_;

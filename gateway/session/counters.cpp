@@ -73,10 +73,16 @@ std::string_view toString(CloseReason end) noexcept {
             return "forbidden_command";
         case CloseReason::ProtocolViolation:
             return "protocol_violation";
+        case CloseReason::PlaintextAfterStartTls:
+            return "plaintext_after_starttls";
+        case CloseReason::TlsRequired:
+            return "tls_required";
         case CloseReason::ServerViolation:
             return "server_violation";
         case CloseReason::TlsHandshakeFailed:
             return "tls_handshake_failed";
+        case CloseReason::TlsError:
+            return "tls_error";
     }
     return "";
 }
@@ -105,6 +111,10 @@ std::string_view reasonFor(Refusal refusal) noexcept {
             return "forbidden_command";
         case Refusal::BadCommand:
             return "protocol_violation";
+        case Refusal::PlaintextAfterStartTls:
+            return "plaintext_after_starttls";
+        case Refusal::TlsRequired:
+            return "tls_required";
         case Refusal::ServerViolation:
             return "server_violation";
     }

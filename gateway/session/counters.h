@@ -3,7 +3,7 @@
 #pragma once
 
 #include "gateway/admission/address_vote.h"
-#include "gateway/tls/failure.h"
+#include "gateway/tls/handshake_counters.h"
 #include "protocols/refusal.h"
 #include "protocols/values/address.h"
 
@@ -53,20 +53,23 @@ enum class CloseReason : std::uint8_t {
     ServerClosed,  ///< the server closed first
     ServerLost,    ///< the server's connection broke
     IdleTimeout,
-    HalfCloseTimeout,   ///< one side had closed, the other never did
-    Refused,            ///< the refusal has been sent
-    Check,              ///< a balancer probe
-    Shutdown,           ///< the gateway stopped
-    Drained,            ///< its server is being drained
-    Killed,             ///< closed by an administrator's order
-    GatewayError,       ///< out of memory or descriptors
-    BareLf,             ///< a message had a line that ends in LF alone
-    ForbiddenCommand,   ///< the client claimed to be another one
-    ProtocolViolation,  ///< what the client sent was not understood
-    ServerViolation,    ///< the server's replies did not match the client's commands
+    HalfCloseTimeout,        ///< one side had closed, the other never did
+    Refused,                 ///< the refusal has been sent
+    Check,                   ///< a balancer probe
+    Shutdown,                ///< the gateway stopped
+    Drained,                 ///< its server is being drained
+    Killed,                  ///< closed by an administrator's order
+    GatewayError,            ///< out of memory or descriptors
+    BareLf,                  ///< a message had a line that ends in LF alone
+    ForbiddenCommand,        ///< the client claimed to be another one
+    ProtocolViolation,       ///< what the client sent was not understood
+    PlaintextAfterStartTls,  ///< the client sent something in the clear behind STARTTLS
+    TlsRequired,             ///< the client would not begin TLS
+    ServerViolation,         ///< the server's replies did not match the client's commands
     TlsHandshakeFailed,
+    TlsError,  ///< the client's TLS broke in the session
 };
-inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsHandshakeFailed) + 1;
+inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsError) + 1;
 std::string_view toString(CloseReason end) noexcept;
 /// Of a session that was admitted: one that has a `session.end`, and is counted in `ends`.
 constexpr bool endsAdmitted(CloseReason end) noexcept {
@@ -84,15 +87,6 @@ inline void count(Counter& counter, std::uint64_t by = 1) noexcept {
 inline std::uint64_t value(const Counter& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
 }
-
-/// TLS handshakes with clients, by how they went.
-struct HandshakeCounters {
-    std::array<Counter, 2> versions{};  ///< done, with TLS 1.2 and 1.3
-    std::array<Counter, kTlsFailureReasons> failures{};
-
-    void done(std::string_view version) noexcept { count(versions[version == "TLSv1.2" ? 0 : 1]); }
-    void failed(TlsFailure failure) noexcept { count(failures[static_cast<std::size_t>(failure.reason)]); }
-};
 
 /// How often something took how long. The bounds suit a server on the same machine as well as a name
 /// look-up gone wrong.

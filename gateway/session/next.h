@@ -9,6 +9,7 @@
 #include "protocols/values/address.h"
 #include "protocols/values/time.h"
 
+#include <string>
 #include <variant>
 
 namespace mailgate {
@@ -39,13 +40,17 @@ struct Refuse {
     Refusal refusal;
     LimitReached limit{};
 };
-/// It may enter, and speaks TLS, which ends here.
-struct ShakeHands {};
+/// It may enter, and speaks TLS, which ends here; or it asked for that, and gets `reply` first.
+struct ShakeHands {
+    std::string reply;
+    Drain drain;  ///< asked for while it was relayed
+};
 /// It is to be served; the server is yet to be found.
 struct Connect {};
 /// Its server has sent its greeting, or waits for the client: bytes move both ways.
 struct Relay {
-    Drain drain;  ///< asked for while it was on its way to the server
+    Drain drain;           ///< asked for while it was on its way to the server
+    bool greeted = false;  ///< before STARTTLS: no greeting is to come
 };
 /// Everything is sent.
 struct Linger {

@@ -34,6 +34,10 @@ Outcome outcomeOf(Violation violation) noexcept {
         case Violation::BadCommand:
         case Violation::TooLong:
             break;
+        case Violation::PlaintextAfterStartTls:
+            return {Refusal::PlaintextAfterStartTls, CloseReason::PlaintextAfterStartTls};
+        case Violation::TlsRequired:
+            return {Refusal::TlsRequired, CloseReason::TlsRequired};
         case Violation::UnexpectedReply:
             return {Refusal::ServerViolation, CloseReason::ServerViolation};
         case Violation::NoMemory:
@@ -54,8 +58,11 @@ RelayPhase::~RelayPhase() {
 
 Next RelayPhase::begin() {
     SessionRecord& record = context_.record;
-    record.greeted = record.last_activity = context_.host.now();
-    context_.host.counters().greeting.add(record.greeted - record.connected);
+    record.last_activity = context_.host.now();
+    if (record.greeted == 0) {
+        record.greeted = record.last_activity;
+        context_.host.counters().greeting.add(record.greeted - record.connected);
+    }
     arm();
     watch();
     if (Next step = pump(Side::Server); !stays(step)) return step;
@@ -74,7 +81,9 @@ void RelayPhase::watch() {
     filter_ = makeFilter(before_tls ? Protocol::Tcp : listener.protocol, record.facts,
                          {.bare_lf = bare_lf,
                           .no_header = record.pool().config().send_proxy == SendProxy::Off,
-                          .gateway = context_.config().name},
+                          .gateway = context_.config().name,
+                          .tls = context_.tlsPolicy(),
+                          .greeted = greeted_},
                          this);
     if (!filter_) return;
     relay().setTap(this);
@@ -134,8 +143,25 @@ Next RelayPhase::pump(Side source) {
 
 Next RelayPhase::afterPump(Side source) {
     if (filter_ && filter_->violation()) return onViolation();
+    if (filter_ && filter_->startsTls()) return startTls();
     // What the server has said may decide about bytes that the client sent ahead of it.
     if (source == Side::Server && relay().stalled(Side::Client)) return pump(Side::Client);
+    return maybeDrain();
+}
+
+// What the client has sent behind its STARTTLS would be taken for what it says within TLS (CVE-2011-0411). It may be in its
+// socket still: the filter is shown that it came.
+Next RelayPhase::startTls() {
+    context_.client->note(kReadable);
+    const Relay::Status status = relay().pump(Side::Client);
+    if (filter_->violation()) return onViolation();
+    if (status == Relay::Status::Ended) return next::Close{CloseReason::ClientClosed};
+    if (status == Relay::Status::SourceLost) return onLost(Side::Client);
+    if (status != Relay::Status::Open) return next::Close{CloseReason::GatewayError};
+    const bool ready = context_.beginHandshake();
+    std::string reply = filter_->answerStartTls(ready);
+    if (ready) return next::ShakeHands{std::move(reply), drain_};
+    (void)relay().reply(Side::Client, reply);
     return maybeDrain();
 }
 
@@ -163,6 +189,7 @@ Next RelayPhase::onSourceEnded(Side source) {
 Next RelayPhase::onServerEnded() {
     // A server that lets a client go after QUIT is done with it: nothing is left to wait for.
     if (context_.record.facts.quit) return next::Close{CloseReason::ClientQuit};
+    if (context_.serverCutOff() && !context_.record.facts.goodbye) server_lost_ = true;
     // A client that has said all it had to say is not told that nobody listens any more.
     if (!relay().sourceEnded(Side::Client)) reply(Refusal::ServerLost);
     if (server_lost_) return next::Linger{CloseReason::ServerLost};

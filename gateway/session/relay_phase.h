@@ -15,7 +15,8 @@ namespace mailgate {
 
 class RelayPhase final : public Phase, private RelayTap, private MailSink {
   public:
-    RelayPhase(SessionContext& context, const Drain& drain) noexcept : Phase(context), drain_(drain) {}
+    explicit RelayPhase(SessionContext& context, const next::Relay& relayed = {}) noexcept
+        : Phase(context), drain_(relayed.drain), greeted_(relayed.greeted) {}
     /// What the filter still knew is in the record.
     ~RelayPhase() override;
 
@@ -39,6 +40,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next onEvents(Side side, std::uint32_t events);
     Next pump(Side source);
     Next afterPump(Side source);
+    Next startTls();
     Next onSourceEnded(Side source);
     Next onServerEnded();
     Next passEnd(Side source);
@@ -55,6 +57,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
 
     std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
     Drain drain_;
+    const bool greeted_;                           ///< before STARTTLS
     CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
     bool server_lost_ = false;
     bool watches_bare_lf_ = false;  ///< messages that the listener would reject are normalized

@@ -99,9 +99,9 @@ void Session::advance(Next step) {
                     if (!dialogue) return next::Close{CloseReason::Refused};
                     return enter<DialoguePhase>(std::move(dialogue), CloseReason::Refused);
                 },
-                [&](next::ShakeHands) { return enter<TlsPhase>(); },
+                [&](next::ShakeHands& asked) { return enter<TlsPhase>(std::move(asked)); },
                 [&](next::Connect) { return enter<ConnectPhase>(); },
-                [&](const next::Relay& relayed) { return enter<RelayPhase>(relayed.drain); },
+                [&](const next::Relay& relayed) { return enter<RelayPhase>(relayed); },
                 [&](next::Linger last) {
                     context_.record.close(last.reason);
                     return enter<LingerPhase>();
@@ -115,8 +115,19 @@ void Session::advance(Next step) {
     }
 }
 
+/// Where TLS ends here, the connection of a client may have been there when its TLS was not.
+void Session::closeTls(CloseReason& reason) noexcept {
+    SessionRecord& record = context_.record;
+    if (!record.tls) return;
+    const auto& tls = static_cast<const TlsTransport&>(*context_.client);
+    if (reason == CloseReason::ClientReset && tls.broken()) reason = CloseReason::TlsError;
+    // Whoever has said goodbye has nothing that could be missing.
+    if (!record.facts.quit) record.tls_fault = tls.fault();
+}
+
 void Session::close(CloseReason reason) {
     SessionRecord& record = context_.record;
+    closeTls(reason);
     record.close(reason);
     cancel();
     phase_.emplace<ClosedPhase>(context_);
@@ -126,6 +137,7 @@ void Session::close(CloseReason reason) {
     else if (record.end == CloseReason::GatewayError)
         report::failed(context_.host, record);
     context_.ticket = {};
+    context_.endHandshake();
     if (context_.kept_refused) context_.host.refusedGone();
     context_.leaveServer();
     // Else the client could not tell the end from a connection that somebody cut.
@@ -162,7 +174,7 @@ LiveSession Session::live() const {
     }
     live.helo = facts.helo;
     live.user = facts.user;
-    live.tls = facts.tls;
+    live.tls = facts.tls.empty() && record.balancerEndsTls() ? "balancer" : facts.tls;
     if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
     const auto* relaying = std::get_if<RelayPhase>(&phase_);
     if (relaying && !relaying->sender().empty()) live.from = relaying->sender();

@@ -65,6 +65,7 @@ class Session final : public SessionEvents {
     void advance(Next step);
     template <typename NewPhase, typename... Arguments>
     Next enter(Arguments&&... arguments);
+    void closeTls(CloseReason& reason) noexcept;
     void close(CloseReason reason);
 
     SessionContext context_;

@@ -14,9 +14,20 @@ void SessionContext::useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcep
 
 void SessionContext::leaveServer() noexcept {
     if (!std::exchange(uses_server, false)) return;
+    // Else the server could not tell the end from a connection that somebody cut.
+    if (server_tls && !relay.endPassed(Side::Client)) server->shutdownWrite();
+    server_tls = false;
     relay.attach(Side::Server, nullptr);
     server.reset();
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
+}
+
+TlsPolicy SessionContext::tlsPolicy() const noexcept {
+    const ListenerConfig& listener = record.listener();
+    if (record.tls || record.balancerEndsTls()) return {.stage = TlsPolicy::Stage::Within};
+    if (listener.tls == ListenerTls::StartTls)
+        return {.stage = TlsPolicy::Stage::Before, .required = listener.tls_required};
+    return {.stage = server_tls ? TlsPolicy::Stage::ToServer : TlsPolicy::Stage::None};
 }
 
 bool SessionContext::opaqueFromStart() const noexcept {

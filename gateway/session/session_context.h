@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mailgate {
 
@@ -38,9 +39,11 @@ struct SessionContext {
         server;  ///< while bytes move between the two; before that, its connector has it
     ClientTable::Ticket ticket;
     std::uint8_t server_slot = 1;
-    bool uses_server = false;   ///< record.endpoint counts it among its sessions
-    bool admitted = false;      ///< let in, and not refused since: one `session.end` line is owed
-    bool kept_refused = false;  ///< the host counts it among the refused that stay
+    bool server_tls = false;     ///< `server` is a TlsTransport
+    bool uses_server = false;    ///< record.endpoint counts it among its sessions
+    bool admitted = false;       ///< let in, and not refused since: one `session.end` line is owed
+    bool kept_refused = false;   ///< the host counts it among the refused that stay
+    bool shaking_hands = false;  ///< the host counts it among the handshakes
 
     /// One deadline at a time.
     void armIn(Millis after) noexcept { armAt(host.now() + after); }
@@ -52,7 +55,23 @@ struct SessionContext {
     void useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcept;
     void leaveServer() noexcept;
 
+    /// A TLS handshake may begin; true when one has. endHandshake() may be called without one.
+    bool beginHandshake() noexcept { return shaking_hands = shaking_hands || host.handshakeBegins(); }
+    void endHandshake() noexcept {
+        if (std::exchange(shaking_hands, false)) host.handshakeOver();
+    }
+
     const Config& config() const noexcept { return record.config(); }
+    /// What the protocol's filter has to know of TLS now.
+    TlsPolicy tlsPolicy() const noexcept;
+    /// TLS ends here, and did not begin with the first byte.
+    bool afterStartTls() const noexcept {
+        return record.tls && record.listener().tls == ListenerTls::StartTls;
+    }
+    /// The server's end was not the end of its TLS: whoever cut the connection, bytes may be missing.
+    bool serverCutOff() const noexcept {
+        return server_tls && static_cast<const TlsTransport&>(*server).truncated();
+    }
     /// Nothing can be said or seen in the clear, from the first byte on.
     bool opaqueFromStart() const noexcept;
     /// In which protocol the client can be sent words of ours; Tcp: in none.

@@ -115,15 +115,18 @@ void writeValue(LogLine& line, const OfField&,
     }
 }
 
+/// Has nothing that a line would say.
+template <typename Record, typename Value>
+bool lacks(const Field<Record, Value>& field, const Record& record) noexcept {
+    if constexpr (requires { isEmpty(record.*field.member); })
+        return field.when_empty != WhenEmpty::Written && isEmpty(record.*field.member);
+    else
+        return false;
+}
+
 template <typename Record, typename Value>
 void writeField(LogLine& line, const Field<Record, Value>& field, const Record& record) {
-    const Value& value = record.*field.member;
-    if constexpr (requires { isEmpty(value); })
-        if (field.when_empty != WhenEmpty::Written && isEmpty(value)) {
-            if (field.when_empty == WhenEmpty::Null) line.null(field.name);
-            return;
-        }
-    writeValue(line, field, value);
+    writeValue(line, field, record.*field.member);
 }
 
 /// What is left of the address may be a network.
@@ -148,12 +151,47 @@ void writeField(LogLine& line, const Field<JournalSession, std::vector<JournalMa
     if (session.mail_count > mails.size()) line.number("mail_count", session.mail_count);
 }
 
+/// The objects of a line that are open, as a path.
+class ObjectPath {
+  public:
+    explicit ObjectPath(LogLine& line) noexcept : line_(line) {}
+
+    void goTo(std::string_view path) {
+        while (!open_.empty() && path != open_ && !isIn(path, open_)) {
+            line_.endObject();
+            open_ = open_.substr(0, open_.rfind('.') == std::string_view::npos ? 0 : open_.rfind('.'));
+        }
+        while (open_ != path) {
+            const std::size_t begin = open_.empty() ? 0 : open_.size() + 1;
+            open_ = path.substr(0, path.find('.', begin));
+            line_.beginObject(open_.substr(begin));
+        }
+    }
+
+  private:
+    static bool isIn(std::string_view path, std::string_view object) noexcept {
+        return path.size() > object.size() && path.starts_with(object) && path[object.size()] == '.';
+    }
+
+    LogLine& line_;
+    std::string_view open_;
+};
+
 template <typename Record>
 void writeFields(LogLine& line, const Record& record, store::journal::Line of) {
+    ObjectPath objects(line);
     store::journal::eachField<Record>([&](const auto& field) {
         if (field.name.empty() || (field.lines & of) == 0) return;
-        if (!field.applies || field.applies(record)) writeField(line, field, record);
+        if (field.applies && !field.applies(record)) return;
+        const bool null = lacks(field, record);
+        if (null && field.when_empty == WhenEmpty::LeftOut) return;
+        objects.goTo(null ? std::string_view() : field.object);
+        if (null)
+            line.null(field.object.empty() ? field.name : field.object);
+        else
+            writeField(line, field, record);
     });
+    objects.goTo({});
 }
 
 void writeMail(LogLine& line, const JournalMail& mail) {

@@ -58,6 +58,7 @@ struct SessionRecord {
     LimitReached would_limit;                  ///< ... where that was a limit
     std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
     std::unique_ptr<TlsFacts> tls;             ///< null: TLS does not end here, or not yet
+    std::string_view tls_fault;                ///< how it ended, if that was wrong (TlsTransport::fault())
     std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last
     SessionFacts facts;
     std::int64_t wall_start;  ///< Unix time, milliseconds
@@ -75,6 +76,12 @@ struct SessionRecord {
     }
     /// Its client is known: any header has been read.
     bool identified() const noexcept { return header_done != 0; }
+
+    /// The client uses TLS, and the balancer ends it.
+    bool balancerEndsTls() const noexcept {
+        if (listener().tls == ListenerTls::Passthrough || !arrival.header_expected) return false;
+        return (tlvs && tlvs->ssl && tlvs->ssl->tls) || listener().endedBy(arrival.peer.address);
+    }
 
     const Config& config() const noexcept { return arrival.generation->config; }
     const ListenerConfig& listener() const noexcept { return *arrival.listener; }

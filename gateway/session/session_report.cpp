@@ -3,6 +3,7 @@
 
 #include "gateway/session/session_fields.h"
 #include "protocols/proxy/header.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 
@@ -154,6 +155,12 @@ void addServer(store::JournalSession& entry, const SessionRecord& record) {
 }
 
 void addTls(store::JournalSession& entry, const SessionRecord& record) {
+    if (!record.tls && record.balancerEndsTls()) {
+        entry.tls = "balancer";
+        if (!record.tlvs || !record.tlvs->ssl) return;
+        entry.tls_version = printable(record.tlvs->ssl->version);
+        entry.tls_cipher = printable(record.tlvs->ssl->cipher);
+    }
     if (!record.tls) return;
     const TlsFacts& facts = *record.tls;
     entry.tls_version = facts.version;
@@ -161,6 +168,7 @@ void addTls(store::JournalSession& entry, const SessionRecord& record) {
     entry.tls_sni = facts.sni;
     entry.tls_resumed = facts.resumed;
     entry.tls_handshake_ms = facts.handshake_ms;
+    entry.tls_error = record.tls_fault;
     if (!facts.peer) return;
     entry.tls_client_subject = facts.peer->subject;
     entry.tls_client_sha256 = facts.peer->sha256;
@@ -328,7 +336,6 @@ void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection re
 }
 
 void tlsFailed(SessionHost& host, const SessionRecord& record, TlsFailure failure, bool silent) {
-    count(host.counters().ends[static_cast<std::size_t>(CloseReason::TlsHandshakeFailed)]);
     record.listenerCounters().handshakes.failed(failure);
     std::uint32_t suppressed = 0;
     if (silent || !host.log().enabled(LogLevel::Information)) return;

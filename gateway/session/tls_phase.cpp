@@ -3,6 +3,7 @@
 
 #include "gateway/session/session_report.h"
 #include "gateway/tls/tls_listener.h"
+#include "protocols/mail_protocol.h"
 
 #include <new>
 #include <utility>
@@ -10,11 +11,28 @@
 namespace mailgate {
 
 TlsPhase::~TlsPhase() {
-    if (counted_) context_.host.handshakeOver();
+    context_.endHandshake();
 }
 
 Next TlsPhase::begin() {
-    if (!(counted_ = context_.host.handshakeBegins())) return next::Refuse{Refusal::GatewayFull};
+    if (!context_.beginHandshake()) return next::Refuse{Refusal::GatewayFull};
+    context_.armIn(context_.config().timeouts.tls_handshake.count());
+    if (!after_starttls_) return secure();
+    if (!transfersMail(context_.record.listener().protocol)) context_.leaveServer();
+    return sendReply();
+}
+
+// As long as it is not out as a whole the client has nothing to answer.
+Next TlsPhase::sendReply() {
+    const IoResult put = context_.client->write(reply_);
+    if (put.status == IoStatus::Error) return next::Close{CloseReason::ClientReset};
+    reply_.erase(0, put.bytes);
+    if (reply_.empty()) return secure();
+    context_.client->notifyWritable();
+    return next::Stay{};
+}
+
+Next TlsPhase::secure() {
     // It had to answer us first.
     if (relay().sourceEnded(Side::Client)) return failed({TlsFailure::Reason::PeerClosed});
     const SessionRecord& record = context_.record;
@@ -24,11 +42,14 @@ Next TlsPhase::begin() {
     tls_ = tls.get();
     context_.client = std::move(tls);
     relay().attach(Side::Client, tls_);
-    context_.armIn(context_.config().timeouts.tls_handshake.count());
     return step();
 }
 
 Next TlsPhase::onClient(std::uint32_t events) {
+    if (!reply_.empty()) {
+        if (events & kFailed) return next::Close{CloseReason::ClientReset};
+        return (events & kWritable) ? sendReply() : next::Stay{};
+    }
     if (events == 0)
         queued_ = false;
     else if (queued_)
@@ -59,24 +80,39 @@ Next TlsPhase::later() {
 Next TlsPhase::done() {
     SessionRecord& record = context_.record;
     record.tls = std::make_unique<TlsFacts>(tls_->facts());
-    record.facts.tls = "implicit";
+    record.facts.tls = after_starttls_ ? "starttls" : "implicit";
     record.listenerCounters().handshakes.done(record.tls->version);
-    return next::Connect{};
+    if (!context_.uses_server) return next::Connect{};
+    return next::Relay{.drain = drain_, .greeted = true};
 }
 
 // What is said of it, its alert, has to arrive: the client's connection is read to its end.
 Next TlsPhase::failed(TlsFailure failure) {
     const bool silent = !tls_ || !tls_->heard();
+    if (after_starttls_ && failure.reason == TlsFailure::Reason::NotTls) {
+        context_.record.listenerCounters().handshakes.failed(failure);
+        context_.record.violation = Violation::PlaintextAfterStartTls;
+        giveUp();
+        return next::Linger{CloseReason::PlaintextAfterStartTls};
+    }
     report::tlsFailed(context_.host, context_.record, failure, silent);
-    context_.admitted = false;
-    context_.ticket = {};
+    if (!after_starttls_) {
+        // It has no other line.
+        count(context_.host.counters().ends[static_cast<std::size_t>(CloseReason::TlsHandshakeFailed)]);
+        context_.admitted = false;
+        context_.ticket = {};
+    }
     giveUp();
     return next::Linger{CloseReason::TlsHandshakeFailed};
 }
 
 Next TlsPhase::onDrain(const Drain& drain) {
-    if (drain.end != CloseReason::Shutdown) return next::Stay{};
+    if (drain.end != CloseReason::Shutdown) {
+        if (context_.uses_server) drain_ = drain;
+        return next::Stay{};
+    }
     giveUp();
+    if (after_starttls_) return next::Linger{drain.end};
     return next::Refuse{Refusal::ShuttingDown};
 }
 

@@ -221,18 +221,8 @@ void Certificate::readKey(std::string_view pem, const std::string& file) {
 }
 
 void Certificate::readNames() {
-    const openssl::Names alternatives(
-        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf_, NID_subject_alt_name, nullptr, nullptr)));
-    for (int i = 0; i < sk_GENERAL_NAME_num(alternatives.get()); ++i) {
-        const GENERAL_NAME* alternative = sk_GENERAL_NAME_value(alternatives.get(), i);
-        if (alternative->type != GEN_DNS) continue;
-        const std::string_view name(
-            reinterpret_cast<const char*>(ASN1_STRING_get0_data(alternative->d.dNSName)),
-            static_cast<std::size_t>(ASN1_STRING_length(alternative->d.dNSName)));
-        if (!name.empty() && isAscii(name) && std::none_of(name.begin(), name.end(), isControl)) {
-            names_.push_back(lowerCase(name));
-        }
-    }
+    bool alternatives = false;
+    names_ = openssl::hostNamesOf(leaf_, alternatives);
     // RFC 6125 6.4.4: the common name is looked at only where there are no alternatives.
     if (!alternatives) {
         const std::string name = openssl::commonNameOf(leaf_);

@@ -10,24 +10,26 @@ namespace mailgate {
 CertificateWatcher::CertificateWatcher(Certificates certificates, Callbacks callbacks)
     : current_(std::move(certificates)), callbacks_(std::move(callbacks)) {
     for (const auto& certificate : current_) {
-        watched_.push_back({certificate->identities(), certificate->identities()});
+        watched_.push_back({certificate->identities(), certificate->identities(), {}});
     }
 }
 
 void CertificateWatcher::poll(UnixSeconds now) {
     std::vector<std::size_t> places;
     for (std::size_t place = 0; place < current_.size(); ++place) {
-        if (settled(place) && renew(place, now)) places.push_back(place);
+        if (due(place) && renew(place, now)) places.push_back(place);
     }
     if (!places.empty()) callbacks_.changed(places);
 }
 
-/// They have changed since they were handled, and not since the last poll.
-bool CertificateWatcher::settled(std::size_t place) noexcept {
+/// They have changed since they were handled, or were refused, and are as at the last poll. What stood in the way
+/// (a mode, an owner, no descriptors) need not show in them: they are tried again at each poll.
+bool CertificateWatcher::due(std::size_t place) noexcept {
     Watched& watched = watched_[place];
     const FileIdentities now = identitiesOf(current_[place]->files());
-    const bool same = std::exchange(watched.seen, now) == now;
-    return same && now != watched.handled;
+    if (std::exchange(watched.seen, now) != now) return false;
+    if (now != watched.handled) watched.refusal.clear();
+    return now != watched.handled || !watched.refusal.empty();
 }
 
 bool CertificateWatcher::renew(std::size_t place, UnixSeconds now) {
@@ -40,9 +42,11 @@ bool CertificateWatcher::renew(std::size_t place, UnixSeconds now) {
             throw TlsError(renewed->warnings(now).back());
         }
         current_[place] = std::move(renewed);
+        watched_[place].refusal.clear();
         return true;
     } catch (const TlsError& error) {
-        callbacks_.refused(old.files(), error.what());
+        if (std::exchange(watched_[place].refusal, error.what()) != error.what())
+            callbacks_.refused(old.files(), error.what());
         return false;
     }
 }

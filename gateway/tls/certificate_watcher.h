@@ -3,7 +3,7 @@
 ///
 /// poll() is all that happens, on the thread that calls it, every few seconds. A renewal writes several files, one
 /// after the other, or points symlinks elsewhere: they are read when two polls have found them the same. A pair that
-/// cannot be used is refused, once for each change, and the one before stays.
+/// cannot be used is refused, the one before stays, and it is tried again at each poll; told of once for each change.
 #pragma once
 
 #include "gateway/tls/certificate.h"
@@ -35,9 +35,10 @@ class CertificateWatcher {
     struct Watched {
         FileIdentities handled;  ///< loaded, or refused
         FileIdentities seen;     ///< at the last poll
+        std::string refusal;     ///< of those handled last; empty: they were loaded
     };
 
-    bool settled(std::size_t place) noexcept;
+    bool due(std::size_t place) noexcept;
     bool renew(std::size_t place, UnixSeconds now);
 
     Certificates current_;

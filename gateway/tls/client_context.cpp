@@ -46,12 +46,13 @@ std::shared_ptr<const TlsClientContext> TlsClientContext::build(
     if (!context) throw std::bad_alloc();
     apply(options, context.get());
     if (options.verify) trust(options.ca, context.get());
-    SSL_CTX_set_verify(context.get(), options.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    const bool verifies = options.verify && !options.judge_only;
+    SSL_CTX_set_verify(context.get(), verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
     if (certificate && SSL_CTX_use_cert_and_key(context.get(), certificate->leaf(), certificate->key(),
                                                 certificate->chain(), 1) != 1) {
         throw TlsError(certificate->files().certificate + ": cannot be used: " + openssl::lastError());
     }
-    std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, options.verify));
+    std::shared_ptr<const TlsClientContext> made(new TlsClientContext(context, verifies));
     if (SSL_CTX_set_ex_data(context.get(), contextSlot(), const_cast<TlsClientContext*>(made.get())) != 1) {
         throw std::bad_alloc();
     }
@@ -61,11 +62,11 @@ std::shared_ptr<const TlsClientContext> TlsClientContext::build(
     return made;
 }
 
-void TlsClientContext::resume(SSL* ssl, const std::string& server_name) const noexcept {
+void TlsClientContext::resume(SSL* ssl, const std::string& peer) const noexcept {
     try {
         const std::lock_guard lock(mutex_);
-        if (kept_.size() >= kMaxServers && !kept_.contains(server_name)) return;
-        Kept& kept = kept_[server_name];
+        if (kept_.size() >= kMaxServers && !kept_.contains(peer)) return;
+        Kept& kept = kept_[peer];
         SSL_set_ex_data(ssl, keptSlot(), &kept);
         const UnixSeconds age = std::time(nullptr) - kept.since;
         if (!kept.session || age < 0 || age >= kSessionLifetime) return;

@@ -22,6 +22,8 @@ namespace mailgate {
 struct TlsClientOptions : TlsOptions {
     bool verify = true;         ///< false: whoever answers is believed
     std::string ca = "system";  ///< or a PEM file
+    /// With `verify`: a certificate that is refused does not end the handshake; TlsTransport::verdict() says why.
+    bool judge_only = false;
 
     friend bool operator==(const TlsClientOptions&, const TlsClientOptions&) = default;
 };
@@ -37,9 +39,9 @@ class TlsClientContext {
     bool verifies() const noexcept { return verifies_; }
     ssl_ctx_st* context() const noexcept { return context_.get(); }
 
-    /// Lets a connection that has not begun go on with what an earlier one with the same server has agreed on, and
+    /// Lets a connection that has not begun go on with what an earlier one with the same `peer` has agreed on, and
     /// keeps what it agrees on. Sessions are used for an hour: then the certificate is verified anew.
-    void resume(ssl_st* ssl, const std::string& server_name) const noexcept;
+    void resume(ssl_st* ssl, const std::string& peer) const noexcept;
 
   private:
     struct Kept {
@@ -55,7 +57,7 @@ class TlsClientContext {
     std::shared_ptr<ssl_ctx_st> context_;
     bool verifies_;
     mutable std::mutex mutex_;
-    mutable std::map<std::string, Kept, std::less<>> kept_;  ///< by server name; none is taken out
+    mutable std::map<std::string, Kept, std::less<>> kept_;  ///< by peer; none is taken out
 };
 
 }  // namespace mailgate

@@ -80,6 +80,8 @@ std::string_view alertName(std::uint8_t alert) noexcept {
 
 Reason reasonOfVerification(long result) noexcept {
     switch (result) {
+        case X509_V_OK:
+            return Reason::None;
         case X509_V_ERR_CERT_HAS_EXPIRED:
         case X509_V_ERR_CERT_NOT_YET_VALID:
             return Reason::CertificateExpired;
@@ -127,8 +129,10 @@ Reason reasonOf(int reason, long verify_result) noexcept {
             return Reason::NoSharedProtocol;
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
             return Reason::ClientCertificateMissing;
-        case SSL_R_CERTIFICATE_VERIFY_FAILED:
-            return reasonOfVerification(verify_result);
+        case SSL_R_CERTIFICATE_VERIFY_FAILED: {
+            const Reason why = reasonOfVerification(verify_result);
+            return why == Reason::None ? Reason::BadCertificate : why;
+        }
         case SSL_R_BAD_SIGNATURE:
             return Reason::BadCertificate;
         case SSL_R_PACKET_LENGTH_TOO_LONG:
@@ -195,6 +199,10 @@ std::string_view toString(TlsFailure::Reason reason) noexcept {
 
 std::string_view toString(TlsFailure failure) noexcept {
     return failure.reason == Reason::Alert ? alertName(failure.alert) : toString(failure.reason);
+}
+
+TlsFailure failureOf(long verify_result) noexcept {
+    return {reasonOfVerification(verify_result)};
 }
 
 TlsFailure takeErrors(long verify_result) noexcept {

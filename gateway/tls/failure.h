@@ -48,6 +48,9 @@ std::string_view toString(TlsFailure failure) noexcept;
 /// The same without the peer's alert: for counters.
 std::string_view toString(TlsFailure::Reason reason) noexcept;
 
+/// What is wrong with a certificate, by the result of its verification (X509_V_…); None: nothing.
+TlsFailure failureOf(long verify_result) noexcept;
+
 /// What OpenSSL's errors of this thread say, and forgets them. `verify_result`: of the connection (X509_V_…).
 TlsFailure takeErrors(long verify_result) noexcept;
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <ctime>
 #include <limits>
 
@@ -13,6 +14,15 @@ namespace mailgate::openssl {
 namespace {
 
 constexpr std::size_t kSubjectBytes = 256;
+
+std::string nameText(const X509_NAME* name) {
+    const Bio out(BIO_new(BIO_s_mem()));
+    if (!out) return {};
+    X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253);
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return size > 0 ? printable({text, static_cast<std::size_t>(size)}, kSubjectBytes) : std::string();
+}
 
 }  // namespace
 
@@ -29,12 +39,29 @@ Bio reader(std::string_view text) noexcept {
 }
 
 std::string subjectOf(const X509* certificate) {
-    const Bio out(BIO_new(BIO_s_mem()));
-    if (!out) return {};
-    X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
-    char* text = nullptr;
-    const long size = BIO_get_mem_data(out.get(), &text);
-    return size > 0 ? printable({text, static_cast<std::size_t>(size)}, kSubjectBytes) : std::string();
+    return nameText(X509_get_subject_name(certificate));
+}
+
+std::string issuerOf(const X509* certificate) {
+    return nameText(X509_get_issuer_name(certificate));
+}
+
+std::vector<std::string> hostNamesOf(const X509* certificate, bool& any) {
+    const Names alternatives(
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+    any = alternatives != nullptr;
+    std::vector<std::string> names;
+    for (int i = 0; i < sk_GENERAL_NAME_num(alternatives.get()); ++i) {
+        const GENERAL_NAME* alternative = sk_GENERAL_NAME_value(alternatives.get(), i);
+        if (alternative->type != GEN_DNS) continue;
+        const std::string_view name(
+            reinterpret_cast<const char*>(ASN1_STRING_get0_data(alternative->d.dNSName)),
+            static_cast<std::size_t>(ASN1_STRING_length(alternative->d.dNSName)));
+        if (!name.empty() && isAscii(name) && std::none_of(name.begin(), name.end(), isControl)) {
+            names.push_back(lowerCase(name));
+        }
+    }
+    return names;
 }
 
 std::string commonNameOf(const X509* certificate) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mailgate::openssl {
 
@@ -43,6 +44,9 @@ Bio reader(std::string_view text) noexcept;
 
 /// RFC 2253, ASCII only, cut to what fits a log line.
 std::string subjectOf(const X509* certificate);
+std::string issuerOf(const X509* certificate);
+/// The host names among its alternative names, in lower case. `any`: whether it has alternative names at all.
+std::vector<std::string> hostNamesOf(const X509* certificate, bool& any);
 /// The last common name of its subject; empty when there is none, or it is none fit for a line.
 std::string commonNameOf(const X509* certificate);
 /// Of the DER form, in hexadecimal digits.

@@ -64,9 +64,9 @@ struct TlsTransport::Callbacks {
 
     static void onMessage(int sent, int, int type, const void*, std::size_t, SSL*, void* self) noexcept {
         auto& transport = *static_cast<TlsTransport*>(self);
-        if (!sent && type == SSL3_RT_HANDSHAKE && transport.established_ && transport.credit_ > 0) {
-            --transport.credit_;
-        }
+        if (sent || type != SSL3_RT_HANDSHAKE) return;
+        transport.speaks_tls_ = true;
+        if (transport.established_ && transport.credit_ > 0) --transport.credit_;
     }
 
     static const BIO_METHOD* method() noexcept {
@@ -113,12 +113,13 @@ std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& b
 
 std::unique_ptr<TlsTransport> TlsTransport::connect(std::unique_ptr<Transport>& below,
                                                     const std::shared_ptr<const TlsClientContext>& context,
-                                                    const std::string& server_name) noexcept {
+                                                    const std::string& server_name,
+                                                    const std::string& peer) noexcept {
     auto made = make(below, context, context->context());
     if (!made) return nullptr;
     SSL_set_connect_state(made->ssl_);
     if (made->expect(server_name)) {
-        context->resume(made->ssl_, server_name);
+        if (!peer.empty()) context->resume(made->ssl_, peer);
         return made;
     }
     below = std::move(made->below_);
@@ -213,13 +214,19 @@ TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
 }
 
 TlsFailure TlsTransport::handshakeFailure(int error) noexcept {
-    if (error == SSL_ERROR_SSL) return takeErrors(SSL_get_verify_result(ssl_));
+    if (error == SSL_ERROR_SSL) return opensslFailure();
     if (not_tls_) return {Reason::NotTls};
     if (error_) return {Reason::ConnectionLost};
     if (error == SSL_ERROR_WANT_READ && below_ended_) return {Reason::PeerClosed};
     if (handshake_bytes_ > kMaxHandshakeBytes) return {Reason::TooLarge};
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {};
     return {Reason::ProtocolError};
+}
+
+TlsFailure TlsTransport::opensslFailure() noexcept {
+    const TlsFailure failure = takeErrors(SSL_get_verify_result(ssl_));
+    // Whoever has sent a message of TLS has not come to the wrong port.
+    return failure.reason == Reason::NotTls && speaks_tls_ ? TlsFailure{Reason::ProtocolError} : failure;
 }
 
 TlsTransport::Handshake TlsTransport::fail(TlsFailure failure) noexcept {
@@ -297,7 +304,7 @@ void TlsTransport::stopped(int result) noexcept {
             below_->notifyWritable();
             return;
         case SSL_ERROR_SSL:
-            return breakOff(takeErrors(X509_V_OK), EPROTO);
+            return breakOff(opensslFailure(), EPROTO);
         default:
             return breakOff({Reason::ConnectionLost}, error_ ? error_ : EPROTO);
     }
@@ -329,7 +336,7 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
         }
         const int error = SSL_get_error(ssl_, result);
         if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
-        if (error == SSL_ERROR_SSL) breakOff(takeErrors(X509_V_OK), EPROTO);
+        if (error == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
         return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
     }
     return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};
@@ -376,7 +383,7 @@ void TlsTransport::finishWriting() noexcept {
 
 TlsFacts TlsTransport::facts() const {
     TlsFacts facts;
-    facts.version = SSL_get_version(ssl_);
+    facts.version = version();
     const char* cipher = SSL_get_cipher_name(ssl_);
     facts.cipher = cipher ? cipher : "";
     if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name))
@@ -393,6 +400,39 @@ TlsFacts TlsTransport::facts() const {
                       verifies_ && SSL_get_verify_result(ssl_) == X509_V_OK};
     }
     return facts;
+}
+
+std::string_view TlsTransport::version() const noexcept {
+    return SSL_get_version(ssl_);
+}
+
+UnixSeconds TlsTransport::peerNotAfter() const noexcept {
+    const X509* certificate = SSL_get0_peer_certificate(ssl_);
+    return certificate ? openssl::seconds(X509_get0_notAfter(certificate)) : 0;
+}
+
+TlsFailure TlsTransport::verdict() const noexcept {
+    return failureOf(SSL_get_verify_result(ssl_));
+}
+
+std::string_view TlsTransport::verdictText() const noexcept {
+    return X509_verify_cert_error_string(SSL_get_verify_result(ssl_));
+}
+
+std::vector<TlsChainCertificate> TlsTransport::chain() const {
+    std::vector<TlsChainCertificate> all;
+    const STACK_OF(X509)* shown = SSL_get_peer_cert_chain(ssl_);
+    for (int i = 0; i < sk_X509_num(shown); ++i) {
+        X509* const certificate = sk_X509_value(shown, i);
+        bool any = false;
+        const EVP_PKEY* key = X509_get0_pubkey(certificate);
+        const char* type = key ? EVP_PKEY_get0_type_name(key) : nullptr;
+        all.push_back({openssl::subjectOf(certificate), openssl::issuerOf(certificate),
+                       openssl::hostNamesOf(certificate, any), type ? type : "",
+                       openssl::sha256Of(certificate), openssl::seconds(X509_get0_notBefore(certificate)),
+                       openssl::seconds(X509_get0_notAfter(certificate))});
+    }
+    return all;
 }
 
 }  // namespace mailgate

@@ -22,7 +22,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 struct bio_st;
 struct ssl_st;
@@ -35,6 +37,15 @@ struct TlsPeerCertificate {
     std::string sha256;
     UnixSeconds not_after = 0;
     bool verified = false;
+};
+
+/// One of a chain, for people to read.
+struct TlsChainCertificate {
+    std::string subject, issuer;  ///< fit for a log line
+    std::vector<std::string> names;
+    std::string key_type;  ///< "RSA", "EC", …
+    std::string sha256;
+    UnixSeconds not_before = 0, not_after = 0;
 };
 
 /// Of an established connection.
@@ -68,10 +79,12 @@ class TlsTransport final : public Transport {
                                                 const std::shared_ptr<const TlsServerContext>& context,
                                                 std::string early = {}) noexcept;
     /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is
-    /// compared, and not sent. Empty only for a context that does not verify.
+    /// compared, and not sent. Empty only for a context that does not verify. `peer`: sessions with who has the same are
+    /// resumed, so it says which server this is and under which name it was verified; empty: hands are shaken in full.
     static std::unique_ptr<TlsTransport> connect(std::unique_ptr<Transport>& below,
                                                  const std::shared_ptr<const TlsClientContext>& context,
-                                                 const std::string& server_name) noexcept;
+                                                 const std::string& server_name,
+                                                 const std::string& peer = {}) noexcept;
 
     ~TlsTransport() override;
     TlsTransport(const TlsTransport&) = delete;
@@ -86,11 +99,27 @@ class TlsTransport final : public Transport {
     /// use.
     std::unique_ptr<Transport> release() noexcept { return std::move(below_); }
     TlsFacts facts() const;
+    /// What facts() says of the version, and of the end of the peer's certificate (0: it has shown none), without the rest.
+    std::string_view version() const noexcept;
+    UnixSeconds peerNotAfter() const noexcept;
+    /// What is wrong with the peer's certificate, whether the handshake hung on that or not; None: nothing.
+    TlsFailure verdict() const noexcept;
+    /// The same in OpenSSL's words.
+    std::string_view verdictText() const noexcept;
+    /// What the peer has shown, its own certificate first.
+    std::vector<TlsChainCertificate> chain() const;
 
     /// The peer's end came without a close_notify: bytes before it may be missing.
     bool truncated() const noexcept { return truncated_; }
     /// Why reading or writing gave EPROTO.
     TlsFailure failure() const noexcept { return failure_; }
+    /// TLS could not go on, though the connection below could have; failure() says why.
+    bool broken() const noexcept { return failure_ && failure_.reason != TlsFailure::Reason::ConnectionLost; }
+    /// What was wrong with its end, for logs: a failure, or "truncated". Empty: nothing, or it was the connection's.
+    std::string_view fault() const noexcept {
+        if (broken()) return toString(failure_);
+        return truncated_ ? "truncated" : "";
+    }
 
     bool watch(bool writable) noexcept override { return below_->watch(writable); }
     void note(std::uint32_t events) noexcept override;
@@ -124,6 +153,7 @@ class TlsTransport final : public Transport {
     void begin() noexcept;
     void stopped(int result) noexcept;
     TlsFailure handshakeFailure(int error) noexcept;
+    TlsFailure opensslFailure() noexcept;
     Handshake fail(TlsFailure failure) noexcept;
     void breakOff(TlsFailure failure, int error) noexcept;
     void countBytes(std::size_t bytes) noexcept;
@@ -147,6 +177,7 @@ class TlsTransport final : public Transport {
     bool verifies_ = false;   ///< the peer's certificate
     bool first_byte_ = true;  ///< is still to come
     bool not_tls_ = false;
+    bool speaks_tls_ = false;   ///< a handshake message of the peer has been read
     bool below_ended_ = false;  ///< its end has been read
     bool ended_ = false;        ///< the peer's end has been reached, or comes behind what is read
     bool truncated_ = false;

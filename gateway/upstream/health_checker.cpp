@@ -62,8 +62,10 @@ class HealthChecker::Check {
         std::string reason;
     };
 
-    Check(std::shared_ptr<const UpstreamPool> pool, const Endpoint& server, const Plan& plan, Millis now)
+    Check(std::shared_ptr<const UpstreamPool> pool, std::shared_ptr<ServerEndpoint> server, const Plan& plan,
+          Millis now)
         : pool_(std::move(pool)),
+          server_(std::move(server)),
           name_(plan.name),
           connect_limit_(std::max(upstream().check_timeout, plan.connect).count()),
           step_limit_(std::max(upstream().check_timeout, plan.greeting).count()),
@@ -71,7 +73,11 @@ class HealthChecker::Check {
         const auto header = [this](const proxy::Connection& ends) {
             return checkHeader(upstream().send_proxy, ends);
         };
-        proceed(connection_.begin(server, header), now);
+        const auto tls = [this](const proxy::Connection& ends) {
+            return pool_->tlsTo(*server_, UpstreamPool::Handshake::Full,
+                                {upstream().check_protocol, name_, ends.source.address});
+        };
+        proceed(connection_.begin(server_->endpoint, header, tls), now);
     }
     Check(const Check&) = delete;
     Check& operator=(const Check&) = delete;
@@ -98,7 +104,7 @@ class HealthChecker::Check {
     void onDeadline(Millis now) {
         switch (state_) {
             case State::Connecting:
-                return unreachable("no answer to the connection attempt", connect_limit_);
+                return connectionLate();
             case State::Talking:
                 decide({false, step_limit_,
                         talked_ ? "stopped answering"
@@ -109,6 +115,15 @@ class HealthChecker::Check {
                 state_ = State::Over;
                 return;
         }
+    }
+
+    void connectionLate() {
+        if (connection_.shakingHands()) {
+            server_->handshakes.failed({TlsFailure::Reason::Timeout});
+            return unreachable(std::string(toString(ServerFailure::NoHandshake)), connect_limit_);
+        }
+        if (connection_.startingTls()) return unreachable("stopped answering before TLS", step_limit_);
+        unreachable("no answer to the connection attempt", connect_limit_);
     }
 
     /// No more than the goodbye.
@@ -139,22 +154,38 @@ class HealthChecker::Check {
     }
 
     void proceed(const Connector::Progress& progress, Millis now) {
-        if (std::holds_alternative<Connector::Connected>(progress)) return connected(now);
+        if (std::holds_alternative<Connector::Connected>(progress))
+            return connected(connection_.greeting(), now);
+        if (const auto* greeted = std::get_if<Connector::Greeted>(&progress))
+            return connected(greeted->bytes, now);
+        if (connection_.startingTls()) {
+            deadline_ = now + step_limit_;
+            started_tls_ = true;
+        } else if (connection_.shakingHands() && std::exchange(started_tls_, false)) {
+            deadline_ = now + connect_limit_;
+        }
         // Without a descriptor there is no outcome: that says nothing about the server.
         if (std::holds_alternative<Connector::NoResources>(progress)) state_ = State::Over;
         const auto* failed = std::get_if<Connector::Failed>(&progress);
         if (!failed) return;
-        if (failed->failure != ServerFailure::HeaderNotTaken)
-            return unreachable(describeError(failed->error), 0);
-        decide({false, 0, kNotTaken});
+        if (failed->error != 0) return unreachable(describeError(failed->error), 0);
+        if (failed->tls) server_->handshakes.failed(failed->tls);
+        decide({false, 0, failed->failure == ServerFailure::HeaderNotTaken ? kNotTaken : describe(*failed)});
         end(now);
     }
 
-    void connected(Millis now) {
+    /// `heard`: its greeting, where that came before TLS.
+    void connected(std::string_view heard, Millis now) {
         state_ = State::Talking;
+        if (const TlsTransport* tls = connection_.tls()) server_->shookHands(*tls);
         dialogue_.emplace(upstream().check_protocol, heloName(name_, connection_.ends().source.address));
         extend(now);
         take(dialogue_->open(), now);
+        if (!heard.empty() && state_ == State::Talking) {
+            talked_ = true;
+            take(dialogue_->onBytes(heard), now);
+        }
+        read(now);  // the greeting may have come with the handshake
     }
 
     bool send(const std::string& bytes, Millis now) {
@@ -177,9 +208,11 @@ class HealthChecker::Check {
             const IoResult got = connection_.transport().read(buffer);
             if (got.status == IoStatus::WouldBlock) return;
             if (got.status != IoStatus::Ok) return closed(got.error);
-            if (state_ != State::Talking) continue;
-            talked_ = true;
-            take(dialogue_->onBytes({buffer.data(), got.bytes}), now);
+            if (state_ == State::Talking) {
+                talked_ = true;
+                take(dialogue_->onBytes({buffer.data(), got.bytes}), now);
+            }
+            if (got.last) return closed(0);
             if (state_ == State::Talking) extend(now);
         }
     }
@@ -206,6 +239,7 @@ class HealthChecker::Check {
 
     // Of the plan that it was begun by.
     std::shared_ptr<const UpstreamPool> pool_;
+    std::shared_ptr<ServerEndpoint> server_;
     std::string name_;
     Millis connect_limit_;
     Millis step_limit_;
@@ -213,6 +247,7 @@ class HealthChecker::Check {
     PolledConnection connection_;
     std::optional<HealthDialogue> dialogue_;  ///< once connected
     State state_ = State::Connecting;
+    bool started_tls_ = false;  ///< STARTTLS has been under way, and the handshake is to begin
     bool talked_ = false;
     bool decided_ = false;
     std::optional<Outcome> outcome_;
@@ -329,7 +364,7 @@ void HealthChecker::startDue(Millis now) {
     for (Target& target : targets_) {
         if (target.check || target.due > now) continue;
         target.extra = target.extra == Target::Extra::Due ? Target::Extra::Made : Target::Extra::None;
-        target.check = std::make_unique<Check>(target.pool, target.endpoint->endpoint, current_, now);
+        target.check = std::make_unique<Check>(target.pool, target.endpoint, current_, now);
         settle(target, now);
     }
 }

@@ -18,13 +18,16 @@ std::uint32_t translate(short events) noexcept {
 
 }  // namespace
 
-Connector::Progress PolledConnection::begin(const Endpoint& server, const HeaderFor& header) {
+Connector::Progress PolledConnection::begin(const Endpoint& server, const HeaderFor& header,
+                                            const TlsFor& tls) {
     server_ = server;
     int error = 0;
     auto socket = SocketTransport::connect(server, error);
     socket_ = socket.get();
     std::string bytes = socket_ ? header(ends()) : std::string();
-    return proceed(connector_.begin(std::move(socket), error, std::move(bytes), server.address.isLoopback()));
+    auto with = socket_ && tls ? tls(ends()) : nullptr;
+    return proceed(connector_.begin(std::move(socket), error, std::move(bytes), server.address.isLoopback(),
+                                    std::move(with)));
 }
 
 Connector::Progress PolledConnection::onReady(short events) {
@@ -32,11 +35,12 @@ Connector::Progress PolledConnection::onReady(short events) {
 }
 
 void PolledConnection::note(short events) noexcept {
-    socket_->note(translate(events));
+    transport().note(translate(events));
 }
 
 pollfd PolledConnection::interest() const noexcept {
-    return {socket_->descriptor(), static_cast<short>(connecting_ ? POLLOUT : POLLIN), 0};
+    const bool for_writing = connecting_ && !connector_.startingTls() && !connector_.shakingHands();
+    return {socket_->descriptor(), static_cast<short>(for_writing ? POLLOUT : POLLIN), 0};
 }
 
 Connector::Progress PolledConnection::proceed(Connector::Progress progress) noexcept {

@@ -2,13 +2,12 @@
 #include "gateway/upstream/probe.h"
 
 #include "gateway/io/socket_address.h"
-#include "gateway/upstream/polled_connection.h"
+#include "gateway/upstream/probe_connection.h"
 #include "protocols/health_dialogue.h"
 #include "protocols/proxy/encoder.h"
 
 #include <fmt/format.h>
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,12 +19,11 @@
 #include <functional>
 #include <future>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 namespace mailgate {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Who greets without a header does so by then; shorter than what Dovecot (3 s) and Postfix (5 s) wait for one.
 constexpr std::chrono::milliseconds kUnaskedGreeting{2'000};
@@ -39,79 +37,6 @@ constexpr std::size_t kTlvHead = 3;
 
 // RFC 8446 B.1: the content type of a server that took the header for the beginning of TLS.
 constexpr char kTlsAlert = 21;
-
-class ProbeConnection {
-  public:
-    explicit ProbeConnection(std::chrono::milliseconds timeout) : deadline_(Clock::now() + timeout) {}
-    ~ProbeConnection() {
-        if (!open_) return;
-        // Never a reset: what the server still says is read.
-        connection_.transport().shutdownWrite();
-        deadline_ = Clock::now() + kHangUp;
-        std::string ignored;
-        while (receive(ignored) == Got::Bytes) {
-        }
-    }
-    ProbeConnection(const ProbeConnection&) = delete;
-    ProbeConnection& operator=(const ProbeConnection&) = delete;
-
-    /// Connects and sends the header. Empty, or what went wrong.
-    std::string open(const Endpoint& server, const PolledConnection::HeaderFor& header) {
-        Connector::Progress progress = connection_.begin(server, header);
-        while (std::holds_alternative<Connector::Waiting>(progress)) {
-            const short events = wait();
-            if (events == 0) return "no answer to the connection attempt";
-            progress = connection_.onReady(events);
-        }
-        if (const auto* lacking = std::get_if<Connector::NoResources>(&progress))
-            return std::strerror(lacking->error);
-        const auto* failed = std::get_if<Connector::Failed>(&progress);
-        open_ = !failed || failed->failure == ServerFailure::HeaderNotTaken;
-        if (!failed) return "";
-        return open_ ? "does not accept the header" : std::strerror(failed->error);
-    }
-
-    IpAddress own() const { return connection_.ends().source.address; }
-
-    void send(const std::string& bytes) { connection_.transport().write(bytes); }
-
-    enum class Got : std::uint8_t {
-        Bytes,
-        End,     ///< the server closed the connection
-        Broken,  ///< or reset it
-        Nothing  ///< until the time was over
-    };
-    Got receive(std::string& bytes) {
-        bytes.clear();
-        while (const short events = wait()) {
-            connection_.note(events);
-            std::array<char, 4096> buffer;
-            const IoResult got = connection_.transport().read(buffer);
-            if (got.status == IoStatus::WouldBlock) continue;
-            if (got.status == IoStatus::Error) return Got::Broken;
-            bytes.assign(buffer.data(), got.bytes);
-            return got.status == IoStatus::Eof ? Got::End : Got::Bytes;
-        }
-        return Got::Nothing;
-    }
-
-  private:
-    /// What has happened; 0 only when the time is over. What has come by then counts, however late this process
-    /// comes to look.
-    short wait() const {
-        while (true) {
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-            pollfd watched = connection_.interest();
-            const int ready = ::poll(&watched, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-            if (ready > 0) return watched.revents;
-            if (ready == 0 && left.count() <= 0) return 0;
-        }
-    }
-
-    Clock::time_point deadline_;
-    PolledConnection connection_;
-    bool open_ = false;
-};
 
 /// In TLS or an unknown protocol only one thing shows: whether the server hangs up on the header.
 ProbeAnswer awaitHangUp(ProbeConnection& connection) {
@@ -132,6 +57,11 @@ ProbeAnswer awaitHangUp(ProbeConnection& connection) {
 
 ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
     std::string said;
+    if (!connection.heard().empty()) {
+        const HealthDialogue::Step step = dialogue.onBytes(connection.heard());
+        if (!step.send.empty()) connection.send(step.send);
+        if (step.done) return {true, dialogue.good(), dialogue.reason()};
+    }
     while (true) {
         const auto got = connection.receive(said);
         // postscreen's teaser is a welcome; the rest takes postscreen_greet_wait.
@@ -147,14 +77,40 @@ ProbeAnswer converse(ProbeConnection& connection, HealthDialogue& dialogue) {
     }
 }
 
-ProbeAnswer tryHeader(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name,
-                      const PolledConnection::HeaderFor& header) {
-    const bool mute = upstream.check_protocol == Protocol::Tcp;
-    ProbeConnection connection(mute ? kHangUp : upstream.check_timeout);
-    if (std::string error = connection.open(server, header); !error.empty()) return {true, false, error};
-    if (mute) return awaitHangUp(connection);
-    HealthDialogue dialogue(upstream.check_protocol, heloName(name, connection.own()));
-    return converse(connection, dialogue);
+/// What all attempts at one server have in common.
+struct Target {
+    const UpstreamConfig& upstream;
+    const Endpoint& server;
+    const std::string& name;  ///< the gateway's
+    PolledConnection::TlsFor tls{};
+};
+
+ProbeAnswer tryHeader(const Target& target, const PolledConnection::HeaderFor& header) {
+    const Protocol protocol = target.upstream.check_protocol;
+    const bool mute = protocol == Protocol::Tcp;
+    ProbeConnection connection(mute ? kHangUp : target.upstream.check_timeout);
+    if (std::string error = connection.open(target.server, header, target.tls); !error.empty())
+        return {true, false, error};
+    std::optional<TlsReport> tls;
+    if (const TlsTransport* shown = connection.tls()) tls = reportOn(*shown);
+    ProbeAnswer answer;
+    if (mute) {
+        answer = awaitHangUp(connection);
+    } else {
+        HealthDialogue dialogue(protocol, heloName(target.name, connection.own()));
+        answer = converse(connection, dialogue);
+    }
+    answer.tls = std::move(tls);
+    return answer;
+}
+
+/// Where TLS comes first nobody greets in the clear: a server that shakes hands without a header expects none.
+bool greetsWithoutHeader(const Target& target) {
+    ProbeConnection connection(kUnaskedGreeting);
+    const auto none = [](const auto&) { return std::string(); };
+    if (!connection.open(target.server, none, target.tls).empty()) return false;
+    std::string said;
+    return connection.receive(said) == ProbeConnection::Got::Bytes;
 }
 
 std::string paddedHeader(const proxy::Connection& ends, std::size_t size) {
@@ -181,10 +137,12 @@ IpAddress localAddressTowards(const Endpoint& remote) {
     return known ? SocketAddress::toEndpoint(own).address : IpAddress{};
 }
 
-ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name) {
+ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name,
+                        const std::string& tls_name) {
     ProbeReport report;
     report.endpoint = server;
     report.own = localAddressTowards(server);
+    Target target{upstream, server, name};
     {
         ProbeConnection connection(kUnaskedGreeting);
         report.unreachable = connection.open(server, [](const auto&) { return std::string(); });
@@ -192,13 +150,19 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
         std::string said;
         report.greets_without_header = connection.receive(said) == ProbeConnection::Got::Bytes;
     }
+    if (upstream.tls != UpstreamTls::Off) {
+        const std::optional<Protocol> starttls =
+            upstream.tls == UpstreamTls::StartTls ? std::optional(upstream.check_protocol) : std::nullopt;
+        target.tls =
+            tlsForReport(upstream.tls_options, upstream.client_certificate, tls_name, starttls, name);
+        if (!starttls) report.greets_without_header = greetsWithoutHeader(target);
+    }
     if (report.greets_without_header) return report;
     // Where only the passing of time says yes, all is tried at once.
     const auto policy = upstream.check_protocol == Protocol::Tcp ? std::launch::async : std::launch::deferred;
     const auto attempt = [&](PolledConnection::HeaderFor header) {
-        return std::async(policy, [&upstream, &server, &name, header = std::move(header)] {
-            return tryHeader(upstream, server, name, header);
-        });
+        return std::async(policy,
+                          [&target, header = std::move(header)] { return tryHeader(target, header); });
     };
     auto v2 = attempt([](const auto& ends) { return proxy::encodeV2(ends); });
     auto v1 = attempt([](const auto& ends) { return proxy::encodeV1(ends); });
@@ -209,6 +173,7 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
         sizes.push_back(attempt([size](const auto& ends) { return paddedHeader(ends, size); }));
     report.v2 = v2.get();
     report.v1 = v1.get();
+    report.tls = report.v2.tls ? report.v2.tls : report.v1.tls;
     if (!report.v2.accepted && !report.v1.accepted) return report;
     const bool as_v2 = report.v2.accepted && upstream.send_proxy != SendProxy::V1;
     auto tcp6 = attempt([as_v2](const proxy::Connection& ends) {
@@ -255,6 +220,16 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             "port, and {} in haproxy_trusted_networks. `mailgate snippet` prints the lines",
             port, own)};
     }
+    if (!report.v1.accepted && !report.v2.accepted && upstream.tls != UpstreamTls::Off && !report.tls) {
+        return {fmt::format(
+            "the server accepts no PROXY header from {}, or speaks no TLS behind it as tls = \"{}\" asks "
+            "({}). {}",
+            own, upstream.tls == UpstreamTls::StartTls ? "starttls" : "implicit", report.v2.reason,
+            upstream.tls == UpstreamTls::StartTls
+                ? "Postfix: smtpd_tls_security_level = may or encrypt. Dovecot: ssl = yes"
+                : "Postfix, master.cf: \"-o smtpd_tls_wrappermode=yes\" for the smtpd of that port. Dovecot: "
+                  "\"ssl = yes\" in the inet_listener of that port")};
+    }
     if (!report.v1.accepted && !report.v2.accepted && upstream.check_protocol == Protocol::Tcp) {
         return {fmt::format(
             "the server accepts no PROXY header from {} ({}): it expects none, or none from that address. "
@@ -272,6 +247,8 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             "be busy (default_process_limit). mailgate: does the upstream speak {}?",
             own, report.v2.reason, own, toString(upstream.check_protocol))};
     }
+    if (report.tls && upstream.tls_options.verify && report.tls->verdict)
+        advice.push_back(adviseOn(*report.tls));
     if (upstream.send_proxy == SendProxy::Off)
         advice.emplace_back(
             "the server expects a PROXY header: set send_proxy = \"v2\" in mailgate's [[upstream]]");

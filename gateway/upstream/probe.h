@@ -7,8 +7,10 @@
 #pragma once
 
 #include "gateway/config/config.h"
+#include "gateway/upstream/tls_report.h"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,9 @@ namespace mailgate {
 struct ProbeAnswer {
     bool tried = false;
     bool accepted = false;
-    std::string reason;    ///< when not accepted
-    bool misread = false;  ///< a TLS server took the header for a client's first message
+    std::string reason;              ///< when not accepted
+    bool misread = false;            ///< a TLS server took the header for a client's first message
+    std::optional<TlsReport> tls{};  ///< where hands were shaken
 };
 
 struct ProbeReport {
@@ -30,10 +33,13 @@ struct ProbeReport {
     ProbeAnswer v1, v2, tcp6, local;
     std::size_t largest_header = 0;  ///< bytes, of the sizes tried
     std::string larger_reason;       ///< what the next size got; empty when all were accepted
+    std::optional<TlsReport> tls{};  ///< what the server shows; none: TLS is off, or was not got to
 };
 
-/// Tries one address of a server of `upstream`. `name`: the gateway's.
-ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name);
+/// Tries one address of a server of `upstream`. `name`: the gateway's; `tls_name`: whom its certificate must be for.
+/// A certificate that sessions would refuse is reported, and the attempts go on. Throws TlsError.
+ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, const std::string& name,
+                        const std::string& tls_name = {});
 
 /// What has to change so that sessions, checks and IPv6 clients get through; empty when all is well.
 std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeReport& report);

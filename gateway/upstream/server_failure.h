@@ -2,6 +2,8 @@
 /// \file  In which ways a server can fail a session, and what each says about the server.
 #pragma once
 
+#include "gateway/tls/failure.h"
+
 #include <cstdint>
 #include <string_view>
 
@@ -17,11 +19,21 @@ enum class ServerFailure : std::uint8_t {
     NoLocalPort,            ///< the gateway's own want
     HeaderNotTaken,         ///< not all of it was taken in one send
     NoGreeting,             ///< in time
+    NoHandshake,            ///< TLS: in time
     ClosedWithoutGreeting,  ///< an end of file instead of a word
     ResetWithoutGreeting,
     ClosedInGreeting,
     Foreign,             ///< what it says is no greeting of the listener's protocol
     SystemNotAccepting,  ///< a greeting about the server itself (RFC 3463 X.3.X); about the client it is no failure
+    // In its TLS handshake.
+    CertificateExpired,  ///< or not valid yet
+    CertificateForOthers,
+    CertificateUntrusted,  ///< nobody whom the upstream's `ca` names has issued it
+    CertificateBad,        ///< for any other reason
+    NotTls,
+    ClosedInHandshake,
+    HandshakeFailed,  ///< for any other reason
+    NoStartTls,       ///< it does not consent to STARTTLS, or speaks out of turn
 };
 
 /// Which failures of sessions count towards a server's health.
@@ -38,5 +50,6 @@ FailureCounts countsOf(ServerFailure failure) noexcept;
 bool answered(ServerFailure failure) noexcept;
 /// `error`: errno of a connection attempt, or of the first write on it.
 ServerFailure connectFailure(int error) noexcept;
+ServerFailure handshakeFailure(TlsFailure failure) noexcept;
 
 }  // namespace mailgate

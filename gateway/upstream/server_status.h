@@ -2,8 +2,12 @@
 /// \file  What an administrator sees of a server, and can change.
 #pragma once
 
+#include "gateway/tls/handshake_counters.h"
+#include "protocols/values/time.h"
+
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mailgate {
 
@@ -21,6 +25,8 @@ struct ServerStatus {
     std::uint32_t sessions = 0;  ///< now
     std::uint64_t sessions_total = 0, failures_total = 0;
     std::int64_t changed_ms = 0;  ///< Unix time of the last change of health, milliseconds; 0: none yet
+    std::vector<HandshakeCount> handshakes{};  ///< none: it is not spoken to in TLS
+    UnixSeconds certificate_expires = 0;       ///< of the certificate shown last; 0: none was
 };
 
 }  // namespace mailgate

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/upstream/upstream_pool.h"
 
+#include "protocols/health_dialogue.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -55,8 +57,16 @@ double score(std::uint64_t client, std::uint64_t identity, std::uint32_t weight)
 
 }  // namespace
 
-UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events)
-    : config_(config), events_(std::move(events)), entries_(std::make_shared<const Entries>()) {
+void ServerEndpoint::shookHands(const TlsTransport& tls) noexcept {
+    handshakes.done(tls.version());
+    certificate_expires.store(tls.peerNotAfter(), std::memory_order_relaxed);
+}
+
+UpstreamPool::UpstreamPool(const UpstreamConfig& config, Events events, std::shared_ptr<TlsUpstream> tls)
+    : config_(config),
+      events_(std::move(events)),
+      tls_(std::move(tls)),
+      entries_(std::make_shared<const Entries>()) {
     for (const ServerConfig& server : config.servers) {
         servers_.push_back(std::make_shared<UpstreamServer>());
         servers_.back()->name = server.name;
@@ -82,6 +92,18 @@ std::shared_ptr<ServerEndpoint> UpstreamPool::pick(const IpAddress& client, Mill
         tried |= Tried{1} << best->slot;
         takeTurn(*best, now);
         return best->endpoint;
+    }
+    return nullptr;
+}
+
+std::shared_ptr<ServerEndpoint> UpstreamPool::pickAgain(const ServerEndpoint& endpoint, Millis now,
+                                                        Tried& tried) noexcept {
+    const Reading entries(entries_);
+    for (const Entry& entry : *entries) {
+        if (entry.endpoint.get() != &endpoint || tried & Tried{1} << entry.slot) continue;
+        if (!serves(entry, Tier::Up, now) && !serves(entry, Tier::Backup, now)) continue;
+        tried |= Tried{1} << entry.slot;
+        return entry.endpoint;
     }
     return nullptr;
 }
@@ -143,6 +165,23 @@ std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noex
     if (since == 0 || ramp == 0 || now - since >= ramp) return full;
     const auto grown = static_cast<std::uint32_t>(full * std::max<Millis>(now - since, 0) / ramp);
     return std::max(grown, full / kSlowStartParts);
+}
+
+std::unique_ptr<ServerTls> UpstreamPool::tlsTo(const ServerEndpoint& endpoint, Handshake handshake,
+                                               const Speaker& speaker) const {
+    const bool starttls = config_.tls == UpstreamTls::StartTls;
+    if (!tls_ || (starttls && speaker.protocol == Protocol::Tcp)) return nullptr;
+    const auto server =
+        std::find_if(config_.servers.begin(), config_.servers.end(),
+                     [&](const ServerConfig& each) { return each.name == endpoint.server->name; });
+    auto tls = std::make_unique<ServerTls>();
+    tls->context = tls_->context();
+    if (server != config_.servers.end()) tls->name = server->tls_name;
+    if (handshake == Handshake::Resumed) tls->peer = tls->name + ' ' + endpoint.endpoint.toString();
+    if (starttls)
+        tls->starttls =
+            std::make_unique<StartTlsDialogue>(speaker.protocol, heloName(speaker.name, speaker.own));
+    return tls;
 }
 
 bool UpstreamPool::available(Millis now) const noexcept {
@@ -264,6 +303,10 @@ std::vector<ServerStatus> UpstreamPool::status() const {
             status.sessions_total = endpoint.sessions_total;
             status.failures_total = endpoint.failures_total;
             status.changed_ms = endpoint.health.changedMs();
+            if (tls_) {
+                status.handshakes = handshakeCounts(endpoint.handshakes);
+                status.certificate_expires = endpoint.certificate_expires;
+            }
             all.push_back(status);
         }
     }

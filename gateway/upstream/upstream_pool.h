@@ -14,6 +14,9 @@
 #pragma once
 
 #include "gateway/config/config.h"
+#include "gateway/tls/handshake_counters.h"
+#include "gateway/tls/tls_upstream.h"
+#include "gateway/upstream/connector.h"
 #include "gateway/upstream/endpoint_health.h"
 #include "gateway/upstream/server_status.h"
 #include "protocols/values/address.h"
@@ -45,6 +48,10 @@ struct ServerEndpoint {
     std::atomic<std::uint64_t> turn{0};      ///< when its next turn is due, see UpstreamPool::turnOf()
     std::atomic<std::uint32_t> sessions{0};  ///< connected or connecting now
     std::atomic<std::uint64_t> sessions_total{0}, failures_total{0};  ///< of sessions, not of checks
+    HandshakeCounters handshakes;                                     ///< of sessions and checks
+    std::atomic<UnixSeconds> certificate_expires{0};  ///< of the certificate shown last; 0: none was
+
+    void shookHands(const TlsTransport& tls) noexcept;
 };
 
 /// Wakes the health checker, from any thread and for as long as anybody holds it.
@@ -64,10 +71,25 @@ class UpstreamPool {
         std::function<void(const UpstreamConfig&, const ServerEndpoint&, std::string_view why)> down;
     };
 
-    /// `config` must outlive the pool.
-    UpstreamPool(const UpstreamConfig& config, Events events);
+    /// `config` must outlive the pool. `tls`: null where the servers speak in the clear.
+    UpstreamPool(const UpstreamConfig& config, Events events, std::shared_ptr<TlsUpstream> tls = nullptr);
 
     const UpstreamConfig& config() const noexcept { return config_; }
+    TlsUpstream* tls() const noexcept { return tls_.get(); }
+
+    enum class Handshake : std::uint8_t {
+        Full,    ///< so that the certificate is looked at
+        Resumed  ///< where the server has not forgotten an earlier one
+    };
+    /// Who speaks with a server before TLS, and how.
+    struct Speaker {
+        Protocol protocol;      ///< Tcp: nothing can be said
+        std::string_view name;  ///< of the gateway, for EHLO
+        IpAddress own;          ///< where the name does not do
+    };
+    /// What a connection to `endpoint` needs to speak TLS; null where it does not.
+    std::unique_ptr<ServerTls> tlsTo(const ServerEndpoint& endpoint, Handshake handshake,
+                                     const Speaker& speaker) const;
 
     /// The endpoints that one session has tried, as bits. Endpoints beyond kMaxEndpoints are not used.
     using Tried = std::uint64_t;
@@ -75,6 +97,10 @@ class UpstreamPool {
 
     /// The next endpoint for a session of `client`, marked in `tried`; null when there is none left.
     std::shared_ptr<ServerEndpoint> pick(const IpAddress& client, Millis now, Tried& tried) noexcept;
+    /// `endpoint` once more, for a session that it serves already; null when it would not get a new one, or has been
+    /// tried.
+    std::shared_ptr<ServerEndpoint> pickAgain(const ServerEndpoint& endpoint, Millis now,
+                                              Tried& tried) noexcept;
 
     /// The outcome of a session's attempt.
     void reportFailure(ServerEndpoint& endpoint, Millis now, ServerFailure failure);
@@ -130,6 +156,7 @@ class UpstreamPool {
 
     const UpstreamConfig& config_;
     Events events_;
+    std::shared_ptr<TlsUpstream> tls_;
     std::atomic<std::uint64_t> turn_now_{0};  ///< the turn of the endpoint chosen last
     Snapshot<Entries> entries_;
 

@@ -39,6 +39,24 @@ struct HealthScript {
     bool (*ends_reply)(std::string_view line) noexcept = nullptr;
 };
 
+/// How STARTTLS is said to a server (RFC 3207, RFC 9051 6.2.1, RFC 2595 4, RFC 5804 2.2), and what a connection that
+/// takes another one's place after the client's STARTTLS has to get over.
+struct StartTlsScript {
+    std::string_view command = {};   ///< with its line end; empty: the protocol has none
+    std::string_view accepted = {};  ///< what the reply to it begins with
+    /// The server greets anew within TLS, and that greeting is the client's: ManageSieve's capabilities.
+    bool greets_again = false;
+    /// A greeting from before TLS, fit for a client whose server speaks TLS now. Null: it is.
+    std::string (*within)(std::string_view greeting) = nullptr;
+
+    /// Asked behind the header of a connection that takes another one's place, since servers may greet twice.
+    /// Empty: the greeting ends as HealthScript::ends_greeting says.
+    std::string_view ask = {};
+    std::string_view answered = {};  ///< what the last line of the answer begins with
+    /// Whether `line` may stand before that. Null: any that judge_greeting() welcomes.
+    bool (*goes_before)(std::string_view line) noexcept = nullptr;
+};
+
 /// What a balancer probe of a listener sends and expects; the answers as regular expressions.
 struct BalancerScript {
     std::string_view greeting = {};
@@ -65,6 +83,7 @@ struct ProtocolTraits {
     std::string_view dovecot_service = {};
 
     HealthScript health = {};
+    StartTlsScript starttls = {};
     BalancerScript balancer = {};
 
     /// Null where there is nothing to see or to screen.

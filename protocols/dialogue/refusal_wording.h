@@ -23,7 +23,9 @@ enum class Refusal : std::uint8_t {
     BareLf,            ///< SMTP and LMTP: a line that ends in LF alone
     ForbiddenCommand,  ///< a command that only gateways may use
     BadCommand,  ///< what the client sent is not the protocol, or has no end: where its commands are is unknown
-    ServerViolation,  ///< the server's replies do not match the client's commands
+    PlaintextAfterStartTls,  ///< the client did not wait for TLS before it went on
+    TlsRequired,             ///< the client went on without TLS, though it was told to begin it
+    ServerViolation,         ///< the server's replies do not match the client's commands
 };
 
 /// What refuses is the site's policy: a listener's mode may let that pass, and its footer says whom to ask. All else is
@@ -43,6 +45,9 @@ constexpr bool isPolicy(Refusal refusal) noexcept {
         case Refusal::ForbiddenCommand:
         case Refusal::BadCommand:
         case Refusal::ServerViolation:
+        case Refusal::PlaintextAfterStartTls:
+        // Passwords in the clear are not an administrator's to try out.
+        case Refusal::TlsRequired:
             break;
     }
     return false;

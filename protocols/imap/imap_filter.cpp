@@ -2,6 +2,7 @@
 #include "protocols/imap/imap_filter.h"
 
 #include "protocols/stream/literals.h"
+#include "protocols/stream/word_list.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -129,6 +130,16 @@ ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
     if (extent.state == Extent::State::Malformed || !isTag(head.tag) || !isAtom(head.verb) ||
         (extent.unasked && !plain) || (kind == Kind::Authenticate && !isMechanism(arguments)))
         return {.action = Action::Refuse, .bytes = extent.bytes};
+    if (tls_.demanded() && (kind == Kind::Login || kind == Kind::Authenticate))
+        return {.action = Action::RefuseInClear, .bytes = extent.bytes};
+    Action action = Action::Pass;
+    if (kind == Kind::StartTls && tls_.endsHere()) {
+        if (!withoutLineEnd(arguments).empty()) return {.action = Action::Refuse, .bytes = extent.bytes};
+        action = onStartTls(extent.bytes, bytes);
+        tls_tag_ = head.tag;
+    }
+    if (violation()) return {};
+    if (!passes(action)) return {.action = action, .bytes = extent.bytes};
     const bool in_use = std::any_of(unanswered_.begin(), unanswered_.end(),
                                     [&head](const Command& waiting) { return waiting.tag == head.tag; });
     if (in_use) return {.action = Action::Hold};
@@ -139,7 +150,7 @@ ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
     literal_ = extent.literal.value_or(0);
     command_bytes_ = extent.bytes;
-    return {.action = Action::Pass, .bytes = extent.bytes};
+    return {.action = action, .bytes = extent.bytes};
 }
 
 /// The literal that was given leave, and what follows it: the server waits for it, so that it cannot be refused.
@@ -218,9 +229,20 @@ void ImapFilter::onMechanism(WordReader& words) {
     if (const auto response = words.next()) offered(sasl_.initial(*response));
 }
 
-std::string ImapFilter::refusal(std::string_view command) const {
+std::string ImapFilter::refusal(std::string_view command, Action why) const {
     const std::string_view tag = takeHead(command).tag;
-    return std::string(isTag(tag) ? tag : "*") + " BAD Command not understood and not passed on.\r\n";
+    std::string reply(isTag(tag) ? tag : "*");
+    if (why == Action::RefuseInClear)
+        return reply +
+               " NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) "
+               "connections.\r\n";
+    if (why == Action::RefuseSecond) return reply + " BAD TLS is already active.\r\n";
+    return reply + " BAD Command not understood and not passed on.\r\n";
+}
+
+std::string ImapFilter::startTlsReply(bool ready) const {
+    return tls_tag_ + (ready ? " OK Begin TLS negotiation now.\r\n"
+                             : " NO [UNAVAILABLE] TLS is not available for now.\r\n");
 }
 
 /// A line, and what follows a literal at its end, unless it ends in text.
@@ -241,12 +263,14 @@ std::optional<std::size_t> ImapFilter::replySize(std::string_view bytes) const n
     }
 }
 
-std::string_view ImapFilter::onReply(std::string_view reply) {
-    std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
-    if (!greeting_over_) {
-        onGreeting(text);
-        return {};
-    }
+std::optional<std::string> ImapFilter::onReply(std::string_view reply) {
+    readReply(withoutLineEnd(reply.substr(0, reply.find('\n') + 1)));
+    return tls_.endsHere() && !violation() ? withOffers(reply) : std::nullopt;
+}
+
+void ImapFilter::readReply(std::string_view line) {
+    if (!greeting_over_) return onGreeting(line);
+    std::string_view text = line;
     const std::string_view tag = takeWord(text);
     if (tag == "+") {
         onContinuation();
@@ -255,7 +279,53 @@ std::string_view ImapFilter::onReply(std::string_view reply) {
     } else if (equalsIgnoreCase(takeWord(text), "BYE")) {
         facts_.goodbye = true;
     }
-    return {};
+}
+
+/// The reply with the capabilities that the client may be told, if it lists any.
+std::optional<std::string> ImapFilter::withOffers(std::string_view reply) {
+    constexpr std::string_view kCode = "[CAPABILITY ";
+    const std::string_view line = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
+    std::string_view list = line;
+    const bool untagged = takeWord(list) == "*";
+    const std::string_view status = takeWord(list);
+    bool whole = true;
+    if (isStatus(status) && startsWithIgnoreCase(list, kCode)) {
+        list.remove_prefix(kCode.size());
+        whole = list.find(']') != std::string_view::npos;
+        list = list.substr(0, list.find(']'));
+    } else if (!untagged || !equalsIgnoreCase(status, "CAPABILITY")) {
+        return std::nullopt;
+    } else if (reply.size() > line.size() + 2) {
+        // It is made of atoms (RFC 9051 9).
+        violate(Violation::UnexpectedReply);
+        return std::nullopt;
+    }
+    const auto offered = offers(list, whole);
+    if (!offered) return std::nullopt;
+    std::string text(reply.substr(0, static_cast<std::size_t>(list.data() - reply.data())));
+    text += *offered;
+    return text += reply.substr(text.size() - offered->size() + list.size());
+}
+
+/// `whole`: words may be added. Only to what is a server's list (RFC 9051 7.2.2), and not once a client is logged in.
+std::optional<std::string> ImapFilter::offers(std::string_view list, bool whole) const {
+    auto offered = withoutWords(list, [this](std::string_view word) {
+        const bool mechanism = startsWithIgnoreCase(word, "AUTH=");
+        const bool before = (tls_.refused() && equalsIgnoreCase(word, "STARTTLS")) ||
+                            (tls_.within() && equalsIgnoreCase(word, "LOGINDISABLED"));
+        return before || (mechanism && (tls_.demanded() || bindsChannel(word)));
+    });
+    if (!whole || opaque() || !tls_.offered()) return offered;
+    if (!hasWord(list, "IMAP4rev1") && !hasWord(list, "IMAP4rev2")) return offered;
+    const auto add = [&offered, list](std::string_view word) {
+        if (hasWord(list, word)) return;
+        if (!offered) offered = std::string(list);
+        if (!offered->empty() && offered->back() != ' ') *offered += ' ';
+        *offered += word;
+    };
+    if (tls_.addsOffer()) add("STARTTLS");
+    if (tls_.required) add("LOGINDISABLED");
+    return offered;
 }
 
 void ImapFilter::onGreeting(std::string_view line) {
@@ -266,6 +336,8 @@ void ImapFilter::onGreeting(std::string_view line) {
     facts_.greeted = untagged && (preauth || equalsIgnoreCase(status, "OK"));
     greeting_over_ = true;
     if (!facts_.greeted && !facts_.goodbye) return violate(Violation::UnexpectedReply);
+    // Nothing that such a client says could wait for TLS.
+    if (preauth && tls_.demanded()) return violate(Violation::UnexpectedReply);
     if (preauth) becomeOpaque();
 }
 
@@ -306,13 +378,14 @@ void ImapFilter::onTagged(std::string_view tag, std::string_view text) {
 }
 
 void ImapFilter::completed(Kind kind) {
-    if (kind == Kind::StartTls) startedTls();
+    if (kind == Kind::StartTls) startTlsAnswered(true);
     if (kind == Kind::Login || kind == Kind::Authenticate) accepted();
 }
 
 /// BAD is about the command's form. So is a NO to an exchange in which the client has shown nothing.
 void ImapFilter::failed(Kind kind, bool understood, std::string_view text) {
     const bool tried = kind == Kind::Login || (kind == Kind::Authenticate && sasl_.tried());
+    if (kind == Kind::StartTls) startTlsAnswered(false);
     if (kind == Kind::Authenticate) sasl_.end();
     if (isTemporary(text)) {
         if (kind == Kind::Login || kind == Kind::Authenticate) deferred();

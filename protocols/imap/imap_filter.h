@@ -2,7 +2,8 @@
 /// \file  StreamFilter for IMAP (RFC 9051, RFC 3501) up to the login.
 ///
 /// Opaque as soon as the server says OK to a login or to STARTTLS, or greets with PREAUTH. A tagged reply belongs
-/// to the command in flight that has its tag; no two have the same.
+/// to the command in flight that has its tag; no two have the same. Where TLS ends at the gateway, STARTTLS, LOGINDISABLED
+/// and AUTH= are put right wherever the server lists its capabilities: CAPABILITY, and the code of that name.
 #pragma once
 
 #include "protocols/stream/login_filter.h"
@@ -38,9 +39,10 @@ class ImapFilter final : public LoginFilter {
 
     bool mustWait() const noexcept override;
     Decision onCommand(std::string_view bytes) override;
-    std::string refusal(std::string_view command) const override;
+    std::string refusal(std::string_view command, Action why) const override;
+    std::string startTlsReply(bool ready) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
-    std::string_view onReply(std::string_view reply) override;
+    std::optional<std::string> onReply(std::string_view reply) override;
 
     static Kind kindOf(std::string_view verb) noexcept;
     bool responds() const noexcept { return sasl_.active() && sasl_.prompted(); }
@@ -50,6 +52,9 @@ class ImapFilter final : public LoginFilter {
     void onLogin(WordReader& words);
     void onMechanism(WordReader& words);
 
+    void readReply(std::string_view line);
+    std::optional<std::string> withOffers(std::string_view reply);
+    std::optional<std::string> offers(std::string_view list, bool whole) const;
     void onGreeting(std::string_view line);
     void onContinuation();
     void onTagged(std::string_view tag, std::string_view text);
@@ -57,6 +62,7 @@ class ImapFilter final : public LoginFilter {
     void failed(Kind kind, bool understood, std::string_view text);
 
     std::vector<Command> unanswered_;
+    std::string tls_tag_;            ///< of the last STARTTLS that is the gateway's to answer
     std::size_t literal_ = 0;        ///< its size, while leave is awaited or was given
     std::size_t command_bytes_ = 0;  ///< bytes of the last command so far
     Awaits awaits_ = Awaits::Reply;

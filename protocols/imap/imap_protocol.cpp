@@ -23,6 +23,25 @@ bool endsReply(std::string_view line) noexcept {
     return !line.starts_with('*');
 }
 
+/// What the server says of itself unasked: Dovecot greets once more as soon as it can check passwords.
+bool goesBeforeAnswer(std::string_view line) noexcept {
+    return beginsWithWords(line, "* OK") || beginsWithWords(line, "* CAPABILITY");
+}
+
+/// Without the capabilities of before TLS: a client that is told none asks for them (RFC 9051 6.1.1).
+std::string greetingWithin(std::string_view greeting) {
+    std::string_view text = greeting;
+    takeWord(text);
+    takeWord(text);
+    const std::size_t end = text.find(']');
+    if (!startsWithIgnoreCase(text, "[CAPABILITY ") || end == std::string_view::npos)
+        return std::string(greeting);
+    const std::string_view before = greeting.substr(0, greeting.size() - text.size());
+    text.remove_prefix(end + 1);
+    skipSpaces(text);
+    return std::string(before).append(text);
+}
+
 Wording wordingOf(Refusal refusal) noexcept {
     switch (refusal) {
         case Refusal::Rule:
@@ -45,6 +64,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"* BYE", "Command not accepted from clients", "* BYE [UNAVAILABLE]"};
         case Refusal::BadCommand:
             return {"* BYE", "Command not understood, closing connection", "* BYE [UNAVAILABLE]"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"* BYE", "Data after STARTTLS, closing connection", "* BYE [UNAVAILABLE]"};
+        case Refusal::TlsRequired:
+            return {"* BYE", "Too many commands without TLS", "* BYE [UNAVAILABLE]"};
         case Refusal::ServerViolation:
             return {"* BYE [UNAVAILABLE]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:
@@ -99,6 +122,12 @@ constinit const ProtocolTraits kImap{
     .alpn = "imap",
     .dovecot_service = "imap-login",
     .health = {.goodbye = "a LOGOUT\r\n", .ends_reply = endsReply},
+    .starttls = {.command = "G0 STARTTLS\r\n",
+                 .accepted = "G0 OK",
+                 .within = greetingWithin,
+                 .ask = "G0 CAPABILITY\r\n",
+                 .answered = "G0 OK",
+                 .goes_before = goesBeforeAnswer},
     .balancer = {.greeting = "^\\* OK", .goodbye = "a LOGOUT", .answer = "BYE"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,

@@ -2,6 +2,7 @@
 #include "protocols/pop3/pop3_filter.h"
 
 #include "protocols/stream/lines.h"
+#include "protocols/stream/word_list.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -50,6 +51,7 @@ bool Pop3Filter::mustWait() const noexcept {
             return true;
         case Kind::Other:
         case Kind::Listing:
+        case Kind::Capabilities:
         case Kind::User:
         case Kind::XClient:
             break;
@@ -68,7 +70,7 @@ Pop3Filter::Kind Pop3Filter::kindOf(std::string_view verb, std::string_view argu
                                                   {"PASS", Kind::Pass, Kind::Pass},
                                                   {"APOP", Kind::Apop, Kind::Apop},
                                                   {"AUTH", Kind::Listing, Kind::Auth},
-                                                  {"CAPA", Kind::Listing, Kind::Listing},
+                                                  {"CAPA", Kind::Capabilities, Kind::Capabilities},
                                                   {"LANG", Kind::Listing, Kind::Other},
                                                   {"STLS", Kind::StartTls, Kind::StartTls},
                                                   {"XCLIENT", Kind::XClient, Kind::XClient},
@@ -111,9 +113,20 @@ Pop3Filter::Decision Pop3Filter::onCommand(std::string_view bytes) {
                          ? arguments.find('\r') != std::string_view::npos
                          : hasControls(line) || (kind == Kind::Auth && arguments.front() == ' ');
     if (!isVerb(verb) || odd) return {.action = Action::Refuse, .bytes = *end};
+    if (tls_.demanded() && isLogin(kind, verb)) return {.action = Action::RefuseInClear, .bytes = *end};
+    Action action = Action::Pass;
+    if (kind == Kind::StartTls && tls_.endsHere())
+        action = arguments.empty() ? onStartTls(*end, bytes) : Action::Refuse;
+    if (violation()) return {};
+    if (!passes(action)) return {.action = action, .bytes = *end};
     onVerb(kind, arguments);
     unanswered_.push(kind);
-    return {.action = Action::Pass, .bytes = *end};
+    return {.action = action, .bytes = *end};
+}
+
+/// AUTH alone, which asks for the mechanisms, among them.
+bool Pop3Filter::isLogin(Kind kind, std::string_view verb) noexcept {
+    return kind == Kind::User || kind == Kind::Pass || kind == Kind::Apop || equalsIgnoreCase(verb, "AUTH");
 }
 
 void Pop3Filter::onResponse(std::string_view line) {
@@ -143,6 +156,7 @@ void Pop3Filter::onVerb(Kind kind, std::string_view arguments) {
             facts_.quit = true;
             break;
         case Kind::Listing:
+        case Kind::Capabilities:
         case Kind::StartTls:
         case Kind::XClient:
         case Kind::Other:
@@ -157,8 +171,15 @@ void Pop3Filter::onUser(std::string_view name) {
     user_taken_ = true;
 }
 
-std::string Pop3Filter::refusal(std::string_view) const {
+std::string Pop3Filter::refusal(std::string_view /*command*/, Action why) const {
+    if (why == Action::RefuseInClear)
+        return "-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\r\n";
+    if (why == Action::RefuseSecond) return "-ERR TLS is already active.\r\n";
     return "-ERR Command not understood and not passed on.\r\n";
+}
+
+std::string Pop3Filter::startTlsReply(bool ready) const {
+    return ready ? "+OK Begin TLS negotiation now.\r\n" : "-ERR [SYS/TEMP] TLS is not available for now.\r\n";
 }
 
 std::optional<std::size_t> Pop3Filter::replySize(std::string_view bytes) const noexcept {
@@ -166,32 +187,65 @@ std::optional<std::size_t> Pop3Filter::replySize(std::string_view bytes) const n
     return end == std::string_view::npos ? std::nullopt : std::optional(end + 1);
 }
 
-std::string_view Pop3Filter::onReply(std::string_view reply) {
+std::optional<std::string> Pop3Filter::onReply(std::string_view reply) {
+    if (listing_ != Kind::Other) return onListed(reply);
     std::string_view text = withoutLineEnd(reply);
-    if (in_listing_) {
-        in_listing_ = text != ".";
-        return no_header_ && equalsIgnoreCase(takeWord(text), "XCLIENT") ? reply : std::string_view();
-    }
     const std::string_view status = takeWord(text);
     const bool ok = equalsIgnoreCase(status, "+OK");
     if (ok || equalsIgnoreCase(status, "-ERR")) {
-        if (!greeting_over_) return onGreeting(ok, text);
+        if (!greeting_over_) return onGreeting(ok, reply, text);
         onStatus(ok, text);
     } else if (status == "+") {
         onPrompt();
     } else {
         violate(Violation::UnexpectedReply);
     }
-    return {};
+    return std::nullopt;
+}
+
+std::optional<std::string> Pop3Filter::onListed(std::string_view reply) {
+    const std::string_view text = withoutLineEnd(reply);
+    std::string_view rest = text;
+    const std::string_view word = takeWord(rest);
+    const Kind listing = listing_;
+    if (text == ".") listing_ = Kind::Other;
+    if (no_header_ && equalsIgnoreCase(word, "XCLIENT")) return std::string();
+    if (!tls_.endsHere()) return std::nullopt;
+    if (listing == Kind::Capabilities) return onCapability(reply, text);
+    return bindsChannel(word) ? std::optional(std::string()) : std::nullopt;
+}
+
+std::optional<std::string> Pop3Filter::onCapability(std::string_view reply, std::string_view text) {
+    if (text == ".") {
+        if (!tls_.addsOffer() || tls_listed_) return std::nullopt;
+        return std::string("STLS\r\n").append(reply);
+    }
+    constexpr std::string_view kBlanks = " \t";
+    text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+    const std::string_view word = text.substr(0, text.find_first_of(kBlanks));
+    text.remove_prefix(word.size());
+    const bool tls = equalsIgnoreCase(word, "STLS");
+    const bool sasl = equalsIgnoreCase(word, "SASL");
+    tls_listed_ = tls_listed_ || tls;
+    if ((tls && tls_.refused()) || (tls_.demanded() && (sasl || equalsIgnoreCase(word, "USER"))))
+        return std::string();
+    const auto mechanisms = sasl ? withoutWords(text, bindsChannel) : std::nullopt;
+    if (!mechanisms) return std::nullopt;
+    if (isBlank(*mechanisms)) return std::string();
+    const auto before = static_cast<std::size_t>(text.data() - reply.data());
+    return std::string(reply.substr(0, before))
+        .append(*mechanisms)
+        .append(reply.substr(before + text.size()));
 }
 
 /// Dovecot offers XCLIENT there, with a code of its own.
-std::string_view Pop3Filter::onGreeting(bool ok, std::string_view text) {
+std::optional<std::string> Pop3Filter::onGreeting(bool ok, std::string_view reply, std::string_view text) {
     constexpr std::string_view kOffer = "[XCLIENT] ";
     greeting_over_ = true;
     facts_.greeted = ok;
-    return no_header_ && startsWithIgnoreCase(text, kOffer) ? text.substr(0, kOffer.size())
-                                                            : std::string_view();
+    if (!no_header_ || !startsWithIgnoreCase(text, kOffer)) return std::nullopt;
+    const auto before = static_cast<std::size_t>(text.data() - reply.data());
+    return std::string(reply).erase(before, kOffer.size());
 }
 
 void Pop3Filter::onStatus(bool ok, std::string_view text) {
@@ -214,7 +268,9 @@ void Pop3Filter::onPrompt() {
 void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
     switch (kind) {
         case Kind::Listing:
-            in_listing_ = ok;
+        case Kind::Capabilities:
+            if (ok) listing_ = kind;
+            tls_listed_ = false;
             break;
         case Kind::User:
             user_taken_ = ok;
@@ -231,7 +287,7 @@ void Pop3Filter::answered(Kind kind, bool ok, std::string_view text) {
             sasl_.end();
             break;
         case Kind::StartTls:
-            if (ok) startedTls();
+            startTlsAnswered(ok);
             break;
         case Kind::Quit:
             facts_.goodbye = ok;

@@ -37,6 +37,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"-ERR", "Command not accepted from clients", "-ERR [SYS/TEMP]"};
         case Refusal::BadCommand:
             return {"-ERR", "Command not understood, closing connection", "-ERR [SYS/TEMP]"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"-ERR", "Data after STLS, closing connection", "-ERR [SYS/TEMP]"};
+        case Refusal::TlsRequired:
+            return {"-ERR", "Too many commands without TLS", "-ERR [SYS/TEMP]"};
         case Refusal::ServerViolation:
             return {"-ERR [SYS/TEMP]", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:
@@ -87,6 +91,7 @@ constinit const ProtocolTraits kPop3{
     .alpn = "pop3",
     .dovecot_service = "pop3-login",
     .health = {.goodbye = "QUIT\r\n"},
+    .starttls = {.command = "STLS\r\n", .accepted = "+OK"},
     .balancer = {.greeting = "^\\+OK", .goodbye = "QUIT", .answer = "^\\+OK"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,

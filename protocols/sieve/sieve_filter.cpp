@@ -2,10 +2,12 @@
 #include "protocols/sieve/sieve_filter.h"
 
 #include "protocols/stream/literals.h"
+#include "protocols/stream/word_list.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace mailgate {
 
@@ -43,6 +45,7 @@ bool SieveFilter::mustWait() const noexcept {
         case Kind::Logout:
             return true;
         case Kind::Other:
+        case Kind::Capability:
         case Kind::XClient:
             break;
     }
@@ -51,6 +54,7 @@ bool SieveFilter::mustWait() const noexcept {
 
 SieveFilter::Kind SieveFilter::kindOf(std::string_view verb) noexcept {
     if (equalsIgnoreCase(verb, "AUTHENTICATE")) return Kind::Authenticate;
+    if (equalsIgnoreCase(verb, "CAPABILITY")) return Kind::Capability;
     if (equalsIgnoreCase(verb, "STARTTLS")) return Kind::StartTls;
     if (equalsIgnoreCase(verb, "XCLIENT")) return Kind::XClient;
     return equalsIgnoreCase(verb, "LOGOUT") ? Kind::Logout : Kind::Other;
@@ -87,10 +91,19 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
         offered(sasl_.respond(words.next().value_or(std::string())));
         return {.action = Action::Pass, .bytes = extent.bytes};
     }
+    if (tls_.demanded() && kind == Kind::Authenticate)
+        return {.action = Action::RefuseInClear, .bytes = extent.bytes};
+    Action action = Action::Pass;
+    if (kind == Kind::StartTls && tls_.endsHere()) {
+        const bool bare = withoutLineEnd(command.substr(verb.size())).empty();
+        action = bare ? onStartTls(extent.bytes, bytes) : Action::Refuse;
+    }
+    if (violation()) return {};
+    if (!passes(action)) return {.action = action, .bytes = extent.bytes};
     if (kind == Kind::Logout) facts_.quit = true;
     if (kind == Kind::Authenticate) onMechanism(WordReader(command.substr(verb.size()), std::nullopt));
     unanswered_.push(kind);
-    return {.action = Action::Pass, .bytes = extent.bytes};
+    return {.action = action, .bytes = extent.bytes};
 }
 
 void SieveFilter::onMechanism(WordReader words) {
@@ -99,8 +112,17 @@ void SieveFilter::onMechanism(WordReader words) {
     if (const auto response = words.next()) offered(sasl_.initial(*response));
 }
 
-std::string SieveFilter::refusal(std::string_view) const {
+std::string SieveFilter::refusal(std::string_view /*command*/, Action why) const {
+    if (why == Action::RefuseInClear)
+        return "NO (ENCRYPT-NEEDED) \"Plaintext authentication disallowed on non-secure (SSL/TLS) "
+               "connections.\"\r\n";
+    if (why == Action::RefuseSecond) return "NO \"TLS is already active.\"\r\n";
     return "NO \"Command not understood and not passed on.\"\r\n";
+}
+
+std::string SieveFilter::startTlsReply(bool ready) const {
+    return ready ? "OK \"Begin TLS negotiation now.\"\r\n"
+                 : "NO (TRYLATER) \"TLS is not available for now.\"\r\n";
 }
 
 /// A line, and what follows the literals in it.
@@ -118,26 +140,28 @@ std::optional<std::size_t> SieveFilter::replySize(std::string_view bytes) const 
     }
 }
 
-std::string_view SieveFilter::onReply(std::string_view reply) {
+std::optional<std::string> SieveFilter::onReply(std::string_view reply) {
     if (reply.starts_with('"') || reply.starts_with('{')) return onData(reply);
     std::string_view text = withoutLineEnd(reply.substr(0, reply.find('\n') + 1));
     const std::string_view status = text.substr(0, text.find_first_of(" ("));
     text.remove_prefix(status.size());
     skipSpaces(text);
+    const bool ok = equalsIgnoreCase(status, "OK");
+    auto list_end = ok ? onListEnd(reply) : std::nullopt;
     if (equalsIgnoreCase(status, "BYE")) {
         in_reply_ = false;
         greeting_over_ = true;
         facts_.goodbye = true;
-    } else if (equalsIgnoreCase(status, "OK") || equalsIgnoreCase(status, "NO")) {
-        onStatus(equalsIgnoreCase(status, "OK"), text);
+    } else if (ok || equalsIgnoreCase(status, "NO")) {
+        onStatus(ok, text);
     } else {
         violate(Violation::UnexpectedReply);
     }
-    return {};
+    return list_end;
 }
 
 /// A capability; or, while AUTHENTICATE is what the server answers, its challenge, which is complete in itself.
-std::string_view SieveFilter::onData(std::string_view reply) {
+std::optional<std::string> SieveFilter::onData(std::string_view reply) {
     const bool asked = !greeting_over_ || !unanswered_.empty();
     if (greeting_over_ && asked && unanswered_.front() == Kind::Authenticate) {
         if (responds()) {
@@ -145,13 +169,46 @@ std::string_view SieveFilter::onData(std::string_view reply) {
         } else {
             sasl_.prompt();
         }
-        return {};
+        return std::nullopt;
     }
     if (!asked) violate(Violation::UnexpectedReply);
-    in_reply_ = true;
+    if (!std::exchange(in_reply_, true)) tls_listed_ = false;
     // The literals of a server need no leave.
     const auto name = WordReader(reply, std::nullopt).next();
-    return no_header_ && name && equalsIgnoreCase(*name, "XCLIENT") ? reply : std::string_view();
+    if (no_header_ && name && equalsIgnoreCase(*name, "XCLIENT")) return std::string();
+    if (!tls_.endsHere()) return std::nullopt;
+    if (name) return onCapability(*name, reply);
+    violate(Violation::UnexpectedReply);
+    return std::nullopt;
+}
+
+std::optional<std::string> SieveFilter::onCapability(std::string_view name, std::string_view reply) {
+    if (equalsIgnoreCase(name, "STARTTLS")) {
+        tls_listed_ = true;
+        return tls_.refused() ? std::optional(std::string()) : std::nullopt;
+    }
+    if (!equalsIgnoreCase(name, "SASL")) return std::nullopt;
+    if (tls_.demanded()) return "\"SASL\" \"\"\r\n";
+    WordReader words(reply, std::nullopt);
+    words.next();
+    const auto mechanisms = words.next();
+    if (!mechanisms || !isStrings(reply, 2)) {
+        violate(Violation::UnexpectedReply);
+        return std::nullopt;
+    }
+    const auto offered = withoutWords(*mechanisms, bindsChannel);
+    if (!offered) return std::nullopt;
+    // RFC 5804 1.7: names, which need no escapes.
+    if (hasControls(*offered) || offered->find_first_of("\"\\") != std::string::npos)
+        violate(Violation::UnexpectedReply);
+    return "\"SASL\" \"" + *offered + "\"\r\n";
+}
+
+/// What goes on in place of the OK that ends a list of capabilities.
+std::optional<std::string> SieveFilter::onListEnd(std::string_view reply) {
+    const bool list = !greeting_over_ || (!unanswered_.empty() && unanswered_.front() == Kind::Capability);
+    if (!tls_.addsOffer() || !in_reply_ || !list || tls_listed_) return std::nullopt;
+    return std::string("\"STARTTLS\"\r\n").append(reply);
 }
 
 void SieveFilter::onStatus(bool ok, std::string_view text) {
@@ -167,12 +224,13 @@ void SieveFilter::onStatus(bool ok, std::string_view text) {
             loginAnswered(ok, text);
             break;
         case Kind::StartTls:
-            if (ok) startedTls();
+            startTlsAnswered(ok);
             break;
         case Kind::Logout:
             facts_.goodbye = ok;
             break;
         case Kind::Other:
+        case Kind::Capability:
         case Kind::XClient:
             break;
     }

@@ -44,6 +44,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"BYE", "Command not accepted from clients", "BYE (TRYLATER)"};
         case Refusal::BadCommand:
             return {"BYE", "Command not understood, closing connection", "BYE (TRYLATER)"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"BYE", "Data after STARTTLS, closing connection", "BYE (TRYLATER)"};
+        case Refusal::TlsRequired:
+            return {"BYE", "Too many commands without TLS", "BYE (TRYLATER)"};
         case Refusal::ServerViolation:
             return {"BYE (TRYLATER)", "Protocol error of the mail server, closing connection"};
         case Refusal::BareLf:
@@ -102,6 +106,7 @@ constinit const ProtocolTraits kSieve{
     .alpn = "managesieve",
     .dovecot_service = "managesieve-login",
     .health = {.goodbye = "LOGOUT\r\n", .ends_greeting = endsReply, .ends_reply = endsReply},
+    .starttls = {.command = "STARTTLS\r\n", .accepted = "OK", .greets_again = true},
     .balancer = {.greeting = "OK", .goodbye = "LOGOUT", .answer = "^OK"},
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,

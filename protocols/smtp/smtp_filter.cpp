@@ -3,6 +3,7 @@
 
 #include "protocols/stream/lines.h"
 #include "protocols/stream/tls_record.h"
+#include "protocols/stream/word_list.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -31,6 +32,9 @@ constexpr std::size_t kMaxPathBytes = std::size_t{64} * 1024;
 /// Command lines that are answered here, in one session. With kMaxShownName: those of one read fit into kMaxEditBytes.
 constexpr std::uint32_t kMaxRefusals = 25;
 constexpr std::size_t kMaxShownName = 100;
+
+/// EHLOs in flight, where their replies may grow: by less than kMaxEditBytes in one call.
+constexpr std::uint32_t kMaxHellos = 100;
 
 constexpr std::string_view kCrlf = "\r\n";
 constexpr std::string_view kSyntaxError = "500 5.5.2 ";
@@ -95,25 +99,106 @@ void forEachLine(std::string_view reply, Each each) {
     }
 }
 
-/// EHLO's positive reply goes on without what is hidden. The first line names the server and offers nothing.
-void passOffers(std::string_view reply, Output& out) {
-    const char* const first = reply.data();
-    const auto goes_on = [first](std::string_view line) {
-        return line.data() == first || !isHidden(smtp::keywordOf(withoutCr(line.substr(0, line.size() - 1))));
-    };
-    const char* last = first;
-    forEachLine(reply, [&](std::string_view line) {
-        if (goes_on(line)) last = line.data();
-    });
-    forEachLine(reply, [&](std::string_view line) {
-        if (!goes_on(line)) return out.drop(line.size());
-        if (line.data() != last || !smtp::isContinued(line)) return out.pass(line.size());
-        out.pass(3);
-        out.write(" ");
-        out.drop(1);
-        out.pass(line.size() - 4);
-    });
+/// Before TLS, and before EHLO after TLS, the gateway's own commands and those that mean nothing.
+bool mayComeFirst(Verb verb, std::string_view line) noexcept {
+    switch (verb) {
+        case Verb::Ehlo:
+        case Verb::Helo:
+        case Verb::Quit:
+        case Verb::Rset:
+        case Verb::StartTls:
+            return true;
+        case Verb::Other: {
+            std::string_view rest = line;
+            return equalsIgnoreCase(smtp::takeArgument(rest), "NOOP");
+        }
+        case Verb::Auth:
+        case Verb::Bdat:
+        case Verb::Burl:
+        case Verb::Data:
+        case Verb::Mail:
+        case Verb::Proxy:
+        case Verb::Rcpt:
+        case Verb::Foreign:
+            break;
+    }
+    return false;
 }
+
+/// What a client may know of AUTH's mechanisms: the whole `line`, in other words if need be. Nothing: it has none.
+std::optional<std::string> withoutBinding(std::string_view line) {
+    const std::string_view word = smtp::keywordOf(line);
+    const auto keyword = static_cast<std::size_t>(word.data() + word.size() - line.data());
+    // For some clients of old a = stands before the first one.
+    const std::size_t before = keyword + (line.substr(keyword).starts_with('=') ? 1 : 0);
+    const auto mechanisms = withoutWords(line.substr(before), bindsChannel);
+    if (!mechanisms) return std::string(line);
+    if (isBlank(*mechanisms)) return std::nullopt;
+    return std::string(line.substr(0, before)).append(*mechanisms);
+}
+
+/// Puts the lines of a positive reply to EHLO together, so that only the last one has a blank behind its code.
+class Offers {
+  public:
+    Offers(std::string_view reply, const TlsPolicy& tls, Output& out) : reply_(reply), tls_(tls), out_(out) {}
+
+    void pass() {
+        bool tls_offered = !tls_.addsOffer();
+        const char* last = reply_.data();
+        forEachLine(reply_, [&](std::string_view whole) {
+            if (!goesOn(whole)) return;
+            last = whole.data();
+            tls_offered = tls_offered || equalsIgnoreCase(keywordOf(whole), "STARTTLS");
+        });
+        forEachLine(reply_, [&](std::string_view whole) {
+            const bool first = whole.data() == reply_.data();
+            passLine(whole, whole.data() == last && (!first || tls_offered));
+            if (first && !tls_offered) writeOffer(whole.data() == last);
+        });
+    }
+
+  private:
+    static std::string_view keywordOf(std::string_view whole) noexcept {
+        return smtp::keywordOf(withoutLineEnd(whole));
+    }
+    bool isAuth(std::string_view whole) const noexcept {
+        return tls_.endsHere() && whole.data() != reply_.data() && equalsIgnoreCase(keywordOf(whole), "AUTH");
+    }
+    /// The first line names the server and offers nothing.
+    bool goesOn(std::string_view whole) const {
+        if (whole.data() == reply_.data()) return true;
+        const std::string_view keyword = keywordOf(whole);
+        if (isHidden(keyword) || (tls_.refused() && equalsIgnoreCase(keyword, "STARTTLS"))) return false;
+        if (!isAuth(whole)) return true;
+        return !tls_.demanded() && withoutBinding(withoutLineEnd(whole));
+    }
+    void passLine(std::string_view whole, bool last) {
+        if (!goesOn(whole)) return out_.drop(whole.size());
+        const std::string_view line = withoutLineEnd(whole);
+        const auto words = isAuth(whole) ? withoutBinding(line) : std::nullopt;
+        const bool marked = smtp::isContinued(line) != last;
+        if (marked && (!words || *words == line)) return out_.pass(whole.size());
+        out_.pass(kCode);
+        out_.write(last ? " " : "-");
+        if (!words || *words == line) {
+            out_.drop(line.size() > kCode ? 1 : 0);
+            return out_.pass(whole.size() - std::min(kCode + 1, line.size()));
+        }
+        out_.write(std::string_view(*words).substr(kCode + 1));
+        out_.drop(line.size() - kCode);
+        out_.pass(whole.size() - line.size());
+    }
+    void writeOffer(bool last) {
+        out_.write(reply_.substr(0, kCode));
+        out_.write(last ? " STARTTLS\r\n" : "-STARTTLS\r\n");
+    }
+
+    static constexpr std::size_t kCode = 3;
+
+    std::string_view reply_;
+    const TlsPolicy& tls_;
+    Output& out_;
+};
 
 bool offersChunking(std::string_view reply) {
     bool offered = false;
@@ -167,8 +252,14 @@ Rest SmtpFilter::onBytes(Side from, std::string_view bytes, Output& out) noexcep
 
 Rest SmtpFilter::onClient(std::string_view bytes, Output& out) {
     if (!bytes.empty() && !std::exchange(client_spoke_, true))
-        tls_first_ = !server_spoke_ && bytes.front() == kTlsHandshake;
+        tls_first_ = !screen_.tls.endsHere() && !server_spoke_ && bytes.front() == kTlsHandshake;
     if (violation_) return Rest::Hold;
+    if ((starts_tls_ || mirrored_) && !bytes.empty()) {
+        violate(Violation::PlaintextAfterStartTls);
+        // What the server still says may go on, but for what follows its consent.
+        starts_tls_ = starts_tls_ && screen_.tls.mirror;
+        return Rest::Hold;
+    }
     // Taken from a client that reads only once it has said all, so that it gets to the farewell and to its own end.
     if (farewell_) {
         out.drop(bytes.size());
@@ -191,7 +282,8 @@ bool SmtpFilter::mustWait() const noexcept {
     // Whether a server took octets, or what follows an odd end, for commands shows in what it says next.
     const bool doubtful = last == Kind::LastChunk || (last == Kind::Message && message_.passedOddEnd());
     return doubtful || last == Kind::Data || last == Kind::Auth || last == Kind::StartTls ||
-           unanswered_.full() || path_bytes_ > kMaxPathBytes;
+           unanswered_.full() || path_bytes_ > kMaxPathBytes ||
+           (screen_.tls.endsHere() && hellos_ >= kMaxHellos);
 }
 
 SmtpFilter::Step SmtpFilter::readOn(std::string_view& bytes, Output& out) {
@@ -205,11 +297,15 @@ SmtpFilter::Step SmtpFilter::readOn(std::string_view& bytes, Output& out) {
             return readChunk(bytes, out);
         case Reading::Overlong:
             return readOverlong(bytes, out);
+        case Reading::Refused:
+            return readRefused(bytes, out);
     }
     return Step::Hold;
 }
 
 SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
+    // Where TLS does not begin like that, or has begun.
+    if (screen_.tls.endsHere() && bytes.front() == kTlsHandshake) return violate(Violation::BadCommand);
     const std::size_t lf = bytes.find('\n', client_scanned_);
     const bool whole = lf != std::string_view::npos;
     const std::size_t size = whole ? lf + 1 : bytes.size() + 1;
@@ -261,6 +357,16 @@ SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
 SmtpFilter::Step SmtpFilter::readChunk(std::string_view& bytes, Output& out) {
     const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
     out.pass(taken);
+    bytes.remove_prefix(taken);
+    chunk_left_ -= taken;
+    if (chunk_left_ == 0) reading_ = Reading::Commands;
+    return Step::Done;
+}
+
+/// A client may send them along, without waiting for what the BDAT is answered (RFC 3030 2).
+SmtpFilter::Step SmtpFilter::readRefused(std::string_view& bytes, Output& out) {
+    const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
+    out.drop(taken);
     bytes.remove_prefix(taken);
     chunk_left_ -= taken;
     if (chunk_left_ == 0) reading_ = Reading::Commands;
@@ -335,6 +441,7 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
         return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
     }
+    if (const auto step = onUntimely(verb, arguments, line, bytes, out)) return *step;
     switch (verb) {
         case Verb::Ehlo:
         case Verb::Helo: {
@@ -350,7 +457,8 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
         case Verb::StartTls:
             if (!arguments.empty())
                 return refuse(kArgumentError, "no arguments here", wholeSize(line, bytes), bytes, out);
-            return sendOn({verb == Verb::Data ? Kind::Data : Kind::StartTls, {}, 0}, line, bytes, out);
+            if (verb == Verb::StartTls) return onStartTls(line, bytes, out);
+            return sendOn({Kind::Data, {}, 0}, line, bytes, out);
         case Verb::Bdat:
             return onChunk(arguments, line, bytes, out);
         case Verb::Burl: {
@@ -372,6 +480,55 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
             break;
     }
     return sendOn({}, line, bytes, out);
+}
+
+/// Commands that have to wait, for TLS or for EHLO. Nothing: it does not.
+std::optional<SmtpFilter::Step> SmtpFilter::onUntimely(Verb verb, std::string_view arguments,
+                                                       std::string_view line, std::string_view& bytes,
+                                                       Output& out) {
+    const bool untimely = !replaying_ && (screen_.tls.demanded() || hello_due_);
+    if (!untimely || mayComeFirst(verb, line)) return std::nullopt;
+    if (hellos_ > 0 && !screen_.tls.demanded()) return Step::Hold;
+    const auto chunk = verb == Verb::Bdat ? smtp::chunkIn(arguments) : smtp::ChunkHead{};
+    if (!chunk) return violate(Violation::BadCommand);
+    const std::size_t whole = wholeSize(line, bytes);
+    const Step step = screen_.tls.demanded()
+                          ? answer("530 5.7.0 Must issue a STARTTLS command first\r\n", whole, bytes, out,
+                                   Violation::TlsRequired)
+                          : answer("503 5.5.1 Error: send HELO/EHLO first\r\n", whole, bytes, out);
+    if (step != Step::Done || chunk->bytes == 0) return step;
+    chunk_left_ = chunk->bytes;
+    reading_ = Reading::Refused;
+    return step;
+}
+
+/// Whoever sends something behind it wants it to be taken for what was said within TLS (CVE-2011-0411).
+SmtpFilter::Step SmtpFilter::onStartTls(std::string_view line, std::string_view& bytes, Output& out) {
+    const TlsPolicy& tls = screen_.tls;
+    if (replaying_ || !tls.endsHere()) return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
+    const std::size_t whole = wholeSize(line, bytes);
+    if (tls.refused()) return answer("554 5.5.1 Error: TLS already active\r\n", whole, bytes, out);
+    if (bytes.size() > whole) return violate(Violation::PlaintextAfterStartTls);
+    if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
+    if (mail_.open()) return answer("503 5.5.1 Error: MAIL transaction in progress\r\n", whole, bytes, out);
+    if (tls.mirror) {
+        mirrored_ = true;
+        return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
+    }
+    out.drop(whole);
+    bytes.remove_prefix(whole);
+    client_scanned_ = 0;
+    starts_tls_ = true;
+    return Step::Hold;
+}
+
+std::string SmtpFilter::answerStartTls(bool ready) {
+    starts_tls_ = false;
+    if (!ready) return "454 4.7.0 TLS not available due to temporary reason\r\n";
+    facts_.helo.clear();
+    facts_.user.clear();
+    facts_.authenticated.reset();
+    return "220 2.0.0 Ready to start TLS\r\n";
 }
 
 SmtpFilter::Step SmtpFilter::onAddress(Kind kind, std::string_view arguments, std::string_view line,
@@ -437,12 +594,17 @@ void SmtpFilter::sendAs(Command command, const std::optional<std::string>& words
 SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error, std::size_t whole,
                                     std::string_view& bytes, Output& out) {
     if (replaying_) return answeredElsewhere(whole, bytes);
-    if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
-    if (++refusals_ > kMaxRefusals) return violate(Violation::BadCommand);
     std::string reply(code);
     if (!screen_.gateway.empty() && screen_.gateway.size() <= kMaxShownName)
         reply.append(screen_.gateway).append(" ");
-    reply.append("Error: ").append(error).append(kCrlf);
+    return answer(reply.append("Error: ").append(error).append(kCrlf), whole, bytes, out);
+}
+
+/// `limit`: what a client is held to have done that gets too many answers like this.
+SmtpFilter::Step SmtpFilter::answer(std::string_view reply, std::size_t whole, std::string_view& bytes,
+                                    Output& out, Violation limit) {
+    if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
+    if (++refusals_ > kMaxRefusals) return violate(limit);
     out.drop(whole);
     out.reply(reply);
     bytes.remove_prefix(whole);
@@ -517,6 +679,11 @@ Rest SmtpFilter::onReplayed(std::string_view bytes, Output& out) {
 
 Rest SmtpFilter::onServer(std::string_view bytes, Output& out) {
     if (server_fault_) return Rest::Hold;
+    if (starts_tls_) {
+        // Behind its consent: it would be taken for what the server says within TLS.
+        if (screen_.tls.mirror && !bytes.empty()) mistrust(Violation::UnexpectedReply);
+        return Rest::Hold;
+    }
     if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
         if (bytes.front() == kTlsHandshake || bytes.front() == kTlsAlert) {
             facts_.tls = "implicit";
@@ -555,10 +722,17 @@ bool SmtpFilter::readReplyLine(std::string_view& bytes, Output& out) {
     }
     onReplyLine(withoutCr(bytes.substr(0, lf)));
     if (server_fault_) return false;
-    out.pass(lf + 1);
     bytes.remove_prefix(lf + 1);
     server_scanned_ = 0;
-    return true;
+    const bool consents = mirrored_ && in_reply_ && code_ == 220;
+    if (!starts_tls_ && !consents) {
+        out.pass(lf + 1);
+        return true;
+    }
+    // Kept from the client until the server's handshake is over.
+    out.drop(lf + 1);
+    if (starts_tls_ && !bytes.empty()) mistrust(Violation::UnexpectedReply);
+    return !starts_tls_;
 }
 
 /// The reply to EHLO is read whole: its last line may be one that does not go on.
@@ -584,7 +758,7 @@ bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
     if (isPositive(code_)) chunking_ = offersChunking(reply);
     onReply(code_, singleLine(withoutCr(reply.substr(0, reply.find('\n')))));
     if (isPositive(code_))
-        passOffers(reply, out);
+        Offers(reply, screen_.tls, out).pass();
     else
         out.pass(reply.size());
     bytes.remove_prefix(reply.size());
@@ -629,7 +803,7 @@ bool SmtpFilter::explains(const Command& command, int code) const noexcept {
         case Kind::Auth:
             return code == 235 || code == 334;
         case Kind::StartTls:
-            return code == 220;
+            return code == 220 && (mirrored_ || !screen_.tls.endsHere());
         case Kind::Chunk:
         case Kind::LastChunk:
             // It counts otherwise than we do if it has enough already.
@@ -699,6 +873,8 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             if (isPositive(code)) chunking_ = false;
             [[fallthrough]];
         case Kind::Hello:
+            if (isPositive(code)) hello_due_ = false;
+            [[fallthrough]];
         case Kind::Reset:
             if (isPositive(code)) mail_.close();
             break;
@@ -733,7 +909,9 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             answeredAuth(code);
             break;
         case Kind::StartTls:
-            if (code != 220) break;
+            starts_tls_ = code == 220 && mirrored_;
+            mirrored_ = false;
+            if (code != 220 || starts_tls_) break;
             facts_.tls = "starttls";
             opaque_ = true;
             break;

@@ -13,6 +13,10 @@
 /// messages pass as they came (BareLfPolicy::Pass) and the server ends one elsewhere, what it was sent since is read
 /// again as the commands that it took it for, so that the facts name them.
 ///
+/// Where TLS ends at the gateway (TlsPolicy), STARTTLS is answered here, and EHLO's reply offers it before TLS only, AUTH
+/// only where a client may use it, and no mechanism that binds the login to the server's own TLS. After STARTTLS the
+/// server, which may have no part in it, is not asked for mail before the client has said EHLO again.
+///
 /// A client that opens as TLS does, before the server has said anything, is believed when the server answers in
 /// TLS; until then nothing goes on that a server without TLS would take for a command.
 #pragma once
@@ -42,11 +46,16 @@ class SmtpFilter final : public StreamFilter {
           screen_(screen),
           message_(screen.bare_lf),
           mail_(facts, sink, protocol == Protocol::Lmtp),
-          lmtp_(protocol == Protocol::Lmtp) {}
+          lmtp_(protocol == Protocol::Lmtp),
+          greeting_over_(screen.greeted),
+          server_spoke_(screen.greeted),
+          hello_due_(screen.greeted) {}
 
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
     std::optional<Violation> violation() const noexcept override { return violation_; }
     bool opaque() const noexcept override { return opaque_; }
+    bool startsTls() const noexcept override { return starts_tls_ && !violation_; }
+    std::string answerStartTls(bool ready) override;
     bool noReplyPending() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);
     }
@@ -78,6 +87,7 @@ class SmtpFilter final : public StreamFilter {
         Message,
         Chunk,
         Overlong,  ///< a command line, up to its end
+        Refused,   ///< the octets behind a BDAT that was answered here
     };
     /// What became of the front of the client's bytes.
     enum class Step : std::uint8_t { Done, More, Hold };
@@ -100,6 +110,7 @@ class SmtpFilter final : public StreamFilter {
     Step readOverlong(std::string_view& bytes, Output& out);
     Step readMessage(std::string_view& bytes, Output& out);
     Step readChunk(std::string_view& bytes, Output& out);
+    Step readRefused(std::string_view& bytes, Output& out);
     Step readAsTls(std::string_view& bytes, Output& out);
     Step onResponse(std::string_view line, std::string_view& bytes, Output& out);
     Step onCommand(std::string_view line, std::string_view& bytes, Output& out);
@@ -107,12 +118,17 @@ class SmtpFilter final : public StreamFilter {
                    Output& out);
     Step onAuth(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
     Step onChunk(std::string_view arguments, std::string_view line, std::string_view& bytes, Output& out);
+    Step onStartTls(std::string_view line, std::string_view& bytes, Output& out);
+    std::optional<Step> onUntimely(smtp::Verb verb, std::string_view arguments, std::string_view line,
+                                   std::string_view& bytes, Output& out);
     Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
     void sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
                 std::string_view& bytes, Output& out);
     Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
     Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
                 Output& out);
+    Step answer(std::string_view reply, std::size_t whole, std::string_view& bytes, Output& out,
+                Violation limit = Violation::BadCommand);
     Step answeredElsewhere(std::size_t whole, std::string_view& bytes);
     Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;
@@ -174,6 +190,9 @@ class SmtpFilter final : public StreamFilter {
     bool greeting_over_ = false;
     bool client_spoke_ = false;
     bool server_spoke_ = false;
+    bool hello_due_ = false;  ///< TLS has begun since the client last said EHLO or HELO
+    bool starts_tls_ = false;
+    bool mirrored_ = false;   ///< the server has the client's STARTTLS (TlsPolicy::mirror)
     bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet
 };
 

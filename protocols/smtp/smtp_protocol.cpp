@@ -54,6 +54,10 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"521 5.5.1", "Error: command not accepted from clients", "421 4.5.1"};
         case Refusal::BadCommand:
             return {"521 5.5.2", "Error: command not recognized, closing connection", "421 4.5.2"};
+        case Refusal::PlaintextAfterStartTls:
+            return {"521 5.5.1", "Error: data after STARTTLS, closing connection", "421 4.5.1"};
+        case Refusal::TlsRequired:
+            return {"421 4.7.0", "Error: too many commands without TLS"};
         case Refusal::ServerViolation:
             return {"421 4.5.0", "Protocol error of the mail server, closing connection"};
     }
@@ -169,6 +173,8 @@ constexpr HealthScript healthScript(std::string_view hello) noexcept {
             .ends_reply = endsReply};
 }
 
+constexpr StartTlsScript kStartTls{.command = "STARTTLS\r\n", .accepted = "220"};
+
 constexpr std::uint16_t kSmtpPorts[] = {25, 587};
 constexpr std::uint16_t kSmtpTlsPorts[] = {465};
 constexpr std::uint16_t kLmtpPorts[] = {24};
@@ -183,6 +189,7 @@ constinit const ProtocolTraits kSmtp{
     .ports = kSmtpPorts,
     .tls_ports = kSmtpTlsPorts,
     .health = healthScript("EHLO "),
+    .starttls = kStartTls,
     .balancer = kBalancer,
     .make_filter = makeFilter<Protocol::Smtp>,
     .judge_greeting = judgeGreeting,
@@ -201,6 +208,7 @@ constinit const ProtocolTraits kLmtp{
     .tls_ports = kLmtpPorts,
     .dovecot_service = "lmtp",
     .health = healthScript("LHLO "),
+    .starttls = kStartTls,
     .balancer = kBalancer,
     .make_filter = makeFilter<Protocol::Lmtp>,
     .judge_greeting = judgeGreeting,

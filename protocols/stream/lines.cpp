@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/stream/lines.h"
 
+#include "protocols/values/text.h"
+
 #include <algorithm>
 
 namespace mailgate {
@@ -51,6 +53,10 @@ std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) 
         return bytes.size() > limit + 1 ? std::optional(std::string_view::npos) : std::nullopt;
     }
     return withoutLineEnd(bytes.substr(0, end + 1)).size() > limit ? std::string_view::npos : end + 1;
+}
+
+bool beginsWithWords(std::string_view line, std::string_view words) noexcept {
+    return startsWithIgnoreCase(line, words) && (line.size() == words.size() || line[words.size()] == ' ');
 }
 
 void skipSpaces(std::string_view& text) noexcept {

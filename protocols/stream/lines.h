@@ -38,6 +38,9 @@ std::string_view withoutLineEnd(std::string_view line) noexcept;
 /// not whole. npos: it is too long, whatever follows.
 std::optional<std::size_t> endOfLine(std::string_view bytes, std::size_t limit) noexcept;
 
+/// Whether `line` begins with `words`, in either case, and then with a space or nothing.
+bool beginsWithWords(std::string_view line, std::string_view words) noexcept;
+
 void skipSpaces(std::string_view& text) noexcept;
 
 /// Takes the first word off the front of `text`, with the spaces before and after it.

@@ -37,20 +37,34 @@ Rest LoginFilter::onBytes(Side from, std::string_view bytes, Output& out) noexce
 
 Rest LoginFilter::onClient(std::string_view bytes, Output& out) {
     if (bytes.empty() || violation_) return Rest::Hold;
-    if (!greeting_over_) return passHello(bytes, out);
+    if (starts_tls_ || mirrored_) {
+        violate(Violation::PlaintextAfterStartTls);
+        // What the server still says may go on, but for what follows its consent.
+        starts_tls_ = starts_tls_ && tls_.mirror;
+        return Rest::Hold;
+    }
+    if (!greeting_over_) return tls_.endsHere() ? Rest::Hold : passHello(bytes, out);
     while (!bytes.empty()) {
         if (opaque_) {
             out.pass(bytes.size());
             break;
         }
         if (mustWait()) break;
+        // Where TLS does not begin like that, or has begun.
+        if (tls_.endsHere() && bytes.front() == kTlsHandshake) {
+            violate(Violation::BadCommand);
+            break;
+        }
         const Decision next = onCommand(bytes);
         if (violation_) break;
         if (next.action == Action::More) return Rest::More;
         if (next.action == Action::Hold) break;
         const std::string_view command = bytes.substr(0, next.bytes);
-        if (next.action == Action::Refuse) {
-            if (!refuse(command, out)) break;
+        mirrored_ = next.action == Action::Mirror;
+        if (next.action == Action::StartTls) {
+            if (!takeStartTls(command.size(), out)) break;
+        } else if (refuses(next.action)) {
+            if (!refuse(command, next.action, out)) break;
         } else if (command.ends_with("\r\n")) {
             out.pass(command.size());
         } else {
@@ -81,20 +95,51 @@ Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
 }
 
 /// False: it has to wait until the answer cannot be taken for another command's.
-bool LoginFilter::refuse(std::string_view command, Output& out) {
+bool LoginFilter::refuse(std::string_view command, Action why, Output& out) {
     if (refusals_ == kMaxRefusals) {
-        violate(Violation::BadCommand);
+        violate(why == Action::RefuseInClear ? Violation::TlsRequired : Violation::BadCommand);
         return false;
     }
     if (!noReplyPending() || !out.canReply()) return false;
     ++refusals_;
     out.drop(command.size());
-    out.reply(refusal(command));
+    out.reply(refusal(command, why));
     return true;
+}
+
+/// Whoever sends something behind it wants it to be taken for what was said within TLS (CVE-2011-0411).
+LoginFilter::Action LoginFilter::onStartTls(std::size_t command, std::string_view bytes) noexcept {
+    if (tls_.refused()) return Action::RefuseSecond;
+    if (!tls_.offered()) return Action::Pass;
+    if (bytes.size() > command) violate(Violation::PlaintextAfterStartTls);
+    if (!tls_.mirror) return Action::StartTls;
+    return noReplyPending() ? Action::Mirror : Action::Hold;
+}
+
+/// False: it has to wait until all before it has been answered.
+bool LoginFilter::takeStartTls(std::size_t command, Output& out) {
+    if (!noReplyPending() || !out.canReply()) return false;
+    out.drop(command);
+    starts_tls_ = true;
+    return true;
+}
+
+std::string LoginFilter::answerStartTls(bool ready) {
+    starts_tls_ = false;
+    if (ready) {
+        facts_.user.clear();
+        facts_.authenticated.reset();
+    }
+    return startTlsReply(ready);
 }
 
 Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
     if (bytes.empty() || lost_) return Rest::Hold;
+    if (starts_tls_) {
+        // Behind its consent: it would be taken for what the server says within TLS.
+        if (tls_.mirror) violate(Violation::UnexpectedReply);
+        return Rest::Hold;
+    }
     if (std::exchange(hello_, false)) {
         if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) {
             violate(Violation::BadCommand);
@@ -117,22 +162,29 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
         }
         if (!size) return Rest::More;
         const std::string_view reply = bytes.substr(0, *size);
-        const std::string_view cut = onReply(reply);
+        const std::optional<std::string> edited = onReply(reply);
         if (lost_) break;
-        if (cut.empty()) {
-            out.pass(*size);
-        } else {
-            const auto before = static_cast<std::size_t>(cut.data() - reply.data());
-            out.pass(before);
-            out.drop(cut.size());
-            out.pass(*size - before - cut.size());
-        }
         bytes.remove_prefix(*size);
+        if (starts_tls_) {
+            // Kept from the client until the server's handshake is over.
+            out.drop(*size);
+            if (!bytes.empty()) violate(Violation::UnexpectedReply);
+            break;
+        }
+        if (edited) {
+            out.write(*edited);
+            out.drop(*size);
+        } else {
+            out.pass(*size);
+        }
     }
     return Rest::Hold;
 }
 
-void LoginFilter::startedTls() {
+void LoginFilter::startTlsAnswered(bool ok) {
+    starts_tls_ = ok && mirrored_;
+    mirrored_ = false;
+    if (!ok || tls_.endsHere()) return;
     facts_.tls = "starttls";
     becomeOpaque();
 }

@@ -3,7 +3,9 @@
 ///
 /// What both sides send is judged as whole commands and replies, one at a time, before it goes on. While the meaning
 /// of what comes next depends on a reply (a login, a SASL exchange, STARTTLS, the continuation request for a
-/// literal), it waits for that reply. What no grammar allows is answered here and never reaches the server.
+/// literal), it waits for that reply. What no grammar allows is answered here and never reaches the server. So is,
+/// where TLS ends at the gateway (TlsPolicy), STARTTLS, and a login that has to wait for it; what the server announces is
+/// edited to fit.
 #pragma once
 
 #include "protocols/stream/sasl.h"
@@ -27,8 +29,10 @@ inline constexpr std::size_t kMaxPipelined = 32;
 class LoginFilter : public StreamFilter {
   public:
     LoginFilter(SessionFacts& facts, const ScreenConfig& screen) noexcept
-        : facts_(facts), no_header_(screen.no_header) {}
+        : facts_(facts), no_header_(screen.no_header), tls_(screen.tls), greeting_over_(screen.greeted) {}
 
+    bool startsTls() const noexcept final { return starts_tls_ && !violation_; }
+    std::string answerStartTls(bool ready) final;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
     bool opaque() const noexcept final { return opaque_; }
     std::optional<Violation> violation() const noexcept final { return violation_; }
@@ -38,28 +42,48 @@ class LoginFilter : public StreamFilter {
   protected:
     /// What is to be done with the first command, or the part of it that has to go on at once. It counts as
     /// seen when it passes; in all other cases nothing may be remembered of it.
-    enum class Action : std::uint8_t { More, Hold, Pass, Refuse };
+    enum class Action : std::uint8_t {
+        More,
+        Hold,
+        Pass,
+        Refuse,         ///< is not understood
+        RefuseSecond,   ///< STARTTLS within TLS
+        RefuseInClear,  ///< has to wait for TLS
+        StartTls,       ///< the gateway's to answer
+        Mirror,         ///< a STARTTLS that passes, and after which nothing does
+    };
     struct Decision {
         Action action = Action::More;
-        std::size_t bytes = 0;  ///< Pass, Refuse: including the line's end
+        std::size_t bytes = 0;  ///< but for More and Hold: including the line's end
     };
+    static constexpr bool refuses(Action action) noexcept {
+        return action == Action::Refuse || action == Action::RefuseSecond || action == Action::RefuseInClear;
+    }
 
     // These may throw std::bad_alloc, and violate().
     virtual bool mustWait() const noexcept = 0;
     virtual Decision onCommand(std::string_view bytes) = 0;
-    /// The reply to a command that the server must not get.
-    virtual std::string refusal(std::string_view command) const = 0;
+    /// The reply to a command that the server must not get, and why.
+    virtual std::string refusal(std::string_view command, Action why) const = 0;
+    /// The reply to the STARTTLS that came last.
+    virtual std::string startTlsReply(bool ready) const = 0;
     /// How long the first reply in `bytes` is; nothing: not whole.
     virtual std::optional<std::size_t> replySize(std::string_view bytes) const noexcept = 0;
-    /// Returns the part of it that does not go on, usually nothing.
-    virtual std::string_view onReply(std::string_view reply) = 0;
+    /// Returns what goes on in its place. Nothing, usually: it goes on as it came.
+    virtual std::optional<std::string> onReply(std::string_view reply) = 0;
 
     void violate(Violation violation) noexcept {
         if (!violation_) violation_ = violation;
         lost_ = lost_ || violation == Violation::UnexpectedReply || violation == Violation::NoMemory;
     }
     void becomeOpaque() noexcept { opaque_ = true; }
-    void startedTls();
+    /// What becomes of a STARTTLS without arguments, the first `command` of `bytes`.
+    Action onStartTls(std::size_t command, std::string_view bytes) noexcept;
+    static constexpr bool passes(Action action) noexcept {
+        return action == Action::Pass || action == Action::Mirror;
+    }
+    /// The server has answered one.
+    void startTlsAnswered(bool ok);
 
     /// A login begins, of which nothing is known yet.
     void beginLogin() noexcept { attempt_.clear(); }
@@ -73,13 +97,15 @@ class LoginFilter : public StreamFilter {
     SessionFacts& facts_;
     SaslExchange sasl_;
     const bool no_header_;
+    const TlsPolicy tls_;
     bool greeting_over_ = false;
 
   private:
     Rest onClient(std::string_view bytes, Output& out);
     Rest onServer(std::string_view bytes, Output& out);
     Rest passHello(std::string_view bytes, Output& out) noexcept;
-    bool refuse(std::string_view command, Output& out);
+    bool refuse(std::string_view command, Action why, Output& out);
+    bool takeStartTls(std::size_t command, Output& out);
 
     std::string attempt_;  ///< the name in the login that is going on
     std::optional<Violation> violation_;
@@ -87,6 +113,8 @@ class LoginFilter : public StreamFilter {
     bool hello_ = false;            ///< one has gone on, and the server has not spoken yet
     bool lost_ = false;             ///< what the server says next would not be understood: none of it goes on
     bool opaque_ = false;
+    bool starts_tls_ = false;
+    bool mirrored_ = false;  ///< the server has a STARTTLS that it has not answered
     std::uint8_t refusals_ = 0;
 };
 

@@ -13,6 +13,10 @@ std::string_view toString(Violation violation) noexcept {
             return "bad_command";
         case Violation::TooLong:
             return "too_long";
+        case Violation::PlaintextAfterStartTls:
+            return "plaintext_after_starttls";
+        case Violation::TlsRequired:
+            return "tls_required";
         case Violation::UnexpectedReply:
             return "unexpected_reply";
         case Violation::NoMemory:

@@ -58,8 +58,10 @@ inline constexpr std::size_t kMaxUnfinishedBytes = std::size_t{16} << 10;
 enum class Violation : std::uint8_t {
     BareLf,            ///< a line of a message ends in LF alone, and the listener rejects that
     ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header, ...
-    BadCommand,       ///< the client's bytes are not what the protocol allows, and the stream cannot be saved
-    TooLong,          ///< a line or a literal without end
+    BadCommand,  ///< the client's bytes are not what the protocol allows, and the stream cannot be saved
+    TooLong,     ///< a line or a literal without end
+    PlaintextAfterStartTls,  ///< bytes in the clear behind a STARTTLS that the gateway takes (CVE-2011-0411)
+    TlsRequired,             ///< the client goes on and on with commands that have to wait for TLS
     UnexpectedReply,  ///< the server's: no command explains it, so the two read the client's bytes differently
     NoMemory,         ///< for what has to be known to go on
 };
@@ -74,6 +76,29 @@ enum class BareLfPolicy : std::uint8_t {
     Pass,       ///< as it came: then the server alone decides where a message ends
 };
 
+/// TLS that ends at the gateway, as the protocol has to know it. Both sides of the filter are in the clear here.
+struct TlsPolicy {
+    enum class Stage : std::uint8_t {
+        None,    ///< TLS is the client's and the server's own matter: STARTTLS passes, nothing is edited
+        Before,  ///< STARTTLS is offered and answered by the gateway
+        Within,  ///< the client speaks through TLS already, from the first byte on or after STARTTLS
+        ToServer,  ///< the client speaks in the clear, and gets no TLS; the server has TLS of its own with the gateway
+    };
+    Stage stage = Stage::None;
+    /// Before: what must not be said in the clear is answered by the gateway and does not go on.
+    bool required = false;
+    /// Before: the server decides. It gets the client's STARTTLS, and its consent ends the plaintext on both sides.
+    bool mirror = false;
+
+    constexpr bool offered() const noexcept { return stage == Stage::Before; }
+    constexpr bool within() const noexcept { return stage == Stage::Within; }
+    constexpr bool refused() const noexcept { return stage == Stage::Within || stage == Stage::ToServer; }
+    constexpr bool endsHere() const noexcept { return stage != Stage::None; }
+    constexpr bool demanded() const noexcept { return offered() && required; }
+    /// What servers offer does not have to hold STARTTLS.
+    constexpr bool addsOffer() const noexcept { return offered() && !mirror; }
+};
+
 /// What a listener's clients may not do in the clear, beside XCLIENT and XFORWARD, which never pass.
 struct ScreenConfig {
     BareLfPolicy bare_lf = BareLfPolicy::Pass;
@@ -82,6 +107,10 @@ struct ScreenConfig {
     bool no_header = false;
     /// gateway.name, in replies of ours.
     std::string_view gateway = {};
+    TlsPolicy tls = {};
+    /// The server has greeted before, and nothing of that is shown to this filter: after STARTTLS. The protocol
+    /// begins anew all the same: SMTP wants EHLO again.
+    bool greeted = false;
 };
 
 class StreamFilter {
@@ -94,6 +123,18 @@ class StreamFilter {
 
     /// Why the session must end, if so: nothing of what was left over may go on.
     virtual std::optional<Violation> violation() const noexcept { return std::nullopt; }
+
+    /// TLS ends at the gateway, and the client has asked for it with a whole command, in its turn: all that it said
+    /// before has been answered (with TlsPolicy::mirror the server has said yes too, which the client has not been
+    /// told). Nothing more may be shown to the filter, from neither side, before answerStartTls(). What the client
+    /// has sent behind the command, here or in its socket, and what the server has sent behind its consent, must
+    /// not be used: either ends the session. Never true beside a violation().
+    virtual bool startsTls() const noexcept { return false; }
+
+    /// What the client has to be sent, once, when startsTls(). `ready`: what follows these words is the handshake;
+    /// the facts forget what the client said in the clear, and this filter is done: another one, TlsPolicy::Stage::Within,
+    /// goes on. Otherwise TLS cannot begin for now, and the session goes on in the clear. Throws std::bad_alloc.
+    virtual std::string answerStartTls(bool /*ready*/) { return {}; }
 
     /// No reply is due for anything that went on: what is sent to the client now counts as the reply to what
     /// was held back.

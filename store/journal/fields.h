@@ -46,6 +46,9 @@ struct FieldRow {
     using Record = OfRecord;
 
     std::string_view name;  ///< in the log; empty: it has none there
+    /// What it is in there, "tls" or "tls.client_certificate"; empty: the line itself. Rows of an object stand together. It is
+    /// null where its first row is, and that is empty; then the others have to be left out.
+    std::string_view object = {};
     Line lines = kEveryLine;
     WhenEmpty when_empty = WhenEmpty::Written;
     bool (*applies)(const Record& record) noexcept = nullptr;  ///< where it does not, lines leave it out
@@ -78,8 +81,9 @@ constexpr bool hasLogin(const JournalSession& session) noexcept {
 constexpr bool hasFailedLogins(const JournalSession& session) noexcept {
     return hasLogin(session) && session.failed_logins > 0;
 }
+/// Here, that is.
 constexpr bool endedTls(const JournalSession& session) noexcept {
-    return !session.tls_version.empty();
+    return session.tls_handshake_ms >= 0;
 }
 constexpr bool showedCertificate(const JournalSession& session) noexcept {
     return !session.tls_client_sha256.empty();
@@ -137,15 +141,16 @@ inline constexpr auto kSessionFields = [] {
         field(&S::authenticated, {.name = "authenticated", .lines = kEnd, .when_empty = Null, .applies = hasLogin}),
         field(&S::failed_logins, {.name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"}),
         field(&S::failed_users, {.name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3}),
-        field(&S::tls, {.name = "tls", .lines = kEnd, .when_empty = Null, .label = "tls"}),
-        field(&S::tls_version, {.name = "tls_version", .lines = kEnd, .when_empty = LeftOut, .since = 4}),  // with `tls`
-        field(&S::tls_cipher, {.name = "tls_cipher", .lines = kEnd, .when_empty = LeftOut, .since = 4}),
-        field(&S::tls_sni, {.name = "tls_sni", .lines = kEnd, .when_empty = LeftOut, .since = 4, .label = "asked for"}),
-        field(&S::tls_resumed, {.name = "tls_resumed", .lines = kEnd, .applies = endedTls, .since = 4}),
-        field(&S::tls_handshake_ms, {.name = "tls_handshake_ms", .lines = kEnd, .applies = endedTls, .since = 4, .label = "handshake", .part = Measures}),
-        field(&S::tls_client_subject, {.name = "tls_client_subject", .lines = kEnd, .when_empty = LeftOut, .since = 4, .label = "certificate"}),
-        field(&S::tls_client_sha256, {.name = "tls_client_sha256", .lines = kEnd, .when_empty = LeftOut, .since = 4}),
-        field(&S::tls_client_verified, {.name = "tls_client_verified", .lines = kEnd, .applies = showedCertificate, .since = 4}),
+        field(&S::tls, {.name = "mode", .object = "tls", .lines = kEnd, .when_empty = Null, .column = "tls", .label = "tls"}),
+        field(&S::tls_version, {.name = "version", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_version", .since = 4}),  // with `mode`
+        field(&S::tls_cipher, {.name = "cipher", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_cipher", .since = 4}),
+        field(&S::tls_sni, {.name = "sni", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_sni", .since = 4, .label = "asked for"}),
+        field(&S::tls_resumed, {.name = "resumed", .object = "tls", .lines = kEnd, .applies = endedTls, .column = "tls_resumed", .since = 4}),
+        field(&S::tls_handshake_ms, {.name = "handshake_ms", .object = "tls", .lines = kEnd, .applies = endedTls, .column = "tls_handshake_ms", .since = 4, .label = "handshake", .part = Measures}),
+        field(&S::tls_error, {.name = "error", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_error", .since = 4, .label = "tls error", .part = Outcome}),
+        field(&S::tls_client_subject, {.name = "subject", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_subject", .since = 4, .label = "certificate"}),
+        field(&S::tls_client_sha256, {.name = "sha256", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_sha256", .since = 4}),
+        field(&S::tls_client_verified, {.name = "verified", .object = "tls.client_certificate", .lines = kEnd, .applies = showedCertificate, .column = "tls_client_verified", .since = 4}),
         field(&S::mail, {.name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"}),
         field(&S::mail_count, {.name = "mail_count", .lines = kNoLine}),  // goes with the mail
         field(&S::would_refuse, {.name = "would_refuse", .lines = kSessions, .when_empty = LeftOut, .since = 4, .label = "would refuse", .part = Outcome}),

@@ -60,11 +60,15 @@ struct JournalSession {
     bool allowed = false;
     std::string rule;              ///< network of the rule that decided; empty: the listener's default
     std::string upstream, server;  ///< empty: none was reached
-    std::string helo, user, tls;
+    std::string helo, user;
+    std::string tls;  ///< how it began, or "balancer": that one ended it; empty: there was none
+    std::string tls_version,
+        tls_cipher;  ///< as far as they are known: where it ended here, or by the balancer's word
     // Of TLS that ended here:
-    std::string tls_version, tls_cipher, tls_sni;  ///< no version: it did not
+    std::string tls_sni;
     bool tls_resumed = false;
-    std::int64_t tls_handshake_ms = -1;
+    std::int64_t tls_handshake_ms = -1;  ///< -1: it did not
+    std::string tls_error;               ///< what was wrong with its end; empty: nothing
     std::string tls_client_subject,
         tls_client_sha256;  ///< of the client's certificate; empty: it showed none
     bool tls_client_verified = false;

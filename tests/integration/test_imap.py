@@ -163,7 +163,7 @@ class Sessions(unittest.TestCase):
         session.login("alice", USERS["alice"])
         session.logout()
         line = gateway.wait_event("session.end", client="198.51.100.52")
-        self.assertEqual((line["tls"], line["user"]), ("starttls", None))
+        self.assertEqual((line["tls"], line["user"]), ({"mode": "starttls"}, None))
         dovecot.wait_log(r"Log(in|ged in): user=<alice>, .*rip=198\.51\.100\.52, .*TLS")
 
     def test_a_large_mailbox_arrives_identical(self):

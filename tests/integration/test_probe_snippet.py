@@ -254,6 +254,26 @@ class Snippet(unittest.TestCase):
                 self.assertNotRegex(pasted.log(), "unused parameter|fatal:")
                 pasted.stop()
 
+    def test_submission_for_which_tls_ends_at_the_gateway(self):
+        certificates = [{"certificate": "/etc/mailgate/tls/mail.pem"}]
+        listeners = [mailgate.listener("smtp", "submission", name="submission", tls="starttls", certificates=certificates),
+                     mailgate.listener("smtp", "submission", name="submissions", tls="implicit", certificates=certificates)]
+        submission = reserve_port()
+        snippet = self.snippet("postfix", listeners, [mailgate.upstream("submission", submission)])
+        pasted = scratch.start(PastedPostfix(scratch, "submission-behind-tls", snippet))
+        wait_until(lambda: is_listening(submission), "the pasted service")
+        with proxyclient.SMTP(submission, proxyclient.header_v2("198.51.100.9", 5009)) as client:
+            client.ehlo()
+            self.assertFalse(client.has_extn("starttls"))
+            client.mail("a@example.org")
+            self.assertEqual(client.rcpt("alice@example.net")[0], 554, "a password is needed, and TLS is not")
+        self.assertNotRegex(pasted.log(), "unused parameter|fatal:")
+        ports = re.findall(r"bind :(\d+)", self.snippet("haproxy", listeners, [mailgate.upstream("submission", submission)]))
+        self.assertEqual(ports, ["587", "465"])
+        listeners[1]["tls"] = "off"
+        del listeners[1]["certificates"]
+        self.assertIn("an upstream each", self.snippet("postfix", listeners, [mailgate.upstream("submission", submission)]))
+
     def test_one_smtpd_cannot_serve_strangers_and_users(self):
         snippet = self.snippet("postfix", [mailgate.listener("smtp", "mx", name="mx"), mailgate.listener("smtp", "mx", name="submission")],
                                [mailgate.upstream("mx", 10025)])

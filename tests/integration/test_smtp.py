@@ -199,6 +199,6 @@ class Transactions(unittest.TestCase):
         session.sendmail("hidden@partner.example", ["alice@example.net"], b"Subject: within TLS\r\n\r\nbody\r\n")
         session.quit()
         line = gateway.wait_event("session.end", client="198.51.100.25")
-        self.assertEqual(line["tls"], "starttls")
+        self.assertEqual(line["tls"], {"mode": "starttls"})
         self.assertNotIn("hidden@partner.example", gateway.log_text())
         postfix.wait_log(r"client=unknown\[198\.51\.100\.25\]")

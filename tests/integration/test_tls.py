@@ -4,13 +4,15 @@
 import hashlib
 import imaplib
 import json
+import random
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import unittest
 
-from harness import mailgate, proxyclient
+from harness import backend, mailgate, proxyclient
 from harness.authority import Authority
 from harness.dovecot import USERS, Dovecot
 from harness.postfix import Postfix
@@ -18,11 +20,21 @@ from harness.process import Scratch, wait_until
 
 PASSWORD = USERS["bob"]
 scratch = authority = other_authority = dovecot = postfix = gateway = folder = None
+ANSWER = hashlib.shake_128(b"answer").digest(20 << 20)
 
 
 def pair(files):
     certificate, key = files
     return {"certificate": str(certificate), "key": str(key)}
+
+
+def digest_and_answer(connection):
+    """Reads to the end, says what it was, and more than any buffer on the way takes."""
+    connection.send(b"ready\n")
+    digest = hashlib.sha256()
+    while data := connection.recv():
+        digest.update(data)
+    connection.send(digest.digest() + ANSWER)
 
 
 def setUpModule():
@@ -35,6 +47,7 @@ def setUpModule():
     net = authority.issue("mail.example.net", "*.example.net")
     dovecot = scratch.start(Dovecot(scratch, cleartext=False))
     postfix = scratch.start(Postfix(scratch))
+    digests = scratch.start(backend.Backend(digest_and_answer))
     shared = {"tls": "implicit", "proxy": "off", "certificates": [pair(org), pair(net)]}
     gateway = scratch.start(mailgate.Mailgate(
         scratch,
@@ -45,9 +58,10 @@ def setUpModule():
          mailgate.listener("imap", "imap", name="imaps-renewed", **{**shared, "certificates": [
              pair(authority.issue("renewed.example.org"))]}),
          mailgate.listener("pop3", "pop3", name="pop3s", **shared),
+         mailgate.listener("tcp", "digests", name="digests", **shared),
          mailgate.listener("smtp", "smtp", name="submissions", **shared)],
         [mailgate.upstream("imap", dovecot.proxy_port["imap"]), mailgate.upstream("pop3", dovecot.proxy_port["pop3"]),
-         mailgate.upstream("smtp", postfix.proxy_port)],
+         mailgate.upstream("smtp", postfix.proxy_port), mailgate.upstream("digests", digests.port)],
         timeouts={"tls_handshake": "2s"}, admin={"socket": "mailgate.sock"}))
 
 
@@ -63,6 +77,45 @@ def client_context(version=None, certificate=None):
 def wrapped(listener, name="mail.example.org", context=None, session=None):
     connection = socket.create_connection(("127.0.0.1", gateway.port(listener)), timeout=30)
     return (context or client_context()).wrap_socket(connection, server_hostname=name, session=session)
+
+
+class Records:
+    """A client whose records are in our hands: what is sent, and when, and what is never sent."""
+
+    def __init__(self, listener, version=None):
+        self.raw = proxyclient.connect(gateway.port(listener))
+        self.port = self.raw.getsockname()[1]
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = client_context(version).wrap_bio(self._incoming, self._outgoing, server_hostname="mail.example.org")
+        self._go(self._tls.do_handshake)
+        self.raw.sendall(self.sealed())
+
+    def sealed(self, text=b""):
+        if text:
+            self._tls.write(text)
+        return self._outgoing.read()
+
+    def end(self):
+        """The client's close_notify."""
+        try:
+            self._tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        return self._outgoing.read()
+
+    def read(self):
+        return self._go(lambda: self._tls.read(65536))
+
+    def _go(self, step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                if out := self._outgoing.read():
+                    self.raw.sendall(out)
+                if not (received := self.raw.recv(65536)):
+                    raise
+                self._incoming.write(received)
 
 
 class IMAPS(imaplib.IMAP4_SSL):
@@ -83,13 +136,12 @@ class Mail(unittest.TestCase):
                         "--tls-sni", "mail.example.net", "--helo", "client.example.com", "--from", "sender@example.com",
                         "--to", "alice@example.net", "--header", "Subject: inside"], check=True, capture_output=True)
         line = gateway.wait_event("session.end", listener="submissions", helo="client.example.com")
-        self.assertEqual(line["tls"], "implicit")
-        self.assertEqual(line["tls_version"], "TLSv1.3")
-        self.assertIn("AES", line["tls_cipher"])
-        self.assertEqual(line["tls_sni"], "mail.example.net")
-        self.assertIs(line["tls_resumed"], False)
-        self.assertGreaterEqual(line["tls_handshake_ms"], 0)
-        self.assertNotIn("tls_client_subject", line)
+        tls = line["tls"]
+        self.assertEqual((tls["mode"], tls["version"], tls["sni"]), ("implicit", "TLSv1.3", "mail.example.net"))
+        self.assertIn("AES", tls["cipher"])
+        self.assertIs(tls["resumed"], False)
+        self.assertGreaterEqual(tls["handshake_ms"], 0)
+        self.assertNotIn("client_certificate", tls)
         [mail] = line["mail"]
         self.assertEqual((mail["from"], mail["recipients"]), ("sender@example.com", ["alice@example.net"]))
         self.assertIn(b"Subject: inside", postfix.wait_messages("alice", 1)[-1])
@@ -98,8 +150,7 @@ class Mail(unittest.TestCase):
             done = gateway.run("sessions", "--from", "sender@example.com", "--json")
             return done.returncode == 0 and done.stdout and json.loads(done.stdout.splitlines()[0])
         record = wait_until(kept, lambda: gateway.run("sessions", "--json").stdout)
-        self.assertEqual((record["tls"], record["tls_version"], record["tls_sni"]),
-                         ("implicit", "TLSv1.3", "mail.example.net"))
+        self.assertEqual(record["tls"], tls)
         self.assertIn("TLS1.3", gateway.run("sessions", "--from", "sender@example.com").stdout)
 
     def test_dovecot_that_takes_passwords_in_tls_alone_takes_them(self):
@@ -148,7 +199,7 @@ class Mail(unittest.TestCase):
         raw.sendall(outgoing.read())
         proxyclient.read_to_end(raw)
         line = gateway.wait_event("session.end", client="198.51.100.9")
-        self.assertEqual((line["listener"], line["tls_version"], line["bytes_in"]), ("imaps-balanced", "TLSv1.3", 10))
+        self.assertEqual((line["listener"], line["tls"]["version"], line["bytes_in"]), ("imaps-balanced", "TLSv1.3", 10))
 
 
 class Negotiation(unittest.TestCase):
@@ -180,7 +231,7 @@ class Negotiation(unittest.TestCase):
             second.recv(100)
             self.assertTrue(second.session_reused)
             port = second.getsockname()[1]
-        self.assertIs(gateway.wait_event("session.end", client_port=port)["tls_resumed"], True)
+        self.assertIs(gateway.wait_event("session.end", client_port=port)["tls"]["resumed"], True)
 
     def test_certificates_of_clients(self):
         certificate = authority.issue("bobs.example.org", common_name="bob")
@@ -188,10 +239,10 @@ class Negotiation(unittest.TestCase):
         port = client.sock.getsockname()[1]
         client.logout()
         line = gateway.wait_event("session.end", client_port=port)
-        self.assertEqual(line["tls_client_subject"], "CN=bob")
-        self.assertIs(line["tls_client_verified"], True)
+        shown = line["tls"]["client_certificate"]
+        self.assertEqual((shown["subject"], shown["verified"]), ("CN=bob", True))
         der = ssl.PEM_cert_to_DER_cert(certificate[0].read_text().split("-----END")[0] + "-----END CERTIFICATE-----\n")
-        self.assertEqual(line["tls_client_sha256"], hashlib.sha256(der).hexdigest())
+        self.assertEqual(shown["sha256"], hashlib.sha256(der).hexdigest())
 
     def test_clients_without_a_good_certificate_stay_out(self):
         stranger = other_authority.issue("mallory.example.org")
@@ -230,6 +281,12 @@ class BadHandshakes(unittest.TestCase):
             proxyclient.read_to_end(client)
         gateway.wait_event("session.tls_failed", client_port=port)
 
+    def test_garbage_behind_a_hello(self):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with self.assertRaises(ssl.SSLWantReadError):
+            client_context().wrap_bio(incoming, outgoing, server_hostname="mail.example.org").do_handshake()
+        self.fails(outgoing.read() + b"garbage" * 10, "protocol_error")
+
     def test_one_that_stalls(self):
         self.fails(b"\x16\x03\x01\x02", "timeout")
 
@@ -250,7 +307,7 @@ class BadHandshakes(unittest.TestCase):
         self.fails(b"quit\r\n", "not_tls")
         gateway_status = json.loads(gateway.run("status", "--json").stdout)
         self.assertEqual({entry["listener"] for entry in gateway_status["certificates"]},
-                         {"imaps", "imaps-balanced", "imaps-known", "imaps-renewed", "pop3s", "submissions"})
+                         {"imaps", "imaps-balanced", "imaps-known", "imaps-renewed", "pop3s", "digests", "submissions"})
 
 
 class Bulk(unittest.TestCase):
@@ -264,6 +321,35 @@ class Bulk(unittest.TestCase):
         self.assertEqual(client.fetch(count, "(BODY.PEEK[])")[1][0][1], text)
         client.logout()
 
+    def test_every_byte_both_ways(self):
+        for version, total, write in ((ssl.TLSVersion.TLSv1_3, 20 << 20, 1 << 20), (ssl.TLSVersion.TLSv1_2, 20 << 20, 16_384),
+                                      (ssl.TLSVersion.TLSv1_3, 7_100_000, 76), (ssl.TLSVersion.TLSv1_2, 3_000_001, 4_099),
+                                      (ssl.TLSVersion.TLSv1_3, 20_001, 1)):
+            with self.subTest(version=version.name, total=total, write=write):
+                text = random.Random(total).randbytes(total)
+                client = Records("digests", version)
+                self.addCleanup(client.raw.close)
+                self.assertEqual(client.read(), b"ready\n")
+                # A record holds 16 KiB at most; a smaller write is a record of its own.
+                sealed = b"".join(client.sealed(text[at:at + write]) for at in range(0, total, write)) + client.end()
+                # Its end is TLS's alone, and no FIN: what the server says then still comes, as in the clear.
+                sender = threading.Thread(target=client.raw.sendall, args=(sealed,))
+                sender.start()
+                received = hashlib.sha256()
+                first = size = 0
+                while size < 32 + len(ANSWER):
+                    part = client.read()
+                    first = first or part
+                    received.update(part)
+                    size += len(part)
+                sender.join()
+                self.assertEqual(first[:32], hashlib.sha256(text).digest())
+                self.assertEqual(received.digest(), hashlib.sha256(first[:32] + ANSWER).digest())
+                line = gateway.wait_event("session.end", client_port=client.port)
+                self.assertEqual((line["end"], line["bytes_in"], line["bytes_out"]),
+                                 ("client_closed", total, 6 + 32 + len(ANSWER)))
+                self.assertNotIn("error", line["tls"])
+
     def test_the_end_is_told_as_tls_wants_it(self):
         raw = socket.create_connection(("127.0.0.1", gateway.port("imaps")), timeout=30)
         with client_context().wrap_socket(raw, server_hostname="mail.example.org",
@@ -274,6 +360,35 @@ class Bulk(unittest.TestCase):
             while part := client.recv(4096):
                 received += part
             self.assertIn(b"b OK", received)  # and the end was close_notify, or recv() had raised
+
+
+class Faults(unittest.TestCase):
+    def test_what_is_no_record_of_the_session_is_told_from_a_reset(self):
+        def forged(client):
+            record = bytearray(client.sealed(b"a NOOP\r\n"))
+            record[-1] ^= 1
+            return bytes(record)
+        for bytes_of in (forged, lambda client: b"a LOGIN bob secret-in-the-clear\r\n"):
+            client = Records("imaps")
+            self.addCleanup(client.raw.close)
+            self.assertTrue(client.read().startswith(b"* OK"))
+            client.raw.sendall(bytes_of(client))
+            line = gateway.wait_event("session.end", client_port=client.port)
+            self.assertEqual((line["end"], line["tls"]["error"]), ("tls_error", "protocol_error"))
+        self.assertNotIn("secret-in-the-clear", gateway.log_text())
+        kept = wait_until(lambda: [record for record in map(json.loads, gateway.run("sessions", "--json").stdout.splitlines())
+                                   if record["session"] == line["session"]], "the journal to have it")
+        self.assertEqual(kept[0]["tls"], line["tls"])
+
+    def test_an_end_that_tls_did_not_tell_of(self):
+        for ends, error in ((lambda client: b"", "truncated"), (Records.end, None)):
+            client = Records("imaps")
+            self.addCleanup(client.raw.close)
+            self.assertTrue(client.read().startswith(b"* OK"))
+            client.raw.sendall(ends(client))
+            client.raw.shutdown(socket.SHUT_WR)
+            line = gateway.wait_event("session.end", client_port=client.port)
+            self.assertEqual((line["end"], line["tls"].get("error")), ("client_closed", error))
 
 
 class Files(unittest.TestCase):

@@ -42,6 +42,7 @@ inline constexpr std::size_t kServer = 1;
 struct Observed {
     SessionFacts facts;
     bool opaque = false;
+    bool starts_tls = false;
     bool at_boundary = false;
     bool interruptible = false;
     std::optional<Violation> violation;
@@ -64,6 +65,7 @@ inline std::string knownIn(const Observed& observed) {
     flag("greeted", facts.greeted);
     flag("goodbye", facts.goodbye);
     flag("opaque", observed.opaque);
+    if (observed.starts_tls) flag("starts_tls", true);
     if (!observed.opaque) {
         flag("at_boundary", observed.at_boundary);
         flag("interruptible", observed.interruptible);
@@ -113,6 +115,8 @@ class Player {
             offer(Side::Client);
         }
     }
+    /// As the filter's.
+    std::string answerStartTls(bool ready) { return filter_->answerStartTls(ready); }
     const StreamFilter& filter() const { return *filter_; }
     const SessionFacts& facts() const { return facts_; }
     /// What `side` was sent: what the other side said as far as it went on, and words of ours.
@@ -122,6 +126,7 @@ class Player {
     Observed finish() {
         Observed observed;
         observed.opaque = filter_->opaque();
+        observed.starts_tls = filter_->startsTls();
         observed.at_boundary = filter_->serverAtBoundary();
         observed.interruptible = filter_->interruptible();
         observed.violation = filter_->violation();
@@ -138,12 +143,16 @@ class Player {
         Sent(Player& player, Side from) : player_(player), from_(from) {}
         void pass(std::size_t bytes) override {
             take(bytes);
-            on() += player_.left(from_).substr(at_ - bytes, bytes);
+            put(std::string_view(player_.left(from_)).substr(at_ - bytes, bytes));
         }
         void drop(std::size_t bytes) override { take(bytes); }
-        void write(std::string_view text) override { on() += text; }
+        void write(std::string_view text) override { put(text); }
         bool canReply() const override { return true; }
-        void reply(std::string_view text) override { player_.sent_[static_cast<std::size_t>(from_)] += text; }
+        void reply(std::string_view text) override {
+            replied_ += text.size();
+            if (replied_ > kMaxEditBytes) std::abort();
+            player_.sent_[static_cast<std::size_t>(from_)] += text;
+        }
         std::size_t taken() const { return at_; }
 
       private:
@@ -151,11 +160,17 @@ class Player {
             if (bytes > player_.left(from_).size() - at_) std::abort();
             at_ += bytes;
         }
-        std::string& on() { return player_.sent_[static_cast<std::size_t>(other(from_))]; }
+        void put(std::string_view text) {
+            put_ += text.size();
+            if (put_ > 2 * player_.left(from_).size() + kMaxEditBytes) std::abort();
+            player_.sent_[static_cast<std::size_t>(other(from_))] += text;
+        }
 
         Player& player_;
         Side from_;
         std::size_t at_ = 0;
+        std::size_t put_ = 0;
+        std::size_t replied_ = 0;
     };
 
     std::string& left(Side from) { return left_[static_cast<std::size_t>(from)]; }

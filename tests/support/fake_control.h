@@ -34,6 +34,8 @@ class FakeControl : public Control {
                              1'800'000'000}};
         now.servers = {server("postfix", "mx1", "127.0.0.1:10025"),
                        server("dovecot", "imap1", "127.0.0.1:10143")};
+        now.servers[1].handshakes = {{"done", "TLSv1.3", 4}, {"certificate_expired", "", 1}};
+        now.servers[1].certificate_expires = 1'900'000'000;
         live = {session("01A", "smtp", "192.0.2.7"), session("01B", "imap", "2001:db8::7")};
     }
 

@@ -72,8 +72,12 @@ class ScriptedHost final : public SessionHost {
         : generation_(std::make_shared<Generation>()), wheel_(kStart) {
         generation_->config = std::move(configuration);
         for (const UpstreamConfig& upstream : generation_->config.upstreams) {
+            std::shared_ptr<TlsUpstream> tls;
+            if (upstream.tls != UpstreamTls::Off)
+                tls = std::make_shared<TlsUpstream>(upstream.tls_options, upstream.client_certificate,
+                                                    TlsUpstream::Callbacks{});
             generation_->upstreams.push_back(
-                std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}));
+                std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}, std::move(tls)));
         }
         for (std::size_t i = 0; i < generation_->config.listeners.size(); ++i) {
             generation_->listeners.push_back(std::make_shared<ListenerCounters>());

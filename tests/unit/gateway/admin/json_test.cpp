@@ -35,7 +35,7 @@ TEST(AdminJson, WhatIsNotKnownIsNull) {
 TEST(AdminJson, ALiveSessionHasTheNamesOfARecordInItsOrder) {
     std::vector<std::string> names;
     store::journal::eachField<store::JournalSession>(
-        [&](const auto& field) { names.emplace_back(field.name); });
+        [&](const auto& field) { names.emplace_back(field.object.empty() ? field.name : field.object); });
     const std::set<std::string> of_the_living{"state", "from", "started", "idle_ms"};
     auto at = names.begin();
     std::size_t shared = 0;
@@ -46,6 +46,13 @@ TEST(AdminJson, ALiveSessionHasTheNamesOfARecordInItsOrder) {
         ++shared;
     }
     EXPECT_GE(shared, 14u);
+}
+
+TEST(AdminJson, TheTlsOfALiveSessionIsAnObjectAsInARecord) {
+    LiveSession session;
+    EXPECT_THAT(toText(toJson(session)), HasSubstr(R"("tls":null)"));
+    session.tls = "starttls";
+    EXPECT_THAT(toText(toJson(session)), HasSubstr(R"("tls":{"mode":"starttls"})"));
 }
 
 TEST(AdminJson, ClientsTextIsJsonWhateverItHolds) {

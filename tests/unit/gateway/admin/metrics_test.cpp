@@ -53,6 +53,10 @@ TEST(Metrics, CountsByWhatMatters) {
              "mailgate_server_up{upstream=\"postfix\",server=\"mx1\",address=\"127.0.0.1:10025\"} 1\n",
              "mailgate_server_up{upstream=\"dovecot\",server=\"imap1\",address=\"127.0.0.1:10143\"} 0\n",
              "mailgate_server_sessions{upstream=\"postfix\",server=\"mx1\",address=\"127.0.0.1:10025\"} 2\n",
+             "mailgate_server_tls_handshakes_total{upstream=\"dovecot\",server=\"imap1\","
+             "address=\"127.0.0.1:10143\",result=\"done\",version=\"TLSv1.3\"} 4\n",
+             "mailgate_server_certificate_expiry_seconds{upstream=\"dovecot\",server=\"imap1\","
+             "address=\"127.0.0.1:10143\"} 1900000000\n",
              "mailgate_worker_lag_seconds{worker=\"1\"} 0.5\n",
              "mailgate_journal_lost_total 3\n",
          })

@@ -31,9 +31,13 @@ AfterReading<Struct> readRow(const Field<Struct>& row, const std::string& lines)
     Reading reading{problems, config, "/etc/mailgate", &names, {}};
     TableReader table(&root, "t", {1, 1}, problems);
     AfterReading<Struct> after;
+    // Else what TLS is used with would be ignored.
     if constexpr (std::is_same_v<Struct, ListenerConfig>) {
-        // Else what certificates are used with would be ignored.
+        after.value.protocol = Protocol::Smtp;
         if (row.key != "tls") after.value.tls = ListenerTls::Implicit;
+    }
+    if constexpr (std::is_same_v<Struct, UpstreamConfig>) {
+        if (row.key != "tls") after.value.tls = UpstreamTls::Implicit;
     }
     row.kind.read(reading, table, row.key, after.value);
     after.errors = problems.errorText();

@@ -18,6 +18,7 @@ namespace mailgate {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -376,7 +377,9 @@ TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
         {"tls = \"implicit\"\ncertificates = [{ key = \"a\" }]",
          "listener.certificates.certificate: missing"},
         {"tls = \"implicit\"\ncertificates = [{ certificate = \"a\", chain = \"b\" }]", "chain"},
-        {"tls = \"starttls\"", "is not supported by this version"},
+        {"tls = \"starttls\"", "listener.certificates: missing or empty"},
+        {"tls_required = true", "listener.tls_required: would be ignored"},
+        {implicit + "tls_required = false", "listener.tls_required: would be ignored"},
         {"tls = \"on\"", "listener.tls: "},
         {"certificates = [{ certificate = \"a.pem\" }]", "listener.certificates: would be ignored"},
         {"tls = \"passthrough\"\nmin_version = \"1.3\"", "listener.min_version: would be ignored"},
@@ -387,6 +390,102 @@ TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
     };
     for (const auto& [lines, error] : wrong)
         EXPECT_THAT(errorsOf(site(lines)), HasSubstr(error)) << lines;
+}
+
+TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
+    const auto required = [](const std::string& protocol, const std::string& address,
+                             const std::string& more) {
+        return parse("[[listener]]\nname = \"l\"\nprotocol = \"" + protocol + "\"\naddress = \"" + address +
+                     "\"\ntls = \"starttls\"\ncertificates = [{ certificate = \"a.pem\" }]\nupstream = "
+                     "\"u\"\n" +
+                     more +
+                     "[[upstream]]\nname = \"u\"\n[[upstream.server]]\nname = \"s\"\naddress = "
+                     "\"192.0.2.9:25\"\n")
+            .listeners[0]
+            .tls_required;
+    };
+    EXPECT_FALSE(required("smtp", "0.0.0.0:25", ""));
+    EXPECT_TRUE(required("smtp", "0.0.0.0:587", ""));
+    EXPECT_TRUE(required("smtp", "0.0.0.0:25", "tls_required = true\n"));
+    EXPECT_FALSE(required("smtp", "0.0.0.0:2525", "tls_required = false\n"));
+    for (const std::string protocol : {"imap", "pop3", "sieve", "lmtp"})
+        EXPECT_TRUE(required(protocol, "0.0.0.0:25", "")) << protocol;
+    EXPECT_THAT(errorsOf("[[listener]]\nname = \"l\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:25\"\ntls = "
+                         "\"starttls\"\nupstream = \"u\"\n"),
+                HasSubstr("tcp has no STARTTLS"));
+}
+
+TEST(Config, ABalancerMayBeTrustedToEndTls) {
+    const ListenerConfig listener =
+        parse(site("proxy = \"require\"\ntrusted = [\"10.0.0.8\", { network = \"10.0.0.9\", tls = true }, "
+                   "{ network = \"10.0.0.10\" }]"))
+            .listeners[0];
+    EXPECT_EQ(listener.trusted.size(), 3U);
+    EXPECT_TRUE(listener.endedBy(*IpAddress::parse("10.0.0.9")));
+    EXPECT_FALSE(listener.endedBy(*IpAddress::parse("10.0.0.8")));
+    EXPECT_FALSE(listener.endedBy(*IpAddress::parse("10.0.0.10")));
+    for (const auto& [balancer, error] :
+         {std::pair<std::string, std::string>{"{ tls = true }", "network: missing"},
+          {"{ network = \"10.0.0.300\" }", "10.0.0.300"},
+          {"{ network = \"10.0.0.9\", tls = 1 }", "tls"},
+          {"{ network = \"10.0.0.9\", ssl = true }", "ssl"},
+          {"7", "text"}})
+        EXPECT_THAT(errorsOf(site("proxy = \"require\"\ntrusted = [" + balancer + "]")), HasSubstr(error));
+}
+
+TEST(Config, TlsToServersHasItsCaItsNamesAndItsCertificate) {
+    const UpstreamConfig upstream =
+        parse(site(kTrusted,
+                   "tls = \"starttls\"\nca = \"ca.pem\"\nserver_name = \"mx.example.net\"\n"
+                   "client_certificate = { certificate = \"gw.pem\", key = \"/k/gw.key\" }"))
+            .upstreams.at(0);
+    EXPECT_EQ(upstream.tls, UpstreamTls::StartTls);
+    EXPECT_TRUE(upstream.tls_options.verify);
+    EXPECT_EQ(upstream.tls_options.ca, "/etc/mailgate/ca.pem");
+    EXPECT_EQ(upstream.client_certificate, (CertificateFiles{"/etc/mailgate/gw.pem", "/k/gw.key", ""}));
+    EXPECT_EQ(upstream.servers.at(0).tls_name, "mx.example.net");
+    const auto nameOf = [](const std::string& upstream_keys, const std::string& server) {
+        return parse(site(kTrusted, "check = false\ntls = \"implicit\"\n" + upstream_keys, server))
+            .upstreams.at(0)
+            .servers.at(0)
+            .tls_name;
+    };
+    EXPECT_EQ(nameOf("server_name = \"all.example.net\"",
+                     "address = \"127.0.0.1:1\"\nserver_name = \"one.example.net\""),
+              "one.example.net");
+    EXPECT_EQ(nameOf("", "address = \"127.0.0.1:1\""), "127.0.0.1");
+}
+
+TEST(Config, TlsToServersIsWarnedOfWhereItProvesLittle) {
+    EXPECT_THAT(warningsOf(parse(site(kTrusted, "tls = \"implicit\"\ntls_verify = \"off\""))),
+                Contains(HasSubstr("believes whoever answers")));
+    EXPECT_THAT(warningsOf(parse(site(kTrusted, "tls = \"implicit\""))),
+                Contains(HasSubstr("has to be for the address 127.0.0.1")));
+}
+
+TEST(Config, TlsToServersIsRefusedWhereItMakesNoSense) {
+    const std::string implicit = "tls = \"implicit\"\n";
+    const std::pair<std::string, std::string> wrong[] = {
+        {"tls = \"on\"", "upstream.tls: "},
+        {"ca = \"ca.pem\"", "upstream.ca: would be ignored"},
+        {"tls_verify = \"off\"", "upstream.tls_verify: would be ignored"},
+        {"server_name = \"a.example\"", "upstream.server_name: would be ignored"},
+        {"client_certificate = { certificate = \"a\" }", "upstream.client_certificate: would be ignored"},
+        {implicit + "tls_verify = \"off\"\nca = \"ca.pem\"", "because tls_verify is \"off\""},
+        {implicit + "server_name = \"a b\"", "expected a host name or an address"},
+        {implicit + "client_certificate = { key = \"a\" }", "client_certificate.certificate: missing"},
+        {implicit + "client_certificate = { certificate = \"a\", ocsp = \"b\" }", "ocsp"},
+    };
+    for (const auto& [lines, error] : wrong)
+        EXPECT_THAT(errorsOf(site(kTrusted, lines)), HasSubstr(error)) << lines;
+    EXPECT_THAT(errorsOf(site(kTrusted, "", "address = \"127.0.0.1:1\"\nserver_name = \"a.example\"")),
+                HasSubstr("because tls of the upstream is \"off\""));
+    const std::string open = "access = \"open\"\n";
+    EXPECT_THAT(errorsOf(site(open + "tls = \"passthrough\"", implicit)),
+                HasSubstr("inside of the gateway's own"));
+    const std::string tcp =
+        "[[listener]]\nname = \"t\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:1\"\nupstream = \"postfix\"\n";
+    EXPECT_THAT(errorsOf(tcp + open + site(kTrusted, "tls = \"starttls\"")), HasSubstr("has no STARTTLS"));
 }
 
 TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {

@@ -60,11 +60,15 @@ class ReloaderTest : public testing::Test {
             "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n",
             gateway, log, listener("smtp", port_.number()), further);
     }
-    /// The first configuration.
-    void begin() {
+    Reloader::Successor prepared() {
         Config config = loadConfig(file());
         TlsListeners::Row tls = tls_.make(config);
-        Reloader::Successor first = reloader_.prepare(std::move(config), std::move(tls));
+        TlsUpstreams::Row server_tls = server_tls_.make(config);
+        return reloader_.prepare(std::move(config), std::move(tls), std::move(server_tls));
+    }
+    /// The first configuration.
+    void begin() {
+        Reloader::Successor first = prepared();
         workers_.push_back(
             std::make_unique<Worker>(state_, first.generation, std::vector<ListeningSocket>()));
         workers_.front()->start("worker");
@@ -89,16 +93,16 @@ class ReloaderTest : public testing::Test {
     HealthChecker checker_;
     Reloader::Workers workers_;
     TlsListeners tls_;
-    Reloader reloader_{Reloader::Site{file(), 100, log_, rules_, state_, checker_, tls_, workers_}};
+    TlsUpstreams server_tls_;
+    Reloader reloader_{
+        Reloader::Site{file(), 100, log_, rules_, state_, checker_, tls_, server_tls_, workers_}};
 };
 
 TEST_F(ReloaderTest, NothingIsInForceBeforeAConfigurationIsCommitted) {
     Config config = loadConfig(file());
     config.store_url = "sqlite:" + folder_.path().string();
-    EXPECT_THROW(reloader_.prepare(config, tls_.make(config)), store::StoreError);
-    config = loadConfig(file());
-    TlsListeners::Row tls = tls_.make(config);
-    Reloader::Successor first = reloader_.prepare(std::move(config), std::move(tls));
+    EXPECT_THROW(reloader_.prepare(config, tls_.make(config), server_tls_.make(config)), store::StoreError);
+    Reloader::Successor first = prepared();
     EXPECT_EQ(reloader_.current(), nullptr);
     EXPECT_EQ(state_.max_sessions, 0u);
     reloader_.commit(std::move(first));

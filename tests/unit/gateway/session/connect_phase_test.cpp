@@ -3,6 +3,9 @@
 
 #include "protocols/proxy/decoder.h"
 #include "tests/support/scripted_phase.h"
+#include "tests/support/tls_files.h"
+
+#include <array>
 
 namespace mailgate::test {
 namespace {
@@ -33,6 +36,16 @@ class ConnectPhaseTest : public PhaseTest {
         for (const auto& endpoint : context_->record.pool().endpoints())
             sessions += endpoint->sessions.load();
         return sessions;
+    }
+    /// What the header says of TLS, if anything.
+    std::optional<proxy::SslInfo> toldOfTls() {
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        const std::string& sent = server_->received;
+        const auto decoded = proxy::decode({reinterpret_cast<const std::uint8_t*>(sent.data()), sent.size()});
+        const auto* header = std::get_if<proxy::Header>(&decoded);
+        return header ? header->tlvs.ssl : std::nullopt;
     }
     Drain drainedNow() { return {CloseReason::Drained, host_->now(), host_->now() + 1'000}; }
 
@@ -123,7 +136,7 @@ TEST_F(ConnectPhaseTest, WhatNobodyCanReadIsRelayedAsSoonAsTheHeaderIsOut) {
     passthrough.listeners[0].tls = ListenerTls::Passthrough;
     expectStep<next::Stay>(begin(passthrough));
     expectStep<next::Relay>(phase_->onServer(kWritable));
-    EXPECT_EQ(context_->record.facts.tls, "implicit");
+    EXPECT_EQ(context_->record.facts.tls, "passthrough");
 }
 
 TEST_F(ConnectPhaseTest, AClientThatOpensWithTlsNeedNotWaitForAGreeting) {
@@ -169,6 +182,220 @@ TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
     awaitingGreeting();
     const Next step = phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()});
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::ShuttingDown);
+}
+
+/// The second way to a server: the client has gone on within TLS.
+class ConnectAfterStartTlsTest : public ConnectPhaseTest {
+  protected:
+    void beginAgain(Protocol protocol) {
+        Config config = makeConfig(protocol);
+        config.listeners[0].tls = ListenerTls::StartTls;
+        arriveAdmitted(std::move(config));
+        context_->record.tls = std::make_unique<TlsFacts>();
+        context_->record.tls->version = "TLSv1.3";
+        context_->record.endpoint = context_->record.pool().endpoints().back();
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    }
+    /// What the server has got behind the header, in which it is told of TLS.
+    std::string behindHeader() {
+        const std::string heard = server_->heard();
+        const auto decoded =
+            proxy::decode({reinterpret_cast<const std::uint8_t*>(heard.data()), heard.size()});
+        const auto* header = std::get_if<proxy::Header>(&decoded);
+        if (!header || !header->tlvs.ssl || !header->tlvs.ssl->tls) return "no header that tells of TLS";
+        return heard.substr(header->size);
+    }
+};
+
+TEST_F(ConnectAfterStartTlsTest, SwallowsTheGreetingOfTheServerBefore) {
+    beginAgain(Protocol::Imap);
+    EXPECT_EQ(host_->connected_to, std::vector<std::string>{"192.0.2.2:25"});
+    const std::string question = behindHeader();
+    EXPECT_TRUE(question.ends_with(" CAPABILITY\r\n")) << question;
+    const std::string tag = question.substr(0, question.find(' '));
+    expectStep<next::Stay>(serverSends("* OK wait\r\n"));
+    expectStep<next::Stay>(serverSends("* OK ready\r\n* CAPABILITY IMAP4rev1\r\n" + tag.substr(0, 1)));
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    EXPECT_TRUE(expectStep<next::Relay>(serverSends(tag.substr(1) + " OK done\r\n")).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "");
+}
+
+TEST_F(ConnectAfterStartTlsTest, HandsOnWhatManageSieveSendsUnasked) {
+    beginAgain(Protocol::Sieve);
+    EXPECT_EQ(behindHeader(), "");
+    expectStep<next::Stay>(serverSends("\"SASL\" \"PLAIN\"\r\n"));
+    EXPECT_FALSE(expectStep<next::Relay>(serverSends("OK\r\n")).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "\"SASL\" \"PLAIN\"\r\nOK\r\n");
+}
+
+TEST_F(ConnectAfterStartTlsTest, GoesOnToAnotherServer) {
+    beginAgain(Protocol::Pop3);
+    auto second = host_->nextServer();
+    server_->finished = true;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    EXPECT_EQ(host_->connected_to, (std::vector<std::string>{"192.0.2.2:25", "192.0.2.1:25"}));
+    expectStep<next::Stay>(phase_->onServer(kWritable));
+    second->sends("+OK ready\r\n");
+    EXPECT_TRUE(expectStep<next::Relay>(phase_->onServer(kReadable)).greeted);
+}
+
+TEST_F(ConnectAfterStartTlsTest, GivesUpAServerThatSaysTooMuchOrEndsInItsGreeting) {
+    beginAgain(Protocol::Pop3);
+    expectStep<next::Stay>(serverSends("+OK ready\r\n+OK injected\r\n"));
+    EXPECT_EQ(phase_->name(), "holding");
+    beginAgain(Protocol::Imap);
+    expectStep<next::Stay>(serverSends("* OK ready\r\n"));
+    server_->finished = true;
+    expectStep<next::Stay>(phase_->onServer(kReadable | kHangup));
+    EXPECT_EQ(phase_->name(), "holding");
+    beginAgain(Protocol::Imap);
+    expectStep<next::Stay>(serverSends("* OK ready\r\n"));
+    host_->advance(31'000);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Refuse>(phase_->onDeadline()).refusal, Refusal::NoServer);
+}
+
+TEST_F(ConnectPhaseTest, PassesABalancersWordForTlsWithoutANameThatNobodyVouchesFor) {
+    arriveAdmitted(makeConfig());
+    auto tlvs = std::make_unique<proxy::Tlvs>();
+    tlvs->ssl.emplace();
+    tlvs->ssl->tls = true;
+    tlvs->ssl->version = "TLSv1.2";
+    tlvs->ssl->common_name = "mallory";
+    context_->record.tlvs = std::move(tlvs);
+    const auto told = toldOfTls();
+    ASSERT_TRUE(told);
+    EXPECT_TRUE(told->tls);
+    EXPECT_EQ(told->version, "TLSv1.2");
+    EXPECT_EQ(told->common_name, "");
+}
+
+TEST_F(ConnectPhaseTest, TellsOfTlsThatABalancerEndsWithoutSayingSo) {
+    Config config = makeConfig();
+    config.listeners[0].trusted_tls = {networkAround(IpAddress::parse("10.0.0.9")->bytes, 128)};
+    arriveAdmitted(std::move(config));
+    context_->record.arrival.header_expected = true;
+    const auto told = toldOfTls();
+    ASSERT_TRUE(told);
+    EXPECT_TRUE(told->tls);
+}
+
+/// The server is a TlsTransport too, behind the header.
+class ConnectPhaseTlsTest : public ConnectPhaseTest {
+  protected:
+    /// Its header is out, and the beginning of a handshake.
+    void shakingHands(UpstreamTls tls = UpstreamTls::Implicit, Config config = makeConfig()) {
+        config.upstreams[0].tls = tls;
+        config.upstreams[0].tls_options.verify = false;
+        arriveAdmitted(std::move(config));
+        if (context_->record.listener().tls == ListenerTls::StartTls)
+            context_->record.tls = std::make_unique<TlsFacts>();
+        server_ = host_->nextServer();
+        expectStep<next::Stay>(begin());
+        expectStep<next::Stay>(phase_->onServer(kWritable));
+        EXPECT_EQ(phase_->name(), "connecting");
+        auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(far_below_));
+        const auto tickets = std::make_shared<TicketKeys>([] { return 1'800'000'000; });
+        far_ = TlsTransport::accept(
+            below, TlsServerContext::build({}, {files_.certificate({{"mx.example.net"}})}, tickets));
+        if (tls == UpstreamTls::Implicit) skipHeader();
+    }
+    void skipHeader() { server_->received.erase(0, server_->received.find('\x16')); }
+    Next carry() {
+        far_below_->sends(server_->heard());
+        far_->note(kReadable);
+        far_->advance(0);
+        server_->sends(far_below_->heard());
+        return phase_->onServer(kReadable);
+    }
+    const ServerEndpoint& endpoint() { return *context_->record.endpoint; }
+
+    TlsFiles files_;
+    std::shared_ptr<ScriptedPeer> far_below_ = std::make_shared<ScriptedPeer>();
+    std::unique_ptr<TlsTransport> far_;
+};
+
+TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
+    shakingHands();
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    EXPECT_EQ(value(endpoint().handshakes.versions[1]), 1U);
+    EXPECT_GT(endpoint().certificate_expires.load(), 0);
+    far_below_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(0).state, TlsTransport::Handshake::State::Done);
+    far_->write("220 mx\r\n");
+    server_->sends(far_below_->heard());
+    expectStep<next::Relay>(phase_->onServer(kReadable));
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+    EXPECT_TRUE(context_->server_tls);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::ToServer);
+    EXPECT_FALSE(context_->serverCutOff());
+    context_->leaveServer();
+    EXPECT_TRUE(server_->got_fin) << "behind the end of TLS";
+}
+
+TEST_F(ConnectPhaseTlsTest, TheGreetingFromBeforeStartTlsIsTheClients) {
+    shakingHands(UpstreamTls::StartTls);
+    server_->heard();
+    expectStep<next::Stay>(serverSends("220 mx\r\n"));
+    EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));
+    EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+    EXPECT_EQ(phase_->name(), "connecting");
+    expectStep<next::Stay>(serverSends("220 go ahead\r\n"));
+    expectStep<next::Relay>(carry());
+    EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
+}
+
+TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
+    Config config = makeConfig(Protocol::Imap);
+    config.listeners[0].tls = ListenerTls::StartTls;
+    shakingHands(UpstreamTls::Implicit, std::move(config));
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+    far_below_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(0).state, TlsTransport::Handshake::State::Done);
+    std::array<char, 100> question{};
+    const IoResult got = far_->read(question);
+    const std::string_view asked(question.data(), got.bytes);
+    EXPECT_TRUE(asked.ends_with(" CAPABILITY\r\n")) << asked;
+    // A record each, and one event for them all.
+    far_->write("* OK ready\r\n");
+    far_->write("* CAPABILITY IMAP4rev1\r\n");
+    far_->write(std::string(asked.substr(0, asked.find(' '))) + " OK done\r\n");
+    server_->sends(far_below_->heard());
+    EXPECT_TRUE(expectStep<next::Relay>(phase_->onServer(kReadable)).greeted);
+    EXPECT_EQ(context_->relay.held(Side::Server), "");
+    EXPECT_TRUE(context_->server_tls);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
+}
+
+TEST_F(ConnectPhaseTlsTest, StepsOfTheHandshakeAreRationed) {
+    shakingHands();
+    host_->handshake_steps = 0;
+    expectStep<next::Stay>(carry());
+    EXPECT_EQ(phase_->name(), "connecting");
+    host_->runAgain();
+    EXPECT_EQ(events_.turns.size(), 1U) << "its turn comes";
+    host_->handshake_steps = 1;
+    expectStep<next::Stay>(phase_->onServer(0));
+    EXPECT_EQ(phase_->name(), "awaiting_greeting");
+}
+
+TEST_F(ConnectPhaseTlsTest, AServerThatDoesNotFinishTheHandshakeIsPassedOver) {
+    shakingHands();
+    auto second = host_->nextServer();
+    const auto first = context_->record.endpoint;
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(server_->closed);
+    EXPECT_EQ(value(first->handshakes.failures[static_cast<std::size_t>(TlsFailure::Reason::Timeout)]), 1U);
+    EXPECT_EQ(first->failures_total.load(), 1U);
+    EXPECT_EQ(host_->connected_to.size(), 2U);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ class RelayPhaseTest : public PhaseTest {
     RelayPhase& begin(Config config = makeConfig(), const Drain& drain = {}) {
         phase_.reset();
         arriveGreeted(std::move(config), "220 mx\r\n");
-        phase_.emplace(*context_, drain);
+        phase_.emplace(*context_, next::Relay{.drain = drain});
         expectStep<next::Stay>(phase_->begin());
         EXPECT_EQ(client_->heard(), "220 mx\r\n");
         return *phase_;
@@ -55,10 +55,83 @@ TEST_F(RelayPhaseTest, MovesBytesBothWays) {
     EXPECT_EQ(client_->heard(), "250 mx\r\n");
 }
 
+Config offeringStartTls(bool required = false) {
+    Config config = makeConfig();
+    config.listeners[0].tls = ListenerTls::StartTls;
+    config.listeners[0].tls_required = required;
+    return config;
+}
+
+TEST_F(RelayPhaseTest, OffersStartTlsAndBeginsItOnceAllBeforeIsAnswered) {
+    begin(offeringStartTls());
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\n"));
+    expectStep<next::Stay>(serverSends("250 mx\r\n"));
+    EXPECT_EQ(client_->heard(), "250-mx\r\n250 STARTTLS\r\n");
+    server_->heard();
+    const auto& asked = expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
+    EXPECT_THAT(asked.reply, StartsWith("220 "));
+    EXPECT_EQ(client_->heard(), "") << "the next phase says it";
+    EXPECT_EQ(server_->heard(), "");
+    EXPECT_EQ(host_->handshakes, 1);
+}
+
+TEST_F(RelayPhaseTest, EndsWhatComesInTheClearBehindStartTlsInTheSameSegment) {
+    begin(offeringStartTls());
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    const Next step = clientSends(*phase_, "STARTTLS\r\nNOOP\r\n");
+    EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::PlaintextAfterStartTls);
+    EXPECT_EQ(server_->heard(), "");
+    EXPECT_EQ(host_->handshakes, 0);
+    phase_.reset();
+    EXPECT_EQ(context_->record.violation, Violation::PlaintextAfterStartTls);
+}
+
+TEST_F(RelayPhaseTest, EndsWhatComesInTheClearBehindStartTlsInAnotherSegment) {
+    begin(offeringStartTls());
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    expectStep<next::Stay>(clientSends(*phase_, "NOOP\r\nSTARTTLS\r\n"));
+    // In the socket, and no event has told of it yet.
+    client_->sends("NOOP\r\n");
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("250 ok\r\n")).reason,
+              CloseReason::PlaintextAfterStartTls);
+    EXPECT_EQ(server_->heard(), "NOOP\r\n");
+}
+
+TEST_F(RelayPhaseTest, GoesOnInTheClearWhereTooManyShakeHands) {
+    begin(offeringStartTls());
+    host_->most_handshakes = 0;
+    exchange("EHLO a\r\n", "250 mx\r\n");
+    expectStep<next::Stay>(clientSends(*phase_, "STARTTLS\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("454 4.7.0 "));
+    exchange("NOOP\r\n", "250 ok\r\n");
+    host_->most_handshakes = 1;
+    expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
+}
+
+TEST_F(RelayPhaseTest, PutsMailOffUntilTlsWhereItIsRequired) {
+    begin(offeringStartTls(true));
+    exchange("EHLO a\r\n", "250-mx\r\n250 AUTH PLAIN\r\n");
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("530 5.7.0 "));
+    EXPECT_EQ(server_->heard(), "");
+}
+
+TEST_F(RelayPhaseTest, OffersNoTlsBehindABalancerThatEndsIt) {
+    Config config = offeringStartTls(true);
+    config.listeners[0].trusted_tls = {networkAround(IpAddress::parse("10.0.0.9")->bytes, 128)};
+    arriveGreeted(std::move(config), "220 mx\r\n");
+    context_->record.arrival.header_expected = true;
+    phase_.emplace(*context_);
+    expectStep<next::Stay>(phase_->begin());
+    exchange("EHLO a\r\n", "250-mx\r\n250 STARTTLS\r\n");
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_EQ(server_->heard(), "MAIL FROM:<a@b>\r\n");
+}
+
 TEST_F(RelayPhaseTest, HandsOnWhatTheClientSaidTooEarly) {
     arriveGreeted(makeConfig(), "220 mx\r\n");
     ASSERT_TRUE(context_->relay.hold(Side::Client, "EHLO early\r\n"));
-    phase_.emplace(*context_, Drain{});
+    phase_.emplace(*context_);
     expectStep<next::Stay>(phase_->begin());
     EXPECT_EQ(server_->heard(), "EHLO early\r\n");
 }

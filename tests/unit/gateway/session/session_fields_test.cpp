@@ -78,6 +78,37 @@ TEST(SessionFields, ALoginIsRefusedTakenOrNotKnown) {
                 HasSubstr("\"authenticated\":true,\"failed_logins\":2,\"failed_users\":[\"bob\"]"));
 }
 
+TEST(SessionFields, TlsIsAnObjectOrNull) {
+    store::JournalSession session = test::sampleSession(1, 1'795'000'000'000);
+    session.tls.clear();
+    EXPECT_THAT(lineOf(session), HasSubstr("\"tls\":null,\"mail\":"));
+    session.tls = "passthrough";
+    EXPECT_THAT(lineOf(session), HasSubstr("\"tls\":{\"mode\":\"passthrough\"},\"mail\":"));
+    session.tls = "starttls";
+    session.tls_version = "TLSv1.3";
+    session.tls_cipher = "C";
+    session.tls_handshake_ms = 7;
+    EXPECT_THAT(lineOf(session),
+                HasSubstr("\"tls\":{\"mode\":\"starttls\",\"version\":\"TLSv1.3\",\"cipher\":\"C\","
+                          "\"resumed\":false,\"handshake_ms\":7},\"mail\":"));
+    session.tls_error = "flood";
+    EXPECT_THAT(lineOf(session), HasSubstr("\"handshake_ms\":7,\"error\":\"flood\"},\"mail\":"));
+    session.tls_error.clear();
+    session.tls_client_subject = "CN=bob";
+    session.tls_client_sha256 = "ab";
+    EXPECT_THAT(
+        lineOf(session),
+        HasSubstr("\"handshake_ms\":7,\"client_certificate\":{\"subject\":\"CN=bob\",\"sha256\":\"ab\","
+                  "\"verified\":false}},\"mail\":"));
+    LogLine line(LogFormat::Logfmt, LogLevel::Information, eventOf(session));
+    writeSession(line, session);
+    EXPECT_THAT(
+        std::string(line.finish()),
+        HasSubstr(" tls.mode=starttls tls.version=TLSv1.3 tls.cipher=C tls.resumed=false tls.handshake_ms=7 "
+                  "tls.client_certificate.subject=\"CN=bob\" tls.client_certificate.sha256=ab "
+                  "tls.client_certificate.verified=false "));
+}
+
 using Names = std::set<std::string>;
 
 /// What `pattern`'s first group matches in the text.

@@ -67,7 +67,7 @@ TEST_F(SessionReportTest, WhatASessionKnewGoesToLogAndJournalAlike) {
     arriveWithMail();
     record().close(CloseReason::BareLf);
     record().violation = Violation::BareLf;
-    report::ended(*host_, record(), 6'000, 700);
+    report::ended(*host_, record(), 6'000, 700, "");
     ASSERT_THAT(host_->records.kept, SizeIs(1));
     EXPECT_EQ(kept().kind, store::JournalKind::Session);
     EXPECT_EQ(kept().id, record().id.text());
@@ -99,7 +99,7 @@ TEST_F(SessionReportTest, ASessionIsCountedWhoeverListens) {
         arriveWithMail();
         if (!listened) nobodyListens();
         record().close(CloseReason::ClientQuit);
-        report::ended(*host_, record(), 6'000, 700);
+        report::ended(*host_, record(), 6'000, 700, "");
         EXPECT_EQ(value(host_->counters().ends[static_cast<std::size_t>(CloseReason::ClientQuit)]), 1u);
         EXPECT_EQ(value(host_->counters().bytes_in), 6'000u);
         EXPECT_EQ(value(host_->counters().bytes_out), 700u);
@@ -112,7 +112,7 @@ TEST_F(SessionReportTest, ASessionIsCountedWhoeverListens) {
 TEST_F(SessionReportTest, ASessionThatReachedNoServerNamesNone) {
     arriveAdmitted(makeConfig());
     record().close(CloseReason::ClientClosed);
-    report::ended(*host_, record(), 0, 0);
+    report::ended(*host_, record(), 0, 0, "");
     EXPECT_EQ(kept().upstream, "backend");
     EXPECT_EQ(kept().server, "");
     EXPECT_EQ(kept().connect_ms, -1);
@@ -133,7 +133,7 @@ TEST_F(SessionReportTest, WhatTheBalancerSaidHasTheNamesOfTheLog) {
     ssl.version = "TLSv1.3";
     ssl.common_name = "nobody checked that";
     record().tlvs = std::move(tlvs);
-    report::ended(*host_, record(), 0, 0);
+    report::ended(*host_, record(), 0, 0, "");
     EXPECT_EQ(kept().balancer, IpAddress::parse("10.0.0.9")->bytes);
     EXPECT_THAT(
         kept().balancer_told,

@@ -683,7 +683,7 @@ TEST_F(SessionTest, LetsATlsClientSpeakFirst) {
     serverSends(*server, "\x16 certificates");
     EXPECT_EQ(client_->heard(), "\x16 certificates");
     session_->abort(CloseReason::Killed);
-    EXPECT_THAT(host().takeLog(), HasSubstr("\"tls\":\"implicit\""));
+    EXPECT_THAT(host().takeLog(), HasSubstr(R"("tls":{"mode":"implicit"})"));
 }
 
 TEST_F(SessionTest, RefusesWhenFullAndWhenStopping) {

@@ -165,6 +165,92 @@ TEST_F(TlsPhaseTest, RefusesBeyondTheHandshakesThatThereIsRoomFor) {
     EXPECT_EQ(host_->handshakes, 0);
 }
 
+/// The client has asked for it.
+class StartTlsPhaseTest : public TlsPhaseTest {
+  protected:
+    static constexpr std::string_view kReply = "220 go on\r\n";
+
+    void arriveAsking(Protocol protocol, std::string_view greeting) {
+        phase_.reset();
+        Config config = makeConfig(protocol);
+        config.listeners[0].tls = ListenerTls::StartTls;
+        arriveGreeted(std::move(config), greeting);
+        context_->relay.dropHeld(Side::Server);
+        host_->endTlsWith(listener());
+        phase_ = std::make_unique<TlsPhase>(*context_, next::ShakeHands{std::string(kReply), {}});
+    }
+};
+
+TEST_F(StartTlsPhaseTest, RepliesInTheClearAndKeepsAnSmtpServer) {
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    Next step = phase_->begin();
+    EXPECT_EQ(client_->heard(), kReply);
+    EXPECT_TRUE(expectStep<next::Relay>(shakeHands(std::move(step))).greeted);
+    EXPECT_FALSE(server_->closed);
+    EXPECT_EQ(context_->record.facts.tls, "starttls");
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
+    phase_.reset();
+    EXPECT_EQ(host_->handshakes, 0);
+}
+
+TEST_F(StartTlsPhaseTest, DropsAServerThatHasToBeToldOfTls) {
+    Next step = next::Stay{};
+    for (const Protocol protocol : {Protocol::Sieve, Protocol::Pop3, Protocol::Imap}) {
+        arriveAsking(protocol, "* OK\r\n");
+        step = phase_->begin();
+        EXPECT_EQ(client_->heard(), kReply);
+        EXPECT_TRUE(server_->closed);
+    }
+    expectStep<next::Connect>(shakeHands(std::move(step)));
+}
+
+TEST_F(StartTlsPhaseTest, EndsAClientThatGoesOnInTheClear) {
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    expectStep<next::Stay>(phase_->begin());
+    const Next step = clientSends(*phase_, "MAIL FROM:<a@b>\r\n");
+    EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::PlaintextAfterStartTls);
+    EXPECT_EQ(context_->record.violation, Violation::PlaintextAfterStartTls);
+    EXPECT_TRUE(context_->admitted) << "its line is session.end";
+    EXPECT_EQ(server_->heard(), "");
+}
+
+TEST_F(StartTlsPhaseTest, ReadsNothingBeforeItsReplyIsOut) {
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    client_->room = 5;
+    expectStep<next::Stay>(phase_->begin());
+    EXPECT_TRUE(client_->wants_writable);
+    expectStep<next::Stay>(clientSends(*phase_, "NOOP\r\n"));
+    clientTakesAll();
+    const Next step = clientEvent(*phase_, kWritable);
+    EXPECT_EQ(client_->heard(), kReply);
+    EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::PlaintextAfterStartTls);
+}
+
+TEST_F(StartTlsPhaseTest, SaysInTheSessionsLineThatTheHandshakeFailed) {
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    expectStep<next::Stay>(phase_->begin());
+    expectStep<next::Stay>(clientSends(*phase_, "\x16\x03"));
+    host_->advance(10'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::TlsHandshakeFailed);
+    EXPECT_TRUE(context_->admitted);
+    EXPECT_EQ(value(host_->counters().ends[static_cast<std::size_t>(CloseReason::TlsHandshakeFailed)]), 0U)
+        << "session.end counts it";
+    EXPECT_THAT(host_->takeLog(), HasSubstr(R"("reason":"timeout")"));
+}
+
+TEST_F(StartTlsPhaseTest, LeavesADrainedServerAfterTheHandshake) {
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    Next step = phase_->begin();
+    client_->heard();
+    expectStep<next::Stay>(phase_->onDrain({CloseReason::Drained, 0, 0}));
+    EXPECT_EQ(expectStep<next::Relay>(shakeHands(std::move(step))).drain.end, CloseReason::Drained);
+    arriveAsking(Protocol::Smtp, "220 mx\r\n");
+    expectStep<next::Stay>(phase_->begin());
+    const Next stopped = phase_->onDrain({CloseReason::Shutdown, 0, 0});
+    EXPECT_EQ(expectStep<next::Linger>(stopped).reason, CloseReason::Shutdown);
+}
+
 /// The whole session, in front of a server that speaks in the clear.
 class TlsSessionTest : public TlsPhaseTest {
   protected:
@@ -175,8 +261,81 @@ class TlsSessionTest : public TlsPhaseTest {
         host_->runAgain();
         peer_.gets(client_->heard());
     }
+    /// A session of IMAP in TLS whose server has greeted.
+    void relay() {
+        host_ = std::make_unique<ScriptedHost>(implicitTls());
+        host_->endTlsWith(listener());
+        server_ = host_->nextServer();
+        client_ = std::make_shared<ScriptedPeer>();
+        session_ = &host_->arrive(client_, false);
+        while (host_->connected_to.empty())
+            deliver();
+        session_->onEvents(server_->slot, kWritable);
+        server_->sends("* OK ready\r\n");
+        session_->onEvents(server_->slot, kReadable);
+        peer_.gets(client_->heard());
+        EXPECT_EQ(peer_.reads(), "* OK ready\r\n");
+    }
+    /// As it was recorded.
+    store::JournalSession ended() {
+        EXPECT_EQ(host_->records.kept.size(), 1U);
+        return host_->records.kept.empty() ? store::JournalSession{} : host_->records.kept.front();
+    }
+    void clientEnds() {
+        client_->finished = true;
+        session_->onEvents(Session::kClientSlot, kReadable | kHangup);
+        server_->finished = true;
+        session_->onEvents(server_->slot, kReadable | kHangup);
+        host_->runAgain();
+    }
+
+    std::shared_ptr<ScriptedPeer> server_;
     Session* session_ = nullptr;
 };
+
+TEST_F(TlsSessionTest, TellsTlsThatBrokeFromAConnectionThatDid) {
+    relay();
+    client_->sends("a LOGIN bob secret\r\n");
+    session_->onEvents(Session::kClientSlot, kReadable);
+    EXPECT_EQ(ended().end, "tls_error");
+    EXPECT_EQ(ended().tls_error, "protocol_error");
+    EXPECT_EQ(value(host_->counters().ends[static_cast<std::size_t>(CloseReason::TlsError)]), 1U);
+}
+
+TEST_F(TlsSessionTest, TellsThatAConnectionBroke) {
+    relay();
+    client_->broken = ECONNRESET;
+    session_->onEvents(Session::kClientSlot, kReadable | kFailed);
+    EXPECT_EQ(ended().end, "client_reset");
+    EXPECT_EQ(ended().tls_error, "");
+}
+
+TEST_F(TlsSessionTest, TellsAnEndThatTlsDidNotTellOf) {
+    relay();
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_closed");
+    EXPECT_EQ(ended().tls_error, "truncated");
+}
+
+TEST_F(TlsSessionTest, HasNothingToTellOfAnEndInOrder) {
+    relay();
+    SSL_shutdown(peer_.ssl());
+    client_->sends(peer_.sent());
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_closed");
+    EXPECT_EQ(ended().tls_error, "");
+}
+
+TEST_F(TlsSessionTest, HasNothingToTellOfAnEndBehindTheGoodbye) {
+    relay();
+    peer_.writes("a LOGOUT\r\n");
+    deliver();
+    server_->sends("* BYE\r\na OK\r\n");
+    session_->onEvents(server_->slot, kReadable);
+    clientEnds();
+    EXPECT_EQ(ended().end, "client_quit");
+    EXPECT_EQ(ended().tls_error, "");
+}
 
 TEST_F(TlsSessionTest, RelaysInTheClearAndTellsTheServerOfTls) {
     host_ = std::make_unique<ScriptedHost>(implicitTls());
@@ -214,6 +373,53 @@ TEST_F(TlsSessionTest, RelaysInTheClearAndTellsTheServerOfTls) {
     EXPECT_EQ(record.tls, "implicit");
     EXPECT_EQ(record.tls_version, "TLSv1.3");
     EXPECT_EQ(record.bytes_in, 21U);
+}
+
+TEST_F(TlsSessionTest, ConnectsAnewAfterStartTls) {
+    Config config = makeConfig(Protocol::Imap);
+    config.listeners[0].tls = ListenerTls::StartTls;
+    config.listeners[0].tls_required = true;
+    host_ = std::make_unique<ScriptedHost>(std::move(config));
+    host_->endTlsWith(listener());
+    auto first = host_->nextServer();
+    auto second = host_->nextServer();
+    client_ = std::make_shared<ScriptedPeer>();
+    session_ = &host_->arrive(client_, false);
+    const auto said = [&](const std::shared_ptr<ScriptedPeer>& by, std::string_view text) {
+        by->sends(text);
+        session_->onEvents(by == client_ ? Session::kClientSlot : by->slot, kReadable);
+        host_->runAgain();
+    };
+    session_->onEvents(first->slot, kWritable);
+    first->heard();
+    said(first, "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n");
+    EXPECT_EQ(client_->heard(), "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready\r\n");
+    said(client_, "a LOGIN bob builder\r\n");
+    EXPECT_THAT(client_->heard(), HasSubstr("a NO [PRIVACYREQUIRED]"));
+    said(client_, "s STARTTLS\r\n");
+    EXPECT_THAT(client_->heard(), HasSubstr("s OK"));
+    EXPECT_TRUE(first->closed);
+    EXPECT_EQ(first->heard(), "") << "it knows nothing of all that";
+    while (host_->connected_to.size() < 2)
+        deliver();
+    EXPECT_EQ(host_->connected_to[0], host_->connected_to[1]);
+    session_->onEvents(second->slot, kWritable);
+    peer_.writes("b LOGIN bob builder\r\n");
+    deliver();
+    const std::string sent = second->heard();
+    EXPECT_THAT(sent, ::testing::EndsWith(" CAPABILITY\r\n"));
+    EXPECT_THAT(sent, Not(HasSubstr("LOGIN"))) << "the login waits for the greeting";
+    said(second, "* OK ready\r\n* CAPABILITY IMAP4rev1\r\nG0 OK done\r\n");
+    EXPECT_EQ(second->heard(), "b LOGIN bob builder\r\n");
+    said(second, "b OK in\r\n");
+    peer_.gets(client_->heard());
+    EXPECT_EQ(peer_.reads(), "b OK in\r\n");
+    session_->abort(CloseReason::Killed);
+    ASSERT_EQ(host_->records.kept.size(), 1U);
+    const store::JournalSession& record = host_->records.kept.front();
+    EXPECT_EQ(record.user, "bob");
+    EXPECT_EQ(record.tls, "starttls");
+    EXPECT_EQ(record.tls_version, "TLSv1.3");
 }
 
 }  // namespace

@@ -318,6 +318,17 @@ TEST_F(TlsHandshakeTest, SaysNothingToWhatIsNoHandshake) {
     }
 }
 
+TEST_F(TlsHandshakeTest, TellsGarbageBehindAHelloFromWhatIsNoTls) {
+    TlsConnection connection(context());
+    connection.client.advance();
+    connection.arrives(connection.client.sent() + "EHLO client.example\r\n");
+    auto step = connection.server->advance(0);
+    while (step.again)
+        step = connection.server->advance(0);
+    EXPECT_EQ(step.state, kFailedStep);
+    EXPECT_EQ(toString(step.failure), "protocol_error");
+}
+
 TEST_F(TlsHandshakeTest, AnswersABrokenHandshakeWithAnAlert) {
     using namespace std::string_view_literals;
     for (const auto& [bytes, why] :
@@ -436,7 +447,7 @@ class TlsClientTest : public TlsHandshakeTest {
         std::unique_ptr<Transport> server_below = std::make_unique<ScriptedTransport>(to_server);
         std::unique_ptr<Transport> client_below = std::make_unique<ScriptedTransport>(to_client);
         Legs legs{TlsTransport::accept(server_below, std::move(server_context)),
-                  TlsTransport::connect(client_below, std::move(client_context), name)};
+                  TlsTransport::connect(client_below, std::move(client_context), name, name)};
         const auto carry = [](ScriptedPeer& from, ScriptedPeer& to, TlsTransport& target) {
             if (from.received.empty()) return;
             to.sends(from.heard());

@@ -111,6 +111,25 @@ TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
     EXPECT_THAT(renewed_, ElementsAre("CN=new"));
 }
 
+TEST_F(TlsListenerTest, TakesANewFileWhenItsModeIsMended) {
+    using std::filesystem::perms;
+    put("a.pem", issue("old"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    open();
+    put("a.pem", issue("new"));
+    std::filesystem::permissions(files_.path("a.pem"), perms::others_read,
+                                 std::filesystem::perm_options::add);
+    poll(6);
+    EXPECT_THAT(refused_,
+                ElementsAre(StartsWith(files_.path("a.pem") + ": holds a private key and its mode is ")));
+    EXPECT_EQ(presented(), "old");
+    std::filesystem::permissions(files_.path("a.pem"), perms::others_read,
+                                 std::filesystem::perm_options::remove);
+    poll(1);
+    EXPECT_EQ(presented(), "new");
+    EXPECT_THAT(renewed_, ElementsAre("CN=new"));
+}
+
 TEST_F(TlsListenerTest, DoesNotBeginWithABadPair) {
     put("a.pem", issue("old"));
     EXPECT_THROW(open(), TlsError);

@@ -149,6 +149,8 @@ TEST_P(TlsTransportTest, TellsAnEndThatWasCutOff) {
     EXPECT_EQ(buffer_, "DATA");
     EXPECT_TRUE(got.last);
     EXPECT_TRUE(server().truncated());
+    EXPECT_EQ(server().fault(), "truncated");
+    EXPECT_FALSE(server().broken());
     EXPECT_EQ(read().status, IoStatus::Eof);
     EXPECT_EQ(server().write("x").bytes, 1u) << "an end, and no error";
 
@@ -188,6 +190,8 @@ TEST_P(TlsTransportTest, EndsWithTheConnectionsError) {
     EXPECT_EQ(connection_->serverReads(), "half");
     EXPECT_EQ(connection_->last.status, IoStatus::Error);
     EXPECT_EQ(connection_->last.error, ECONNRESET);
+    EXPECT_FALSE(server().broken());
+    EXPECT_EQ(server().fault(), "");
     connect();
     connection_->wire->write_error = EPIPE;
     EXPECT_EQ(server().write("x").status, IoStatus::Error);
@@ -202,7 +206,8 @@ TEST_P(TlsTransportTest, RefusesForgedAndOversizedRecords) {
     const IoResult got = read();
     EXPECT_EQ(got.status, IoStatus::Error);
     EXPECT_EQ(got.error, EPROTO);
-    EXPECT_EQ(toString(server().failure()), "protocol_error");
+    EXPECT_TRUE(server().broken());
+    EXPECT_EQ(server().fault(), "protocol_error");
     EXPECT_EQ(server().write("x").status, IoStatus::Error);
 
     connect();

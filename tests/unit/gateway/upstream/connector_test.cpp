@@ -3,11 +3,15 @@
 
 #include "gateway/io/session_set.h"
 #include "tests/support/scripted_peer.h"
+#include "tests/support/tls_files.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
+#include <ctime>
+#include <memory>
 #include <string>
+#include <utility>
 
 namespace mailgate::test {
 namespace {
@@ -166,6 +170,180 @@ TEST_F(ConnectorTest, TellsSilenceFromHalfAGreeting) {
     connected();
     server_->broken = ECONNRESET;
     expectFailure(onEvents(kReadable | kFailed), ServerFailure::ResetWithoutGreeting, ECONNRESET);
+}
+
+/// Against a server that is a TlsTransport itself.
+class ConnectorTlsTest : public ConnectorTest {
+  protected:
+    static std::shared_ptr<const TlsServerContext> serving(std::shared_ptr<const Certificate> certificate) {
+        const auto tickets = std::make_shared<TicketKeys>([] { return std::time(nullptr); });
+        return TlsServerContext::build({}, {std::move(certificate)}, tickets);
+    }
+    std::unique_ptr<ServerTls> tls(const std::string& name) {
+        TlsClientOptions options;
+        options.ca = files_.write("ca.pem", files_.authority.pem());
+        auto made = std::make_unique<ServerTls>();
+        made->context = TlsClientContext::build(options, nullptr);
+        made->name = name;
+        return made;
+    }
+    /// The header is out, and behind it the beginning of a handshake.
+    void begin(const std::string& name, std::shared_ptr<const Certificate> certificate) {
+        auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(end_));
+        far_ = TlsTransport::accept(below, serving(std::move(certificate)));
+        progress_ =
+            connector_.begin(std::make_unique<ScriptedTransport>(server_), 0, kHeader, true, tls(name));
+        ASSERT_TRUE(std::holds_alternative<Connector::Waiting>(progress_));
+        EXPECT_TRUE(connector_.shakingHands());
+        ASSERT_EQ(server_->received.substr(0, kHeader.size()), kHeader) << "first, and in the clear";
+        server_->received.erase(0, kHeader.size());
+    }
+    /// Lets both sides go on until the connector has something to report.
+    void shakeHands() {
+        for (int turn = 0; turn < 20 && std::holds_alternative<Connector::Waiting>(progress_); ++turn) {
+            end_->sends(server_->heard());
+            far_->note(kReadable);
+            far_->advance(turn);
+            server_->sends(end_->heard());
+            progress_ = onEvents(kReadable);
+        }
+    }
+
+    TlsFiles files_;
+    std::shared_ptr<ScriptedPeer> end_ = std::make_shared<ScriptedPeer>();
+    std::unique_ptr<TlsTransport> far_;
+    Connector::Progress progress_;
+};
+
+TEST_F(ConnectorTlsTest, ShakesHandsBehindTheHeaderAndReadsTheGreetingInside) {
+    begin("mx.example.net", files_.certificate({{"mx.example.net"}}));
+    shakeHands();
+    ASSERT_TRUE(std::holds_alternative<Connector::Connected>(progress_));
+    EXPECT_FALSE(connector_.shakingHands());
+    ASSERT_NE(connector_.tls(), nullptr);
+    EXPECT_EQ(connector_.tls()->version(), "TLSv1.3");
+    EXPECT_GT(connector_.tls()->peerNotAfter(), std::time(nullptr));
+    far_->note(kReadable);
+    end_->sends(server_->heard());
+    ASSERT_EQ(far_->advance(99).state, TlsTransport::Handshake::State::Done);
+    far_->write("220 mx ready\r\n");
+    const auto progress = serverSends(end_->heard());
+    const auto* greeted = std::get_if<Connector::Greeted>(&progress);
+    ASSERT_NE(greeted, nullptr) << progress.index();
+    EXPECT_EQ(greeted->bytes, "220 mx ready\r\n");
+    EXPECT_NE(connector_.take(), nullptr);
+    EXPECT_EQ(connector_.tls(), nullptr);
+}
+
+TEST_F(ConnectorTlsTest, SaysWhatIsWrongWithACertificate) {
+    begin("mx.example.net", files_.certificate({{"other.example.net"}}));
+    shakeHands();
+    const auto* failed = std::get_if<Connector::Failed>(&progress_);
+    ASSERT_NE(failed, nullptr) << progress_.index();
+    EXPECT_EQ(failed->failure, ServerFailure::CertificateForOthers);
+    EXPECT_EQ(failed->tls.reason, TlsFailure::Reason::WrongName);
+    EXPECT_EQ(describe(*failed), "certificate is for another name");
+    EXPECT_FALSE(server_->received.empty()) << "the server is told why";
+}
+
+TEST_F(ConnectorTlsTest, TellsAServerThatSpeaksInTheClearAndOneThatCloses) {
+    begin("mx.example.net", files_.certificate({{"mx.example.net"}}));
+    server_->finished = true;
+    auto progress = serverSends("220 mx ready\r\n");
+    expectFailure(progress, ServerFailure::NotTls);
+    EXPECT_NE(connector_.transport(), nullptr) << "to be read to its end";
+    EXPECT_FALSE(connector_.shakingHands());
+
+    server_ = std::make_shared<ScriptedPeer>();
+    end_ = std::make_shared<ScriptedPeer>();
+    begin("mx.example.net", files_.certificate({{"mx.example.net"}}));
+    server_->finished = true;
+    expectFailure(onEvents(kReadable | kHangup), ServerFailure::ClosedInHandshake);
+}
+
+class ConnectorStartTlsTest : public ConnectorTlsTest {
+  protected:
+    /// The header is out, and nothing else.
+    void begin() {
+        auto starting = tls("mx.example.net");
+        starting->starttls = std::make_unique<StartTlsDialogue>(Protocol::Smtp, "gw.example.net");
+        progress_ = connector_.begin(std::make_unique<ScriptedTransport>(server_), 0, kHeader, true,
+                                     std::move(starting));
+        EXPECT_TRUE(std::holds_alternative<Connector::Waiting>(progress_));
+        EXPECT_TRUE(connector_.startingTls());
+        EXPECT_EQ(server_->heard(), kHeader);
+    }
+    void untilStartTls() {
+        begin();
+        progress_ = serverSends("220 mx ready\r\n");
+        EXPECT_EQ(server_->heard(), "EHLO gw.example.net\r\n");
+        progress_ = serverSends("250-mx\r\n250 STARTTLS\r\n");
+        EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+    }
+    void expectNoTls(const Connector::Progress& progress, std::string_view why) {
+        expectFailure(progress, ServerFailure::NoStartTls);
+        EXPECT_EQ(describe(std::get<Connector::Failed>(progress)), "does not start TLS: " + std::string(why));
+        EXPECT_EQ(server_->heard(), "") << "and nothing else is said";
+    }
+};
+
+TEST_F(ConnectorStartTlsTest, ReportsTheGreetingFromBeforeOnceTlsIsSpoken) {
+    untilStartTls();
+    progress_ = serverSends("220 go ahead\r\n");
+    ASSERT_TRUE(std::holds_alternative<Connector::Waiting>(progress_));
+    EXPECT_TRUE(connector_.shakingHands());
+    auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(end_));
+    far_ = TlsTransport::accept(below, serving(files_.certificate({{"mx.example.net"}})));
+    shakeHands();
+    ASSERT_TRUE(std::holds_alternative<Connector::Connected>(progress_));
+    EXPECT_EQ(connector_.heard(), "220 mx ready\r\n");
+    EXPECT_TRUE(connector_.hasMore()) << "though no event will tell";
+    const auto progress = onEvents(0);
+    const auto* greeted = std::get_if<Connector::Greeted>(&progress);
+    ASSERT_NE(greeted, nullptr) << progress.index();
+    EXPECT_EQ(greeted->bytes, "220 mx ready\r\n");
+    EXPECT_FALSE(connector_.hasMore());
+}
+
+TEST_F(ConnectorStartTlsTest, NothingInTheClearIsTakenForWhatComesWithinTls) {
+    untilStartTls();
+    expectNoTls(serverSends("220 go ahead\r\n250 mx\r\n"),
+                "sends something in the clear behind its consent to TLS");
+
+    server_ = std::make_shared<ScriptedPeer>();
+    untilStartTls();
+    progress_ = serverSends("220 go ahead\r\n");
+    EXPECT_TRUE(connector_.shakingHands());
+    expectFailure(serverSends("250 mx\r\n"), ServerFailure::NotTls);
+}
+
+TEST_F(ConnectorStartTlsTest, GivesUpAServerThatDoesNotConsentOrEnds) {
+    untilStartTls();
+    expectNoTls(serverSends("454 4.7.0 no\r\n"), "answered STARTTLS with: 454 4.7.0 no");
+
+    server_ = std::make_shared<ScriptedPeer>();
+    untilStartTls();
+    server_->finished = true;
+    expectNoTls(onEvents(kReadable | kHangup), "closed the connection before TLS");
+
+    server_ = std::make_shared<ScriptedPeer>();
+    begin();
+    server_->broken = ECONNRESET;
+    expectFailure(onEvents(kReadable | kFailed), ServerFailure::NoStartTls, ECONNRESET);
+}
+
+TEST_F(ConnectorStartTlsTest, AGreetingThatIsNoWelcomeNeedsNoTls) {
+    begin();
+    const auto progress = serverSends("554 no service for you\r\n");
+    const auto* greeted = std::get_if<Connector::Greeted>(&progress);
+    ASSERT_NE(greeted, nullptr) << progress.index();
+    EXPECT_EQ(greeted->verdict, Greeting::Refused);
+    EXPECT_EQ(greeted->bytes, "554 no service for you\r\n");
+    EXPECT_TRUE(greeted->ended) << "nothing of the client's may go there in the clear";
+
+    server_ = std::make_shared<ScriptedPeer>();
+    begin();
+    expectFailure(serverSends("421 4.3.2 going down\r\n"), ServerFailure::SystemNotAccepting);
 }
 
 }  // namespace

@@ -18,16 +18,30 @@ TEST(ServerFailure, TellsWhyAConnectionWasNotMade) {
     EXPECT_EQ(connectFailure(EPERM), ServerFailure::ConnectFailed);
 }
 
+TEST(ServerFailure, TellsWhyTlsWasNotSpoken) {
+    using Reason = TlsFailure::Reason;
+    EXPECT_EQ(handshakeFailure({Reason::CertificateExpired}), ServerFailure::CertificateExpired);
+    EXPECT_EQ(handshakeFailure({Reason::WrongName}), ServerFailure::CertificateForOthers);
+    EXPECT_EQ(handshakeFailure({Reason::UnknownCa}), ServerFailure::CertificateUntrusted);
+    EXPECT_EQ(handshakeFailure({Reason::Timeout}), ServerFailure::NoHandshake);
+    EXPECT_EQ(handshakeFailure({Reason::NotTls}), ServerFailure::NotTls);
+    EXPECT_EQ(handshakeFailure({Reason::ConnectionLost}), ServerFailure::ClosedInHandshake);
+    EXPECT_EQ(handshakeFailure({Reason::Alert, 40}), ServerFailure::HandshakeFailed);
+}
+
 TEST(ServerFailure, CountsWhoeverTheClientIsOnlyWhereNobodyWasReached) {
     EXPECT_EQ(countsOf(ServerFailure::ConnectRefused), FailureCounts::Always);
     EXPECT_EQ(countsOf(ServerFailure::NoGreeting), FailureCounts::WhereUnchecked);
     EXPECT_EQ(countsOf(ServerFailure::Foreign), FailureCounts::WhereUnchecked);
+    EXPECT_EQ(countsOf(ServerFailure::CertificateExpired), FailureCounts::Always) << "so it is for everybody";
     EXPECT_EQ(countsOf(ServerFailure::NoLocalPort), FailureCounts::Never) << "the gateway's own want";
 }
 
 TEST(ServerFailure, KnowsAnAnswerFromSilence) {
     EXPECT_FALSE(answered(ServerFailure::ConnectTimeout));
     EXPECT_FALSE(answered(ServerFailure::NoGreeting));
+    EXPECT_FALSE(answered(ServerFailure::NoHandshake));
+    EXPECT_TRUE(answered(ServerFailure::CertificateExpired));
     EXPECT_TRUE(answered(ServerFailure::ClosedWithoutGreeting));
     EXPECT_TRUE(answered(ServerFailure::SystemNotAccepting));
 }

@@ -92,6 +92,25 @@ TEST(UpstreamPool, PassesOverAServerThatFailedUntilItMayHaveRecovered) {
     EXPECT_EQ(later.size(), 3U);
 }
 
+TEST(UpstreamPool, OffersTheSameServerOnceMoreUnlessItWouldGetNoNewSession) {
+    const UpstreamConfig config = threeServers(Balance::RoundRobin);
+    UpstreamPool pool(config, {});
+    UpstreamPool::Tried tried = 0;
+    const auto endpoint = pool.pick(kClient, 1000, tried);
+    tried = 0;
+    EXPECT_EQ(pool.pickAgain(*endpoint, 1000, tried), endpoint);
+    EXPECT_EQ(pool.pickAgain(*endpoint, 1000, tried), nullptr) << "it has been tried";
+    EXPECT_NE(pool.pick(kClient, 1000, tried), endpoint);
+    tried = 0;
+    pool.reportFailure(*endpoint, 1000, ServerFailure::ConnectRefused);
+    EXPECT_EQ(pool.pickAgain(*endpoint, 1000, tried), nullptr);
+    pool.reportSuccess(*endpoint);
+    EXPECT_EQ(pool.pickAgain(*endpoint, 1000, tried), endpoint);
+    tried = 0;
+    pool.setAdminState(endpoint->server->name, AdminState::Drain);
+    EXPECT_EQ(pool.pickAgain(*endpoint, 1000, tried), nullptr);
+}
+
 TEST(UpstreamPool, OffersFailingServersWhenThereIsNoOther) {
     const UpstreamConfig config = threeServers(Balance::RoundRobin);
     UpstreamPool pool(config, {});

@@ -8,6 +8,12 @@ namespace {
 
 using namespace test;
 
+TEST(ImapProtocol, SaysWhyASessionEndsForWantOfTls) {
+    EXPECT_EQ(lineOf(kImap, Refusal::PlaintextAfterStartTls),
+              "* BYE Data after STARTTLS, closing connection (gw1-7f3a)\r\n");
+    EXPECT_EQ(lineOf(kImap, Refusal::TlsRequired), "* BYE Too many commands without TLS (gw1-7f3a)\r\n");
+}
+
 TEST(ImapProtocol, JudgesGreetings) {
     expectGreetings(kImap, Greeting::Welcome, {"* OK ready", "* ok ready", "* PREAUTH hi", "* OK"});
     expectGreetings(kImap, Greeting::Unavailable, {"* BYE [UNAVAILABLE] no", "* bye [unavailable] no"});

@@ -8,6 +8,12 @@ namespace {
 
 using namespace test;
 
+TEST(Pop3Protocol, SaysWhyASessionEndsForWantOfTls) {
+    EXPECT_EQ(lineOf(kPop3, Refusal::PlaintextAfterStartTls),
+              "-ERR Data after STLS, closing connection (gw1-7f3a)\r\n");
+    EXPECT_EQ(lineOf(kPop3, Refusal::TlsRequired), "-ERR Too many commands without TLS (gw1-7f3a)\r\n");
+}
+
 TEST(Pop3Protocol, JudgesGreetings) {
     expectGreetings(kPop3, Greeting::Welcome, {"+OK ready", "+OK", "+ok <1.2@mx>"});
     expectGreetings(kPop3, Greeting::Unavailable, {"-ERR [SYS/TEMP] no", "-ERR [SYS/PERM] no"});

@@ -12,6 +12,12 @@ constexpr std::string_view kCapabilities =
     "\"IMPLEMENTATION\" \"mailgate\"\r\n\"SASL\" \"\"\r\n\"SIEVE\" \"\"\r\n\"VERSION\" "
     "\"1.0\"\r\nOK \"gw.example.org ready\"\r\n";
 
+TEST(SieveProtocol, SaysWhyASessionEndsForWantOfTls) {
+    EXPECT_EQ(lineOf(kSieve, Refusal::PlaintextAfterStartTls),
+              "BYE \"Data after STARTTLS, closing connection (gw1-7f3a)\"\r\n");
+    EXPECT_EQ(lineOf(kSieve, Refusal::TlsRequired), "BYE \"Too many commands without TLS (gw1-7f3a)\"\r\n");
+}
+
 TEST(SieveProtocol, JudgesGreetings) {
     expectGreetings(kSieve, Greeting::Welcome, {"\"IMPLEMENTATION\" \"x\"", "OK \"ready\"", "ok"});
     expectGreetings(kSieve, Greeting::Unavailable,

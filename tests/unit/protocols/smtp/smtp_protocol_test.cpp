@@ -8,6 +8,13 @@ namespace {
 
 using namespace test;
 
+TEST(SmtpProtocol, SaysWhyASessionEndsForWantOfTls) {
+    EXPECT_EQ(lineOf(kSmtp, Refusal::PlaintextAfterStartTls),
+              "521 5.5.1 gw.example.org Error: data after STARTTLS, closing connection [id gw1-7f3a]\r\n");
+    EXPECT_EQ(lineOf(kSmtp, Refusal::TlsRequired),
+              "421 4.7.0 gw.example.org Error: too many commands without TLS [id gw1-7f3a]\r\n");
+}
+
 TEST(SmtpProtocol, JudgesGreetings) {
     for (const ProtocolTraits* protocol : {&kSmtp, &kLmtp}) {
         expectGreetings(*protocol, Greeting::Welcome, {"220 mx ESMTP", "220-mx teaser", "220"});

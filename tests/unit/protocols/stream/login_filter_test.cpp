@@ -48,14 +48,15 @@ class WordFilter final : public LoginFilter {
         pending_.push_back(verb == "LOGIN" ? Kind::Login : verb == "TLS" ? Kind::Tls : Kind::Other);
         return {Action::Pass, end};
     }
-    std::string refusal(std::string_view command) const override {
+    std::string refusal(std::string_view command, Action) const override {
         return "no: " + std::string(withoutLineEnd(command)) + "\r\n";
     }
+    std::string startTlsReply(bool ready) const override { return ready ? "go\r\n" : "later\r\n"; }
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override {
         const std::size_t end = bytes.find('\n');
         return end == std::string_view::npos ? std::nullopt : std::optional(end + 1);
     }
-    std::string_view onReply(std::string_view reply) override {
+    std::optional<std::string> onReply(std::string_view reply) override {
         if (!greeting_over_) {
             greeting_over_ = true;
             return {};
@@ -71,14 +72,14 @@ class WordFilter final : public LoginFilter {
                 yes ? accepted() : reply.starts_with("no") ? refused() : deferred();
                 break;
             case Kind::Tls:
-                if (yes) startedTls();
+                startTlsAnswered(yes);
                 break;
             case Kind::Other:
                 break;
         }
         const std::size_t from = reply.find('[');
-        return from == std::string_view::npos ? reply.substr(0, 0)
-                                              : reply.substr(from, reply.find(']') + 1 - from);
+        if (from == std::string_view::npos) return {};
+        return std::string(reply).erase(from, reply.find(']') + 1 - from);
     }
 
     std::vector<Kind> pending_;

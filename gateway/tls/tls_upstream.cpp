@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/tls/tls_upstream.h"
+
+#include "gateway/tls/error.h"
+
+#include <utility>
+
+namespace mailgate {
+namespace {
+
+CertificateWatcher::Certificates loadOwn(const CertificateFiles& files) {
+    if (files.certificate.empty()) return {};
+    return {Certificate::load(files)};
+}
+
+/// The system's are many files, and are read again on a reload.
+FileIdentities authoritiesNow(const TlsClientOptions& options) noexcept {
+    if (!options.verify || options.ca == "system") return {};
+    return identitiesOf({options.ca, "", ""});
+}
+
+}  // namespace
+
+TlsUpstream::TlsUpstream(const TlsClientOptions& options, const CertificateFiles& certificate,
+                         Callbacks callbacks)
+    : options_(options),
+      callbacks_(std::move(callbacks)),
+      watcher_(
+          loadOwn(certificate),
+          {[this](const std::vector<std::size_t>&) { waiting_ = watcher_.current()[0]->files().certificate; },
+           [this](const CertificateFiles&, const std::string& why) { callbacks_.refused(why); }}),
+      seen_(authoritiesNow(options)),
+      handled_(seen_),
+      context_(build()) {}
+
+std::shared_ptr<const TlsClientContext> TlsUpstream::build() const {
+    const auto& own = watcher_.current();
+    return TlsClientContext::build(options_, own.empty() ? nullptr : own[0]);
+}
+
+std::shared_ptr<const TlsClientContext> TlsUpstream::context() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return context_;
+}
+
+void TlsUpstream::poll(UnixSeconds now) {
+    watcher_.poll(now);
+    if (authoritiesSettled()) waiting_ = options_.ca;
+    if (!waiting_.empty()) rebuild();
+}
+
+/// They have changed since they were handled, and not since the last poll.
+bool TlsUpstream::authoritiesSettled() noexcept {
+    const FileIdentities now = authoritiesNow(options_);
+    const bool same = std::exchange(seen_, now) == now;
+    if (!same || now == handled_) return false;
+    handled_ = now;
+    return true;
+}
+
+// Tried again at each poll: what stood in the way need not be one of the files that are watched.
+void TlsUpstream::rebuild() {
+    try {
+        const FileIdentities authorities = authoritiesNow(options_);
+        auto built = build();
+        handled_ = authorities;
+        const std::lock_guard lock(mutex_);
+        context_.swap(built);
+    } catch (const TlsError& error) {
+        if (std::exchange(last_refusal_, error.what()) != error.what()) callbacks_.refused(error.what());
+        return;
+    }
+    last_refusal_.clear();
+    callbacks_.renewed(std::exchange(waiting_, {}));
+}
+
+}  // namespace mailgate

@@ -1,0 +1,569 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS between mailgate and its servers, behind the PROXY header in the clear: real servers, and scripted bad ones."""
+
+import json
+import re
+import socket
+import ssl
+import subprocess
+import time
+import unittest
+
+from harness import mailgate, proxyclient
+from harness.authority import Authority
+from harness.backend import Backend
+from harness.dovecot import USERS, Dovecot, listen_setting, version
+from harness.ports import reserve_port
+from harness.postfix import Postfix
+from harness.process import Scratch, wait_until
+
+NAME = "mx.example.net"
+CLIENT = "198.51.100.7"
+HEADER = proxyclient.header_v2(CLIENT)
+scratch = authority = others = right = folder = postfix = dovecot = None
+
+
+class SecurePostfix(Postfix):
+    """`wrapped_port`: TLS from the first byte behind the header; `encrypt_port`: no mail without STARTTLS."""
+
+    def __init__(self, scratch_folder, files):
+        certificate, key = files
+        self.wrapped_port, self.encrypt_port = reserve_port(), reserve_port()
+        super().__init__(scratch_folder, settings={"smtpd_tls_chain_files": f"{key}, {certificate}", "smtpd_tls_loglevel": "1"})
+        self._ports = (*self._ports, self.wrapped_port, self.encrypt_port)
+
+    def _master(self):
+        secure = "smtpd -o smtpd_upstream_proxy_protocol=haproxy"
+        return super()._master() + (
+            f"127.0.0.1:{self.wrapped_port} inet n - n - - {secure} -o smtpd_tls_wrappermode=yes\n"
+            f"127.0.0.1:{self.encrypt_port} inet n - n - - {secure} -o smtpd_tls_security_level=encrypt\n")
+
+
+class SecureDovecot(Dovecot):
+    """With `wrapped_port[service]`; passwords over TLS alone."""
+
+    def __init__(self, scratch_folder, files):
+        certificate, key = files
+        self.wrapped_port = {service: reserve_port() for service in ("imap", "pop3")}
+        names = ("ssl_cert", "ssl_key") if version() < (2, 4) else ("ssl_server_cert_file", "ssl_server_key_file")
+        prefix = "<" if version() < (2, 4) else ""
+        settings = "".join(f"{name} = {prefix}{path}\n" for name, path in zip(names, (certificate, key)))
+        settings += "".join(f"""service {service}-login {{
+  inet_listener {service}_wrapped {{
+    {listen_setting()} = 127.0.0.1
+    port = {port}
+    haproxy = yes
+    ssl = yes
+  }}
+}}
+""" for service, port in self.wrapped_port.items())
+        super().__init__(scratch_folder, cleartext=False, settings=settings)
+        self._ports = (*self._ports, *self.wrapped_port.values())
+
+
+def setUpModule():
+    global scratch, authority, others, right, folder, postfix, dovecot
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    folder = scratch.folder("certificates")
+    authority, others = Authority(folder), Authority(folder, "others")
+    right = authority.issue(NAME)
+    postfix = scratch.start(SecurePostfix(scratch, right))
+    dovecot = scratch.start(SecureDovecot(scratch, right))
+
+
+def trusting(**settings):
+    """Settings of an upstream whose servers speak TLS."""
+    return {"tls": "implicit", "ca": str(authority.certificate), "server_name": NAME, **settings}
+
+
+def serve(protocol, port, name, timeouts=None, listener=None, **settings):
+    """A running gateway with one listener."""
+    return scratch.start(mailgate.Mailgate(
+        scratch, [mailgate.listener(protocol, "servers", name=protocol, **(listener or {}))],
+        [mailgate.upstream("servers", port, **trusting(**settings))], name=name, timeouts=timeouts,
+        admin={"socket": "mailgate.sock", "http": f"127.0.0.1:{reserve_port()}"}))
+
+
+def server_context(files, **options):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    if "client_ca" in options:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(options["client_ca"])
+    return context
+
+
+def take_header(sock):
+    """Reads the PROXY header, of a client or LOCAL, and not a byte more."""
+    fixed = sock.recv(16, socket.MSG_WAITALL)
+    if not fixed.startswith(proxyclient.V2_SIGNATURE):
+        raise ConnectionError("no header in the clear")
+    length = int.from_bytes(fixed[14:], "big")
+    return fixed + (sock.recv(length, socket.MSG_WAITALL) if length else b"")
+
+
+def speaks(behaviour):
+    """A server in the clear that takes the header first."""
+    def serve_one(connection):
+        take_header(connection.socket)
+        behaviour(connection.socket)
+    return scratch.start(Backend(serve_one, reads_header=False))
+
+
+class TlsBackend(Backend):
+    """Takes the header in the clear, shakes hands, and runs `behaviour(wrapped socket)`. `handshakes` has what became of
+    them: whether the session was resumed, or the error."""
+
+    def __init__(self, behaviour, context):
+        super().__init__(self._shake_hands, reads_header=False)
+        self._then, self._context, self.handshakes = behaviour, context, []
+
+    def _shake_hands(self, connection):
+        take_header(connection.socket)
+        try:
+            wrapped = self._context.wrap_socket(connection.socket, server_side=True)
+        except OSError as error:
+            self.handshakes.append(str(error))
+            raise
+        self.handshakes.append(wrapped.session_reused)
+        with wrapped:
+            self._then(wrapped)
+
+
+def smtp_in_tls(wrapped):
+    """Greets, agrees to everything until QUIT, and says the end as TLS has it."""
+    wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+    while line := proxyclient.read_line(wrapped):
+        if line.strip().upper() == b"QUIT":
+            wrapped.sendall(b"221 2.0.0 Bye\r\n")
+            break
+        wrapped.sendall(b"250 2.0.0 Ok\r\n")
+    wrapped.unwrap()
+
+
+class RealServers(unittest.TestCase):
+    def test_mail_through_a_postfix_that_speaks_tls_from_the_first_byte(self):
+        gateway = serve("smtp", postfix.wrapped_port, "postfix-wrapped", check=True, interval="200ms")
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            client.sendmail("sender@example.com", ["carol@example.net"], "Subject: through\r\n\r\nbody\r\n")
+        message = postfix.wait_messages("carol", 1)[-1]
+        self.assertIn(b"with ESMTPS", message)
+        self.assertIn(CLIENT.encode(), message)
+        postfix.wait_log(rf"TLS connection established from .*\[{re.escape(CLIENT)}\]")
+        line = gateway.wait_event("session.end", client=CLIENT)
+        self.assertEqual((line["end"], line["mail"][0]["from"]), ("client_quit", "sender@example.com"))
+        self.assertEqual(gateway.events("server.down"), [])
+        [server] = json.loads(gateway.run("status", "--json").stdout)["servers"]
+        self.assertIs(server["healthy"], True)
+        self.assertGreater(server["certificate_not_after"], time.strftime("%Y-%m-%d", time.gmtime(time.time() + 20 * 86400)))
+
+    def test_a_large_message_both_ways_and_a_password_that_needs_tls(self):
+        gateway = serve("imap", dovecot.wrapped_port["imap"], "dovecot-wrapped", check=True, interval="200ms")
+        body = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 4 * 1024 * 128
+        with proxyclient.IMAP(gateway.port("imap"), HEADER) as client:
+            client.login("bob", USERS["bob"])
+            self.assertEqual(client.append("INBOX", None, None, body)[0], "OK")
+            client.select()
+            self.assertEqual(client.fetch("1", "(BODY.PEEK[])")[1][0][1], body)
+        line = gateway.wait_event("session.end", client=CLIENT, user="bob")
+        self.assertGreater(min(line["bytes_in"], line["bytes_out"]), len(body))
+        self.assertNotEqual(line["end"], "server_lost")
+        dovecot.wait_log(rf"Log(in|ged in): user=<bob>, .*rip={re.escape(CLIENT)}.*TLS")
+
+    def test_a_client_in_tls_of_its_own(self):
+        for tls, port in (("implicit", dovecot.wrapped_port["pop3"]), ("starttls", dovecot.proxy_port["pop3"])):
+            with self.subTest(tls=tls):
+                gateway = serve("pop3", port, f"both-legs-{tls}", tls=tls, listener={
+                    "tls": "implicit", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}]})
+                raw = proxyclient.connect(gateway.port("pop3"), HEADER)
+                context = ssl.create_default_context(cafile=str(authority.certificate))
+                with context.wrap_socket(raw, server_hostname=NAME) as client:
+                    self.assertTrue(proxyclient.read_line(client).startswith(b"+OK"))
+                    client.sendall(f"USER alice\r\nPASS {USERS['alice']}\r\nQUIT\r\n".encode())
+                    self.assertRegex(proxyclient.read_to_end(client), rb"(?s)\+OK.*\+OK.*\+OK")
+                self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["tls"]["version"], "TLSv1.3")
+
+    def test_tls_within_tls_is_refused(self):
+        gateway = mailgate.Mailgate(scratch, [mailgate.listener("imap", "servers", tls="passthrough")],
+                                    [mailgate.upstream("servers", 10143, **trusting())], name="twice")
+        gateway.write_config()
+        done = gateway.run("check")
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("inside of the gateway's own", done.stderr)
+
+
+class BothByStartTls(unittest.TestCase):
+    """STARTTLS ends at the gateway, which speaks TLS with the servers."""
+
+    @staticmethod
+    def serve(protocol, port, name, tls="starttls"):
+        return serve(protocol, port, f"both-{name}", tls=tls, check=True, interval="200ms", listener={
+            "tls": "starttls", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}]})
+
+    def ended(self, gateway, **facts):
+        line = gateway.wait_event("session.end", client=CLIENT)
+        self.assertEqual((line["tls"]["mode"], line["tls"]["version"]), ("starttls", "TLSv1.3"))
+        self.assertEqual({name: line[name] for name in facts}, facts)
+        self.assertEqual(gateway.events("server.down"), [])
+        return line
+
+    def test_mail_by_starttls_on_both_sides(self):
+        gateway = self.serve("smtp", postfix.encrypt_port, "smtp")
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            client.ehlo()
+            self.assertTrue(client.has_extn("starttls"), "the gateway's own")
+            self.assertEqual(client.docmd("MAIL FROM:<sender@example.com>")[0], 530)
+            client._host = NAME
+            client.starttls(context=ssl.create_default_context(cafile=str(authority.certificate)))
+            client.ehlo()
+            self.assertFalse(client.has_extn("starttls"))
+            client.sendmail("sender@example.com", ["bob@example.net"], "Subject: both sides\r\n\r\nbody\r\n")
+        message = postfix.wait_messages("bob", 1)[-1]
+        self.assertIn(b"with ESMTPS", message)
+        self.assertIn(CLIENT.encode(), message)
+        line = self.ended(gateway, end="client_quit", helo="client.example.org")
+        self.assertEqual([mail["from"] for mail in line["mail"]], ["sender@example.com"])
+
+    def test_passwords_by_starttls_on_both_sides(self):
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        for protocol in ("imap", "pop3"):
+            for tls, port in (("starttls", dovecot.proxy_port[protocol]), ("implicit", dovecot.wrapped_port[protocol])):
+                with self.subTest(protocol=protocol, servers=tls):
+                    gateway = self.serve(protocol, port, f"{protocol}-{tls}", tls)
+                    if protocol == "imap":
+                        client = proxyclient.IMAP(gateway.port("imap"), HEADER)
+                        self.assertIn("STARTTLS", client.capabilities)
+                        self.assertIn("LOGINDISABLED", client.capabilities)
+                        client.host = NAME
+                        client.starttls(context)
+                        self.assertNotIn("STARTTLS", client.capabilities)
+                        client.login("alice", USERS["alice"])
+                        client.logout()
+                    else:
+                        client = proxyclient.POP3(gateway.port("pop3"), HEADER)
+                        self.assertIn("STLS", client.capa())
+                        client.host = NAME
+                        client.stls(context)
+                        self.assertNotIn("STLS", client.capa())
+                        client.user("alice")
+                        client.pass_(USERS["alice"])
+                        client.quit()
+                    self.ended(gateway, user="alice", authenticated=True)
+
+    def test_managesieve_by_starttls_on_both_sides(self):
+        gateway = self.serve("sieve", dovecot.proxy_port["sieve"], "sieve")
+        clear = proxyclient.connect(gateway.port("sieve"), HEADER)
+        self.assertIn(b'"STARTTLS"', proxyclient.read_until(clear, rb"^OK"))
+        clear.sendall(b"STARTTLS\r\n")
+        self.assertRegex(proxyclient.read_line(clear), rb"^OK")
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        with context.wrap_socket(clear, server_hostname=NAME) as client:
+            listed = proxyclient.read_until(client, rb"^OK")
+            self.assertNotIn(b"STARTTLS", listed)
+            self.assertIn(b"PLAIN", listed)
+            client.sendall(b'NOOP\r\nLOGOUT\r\n')
+            self.assertRegex(proxyclient.read_to_end(client), rb"(?s)^OK.*OK")
+        self.ended(gateway)
+
+
+class StartTls(unittest.TestCase):
+    def test_mail_through_a_postfix_that_insists(self):
+        gateway = serve("smtp", postfix.encrypt_port, "encrypt", tls="starttls", check=True, interval="200ms")
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            self.assertIn(b"mx.example.net", client.ehlo()[1])
+            self.assertFalse(client.has_extn("starttls"), "the server has TLS already")
+            client.sendmail("sender@example.com", ["dave@example.net"], "Subject: insisted\r\n\r\nbody\r\n")
+        self.assertIn(b"with ESMTPS", postfix.wait_messages("dave", 1)[-1])
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["helo"], "client.example.org")
+        self.assertEqual(gateway.events("server.down"), [])
+
+    def test_passwords_that_a_dovecot_takes_in_tls_alone(self):
+        for protocol, client_class in (("imap", proxyclient.IMAP), ("pop3", proxyclient.POP3)):
+            with self.subTest(protocol=protocol):
+                gateway = serve(protocol, dovecot.proxy_port[protocol], f"starttls-{protocol}", tls="starttls", check=True,
+                                interval="200ms")
+                client = client_class(gateway.port(protocol), HEADER)
+                if protocol == "imap":
+                    self.assertNotIn(b"CAPABILITY", client.welcome)
+                    self.assertNotIn("LOGINDISABLED", client.capabilities)
+                    client.login("alice", USERS["alice"])
+                    client.logout()
+                else:
+                    client.user("alice")
+                    client.pass_(USERS["alice"])
+                    client.quit()
+                self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["user"], "alice")
+                self.assertEqual(gateway.events("server.down"), [])
+
+    def test_managesieve_and_lmtp(self):
+        gateway = serve("sieve", dovecot.proxy_port["sieve"], "starttls-sieve", tls="starttls", check=True, interval="200ms")
+        with proxyclient.connect(gateway.port("sieve"), HEADER) as client:
+            listed = proxyclient.read_until(client, rb"^OK")
+            self.assertNotIn(b"STARTTLS", listed)
+            self.assertIn(b"PLAIN", listed)
+        gateway = serve("lmtp", dovecot.proxy_port["lmtp"], "starttls-lmtp", tls="starttls", check=True, interval="200ms")
+        with proxyclient.LMTP(gateway.port("lmtp"), HEADER) as client:
+            client.sendmail("sender@example.com", ["bob"], "Subject: delivered\r\n\r\nbody\r\n")
+        self.assertEqual(gateway.events("server.down"), [])
+
+    def fails(self, behaviour, name, reason, **settings):
+        server = speaks(behaviour)
+        gateway = serve("smtp", server.port, name, tls="starttls", check=True, interval="200ms", **settings)
+        self.assertEqual(gateway.wait_event("server.down")["reason"], reason)
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            self.assertRegex(proxyclient.read_to_end(client), rb"^421 ")
+
+    @staticmethod
+    def until_starttls(sock, answer):
+        sock.sendall(b"220 mx.example.net ESMTP\r\n")
+        proxyclient.read_line(sock)
+        sock.sendall(b"250-mx.example.net\r\n250 STARTTLS\r\n")
+        proxyclient.read_line(sock)
+        sock.sendall(answer)
+        proxyclient.read_to_end(sock)
+
+    def test_a_server_that_refuses(self):
+        self.fails(lambda sock: self.until_starttls(sock, b"454 4.7.0 TLS not available\r\n"), "unavailable",
+                   "does not start TLS: answered STARTTLS with: 454 4.7.0 TLS not available")
+
+    def test_a_server_that_says_something_behind_its_consent(self):
+        self.fails(lambda sock: self.until_starttls(sock, b"220 go ahead\r\n250 mx.example.net\r\n"), "injection",
+                   "does not start TLS: sends something in the clear behind its consent to TLS")
+
+    def test_a_server_that_never_shakes_hands(self):
+        self.fails(lambda sock: self.until_starttls(sock, b"220 go ahead\r\n"), "no-handshake",
+                   "no TLS handshake in time", check_timeout="300ms", timeouts={"connect": "300ms"})
+
+    def test_a_greeting_that_refuses_the_client_reaches_it(self):
+        heard = []
+
+        def refuses(sock):
+            sock.sendall(b"554 5.7.1 no service for you\r\n")
+            heard.append(proxyclient.read_to_end(sock))
+        gateway = serve("smtp", speaks(refuses).port, "not-welcome", tls="starttls")
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            client.sendall(b"EHLO client.example.org\r\nAUTH PLAIN AGEAYg==\r\n")
+            self.assertTrue(proxyclient.read_to_end(client).startswith(b"554 5.7.1 no service for you"))
+        self.assertEqual(wait_until(lambda: heard, "the server's end"), [b""])
+
+
+class Commands(unittest.TestCase):
+    def test_probe_shakes_hands_behind_the_header(self):
+        for name, port, tls in (("probe-wrapped", postfix.wrapped_port, "implicit"), ("probe-starttls", postfix.encrypt_port, "starttls")):
+            with self.subTest(tls=tls):
+                gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "servers")],
+                                            [mailgate.upstream("servers", port, **trusting(tls=tls))], name=name)
+                gateway.write_config()
+                done = gateway.run("probe")
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn("TLSv1.3", done.stdout)
+                self.assertRegex(done.stdout, r"certificate +CN=mx.example.net, expires 2\d{3}-")
+                self.assertIn("=> as configured", done.stdout)
+
+    def test_snippet_has_tls_where_it_comes_first(self):
+        for protocol, program, line in (("smtp", "postfix", "smtpd_tls_wrappermode=yes"), ("imap", "dovecot", "ssl = yes")):
+            for tls, wanted in (("implicit", True), ("starttls", False)):
+                with self.subTest(program=program, tls=tls):
+                    gateway = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "servers")], [
+                        mailgate.upstream("servers", 10025, **trusting(tls=tls))], name=f"snippet-{program}-{tls}")
+                    gateway.write_config()
+                    self.assertEqual(line in gateway.run("snippet", program).stdout, wanted)
+
+    def test_probe_says_what_to_do_about_a_certificate(self):
+        gateway = mailgate.Mailgate(scratch, [mailgate.listener("imap", "servers")], [mailgate.upstream(
+            "servers", dovecot.wrapped_port["imap"], **trusting(server_name="wrong.example.net"))], name="probe-wrong")
+        gateway.write_config()
+        done = gateway.run("probe")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"v2 +accepted")
+        self.assertIn("the server's certificate is for mx.example.net", done.stdout)
+
+    def tls_test(self, port, *arguments):
+        done = subprocess.run([mailgate.binary(), "tls", "test", f"127.0.0.1:{port}", *map(str, arguments)], text=True,
+                              capture_output=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_tls_test_of_any_server(self):
+        trusted = ("--ca", authority.certificate, "--server-name", NAME)
+        for protocol, port in (("smtp", postfix.plain_port), ("imap", dovecot.plain_port["imap"]),
+                               ("pop3", dovecot.plain_port["pop3"]), ("sieve", dovecot.plain_port["sieve"])):
+            with self.subTest(protocol=protocol):
+                code, text = self.tls_test(port, "--starttls", protocol, *trusted)
+                self.assertEqual(code, 0, text)
+                self.assertIn("verified for mx.example.net", text)
+                self.assertIn("CN=tests CA", text)
+        code, text = self.tls_test(postfix.plain_port, "--starttls", "smtp", "--ca", authority.certificate, "--json")
+        self.assertEqual(code, 1, text)
+        report = json.loads(text)
+        self.assertEqual((report["ok"], report["verdict"], report["version"]), (False, "wrong_name", "TLSv1.3"))
+        self.assertEqual(report["chain"][0]["names"], [NAME])
+        code, text = self.tls_test(postfix.plain_port, "--starttls", "smtp", "--server-name", NAME)
+        self.assertEqual(code, 1, text)
+        self.assertIn("refused: unknown_ca", text)
+
+    def test_tls_test_where_there_is_none(self):
+        code, text = self.tls_test(postfix.plain_port)
+        self.assertEqual(code, 1, text)
+        self.assertIn("does not speak TLS", text)
+        self.assertEqual(self.tls_test(reserve_port())[0], 1)
+        self.assertEqual(self.tls_test("none")[0], 2)
+
+    def test_tls_status_has_what_servers_have_shown(self):
+        gateway = serve("imap", dovecot.wrapped_port["imap"], "status", check=True, interval="200ms")
+        shown = wait_until(lambda: json.loads(gateway.run("tls", "status", "--json").stdout)["servers"], "a check")
+        self.assertEqual((shown[0]["server"], shown[0]["days_left"]), ("servers1", 29))
+        self.assertIn("servers/servers1", gateway.run("tls", "status").stdout)
+
+
+class Certificates(unittest.TestCase):
+    def refused(self, files, name, reason, **settings):
+        """That a server with this certificate is down for it, and that clients are told to come back."""
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(files)))
+        gateway = serve("smtp", server.port, name, check=True, interval="200ms", **settings)
+        self.assertEqual(gateway.wait_event("server.down")["reason"], reason)
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            self.assertRegex(proxyclient.read_to_end(client), rb"^421 ")
+        self.assertEqual(gateway.wait_event("session.refused")["reason"], "no_server")
+        self.assertIn(reason, gateway.run("status").stdout)
+        self.assertTrue(all("alert" in str(each).lower() for each in server.handshakes), server.handshakes)
+        return gateway
+
+    def test_one_that_has_expired(self):
+        gateway = self.refused(authority.issue(NAME, file="expired", days=-1), "expired",
+                               "certificate has expired or is not valid yet")
+        metrics = gateway_metrics(gateway)
+        self.assertRegex(metrics, r'mailgate_server_tls_handshakes_total\{[^}]*result="certificate_expired"[^}]*\} [1-9]')
+
+    def test_one_for_another_name(self):
+        self.refused(authority.issue("other.example.net"), "other-name", "certificate is for another name")
+
+    def test_one_of_a_ca_that_is_not_trusted(self):
+        self.refused(others.issue(NAME, file="others"), "other-ca", "certificate is of no trusted CA")
+
+    def test_whoever_answers_is_believed_where_that_is_said(self):
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(others.issue(NAME, file="believed"))))
+        gateway = scratch.start(mailgate.Mailgate(
+            scratch, [mailgate.listener("smtp", "servers")],
+            [mailgate.upstream("servers", server.port, tls="implicit", tls_verify="off")], name="unverified"))
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            self.assertEqual(client.noop()[0], 250)
+        warning = "believes whoever answers"
+        self.assertIn(warning, gateway.run("check").stdout)
+        self.assertTrue(any(warning in line["detail"] for line in gateway.events("config.warning")))
+
+    def test_one_that_is_trusted_while_the_gateway_runs(self):
+        trusted = folder / "trusted.pem"
+        trusted.write_bytes(authority.certificate.read_bytes())
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(others.issue(NAME, file="moved"))))
+        gateway = serve("smtp", server.port, "moved", check=True, interval="200ms", ca=str(trusted))
+        gateway.wait_event("server.down")
+        renewed = folder / "renewed.pem"
+        renewed.write_bytes(others.certificate.read_bytes())
+        renewed.rename(trusted)
+        gateway.wait_event("tls.certificate_renewed", upstream="servers", certificate=str(trusted))
+        gateway.wait_event("server.up")
+
+    def test_one_that_expires_soon_is_warned_of(self):
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(authority.issue(NAME, file="soon", days=3))))
+        gateway = serve("smtp", server.port, "soon", check=True, interval="200ms")
+        line = gateway.wait_event("tls.certificate_expires", upstream="servers", server="servers1")
+        self.assertEqual(line["days_left"], 2)
+        self.assertRegex(gateway_metrics(gateway), r'mailgate_server_certificate_expiry_seconds\{[^}]*server="servers1"')
+
+    def test_the_gateways_own_for_servers_that_ask(self):
+        certificate, key = authority.issue("gw.example.net")
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(right, client_ca=authority.certificate)))
+        gateway = serve("smtp", server.port, "own", client_certificate={"certificate": str(certificate), "key": str(key)})
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            self.assertEqual(client.noop()[0], 250)
+
+
+def gateway_metrics(gateway):
+    host, port = gateway.admin["http"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return proxyclient.read_to_end(client).decode()
+
+
+class Connections(unittest.TestCase):
+    def test_a_client_in_the_clear_is_offered_nothing_that_needs_the_servers_tls(self):
+        def offers(wrapped):
+            wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+            proxyclient.read_line(wrapped)
+            wrapped.sendall(b"250-fake.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN SCRAM-SHA-256-PLUS\r\n")
+            proxyclient.read_to_end(wrapped)
+        server = scratch.start(TlsBackend(offers, server_context(right)))
+        gateway = serve("smtp", server.port, "unbound")
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            proxyclient.read_line(client)
+            client.sendall(b"EHLO client.example.org\r\n")
+            self.assertEqual(proxyclient.read_reply(client), b"250-fake.example.net\r\n250 AUTH PLAIN\r\n")
+            client.sendall(b"STARTTLS\r\n")
+            self.assertRegex(proxyclient.read_reply(client), rb"^554 5\.5\.1 ")
+
+    def test_the_second_session_with_a_server_resumes_the_first(self):
+        server = scratch.start(TlsBackend(smtp_in_tls, server_context(right)))
+        gateway = serve("smtp", server.port, "resumed")
+        for _ in range(2):
+            with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+                client.noop()
+        self.assertEqual(server.handshakes, [False, True])
+
+    def test_a_server_that_speaks_in_the_clear(self):
+        server = speaks(lambda sock: sock.sendall(b"220 plain.example.net ESMTP\r\n"))
+        gateway = serve("smtp", server.port, "plain", check=True, interval="200ms")
+        self.assertEqual(gateway.wait_event("server.down")["reason"], "does not speak TLS")
+
+    def test_a_server_that_never_answers_the_handshake(self):
+        mute = speaks(proxyclient.read_to_end)
+        gateway = serve("smtp", mute.port, "mute", timeouts={"connect": "300ms"}, check=True, interval="200ms",
+                        check_timeout="300ms")
+        self.assertEqual(gateway.wait_event("server.down")["reason"], "no TLS handshake in time")
+        with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+            self.assertRegex(proxyclient.read_to_end(client), rb"^421 ")
+
+    def test_an_end_that_is_not_that_of_tls_is_a_loss(self):
+        def cut_off(wrapped):
+            wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+            proxyclient.read_line(wrapped)
+            wrapped.sendall(b"250-fake.exam")
+            wrapped.shutdown(socket.SHUT_RDWR)
+
+        def leaves(wrapped):
+            wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+            proxyclient.read_line(wrapped)
+            wrapped.unwrap()
+        for behaviour, end in ((cut_off, "server_lost"), (leaves, "server_closed")):
+            with self.subTest(end=end):
+                server = scratch.start(TlsBackend(behaviour, server_context(right)))
+                gateway = serve("smtp", server.port, end)
+                with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+                    proxyclient.read_line(client)
+                    client.sendall(b"EHLO client.example.org\r\n")
+                    proxyclient.read_to_end(client)
+                self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], end)
+
+    def test_the_server_hears_the_end_of_tls(self):
+        ends = []
+
+        def listens(wrapped):
+            wrapped.sendall(b"220 fake.example.net ESMTP\r\n")
+            try:
+                while wrapped.recv(100):
+                    pass
+                ends.append("close_notify")
+            except ssl.SSLEOFError:
+                ends.append("cut off")
+        context = server_context(right)
+        server = TlsBackend(listens, context)
+        scratch.start(server)
+        gateway = serve("smtp", server.port, "polite")
+        client = proxyclient.connect(gateway.port("smtp"), HEADER)
+        proxyclient.read_line(client)
+        client.close()
+        self.assertEqual(wait_until(lambda: ends, "the session's end"), ["close_notify"])
+
+
+if __name__ == "__main__":
+    unittest.main()
