@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/cli/access_text.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
@@ -116,13 +117,8 @@ std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::str
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
-    const auto time = parseExpiry(text, now());
-    if (!time)
-        usageError(
-            fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d), nor a time such as {}, "
-                        "nor \"never\"",
-                        printable(text), formatUtc(now())));
-    return time;
+    // Not earlier than was asked for.
+    return (timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local) + 999) / 1'000;
 }
 
 rules::Edit editOf(const Arguments& arguments) {
@@ -526,8 +522,10 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
                                 [verdict](Access& access) { access.put(verdict); });
     command.networks("NET", "Addresses or networks (CIDR)")->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
-    command.text("--expires", &Arguments::expires,
-                 "When the rule expires: after 30m, 12h, 7d, at an RFC 3339 time, or never (default)");
+    command.text(
+        "--expires", &Arguments::expires,
+        "When the rule expires: after 30m, 12h, 7d, 2w, at a time such as \"2026-12-24 18:00\", or never "
+        "(default)");
     command.text("--note", &Arguments::note, "A comment, stored with the rule");
     command.flag(
         "--force", &Arguments::force,

@@ -2,7 +2,6 @@
 #include "gateway/cli/access_text.h"
 
 #include "gateway/cli/table.h"
-#include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -10,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -101,16 +99,6 @@ std::string standingText(const rules::Overlap& overlap) {
     }
     return "";
 }
-
-}  // namespace
-
-std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now) {
-    if (const auto duration = parseDuration(text))
-        return now + std::chrono::ceil<std::chrono::seconds>(*duration).count();
-    return parseUtc(text);
-}
-
-namespace {
 
 std::string scopeOf(const AccessRule& rule) {
     return rule.listener.empty() ? "all listeners" : "listener " + rule.listener;

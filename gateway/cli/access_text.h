@@ -14,9 +14,6 @@
 
 namespace mailgate::cli {
 
-/// "7d", "12h", "30m" from now on, or RFC 3339.
-std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now);
-
 /// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
 std::string sentenceOf(const store::AccessRule& rule);
 

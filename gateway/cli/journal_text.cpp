@@ -2,7 +2,6 @@
 #include "gateway/cli/journal_text.h"
 
 #include "gateway/cli/table.h"
-#include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/session_fields.h"
 #include "protocols/values/text.h"
@@ -11,7 +10,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <concepts>
 #include <type_traits>
@@ -150,19 +148,6 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
 }
 
 }  // namespace
-
-std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms) {
-    if (const auto duration = parseDuration(text)) return now_ms - duration->count();
-    if (const auto seconds = parseUtc(text)) return *seconds * 1'000;
-    return std::nullopt;
-}
-
-std::string limitError(const std::string& text) {
-    std::uint32_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const bool valid = error == std::errc() && end == text.data() + text.size() && number > 0;
-    return valid ? "" : fmt::format("expected a number of 1 or more, found \"{}\"", printable(text));
-}
 
 std::string envelopeAddress(std::string_view text) {
     if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);

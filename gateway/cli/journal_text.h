@@ -13,12 +13,6 @@
 
 namespace mailgate::cli {
 
-/// "7d", "12h", "30m" before now, or RFC 3339; Unix milliseconds.
-std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms);
-
-/// What is wrong with the value of --limit; empty: nothing.
-std::string limitError(const std::string& text);
-
 /// As the command line takes an envelope address: "<>" is the null sender.
 std::string envelopeAddress(std::string_view text);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
-#include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/table.h"
@@ -29,7 +29,8 @@ using store::JournalSession;
 namespace journal = store::journal;
 
 struct SessionsArguments {
-    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
+    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, id;
+    std::optional<std::string> since, until;
     bool refused = false;
     bool failed_logins = false;
     bool json = false;
@@ -43,13 +44,6 @@ Network networkArgument(const std::string& text) {
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw CLI::ValidationError(std::move(error->message));
     return std::get<Network>(parsed);
-}
-
-std::int64_t timeArgument(const std::string& option, const std::string& text) {
-    if (const auto time = parsePast(text, unixMillis())) return *time;
-    throw CLI::ValidationError(
-        fmt::format("{}: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-                    option, printable(text)));
 }
 
 /// Only what was given on the command line; `command` knows what that is.
@@ -72,8 +66,9 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
     filter.refused_only = arguments.refused;
     filter.failed_login = arguments.failed_logins;
-    if (command.count("--since") > 0) filter.since_ms = timeArgument("--since", arguments.since);
-    if (command.count("--until") > 0) filter.until_ms = timeArgument("--until", arguments.until);
+    const Period period = periodArgument(arguments.since, arguments.until, Zone::Local);
+    filter.since_ms = period.since_ms;
+    filter.until_ms = period.until_ms;
     return filter;
 }
 
@@ -192,9 +187,8 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
     sessions.add_flag("--failed-logins", arguments.failed_logins,
                       "Only sessions with a failed login, even if a later login succeeded");
-    sessions.add_option("--since", arguments.since,
-                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time");
-    sessions.add_option("--until", arguments.until, "End of the period, in the same form");
+    sessions.add_option("--since", arguments.since, kSinceHelp);
+    sessions.add_option("--until", arguments.until, kUntilHelp);
     sessions
         .add_option("--limit", arguments.limit,
                     "Print at most this many sessions, the newest ones (default: 100)")

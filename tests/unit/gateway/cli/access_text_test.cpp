@@ -21,16 +21,6 @@ AccessRule rule() {
     return rule;
 }
 
-TEST(AccessTextTest, AnExpiryIsADurationOrATime) {
-    constexpr UnixSeconds kNow = 1'800'000'000;
-    EXPECT_EQ(parseExpiry("30m", kNow), kNow + 1'800);
-    EXPECT_EQ(parseExpiry("7d", kNow), kNow + 7 * 86'400);
-    EXPECT_EQ(parseExpiry("1500ms", kNow), kNow + 2) << "not earlier than was asked for";
-    EXPECT_EQ(parseExpiry("1970-01-01T00:01:00Z", kNow), 60);
-    EXPECT_EQ(parseExpiry("tomorrow", kNow), std::nullopt);
-    EXPECT_EQ(parseExpiry("", kNow), std::nullopt);
-}
-
 TEST(AccessTextTest, ARuleAsASentence) {
     AccessRule one = rule();
     EXPECT_EQ(sentenceOf(one), "rule 12: allow 198.51.100.0/24 on all listeners");
