@@ -3,6 +3,7 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
@@ -60,6 +61,7 @@ struct Arguments {
     bool replace = false;
     bool expired = false;
     bool json = false;
+    ViewOptions view;
 };
 
 [[noreturn]] void usageError(std::string message) {
@@ -353,7 +355,11 @@ void Access::list() {
     rules::ListFilter filter{.listeners = arguments_.listeners, .expired = arguments_.expired};
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = service().list(filter);
-    std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
+    if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    if (arguments_.json)
+        std::fputs(rulesAsJson(rules).c_str(), stdout);
+    else
+        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.zone()), arguments_.view);
     warnOfUnknownListeners();
 }
 
@@ -458,7 +464,11 @@ void Access::history() {
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
     const auto entries = store().history(about);
-    std::fputs((arguments_.json ? historyAsJson(entries) : historyAsTable(entries)).c_str(), stdout);
+    if (entries.empty()) fail("no change is recorded");
+    if (arguments_.json)
+        std::fputs(historyAsJson(entries).c_str(), stdout);
+    else
+        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.zone()), arguments_.view);
 }
 
 /// Adds subcommands that share the context, each with arguments of its own.
@@ -585,6 +595,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     list.listeners("Only rules that cover this listener (may be repeated)");
     list.flag("--expired", &Arguments::expired, "Print expired rules instead");
     list.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(list.app, list.arguments->view, Prints::OneTable);
     const auto test = commands.add(
         "test", "Show whether an address is allowed, and by which rule; exit status 0: allowed, 1: refused",
         [](Access& access) { access.test(); });
@@ -595,6 +606,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");
     history.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(history.app, history.arguments->view, Prints::OneTable);
 }
 
 }  // namespace mailgate::cli

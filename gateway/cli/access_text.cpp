@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
-#include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -20,8 +19,8 @@ using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
 
-std::string timeOrDash(const std::optional<UnixSeconds>& time) {
-    return time ? formatUtc(*time) : "-";
+std::string timeOrDash(const std::optional<UnixSeconds>& time, Zone zone) {
+    return time ? timeText(*time * 1'000, zone) : "-";
 }
 
 std::string jsonText(std::string_view text) {
@@ -139,14 +138,30 @@ std::string sentenceOf(const rules::NearMiss& near) {
     return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
-std::string rulesAsTable(std::span<const AccessRule> rules) {
-    Table table(
-        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"});
+std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, Zone zone) {
+    Table table({{.name = "rule", .title = "RULE"},
+                 {.name = "verdict", .title = "VERDICT"},
+                 {.name = "network", .title = "NETWORK"},
+                 {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 5},
+                 {.name = "limits", .title = "LIMITS", .least = 10, .leaves = 2},
+                 {.name = "expires", .title = "EXPIRES", .leaves = 6},
+                 {.name = "hits", .title = "HITS", .leaves = 3},
+                 {.name = "last-hit", .title = "LAST HIT", .leaves = 1},
+                 {.name = "by", .title = "BY", .least = 6, .leaves = 4},
+                 {.name = "note", .title = "NOTE", .least = 10}},
+                style);
     for (const AccessRule& rule : rules)
-        table.add({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
-                   rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
-                   timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
-                   rule.created_by, rule.note});
+        table.add({std::to_string(rule.id),
+                   {std::string(toString(rule.verdict)),
+                    rule.verdict == Verdict::Allow ? Colour::Good : Colour::Bad},
+                   rule.network.toString(),
+                   rule.listener.empty() ? "all" : rule.listener,
+                   limitsCell(rule.limits),
+                   timeOrDash(rule.expires_at, zone),
+                   std::to_string(rule.hits),
+                   timeOrDash(rule.last_hit_at, zone),
+                   rule.created_by,
+                   rule.note});
     return table.text();
 }
 
@@ -164,13 +179,19 @@ std::string rulesAsJson(std::span<const AccessRule> rules) {
     return jsonArray(rules, ruleAsJson);
 }
 
-std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries) {
-    Table table({"TIME", "BY", "ACTION", "RULE", "WHAT"});
+std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const TableStyle& style,
+                           Zone zone) {
+    Table table({{.name = "time", .title = "TIME"},
+                 {.name = "by", .title = "BY", .least = 6, .leaves = 1},
+                 {.name = "action", .title = "ACTION"},
+                 {.name = "rule", .title = "RULE"},
+                 {.name = "what", .title = "WHAT", .least = 16}},
+                style);
     for (const auto& entry : entries) {
         std::string what = entry.before.empty() ? entry.after : entry.before;
         if (entry.action == "change") what += "  ->  " + entry.after;
-        table.add(
-            {formatUtc(entry.at), entry.who, entry.action, std::to_string(entry.rule_id), std::move(what)});
+        table.add({timeText(entry.at * 1'000, zone), entry.who, entry.action, std::to_string(entry.rule_id),
+                   std::move(what)});
     }
     return table.text();
 }

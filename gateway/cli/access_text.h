@@ -2,6 +2,8 @@
 /// \file  What `mailgate access` prints: rules and their history as tables, JSON and sentences. Pure functions.
 #pragma once
 
+#include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "store/rules/rule.h"
 #include "store/rules/service.h"
 #include "store/rules/store.h"
@@ -24,10 +26,11 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
-std::string rulesAsTable(std::span<const store::AccessRule> rules);
+std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style, Zone zone);
 std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
 std::string ruleAsJson(const store::AccessRule& rule);
-std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
+std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
+                           Zone zone);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
 
 /// The rule as a line of the export. Notes with characters that a terminal would act on, or that look like something

@@ -3,9 +3,10 @@
 /// line. Pure functions.
 #pragma once
 
+#include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "store/journal/backend.h"
 
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,14 +17,16 @@ namespace mailgate::cli {
 /// As the command line takes an envelope address: "<>" is the null sender.
 std::string envelopeAddress(std::string_view text);
 
-/// One row of the table for each mail, one for a session without any; `heading`: with the columns' names.
-std::string sessionsAsTable(std::span<const store::JournalSession> sessions, bool heading);
+/// The table of sessions, without rows.
+Table sessionTable(TableStyle style);
+/// One row for each mail, one for a session without any.
+void addSessions(Table& table, std::span<const store::JournalSession> sessions, Zone zone);
 /// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
 std::string sessionAsJson(const store::JournalSession& session);
 /// All that is known, one fact a line, the timings in their order.
-std::string sessionAsStory(const store::JournalSession& session);
+std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
 
-std::string topAsTable(const store::JournalTop& top);
+std::string topAsTable(const store::JournalTop& top, const TableStyle& style);
 std::string topAsJson(const store::JournalTop& top);
 
 }  // namespace mailgate::cli

@@ -218,4 +218,9 @@ std::string exactTimeText(std::int64_t unix_ms, Zone zone) {
     return text;
 }
 
+std::string timeText(const std::string& rfc3339, Zone zone) {
+    const auto time = parseUtc(rfc3339);
+    return time ? timeText(*time * 1'000, zone) : rfc3339;
+}
+
 }  // namespace mailgate::cli

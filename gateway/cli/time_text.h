@@ -40,5 +40,7 @@ std::variant<std::int64_t, TimeError> parseTime(std::string_view text, std::int6
 std::string timeText(std::int64_t unix_ms, Zone zone);
 /// ... and with milliseconds.
 std::string exactTimeText(std::int64_t unix_ms, Zone zone);
+/// The first form, of what the gateway's API says; what is no time in RFC 3339 stays as it is.
+std::string timeText(const std::string& rfc3339, Zone zone);
 
 }  // namespace mailgate::cli

@@ -3,6 +3,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/screen.h"
 #include "gateway/config/load.h"
 #include "store/backends/journal.h"
 
@@ -27,6 +28,7 @@ struct TopArguments {
     std::string by = "sessions";
     std::size_t limit = 10;
     bool json = false;
+    ViewOptions view;
 };
 
 SumsBy orderOf(const std::string& word) {
@@ -36,11 +38,18 @@ SumsBy orderOf(const std::string& word) {
 }
 
 void top(Context& context, const TopArguments& arguments) {
-    const Period period = periodArgument(arguments.since, arguments.until, Zone::Local);
+    const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
     const store::JournalTop sums = source->top(*period.since_ms, period.until_ms.value_or(unixMillis()),
                                                orderOf(arguments.by), arguments.limit);
-    std::fputs((arguments.json ? topAsJson(sums) : topAsTable(sums)).c_str(), stdout);
+    if (sums.sessions == 0) {
+        std::fputs("mailgate: no session in the journal is of this period\n", stderr);
+        context.exit_code = kRefusedOrNotFound;
+    }
+    if (arguments.json)
+        std::fputs(topAsJson(sums).c_str(), stdout);
+    else if (sums.sessions > 0)
+        print(topAsTable(sums, arguments.view.style()), arguments.view);
 }
 
 }  // namespace
@@ -59,6 +68,7 @@ void addTopCommand(CLI::App& root, Context& context) {
                      "Print at most this many clients, senders and users (default: 10)")
         ->check(limitError);
     command->add_flag("--json", arguments->json, "Print JSON");
+    addViewOptions(*command, arguments->view, Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });
 }
 

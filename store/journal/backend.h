@@ -93,6 +93,9 @@ class Source {
     /// The last `limit` that pass the filter, in the order in which they ended.
     virtual std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) = 0;
 
+    /// How many pass the filter, counted up to `at_most`.
+    virtual std::size_t count(const JournalFilter& filter, std::size_t at_most) = 0;
+
     /// Up to `limit` whose id begins with `prefix` (any case), the oldest first. Two tell that it is not
     /// enough of one.
     virtual std::vector<JournalSession> withId(const std::string& prefix, std::size_t limit) = 0;

@@ -169,6 +169,8 @@ struct Reader::Impl {
                       const std::vector<TermRange>& wanted, Visit visit);
     template <typename Visit>
     bool visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit);
+    template <typename Visit>
+    void visitKind(Kind kind, const JournalFilter& filter, Visit visit);
     bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
     std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& wanted);
     bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
@@ -292,23 +294,29 @@ Reader::Reader(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
 
 Reader::~Reader() = default;
 
+/// Calls `visit(record)` for those that pass, the newest first, while it returns true.
+template <typename Visit>
+void Reader::Impl::visitKind(Kind kind, const JournalFilter& filter, Visit visit) {
+    const std::vector<Segment> segments = readSegments(database);
+    const std::vector<TermRange> wanted = termsOf(filter);
+    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
+        if (!visitSegment(*segment, filter, wanted, visit)) return;
+    }
+}
+
 /// Those that pass, the newest first.
 std::vector<JournalSession> Reader::Impl::newestOf(Kind kind, const JournalFilter& filter,
                                                    std::size_t limit) {
     std::vector<JournalSession> found;
     if (limit == 0) return found;
-    const std::vector<Segment> segments = readSegments(database);
-    const std::vector<TermRange> wanted = termsOf(filter);
     std::set<std::string> seen;  // a session can have any number of further mails
     const auto take = [&](JournalSession&& session) {
         if (kind == Kind::Mail && !seen.insert(session.id).second) return true;
         found.push_back(std::move(session));
         return found.size() < limit;
     };
-    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
-        if (!visitSegment(*segment, filter, wanted, take)) break;
-    }
+    visitKind(kind, filter, take);
     return found;
 }
 
@@ -406,6 +414,26 @@ std::vector<JournalSession> Reader::newest(const JournalFilter& filter, std::siz
             impl_->addFurtherMail(session, filter);
     });
     return found;
+}
+
+std::size_t Reader::count(const JournalFilter& filter, std::size_t at_most) {
+    std::size_t count = 0;
+    std::set<std::string> ids;  // of those whose mails may have records of their own
+    const auto take = [&](JournalSession&& session) {
+        if (asksForMail(filter)) ids.insert(std::move(session.id));
+        return ++count < at_most;
+    };
+    const auto takeMail = [&](JournalSession&& record) {
+        if (!ids.insert(record.id).second) return true;
+        count += passes(impl_->sessionOf(std::move(record)), filter) ? 1 : 0;
+        return count < at_most;
+    };
+    impl_->database.snapshot([&] {
+        impl_->visitKind(Kind::Session, filter, take);
+        if (asksForMail(filter) && count < at_most) impl_->visitKind(Kind::Mail, filter, takeMail);
+        if (count < at_most) impl_->visitKind(Kind::Refused, filter, take);
+    });
+    return count;
 }
 
 std::vector<JournalSession> Reader::withId(const std::string& prefix, std::size_t limit) {

@@ -6,6 +6,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <CLI/Error.hpp>
+
+#include <iterator>
+#include <sstream>
 
 namespace mailgate::cli {
 namespace {
@@ -21,11 +25,17 @@ bool tells(const std::string& story, std::string_view label) {
     return ("\n" + story).find(fmt::format("\n{} ", label)) != std::string::npos;
 }
 
+std::string tableOf(const JournalSession& session, const TableStyle& style) {
+    Table table = sessionTable(style);
+    addSessions(table, std::span(&session, 1), Zone::Utc);
+    return table.text();
+}
+
 TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
     JournalSession session = test::filledSession();
     session.mail.front().recipient_count = session.mail.front().refused_count = 100;
     session.kind = JournalKind::Refused;
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     const auto expectTold = [&](const auto& field) {
         const bool end = field.name == "end";
         EXPECT_TRUE(field.label.empty() || tells(story, end ? "refused" : field.label)) << field.label << '\n'
@@ -35,27 +45,27 @@ TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
     store::journal::eachField<JournalMail>(expectTold);
     EXPECT_THAT(story, HasSubstr("98 more"));
     session.bytes_in = session.bytes_out = 0;
-    EXPECT_FALSE(tells(sessionAsStory(session), "bytes")) << "of refused clients none are counted";
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "bytes")) << "of refused clients none are counted";
 }
 
 TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     JournalSession session = test::filledSession();
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     for (const char* label : {"limit", "told", "times", "refused"})
         EXPECT_FALSE(tells(story, label)) << label;
     EXPECT_TRUE(tells(story, "end"));
     session.violation.clear();
     session.failed_logins = 0;
     session.connect_ms = -1;
-    EXPECT_FALSE(tells(sessionAsStory(session), "violation"));
-    EXPECT_FALSE(tells(sessionAsStory(session), "failed logins"));
-    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("connect +-\n"));
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "violation"));
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "failed logins"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("connect +-\n"));
 }
 
 TEST(JournalText, OfASessionThatGoesOnTheEndIsNotKnown) {
     JournalSession session = test::filledSession();
     session.kind = JournalKind::Mail;
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     EXPECT_THAT(story, HasSubstr("unknown: the session is still open, or the gateway was killed"));
     EXPECT_FALSE(tells(story, "duration"));
 }
@@ -64,10 +74,47 @@ TEST(JournalText, WhatAClientSentObeysNobodysTerminal) {
     JournalSession session = test::filledSession();
     session.helo = "a\x1B[2Jb";
     session.mail.front().from = "x\ny@example.org";
-    for (const std::string& text : {sessionAsStory(session), sessionsAsTable(std::span(&session, 1), true)}) {
+    for (const std::string& text : {sessionAsStory(session, Zone::Utc), tableOf(session, {})}) {
         EXPECT_THAT(text, Not(HasSubstr("\x1B")));
         EXPECT_THAT(text, HasSubstr("x\\u000ay@example.org"));
     }
+}
+
+/// The titles in the order in which they stand.
+std::vector<std::string> titlesOf(const std::string& table) {
+    std::istringstream heading(table.substr(0, table.find('\n')));
+    return {std::istream_iterator<std::string>(heading), {}};
+}
+
+TEST(JournalText, SessionsFitTheTerminal) {
+    JournalSession session = test::filledSession();
+    session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    session.started_ms = 1'795'681'505'123;
+    session.end = "client_quit";
+    session.helo = session.user = session.mail.front().from = std::string(4'000, 'x');
+    for (const std::size_t width : {60u, 80u, 100u, 120u, 200u}) {
+        const std::string table = tableOf(session, {.width = width});
+        std::istringstream lines(table);
+        for (std::string line; std::getline(lines, line);)
+            EXPECT_LE(screenWidth(line), width);
+        for (const char* whole : {"2026-11-26T08:25:05Z", "01M7Z3RQRF9RDWPG", "client_quit"})
+            EXPECT_THAT(table, HasSubstr(whole)) << width;
+    }
+    // As docs/command-line.md has the order.
+    EXPECT_THAT(titlesOf(tableOf(session, {.width = 200})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM",
+                                     "TO", "QUEUE", "ID/REPLY", "END"));
+    EXPECT_THAT(titlesOf(tableOf(session, {.width = 100})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "FROM", "TO", "END"));
+    EXPECT_THAT(titlesOf(tableOf(session, {.width = 80})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "END"));
+}
+
+TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {
+    const JournalSession session = test::filledSession();
+    EXPECT_THAT(titlesOf(tableOf(session, {.columns = {"server", "session", "balancer"}})),
+                testing::ElementsAre("SERVER", "SESSION", "BALANCER"));
+    EXPECT_THROW(tableOf(session, {.columns = {"no"}}), CLI::ValidationError);
 }
 
 TEST(JournalText, TheNullSenderIsAnAddress) {
