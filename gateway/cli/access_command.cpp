@@ -359,7 +359,7 @@ void Access::list() {
     if (arguments_.json)
         std::fputs(rulesAsJson(rules).c_str(), stdout);
     else
-        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.zone()), arguments_.view);
+        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()), arguments_.view);
     warnOfUnknownListeners();
 }
 
@@ -468,7 +468,7 @@ void Access::history() {
     if (arguments_.json)
         std::fputs(historyAsJson(entries).c_str(), stdout);
     else
-        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.zone()), arguments_.view);
+        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()), arguments_.view);
 }
 
 /// Adds subcommands that share the context, each with arguments of its own.

@@ -19,8 +19,8 @@ using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
 
-std::string timeOrDash(const std::optional<UnixSeconds>& time, Zone zone) {
-    return time ? timeText(*time * 1'000, zone) : "-";
+std::string timeOrDash(const std::optional<UnixSeconds>& time, const Times& times) {
+    return time ? times.text(*time * 1'000) : "-";
 }
 
 std::string jsonText(std::string_view text) {
@@ -138,15 +138,15 @@ std::string sentenceOf(const rules::NearMiss& near) {
     return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
-std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, Zone zone) {
+std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, const Times& times) {
     Table table({{.name = "rule", .title = "RULE"},
                  {.name = "verdict", .title = "VERDICT"},
                  {.name = "network", .title = "NETWORK"},
                  {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 5},
                  {.name = "limits", .title = "LIMITS", .least = 10, .leaves = 2},
-                 {.name = "expires", .title = "EXPIRES", .leaves = 6},
+                 {.name = "expires", .title = times.title("EXPIRES"), .leaves = 6},
                  {.name = "hits", .title = "HITS", .leaves = 3},
-                 {.name = "last-hit", .title = "LAST HIT", .leaves = 1},
+                 {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
                  {.name = "by", .title = "BY", .least = 6, .leaves = 4},
                  {.name = "note", .title = "NOTE", .least = 10}},
                 style);
@@ -157,9 +157,9 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
                    rule.network.toString(),
                    rule.listener.empty() ? "all" : rule.listener,
                    limitsCell(rule.limits),
-                   timeOrDash(rule.expires_at, zone),
+                   timeOrDash(rule.expires_at, times),
                    std::to_string(rule.hits),
-                   timeOrDash(rule.last_hit_at, zone),
+                   timeOrDash(rule.last_hit_at, times),
                    rule.created_by,
                    rule.note});
     return table.text();
@@ -180,8 +180,8 @@ std::string rulesAsJson(std::span<const AccessRule> rules) {
 }
 
 std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const TableStyle& style,
-                           Zone zone) {
-    Table table({{.name = "time", .title = "TIME"},
+                           const Times& times) {
+    Table table({{.name = "time", .title = times.title("TIME")},
                  {.name = "by", .title = "BY", .least = 6, .leaves = 1},
                  {.name = "action", .title = "ACTION"},
                  {.name = "rule", .title = "RULE"},
@@ -190,7 +190,7 @@ std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const
     for (const auto& entry : entries) {
         std::string what = entry.before.empty() ? entry.after : entry.before;
         if (entry.action == "change") what += "  ->  " + entry.after;
-        table.add({timeText(entry.at * 1'000, zone), entry.who, entry.action, std::to_string(entry.rule_id),
+        table.add({times.text(entry.at * 1'000), entry.who, entry.action, std::to_string(entry.rule_id),
                    std::move(what)});
     }
     return table.text();

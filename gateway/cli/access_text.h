@@ -26,11 +26,12 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
-std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style, Zone zone);
+std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
+                         const Times& times);
 std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
 std::string ruleAsJson(const store::AccessRule& rule);
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
-                           Zone zone);
+                           const Times& times);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
 
 /// The rule as a line of the export. Notes with characters that a terminal would act on, or that look like something

@@ -27,10 +27,8 @@ std::string addressText(const AddressBytes& address) {
     return Network{address, 128}.toString();
 }
 
-/// The time and enough of the rest: `mailgate sessions show` takes it.
 std::string shortId(const JournalSession& session) {
-    constexpr std::size_t kShown = 16;
-    return orDash(std::string_view(session.id).substr(0, kShown));
+    return orDash(std::string_view(session.id).substr(0, kShownOfId));
 }
 
 /// What the server said of the user: nothing where it took him at once.
@@ -77,8 +75,8 @@ std::string timingText(std::int64_t milliseconds) {
     return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
 }
 
-Table::Row tableRow(const JournalSession& session, const JournalMail* mail, Zone zone) {
-    return {timeText(session.started_ms, zone),
+Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
+    return {times.text(session.started_ms),
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
@@ -167,10 +165,10 @@ std::string envelopeAddress(std::string_view text) {
     return std::string(text);
 }
 
-Table sessionTable(TableStyle style) {
+Table sessionTable(TableStyle style, const Times& times) {
     constexpr bool kOnRequest = true;
     return Table(
-        {{.name = "time", .title = "TIME", .usual = 25},
+        {{.name = "time", .title = times.title("TIME"), .usual = times.width()},
          {.name = "session", .title = "SESSION", .usual = 16},
          {.name = "client", .title = "CLIENT", .least = 15, .usual = 15},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 1, .usual = 10},
@@ -191,11 +189,11 @@ Table sessionTable(TableStyle style) {
         std::move(style));
 }
 
-void addSessions(Table& table, std::span<const JournalSession> sessions, Zone zone) {
+void addSessions(Table& table, std::span<const JournalSession> sessions, const Times& times) {
     for (const JournalSession& session : sessions) {
-        if (session.mail.empty()) table.add(tableRow(session, nullptr, zone));
+        if (session.mail.empty()) table.add(tableRow(session, nullptr, times));
         for (const JournalMail& mail : session.mail)
-            table.add(tableRow(session, &mail, zone));
+            table.add(tableRow(session, &mail, times));
     }
 }
 

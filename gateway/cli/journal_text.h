@@ -17,10 +17,13 @@ namespace mailgate::cli {
 /// As the command line takes an envelope address: "<>" is the null sender.
 std::string envelopeAddress(std::string_view text);
 
+/// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
+inline constexpr std::size_t kShownOfId = 16;
+
 /// The table of sessions, without rows.
-Table sessionTable(TableStyle style);
+Table sessionTable(TableStyle style, const Times& times);
 /// One row for each mail, one for a session without any.
-void addSessions(Table& table, std::span<const store::JournalSession> sessions, Zone zone);
+void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
 /// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
 std::string sessionAsJson(const store::JournalSession& session);
 /// All that is known, one fact a line, the timings in their order.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/screen.h"
 
+#include "gateway/base/clock.h"
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -170,6 +172,10 @@ TableStyle ViewOptions::style() const {
             .colours = screen.colours,
             .follows = false,
             .columns = columns};
+}
+
+Times ViewOptions::times() const {
+    return standardOutput().terminal ? Times(zone(), unixMillis()) : Times(zone());
 }
 
 void addViewOptions(CLI::App& command, ViewOptions& options, Prints prints) {

@@ -40,8 +40,9 @@ struct ViewOptions {
     std::vector<std::string> columns;
 
     Zone zone() const noexcept { return utc ? Zone::Utc : Zone::Local; }
-    /// For standard output.
+    // For standard output:
     TableStyle style() const;
+    Times times() const;
 };
 void addViewOptions(CLI::App& command, ViewOptions& options, Prints prints);
 

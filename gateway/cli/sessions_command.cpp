@@ -194,9 +194,10 @@ void followTable(const Asked& asked, journal::Source& source, const std::vector<
     const ViewOptions& view = asked.arguments.view;
     TableStyle style = view.style();
     style.follows = true;
-    Table table = sessionTable(std::move(style));
+    const Times times = view.times();
+    Table table = sessionTable(std::move(style), times);
     const auto add = [&](const std::vector<JournalSession>& more) {
-        addSessions(table, more, view.zone());
+        addSessions(table, more, times);
         std::fputs(table.text().c_str(), stdout);
         std::fflush(stdout);
     };
@@ -225,8 +226,9 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
         if (arguments.follow) follow(*source, asked.filter, end, printJson);
         return;
     }
-    Table table = sessionTable(arguments.view.style());
-    addSessions(table, sessions, arguments.view.zone());
+    const Times times = arguments.view.times();
+    Table table = sessionTable(arguments.view.style(), times);
+    addSessions(table, sessions, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
 }
 
@@ -234,8 +236,8 @@ std::string textOf(const Poco::JSON::Object& object, const char* key) {
     return object.isNull(key) ? std::string() : object.getValue<std::string>(key);
 }
 
-Table liveTable(TableStyle style) {
-    return Table({{.name = "since", .title = "SINCE"},
+Table liveTable(TableStyle style, const Times& times) {
+    return Table({{.name = "since", .title = times.title("SINCE")},
                   {.name = "session", .title = "SESSION"},
                   {.name = "client", .title = "CLIENT", .least = 15},
                   {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 4},
@@ -252,10 +254,10 @@ Table liveTable(TableStyle style) {
                  std::move(style));
 }
 
-Table::Row liveRow(const Poco::JSON::Object& session, Zone zone) {
+Table::Row liveRow(const Poco::JSON::Object& session, const Times& times) {
     const auto cell = [&](const char* key) { return orDash(textOf(session, key)); };
-    return {timeText(textOf(session, "started"), zone),
-            textOf(session, "session"),
+    return {times.text(textOf(session, "started")),
+            textOf(session, "session").substr(0, kShownOfId),
             cell("client"),
             cell("listener"),
             cell("state"),
@@ -319,16 +321,35 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
         std::fputs(cutAsJson(sessions.size(), found, false).c_str(), stdout);
         return;
     }
-    Table table = liveTable(arguments.view.style());
+    const Times times = arguments.view.times();
+    Table table = liveTable(arguments.view.style(), times);
     for (const auto& session : sessions)
-        table.add(liveRow(*session, arguments.view.zone()));
+        table.add(liveRow(*session, times));
     printWithNote(table.text(), cutNote(sessions.size(), found, false), arguments.view);
+}
+
+/// The ids of the current sessions that begin like that.
+std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view prefix) {
+    std::vector<std::string> ids;
+    const auto array = gateway.get("/v1/sessions")->getArray("sessions");
+    for (std::size_t at = 0; array && at < array->size(); ++at)
+        if (std::string id = textOf(*array->getObject(static_cast<unsigned>(at)), "session");
+            startsWithIgnoreCase(id, prefix))
+            ids.push_back(std::move(id));
+    return ids;
 }
 
 void kill(Context& context, const SessionsArguments& arguments) {
     const Config config = loadConfig(findConfig(context.config_file));
-    admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
-    fmt::print("session {} ended\n", printable(arguments.id));
+    const admin::Client gateway(config.admin.socket);
+    const auto ids = liveIds(gateway, arguments.id);
+    if (ids.empty())
+        return fail(context, fmt::format("no current session has the id {}", printable(arguments.id)));
+    if (ids.size() > 1)
+        return fail(context, fmt::format("{} is not unique: several ids begin with it, such as {} and {}",
+                                         printable(arguments.id), ids[0], ids[1]));
+    gateway.del("/v1/sessions/" + admin::percentEncoded(ids.front()));
+    fmt::print("session {} ended\n", ids.front());
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
@@ -389,7 +410,8 @@ void addSessionsCommand(CLI::App& root, Context& context) {
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(
         "kill", "End a current session, with a 421 or BYE to the client where the protocol allows one");
-    killed->add_option("ID", arguments->id, "Session id, as sessions --live shows it")->required();
+    killed->add_option("ID", arguments->id, "Session id, or enough of its beginning to be unique")
+        ->required();
     killed->callback([&context, arguments] { kill(context, *arguments); });
     sessions->callback([&context, arguments, sessions] {
         if (!sessions->get_subcommands().empty()) return;

@@ -98,14 +98,14 @@ std::string listenerTable(const Object& status, const TableStyle& style) {
     return table.text();
 }
 
-std::string serverTable(const Object& status, const TableStyle& style, Zone zone) {
+std::string serverTable(const Object& status, const TableStyle& style, const Times& times) {
     Table table({{.name = "server", .title = "SERVER", .least = 16},
                  {.name = "address", .title = "ADDRESS", .least = 15, .leaves = 3},
                  {.name = "state", .title = "STATE"},
                  {.name = "sessions", .title = "SESSIONS"},
                  {.name = "total", .title = "TOTAL", .leaves = 2},
                  {.name = "failed", .title = "FAILED", .leaves = 1},
-                 {.name = "since", .title = "SINCE", .leaves = 4},
+                 {.name = "since", .title = times.title("SINCE"), .leaves = 4},
                  {.name = "reason", .title = "REASON", .least = 12}},
                 style);
     addRows(table, status, "servers", [&](const Object& server) {
@@ -115,7 +115,7 @@ std::string serverTable(const Object& status, const TableStyle& style, Zone zone
                           cell(server, "sessions"),
                           cell(server, "sessions_total"),
                           cell(server, "failures_total"),
-                          timeText(cell(server, "changed"), zone),
+                          times.text(cell(server, "changed")),
                           cell(server, "reason")};
     });
     return table.text();
@@ -145,11 +145,11 @@ std::string asText(const Object& status, const ViewOptions& view) {
     const TableStyle style = view.style();
     const Object::Ptr rules = status.getObject("rules");
     return fmt::format(
-        "mailgate {} {}, pid {}, up since {}, {} of {} sessions, {}\n\n{}\n{}{}", word(status, "version"),
-        word(status, "name"), word(status, "pid"), timeText(word(status, "started"), view.zone()),
+        "mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}", word(status, "version"),
+        word(status, "name"), word(status, "pid"), Times(view.zone()).text(word(status, "started")),
         word(status, "live"), word(status, "max_sessions"),
         counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
-        listenerTable(status, style), serverTable(status, style, view.zone()), warningsOf(status));
+        listenerTable(status, style), serverTable(status, style, view.times()), warningsOf(status));
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {

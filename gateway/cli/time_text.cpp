@@ -28,6 +28,10 @@ using Answer = std::variant<std::int64_t, TimeError>;
 
 constexpr std::int64_t kDaySeconds = 86'400;
 
+// In RFC 3339.
+constexpr std::size_t kDayEnd = std::string_view("2026-11-25").size();
+constexpr std::size_t kSecondsEnd = std::string_view("2026-11-25T10:00:00").size();
+
 /// Seconds east of Greenwich at an instant.
 std::int64_t offsetAt(UnixSeconds instant, Zone zone) {
     const std::time_t time = instant;
@@ -211,16 +215,33 @@ std::string timeText(std::int64_t unix_ms, Zone zone) {
 }
 
 std::string exactTimeText(std::int64_t unix_ms, Zone zone) {
-    constexpr std::size_t kSecondsEnd = std::string_view("2026-11-25T10:00:00").size();
     std::string text = timeText(unix_ms, zone);
     if (text.size() > kSecondsEnd)
         text.insert(kSecondsEnd, fmt::format(".{:03}", (unix_ms % 1'000 + 1'000) % 1'000));
     return text;
 }
 
-std::string timeText(const std::string& rfc3339, Zone zone) {
+std::string Times::title(std::string_view word) const {
+    if (!now_ms_) return std::string(word);
+    const std::string offset = timeText(*now_ms_, zone_).substr(kSecondsEnd);
+    return fmt::format("{} ({})", word, offset == "Z" ? "UTC" : offset);
+}
+
+std::string Times::text(std::int64_t unix_ms) const {
+    std::string text = timeText(unix_ms, zone_);
+    if (!now_ms_ || text.size() <= kSecondsEnd) return text;
+    text[kDayEnd] = ' ';
+    if (text.substr(kSecondsEnd) == timeText(*now_ms_, zone_).substr(kSecondsEnd)) text.resize(kSecondsEnd);
+    return text;
+}
+
+std::string Times::text(const std::string& rfc3339) const {
     const auto time = parseUtc(rfc3339);
-    return time ? timeText(*time * 1'000, zone) : rfc3339;
+    return time ? text(*time * 1'000) : rfc3339;
+}
+
+std::size_t Times::width() const {
+    return now_ms_ ? kSecondsEnd : timeText(0, zone_).size();
 }
 
 }  // namespace mailgate::cli

@@ -3,7 +3,9 @@
 /// Pure functions of their arguments and the local time zone (TZ, /etc/localtime).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -40,7 +42,24 @@ std::variant<std::int64_t, TimeError> parseTime(std::string_view text, std::int6
 std::string timeText(std::int64_t unix_ms, Zone zone);
 /// ... and with milliseconds.
 std::string exactTimeText(std::int64_t unix_ms, Zone zone);
-/// The first form, of what the gateway's API says; what is no time in RFC 3339 stays as it is.
-std::string timeText(const std::string& rfc3339, Zone zone);
+
+/// The times of a table. In files and pipes they are whole; on a terminal, where there is little room, the heading has
+/// the present offset, "TIME (+01:00)", and times their own only where it is another: "2026-11-25 10:00:00".
+class Times {
+  public:
+    explicit Times(Zone zone) : zone_(zone) {}
+    /// For a terminal.
+    Times(Zone zone, std::int64_t now_ms) : zone_(zone), now_ms_(now_ms) {}
+
+    std::string title(std::string_view word) const;
+    std::string text(std::int64_t unix_ms) const;
+    /// Of what the gateway's API says; what is no time in RFC 3339 stays as it is.
+    std::string text(const std::string& rfc3339) const;
+    std::size_t width() const;  ///< of a text, mostly
+
+  private:
+    Zone zone_;
+    std::optional<std::int64_t> now_ms_;
+};
 
 }  // namespace mailgate::cli

@@ -65,7 +65,7 @@ class Asked(mailgate.Mailgate):
     def sessions(self, *filters):
         """What the filters find, oldest first."""
         done = self.run("sessions", "--json", "--limit", "100000", *filters)
-        assert done.stderr == "" and done.returncode == (0 if done.stdout else 1), done
+        assert (done.returncode, bool(done.stderr)) == ((0, False) if done.stdout else (1, True)), done
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         return [line for line in lines if line["event"] != "session.mail"]
 
@@ -250,7 +250,49 @@ class EveryFilter(unittest.TestCase):
     def test_limit_keeps_the_newest(self):
         newest = self.gateway.sessions()[-3:]
         lines = self.gateway.text("sessions", "--json", "--limit", "3").splitlines()
-        self.assertEqual([json.loads(line) for line in lines], newest)
+        *sessions, cut = [json.loads(line) for line in lines]
+        self.assertEqual(sessions, newest)
+        found = len(self.ADMITTED) + len(self.REFUSED)
+        self.assertEqual(cut, {"event": "sessions.cut", "printed": 3, "found": found, "more": False})
+        done = self.gateway.run("sessions", "--limit", "3")
+        self.assertEqual(done.stderr, f"mailgate: the newest 3 of {found} sessions; --limit N or --all prints more\n")
+        self.assertEqual(len(done.stdout.splitlines()), 4)
+        whole = self.gateway.run("sessions", "--json", "--all")
+        self.assertEqual((len(whole.stdout.splitlines()), whole.stderr), (found, ""))
+        self.assertEqual(self.gateway.run("sessions", "--all", "--limit", "3").returncode, 2)
+
+    def test_what_is_not_found_is_told_in_words(self):
+        for arguments, code, words in (
+                (("--client", "192.0.2.200"), 1, "no session in the journal matches"),
+                (("--user", "nobody"), 1, 'no session in the journal has the user "nobody"'),
+                (("--user", "alice", "--until", "1970-01-02"), 1, "no session in the journal matches"),
+                (("--listener", "down", "--user", "alice"), 1, "no session in the journal matches"),
+                (("--listener", "no\x1b"), 2, 'no listener is named "no\\x1B": '),
+                (("--listener", "nope", "--follow"), 2, "smtp, guarded, down, imap"),
+                (("--server", "postfix/nope"), 2, 'no server is named "postfix/nope": '),
+                (("--server", "nope"), 2, "postfix/postfix1, nobody/nobody1")):
+            for form in ((), ("--json",)):
+                with self.subTest(arguments=arguments, form=form):
+                    done = self.gateway.run("sessions", *arguments, *form)
+                    self.assertEqual((done.returncode, done.stdout), (code, ""))
+                    self.assertIn(words, done.stderr)
+        done = self.gateway.run("top", "--since", "2000-01-01", "--until", "2000-01-02")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("no session in the journal is of this period", done.stderr)
+
+    def test_times_are_given_as_people_write_them(self):
+        everything = {session["session"] for session in self.gateway.sessions()}
+        for arguments in (("--since", "yesterday"), ("--since", "1h30m"), ("--since", "1w", "--until", "tomorrow 10:00")):
+            self.assertEqual({session["session"] for session in self.gateway.sessions(*arguments)}, everything)
+        self.assertEqual(self.gateway.sessions("--until", "yesterday 10:00"), [])
+        for arguments, words in ((("--since", "noon"), "expected yesterday, today, 10:00, 2026-11-25"),
+                                 (("--since", "1y"), "expected w, d, h, m, s or ms"),
+                                 (("--until", "2026-02-30"), "not in the calendar"),
+                                 (("--since", "tomorrow"), "is in the future"),
+                                 (("--since", "today", "--until", "yesterday"), "is after --until")):
+            done = self.gateway.run("sessions", *arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(words, done.stderr)
 
     def test_a_session_is_shown_by_the_beginning_of_its_id(self):
         whole = self.gateway.session("--client", "198.51.100.7")
@@ -317,8 +359,10 @@ class Live(unittest.TestCase):
             self.assertEqual(session.mail("Live@Partner.Example")[0], 250)
             for sender, found in (("live@partner.example", 1), ("@PARTNER.example", 1), ("@artner.example", 0),
                                   ("other@partner.example", 0)):
-                lines = gateway.text("sessions", "--live", "--json", "--from", sender).splitlines()
-                self.assertEqual(len(lines), found, sender)
+                done = gateway.run("sessions", "--live", "--json", "--from", sender)
+                self.assertEqual((len(done.stdout.splitlines()), done.returncode), (found, 0 if found else 1), sender)
+                self.assertEqual(done.stderr, "" if found else "mailgate: no current session matches\n")
+            self.assertEqual(gateway.run("sessions", "--live", "--listener", "nope").returncode, 2)
 
 
 class Time(unittest.TestCase):

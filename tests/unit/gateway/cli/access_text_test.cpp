@@ -41,7 +41,7 @@ TEST(AccessTextTest, RulesAsATable) {
     limited.last_hit_at = 1'700'000'001;
     limited.listener = "mx";
     EXPECT_EQ(
-        rulesAsTable(std::vector{rule(), limited}, {}, Zone::Utc),
+        rulesAsTable(std::vector{rule(), limited}, {}, Times(Zone::Utc)),
         "RULE  VERDICT  NETWORK          LISTENER  LIMITS               EXPIRES  HITS  LAST HIT            "
         "  BY     NOTE\n"
         "12    allow    198.51.100.0/24  all       -                    -        0     -                   "
@@ -67,7 +67,7 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
         {1, 1'700'000'000, "alice", "add", 12, "", "allow 192.0.2.1"},
         {2, 1'700'000'001, "bob", "change", 12, "allow 192.0.2.1", "allow 192.0.2.1 note"},
         {3, 1'700'000'002, "eve\t", "remove", 12, "allow 192.0.2.1 note", ""}};
-    EXPECT_EQ(historyAsTable(entries, {}, Zone::Utc),
+    EXPECT_EQ(historyAsTable(entries, {}, Times(Zone::Utc)),
               "TIME                  BY         ACTION  RULE  WHAT\n"
               "2023-11-14T22:13:20Z  alice      add     12    allow 192.0.2.1\n"
               "2023-11-14T22:13:21Z  bob        change  12    allow 192.0.2.1  ->  allow 192.0.2.1 note\n"

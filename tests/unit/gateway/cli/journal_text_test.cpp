@@ -26,8 +26,9 @@ bool tells(const std::string& story, std::string_view label) {
 }
 
 std::string tableOf(const JournalSession& session, const TableStyle& style) {
-    Table table = sessionTable(style);
-    addSessions(table, std::span(&session, 1), Zone::Utc);
+    const Times times(Zone::Utc);
+    Table table = sessionTable(style, times);
+    addSessions(table, std::span(&session, 1), times);
     return table.text();
 }
 

@@ -160,5 +160,24 @@ TEST(TimeText, WhatIsNoTimeIsAnsweredWithWhatWouldBe) {
     EXPECT_EQ(read("2026-13-01 10:00"), "has a date that is not in the calendar");
 }
 
+TEST(TimeText, OnATerminalTheHeadingHasTheOffset) {
+    const LocalZone berlin(kBerlin);
+    const Times whole(Zone::Local), brief(Zone::Local, kNow), utc(Zone::Utc, kNow);
+    EXPECT_EQ(whole.title("TIME"), "TIME");
+    EXPECT_EQ(whole.text(kNow), "2026-11-26T09:25:05+01:00");
+    EXPECT_EQ(whole.width(), 25u);
+    EXPECT_EQ(brief.title("TIME"), "TIME (+01:00)");
+    EXPECT_EQ(brief.text(kNow), "2026-11-26 09:25:05");
+    EXPECT_EQ(brief.width(), 19u);
+    EXPECT_EQ(utc.title("SINCE"), "SINCE (UTC)");
+    EXPECT_EQ(utc.text(kNow), "2026-11-26 08:25:05");
+    const std::int64_t summer = instant("2026-07-25 10:00");
+    EXPECT_EQ(brief.text(summer), "2026-07-25 10:00:00+02:00");
+    EXPECT_EQ(instant(brief.text(summer)), summer);
+    EXPECT_EQ(instant(brief.text(kNow)), kNow / 1'000 * 1'000);
+    EXPECT_EQ(brief.text(std::string("2026-11-26T08:25:05Z")), "2026-11-26 09:25:05");
+    EXPECT_EQ(brief.text(std::string("-")), "-");
+}
+
 }  // namespace
 }  // namespace mailgate::cli

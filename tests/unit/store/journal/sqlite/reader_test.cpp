@@ -95,6 +95,8 @@ class JournalReaderTest : public testing::Test {
         journal::Reader query(url());
         EXPECT_EQ(ids(query.newest(filter, kSessions)), expected);
         ASSERT_FALSE(expected.empty()) << "the sample has nothing for this filter";
+        EXPECT_EQ(query.count(filter, kSessions), expected.size());
+        EXPECT_EQ(query.count(filter, 1), 1u);
         const std::size_t few = std::min<std::size_t>(expected.size(), 3);
         expected.erase(expected.begin(), expected.end() - static_cast<std::ptrdiff_t>(few));
         EXPECT_EQ(ids(query.newest(filter, few)), expected);
