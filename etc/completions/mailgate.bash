@@ -19,7 +19,7 @@ _mailgate() {
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
-        --expires | --since) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d" -- "$cur"); return ;;
+        --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
         --note | --match | --client | --from | --user | --limit) return ;;
     esac
 
@@ -39,15 +39,15 @@ _mailgate() {
         "access remove"*) words="--listener --program" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
-        "access list"*) words="--listener --match --expired --json" ;;
+        "access list"*) words="--listener --match --expired --json --wide --columns --utc --no-pager" ;;
         "access import") words="--format --verdict --replace --force"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access import"*) words="--format --verdict --replace --force" ;;
-        "access history"*) words="--json" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
-        top)     words="--since --by --limit --json" ;;
-        status) words="--json" ;;
+        "access history"*) words="--json --wide --columns --utc --no-pager" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
+        top)     words="--since --until --by --limit --json --wide --utc --no-pager" ;;
+        status) words="--json --wide --utc --no-pager" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;

@@ -55,10 +55,15 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d s
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l until -x -d 'at least this old'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
-complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l all -d 'without a limit'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l wide -d 'do not fit tables to the terminal'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l utc -d 'times in UTC'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top status' -l no-pager -d 'no pager'
+complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions' -l columns -x -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
