@@ -32,7 +32,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions top status server probe snippet reload version --version" ;;
+        "") words="serve check access sessions top status server probe snippet reload version help --version" ;;
         access) words="allow deny remove list test import export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --force --program" ;;
         "access deny"*) words="--listener --expires --note --cut --force --program" ;;

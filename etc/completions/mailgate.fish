@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top status server probe snippet reload version
+set -l commands serve check access sessions top status server probe snippet reload version help
 set -l rules allow deny remove list test import export rename-listener history
 
 complete -c mailgate -f

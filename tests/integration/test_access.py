@@ -194,7 +194,9 @@ class Command(unittest.TestCase):
         self.gateway.write_config()
 
     def rules(self, *arguments):
-        return json.loads(self.gateway.access("list", "--json", *arguments))
+        done = self.gateway.run("access", "list", "--json", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, "") if done.stdout != "[]\n" else (1, "mailgate: no rule matches\n"))
+        return json.loads(done.stdout)
 
     def test_test_tells_the_verdict_and_the_rule_by_exit_code_too(self):
         self.gateway.access("allow", "198.51.100.0/24", "--note", "partner")

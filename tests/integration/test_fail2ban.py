@@ -174,7 +174,7 @@ class Ban(unittest.TestCase):
 
     def rules(self, client):
         return [(rule["verdict"], rule["listener"], rule["note"], rule["created_by"], rule["expires_at"] is None)
-                for rule in json.loads(gateway.access("list", "--match", client, "--json"))]
+                for rule in json.loads(gateway.run("access", "list", "--match", client, "--json").stdout)]
 
     BAN = ("deny", None, "fail2ban mailgate", "program fail2ban mailgate", False)
 
