@@ -45,7 +45,7 @@ _mailgate() {
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access import"*) words="--format --verdict --replace --force" ;;
         "access history"*) words="--json --wide --columns --utc --no-pager" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
         top)     words="--since --until --by --limit --json --wide --utc --no-pager" ;;
         status) words="--json --wide --utc --no-pager" ;;
         server) words="drain ready" ;;

@@ -54,6 +54,13 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused-recipient -x -d 'that the server refused'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l reply -x -d 'part of a reply'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l protocol -x -a 'smtp lmtp imap pop3 sieve tcp' -d protocol
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l helo -x -d 'name or .domain'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l tls -x -a 'starttls implicit none' -d TLS
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -d 'close reason'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order

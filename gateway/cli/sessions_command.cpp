@@ -36,6 +36,7 @@ namespace journal = store::journal;
 
 struct SessionsArguments {
     std::string client, balancer, from, to, user, queue_id, listener, server, verdict, id;
+    std::string protocol, helo, end, rule, tls, reply, refused_recipient;
     std::optional<std::string> since, until;
     bool refused = false;
     bool failed_logins = false;
@@ -52,6 +53,11 @@ Network networkArgument(const std::string& text) {
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw CLI::ValidationError(std::move(error->message));
     return std::get<Network>(parsed);
+}
+
+/// As a record has it: the network, or nothing for the listener's default.
+std::string ruleArgument(const std::string& text) {
+    return text == "default" ? "" : networkArgument(text).toString();
 }
 
 /// Only what was given on the command line; `command` knows what that is.
@@ -71,6 +77,14 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--queue-id", arguments.queue_id, filter.queue_id);
     text("--listener", arguments.listener, filter.listener);
     text("--server", arguments.server, filter.server);
+    text("--refused-recipient", envelopeAddress(arguments.refused_recipient), filter.refused_to);
+    text("--reply", arguments.reply, filter.reply);
+    text("--protocol", arguments.protocol, filter.protocol);
+    text("--helo", arguments.helo, filter.helo);
+    text("--end", arguments.end, filter.end);
+    text("--tls", arguments.tls, filter.tls);
+    if (filter.tls == "none") filter.tls = "";
+    if (command.count("--rule") > 0) filter.rule = ruleArgument(arguments.rule);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
     filter.refused_only = arguments.refused;
     filter.failed_login = arguments.failed_logins;
@@ -295,7 +309,8 @@ std::vector<Poco::JSON::Object::Ptr> liveSessions(const Asked& asked) {
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option : {"--to", "--queue-id", "--verdict", "--refused", "--failed-logins", "--since",
-                               "--until", "--server", "--balancer", "--follow"}) {
+                               "--until", "--server", "--balancer", "--follow", "--refused-recipient",
+                               "--reply", "--protocol", "--helo", "--tls", "--end", "--rule"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
@@ -375,6 +390,17 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--listener", arguments.listener, "Name of the listener");
     sessions.add_option("--balancer", arguments.balancer, "Balancer address or network");
     sessions.add_option("--server", arguments.server, "Server, as SERVER or UPSTREAM/SERVER");
+    sessions.add_option("--refused-recipient", arguments.refused_recipient,
+                        "Recipient that the server refused: an address or @domain");
+    sessions.add_option("--reply", arguments.reply,
+                        "Part of a reply of the server to a mail, or of what a refused client was told");
+    sessions.add_option("--protocol", arguments.protocol, "smtp, lmtp, imap, pop3, sieve or tcp")
+        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
+    sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
+    sessions.add_option("--tls", arguments.tls, "starttls, implicit or none, as the log has it");
+    sessions.add_option("--end", arguments.end, "How it ended, or why it was refused, as in column END");
+    sessions.add_option("--rule", arguments.rule,
+                        "Network of the rule that decided, or default: the listener's default");
     sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");

@@ -217,6 +217,39 @@ TEST_F(JournalReaderTest, FindsUsersListenersServersBalancersAndVerdicts) {
     expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
 }
 
+TEST_F(JournalReaderTest, FindsWhatElseARecordSays) {
+    const auto found = [&](std::optional<std::string> JournalFilter::*asked, const char* value,
+                           std::string JournalSession::*field, std::string_view has) {
+        SCOPED_TRACE(value);
+        JournalFilter filter;
+        filter.*asked = value;
+        expectFinds(filter, [&](const JournalSession& session) { return session.*field == has; });
+    };
+    found(&JournalFilter::protocol, "IMAP", &JournalSession::protocol, "imap");
+    found(&JournalFilter::rule, "11.0.0.0/8", &JournalSession::rule, "11.0.0.0/8");
+    found(&JournalFilter::rule, "", &JournalSession::rule, "");
+    found(&JournalFilter::tls, "", &JournalSession::tls, "");
+    found(&JournalFilter::end, "client_quit", &JournalSession::end, "client_quit");
+    const std::string helo = sessions_[4'321].helo;
+    found(&JournalFilter::helo, helo.c_str(), &JournalSession::helo, helo);
+    JournalFilter domain;
+    domain.helo = ".Partner.example";
+    expectFinds(domain,
+                [](const JournalSession& session) { return session.helo.ends_with(".partner.example"); });
+    for (const char* nothing : {".artner.example", "partner.example", ".mail1.partner.example"}) {
+        domain.helo = nothing;
+        EXPECT_EQ(journal::Reader(url()).count(domain, 1), 0u) << nothing;
+    }
+}
+
+TEST_F(JournalReaderTest, FindsReplies) {
+    JournalFilter filter;
+    filter.reply = "queued AS " + sessions_[54'321].mail.front().queue_id;
+    expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
+    filter.from = "somebody@else.example";
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty()) << "of one mail";
+}
+
 TEST_F(JournalReaderTest, FindsFailedLogins) {
     JournalFilter filter;
     filter.failed_login = true;
