@@ -84,13 +84,6 @@ std::string actingUser() {
                                                       : fmt::format("{} (sudo)", sudo_user);
 }
 
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
 Network parsedNetwork(const std::string& text) {
     auto parsed = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));

@@ -4,6 +4,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
@@ -110,21 +111,6 @@ struct Asked {
                               const std::vector<std::string>& names) {
     throw CLI::ValidationError(
         fmt::format("no {} is named \"{}\": {} has {}", what, printable(name), file, fmt::join(names, ", ")));
-}
-
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
-std::vector<std::string> serverNames(const Config& config) {
-    std::vector<std::string> names;
-    for (const UpstreamConfig& upstream : config.upstreams)
-        for (const ServerConfig& server : upstream.servers)
-            names.push_back(upstream.name + "/" + server.name);
-    return names;
 }
 
 bool contains(const std::vector<std::string>& names, std::string_view wanted) {

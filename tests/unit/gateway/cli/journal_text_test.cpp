@@ -25,7 +25,7 @@ bool tells(const std::string& story, std::string_view label) {
     return ("\n" + story).find(fmt::format("\n{} ", label)) != std::string::npos;
 }
 
-std::string tableOf(const JournalSession& session, const TableStyle& style) {
+std::string sessionsOf(const JournalSession& session, const TableStyle& style) {
     const Times times(Zone::Utc);
     Table table = sessionTable(style, times);
     addSessions(table, std::span(&session, 1), times);
@@ -75,7 +75,7 @@ TEST(JournalText, WhatAClientSentObeysNobodysTerminal) {
     JournalSession session = test::filledSession();
     session.helo = "a\x1B[2Jb";
     session.mail.front().from = "x\ny@example.org";
-    for (const std::string& text : {sessionAsStory(session, Zone::Utc), tableOf(session, {})}) {
+    for (const std::string& text : {sessionAsStory(session, Zone::Utc), sessionsOf(session, {})}) {
         EXPECT_THAT(text, Not(HasSubstr("\x1B")));
         EXPECT_THAT(text, HasSubstr("x\\u000ay@example.org"));
     }
@@ -94,7 +94,7 @@ TEST(JournalText, SessionsFitTheTerminal) {
     session.end = "client_quit";
     session.helo = session.user = session.mail.front().from = std::string(4'000, 'x');
     for (const std::size_t width : {60u, 80u, 100u, 120u, 200u}) {
-        const std::string table = tableOf(session, {.width = width});
+        const std::string table = sessionsOf(session, {.width = width});
         std::istringstream lines(table);
         for (std::string line; std::getline(lines, line);)
             EXPECT_LE(screenWidth(line), width);
@@ -102,20 +102,20 @@ TEST(JournalText, SessionsFitTheTerminal) {
             EXPECT_THAT(table, HasSubstr(whole)) << width;
     }
     // As docs/command-line.md has the order.
-    EXPECT_THAT(titlesOf(tableOf(session, {.width = 200})),
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 200})),
                 testing::ElementsAre("TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM",
                                      "TO", "QUEUE", "ID/REPLY", "END"));
-    EXPECT_THAT(titlesOf(tableOf(session, {.width = 100})),
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 100})),
                 testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "FROM", "TO", "END"));
-    EXPECT_THAT(titlesOf(tableOf(session, {.width = 80})),
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80})),
                 testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "END"));
 }
 
 TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {
     const JournalSession session = test::filledSession();
-    EXPECT_THAT(titlesOf(tableOf(session, {.columns = {"server", "session", "balancer"}})),
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.columns = {"server", "session", "balancer"}})),
                 testing::ElementsAre("SERVER", "SESSION", "BALANCER"));
-    EXPECT_THROW(tableOf(session, {.columns = {"no"}}), CLI::ValidationError);
+    EXPECT_THROW(sessionsOf(session, {.columns = {"no"}}), CLI::ValidationError);
 }
 
 TEST(JournalText, TheNullSenderIsAnAddress) {
