@@ -53,8 +53,8 @@ Letter firstLetter(std::string_view text) {
 }
 
 /// As JSON has it: in units of UTF-16.
-std::string escapeOf(wchar_t code_point) {
-    const auto value = static_cast<std::uint32_t>(code_point);
+std::string escapeOf(char32_t code_point) {
+    const std::uint32_t value = code_point;
     if (value < 0x10000) return fmt::format("\\u{:04x}", value);
     return fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((value - 0x10000) >> 10),
                        0xDC00 + ((value - 0x10000) & 0x3FF));
@@ -76,7 +76,7 @@ std::string shown(std::string_view text, Letters letters) {
         if (ascii || (fits && letters == Letters::Utf8))
             out.append(rest, 0, letter.length);
         else
-            out += escapeOf(letter.code_point);
+            out += escapeOf(static_cast<char32_t>(letter.code_point));
         if (letter.width == 0)
             --room;
         else

@@ -59,6 +59,7 @@ std::string factLines(const std::vector<Fact>& facts) {
 
 std::vector<std::string> namesOf(const std::vector<Column>& columns) {
     std::vector<std::string> names;
+    names.reserve(columns.size());
     for (const Column& column : columns)
         names.push_back(column.name);
     return names;

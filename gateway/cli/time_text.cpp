@@ -176,7 +176,7 @@ Answer parseTime(std::string_view text, std::int64_t now_ms, TimeMeans means, Zo
     if (const auto exact = parseUtc(text)) return *exact * 1'000 + fractionOf(text);
     if (!text.empty() && text.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz") == text.npos &&
         text.front() <= '9') {
-        const auto span = spanOf(text);
+        auto span = spanOf(text);
         const auto* milliseconds = std::get_if<std::int64_t>(&span);
         if (milliseconds == nullptr) return span;
         return means == TimeMeans::Expiry ? now_ms + *milliseconds : now_ms - *milliseconds;
