@@ -20,7 +20,7 @@ _mailgate() {
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
         --expires | --since) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d" -- "$cur"); return ;;
-        --note | --match | --client | --from | --user | --limit) return ;;
+        --note | --note-contains | --set | --owner | --ticket | --match | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
@@ -33,17 +33,22 @@ _mailgate() {
 
     case $command in
         "") words="serve check access sessions top status server probe snippet reload version --version" ;;
-        access) words="allow deny remove list test import export rename-listener history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --force --program" ;;
-        "access deny"*) words="--listener --expires --note --cut --force --program" ;;
-        "access remove"*) words="--listener --program" ;;
+        access) words="allow deny remove list test set import export rename-listener history" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program" ;;
+        "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program" ;;
+        "access remove"*) words="--listener --set --note-contains --yes --program" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
-        "access list"*) words="--listener --match --expired --json" ;;
-        "access import") words="--format --verdict --replace --force"
+        "access list"*) words="--listener --match --set --note --expired --json" ;;
+        "access set") words="list show define remove" ;;
+        "access set define"*) words="--expires --note" ;;
+        "access set remove"*) words="--yes" ;;
+        "access set"*) words="--json" ;;
+        "access export"*) words="--set" ;;
+        "access import") words="--format --verdict --set --replace --all-sets --force"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --replace --force" ;;
+        "access import"*) words="--format --verdict --set --replace --all-sets --force" ;;
         "access history"*) words="--json" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;

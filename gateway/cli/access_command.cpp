@@ -5,7 +5,9 @@
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
+#include "gateway/config/values.h"
 #include "gateway/daemon/preflight.h"
+#include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 #include "store/rules/import_export.h"
@@ -40,6 +42,8 @@ using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
 
+constexpr std::size_t kMaxShown = 100;  ///< of rules that go
+
 /// What the command line may hold; each subcommand fills its part.
 struct Arguments {
     std::vector<std::string> networks;
@@ -50,6 +54,11 @@ struct Arguments {
     std::optional<std::string> client_sessions;
     std::optional<std::string> client_rate;
     std::optional<std::string> program;
+    std::optional<std::string> set;
+    std::optional<std::string> owner;
+    std::optional<std::string> ticket;
+    std::optional<std::string> note_contains;
+    std::string name;
     std::string file;
     std::string format = "auto";
     std::string verdict;
@@ -57,6 +66,8 @@ struct Arguments {
     bool force = false;
     bool cut = false;
     bool replace = false;
+    bool all_sets = false;
+    bool yes = false;
     bool expired = false;
     bool json = false;
 };
@@ -125,8 +136,52 @@ std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     return time;
 }
 
+/// "never": no default.
+std::optional<std::int64_t> parsedLifetime(const std::string& text) {
+    if (text == "never") return std::nullopt;
+    const auto duration = parseDuration(text);
+    if (!duration || duration->count() <= 0)
+        usageError(fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d) nor \"never\"",
+                               printable(text)));
+    return std::chrono::ceil<std::chrono::seconds>(*duration).count();
+}
+
+/// A rule is named by its number or by its network.
+void addNamed(const std::string& text, rules::RuleSelection& selection) {
+    std::int64_t id = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error == std::errc() && end == text.data() + text.size() && id > 0)
+        selection.ids.push_back(id);
+    else
+        selection.networks.push_back(parsedNetwork(text));
+}
+
+rules::RuleSelection selectionOf(const Arguments& arguments) {
+    rules::RuleSelection selection{
+        .listeners = arguments.listeners, .set = arguments.set, .note_contains = arguments.note_contains};
+    for (const std::string& text : arguments.networks)
+        addNamed(text, selection);
+    return selection;
+}
+
+/// Rules of one network may be in several sets, of which one was meant, or all.
+bool inSeveralSets(std::span<const AccessRule> rules) {
+    return std::any_of(rules.begin(), rules.end(),
+                       [&](const AccessRule& rule) { return rule.set != rules.front().set; });
+}
+
+/// Asks at a terminal; elsewhere the answer is no.
+bool confirmed(const std::string& question) {
+    if (::isatty(STDIN_FILENO) == 0) return false;
+    fmt::print(stderr, "{} [y/N] ", question);
+    const int answer = std::getchar();
+    return answer == 'y' || answer == 'Y';
+}
+
 rules::Edit editOf(const Arguments& arguments) {
     rules::Edit edit{.note = arguments.note};
+    edit.owner = arguments.owner;
+    edit.ticket = arguments.ticket;
     if (arguments.expires) edit.expires_at = parsedExpiry(*arguments.expires);
     if (arguments.client_sessions)
         edit.sessions = parsedLimit("--client-sessions", *arguments.client_sessions);
@@ -145,6 +200,10 @@ class Access {
 
     void put(Verdict verdict);
     void remove();
+    void listSets();
+    void showSet();
+    void defineSet();
+    void removeSet();
     void list();
     void test();
     void importFile();
@@ -172,11 +231,20 @@ class Access {
     [[noreturn]] void failUnknown(const std::string& listener) const;
     void requireConfigured(const std::vector<std::string>& names);
     void requireKnown();
+    void requireSet(const std::optional<std::string>& name);
     void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
     void warnOfUnknownListeners();
     void warnOfClosed(const std::vector<std::string>& listeners) const;
     void reportRefusal(const rules::Refusal& refusal);
     void report(const rules::UnknownListener& refusal) { failUnknown(refusal.name); }
+    void report(const rules::InvalidSet& refusal) {
+        usageError(
+            fmt::format("\"{}\" is not a set's name: expected up to 64 letters, digits, '.', '-' or '_'",
+                        printable(refusal.name)));
+    }
+    void report(const rules::InvalidTag& refusal) {
+        usageError(fmt::format("{}: {}", refusal.option, refusal.why));
+    }
     void report(const rules::InvalidNote& refusal) { usageError(fmt::format("--note: {}", refusal.why)); }
     void report(const rules::ExpiryPast&) {
         usageError("--expires: " + *arguments_.expires + " is in the past");
@@ -191,7 +259,10 @@ class Access {
     void report(const rules::InTheWay& refusal);
     void reportPut(const RuleStore::EditResult& result) const;
     void cutSessions(const rules::PutOutcome& put);
+    void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
+    bool mayRemove(std::span<const AccessRule> rules);
+    bool removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set = {});
     void reportDecision(const rules::Decision& decision, const Network& address);
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
@@ -224,6 +295,15 @@ void Access::requireConfigured(const std::vector<std::string>& names) {
 /// The rules of a listener that is gone can be listed and removed.
 void Access::requireKnown() {
     if (const auto unknown = service().unknownToRules(arguments_.listeners)) failUnknown(unknown->name);
+}
+
+/// An unknown set is a typing error, not one without rules.
+void Access::requireSet(const std::optional<std::string>& name) {
+    if (!service().unknownSet(name)) return;
+    std::vector<std::string> names;
+    for (const rules::SetSummary& set : service().sets())
+        names.push_back(set.name);
+    usageError(fmt::format("no set is named \"{}\": there are {}", printable(*name), fmt::join(names, ", ")));
 }
 
 void Access::warnOfUnknownListeners() {
@@ -293,6 +373,7 @@ void Access::put(Verdict verdict) {
     requireConfigured(arguments_.listeners);
     rules::PutRequest request{
         .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
+    if (arguments_.set) request.set = *arguments_.set;
     request.networks = parsedNetworks(arguments_.networks);
     request.insist = arguments_.force;
     const auto answer = service().put(request);
@@ -331,9 +412,9 @@ void Access::reportMissing(const Network& missing) {
                    missing.toString());
         return;
     }
-    const std::string scope = arguments_.listeners.empty()
-                                  ? ""
-                                  : fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
+    std::string scope = arguments_.set ? " in set " + *arguments_.set : "";
+    if (!arguments_.listeners.empty())
+        scope += fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
     fail(fmt::format("there is no rule for {}{}: nothing was removed", missing.toString(), scope));
     const auto near_misses = service().nearMisses(missing);
     for (const rules::NearMiss& near : near_misses.first)
@@ -341,20 +422,96 @@ void Access::reportMissing(const Network& missing) {
     if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
 }
 
-void Access::remove() {
-    requireKnown();
-    const auto networks = parsedNetworks(arguments_.networks);
-    const auto result = service().remove(networks, arguments_.listeners);
+void Access::reportMissing(const rules::Selected& selected) {
+    for (const Network& missing : selected.missing)
+        reportMissing(missing);
+    for (const std::int64_t id : selected.missing_ids)
+        fail(fmt::format("there is no rule {}{}: nothing was removed", id,
+                         arguments_.set ? " in set " + *arguments_.set : ""));
+}
+
+/// What was not named one by one is shown before it goes.
+bool Access::mayRemove(std::span<const AccessRule> rules) {
+    if (arguments_.yes) return true;
+    for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
+        fmt::print("to be removed: {}\n", sentenceOf(rule));
+    if (rules.size() > kMaxShown) fmt::print("and {} more\n", rules.size() - kMaxShown);
+    std::fflush(stdout);
+    if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
+    fail(fmt::format("nothing was removed: use --yes to remove {}{}", counted(rules.size(), "rule"),
+                     arguments_.networks.empty() ? "" : ", or --set for those of one set"));
+    return false;
+}
+
+bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set) {
+    const auto result = service().remove(rules, set);
+    for (const std::int64_t id : result.missing)
+        fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
     for (const AccessRule& rule : result.removed)
         fmt::print("removed {}\n", sentenceOf(rule));
     warnOfClosed(service().closedBy(result));
-    for (const Network& missing : result.missing)
-        reportMissing(missing);
+    return result.missing.empty();
+}
+
+void Access::remove() {
+    const auto selection = selectionOf(arguments_);
+    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    if (!named && !selection.set && !selection.note_contains)
+        usageError("say which rules: networks, numbers of rules, --set or --note-contains");
+    requireKnown();
+    // A program's set may have no rule left.
+    if (!arguments_.program) requireSet(arguments_.set);
+    const auto selected = service().select(selection);
+    if (!selected.missing.empty() || !selected.missing_ids.empty()) return reportMissing(selected);
+    if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
+    const bool clear = !selection.networks.empty() ? !inSeveralSets(selected.rules) : named;
+    if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
+}
+
+void Access::listSets() {
+    const auto sets = service().sets();
+    std::fputs((arguments_.json ? setsAsJson(sets) : setsAsTable(sets)).c_str(), stdout);
+}
+
+void Access::showSet() {
+    requireSet(arguments_.name);
+    const auto sets = service().sets();
+    const auto set = std::find_if(sets.begin(), sets.end(),
+                                  [&](const rules::SetSummary& one) { return one.name == arguments_.name; });
+    const auto rules = service().select({.set = arguments_.name}).rules;
+    if (arguments_.json) {
+        std::fputs(setAsJson(*set, rules).c_str(), stdout);
+        return;
+    }
+    fmt::print("{}\n", sentenceOf(set->name, rules.size(), set->defaults));
+    if (!rules.empty()) std::fputs(rulesAsTable(rules).c_str(), stdout);
+}
+
+void Access::defineSet() {
+    std::optional<std::optional<std::int64_t>> expires_after;
+    if (arguments_.expires) expires_after = parsedLifetime(*arguments_.expires);
+    const auto answer = service().defineSet(arguments_.name, arguments_.note, expires_after);
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+    const auto counts = store().ruleSets();
+    const auto rules = counts.find(arguments_.name);
+    fmt::print("{}\n", sentenceOf(arguments_.name, rules == counts.end() ? 0 : rules->second,
+                                  std::get<store::SetDefaults>(answer)));
+}
+
+void Access::removeSet() {
+    requireSet(arguments_.name);
+    const auto rules = service().select({.set = arguments_.name}).rules;
+    if (!rules.empty() && !mayRemove(rules)) return;
+    if (removeRules(rules, arguments_.name)) fmt::print("removed set {}\n", arguments_.name);
 }
 
 void Access::list() {
     requireKnown();
-    rules::ListFilter filter{.listeners = arguments_.listeners, .expired = arguments_.expired};
+    requireSet(arguments_.set);
+    rules::ListFilter filter{.listeners = arguments_.listeners,
+                             .set = arguments_.set,
+                             .note_contains = arguments_.note_contains,
+                             .expired = arguments_.expired};
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = service().list(filter);
     std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
@@ -406,6 +563,7 @@ store::ImportOptions Access::importOptions() const {
             fmt::format("--format: \"{}\" is not one of auto, plain, cidr, haproxy, drop, csv, mailgate",
                         printable(arguments_.format)));
     options.format = *format;
+    options.set = arguments_.set;
     if (!arguments_.verdict.empty()) {
         if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
             usageError(
@@ -420,23 +578,39 @@ store::ImportOptions Access::importOptions() const {
 }
 
 void Access::importFile() {
+    if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
+        usageError("--all-sets is for --replace without --set");
     const auto text = readFile();
     if (!text) return;
-    const auto answer = service().import({*text, importOptions(), arguments_.replace, arguments_.force});
+    const auto answer = service().import({.text = *text,
+                                          .options = importOptions(),
+                                          .replace = arguments_.replace,
+                                          .all_sets = arguments_.all_sets,
+                                          .insist = arguments_.force});
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
                counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
                outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
-               outcome.removed);
+               outcome.removed.size());
+    for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
+        fmt::print("removed {}\n", escaped(outcome.removed[at]));
+    if (outcome.removed.size() > kMaxShown)
+        fmt::print("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
+    for (const auto& [set, rules] : outcome.left_alone)
+        fmt::print("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
 }
 
 void Access::exportRules() {
     std::size_t count = 0;
-    store(RuleStore::Use::Rescue).forEachRule([&](const AccessRule& rule) {
-        fmt::print("{}\n", exportLine(rule));
+    const auto defaults = store(RuleStore::Use::Rescue).setDefaults();
+    requireSet(arguments_.set);
+    store().forEachRule([&](const AccessRule& rule) {
+        if (arguments_.set && rule.set != *arguments_.set) return;
+        const auto set = defaults.find(rule.set);
+        fmt::print("{}\n", exportLine(rule, set == defaults.end() ? store::SetDefaults{} : set->second));
         ++count;
     });
     fmt::print("{}\n", store::formatEnd(count));
@@ -500,9 +674,11 @@ class Commands {
         }
     };
 
+    /// Under `parent`, or under access itself.
     template <typename Run>
-    Command add(const std::string& name, const std::string& what, Run run) {
-        Command command{*access_.add_subcommand(name, what), std::make_shared<Arguments>()};
+    Command add(const std::string& name, const std::string& what, Run run, CLI::App* parent = nullptr) {
+        Command command{*(parent == nullptr ? access_ : *parent).add_subcommand(name, what),
+                        std::make_shared<Arguments>()};
         command.app.fallthrough();
         command.app.callback([&context = context_, arguments = command.arguments, run] {
             Access access(context, *arguments);
@@ -511,10 +687,20 @@ class Commands {
         return command;
     }
 
+    CLI::App& group(const std::string& name, const std::string& what) {
+        CLI::App& group = *access_.add_subcommand(name, what);
+        group.require_subcommand(1);
+        return group;
+    }
+
   private:
     CLI::App& access_;
     Context& context_;
 };
+
+void addSetOption(const Commands::Command& command, const std::string& what) {
+    command.text("--set", &Arguments::set, what);
+}
 
 void addProgramOption(const Commands::Command& command) {
     command.text("--program", &Arguments::program,
@@ -529,6 +715,9 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
     command.text("--expires", &Arguments::expires,
                  "When the rule expires: after 30m, 12h, 7d, at an RFC 3339 time, or never (default)");
     command.text("--note", &Arguments::note, "A comment, stored with the rule");
+    addSetOption(command, "The set of rules that it belongs to (default: manual)");
+    command.text("--owner", &Arguments::owner, "Who is to be asked about the rule");
+    command.text("--ticket", &Arguments::ticket, "Where the rule was asked for");
     command.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
@@ -554,20 +743,49 @@ void addFileCommands(Commands& commands) {
                           "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
     import.app.add_option("--verdict", import.arguments->verdict,
                           "allow or deny, for networks that the file lists without a verdict");
+    addSetOption(import, "The set of rules that all lines belong to (default: the line's set=, or manual)");
     import.flag("--replace", &Arguments::replace,
-                "Also remove every rule that is not in the file; input from a pipe must end with the end "
-                "mark of access export");
+                "Also remove the rules of the set (without --set: of each set that the file names) that are "
+                "not in the file; input from a pipe must end with the end mark of access export");
+    import.flag("--all-sets", &Arguments::all_sets,
+                "With --replace: also remove the rules of sets that the file does not name");
     import.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
-    commands.add("export", "Print all rules in the format that access import reads",
-                 [](Access& access) { access.exportRules(); });
+    const auto exported = commands.add("export", "Print all rules in the format that access import reads",
+                                       [](Access& access) { access.exportRules(); });
+    addSetOption(exported, "Only the rules of this set");
     const auto rename = commands.add("rename-listener",
                                      "Move the rules of a listener that no longer exists to another listener",
                                      [](Access& access) { access.renameListener(); });
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
+}
+
+void addSetCommands(Commands& commands) {
+    CLI::App& sets =
+        commands.group("set", "Manage sets of rules, such as those of a partner or of a program");
+    const auto add = [&](const char* name, const char* what, void (Access::*run)()) {
+        return commands.add(
+            name, what, [run](Access& access) { (access.*run)(); }, &sets);
+    };
+    const auto name = [](const Commands::Command& command) {
+        command.app.add_option("NAME", command.arguments->name, "The set")->required();
+    };
+    add("list", "Print the sets", &Access::listSets).flag("--json", &Arguments::json, "Print JSON");
+    const auto show = add("show", "Print a set and all its rules", &Access::showSet);
+    name(show);
+    show.flag("--json", &Arguments::json, "Print JSON");
+    const auto define =
+        add("define", "Set what new rules of a set get if nothing else is given", &Access::defineSet);
+    name(define);
+    define.text("--expires", &Arguments::expires,
+                "How long they are in force: 30m, 12h, 7d, or never (no default)");
+    define.text("--note", &Arguments::note, "The comment");
+    const auto remove = add("remove", "Remove a set with all its rules", &Access::removeSet);
+    name(remove);
+    remove.flag("--yes", &Arguments::yes, "Do not ask");
 }
 
 }  // namespace
@@ -579,12 +797,18 @@ void addAccessCommand(CLI::App& root, Context& context) {
     deny.flag("--cut", &Arguments::cut,
               "Also end the current sessions that the rules now deny in these networks");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
-    remove.networks("NET", "Networks, exactly as access list shows them")->required();
+    remove.networks("NET|ID", "Networks or numbers of rules, exactly as access list shows them");
     remove.listeners("Only rules that name this listener (may be repeated)");
+    addSetOption(remove, "Only rules of this set; without NET and ID all of them");
+    remove.text("--note-contains", &Arguments::note_contains, "Only rules whose note contains this text");
+    remove.flag("--yes", &Arguments::yes,
+                "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");
+    addSetOption(list, "Only rules of this set");
+    list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
     list.flag("--expired", &Arguments::expired, "Print expired rules instead");
     list.flag("--json", &Arguments::json, "Print JSON");
     const auto test = commands.add(
@@ -593,6 +817,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     test.networks("ADDR", "Client address")->required()->expected(1);
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
     addFileCommands(commands);
+    addSetCommands(commands);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");

@@ -55,12 +55,36 @@ std::string jsonTextOrNull(std::string_view text) {
     return text.empty() ? "null" : jsonText(text);
 }
 
+/// `"name":[...]`, an item a line.
 template <typename Items, typename ToJson>
-std::string jsonArray(const Items& items, const ToJson& to_json) {
-    std::string out = "[";
+std::string jsonArray(std::string_view name, const Items& items, const ToJson& to_json) {
+    std::string out;
     for (const auto& item : items)
-        out += (out.size() == 1 ? "\n  " : ",\n  ") + to_json(item);
-    return out + (items.empty() ? "]\n" : "\n]\n");
+        out += (out.empty() ? "\n  " : ",\n  ") + to_json(item);
+    return fmt::format("\"{}\":[{}{}]", name, out, out.empty() ? "" : "\n");
+}
+
+std::string jsonObject(std::string_view inside) {
+    return fmt::format("{{{}}}\n", inside);
+}
+
+/// Programs read it: always with the prefix length.
+std::string jsonNetwork(const Network& network) {
+    std::string text = network.toString();
+    if (text.find('/') == std::string::npos) text += network.isV4() ? "/32" : "/128";
+    return jsonText(text);
+}
+
+/// "180d", "90s"
+std::string durationText(std::int64_t seconds) {
+    for (const auto& [length, unit] : {std::pair(86'400, 'd'), std::pair(3'600, 'h'), std::pair(60, 'm')})
+        if (seconds % length == 0) return fmt::format("{}{}", seconds / length, unit);
+    return fmt::format("{}s", seconds);
+}
+
+bool isHarmless(std::string text) {
+    std::erase_if(text, [](char character) { return character == '"' || character == '\\'; });
+    return escaped(text) == text;
 }
 
 std::string textOf(const rules::WholeInternet& whole) {
@@ -121,7 +145,10 @@ std::string scopeOf(const AccessRule& rule) {
 std::string sentenceOf(const AccessRule& rule) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
                                        rule.network.toString(), scopeOf(rule));
+    if (rule.set != store::kManualSet) sentence += fmt::format(", set {}", escaped(rule.set));
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
+    if (!rule.owner.empty()) sentence += fmt::format(", owner {}", escaped(rule.owner));
+    if (!rule.ticket.empty()) sentence += fmt::format(", ticket {}", escaped(rule.ticket));
     if (rule.limits.sessions)
         sentence +=
             fmt::format(", {} concurrent sessions per client", limit(*rule.limits.sessions, "unlimited"));
@@ -152,54 +179,121 @@ std::string sentenceOf(const rules::NearMiss& near) {
 }
 
 std::string rulesAsTable(std::span<const AccessRule> rules) {
-    Table table(
-        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"});
-    for (const AccessRule& rule : rules)
-        table.add({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
-                   rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
-                   timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
-                   rule.created_by, rule.note});
+    // Few have any.
+    const auto any = [&](std::string AccessRule::*text) {
+        return std::any_of(rules.begin(), rules.end(),
+                           [&](const AccessRule& rule) { return !(rule.*text).empty(); });
+    };
+    const bool owners = any(&AccessRule::owner);
+    const bool tickets = any(&AccessRule::ticket);
+    Table::Row heading{"RULE",   "SET",     "VERDICT", "NETWORK",  "LISTENER",
+                       "LIMITS", "EXPIRES", "HITS",    "LAST HIT", "BY"};
+    if (owners) heading.emplace_back("OWNER");
+    if (tickets) heading.emplace_back("TICKET");
+    heading.emplace_back("NOTE");
+    Table table(std::move(heading));
+    for (const AccessRule& rule : rules) {
+        Table::Row row{std::to_string(rule.id),
+                       rule.set,
+                       std::string(toString(rule.verdict)),
+                       rule.network.toString(),
+                       rule.listener.empty() ? "all" : rule.listener,
+                       limitsCell(rule.limits),
+                       timeOrDash(rule.expires_at),
+                       std::to_string(rule.hits),
+                       timeOrDash(rule.last_hit_at),
+                       rule.created_by};
+        if (owners) row.push_back(orDash(rule.owner));
+        if (tickets) row.push_back(orDash(rule.ticket));
+        row.push_back(rule.note);
+        table.add(std::move(row));
+    }
     return table.text();
 }
 
 std::string ruleAsJson(const AccessRule& rule) {
     return fmt::format(
-        R"({{"id":{},"network":{},"verdict":"{}","listener":{},"note":{},"created_at":{},"created_by":{},)"
-        R"("expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},"last_hit_at":{}}})",
-        rule.id, jsonText(rule.network.toString()), toString(rule.verdict), jsonTextOrNull(rule.listener),
-        jsonText(rule.note), jsonTime(rule.created_at), jsonText(rule.created_by), jsonTime(rule.expires_at),
-        jsonNumberOrNull(rule.limits.sessions), jsonNumberOrNull(rule.limits.per_minute), rule.hits,
-        jsonTime(rule.last_hit_at));
+        R"({{"id":{},"set":{},"network":{},"verdict":"{}","listener":{},"note":{},"owner":{},"ticket":{},)"
+        R"("created_at":{},"created_by":{},"expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},)"
+        R"("last_hit_at":{}}})",
+        rule.id, jsonText(rule.set), jsonNetwork(rule.network), toString(rule.verdict),
+        jsonTextOrNull(rule.listener), jsonText(rule.note), jsonTextOrNull(rule.owner),
+        jsonTextOrNull(rule.ticket), jsonTime(rule.created_at), jsonText(rule.created_by),
+        jsonTime(rule.expires_at), jsonNumberOrNull(rule.limits.sessions),
+        jsonNumberOrNull(rule.limits.per_minute), rule.hits, jsonTime(rule.last_hit_at));
 }
 
 std::string rulesAsJson(std::span<const AccessRule> rules) {
-    return jsonArray(rules, ruleAsJson);
+    return jsonObject(jsonArray("rules", rules, ruleAsJson));
+}
+
+std::string setsAsTable(std::span<const rules::SetSummary> sets) {
+    Table table({"SET", "RULES", "ALLOW", "DENY", "EXPIRED", "HITS", "LAST HIT", "EXPIRES AFTER", "NOTE"});
+    for (const rules::SetSummary& set : sets)
+        table.add({set.name, std::to_string(set.allowing + set.denying), std::to_string(set.allowing),
+                   std::to_string(set.denying), std::to_string(set.expired), std::to_string(set.hits),
+                   timeOrDash(set.last_hit_at),
+                   set.defaults.expires_after ? durationText(*set.defaults.expires_after) : "-",
+                   set.defaults.note});
+    return table.text();
+}
+
+namespace {
+
+std::string summaryAsJson(const rules::SetSummary& set) {
+    return fmt::format(
+        R"({{"name":{},"rules":{},"allow":{},"deny":{},"expired":{},"hits":{},"last_hit_at":{},)"
+        R"("default_note":{},"default_expires_after":{}}})",
+        jsonText(set.name), set.allowing + set.denying, set.allowing, set.denying, set.expired, set.hits,
+        jsonTime(set.last_hit_at), jsonTextOrNull(set.defaults.note),
+        set.defaults.expires_after ? jsonText(durationText(*set.defaults.expires_after)) : "null");
+}
+
+}  // namespace
+
+std::string setsAsJson(std::span<const rules::SetSummary> sets) {
+    return jsonObject(jsonArray("sets", sets, summaryAsJson));
+}
+
+std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> rules) {
+    return jsonObject(jsonArray("sets", std::span(&set, 1), summaryAsJson) + ",\n" +
+                      jsonArray("rules", rules, ruleAsJson));
+}
+
+std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults) {
+    std::string gets;
+    if (!defaults.note.empty()) gets = fmt::format(" get the note \"{}\"", escaped(defaults.note));
+    if (defaults.expires_after)
+        gets += fmt::format("{} expire after {}", gets.empty() ? "" : " and",
+                            durationText(*defaults.expires_after));
+    return fmt::format("set {}: {}{}", escaped(set), counted(rules, "rule"),
+                       gets.empty() ? ", no defaults" : ", new rules" + gets);
 }
 
 std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries) {
-    Table table({"TIME", "BY", "ACTION", "RULE", "WHAT"});
+    Table table({"TIME", "BY", "CHANGE", "ACTION", "RULE", "WHAT"});
     for (const auto& entry : entries) {
         std::string what = entry.before.empty() ? entry.after : entry.before;
         if (entry.action == "change") what += "  ->  " + entry.after;
-        table.add(
-            {formatUtc(entry.at), entry.who, entry.action, std::to_string(entry.rule_id), std::move(what)});
+        table.add({formatUtc(entry.at), entry.who, std::to_string(entry.change), entry.action,
+                   entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), std::move(what)});
     }
     return table.text();
 }
 
 std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
-    return jsonArray(entries, [](const RuleStore::AuditEntry& entry) {
-        return fmt::format(R"({{"id":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
-                           entry.id, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
-                           entry.rule_id, jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
-    });
+    return jsonObject(jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
+        return fmt::format(
+            R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
+            entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
+            entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id), jsonTextOrNull(entry.before),
+            jsonTextOrNull(entry.after));
+    }));
 }
 
-std::string exportLine(const AccessRule& rule) {
-    std::string words = rule.note;
-    std::erase_if(words, [](char character) { return character == '"' || character == '\\'; });
-    const bool harmless = escaped(words) == words;
-    return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii);
+std::string exportLine(const AccessRule& rule, const store::SetDefaults& defaults) {
+    const bool harmless = isHarmless(rule.note) && isHarmless(rule.owner) && isHarmless(rule.ticket);
+    return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii, defaults);
 }
 
 }  // namespace mailgate::cli

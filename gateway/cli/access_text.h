@@ -28,13 +28,20 @@ std::string sentenceOf(const rules::Overlap& overlap);
 std::string sentenceOf(const rules::NearMiss& near);
 
 std::string rulesAsTable(std::span<const store::AccessRule> rules);
-std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
+std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an object with an array "rules"
 std::string ruleAsJson(const store::AccessRule& rule);
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
-std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
+std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
 
-/// The rule as a line of the export. Notes with characters that a terminal would act on, or that look like something
-/// else, are written in ASCII.
-std::string exportLine(const store::AccessRule& rule);
+std::string setsAsTable(std::span<const rules::SetSummary> sets);
+std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise, "sets"
+/// Likewise, with one set and its rules.
+std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules);
+/// "set git: 3 rules, new rules get the note \"from git\" and expire after 180d"
+std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults);
+
+/// The rule as a line of the export. Texts with characters that a terminal would act on, or that look like something
+/// else, are written in ASCII. `defaults`: those of its set.
+std::string exportLine(const store::AccessRule& rule, const store::SetDefaults& defaults = {});
 
 }  // namespace mailgate::cli

@@ -18,7 +18,8 @@ void requireRoundTrip(const AccessRule& rule, NoteForm form) {
     if (!again.errors.empty() || again.rules.size() != 1) std::abort();
     const AccessRule& same = again.rules.front().rule;
     if (same.network != rule.network || same.verdict != rule.verdict || same.listener != rule.listener ||
-        same.expires_at != rule.expires_at || same.note != rule.note)
+        same.expires_at != rule.expires_at || same.note != rule.note || same.set != rule.set ||
+        same.owner != rule.owner || same.ticket != rule.ticket || !(same.limits == rule.limits))
         std::abort();
 }
 

@@ -174,8 +174,8 @@ class LiveChanges(unittest.TestCase):
         wait_until(lambda: admitted("smtp", client), "the client is admitted")
 
         def hits():
-            [rule] = [rule for rule in json.loads(gateway.access("list", "--match", client, "--json"))
-                      if rule["network"] == client]
+            [rule] = [rule for rule in json.loads(gateway.access("list", "--match", client, "--json"))["rules"]
+                      if rule["network"] == client + "/32"]
             return rule["hits"]
 
         self.assertGreaterEqual(wait_until(hits, "hits written back"), 1)
@@ -194,7 +194,7 @@ class Command(unittest.TestCase):
         self.gateway.write_config()
 
     def rules(self, *arguments):
-        return json.loads(self.gateway.access("list", "--json", *arguments))
+        return json.loads(self.gateway.access("list", "--json", *arguments))["rules"]
 
     def test_test_tells_the_verdict_and_the_rule_by_exit_code_too(self):
         self.gateway.access("allow", "198.51.100.0/24", "--note", "partner")
@@ -255,7 +255,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), [])
         listing.write_text(listing.read_text().replace("192.0.2.5/24", "2001:db8::/32"))
         self.gateway.access("import", str(listing))
-        self.assertEqual({rule["network"]: rule["verdict"] for rule in self.rules()},
+        self.assertEqual(self.verdicts(),
                          {"198.51.100.0/24": "allow", "192.0.2.0/25": "allow", "203.0.113.9": "deny",
                           "2001:db8::/32": "allow"})
 
@@ -275,7 +275,7 @@ class Command(unittest.TestCase):
         return done.stdout + done.stderr
 
     def verdicts(self):
-        return {rule["network"]: rule["verdict"] for rule in self.rules()}
+        return {re.sub(r"(\d)/32$", r"\1", rule["network"]): rule["verdict"] for rule in self.rules()}
 
     def test_lists_of_others_keep_their_meaning(self):
         for text, arguments, summary, verdicts in (
@@ -381,6 +381,103 @@ class Command(unittest.TestCase):
         self.assertIn("listener=inbound spam", self.gateway.access("history"))
         self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "inbound"', 'name = "mx"'))
         self.gateway.access("remove", "203.0.113.9", "--listener", "inbound")
+
+    def in_set(self, name):
+        return sorted(rule["network"] for rule in self.rules("--set", name))
+
+    def remove(self, *arguments, code=0):
+        done = self.gateway.run("access", "remove", *arguments, stdin="")
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_a_partner_is_a_set(self):
+        self.gateway.access("allow", "198.51.100.0/24", "2001:db8:40::/48", "--listener", "smtp", "--set", "partners", "--note", "ACME relays",
+                            "--owner", "ops@acme.example", "--ticket", "CHG-4711")
+        [first, _] = self.rules("--set", "partners")
+        self.assertEqual((first["owner"], first["ticket"], first["set"]), ("ops@acme.example", "CHG-4711", "partners"))
+        self.gateway.access("allow", "198.51.100.0/24", "--listener", "smtp", "--set", "partners", "--ticket", "CHG-4712")
+        self.assertEqual(self.rules("--set", "partners")[0], {**first, "ticket": "CHG-4712"})
+        for text in ("ops@acme.example", "CHG-4712", "set partners"):
+            self.assertIn(text, self.gateway.run("access", "test", "198.51.100.1", "--listener", "smtp").stdout)
+        [partners] = [one for one in json.loads(self.gateway.access("set", "list", "--json"))["sets"] if one["name"] == "partners"]
+        self.assertEqual((partners["rules"], partners["allow"], partners["deny"]), (2, 2, 0))
+        shown = json.loads(self.gateway.access("set", "show", "partners", "--json"))
+        self.assertEqual([rule["id"] for rule in shown["rules"]], [1, 2])
+        self.assertIn("to be removed: rule 1: ", self.gateway.run("access", "set", "remove", "partners", stdin="").stdout)
+        self.assertEqual(len(self.in_set("partners")), 2)
+        self.gateway.access("set", "remove", "partners", "--yes")
+        self.assertEqual(self.gateway.run("access", "set", "show", "partners").returncode, 2)
+        self.assertEqual(self.rules(), [])
+
+    def test_sets_hold_the_same_network_apart(self):
+        client = "203.0.113.9"
+        self.gateway.access("deny", client, "--set", "blocklist")
+        self.gateway.access("allow", client, "--note", "mine")
+        self.assertEqual(self.gateway.run("access", "test", client, "--listener", "smtp").returncode, 1)  # deny, whatever the set
+        self.assertIn("--set", self.remove(client, code=1))
+        self.assertEqual(len(self.rules()), 2)
+        self.remove(client, "--set", "blocklist")
+        self.assertEqual(self.gateway.run("access", "test", client, "--listener", "smtp").returncode, 0)
+        self.gateway.access("deny", client, "--set", "blocklist")
+        self.remove(client, "--yes")
+        self.assertEqual(self.rules(), [])
+
+    def test_a_set_in_a_file_is_replaced_alone(self):
+        listing = self.gateway.folder / "git.txt"
+        self.gateway.access("deny", "203.0.113.7", "--set", "fail2ban")
+        self.gateway.access("allow", "192.0.2.77", "--expires", "2d", "--note", "a colleague's exception")
+        for networks, added, removed in ((["198.51.100.0/24", "192.0.2.0/25"], 2, []), (["198.51.100.0/24"], 0, ["192.0.2.0/25"])):
+            listing.write_text("".join(f"allow {network}\n" for network in networks))
+            told = self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+            self.assertIn(f"{added} added, 0 changed, {len(networks) - added} unchanged, {len(removed)} removed", told)
+            for network in removed:
+                self.assertIn(f"removed allow {network} set=partners", told)
+            self.assertIn("not touched: set fail2ban, 1 rule\nnot touched: set manual, 1 rule", told)
+            self.assertEqual(self.in_set("partners"), sorted(networks))
+        self.assertEqual(self.in_set("fail2ban") + self.in_set("manual"), ["203.0.113.7/32", "192.0.2.77/32"])
+        listing.write_text("allow 192.0.2.0/24 set=other\n")
+        self.assertIn(":1: the rule is of set other, not of partners",
+                      self.gateway.run("access", "import", "--set", "partners", str(listing)).stderr)
+        for arguments in (("--set", "two words"), ("--all-sets",), ("--replace", "--all-sets", "--set", "partners")):
+            self.assertEqual(self.gateway.run("access", "import", str(listing), *arguments).returncode, 2, arguments)
+
+    def test_another_gateway_gets_all_sets_as_they_are(self):
+        self.gateway.access("set", "define", "temp", "--expires", "2d", "--note", "temporary")
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "temp")
+        self.gateway.access("allow", "198.51.100.1", "--set", "temp", "--expires", "never", "--note", "", "--owner", "Anna Smith")
+        self.gateway.access("deny", "203.0.113.9")
+        export = self.gateway.access("export")
+        self.assertIn('allow 198.51.100.1 set=temp expires=never owner="Anna Smith" ""\n', export)
+        before = self.rules()
+        self.assertEqual((before[0]["note"], before[0]["expires_at"] is None), ("temporary", False))
+        self.gateway.access("deny", "203.0.113.10", "--set", "gone")
+        self.gateway.access("remove", "198.51.100.1")
+        self.assertIn("removed deny 203.0.113.10 set=gone", self.do_import(export, "--replace", "--all-sets"))
+        self.assertEqual([{**rule, "id": 0, "created_at": 0} for rule in sorted(self.rules(), key=lambda rule: rule["network"])],
+                         [{**rule, "id": 0, "created_at": 0} for rule in sorted(before, key=lambda rule: rule["network"])])
+        self.assertEqual(self.gateway.access("export", "--set", "temp").count("set=temp"), 2)
+
+    def test_rules_are_removed_by_number_and_note(self):
+        self.gateway.access("allow", "198.51.100.0/24", "192.0.2.0/25", "--note", "offboarding of Acme")
+        self.gateway.access("deny", "203.0.113.9")
+        self.assertIn("there is no rule 9", self.remove("3", "9", code=1))
+        self.assertIn("removed rule 3: deny 203.0.113.9", self.remove("3"))
+        told = self.remove("--note-contains", "ACME", code=1)
+        self.assertIn("to be removed: rule 1: allow 198.51.100.0/24", told)
+        self.assertIn("--yes", told)
+        self.assertEqual(len(self.rules("--note", "acme")), 2)
+        self.assertIn("removed rule 2", self.remove("--note-contains", "ACME", "--yes"))
+        self.assertEqual(self.rules(), [])
+        self.assertEqual(self.gateway.run("access", "remove").returncode, 2)
+        for command in ("list", "remove", "export"):
+            self.assertIn("there are manual", self.gateway.run("access", command, "--set", "nope").stderr)
+
+    def test_a_rule_written_with_the_sqlite_shell_is_a_manual_one(self):
+        self.gateway.access("set", "list")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')")
+            database.execute("INSERT INTO access_rule(network, verdict, rule_set) VALUES ('192.0.2.0/24', 'deny', 'shell')")
+        self.assertEqual([rule["set"] for rule in self.rules()], ["manual", "shell"])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

@@ -68,7 +68,7 @@ class SqliteRuleStore final : public RuleStore {
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
-    std::map<std::string, std::size_t> ruleListeners() override;
+    std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
     void checkTrail() override { schema::checkTriggers(database()); }
     std::int64_t version() override { return database().number("SELECT rules_version FROM access_meta"); }
 
@@ -78,9 +78,13 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) override;
     std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& edited,
                                  std::string_view who) override;
-    ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who) override;
-    RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
-                        std::string_view who) override;
+    ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
+                             std::string_view who) override;
+    RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
+                        const std::optional<std::string>& set) override;
+    Defaults setDefaults() override;
+    void defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) override;
+    std::map<std::string, std::size_t> ruleSets() override { return countBy("rule_set"); }
     RenameResult renameListener(const std::string& from, const std::string& to,
                                 std::string_view who) override;
     bool addHits(std::span<const HitCount> counts) override;
@@ -90,6 +94,7 @@ class SqliteRuleStore final : public RuleStore {
     void open(Use use);
     Database& database();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
+    std::map<std::string, std::size_t> countBy(std::string_view column);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -103,6 +108,9 @@ class SqliteRuleStore final : public RuleStore {
     void change(std::string_view who, const std::function<void()>& work);
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
+    std::vector<PutResult> putCompleted(std::span<const AccessRule> rules, const Complete& complete,
+                                        std::string_view who);
+    std::int64_t lastOfTrail() { return database().number("SELECT coalesce(max(id), 0) FROM access_audit"); }
     void forEach(const std::function<void(const AccessRule&)>& visit);
     void removeIds(const std::vector<std::int64_t>& ids);
 
@@ -186,25 +194,27 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
     database().snapshot([&] {
         read_version = version();
         RawStatement rows(database(),
-                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate"
-                          " FROM access_rule");
+                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
+                          " rule_set FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
             builder.add(id, readNetwork(database(), id, rows.text(1)),
                         rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4), readLimits(rows, 5));
+                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7));
         }
     });
     return builder.build(read_version);
 }
 
-std::map<std::string, std::size_t> SqliteRuleStore::ruleListeners() {
-    std::map<std::string, std::size_t> listeners;
-    RawStatement rows(database(),
-                      "SELECT listener, count(*) FROM access_rule WHERE listener <> '' GROUP BY listener");
+/// How many rules have each value of the column but ''.
+std::map<std::string, std::size_t> SqliteRuleStore::countBy(std::string_view column) {
+    std::map<std::string, std::size_t> counts;
+    RawStatement rows(
+        database(),
+        fmt::format("SELECT {0}, count(*) FROM access_rule WHERE {0} <> '' GROUP BY {0}", column));
     while (rows.step())
-        listeners.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
-    return listeners;
+        counts.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
+    return counts;
 }
 
 /// False: nobody is to wait any more.
@@ -291,7 +301,9 @@ void SqliteRuleStore::change(std::string_view who, const std::function<void()>& 
 }
 
 void SqliteRuleStore::act(std::string_view who) {
-    RawStatement name(database(), "UPDATE access_meta SET acting = ?");
+    RawStatement name(database(),
+                      "UPDATE access_meta SET acting = ?,"
+                      " change = (SELECT coalesce(max(id), 0) + 1 FROM access_audit)");
     name.bind(1, who);
     name.step();
 }
@@ -338,6 +350,7 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
         for (const AccessRule& wanted : rules) {
             AccessRule rule = wanted;
             bool changed = false;
+            bool is_new = true;
             if (auto found = finder.find(wanted)) {
                 const bool gone = found->expires_at && *found->expires_at <= now;
                 const bool others = found->created_by != who;
@@ -350,9 +363,10 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
                     changed = !gone;
                 } else {
                     rule = std::move(*found);
+                    is_new = false;
                 }
             }
-            edited(rule, wanted);
+            edited(rule, wanted, is_new);
             const PutResult put = putter.put(rule);
             rule.id = put.id;
             results.push_back({changed ? PutKind::Changed : put.kind, std::move(rule)});
@@ -361,53 +375,101 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
     return results;
 }
 
-RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules,
-                                                     std::string_view who) {
+/// As putAll(), each made whole first.
+std::vector<RuleStore::PutResult> SqliteRuleStore::putCompleted(std::span<const AccessRule> rules,
+                                                                const Complete& complete,
+                                                                std::string_view who) {
+    if (!complete) return putAll(rules, who);
+    std::vector<PutResult> results;
+    results.reserve(rules.size());
+    Finder finder(database());
+    Putter putter(database(), who);
+    const UnixSeconds now = database().number("SELECT unixepoch()");
+    for (const AccessRule& wanted : rules) {
+        const auto present = finder.find(wanted);
+        AccessRule rule = wanted;
+        complete(rule, wanted, present && isLive(*present, now) ? &*present : nullptr);
+        results.push_back(putter.put(rule));
+    }
+    return results;
+}
+
+RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules, const Sets& sets,
+                                                     const Complete& complete, std::string_view who) {
     ReplaceResult result;
     change(who, [&] {
-        result.put = putAll(rules, who);
+        result.put = putCompleted(rules, complete, who);
         std::vector<std::int64_t> kept;
         for (const PutResult& put : result.put)
             kept.push_back(put.id);
         std::sort(kept.begin(), kept.end());
         std::vector<std::int64_t> gone;
         // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
-        RawStatement ids(database(), "SELECT id FROM access_rule");
-        while (ids.step())
-            if (!std::binary_search(kept.begin(), kept.end(), ids.number(0))) gone.push_back(ids.number(0));
+        RawStatement ids(database(), "SELECT id, rule_set FROM access_rule");
+        while (ids.step()) {
+            const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
+            if (meant && !std::binary_search(kept.begin(), kept.end(), ids.number(0)))
+                gone.push_back(ids.number(0));
+        }
+        const std::int64_t before = lastOfTrail();
         removeIds(gone);
-        result.removed = gone.size();
+        RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
+        lines.bind(1, before);
+        while (lines.step())
+            result.removed.emplace_back(lines.text(0));
     });
     return result;
 }
 
-RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const Network> networks,
-                                                std::span<const std::string> listeners,
-                                                std::string_view who) {
+RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> ids, std::string_view who,
+                                                const std::optional<std::string>& set) {
     RemoveResult result;
     change(who, [&] {
-        std::vector<bool> found(networks.size());
-        std::vector<std::int64_t> ids;
-        // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
-        forEach([&](const AccessRule& rule) {
-            const auto network = std::find(networks.begin(), networks.end(), rule.network);
-            if (network == networks.end()) return;
-            if (isProgram(who) && rule.created_by != who) return;
-            if (!listeners.empty() &&
-                std::find(listeners.begin(), listeners.end(), rule.listener) == listeners.end())
-                return;
-            found[static_cast<std::size_t>(network - networks.begin())] = true;
-            ids.push_back(rule.id);
-            result.removed.push_back(rule);
-        });
-        for (std::size_t at = 0; at < networks.size(); ++at)
-            if (!found[at]) result.missing.push_back(networks[at]);
-        if (result.missing.empty())
-            removeIds(ids);
-        else
+        RawStatement one(database(), fmt::format("{} WHERE id = ?", kAllRules));
+        for (const std::int64_t id : ids) {
+            one.reset();
+            one.bind(1, id);
+            std::optional<AccessRule> rule;
+            if (one.step()) rule = readRule(database(), one);
+            if (rule && (!isProgram(who) || rule->created_by == who))
+                result.removed.push_back(std::move(*rule));
+            else
+                result.missing.push_back(id);
+        }
+        if (!result.missing.empty()) {
             result.removed.clear();
+            return;
+        }
+        removeIds({ids.begin(), ids.end()});
+        if (!set) return;
+        RawStatement defaults(database(), "DELETE FROM access_set WHERE name = ?");
+        defaults.bind(1, std::string_view(*set));
+        defaults.step();
     });
     return result;
+}
+
+RuleStore::Defaults SqliteRuleStore::setDefaults() {
+    Defaults defaults;
+    RawStatement rows(database(), "SELECT name, note, expires_after FROM access_set");
+    while (rows.step())
+        defaults.emplace(rows.text(0), SetDefaults{std::string(rows.text(1)), optionalNumber(rows, 2)});
+    return defaults;
+}
+
+void SqliteRuleStore::defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) {
+    change(who, [&] {
+        RawStatement write(database(),
+                           "INSERT INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)"
+                           " ON CONFLICT (name) DO UPDATE SET note = ?2, expires_after = ?3");
+        write.bind(1, std::string_view(name));
+        write.bind(2, std::string_view(defaults.note));
+        if (defaults.expires_after)
+            write.bind(3, *defaults.expires_after);
+        else
+            write.bindNull(3);
+        write.step();
+    });
 }
 
 RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from, const std::string& to,
@@ -456,12 +518,13 @@ bool SqliteRuleStore::addHits(std::span<const HitCount> counts) {
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
     std::vector<AuditEntry> entries;
     RawStatement rows(database(),
-                      "SELECT id, at, who, action, rule_id, before, after FROM access_audit ORDER BY id");
+                      "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id)"
+                      " FROM access_audit ORDER BY id");
     while (rows.step()) {
         if (network && !touches(rows.text(5), *network) && !touches(rows.text(6), *network)) continue;
         entries.push_back({rows.number(0), rows.number(1), std::string(rows.text(2)),
                            std::string(rows.text(3)), rows.number(4), std::string(rows.text(5)),
-                           std::string(rows.text(6))});
+                           std::string(rows.text(6)), rows.number(7)});
     }
     return entries;
 }
