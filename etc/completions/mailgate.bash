@@ -33,22 +33,27 @@ _mailgate() {
 
     case $command in
         "") words="serve check access sessions top status server probe snippet reload version --version" ;;
-        access) words="allow deny remove list test set import export rename-listener history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program" ;;
-        "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program" ;;
-        "access remove"*) words="--listener --set --note-contains --yes --program" ;;
+        access) words="allow deny remove list test set import diff undo export rename-listener history" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
+        "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
+        "access remove"*) words="--listener --set --note-contains --yes --program --dry-run" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
         "access list"*) words="--listener --match --set --note --expired --json" ;;
         "access set") words="list show define remove" ;;
-        "access set define"*) words="--expires --note" ;;
-        "access set remove"*) words="--yes" ;;
+        "access set define"*) words="--expires --note --dry-run" ;;
+        "access set remove"*) words="--yes --dry-run" ;;
         "access set"*) words="--json" ;;
         "access export"*) words="--set" ;;
-        "access import") words="--format --verdict --set --replace --all-sets --force"
+        "access import") words="--format --verdict --set --replace --all-sets --force --dry-run"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --set --replace --all-sets --force" ;;
+        "access import"*) words="--format --verdict --set --replace --all-sets --force --dry-run" ;;
+        "access diff") words="--format --verdict --set --all-sets"
+                       [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
+                                            mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
+        "access diff"*) words="--format --verdict --set --all-sets" ;;
+        "access undo"*) words="--force --dry-run" ;;
         "access history"*) words="--json" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;

@@ -19,7 +19,7 @@ function __mailgate_access
 end
 
 set -l commands serve check access sessions top status server probe snippet reload version
-set -l rules allow deny remove list test set import export rename-listener history
+set -l rules allow deny remove list test set import diff undo export rename-listener history
 
 complete -c mailgate -f
 complete -c mailgate -l config -r -F -d 'configuration file'
@@ -33,22 +33,23 @@ complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny list' -l note -x -d why
-complete -c mailgate -n '__mailgate_access allow deny remove list import export' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access allow deny remove list import diff export' -l set -x -d 'set of rules'
 complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to be asked'
 complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
 complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
 complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
+complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
 complete -c mailgate -n '__mailgate_access set' -a 'list show define remove'
-complete -c mailgate -n '__mailgate_access import' -l all-sets -d 'replace sets that the file does not name, too'
+complete -c mailgate -n '__mailgate_access import diff' -l all-sets -d 'replace sets that the file does not name, too'
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions'
-complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even balancers and servers'
+complete -c mailgate -n '__mailgate_access allow deny import undo' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
-complete -c mailgate -n '__mailgate_access import' -F
-complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
-complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'for lines without one'
+complete -c mailgate -n '__mailgate_access import diff' -F
+complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
+complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'
 complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove the other rules of the set'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'current sessions'

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
+#include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/site.h"
@@ -9,6 +11,7 @@
 #include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
@@ -29,6 +32,8 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -68,6 +73,8 @@ struct Arguments {
     bool replace = false;
     bool all_sets = false;
     bool yes = false;
+    bool dry_run = false;
+    std::optional<std::int64_t> change;
     bool expired = false;
     bool json = false;
 };
@@ -204,6 +211,8 @@ class Access {
     void showSet();
     void defineSet();
     void removeSet();
+    void undo();
+    void diff();
     void list();
     void test();
     void importFile();
@@ -225,6 +234,15 @@ class Access {
 
     rules::Service service() {
         return {[this]() -> RuleStore& { return store(); }, site_, author(), now()};
+    }
+
+    /// Makes a change, or says what it would be.
+    void perform(const std::function<void()>& change);
+    void printConcerned(const RehearsedChange& change);
+    /// Of what has been done: nothing where it has not.
+    template <typename... Values>
+    void tell(fmt::format_string<Values...> sentence, Values&&... values) const {
+        if (!arguments_.dry_run) fmt::print(sentence, std::forward<Values>(values)...);
     }
 
     std::string author() const;
@@ -257,6 +275,11 @@ class Access {
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
     void report(const rules::InTheWay& refusal);
+    void put(const rules::PutRequest& request);
+    void renameRules();
+    void removeSelected(const rules::RuleSelection& selection);
+    void importText(const std::string& text);
+    void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
     void cutSessions(const rules::PutOutcome& put);
     void reportMissing(const rules::Selected& selected);
@@ -273,6 +296,25 @@ class Access {
     const rules::Site site_;
     std::unique_ptr<RuleStore> store_;
 };
+
+void Access::perform(const std::function<void()>& change) {
+    if (!arguments_.dry_run) return change();
+    const auto rehearsed = rehearse(store(), site_, now(), kMaxShown, change);
+    if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
+    std::fputs(textOf(rehearsed).c_str(), stdout);
+    if (!rehearsed.networks.empty()) printConcerned(rehearsed);
+}
+
+/// Without the journal the rest is still worth knowing.
+void Access::printConcerned(const RehearsedChange& change) {
+    constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
+    try {
+        const auto journal = store::journal::openSource(config_.journal.url);
+        std::fputs(textOf(concernedBy(change, *journal, unixMillis() - kWeekMs)).c_str(), stdout);
+    } catch (const store::StoreError& error) {
+        fmt::print("which sessions it would concern is not known: {}\n", error.what());
+    }
+}
 
 /// For the audit trail.
 std::string Access::author() const {
@@ -355,13 +397,13 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
     const auto sentence = sentenceOf(result.rule);
     switch (result.kind) {
         case RuleStore::PutKind::Added:
-            fmt::print("added {}\n", sentence);
+            tell("added {}\n", sentence);
             return;
         case RuleStore::PutKind::Changed:
-            fmt::print("changed {}\n", sentence);
+            tell("changed {}\n", sentence);
             return;
         case RuleStore::PutKind::Unchanged:
-            fmt::print("unchanged {}\n", sentence);
+            tell("unchanged {}\n", sentence);
             return;
         case RuleStore::PutKind::Kept:
             fmt::print("left unchanged, not a rule of {}: {}\n", printable(*arguments_.program), sentence);
@@ -376,6 +418,10 @@ void Access::put(Verdict verdict) {
     if (arguments_.set) request.set = *arguments_.set;
     request.networks = parsedNetworks(arguments_.networks);
     request.insist = arguments_.force;
+    perform([&] { put(request); });
+}
+
+void Access::put(const rules::PutRequest& request) {
     const auto answer = service().put(request);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::PutOutcome>(answer);
@@ -385,7 +431,7 @@ void Access::put(Verdict verdict) {
     for (const rules::Overlap& overlap : overlaps.first)
         fmt::print("note: {}\n", sentenceOf(overlap));
     if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
-    if (arguments_.cut) cutSessions(outcome);
+    if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
 }
 
 /// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
@@ -432,7 +478,7 @@ void Access::reportMissing(const rules::Selected& selected) {
 
 /// What was not named one by one is shown before it goes.
 bool Access::mayRemove(std::span<const AccessRule> rules) {
-    if (arguments_.yes) return true;
+    if (arguments_.yes || arguments_.dry_run) return true;
     for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
         fmt::print("to be removed: {}\n", sentenceOf(rule));
     if (rules.size() > kMaxShown) fmt::print("and {} more\n", rules.size() - kMaxShown);
@@ -448,19 +494,23 @@ bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<
     for (const std::int64_t id : result.missing)
         fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
     for (const AccessRule& rule : result.removed)
-        fmt::print("removed {}\n", sentenceOf(rule));
+        tell("removed {}\n", sentenceOf(rule));
     warnOfClosed(service().closedBy(result));
     return result.missing.empty();
 }
 
 void Access::remove() {
     const auto selection = selectionOf(arguments_);
-    const bool named = !selection.networks.empty() || !selection.ids.empty();
-    if (!named && !selection.set && !selection.note_contains)
+    if (arguments_.networks.empty() && !selection.set && !selection.note_contains)
         usageError("say which rules: networks, numbers of rules, --set or --note-contains");
     requireKnown();
     // A program's set may have no rule left.
     if (!arguments_.program) requireSet(arguments_.set);
+    perform([&] { removeSelected(selection); });
+}
+
+void Access::removeSelected(const rules::RuleSelection& selection) {
+    const bool named = !selection.networks.empty() || !selection.ids.empty();
     const auto selected = service().select(selection);
     if (!selected.missing.empty() || !selected.missing_ids.empty()) return reportMissing(selected);
     if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
@@ -490,19 +540,55 @@ void Access::showSet() {
 void Access::defineSet() {
     std::optional<std::optional<std::int64_t>> expires_after;
     if (arguments_.expires) expires_after = parsedLifetime(*arguments_.expires);
-    const auto answer = service().defineSet(arguments_.name, arguments_.note, expires_after);
-    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
-    const auto counts = store().ruleSets();
-    const auto rules = counts.find(arguments_.name);
-    fmt::print("{}\n", sentenceOf(arguments_.name, rules == counts.end() ? 0 : rules->second,
-                                  std::get<store::SetDefaults>(answer)));
+    perform([&] {
+        const auto answer = service().defineSet(arguments_.name, arguments_.note, expires_after);
+        if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+        const auto counts = store().ruleSets();
+        const auto rules = counts.find(arguments_.name);
+        tell("{}\n", sentenceOf(arguments_.name, rules == counts.end() ? 0 : rules->second,
+                                std::get<store::SetDefaults>(answer)));
+    });
 }
 
 void Access::removeSet() {
     requireSet(arguments_.name);
-    const auto rules = service().select({.set = arguments_.name}).rules;
-    if (!rules.empty() && !mayRemove(rules)) return;
-    if (removeRules(rules, arguments_.name)) fmt::print("removed set {}\n", arguments_.name);
+    perform([&] {
+        const auto rules = service().select({.set = arguments_.name}).rules;
+        if (!rules.empty() && !mayRemove(rules)) return;
+        if (removeRules(rules, arguments_.name)) tell("removed set {}\n", arguments_.name);
+    });
+}
+
+void Access::undo() {
+    using Kind = RuleStore::UndoResult::Kind;
+    perform([&] {
+        const auto answer = service().undo(arguments_.change, arguments_.force);
+        if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+        const auto& result = std::get<RuleStore::UndoResult>(answer);
+        const auto number = result.change;
+        switch (result.kind) {
+            case Kind::Done:
+                tell("undid change {}:\n", number);
+                for (const auto& entry : result.entries)
+                    tell("{}\n", changeLine(entry));
+                return warnOfClosed(service().closedBy(result));
+            case Kind::NotFound:
+                return fail(arguments_.change ? fmt::format("there is no change {}", number)
+                                              : fmt::format("{} has not changed anything", author()));
+            case Kind::Unreadable:
+                return fail(fmt::format(
+                    "change {} was made with an earlier version of mailgate and cannot be undone", number));
+            case Kind::LaterChanges:
+                for (const auto& entry : result.entries)
+                    fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),
+                                     changeLine(entry)));
+                return fail(fmt::format("change {} was not undone: undo the later changes first", number));
+            case Kind::InTheWay:
+                for (const AccessRule& rule : result.in_the_way)
+                    fail(fmt::format("conflict: {}", sentenceOf(rule)));
+                return fail(fmt::format("change {} was not undone: remove these rules first", number));
+        }
+    });
 }
 
 void Access::list() {
@@ -581,26 +667,44 @@ void Access::importFile() {
     if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
         usageError("--all-sets is for --replace without --set");
     const auto text = readFile();
+    if (text) perform([&] { importText(*text); });
+}
+
+/// What the rules of the file would change, if they were all there is.
+void Access::diff() {
+    if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
+    const auto text = readFile();
     if (!text) return;
-    const auto answer = service().import({.text = *text,
+    const auto change =
+        rehearse(store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); });
+    for (const std::string& line : change.lines)
+        fmt::print("{}\n", line);
+    if (change.count() > 0) context_.exit_code = kRefusedOrNotFound;
+}
+
+void Access::importText(const std::string& text) {
+    const auto answer = service().import({.text = text,
                                           .options = importOptions(),
                                           .replace = arguments_.replace,
                                           .all_sets = arguments_.all_sets,
                                           .insist = arguments_.force});
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
-    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
-               counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
-               outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
-               outcome.removed.size());
-    for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
-        fmt::print("removed {}\n", escaped(outcome.removed[at]));
-    if (outcome.removed.size() > kMaxShown)
-        fmt::print("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
-    for (const auto& [set, rules] : outcome.left_alone)
-        fmt::print("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
+    reportImport(outcome);
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
+}
+
+void Access::reportImport(const rules::ImportOutcome& outcome) const {
+    tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
+         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
+         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+    for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
+        tell("removed {}\n", escaped(outcome.removed[at]));
+    if (outcome.removed.size() > kMaxShown)
+        tell("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
+    for (const auto& [set, rules] : outcome.left_alone)
+        tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
 }
 
 void Access::exportRules() {
@@ -622,14 +726,18 @@ void Access::exportRules() {
 }
 
 void Access::renameListener() {
+    perform([&] { renameRules(); });
+}
+
+void Access::renameRules() {
     const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
-        fmt::print("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
-                   renamed == 1 ? "belongs" : "belong", arguments_.new_name);
+        tell("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
+             renamed == 1 ? "belongs" : "belong", arguments_.new_name);
 }
 
 void Access::history() {
@@ -698,6 +806,12 @@ class Commands {
     Context& context_;
 };
 
+void addDryRunOption(const Commands::Command& command) {
+    command.flag(
+        "--dry-run", &Arguments::dry_run,
+        "Change nothing: print which rules would change, and whom of the last week's clients that concerns");
+}
+
 void addSetOption(const Commands::Command& command, const std::string& what) {
     command.text("--set", &Arguments::set, what);
 }
@@ -722,6 +836,7 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
     addProgramOption(command);
+    addDryRunOption(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
     return command;
 }
@@ -734,24 +849,34 @@ void addLimitOptions(const Commands::Command& allow) {
                "New sessions per minute for each client; 0 and none likewise");
 }
 
+void addFileOptions(const Commands::Command& command) {
+    command.app.add_option("FILE", command.arguments->file, "The file to import, - for standard input")
+        ->required();
+    command.app.add_option("--format", command.arguments->format,
+                           "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
+    command.app.add_option("--verdict", command.arguments->verdict,
+                           "allow or deny, for networks that the file lists without a verdict");
+    addSetOption(command, "The set of rules that all lines belong to (default: the line's set=, or manual)");
+    command.flag("--all-sets", &Arguments::all_sets,
+                 "When replacing, also remove the rules of sets that the file does not name");
+}
+
 void addFileCommands(Commands& commands) {
     const auto import = commands.add("import", "Import the rules of a file, all of them or none",
                                      [](Access& access) { access.importFile(); });
-    import.app.add_option("FILE", import.arguments->file, "The file to import, - for standard input")
-        ->required();
-    import.app.add_option("--format", import.arguments->format,
-                          "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
-    import.app.add_option("--verdict", import.arguments->verdict,
-                          "allow or deny, for networks that the file lists without a verdict");
-    addSetOption(import, "The set of rules that all lines belong to (default: the line's set=, or manual)");
+    addFileOptions(import);
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
-    import.flag("--all-sets", &Arguments::all_sets,
-                "With --replace: also remove the rules of sets that the file does not name");
     import.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addDryRunOption(import);
+    const auto diff = commands.add(
+        "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
+        [](Access& access) { access.diff(); });
+    addFileOptions(diff);
+    diff.arguments->replace = diff.arguments->force = diff.arguments->dry_run = true;
     const auto exported = commands.add("export", "Print all rules in the format that access import reads",
                                        [](Access& access) { access.exportRules(); });
     addSetOption(exported, "Only the rules of this set");
@@ -761,6 +886,7 @@ void addFileCommands(Commands& commands) {
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
+    addDryRunOption(rename);
 }
 
 void addSetCommands(Commands& commands) {
@@ -783,8 +909,10 @@ void addSetCommands(Commands& commands) {
     define.text("--expires", &Arguments::expires,
                 "How long they are in force: 30m, 12h, 7d, or never (no default)");
     define.text("--note", &Arguments::note, "The comment");
+    addDryRunOption(define);
     const auto remove = add("remove", "Remove a set with all its rules", &Access::removeSet);
     name(remove);
+    addDryRunOption(remove);
     remove.flag("--yes", &Arguments::yes, "Do not ask");
 }
 
@@ -804,6 +932,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);
+    addDryRunOption(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");
@@ -818,6 +947,13 @@ void addAccessCommand(CLI::App& root, Context& context) {
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
     addFileCommands(commands);
     addSetCommands(commands);
+    const auto undo = commands.add("undo", "Take a change back, unless later changes stand on it",
+                                   [](Access& access) { access.undo(); });
+    undo.app.add_option("CHANGE", undo.arguments->change,
+                        "Its number, as access history shows it (default: your last change)");
+    undo.flag("--force", &Arguments::force,
+              "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addDryRunOption(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");

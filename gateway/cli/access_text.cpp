@@ -291,6 +291,12 @@ std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
     }));
 }
 
+std::string changeLine(const RuleStore::AuditEntry& entry) {
+    if (entry.before.empty()) return "+ " + escaped(entry.after);
+    if (entry.after.empty()) return "- " + escaped(entry.before);
+    return fmt::format("~ {}  ->  {}", escaped(entry.before), escaped(entry.after));
+}
+
 std::string exportLine(const AccessRule& rule, const store::SetDefaults& defaults) {
     const bool harmless = isHarmless(rule.note) && isHarmless(rule.owner) && isHarmless(rule.ticket);
     return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii, defaults);

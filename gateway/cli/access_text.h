@@ -33,6 +33,9 @@ std::string ruleAsJson(const store::AccessRule& rule);
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
 
+/// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
+std::string changeLine(const store::RuleStore::AuditEntry& entry);
+
 std::string setsAsTable(std::span<const rules::SetSummary> sets);
 std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise, "sets"
 /// Likewise, with one set and its rules.

@@ -313,6 +313,17 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
     return defaults;
 }
 
+std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
+    const std::int64_t number = change ? *change : store_().lastChangeBy(who_);
+    std::optional<Hazardous> refusal;
+    store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+        if (insist || refusal || entry.change != number) return;
+        if (const auto rule = store::parseTrailRule(entry.before)) refusal = hazardous(*rule, 0);
+    });
+    if (refusal) return Refusal(std::move(*refusal));
+    return store_().undo(number, who_);
+}
+
 std::vector<SetSummary> Service::sets() {
     std::map<std::string, SetSummary> found;
     found[std::string(store::kManualSet)];
@@ -346,6 +357,16 @@ std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result
 
 std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
     return !outcome.removed.empty() ? closedListeners() : std::vector<std::string>();
+}
+
+std::vector<std::string> Service::closedBy(const RuleStore::UndoResult& result) {
+    const bool opened =
+        std::any_of(result.entries.begin(), result.entries.end(), [](const RuleStore::AuditEntry& entry) {
+            const auto rule = store::parseTrailRule(entry.before);
+            return rule && allows(*rule);
+        });
+    return result.kind == RuleStore::UndoResult::Kind::Done && opened ? closedListeners()
+                                                                      : std::vector<std::string>();
 }
 
 std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,

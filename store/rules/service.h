@@ -256,6 +256,9 @@ class Service {
     std::variant<store::SetDefaults, Refusal> defineSet(
         const std::string& name, const std::optional<std::string>& note,
         const std::optional<std::optional<std::int64_t>>& expires_after);
+    /// Takes a change back, or else the last one that who acts has made: then what rules they were is judged as in
+    /// put().
+    std::variant<RuleStore::UndoResult, Refusal> undo(std::optional<std::int64_t> change, bool insist);
     /// By name; kManualSet is always there.
     std::vector<SetSummary> sets();
     /// A set without rules and defaults is none.
@@ -271,6 +274,7 @@ class Service {
     /// The allowlists that let in nobody now, where the change may have been what closed them.
     std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
+    std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
     /// What there is around a network without a rule.
     Notes<NearMiss> nearMisses(const Network& network);
 

@@ -83,6 +83,10 @@ class RuleStore {
 
     // Changing. `who` goes into the audit trail.
 
+    /// What `work` changes with the functions below, it and no one else sees, and it is undone at the end. Others wait
+    /// meanwhile to write.
+    virtual void rehearse(const std::function<void()>& work) = 0;
+
     enum class PutKind : std::uint8_t {
         Added,
         Changed,
@@ -170,6 +174,29 @@ class RuleStore {
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
+    /// The id of the last entry; 0: there is none.
+    virtual std::int64_t endOfTrail() = 0;
+    /// The entries after that id.
+    virtual void forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) = 0;
+
+    struct UndoResult {
+        enum class Kind : std::uint8_t {
+            Done,
+            NotFound,
+            Unreadable,    ///< an earlier version of mailgate has written it
+            LaterChanges,  ///< stand on it
+            InTheWay,      ///< rules are, of the same set, network, listener and verdict
+        };
+        Kind kind = Kind::NotFound;
+        std::int64_t change = 0;
+        std::vector<AuditEntry> entries;  ///< what undoing it did, or the later ones
+        std::vector<AccessRule> in_the_way;
+    };
+    /// The last change that `who` has made; 0: there is none.
+    virtual std::int64_t lastChangeBy(std::string_view who) = 0;
+    /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a
+    /// change like any other.
+    virtual UndoResult undo(std::int64_t change, std::string_view who) = 0;
 };
 
 }  // namespace mailgate::store

@@ -181,6 +181,38 @@ class LiveChanges(unittest.TestCase):
         self.assertGreaterEqual(wait_until(hits, "hits written back"), 1)
 
 
+class Rehearsal(unittest.TestCase):
+    """What a change would do to the clients that were here."""
+
+    def test_a_dry_run_says_which_sessions_would_be_decided_otherwise(self):
+        friend, stranger = "192.0.2.140", "192.0.2.141"
+        gateway.access("allow", friend)
+        wait_until(lambda: admitted("smtp", friend), "the client is admitted")
+        for client in (friend, stranger):
+            with proxyclient.SMTP(gateway.port("public"), proxyclient.header_v2(client)) as session:
+                session.ehlo()
+            gateway.wait_event("session.end", client=client, listener="public")
+        first_line("smtp", stranger)
+        gateway.wait_event("session.refused", client=stranger)
+
+        def told(*arguments):
+            return gateway.access(*arguments, "--dry-run")
+
+        wait_until(lambda: "1 session refused" in told("deny", stranger), "the journal has both")
+        before = gateway.access("export"), gateway.access("history")
+        self.assertEqual(told("deny", "192.0.2.140/31", "--listener", "public").splitlines()[-2:],
+                         ["1 session of the last 7 days would be decided otherwise:",
+                          f"  {stranger} on public: 1 session refused instead of admitted"])  # the friend's rule is more specific
+        self.assertIn(f"{stranger} on smtp: 1 session admitted instead of refused", told("allow", stranger))
+        self.assertRegex(told("remove", friend), rf"(?m)^- allow {friend}\n(.*\n)*  {friend} on smtp: \d+ sessions? refused instead of admitted$")
+        self.assertEqual((gateway.access("export"), gateway.access("history")), before)
+        self.assertTrue(admitted("smtp", friend))
+        gateway.access("remove", friend)
+        wait_until(lambda: not admitted("smtp", friend), "the client is refused")
+        gateway.access("undo")
+        wait_until(lambda: admitted("smtp", friend), "the rule is there again")
+
+
 class Command(unittest.TestCase):
     """The access command on a store of its own, without a daemon."""
 
@@ -478,6 +510,86 @@ class Command(unittest.TestCase):
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')")
             database.execute("INSERT INTO access_rule(network, verdict, rule_set) VALUES ('192.0.2.0/24', 'deny', 'shell')")
         self.assertEqual([rule["set"] for rule in self.rules()], ["manual", "shell"])
+
+    def test_every_change_can_be_rehearsed(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "partners", "--note", "ACME")
+        self.gateway.access("deny", "203.0.113.9")
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 192.0.2.0/24\n")
+        before = self.gateway.access("list", "--json"), self.gateway.access("history"), self.gateway.access("set", "list")
+        for arguments, lines in (
+                (("allow", "192.0.2.1", "--note", "new"), ["+ allow 192.0.2.1 new"]),
+                (("deny", "203.0.113.9", "--note", "why"), ["~ deny 203.0.113.9  ->  deny 203.0.113.9 why"]),
+                (("remove", "203.0.113.9"), ["- deny 203.0.113.9"]),
+                (("remove", "--set", "partners"), ["- allow 198.51.100.0/24 set=partners ACME"]),
+                (("set", "remove", "partners"), ["- allow 198.51.100.0/24 set=partners ACME"]),
+                (("set", "define", "partners", "--expires", "1d"), ["+ set partners expires=86400s"]),
+                (("import", str(listing), "--replace"), ["+ allow 192.0.2.0/24", "- deny 203.0.113.9"]),
+                (("undo", "1"), ["- allow 198.51.100.0/24 set=partners ACME"])):
+            with self.subTest(arguments=arguments):
+                done = self.gateway.run("access", *arguments, "--dry-run", stdin="")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([line for line in done.stdout.splitlines() if line[0] in "+-~"], lines)
+                self.assertIn("nothing was changed", done.stdout)
+                self.assertNotRegex(done.stdout, r"(?m)^(added|changed|removed|imported|undid)\b")
+        self.assertEqual((self.gateway.access("list", "--json"), self.gateway.access("history"), self.gateway.access("set", "list")), before)
+        done = self.gateway.run("access", "deny", "10.1.2.3", "--dry-run")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))  # what would be refused is
+
+    def test_a_file_is_compared(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "partners", "--note", "ACME")
+        self.gateway.access("deny", "203.0.113.9")
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 198.51.100.0/24 ACME, renewed\nallow 192.0.2.0/25\n")
+        done = self.gateway.run("access", "diff", str(listing), "--set", "partners")
+        self.assertEqual((done.returncode, done.stdout.splitlines()),
+                         (1, ["~ allow 198.51.100.0/24 set=partners ACME  ->  allow 198.51.100.0/24 set=partners ACME, renewed",
+                              "+ allow 192.0.2.0/25 set=partners"]))
+        self.assertEqual(len(self.rules()), 2)
+        self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+        done = self.gateway.run("access", "diff", str(listing), "--set", "partners")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        listing.write_text("198.51.100.0/24\n")
+        self.assertIn("--verdict", self.gateway.run("access", "diff", str(listing)).stderr)
+
+    def test_a_change_is_undone(self):
+        self.gateway.access("allow", "192.0.2.0/25", "192.0.2.128/25", "--set", "partners", "--expires", "180d", "--note", "see a=b",
+                            "--owner", "Anna Smith", "--client-sessions", "5")
+        before = self.rules()
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 192.0.2.0/25 other\nallow 198.51.100.0/24\n")
+        self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+        told = self.gateway.access("undo")
+        self.assertIn("undid change 3:", told)
+        self.assertIn("- allow 198.51.100.0/24 set=partners", told)
+        self.assertEqual(self.rules(), before)
+        self.gateway.access("undo")  # the undo
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.0/25", "198.51.100.0/24"])
+        self.gateway.access("undo")
+        self.assertEqual(self.rules(), before)
+        done = self.gateway.run("access", "undo", "3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("later change", done.stderr)
+        self.assertEqual(self.rules(), before)
+        for arguments, words in ((("undo", "4711"), "there is no change 4711"), (("undo", "--program", "x"), "")):
+            done = self.gateway.run("access", *arguments)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
+
+    def test_two_editors_at_once_undo_their_own(self):
+        self.gateway.access("set", "list")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')")
+        self.gateway.access("deny", "192.0.2.2")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.3', 'deny')")
+        self.gateway.access("undo")
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.1/32", "192.0.2.3/32"])
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET note = 'by hand' WHERE network = '192.0.2.3'")
+        self.assertIn("later change 5 by sqlite3", self.gateway.run("access", "undo", "3").stderr)
+        self.gateway.access("undo", "1")
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.3/32"])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

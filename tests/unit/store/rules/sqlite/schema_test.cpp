@@ -88,6 +88,8 @@ TEST_F(Opening, AFileOfTheSecondSchemaIsBroughtUpToDate) {
     store->put(std::span(&added, 1), "test");
     EXPECT_EQ(store->history({}).back().rule_id, 4) << "the id of the removed rule does not come back";
     EXPECT_EQ(store->history({}).back().change, 5);
+    EXPECT_EQ(store->undo(4, "test").kind, RuleStore::UndoResult::Kind::Unreadable);
+    EXPECT_EQ(store->undo(5, "test").kind, RuleStore::UndoResult::Kind::Done);
     Shell shell(file_);
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     EXPECT_EQ(shell.value("SELECT undo_after FROM access_meta"), "4");

@@ -373,6 +373,103 @@ TEST_F(RuleStoreTest, TheTrailSaysWhatARuleWas) {
               std::pair(std::string("git"), SetDefaults{"see a=b", 90}));
 }
 
+TEST_F(RuleStoreTest, ARehearsalIsSeenInsideAndLeavesNothing) {
+    put(rule(Verdict::Deny, "192.0.2.1"));
+    const std::vector<std::string> listeners{"smtp"};
+    std::size_t inside = 0;
+    store_->rehearse([&] {
+        put(rule(Verdict::Allow, "192.0.2.2"));
+        store_->remove(std::vector<std::int64_t>{1}, "bob");
+        store_->defineSet("git", {"from git", {}}, "bob");
+        EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2"));
+        EXPECT_EQ(store_->load(listeners)->lookup(address("192.0.2.2"), 0, 1)->verdict, Verdict::Allow);
+        store_->forEachEntry(1, [&](const RuleStore::AuditEntry&) { ++inside; });
+        EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule WHERE network = '192.0.2.1'"), "1");
+    });
+    EXPECT_EQ(inside, 3u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+    EXPECT_THAT(store_->setDefaults(), IsEmpty());
+    EXPECT_EQ(audit().size(), 1u);
+    EXPECT_THROW(store_->rehearse([&] {
+        put(rule(Verdict::Allow, "192.0.2.2"));
+        throw StoreError(StoreError::Kind::Other, "stop");
+    }),
+                 StoreError);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+    EXPECT_EQ(put(rule(Verdict::Allow, "192.0.2.2")).kind, PutKind::Added) << "what follows is none";
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.2"));
+}
+
+TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
+    using Kind = RuleStore::UndoResult::Kind;
+    put(rule(Verdict::Deny, "192.0.2.1", "smtp", "see a=b", 4'000'000'000));
+    put(rule(Verdict::Allow, "192.0.2.2"));
+    shell_.run("UPDATE access_rule SET created_at = 5, created_by = 'eve' WHERE id = 1");
+    const auto made_at = store_->history({}).at(0).at;
+    const std::vector wanted{rule(Verdict::Allow, "192.0.2.2", "", "changed"),
+                             rule(Verdict::Deny, "192.0.2.3")};
+    store_->replaceAll(wanted, {}, {}, "bob");
+    EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2", "3 deny 192.0.2.3"));
+
+    const std::int64_t change = store_->lastChangeBy("bob");
+    EXPECT_EQ(change, 4);
+    auto result = store_->undo(change, "carol");
+    EXPECT_EQ(result.kind, Kind::Done);
+    EXPECT_EQ(result.entries.size(), 3u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 smtp", "2 allow 192.0.2.2"));
+    EXPECT_EQ(audit().back(), "carol change: allow 192.0.2.2 changed > allow 192.0.2.2");
+    std::vector<AccessRule> found;
+    store_->forEachRule([&](const AccessRule& one) { found.push_back(one); });
+    EXPECT_EQ(found[0].note, "see a=b");
+    EXPECT_EQ(found[0].expires_at, 4'000'000'000);
+    EXPECT_EQ(found[0].created_by, "alice") << "who has made it, not who has taken the removal back";
+    EXPECT_EQ(found[0].created_at, made_at);
+    EXPECT_EQ(found[1].note, "");
+
+    result = store_->undo(change, "carol");
+    EXPECT_EQ(result.kind, Kind::LaterChanges) << "it has been undone";
+    EXPECT_EQ(result.entries.size(), 3u);
+    EXPECT_EQ(store_->undo(store_->lastChangeBy("carol"), "carol").kind, Kind::Done);
+    EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2", "3 deny 192.0.2.3"));
+    for (const std::int64_t none : {0, 5, 99, -1})
+        EXPECT_EQ(store_->undo(none, "carol").kind, Kind::NotFound) << none;
+    EXPECT_EQ(store_->lastChangeBy("nobody"), 0);
+}
+
+TEST_F(RuleStoreTest, WhatALaterChangeStandsOnIsNotUndone) {
+    using Kind = RuleStore::UndoResult::Kind;
+    const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
+    store_->remove(std::vector{id}, "bob");
+    put(rule(Verdict::Deny, "192.0.2.1", "", "anew"));
+    auto result = store_->undo(2, "carol");
+    EXPECT_EQ(result.kind, Kind::InTheWay);
+    ASSERT_EQ(result.in_the_way.size(), 1u);
+    EXPECT_EQ(result.in_the_way[0].note, "anew");
+    put(rule(Verdict::Deny, "192.0.2.1", "", "other"));
+    result = store_->undo(3, "carol");
+    EXPECT_EQ(result.kind, Kind::LaterChanges);
+    ASSERT_EQ(result.entries.size(), 1u);
+    EXPECT_EQ(result.entries[0].id, 4);
+    EXPECT_EQ(audit().size(), 4u) << "nothing was changed";
+    EXPECT_EQ(store_->undo(4, "carol").kind, Kind::Done);
+    EXPECT_EQ(shell_.value("SELECT note FROM access_rule"), "anew");
+}
+
+TEST_F(RuleStoreTest, DefaultsOfASetAreTakenBackToo) {
+    using Kind = RuleStore::UndoResult::Kind;
+    store_->defineSet("git", {"from git", 60}, "alice");
+    store_->defineSet("git", {"other", {}}, "alice");
+    EXPECT_EQ(store_->undo(1, "alice").kind, Kind::LaterChanges);
+    EXPECT_EQ(store_->undo(2, "alice").kind, Kind::Done);
+    EXPECT_EQ(store_->setDefaults().at("git"), (SetDefaults{"from git", 60}));
+    AccessRule one = rule(Verdict::Deny, "192.0.2.1");
+    one.set = "git";
+    store_->remove(std::vector{put(one).id}, "bob", "git");
+    EXPECT_EQ(store_->undo(store_->lastChangeBy("bob"), "bob").kind, Kind::Done);
+    EXPECT_EQ(store_->setDefaults().size(), 1u);
+    EXPECT_EQ(store_->ruleSets().at("git"), 1u);
+}
+
 TEST_F(RuleStoreTest, HitsAreNoChangeOfRules) {
     const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
     const auto version = store_->version();
