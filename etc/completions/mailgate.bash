@@ -33,13 +33,14 @@ _mailgate() {
 
     case $command in
         "") words="serve check access sessions top status server probe snippet reload version --version" ;;
-        access) words="allow deny remove list test set import diff undo export rename-listener history" ;;
+        access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
         "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
         "access remove"*) words="--listener --set --note-contains --yes --program --dry-run" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
-        "access list"*) words="--listener --match --set --note --expired --json" ;;
+        "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json" ;;
+        "access report"*) words="--format --listener --set" ;;
         "access set") words="list show define remove" ;;
         "access set define"*) words="--expires --note --dry-run" ;;
         "access set remove"*) words="--yes --dry-run" ;;

@@ -19,7 +19,7 @@ function __mailgate_access
 end
 
 set -l commands serve check access sessions top status server probe snippet reload version
-set -l rules allow deny remove list test set import diff undo export rename-listener history
+set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
 complete -c mailgate -l config -r -F -d 'configuration file'
@@ -27,13 +27,13 @@ complete -c mailgate -l help -d 'usage'
 complete -c mailgate -l version -d 'print the version'
 complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
-complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions' \
+complete -c mailgate -n '__mailgate_access allow deny remove list test report; or __fish_seen_subcommand_from sessions' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny list' -l note -x -d why
-complete -c mailgate -n '__mailgate_access allow deny remove list import diff export' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access allow deny remove list report import diff export' -l set -x -d 'set of rules'
 complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to be asked'
 complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
 complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
@@ -45,6 +45,11 @@ complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions
 complete -c mailgate -n '__mailgate_access allow deny import undo' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
+complete -c mailgate -n '__mailgate_access list' -l unused -x -a '30d 90d 180d' -d 'for so long'
+complete -c mailgate -n '__mailgate_access list' -l expiring -x -a '1d 7d 30d' -d 'within this time'
+complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothing'
+complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
+complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F

@@ -63,9 +63,10 @@ struct Arguments {
     std::optional<std::string> owner;
     std::optional<std::string> ticket;
     std::optional<std::string> note_contains;
+    std::optional<std::string> unused, expiring;
     std::string name;
     std::string file;
-    std::string format = "auto";
+    std::string format;
     std::string verdict;
     std::string old_name, new_name;
     bool force = false;
@@ -76,6 +77,8 @@ struct Arguments {
     bool dry_run = false;
     std::optional<std::int64_t> change;
     bool expired = false;
+    bool overlapping = false;
+    bool shadowed = false;
     bool json = false;
 };
 
@@ -153,6 +156,14 @@ std::optional<std::int64_t> parsedLifetime(const std::string& text) {
     return std::chrono::ceil<std::chrono::seconds>(*duration).count();
 }
 
+std::optional<std::int64_t> parsedSpan(std::string_view option, const std::optional<std::string>& text) {
+    if (!text) return std::nullopt;
+    const auto duration = parseDuration(*text);
+    if (!duration)
+        usageError(fmt::format("{}: \"{}\" is not a duration (12h, 7d, 90d)", option, printable(*text)));
+    return std::chrono::ceil<std::chrono::seconds>(*duration).count();
+}
+
 /// A rule is named by its number or by its network.
 void addNamed(const std::string& text, rules::RuleSelection& selection) {
     std::int64_t id = 0;
@@ -213,6 +224,7 @@ class Access {
     void removeSet();
     void undo();
     void diff();
+    void report();
     void list();
     void test();
     void importFile();
@@ -597,11 +609,32 @@ void Access::list() {
     rules::ListFilter filter{.listeners = arguments_.listeners,
                              .set = arguments_.set,
                              .note_contains = arguments_.note_contains,
-                             .expired = arguments_.expired};
+                             .expired = arguments_.expired,
+                             .unused_for = parsedSpan("--unused", arguments_.unused),
+                             .expiring_within = parsedSpan("--expiring", arguments_.expiring),
+                             .overlapping = arguments_.overlapping,
+                             .shadowed = arguments_.shadowed};
+    const bool about_live =
+        filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed;
+    if (filter.expired && about_live)
+        usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = service().list(filter);
     std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
     warnOfUnknownListeners();
+}
+
+/// For an auditor: who may enter, also where no rule says so.
+void Access::report() {
+    requireKnown();
+    requireSet(arguments_.set);
+    const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
+    if (arguments_.format == "json")
+        std::fputs(rulesAsJson(rules).c_str(), stdout);
+    else if (arguments_.format.empty() || arguments_.format == "csv")
+        std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
+    else
+        usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
 
 void Access::reportDecision(const rules::Decision& decision, const Network& address) {
@@ -643,7 +676,7 @@ std::optional<std::string> Access::readFile() {
 
 store::ImportOptions Access::importOptions() const {
     store::ImportOptions options;
-    const auto format = store::importFormatOf(arguments_.format);
+    const auto format = store::importFormatOf(arguments_.format.empty() ? "auto" : arguments_.format);
     if (!format)
         usageError(
             fmt::format("--format: \"{}\" is not one of auto, plain, cidr, haproxy, drop, csv, mailgate",
@@ -700,7 +733,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
          counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
          outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
-        tell("removed {}\n", escaped(outcome.removed[at]));
+        tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removed.size() > kMaxShown)
         tell("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
     for (const auto& [set, rules] : outcome.left_alone)
@@ -938,6 +971,12 @@ void addAccessCommand(CLI::App& root, Context& context) {
     list.listeners("Only rules that cover this listener (may be repeated)");
     addSetOption(list, "Only rules of this set");
     list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
+    list.text("--unused", &Arguments::unused, "Only rules that nobody has used for so long (such as 90d)");
+    list.text("--expiring", &Arguments::expiring, "Only rules that expire within this time (such as 7d)");
+    list.flag("--overlapping", &Arguments::overlapping,
+              "Only rules whose network is that of another rule, or lies in or around it");
+    list.flag("--shadowed", &Arguments::shadowed,
+              "Only rules that decide nothing, because others come first everywhere");
     list.flag("--expired", &Arguments::expired, "Print expired rules instead");
     list.flag("--json", &Arguments::json, "Print JSON");
     const auto test = commands.add(
@@ -947,6 +986,12 @@ void addAccessCommand(CLI::App& root, Context& context) {
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
     addFileCommands(commands);
     addSetCommands(commands);
+    const auto report =
+        commands.add("report", "Print who may enter, why, since when and until when, for an audit",
+                     [](Access& access) { access.report(); });
+    report.app.add_option("--format", report.arguments->format, "csv (default) or json");
+    report.listeners("Only rules that cover this listener (may be repeated)");
+    addSetOption(report, "Only rules of this set");
     const auto undo = commands.add("undo", "Take a change back, unless later changes stand on it",
                                    [](Access& access) { access.undo(); });
     undo.app.add_option("CHANGE", undo.arguments->change,

@@ -227,6 +227,48 @@ std::string rulesAsJson(std::span<const AccessRule> rules) {
     return jsonObject(jsonArray("rules", rules, ruleAsJson));
 }
 
+namespace {
+
+std::string csvCell(std::string_view text) {
+    std::string cell = plainLine(text);
+    if (!cell.empty() && std::string_view("=+-@").find(cell.front()) != std::string_view::npos)
+        cell.insert(0, 1, '\'');
+    if (cell.find_first_of(",\"'") == std::string::npos) return cell;
+    for (std::size_t at = 0; (at = cell.find('"', at)) != std::string::npos; at += 2)
+        cell.insert(at, 1, '"');
+    return '"' + cell + '"';
+}
+
+std::string csvRow(std::span<const std::string> cells) {
+    std::string row;
+    for (const std::string& cell : cells)
+        row += (row.empty() ? "" : ",") + csvCell(cell);
+    return row + "\r\n";
+}
+
+std::string timeOrNothing(const std::optional<UnixSeconds>& time) {
+    return time ? formatUtc(*time) : "";
+}
+
+}  // namespace
+
+std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site) {
+    std::string csv =
+        "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_at,"
+        "id\r\n";
+    for (const rules::Site::Listener& listener : site.listeners)
+        csv += csvRow(std::vector<std::string>{
+            "others", listener.allowlist ? "deny" : "allow", listener.name, "",
+            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", ""});
+    for (const AccessRule& rule : rules)
+        csv += csvRow(std::vector<std::string>{
+            rule.network.toString(), std::string(toString(rule.verdict)),
+            rule.listener.empty() ? "all" : rule.listener, rule.set, rule.note, rule.owner, rule.ticket,
+            formatUtc(rule.created_at), rule.created_by, timeOrNothing(rule.expires_at),
+            std::to_string(rule.hits), timeOrNothing(rule.last_hit_at), std::to_string(rule.id)});
+    return csv;
+}
+
 std::string setsAsTable(std::span<const rules::SetSummary> sets) {
     Table table({"SET", "RULES", "ALLOW", "DENY", "EXPIRED", "HITS", "LAST HIT", "EXPIRES AFTER", "NOTE"});
     for (const rules::SetSummary& set : sets)
@@ -291,10 +333,21 @@ std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
     }));
 }
 
+std::string plainLine(std::string_view line) {
+    std::string plain;
+    while (!line.empty()) {
+        const std::size_t end = std::min(line.find_first_of("\"\\"), line.size());
+        plain += escaped(line.substr(0, end));
+        if (end < line.size()) plain += line[end];
+        line.remove_prefix(std::min(end + 1, line.size()));
+    }
+    return plain;
+}
+
 std::string changeLine(const RuleStore::AuditEntry& entry) {
-    if (entry.before.empty()) return "+ " + escaped(entry.after);
-    if (entry.after.empty()) return "- " + escaped(entry.before);
-    return fmt::format("~ {}  ->  {}", escaped(entry.before), escaped(entry.after));
+    if (entry.before.empty()) return "+ " + plainLine(entry.after);
+    if (entry.after.empty()) return "- " + plainLine(entry.before);
+    return fmt::format("~ {}  ->  {}", plainLine(entry.before), plainLine(entry.after));
 }
 
 std::string exportLine(const AccessRule& rule, const store::SetDefaults& defaults) {

@@ -30,9 +30,14 @@ std::string sentenceOf(const rules::NearMiss& near);
 std::string rulesAsTable(std::span<const store::AccessRule> rules);
 std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an object with an array "rules"
 std::string ruleAsJson(const store::AccessRule& rule);
+/// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
+/// formula begin with an apostrophe.
+std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
 
+/// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
+std::string plainLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
 std::string changeLine(const store::RuleStore::AuditEntry& entry);
 

@@ -26,11 +26,4 @@ std::optional<bool> Contrast::decidesNow(const AddressBytes& client, std::string
     return now == allows(*before_, client, index) ? std::nullopt : std::optional(now);
 }
 
-std::vector<std::string> listenerNames(const Site& site) {
-    std::vector<std::string> names;
-    for (const Site::Listener& listener : site.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
 }  // namespace mailgate::rules

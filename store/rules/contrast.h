@@ -7,9 +7,7 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace mailgate::rules {
 
@@ -30,8 +28,5 @@ class Contrast {
     const std::shared_ptr<const store::AccessTable> before_, after_;
     const UnixSeconds now_;
 };
-
-/// The names, in the order in which a table for the site knows them.
-std::vector<std::string> listenerNames(const Site& site);
 
 }  // namespace mailgate::rules

@@ -27,7 +27,7 @@ constexpr std::string_view kOwnerOption = "owner=";
 constexpr std::string_view kTicketOption = "ticket=";
 constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption,
                               kSetOption,      kOwnerOption,   kTicketOption};
-constexpr std::string_view kNever = "never";
+constexpr std::string_view kNeverWord = "never";
 
 /// The option that the text begins with; empty: none.
 std::string_view optionAt(std::string_view text) noexcept {
@@ -254,7 +254,7 @@ class LineReader {
 
     std::optional<std::string> readExpiry(std::string_view time) {
         if (rule_.expires_at || never_expires_) return "expires= is given twice";
-        never_expires_ = time == kNever;
+        never_expires_ = time == kNeverWord;
         if (never_expires_) return std::nullopt;
         rule_.expires_at = parseUtc(time);
         if (rule_.expires_at) return std::nullopt;
@@ -531,7 +531,7 @@ std::string formatRule(const AccessRule& rule, NoteForm form, const SetDefaults&
     if (rule.expires_at)
         line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
     else if (defaults.expires_after)
-        line += fmt::format(" {}{}", kExpiresOption, kNever);
+        line += fmt::format(" {}{}", kExpiresOption, kNeverWord);
     if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
     if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
     if (!rule.owner.empty()) line += fmt::format(" {}{}", kOwnerOption, tagOf(rule.owner, form));

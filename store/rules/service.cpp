@@ -2,6 +2,7 @@
 #include "store/rules/service.h"
 
 #include "protocols/values/text.h"
+#include "store/rules/hygiene.h"
 
 #include <algorithm>
 
@@ -118,6 +119,13 @@ Decision decide(const Site::Listener& listener, std::span<const AccessRule> matc
 }
 
 }  // namespace
+
+std::vector<std::string> listenerNames(const Site& site) {
+    std::vector<std::string> names;
+    for (const Site::Listener& listener : site.listeners)
+        names.push_back(listener.name);
+    return names;
+}
 
 std::optional<WholeInternet> wholeInternet(const Network& network) noexcept {
     // All global IPv6 addresses are in 2000::/3, and nearly all that anybody has in its lower half.
@@ -380,9 +388,7 @@ std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
 }
 
 std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& request) {
-    std::vector<std::string> names;
-    for (const Site::Listener& listener : site_.listeners)
-        names.push_back(listener.name);
+    std::vector<std::string> names = listenerNames(site_);
     // A listener that is gone may be named where it has rules.
     for (const auto& named : store_().ruleListeners())
         names.push_back(named.first);
@@ -440,17 +446,37 @@ std::variant<std::size_t, Refusal> Service::renameListener(const std::string& fr
     return result.renamed;
 }
 
+namespace {
+
+bool passes(const AccessRule& rule, const ListFilter& filter, UnixSeconds now) {
+    if (isLive(rule, now) == filter.expired) return false;
+    if (filter.set && rule.set != *filter.set) return false;
+    if (!noteContains(rule, filter.note_contains)) return false;
+    if (filter.covering && !rule.network.contains(*filter.covering)) return false;
+    if (filter.unused_for &&
+        std::max(rule.created_at, rule.last_hit_at.value_or(0)) > now - *filter.unused_for)
+        return false;
+    if (filter.expiring_within && (!rule.expires_at || *rule.expires_at > now + *filter.expiring_within))
+        return false;
+    return filter.listeners.empty() ||
+           std::any_of(filter.listeners.begin(), filter.listeners.end(),
+                       [&](const std::string& listener) { return covers(rule, listener); });
+}
+
+}  // namespace
+
 std::vector<AccessRule> Service::list(const ListFilter& filter) {
     std::vector<AccessRule> rules;
+    const bool compares = filter.overlapping || filter.shadowed;
     store_().forEachRule([&](const AccessRule& rule) {
-        if (isLive(rule, now_) == filter.expired) return;
-        if (filter.set && rule.set != *filter.set) return;
-        if (!noteContains(rule, filter.note_contains)) return;
-        if (filter.covering && !rule.network.contains(*filter.covering)) return;
-        if (filter.listeners.empty() ||
-            std::any_of(filter.listeners.begin(), filter.listeners.end(),
-                        [&](const std::string& listener) { return covers(rule, listener); }))
-            rules.push_back(rule);
+        if (compares ? isLive(rule, now_) : passes(rule, filter, now_)) rules.push_back(rule);
+    });
+    if (!compares) return rules;
+    const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
+    const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
+    std::erase_if(rules, [&](const AccessRule& rule) {
+        return !passes(rule, filter, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
+               (filter.overlapping && !meeting.contains(rule.id));
     });
     return rules;
 }

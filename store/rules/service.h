@@ -40,6 +40,9 @@ struct Site {
     std::vector<Server> servers;
 };
 
+/// In the order in which a table for the site knows them.
+std::vector<std::string> listenerNames(const Site& site);
+
 // What a rule does that is hardly ever meant.
 
 struct WholeInternet {
@@ -224,6 +227,11 @@ struct ListFilter {
     std::optional<std::string> set{};
     std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
     bool expired = false;                        ///< those instead
+    // Of those in force; seconds.
+    std::optional<std::int64_t> unused_for{};       ///< not used for so long, and as old at least
+    std::optional<std::int64_t> expiring_within{};  ///< from now on
+    bool overlapping = false;                       ///< rules::overlapping()
+    bool shadowed = false;                          ///< rules::shadowed()
 };
 
 /// What the rules say of one address on one listener.

@@ -2,6 +2,7 @@
 """Who may enter: rules, their changes while the gateway runs, what a refused client hears, and the access command."""
 
 import contextlib
+import csv
 import datetime
 import json
 import os
@@ -590,6 +591,30 @@ class Command(unittest.TestCase):
         self.assertIn("later change 5 by sqlite3", self.gateway.run("access", "undo", "3").stderr)
         self.gateway.access("undo", "1")
         self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.3/32"])
+
+    def test_rules_that_need_a_look(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", "ACME", "--owner", "ops@acme.example")
+        self.gateway.access("deny", "198.51.100.0/24", "--set", "blocklist")
+        self.gateway.access("allow", "192.0.2.0/25", "--expires", "2d")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET created_at = created_at - 100 * 86400 WHERE id < 3")
+            database.execute("UPDATE access_rule SET last_hit_at = unixepoch() - 89 * 86400 WHERE id = 2")
+        for arguments, ids in ((("--unused", "90d"), [1]), (("--expiring", "7d"), [3]), (("--expiring", "1d"), []),
+                               (("--shadowed",), [1]), (("--overlapping",), [1, 2]), (("--overlapping", "--set", "blocklist"), [2])):
+            with self.subTest(arguments=arguments):
+                self.assertEqual([rule["id"] for rule in self.rules(*arguments)], ids)
+        self.assertEqual(self.gateway.run("access", "list", "--unused", "soon").returncode, 2)
+
+    def test_a_report_for_an_audit(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", 'ACME, "Inc."', "--owner", "ops@acme.example", "--ticket", "CHG-1", "--expires", "2d")
+        rows = list(csv.DictReader(self.gateway.access("report", "--format", "csv").splitlines()))
+        self.assertEqual([(row["network"], row["verdict"], row["listener"]) for row in rows],
+                         [("others", "deny", "smtp"), ("others", "allow", "imap"), ("198.51.100.0/24", "allow", "all")])
+        [rule] = self.rules()
+        for field in ("owner", "ticket", "created_at", "created_by", "expires_at", "set"):
+            self.assertEqual(rows[-1][field], rule[field])
+        self.assertEqual(rows[-1]["note"], rule["note"])
+        self.assertEqual(json.loads(self.gateway.access("report", "--format", "json"))["rules"], [rule])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

@@ -68,6 +68,32 @@ TEST(AccessTextTest, RulesAsATable) {
         "12    git  allow    198.51.100.0/24  all       -       -        0     -         alice  CHG-1\n");
 }
 
+TEST(AccessTextTest, ChangesAsLines) {
+    EXPECT_EQ(changeLine({1, 0, "eve", "add", 1, "", "allow 192.0.2.1 owner=\"A \\\\ B\"", 1}),
+              "+ allow 192.0.2.1 owner=\"A \\\\ B\"");
+    EXPECT_EQ(changeLine({1, 0, "eve", "remove", 1, "deny 192.0.2.1 \x1B[2J", "", 1}),
+              "- deny 192.0.2.1 \\u001b[2J");
+    EXPECT_EQ(changeLine({1, 0, "eve", "change", 1, "deny 192.0.2.1", "deny 192.0.2.1 x", 1}),
+              "~ deny 192.0.2.1  ->  deny 192.0.2.1 x");
+}
+
+TEST(AccessTextTest, RulesAsCsv) {
+    const rules::Site site{{{"mx", true, {}}, {"imap", false, {}}}, {}};
+    AccessRule one = rule();
+    one.note = "=cmd \"x\", evil\n";
+    one.owner = "-1";
+    one.expires_at = 1'900'000'000;
+    one.listener = "mx";
+    EXPECT_EQ(rulesAsCsv(std::vector{one}, site),
+              "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_"
+              "at,id\r\n"
+              "others,deny,mx,,access = allowlist,,,,,,,,\r\n"
+              "others,allow,imap,,access = open,,,,,,,,\r\n"
+              "198.51.100.0/24,allow,mx,manual,\"'=cmd \"\"x\"\", "
+              "evil\\u000a\",\"'-1\",,2023-11-14T22:13:20Z,alice,"
+              "2030-03-17T17:46:40Z,0,,12\r\n");
+}
+
 TEST(AccessTextTest, SetsAsTableSentenceAndJson) {
     rules::SetSummary set{.name = "git", .allowing = 2, .denying = 1, .expired = 4, .hits = 7};
     EXPECT_EQ(setsAsTable(std::span(&set, 1)),

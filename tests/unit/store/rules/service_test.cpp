@@ -440,6 +440,27 @@ TEST_F(ServiceTest, ListsWhatIsInForceOrWhatHasExpired) {
     EXPECT_THAT(networks({.covering = network("192.0.2.7")}), ElementsAre("192.0.2.0/24"));
 }
 
+TEST_F(ServiceTest, ListsWhatMayNeedALook) {
+    import(
+        "allow 192.0.2.0/24\ndeny 192.0.2.0/24 set=git\ndeny 192.0.2.1\nallow 198.51.100.1\nallow "
+        "203.0.113.1 old\n");
+    const auto at = [](UnixSeconds time) { return std::to_string(time); };
+    store::Shell(file_).run("UPDATE access_rule SET created_at = " + at(kNow - 1'000) +
+                            ", last_hit_at = CASE id WHEN 3 THEN " + at(kNow - 100) + " WHEN 4 THEN " +
+                            at(kNow - 99) + " END, expires_at = CASE id WHEN 3 THEN " + at(kNow + 60) +
+                            " WHEN 4 THEN " + at(kNow + 61) + " WHEN 5 THEN 5 END");
+    const std::vector<std::string> not_used{"192.0.2.0/24", "192.0.2.0/24", "192.0.2.1"};
+    EXPECT_EQ(networks({.unused_for = 100}), not_used);
+    EXPECT_THAT(networks({.unused_for = 1'001}), IsEmpty()) << "a new rule had no time to be used";
+    EXPECT_THAT(networks({.expiring_within = 60}), ElementsAre("192.0.2.1"));
+    EXPECT_EQ(networks({.overlapping = true}), not_used);
+    EXPECT_THAT(networks({.shadowed = true}), ElementsAre("192.0.2.0/24"));
+    EXPECT_THAT(networks({.set = "git", .shadowed = true}), IsEmpty())
+        << "judged with the rules of other sets";
+    EXPECT_THAT(networks({.set = "git", .overlapping = true}), ElementsAre("192.0.2.0/24"));
+    EXPECT_THAT(networks({.note_contains = "OLD", .expired = true}), ElementsAre("203.0.113.1"));
+}
+
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
     put(request(Verdict::Allow, "192.0.2.0/24"));
     put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
