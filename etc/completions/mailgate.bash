@@ -36,7 +36,7 @@ _mailgate() {
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
         "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
-        "access remove"*) words="--listener --set --note-contains --yes --program --dry-run" ;;
+        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
         "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json" ;;

@@ -37,6 +37,7 @@ complete -c mailgate -n '__mailgate_access allow deny remove list report import 
 complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to be asked'
 complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
 complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
+complete -c mailgate -n '__mailgate_access remove' -l expired-for -x -a '30d 90d' -d 'expired so long ago'
 complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
 complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
 complete -c mailgate -n '__mailgate_access set' -a 'list show define remove'

@@ -63,7 +63,7 @@ struct Arguments {
     std::optional<std::string> owner;
     std::optional<std::string> ticket;
     std::optional<std::string> note_contains;
-    std::optional<std::string> unused, expiring;
+    std::optional<std::string> unused, expiring, expired_for;
     std::string name;
     std::string file;
     std::string format;
@@ -177,6 +177,7 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
 rules::RuleSelection selectionOf(const Arguments& arguments) {
     rules::RuleSelection selection{
         .listeners = arguments.listeners, .set = arguments.set, .note_contains = arguments.note_contains};
+    selection.expired_for = parsedSpan("--expired-for", arguments.expired_for);
     for (const std::string& text : arguments.networks)
         addNamed(text, selection);
     return selection;
@@ -513,8 +514,8 @@ bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<
 
 void Access::remove() {
     const auto selection = selectionOf(arguments_);
-    if (arguments_.networks.empty() && !selection.set && !selection.note_contains)
-        usageError("say which rules: networks, numbers of rules, --set or --note-contains");
+    if (arguments_.networks.empty() && !selection.set && !selection.note_contains && !selection.expired_for)
+        usageError("say which rules: networks, numbers of rules, --set, --note-contains or --expired-for");
     requireKnown();
     // A program's set may have no rule left.
     if (!arguments_.program) requireSet(arguments_.set);
@@ -962,6 +963,8 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.listeners("Only rules that name this listener (may be repeated)");
     addSetOption(remove, "Only rules of this set; without NET and ID all of them");
     remove.text("--note-contains", &Arguments::note_contains, "Only rules whose note contains this text");
+    remove.text("--expired-for", &Arguments::expired_for,
+                "Only rules that expired so long ago (such as 30d)");
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);

@@ -284,6 +284,8 @@ Selected Service::select(const RuleSelection& selection) {
         if (store::isProgram(who_) && rule.created_by != who_) return;
         if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
         if (selection.set && rule.set != *selection.set) return;
+        if (selection.expired_for && (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
+            return;
         if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
     });
     const auto found = [&](const auto& matches) {

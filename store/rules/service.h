@@ -205,6 +205,7 @@ struct RuleSelection {
     std::vector<std::string> listeners{};  ///< naming one of them; empty: any
     std::optional<std::string> set{};
     std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
+    std::optional<std::int64_t> expired_for{};   ///< seconds
 };
 struct Selected {
     std::vector<AccessRule> rules{};

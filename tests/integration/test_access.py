@@ -605,6 +605,15 @@ class Command(unittest.TestCase):
                 self.assertEqual([rule["id"] for rule in self.rules(*arguments)], ids)
         self.assertEqual(self.gateway.run("access", "list", "--unused", "soon").returncode, 2)
 
+    def test_rules_that_have_expired_are_removed_on_demand(self):
+        self.gateway.access("deny", "203.0.113.7", "203.0.113.8", "203.0.113.9", "--set", "fail2ban", "--expires", "1h")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET expires_at = unixepoch() - 31 * 86400 WHERE id = 1")
+            database.execute("UPDATE access_rule SET expires_at = unixepoch() - 29 * 86400 WHERE id = 2")
+        self.assertIn("to be removed: rule 1: ", self.remove("--expired-for", "30d", code=1))
+        self.assertRegex(self.remove("--expired-for", "30d", "--yes"), r"^removed rule 1: [^\n]*\n")
+        self.assertEqual(([rule["id"] for rule in self.rules("--expired")], [rule["id"] for rule in self.rules()]), ([2], [3]))
+
     def test_a_report_for_an_audit(self):
         self.gateway.access("allow", "198.51.100.0/24", "--note", 'ACME, "Inc."', "--owner", "ops@acme.example", "--ticket", "CHG-1", "--expires", "2d")
         rows = list(csv.DictReader(self.gateway.access("report", "--format", "csv").splitlines()))

@@ -335,6 +335,10 @@ TEST_F(ServiceTest, RulesAreSelectedByWhatIsSaidOfThem) {
     EXPECT_THAT(ids({.note_contains = "acme"}), ElementsAre(2));
     EXPECT_THAT(ids({.set = "git"}, store::programName("x")), IsEmpty())
         << "a program has its own rules only";
+    store::Shell(file_).run("UPDATE access_rule SET expires_at = " + std::to_string(kNow - 60) +
+                            " WHERE id = 3");
+    EXPECT_THAT(ids({.expired_for = 60}), ElementsAre(3));
+    EXPECT_THAT(ids({.expired_for = 61}), IsEmpty());
     EXPECT_THAT(service().select({.ids = {3, 9}}).missing_ids, ElementsAre(9));
     EXPECT_THAT(service().select({.ids = {1}, .set = "git"}).missing_ids, ElementsAre(1));
 }
