@@ -32,7 +32,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions top status server probe snippet reload version --version" ;;
+        "") words="serve check access sessions top status tls server probe snippet reload version --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
         "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
@@ -59,6 +59,7 @@ _mailgate() {
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --failed-logins --since --until --limit --json --follow" ;;
         top)     words="--since --by --limit --json" ;;
         status) words="--json" ;;
+        tls) words="status --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;

@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top status server probe snippet reload version
+set -l commands serve check access sessions top status tls server probe snippet reload version
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -52,7 +52,7 @@ complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothin
 complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
 complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F
 complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'

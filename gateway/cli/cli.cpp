@@ -52,7 +52,7 @@ std::string nearestCommand(const CLI::App& app, std::string_view word) {
 
 /// A word where a subcommand had to be is what is wrong, not that there is none.
 std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
-    std::string sentence = error.what();
+    std::string sentence = printable(error.what(), std::string::npos);  // with what was typed in it
     const CLI::App* app = root;
     while (!app->get_subcommands().empty())
         app = app->get_subcommands().front();
@@ -112,6 +112,7 @@ int run(int argc, char** argv) {
     addSessionsCommand(app, context);
     addTopCommand(app, context);
     addStatusCommand(app, context);
+    addTlsCommand(app, context);
     addServerCommand(app, context);
     addReloadCommand(app, context);
     addProbeCommand(app, context);

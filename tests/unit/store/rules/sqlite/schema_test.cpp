@@ -7,9 +7,6 @@
 
 #include <gmock/gmock.h>
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <fstream>
 
 namespace mailgate::store {
@@ -161,16 +158,6 @@ TEST_F(Opening, AnotherUrlIsRefused) {
     }
 }
 
-TEST_F(Opening, PlacesThatCannotHoldAStore) {
-    expectError(Kind::Open, "does not exist", folder_.file("missing/rules.db"));
-    expectError(Kind::Open, "is not a file", folder_.path().string());
-}
-
-TEST_F(Opening, AnotherKindOfFile) {
-    std::ofstream(file_) << "allow 192.0.2.0/24\ndeny 203.0.113.0/24\n";
-    expectError(Kind::Damaged, "not an SQLite database", file_);
-}
-
 TEST_F(Opening, AnotherProgramsDatabaseIsLeftAlone) {
     Shell(file_).run("CREATE TABLE mail(id INTEGER); PRAGMA application_id = 7");
     expectError(Kind::Open, "another program", file_);
@@ -246,78 +233,6 @@ TEST_F(Opening, InspectingChangesNothing) {
     Shell(file_).run("PRAGMA user_version = 1");
     expectError(Kind::Other, "older schema", file_, Use::Inspect);
     EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
-}
-
-/// Whatever the caller's umask.
-class Umask {
-  public:
-    explicit Umask(mode_t mask) : before_(::umask(mask)) {}
-    ~Umask() { ::umask(before_); }
-
-  private:
-    mode_t before_;
-};
-
-TEST_F(Opening, FilesAreForOwnerAndGroup) {
-    for (const mode_t mask : {0000, 0022, 0077}) {
-        const Umask umask(mask);
-        const std::string file = folder_.file("umask" + std::to_string(mask) + ".db");
-        const auto store = openRules("sqlite:" + file);
-        store->put(std::vector<AccessRule>(1), "test");
-        for (const char* suffix : {"", "-wal", "-shm"}) {
-            struct stat status {};
-            ASSERT_EQ(::stat((file + suffix).c_str(), &status), 0) << suffix;
-            EXPECT_EQ(status.st_mode & 0777u, 0640u) << suffix << " with umask " << mask;
-        }
-    }
-}
-
-TEST_F(Opening, ADatabaseThatSomebodyIsCreatingIsLocked) {
-    Shell shell(file_);
-    shell.run("BEGIN EXCLUSIVE; CREATE TABLE t(a)");
-    expectError(Kind::Locked, "another process", file_);
-}
-
-/// Tests often run as root, whom file modes do not bind.
-class AsNobody {
-  public:
-    AsNobody() {
-        if (::geteuid() == 0) changed_ = ::seteuid(65'534) == 0;
-    }
-    ~AsNobody() {
-        if (changed_ && ::seteuid(0) != 0) std::abort();
-    }
-
-  private:
-    bool changed_ = false;
-};
-
-TEST_F(Opening, AReadOnlyFile) {
-    create(file_);
-    ::chmod(folder_.path().c_str(), 0777);
-    ::chmod(file_.c_str(), 0444);
-    const AsNobody nobody;
-    expectError(Kind::ReadOnly, "the database is read-only", file_);
-}
-
-TEST_F(Opening, AReadOnlyFolder) {
-    create(file_);
-    ::chmod(file_.c_str(), 0666);
-    ::chmod(folder_.path().c_str(), 0555);
-    {
-        const AsNobody nobody;
-        expectError(Kind::ReadOnly, "the folder " + folder_.path().string() + " is read-only", file_);
-        expectError(Kind::ReadOnly, "read-only", folder_.file("new.db"));
-    }
-    ::chmod(folder_.path().c_str(), 0755);
-}
-
-TEST_F(Opening, AnUnreadableFile) {
-    create(file_);
-    ::chmod(folder_.path().c_str(), 0755);
-    ::chmod(file_.c_str(), 0000);
-    const AsNobody nobody;
-    expectError(Kind::Open, "Permission denied", file_);
 }
 
 }  // namespace

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/client.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/table.h"
+#include "gateway/config/load.h"
+
+#include <Poco/JSON/Array.h>
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <memory>
+#include <string>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+std::string namesOf(const Object& certificate) {
+    std::string names;
+    const Array::Ptr items = certificate.getArray("names");
+    for (std::size_t i = 0; items && i < items->size(); ++i)
+        names += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
+    return names;
+}
+
+std::string certificateTable(const Array& certificates) {
+    if (certificates.empty()) return "No listener ends TLS.\n";
+    Table table({"LISTENER", "NAMES", "KEY", "NOT AFTER", "DAYS LEFT", "FILE"});
+    for (std::size_t i = 0; i < certificates.size(); ++i) {
+        const Object& each = *certificates.getObject(static_cast<unsigned>(i));
+        table.add({each.getValue<std::string>("listener"), namesOf(each),
+                   each.getValue<std::string>("key_type"), each.getValue<std::string>("not_after"),
+                   each.getValue<std::string>("days_left"), each.getValue<std::string>("file")});
+    }
+    return table.text();
+}
+
+void printCertificates(const Context& context, bool json) {
+    const Config config = loadConfig(findConfig(context.config_file));
+    const Object::Ptr answer = admin::Client(config.admin.socket).get("/v1/status");
+    const Array::Ptr certificates = answer->getArray("certificates");
+    if (!json) {
+        fmt::print("{}", certificateTable(*certificates));
+        return;
+    }
+    constexpr unsigned kIndent = 2;
+    Object all;
+    all.set("certificates", certificates);
+    all.stringify(std::cout, kIndent);
+    std::cout << '\n';
+}
+
+}  // namespace
+
+void addTlsCommand(CLI::App& root, Context& context) {
+    CLI::App* tls = root.add_subcommand("tls", "What the running gateway presents to clients that speak TLS");
+    tls->require_subcommand(1);
+    CLI::App* status = tls->add_subcommand("status", "Print its certificates, and when they expire");
+    const auto json = std::make_shared<bool>(false);
+    status->add_flag("--json", *json, "As JSON");
+    status->callback([&context, json] { printCertificates(context, *json); });
+}
+
+}  // namespace mailgate::cli
