@@ -99,6 +99,15 @@ std::optional<std::vector<std::string>> textsOf(const Object& object, const std:
     return texts;
 }
 
+/// "drain" or "ready"; nothing when it is neither, or when both names are there and do not say the same.
+std::optional<std::string> adminStateOf(const Object& body) {
+    const auto state = textOf(body, "admin_state");
+    const auto former = textOf(body, "wish");  // what it was called before: goes with the next release
+    if (body.has("admin_state") && body.has("wish") && state != former) return std::nullopt;
+    const auto& word = body.has("admin_state") ? state : former;
+    return word == "drain" || word == "ready" ? word : std::nullopt;
+}
+
 struct SessionFilter {
     std::optional<Network> client;
     std::vector<std::string> listeners;
@@ -239,14 +248,13 @@ Response Api::cut(const Request& request) {
 
 Response Api::setServer(const Request& request) {
     const Object::Ptr body = parseBody(request.body);
-    const auto wish = body ? textOf(*body, "wish") : std::nullopt;
-    if (wish != "drain" && wish != "ready")
-        return errorResponse(400, R"(expected {"wish": "drain"} or {"wish": "ready"})");
+    const auto state = body ? adminStateOf(*body) : std::nullopt;
+    if (!state) return errorResponse(400, R"(expected {"admin_state": "drain"} or {"admin_state": "ready"})");
     const std::string& upstream = request.path[2];
     const std::string& server = request.path[3];
     const Outcome outcome =
-        control_.setServer(upstream, server, *wish == "drain" ? AdminState::Drain : AdminState::Ready);
-    logOrder(request, *wish, fmt::format("{}/{}", upstream, server), outcome);
+        control_.setServer(upstream, server, *state == "drain" ? AdminState::Drain : AdminState::Ready);
+    logOrder(request, *state, fmt::format("{}/{}", upstream, server), outcome);
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }
 

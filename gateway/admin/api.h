@@ -3,7 +3,7 @@
 #pragma once
 
 #include "gateway/admin/control.h"
-#include "gateway/log/event_log.h"
+#include "gateway/log/event_sink.h"
 
 #include <string>
 #include <string_view>
@@ -42,7 +42,7 @@ Response errorResponse(int status, std::string_view sentence);
 class Api {
   public:
     /// Both must outlive it; without a log orders are not logged.
-    Api(Control& control, EventLog* log) : control_(control), log_(log) {}
+    Api(Control& control, EventSink* log) : control_(control), log_(log) {}
 
     /// An error in the request, whatever it is, becomes an error response. Throws only what Control throws.
     Response handle(const Request& request);
@@ -65,7 +65,7 @@ class Api {
                   const Outcome& outcome);
 
     Control& control_;
-    EventLog* log_;
+    EventSink* log_;
 };
 
 }  // namespace mailgate::admin

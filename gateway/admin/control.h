@@ -20,6 +20,21 @@
 
 namespace mailgate::admin {
 
+/// TLS handshakes by how they went.
+struct HandshakeCount {
+    std::string_view result;   ///< "done", or why it failed
+    std::string_view version;  ///< of those that are done
+    std::uint64_t count = 0;
+};
+
+/// One that a listener presents.
+struct CertificateStatus {
+    std::string listener, file;
+    std::vector<std::string> names;
+    std::string subject, key_type, sha256;
+    std::int64_t not_before = 0, not_after = 0;  ///< Unix time
+};
+
 struct ListenerStatus {
     std::string name, protocol;
     std::vector<std::string> addresses;
@@ -28,6 +43,7 @@ struct ListenerStatus {
     std::uint64_t live = 0;
     bool paused = false;                                            ///< out of descriptors
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
+    std::vector<HandshakeCount> handshakes{};                       ///< none: TLS does not end here
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
@@ -43,7 +59,8 @@ struct Status {
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
     std::vector<ListenerStatus> listeners;
-    std::vector<ServerStatus> servers;      ///< one for each address: (upstream, server, address) is unique
+    std::vector<ServerStatus> servers;  ///< one for each address: (upstream, server, address) is unique
+    std::vector<CertificateStatus> certificates;
     CounterValues<GatewayTotals> totals{};  ///< by row of kGatewayCounters
     std::vector<RejectionTally::Row> rejections;
     std::vector<std::pair<std::string, std::uint64_t>> ends;      ///< sessions by how they ended

@@ -54,13 +54,14 @@ bool holdsIgnoringCase(std::string_view text, std::string_view word) {
            }) != text.end();
 }
 
-/// Answered from what the gateway knows at once, and without a body to be waited for.
+/// Answered from what the gateway knows at once, and without anything more to be read: Poco's parser would wait for a
+/// version that is not there, and for the body of a method that may have one.
 bool isProbe(std::string_view head) {
-    const std::string_view line = head.substr(0, head.find('\n'));
-    std::string_view rest = line;
-    takeWord(rest);
-    const std::string_view target = takeWord(rest);
-    return (target == "/readyz" || target == "/healthz") && !holdsIgnoringCase(head, "content-length") &&
+    std::string_view line = head.substr(0, head.find('\n'));
+    const std::string_view method = takeWord(line);
+    const std::string_view target = takeWord(line);
+    return (method == "GET" || method == "HEAD") && (target == "/readyz" || target == "/healthz") &&
+           line.starts_with("HTTP/") && !holdsIgnoringCase(head, "content-length") &&
            !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
 }
 

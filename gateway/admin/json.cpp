@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/json.h"
 
+#include "gateway/base/clock.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
@@ -81,11 +82,27 @@ Object toJson(const ServerStatus& server) {
     object.set("reason", textOrNull(server.reason));
     object.set("changed", timeOrNull(server.changed_ms));
     object.set("draining", server.draining);
+    object.set("admin_state", server.draining ? "drain" : "ready");
     object.set("backup", server.backup);
     object.set("weight", server.weight);
     object.set("sessions", server.sessions);
     object.set("sessions_total", server.sessions_total);
     object.set("failures_total", server.failures_total);
+    return object;
+}
+
+Object toJson(const CertificateStatus& certificate) {
+    Object object = ordered();
+    object.set("listener", certificate.listener);
+    object.set("file", wellFormed(certificate.file));
+    object.set("names", textArray(certificate.names));
+    object.set("subject", wellFormed(certificate.subject));
+    object.set("key_type", certificate.key_type);
+    object.set("sha256", certificate.sha256);
+    object.set("not_before", formatUtc(certificate.not_before));
+    object.set("not_after", formatUtc(certificate.not_after));
+    constexpr std::int64_t kDay = 24 * 3600;
+    object.set("days_left", (certificate.not_after - unixMillis() / 1000) / kDay);
     return object;
 }
 
@@ -147,6 +164,7 @@ Object toJson(const Status& status) {
     object.set("max_sessions", status.max_sessions);
     object.set("listeners", toArray(status.listeners));
     object.set("servers", toArray(status.servers));
+    object.set("certificates", toArray(status.certificates));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
     object.set("journal", journalOf(status));

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 
 namespace mailgate::admin {
@@ -148,6 +150,29 @@ void addListeners(Families& out, const Status& status) {
     }
 }
 
+void addTls(Families& out, const Status& status) {
+    out.counters("mailgate_tls_handshakes_total",
+                 "TLS handshakes with clients by how they went; those done by version.");
+    for (const ListenerStatus& listener : status.listeners)
+        for (const HandshakeCount& row : listener.handshakes)
+            out.sample({{"listener", listener.name},
+                        {"result", std::string(row.result)},
+                        {"version", std::string(row.version)}},
+                       real(row.count));
+    out.gauges("mailgate_tls_certificate_expiry_seconds",
+               "Unix time at which a listener's certificate expires; name is the first that it is for.");
+    // Where two have the same labels the first to expire counts.
+    std::map<std::array<std::string, 3>, std::int64_t> expiries;
+    for (const CertificateStatus& certificate : status.certificates) {
+        const std::string& name = certificate.names.empty() ? certificate.subject : certificate.names.front();
+        const auto row =
+            expiries.try_emplace({certificate.listener, name, certificate.key_type}, certificate.not_after);
+        row.first->second = std::min(row.first->second, certificate.not_after);
+    }
+    for (const auto& [labels, expiry] : expiries)
+        out.sample({{"listener", labels[0]}, {"name", labels[1]}, {"key_type", labels[2]}}, real(expiry));
+}
+
 void addOutcomes(Families& out, const Status& status) {
     out.counters("mailgate_session_ends_total", "Sessions that have ended, by close reason.");
     for (const auto& [end, count] : status.ends)
@@ -257,6 +282,7 @@ std::vector<MetricFamily> GatewayMetrics::Collect() const {
     Families families;
     addGateway(families, status);
     addListeners(families, status);
+    addTls(families, status);
     addOutcomes(families, status);
     addRules(families, status);
     addServers(families, status);

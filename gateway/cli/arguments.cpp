@@ -20,6 +20,13 @@ std::int64_t timeArgument(const std::string& option, const std::string& text, Ti
         fmt::format("{}: \"{}\" {}", option, printable(text), std::get<TimeError>(time).why));
 }
 
+std::int64_t spanArgument(const std::string& option, const std::string& text) {
+    const auto span = parseSpan(text);
+    if (const auto* milliseconds = std::get_if<std::int64_t>(&span)) return (*milliseconds + 999) / 1'000;
+    throw CLI::ValidationError(
+        fmt::format("{}: \"{}\" {}", option, printable(text), std::get<TimeError>(span).why));
+}
+
 Period periodArgument(const std::optional<std::string>& since, const std::optional<std::string>& until,
                       Zone zone) {
     Period period;

@@ -14,6 +14,9 @@ namespace mailgate::cli {
 /// Unix milliseconds of a time as parseTime() takes it.
 std::int64_t timeArgument(const std::string& option, const std::string& text, TimeMeans means, Zone zone);
 
+/// Seconds of a duration as parseSpan() takes it, rounded up.
+std::int64_t spanArgument(const std::string& option, const std::string& text);
+
 /// What --since and --until say; Unix milliseconds.
 struct Period {
     std::optional<std::int64_t> since_ms, until_ms;

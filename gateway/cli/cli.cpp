@@ -87,7 +87,7 @@ std::string unknownCommand(const CLI::App& app, const std::string& word) {
 
 /// A word where a subcommand had to be is what is wrong, not that there is none; an option is told by its name.
 std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
-    std::string sentence = error.what();
+    std::string sentence = printable(error.what(), std::string::npos);  // with what was typed in it
     const CLI::App* app = root;
     while (!app->get_subcommands().empty())
         app = app->get_subcommands().front();
@@ -163,6 +163,7 @@ int run(int argc, char** argv) {
     addSessionsCommand(app, context);
     addTopCommand(app, context);
     addStatusCommand(app, context);
+    addTlsCommand(app, context);
     addServerCommand(app, context);
     addReloadCommand(app, context);
     addProbeCommand(app, context);

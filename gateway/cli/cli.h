@@ -27,6 +27,7 @@ void addAccessCommand(CLI::App& root, Context& context);
 void addSessionsCommand(CLI::App& root, Context& context);
 void addTopCommand(CLI::App& root, Context& context);
 void addStatusCommand(CLI::App& root, Context& context);
+void addTlsCommand(CLI::App& root, Context& context);
 void addServerCommand(CLI::App& root, Context& context);
 void addReloadCommand(CLI::App& root, Context& context);
 void addProbeCommand(CLI::App& root, Context& context);

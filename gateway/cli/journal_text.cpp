@@ -46,9 +46,11 @@ Cell whoText(const JournalSession& session) {
 }
 
 /// Behind it nothing was seen.
-std::string tlsText(std::string_view tls) {
-    if (tls == "starttls") return "STARTTLS";
-    return tls == "implicit" ? "TLS" : orDash(tls);
+/// "TLS1.3" where it ended here; else what was seen of it.
+std::string tlsText(const JournalSession& session) {
+    if (session.tls_version.starts_with("TLSv")) return "TLS" + session.tls_version.substr(4);
+    if (session.tls == "starttls") return "STARTTLS";
+    return session.tls == "implicit" ? "TLS" : orDash(session.tls);
 }
 
 std::string recipientsText(const JournalMail& mail) {
@@ -80,7 +82,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
-            tlsText(session.tls),
+            tlsText(session),
             whoText(session),
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
@@ -276,6 +278,12 @@ std::string ownText(std::string_view name, const JournalSession& session) {
                            valueText(session.failed_users));
     if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
     if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
+    if (name == "tls" && !session.tls_version.empty())
+        return fmt::format("{}, {} {}{}", session.tls, session.tls_version, session.tls_cipher,
+                           session.tls_resumed ? ", resumed" : "");
+    if (name == "tls_client_subject")
+        return fmt::format("{}, sha256 {}, {}", session.tls_client_subject, session.tls_client_sha256,
+                           session.tls_client_verified ? "verified" : "not verified");
     if (name == "repeated") return fmt::format("{}, this was the first of them", session.repeated);
     return {};
 }

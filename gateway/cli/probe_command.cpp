@@ -3,6 +3,7 @@
 
 #include "gateway/config/load.h"
 #include "gateway/upstream/probe.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -68,7 +69,8 @@ int probe(const Context& context, const std::string& wanted) {
         }
     }
     if (found) return well ? kDone : kRefusedOrNotFound;
-    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", wanted, config.file);
+    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", printable(wanted),
+               config.file);
     return kRefusedOrNotFound;
 }
 

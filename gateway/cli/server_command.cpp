@@ -23,7 +23,8 @@ void setAdminState(const Context& context, const std::string& state, const std::
     const Config config = loadConfig(findConfig(context.config_file));
     const std::size_t slash = name.find('/');
     Poco::JSON::Object order;
-    order.set("wish", state);
+    order.set("admin_state", state);
+    order.set("wish", state);  // for a gateway that was started before its program was replaced
     const auto answer =
         admin::Client(config.admin.socket)
             .post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(name.substr(0, slash)),

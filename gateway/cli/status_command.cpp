@@ -132,7 +132,7 @@ std::string warningsOf(const Object& status) {
         text += fmt::format(
             "Most sessions of listener {} come from one private address: is it a balancer that sends no "
             "PROXY header?\n",
-            alarms->getElement<std::string>(static_cast<unsigned>(i)));
+            escaped(alarms->getElement<std::string>(static_cast<unsigned>(i))));
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
         text += fmt::format("The journal lost {} records.\n", word(*journal, "lost"));

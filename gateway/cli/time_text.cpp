@@ -147,6 +147,11 @@ std::variant<std::int64_t, TimeError> spanOf(std::string_view text) {
     return sum;
 }
 
+bool looksLikeSpan(std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz") == text.npos &&
+           text.front() <= '9';
+}
+
 /// The milliseconds of RFC 3339's fraction, which parseUtc() cuts off.
 std::int64_t fractionOf(std::string_view text) {
     const std::size_t point = text.find('.');
@@ -170,12 +175,17 @@ Answer wrong(TimeMeans means) {
 
 }  // namespace
 
+Answer parseSpan(std::string_view text) {
+    text = trimmed(text);
+    if (!looksLikeSpan(text)) return TimeError{"is not a duration: expected 30m, 1h30m, 7d or 1w"};
+    return spanOf(text);
+}
+
 Answer parseTime(std::string_view text, std::int64_t now_ms, TimeMeans means, Zone zone) {
     text = trimmed(text);
     if (equalsIgnoreCase(text, "now")) return now_ms;
     if (const auto exact = parseUtc(text)) return *exact * 1'000 + fractionOf(text);
-    if (!text.empty() && text.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz") == text.npos &&
-        text.front() <= '9') {
+    if (looksLikeSpan(text)) {
         auto span = spanOf(text);
         const auto* milliseconds = std::get_if<std::int64_t>(&span);
         if (milliseconds == nullptr) return span;

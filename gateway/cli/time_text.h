@@ -38,6 +38,9 @@ struct TimeError {
 std::variant<std::int64_t, TimeError> parseTime(std::string_view text, std::int64_t now_ms, TimeMeans means,
                                                 Zone zone);
 
+/// Milliseconds of 90s, 30m, 1h30m, 7d, 1w; at most ten years.
+std::variant<std::int64_t, TimeError> parseSpan(std::string_view text);
+
 /// RFC 3339 in whole seconds: "2026-11-25T10:00:00+01:00", in UTC "2026-11-25T09:00:00Z".
 std::string timeText(std::int64_t unix_ms, Zone zone);
 /// ... and with milliseconds.

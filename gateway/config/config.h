@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/log/log_config.h"
+#include "gateway/tls/server_context.h"
 #include "protocols/stream/stream_filter.h"
 #include "protocols/values/address.h"
 #include "protocols/values/network.h"
@@ -33,6 +34,7 @@ enum class Balance : std::uint8_t { RoundRobin, LeastConn, Source };
 enum class ListenerTls : std::uint8_t {
     Off,          ///< the protocol in the clear (STARTTLS may follow, end to end)
     Passthrough,  ///< TLS from the first byte (ports 465, 993, 995), end to end: opaque, closed silently
+    Implicit,     ///< TLS from the first byte, which ends here; behind it the protocol in the clear
 };
 
 struct ListenerConfig {
@@ -44,6 +46,9 @@ struct ListenerConfig {
     std::vector<Network> trusted;  ///< balancers whose header is believed; required unless proxy is off
     AccessDefault access = AccessDefault::Allowlist;
     ListenerTls tls = ListenerTls::Off;
+    std::vector<CertificateFiles>
+        certificates;                           ///< for tls = Implicit, which needs one; the first by default
+    TlsServerOptions tls_options;               ///< likewise
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
     std::vector<Network> bare_lf_exclude;       ///< their messages pass as they come
     std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
@@ -99,7 +104,8 @@ using IdleLimits = std::array<std::chrono::milliseconds, std::size(kProtocolWord
 IdleLimits defaultIdleLimits() noexcept;
 
 struct Timeouts {
-    std::chrono::milliseconds proxy_header{5'000};  ///< absolute, from accept; 3 s to 30 s
+    std::chrono::milliseconds proxy_header{5'000};    ///< absolute, from accept; 3 s to 30 s
+    std::chrono::milliseconds tls_handshake{10'000};  ///< absolute, behind the PROXY header
     std::chrono::milliseconds connect{5'000};
     std::chrono::milliseconds greeting{30'000};  ///< from the connection to the server's first line
     std::chrono::milliseconds hold{15'000};

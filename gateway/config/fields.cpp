@@ -161,6 +161,25 @@ std::string typeOfWords(const Words& words) {
     return fmt::format("{}", fmt::join(shown, ", "));
 }
 
+template <typename Value, typename Words>
+std::string wordFor(Value value, const Words& words) {
+    for (const Word<Value>& each : words) {
+        if (each.value == value) return asText(each.word);
+    }
+    return {};
+}
+
+/// A text among the options of a listener's TLS.
+template <typename Options>
+Kind<ListenerConfig> ofTls(std::string type,
+                           void (*read)(Reading&, TableReader&, std::string_view, ListenerConfig&),
+                           std::string Options::*member) {
+    using L = ListenerConfig;
+    return {std::move(type), read,
+            [member](const L& a, const L& b) { return a.tls_options.*member == b.tls_options.*member; },
+            [member](const L& listener) { return asText(listener.tls_options.*member); }};
+}
+
 /// `words` must last.
 template <auto Member, typename Words>
 auto choice(const Words& words, std::string type = {}) {
@@ -171,12 +190,7 @@ auto choice(const Words& words, std::string type = {}) {
         [&words](TableReader& table, std::string_view key, T& config) {
             table.choice<Value>(key, config.*Member, words);
         },
-        [&words](const T& config) {
-            for (const Word<Value>& each : words) {
-                if (each.value == config.*Member) return asText(each.word);
-            }
-            return std::string();
-        });
+        [&words](const T& config) { return wordFor(config.*Member, words); });
 }
 
 /// No server may hang up on a silent client sooner than its protocol promises.
@@ -221,8 +235,6 @@ constexpr Word<ProxyMode> kProxyModes[] = {
     {"off", ProxyMode::Off}, {"mixed", ProxyMode::Mixed}, {"require", ProxyMode::Require}};
 constexpr Word<AccessDefault> kAccessDefaults[] = {{"allowlist", AccessDefault::Allowlist},
                                                    {"open", AccessDefault::Open}};
-constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
-                                              {"passthrough", ListenerTls::Passthrough}};
 constexpr Word<SendProxy> kSendProxy[] = {
     {"v2", SendProxy::V2}, {"v1", SendProxy::V1}, {"off", SendProxy::Off}};
 constexpr Word<Balance> kBalances[] = {
@@ -288,6 +300,8 @@ const Fields<Timeouts>& timeoutFields() {
         // Below 3 s a balancer's first retransmission is late already; beyond 30 s silent connections pile up.
         {"proxy_header", duration<&T::proxy_header>(3s, 30s), kReload,
          "from accept to the end of the PROXY header"},
+        {"tls_handshake", duration<&T::tls_handshake>(kShortest), kReload,
+         "from the end of the PROXY header, or from accept, to the end of a client's TLS handshake"},
         {"connect", duration<&T::connect>(kShortest), kReload, "for one server to accept the connection"},
         {"greeting", duration<&T::greeting>(kShortest), kReload,
          "from the connection to the server's first line"},
@@ -347,8 +361,36 @@ const Fields<ListenerConfig>& listenerFields() {
          "the balancers; required unless proxy is off, and an error if it is", kNone},
         {"access", choice<&L::access>(kAccessDefaults), kReload,
          "what happens to a client that no rule matches"},
-        {"tls", choice<&L::tls>(kListenerTls), kReload,
-         "passthrough: TLS from the first byte, end to end (ports 465, 993, 995)"},
+        {"tls",
+         own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
+                      [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),
+         kReload,
+         "TLS from the first byte (ports 465, 993, 995). passthrough: end to end; implicit: it ends here"},
+        {"certificates", own<&L::certificates>("array of tables", readCertificates), kReload,
+         "for `tls = \"implicit\"`: `{ certificate = FILE, key = FILE, ocsp = FILE }`, PEM with the chain; "
+         "without `key` both are in one file; which one a client gets its server name decides, the first is "
+         "for all others. Changed files are noticed",
+         kNone},
+        {"min_version", ofTls("`1.2`, `1.3`", readMinVersion, &TlsServerOptions::min_version), kReload,
+         "of TLS"},
+        {"ciphers", ofTls("text", readCiphers, &TlsServerOptions::ciphers), kReload,
+         "as OpenSSL spells them, with `:` between, TLS 1.3's among them; empty: forward secrecy with AES or "
+         "ChaCha20"},
+        {"groups", ofTls("text", readGroups, &TlsServerOptions::groups), kReload,
+         "for the key exchange, with `:` between; empty: OpenSSL's choice"},
+        {"client_certificates",
+         Kind<L>{typeOfWords(kClientCertificates), readClientCertificates,
+                 [](const L& a, const L& b) {
+                     return a.tls_options.client_certificates == b.tls_options.client_certificates;
+                 },
+                 [](const L& listener) {
+                     return wordFor(listener.tls_options.client_certificates, kClientCertificates);
+                 }},
+         kReload,
+         "ask clients for one: optional notes it in log and journal, required lets nobody in without one of "
+         "`client_ca`'s"},
+        {"client_ca", ofTls("path", readClientCa, &TlsServerOptions::client_ca), kReload,
+         "PEM file of those who issue them", kNone},
         {"bare_lf", own<&L::bare_lf>(typeOfWords(kBareLfPolicies), readBareLf), kReload,
          "message lines that do not end in CR LF, or that some servers take for the end of the message (SMTP "
          "smuggling), in the clear and not in BDAT: converted, a reason to end the session, or passed on "

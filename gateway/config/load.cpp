@@ -86,6 +86,7 @@ class Loader {
     void resolveNames();
     void checkLoops();
     void warnOfImplicitTls(TableReader& table, const ListenerConfig& listener);
+    void warnOfUntoldTls(TableReader& table, const ListenerConfig& listener);
     void warnOfIdleUpstreams();
     void chooseCheckProtocols();
     void warnOfUnqualifiedName();
@@ -194,6 +195,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
         ListenerConfig& listener = config_.listeners.emplace_back();
         read(table, config::listenerFields(), listener);
         warnOfImplicitTls(table, listener);
+        warnOfUntoldTls(table, listener);
         table.rejectUnknown();
     }
 }
@@ -222,11 +224,21 @@ void Loader::warnOfImplicitTls(TableReader& table, const ListenerConfig& listene
     if (listener.tls != ListenerTls::Off) return;
     for (const Endpoint& endpoint : listener.addresses) {
         if (endpoint.port != 465 && endpoint.port != 993 && endpoint.port != 995) continue;
-        table.warning(
-            "tls",
-            fmt::format("clients of port {} use TLS from the first byte: did you mean tls = \"passthrough\"?",
-                        endpoint.port));
+        table.warning("tls", fmt::format("clients of port {} use TLS from the first byte: did you mean tls = "
+                                         "\"implicit\" or \"passthrough\"?",
+                                         endpoint.port));
     }
+}
+
+/// Servers that do not know of it refuse passwords, as they should in the clear.
+void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener) {
+    if (listener.tls != ListenerTls::Implicit || config_.upstreams.empty()) return;
+    const UpstreamConfig& upstream = config_.upstreams[listener.upstream_index];
+    if (upstream.send_proxy == SendProxy::V2 || listener.protocol == Protocol::Tcp) return;
+    table.warning("tls",
+                  fmt::format("the servers of {} are not told that clients use TLS, and may refuse their "
+                              "passwords: send_proxy = \"v2\" tells them",
+                              inQuotes(upstream.name)));
 }
 
 void Loader::checkLoops() {
@@ -259,7 +271,8 @@ void Loader::chooseCheckProtocols() {
         std::vector<Protocol> spoken;
         for (const ListenerConfig& listener : config_.listeners) {
             if (listener.upstream != config_.upstreams[index].name) continue;
-            const Protocol protocol = listener.tls == ListenerTls::Off ? listener.protocol : Protocol::Tcp;
+            const Protocol protocol =
+                listener.tls == ListenerTls::Passthrough ? Protocol::Tcp : listener.protocol;
             if (std::find(spoken.begin(), spoken.end(), protocol) == spoken.end()) spoken.push_back(protocol);
         }
         config_.upstreams[index].check_protocol = spoken.size() == 1 ? spoken.front() : Protocol::Tcp;

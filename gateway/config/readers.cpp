@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
+#include "protocols/mail_protocol.h"
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <variant>
 
 namespace mailgate::config {
@@ -96,6 +98,32 @@ bool hasMessages(const ListenerConfig& listener) {
 
 void rejectWithoutMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
     if (table.has(key) && !hasMessages(listener)) table.error(key, "is for smtp and lmtp listeners only");
+}
+
+/// What only a listener needs where TLS ends.
+void rejectWithoutTls(TableReader& table, std::string_view key, const ListenerConfig& listener) {
+    if (table.has(key) && listener.tls != ListenerTls::Implicit && !table.isWrong("tls"))
+        table.error(key, "would be ignored, because tls is not \"implicit\"");
+}
+
+void readTlsText(TableReader& table, std::string_view key, std::string& value,
+                 const ListenerConfig& listener) {
+    table.text(key, value);
+    rejectWithoutTls(table, key, listener);
+}
+
+CertificateFiles readCertificate(Reading& reading, TableReader& table) {
+    CertificateFiles files;
+    for (const auto& [key, file] :
+         {std::pair<std::string_view, std::string*>{"certificate", &files.certificate},
+          {"key", &files.key},
+          {"ocsp", &files.ocsp}}) {
+        table.text(key, *file);
+        if (!file->empty()) *file = reading.absolute(*file);
+    }
+    if (files.certificate.empty()) table.error("certificate", "missing: expected the path of a PEM file");
+    table.rejectUnknown();
+    return files;
 }
 
 }  // namespace
@@ -216,6 +244,63 @@ void readTrusted(Reading& reading, TableReader& table, std::string_view key, Lis
                     listener.proxy == ProxyMode::Require
                         ? "missing or empty: nobody could ever connect; list the balancers' networks"
                         : "missing or empty: no header would ever be read; list the balancers' networks");
+}
+
+void readListenerTls(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    std::string word;
+    const bool read = table.text(key, word);
+    if (word == "starttls")
+        table.error(
+            key,
+            "\"starttls\" is not supported by this version: with \"off\" STARTTLS passes through, end "
+            "to end");
+    else if (read)
+        table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    listener.tls_options.scope = listener.name;
+    listener.tls_options.alpn = traitsOf(listener.protocol).alpn;
+}
+
+void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    for (TableReader& item : table.tables(key))
+        listener.certificates.push_back(readCertificate(reading, item));
+    rejectWithoutTls(table, key, listener);
+    if (listener.tls == ListenerTls::Implicit && table.isEmpty(key))
+        table.error(
+            key,
+            "missing or empty: TLS needs one, such as [{ certificate = \"/etc/mailgate/tls/mail.pem\", "
+            "key = \"/etc/mailgate/tls/mail.key\" }]");
+}
+
+void readMinVersion(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    std::string& version = listener.tls_options.min_version;
+    readTlsText(table, key, version, listener);
+    if (version != "1.2" && version != "1.3") {
+        table.error(key, fmt::format("expected \"1.2\" or \"1.3\", found {}", inQuotes(version)));
+    }
+}
+
+void readCiphers(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    readTlsText(table, key, listener.tls_options.ciphers, listener);
+}
+
+void readGroups(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    readTlsText(table, key, listener.tls_options.groups, listener);
+}
+
+void readClientCertificates(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    table.choice<ClientCertificates>(key, listener.tls_options.client_certificates, kClientCertificates);
+    rejectWithoutTls(table, key, listener);
+}
+
+void readClientCa(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    std::string& file = listener.tls_options.client_ca;
+    readTlsText(table, key, file, listener);
+    const bool asked = listener.tls_options.client_certificates != ClientCertificates::Off;
+    if (asked && file.empty())
+        table.error(key, "missing: client_certificates needs the PEM file of the CA that issues them");
+    if (!asked && !file.empty() && !table.isWrong("client_certificates"))
+        table.error(key, "would be ignored, because client_certificates is \"off\"");
+    if (!file.empty()) file = reading.absolute(file);
 }
 
 void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {

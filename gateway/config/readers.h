@@ -51,6 +51,14 @@ bool isWildcard(const IpAddress& address);
 inline constexpr Word<BareLfPolicy> kBareLfPolicies[] = {
     {"normalize", BareLfPolicy::Normalize}, {"reject", BareLfPolicy::Reject}, {"pass", BareLfPolicy::Pass}};
 
+inline constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
+                                                     {"passthrough", ListenerTls::Passthrough},
+                                                     {"implicit", ListenerTls::Implicit}};
+inline constexpr Word<ClientCertificates> kClientCertificates[] = {
+    {"off", ClientCertificates::Off},
+    {"optional", ClientCertificates::Optional},
+    {"required", ClientCertificates::Required}};
+
 void readHostName(Reading&, TableReader&, std::string_view key, Config&);
 void readStoreUrl(Reading&, TableReader&, std::string_view key, Config&);
 void readJournalUrl(Reading&, TableReader&, std::string_view key, JournalConfig&);
@@ -61,6 +69,13 @@ void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&)
 
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readListenerTls(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readCertificates(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readMinVersion(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readCiphers(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readGroups(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readClientCertificates(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readClientCa(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLf(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);

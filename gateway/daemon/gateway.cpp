@@ -69,20 +69,22 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     InheritedSockets inherited = InheritedSockets::take();
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
     ListeningSockets listening = openListeners(config, worker_count, &inherited);
+    TlsListeners::Row certificates = tls_.make(config);
     dropPrivileges(config.user);
 
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);
+    tls_.tell(*log_);
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
     reloader_ = std::make_unique<Reloader>(
-        Reloader::Site{config.file, possible_sessions_, *log_, rules_, *state_, *checker_, workers_});
+        Reloader::Site{config.file, possible_sessions_, *log_, rules_, *state_, *checker_, tls_, workers_});
     control_ = std::make_unique<GatewayControl>(
         GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_});
-    Reloader::Successor first = reloader_->prepare(std::move(config));
+    Reloader::Successor first = reloader_->prepare(std::move(config), std::move(certificates));
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, first.generation, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *control_, log_.get());
@@ -205,6 +207,8 @@ void Gateway::logStart(const InheritedSockets& inherited) {
     line.endArray();
     log_->write(line);
     std::vector<std::string> warnings = config.warnings;
+    for (std::string& warning : certificateWarnings(reloader_->current()->tls))
+        warnings.push_back(std::move(warning));
     if (possible_sessions_ < config.max_sessions) {
         warnings.push_back(fmt::format(
             "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",

@@ -7,6 +7,7 @@
 #include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/gateway_control.h"
 #include "gateway/daemon/reloader.h"
+#include "gateway/daemon/tls_listeners.h"
 #include "gateway/log/event_log.h"
 #include "gateway/upstream/health_checker.h"
 #include "gateway/worker/listening_sockets.h"
@@ -26,7 +27,7 @@ namespace mailgate {
 /// at all (Reloader).
 class Gateway {
   public:
-    /// Binds, drops privileges, opens the log, the rules and the journal, starts everything. Throws
+    /// Binds, reads certificates, drops privileges, opens the log, the rules and the journal, starts everything. Throws
     /// ListenError, ConfigError and store::StoreError.
     explicit Gateway(Config config);
     ~Gateway();
@@ -52,6 +53,7 @@ class Gateway {
     std::unique_ptr<EventLog> log_;
     std::unique_ptr<DefectLog> defects_;
     std::unique_ptr<store::Journal> journal_;
+    TlsListeners tls_;
     RulesState rules_;
     std::unique_ptr<GatewayState> state_;
     std::unique_ptr<HealthChecker> checker_;

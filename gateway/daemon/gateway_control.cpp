@@ -2,6 +2,7 @@
 #include "gateway/daemon/gateway_control.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/log/escape.h"
 
 #include <fmt/format.h>
 
@@ -25,6 +26,16 @@ admin::Histogram snapshot(const TimeHistogram& histogram) {
         copy.counts.push_back(value(bucket));
     copy.sum = static_cast<double>(value(histogram.sum_ms)) / 1000;
     return copy;
+}
+
+std::vector<admin::HandshakeCount> handshakesOf(const HandshakeCounters& counters) {
+    std::vector<admin::HandshakeCount> counts{{"done", "TLSv1.2", value(counters.versions[0])},
+                                              {"done", "TLSv1.3", value(counters.versions[1])}};
+    for (std::size_t reason = 1; reason < kTlsFailureReasons; ++reason) {
+        counts.push_back(
+            {toString(static_cast<TlsFailure::Reason>(reason)), "", value(counters.failures[reason])});
+    }
+    return counts;
 }
 
 /// Asks every worker and adds up the answers. A worker that does not answer in time is left out.
@@ -81,6 +92,7 @@ admin::Status GatewayControl::status() {
             row.refused += number;
             row.refusals.emplace_back(reasonFor(static_cast<Refusal>(reason)), number);
         }
+        if (listener.tls == ListenerTls::Implicit) row.handshakes = handshakesOf(own.handshakes);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -89,6 +101,15 @@ admin::Status GatewayControl::status() {
     for (const auto& pool : generation->upstreams) {
         auto servers = pool->status();
         status.servers.insert(status.servers.end(), servers.begin(), servers.end());
+    }
+    for (std::size_t i = 0; i < generation->tls.size(); ++i) {
+        if (!generation->tls[i]) continue;
+        for (const auto& certificate : generation->tls[i]->context()->certificates()) {
+            status.certificates.push_back(
+                {generation->config.listeners[i].name, certificate->files().certificate, certificate->names(),
+                 certificate->subject(), std::string(certificate->keyType()), certificate->sha256(),
+                 certificate->notBefore(), certificate->notAfter()});
+        }
     }
     status.totals = valuesOf(counters);
     status.rejections = counters.rejections.rows();
@@ -154,9 +175,9 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
         std::find_if(generation->upstreams.begin(), generation->upstreams.end(),
                      [&](const auto& candidate) { return candidate->config().name == upstream; });
     if (pool == generation->upstreams.end())
-        return {false, fmt::format("there is no upstream \"{}\"", upstream)};
+        return {false, fmt::format("there is no upstream {}", inQuotes(upstream))};
     if (!(*pool)->setAdminState(server, state)) {
-        return {false, fmt::format("upstream \"{}\" has no server \"{}\"", upstream, server)};
+        return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
     }
     const bool drain = state == AdminState::Drain;
     const Millis spread = generation->config.drain_timeout.count();

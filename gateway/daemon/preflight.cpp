@@ -3,6 +3,7 @@
 
 #include "gateway/config/load.h"
 #include "gateway/daemon/privileges.h"
+#include "gateway/daemon/tls_listeners.h"
 #include "gateway/log/log_target.h"
 #include "gateway/worker/listening_sockets.h"
 #include "protocols/values/text.h"
@@ -45,8 +46,11 @@ class Examination {
     Preflight run() {
         requireUser(config_.user);
         found_.warnings = addressesNotHere(config_);
+        may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
+        examineCertificates();
         dropPrivileges(config_.user);
         may_judge_ = actsAs(config_.user);
+        examineRenewals();
         examineLog();
         examineStore();
         if (config_.journal.enabled) attempt([&] { store::examineDatabase(config_.journal.url); });
@@ -76,6 +80,46 @@ class Examination {
             else
                 found_.errors.emplace_back(error.what());
         }
+    }
+
+    /// `what(file)` for each that this user may not read.
+    template <typename What>
+    bool forbiddenFiles(What what) const {
+        bool any = false;
+        for (const ListenerConfig& listener : config_.listeners) {
+            for (const CertificateFiles& files : listener.certificates) {
+                for (const std::string& file : {files.certificate, files.key, files.ocsp}) {
+                    if (file.empty() || ::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) == 0) continue;
+                    if (errno != EACCES) continue;
+                    any = true;
+                    what(file);
+                }
+            }
+        }
+        return any;
+    }
+
+    /// As they are read at start: by whom it begins as.
+    void examineCertificates() {
+        const bool forbidden = forbiddenFiles([this](const std::string& file) {
+            notAllowed(fmt::format("listener.certificates: {}: {}", file, std::strerror(EACCES)));
+        });
+        if (forbidden) return;
+        attempt([&] {
+            for (std::string& warning : certificateWarnings(TlsListeners().make(config_)))
+                found_.warnings.push_back(std::move(warning));
+        });
+    }
+
+    /// As they are read later: by the service's user.
+    void examineRenewals() {
+        if (!may_judge_ || config_.user.empty()) return;
+        forbiddenFiles([this](const std::string& file) {
+            found_.warnings.push_back(fmt::format(
+                "listener.certificates: {} may not read {}: a renewal will not be noticed, and a reload "
+                "will fail (chgrp, mode 0640)",
+                config_.user, file));
+        });
     }
 
     void examineLog() {

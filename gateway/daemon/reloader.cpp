@@ -8,11 +8,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <utility>
 
 namespace mailgate {
 namespace {
+
+// How often the files of certificates are looked at.
+constexpr std::chrono::seconds kPollCertificates{2};
 
 const admin::Outcome kStopping{false, "the gateway is stopping"};
 
@@ -77,7 +81,14 @@ void Reloader::stop() noexcept {
 
 void Reloader::run() {
     std::unique_lock lock(mutex_);
-    while (changed_.wait(lock, stop_.get_token(), [this] { return asked_ > done_; })) {
+    while (!stop_.stop_requested()) {
+        const auto asked = [this] { return asked_ > done_; };
+        if (!changed_.wait_for(lock, stop_.get_token(), kPollCertificates, asked)) {
+            lock.unlock();
+            pollCertificates();
+            lock.lock();
+            continue;
+        }
         if (stop_.stop_requested()) return;
         // Before it begins: the file may change while it is read, and who asks then asks for another one.
         const std::uint64_t begun = asked_;
@@ -92,6 +103,14 @@ void Reloader::run() {
         outcome_ = std::move(outcome);
         done_ = begun;
         changed_.notify_all();
+    }
+}
+
+void Reloader::pollCertificates() noexcept {
+    try {
+        if (const auto generation = current()) site_.tls.poll(generation->config, generation->tls);
+    } catch (const std::exception&) {
+        // No memory: the next look may find more.
     }
 }
 
@@ -129,22 +148,24 @@ Reloader::Successor Reloader::prepareNext() {
                                       site_.file, fmt::join(fixed, ", ")));
     }
     auto changes = describeChanges(before->config, config);
+    TlsListeners::Row tls = site_.tls.make(config);
     ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()), nullptr,
                                            addressesOf(before->config));
-    Successor next = makeSuccessor(std::move(config), std::move(added), before.get());
+    Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(added), before.get());
     next.changes = std::move(changes);
     site_.log.apply(next.generation->config.log);
     return next;
 }
 
-Reloader::Successor Reloader::prepare(Config config) {
-    return makeSuccessor(std::move(config), {}, nullptr);
+Reloader::Successor Reloader::prepare(Config config, TlsListeners::Row tls) {
+    return makeSuccessor(std::move(config), std::move(tls), {}, nullptr);
 }
 
 /// Threads are asked for here, the name watcher's last: from then on it works for the new pools.
-Reloader::Successor Reloader::makeSuccessor(Config config, ListeningSockets added, const Generation* before) {
+Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls, ListeningSockets added,
+                                            const Generation* before) {
     Successor next;
-    next.generation = makeGeneration(std::move(config), before);
+    next.generation = makeGeneration(std::move(config), std::move(tls), before);
     const Config& now = next.generation->config;
     for (const auto& pool : next.generation->upstreams)
         next.plan.pools.emplace_back(next.generation, pool.get());
@@ -168,9 +189,11 @@ Reloader::Successor Reloader::makeSuccessor(Config config, ListeningSockets adde
     return next;
 }
 
-std::shared_ptr<Generation> Reloader::makeGeneration(Config config, const Generation* before) {
+std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners::Row tls,
+                                                     const Generation* before) {
     auto generation = std::make_shared<Generation>();
     generation->config = std::move(config);
+    generation->tls = std::move(tls);
     const Config& now = generation->config;
     for (const UpstreamConfig& upstream : now.upstreams) {
         auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(site_.log));

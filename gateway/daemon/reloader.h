@@ -4,12 +4,13 @@
 ///
 /// A reload is a transaction, on a thread of its own: it takes as long as files and name servers take, and the thread
 /// that feeds systemd's watchdog and waits for SIGTERM must not wait for that. prepare() does everything that can
-/// fail, beside what is in force; commit() cannot fail.
+/// fail, beside what is in force; commit() cannot fail. The same thread looks for certificates that were renewed.
 #pragma once
 
 #include "gateway/admin/control.h"
 #include "gateway/config/config.h"
 #include "gateway/daemon/event_bindings.h"
+#include "gateway/daemon/tls_listeners.h"
 #include "gateway/log/event_log.h"
 #include "gateway/session/generation.h"
 #include "gateway/upstream/health_checker.h"
@@ -44,6 +45,7 @@ class Reloader {
         RulesState& rules;
         GatewayState& state;
         HealthChecker& checker;
+        TlsListeners& tls;
         const Workers& workers;  ///< none before the first configuration is prepared
     };
 
@@ -63,8 +65,9 @@ class Reloader {
     Reloader(const Reloader&) = delete;
     Reloader& operator=(const Reloader&) = delete;
 
-    /// For the first configuration. Throws StoreError and std::system_error.
-    Successor prepare(Config config);
+    /// For the first configuration; `tls`: its certificates, which were read when the process might still read all. Throws
+    /// StoreError and std::system_error.
+    Successor prepare(Config config, TlsListeners::Row tls);
     void commit(Successor next) noexcept;
     /// Starts the thread: from then on, asking for a reload needs no resource that could be missing. Throws
     /// std::system_error.
@@ -87,8 +90,11 @@ class Reloader {
     void run();
     admin::Outcome carryOut();
     Successor prepareNext();
-    Successor makeSuccessor(Config config, ListeningSockets added, const Generation* before);
-    std::shared_ptr<Generation> makeGeneration(Config config, const Generation* before);
+    Successor makeSuccessor(Config config, TlsListeners::Row tls, ListeningSockets added,
+                            const Generation* before);
+    std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
+                                               const Generation* before);
+    void pollCertificates() noexcept;
     std::shared_ptr<store::AccessWatcher> watchAccess(const Config& config, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 

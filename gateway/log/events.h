@@ -52,6 +52,9 @@ inline constexpr EventRow kEvents[] = {
     {"session.failed", LogLevel::Error,
      "a connection ended before its client was known, because memory or descriptors were used up (`session`, "
      "`listener`, `peer`, `detail`)"},
+    {"session.tls_failed", LogLevel::Information,
+     "the TLS handshake of an admitted client failed (`reason`); failures that repeat are counted "
+     "(`suppressed`)"},
     {"session.check", LogLevel::Debug, "a balancer probe was answered"},
     {"proxy.rejected", LogLevel::Warning,
      "a connection was closed because of its PROXY header, or the lack of one"},
@@ -73,6 +76,15 @@ inline constexpr EventRow kEvents[] = {
     {"listener.resumed", LogLevel::Warning, "new connections are accepted again"},
     {"config.warning", LogLevel::Warning, "at start: a warning as from `mailgate check` (`detail`)"},
     {"gateway.defect", LogLevel::Critical, "a defect of mailgate itself (`detail`): please report it"},
+    {"tls.certificate_renewed", LogLevel::Information,
+     "the files of a certificate have changed: new sessions get the new one (`listener`, `certificate`, "
+     "`names`, `not_after`)"},
+    {"tls.certificate_refused", LogLevel::Error,
+     "the files of a certificate have changed, and cannot be used (`detail`): the one before stays in use"},
+    {"tls.certificate_expires", LogLevel::Warning,
+     "a certificate expires within 14 days, or has (`certificate`, `names`, `not_after`, `days_left`); once "
+     "a "
+     "day"},
     {"log.lost", LogLevel::Error,
      "lines were dropped while the log could not be written; `lines` says how many"},
     {"log.failed", LogLevel::Error,

@@ -58,6 +58,7 @@ Next admit(SessionContext& context, const next::Admit& arrived) {
     count(host.counters().admitted);
     count(record.listenerCounters().admitted);
     context.admitted = true;
+    if (record.listener().tls == ListenerTls::Implicit) return next::ShakeHands{};
     return next::Connect{};
 }
 

@@ -8,7 +8,7 @@
 
 namespace mailgate {
 
-/// Connect, or Refuse with the reason.
+/// Connect (after the TLS handshake, where there is one), or Refuse with the reason.
 Next admit(SessionContext& context, const next::Admit& arrived);
 
 }  // namespace mailgate

@@ -15,10 +15,22 @@ namespace {
 // How often a held client's servers are tried again.
 constexpr Millis kRetryEvery = 1'000;
 
+/// What servers are told of TLS that ended here. A name that nobody vouches for stays here.
+proxy::SslInfo clientTls(const TlsFacts& facts) {
+    proxy::SslInfo told;
+    told.tls = true;
+    told.version = facts.version;
+    told.cipher = facts.cipher;
+    told.certificate_verified = facts.peer && facts.peer->verified;
+    if (told.certificate_verified) told.common_name = facts.peer->common_name;
+    return told;
+}
+
 }  // namespace
 
 Next ConnectPhase::begin() {
-    hold_until_ = context_.host.now() + context_.config().timeouts.hold.count();
+    context_.record.connecting = context_.host.now();
+    hold_until_ = context_.record.connecting + context_.config().timeouts.hold.count();
     return tryNext();
 }
 
@@ -50,7 +62,7 @@ Next ConnectPhase::proceed(const Connector::Progress& progress) {
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
-    context_.host.counters().connect.add(record.connected - record.header_done);
+    context_.host.counters().connect.add(record.connected - record.connecting);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
@@ -172,11 +184,14 @@ std::string ConnectPhase::proxyHeader() const {
             break;
     }
     using proxy::TlvType;
-    std::vector<proxy::Tlv> tlvs{
-        {static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record.id.text())}};
+    std::vector<proxy::Tlv> tlvs;
+    // Whether passwords may be sent hangs on it: it comes first.
+    if (record.tls) tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
+    tlvs.push_back({static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record.id.text())});
     if (record.tlvs && upstream.pass_tlvs) {
         for (const TlvType type :
              {TlvType::Ssl, TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {
+            if (type == TlvType::Ssl && record.tls) continue;  // the balancer's TLS is not the client's
             for (const proxy::Tlv& tlv : record.tlvs->all) {
                 if (tlv.type == static_cast<std::uint8_t>(type)) tlvs.push_back(tlv);
             }

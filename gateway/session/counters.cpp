@@ -75,6 +75,8 @@ std::string_view toString(CloseReason end) noexcept {
             return "protocol_violation";
         case CloseReason::ServerViolation:
             return "server_violation";
+        case CloseReason::TlsHandshakeFailed:
+            return "tls_handshake_failed";
     }
     return "";
 }

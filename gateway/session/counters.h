@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/admission/address_vote.h"
+#include "gateway/tls/failure.h"
 #include "protocols/refusal.h"
 #include "protocols/values/address.h"
 
@@ -63,8 +64,9 @@ enum class CloseReason : std::uint8_t {
     ForbiddenCommand,   ///< the client claimed to be another one
     ProtocolViolation,  ///< what the client sent was not understood
     ServerViolation,    ///< the server's replies did not match the client's commands
+    TlsHandshakeFailed,
 };
-inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::ServerViolation) + 1;
+inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::TlsHandshakeFailed) + 1;
 std::string_view toString(CloseReason end) noexcept;
 /// Of a session that was admitted: one that has a `session.end`, and is counted in `ends`.
 constexpr bool endsAdmitted(CloseReason end) noexcept {
@@ -82,6 +84,15 @@ inline void count(Counter& counter, std::uint64_t by = 1) noexcept {
 inline std::uint64_t value(const Counter& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
 }
+
+/// TLS handshakes with clients, by how they went.
+struct HandshakeCounters {
+    std::array<Counter, 2> versions{};  ///< done, with TLS 1.2 and 1.3
+    std::array<Counter, kTlsFailureReasons> failures{};
+
+    void done(std::string_view version) noexcept { count(versions[version == "TLSv1.2" ? 0 : 1]); }
+    void failed(TlsFailure failure) noexcept { count(failures[static_cast<std::size_t>(failure.reason)]); }
+};
 
 /// How often something took how long. The bounds suit a server on the same machine as well as a name
 /// look-up gone wrong.
@@ -132,6 +143,7 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
 
 struct ListenerCounters : ListenerTotals {
     std::array<Counter, kRefusals> refusals{};  ///< all of them, by reason
+    HandshakeCounters handshakes;
     std::atomic<std::int64_t> live{0};
     std::atomic<int> paused{0};  ///< workers that accept nothing for want of descriptors
     AddressVote address_vote;

@@ -7,6 +7,7 @@
 
 #include "gateway/config/config.h"
 #include "gateway/session/counters.h"
+#include "gateway/tls/tls_listener.h"
 #include "gateway/upstream/upstream_pool.h"
 #include "store/rules/watcher.h"
 
@@ -19,6 +20,7 @@ struct Generation {
     Config config;
     std::vector<std::unique_ptr<UpstreamPool>> upstreams;      ///< as in the configuration
     std::vector<std::shared_ptr<ListenerCounters>> listeners;  ///< likewise; they outlive a reload by name
+    std::vector<std::shared_ptr<TlsListener>> tls;             ///< likewise; null where TLS does not end
     std::shared_ptr<store::AccessWatcher> access;  ///< built for the names of `config.listeners`, in order
 };
 

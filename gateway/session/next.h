@@ -39,6 +39,8 @@ struct Refuse {
     Refusal refusal;
     LimitReached limit{};
 };
+/// It may enter, and speaks TLS, which ends here.
+struct ShakeHands {};
 /// It is to be served; the server is yet to be found.
 struct Connect {};
 /// Its server has sent its greeting, or waits for the client: bytes move both ways.
@@ -55,8 +57,8 @@ struct Close {
 
 }  // namespace next
 
-using Next = std::variant<next::Stay, next::Admit, next::Answer, next::Refuse, next::Connect, next::Relay,
-                          next::Linger, next::Close>;
+using Next = std::variant<next::Stay, next::Admit, next::Answer, next::Refuse, next::ShakeHands,
+                          next::Connect, next::Relay, next::Linger, next::Close>;
 
 inline bool stays(const Next& step) noexcept {
     return std::holds_alternative<next::Stay>(step);

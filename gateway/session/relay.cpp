@@ -110,6 +110,13 @@ std::string_view Relay::held(Side source_side) const noexcept {
     return {source.block->bytes + source.block->begin, source.block->end - source.block->begin};
 }
 
+std::string Relay::takeHeld(Side source_side) {
+    std::string bytes(held(source_side));
+    dropHeld(source_side);
+    flow(source_side).bytes -= bytes.size();
+    return bytes;
+}
+
 void Relay::consumeHeld(Side source_side, std::size_t bytes) noexcept {
     Flow& source = flow(source_side);
     if (!source.block) return;
@@ -250,7 +257,7 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
         case IoStatus::Error:
             return Status::SourceLost;
     }
-    source.bulk = got.bytes == kReadBytes;
+    source.bulk = got.bytes == kReadBytes && ends_[0]->canSplice() && ends_[1]->canSplice();
     if (source.unseen == 0) return decide(source_side, scratch(got.bytes));
     if (!hold(source_side, scratch(got.bytes))) return Status::NoMemory;
     return decide(source_side, held(source_side));

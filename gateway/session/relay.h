@@ -5,7 +5,7 @@
 /// about partial writes. Reads go through the worker's scratch buffer; only bytes that the other side
 /// would not take are kept, in one pooled block per direction, and while a direction holds such bytes its
 /// source is not read (backpressure). A direction that nobody watches and that sees large reads moves by
-/// splice. The end of one side is passed on as a half-close once the bytes before it are out.
+/// splice, where both ends have descriptors for it. The end of one side is passed on as a half-close once the bytes before it are out.
 #pragma once
 
 #include "gateway/io/pools.h"
@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace mailgate {
@@ -70,6 +71,8 @@ class Relay {
     /// Keeps bytes that `source` sent, behind those already kept. False when there is no room (a block) or memory.
     [[nodiscard]] bool hold(Side source, std::string_view bytes) noexcept;
     std::string_view held(Side source) const noexcept;
+    /// Takes them out, as if they had never been read: for a layer between `source` and the relay.
+    std::string takeHeld(Side source);
     void consumeHeld(Side source, std::size_t bytes) noexcept;
     void dropHeld(Side source) noexcept;
     /// Marks what is held as not yet shown to the tap.

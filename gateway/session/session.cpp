@@ -32,7 +32,11 @@ void Session::onEvents(unsigned slot, std::uint32_t events) {
     const bool from_client = slot == kClientSlot;
     // A server that was given up may still have an event in the batch under way.
     if (!from_client && slot != context_.server_slot) return;
-    if (Transport* end = from_client ? context_.client.get() : context_.server.get()) end->note(events);
+    if (Transport* end = from_client ? context_.client.get() : context_.server.get()) {
+        end->note(events);
+        // In TLS a read may have waited for a write.
+        if ((events & kWritable) && end->readable()) events |= kReadable;
+    }
     on([&](auto& phase) { return from_client ? phase.onClient(events) : phase.onServer(events); });
 }
 
@@ -95,6 +99,7 @@ void Session::advance(Next step) {
                     if (!dialogue) return next::Close{CloseReason::Refused};
                     return enter<DialoguePhase>(std::move(dialogue), CloseReason::Refused);
                 },
+                [&](next::ShakeHands) { return enter<TlsPhase>(); },
                 [&](next::Connect) { return enter<ConnectPhase>(); },
                 [&](const next::Relay& relayed) { return enter<RelayPhase>(relayed.drain); },
                 [&](next::Linger last) {
@@ -123,6 +128,8 @@ void Session::close(CloseReason reason) {
     context_.ticket = {};
     if (context_.kept_refused) context_.host.refusedGone();
     context_.leaveServer();
+    // Else the client could not tell the end from a connection that somebody cut.
+    if (record.tls && !context_.relay.endPassed(Side::Server)) context_.client->shutdownWrite();
     context_.relay.attach(Side::Client, nullptr);
     context_.client.reset();
     context_.host.release(*this);

@@ -12,6 +12,7 @@
 #include "gateway/session/linger_phase.h"
 #include "gateway/session/live_session.h"
 #include "gateway/session/relay_phase.h"
+#include "gateway/session/tls_phase.h"
 
 #include <cstdint>
 #include <memory>
@@ -67,7 +68,8 @@ class Session final : public SessionEvents {
     void close(CloseReason reason);
 
     SessionContext context_;
-    std::variant<HeaderPhase, DialoguePhase, ConnectPhase, RelayPhase, LingerPhase, ClosedPhase> phase_;
+    std::variant<HeaderPhase, TlsPhase, DialoguePhase, ConnectPhase, RelayPhase, LingerPhase, ClosedPhase>
+        phase_;
 };
 
 }  // namespace mailgate

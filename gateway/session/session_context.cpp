@@ -24,7 +24,8 @@ bool SessionContext::opaqueFromStart() const noexcept {
 }
 
 Protocol SessionContext::replyProtocol() const noexcept {
-    return opaqueFromStart() ? Protocol::Tcp : record.listener().protocol;
+    const bool before_tls = record.listener().tls == ListenerTls::Implicit && !record.tls;
+    return opaqueFromStart() || before_tls ? Protocol::Tcp : record.listener().protocol;
 }
 
 std::string SessionContext::refusalFor(Refusal refusal) const {

@@ -55,10 +55,20 @@ class SessionHost {
     virtual void refusedGone() noexcept = 0;
     virtual bool stopping() const noexcept = 0;
 
+    /// One more TLS handshake may begin beside those under way; each has an end, handshakeOver().
+    virtual bool handshakeBegins() noexcept = 0;
+    virtual void handshakeOver() noexcept = 0;
+    /// One more step of a handshake fits into this turn.
+    virtual bool mayShakeHands() noexcept = 0;
+
     /// Whether a rejection of `peer` is worth a log line of its own now; else it is only counted, and
     /// `suppressed` tells the next line how many were.
     virtual bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                                  std::uint32_t& suppressed) noexcept = 0;
+
+    /// The same of a handshake that failed.
+    virtual bool mayLogTlsFailure(const IpAddress& client, TlsFailure failure,
+                                  std::uint32_t& suppressed) noexcept = 0;
 
     /// Whether a client is refused again and again. Null: it is not, and this refusal has a record of its own.
     /// Else it is counted, and where nothing is kept yet its record is to be put there; it is written with

@@ -4,6 +4,7 @@
 
 #include "gateway/session/generation.h"
 #include "gateway/session/session_id.h"
+#include "gateway/tls/tls_transport.h"
 #include "protocols/proxy/header.h"
 #include "protocols/stream/session_facts.h"
 #include "protocols/stream/stream_filter.h"
@@ -53,12 +54,14 @@ struct SessionRecord {
     Endpoint destination;
     Admission admission;
     std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
+    std::unique_ptr<TlsFacts> tls;             ///< null: TLS does not end here, or not yet
     std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last
     SessionFacts facts;
     std::int64_t wall_start;  ///< Unix time, milliseconds
     // On the monotonic clock; 0: has not happened.
     Millis start;
     Millis header_done = 0;
+    Millis connecting = 0;  ///< the way to a server began
     Millis connected = 0;
     Millis greeted = 0;
     Millis last_activity = 0;

@@ -142,8 +142,22 @@ void addServer(store::JournalSession& entry, const SessionRecord& record) {
     entry.upstream = record.pool().config().name;
     if (record.connected == 0) return;
     entry.server = record.endpoint->server->name;
-    entry.connect_ms = record.connected - record.header_done;
+    entry.connect_ms = record.connected - record.connecting;
     if (record.greeted != 0) entry.greeting_ms = record.greeted - record.connected;
+}
+
+void addTls(store::JournalSession& entry, const SessionRecord& record) {
+    if (!record.tls) return;
+    const TlsFacts& facts = *record.tls;
+    entry.tls_version = facts.version;
+    entry.tls_cipher = facts.cipher;
+    entry.tls_sni = facts.sni;
+    entry.tls_resumed = facts.resumed;
+    entry.tls_handshake_ms = facts.handshake_ms;
+    if (!facts.peer) return;
+    entry.tls_client_subject = facts.peer->subject;
+    entry.tls_client_sha256 = facts.peer->sha256;
+    entry.tls_client_verified = facts.peer->verified;
 }
 
 /// The session is over: what it knew goes with the entry.
@@ -154,6 +168,7 @@ store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
+    addTls(entry, record);
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
     entry.failed_users = std::move(facts.failed_users);
@@ -176,6 +191,7 @@ store::JournalSession mailEntry(const SessionRecord& record, Millis now, const M
     entry.helo = facts.helo;
     entry.user = facts.user;
     entry.tls = facts.tls;
+    addTls(entry, record);
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
     entry.failed_users = facts.failed_users;
@@ -212,13 +228,13 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     count(host.counters().ends[static_cast<std::size_t>(record.end)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
+    count(record.listenerCounters().failed_logins, record.facts.failed_logins);
     EventSink& log = host.log();
     const bool logged = log.enabled(LogLevel::Information);
     if (!host.recorder() && !logged) return;
     store::JournalSession entry = sessionEntry(record, host.now());
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
-    count(record.listenerCounters().failed_logins, entry.failed_logins);
     if (logged) logEnd(log, entry);
     if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }
@@ -294,6 +310,24 @@ void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection re
     if (rejection != Rejection::UntrustedPeer) line.number("offset", static_cast<std::int64_t>(offset));
     if (!first_bytes.empty()) line.text("first_bytes", firstBytesHex(first_bytes, rejection));
     if (const std::string hint = hintFor(arrival, rejection); !hint.empty()) line.text("hint", hint);
+    if (suppressed > 0) line.number("suppressed", suppressed);
+    host.log().write(line);
+}
+
+void tlsFailed(SessionHost& host, const SessionRecord& record, TlsFailure failure, bool silent) {
+    count(host.counters().ends[static_cast<std::size_t>(CloseReason::TlsHandshakeFailed)]);
+    record.listenerCounters().handshakes.failed(failure);
+    std::uint32_t suppressed = 0;
+    if (silent || !host.log().enabled(LogLevel::Information)) return;
+    if (!host.mayLogTlsFailure(record.client.address, failure, suppressed)) return;
+    LogLine line = host.log().line(LogLevel::Information, "session.tls_failed");
+    line.text("session", record.id.text());
+    line.text("listener", record.listener().name);
+    line.text("client", record.client.address.toString());
+    line.number("client_port", record.client.port);
+    if (record.arrival.header_expected) line.text("balancer", record.arrival.peer.address.toString());
+    line.text("reason", toString(failure));
+    line.number("duration_ms", host.now() - record.start);
     if (suppressed > 0) line.number("suppressed", suppressed);
     host.log().write(line);
 }

@@ -29,6 +29,10 @@ void probed(SessionHost& host, const SessionRecord& record, bool up);
 void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection rejection,
               std::string_view first_bytes, std::size_t offset);
 
+/// `session.tls_failed`: the TLS handshake of an admitted client failed. `silent`: it had sent nothing, as port scans and
+/// probes do; that is only counted.
+void tlsFailed(SessionHost& host, const SessionRecord& record, TlsFailure failure, bool silent);
+
 /// Writes a record made before to the log and the journal.
 void keep(SessionHost& host, store::JournalSession&& entry);
 

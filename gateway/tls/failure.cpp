@@ -147,8 +147,8 @@ Reason reasonOf(int reason, long verify_result) noexcept {
 
 }  // namespace
 
-std::string_view toString(TlsFailure failure) noexcept {
-    switch (failure.reason) {
+std::string_view toString(TlsFailure::Reason reason) noexcept {
+    switch (reason) {
         case Reason::None:
             return "";
         case Reason::NotTls:
@@ -180,7 +180,7 @@ std::string_view toString(TlsFailure failure) noexcept {
         case Reason::WrongName:
             return "wrong_name";
         case Reason::Alert:
-            return alertName(failure.alert);
+            return "alert";
         case Reason::TooLarge:
             return "too_large";
         case Reason::Flood:
@@ -191,6 +191,10 @@ std::string_view toString(TlsFailure failure) noexcept {
             return "protocol_error";
     }
     return "";
+}
+
+std::string_view toString(TlsFailure failure) noexcept {
+    return failure.reason == Reason::Alert ? alertName(failure.alert) : toString(failure.reason);
 }
 
 TlsFailure takeErrors(long verify_result) noexcept {

@@ -2,6 +2,7 @@
 /// \file  Why TLS failed, in words of a fixed list that are fit for logs and metrics.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -38,8 +39,14 @@ struct TlsFailure {
     friend bool operator==(const TlsFailure&, const TlsFailure&) = default;
 };
 
+inline constexpr std::size_t kTlsFailureReasons =
+    static_cast<std::size_t>(TlsFailure::Reason::ProtocolError) + 1;
+
 /// "not_tls", "unknown_ca", "alert_bad_certificate", …; empty for None.
 std::string_view toString(TlsFailure failure) noexcept;
+
+/// The same without the peer's alert: for counters.
+std::string_view toString(TlsFailure::Reason reason) noexcept;
 
 /// What OpenSSL's errors of this thread say, and forgets them. `verify_result`: of the connection (X509_V_…).
 TlsFailure takeErrors(long verify_result) noexcept;

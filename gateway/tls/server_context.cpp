@@ -66,22 +66,6 @@ int noteOnly(int good, X509_STORE_CTX* store) noexcept {
 
 }  // namespace
 
-std::vector<std::string> alpnOf(Protocol protocol) {
-    switch (protocol) {
-        case Protocol::Imap:
-            return {"imap"};
-        case Protocol::Pop3:
-            return {"pop3"};
-        case Protocol::Sieve:
-            return {"managesieve"};
-        case Protocol::Smtp:
-        case Protocol::Lmtp:
-        case Protocol::Tcp:
-            break;
-    }
-    return {};
-}
-
 /// What OpenSSL calls back. None of it may throw.
 struct TlsServerContext::Callbacks {
     static const TlsServerContext& of(SSL* ssl) noexcept {
@@ -168,10 +152,7 @@ std::shared_ptr<const TlsServerContext> TlsServerContext::build(const TlsServerO
 TlsServerContext::TlsServerContext(const TlsServerOptions& options, Certificates certificates,
                                    std::shared_ptr<TicketKeys> tickets)
     : options_(options), certificates_(std::move(certificates)), tickets_(std::move(tickets)) {
-    for (const std::string& name : options_.alpn) {
-        alpn_ += static_cast<char>(name.size());
-        alpn_ += name;
-    }
+    if (!options_.alpn.empty()) alpn_ = static_cast<char>(options_.alpn.size()) + options_.alpn;
     scope_ =
         digestOf(fmt::format("{}\n{}\n{}", options_.scope, static_cast<int>(options_.client_certificates),
                              options_.client_ca.empty() ? std::string() : contentOf(options_.client_ca)));

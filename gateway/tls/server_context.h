@@ -8,7 +8,6 @@
 #include "gateway/tls/certificate.h"
 #include "gateway/tls/context_options.h"
 #include "gateway/tls/ticket_keys.h"
-#include "protocols/values/protocol.h"
 
 #include <map>
 #include <memory>
@@ -29,15 +28,11 @@ enum class ClientCertificates : std::uint8_t {
 struct TlsServerOptions : TlsOptions {
     ClientCertificates client_certificates = ClientCertificates::Off;
     std::string client_ca;  ///< PEM: who may have issued them
-    std::vector<std::string>
-        alpn;           ///< what is spoken here, as registered; empty: the client's offer is not looked at
+    std::string alpn;   ///< what is spoken here, as registered; empty: the client's offer is not looked at
     std::string scope;  ///< tickets are good where they were got alone: the listener's name
 
     friend bool operator==(const TlsServerOptions&, const TlsServerOptions&) = default;
 };
-
-/// The registered name (IANA, "TLS ALPN Protocol IDs"); none for SMTP and LMTP.
-std::vector<std::string> alpnOf(Protocol protocol);
 
 class TlsServerContext {
   public:

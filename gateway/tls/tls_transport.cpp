@@ -101,10 +101,13 @@ std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& bel
     return made;
 }
 
-std::unique_ptr<TlsTransport> TlsTransport::accept(
-    std::unique_ptr<Transport>& below, const std::shared_ptr<const TlsServerContext>& context) noexcept {
+std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& below,
+                                                   const std::shared_ptr<const TlsServerContext>& context,
+                                                   std::string early) noexcept {
     auto made = make(below, context, context->context());
-    if (made) SSL_set_accept_state(made->ssl_);
+    if (!made) return nullptr;
+    SSL_set_accept_state(made->ssl_);
+    made->early_ = std::move(early);
     return made;
 }
 
@@ -147,12 +150,20 @@ void TlsTransport::begin() noexcept {
     ERR_clear_error();
 }
 
+IoResult TlsTransport::readBelow(std::span<char> into) noexcept {
+    if (early_.empty()) return below_->read(into);
+    const std::size_t bytes = early_.copy(into.data(), into.size());
+    early_.erase(0, bytes);
+    if (early_.empty()) std::string().swap(early_);
+    return {IoStatus::Ok, bytes};
+}
+
 /// 0: nothing now, or never again: the flags know.
 int TlsTransport::takeFromBelow(char* into, int size) noexcept {
     if (below_ended_ || not_tls_ || error_ || credit_ == 0) return 0;
-    if (reads_left_ == 0 || !below_->readable()) return 0;
+    if (reads_left_ == 0 || !readableBelow()) return 0;
     --reads_left_;
-    const IoResult got = below_->read({into, static_cast<std::size_t>(size)});
+    const IoResult got = readBelow({into, static_cast<std::size_t>(size)});
     below_ended_ = got.last || got.status == IoStatus::Eof;
     if (got.status == IoStatus::Error) error_ = got.error;
     if (got.status != IoStatus::Ok || got.bytes == 0) return 0;
@@ -198,7 +209,7 @@ TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
     const int error = SSL_get_error(ssl_, result);
     if (const TlsFailure failure = handshakeFailure(error)) return fail(failure);
     if (error == SSL_ERROR_WANT_WRITE) below_->notifyWritable();
-    return {Handshake::State::Wants, {}, error == SSL_ERROR_WANT_READ && below_->readable()};
+    return {Handshake::State::Wants, {}, error == SSL_ERROR_WANT_READ && readableBelow()};
 }
 
 TlsFailure TlsTransport::handshakeFailure(int error) noexcept {
@@ -231,7 +242,7 @@ void TlsTransport::note(std::uint32_t events) noexcept {
 
 bool TlsTransport::readable() const noexcept {
     if (wants_write_) return false;
-    return buffered_ || failure_ || (below_->readable() && !below_ended_);
+    return buffered_ || failure_ || (!ended_ && !below_ended_ && readableBelow());
 }
 
 IoResult TlsTransport::read(std::span<char> into) noexcept {
@@ -304,6 +315,8 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
     if (failure_) return {IoStatus::Error, 0, error_};
     // An empty write asks how connecting goes.
     if (bytes.empty()) return established_ ? IoResult{} : below_->write(bytes);
+    // As a socket answers behind its FIN; OpenSSL would not read either any more.
+    if (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) return {IoStatus::Error, 0, EPIPE};
     begin();
     std::size_t total = 0;
     while (total < bytes.size()) {

@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 struct bio_st;
 struct ssl_st;
@@ -52,19 +53,20 @@ class TlsTransport final : public Transport {
     struct Handshake {
         enum class State : std::uint8_t {
             Done,
-            Wants,  ///< call again when an event has come; at once, in a later turn, where readable() says so
+            Wants,   ///< call again when an event has come, or as `again` says
             Failed,  ///< `failure` says why; the peer has been told, where TLS has words for it
         };
         State state;
         TlsFailure failure{};
         bool again =
-            false;  ///< of Wants: this was as much as is fair to others; go on in a later turn, no event will tell
+            false;  ///< in a later turn: this was as much as is fair to others, and no event will tell
     };
 
-    /// Take `below` over, over which nothing of the handshake has been read yet. Null, and `below` untouched, when
-    /// there is no memory.
-    static std::unique_ptr<TlsTransport> accept(
-        std::unique_ptr<Transport>& below, const std::shared_ptr<const TlsServerContext>& context) noexcept;
+    /// Take `below` over, over which nothing of the handshake has been read yet, or `early`. Null, and `below`
+    /// untouched, when there is no memory.
+    static std::unique_ptr<TlsTransport> accept(std::unique_ptr<Transport>& below,
+                                                const std::shared_ptr<const TlsServerContext>& context,
+                                                std::string early = {}) noexcept;
     /// `server_name`: asked for, and what the certificate must be for unless the context does not verify; an address is
     /// compared, and not sent. Empty only for a context that does not verify.
     static std::unique_ptr<TlsTransport> connect(std::unique_ptr<Transport>& below,
@@ -78,6 +80,11 @@ class TlsTransport final : public Transport {
     /// One step of the handshake. `now`: the owner's clock; the first step starts it.
     Handshake advance(Millis now) noexcept;
     bool established() const noexcept { return established_; }
+    /// The peer has sent something.
+    bool heard() const noexcept { return !first_byte_; }
+    /// Gives back what is below, to be read to its end in the clear after a handshake that failed. Then this is of no more
+    /// use.
+    std::unique_ptr<Transport> release() noexcept { return std::move(below_); }
     TlsFacts facts() const;
 
     /// The peer's end came without a close_notify: bytes before it may be missing.
@@ -110,6 +117,8 @@ class TlsTransport final : public Transport {
                                               ssl_ctx_st* openssl_context) noexcept;
     bool expect(const std::string& server_name) noexcept;
 
+    bool readableBelow() const noexcept { return !early_.empty() || below_->readable(); }
+    IoResult readBelow(std::span<char> into) noexcept;
     int takeFromBelow(char* into, int size) noexcept;
     int giveToBelow(const char* bytes, int size) noexcept;
     void begin() noexcept;
@@ -122,6 +131,7 @@ class TlsTransport final : public Transport {
 
     std::shared_ptr<const void> context_;  ///< what OpenSSL's callbacks look into
     std::unique_ptr<Transport> below_;
+    std::string early_;  ///< read from below before this came to be
     ssl_st* ssl_ = nullptr;
     bio_st* bio_ = nullptr;  ///< owned by ssl_
     Millis started_ = -1;

@@ -16,15 +16,30 @@ constexpr std::size_t kRefusalSlots = 4'096;
 
 RejectionLog::RejectionLog(std::function<void(store::JournalSession&&)> record, std::uint64_t random)
     : record_(std::move(record)),
-      rejections_(kRejectionsLogged, kRejectionSlots, random),
+      rejections_{{kRejectionsLogged, kRejectionSlots, random}},
+      handshakes_{{kRejectionsLogged, kRejectionSlots, random + 1}},
       refusals_(kRefusalsRecorded, kRefusalSlots, ~random) {}
 
 bool RejectionLog::mayLog(const IpAddress& peer, Rejection rejection, Millis now,
                           std::uint32_t& suppressed) noexcept {
-    const auto over = [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; };
-    const bool passes = rejections_.add(peer, static_cast<std::uint32_t>(rejection), now, over).second;
-    if (passes) suppressed = std::exchange(rejections_untold_, 0);
+    return rejections_.mayLog(peer, static_cast<std::uint32_t>(rejection), now, suppressed);
+}
+
+bool RejectionLog::mayLog(const IpAddress& client, TlsFailure failure, Millis now,
+                          std::uint32_t& suppressed) noexcept {
+    return handshakes_.mayLog(client, static_cast<std::uint32_t>(failure.reason), now, suppressed);
+}
+
+bool RejectionLog::Lines::mayLog(const IpAddress& address, std::uint32_t kind, Millis now,
+                                 std::uint32_t& suppressed) noexcept {
+    const auto over = [&](const auto& slot) { untold += slot.held_back; };
+    const bool passes = seen.add(address, kind, now, over).second;
+    if (passes) suppressed = std::exchange(untold, 0);
     return passes;
+}
+
+void RejectionLog::Lines::sweep(Millis until) {
+    seen.sweep(until, [&](const auto& slot) { untold += slot.held_back; });
 }
 
 std::unique_ptr<store::JournalSession>* RejectionLog::repeated(const IpAddress& client,
@@ -44,7 +59,8 @@ void RejectionLog::tell(Refusals::Slot& slot) {
 }
 
 void RejectionLog::sweep(Millis until) {
-    rejections_.sweep(until, [&](const Rejections::Slot& slot) { rejections_untold_ += slot.held_back; });
+    rejections_.sweep(until);
+    handshakes_.sweep(until);
     refusals_.sweep(until, [&](Refusals::Slot& slot) { tell(slot); });
 }
 

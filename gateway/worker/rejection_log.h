@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Rejections and refusals that repeat: a few of each are reported one by one, the others counted
+/// \file  Rejections, refusals and failed handshakes that repeat: a few of each are reported one by one, the others counted
 /// (repeat_limit.h). The numbers are in docs/log.md.
 #pragma once
 
 #include "gateway/session/counters.h"
+#include "gateway/tls/failure.h"
 #include "gateway/worker/repeat_limit.h"
 #include "protocols/refusal.h"
 #include "protocols/values/address.h"
@@ -30,6 +31,9 @@ class RejectionLog {
     /// since the last.
     bool mayLog(const IpAddress& peer, Rejection rejection, Millis now, std::uint32_t& suppressed) noexcept;
 
+    /// The same for TLS handshakes that failed.
+    bool mayLog(const IpAddress& client, TlsFailure failure, Millis now, std::uint32_t& suppressed) noexcept;
+
     /// Null: this refusal has a record of its own. Else it is counted, and where nothing is kept yet its record is to
     /// be put there.
     std::unique_ptr<store::JournalSession>* repeated(const IpAddress& client, store::ListenerIndex listener,
@@ -38,18 +42,28 @@ class RejectionLog {
     /// Reports those whose time is over by `until`.
     void sweep(Millis until);
     /// Something is left for a later sweep().
-    bool used() const noexcept { return rejections_.used() || refusals_.used(); }
+    bool used() const noexcept {
+        return rejections_.seen.used() || handshakes_.seen.used() || refusals_.used();
+    }
 
   private:
     struct Nothing {};
-    using Rejections = RepeatLimit<Nothing>;
+    /// Events that have lines alone.
+    struct Lines {
+        bool mayLog(const IpAddress& address, std::uint32_t kind, Millis now,
+                    std::uint32_t& suppressed) noexcept;
+        void sweep(Millis until);
+
+        RepeatLimit<Nothing> seen;
+        std::uint32_t untold = 0;
+    };
     using Refusals = RepeatLimit<std::unique_ptr<store::JournalSession>>;
 
     void tell(Refusals::Slot& slot);
 
     std::function<void(store::JournalSession&&)> record_;
-    Rejections rejections_;
-    std::uint32_t rejections_untold_ = 0;
+    Lines rejections_;
+    Lines handshakes_;
     Refusals refusals_;
 };
 

@@ -26,6 +26,11 @@ namespace {
 
 constexpr Millis kSweepInterval = 5'000;
 
+// A signature takes a millisecond (RSA), and a handshake under way some 60 KiB: those who are in must not wait for a flood
+// of those who want to be.
+constexpr unsigned kHandshakeStepsPerTurn = 8;
+constexpr std::size_t kHandshakesAtOnce = 1'024;
+
 // The end of a drain that somebody else decides.
 constexpr Millis kForever = Millis{1} << 40;
 
@@ -204,6 +209,7 @@ void Worker::stop() {
 }
 
 void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+    handshake_steps_left_ = kHandshakeStepsPerTurn;
     set_.drain();
 }
 
@@ -336,6 +342,24 @@ bool Worker::keepRefused() noexcept {
 bool Worker::mayLogRejection(const IpAddress& peer, Rejection rejection, std::uint32_t& suppressed) noexcept {
     armSweeper();
     return repeats_.mayLog(peer, rejection, now(), suppressed);
+}
+
+bool Worker::handshakeBegins() noexcept {
+    if (handshakes_ == kHandshakesAtOnce) return false;
+    ++handshakes_;
+    return true;
+}
+
+bool Worker::mayShakeHands() noexcept {
+    if (handshake_steps_left_ == 0) return false;
+    --handshake_steps_left_;
+    return true;
+}
+
+bool Worker::mayLogTlsFailure(const IpAddress& client, TlsFailure failure,
+                              std::uint32_t& suppressed) noexcept {
+    armSweeper();
+    return repeats_.mayLog(client, failure, now(), suppressed);
 }
 
 std::unique_ptr<store::JournalSession>* Worker::repeatedRefusal(const IpAddress& client,

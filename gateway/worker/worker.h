@@ -133,6 +133,11 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     bool stopping() const noexcept override { return stopping_; }
     bool mayLogRejection(const IpAddress& peer, Rejection rejection,
                          std::uint32_t& suppressed) noexcept override;
+    bool handshakeBegins() noexcept override;
+    void handshakeOver() noexcept override { --handshakes_; }
+    bool mayShakeHands() noexcept override;
+    bool mayLogTlsFailure(const IpAddress& client, TlsFailure failure,
+                          std::uint32_t& suppressed) noexcept override;
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress& client,
                                                             store::ListenerIndex listener,
                                                             Refusal refusal) override;
@@ -175,7 +180,9 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     std::shared_ptr<const Generation> generation_;
     CachedShare<store::AccessTable> table_;  ///< of the generation's
     std::shared_ptr<const store::AccessTable>
-        older_table_;  ///< kept while a session of an older generation looks at it
+        older_table_;                    ///< kept while a session of an older generation looks at it
+    std::size_t handshakes_ = 0;         ///< TLS handshakes under way
+    unsigned handshake_steps_left_ = 0;  ///< in this turn
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;

@@ -59,6 +59,8 @@ struct ProtocolTraits {
     /// first byte on.
     std::span<const std::uint16_t> ports = {};
     std::span<const std::uint16_t> tls_ports = {};
+    /// The registered name (IANA, "TLS ALPN Protocol IDs"); empty: there is none, as for SMTP and LMTP.
+    std::string_view alpn = {};
     /// The name of the service in Dovecot's configuration; empty: it has none.
     std::string_view dovecot_service = {};
 

@@ -96,6 +96,7 @@ constinit const ProtocolTraits kImap{
     .idle_default = std::chrono::minutes(31),
     .ports = kPorts,
     .tls_ports = kTlsPorts,
+    .alpn = "imap",
     .dovecot_service = "imap-login",
     .health = {.goodbye = "a LOGOUT\r\n", .ends_reply = endsReply},
     .balancer = {.greeting = "^\\* OK", .goodbye = "a LOGOUT", .answer = "BYE"},

@@ -84,6 +84,7 @@ constinit const ProtocolTraits kPop3{
     .idle_default = std::chrono::minutes(11),
     .ports = kPorts,
     .tls_ports = kTlsPorts,
+    .alpn = "pop3",
     .dovecot_service = "pop3-login",
     .health = {.goodbye = "QUIT\r\n"},
     .balancer = {.greeting = "^\\+OK", .goodbye = "QUIT", .answer = "^\\+OK"},

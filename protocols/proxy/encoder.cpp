@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace mailgate::proxy {
 namespace {
@@ -116,6 +117,22 @@ std::string encodeV2(const Connection& connection, const std::vector<Tlv>& tlvs,
     }
     if (checksum_bytes != 0) appendChecksum(header);
     return header;
+}
+
+Tlv encodeSsl(const SslInfo& ssl) {
+    constexpr std::uint8_t kClientSsl = 0x01, kClientCertificate = 0x02;
+    std::string value;
+    value +=
+        static_cast<char>((ssl.tls ? kClientSsl : 0) | (ssl.certificate_verified ? kClientCertificate : 0));
+    appendBigEndian(value, std::uint32_t{ssl.certificate_verified ? 0U : 1U});
+    for (const auto& [type, text] : {std::pair<TlvType, const std::string&>{TlvType::SslVersion, ssl.version},
+                                     {TlvType::SslCn, ssl.common_name},
+                                     {TlvType::SslCipher, ssl.cipher},
+                                     {TlvType::SslSigAlg, ssl.signature_algorithm},
+                                     {TlvType::SslKeyAlg, ssl.key_algorithm}}) {
+        if (!text.empty()) appendTlv(value, static_cast<std::uint8_t>(type), text);
+    }
+    return {static_cast<std::uint8_t>(TlvType::Ssl), std::move(value)};
 }
 
 std::string encodeLocal() {

@@ -27,6 +27,9 @@ std::string encodeV1(const Connection& connection);
 std::string encodeV2(const Connection& connection, const std::vector<Tlv>& tlvs = {}, bool checksum = false,
                      std::size_t max_bytes = kSafeSentBytes);
 
+/// The TLV of a client's TLS (2.2.6). A certificate that was not verified is one that nobody showed.
+Tlv encodeSsl(const SslInfo& ssl);
+
 /// v2 LOCAL header for the gateway's own checks: family 0, no addresses, no TLVs.
 std::string encodeLocal();
 

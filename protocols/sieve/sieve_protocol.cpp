@@ -98,6 +98,7 @@ constinit const ProtocolTraits kSieve{
     .idle_default = std::chrono::minutes(31),
     .ports = kPorts,
     .tls_ports = kPorts,
+    .alpn = "managesieve",
     .dovecot_service = "managesieve-login",
     .health = {.goodbye = "LOGOUT\r\n", .ends_greeting = endsReply, .ends_reply = endsReply},
     .balancer = {.greeting = "OK", .goodbye = "LOGOUT", .answer = "^OK"},

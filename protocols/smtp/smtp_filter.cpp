@@ -55,6 +55,11 @@ void passLine(std::string_view line, std::string_view bytes, Output& out) {
     out.drop(1);
 }
 
+/// What no server takes for text of a line.
+bool hasCrOrNul(std::string_view line) noexcept {
+    return line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos;
+}
+
 /// What is not offered: what never passes, and extensions whose replies cannot be told apart by counting.
 bool isHidden(std::string_view keyword) noexcept {
     for (const std::string_view hidden : {"XCLIENT", "XFORWARD", "PRDR", "XEXCH50"}) {
@@ -291,8 +296,7 @@ SmtpFilter::Step SmtpFilter::readAsTls(std::string_view& bytes, Output& out) {
 /// The server waits for it: what must not go on is answered by the server, as a login that the client gave up.
 SmtpFilter::Step SmtpFilter::onResponse(std::string_view line, std::string_view& bytes, Output& out) {
     const std::size_t whole = wholeSize(line, bytes);
-    constexpr std::string_view kNever{"\r\0", 2};
-    if (line.find_first_of(kNever) != std::string_view::npos) return cancelAuth(whole, bytes, out);
+    if (hasCrOrNul(line)) return cancelAuth(whole, bytes, out);
     await({Kind::Auth, {}, 0});
     credentials_sent_ = credentials_sent_ || line != "*";
     offeredUser(sasl_.respond(line));
@@ -325,8 +329,7 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
     // No command begins with a NUL, but the third line of a PROXY header in binary.
     if (isForbidden(verb) || (screen_.no_header && line.starts_with('\0')))
         return violate(Violation::ForbiddenCommand);
-    constexpr std::string_view kNever{"\r\0", 2};
-    if (!replaying_ && line.find_first_of(kNever) != std::string_view::npos) {
+    if (!replaying_ && hasCrOrNul(line)) {
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
         return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
     }
@@ -597,8 +600,10 @@ void SmtpFilter::onReplyLine(std::string_view line) {
     code_ = *code;
     in_reply_ = smtp::isContinued(line);
     // Exim's says how long the chunk was before it names the message.
-    const bool names_message = smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
-    if (first || (isPositive(*code) && names_message)) first_line_ = singleLine(line);
+    const auto names_message = [&] {
+        return smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
+    };
+    if (first || (isPositive(*code) && names_message())) first_line_ = singleLine(line);
     if (in_reply_) return;
     onReply(*code, std::exchange(first_line_, std::string()));
     if (!replay_.empty()) replay();

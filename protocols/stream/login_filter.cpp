@@ -94,20 +94,18 @@ bool LoginFilter::refuse(std::string_view command, Output& out) {
 }
 
 Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
-    if (bytes.empty()) return Rest::Hold;
+    if (bytes.empty() || lost_) return Rest::Hold;
     if (std::exchange(hello_, false)) {
         if (bytes.front() != kTlsHandshake && bytes.front() != kTlsAlert) {
             violate(Violation::BadCommand);
+            lost_ = true;
             return Rest::Hold;
         }
         facts_.tls = "implicit";
         becomeOpaque();
     }
     // What is held against the client does not keep it from the answers to what it said before.
-    const auto lost = [this] {
-        return violation_ == Violation::UnexpectedReply || violation_ == Violation::NoMemory;
-    };
-    while (!bytes.empty() && !lost()) {
+    while (!bytes.empty() && !lost_) {
         if (opaque_) {
             out.pass(bytes.size());
             break;
@@ -120,7 +118,7 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
         if (!size) return Rest::More;
         const std::string_view reply = bytes.substr(0, *size);
         const std::string_view cut = onReply(reply);
-        if (lost()) break;
+        if (lost_) break;
         if (cut.empty()) {
             out.pass(*size);
         } else {

@@ -32,6 +32,7 @@ class LoginFilter : public StreamFilter {
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
     bool opaque() const noexcept final { return opaque_; }
     std::optional<Violation> violation() const noexcept final { return violation_; }
+    bool noReplyPending() const noexcept final { return lost_ || interruptible(); }
     void finish() noexcept final {}
 
   protected:
@@ -55,6 +56,7 @@ class LoginFilter : public StreamFilter {
 
     void violate(Violation violation) noexcept {
         if (!violation_) violation_ = violation;
+        lost_ = lost_ || violation == Violation::UnexpectedReply || violation == Violation::NoMemory;
     }
     void becomeOpaque() noexcept { opaque_ = true; }
     void startedTls();
@@ -83,6 +85,7 @@ class LoginFilter : public StreamFilter {
     std::optional<Violation> violation_;
     std::uint32_t hello_left_ = 0;  ///< of a TLS ClientHello's record
     bool hello_ = false;            ///< one has gone on, and the server has not spoken yet
+    bool lost_ = false;             ///< what the server says next would not be understood: none of it goes on
     bool opaque_ = false;
     std::uint8_t refusals_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace mailgate {
 namespace {
@@ -55,13 +56,15 @@ bool IpAddress::isLoopback() const noexcept {
 }
 
 std::string IpAddress::toString() const {
-    char text[INET6_ADDRSTRLEN];
-    if (isV4()) {
-        ::inet_ntop(AF_INET, bytes.data() + kMappedPrefix.size(), text, sizeof text);
-    } else {
-        ::inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (!isV4()) return ::inet_ntop(AF_INET6, bytes.data(), text.data(), text.size());
+    // Every session writes several: inet_ntop(3) would go through snprintf() for each.
+    char* end = text.data();
+    for (std::size_t at = kMappedPrefix.size(); at < bytes.size(); ++at) {
+        if (end != text.data()) *end++ = '.';
+        end = std::to_chars(end, text.data() + text.size(), bytes[at]).ptr;
     }
-    return text;
+    return {text.data(), end};
 }
 
 std::string Endpoint::toString() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/values/network.h"
 
+#include "protocols/values/address.h"
 #include "protocols/values/mapped_prefix.h"
 #include "protocols/values/text.h"
 
@@ -62,15 +63,16 @@ std::optional<unsigned> parsePrefix(std::string_view text, unsigned highest) noe
     return value <= highest ? std::optional(value) : std::nullopt;
 }
 
-std::string withPrefix(const AddressBytes& address, unsigned prefix_length) {
+std::string withoutPrefix(const AddressBytes& address, unsigned prefix_length) {
+    if (isMapped(address) && prefix_length >= kMappedBits) return IpAddress{address}.toString();
     char text[INET6_ADDRSTRLEN];
-    if (isMapped(address) && prefix_length >= kMappedBits) {
-        inet_ntop(AF_INET, address.data() + kMappedPrefix.size(), text, sizeof text);
-        prefix_length -= kMappedBits;
-    } else {
-        inet_ntop(AF_INET6, address.data(), text, sizeof text);
-    }
-    return fmt::format("{}/{}", text, prefix_length);
+    return inet_ntop(AF_INET6, address.data(), text, sizeof text);
+}
+
+std::string withPrefix(const AddressBytes& address, unsigned prefix_length) {
+    const bool dotted = isMapped(address) && prefix_length >= kMappedBits;
+    return withoutPrefix(address, prefix_length) + "/" +
+           std::to_string(dotted ? prefix_length - kMappedBits : prefix_length);
 }
 
 NetworkError hostBitsError(std::string_view text, const AddressBytes& address, unsigned prefix_length) {
@@ -102,9 +104,7 @@ bool Network::contains(const Network& inner) const noexcept {
 }
 
 std::string Network::toString() const {
-    std::string text = withPrefix(address, prefix_length);
-    if (prefix_length == 128) text.erase(text.rfind('/'));
-    return text;
+    return prefix_length == 128 ? withoutPrefix(address, 128) : withPrefix(address, prefix_length);
 }
 
 std::variant<Network, NetworkError> parseNetwork(std::string_view text) {

@@ -78,6 +78,12 @@ constexpr bool hasLogin(const JournalSession& session) noexcept {
 constexpr bool hasFailedLogins(const JournalSession& session) noexcept {
     return hasLogin(session) && session.failed_logins > 0;
 }
+constexpr bool endedTls(const JournalSession& session) noexcept {
+    return !session.tls_version.empty();
+}
+constexpr bool showedCertificate(const JournalSession& session) noexcept {
+    return !session.tls_client_sha256.empty();
+}
 constexpr bool hasLimit(const JournalSession& session) noexcept {
     return !session.limit.empty();
 }
@@ -129,6 +135,14 @@ inline constexpr auto kSessionFields = [] {
         field(&S::failed_logins, {.name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"}),
         field(&S::failed_users, {.name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3}),
         field(&S::tls, {.name = "tls", .lines = kEnd, .when_empty = Null, .label = "tls"}),
+        field(&S::tls_version, {.name = "tls_version", .lines = kEnd, .when_empty = LeftOut, .since = 4}),  // with `tls`
+        field(&S::tls_cipher, {.name = "tls_cipher", .lines = kEnd, .when_empty = LeftOut, .since = 4}),
+        field(&S::tls_sni, {.name = "tls_sni", .lines = kEnd, .when_empty = LeftOut, .since = 4, .label = "asked for"}),
+        field(&S::tls_resumed, {.name = "tls_resumed", .lines = kEnd, .applies = endedTls, .since = 4}),
+        field(&S::tls_handshake_ms, {.name = "tls_handshake_ms", .lines = kEnd, .applies = endedTls, .since = 4, .label = "handshake", .part = Measures}),
+        field(&S::tls_client_subject, {.name = "tls_client_subject", .lines = kEnd, .when_empty = LeftOut, .since = 4, .label = "certificate"}),
+        field(&S::tls_client_sha256, {.name = "tls_client_sha256", .lines = kEnd, .when_empty = LeftOut, .since = 4}),
+        field(&S::tls_client_verified, {.name = "tls_client_verified", .lines = kEnd, .applies = showedCertificate, .since = 4}),
         field(&S::mail, {.name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"}),
         field(&S::mail_count, {.name = "mail_count", .lines = kNoLine}),  // goes with the mail
         field(&S::rule_id, {.name = "rule_id", .lines = kRefused, .when_empty = LeftOut, .since = 3}),

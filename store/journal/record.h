@@ -61,6 +61,13 @@ struct JournalSession {
     std::string rule;              ///< network of the rule that decided; empty: the listener's default
     std::string upstream, server;  ///< empty: none was reached
     std::string helo, user, tls;
+    // Of TLS that ended here:
+    std::string tls_version, tls_cipher, tls_sni;  ///< no version: it did not
+    bool tls_resumed = false;
+    std::int64_t tls_handshake_ms = -1;
+    std::string tls_client_subject,
+        tls_client_sha256;  ///< of the client's certificate; empty: it showed none
+    bool tls_client_verified = false;
     std::optional<bool> authenticated;  ///< what the server said of the last login; none: nothing final
     std::uint32_t failed_logins = 0;
     std::vector<std::string> failed_users;  ///< the first few

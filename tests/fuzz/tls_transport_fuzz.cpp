@@ -44,7 +44,7 @@ class Input {
 struct Server {
     Server() {
         TlsServerOptions options;
-        options.alpn = alpnOf(Protocol::Imap);
+        options.alpn = "imap";
         options.client_certificates = ClientCertificates::Optional;
         options.client_ca = files.write("ca.pem", files.authority.pem());
         context = TlsServerContext::build(

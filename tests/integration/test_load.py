@@ -252,7 +252,7 @@ class Slow(Situation):
                 for peer in peers:
                     self.assertRegex(proxyclient.read_line(peer), rb"^2[25][01] ")
         self.expect_nobody()
-        self.assertGreaterEqual(len(self.gateway.events("session.end", end="client_quit")), count)
+        self.gateway.wait_events(count, "session.end", end="client_quit")
 
 
 class Partial(Situation):

@@ -189,8 +189,8 @@ class Socket(unittest.TestCase):
         def draining():
             return gateway.ask("GET", "/v1/status")[1]["servers"][0]["draining"]
 
-        for wish, expected in (("drain", True), ("ready", False)):
-            done = gateway.run("server", wish, "mail/mail1")
+        for state, expected in (("drain", True), ("ready", False)):
+            done = gateway.run("server", state, "mail/mail1")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(draining(), expected)
         self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 1)

@@ -315,7 +315,7 @@ class Drain(Operated):
         server = json.loads(self.order(gateway, "status", "--json"))["servers"][0]
         self.assertEqual((server["server"], server["draining"], server["healthy"]), ("mx1", True, True))
         self.order(gateway, "reload")
-        self.assertEqual(self.greetings(gateway), {b"two"}, "the wish outlives a reload")
+        self.assertEqual(self.greetings(gateway), {b"two"}, "the admin state outlives a reload")
         self.order(gateway, "server", "ready", "mx/mx1")
         self.assertEqual(self.greetings(gateway), {b"one", b"two"})
 
@@ -389,8 +389,8 @@ class Drain(Operated):
     def test_an_unknown_server_is_named(self):
         gateway = self.start_two()
         for target, word in (("mx/none", 'no server "none"'), ("none/mx1", 'no upstream "none"')):
-            for wish in ("drain", "ready"):
-                done = gateway.run("server", wish, target)
+            for state in ("drain", "ready"):
+                done = gateway.run("server", state, target)
                 self.assertEqual(done.returncode, 1, target)
                 self.assertIn(word, done.stderr)
 

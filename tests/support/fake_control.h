@@ -23,6 +23,15 @@ class FakeControl : public Control {
         now.listeners = {{"smtp", "smtp", {"0.0.0.0:25", "[::]:25"}, {12, 7, 3, 0}, 4, 2, false},
                          {"imap", "imap", {"0.0.0.0:143"}, {3, 3, 0, 6}, 0, 0, true}};
         now.listeners[0].refusals = {{"access", 3}, {"too_many", 1}};
+        now.listeners[1].handshakes = {{"done", "TLSv1.3", 5}, {"not_tls", "", 2}};
+        now.certificates = {{"imap",
+                             "/etc/mailgate/tls/a.pem",
+                             {"mail.example.net"},
+                             "CN=mail.example.net",
+                             "EC",
+                             "00ff",
+                             1'790'000'000,
+                             1'800'000'000}};
         now.servers = {server("postfix", "mx1", "127.0.0.1:10025"),
                        server("dovecot", "imap1", "127.0.0.1:10143")};
         live = {session("01A", "smtp", "192.0.2.7"), session("01B", "imap", "2001:db8::7")};

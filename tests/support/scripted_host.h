@@ -47,10 +47,11 @@ inline Config makeConfig(Protocol protocol = Protocol::Smtp) {
 /// Remembers events as lines of JSON.
 class RememberedEvents final : public EventSink {
   public:
-    bool enabled(LogLevel) const noexcept override { return true; }
+    bool enabled(LogLevel level) const noexcept override { return level >= least; }
     void write(LogLine& line) noexcept override { text += line.finish(); }
 
     std::string text;
+    LogLevel least = LogLevel::Debug;  ///< others are not enabled
 
   private:
     LogFormat format() const noexcept override { return LogFormat::Json; }
@@ -82,6 +83,9 @@ class ScriptedHost final : public SessionHost {
         while (!sessions_.empty())
             sessions_.front()->abort(CloseReason::Shutdown);
     }
+
+    /// TLS ends at the first listener, with `listener`.
+    void endTlsWith(std::shared_ptr<TlsListener> listener) { generation_->tls = {std::move(listener)}; }
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
@@ -135,11 +139,18 @@ class ScriptedHost final : public SessionHost {
     bool is_full = false;
     bool out_of_memory = false;  ///< for what tells one refusal from many
     int refused_places = 1;
+    int handshakes = 0;  ///< under way
+    int most_handshakes = 100;
+    int handshake_steps = 10'000;  ///< left
     bool is_stopping = false;
+    bool keeps_records = true;
+    bool logs_rejections = true;
+    std::uint32_t rejections_suppressed = 0;
+    std::unique_ptr<store::JournalSession>* repeated = nullptr;  ///< where one that is repeated is kept
     std::shared_ptr<const store::AccessTable> table = std::make_shared<store::AccessTable>();
 
     EventSink& log() noexcept override { return events; }
-    Recorder* recorder() noexcept override { return &records; }
+    Recorder* recorder() noexcept override { return keeps_records ? &records : nullptr; }
     Counters& counters() noexcept override { return counters_; }
     const store::AccessTable& accessTable(const Generation&) noexcept override { return *table; }
     const Relay::Resources& resources() noexcept override { return resources_; }
@@ -165,11 +176,18 @@ class ScriptedHost final : public SessionHost {
     bool keepRefused() noexcept override { return refused_places > 0 && refused_places-- > 0; }
     void refusedGone() noexcept override { ++refused_places; }
     bool stopping() const noexcept override { return is_stopping; }
-    bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t&) noexcept override { return true; }
+    bool handshakeBegins() noexcept override { return handshakes < most_handshakes && ++handshakes; }
+    void handshakeOver() noexcept override { --handshakes; }
+    bool mayShakeHands() noexcept override { return handshake_steps > 0 && handshake_steps--; }
+    bool mayLogTlsFailure(const IpAddress&, TlsFailure, std::uint32_t&) noexcept override { return true; }
+    bool mayLogRejection(const IpAddress&, Rejection, std::uint32_t& suppressed) noexcept override {
+        suppressed = rejections_suppressed;
+        return logs_rejections;
+    }
     std::unique_ptr<store::JournalSession>* repeatedRefusal(const IpAddress&, store::ListenerIndex,
                                                             Refusal) override {
         if (out_of_memory) throw std::bad_alloc();
-        return nullptr;
+        return repeated;
     }
     void sawClient(const Generation&, store::ListenerIndex, const IpAddress&) noexcept override {}
     void release(Session& session) noexcept override {

@@ -23,6 +23,8 @@ def binary():
 def _toml(value):
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)  # TOML's strings, numbers, booleans and arrays are written as JSON's
 
 

@@ -3,9 +3,9 @@
 
 #include "gateway/admin/api.h"
 #include "gateway/admin/client.h"
-#include "gateway/admin/http_server.h"
+#include "gateway/base/descriptor.h"
+#include "gateway/io/listen_error.h"
 #include "gateway/io/socket_address.h"
-#include "gateway/worker/listening_sockets.h"
 #include "tests/support/fake_control.h"
 
 #include <Poco/JSON/Array.h>
@@ -13,7 +13,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -23,18 +22,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <iterator>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace mailgate::admin {
 namespace {
@@ -154,37 +150,6 @@ TEST_F(AdminServerTest, TellsTheStatus) {
     EXPECT_TRUE(status->getArray("servers")->getObject(1)->isNull("reason"));
 }
 
-TEST_F(AdminServerTest, ListsTheSessionsThatAreAskedFor) {
-    const auto server = serve();
-    const std::pair<const char*, std::vector<std::string>> cases[] = {
-        {"/v1/sessions", {"01A", "01B"}},
-        {"/v1/sessions?client=192.0.2.0%2F24", {"01A"}},
-        {"/v1/sessions?client=2001:db8::7", {"01B"}},
-        {"/v1/sessions?client=::%2F0", {"01B"}},
-        {"/v1/sessions?listener=imap", {"01B"}},
-        {"/v1/sessions?listener=imap&listener=smtp", {"01A", "01B"}},
-        {"/v1/sessions?listener=imap&client=192.0.2.7", {}},
-    };
-    for (const auto& [target, expected] : cases) {
-        std::vector<std::string> ids;
-        const auto sessions = client().get(target)->getArray("sessions");
-        for (const auto& session : *sessions)
-            ids.push_back(session.extract<Object::Ptr>()->getValue<std::string>("session"));
-        EXPECT_EQ(ids, expected) << target;
-    }
-}
-
-TEST_F(AdminServerTest, WhatAClientSaysStaysJson) {
-    control_.live = {FakeControl::session("01A", "smtp", "192.0.2.7")};
-    control_.live[0].helo = "a\"}]\n\xff\xc0\xaf\xed\xa0\x80 \xe2\x82";
-    control_.live[0].from = "m\xc3\xbcller@example.net";
-    const auto server = serve();
-    const Object::Ptr session = client().get("/v1/sessions")->getArray("sessions")->getObject(0);
-    EXPECT_EQ(session->getValue<std::string>("from"), "m\xc3\xbcller@example.net");
-    EXPECT_THAT(session->getValue<std::string>("helo"), StartsWith("a\"}]\n\xef\xbf\xbd"));
-    EXPECT_THAT(askSocket("GET /v1/sessions HTTP/1.0\r\n\r\n"), Not(HasSubstr("\xff")));
-}
-
 TEST_F(AdminServerTest, TakesOrders) {
     const auto server = serve();
     EXPECT_EQ(toString(client().del("/v1/sessions/01A")), R"({"ok":true})");
@@ -199,65 +164,18 @@ TEST_F(AdminServerTest, TakesOrders) {
     control_.now.rules_version = 7;
     cut.set("rules_version", 7);
     EXPECT_EQ(toString(client().post("/v1/cut", cut)), R"({"cut":3})");
-    Object wish;
-    wish.set("wish", "drain");
-    client().post("/v1/servers/postfix/mx1", wish);
-    wish.set("wish", "ready");
-    client().post("/v1/servers/postfix/mx1", wish);
-    client().post("/v1/reload");
-    EXPECT_THAT(control_.orders, ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
-                                             "cut 192.0.2.0/24 smtp imap denied by version 7",
-                                             "drain postfix/mx1", "ready postfix/mx1", "reload"));
-}
-
-TEST_F(AdminServerTest, SaysWhatIsWrongWithARequest) {
-    const auto server = serve();
-    struct Case {
-        const char *method, *target, *body;
-        const char* expected;
-    };
-    const Case cases[] = {
-        {"GET", "/", "", "404 there is no \"/\" here"},
-        {"GET", "/v2/status", "", "404 there is no \"/v2/status\" here"},
-        {"GET", "/v1/sessions?clinet=192.0.2.1", "", "400 unknown parameter \"clinet\""},
-        {"GET", "/v1/sessions?client=192.0.2.5%2F24", "", "400 192.0.2.5/24 has host bits set"},
-        {"GET", "/v1/sessions/01A", "", "405 \"/v1/sessions/01A\" takes DELETE"},
-        {"DELETE", "/v1/sessions/01Z", "", "404 there is no live session \"01Z\""},
-        {"DELETE", "/v1/sessions/", "", "405 \"/v1/sessions\" takes GET"},
-        {"POST", "/v1/cut", "{}", "400 expected {\"network\""},
-        {"POST", "/v1/cut", "[]", "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":7})", "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":"smtp"})", "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","listeners":[1]})", "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":"example.net"})", "400 "},
-        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":"7"})", "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":99999999999999999999})",
-         "400 expected {\"network\""},
-        {"POST", "/v1/cut", R"({"network":"192.0.2.0/24","rules_version":8})",
-         "409 the access rules of version 8 are not in force: no session was ended"},
-        {"POST", "/v1/servers/postfix/mx1", R"({"wish":"down"})", "400 expected {\"wish\""},
-        {"POST", "/v1/servers/postfix/mx9", R"({"wish":"drain"})", "404 there is no such server"},
-        {"PUT", "/v1/reload", "", "405 \"/v1/reload\" takes POST"},
-    };
-    for (const Case& wrong : cases) {
-        const std::string body = wrong.body;
-        const std::string answer = askSocket(fmt::format("{} {} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{}",
-                                                         wrong.method, wrong.target, body.size(), body));
-        const std::string expected = wrong.expected;
-        EXPECT_THAT(answer, StartsWith("HTTP/1.0 " + expected.substr(0, 4))) << wrong.target;
-        EXPECT_THAT(answer, HasSubstr("application/json")) << wrong.target;
-        std::string sentence;
-        for (const char c : expected.substr(4))
-            sentence += c == '"' ? "\\\"" : std::string(1, c);
-        EXPECT_THAT(answer, HasSubstr("{\"error\":\"" + sentence)) << wrong.target;
+    for (const char* name : {"admin_state", "wish"}) {
+        Object state;
+        state.set(name, "drain");
+        client().post("/v1/servers/postfix/mx1", state);
+        state.set(name, "ready");
+        client().post("/v1/servers/postfix/mx1", state);
     }
-}
-
-TEST_F(AdminServerTest, ARefusedReloadSaysWhy) {
-    control_.reload_outcome = {false, "mailgate.toml:3:1: gateway.nmae: unknown key"};
-    const auto server = serve();
-    EXPECT_EQ(refusalOf([&] { client().post("/v1/reload"); }),
-              "409 mailgate.toml:3:1: gateway.nmae: unknown key");
+    client().post("/v1/reload");
+    EXPECT_THAT(control_.orders,
+                ElementsAre("kill 01A", "cut 192.0.2.0/24", "cut 192.0.2.0/24 smtp imap",
+                            "cut 192.0.2.0/24 smtp imap denied by version 7", "drain postfix/mx1",
+                            "ready postfix/mx1", "drain postfix/mx1", "ready postfix/mx1", "reload"));
 }
 
 TEST_F(AdminServerTest, ADefectOfTheGatewayIsAnAnswerToo) {
@@ -299,14 +217,6 @@ TEST_F(AdminServerTest, TheHttpListenerOnlyReads) {
     EXPECT_THAT(askHttp(port, "DELETE /v1/sessions/01A HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 404"));
     EXPECT_THAT(askHttp(port, "POST /metrics HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 405"));
     EXPECT_THAT(control_.orders, IsEmpty());
-}
-
-TEST_F(AdminServerTest, IsReadyWhenTheGatewayIs) {
-    const auto server = serve();
-    EXPECT_THAT(askSocket("GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
-    control_.is_ready = false;
-    EXPECT_THAT(askSocket("GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 503"));
-    EXPECT_THAT(askSocket("GET /healthz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
 }
 
 TEST_F(AdminServerTest, OrdersAreLoggedWithWhoGaveThem) {
@@ -400,96 +310,6 @@ TEST_F(AdminServerTest, DoesNotRemoveTheSocketOfAnother) {
     const auto second = serve();
     first->stop();
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
-}
-
-/// Connected, and the bytes said.
-Descriptor sayTo(std::uint16_t port, std::string_view bytes) {
-    const SocketAddress address({*IpAddress::parse("127.0.0.1"), port});
-    Descriptor socket(::socket(address.family(), SOCK_STREAM, 0));
-    EXPECT_EQ(::connect(socket.get(), address.get(), address.size()), 0);
-    ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    return socket;
-}
-
-TEST_F(AdminServerTest, WhoeverIsSlowDelaysNobody) {
-    const std::uint16_t port = freePort();
-    config_.http = fmt::format("127.0.0.1:{}", port);
-    const auto server = serve();
-    std::vector<Descriptor> slow;
-    for (int i = 0; i < 20; ++i) {
-        slow.push_back(sayTo(port, ""));
-        slow.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\nX: "));
-        slow.push_back(sayTo(port, "GET /readyz HTTP/1.1\r\nContent-Length: 5\r\n"));
-    }
-    const auto begun = std::chrono::steady_clock::now();
-    for (int i = 0; i < 10; ++i) {
-        EXPECT_THAT(askHttp(port, "GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
-        EXPECT_THAT(askHttp(port, "GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n"), StartsWith("HTTP/1.1 200"));
-        EXPECT_THAT(askHttp(port, "GET /metrics HTTP/1.0\r\n\r\n"), HasSubstr("mailgate_build_info"));
-        for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
-            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
-    }
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpServer::kHeadLimit);
-}
-
-TEST_F(AdminServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
-    const auto server = serve();
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
-    const auto dripUntilClosed = [&](std::string_view bytes) {
-        const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
-        EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        const auto begun = std::chrono::steady_clock::now();
-        ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        char byte = 0;
-        pollfd closed{socket.get(), POLLIN, 0};
-        while (::poll(&closed, 1, 100) == 0)
-            ::send(socket.get(), "x", 1, MSG_NOSIGNAL);
-        while (::recv(socket.get(), &byte, 1, 0) > 0) {
-        }
-        return std::chrono::steady_clock::now() - begun;
-    };
-    std::future<std::chrono::nanoseconds> head =
-        std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
-    std::future<std::chrono::nanoseconds> body = std::async(
-        std::launch::async, dripUntilClosed, "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
-    EXPECT_LT(head.get(), 2 * HttpServer::kHeadLimit);
-    EXPECT_LT(body.get(), 2 * HttpServer::kPeerLimit);
-    EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
-}
-
-TEST_F(AdminServerTest, TheOldestOfTooManyConnectionsGoes) {
-    const std::uint16_t port = freePort();
-    config_.http = fmt::format("127.0.0.1:{}", port);
-    const auto server = serve();
-    const Descriptor oldest = sayTo(port, "GET /metrics HTTP/1.1\r\n");
-    std::vector<Descriptor> others;
-    for (std::size_t i = 0; i < HttpServer::kMaxConnections; ++i)
-        others.push_back(sayTo(port, "GET /metrics HTTP/1.1\r\n"));
-    char byte = 0;
-    EXPECT_LE(::recv(oldest.get(), &byte, 1, 0), 0);
-    ::send(others.back().get(), "\r\n", 2, MSG_NOSIGNAL);
-    EXPECT_EQ(::recv(others.back().get(), &byte, 1, 0), 1);
-    EXPECT_THAT(askHttp(port, "GET /v1/" + std::string(HttpServer::kMaxHead, 'a')),
-                StartsWith("HTTP/1.1 431"));
-}
-
-TEST_F(AdminServerTest, StopsThoughConnectionsAreOpen) {
-    auto server = serve();
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
-    std::vector<Descriptor> silent;
-    for (int i = 0; i < 20; ++i) {  // more than there are threads
-        silent.emplace_back(::socket(AF_UNIX, SOCK_STREAM, 0));
-        ASSERT_EQ(::connect(silent.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    }
-    server->stop();
-    for (const Descriptor& socket : silent) {
-        char byte;
-        EXPECT_LE(::recv(socket.get(), &byte, 1, 0), 0);
-    }
 }
 
 TEST_F(AdminServerTest, APeerThatLeavesIsNoDefect) {

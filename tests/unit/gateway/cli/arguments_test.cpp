@@ -39,6 +39,14 @@ TEST(Arguments, APeriodThatNothingCanBeInIsAnError) {
     EXPECT_EQ(errorOf({}, "tomorrow"), "");
 }
 
+TEST(Arguments, ASpanIsInSecondsRoundedUp) {
+    EXPECT_EQ(spanArgument("--unused", "1h30m"), 5'400);
+    EXPECT_EQ(spanArgument("--unused", "1w"), 7 * 86'400);
+    EXPECT_EQ(spanArgument("--unused", "1500ms"), 2);
+    for (const char* bad : {"", "yesterday", "2026-11-25", "90", "-1d", "30m1h", "1y", "11000d"})
+        EXPECT_THROW(spanArgument("--unused", bad), CLI::ValidationError) << bad;
+}
+
 TEST(Arguments, ALimitIsANumberFromOneOn) {
     EXPECT_EQ(limitError("1"), "");
     for (const char* bad : {"0", "-1", "x", "", "99999999999"})

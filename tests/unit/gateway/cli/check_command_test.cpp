@@ -1,51 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/base/config_error.h"
-#include "gateway/cli/cli.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/command_line.h"
 
 #include <gmock/gmock.h>
-#include <CLI/CLI.hpp>
 
-#include <fstream>
 #include <string>
 
-namespace mailgate {
+namespace mailgate::cli {
 namespace {
 
 using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 
-constexpr const char* kSite = R"([[listener]]
-name = "smtp"
-protocol = "smtp"
-address = "0.0.0.0:2525"
-upstream = "postfix"
-proxy = "mixed"
-trusted = "::/0"
-[[upstream]]
-name = "postfix"
-[[upstream.server]]
-name = "mx1"
-address = "127.0.0.1:10025"
-)";
+class CheckCommandTest : public test::CommandTest {};
 
-TEST(CheckCommand, SaysOkWithCountsAndWarnings) {
-    const TemporaryFolder folder;
-    const std::string file = folder.file("mailgate.toml");
-    std::ofstream(file) << kSite;
-    CLI::App app;
-    cli::Context context;
-    context.config_file = file;
-    cli::addCheckCommand(app, context);
-    testing::internal::CaptureStdout();
-    app.parse("check");
-    EXPECT_THAT(testing::internal::GetCapturedStdout(),
-                AllOf(HasSubstr("warning: "), EndsWith("\n" + file + ": ok, 1 listener, 1 upstream\n")));
-    EXPECT_EQ(context.exit_code, cli::kDone);
-    context.config_file = folder.file("none.toml");
-    EXPECT_THROW(app.parse("check"), ConfigError);
+TEST_F(CheckCommandTest, SaysOkWithCountsAndWarnings) {
+    configure(std::string(kSite).replace(std::string(kSite).find("10.0.0.0/8"), 10, "0.0.0.0/0"));
+    const test::Ran checked = run({"check"});
+    EXPECT_EQ(checked.exit_code, kDone);
+    EXPECT_THAT(checked.output,
+                AllOf(HasSubstr("warning: "), EndsWith("\n" + file_ + ": ok, 1 listener, 1 upstream\n")));
+    EXPECT_EQ(checked.errors, "");
+}
+
+TEST_F(CheckCommandTest, WhatIsWrongWithTheFileOrTheMachineIsABadConfiguration) {
+    configure("[log]\nlevel = \"loud\"\n");
+    const test::Ran file = run({"check"});
+    EXPECT_EQ(file.exit_code, kBadConfiguration);
+    EXPECT_THAT(file.errors, HasSubstr(file_ + ":2:9: log.level: expected "));
+    configure(std::string("log.target = \"file:nowhere/gw.log\"\n") + kSite);
+    const test::Ran machine = run({"check"});
+    EXPECT_EQ(machine.exit_code, kBadConfiguration);
+    EXPECT_THAT(machine.errors, AllOf(testing::StartsWith(file_ + ": "), HasSubstr("nowhere")));
+    EXPECT_EQ(machine.output.find(": ok"), std::string::npos);
 }
 
 }  // namespace
-}  // namespace mailgate
+}  // namespace mailgate::cli

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "tests/support/command_line.h"
+
 #include <gmock/gmock.h>
 
 #include <string>
@@ -9,25 +11,10 @@
 namespace mailgate::cli {
 namespace {
 
+using test::ran;
+using test::Ran;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-struct Ran {
-    int exit_code;
-    std::string output, errors;
-};
-
-Ran ran(std::vector<std::string> words) {
-    words.insert(words.begin(), "mailgate");
-    std::vector<char*> argv;
-    for (std::string& word : words)
-        argv.push_back(word.data());
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const int code = run(static_cast<int>(argv.size()), argv.data());
-    std::string output = testing::internal::GetCapturedStdout();
-    return {code, std::move(output), testing::internal::GetCapturedStderr()};
-}
 
 TEST(Cli, NamesTheWordThatIsNoSubcommand) {
     struct Case {
@@ -54,12 +41,13 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{}, "mailgate: A subcommand is required\n"},
         {{"access"}, "mailgate: A subcommand is required\n"},
         {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},
+        {{"reload", "\x1B[2J"}, "mailgate: The following argument was not expected: \\x1B[2J\n"},
         {{"sessions", "show"}, "mailgate: ID is required\n"},
     };
     for (const Case& wrong : cases) {
         const Ran done = ran(wrong.words);
         EXPECT_EQ(done.exit_code, kUsage) << wrong.error;
-        EXPECT_EQ(done.errors, std::string(wrong.error) + "Run with --help for more information.\n");
+        EXPECT_EQ(done.errors, std::string(wrong.error) + test::kMoreHelp);
         EXPECT_EQ(done.output, "");
     }
 }

@@ -91,6 +91,8 @@ TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
     EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain).message,
               "upstream \"mx\" has no server \"mx9\"");
     EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
+    EXPECT_EQ(control().setServer("mx", "\x1B[2J", AdminState::Drain).message,
+              "upstream \"mx\" has no server \"\\u001b[2J\"");
 }
 
 TEST_F(GatewayControlTest, ACutByTheRulesWaitsUntilTheyAreInForce) {

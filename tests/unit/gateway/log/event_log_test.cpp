@@ -3,6 +3,7 @@
 
 #include "gateway/config/load.h"
 #include "tests/support/reference.h"
+#include "tests/support/syslog_socket.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -11,10 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,7 +33,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::EndsWith;
 using testing::HasSubstr;
-using testing::MatchesRegex;
 using testing::StartsWith;
 namespace fs = std::filesystem;
 
@@ -85,15 +82,6 @@ TEST_F(EventLogTest, ALoneLineIsWrittenWithoutFurtherAdo) {
     write(log, "first");
     EXPECT_TRUE(eventually([&] { return linesOf(file_).size() == 1; }));
     EXPECT_THAT(readAll(file_), EndsWith("\"text\":\"first\"}\n"));
-}
-
-TEST_F(EventLogTest, TheFileIsForItsOwnerAndGroup) {
-    const mode_t mask = ::umask(0);
-    const EventLog log(config());
-    ::umask(mask);
-    struct stat status {};
-    ASSERT_EQ(::stat(file_.c_str(), &status), 0);
-    EXPECT_EQ(status.st_mode & 0777, 0640u);
 }
 
 TEST_F(EventLogTest, WhatIsQueuedIsWrittenBeforeTheEndAndAppended) {
@@ -260,64 +248,6 @@ TEST_F(EventLogTest, SignalsAreLeftToTheOtherThreads) {
         if ((mask >> (SIGTERM - 1) & 1) != 0) ++blocking;
     }
     EXPECT_GE(blocking, 1u);
-}
-
-TEST_F(EventLogTest, ATargetThatCannotBeOpenedIsAConfigurationError) {
-    const auto errorOf = [](const std::string& target) -> std::string {
-        try {
-            const EventLog log({LogFormat::Json, target, LogLevel::Information});
-        } catch (const ConfigError& error) {
-            return error.what();
-        }
-        return "";
-    };
-    EXPECT_EQ(
-        errorOf("file:" + (folder_ / "none/gw.log").string()),
-        "log.target: cannot open " + (folder_ / "none/gw.log").string() + ": No such file or directory");
-    EXPECT_THAT(errorOf("elsewhere"), HasSubstr("unknown target"));
-    EXPECT_EQ(errorOf("syslog:" + (folder_ / "log").string()),
-              "log.target: cannot open " + (folder_ / "log").string() + ": No such file or directory");
-}
-
-/// What a syslog daemon does with its socket.
-class SyslogSocket {
-  public:
-    explicit SyslogSocket(const fs::path& path) : fd_(::socket(AF_UNIX, SOCK_DGRAM, 0)), path_(path) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.native().copy(address.sun_path, sizeof address.sun_path - 1);
-        const timeval limit{20, 0};
-        ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-            throw std::runtime_error("bind");
-    }
-    ~SyslogSocket() {
-        ::close(fd_);
-        fs::remove(path_);
-    }
-    std::string receive() const {
-        std::string message(kMaxLogLineBytes + 100, '\0');
-        message.resize(
-            static_cast<std::size_t>(std::max<ssize_t>(0, ::recv(fd_, message.data(), message.size(), 0))));
-        return message;
-    }
-
-  private:
-    int fd_;
-    fs::path path_;
-};
-
-TEST_F(EventLogTest, SyslogGetsADatagramALineWithItsLevel) {
-    const SyslogSocket daemon(folder_ / "log");
-    EventLog log({LogFormat::Logfmt, "syslog:" + (folder_ / "log").string(), LogLevel::Information});
-    write(log, "one");
-    write(log, "two", LogLevel::Critical);
-    const std::string time = "[A-Z][a-z][a-z] [ 1-3][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]";
-    const std::string tag = " mailgate\\[" + std::to_string(::getpid()) + "\\]: ";
-    // Facility mail is 2: RFC 3164 4.1.1.
-    EXPECT_THAT(daemon.receive(), MatchesRegex("<22>" + time + tag + "time=[^ ]* event=test text=one"));
-    EXPECT_THAT(daemon.receive(),
-                MatchesRegex("<18>" + time + tag + "time=[^ ]* event=test level=critical text=two"));
 }
 
 TEST_F(EventLogTest, TheLongestLineReachesSyslogWhole) {

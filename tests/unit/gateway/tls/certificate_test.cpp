@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/tls/certificate.h"
 
-#include "gateway/tls/certificate_watcher.h"
 #include "gateway/tls/error.h"
 #include "tests/support/tls_files.h"
 
@@ -11,7 +10,6 @@
 
 #include <ctime>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -170,109 +168,6 @@ TEST_F(CertificateTest, StaplesOnlyWhatIsAboutIt) {
     EXPECT_EQ(refusal(named), named.ocsp + ": the OCSP response is about another certificate");
     named.ocsp = files_.write("text.der", "no response");
     EXPECT_EQ(refusal(named), named.ocsp + ": is no OCSP response in DER form");
-}
-
-class CertificateWatcherTest : public CertificateTest {
-  protected:
-    CertificateWatcherTest() {
-        // As certbot has it: live/ holds links into archive/.
-        put(first_, "1");
-        link("1");
-        watcher_.emplace(
-            CertificateWatcher::Certificates{Certificate::load(linked())},
-            CertificateWatcher::Callbacks{
-                [this](const std::vector<std::size_t>& places) { changes_.push_back(places); },
-                [this](const CertificateFiles&, const std::string& why) { refusals_.push_back(why); }});
-    }
-    CertificateFiles linked() const { return {files_.path("cert.pem"), files_.path("key.pem"), {}}; }
-    void put(const Issued& issued, const std::string& generation) {
-        files_.write("cert" + generation + ".pem", issued.certificatePem() + authorityPem());
-        files_.write("key" + generation + ".pem", issued.keyPem());
-    }
-    void link(const std::string& name, const std::string& generation) {
-        const std::string link = files_.path(name + ".pem");
-        std::filesystem::remove(link);
-        std::filesystem::create_symlink(name + generation + ".pem", link);
-    }
-    void link(const std::string& generation) {
-        link("cert", generation);
-        link("key", generation);
-    }
-    void poll(int times) {
-        for (int i = 0; i < times; ++i)
-            watcher_->poll(now_);
-    }
-    std::string inUse() const { return watcher_->current().front()->sha256(); }
-    std::string of(const Issued& issued) { return Certificate::load(files_.combined(issued))->sha256(); }
-
-    const Issued first_ = files_.authority.issue({{"mx.example.net"}});
-    const Issued second_ = files_.authority.issue({{"mx.example.net"}});
-    std::optional<CertificateWatcher> watcher_;
-    std::vector<std::vector<std::size_t>> changes_;
-    std::vector<std::string> refusals_;
-};
-
-TEST_F(CertificateWatcherTest, FollowsLinksToANewPair) {
-    poll(3);
-    EXPECT_THAT(changes_, IsEmpty());
-    put(second_, "2");
-    link("2");
-    poll(1);
-    EXPECT_EQ(inUse(), of(first_)) << "whoever writes may still be at it";
-    poll(1);
-    EXPECT_EQ(inUse(), of(second_));
-    poll(3);
-    EXPECT_THAT(changes_, ElementsAre(ElementsAre(0u)));
-    EXPECT_THAT(refusals_, IsEmpty());
-}
-
-TEST_F(CertificateWatcherTest, NoticesAFileThatIsWrittenInPlace) {
-    put(second_, "1");
-    poll(2);
-    EXPECT_EQ(inUse(), of(second_));
-}
-
-TEST_F(CertificateWatcherTest, DoesNotReadAPairThatIsHalfRenewed) {
-    put(second_, "2");
-    link("cert", "2");
-    poll(1);
-    link("key", "2");
-    poll(2);
-    EXPECT_EQ(inUse(), of(second_));
-    EXPECT_THAT(refusals_, IsEmpty());
-}
-
-TEST_F(CertificateWatcherTest, KeepsTheOldPairAndTellsOnceWhatIsWrong) {
-    put(second_, "2");
-    link("cert", "2");
-    poll(5);
-    EXPECT_EQ(inUse(), of(first_));
-    EXPECT_THAT(
-        refusals_,
-        ElementsAre(StartsWith(linked().key + ": the private key is not the one of the certificate in ")));
-    link("key", "2");
-    poll(5);
-    EXPECT_EQ(inUse(), of(second_));
-    EXPECT_EQ(refusals_.size(), 1u);
-}
-
-TEST_F(CertificateWatcherTest, SurvivesFilesThatVanishAndComeBack) {
-    std::filesystem::remove(linked().key);
-    poll(5);
-    EXPECT_EQ(inUse(), of(first_));
-    EXPECT_THAT(refusals_, ElementsAre(linked().key + ": cannot be read: No such file or directory"));
-    link("key", "1");
-    poll(5);
-    EXPECT_EQ(inUse(), of(first_));
-    EXPECT_EQ(refusals_.size(), 1u);
-}
-
-TEST_F(CertificateWatcherTest, PrefersAPairThatHoldsToANewOneThatDoesNot) {
-    put(files_.authority.issue({.names = {"mx.example.net"}, .from = -7200, .until = -3600}), "2");
-    link("2");
-    poll(5);
-    EXPECT_EQ(inUse(), of(first_));
-    EXPECT_THAT(refusals_, ElementsAre(StartsWith(linked().certificate + ": has expired at ")));
 }
 
 }  // namespace

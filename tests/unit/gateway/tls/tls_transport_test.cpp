@@ -134,6 +134,8 @@ TEST_P(TlsTransportTest, TellsTheEndThatComesBehindTheBytes) {
     EXPECT_FALSE(got.more);
     EXPECT_FALSE(server().truncated());
     EXPECT_EQ(read().status, IoStatus::Eof);
+    connection_->finishes();
+    EXPECT_FALSE(server().readable()) << "there is nothing behind the end";
     EXPECT_EQ(server().write("221 bye\r\n").bytes, 9u) << "the other direction goes on";
     connection_->carry();
     EXPECT_EQ(client().reads(), "221 bye\r\n");
@@ -252,6 +254,7 @@ TEST_P(TlsTransportTest, ClosesInOrder) {
     connection_->carry();
     EXPECT_EQ(client().reads(), "bye");
     EXPECT_EQ(SSL_get_shutdown(client().ssl()) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+    EXPECT_EQ(server().write("too late").error, EPIPE);
     client().writes("still talking");
     connection_->carry();
     EXPECT_EQ(connection_->serverReads(), "still talking");

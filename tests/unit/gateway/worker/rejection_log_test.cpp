@@ -41,6 +41,23 @@ class RejectionLogTest : public testing::Test {
     RejectionLog log_{[this](store::JournalSession&& record) { recorded_.push_back(std::move(record)); }, 1};
 };
 
+TEST_F(RejectionLogTest, ThinsFailedHandshakesByReasonAndApartFromRejections) {
+    const auto fail = [this](TlsFailure::Reason reason, unsigned count) {
+        unsigned logged = 0;
+        for (unsigned i = 0; i < count; ++i)
+            logged += log_.mayLog(kClient, TlsFailure{reason}, now_, suppressed_);
+        return logged;
+    };
+    EXPECT_EQ(fail(TlsFailure::Reason::NotTls, kLogged.each + 3), kLogged.each);
+    EXPECT_EQ(fail(TlsFailure::Reason::Timeout, 1), 1U);
+    EXPECT_EQ(reject(1), 1U);
+    EXPECT_EQ(suppressed_, 0U);
+    log_.sweep(now_ + kLogged.window_ms);
+    now_ += kLogged.window_ms;
+    EXPECT_EQ(fail(TlsFailure::Reason::NotTls, 1), 1U);
+    EXPECT_EQ(suppressed_, 3U);
+}
+
 TEST_F(RejectionLogTest, LogsAFewRejectionsAndTellsTheNextLineOfTheOthers) {
     EXPECT_EQ(reject(kLogged.each + 5), kLogged.each);
     EXPECT_EQ(suppressed_, 0U);

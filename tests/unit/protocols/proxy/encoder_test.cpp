@@ -150,6 +150,26 @@ TEST(ProxyEncoder, ChecksumKeepsItsRoomBeforeTheTlvs) {
     EXPECT_THAT(typesIn(encodeV2({kV4Client, kV4Server}, {}, true, kInetBytes + 6)), testing::IsEmpty());
 }
 
+TEST(ProxyEncoder, TellsOfTheClientsTls) {
+    SslInfo ssl;
+    ssl.tls = true;
+    EXPECT_EQ(encodeSsl(ssl).value, "\x01\0\0\0\x01"s);
+    ssl.certificate_verified = true;
+    ssl.version = "TLSv1.3";
+    ssl.cipher = "TLS_AES_256_GCM_SHA384";
+    ssl.common_name = "bob";
+    const Tlv encoded = encodeSsl(ssl);
+    EXPECT_EQ(encoded.type, 0x20);
+    EXPECT_EQ(encoded.value,
+              "\x03\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x03"
+              "bob\x23\0\x16TLS_AES_256_GCM_SHA384"s);
+    const auto decoded = decodedHeader(encodeV2(kConnections[0], {encoded})).tlvs.ssl;
+    ASSERT_TRUE(decoded);
+    EXPECT_TRUE(decoded->tls);
+    EXPECT_TRUE(decoded->certificate_verified);
+    EXPECT_EQ(decoded->common_name, "bob");
+}
+
 TEST(ProxyEncoder, PassesOnNoChecksumOfAnotherHeader) {
     const std::vector<Tlv> tlvs{makeTlv(TlvType::Crc32c, "\1\2\3\4"),
                                 makeTlv(TlvType::Authority, "mail.example")};

@@ -56,15 +56,5 @@ TEST(JournalFields, EachTellsOneRecordFromAnother) {
     EXPECT_EQ(test::differences(empty, filled), all);
 }
 
-TEST(JournalRecord, AMaskedClientIsANetwork) {
-    JournalSession session;
-    session.client = test::sampleV4(0xC6336400);
-    EXPECT_EQ(clientNetwork(session).toString(), "198.51.100.0");
-    session.client_masked = true;
-    EXPECT_EQ(clientNetwork(session).toString(), "198.51.100.0/24");
-    session.client = test::sampleV6(5, 0);
-    EXPECT_EQ(clientNetwork(session).toString(), "2001:db8:5::/48");
-}
-
 }  // namespace
 }  // namespace mailgate::store::journal

@@ -67,14 +67,5 @@ TEST(ImportFormatsTest, OptionsKnownOrMisspelt) {
         EXPECT_FALSE(looksLikeOption(word)) << word;
 }
 
-TEST(ImportFormatsTest, EveryFormatHasAName) {
-    for (const ImportFormat format :
-         {ImportFormat::Auto, ImportFormat::Mailgate, ImportFormat::Plain, ImportFormat::Cidr,
-          ImportFormat::Haproxy, ImportFormat::Drop, ImportFormat::Csv})
-        EXPECT_EQ(importFormatOf(toString(format)), format);
-    EXPECT_EQ(importFormatOf(""), std::nullopt);
-    EXPECT_EQ(importFormatOf("CIDR"), std::nullopt);
-}
-
 }  // namespace
 }  // namespace mailgate::store::import

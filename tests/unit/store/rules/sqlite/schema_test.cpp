@@ -2,12 +2,10 @@
 #include "store/rules/sqlite/schema.h"
 
 #include "store/backends/rules.h"
+#include "tests/unit/store/rules/sqlite/former_schema.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <fstream>
 
@@ -62,11 +60,53 @@ TEST_F(Opening, AMissingFileIsCreated) {
     EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
 }
 
-// A file of the first schema, by taking away what the second added.
+TEST_F(Opening, AFileOfTheSecondSchemaIsBroughtUpToDate) {
+    Shell(file_).run(kSecondSchema);
+    const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
+    std::vector<AccessRule> rules;
+    store->forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
+    ASSERT_EQ(rules.size(), 2u);
+    EXPECT_EQ(rules[0].id, 1);
+    EXPECT_EQ(rules[0].network, network("198.51.100.0/24"));
+    EXPECT_EQ(rules[0].listener, "mx");
+    EXPECT_EQ(rules[0].note, "ACME");
+    EXPECT_EQ(rules[0].limits, (ClientLimits{20, {}}));
+    EXPECT_EQ(rules[0].created_at, 1'795'000'000);
+    EXPECT_EQ(rules[0].set, "manual");
+    EXPECT_EQ(rules[0].owner, "");
+    EXPECT_EQ(rules[1].set, "fail2ban");
+    EXPECT_EQ(rules[1].created_by, "program fail2ban mailgate");
+    EXPECT_EQ(store->history({}).size(), 4u) << "an upgrade changes no rule";
+    EXPECT_EQ(store->history({}).back().change, 4);
+    EXPECT_EQ(store->version(), 5);
+
+    AccessRule added;
+    added.network = network("203.0.113.9");
+    store->put(std::span(&added, 1), "test");
+    EXPECT_EQ(store->history({}).back().rule_id, 4) << "the id of the removed rule does not come back";
+    EXPECT_EQ(store->history({}).back().change, 5);
+    EXPECT_EQ(store->undo(4, "test").kind, RuleStore::UndoResult::Kind::Unreadable);
+    EXPECT_EQ(store->undo(5, "test").kind, RuleStore::UndoResult::Kind::Done);
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    EXPECT_EQ(shell.value("SELECT undo_after FROM access_meta"), "4");
+    EXPECT_EQ(shell.value("SELECT count(*) FROM sqlite_schema WHERE name GLOB '*_2*'"), "0");
+    shell.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')");
+    EXPECT_EQ(store->history({}).back().who, "sqlite3");
+}
+
+TEST_F(Opening, AnEmptyFileOfTheSecondSchemaKeepsItsSequence) {
+    Shell(file_).run(kSecondSchema);
+    Shell(file_).run("DELETE FROM access_rule");
+    create(file_, 1);
+    EXPECT_EQ(Shell(file_).value("SELECT id FROM access_rule"), "4");
+}
+
+// By taking away what the second schema added.
 TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
-    create(file_, 3);
     {
         Shell shell(file_);
+        shell.run(kSecondSchema);
         shell.run(
             "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER "
             "access_rule_removed;"
@@ -80,12 +120,12 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
     const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
     std::vector<AccessRule> rules;
     store->forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
-    ASSERT_EQ(rules.size(), 3u);
+    ASSERT_EQ(rules.size(), 2u);
     EXPECT_FALSE(rules[0].limits.any());
-    rules[0].verdict = Verdict::Allow;
     rules[0].limits = {20, 60};
     store->put(std::span(rules).first(1), "test");
-    EXPECT_EQ(store->history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
+    EXPECT_EQ(store->history({}).back().after,
+              "allow 198.51.100.0/24 listener=mx client_sessions=20 client_rate=60 ACME");
     Shell shell(file_);
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");
@@ -116,16 +156,6 @@ TEST_F(Opening, AnotherUrlIsRefused) {
             EXPECT_EQ(error.kind(), Kind::BadInput) << url;
         }
     }
-}
-
-TEST_F(Opening, PlacesThatCannotHoldAStore) {
-    expectError(Kind::Open, "does not exist", folder_.file("missing/rules.db"));
-    expectError(Kind::Open, "is not a file", folder_.path().string());
-}
-
-TEST_F(Opening, AnotherKindOfFile) {
-    std::ofstream(file_) << "allow 192.0.2.0/24\ndeny 203.0.113.0/24\n";
-    expectError(Kind::Damaged, "not an SQLite database", file_);
 }
 
 TEST_F(Opening, AnotherProgramsDatabaseIsLeftAlone) {
@@ -203,78 +233,6 @@ TEST_F(Opening, InspectingChangesNothing) {
     Shell(file_).run("PRAGMA user_version = 1");
     expectError(Kind::Other, "older schema", file_, Use::Inspect);
     EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
-}
-
-/// Whatever the caller's umask.
-class Umask {
-  public:
-    explicit Umask(mode_t mask) : before_(::umask(mask)) {}
-    ~Umask() { ::umask(before_); }
-
-  private:
-    mode_t before_;
-};
-
-TEST_F(Opening, FilesAreForOwnerAndGroup) {
-    for (const mode_t mask : {0000, 0022, 0077}) {
-        const Umask umask(mask);
-        const std::string file = folder_.file("umask" + std::to_string(mask) + ".db");
-        const auto store = openRules("sqlite:" + file);
-        store->put(std::vector<AccessRule>(1), "test");
-        for (const char* suffix : {"", "-wal", "-shm"}) {
-            struct stat status {};
-            ASSERT_EQ(::stat((file + suffix).c_str(), &status), 0) << suffix;
-            EXPECT_EQ(status.st_mode & 0777u, 0640u) << suffix << " with umask " << mask;
-        }
-    }
-}
-
-TEST_F(Opening, ADatabaseThatSomebodyIsCreatingIsLocked) {
-    Shell shell(file_);
-    shell.run("BEGIN EXCLUSIVE; CREATE TABLE t(a)");
-    expectError(Kind::Locked, "another process", file_);
-}
-
-/// Tests often run as root, whom file modes do not bind.
-class AsNobody {
-  public:
-    AsNobody() {
-        if (::geteuid() == 0) changed_ = ::seteuid(65'534) == 0;
-    }
-    ~AsNobody() {
-        if (changed_ && ::seteuid(0) != 0) std::abort();
-    }
-
-  private:
-    bool changed_ = false;
-};
-
-TEST_F(Opening, AReadOnlyFile) {
-    create(file_);
-    ::chmod(folder_.path().c_str(), 0777);
-    ::chmod(file_.c_str(), 0444);
-    const AsNobody nobody;
-    expectError(Kind::ReadOnly, "the database is read-only", file_);
-}
-
-TEST_F(Opening, AReadOnlyFolder) {
-    create(file_);
-    ::chmod(file_.c_str(), 0666);
-    ::chmod(folder_.path().c_str(), 0555);
-    {
-        const AsNobody nobody;
-        expectError(Kind::ReadOnly, "the folder " + folder_.path().string() + " is read-only", file_);
-        expectError(Kind::ReadOnly, "read-only", folder_.file("new.db"));
-    }
-    ::chmod(folder_.path().c_str(), 0755);
-}
-
-TEST_F(Opening, AnUnreadableFile) {
-    create(file_);
-    ::chmod(folder_.path().c_str(), 0755);
-    ::chmod(file_.c_str(), 0000);
-    const AsNobody nobody;
-    expectError(Kind::Open, "Permission denied", file_);
 }
 
 }  // namespace

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/http_server.h"
+
+#include "gateway/base/descriptor.h"
+#include "gateway/io/socket_address.h"
+
+#include <Poco/Net/HTTPRequestHandler.h>
+#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerResponse.h>
+#include <Poco/Net/SocketAddress.h>
+#include <Poco/StreamCopier.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <semaphore>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::admin {
+namespace {
+
+namespace net = Poco::Net;
+using testing::EndsWith;
+using testing::StartsWith;
+
+/// Answers with what was asked; "/wait" when the test opens the gate.
+class Echo final : public net::HTTPRequestHandler {
+  public:
+    Echo(HttpServer& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate)
+        : server_(server), waiting_(waiting), gate_(gate) {}
+
+    void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
+        std::string text = request.getMethod() + " " + request.getURI() + " ";
+        Poco::StreamCopier::copyToString(request.stream(), text);
+        server_.suspendPeerLimit();
+        if (request.getURI() == "/wait") {
+            waiting_.release();
+            gate_.wait();
+        }
+        server_.restartPeerLimit();
+        response.sendBuffer(text.data(), text.size());
+    }
+
+  private:
+    HttpServer& server_;
+    std::counting_semaphore<>& waiting_;
+    std::shared_future<void> gate_;
+};
+
+class Echoes final : public net::HTTPRequestHandlerFactory {
+  public:
+    Echoes(HttpServer& server, std::counting_semaphore<>& waiting, std::shared_future<void> gate)
+        : server_(server), waiting_(waiting), gate_(std::move(gate)) {}
+    net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
+        return new Echo(server_, waiting_, gate_);
+    }
+
+  private:
+    HttpServer& server_;
+    std::counting_semaphore<>& waiting_;
+    std::shared_future<void> gate_;
+};
+
+class HttpServerTest : public testing::Test {
+  protected:
+    HttpServerTest() { server_->start(); }
+    ~HttpServerTest() override {
+        if (!opened_) open();
+    }
+
+    /// Connected, and the bytes sent.
+    Descriptor sent(std::string_view bytes) const {
+        const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_});
+        Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::connect(socket.get(), to.get(), to.size()), 0);
+        add(socket, bytes);
+        return socket;
+    }
+    static void add(const Descriptor& socket, std::string_view bytes) {
+        ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    }
+    /// All that comes until the server closes.
+    static std::string answerTo(const Descriptor& socket) {
+        std::string answer;
+        char chunk[4096];
+        for (ssize_t got; (got = ::recv(socket.get(), chunk, sizeof chunk, 0)) > 0;)
+            answer.append(chunk, static_cast<std::size_t>(got));
+        return answer;
+    }
+    std::string ask(std::string_view bytes) const { return answerTo(sent(bytes)); }
+
+    /// Requests that keep every thread until open().
+    std::vector<Descriptor> takeAllThreads() {
+        std::vector<Descriptor> taken;
+        for (unsigned i = 0; i < HttpServer::kThreads; ++i) {
+            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n"));
+            waiting_.acquire();
+        }
+        return taken;
+    }
+    void open() {
+        opened_ = true;
+        gate_.set_value();
+    }
+
+  private:
+    std::counting_semaphore<> waiting_{0};
+    std::promise<void> gate_;
+    std::shared_future<void> opening_ = gate_.get_future().share();
+    bool opened_ = false;
+
+  protected:
+    net::ServerSocket listening_{net::SocketAddress("127.0.0.1", 0)};
+    std::uint16_t port_ = listening_.address().port();
+    std::unique_ptr<HttpServer> server_ = std::make_unique<HttpServer>(
+        listening_, [this](HttpServer& server) { return new Echoes(server, waiting_, opening_); });
+};
+
+constexpr const char* kHealth = "GET /healthz HTTP/1.0\r\n\r\n";
+
+TEST_F(HttpServerTest, AnswersARequestHoweverItsBytesCome) {
+    EXPECT_THAT(ask("GET /a HTTP/1.0\r\n\r\n"), EndsWith("GET /a "));
+    const Descriptor slow = sent("");
+    for (const char byte : std::string_view("POST /b HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody"))
+        add(slow, {&byte, 1});
+    EXPECT_THAT(answerTo(slow), EndsWith("POST /b body"));
+    EXPECT_THAT(ask("GET /c HTTP/1.1\nHost: gw\n\nGET /d HTTP/1.1\n\n"), EndsWith("GET /c "))
+        << "one request a connection";
+}
+
+TEST_F(HttpServerTest, ProbesAreAnsweredWhileEveryThreadIsTaken) {
+    const auto taken = takeAllThreads();
+    EXPECT_THAT(ask("GET /readyz HTTP/1.1\r\nHost: gw\r\n\r\n"), EndsWith("GET /readyz "));
+    EXPECT_THAT(ask("HEAD /healthz HTTP/1.0\n\n"), StartsWith("HTTP/1.0 200"));
+    open();
+    for (const Descriptor& socket : taken)
+        EXPECT_THAT(answerTo(socket), EndsWith("GET /wait "));
+}
+
+TEST_F(HttpServerTest, WhatHasMoreToBeReadIsNoProbe) {
+    const auto taken = takeAllThreads();
+    std::vector<Descriptor> others;
+    for (const char* bytes : {
+             "GET /readyz\n\n",  // Poco reads on for a version
+             "GET /readyz \r\n\r\n",
+             "POST /healthz HTTP/1.0\r\n\r\n",  // a body until the end
+             "GET /readyz HTTP/1.1\r\ncOnTeNt-LeNgTh: 5\r\n\r\n",
+             "GET /readyz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+             "GET /readyz HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+             "GET /readyz?x HTTP/1.1\r\n\r\n",
+             "\r\n\r\n",
+         })
+        others.push_back(sent(bytes));
+    for (const Descriptor& socket : others) {
+        EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+        char byte = 0;
+        EXPECT_EQ(::recv(socket.get(), &byte, 1, MSG_DONTWAIT), -1) << "waits for a thread";
+    }
+    open();
+}
+
+TEST_F(HttpServerTest, WhoeverIsSlowDelaysNobody) {
+    std::vector<Descriptor> slow;
+    for (int i = 0; i < 20; ++i) {
+        slow.push_back(sent(""));
+        slow.push_back(sent("GET /metrics HTTP/1.1\r\nX: "));
+        slow.push_back(sent("GET /readyz HTTP/1.1\r\nContent-Length: 5\r\n"));
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_THAT(ask("GET /readyz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+        EXPECT_THAT(ask("GET /metrics HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+        for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
+            add(socket, "x");
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpServer::kHeadLimit);
+}
+
+TEST_F(HttpServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
+    const auto dripUntilClosed = [this](std::string_view bytes) {
+        const auto begun = std::chrono::steady_clock::now();
+        const Descriptor socket = sent(bytes);
+        pollfd closed{socket.get(), POLLIN, 0};
+        while (::poll(&closed, 1, 100) == 0)
+            add(socket, "x");
+        answerTo(socket);
+        return std::chrono::steady_clock::now() - begun;
+    };
+    auto head = std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
+    auto body = std::async(std::launch::async, dripUntilClosed,
+                           "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
+    EXPECT_LT(head.get(), 2 * HttpServer::kHeadLimit);
+    EXPECT_LT(body.get(), 2 * HttpServer::kPeerLimit);
+    EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+}
+
+TEST_F(HttpServerTest, TheOldestOfTooManyConnectionsGoes) {
+    const Descriptor oldest = sent("GET /metrics HTTP/1.1\r\n");
+    std::vector<Descriptor> others;
+    for (std::size_t i = 0; i < HttpServer::kMaxConnections; ++i)
+        others.push_back(sent("GET /metrics HTTP/1.1\r\n"));
+    EXPECT_EQ(answerTo(oldest), "");
+    add(others.back(), "\r\n");
+    EXPECT_THAT(answerTo(others.back()), EndsWith("GET /metrics "));
+}
+
+TEST_F(HttpServerTest, AHeadWithoutEndIsRefused) {
+    EXPECT_THAT(ask("GET /" + std::string(HttpServer::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+}
+
+TEST_F(HttpServerTest, APeerThatLeavesIsNoDefect) {
+    for (const char* bytes : {"", "GET /a", "POST /a HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", kHealth})
+        sent(bytes);
+    EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+}
+
+TEST_F(HttpServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {
+    std::vector<Descriptor> silent;
+    for (unsigned i = 0; i < 4 * HttpServer::kThreads; ++i)
+        silent.push_back(sent(""));
+    const auto taken = takeAllThreads();
+    const Descriptor queued = sent("GET /a HTTP/1.0\r\n\r\n");
+    ask(kHealth);  // what came before it has been seen
+    auto stopped = std::async(std::launch::async, [this] { server_->stop(); });
+    EXPECT_EQ(answerTo(queued), "") << "dropped at once";
+    open();
+    stopped.get();
+    for (const Descriptor& socket : taken)
+        EXPECT_THAT(answerTo(socket), EndsWith("GET /wait "));
+    for (const Descriptor& socket : silent)
+        EXPECT_EQ(answerTo(socket), "");
+    server_->stop();  // a second time is no error
+}
+
+}  // namespace
+}  // namespace mailgate::admin

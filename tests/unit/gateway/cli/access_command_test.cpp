@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/command_line.h"
+
+#include <gmock/gmock.h>
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+namespace {
+
+using test::kMoreHelp;
+using test::Ran;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+using testing::StartsWith;
+
+class AccessCommandTest : public test::CommandTest {
+  protected:
+    Ran access(std::vector<std::string> words) const {
+        words.insert(words.begin(), "access");
+        return run(std::move(words));
+    }
+    /// What it printed, having succeeded.
+    std::string done(std::vector<std::string> words) const {
+        const Ran ran = access(std::move(words));
+        EXPECT_EQ(ran.exit_code, kDone) << ran.errors;
+        return ran.output;
+    }
+    /// What it said, having changed nothing.
+    std::string refusal(int exit_code, std::vector<std::string> words) const {
+        const std::string before = done({"export"});
+        const Ran ran = access(std::move(words));
+        EXPECT_EQ(ran.exit_code, exit_code) << ran.errors;
+        EXPECT_EQ(done({"export"}), before);
+        return ran.errors;
+    }
+    std::string list(const std::string& text) const {
+        const std::string name = folder_.file("rules.txt");
+        std::ofstream(name) << text;
+        return name;
+    }
+};
+
+TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
+    EXPECT_EQ(done({"allow", "198.51.100.0/24", "--note", "partner"}),
+              "added rule 1: allow 198.51.100.0/24 on all listeners, \"partner\"\n");
+    EXPECT_EQ(
+        done({"allow", "198.51.100.0/24", "--listener", "smtp", "--client-sessions", "0"}),
+        "added rule 2: allow 198.51.100.0/24 on listener smtp, unlimited concurrent sessions per client\n");
+    EXPECT_EQ(done({"allow", "198.51.100.0/24", "--note", ""}),
+              "changed rule 1: allow 198.51.100.0/24 on all listeners\n");
+    EXPECT_EQ(done({"deny", "198.51.100.7", "--expires", "2999-01-01T00:00:00Z"}),
+              "added rule 3: deny 198.51.100.7 on all listeners, expires 2999-01-01T00:00:00Z\n"
+              "note: rule 3 is more specific and overrides rule 1: allow 198.51.100.0/24 on all listeners\n"
+              "note: rule 3 is more specific and overrides rule 2: allow 198.51.100.0/24 on listener smtp, "
+              "unlimited concurrent sessions per client\n");
+    EXPECT_THAT(done({"allow", "198.51.100.0/24"}), StartsWith("unchanged rule 1: "));
+    EXPECT_THAT(done({"allow", "198.51.100.0/24", "--listener", "smtp", "--client-sessions", "none"}),
+                StartsWith("changed rule 2: allow 198.51.100.0/24 on listener smtp\n"));
+    EXPECT_THAT(done({"list"}),
+                AllOf(StartsWith("RULE  SET     VERDICT  NETWORK"), HasSubstr("\n2     manual  allow")));
+    EXPECT_THAT(done({"list", "--match", "198.51.100.7", "--json"}), HasSubstr("\"id\":1,"));
+    const Ran none = access({"list", "--match", "192.0.2.1", "--json"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.output, "{\"rules\":[]}\n");
+    EXPECT_EQ(none.errors, "mailgate: no rule matches\n");
+    EXPECT_EQ(done({"remove", "198.51.100.0/24", "--listener", "smtp"}),
+              "removed rule 2: allow 198.51.100.0/24 on listener smtp\n");
+    EXPECT_THAT(done({"history", "198.51.100.0/24"}), HasSubstr("remove"));
+    const Ran unchanged = access({"history", "192.0.2.0/24", "--json"});
+    EXPECT_EQ(unchanged.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(unchanged.output, "{\"changes\":[]}\n");
+    EXPECT_EQ(unchanged.errors, "mailgate: no change is recorded\n");
+}
+
+TEST_F(AccessCommandTest, WhoActedIsKept) {
+    if (::getuid() != 0) GTEST_SKIP() << "takes root, for whom sudo speaks";
+    ::setenv("SUDO_USER", "alice", 1);
+    done({"allow", "192.0.2.1"});
+    ::setenv("SUDO_USER", "", 1);
+    done({"allow", "192.0.2.2"});
+    ::unsetenv("SUDO_USER");
+    done({"deny", "192.0.2.3", "--program", "fail2ban"});
+    EXPECT_THAT(done({"history"}), testing::ContainsRegex("  alice \\(sudo\\) .* root .* fail2ban"));
+}
+
+TEST_F(AccessCommandTest, TheVerdictIsAnExitCodeToo) {
+    done({"allow", "192.0.2.0/24"});
+    done({"deny", "192.0.2.7", "--note", "spam"});
+    const Ran refused = access({"test", "192.0.2.7"});
+    EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(refused.output,
+              "refuse 192.0.2.7 on smtp: by rule 2: deny 192.0.2.7 on all listeners, \"spam\"\n"
+              "  overrides rule 1: allow 192.0.2.0/24 on all listeners\n");
+    EXPECT_EQ(done({"test", "192.0.2.8", "--listener", "smtp"}),
+              "allow 192.0.2.8 on smtp: by rule 1: allow 192.0.2.0/24 on all listeners\n");
+    EXPECT_EQ(access({"test", "2001:db8::1"}).output,
+              "refuse 2001:db8::1 on smtp: no rule matches, and the "
+              "listener's default is access = \"allowlist\"\n");
+}
+
+TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
+    done({"allow", "192.0.2.1"});
+    struct Case {
+        std::vector<std::string> words;
+        const char* error;
+    };
+    const Case cases[] = {
+        {{"allow"}, "NET is required"},
+        {{"allow", "192.0.2.5/24"}, "192.0.2.5/24 has host bits set"},
+        {{"allow", "192.0.2.0/24", "example.net"}, "example.net"},
+        {{"allow", "\x1B[2J"}, "x1B[2J"},
+        {{"allow", "192.0.2.2", "--listener", "smpt"}, "no listener is named \"smpt\": "},
+        {{"allow", "192.0.2.2", "--expires", "someday"},
+         "--expires: \"someday\" is not a time: expected never"},
+        {{"list", "--unused", "yesterday"}, "--unused: \"yesterday\" is not a duration: expected 30m"},
+        {{"list", "--expiring", "7"}, "--expiring: \"7\" has a number without a unit"},
+        {{"remove", "--expired-for", "\x1B[2J"}, "--expired-for: \"\\x1B[2J\" is not a duration"},
+        {{"set", "define", "git", "--expires", "tomorrow"}, "--expires: \"tomorrow\" is not a duration"},
+        {{"set", "define", "git", "--expires", "0d"}, "--expires: the duration is 0"},
+        {{"allow", "192.0.2.2", "--expires", "2001-01-01T00:00:00Z"},
+         "--expires: 2001-01-01T00:00:00Z is in the past"},
+        {{"allow", "192.0.2.2", "--client-sessions", "-1"}, "--client-sessions: \"-1\" is neither"},
+        {{"allow", "192.0.2.2", "--client-rate", "5x"}, "--client-rate: \"5x\" is neither"},
+        {{"allow", "192.0.2.2", "--client-rate", "99999999999"},
+         "is neither \"none\" nor a number from 0 to"},
+        {{"allow", "192.0.2.2", "--note", "a\nb"}, "--note: "},
+        {{"allow", "192.0.2.2", "--program", ""}, "--program: the name is empty"},
+        {{"allow", "192.0.2.2", "--program", "a\nb"}, "--program: the name is too long or contains control"},
+        {{"deny", "192.0.2.2", "--client-rate", "5"}, "--client-rate"},
+        {{"remove", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
+        {{"test", "192.0.2.0/24"}, "192.0.2.0/24 is a network: test one address"},
+        {{"test", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
+        {{"rename-listener", "old", "nobody"}, "no listener is named \"nobody\""},
+        {{"rename-listener", "smtp", "smtp"},
+         "only the rules of a listener that no longer exists can be moved"},
+        {{"import", list("192.0.2.9\n"), "--format", "bind"}, "--format: \"bind\" is not one of auto"},
+        {{"import", list("192.0.2.9\n"), "--verdict", "maybe"},
+         "--verdict: \"maybe\" is neither allow nor deny"},
+    };
+    for (const Case& wrong : cases)
+        EXPECT_THAT(refusal(kUsage, wrong.words), AllOf(StartsWith("mailgate: "), HasSubstr(wrong.error),
+                                                        EndsWith(kMoreHelp), Not(HasSubstr("\x1B"))));
+}
+
+TEST_F(AccessCommandTest, WhatWouldShutTheSiteOutTakesForce) {
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"deny", "10.1.0.0/16"}),
+                AllOf(StartsWith("mailgate: denying 10.1.0.0/16 would shut out the balancers 10.0.0.0/8"),
+                      HasSubstr("use --force")));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"deny", "127.0.0.1"}), HasSubstr("the server postfix/mx1"));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"allow", "0.0.0.0/0"}), HasSubstr("all of IPv4"));
+    EXPECT_THAT(done({"deny", "127.0.0.1", "--force"}), StartsWith("added rule 1"));
+}
+
+TEST_F(AccessCommandTest, ARuleThatIsNotThereIsNamedWithThoseNear) {
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"remove", "192.0.2.1"}),
+              "mailgate: there is no rule for 192.0.2.1: nothing was removed\n"
+              "note: a larger network: rule 1: allow 192.0.2.0/24 on all listeners\n");
+    const Ran program = access({"remove", "192.0.2.0/24", "--program", "fail2ban"});
+    EXPECT_EQ(program.exit_code, kDone) << "the rule is somebody else's, which is no failure";
+    EXPECT_EQ(program.output, "fail2ban has no rule for 192.0.2.0/24: nothing was removed\n");
+    EXPECT_EQ(done({"allow", "192.0.2.0/24", "--program", "fail2ban"}),
+              "left unchanged, not a rule of fail2ban: rule 1: allow 192.0.2.0/24 on all listeners\n");
+    EXPECT_THAT(
+        access({"remove", "192.0.2.0/24"}).errors,
+        HasSubstr("warning: listener \"smtp\" has access = \"allowlist\" and there is no allow rule"));
+}
+
+TEST_F(AccessCommandTest, AListIsImportedAsAWholeOrNotAtAll) {
+    const std::string name = list("allow 192.0.2.1 a note\ndeny 192.0.2.0/24\n");
+    EXPECT_EQ(done({"import", name}),
+              "imported 2 rules (mailgate): 1 allow, 1 deny; 2 added, 0 changed, 0 unchanged, 0 removed\n");
+    const std::string exported = done({"export"});
+    EXPECT_THAT(exported, HasSubstr("allow 192.0.2.1 a note\n"));
+    EXPECT_EQ(done({"import", list(exported), "--replace"}),
+              "imported 2 rules (mailgate): 1 allow, 1 deny; 0 added, 0 changed, 2 unchanged, 0 removed\n");
+    EXPECT_THAT(
+        refusal(kRefusedOrNotFound, {"import", list("allow 192.0.2.9\nallow 192.0.2.5/24\ndeny x\n")}),
+        MatchesRegex(name + ":2: [^\n]*\n" + name + ":3: [^\n]*\nmailgate: nothing was imported\n"));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"import", list("deny 10.0.0.0/8\n")}),
+                StartsWith(name + ":1: denying 10.0.0.0/8 would shut out"));
+    EXPECT_EQ(
+        refusal(kRefusedOrNotFound, {"import", list("# nothing\n"), "--replace"}),
+        name + ": contains no rules, so --replace would remove them all; use --force to do it anyway\n");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"import", folder_.file("none.txt")}),
+              folder_.file("none.txt") + ": cannot be read: No such file or directory\n");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"import", folder_.path().string()}),
+              folder_.path().string() + ": cannot be read: Is a directory\n");
+}
+
+TEST_F(AccessCommandTest, RulesFollowAListenerToItsNewName) {
+    done({"allow", "192.0.2.1", "--listener", "smtp"});
+    configure(std::string(kSite).replace(std::string(kSite).find("name = \"smtp\""), 13, "name = \"mx\""));
+    EXPECT_THAT(access({"list"}).errors, HasSubstr("warning: "));
+    EXPECT_THAT(done({"list", "--listener", "smtp"}), HasSubstr("192.0.2.1")) << "and can be seen";
+    done({"allow", "192.0.2.1", "--listener", "mx", "--note", "new"});
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"rename-listener", "smtp", "mx"}),
+              "mailgate: conflict: rule 2: allow 192.0.2.1 on listener mx, \"new\"\n"
+              "mailgate: nothing was changed: first remove either these rules or those of the old name\n");
+    done({"remove", "192.0.2.1", "--listener", "mx"});
+    EXPECT_EQ(done({"rename-listener", "smtp", "mx"}),
+              "1 rule of listener smtp now belongs to listener mx\n");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"rename-listener", "smtp", "mx"}),
+              "mailgate: no rule names the listener \"smtp\"\n");
+}
+
+TEST_F(AccessCommandTest, CutAsksTheGatewayToEndWhatTheNewRulesDeny) {
+    startGateway();
+    control_.now.rules_version = 1'000;
+    EXPECT_EQ(done({"deny", "192.0.2.1", "198.51.100.0/24", "--listener", "smtp", "--cut"}),
+              "added rule 1: deny 192.0.2.1 on listener smtp\n"
+              "added rule 2: deny 198.51.100.0/24 on listener smtp\n6 sessions ended\n");
+    EXPECT_THAT(control_.orders, ElementsAre(StartsWith("cut 192.0.2.1 smtp denied by version "),
+                                             StartsWith("cut 198.51.100.0/24 smtp denied by version ")));
+    control_.now.rules_version = 0;
+    const Ran late = access({"deny", "192.0.2.2", "--cut"});
+    EXPECT_EQ(late.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(late.errors, HasSubstr("are not in force: no session was ended"));
+}
+
+TEST_F(AccessCommandTest, CutWithoutAGatewaySaysSoAndTheRuleStays) {
+    const Ran ran = access({"deny", "192.0.2.1", "--cut"});
+    EXPECT_EQ(ran.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(ran.errors, notListening());
+    EXPECT_THAT(done({"list"}), HasSubstr("192.0.2.1"));
+}
+
+}  // namespace
+}  // namespace mailgate::cli

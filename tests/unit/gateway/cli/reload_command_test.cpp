@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/command_line.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class ReloadCommandTest : public test::CommandTest {};
+
+TEST_F(ReloadCommandTest, SaysWhatHasChanged) {
+    startGateway();
+    control_.reload_outcome.message = "log.level; timeouts.hold";
+    const test::Ran reloaded = run({"reload"});
+    EXPECT_EQ(reloaded.exit_code, kDone);
+    EXPECT_EQ(reloaded.output, file_ + ": reloaded: log.level; timeouts.hold\n");
+    EXPECT_EQ(reloaded.errors, "");
+    EXPECT_THAT(control_.orders, ElementsAre("reload"));
+}
+
+TEST_F(ReloadCommandTest, AFileThatCannotBeLoadedDoesNotReachTheGateway) {
+    startGateway();
+    configure("nonsense = 1\n");
+    const test::Ran wrong = run({"reload"});
+    EXPECT_EQ(wrong.exit_code, kBadConfiguration);
+    EXPECT_THAT(wrong.errors, HasSubstr(file_ + ":1:1: nonsense: unknown key"));
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(ReloadCommandTest, WhyTheGatewayRefusesIsToldAsItSaysIt) {
+    startGateway();
+    control_.reload_outcome = {false, "cannot listen on 0.0.0.0:25"};
+    const test::Ran refused = run({"reload"});
+    EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(refused.errors, "mailgate: cannot listen on 0.0.0.0:25\n");
+    EXPECT_EQ(refused.output, "");
+}
+
+TEST_F(ReloadCommandTest, WarnsOfRulesForListenersThatAreGone) {
+    run({"access", "allow", "192.0.2.1", "--listener", "smtp"});
+    configure(std::string(kSite).replace(std::string(kSite).find("name = \"smtp\""), 13, "name = \"mx\""));
+    startGateway();
+    const test::Ran reloaded = run({"reload"});
+    EXPECT_EQ(reloaded.exit_code, kDone);
+    EXPECT_THAT(reloaded.errors, testing::AllOf(testing::StartsWith("warning: "), HasSubstr("smtp")));
+}
+
+TEST_F(ReloadCommandTest, WithoutAGatewayItFails) {
+    EXPECT_EQ(run({"reload"}).exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(run({"reload"}).errors, notListening());
+}
+
+}  // namespace
+}  // namespace mailgate::cli

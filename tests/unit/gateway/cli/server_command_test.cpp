@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/command_line.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class ServerCommandTest : public test::CommandTest {};
+
+TEST_F(ServerCommandTest, SetsWhatTheAdministratorWants) {
+    startGateway();
+    const test::Ran drained = run({"server", "drain", "postfix/mx1"});
+    EXPECT_EQ(drained.exit_code, kDone);
+    EXPECT_EQ(drained.output, "postfix/mx1: done\n");
+    run({"server", "ready", "postfix/mx1"});
+    EXPECT_THAT(control_.orders, ElementsAre("drain postfix/mx1", "ready postfix/mx1"));
+}
+
+TEST_F(ServerCommandTest, AServerThatTheGatewayDoesNotHaveIsARefusal) {
+    startGateway();
+    const test::Ran unknown = run({"server", "drain", "postfix/mx 9?"});
+    EXPECT_EQ(unknown.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(unknown.errors, "mailgate: there is no such server\n");
+    EXPECT_THAT(control_.orders, ElementsAre("drain postfix/mx 9?")) << "as it was written";
+}
+
+TEST_F(ServerCommandTest, WhatIsNoServersNameIsAUsageError) {
+    startGateway();
+    for (const char* name : {"postfix", "postfix/", "/mx1", "a/b/c", "/", ""}) {
+        const test::Ran wrong = run({"server", "drain", name});
+        EXPECT_EQ(wrong.exit_code, kUsage) << name;
+        EXPECT_THAT(wrong.errors, HasSubstr("such as postfix/mx1")) << name;
+        EXPECT_THAT(wrong.errors, EndsWith(test::kMoreHelp));
+    }
+    EXPECT_EQ(run({"server", "drain"}).exit_code, kUsage);
+    EXPECT_EQ(run({"server"}).exit_code, kUsage);
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(ServerCommandTest, WithoutAGatewayItFails) {
+    const test::Ran alone = run({"server", "drain", "postfix/mx1"});
+    EXPECT_EQ(alone.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(alone.errors, notListening());
+}
+
+}  // namespace
+}  // namespace mailgate::cli

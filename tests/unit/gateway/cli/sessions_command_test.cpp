@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
+#include "store/backends/journal.h"
+#include "tests/support/command_line.h"
+#include "tests/support/journal_sample.h"
+
+#include <gmock/gmock.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+namespace {
+
+using test::Ran;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+class SessionsCommandTest : public test::CommandTest {
+  protected:
+    /// A mail, a login that failed and a refusal, of an hour, two hours and three hours ago.
+    SessionsCommandTest() {
+        constexpr std::int64_t kHour = 3'600'000;
+        mail_ = test::sampleSession(1, unixMillis() - kHour);
+        mail_.client = test::sampleV4(0xC0000207);
+        login_ = test::sampleSession(2, unixMillis() - 2 * kHour);
+        login_.listener = login_.protocol = "imap";
+        login_.mail.clear();
+        login_.mail_count = 0;
+        login_.failed_logins = 1;
+        login_.failed_users = {"alice"};
+        refused_ = test::sampleRefusal(3, unixMillis() - 3 * kHour);
+    }
+    void journal() const {
+        store::JournalOptions options;
+        options.url = "sqlite:" + folder_.file("mailgate-journal.db");
+        store::journal::openSink(options)->append(std::array{refused_, login_, mail_});
+    }
+    Ran sessions(std::vector<std::string> words) const {
+        words.insert(words.begin(), "sessions");
+        return run(std::move(words));
+    }
+    /// Which of them are printed: "mail login refused", in their order.
+    std::string found(std::vector<std::string> words) const {
+        words.emplace_back("--json");
+        const Ran done = sessions(std::move(words));
+        EXPECT_EQ(done.exit_code, done.output.empty() ? kRefusedOrNotFound : kDone) << done.errors;
+        std::string names;
+        for (std::size_t from = 0, end; (end = done.output.find('\n', from)) != std::string::npos;
+             from = end + 1) {
+            const std::string line = done.output.substr(from, end - from);
+            if (line.find("sessions.cut") != std::string::npos) {
+                names += " and more";
+                break;
+            }
+            const std::string name = line.find(mail_.id) != std::string::npos    ? "mail"
+                                     : line.find(login_.id) != std::string::npos ? "login"
+                                                                                 : "refused";
+            names += (names.empty() ? "" : " ") + name;
+        }
+        return names;
+    }
+
+    store::JournalSession mail_, login_, refused_;
+};
+
+TEST_F(SessionsCommandTest, PrintsThoseThatAreAskedForTheNewestLast) {
+    journal();
+    EXPECT_EQ(found({}), "refused login mail");
+    EXPECT_EQ(found({"--limit", "2"}), "login mail and more");
+    EXPECT_EQ(found({"--client", "192.0.2.0/24"}), "mail");
+    EXPECT_EQ(found({"--from", "<" + mail_.mail[0].from + ">"}), "mail");
+    EXPECT_EQ(found({"--to", mail_.mail[0].recipients[0]}), "mail");
+    EXPECT_EQ(found({"--queue-id", mail_.mail[0].queue_id}), "mail");
+    EXPECT_EQ(found({"--user", "alice"}), "login");
+    EXPECT_EQ(found({"--failed-logins"}), "login");
+    EXPECT_EQ(found({"--listener", "imap"}), "login");
+    EXPECT_EQ(found({"--refused"}), "refused");
+    EXPECT_EQ(found({"--verdict", "deny"}), "refused");
+    EXPECT_EQ(found({"--verdict", "allow"}), "login mail");
+    EXPECT_EQ(found({"--since", "150m"}), "login mail");
+    EXPECT_EQ(found({"--since", "150m", "--until", "90m"}), "login");
+    EXPECT_EQ(found({"--server", "postfix/" + mail_.server, "--listener", "smtp"}), "mail");
+    EXPECT_EQ(found({"--from", "<>"}), "") << "nobody sent that";
+}
+
+TEST_F(SessionsCommandTest, ThatNoneIsFoundIsSaidInWords) {
+    journal();
+    EXPECT_THAT(sessions({}).output, HasSubstr("192.0.2.7"));
+    const Ran none = sessions({"--client", "203.0.113.9"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.output, "");
+    EXPECT_THAT(none.errors, AllOf(StartsWith("mailgate: no session"), EndsWith("\n")));
+}
+
+TEST_F(SessionsCommandTest, WhatCannotBeMeantIsAUsageError) {
+    journal();
+    struct Case {
+        std::vector<std::string> words;
+        const char* error;
+    };
+    const Case cases[] = {
+        {{"--client", "192.0.2.5/24"}, "192.0.2.5/24 has host bits set"},
+        {{"--balancer", "example.net"}, "example.net"},
+        {{"--since", "someday"}, "--since: \"someday\" is not a time: expected yesterday"},
+        {{"--since", "tomorrow"}, " is in the future"},
+        {{"--until", "\x1B[2J"}, "--until: \"\\x1B[2J\" is not a time: expected yesterday"},
+        {{"--from", ""}, "--from: the value is empty"},
+        {{"--to", ""}, "--to: the value is empty"},
+        {{"--user", ""}, "--user: the value is empty"},
+        {{"--verdict", "maybe"}, "--verdict"},
+        {{"--limit", "0"}, "--limit"},
+        {{"--limit", "many"}, "--limit"},
+        {{"show"}, "ID is required"},
+        {{"kill"}, "ID is required"},
+        {{"--live", "--to", "a@b"}, "--to cannot be combined with --live"},
+        {{"--live", "--follow"}, "--follow cannot be combined with --live"},
+        {{"--live", "--since", "1h"}, "--since cannot be combined with --live"},
+        {{"--live", "--from", "<>"}, "--from <> cannot be combined with --live"},
+    };
+    for (const Case& wrong : cases) {
+        const Ran done = sessions(wrong.words);
+        EXPECT_EQ(done.exit_code, kUsage) << wrong.error;
+        EXPECT_THAT(done.errors, AllOf(StartsWith("mailgate: "), HasSubstr(wrong.error),
+                                       EndsWith(test::kMoreHelp), Not(HasSubstr("\x1B"))));
+        EXPECT_EQ(done.output, "");
+    }
+}
+
+TEST_F(SessionsCommandTest, ShowTellsTheOneWhoseIdBeginsSo) {
+    journal();
+    const Ran story = sessions({"show", mail_.id});
+    EXPECT_EQ(story.exit_code, kDone);
+    EXPECT_THAT(story.output, HasSubstr(mail_.mail[0].queue_id));
+    EXPECT_THAT(sessions({"show", mail_.id, "--json"}).output, StartsWith("{"));
+    const std::string common = mail_.id.substr(0, 3);
+    const Ran many = sessions({"show", common});
+    EXPECT_EQ(many.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(many.errors,
+                StartsWith("mailgate: " + common + " is not unique: several ids begin with it, such as "));
+    const Ran none = sessions({"show", "\x1B[2J"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.errors, "mailgate: no session in the journal has the id \\x1B[2J\n");
+}
+
+TEST_F(SessionsCommandTest, WithoutAJournalItFails) {
+    const Ran none = sessions({});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(none.errors, HasSubstr("mailgate-journal.db"));
+}
+
+TEST_F(SessionsCommandTest, LiveShowsWhatTheGatewayHasNow) {
+    control_.live[0].helo = "mail.example.net";
+    control_.live[0].from = "Bob@Example.net";
+    control_.live[1].user =
+        "al\x1B"
+        "ice";
+    startGateway();
+    const Ran all = sessions({"--live"});
+    EXPECT_EQ(all.exit_code, kDone);
+    EXPECT_THAT(all.output, AllOf(StartsWith("SINCE  "), HasSubstr("  mail.example.net  "),
+                                  HasSubstr("\\u001b"), Not(HasSubstr("\x1B"))));
+    const auto live = [this](std::vector<std::string> words) {
+        words.insert(words.begin(), {"--live", "--json"});
+        const std::string text = sessions(std::move(words)).output;
+        return std::string(text.find("01A") != text.npos ? "A" : "") +
+               (text.find("01B") != text.npos ? "B" : "");
+    };
+    EXPECT_EQ(live({}), "AB");
+    EXPECT_EQ(live({"--limit", "1"}), "B") << "the newest";
+    EXPECT_EQ(live({"--client", "192.0.2.0/24"}), "A");
+    EXPECT_EQ(live({"--listener", "imap"}), "B");
+    EXPECT_EQ(live({"--from", "@example.NET"}), "A");
+    EXPECT_EQ(live({"--user", "nobody"}), "");
+}
+
+TEST_F(SessionsCommandTest, KillEndsOneOrSaysThatThereIsNone) {
+    startGateway();
+    const Ran killed = sessions({"kill", "01A"});
+    EXPECT_EQ(killed.exit_code, kDone);
+    EXPECT_EQ(killed.output, "session 01A ended\n");
+    const Ran none = sessions({"kill", "a b\x1B"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.errors, "mailgate: no current session has the id a b\\x1B\n");
+    EXPECT_THAT(control_.orders, ElementsAre("kill 01A"));
+}
+
+TEST_F(SessionsCommandTest, LiveAndKillNeedAGateway) {
+    EXPECT_EQ(sessions({"--live"}).errors, notListening());
+    EXPECT_EQ(sessions({"kill", "01A"}).errors, notListening());
+    EXPECT_EQ(sessions({"kill", "01A"}).exit_code, kRefusedOrNotFound);
+}
+
+}  // namespace
+}  // namespace mailgate::cli

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/command_line.h"
+
+#include <Poco/JSON/Parser.h>
+#include <gmock/gmock.h>
+
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class StatusCommandTest : public test::CommandTest {};
+
+TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
+    control_.now.pid = 77;
+    control_.now.rules = 1;
+    control_.now.servers[0].healthy = true;
+    control_.now.servers[0].backup = true;
+    control_.now.servers[1].healthy = false;
+    control_.now.servers[1].draining = true;
+    control_.now.servers[1].reason = "connection refused";
+    startGateway();
+    const test::Ran status = run({"status"});
+    EXPECT_EQ(status.exit_code, kDone);
+    EXPECT_THAT(status.output,
+                StartsWith("mailgate 1.2.3 gw.example.net, pid 77\nup since 2026-11-18T11:06:40Z\n2 of "
+                           "1000 sessions, 1 access rule\n\nLISTENER  PROTOCOL  LIVE  "));
+    EXPECT_THAT(status.output,
+                testing::ContainsRegex("\nsmtp +smtp +2 .*listening +0.0.0.0:25, \\[::\\]:25\n"));
+    EXPECT_THAT(status.output, testing::ContainsRegex("\nimap +imap +0 .*PAUSED +0.0.0.0:143\n"));
+    EXPECT_THAT(status.output, testing::ContainsRegex("\npostfix/mx1 +127.0.0.1:10025 +up, backup "));
+    EXPECT_THAT(status.output,
+                testing::ContainsRegex("\ndovecot/imap1 +.*DOWN, draining .*connection refused\n$"))
+        << "and no warning";
+}
+
+TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
+    control_.now.draining = control_.now.rules_failed = true;
+    control_.now.address_alarms = {"smtp", "im\x1B[2J"};
+    control_.now.journal_lost = 3;
+    control_.now.log_lines_lost = 4;
+    startGateway();
+    const std::string text = run({"status"}).output;
+    for (const char* line : {"\nThe gateway is stopping.\n",
+                             "\nThe access rules cannot be read: the ones read last stay in force.\n",
+                             "\nMost sessions of listener smtp come from one private address",
+                             "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
+        EXPECT_THAT(text, HasSubstr(line));
+    EXPECT_THAT(text, Not(HasSubstr("\x1B")));
+}
+
+TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {
+    startGateway();
+    const test::Ran status = run({"status", "--json"});
+    EXPECT_EQ(status.exit_code, kDone);
+    const auto object = Poco::JSON::Parser().parse(status.output).extract<Poco::JSON::Object::Ptr>();
+    EXPECT_EQ(object->getValue<std::string>("version"), "1.2.3");
+    EXPECT_EQ(object->getArray("servers")->size(), 2u);
+}
+
+TEST_F(StatusCommandTest, WithoutAGatewayItFails) {
+    const test::Ran status = run({"status"});
+    EXPECT_EQ(status.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(status.errors, notListening());
+    EXPECT_EQ(status.output, "");
+    configure(std::string("admin.socket = \"\"\n") + kSite);
+    EXPECT_THAT(run({"status"}).errors, HasSubstr("no admin.socket"));
+    configure("nonsense = 1\n");
+    EXPECT_EQ(run({"status"}).exit_code, kBadConfiguration);
+}
+
+}  // namespace
+}  // namespace mailgate::cli

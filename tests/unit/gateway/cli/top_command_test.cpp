@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
+#include "store/backends/journal.h"
+#include "tests/support/command_line.h"
+#include "tests/support/journal_sample.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class TopCommandTest : public test::CommandTest {
+  protected:
+    /// Two sessions of one client, and a bigger one of another two hours ago.
+    void journal() const {
+        store::JournalOptions options;
+        options.url = "sqlite:" + folder_.file("mailgate-journal.db");
+        std::vector<store::JournalSession> sessions;
+        const std::int64_t now = unixMillis();
+        for (const std::uint64_t number : {1, 2}) {
+            sessions.push_back(test::sampleSession(number, now - 60'000));
+            sessions.back().client = test::sampleV4(0xC0000207);
+        }
+        sessions.push_back(test::sampleSession(3, now - 7'200'000));
+        sessions.back().client = test::sampleV4(0xC6336407);
+        sessions.back().bytes_in = 100'000'000;
+        store::journal::openSink(options)->append(sessions);
+    }
+};
+
+TEST_F(TopCommandTest, ThePeriodIsTheLastHourUnlessAnotherIsAskedFor) {
+    journal();
+    const test::Ran hour = run({"top"});
+    EXPECT_EQ(hour.exit_code, kDone) << hour.errors;
+    EXPECT_THAT(hour.output, AllOf(HasSubstr("192.0.2.7"), Not(HasSubstr("198.51.100.7"))));
+    EXPECT_THAT(run({"top", "--since", "3h"}).output, HasSubstr("198.51.100.7"));
+    EXPECT_THAT(run({"top", "--since", "3h", "--json"}).output, StartsWith("{"));
+}
+
+TEST_F(TopCommandTest, TheOrderAndTheNumberAreChosen) {
+    journal();
+    const auto first = [this](const char* by) {
+        const std::string text = run({"top", "--since", "3h", "--by", by}).output;
+        return text.find("192.0.2.7") < text.find("198.51.100.7") ? "192.0.2.7" : "198.51.100.7";
+    };
+    EXPECT_STREQ(first("sessions"), "192.0.2.7");
+    EXPECT_STREQ(first("bytes"), "198.51.100.7");
+    EXPECT_THAT(run({"top", "--since", "3h", "--by", "bytes", "--limit", "1"}).output,
+                AllOf(HasSubstr("198.51.100.7"), Not(HasSubstr("192.0.2.7"))));
+}
+
+TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {
+    journal();
+    const std::vector<std::vector<std::string>> cases{{"top", "--since", "tomorrow"}, {"top", "--since", ""},
+                                                      {"top", "--by", "size"},        {"top", "--limit", "0"},
+                                                      {"top", "--limit", "-1"},       {"top", "now"}};
+    for (const std::vector<std::string>& words : cases) {
+        const test::Ran wrong = run(words);
+        EXPECT_EQ(wrong.exit_code, kUsage) << words.back();
+        EXPECT_THAT(wrong.errors, EndsWith(test::kMoreHelp));
+        EXPECT_EQ(wrong.output, "");
+    }
+    EXPECT_THAT(run({"top", "--since", "\x1B[2J"}).errors, Not(HasSubstr("\x1B")));
+}
+
+TEST_F(TopCommandTest, WithoutAJournalItFails) {
+    const test::Ran none = run({"top"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(none.errors, AllOf(StartsWith("mailgate: "), HasSubstr("mailgate-journal.db")));
+}
+
+}  // namespace
+}  // namespace mailgate::cli

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/log/log_target.h"
+
+#include "gateway/base/config_error.h"
+#include "tests/support/reference.h"
+#include "tests/support/syslog_socket.h"
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+
+namespace mailgate {
+namespace {
+
+using testing::MatchesRegex;
+namespace fs = std::filesystem;
+
+class LogTargetTest : public testing::Test {
+  protected:
+    static std::unique_ptr<LogTarget> open(const char* kind, const std::string& path) {
+        return openLogTarget(std::string(kind) + ":" + path);
+    }
+    static std::string whyNot(const std::string& target) {
+        try {
+            openLogTarget(target);
+        } catch (const ConfigError& error) {
+            return error.what();
+        }
+        return "";
+    }
+    mode_t modeOf(const std::string& file) const {
+        struct stat status {};
+        EXPECT_EQ(::stat(file.c_str(), &status), 0);
+        return status.st_mode & 07777;
+    }
+
+    const TemporaryFolder folder_;
+    const std::string file_ = folder_.file("gw.log");
+    const LogBatch batch_{"one\ntwo\nthree\n", {LogLevel::Information, LogLevel::Critical, LogLevel::Debug}};
+};
+
+TEST_F(LogTargetTest, AFileGetsWhatIsLeftOfABatchBehindWhatItHas) {
+    std::ofstream(file_) << "before\n";
+    std::size_t from = 4;
+    EXPECT_FALSE(open("file", file_)->write(batch_, from));
+    EXPECT_EQ(from, batch_.text.size());
+    EXPECT_EQ(readAll(file_), "before\ntwo\nthree\n");
+}
+
+TEST_F(LogTargetTest, AFileIsForItsOwnerAndGroupAndOneThatIsThereKeepsItsMode) {
+    for (const mode_t umask : {0, 0777}) {
+        const mode_t before = ::umask(umask);
+        open("file", file_);
+        ::umask(before);
+        EXPECT_EQ(modeOf(file_), 0640u);
+        fs::remove(file_);
+    }
+    std::ofstream(file_).close();
+    fs::permissions(file_, fs::perms(0604));
+    open("file", file_);
+    EXPECT_EQ(modeOf(file_), 0604u);
+}
+
+TEST_F(LogTargetTest, AnErrorLeavesTheRestForLater) {
+    fs::create_symlink("/dev/full", file_);
+    const auto target = open("file", file_);
+    std::size_t from = 4;
+    EXPECT_EQ(target->write(batch_, from), std::errc::no_space_on_device);
+    EXPECT_EQ(from, 4u);
+    fs::remove(file_);
+    EXPECT_TRUE(target->reopen().reopened);
+    EXPECT_FALSE(target->write(batch_, from));
+    EXPECT_EQ(readAll(file_), "two\nthree\n");
+}
+
+TEST_F(LogTargetTest, AFileThatCannotBeReopenedStaysInUse) {
+    const auto target = open("file", file_);
+    const std::string rotated = folder_.file("gw.log.1");
+    fs::rename(file_, rotated);
+    fs::create_directory(file_);
+    const LogTarget::Reopened again = target->reopen();
+    EXPECT_FALSE(again.reopened);
+    EXPECT_EQ(again.error, std::errc::is_a_directory);
+    std::size_t from = 0;
+    EXPECT_FALSE(target->write(batch_, from));
+    EXPECT_EQ(readAll(rotated), batch_.text);
+    const LogTarget::Reopened none = openLogTarget("stderr")->reopen();
+    EXPECT_FALSE(none.reopened || none.error) << "nothing to do is no error";
+}
+
+TEST_F(LogTargetTest, WhatCannotBeOpenedIsAConfigurationError) {
+    const std::string file = folder_.file("none/gw.log"), socket = folder_.file("log");
+    EXPECT_EQ(whyNot("file:" + file), "log.target: cannot open " + file + ": No such file or directory");
+    EXPECT_EQ(whyNot("syslog:" + socket),
+              "log.target: cannot open " + socket + ": No such file or directory");
+    for (const std::string target : {"elsewhere", "", "file:", "syslog:", "FILE:/tmp/x"})
+        EXPECT_EQ(whyNot(target), "log.target: unknown target " + target);
+}
+
+TEST_F(LogTargetTest, SyslogGetsADatagramALineWithItsLevel) {
+    const std::string socket = folder_.file("log");
+    const SyslogSocket daemon(socket);
+    const auto target = open("syslog", socket);
+    std::size_t from = 0;
+    EXPECT_FALSE(target->write(batch_, from));
+    EXPECT_EQ(from, batch_.text.size());
+    const std::string time = "[A-Z][a-z][a-z] [ 1-3][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]";
+    const std::string tag = " mailgate\\[" + std::to_string(::getpid()) + "\\]: ";
+    // Facility mail is 2: RFC 3164 4.1.1.
+    EXPECT_THAT(daemon.receive(), MatchesRegex("<22>" + time + tag + "one"));
+    EXPECT_THAT(daemon.receive(), MatchesRegex("<18>" + time + tag + "two"));
+    EXPECT_THAT(daemon.receive(), MatchesRegex("<23>" + time + tag + "three"));
+}
+
+TEST_F(LogTargetTest, SyslogTakesUpWhereItsDaemonWentAway) {
+    const std::string socket = folder_.file("log");
+    auto daemon = std::make_unique<SyslogSocket>(socket);
+    const auto target = open("syslog", socket);
+    daemon.reset();
+    std::size_t from = 4;  // behind the first line
+    EXPECT_TRUE(target->write(batch_, from));
+    EXPECT_EQ(from, 4u);
+    daemon = std::make_unique<SyslogSocket>(socket);
+    EXPECT_FALSE(target->write(batch_, from));
+    EXPECT_THAT(daemon->receive(), MatchesRegex("<18>.*: two")) << "with its own level";
+    EXPECT_THAT(daemon->receive(), MatchesRegex("<23>.*: three"));
+}
+
+TEST_F(LogTargetTest, AClearedBatchGivesTheMemoryOfABurstBack) {
+    LogBatch batch;
+    batch.text.assign(std::size_t{3} << 20, 'x');
+    batch.levels.assign(std::size_t{3} << 20, LogLevel::Debug);
+    batch.clear();
+    EXPECT_TRUE(batch.text.empty() && batch.levels.empty());
+    EXPECT_LE(batch.text.capacity(), std::size_t{1} << 20);
+    EXPECT_LE(batch.levels.capacity(), std::size_t{1} << 20);
+}
+
+TEST_F(LogTargetTest, StandardErrorIsToldWhatIsWrong) {
+    testing::internal::CaptureStderr();
+    tellStandardError("file:/x", "cannot be written");
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "mailgate: log file:/x: cannot be written\n");
+}
+
+}  // namespace
+}  // namespace mailgate

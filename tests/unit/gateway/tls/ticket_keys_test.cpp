@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/tls/ticket_keys.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+namespace mailgate {
+namespace {
+
+class TicketKeysTest : public ::testing::Test {
+  protected:
+    TicketKey current() { return *keys_.current(); }
+    void expectFound(const TicketKey& key, bool previous) {
+        const auto found = keys_.find(key.name);
+        ASSERT_TRUE(found);
+        EXPECT_EQ(found->previous, previous);
+        EXPECT_EQ(found->key.cipher, key.cipher);
+        EXPECT_EQ(found->key.mac, key.mac);
+    }
+    void expectGone(const TicketKey& key) { EXPECT_FALSE(keys_.find(key.name)); }
+
+    UnixSeconds time_ = 1'800'000'000;
+    TicketKeys keys_{[this] { return time_; }};
+};
+
+TEST_F(TicketKeysTest, AKeyIsRandom) {
+    const TicketKey key = current(), other = *TicketKeys([this] { return time_; }).current();
+    EXPECT_NE(key.name, TicketKey().name);
+    EXPECT_NE(key.cipher, TicketKey().cipher);
+    EXPECT_NE(key.mac, TicketKey().mac);
+    EXPECT_NE(key.cipher, key.mac) << "one must not be known from the other";
+    EXPECT_NE(key.name, other.name);
+    EXPECT_NE(key.cipher, other.cipher);
+    EXPECT_NE(key.mac, other.mac);
+}
+
+TEST_F(TicketKeysTest, AKeySealsForItsLifetimeAndOpensForAnother) {
+    const TicketKey first = current();
+    time_ += TicketKeys::kLifetime - 1;
+    EXPECT_EQ(current().name, first.name);
+    expectFound(first, false);
+    time_ += 1;
+    const TicketKey second = current();
+    EXPECT_NE(second.name, first.name);
+    expectFound(second, false);
+    expectFound(first, true);
+    time_ += TicketKeys::kLifetime;
+    expectFound(second, true);
+    expectGone(first);
+}
+
+TEST_F(TicketKeysTest, AKeyThatNobodyAskedForInTimeIsNoPreviousOne) {
+    const TicketKey first = current();
+    time_ += 2 * TicketKeys::kLifetime;
+    expectGone(first);
+    EXPECT_NE(current().name, first.name);
+}
+
+TEST_F(TicketKeysTest, AClockThatIsSetBackMakesNewKeys) {
+    const TicketKey first = current();
+    time_ -= 1;
+    expectGone(first);
+    const TicketKey second = current();
+    EXPECT_NE(second.name, first.name);
+    expectFound(second, false);
+}
+
+TEST_F(TicketKeysTest, ANameThatNoKeyHasFindsNone) {
+    std::array<unsigned char, 16> name{};
+    EXPECT_FALSE(keys_.find(name)) << "nor a previous key that is not there yet";
+    name = current().name;
+    name.back() ^= 1;
+    EXPECT_FALSE(keys_.find(name));
+}
+
+}  // namespace
+}  // namespace mailgate

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/rule.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace mailgate::store {
+namespace {
+
+TEST(NoteError, ANoteIsOneLineWithinItsBound) {
+    const std::string longest(kMaxNoteLength, 'n');
+    EXPECT_EQ(noteError(""), "");
+    EXPECT_EQ(noteError("Bürgeramt, \"Ticket\" 4711"), "");
+    EXPECT_EQ(noteError(longest), "");
+    EXPECT_EQ(noteError(longest + "n"), "the note is longer than 1000 bytes");
+    for (const std::string_view note : {std::string_view("two\nlines"), std::string_view("a\0b", 3),
+                                        std::string_view("\x1b[2J"), std::string_view("rubout\x7f")})
+        EXPECT_EQ(noteError(note), "the note contains a control character");
+}
+
+TEST(AccessRule, IsNotLiveFromTheSecondOnInWhichItExpires) {
+    AccessRule rule;
+    EXPECT_TRUE(isLive(rule, 4'000'000'000));
+    rule.expires_at = 1'000;
+    EXPECT_TRUE(isLive(rule, 999));
+    EXPECT_FALSE(isLive(rule, 1'000));
+    EXPECT_FALSE(isLive(rule, 1'001));
+}
+
+TEST(AccessRule, CoversTheListenerThatItNamesOrAll) {
+    AccessRule rule;
+    EXPECT_TRUE(covers(rule, "smtp"));
+    EXPECT_TRUE(covers(rule, ""));
+    rule.listener = "smtp";
+    EXPECT_TRUE(covers(rule, "smtp"));
+    EXPECT_FALSE(covers(rule, "smtp2"));
+    EXPECT_FALSE(covers(rule, "smt"));
+    EXPECT_FALSE(covers(rule, ""));
+}
+
+TEST(ClientLimits, OfZeroIsALimitThatSaysWithout) {
+    EXPECT_FALSE(ClientLimits{}.any());
+    EXPECT_TRUE((ClientLimits{0, {}}.any()));
+    EXPECT_TRUE((ClientLimits{{}, 0}.any()));
+    EXPECT_NE((ClientLimits{0, {}}), ClientLimits{});
+}
+
+TEST(Verdict, IsAWord) {
+    EXPECT_EQ(toString(Verdict::Allow), "allow");
+    EXPECT_EQ(toString(Verdict::Deny), "deny");
+}
+
+}  // namespace
+}  // namespace mailgate::store
