@@ -19,8 +19,8 @@ _mailgate() {
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
-        --expires | --since) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d" -- "$cur"); return ;;
-        --note | --match | --client | --from | --user | --limit) return ;;
+        --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
+        --note | --note-contains | --set | --owner | --ticket | --match | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
@@ -32,26 +32,37 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions top report status tls server probe snippet reload version --version" ;;
-        access) words="allow deny remove list test import export rename-listener history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --force --program" ;;
-        "access deny"*) words="--listener --expires --note --cut --force --program" ;;
-        "access remove"*) words="--listener --program" ;;
+        "") words="serve check access sessions top report status tls server probe snippet reload version help --version" ;;
+        access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
+        "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
+        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run" ;;
         "access test"*) words="--listener" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
-        "access list"*) words="--listener --match --expired --json" ;;
-        "access import") words="--format --verdict --replace --force"
+        "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
+        "access report"*) words="--format --listener --set" ;;
+        "access set") words="list show define remove" ;;
+        "access set define"*) words="--expires --note --dry-run" ;;
+        "access set remove"*) words="--yes --dry-run" ;;
+        "access set"*) words="--json --wide --columns --utc --no-pager" ;;
+        "access export"*) words="--set" ;;
+        "access import") words="--format --verdict --set --replace --all-sets --force --dry-run"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --replace --force" ;;
-        "access history"*) words="--json" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --since --until --limit --json --follow" ;;
-        top)     words="--since --by --limit --json" ;;
+        "access import"*) words="--format --verdict --set --replace --all-sets --force --dry-run" ;;
+        "access diff") words="--format --verdict --set --all-sets"
+                       [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
+                                            mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
+        "access diff"*) words="--format --verdict --set --all-sets" ;;
+        "access undo"*) words="--force --dry-run" ;;
+        "access history"*) words="--json --wide --columns --utc --no-pager" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
+        top)     words="--since --until --by --limit --json --wide --utc --no-pager" ;;
         report) words="would-refuse" ;;
         "report would-refuse") words="--since --listener --limit --json" ;;
-        status) words="--json" ;;
+        status) words="--json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
-        "tls status") words="--json" ;;
+        "tls status") words="--json --wide --columns --utc --no-pager" ;;
         "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null

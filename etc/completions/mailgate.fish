@@ -18,8 +18,8 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top report status tls server probe snippet reload version
-set -l rules allow deny remove list test import export rename-listener history
+set -l commands serve check access sessions top report status tls server probe snippet reload version help
+set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
 complete -c mailgate -l config -r -F -d 'configuration file'
@@ -27,22 +27,36 @@ complete -c mailgate -l help -d 'usage'
 complete -c mailgate -l version -d 'print the version'
 complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
-complete -c mailgate -n '__mailgate_access allow deny remove list test; or __fish_seen_subcommand_from sessions report' \
+complete -c mailgate -n '__mailgate_access allow deny remove list test report; or __fish_seen_subcommand_from sessions report' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
-complete -c mailgate -n '__mailgate_access allow deny' -l note -x -d why
+complete -c mailgate -n '__mailgate_access allow deny list' -l note -x -d why
+complete -c mailgate -n '__mailgate_access allow deny remove list report import diff export' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to be asked'
+complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
+complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
+complete -c mailgate -n '__mailgate_access remove' -l expired-for -x -a '30d 90d' -d 'expired so long ago'
+complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
+complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
+complete -c mailgate -n '__mailgate_access set' -a 'list show define remove'
+complete -c mailgate -n '__mailgate_access import diff' -l all-sets -d 'replace sets that the file does not name, too'
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions'
-complete -c mailgate -n '__mailgate_access allow deny import' -l force -d 'even balancers and servers'
+complete -c mailgate -n '__mailgate_access allow deny import undo' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
+complete -c mailgate -n '__mailgate_access list' -l unused -x -a '30d 90d 180d' -d 'for so long'
+complete -c mailgate -n '__mailgate_access list' -l expiring -x -a '1d 7d 30d' -d 'within this time'
+complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothing'
+complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
+complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
-complete -c mailgate -n '__mailgate_access import' -F
-complete -c mailgate -n '__mailgate_access import' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
-complete -c mailgate -n '__mailgate_access import' -l verdict -x -a 'allow deny' -d 'for lines without one'
-complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove all other rules'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access import diff' -F
+complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
+complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'
+complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove the other rules of the set'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l live -d 'current sessions'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l client -x -d network
@@ -56,11 +70,23 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l would-refuse -d 'in monitor mode'
 complete -c mailgate -n '__fish_seen_subcommand_from report' -a would-refuse
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused-recipient -x -d 'that the server refused'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l reply -x -d 'part of a reply'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l protocol -x -a 'smtp lmtp imap pop3 sieve tcp' -d protocol
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l helo -x -d 'name or .domain'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l tls -x -a 'starttls implicit none' -d TLS
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -d 'close reason'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l until -x -d 'at least this old'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
-complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l since -x -a '1h 12h 1d 7d 30d' -d 'at most this old'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
+complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l all -d 'without a limit'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l wide -d 'do not fit tables to the terminal'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l utc -d 'times in UTC'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l no-pager -d 'no pager'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions tls' -l columns -x -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'

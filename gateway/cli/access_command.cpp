@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
+#include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
+#include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
@@ -27,6 +33,8 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -40,6 +48,8 @@ using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
 
+constexpr std::size_t kMaxShown = 100;  ///< of rules that go
+
 /// What the command line may hold; each subcommand fills its part.
 struct Arguments {
     std::vector<std::string> networks;
@@ -50,15 +60,28 @@ struct Arguments {
     std::optional<std::string> client_sessions;
     std::optional<std::string> client_rate;
     std::optional<std::string> program;
+    std::optional<std::string> set;
+    std::optional<std::string> owner;
+    std::optional<std::string> ticket;
+    std::optional<std::string> note_contains;
+    std::optional<std::string> unused, expiring, expired_for;
+    std::string name;
     std::string file;
-    std::string format = "auto";
+    std::string format;
     std::string verdict;
     std::string old_name, new_name;
     bool force = false;
     bool cut = false;
     bool replace = false;
+    bool all_sets = false;
+    bool yes = false;
+    bool dry_run = false;
+    std::optional<std::int64_t> change;
     bool expired = false;
+    bool overlapping = false;
+    bool shadowed = false;
     bool json = false;
+    ViewOptions view;
 };
 
 [[noreturn]] void usageError(std::string message) {
@@ -79,13 +102,6 @@ std::string actingUser() {
     const char* sudo_user = ::getuid() == 0 ? std::getenv("SUDO_USER") : nullptr;
     return sudo_user == nullptr || *sudo_user == '\0' ? userName(::getuid())
                                                       : fmt::format("{} (sudo)", sudo_user);
-}
-
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
 }
 
 Network parsedNetwork(const std::string& text) {
@@ -116,17 +132,60 @@ std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::str
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
-    const auto time = parseExpiry(text, now());
-    if (!time)
-        usageError(
-            fmt::format("--expires: \"{}\" is neither a duration (30m, 12h, 7d), nor a time such as {}, "
-                        "nor \"never\"",
-                        printable(text), formatUtc(now())));
-    return time;
+    // Not earlier than was asked for.
+    return (timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local) + 999) / 1'000;
+}
+
+/// "never": no default.
+std::optional<std::int64_t> parsedLifetime(const std::string& text) {
+    if (text == "never") return std::nullopt;
+    const std::int64_t seconds = spanArgument("--expires", text);
+    if (seconds == 0) usageError("--expires: the duration is 0");
+    return seconds;
+}
+
+std::optional<std::int64_t> parsedSpan(const std::string& option, const std::optional<std::string>& text) {
+    if (!text) return std::nullopt;
+    return spanArgument(option, *text);
+}
+
+/// A rule is named by its number or by its network.
+void addNamed(const std::string& text, rules::RuleSelection& selection) {
+    std::int64_t id = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error == std::errc() && end == text.data() + text.size() && id > 0)
+        selection.ids.push_back(id);
+    else
+        selection.networks.push_back(parsedNetwork(text));
+}
+
+rules::RuleSelection selectionOf(const Arguments& arguments) {
+    rules::RuleSelection selection{
+        .listeners = arguments.listeners, .set = arguments.set, .note_contains = arguments.note_contains};
+    selection.expired_for = parsedSpan("--expired-for", arguments.expired_for);
+    for (const std::string& text : arguments.networks)
+        addNamed(text, selection);
+    return selection;
+}
+
+/// Rules of one network may be in several sets, of which one was meant, or all.
+bool inSeveralSets(std::span<const AccessRule> rules) {
+    return std::any_of(rules.begin(), rules.end(),
+                       [&](const AccessRule& rule) { return rule.set != rules.front().set; });
+}
+
+/// Asks at a terminal; elsewhere the answer is no.
+bool confirmed(const std::string& question) {
+    if (::isatty(STDIN_FILENO) == 0) return false;
+    fmt::print(stderr, "{} [y/N] ", question);
+    const int answer = std::getchar();
+    return answer == 'y' || answer == 'Y';
 }
 
 rules::Edit editOf(const Arguments& arguments) {
     rules::Edit edit{.note = arguments.note};
+    edit.owner = arguments.owner;
+    edit.ticket = arguments.ticket;
     if (arguments.expires) edit.expires_at = parsedExpiry(*arguments.expires);
     if (arguments.client_sessions)
         edit.sessions = parsedLimit("--client-sessions", *arguments.client_sessions);
@@ -145,6 +204,13 @@ class Access {
 
     void put(Verdict verdict);
     void remove();
+    void listSets();
+    void showSet();
+    void defineSet();
+    void removeSet();
+    void undo();
+    void diff();
+    void report();
     void list();
     void test();
     void importFile();
@@ -168,15 +234,33 @@ class Access {
         return {[this]() -> RuleStore& { return store(); }, site_, author(), now()};
     }
 
+    /// Makes a change, or says what it would be.
+    void perform(const std::function<void()>& change);
+    void printConcerned(const RehearsedChange& change);
+    /// Of what has been done: nothing where it has not.
+    template <typename... Values>
+    void tell(fmt::format_string<Values...> sentence, Values&&... values) const {
+        if (!arguments_.dry_run) fmt::print(sentence, std::forward<Values>(values)...);
+    }
+
     std::string author() const;
     [[noreturn]] void failUnknown(const std::string& listener) const;
     void requireConfigured(const std::vector<std::string>& names);
     void requireKnown();
+    void requireSet(const std::optional<std::string>& name);
     void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
     void warnOfUnknownListeners();
     void warnOfClosed(const std::vector<std::string>& listeners) const;
     void reportRefusal(const rules::Refusal& refusal);
     void report(const rules::UnknownListener& refusal) { failUnknown(refusal.name); }
+    void report(const rules::InvalidSet& refusal) {
+        usageError(
+            fmt::format("\"{}\" is not a set's name: expected up to 64 letters, digits, '.', '-' or '_'",
+                        printable(refusal.name)));
+    }
+    void report(const rules::InvalidTag& refusal) {
+        usageError(fmt::format("{}: {}", refusal.option, refusal.why));
+    }
     void report(const rules::InvalidNote& refusal) { usageError(fmt::format("--note: {}", refusal.why)); }
     void report(const rules::ExpiryPast&) {
         usageError("--expires: " + *arguments_.expires + " is in the past");
@@ -189,9 +273,17 @@ class Access {
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
     void report(const rules::InTheWay& refusal);
+    void put(const rules::PutRequest& request);
+    void renameRules();
+    void removeSelected(const rules::RuleSelection& selection);
+    void importText(const std::string& text);
+    void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
     void cutSessions(const rules::PutOutcome& put);
+    void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
+    bool mayRemove(std::span<const AccessRule> rules);
+    bool removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set = {});
     void reportDecision(const rules::Decision& decision, const Network& address);
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
@@ -202,6 +294,25 @@ class Access {
     const rules::Site site_;
     std::unique_ptr<RuleStore> store_;
 };
+
+void Access::perform(const std::function<void()>& change) {
+    if (!arguments_.dry_run) return change();
+    const auto rehearsed = rehearse(store(), site_, now(), kMaxShown, change);
+    if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
+    std::fputs(textOf(rehearsed).c_str(), stdout);
+    if (!rehearsed.networks.empty()) printConcerned(rehearsed);
+}
+
+/// Without the journal the rest is still worth knowing.
+void Access::printConcerned(const RehearsedChange& change) {
+    constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
+    try {
+        const auto journal = store::journal::openSource(config_.journal.url);
+        std::fputs(textOf(concernedBy(change, *journal, unixMillis() - kWeekMs)).c_str(), stdout);
+    } catch (const store::StoreError& error) {
+        fmt::print("which sessions it would concern is not known: {}\n", error.what());
+    }
+}
 
 /// For the audit trail.
 std::string Access::author() const {
@@ -224,6 +335,15 @@ void Access::requireConfigured(const std::vector<std::string>& names) {
 /// The rules of a listener that is gone can be listed and removed.
 void Access::requireKnown() {
     if (const auto unknown = service().unknownToRules(arguments_.listeners)) failUnknown(unknown->name);
+}
+
+/// An unknown set is a typing error, not one without rules.
+void Access::requireSet(const std::optional<std::string>& name) {
+    if (!service().unknownSet(name)) return;
+    std::vector<std::string> names;
+    for (const rules::SetSummary& set : service().sets())
+        names.push_back(set.name);
+    usageError(fmt::format("no set is named \"{}\": there are {}", printable(*name), fmt::join(names, ", ")));
 }
 
 void Access::warnOfUnknownListeners() {
@@ -275,13 +395,13 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
     const auto sentence = sentenceOf(result.rule);
     switch (result.kind) {
         case RuleStore::PutKind::Added:
-            fmt::print("added {}\n", sentence);
+            tell("added {}\n", sentence);
             return;
         case RuleStore::PutKind::Changed:
-            fmt::print("changed {}\n", sentence);
+            tell("changed {}\n", sentence);
             return;
         case RuleStore::PutKind::Unchanged:
-            fmt::print("unchanged {}\n", sentence);
+            tell("unchanged {}\n", sentence);
             return;
         case RuleStore::PutKind::Kept:
             fmt::print("left unchanged, not a rule of {}: {}\n", printable(*arguments_.program), sentence);
@@ -293,8 +413,13 @@ void Access::put(Verdict verdict) {
     requireConfigured(arguments_.listeners);
     rules::PutRequest request{
         .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
+    if (arguments_.set) request.set = *arguments_.set;
     request.networks = parsedNetworks(arguments_.networks);
     request.insist = arguments_.force;
+    perform([&] { put(request); });
+}
+
+void Access::put(const rules::PutRequest& request) {
     const auto answer = service().put(request);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::PutOutcome>(answer);
@@ -304,7 +429,7 @@ void Access::put(Verdict verdict) {
     for (const rules::Overlap& overlap : overlaps.first)
         fmt::print("note: {}\n", sentenceOf(overlap));
     if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
-    if (arguments_.cut) cutSessions(outcome);
+    if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
 }
 
 /// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
@@ -331,9 +456,9 @@ void Access::reportMissing(const Network& missing) {
                    missing.toString());
         return;
     }
-    const std::string scope = arguments_.listeners.empty()
-                                  ? ""
-                                  : fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
+    std::string scope = arguments_.set ? " in set " + *arguments_.set : "";
+    if (!arguments_.listeners.empty())
+        scope += fmt::format(" that names {}", fmt::join(arguments_.listeners, " or "));
     fail(fmt::format("there is no rule for {}{}: nothing was removed", missing.toString(), scope));
     const auto near_misses = service().nearMisses(missing);
     for (const rules::NearMiss& near : near_misses.first)
@@ -341,24 +466,169 @@ void Access::reportMissing(const Network& missing) {
     if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
 }
 
-void Access::remove() {
-    requireKnown();
-    const auto networks = parsedNetworks(arguments_.networks);
-    const auto result = service().remove(networks, arguments_.listeners);
-    for (const AccessRule& rule : result.removed)
-        fmt::print("removed {}\n", sentenceOf(rule));
-    warnOfClosed(service().closedBy(result));
-    for (const Network& missing : result.missing)
+void Access::reportMissing(const rules::Selected& selected) {
+    for (const Network& missing : selected.missing)
         reportMissing(missing);
+    for (const std::int64_t id : selected.missing_ids)
+        fail(fmt::format("there is no rule {}{}: nothing was removed", id,
+                         arguments_.set ? " in set " + *arguments_.set : ""));
+}
+
+/// What was not named one by one is shown before it goes.
+bool Access::mayRemove(std::span<const AccessRule> rules) {
+    if (arguments_.yes || arguments_.dry_run) return true;
+    for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
+        fmt::print("to be removed: {}\n", sentenceOf(rule));
+    if (rules.size() > kMaxShown) fmt::print("and {} more\n", rules.size() - kMaxShown);
+    std::fflush(stdout);
+    if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
+    fail(fmt::format("nothing was removed: use --yes to remove {}{}", counted(rules.size(), "rule"),
+                     arguments_.networks.empty() ? "" : ", or --set for those of one set"));
+    return false;
+}
+
+bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set) {
+    const auto result = service().remove(rules, set);
+    for (const std::int64_t id : result.missing)
+        fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
+    for (const AccessRule& rule : result.removed)
+        tell("removed {}\n", sentenceOf(rule));
+    warnOfClosed(service().closedBy(result));
+    return result.missing.empty();
+}
+
+void Access::remove() {
+    const auto selection = selectionOf(arguments_);
+    if (arguments_.networks.empty() && !selection.set && !selection.note_contains && !selection.expired_for)
+        usageError("say which rules: networks, numbers of rules, --set, --note-contains or --expired-for");
+    requireKnown();
+    // A program's set may have no rule left.
+    if (!arguments_.program) requireSet(arguments_.set);
+    perform([&] { removeSelected(selection); });
+}
+
+void Access::removeSelected(const rules::RuleSelection& selection) {
+    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    const auto selected = service().select(selection);
+    if (!selected.missing.empty() || !selected.missing_ids.empty()) return reportMissing(selected);
+    if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
+    const bool clear = !selection.networks.empty() ? !inSeveralSets(selected.rules) : named;
+    if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
+}
+
+void Access::listSets() {
+    const auto sets = service().sets();
+    if (arguments_.json)
+        std::fputs(setsAsJson(sets).c_str(), stdout);
+    else
+        print(setsAsTable(sets, arguments_.view.style(), arguments_.view.times()), arguments_.view);
+}
+
+void Access::showSet() {
+    requireSet(arguments_.name);
+    const auto sets = service().sets();
+    const auto set = std::find_if(sets.begin(), sets.end(),
+                                  [&](const rules::SetSummary& one) { return one.name == arguments_.name; });
+    const auto rules = service().select({.set = arguments_.name}).rules;
+    if (arguments_.json) {
+        std::fputs(setAsJson(*set, rules).c_str(), stdout);
+        return;
+    }
+    print(sentenceOf(set->name, rules.size(), set->defaults) + '\n' +
+              rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()),
+          arguments_.view);
+}
+
+void Access::defineSet() {
+    std::optional<std::optional<std::int64_t>> expires_after;
+    if (arguments_.expires) expires_after = parsedLifetime(*arguments_.expires);
+    perform([&] {
+        const auto answer = service().defineSet(arguments_.name, arguments_.note, expires_after);
+        if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+        const auto counts = store().ruleSets();
+        const auto rules = counts.find(arguments_.name);
+        tell("{}\n", sentenceOf(arguments_.name, rules == counts.end() ? 0 : rules->second,
+                                std::get<store::SetDefaults>(answer)));
+    });
+}
+
+void Access::removeSet() {
+    requireSet(arguments_.name);
+    perform([&] {
+        const auto rules = service().select({.set = arguments_.name}).rules;
+        if (!rules.empty() && !mayRemove(rules)) return;
+        if (removeRules(rules, arguments_.name)) tell("removed set {}\n", arguments_.name);
+    });
+}
+
+void Access::undo() {
+    using Kind = RuleStore::UndoResult::Kind;
+    perform([&] {
+        const auto answer = service().undo(arguments_.change, arguments_.force);
+        if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
+        const auto& result = std::get<RuleStore::UndoResult>(answer);
+        const auto number = result.change;
+        switch (result.kind) {
+            case Kind::Done:
+                tell("undid change {}:\n", number);
+                for (const auto& entry : result.entries)
+                    tell("{}\n", changeLine(entry));
+                return warnOfClosed(service().closedBy(result));
+            case Kind::NotFound:
+                return fail(arguments_.change ? fmt::format("there is no change {}", number)
+                                              : fmt::format("{} has not changed anything", author()));
+            case Kind::Unreadable:
+                return fail(fmt::format(
+                    "change {} was made with an earlier version of mailgate and cannot be undone", number));
+            case Kind::LaterChanges:
+                for (const auto& entry : result.entries)
+                    fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),
+                                     changeLine(entry)));
+                return fail(fmt::format("change {} was not undone: undo the later changes first", number));
+            case Kind::InTheWay:
+                for (const AccessRule& rule : result.in_the_way)
+                    fail(fmt::format("conflict: {}", sentenceOf(rule)));
+                return fail(fmt::format("change {} was not undone: remove these rules first", number));
+        }
+    });
 }
 
 void Access::list() {
     requireKnown();
-    rules::ListFilter filter{.listeners = arguments_.listeners, .expired = arguments_.expired};
+    requireSet(arguments_.set);
+    rules::ListFilter filter{.listeners = arguments_.listeners,
+                             .set = arguments_.set,
+                             .note_contains = arguments_.note_contains,
+                             .expired = arguments_.expired,
+                             .unused_for = parsedSpan("--unused", arguments_.unused),
+                             .expiring_within = parsedSpan("--expiring", arguments_.expiring),
+                             .overlapping = arguments_.overlapping,
+                             .shadowed = arguments_.shadowed};
+    const bool about_live =
+        filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed;
+    if (filter.expired && about_live)
+        usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = service().list(filter);
-    std::fputs((arguments_.json ? rulesAsJson(rules) : rulesAsTable(rules)).c_str(), stdout);
+    if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    if (arguments_.json)
+        std::fputs(rulesAsJson(rules).c_str(), stdout);
+    else
+        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()), arguments_.view);
     warnOfUnknownListeners();
+}
+
+/// For an auditor: who may enter, also where no rule says so.
+void Access::report() {
+    requireKnown();
+    requireSet(arguments_.set);
+    const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
+    if (arguments_.format == "json")
+        std::fputs(rulesAsJson(rules).c_str(), stdout);
+    else if (arguments_.format.empty() || arguments_.format == "csv")
+        std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
+    else
+        usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
 
 void Access::reportDecision(const rules::Decision& decision, const Network& address) {
@@ -400,12 +670,13 @@ std::optional<std::string> Access::readFile() {
 
 store::ImportOptions Access::importOptions() const {
     store::ImportOptions options;
-    const auto format = store::importFormatOf(arguments_.format);
+    const auto format = store::importFormatOf(arguments_.format.empty() ? "auto" : arguments_.format);
     if (!format)
         usageError(
             fmt::format("--format: \"{}\" is not one of auto, plain, cidr, haproxy, drop, csv, mailgate",
                         printable(arguments_.format)));
     options.format = *format;
+    options.set = arguments_.set;
     if (!arguments_.verdict.empty()) {
         if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
             usageError(
@@ -420,23 +691,57 @@ store::ImportOptions Access::importOptions() const {
 }
 
 void Access::importFile() {
+    if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
+        usageError("--all-sets is for --replace without --set");
+    const auto text = readFile();
+    if (text) perform([&] { importText(*text); });
+}
+
+/// What the rules of the file would change, if they were all there is.
+void Access::diff() {
+    if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
-    const auto answer = service().import({*text, importOptions(), arguments_.replace, arguments_.force});
+    const auto change =
+        rehearse(store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); });
+    for (const std::string& line : change.lines)
+        fmt::print("{}\n", line);
+    if (change.count() > 0) context_.exit_code = kRefusedOrNotFound;
+}
+
+void Access::importText(const std::string& text) {
+    const auto answer = service().import({.text = text,
+                                          .options = importOptions(),
+                                          .replace = arguments_.replace,
+                                          .all_sets = arguments_.all_sets,
+                                          .insist = arguments_.force});
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
-    fmt::print("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
-               counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
-               outcome.allowing, outcome.denying, outcome.added, outcome.changed, outcome.unchanged,
-               outcome.removed);
+    reportImport(outcome);
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
 }
 
+void Access::reportImport(const rules::ImportOutcome& outcome) const {
+    tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
+         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
+         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+    for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
+        tell("removed {}\n", plainLine(outcome.removed[at]));
+    if (outcome.removed.size() > kMaxShown)
+        tell("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
+    for (const auto& [set, rules] : outcome.left_alone)
+        tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
+}
+
 void Access::exportRules() {
     std::size_t count = 0;
-    store(RuleStore::Use::Rescue).forEachRule([&](const AccessRule& rule) {
-        fmt::print("{}\n", exportLine(rule));
+    const auto defaults = store(RuleStore::Use::Rescue).setDefaults();
+    requireSet(arguments_.set);
+    store().forEachRule([&](const AccessRule& rule) {
+        if (arguments_.set && rule.set != *arguments_.set) return;
+        const auto set = defaults.find(rule.set);
+        fmt::print("{}\n", exportLine(rule, set == defaults.end() ? store::SetDefaults{} : set->second));
         ++count;
     });
     fmt::print("{}\n", store::formatEnd(count));
@@ -448,21 +753,29 @@ void Access::exportRules() {
 }
 
 void Access::renameListener() {
+    perform([&] { renameRules(); });
+}
+
+void Access::renameRules() {
     const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
-        fmt::print("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
-                   renamed == 1 ? "belongs" : "belong", arguments_.new_name);
+        tell("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
+             renamed == 1 ? "belongs" : "belong", arguments_.new_name);
 }
 
 void Access::history() {
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
     const auto entries = store().history(about);
-    std::fputs((arguments_.json ? historyAsJson(entries) : historyAsTable(entries)).c_str(), stdout);
+    if (entries.empty()) fail("no change is recorded");
+    if (arguments_.json)
+        std::fputs(historyAsJson(entries).c_str(), stdout);
+    else
+        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()), arguments_.view);
 }
 
 /// Adds subcommands that share the context, each with arguments of its own.
@@ -500,9 +813,11 @@ class Commands {
         }
     };
 
+    /// Under `parent`, or under access itself.
     template <typename Run>
-    Command add(const std::string& name, const std::string& what, Run run) {
-        Command command{*access_.add_subcommand(name, what), std::make_shared<Arguments>()};
+    Command add(const std::string& name, const std::string& what, Run run, CLI::App* parent = nullptr) {
+        Command command{*(parent == nullptr ? access_ : *parent).add_subcommand(name, what),
+                        std::make_shared<Arguments>()};
         command.app.fallthrough();
         command.app.callback([&context = context_, arguments = command.arguments, run] {
             Access access(context, *arguments);
@@ -511,10 +826,26 @@ class Commands {
         return command;
     }
 
+    CLI::App& group(const std::string& name, const std::string& what) {
+        CLI::App& group = *access_.add_subcommand(name, what);
+        group.require_subcommand(1);
+        return group;
+    }
+
   private:
     CLI::App& access_;
     Context& context_;
 };
+
+void addDryRunOption(const Commands::Command& command) {
+    command.flag(
+        "--dry-run", &Arguments::dry_run,
+        "Change nothing: print which rules would change, and whom of the last week's clients that concerns");
+}
+
+void addSetOption(const Commands::Command& command, const std::string& what) {
+    command.text("--set", &Arguments::set, what);
+}
 
 void addProgramOption(const Commands::Command& command) {
     command.text("--program", &Arguments::program,
@@ -526,13 +857,19 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
                                 [verdict](Access& access) { access.put(verdict); });
     command.networks("NET", "Addresses or networks (CIDR)")->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
-    command.text("--expires", &Arguments::expires,
-                 "When the rule expires: after 30m, 12h, 7d, at an RFC 3339 time, or never (default)");
+    command.text(
+        "--expires", &Arguments::expires,
+        "When the rule expires: after 30m, 12h, 7d, 2w, at a time such as \"2026-12-24 18:00\", or never "
+        "(default)");
     command.text("--note", &Arguments::note, "A comment, stored with the rule");
+    addSetOption(command, "The set of rules that it belongs to (default: manual)");
+    command.text("--owner", &Arguments::owner, "Who is to be asked about the rule");
+    command.text("--ticket", &Arguments::ticket, "Where the rule was asked for");
     command.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
     addProgramOption(command);
+    addDryRunOption(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
     return command;
 }
@@ -545,29 +882,74 @@ void addLimitOptions(const Commands::Command& allow) {
                "New sessions per minute for each client; 0 and none likewise");
 }
 
+void addFileOptions(const Commands::Command& command) {
+    command.app.add_option("FILE", command.arguments->file, "The file to import, - for standard input")
+        ->required();
+    command.app.add_option("--format", command.arguments->format,
+                           "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
+    command.app.add_option("--verdict", command.arguments->verdict,
+                           "allow or deny, for networks that the file lists without a verdict");
+    addSetOption(command, "The set of rules that all lines belong to (default: the line's set=, or manual)");
+    command.flag("--all-sets", &Arguments::all_sets,
+                 "When replacing, also remove the rules of sets that the file does not name");
+}
+
 void addFileCommands(Commands& commands) {
     const auto import = commands.add("import", "Import the rules of a file, all of them or none",
                                      [](Access& access) { access.importFile(); });
-    import.app.add_option("FILE", import.arguments->file, "The file to import, - for standard input")
-        ->required();
-    import.app.add_option("--format", import.arguments->format,
-                          "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
-    import.app.add_option("--verdict", import.arguments->verdict,
-                          "allow or deny, for networks that the file lists without a verdict");
+    addFileOptions(import);
     import.flag("--replace", &Arguments::replace,
-                "Also remove every rule that is not in the file; input from a pipe must end with the end "
-                "mark of access export");
+                "Also remove the rules of the set (without --set: of each set that the file names) that are "
+                "not in the file; input from a pipe must end with the end mark of access export");
     import.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
-    commands.add("export", "Print all rules in the format that access import reads",
-                 [](Access& access) { access.exportRules(); });
+    addDryRunOption(import);
+    const auto diff = commands.add(
+        "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
+        [](Access& access) { access.diff(); });
+    addFileOptions(diff);
+    diff.arguments->replace = diff.arguments->force = diff.arguments->dry_run = true;
+    const auto exported = commands.add("export", "Print all rules in the format that access import reads",
+                                       [](Access& access) { access.exportRules(); });
+    addSetOption(exported, "Only the rules of this set");
     const auto rename = commands.add("rename-listener",
                                      "Move the rules of a listener that no longer exists to another listener",
                                      [](Access& access) { access.renameListener(); });
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
+    addDryRunOption(rename);
+}
+
+void addSetCommands(Commands& commands) {
+    CLI::App& sets =
+        commands.group("set", "Manage sets of rules, such as those of a partner or of a program");
+    const auto add = [&](const char* name, const char* what, void (Access::*run)()) {
+        return commands.add(
+            name, what, [run](Access& access) { (access.*run)(); }, &sets);
+    };
+    const auto name = [](const Commands::Command& command) {
+        command.app.add_option("NAME", command.arguments->name, "The set")->required();
+    };
+    const auto list = add("list", "Print the sets", &Access::listSets);
+    list.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(list.app, list.arguments->view, Prints::OneTable);
+    const auto show = add("show", "Print a set and all its rules", &Access::showSet);
+    name(show);
+    show.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(show.app, show.arguments->view, Prints::OneTable);
+    const auto define =
+        add("define", "Set what new rules of a set get if nothing else is given", &Access::defineSet);
+    name(define);
+    define.text("--expires", &Arguments::expires,
+                "How long they are in force: 30m, 1h30m, 7d, 2w, or never (no default)");
+    define.text("--note", &Arguments::note, "The comment");
+    addDryRunOption(define);
+    const auto remove = add("remove", "Remove a set with all its rules", &Access::removeSet);
+    name(remove);
+    addDryRunOption(remove);
+    remove.flag("--yes", &Arguments::yes, "Do not ask");
 }
 
 }  // namespace
@@ -579,24 +961,55 @@ void addAccessCommand(CLI::App& root, Context& context) {
     deny.flag("--cut", &Arguments::cut,
               "Also end the current sessions that the rules now deny in these networks");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
-    remove.networks("NET", "Networks, exactly as access list shows them")->required();
+    remove.networks("NET|ID", "Networks or numbers of rules, exactly as access list shows them");
     remove.listeners("Only rules that name this listener (may be repeated)");
+    addSetOption(remove, "Only rules of this set; without NET and ID all of them");
+    remove.text("--note-contains", &Arguments::note_contains, "Only rules whose note contains this text");
+    remove.text("--expired-for", &Arguments::expired_for,
+                "Only rules that expired so long ago (such as 30d)");
+    remove.flag("--yes", &Arguments::yes,
+                "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);
+    addDryRunOption(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");
+    addSetOption(list, "Only rules of this set");
+    list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
+    list.text("--unused", &Arguments::unused, "Only rules that nobody has used for so long (such as 90d)");
+    list.text("--expiring", &Arguments::expiring, "Only rules that expire within this time (such as 7d)");
+    list.flag("--overlapping", &Arguments::overlapping,
+              "Only rules whose network is that of another rule, or lies in or around it");
+    list.flag("--shadowed", &Arguments::shadowed,
+              "Only rules that decide nothing, because others come first everywhere");
     list.flag("--expired", &Arguments::expired, "Print expired rules instead");
     list.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(list.app, list.arguments->view, Prints::OneTable);
     const auto test = commands.add(
         "test", "Show whether an address is allowed, and by which rule; exit status 0: allowed, 1: refused",
         [](Access& access) { access.test(); });
     test.networks("ADDR", "Client address")->required()->expected(1);
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
     addFileCommands(commands);
+    addSetCommands(commands);
+    const auto report =
+        commands.add("report", "Print who may enter, why, since when and until when, for an audit",
+                     [](Access& access) { access.report(); });
+    report.app.add_option("--format", report.arguments->format, "csv (default) or json");
+    report.listeners("Only rules that cover this listener (may be repeated)");
+    addSetOption(report, "Only rules of this set");
+    const auto undo = commands.add("undo", "Take a change back, unless later changes stand on it",
+                                   [](Access& access) { access.undo(); });
+    undo.app.add_option("CHANGE", undo.arguments->change,
+                        "Its number, as access history shows it (default: your last change)");
+    undo.flag("--force", &Arguments::force,
+              "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addDryRunOption(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");
     history.flag("--json", &Arguments::json, "Print JSON");
+    addViewOptions(history.app, history.arguments->view, Prints::OneTable);
 }
 
 }  // namespace mailgate::cli

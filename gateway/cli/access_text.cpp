@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
-#include "gateway/cli/table.h"
-#include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -10,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -22,8 +19,8 @@ using store::AccessRule;
 using store::RuleStore;
 using store::Verdict;
 
-std::string timeOrDash(const std::optional<UnixSeconds>& time) {
-    return time ? formatUtc(*time) : "-";
+std::string timeOrDash(const std::optional<UnixSeconds>& time, const Times& times) {
+    return time ? times.text(*time * 1'000) : "-";
 }
 
 std::string jsonText(std::string_view text) {
@@ -55,12 +52,36 @@ std::string jsonTextOrNull(std::string_view text) {
     return text.empty() ? "null" : jsonText(text);
 }
 
+/// `"name":[...]`, an item a line.
 template <typename Items, typename ToJson>
-std::string jsonArray(const Items& items, const ToJson& to_json) {
-    std::string out = "[";
+std::string jsonArray(std::string_view name, const Items& items, const ToJson& to_json) {
+    std::string out;
     for (const auto& item : items)
-        out += (out.size() == 1 ? "\n  " : ",\n  ") + to_json(item);
-    return out + (items.empty() ? "]\n" : "\n]\n");
+        out += (out.empty() ? "\n  " : ",\n  ") + to_json(item);
+    return fmt::format("\"{}\":[{}{}]", name, out, out.empty() ? "" : "\n");
+}
+
+std::string jsonObject(std::string_view inside) {
+    return fmt::format("{{{}}}\n", inside);
+}
+
+/// Programs read it: always with the prefix length.
+std::string jsonNetwork(const Network& network) {
+    std::string text = network.toString();
+    if (text.find('/') == std::string::npos) text += network.isV4() ? "/32" : "/128";
+    return jsonText(text);
+}
+
+/// "180d", "90s"
+std::string durationText(std::int64_t seconds) {
+    for (const auto& [length, unit] : {std::pair(86'400, 'd'), std::pair(3'600, 'h'), std::pair(60, 'm')})
+        if (seconds % length == 0) return fmt::format("{}{}", seconds / length, unit);
+    return fmt::format("{}s", seconds);
+}
+
+bool isHarmless(std::string text) {
+    std::erase_if(text, [](char character) { return character == '"' || character == '\\'; });
+    return escaped(text) == text;
 }
 
 std::string textOf(const rules::WholeInternet& whole) {
@@ -102,16 +123,6 @@ std::string standingText(const rules::Overlap& overlap) {
     return "";
 }
 
-}  // namespace
-
-std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now) {
-    if (const auto duration = parseDuration(text))
-        return now + std::chrono::ceil<std::chrono::seconds>(*duration).count();
-    return parseUtc(text);
-}
-
-namespace {
-
 std::string scopeOf(const AccessRule& rule) {
     return rule.listener.empty() ? "all listeners" : "listener " + rule.listener;
 }
@@ -121,7 +132,10 @@ std::string scopeOf(const AccessRule& rule) {
 std::string sentenceOf(const AccessRule& rule) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
                                        rule.network.toString(), scopeOf(rule));
+    if (rule.set != store::kManualSet) sentence += fmt::format(", set {}", escaped(rule.set));
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
+    if (!rule.owner.empty()) sentence += fmt::format(", owner {}", escaped(rule.owner));
+    if (!rule.ticket.empty()) sentence += fmt::format(", ticket {}", escaped(rule.ticket));
     if (rule.limits.sessions)
         sentence +=
             fmt::format(", {} concurrent sessions per client", limit(*rule.limits.sessions, "unlimited"));
@@ -151,55 +165,208 @@ std::string sentenceOf(const rules::NearMiss& near) {
     return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
-std::string rulesAsTable(std::span<const AccessRule> rules) {
+std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, const Times& times) {
+    // Few have any.
+    const auto none = [&](std::string AccessRule::*text) {
+        return std::all_of(rules.begin(), rules.end(),
+                           [&](const AccessRule& rule) { return (rule.*text).empty(); });
+    };
     Table table(
-        {"RULE", "VERDICT", "NETWORK", "LISTENER", "LIMITS", "EXPIRES", "HITS", "LAST HIT", "BY", "NOTE"});
+        {{.name = "rule", .title = "RULE"},
+         {.name = "set", .title = "SET", .least = 8, .leaves = 7},
+         {.name = "verdict", .title = "VERDICT"},
+         {.name = "network", .title = "NETWORK"},
+         {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 8},
+         {.name = "limits", .title = "LIMITS", .least = 10, .leaves = 2},
+         {.name = "expires", .title = times.title("EXPIRES"), .leaves = 9},
+         {.name = "hits", .title = "HITS", .leaves = 3},
+         {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
+         {.name = "by", .title = "BY", .least = 6, .leaves = 5},
+         {.name = "owner", .title = "OWNER", .least = 6, .leaves = 6, .on_request = none(&AccessRule::owner)},
+         {.name = "ticket",
+          .title = "TICKET",
+          .least = 8,
+          .leaves = 4,
+          .on_request = none(&AccessRule::ticket)},
+         {.name = "note", .title = "NOTE", .least = 10}},
+        style);
     for (const AccessRule& rule : rules)
-        table.add({std::to_string(rule.id), std::string(toString(rule.verdict)), rule.network.toString(),
-                   rule.listener.empty() ? "all" : rule.listener, limitsCell(rule.limits),
-                   timeOrDash(rule.expires_at), std::to_string(rule.hits), timeOrDash(rule.last_hit_at),
-                   rule.created_by, rule.note});
+        table.add({std::to_string(rule.id),
+                   rule.set,
+                   {std::string(toString(rule.verdict)),
+                    rule.verdict == Verdict::Allow ? Colour::Good : Colour::Bad},
+                   rule.network.toString(),
+                   rule.listener.empty() ? "all" : rule.listener,
+                   limitsCell(rule.limits),
+                   timeOrDash(rule.expires_at, times),
+                   std::to_string(rule.hits),
+                   timeOrDash(rule.last_hit_at, times),
+                   rule.created_by,
+                   orDash(rule.owner),
+                   orDash(rule.ticket),
+                   rule.note});
     return table.text();
 }
 
 std::string ruleAsJson(const AccessRule& rule) {
     return fmt::format(
-        R"({{"id":{},"network":{},"verdict":"{}","listener":{},"note":{},"created_at":{},"created_by":{},)"
-        R"("expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},"last_hit_at":{}}})",
-        rule.id, jsonText(rule.network.toString()), toString(rule.verdict), jsonTextOrNull(rule.listener),
-        jsonText(rule.note), jsonTime(rule.created_at), jsonText(rule.created_by), jsonTime(rule.expires_at),
-        jsonNumberOrNull(rule.limits.sessions), jsonNumberOrNull(rule.limits.per_minute), rule.hits,
-        jsonTime(rule.last_hit_at));
+        R"({{"id":{},"set":{},"network":{},"verdict":"{}","listener":{},"note":{},"owner":{},"ticket":{},)"
+        R"("created_at":{},"created_by":{},"expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},)"
+        R"("last_hit_at":{}}})",
+        rule.id, jsonText(rule.set), jsonNetwork(rule.network), toString(rule.verdict),
+        jsonTextOrNull(rule.listener), jsonText(rule.note), jsonTextOrNull(rule.owner),
+        jsonTextOrNull(rule.ticket), jsonTime(rule.created_at), jsonText(rule.created_by),
+        jsonTime(rule.expires_at), jsonNumberOrNull(rule.limits.sessions),
+        jsonNumberOrNull(rule.limits.per_minute), rule.hits, jsonTime(rule.last_hit_at));
 }
 
 std::string rulesAsJson(std::span<const AccessRule> rules) {
-    return jsonArray(rules, ruleAsJson);
+    return jsonObject(jsonArray("rules", rules, ruleAsJson));
 }
 
-std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries) {
-    Table table({"TIME", "BY", "ACTION", "RULE", "WHAT"});
+namespace {
+
+std::string csvCell(std::string_view text) {
+    std::string cell = plainLine(text);
+    if (!cell.empty() && std::string_view("=+-@").find(cell.front()) != std::string_view::npos)
+        cell.insert(0, 1, '\'');
+    if (cell.find_first_of(",\"'") == std::string::npos) return cell;
+    for (std::size_t at = 0; (at = cell.find('"', at)) != std::string::npos; at += 2)
+        cell.insert(at, 1, '"');
+    return '"' + cell + '"';
+}
+
+std::string csvRow(std::span<const std::string> cells) {
+    std::string row;
+    for (const std::string& cell : cells)
+        row += (row.empty() ? "" : ",") + csvCell(cell);
+    return row + "\r\n";
+}
+
+std::string timeOrNothing(const std::optional<UnixSeconds>& time) {
+    return time ? formatUtc(*time) : "";
+}
+
+}  // namespace
+
+std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site) {
+    std::string csv =
+        "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_at,"
+        "id\r\n";
+    for (const rules::Site::Listener& listener : site.listeners)
+        csv += csvRow(std::vector<std::string>{
+            "others", listener.allowlist ? "deny" : "allow", listener.name, "",
+            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", ""});
+    for (const AccessRule& rule : rules)
+        csv += csvRow(std::vector<std::string>{
+            rule.network.toString(), std::string(toString(rule.verdict)),
+            rule.listener.empty() ? "all" : rule.listener, rule.set, rule.note, rule.owner, rule.ticket,
+            formatUtc(rule.created_at), rule.created_by, timeOrNothing(rule.expires_at),
+            std::to_string(rule.hits), timeOrNothing(rule.last_hit_at), std::to_string(rule.id)});
+    return csv;
+}
+
+std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style,
+                        const Times& times) {
+    Table table({{.name = "set", .title = "SET", .least = 16},
+                 {.name = "rules", .title = "RULES"},
+                 {.name = "allow", .title = "ALLOW", .leaves = 3},
+                 {.name = "deny", .title = "DENY", .leaves = 4},
+                 {.name = "expired", .title = "EXPIRED", .leaves = 2},
+                 {.name = "hits", .title = "HITS", .leaves = 5},
+                 {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
+                 {.name = "expires-after", .title = "EXPIRES AFTER", .leaves = 6},
+                 {.name = "note", .title = "NOTE", .least = 10}},
+                style);
+    for (const rules::SetSummary& set : sets)
+        table.add({set.name, std::to_string(set.allowing + set.denying), std::to_string(set.allowing),
+                   std::to_string(set.denying), std::to_string(set.expired), std::to_string(set.hits),
+                   timeOrDash(set.last_hit_at, times),
+                   set.defaults.expires_after ? durationText(*set.defaults.expires_after) : "-",
+                   set.defaults.note});
+    return table.text();
+}
+
+namespace {
+
+std::string summaryAsJson(const rules::SetSummary& set) {
+    return fmt::format(
+        R"({{"name":{},"rules":{},"allow":{},"deny":{},"expired":{},"hits":{},"last_hit_at":{},)"
+        R"("default_note":{},"default_expires_after":{}}})",
+        jsonText(set.name), set.allowing + set.denying, set.allowing, set.denying, set.expired, set.hits,
+        jsonTime(set.last_hit_at), jsonTextOrNull(set.defaults.note),
+        set.defaults.expires_after ? jsonText(durationText(*set.defaults.expires_after)) : "null");
+}
+
+}  // namespace
+
+std::string setsAsJson(std::span<const rules::SetSummary> sets) {
+    return jsonObject(jsonArray("sets", sets, summaryAsJson));
+}
+
+std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> rules) {
+    return jsonObject(jsonArray("sets", std::span(&set, 1), summaryAsJson) + ",\n" +
+                      jsonArray("rules", rules, ruleAsJson));
+}
+
+std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults) {
+    std::string gets;
+    if (!defaults.note.empty()) gets = fmt::format(" get the note \"{}\"", escaped(defaults.note));
+    if (defaults.expires_after)
+        gets += fmt::format("{} expire after {}", gets.empty() ? "" : " and",
+                            durationText(*defaults.expires_after));
+    return fmt::format("set {}: {}{}", escaped(set), counted(rules, "rule"),
+                       gets.empty() ? ", no defaults" : ", new rules" + gets);
+}
+
+std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const TableStyle& style,
+                           const Times& times) {
+    Table table({{.name = "time", .title = times.title("TIME")},
+                 {.name = "by", .title = "BY", .least = 6, .leaves = 1},
+                 {.name = "change", .title = "CHANGE"},
+                 {.name = "action", .title = "ACTION"},
+                 {.name = "rule", .title = "RULE"},
+                 {.name = "what", .title = "WHAT", .least = 16}},
+                style);
     for (const auto& entry : entries) {
         std::string what = entry.before.empty() ? entry.after : entry.before;
         if (entry.action == "change") what += "  ->  " + entry.after;
-        table.add(
-            {formatUtc(entry.at), entry.who, entry.action, std::to_string(entry.rule_id), std::move(what)});
+        table.add({times.text(entry.at * 1'000), entry.who, std::to_string(entry.change), entry.action,
+                   entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), std::move(what)});
     }
     return table.text();
 }
 
 std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
-    return jsonArray(entries, [](const RuleStore::AuditEntry& entry) {
-        return fmt::format(R"({{"id":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
-                           entry.id, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
-                           entry.rule_id, jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
-    });
+    return jsonObject(jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
+        return fmt::format(
+            R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
+            entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
+            entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id), jsonTextOrNull(entry.before),
+            jsonTextOrNull(entry.after));
+    }));
 }
 
-std::string exportLine(const AccessRule& rule) {
-    std::string words = rule.note;
-    std::erase_if(words, [](char character) { return character == '"' || character == '\\'; });
-    const bool harmless = escaped(words) == words;
-    return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii);
+std::string plainLine(std::string_view line) {
+    std::string plain;
+    while (!line.empty()) {
+        const std::size_t end = std::min(line.find_first_of("\"\\"), line.size());
+        plain += escaped(line.substr(0, end));
+        if (end < line.size()) plain += line[end];
+        line.remove_prefix(std::min(end + 1, line.size()));
+    }
+    return plain;
+}
+
+std::string changeLine(const RuleStore::AuditEntry& entry) {
+    if (entry.before.empty()) return "+ " + plainLine(entry.after);
+    if (entry.after.empty()) return "- " + plainLine(entry.before);
+    return fmt::format("~ {}  ->  {}", plainLine(entry.before), plainLine(entry.after));
+}
+
+std::string exportLine(const AccessRule& rule, const store::SetDefaults& defaults) {
+    const bool harmless = isHarmless(rule.note) && isHarmless(rule.owner) && isHarmless(rule.ticket);
+    return store::formatRule(rule, harmless ? store::NoteForm::Utf8 : store::NoteForm::Ascii, defaults);
 }
 
 }  // namespace mailgate::cli

@@ -2,6 +2,8 @@
 /// \file  What `mailgate access` prints: rules and their history as tables, JSON and sentences. Pure functions.
 #pragma once
 
+#include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "store/rules/rule.h"
 #include "store/rules/service.h"
 #include "store/rules/store.h"
@@ -14,9 +16,6 @@
 
 namespace mailgate::cli {
 
-/// "7d", "12h", "30m" from now on, or RFC 3339.
-std::optional<UnixSeconds> parseExpiry(std::string_view text, UnixSeconds now);
-
 /// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
 std::string sentenceOf(const store::AccessRule& rule);
 
@@ -27,14 +26,31 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
-std::string rulesAsTable(std::span<const store::AccessRule> rules);
-std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an array
+std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
+                         const Times& times);
+std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an object with an array "rules"
 std::string ruleAsJson(const store::AccessRule& rule);
-std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries);
-std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< an array
+/// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
+/// formula begin with an apostrophe.
+std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);
+std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
+                           const Times& times);
+std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
 
-/// The rule as a line of the export. Notes with characters that a terminal would act on, or that look like something
-/// else, are written in ASCII.
-std::string exportLine(const store::AccessRule& rule);
+/// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
+std::string plainLine(std::string_view line);
+/// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
+std::string changeLine(const store::RuleStore::AuditEntry& entry);
+
+std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style, const Times& times);
+std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise, "sets"
+/// Likewise, with one set and its rules.
+std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules);
+/// "set git: 3 rules, new rules get the note \"from git\" and expire after 180d"
+std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults);
+
+/// The rule as a line of the export. Texts with characters that a terminal would act on, or that look like something
+/// else, are written in ASCII. `defaults`: those of its set.
+std::string exportLine(const store::AccessRule& rule, const store::SetDefaults& defaults = {});
 
 }  // namespace mailgate::cli

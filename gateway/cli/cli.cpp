@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/examples.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
@@ -15,6 +16,7 @@
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -38,32 +40,81 @@ std::size_t distance(std::string_view from, std::string_view to) {
     return row.back();
 }
 
-/// The subcommand that was probably meant; empty when none is near.
-std::string nearestCommand(const CLI::App& app, std::string_view word) {
-    std::string nearest;
+/// The one that was probably meant, as a question; empty when none is near.
+std::string didYouMean(const std::vector<std::string>& names, std::string_view word) {
+    std::string question;
     std::size_t least = 3;
-    for (const CLI::App* command : app.get_subcommands({}))
-        if (const std::size_t far = distance(word, command->get_name()); far < least) {
+    for (const std::string& name : names)
+        if (const std::size_t far = distance(word, name); far < least) {
             least = far;
-            nearest = command->get_name();
+            question = fmt::format(": did you mean \"{}\"?", name);
         }
-    return nearest;
+    return question;
 }
 
-/// A word where a subcommand had to be is what is wrong, not that there is none.
+std::vector<std::string> commandNames(const CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands({}))
+        names.push_back(command->get_name());
+    return names;
+}
+
+/// Those of the commands around it as well, which it takes too.
+std::vector<std::string> optionNames(const CLI::App* app) {
+    std::vector<std::string> names;
+    for (; app != nullptr; app = app->get_parent())
+        for (const CLI::Option* option : app->get_options())
+            for (const std::string& name : option->get_lnames())
+                names.push_back("--" + name);
+    return names;
+}
+
+/// "mailgate sessions show"
+std::string pathOf(const CLI::App* app) {
+    return app->get_parent() == nullptr ? app->get_name() : pathOf(app->get_parent()) + " " + app->get_name();
+}
+
+std::string unknownOption(const CLI::App* app, std::string_view word) {
+    word = word.substr(0, word.find('='));
+    return fmt::format("{} has no option \"{}\"{}", pathOf(app), printable(word),
+                       didYouMean(optionNames(app), word));
+}
+
+std::string unknownCommand(const CLI::App& app, const std::string& word) {
+    return fmt::format("{} has no subcommand \"{}\"{}", pathOf(&app), printable(word),
+                       didYouMean(commandNames(app), word));
+}
+
+/// A word where a subcommand had to be is what is wrong, not that there is none; an option is told by its name.
 std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
     std::string sentence = printable(error.what(), std::string::npos);  // with what was typed in it
     const CLI::App* app = root;
     while (!app->get_subcommands().empty())
         app = app->get_subcommands().front();
     const std::vector<std::string> words = root->remaining(true);
-    if (app->get_require_subcommand_min() > 0 && !words.empty() && !words.front().starts_with('-')) {
-        const std::string nearest = nearestCommand(*app, words.front());
-        sentence = fmt::format(
-            "{} has no subcommand \"{}\"{}", app == root ? "mailgate" : "mailgate " + app->get_name(),
-            printable(words.front()), nearest.empty() ? "" : fmt::format(": did you mean \"{}\"?", nearest));
-    }
+    if (!words.empty() && words.front().starts_with("--"))
+        sentence = unknownOption(app, words.front());
+    else if (app->get_require_subcommand_min() > 0 && !words.empty() && !words.front().starts_with('-'))
+        sentence = unknownCommand(*app, words.front());
     return fmt::format("mailgate: {}\nRun with --help for more information.\n", sentence);
+}
+
+/// `mailgate help sessions show` is `mailgate sessions show --help`.
+void addHelpCommand(CLI::App& root) {
+    CLI::App* help = root.add_subcommand("help", "Print the help of a command");
+    const auto words = std::make_shared<std::vector<std::string>>();
+    help->add_option("COMMAND", *words, "The command (default: all of them in short)");
+    help->callback([&root, words] {
+        const CLI::App* app = &root;
+        for (const std::string& word : *words) {
+            const auto commands =
+                app->get_subcommands([&](const CLI::App* command) { return command->get_name() == word; });
+            if (commands.empty()) throw CLI::ValidationError(unknownCommand(*app, word));
+            app = commands.front();
+        }
+        std::fputs(app->get_formatter()->make_help(app, pathOf(app), CLI::AppFormatMode::Normal).c_str(),
+                   stdout);
+    });
 }
 
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
@@ -121,6 +172,8 @@ int run(int argc, char** argv) {
     app.add_subcommand("version", "Print the version")->callback([] {
         std::puts("mailgate " MAILGATE_VERSION);
     });
+    addHelpCommand(app);
+    addExamples(app);
     return afterWriting(parseAndRun(app, context, argc, argv));
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/journal_text.h"
 
-#include "gateway/cli/table.h"
-#include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/session_fields.h"
 #include "protocols/values/text.h"
@@ -10,8 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <concepts>
 #include <type_traits>
@@ -25,20 +23,12 @@ using store::JournalMail;
 using store::JournalSession;
 using store::JournalSums;
 
-std::string timeText(std::int64_t unix_ms) {
-    std::string text = formatUtc(unix_ms / 1'000);
-    text.insert(text.size() - 1, fmt::format(".{:03}", unix_ms % 1'000));
-    return text;
-}
-
 std::string addressText(const AddressBytes& address) {
     return Network{address, 128}.toString();
 }
 
-/// The time and enough of the rest: `mailgate sessions show` takes it.
 std::string shortId(const JournalSession& session) {
-    constexpr std::size_t kShown = 16;
-    return orDash(std::string_view(session.id).substr(0, kShown));
+    return orDash(std::string_view(session.id).substr(0, kShownOfId));
 }
 
 /// What the server said of the user: nothing where it took him at once.
@@ -49,8 +39,10 @@ std::string loginText(const JournalSession& session) {
     return session.failed_logins == 1 ? " (failed)" : fmt::format(" ({} failed)", session.failed_logins);
 }
 
-std::string whoText(const JournalSession& session) {
-    return orDash(session.user.empty() ? session.helo : session.user) + loginText(session);
+Cell whoText(const JournalSession& session) {
+    const bool failed = session.failed_logins > 0 && session.authenticated != true;
+    return {orDash(session.user.empty() ? session.helo : session.user) + loginText(session),
+            failed ? Colour::Warning : Colour::None};
 }
 
 /// Behind it nothing was seen.
@@ -75,18 +67,22 @@ std::string outcomeText(const JournalMail& mail) {
     return orDash(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
 }
 
-std::string endText(const JournalSession& session) {
+Cell endText(const JournalSession& session) {
     std::string would;
     for (const std::string& reason : session.would_refuse)
         would += (would.empty() ? " (would refuse: " : ", ") + reason;
     if (!would.empty()) would += ')';
     if (!session.refused()) return orDash(session.end) + would;
     const std::string times = session.repeated > 0 ? fmt::format(" ({} times)", session.repeated) : "";
-    return "refused: " + orDash(session.end) + times;
+    return {"refused: " + orDash(session.end) + times, Colour::Bad};
 }
 
-Table::Row tableRow(const JournalSession& session, const JournalMail* mail) {
-    return {timeText(session.started_ms),
+std::string timingText(std::int64_t milliseconds) {
+    return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
+}
+
+Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
+    return {times.text(session.started_ms),
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
@@ -95,27 +91,31 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail) {
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
             mail == nullptr ? "-" : outcomeText(*mail),
-            endText(session)};
+            endText(session),
+            session.protocol,
+            session.balancer ? addressText(*session.balancer) : "-",
+            orDash(session.server),
+            orDash(session.rule),
+            mail == nullptr ? "-" : fmt::to_string(mail->size),
+            fmt::to_string(session.bytes_in),
+            fmt::to_string(session.bytes_out),
+            timingText(session.duration_ms)};
 }
 
-std::string timingText(std::int64_t milliseconds) {
-    return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
-}
-
-using Column = std::pair<const char*, std::uint64_t JournalSums::*>;
+using Sum = std::pair<const char*, std::uint64_t JournalSums::*>;
 
 /// What is counted of clients and users.
-constexpr std::array<Column, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
-                                             {"REFUSED", &JournalSums::refused},
-                                             {"FAILED LOGINS", &JournalSums::failed_logins},
-                                             {"MAILS", &JournalSums::mails},
-                                             {"BYTES IN", &JournalSums::bytes_in},
-                                             {"BYTES OUT", &JournalSums::bytes_out}}};
+constexpr std::array<Sum, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
+                                          {"REFUSED", &JournalSums::refused},
+                                          {"FAILED LOGINS", &JournalSums::failed_logins},
+                                          {"MAILS", &JournalSums::mails},
+                                          {"BYTES IN", &JournalSums::bytes_in},
+                                          {"BYTES OUT", &JournalSums::bytes_out}}};
 /// ... and of senders.
-constexpr std::array<Column, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
-                                         {"MAILS", &JournalSums::mails},
-                                         {"MAILS REFUSED", &JournalSums::mails_refused},
-                                         {"BYTES IN", &JournalSums::bytes_in}}};
+constexpr std::array<Sum, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
+                                      {"MAILS", &JournalSums::mails},
+                                      {"MAILS REFUSED", &JournalSums::mails_refused},
+                                      {"BYTES IN", &JournalSums::bytes_in}}};
 
 /// "MAILS REFUSED" to "mails_refused".
 std::string keyOf(std::string_view title) {
@@ -125,30 +125,39 @@ std::string keyOf(std::string_view title) {
     return key;
 }
 
+/// "MAILS REFUSED" to "mails-refused".
+std::string optionOf(std::string_view title) {
+    std::string name = keyOf(title);
+    std::replace(name.begin(), name.end(), '_', '-');
+    return name;
+}
+
 /// After an empty line; nothing when there are none.
-std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
-                      std::span<const Column> columns) {
+std::string sumsTable(std::string_view title, std::span<const JournalSums> sums, std::span<const Sum> columns,
+                      const TableStyle& style) {
     if (sums.empty()) return {};
-    Table::Row heading{std::string(title)};
-    for (const Column& column : columns)
-        heading.emplace_back(column.first);
-    Table table(std::move(heading));
+    std::vector<Column> heading{{.name = "name", .title = std::string(title), .least = 18}};
+    // The last ones leave first.
+    for (std::size_t at = 0; at < columns.size(); ++at)
+        heading.push_back({.name = optionOf(columns[at].first),
+                           .title = columns[at].first,
+                           .leaves = static_cast<unsigned>(columns.size() - at)});
+    Table table(std::move(heading), style);
     for (const JournalSums& entry : sums) {
         Table::Row row{entry.name.empty() ? "<>" : entry.name};
-        for (const Column& column : columns)
-            row.push_back(fmt::to_string(entry.*column.second));
+        for (const Sum& column : columns)
+            row.emplace_back(fmt::to_string(entry.*column.second));
         table.add(std::move(row));
     }
     return "\n" + table.text();
 }
 
-std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
-                     std::span<const Column> columns) {
+std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, std::span<const Sum> columns) {
     std::string json = fmt::format("  \"{}\": [", key);
     for (const JournalSums& entry : sums) {
         json +=
             fmt::format("{}\n    {{\"name\":\"{}\"", &entry == sums.data() ? "" : ",", escaped(entry.name));
-        for (const Column& column : columns)
+        for (const Sum& column : columns)
             json += fmt::format(",\"{}\":{}", keyOf(column.first), entry.*column.second);
         json += '}';
     }
@@ -157,35 +166,41 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums,
 
 }  // namespace
 
-std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms) {
-    if (const auto duration = parseDuration(text)) return now_ms - duration->count();
-    if (const auto seconds = parseUtc(text)) return *seconds * 1'000;
-    return std::nullopt;
-}
-
-std::string limitError(const std::string& text) {
-    std::uint32_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const bool valid = error == std::errc() && end == text.data() + text.size() && number > 0;
-    return valid ? "" : fmt::format("expected a number of 1 or more, found \"{}\"", printable(text));
-}
-
 std::string envelopeAddress(std::string_view text) {
     if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);
     return std::string(text);
 }
 
-std::string sessionsAsTable(std::span<const JournalSession> sessions, bool heading) {
-    Table table;
-    if (heading)
-        table.add({"TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM", "TO",
-                   "QUEUE ID/REPLY", "END"});
+Table sessionTable(TableStyle style, const Times& times) {
+    constexpr bool kOnRequest = true;
+    return Table(
+        {{.name = "time", .title = times.title("TIME"), .usual = times.width()},
+         {.name = "session", .title = "SESSION", .usual = 16},
+         {.name = "client", .title = "CLIENT", .least = 15, .usual = 15},
+         {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 1, .usual = 10},
+         {.name = "tls", .title = "TLS", .least = 6, .leaves = 3, .usual = 8},
+         {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 6, .usual = 20},
+         {.name = "from", .title = "FROM", .least = 9, .leaves = 5, .usual = 24},
+         {.name = "to", .title = "TO", .least = 9, .leaves = 4, .usual = 20},
+         {.name = "queue-id", .title = "QUEUE ID/REPLY", .least = 11, .leaves = 2, .usual = 14},
+         {.name = "end", .title = "END", .usual = 15},
+         {.name = "protocol", .title = "PROTOCOL", .usual = 8, .on_request = kOnRequest},
+         {.name = "balancer", .title = "BALANCER", .least = 15, .usual = 15, .on_request = kOnRequest},
+         {.name = "server", .title = "SERVER", .least = 8, .usual = 12, .on_request = kOnRequest},
+         {.name = "rule", .title = "RULE", .least = 18, .usual = 18, .on_request = kOnRequest},
+         {.name = "size", .title = "SIZE", .usual = 8, .on_request = kOnRequest},
+         {.name = "in", .title = "IN", .usual = 8, .on_request = kOnRequest},
+         {.name = "out", .title = "OUT", .usual = 8, .on_request = kOnRequest},
+         {.name = "duration", .title = "DURATION", .usual = 10, .on_request = kOnRequest}},
+        std::move(style));
+}
+
+void addSessions(Table& table, std::span<const JournalSession> sessions, const Times& times) {
     for (const JournalSession& session : sessions) {
-        if (session.mail.empty()) table.add(tableRow(session, nullptr));
+        if (session.mail.empty()) table.add(tableRow(session, nullptr, times));
         for (const JournalMail& mail : session.mail)
-            table.add(tableRow(session, &mail));
+            table.add(tableRow(session, &mail, times));
     }
-    return table.text();
 }
 
 std::string sessionAsJson(const JournalSession& session) {
@@ -206,14 +221,16 @@ std::string sessionAsJson(const JournalSession& session) {
 
 namespace {
 
-using Facts = Table;
 using store::journal::Field;
 using store::journal::Part;
 using store::journal::WhenEmpty;
 
-void addFact(Facts& facts, std::string_view label, std::string text) {
-    facts.add({std::string(label), std::move(text)});
-}
+/// Facts with times in that zone.
+struct Story : Facts {
+    Story(Letters letters, Zone times) : Facts(letters), zone(times) {}
+
+    Zone zone;
+};
 
 std::string bracketed(std::string_view address) {
     return fmt::format("<{}>", address);
@@ -285,64 +302,66 @@ std::string ownText(std::string_view name, const JournalMail& mail) {
 }
 
 template <typename Record, typename Value>
-void addField(Facts& facts, const Field<Record, Value>& field, const Record& record) {
+void addField(Story& story, const Field<Record, Value>& field, const Record& record) {
     std::string text = ownText(field.name, record);
     std::string_view label = field.label;
     if constexpr (std::is_same_v<Record, JournalSession>) {
         if (record.refused() && field.name == "end") label = "refused";
         if (!record.refused() && field.name == "reply") label = "would be told";
     }
-    addFact(facts, label, text.empty() ? valueText(record.*field.member) : std::move(text));
+    story.add(label, text.empty() ? valueText(record.*field.member) : std::move(text));
 }
 
-void addField(Facts& facts, const Field<JournalMail, std::vector<std::string>>& field,
+void addField(Story& story, const Field<JournalMail, std::vector<std::string>>& field,
               const JournalMail& mail) {
     for (std::size_t at = 0; at < mail.recipients.size(); ++at) {
         const bool has_reply = at < mail.replies.size() && !mail.replies[at].empty();
-        addFact(facts, field.label,
-                bracketed(mail.recipients[at]) + (has_reply ? "  " + orDash(mail.replies[at]) : ""));
+        story.add(field.label,
+                  bracketed(mail.recipients[at]) + (has_reply ? "  " + orDash(mail.replies[at]) : ""));
     }
 }
 
-void addField(Facts& facts, const Field<JournalMail, std::vector<store::JournalRefusal>>& field,
+void addField(Story& story, const Field<JournalMail, std::vector<store::JournalRefusal>>& field,
               const JournalMail& mail) {
     for (const store::JournalRefusal& refusal : mail.refused)
-        addFact(facts, field.label, bracketed(refusal.to) + "  " + orDash(refusal.reply));
+        story.add(field.label, bracketed(refusal.to) + "  " + orDash(refusal.reply));
 }
 
-void addField(Facts& facts, const Field<JournalSession, std::vector<JournalMail>>& field,
+void addField(Story& story, const Field<JournalSession, std::vector<JournalMail>>& field,
               const JournalSession& session) {
     for (const JournalMail& mail : session.mail)
         store::journal::eachField<JournalMail>([&](const auto& part) {
             if (part.label.empty() || (part.applies && !part.applies(mail))) return;
-            addField(facts, part, mail);
+            addField(story, part, mail);
         });
     if (session.mail_count > session.mail.size())
-        addFact(facts, field.label, fmt::format("{} in total", session.mail_count));
+        story.add(field.label, fmt::format("{} in total", session.mail_count));
 }
 
-void addTold(Facts& facts, const JournalSession& session) {
+void addTold(Story& story, const JournalSession& session) {
     for (const auto& [name, value] : session.balancer_told)
-        addFact(facts, "  " + name, orDash(value));
+        story.add("  " + name, orDash(value));
 }
 
-void addField(Facts& facts, const Field<JournalSession, std::vector<std::pair<std::string, std::string>>>&,
+void addField(Story& story, const Field<JournalSession, std::vector<std::pair<std::string, std::string>>>&,
               const JournalSession& session) {
-    addTold(facts, session);
+    addTold(story, session);
 }
 
 /// With what it told.
-void addField(Facts& facts, const Field<JournalSession, std::optional<AddressBytes>>& field,
+void addField(Story& story, const Field<JournalSession, std::optional<AddressBytes>>& field,
               const JournalSession& session) {
-    addFact(facts, field.label, valueText(session.*field.member));
-    addTold(facts, session);
+    story.add(field.label, valueText(session.*field.member));
+    addTold(story, session);
 }
 
-/// The start is a time, the others are spans; with the last one goes when it was over.
-void addField(Facts& facts, const Field<JournalSession, std::int64_t>& field, const JournalSession& session) {
-    const bool start = field.member == &JournalSession::started_ms;
-    addFact(facts, field.label, start ? timeText(session.started_ms) : timingText(session.*field.member));
-    if (field.member == &JournalSession::duration_ms) addFact(facts, "ended", timeText(session.endedMs()));
+/// A span; with the last one goes when it was over.
+void addField(Story& story, const Field<JournalSession, std::int64_t>& field, const JournalSession& session) {
+    if (field.member == &JournalSession::started_ms)
+        return story.add(field.label, exactTimeText(session.started_ms, story.zone));
+    story.add(field.label, timingText(session.*field.member));
+    if (field.member == &JournalSession::duration_ms)
+        story.add("ended", exactTimeText(session.endedMs(), story.zone));
 }
 
 /// Whether there is something to tell: what belongs to refusals only, or is left out of lines, is not told empty.
@@ -358,32 +377,33 @@ bool isTold(const Field<JournalSession, Value>& field, const JournalSession& ses
     return true;
 }
 
-void addPart(Facts& facts, Part part, const JournalSession& session) {
+void addPart(Story& story, Part part, const JournalSession& session) {
     store::journal::eachField<JournalSession>([&](const auto& field) {
         if (!field.label.empty() && field.part == part && isTold(field, session))
-            addField(facts, field, session);
+            addField(story, field, session);
     });
 }
 
 }  // namespace
 
-std::string sessionAsStory(const JournalSession& session) {
-    Facts facts;
-    addPart(facts, Part::Session, session);
+std::string sessionAsStory(const JournalSession& session, Zone zone, Letters letters) {
+    Story story(letters, zone);
+    addPart(story, Part::Session, session);
     if (session.kind == store::JournalKind::Mail) {
-        addFact(facts, "end", "unknown: the session is still open, or the gateway was killed");
-        return facts.text();
+        story.add("end", "unknown: the session is still open, or the gateway was killed");
+        return story.text();
     }
-    addPart(facts, Part::Measures, session);
-    addPart(facts, Part::Outcome, session);
-    return facts.text();
+    addPart(story, Part::Measures, session);
+    addPart(story, Part::Outcome, session);
+    return story.text();
 }
 
-std::string topAsTable(const store::JournalTop& top) {
+std::string topAsTable(const store::JournalTop& top, const TableStyle& style) {
     return fmt::format("{} sessions, {} of them refused, {} with a failed login\n", top.sessions, top.refused,
                        top.failed_logins) +
-           sumsTable("CLIENT", top.clients, kOfSessions) + sumsTable("SENDER", top.senders, kOfMail) +
-           sumsTable("USER", top.users, kOfSessions);
+           sumsTable("CLIENT", top.clients, kOfSessions, style) +
+           sumsTable("SENDER", top.senders, kOfMail, style) +
+           sumsTable("USER", top.users, kOfSessions, style);
 }
 
 std::string topAsJson(const store::JournalTop& top) {

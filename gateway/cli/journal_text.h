@@ -3,9 +3,10 @@
 /// line. Pure functions.
 #pragma once
 
+#include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "store/journal/backend.h"
 
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,23 +14,22 @@
 
 namespace mailgate::cli {
 
-/// "7d", "12h", "30m" before now, or RFC 3339; Unix milliseconds.
-std::optional<std::int64_t> parsePast(std::string_view text, std::int64_t now_ms);
-
-/// What is wrong with the value of --limit; empty: nothing.
-std::string limitError(const std::string& text);
-
 /// As the command line takes an envelope address: "<>" is the null sender.
 std::string envelopeAddress(std::string_view text);
 
-/// One row of the table for each mail, one for a session without any; `heading`: with the columns' names.
-std::string sessionsAsTable(std::span<const store::JournalSession> sessions, bool heading);
+/// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
+inline constexpr std::size_t kShownOfId = 16;
+
+/// The table of sessions, without rows.
+Table sessionTable(TableStyle style, const Times& times);
+/// One row for each mail, one for a session without any.
+void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
 /// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
 std::string sessionAsJson(const store::JournalSession& session);
 /// All that is known, one fact a line, the timings in their order.
-std::string sessionAsStory(const store::JournalSession& session);
+std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
 
-std::string topAsTable(const store::JournalTop& top);
+std::string topAsTable(const store::JournalTop& top, const TableStyle& style);
 std::string topAsJson(const store::JournalTop& top);
 
 }  // namespace mailgate::cli

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
-#include "gateway/cli/table.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/would_refuse.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
@@ -27,6 +28,7 @@ struct ReportArguments {
     std::string listener;
     std::size_t limit = 50;
     bool json = false;
+    ViewOptions view;
 };
 
 /// From the oldest on, a batch at a time: the journal may hold millions.
@@ -49,22 +51,19 @@ bool isMonitored(const ListenerConfig& listener) {
 
 void wouldRefuse(Context& context, const ReportArguments& arguments) {
     const std::int64_t now = unixMillis();
-    const auto since = parsePast(arguments.since, now);
-    if (!since)
-        throw CLI::ValidationError(fmt::format(
-            "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-            printable(arguments.since)));
+    const std::int64_t since = *periodArgument(arguments.since, std::nullopt, arguments.view.zone()).since_ms;
     const Config config = loadConfig(findConfig(context.config_file));
     store::JournalFilter filter;
     filter.would_refuse = true;
-    filter.since_ms = *since;
+    filter.since_ms = since;
     if (!arguments.listener.empty()) filter.listener = arguments.listener;
     const WouldRefuse report = readJournal(*journal::openSource(config.journal.url), filter);
     if (arguments.json) {
-        std::fputs(report.asJson(arguments.limit, *since, now).c_str(), stdout);
+        std::fputs(report.asJson(arguments.limit, since, now).c_str(), stdout);
         return;
     }
-    const std::string since_text = formatUtc(*since / 1'000);
+    const Times times = arguments.view.times();
+    const std::string since_text = times.text(since);
     if (report.sessions() == 0) {
         fmt::print("since {} no session would have been refused\n", since_text);
         if (std::none_of(config.listeners.begin(), config.listeners.end(), isMonitored))
@@ -72,9 +71,10 @@ void wouldRefuse(Context& context, const ReportArguments& arguments) {
                 "no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
         return;
     }
-    fmt::print("since {} {} from {} would have been refused\n\n{}", since_text,
-               counted(report.sessions(), "session"), counted(report.networks(), "network"),
-               report.asText(arguments.limit));
+    print(fmt::format("since {} {} from {} would have been refused\n\n{}", since_text,
+                      counted(report.sessions(), "session"), counted(report.networks(), "network"),
+                      report.asText(arguments.limit, arguments.view.style(), times)),
+          arguments.view);
 }
 
 }  // namespace
@@ -87,14 +87,14 @@ void addReportCommand(CLI::App& root, Context& context) {
                                                "Print whom listeners in monitor mode would have refused, by "
                                                "network and sender, and the commands that let "
                                                "them in");
-    command->add_option("--since", arguments->since,
-                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time (default: 7d)");
+    command->add_option("--since", arguments->since, kSinceHelp + " (default: 7d)");
     command->add_option("--listener", arguments->listener, "Only sessions of this listener");
     command
         ->add_option("--limit", arguments->limit,
                      "Print at most this many networks, the heaviest (default: 50)")
         ->check(limitError);
     command->add_flag("--json", arguments->json, "Print JSON");
+    addViewOptions(*command, arguments->view, Prints::OneTable);
     command->callback([&context, arguments] { wouldRefuse(context, *arguments); });
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
-#include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/screen.h"
+#include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
@@ -15,9 +17,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <sstream>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace mailgate::cli {
 
@@ -29,14 +36,18 @@ using store::JournalSession;
 namespace journal = store::journal;
 
 struct SessionsArguments {
-    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, since, until, id;
+    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, id;
+    std::string protocol, helo, end, rule, tls, reply, refused_recipient;
+    std::optional<std::string> since, until;
     bool refused = false;
     bool would_refuse = false;
     bool failed_logins = false;
     bool json = false;
     bool follow = false;
     bool live = false;
-    std::size_t limit = 100;
+    bool all = false;
+    std::optional<std::size_t> limit;
+    ViewOptions view;
 };
 
 Network networkArgument(const std::string& text) {
@@ -46,11 +57,9 @@ Network networkArgument(const std::string& text) {
     return std::get<Network>(parsed);
 }
 
-std::int64_t timeArgument(const std::string& option, const std::string& text) {
-    if (const auto time = parsePast(text, unixMillis())) return *time;
-    throw CLI::ValidationError(
-        fmt::format("{}: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-                    option, printable(text)));
+/// As a record has it: the network, or nothing for the listener's default.
+std::string ruleArgument(const std::string& text) {
+    return text == "default" ? "" : networkArgument(text).toString();
 }
 
 /// Only what was given on the command line; `command` knows what that is.
@@ -70,115 +79,295 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--queue-id", arguments.queue_id, filter.queue_id);
     text("--listener", arguments.listener, filter.listener);
     text("--server", arguments.server, filter.server);
+    text("--refused-recipient", envelopeAddress(arguments.refused_recipient), filter.refused_to);
+    text("--reply", arguments.reply, filter.reply);
+    text("--protocol", arguments.protocol, filter.protocol);
+    text("--helo", arguments.helo, filter.helo);
+    text("--end", arguments.end, filter.end);
+    text("--tls", arguments.tls, filter.tls);
+    if (filter.tls == "none") filter.tls = "";
+    if (command.count("--rule") > 0) filter.rule = ruleArgument(arguments.rule);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
     filter.refused_only = arguments.refused;
     filter.would_refuse = arguments.would_refuse;
     filter.failed_login = arguments.failed_logins;
-    if (command.count("--since") > 0) filter.since_ms = timeArgument("--since", arguments.since);
-    if (command.count("--until") > 0) filter.until_ms = timeArgument("--until", arguments.until);
+    const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
+    filter.since_ms = period.since_ms;
+    filter.until_ms = period.until_ms;
     return filter;
 }
 
-void print(const std::vector<JournalSession>& sessions, bool json, bool heading) {
-    if (json) {
-        for (const JournalSession& session : sessions)
-            std::fputs(sessionAsJson(session).c_str(), stdout);
-    } else if (heading || !sessions.empty()) {
-        std::fputs(sessionsAsTable(sessions, heading).c_str(), stdout);
+/// What the command line and the configuration say, and how to print.
+struct Asked {
+    Asked(const Context& context, const SessionsArguments& given, const CLI::App& command)
+        : arguments(given),
+          filter(filterOf(given, command)),
+          config(loadConfig(findConfig(context.config_file))) {}
+
+    const SessionsArguments& arguments;
+    const JournalFilter filter;
+    const Config config;
+};
+
+[[noreturn]] void failUnknown(std::string_view what, const std::string& name, const std::string& file,
+                              const std::vector<std::string>& names) {
+    throw CLI::ValidationError(
+        fmt::format("no {} is named \"{}\": {} has {}", what, printable(name), file, fmt::join(names, ", ")));
+}
+
+bool contains(const std::vector<std::string>& names, std::string_view wanted) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        const bool whole = wanted.find('/') != std::string_view::npos;
+        return sameText(whole ? name : name.substr(name.find('/') + 1), wanted);
+    });
+}
+
+/// A name that neither the configuration nor `is_known` has.
+template <typename IsKnown>
+void requireKnownNames(const Asked& asked, IsKnown is_known) {
+    JournalFilter one;
+    if (one.listener = asked.filter.listener; one.listener) {
+        const auto names = listenerNames(asked.config);
+        if (!contains(names, *one.listener) && !is_known(one))
+            failUnknown("listener", *one.listener, asked.config.file, names);
     }
+    one = {};
+    if (one.server = asked.filter.server; one.server) {
+        const auto names = serverNames(asked.config);
+        if (!contains(names, *one.server) && !is_known(one))
+            failUnknown("server", *one.server, asked.config.file, names);
+    }
+}
+
+void fail(Context& context, const std::string& sentence) {
+    fmt::print(stderr, "mailgate: {}\n", sentence);
+    context.exit_code = kRefusedOrNotFound;
+}
+
+/// Because a name is wrong, a user never came, or nothing matches.
+void failNone(Context& context, const Asked& asked, journal::Source& source) {
+    JournalFilter user;
+    user.user = asked.filter.user;
+    if (user.user && source.newest(user, 1).empty())
+        return fail(context,
+                    fmt::format("no session in the journal has the user \"{}\"", printable(*user.user)));
+    fail(context, "no session in the journal matches");
+}
+
+/// What --limit has cut; empty: nothing.
+std::string cutNote(std::size_t printed, std::size_t found, bool more) {
+    if (printed >= found) return {};
+    return fmt::format("the newest {} of {}{} sessions; --limit N or --all prints more", grouped(printed),
+                       more ? "more than " : "", grouped(found));
+}
+
+/// The same as a line of its own of the JSON.
+std::string cutAsJson(std::size_t printed, std::size_t found, bool more) {
+    if (printed >= found) return {};
+    return fmt::format(R"({{"event":"sessions.cut","printed":{},"found":{},"more":{}}})"
+                       "\n",
+                       printed, found, more);
+}
+
+void printJson(const std::vector<JournalSession>& sessions) {
+    for (const JournalSession& session : sessions)
+        std::fputs(sessionAsJson(session).c_str(), stdout);
     std::fflush(stdout);
 }
 
-std::unique_ptr<journal::Source> openJournal(const Context& context) {
-    return journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
-}
-
 /// Until the reader of standard output is gone or the user has seen enough.
-void follow(journal::Source& source, const JournalFilter& filter, journal::Position position, bool json) {
+template <typename Print>
+void follow(journal::Source& source, const JournalFilter& filter, journal::Position position, Print print) {
     constexpr std::size_t kAtOnce = 10'000;
     while (std::ferror(stdout) == 0) {
-        print(source.after(filter, position, kAtOnce), json, false);
+        print(source.after(filter, position, kAtOnce));
         std::this_thread::sleep_for(500ms);
     }
 }
 
+std::size_t limitOf(const SessionsArguments& arguments) {
+    constexpr std::size_t kUsual = 100, kBeforeFollowing = 10;
+    if (arguments.all) return std::numeric_limits<std::size_t>::max();
+    return arguments.limit.value_or(arguments.follow ? kBeforeFollowing : kUsual);
+}
+
+void followTable(const Asked& asked, journal::Source& source, const std::vector<JournalSession>& sessions,
+                 const journal::Position& end) {
+    const ViewOptions& view = asked.arguments.view;
+    TableStyle style = view.style();
+    style.follows = true;
+    const Times times = view.times();
+    Table table = sessionTable(std::move(style), times);
+    const auto add = [&](const std::vector<JournalSession>& more) {
+        addSessions(table, more, times);
+        std::fputs(table.text().c_str(), stdout);
+        std::fflush(stdout);
+    };
+    add(sessions);
+    follow(source, asked.filter, end, add);
+}
+
 void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
-    const JournalFilter filter = filterOf(arguments, command);
-    const auto source = openJournal(context);
+    const Asked asked(context, arguments, command);
+    const auto source = journal::openSource(asked.config.journal.url);
     const journal::Position end = source->end();
-    const auto sessions = source->newest(filter, arguments.limit);
-    print(sessions, arguments.json, true);
-    if (arguments.follow) follow(*source, filter, end, arguments.json);
-    if (sessions.empty()) context.exit_code = kRefusedOrNotFound;
+    const std::size_t limit = limitOf(arguments);
+    const auto sessions = source->newest(asked.filter, limit);
+    if (sessions.empty())
+        requireKnownNames(asked, [&](const JournalFilter& one) { return !source->newest(one, 1).empty(); });
+    if (arguments.follow && !arguments.json) return followTable(asked, *source, sessions, end);
+    if (sessions.empty() && !arguments.follow) return failNone(context, asked, *source);
+
+    constexpr std::size_t kCounted = 10'000;  // that takes a moment
+    const bool cut = sessions.size() == limit && !arguments.follow;
+    const std::size_t found = cut ? source->count(asked.filter, std::max(limit, kCounted) + 1) : 0;
+    const bool more = found > std::max(limit, kCounted);
+    if (arguments.json) {
+        printJson(sessions);
+        std::fputs(cutAsJson(sessions.size(), found - (more ? 1 : 0), more).c_str(), stdout);
+        if (arguments.follow) follow(*source, asked.filter, end, printJson);
+        return;
+    }
+    const Times times = arguments.view.times();
+    Table table = sessionTable(arguments.view.style(), times);
+    addSessions(table, sessions, times);
+    printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
+}
+
+std::string textOf(const Poco::JSON::Object& object, const char* key) {
+    return object.isNull(key) ? std::string() : object.getValue<std::string>(key);
+}
+
+Table liveTable(TableStyle style, const Times& times) {
+    return Table({{.name = "since", .title = times.title("SINCE")},
+                  {.name = "session", .title = "SESSION"},
+                  {.name = "client", .title = "CLIENT", .least = 15},
+                  {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 4},
+                  {.name = "state", .title = "STATE"},
+                  {.name = "server", .title = "SERVER", .least = 8, .leaves = 5},
+                  {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 6},
+                  {.name = "from", .title = "FROM", .least = 9, .leaves = 3},
+                  {.name = "in", .title = "IN", .leaves = 2},
+                  {.name = "out", .title = "OUT", .leaves = 1},
+                  {.name = "balancer", .title = "BALANCER", .least = 15, .on_request = true},
+                  {.name = "protocol", .title = "PROTOCOL", .on_request = true},
+                  {.name = "tls", .title = "TLS", .on_request = true},
+                  {.name = "mails", .title = "MAILS", .on_request = true}},
+                 std::move(style));
+}
+
+Table::Row liveRow(const Poco::JSON::Object& session, const Times& times) {
+    const auto cell = [&](const char* key) { return orDash(textOf(session, key)); };
+    return {times.text(textOf(session, "started")),
+            textOf(session, "session").substr(0, kShownOfId),
+            cell("client"),
+            cell("listener"),
+            cell("state"),
+            cell("server"),
+            cell(textOf(session, "user").empty() ? "helo" : "user"),
+            cell("from"),
+            cell("bytes_in"),
+            cell("bytes_out"),
+            cell("balancer"),
+            cell("protocol"),
+            cell("tls"),
+            cell("mail_count")};
+}
+
+/// What the gateway does not filter itself.
+bool passes(const Poco::JSON::Object& session, const JournalFilter& filter) {
+    const auto is = [&](const char* key, const std::optional<std::string>& wanted, auto same) {
+        return !wanted || same(textOf(session, key), *wanted);
+    };
+    return is("listener", filter.listener, sameText) && is("user", filter.user, sameText) &&
+           is("from", filter.from, isAddressed);
+}
+
+std::vector<Poco::JSON::Object::Ptr> liveSessions(const Asked& asked) {
+    std::string target = "/v1/sessions";
+    if (asked.filter.client) target += "?client=" + admin::percentEncoded(asked.filter.client->toString());
+    const auto array = admin::Client(asked.config.admin.socket).get(target)->getArray("sessions");
+    std::vector<Poco::JSON::Object::Ptr> sessions;
+    for (std::size_t at = 0; array && at < array->size(); ++at)
+        if (auto session = array->getObject(static_cast<unsigned>(at)); passes(*session, asked.filter))
+            sessions.push_back(std::move(session));
+    return sessions;
 }
 
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option :
          {"--to", "--queue-id", "--verdict", "--refused", "--would-refuse", "--failed-logins", "--since",
-          "--until", "--server", "--balancer", "--follow"}) {
+          "--until", "--server", "--balancer", "--follow", "--refused-recipient", "--reply", "--protocol",
+          "--helo", "--tls", "--end", "--rule"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
-    const JournalFilter filter = filterOf(arguments, command);
+    const Asked asked(context, arguments, command);
     // Nor is there a sender before the first mail.
-    if (filter.from && filter.from->empty())
+    if (asked.filter.from && asked.filter.from->empty())
         throw CLI::ValidationError("--from <> cannot be combined with --live");
-    std::string target = "/v1/sessions";
-    if (filter.client) target += "?client=" + admin::percentEncoded(filter.client->toString());
-    const Config config = loadConfig(findConfig(context.config_file));
-    const auto answer = admin::Client(config.admin.socket).get(target);
-    const auto sessions = answer->getArray("sessions");
-    Table table(
-        {"SINCE", "SESSION", "CLIENT", "LISTENER", "STATE", "SERVER", "HELO/USER", "FROM", "IN", "OUT"});
-    const auto text = [](const Poco::JSON::Object& session, const char* key) {
-        return session.isNull(key) ? std::string() : session.getValue<std::string>(key);
-    };
-    std::size_t shown = 0;
-    for (std::size_t i = 0; i < sessions->size() && shown < arguments.limit; ++i) {
-        const auto session = sessions->getObject(static_cast<unsigned>(i));
-        const std::string user = text(*session, "user");
-        const auto is = [&](const char* key, const std::optional<std::string>& wanted, auto same) {
-            return !wanted || same(session->isNull(key) ? "" : session->getValue<std::string>(key), *wanted);
-        };
-        if (!is("listener", filter.listener, sameText) || !is("user", filter.user, sameText) ||
-            !is("from", filter.from, isAddressed))
-            continue;
-        ++shown;
-        if (arguments.json) {
+    auto sessions = liveSessions(asked);
+    if (sessions.empty()) {
+        requireKnownNames(asked, [](const JournalFilter&) { return false; });
+        return fail(context, "no current session matches");
+    }
+    // The oldest come first, so that the newest are the last as in the other list.
+    const std::size_t found = sessions.size();
+    if (const std::size_t limit = limitOf(arguments); limit < found)
+        sessions.erase(sessions.begin(), sessions.end() - static_cast<std::ptrdiff_t>(limit));
+    if (arguments.json) {
+        for (const auto& session : sessions) {
             std::ostringstream text;
             session->stringify(text);
             std::fputs((visibleJson(text.str()) + "\n").c_str(), stdout);
-            continue;
         }
-        table.add({text(*session, "started"), text(*session, "session"), text(*session, "client"),
-                   text(*session, "listener"), text(*session, "state"), text(*session, "server"),
-                   user.empty() ? text(*session, "helo") : user, text(*session, "from"),
-                   text(*session, "bytes_in"), text(*session, "bytes_out")});
+        std::fputs(cutAsJson(sessions.size(), found, false).c_str(), stdout);
+        return;
     }
-    if (!arguments.json) std::fputs(table.text().c_str(), stdout);
+    const Times times = arguments.view.times();
+    Table table = liveTable(arguments.view.style(), times);
+    for (const auto& session : sessions)
+        table.add(liveRow(*session, times));
+    printWithNote(table.text(), cutNote(sessions.size(), found, false), arguments.view);
+}
+
+/// The ids of the current sessions that begin like that.
+std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view prefix) {
+    std::vector<std::string> ids;
+    const auto array = gateway.get("/v1/sessions")->getArray("sessions");
+    for (std::size_t at = 0; array && at < array->size(); ++at)
+        if (std::string id = textOf(*array->getObject(static_cast<unsigned>(at)), "session");
+            startsWithIgnoreCase(id, prefix))
+            ids.push_back(std::move(id));
+    return ids;
 }
 
 void kill(Context& context, const SessionsArguments& arguments) {
     const Config config = loadConfig(findConfig(context.config_file));
-    admin::Client(config.admin.socket).del("/v1/sessions/" + admin::percentEncoded(arguments.id));
-    fmt::print("session {} ended\n", printable(arguments.id));
+    const admin::Client gateway(config.admin.socket);
+    const auto ids = liveIds(gateway, arguments.id);
+    if (ids.empty())
+        return fail(context, fmt::format("no current session has the id {}", printable(arguments.id)));
+    if (ids.size() > 1)
+        return fail(context, fmt::format("{} is not unique: several ids begin with it, such as {} and {}",
+                                         printable(arguments.id), ids[0], ids[1]));
+    gateway.del("/v1/sessions/" + admin::percentEncoded(ids.front()));
+    fmt::print("session {} ended\n", ids.front());
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
-    const auto found = openJournal(context)->withId(arguments.id, 2);
-    if (found.size() == 1) {
-        std::fputs((arguments.json ? sessionAsJson(found.front()) : sessionAsStory(found.front())).c_str(),
-                   stdout);
-        return;
-    }
-    context.exit_code = kRefusedOrNotFound;
+    const Config config = loadConfig(findConfig(context.config_file));
+    const auto found = journal::openSource(config.journal.url)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
-    if (found.empty())
-        fmt::print(stderr, "mailgate: no session in the journal has the id {}\n", id);
+    if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
+    if (found.size() > 1)
+        return fail(context, fmt::format("{} is not unique: several ids begin with it, such as {} and {}", id,
+                                         found[0].id, found[1].id));
+    if (arguments.json)
+        std::fputs(sessionAsJson(found.front()).c_str(), stdout);
     else
-        fmt::print(stderr, "mailgate: {} is not unique: several ids begin with it, such as {} and {}\n", id,
-                   found[0].id, found[1].id);
+        print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters), arguments.view);
 }
 
 void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
@@ -190,6 +379,17 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--listener", arguments.listener, "Name of the listener");
     sessions.add_option("--balancer", arguments.balancer, "Balancer address or network");
     sessions.add_option("--server", arguments.server, "Server, as SERVER or UPSTREAM/SERVER");
+    sessions.add_option("--refused-recipient", arguments.refused_recipient,
+                        "Recipient that the server refused: an address or @domain");
+    sessions.add_option("--reply", arguments.reply,
+                        "Part of a reply of the server to a mail, or of what a refused client was told");
+    sessions.add_option("--protocol", arguments.protocol, "smtp, lmtp, imap, pop3, sieve or tcp")
+        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
+    sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
+    sessions.add_option("--tls", arguments.tls, "starttls, implicit or none, as the log has it");
+    sessions.add_option("--end", arguments.end, "How it ended, or why it was refused, as in column END");
+    sessions.add_option("--rule", arguments.rule,
+                        "Network of the rule that decided, or default: the listener's default");
     sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
@@ -197,13 +397,13 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
                       "Only sessions that a listener in monitor mode would have refused");
     sessions.add_flag("--failed-logins", arguments.failed_logins,
                       "Only sessions with a failed login, even if a later login succeeded");
-    sessions.add_option("--since", arguments.since,
-                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time");
-    sessions.add_option("--until", arguments.until, "End of the period, in the same form");
+    sessions.add_option("--since", arguments.since, kSinceHelp);
+    sessions.add_option("--until", arguments.until, kUntilHelp);
     sessions
         .add_option("--limit", arguments.limit,
-                    "Print at most this many sessions, the newest ones (default: 100)")
+                    "Print at most this many sessions, the newest ones (default: 100; with --follow 10)")
         ->check(limitError);
+    sessions.add_flag("--all", arguments.all, "Print all sessions that match")->excludes("--limit");
 }
 
 }  // namespace
@@ -217,8 +417,9 @@ void addSessionsCommand(CLI::App& root, Context& context) {
     sessions->add_flag("--json", arguments->json, "Print JSON, one object per line");
     sessions->add_flag("--live", arguments->live,
                        "Print the current sessions instead; can be combined with --client, --from, --user, "
-                       "--listener, --limit and --json");
+                       "--listener, --limit, --all and --json");
     sessions->add_flag("--follow", arguments->follow, "Keep running, and print further sessions as they end");
+    addViewOptions(*sessions, arguments->view, Prints::OneTable);
     CLI::App* shown =
         sessions->add_subcommand("show", "Print all that is known about a session, with its timings");
     shown->add_option("ID", arguments->id, "Session id, or enough of its beginning to be unique")->required();
@@ -226,7 +427,8 @@ void addSessionsCommand(CLI::App& root, Context& context) {
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(
         "kill", "End a current session, with a 421 or BYE to the client where the protocol allows one");
-    killed->add_option("ID", arguments->id, "Session id, as sessions --live shows it")->required();
+    killed->add_option("ID", arguments->id, "Session id, or enough of its beginning to be unique")
+        ->required();
     killed->callback([&context, arguments] { kill(context, *arguments); });
     sessions->callback([&context, arguments, sessions] {
         if (!sessions->get_subcommands().empty()) return;

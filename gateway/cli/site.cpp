@@ -20,4 +20,19 @@ rules::Site siteOf(const Config& config) {
     return site;
 }
 
+std::vector<std::string> listenerNames(const Config& config) {
+    std::vector<std::string> names;
+    for (const ListenerConfig& listener : config.listeners)
+        names.push_back(listener.name);
+    return names;
+}
+
+std::vector<std::string> serverNames(const Config& config) {
+    std::vector<std::string> names;
+    for (const UpstreamConfig& upstream : config.upstreams)
+        for (const ServerConfig& server : upstream.servers)
+            names.push_back(upstream.name + "/" + server.name);
+    return names;
+}
+
 }  // namespace mailgate::cli

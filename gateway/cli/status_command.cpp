@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
@@ -16,6 +17,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mailgate::cli {
@@ -48,11 +50,12 @@ void addRows(Table& table, const Object& status, const std::string& key, ToRow t
         table.add(toRow(*items->getObject(static_cast<unsigned>(i))));
 }
 
-std::string stateOf(const Object& server) {
-    std::string state = isSet(server, "healthy") ? "up" : "DOWN";
-    if (isSet(server, "draining")) state += ", draining";
+Cell stateOf(const Object& server) {
+    const bool up = isSet(server, "healthy"), draining = isSet(server, "draining");
+    std::string state = up ? "up" : "DOWN";
+    if (draining) state += ", draining";
     if (isSet(server, "backup")) state += ", backup";
-    return state;
+    return {std::move(state), !up ? Colour::Bad : draining ? Colour::Warning : Colour::Good};
 }
 
 /// The listeners' counters that have a column, by the names of the JSON.
@@ -73,36 +76,51 @@ std::string addressesOf(const Object& listener) {
     return addresses;
 }
 
-std::string listenerTable(const Object& status) {
+/// What counts leaves first, as --json has it all.
+std::string listenerTable(const Object& status, const TableStyle& style) {
     const std::vector<std::string> counters = columnCounters();
-    Table::Row heading{"LISTENER", "PROTOCOL", "LIVE"};
+    std::vector<Column> columns{{.name = "listener", .title = "LISTENER", .least = 12},
+                                {.name = "protocol", .title = "PROTOCOL", .leaves = 1},
+                                {.name = "live", .title = "LIVE"}};
     for (const std::string& counter : counters)
-        heading.push_back(Poco::toUpper(counter));
-    heading.insert(heading.end(), {"STATE", "ADDRESSES"});
-    Table table(std::move(heading));
+        columns.push_back(
+            {.name = counter, .title = Poco::toUpper(counter), .leaves = counter == "refused" ? 4u : 2u});
+    columns.push_back({.name = "state", .title = "STATE"});
+    columns.push_back({.name = "addresses", .title = "ADDRESSES", .least = 14, .leaves = 3});
+    Table table(std::move(columns), style);
     addRows(table, status, "listeners", [&](const Object& listener) {
         Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
         for (const std::string& counter : counters)
-            row.push_back(cell(listener, counter));
+            row.emplace_back(cell(listener, counter));
+        const bool paused = isSet(listener, "paused");
         const std::string mode = cell(listener, "mode");
-        std::string state = isSet(listener, "paused") ? "PAUSED" : "listening";
+        std::string state = paused ? "PAUSED" : "listening";
         if (mode != "enforce" && mode != "-") state += ", " + mode;
-        row.insert(row.end(), {std::move(state), addressesOf(listener)});
+        row.emplace_back(std::move(state), paused ? Colour::Bad : Colour::Good);
+        row.emplace_back(addressesOf(listener));
         return row;
     });
     return table.text();
 }
 
-std::string serverTable(const Object& status) {
-    Table table({"SERVER", "ADDRESS", "STATE", "SESSIONS", "TOTAL", "FAILED", "SINCE", "REASON"});
-    addRows(table, status, "servers", [](const Object& server) {
+std::string serverTable(const Object& status, const TableStyle& style, const Times& times) {
+    Table table({{.name = "server", .title = "SERVER", .least = 16},
+                 {.name = "address", .title = "ADDRESS", .least = 15, .leaves = 3},
+                 {.name = "state", .title = "STATE"},
+                 {.name = "sessions", .title = "SESSIONS"},
+                 {.name = "total", .title = "TOTAL", .leaves = 2},
+                 {.name = "failed", .title = "FAILED", .leaves = 1},
+                 {.name = "since", .title = times.title("SINCE"), .leaves = 4},
+                 {.name = "reason", .title = "REASON", .least = 12}},
+                style);
+    addRows(table, status, "servers", [&](const Object& server) {
         return Table::Row{fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
                           cell(server, "address"),
                           stateOf(server),
                           cell(server, "sessions"),
                           cell(server, "sessions_total"),
                           cell(server, "failures_total"),
-                          cell(server, "changed"),
+                          times.text(cell(server, "changed")),
                           cell(server, "reason")};
     });
     return table.text();
@@ -151,20 +169,24 @@ std::string warningsOf(const Object& status, const std::vector<std::string>& rul
     return text.empty() ? text : "\n" + text;
 }
 
-std::string asText(const Object& status, const std::vector<std::string>& rule_warnings) {
+std::string asText(const Object& status, const std::vector<std::string>& rule_warnings,
+                   const ViewOptions& view) {
+    const TableStyle style = view.style();
     const Object::Ptr rules = status.getObject("rules");
-    return fmt::format("mailgate {} {}, pid {}, up since {}, {} of {} sessions, {}\n\n{}\n{}{}",
+    return fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}",
                        word(status, "version"), word(status, "name"), word(status, "pid"),
-                       word(status, "started"), word(status, "live"), word(status, "max_sessions"),
+                       Times(view.zone()).text(word(status, "started")), word(status, "live"),
+                       word(status, "max_sessions"),
                        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
-                       listenerTable(status), serverTable(status), warningsOf(status, rule_warnings));
+                       listenerTable(status, style), serverTable(status, style, view.times()),
+                       warningsOf(status, rule_warnings));
 }
 
-void printStatus(const Context& context, bool json) {
+void printStatus(const Context& context, bool json, const ViewOptions& view) {
     const Config config = loadConfig(findConfig(context.config_file));
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
     if (!json) {
-        fmt::print("{}", asText(*status, ruleWarnings(config)));
+        print(asText(*status, ruleWarnings(config), view), view);
         return;
     }
     constexpr unsigned kIndent = 2;
@@ -179,7 +201,9 @@ void addStatusCommand(CLI::App& root, Context& context) {
         root.add_subcommand("status", "Print the state of the running gateway: listeners, servers, sessions");
     const auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "Print JSON");
-    command->callback([&context, json] { printStatus(context, *json); });
+    const auto view = std::make_shared<ViewOptions>();
+    addViewOptions(*command, *view, Prints::Tables);
+    command->callback([&context, json, view] { printStatus(context, *json, *view); });
 }
 
 }  // namespace mailgate::cli

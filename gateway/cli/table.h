@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What people read on the command line: tables, and the words in them. What programs read (JSON, the
-/// export) does not come through here.
+/// \file  What people read on the command line: tables, facts, and the words in them. What programs read (JSON, the
+/// export) does not come through here. Whatever a client, a server or the sqlite3 shell has put into a cell, it
+/// stays in its row and its column and cannot control a terminal.
 #pragma once
 
+#include "gateway/cli/screen_text.h"
+
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,22 +16,89 @@
 
 namespace mailgate::cli {
 
-/// Columns as wide as their widest cell; the last one is not padded. Whatever a client, a server or the sqlite3 shell
-/// has put into a cell, it stays on its line and cannot control a terminal.
+/// The colours that states have.
+enum class Colour : std::uint8_t { None, Good, Warning, Bad };
+
+struct Cell {
+    // Implicit: most cells are texts.
+    Cell(std::string text, Colour colour = Colour::None) : text(std::move(text)), colour(colour) {}
+    Cell(const char* text) : text(text) {}
+
+    std::string text;
+    Colour colour = Colour::None;
+};
+
+/// A column is made for what it usually has, and gives way in an order of its own.
+struct Column {
+    static constexpr std::size_t kWhole = std::numeric_limits<std::size_t>::max();
+
+    std::string name;            ///< as --columns takes it
+    std::string title;           ///< its heading
+    std::size_t least = kWhole;  ///< is clipped to this width, not further; kWhole: never
+    unsigned leaves = 0;         ///< its place in the order of being left out, from 1 on; 0: never
+    std::size_t usual = 0;       ///< width at least, where more rows are to come
+    bool on_request = false;     ///< only with --columns
+};
+
+/// How tables are laid out.
+struct TableStyle {
+    std::size_t width = 0;  ///< columns of the screen; 0: no limit
+    Letters letters = Letters::Utf8;
+    bool colours = false;
+    bool follows = false;                ///< more rows are to come after the first text()
+    std::vector<std::string> columns{};  ///< those wanted, by name; empty: the table's own
+};
+
+/// Columns as wide as their widest cell, the last one not padded. Without a limit a cell of more than 60 columns
+/// moves what follows in its own row and widens no other. With one, columns are clipped, the widest first, down to
+/// `least`; where that does not do, they leave in their order; where what is left is still too wide, or the
+/// screen has less than 60 columns, each row is printed as its facts, one a line.
 class Table {
   public:
-    using Row = std::vector<std::string>;
+    using Row = std::vector<Cell>;
 
-    Table() = default;
-    explicit Table(Row heading) { add(std::move(heading)); }
+    /// Throws CLI::ValidationError, which names the columns, if the style wants one that is not there.
+    Table(std::vector<Column> columns, TableStyle style);
 
+    /// A cell for each column, those on request as well.
     void add(Row row);
-    /// One line for each row; empty when there is none.
+    /// The heading and one line for each row; of a call after the first one the further rows, in the same columns.
+    /// Empty when there is no row, unless the style `follows`.
+    std::string text();
+
+  private:
+    struct Laid {
+        std::size_t column;  ///< of columns_
+        std::size_t width;
+    };
+
+    void choose();
+    void layOut();
+    std::size_t leastOf(const Laid& laid) const;
+    bool leaveOut();
+    void shrink();
+    std::string lineOf(const Row& row) const;
+    std::string factsOf(const Row& row) const;
+
+    std::vector<Column> columns_;
+    TableStyle style_;
+    std::vector<Row> rows_;  ///< texts shown()
+    std::vector<Laid> laid_;
+    bool begun_ = false;
+    bool facts_ = false;  ///< a fact a line
+};
+
+/// One fact a line, behind labels of one width.
+class Facts {
+  public:
+    explicit Facts(Letters letters = Letters::Utf8) : letters_(letters) {}
+
+    void add(std::string_view label, std::string_view text);
     std::string text() const;
 
   private:
-    std::vector<Row> rows_;  ///< cells escaped
-    std::vector<std::size_t> widths_;
+    Letters letters_;
+    std::vector<std::pair<std::string, std::string>> facts_;  ///< shown()
 };
 
 /// A dash when there is nothing.
@@ -34,5 +106,8 @@ std::string orDash(std::string_view text);
 
 /// "3 rules", "1 rule".
 std::string counted(std::size_t count, std::string_view noun);
+
+/// "1,532"
+std::string grouped(std::uint64_t number);
 
 }  // namespace mailgate::cli

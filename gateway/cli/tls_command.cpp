@@ -2,6 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
@@ -48,13 +49,20 @@ bool isGood(const TlsReport& report) {
     return report.failure.empty() && !report.verdict;
 }
 
-std::string certificateTable(const Array& certificates) {
+std::string certificateTable(const Array& certificates, const TableStyle& style, const Times& times) {
     if (certificates.empty()) return "No listener ends TLS.\n";
-    Table table({"LISTENER", "NAMES", "KEY", "NOT AFTER", "DAYS LEFT", "FILE"});
+    Table table({{.name = "listener", .title = "LISTENER", .least = 12},
+                 {.name = "names", .title = "NAMES", .least = 16},
+                 {.name = "key", .title = "KEY", .leaves = 1},
+                 {.name = "not-after", .title = times.title("NOT AFTER"), .leaves = 3},
+                 {.name = "days-left", .title = "DAYS LEFT"},
+                 {.name = "file", .title = "FILE", .least = 16, .leaves = 2}},
+                style);
     for (std::size_t i = 0; i < certificates.size(); ++i) {
         const Object& each = *certificates.getObject(static_cast<unsigned>(i));
         table.add({each.getValue<std::string>("listener"), namesOf(each),
-                   each.getValue<std::string>("key_type"), each.getValue<std::string>("not_after"),
+                   each.getValue<std::string>("key_type"),
+                   times.text(each.getValue<std::string>("not_after")),
                    each.getValue<std::string>("days_left"), each.getValue<std::string>("file")});
     }
     return table.text();
@@ -77,25 +85,31 @@ Array::Ptr serverCertificates(const Object& status) {
     return shown;
 }
 
-std::string serverCertificateTable(const Array& servers) {
+std::string serverCertificateTable(const Array& servers, const TableStyle& style, const Times& times) {
     if (servers.empty()) return "";
-    Table table({"SERVER", "ADDRESS", "NOT AFTER", "DAYS LEFT"});
+    Table table({{.name = "server", .title = "SERVER", .least = 12},
+                 {.name = "address", .title = "ADDRESS", .leaves = 1},
+                 {.name = "server-not-after", .title = times.title("NOT AFTER"), .leaves = 2},
+                 {.name = "server-days-left", .title = "DAYS LEFT"}},
+                style);
     for (std::size_t i = 0; i < servers.size(); ++i) {
         const Object& each = *servers.getObject(static_cast<unsigned>(i));
         table.add({each.getValue<std::string>("upstream") + "/" + each.getValue<std::string>("server"),
-                   each.getValue<std::string>("address"), each.getValue<std::string>("not_after"),
+                   each.getValue<std::string>("address"), times.text(each.getValue<std::string>("not_after")),
                    each.getValue<std::string>("days_left")});
     }
     return "\n" + table.text();
 }
 
-void printCertificates(const Context& context, bool json) {
+void printCertificates(const Context& context, bool json, const ViewOptions& view) {
     const Config config = loadConfig(findConfig(context.config_file));
     const Object::Ptr answer = admin::Client(config.admin.socket).get("/v1/status");
     const Array::Ptr certificates = answer->getArray("certificates");
     const Array::Ptr servers = serverCertificates(*answer);
     if (!json) {
-        fmt::print("{}{}", certificateTable(*certificates), serverCertificateTable(*servers));
+        print(certificateTable(*certificates, view.style(), view.times()) +
+                  serverCertificateTable(*servers, view.style(), view.times()),
+              view);
         return;
     }
     constexpr unsigned kIndent = 2;
@@ -196,7 +210,13 @@ void printText(const TlsTest& test, const std::string& name, const Endpoint& ser
         fmt::print("  {:<12} {}, in {} days\n", "expires", formatUtc(report.chain.front().not_after),
                    daysUntil(report.chain.front().not_after));
     if (report.verdict) fmt::print("  => {}\n", adviseOn(report));
-    Table chain({"SUBJECT", "ISSUER", "NAMES", "KEY", "NOT BEFORE", "NOT AFTER"});
+    Table chain({{.name = "subject", .title = "SUBJECT"},
+                 {.name = "issuer", .title = "ISSUER"},
+                 {.name = "names", .title = "NAMES"},
+                 {.name = "key", .title = "KEY"},
+                 {.name = "not-before", .title = "NOT BEFORE"},
+                 {.name = "not-after", .title = "NOT AFTER"}},
+                TableStyle());
     for (const TlsChainCertificate& each : report.chain)
         chain.add({each.subject, each.issuer, orDash(fmt::format("{}", fmt::join(each.names, ", "))),
                    each.key_type, formatUtc(each.not_before), formatUtc(each.not_after)});
@@ -244,7 +264,9 @@ void addTlsCommand(CLI::App& root, Context& context) {
                                            "that servers have shown it, and when they expire");
     const auto json = std::make_shared<bool>(false);
     status->add_flag("--json", *json, "As JSON");
-    status->callback([&context, json] { printCertificates(context, *json); });
+    const auto view = std::make_shared<ViewOptions>();
+    addViewOptions(*status, *view, Prints::OneTable);
+    status->callback([&context, json, view] { printCertificates(context, *json, *view); });
     addTestCommand(*tls, context);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/screen.h"
 #include "gateway/config/load.h"
-#include "protocols/values/text.h"
 #include "store/backends/journal.h"
 
 #include <fmt/format.h>
@@ -12,6 +13,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <string>
 
 namespace mailgate::cli {
 
@@ -21,9 +24,11 @@ using store::SumsBy;
 
 struct TopArguments {
     std::string since = "1h";
+    std::optional<std::string> until;
     std::string by = "sessions";
     std::size_t limit = 10;
     bool json = false;
+    ViewOptions view;
 };
 
 SumsBy orderOf(const std::string& word) {
@@ -33,15 +38,18 @@ SumsBy orderOf(const std::string& word) {
 }
 
 void top(Context& context, const TopArguments& arguments) {
-    const std::int64_t now = unixMillis();
-    const auto since = parsePast(arguments.since, now);
-    if (!since)
-        throw CLI::ValidationError(fmt::format(
-            "--since: expected a time ago such as 30m, 12h or 7d, or an RFC 3339 time, found \"{}\"",
-            printable(arguments.since)));
+    const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
-    const store::JournalTop sums = source->top(*since, now, orderOf(arguments.by), arguments.limit);
-    std::fputs((arguments.json ? topAsJson(sums) : topAsTable(sums)).c_str(), stdout);
+    const store::JournalTop sums = source->top(*period.since_ms, period.until_ms.value_or(unixMillis()),
+                                               orderOf(arguments.by), arguments.limit);
+    if (sums.sessions == 0) {
+        std::fputs("mailgate: no session in the journal is of this period\n", stderr);
+        context.exit_code = kRefusedOrNotFound;
+    }
+    if (arguments.json)
+        std::fputs(topAsJson(sums).c_str(), stdout);
+    else if (sums.sessions > 0)
+        print(topAsTable(sums, arguments.view.style()), arguments.view);
 }
 
 }  // namespace
@@ -49,8 +57,8 @@ void top(Context& context, const TopArguments& arguments) {
 void addTopCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<TopArguments>();
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
-    command->add_option("--since", arguments->since,
-                        "Beginning of the period: 30m, 12h, 7d ago, or an RFC 3339 time (default: 1h)");
+    command->add_option("--since", arguments->since, kSinceHelp + " (default: 1h)");
+    command->add_option("--until", arguments->until, kUntilHelp);
     command
         ->add_option("--by", arguments->by,
                      "Sort by sessions, bytes, refused or failed-logins (default: sessions)")
@@ -60,6 +68,7 @@ void addTopCommand(CLI::App& root, Context& context) {
                      "Print at most this many clients, senders and users (default: 10)")
         ->check(limitError);
     command->add_flag("--json", arguments->json, "Print JSON");
+    addViewOptions(*command, arguments->view, Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });
 }
 

@@ -254,10 +254,18 @@ std::vector<const WouldRefuseNetwork*> WouldRefuse::heaviest(std::size_t limit) 
     return sorted;
 }
 
-std::string WouldRefuse::asText(std::size_t limit) const {
+std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, const Times& times) const {
     if (networks_.empty()) return {};
-    Table table(
-        {"NETWORK", "LISTENERS", "SESSIONS", "CLIENTS", "MAILS", "ACCEPTED", "WHY", "LAST", "SENDERS"});
+    Table table({{.name = "network", .title = "NETWORK"},
+                 {.name = "listeners", .title = "LISTENERS", .least = 8, .leaves = 4},
+                 {.name = "sessions", .title = "SESSIONS"},
+                 {.name = "clients", .title = "CLIENTS", .leaves = 2},
+                 {.name = "mails", .title = "MAILS", .leaves = 1},
+                 {.name = "accepted", .title = "ACCEPTED"},
+                 {.name = "why", .title = "WHY", .least = 8, .leaves = 5},
+                 {.name = "last", .title = times.title("LAST"), .leaves = 3},
+                 {.name = "senders", .title = "SENDERS", .least = 12}},
+                style);
     std::string commands;
     const auto shown = heaviest(limit);
     for (const WouldRefuseNetwork* network : shown) {
@@ -266,7 +274,7 @@ std::string WouldRefuse::asText(std::size_t limit) const {
                    fmt::to_string(network->sessions),
                    fmt::format("{}{}", network->clients.size(), all ? "" : "+"),
                    fmt::to_string(network->mails), fmt::to_string(network->accepted), reasonsCell(*network),
-                   formatUtc(network->last_ms / 1'000), sendersCell(*network)});
+                   times.text(network->last_ms), sendersCell(*network)});
         for (const std::string& command : network->commands())
             commands += command + "\n";
     }

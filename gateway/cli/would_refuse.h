@@ -5,6 +5,8 @@
 /// What clients sent is escaped in all output, and in commands there is none of it but senders of plain letters.
 #pragma once
 
+#include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "store/journal/record.h"
 
 #include <cstddef>
@@ -60,7 +62,7 @@ class WouldRefuse {
     std::vector<const WouldRefuseNetwork*> heaviest(std::size_t limit) const;
 
     /// A table, and the commands. Empty when there is nothing.
-    std::string asText(std::size_t limit) const;
+    std::string asText(std::size_t limit, const TableStyle& style, const Times& times) const;
     std::string asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms) const;
 
   private:

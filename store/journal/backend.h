@@ -22,13 +22,20 @@
 
 namespace mailgate::store {
 
-/// Everything that is set must hold. `from`, `to` and `queue_id` must hold for one and the same mail. Texts
+/// Everything that is set must hold. `from`, `to`, `refused_to`, `queue_id` and `reply` must hold for one and the
+/// same mail; `reply` also finds clients that were refused, by what they were told. Texts
 /// are compared as comparable() (protocols/values/text.h) and without regard to case, except `queue_id`.
 struct JournalFilter {
     std::optional<Network> client, balancer;
-    std::optional<std::string> from;  ///< an address, "@domain", or "" for the null sender
-    std::optional<std::string> to;    ///< an address or "@domain"
-    std::optional<std::string> user, queue_id, listener;
+    std::optional<std::string> from;        ///< an address, "@domain", or "" for the null sender
+    std::optional<std::string> to;          ///< an address or "@domain"
+    std::optional<std::string> refused_to;  ///< the same, of recipients that the server refused
+    std::optional<std::string> reply;       ///< a part of a reply of the server, or of a refusal
+    std::optional<std::string> user, queue_id, listener, protocol;
+    std::optional<std::string> helo;    ///< a name, or ".domain" for all names in it
+    std::optional<std::string> end;     ///< a close reason, or the reason of a refusal
+    std::optional<std::string> rule;    ///< network of the rule that decided; "": the listener's default
+    std::optional<std::string> tls;     ///< as in the record; "": none was seen
     std::optional<std::string> server;  ///< "mx1" or "postfix/mx1"
     std::optional<bool> allowed;        ///< the access rules' verdict
     bool refused_only = false;
@@ -93,6 +100,9 @@ class Source {
 
     /// The last `limit` that pass the filter, in the order in which they ended.
     virtual std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) = 0;
+
+    /// How many pass the filter, counted up to `at_most`.
+    virtual std::size_t count(const JournalFilter& filter, std::size_t at_most) = 0;
 
     /// Up to `limit` whose id begins with `prefix` (any case), the oldest first. Two tell that it is not
     /// enough of one.

@@ -22,7 +22,12 @@ constexpr std::string_view kListenerOption = "listener=";
 constexpr std::string_view kExpiresOption = "expires=";
 constexpr std::string_view kSessionsOption = "client_sessions=";
 constexpr std::string_view kRateOption = "client_rate=";
-constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption};
+constexpr std::string_view kSetOption = "set=";
+constexpr std::string_view kOwnerOption = "owner=";
+constexpr std::string_view kTicketOption = "ticket=";
+constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption,
+                              kSetOption,      kOwnerOption,   kTicketOption};
+constexpr std::string_view kNeverWord = "never";
 
 /// The option that the text begins with; empty: none.
 std::string_view optionAt(std::string_view text) noexcept {
@@ -38,8 +43,8 @@ int hexDigit(char digit) noexcept {
     return -1;
 }
 
-/// The inside of a quoted note; `text` starts after the opening quote and must end with the closing one.
-std::optional<std::string> unquoted(std::string_view text) {
+/// The inside of a quoted text; `text` starts after the opening quote, and loses what is before and the closing one.
+std::optional<std::string> takeQuoted(std::string_view& text) {
     std::string out;
     while (!text.empty() && text.front() != '"') {
         char character = text.front();
@@ -61,14 +66,16 @@ std::optional<std::string> unquoted(std::string_view text) {
         out += character;
         text.remove_prefix(length);
     }
-    return text == "\"" ? std::optional(std::move(out)) : std::nullopt;
+    if (text.empty()) return std::nullopt;
+    text.remove_prefix(1);
+    return out;
 }
 
 bool isAsciiByte(char character) noexcept {
     return static_cast<unsigned char>(character) < 0x80;
 }
 
-std::string quotedNote(std::string_view note, NoteForm form) {
+std::string quotedText(std::string_view note, NoteForm form) {
     std::string out = "\"";
     for (const char character : note) {
         if (isControl(character) || (form == NoteForm::Ascii && !isAsciiByte(character)))
@@ -81,12 +88,26 @@ std::string quotedNote(std::string_view note, NoteForm form) {
     return out + '"';
 }
 
+/// Notes do begin with these words.
+bool beginsNotes(std::string_view option) noexcept {
+    return option == kSetOption || option == kOwnerOption || option == kTicketOption;
+}
+
+/// "ticket = 4711"
+bool assigns(std::string_view note) noexcept {
+    const std::string_view word = takeField(note);
+    return note.starts_with('=') &&
+           std::any_of(kOptions.begin(), kOptions.end(),
+                       [&](std::string_view option) { return option.substr(0, option.size() - 1) == word; });
+}
+
 /// "listener", "--expires", "client_rate:": an option that is not written as one.
 bool namesOption(std::string_view word) {
     word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
     const std::size_t end = word.find_first_of("=:,");
     const std::string name = lowerCase(word.substr(0, end)) + '=';
-    return std::find(kOptions.begin(), kOptions.end(), name) != kOptions.end();
+    const auto found = std::find(kOptions.begin(), kOptions.end(), name);
+    return found != kOptions.end() && !beginsNotes(*found);
 }
 
 bool isNetwork(std::string_view word) {
@@ -97,7 +118,7 @@ bool isNetwork(std::string_view word) {
 std::string_view mistakable(std::string_view note) {
     std::string_view rest = note;
     if (const std::string_view first = takeField(rest);
-        import::isListWord(first) || namesOption(first) || isNetwork(first))
+        import::isListWord(first) || namesOption(first) || isNetwork(first) || assigns(note))
         return first;
     for (rest = note; !rest.empty();)
         if (const std::string_view word = takeField(rest); import::looksLikeOption(word)) return word;
@@ -108,6 +129,12 @@ bool canStandPlain(std::string_view note, NoteForm form) {
     return trimmed(note) == note && std::none_of(note.begin(), note.end(), isControl) &&
            (form == NoteForm::Utf8 || std::all_of(note.begin(), note.end(), isAsciiByte)) &&
            note.find_first_of("\"#;") != 0 && mistakable(note).empty();
+}
+
+/// A word, or a text in double quotes.
+std::string tagOf(std::string_view tag, NoteForm form) {
+    const bool word = canStandPlain(tag, form) && tag.find_first_of(" \t\"#;") == std::string_view::npos;
+    return word ? std::string(tag) : quotedText(tag, form);
 }
 
 /// Which names a file may use.
@@ -131,7 +158,7 @@ class LineReader {
         for (std::string& name : listeners_) {
             noteUnknown(name, result.unknown_listeners);
             rule_.listener = std::move(name);
-            result.rules.push_back({rule_, line});
+            result.rules.push_back({rule_, line, names_set_, never_expires_, no_note_});
         }
         return std::nullopt;
     }
@@ -156,6 +183,12 @@ class LineReader {
         while (true) {
             const std::string_view option = optionAt(rest_);
             if (option.empty()) return std::nullopt;
+            if (option == kOwnerOption || option == kTicketOption) {
+                rest_.remove_prefix(option.size());
+                if (auto error = readTag(option, option == kOwnerOption ? rule_.owner : rule_.ticket))
+                    return error;
+                continue;
+            }
             const std::string_view value = takeField(rest_).substr(option.size());
             if (auto error = readOption(option, value)) return error;
         }
@@ -164,6 +197,7 @@ class LineReader {
     std::optional<std::string> readOption(std::string_view option, std::string_view value) {
         if (option == kListenerOption) return readListeners(value);
         if (option == kExpiresOption) return readExpiry(value);
+        if (option == kSetOption) return readSet(value);
         return readLimit(option, option == kSessionsOption ? rule_.limits.sessions : rule_.limits.per_minute,
                          value);
     }
@@ -219,27 +253,61 @@ class LineReader {
     }
 
     std::optional<std::string> readExpiry(std::string_view time) {
-        if (rule_.expires_at) return "expires= is given twice";
+        if (rule_.expires_at || never_expires_) return "expires= is given twice";
+        never_expires_ = time == kNeverWord;
+        if (never_expires_) return std::nullopt;
         rule_.expires_at = parseUtc(time);
         if (rule_.expires_at) return std::nullopt;
-        return fmt::format("\"{}\" is not a time: expected RFC 3339, such as 2026-12-31T23:59:59Z",
+        return fmt::format("\"{}\" is not a time: expected RFC 3339, such as 2026-12-31T23:59:59Z, or never",
                            printable(time));
+    }
+
+    std::optional<std::string> readSet(std::string_view name) {
+        if (names_set_) return "set= is given twice";
+        if (!isSetName(name))
+            return fmt::format(
+                "\"{}\" is not a set's name: expected up to 64 letters, digits, '.', '-' or '_'",
+                printable(name));
+        rule_.set = name;
+        names_set_ = true;
+        return std::nullopt;
+    }
+
+    /// A word, or a text in double quotes.
+    std::optional<std::string> readTag(std::string_view option, std::string& tag) {
+        if (!tag.empty()) return fmt::format("{} is given twice", option);
+        if (rest_.starts_with('"')) {
+            rest_.remove_prefix(1);
+            auto inside = takeQuoted(rest_);
+            if (!inside || (!rest_.empty() && rest_.front() != ' ' && rest_.front() != '\t'))
+                return fmt::format("{}: the quoted text is not closed, or has an unknown escape", option);
+            tag = std::move(*inside);
+            rest_ = trimmed(rest_);
+        } else if (!rest_.empty() && rest_.front() != ' ' && rest_.front() != '\t') {
+            tag = takeField(rest_);
+        }
+        if (tag.empty()) return fmt::format("{} is empty", option);
+        if (std::string error = tagError(tag); !error.empty()) return fmt::format("{}: {}", option, error);
+        return std::nullopt;
     }
 
     std::optional<std::string> readNote() {
         if (rest_.empty() || rest_.front() == '#' || rest_.front() == ';') return std::nullopt;
         if (rest_.front() == '"') {
-            auto inside = unquoted(rest_.substr(1));
-            if (!inside)
+            rest_.remove_prefix(1);
+            auto inside = takeQuoted(rest_);
+            if (!inside || !rest_.empty())
                 return "the quoted note is not closed at the end of the line, or has an unknown escape";
             rule_.note = std::move(*inside);
+            no_note_ = rule_.note.empty();
         } else {
             if (std::any_of(rest_.begin(), rest_.end(), isControl))
                 return "the note contains a control character";
             if (const std::string_view word = mistakable(rest_); !word.empty())
                 return fmt::format(
-                    "\"{}\" is not an option (listener=, expires=, client_sessions= and client_rate= follow "
-                    "the network, one network per line); put a note that contains it in double quotes",
+                    "\"{}\" is not an option (set=, listener=, expires=, client_sessions=, client_rate=, "
+                    "owner= and ticket= follow the network, one network per line); put a note that contains "
+                    "it in double quotes",
                     printable(word));
             rule_.note = rest_;
         }
@@ -252,6 +320,9 @@ class LineReader {
     std::optional<Verdict> verdict_;
     const Names names_;
     AccessRule rule_;
+    bool names_set_ = false;
+    bool never_expires_ = false;
+    bool no_note_ = false;
     std::vector<std::string> listeners_;
 };
 
@@ -333,7 +404,98 @@ void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& res
     }
 }
 
+/// All rules belong to the set that was asked for.
+void moveTo(const std::string& set, ImportResult& result) {
+    for (ImportedRule& one : result.rules) {
+        if (one.names_set && one.rule.set != set && result.errors.size() < kMaxImportErrors)
+            result.errors.push_back(
+                {one.line, fmt::format("the rule is of set {}, not of {}", one.rule.set, set)});
+        one.rule.set = set;
+    }
+}
+
+/// The note at the end of a line of the trail: it begins with a quote only where it stands in quotes.
+std::optional<std::string> trailNote(std::string_view rest) {
+    if (!rest.starts_with('"')) return std::string(rest);
+    rest.remove_prefix(1);
+    auto note = takeQuoted(rest);
+    return note && rest.empty() ? note : std::nullopt;
+}
+
+/// Up to the next blank, which goes too.
+std::string_view takeWord(std::string_view& rest) {
+    const std::string_view word = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+    return word;
+}
+
+template <typename Number>
+bool readNumber(std::string_view text, std::optional<Number>& number) {
+    number.emplace();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+    return error == std::errc() && end == text.data() + text.size();
+}
+
+/// A value of the trail goes into the rule; false: it is none.
+bool readTrailOption(std::string_view option, std::string_view& rest, AccessRule& rule) {
+    rest.remove_prefix(option.size());
+    if (option == kOwnerOption || option == kTicketOption) {
+        std::string& tag = option == kOwnerOption ? rule.owner : rule.ticket;
+        if (!rest.starts_with('"')) {
+            tag = takeWord(rest);
+            return true;
+        }
+        rest.remove_prefix(1);
+        auto inside = takeQuoted(rest);
+        if (!inside || (!rest.empty() && rest.front() != ' ')) return false;
+        tag = std::move(*inside);
+        takeWord(rest);
+        return true;
+    }
+    const std::string_view value = takeWord(rest);
+    if (option == kSessionsOption) return readNumber(value, rule.limits.sessions);
+    if (option == kRateOption) return readNumber(value, rule.limits.per_minute);
+    if (option == kExpiresOption) {
+        rule.expires_at = parseUtc(value);
+        return rule.expires_at || readNumber(value, rule.expires_at);
+    }
+    (option == kSetOption ? rule.set : rule.listener) = value;
+    return true;
+}
+
 }  // namespace
+
+std::optional<AccessRule> parseTrailRule(std::string_view line) {
+    AccessRule rule;
+    const std::string_view verdict = takeWord(line);
+    if (verdict != "allow" && verdict != "deny") return std::nullopt;
+    rule.verdict = verdict == "allow" ? Verdict::Allow : Verdict::Deny;
+    const auto network = parseNetwork(takeWord(line));
+    if (std::holds_alternative<NetworkError>(network)) return std::nullopt;
+    rule.network = std::get<Network>(network);
+    for (std::string_view option = optionAt(line); !option.empty(); option = optionAt(line))
+        if (!readTrailOption(option, line, rule)) return std::nullopt;
+    auto note = trailNote(line);
+    if (!note) return std::nullopt;
+    rule.note = std::move(*note);
+    return rule;
+}
+
+std::optional<std::pair<std::string, SetDefaults>> parseTrailSet(std::string_view line) {
+    if (takeWord(line) != "set") return std::nullopt;
+    std::pair<std::string, SetDefaults> set(takeWord(line), SetDefaults{});
+    if (line.starts_with(kExpiresOption)) {
+        line.remove_prefix(kExpiresOption.size());
+        std::string_view seconds = takeWord(line);
+        if (!seconds.ends_with('s')) return std::nullopt;
+        seconds.remove_suffix(1);
+        if (!readNumber(seconds, set.second.expires_after)) return std::nullopt;
+    }
+    auto note = trailNote(line);
+    if (!note) return std::nullopt;
+    set.second.note = std::move(*note);
+    return set;
+}
 
 ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     const Lines lines(text);
@@ -355,20 +517,29 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     else
         import::read(result.format, options.format != ImportFormat::Auto, lines.telling(), options,
                      &parseRules, result);
+    if (options.set) moveTo(*options.set, result);
     if (!result.errors.empty()) return result;
     if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))
         result.errors.push_back(std::move(*error));
     return result;
 }
 
-std::string formatRule(const AccessRule& rule, NoteForm form) {
+std::string formatRule(const AccessRule& rule, NoteForm form, const SetDefaults& defaults) {
     std::string line = fmt::format("{} {}", toString(rule.verdict), rule.network.toString());
+    if (rule.set != kManualSet) line += fmt::format(" {}{}", kSetOption, rule.set);
     if (!rule.listener.empty()) line += fmt::format(" {}{}", kListenerOption, rule.listener);
-    if (rule.expires_at) line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
+    if (rule.expires_at)
+        line += fmt::format(" {}{}", kExpiresOption, formatUtc(*rule.expires_at));
+    else if (defaults.expires_after)
+        line += fmt::format(" {}{}", kExpiresOption, kNeverWord);
     if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
     if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
+    if (!rule.owner.empty()) line += fmt::format(" {}{}", kOwnerOption, tagOf(rule.owner, form));
+    if (!rule.ticket.empty()) line += fmt::format(" {}{}", kTicketOption, tagOf(rule.ticket, form));
     if (!rule.note.empty())
-        line += ' ' + (canStandPlain(rule.note, form) ? rule.note : quotedNote(rule.note, form));
+        line += ' ' + (canStandPlain(rule.note, form) ? rule.note : quotedText(rule.note, form));
+    else if (!defaults.note.empty())
+        line += " \"\"";
     return line;
 }
 

@@ -68,29 +68,33 @@ bool isCidrWord(std::string_view word) {
 }
 
 /// Columns are told by their names; several names mean the same.
-enum class Column : std::uint8_t { Network, Verdict, Listener, Expires, Sessions, Rate, Note };
+enum class Column : std::uint8_t {
+    Network,
+    Verdict,
+    Set,
+    Listener,
+    Expires,
+    Sessions,
+    Rate,
+    Owner,
+    Ticket,
+    Note
+};
 struct ColumnName {
     std::string_view name;
     Column column;
 };
 constexpr ColumnName kColumnNames[] = {
-    {"network", Column::Network},
-    {"cidr", Column::Network},
-    {"ip", Column::Network},
-    {"address", Column::Network},
-    {"ip_address", Column::Network},
-    {"prefix", Column::Network},
-    {"subnet", Column::Network},
-    {"verdict", Column::Verdict},
-    {"action", Column::Verdict},
-    {"listener", Column::Listener},
-    {"expires", Column::Expires},
-    {"expires_at", Column::Expires},
-    {"client_sessions", Column::Sessions},
-    {"client_rate", Column::Rate},
-    {"note", Column::Note},
-    {"comment", Column::Note},
-    {"description", Column::Note},
+    {"network", Column::Network},    {"cidr", Column::Network},
+    {"ip", Column::Network},         {"address", Column::Network},
+    {"ip_address", Column::Network}, {"prefix", Column::Network},
+    {"subnet", Column::Network},     {"verdict", Column::Verdict},
+    {"action", Column::Verdict},     {"set", Column::Set},
+    {"listener", Column::Listener},  {"expires", Column::Expires},
+    {"expires_at", Column::Expires}, {"client_sessions", Column::Sessions},
+    {"client_rate", Column::Rate},   {"owner", Column::Owner},
+    {"ticket", Column::Ticket},      {"note", Column::Note},
+    {"comment", Column::Note},       {"description", Column::Note},
     {"reason", Column::Note},
 };
 
@@ -389,8 +393,8 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
         const auto column = columnOf(name);
         if (!column)
             return fmt::format(
-                "unknown column \"{}\": expected network, verdict, listener, "
-                "expires, client_sessions, client_rate or note",
+                "unknown column \"{}\": expected network, verdict, set, listener, "
+                "expires, client_sessions, client_rate, owner, ticket or note",
                 printable(name));
         if (std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
             return fmt::format("the column \"{}\" means the same as one before it", printable(name));
@@ -410,6 +414,9 @@ std::string Reader::lineOfOwn(const std::vector<std::string>& cells) const {
             case Column::Network:
                 line.insert(0, cells[at]);
                 break;
+            case Column::Set:
+                line += " set=" + cells[at];
+                break;
             case Column::Listener:
                 line += " listener=" + cells[at];
                 break;
@@ -423,6 +430,8 @@ std::string Reader::lineOfOwn(const std::vector<std::string>& cells) const {
                 line += " client_rate=" + cells[at];
                 break;
             case Column::Verdict:
+            case Column::Owner:
+            case Column::Ticket:
             case Column::Note:
                 break;
         }
@@ -437,11 +446,14 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
         return fmt::format("has {} {} where the heading has {}", cells->size(),
                            cells->size() == 1 ? "cell" : "cells", columns_.size());
     ImportOptions options = options_;
-    std::string text;
+    std::string text, owner, ticket;
     for (std::size_t at = 0; at < cells->size(); ++at) {
         const std::string& cell = (*cells)[at];
         if (columns_[at] == Column::Note) {
             text = cell;
+        } else if (columns_[at] == Column::Owner || columns_[at] == Column::Ticket) {
+            if (std::string error = tagError(cell); !error.empty()) return error;
+            (columns_[at] == Column::Owner ? owner : ticket) = cell;
         } else if (cell.find_first_of(" \t\"#;") != std::string::npos) {
             return fmt::format("\"{}\" is not one word", printable(cell));
         } else if (columns_[at] == Column::Network && cell.empty()) {
@@ -459,6 +471,8 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     for (ImportedRule& one : row.rules) {
         one.line = number;
         one.rule.note = text;
+        one.rule.owner = owner;
+        one.rule.ticket = ticket;
         result_.rules.push_back(std::move(one));
     }
     return std::nullopt;

@@ -33,6 +33,7 @@ std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept;
 struct ImportOptions {
     ImportFormat format = ImportFormat::Auto;
     std::optional<Verdict> verdict{};          ///< for lines without one
+    std::optional<std::string> set{};          ///< of all lines; none: the line's, or kManualSet
     std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
     bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
     bool end_mark_required = false;            ///< and the end mark has to be there
@@ -40,7 +41,10 @@ struct ImportOptions {
 
 struct ImportedRule {
     AccessRule rule;
-    std::size_t line;  ///< from 1
+    std::size_t line;            ///< from 1
+    bool names_set = false;      ///< the line says which
+    bool never_expires = false;  ///< and does not merely leave the expiry open
+    bool no_note = false;        ///< likewise
 };
 
 struct ImportError {

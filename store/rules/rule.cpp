@@ -9,10 +9,30 @@
 
 namespace mailgate::store {
 
-std::string noteError(std::string_view note) {
-    if (note.size() > kMaxNoteLength) return fmt::format("the note is longer than {} bytes", kMaxNoteLength);
-    if (std::any_of(note.begin(), note.end(), isControl)) return "the note contains a control character";
+namespace {
+
+std::string lineError(std::string_view what, std::string_view text, std::size_t longest) {
+    if (text.size() > longest) return fmt::format("the {} is longer than {} bytes", what, longest);
+    if (std::any_of(text.begin(), text.end(), isControl))
+        return fmt::format("the {} contains a control character", what);
     return {};
+}
+
+}  // namespace
+
+std::string noteError(std::string_view note) {
+    return lineError("note", note, kMaxNoteLength);
+}
+
+std::string tagError(std::string_view tag) {
+    return lineError("text", tag, kMaxTagLength);
+}
+
+bool isSetName(std::string_view name) noexcept {
+    constexpr std::size_t kLongest = 64;
+    constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    return !name.empty() && name.size() <= kLongest &&
+           name.find_first_not_of(kAllowed) == std::string_view::npos;
 }
 
 }  // namespace mailgate::store

@@ -32,13 +32,34 @@ constexpr std::size_t kMaxNoteLength = 1'000;  ///< bytes
 /// Why a note cannot be kept; empty when it can.
 std::string noteError(std::string_view note);
 
-/// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two rows.
+constexpr std::size_t kMaxTagLength = 200;  ///< bytes of an owner, of a ticket
+/// Why an owner or a ticket cannot be kept; empty when it can.
+std::string tagError(std::string_view tag);
+
+/// The set of rules that nobody has put into another.
+inline constexpr std::string_view kManualSet = "manual";
+/// 1 to 64 of letters, digits, '.', '-' and '_'.
+bool isSetName(std::string_view name) noexcept;
+
+/// What a rule of a set gets that is not said of it when it is made.
+struct SetDefaults {
+    std::string note;
+    std::optional<std::int64_t> expires_after;  ///< seconds
+
+    friend bool operator==(const SetDefaults&, const SetDefaults&) = default;
+};
+
+/// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two rows. A set
+/// has one for each network, listener and verdict; other sets may have the same.
 struct AccessRule {
     std::int64_t id = 0;
     Network network;
     Verdict verdict = Verdict::Deny;
     std::string listener;
+    std::string set{kManualSet};
     std::string note;
+    std::string owner;   ///< who is to be asked about it
+    std::string ticket;  ///< where it was asked for
     UnixSeconds created_at = 0;
     std::string created_by;
     std::optional<UnixSeconds> expires_at;  ///< from this second on it does not match

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/service.h"
 
+#include "protocols/values/text.h"
+#include "store/rules/hygiene.h"
+
 #include <algorithm>
 
 namespace mailgate::rules {
@@ -33,6 +36,7 @@ std::vector<AccessRule> rulesOf(const PutRequest& request) {
     AccessRule rule;
     rule.verdict = request.verdict;
     std::vector<AccessRule> rules;
+    rule.set = request.set;
     for (const Network& network : request.networks) {
         rule.network = network;
         rule.listener.clear();
@@ -45,12 +49,54 @@ std::vector<AccessRule> rulesOf(const PutRequest& request) {
     return rules;
 }
 
+/// What the set of a new rule gives it.
+void addDefaults(AccessRule& rule, const RuleStore::Defaults& sets, UnixSeconds now) {
+    const auto set = sets.find(rule.set);
+    if (set == sets.end()) return;
+    rule.note = set->second.note;
+    if (set->second.expires_after) rule.expires_at = now + *set->second.expires_after;
+}
+
 /// What a line says of a rule changes, and the rest of it stays.
-void addWhatIsSaid(AccessRule& rule, const AccessRule& line) {
-    if (!line.note.empty()) rule.note = line.note;
-    if (line.expires_at) rule.expires_at = line.expires_at;
-    if (line.limits.sessions) rule.limits.sessions = line.limits.sessions;
-    if (line.limits.per_minute) rule.limits.per_minute = line.limits.per_minute;
+void addWhatIsSaid(AccessRule& rule, const store::ImportedRule& line) {
+    const AccessRule& said = line.rule;
+    if (!said.note.empty() || line.no_note) rule.note = said.note;
+    if (said.expires_at || line.never_expires) rule.expires_at = said.expires_at;
+    if (said.limits.sessions) rule.limits.sessions = said.limits.sessions;
+    if (said.limits.per_minute) rule.limits.per_minute = said.limits.per_minute;
+    if (!said.owner.empty()) rule.owner = said.owner;
+    if (!said.ticket.empty()) rule.ticket = said.ticket;
+}
+
+/// A rule becomes what its line says, and where that is silent what its set says: but one that is there keeps its expiry,
+/// which importing again does not put off.
+void completeLine(AccessRule& rule, const store::ImportedRule& line, const AccessRule* present,
+                  const RuleStore::Defaults& sets, UnixSeconds now) {
+    const auto set = sets.find(rule.set);
+    if (set == sets.end()) return;
+    if (rule.note.empty() && !line.no_note) rule.note = set->second.note;
+    if (rule.expires_at || line.never_expires || !set->second.expires_after) return;
+    rule.expires_at = present != nullptr ? present->expires_at : now + *set->second.expires_after;
+}
+
+bool noteContains(const AccessRule& rule, const std::optional<std::string>& words) {
+    return !words || lowerCase(rule.note).find(lowerCase(*words)) != std::string::npos;
+}
+
+template <typename Value>
+bool isAmong(const std::vector<Value>& values, const Value& value) {
+    return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+/// The sets of which a list is to be all there is; none: all sets.
+RuleStore::Sets setsToReplace(std::span<const AccessRule> rules, const ImportRequest& request) {
+    if (request.all_sets) return std::nullopt;
+    std::vector<std::string> sets;
+    if (request.options.set) sets.push_back(*request.options.set);
+    for (const AccessRule& rule : rules)
+        if (!isAmong(sets, rule.set)) sets.push_back(rule.set);
+    if (sets.empty()) sets.emplace_back(store::kManualSet);
+    return sets;
 }
 
 Decision decide(const Site::Listener& listener, std::span<const AccessRule> matching,
@@ -58,7 +104,8 @@ Decision decide(const Site::Listener& listener, std::span<const AccessRule> matc
     const std::vector<std::string> names{listener.name};
     store::AccessTable::Builder builder(names);
     for (const AccessRule& rule : matching)
-        builder.add(rule.id, rule.network, rule.verdict, rule.listener, rule.expires_at, rule.limits);
+        builder.add(rule.id, rule.network, rule.verdict, rule.listener, rule.expires_at, rule.limits,
+                    rule.set);
     const auto table = builder.build(0);
     const auto match = table->lookup(address, 0, now);
     Decision decision{listener.name, match ? match->verdict == Verdict::Allow : !listener.allowlist};
@@ -72,6 +119,13 @@ Decision decide(const Site::Listener& listener, std::span<const AccessRule> matc
 }
 
 }  // namespace
+
+std::vector<std::string> listenerNames(const Site& site) {
+    std::vector<std::string> names;
+    for (const Site::Listener& listener : site.listeners)
+        names.push_back(listener.name);
+    return names;
+}
 
 std::optional<WholeInternet> wholeInternet(const Network& network) noexcept {
     // All global IPv6 addresses are in 2000::/3, and nearly all that anybody has in its lower half.
@@ -114,6 +168,8 @@ void Edit::apply(AccessRule& rule) const {
     if (expires_at) rule.expires_at = *expires_at;
     if (sessions) rule.limits.sessions = *sessions;
     if (per_minute) rule.limits.per_minute = *per_minute;
+    if (owner) rule.owner = *owner;
+    if (ticket) rule.ticket = *ticket;
 }
 
 bool Service::configured(std::string_view name) const noexcept {
@@ -138,6 +194,11 @@ std::optional<UnknownListener> Service::unknownToRules(std::span<const std::stri
 std::optional<Refusal> Service::refusalOf(const PutRequest& request) const {
     const Edit& edit = request.edit;
     if (auto missing = unknown(request.listeners)) return *missing;
+    if (!store::isSetName(request.set)) return InvalidSet{request.set};
+    for (const auto& [option, tag] : {std::pair("--owner", &edit.owner), std::pair("--ticket", &edit.ticket)})
+        if (*tag)
+            if (std::string why = store::tagError(**tag); !why.empty())
+                return InvalidTag{option, std::move(why)};
     if (edit.note)
         if (std::string why = store::noteError(*edit.note); !why.empty()) return InvalidNote{std::move(why)};
     if (edit.expires_at && *edit.expires_at && **edit.expires_at <= now_)
@@ -162,8 +223,14 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
         if (auto refusal = hazardous(rule, 0); refusal && !request.insist)
             return Refusal(std::move(*refusal));
     PutOutcome outcome;
+    const auto sets = store_().setDefaults();
     outcome.rules = store_().edit(
-        wanted, [&](AccessRule& rule, const AccessRule&) { request.edit.apply(rule); }, who_);
+        wanted,
+        [&](AccessRule& rule, const AccessRule&, bool is_new) {
+            if (is_new) addDefaults(rule, sets, now_);
+            request.edit.apply(rule);
+        },
+        who_);
     for (const RuleStore::EditResult& result : outcome.rules)
         if (!allows(result.rule)) outcome.cuts.push_back({result.rule.network, result.rule.listener});
     return outcome;
@@ -208,9 +275,89 @@ Notes<NearMiss> Service::nearMisses(const Network& network) {
     return near;
 }
 
-RuleStore::RemoveResult Service::remove(std::span<const Network> networks,
-                                        std::span<const std::string> listeners) {
-    return store_().remove(networks, listeners, who_);
+Selected Service::select(const RuleSelection& selection) {
+    Selected selected;
+    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
+    store_().forEachRule([&](const AccessRule& rule) {
+        if (named && !isAmong(selection.networks, rule.network) && !isAmong(selection.ids, rule.id)) return;
+        if (store::isProgram(who_) && rule.created_by != who_) return;
+        if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
+        if (selection.set && rule.set != *selection.set) return;
+        if (selection.expired_for && (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
+            return;
+        if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
+    });
+    const auto found = [&](const auto& matches) {
+        return std::any_of(selected.rules.begin(), selected.rules.end(), matches);
+    };
+    for (const Network& network : selection.networks)
+        if (!found([&](const AccessRule& rule) { return rule.network == network; }))
+            selected.missing.push_back(network);
+    for (const std::int64_t id : selection.ids)
+        if (!found([&](const AccessRule& rule) { return rule.id == id; })) selected.missing_ids.push_back(id);
+    return selected;
+}
+
+RuleStore::RemoveResult Service::remove(std::span<const AccessRule> rules,
+                                        const std::optional<std::string>& set) {
+    std::vector<std::int64_t> ids;
+    for (const AccessRule& rule : rules)
+        ids.push_back(rule.id);
+    return store_().remove(ids, who_, set);
+}
+
+std::variant<store::SetDefaults, Refusal> Service::defineSet(
+    const std::string& name, const std::optional<std::string>& note,
+    const std::optional<std::optional<std::int64_t>>& expires_after) {
+    if (!store::isSetName(name)) return Refusal(InvalidSet{name});
+    if (note)
+        if (std::string why = store::noteError(*note); !why.empty())
+            return Refusal(InvalidNote{std::move(why)});
+    const auto sets = store_().setDefaults();
+    const auto set = sets.find(name);
+    store::SetDefaults defaults = set == sets.end() ? store::SetDefaults{} : set->second;
+    if (note) defaults.note = *note;
+    if (expires_after) defaults.expires_after = *expires_after;
+    if (set == sets.end() || defaults != set->second) store_().defineSet(name, defaults, who_);
+    return defaults;
+}
+
+std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
+    const std::int64_t number = change ? *change : store_().lastChangeBy(who_);
+    std::optional<Hazardous> refusal;
+    store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+        if (insist || refusal || entry.change != number) return;
+        if (const auto rule = store::parseTrailRule(entry.before)) refusal = hazardous(*rule, 0);
+    });
+    if (refusal) return Refusal(std::move(*refusal));
+    return store_().undo(number, who_);
+}
+
+std::vector<SetSummary> Service::sets() {
+    std::map<std::string, SetSummary> found;
+    found[std::string(store::kManualSet)];
+    for (const auto& [name, defaults] : store_().setDefaults())
+        found[name].defaults = defaults;
+    store_().forEachRule([&](const AccessRule& rule) {
+        SetSummary& set = found[rule.set];
+        ++(!isLive(rule, now_) ? set.expired : allows(rule) ? set.allowing : set.denying);
+        set.hits += rule.hits;
+        set.last_hit_at = std::max(set.last_hit_at, rule.last_hit_at);
+    });
+    std::vector<SetSummary> sets;
+    for (auto& [name, set] : found) {
+        set.name = name;
+        sets.push_back(std::move(set));
+    }
+    return sets;
+}
+
+std::optional<UnknownSet> Service::unknownSet(const std::optional<std::string>& name) {
+    if (!name || *name == store::kManualSet || store_().ruleSets().contains(*name) ||
+        store_().setDefaults().contains(*name))
+        return std::nullopt;
+    return UnknownSet{*name};
 }
 
 std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result) {
@@ -219,7 +366,17 @@ std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result
 }
 
 std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
-    return outcome.removed > 0 ? closedListeners() : std::vector<std::string>();
+    return !outcome.removed.empty() ? closedListeners() : std::vector<std::string>();
+}
+
+std::vector<std::string> Service::closedBy(const RuleStore::UndoResult& result) {
+    const bool opened =
+        std::any_of(result.entries.begin(), result.entries.end(), [](const RuleStore::AuditEntry& entry) {
+            const auto rule = store::parseTrailRule(entry.before);
+            return rule && allows(*rule);
+        });
+    return result.kind == RuleStore::UndoResult::Kind::Done && opened ? closedListeners()
+                                                                      : std::vector<std::string>();
 }
 
 std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
@@ -233,20 +390,20 @@ std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
 }
 
 std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& request) {
-    std::vector<std::string> names;
-    for (const Site::Listener& listener : site_.listeners)
-        names.push_back(listener.name);
+    std::vector<std::string> names = listenerNames(site_);
     // A listener that is gone may be named where it has rules.
     for (const auto& named : store_().ruleListeners())
         names.push_back(named.first);
     store::ImportOptions options = request.options;
     options.listeners = names;
+    if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
     auto imported = store::parseRules(request.text, options);
     if (auto refusal = refusalOf(imported, request)) return std::move(*refusal);
 
     std::vector<AccessRule> rules;
-    for (store::ImportedRule& one : imported.rules)
-        rules.push_back(std::move(one.rule));
+    rules.reserve(imported.rules.size());
+    for (const store::ImportedRule& one : imported.rules)
+        rules.push_back(one.rule);
     ImportOutcome outcome{.format = imported.format};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
@@ -255,15 +412,31 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
            : kind == PutKind::Changed ? outcome.changed
                                       : outcome.unchanged);
     };
+    const auto sets = store_().setDefaults();
+    const auto line_of = [&](const AccessRule& wanted) -> const store::ImportedRule& {
+        return imported.rules[static_cast<std::size_t>(&wanted - rules.data())];
+    };
     if (request.replace) {
-        const auto result = store_().replaceAll(rules, who_);
+        const auto replaced = setsToReplace(rules, request);
+        const auto complete = [&](AccessRule& rule, const AccessRule& wanted, const AccessRule* present) {
+            completeLine(rule, line_of(wanted), present, sets, now_);
+        };
+        auto result = store_().replaceAll(
+            rules, replaced, sets.empty() ? RuleStore::Complete() : RuleStore::Complete(complete), who_);
         for (const RuleStore::PutResult& one : result.put)
             count(one.kind);
-        outcome.removed = result.removed;
-    } else {
-        for (const RuleStore::EditResult& one : store_().edit(rules, addWhatIsSaid, who_))
-            count(one.kind);
+        outcome.removed = std::move(result.removed);
+        if (replaced)
+            for (const auto& [set, size] : store_().ruleSets())
+                if (!isAmong(*replaced, set)) outcome.left_alone.emplace(set, size);
+        return outcome;
     }
+    const auto edited = [&](AccessRule& rule, const AccessRule& wanted, bool is_new) {
+        if (is_new) addDefaults(rule, sets, now_);
+        addWhatIsSaid(rule, line_of(wanted));
+    };
+    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_))
+        count(one.kind);
     return outcome;
 }
 
@@ -275,15 +448,37 @@ std::variant<std::size_t, Refusal> Service::renameListener(const std::string& fr
     return result.renamed;
 }
 
+namespace {
+
+bool passes(const AccessRule& rule, const ListFilter& filter, UnixSeconds now) {
+    if (isLive(rule, now) == filter.expired) return false;
+    if (filter.set && rule.set != *filter.set) return false;
+    if (!noteContains(rule, filter.note_contains)) return false;
+    if (filter.covering && !rule.network.contains(*filter.covering)) return false;
+    if (filter.unused_for &&
+        std::max(rule.created_at, rule.last_hit_at.value_or(0)) > now - *filter.unused_for)
+        return false;
+    if (filter.expiring_within && (!rule.expires_at || *rule.expires_at > now + *filter.expiring_within))
+        return false;
+    return filter.listeners.empty() ||
+           std::any_of(filter.listeners.begin(), filter.listeners.end(),
+                       [&](const std::string& listener) { return covers(rule, listener); });
+}
+
+}  // namespace
+
 std::vector<AccessRule> Service::list(const ListFilter& filter) {
     std::vector<AccessRule> rules;
+    const bool compares = filter.overlapping || filter.shadowed;
     store_().forEachRule([&](const AccessRule& rule) {
-        if (isLive(rule, now_) == filter.expired) return;
-        if (filter.covering && !rule.network.contains(*filter.covering)) return;
-        if (filter.listeners.empty() ||
-            std::any_of(filter.listeners.begin(), filter.listeners.end(),
-                        [&](const std::string& listener) { return covers(rule, listener); }))
-            rules.push_back(rule);
+        if (compares ? isLive(rule, now_) : passes(rule, filter, now_)) rules.push_back(rule);
+    });
+    if (!compares) return rules;
+    const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
+    const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
+    std::erase_if(rules, [&](const AccessRule& rule) {
+        return !passes(rule, filter, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
+               (filter.overlapping && !meeting.contains(rule.id));
     });
     return rules;
 }

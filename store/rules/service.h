@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,6 +39,9 @@ struct Site {
     std::vector<Listener> listeners;
     std::vector<Server> servers;
 };
+
+/// In the order in which a table for the site knows them.
+std::vector<std::string> listenerNames(const Site& site);
 
 // What a rule does that is hardly ever meant.
 
@@ -107,6 +111,17 @@ struct Notes {
 struct UnknownListener {
     std::string name;
 };
+struct InvalidSet {
+    std::string name;
+};
+struct UnknownSet {
+    std::string name;
+};
+/// An owner or a ticket.
+struct InvalidTag {
+    std::string_view option;
+    std::string why;
+};
 struct InvalidNote {
     std::string why;
 };
@@ -132,8 +147,8 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal = std::variant<UnknownListener, InvalidNote, ExpiryPast, LimitsOnDeny, Hazardous, NothingLeft,
-                             UnreadableList, StillConfigured, InTheWay>;
+using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
+                             Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -141,6 +156,8 @@ struct Edit {
     std::optional<std::optional<UnixSeconds>> expires_at{};
     std::optional<std::optional<std::uint32_t>> sessions{};
     std::optional<std::optional<std::uint32_t>> per_minute{};
+    std::optional<std::string> owner{};
+    std::optional<std::string> ticket{};
 
     void apply(AccessRule& rule) const;
 };
@@ -149,6 +166,7 @@ struct PutRequest {
     Verdict verdict{};
     std::vector<Network> networks{};
     std::vector<std::string> listeners{};  ///< empty: one rule for all
+    std::string set{store::kManualSet};
     Edit edit{};
     bool insist = false;
 };
@@ -166,19 +184,55 @@ struct PutOutcome {
 struct ImportRequest {
     std::string_view text{};
     store::ImportOptions options{};  ///< the service knows the listeners
+    /// The rules of the set are those of the list; without options.set, of each set that the list names.
     bool replace = false;
+    bool all_sets = false;  ///< and other sets have none
     bool insist = false;
 };
 struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
-    std::size_t added = 0, changed = 0, unchanged = 0, removed = 0;
+    std::size_t added = 0, changed = 0, unchanged = 0;
+    std::vector<std::string> removed{};               ///< as lines of the export
+    std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
+};
+
+/// Which rules are meant: those of one of the networks or with one of the ids, or any if there are none, for which all
+/// the rest holds.
+struct RuleSelection {
+    std::vector<Network> networks{};
+    std::vector<std::int64_t> ids{};
+    std::vector<std::string> listeners{};  ///< naming one of them; empty: any
+    std::optional<std::string> set{};
+    std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
+    std::optional<std::int64_t> expired_for{};   ///< seconds
+};
+struct Selected {
+    std::vector<AccessRule> rules{};
+    // What nothing was found for.
+    std::vector<Network> missing{};
+    std::vector<std::int64_t> missing_ids{};
+};
+
+struct SetSummary {
+    std::string name{};
+    std::size_t allowing = 0, denying = 0, expired = 0;  ///< expired ones are not among the others
+    std::int64_t hits = 0;
+    std::optional<UnixSeconds> last_hit_at{};
+    store::SetDefaults defaults{};
 };
 
 struct ListFilter {
     std::optional<Network> covering{};
     std::vector<std::string> listeners{};  ///< covering one of them; empty: any
-    bool expired = false;                  ///< those instead
+    std::optional<std::string> set{};
+    std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
+    bool expired = false;                        ///< those instead
+    // Of those in force; seconds.
+    std::optional<std::int64_t> unused_for{};       ///< not used for so long, and as old at least
+    std::optional<std::int64_t> expiring_within{};  ///< from now on
+    bool overlapping = false;                       ///< rules::overlapping()
+    bool shadowed = false;                          ///< rules::shadowed()
 };
 
 /// What the rules say of one address on one listener.
@@ -200,9 +254,24 @@ class Service {
         : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now) {}
 
     std::variant<PutOutcome, Refusal> put(const PutRequest& request);
-    /// With a network that has no such rule nothing is removed.
-    RuleStore::RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners);
+    /// What may be removed: a program's own rules only, if one acts.
+    Selected select(const RuleSelection& selection);
+    /// When one is not there any more nothing is removed. With `set`, its defaults go too.
+    RuleStore::RemoveResult remove(std::span<const AccessRule> rules,
+                                   const std::optional<std::string>& set = {});
     std::variant<ImportOutcome, Refusal> import(const ImportRequest& request);
+    /// Gives a set a default note and a default lifetime (seconds; none inside: no default); what is not given
+    /// stays.
+    std::variant<store::SetDefaults, Refusal> defineSet(
+        const std::string& name, const std::optional<std::string>& note,
+        const std::optional<std::optional<std::int64_t>>& expires_after);
+    /// Takes a change back, or else the last one that who acts has made: then what rules they were is judged as in
+    /// put().
+    std::variant<RuleStore::UndoResult, Refusal> undo(std::optional<std::int64_t> change, bool insist);
+    /// By name; kManualSet is always there.
+    std::vector<SetSummary> sets();
+    /// A set without rules and defaults is none.
+    std::optional<UnknownSet> unknownSet(const std::optional<std::string>& name);
     /// How many rules were renamed.
     std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to);
 
@@ -214,6 +283,7 @@ class Service {
     /// The allowlists that let in nobody now, where the change may have been what closed them.
     std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
+    std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
     /// What there is around a network without a rule.
     Notes<NearMiss> nearMisses(const Network& network);
 

@@ -83,6 +83,10 @@ class RuleStore {
 
     // Changing. `who` goes into the audit trail.
 
+    /// What `work` changes with the functions below, it and no one else sees, and it is undone at the end. Others wait
+    /// meanwhile to write.
+    virtual void rehearse(const std::function<void()>& work) = 0;
+
     enum class PutKind : std::uint8_t {
         Added,
         Changed,
@@ -93,17 +97,17 @@ class RuleStore {
         PutKind kind;
         std::int64_t id;
     };
-    /// Adds each rule, or gives the rule with the same network, listener and verdict this note, expiry and
-    /// limits. Of a rule only network, verdict, listener, note, expires_at and limits are read. Results are
-    /// in the rules' order.
+    /// Adds each rule, or gives the rule with the same set, network, listener and verdict this note, expiry, owner,
+    /// ticket and limits. Of a rule these are read only. Results are in the rules' order.
     virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
 
     struct EditResult {
         PutKind kind;
         AccessRule rule;  ///< as it is now
     };
-    using Change = std::function<void(AccessRule& rule, const AccessRule& wanted)>;
-    /// For each of the `rules`, calls `change` with the rule to edit: the one with the same network, listener and
+    /// `rule`: what there is, or what `wanted` names and nothing more; `is_new` tells.
+    using Change = std::function<void(AccessRule& rule, const AccessRule& wanted, bool is_new)>;
+    /// For each of the `rules`, calls `change` with the rule to edit: the one with the same set, network, listener and
     /// verdict, if it exists and is in force, else a new one. One that has expired counts as gone. A program (see
     /// programName) leaves everybody else's rules as they are; a person who changes a program's makes it a new one
     /// of their own.
@@ -112,19 +116,32 @@ class RuleStore {
 
     struct ReplaceResult {
         std::vector<PutResult> put;
-        std::size_t removed = 0;
+        std::vector<std::string> removed;  ///< as lines of the export
     };
-    /// put(), and removes every other rule.
-    virtual ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who) = 0;
+    /// Which rules are there to be replaced: those of these sets; none: all.
+    using Sets = std::optional<std::vector<std::string>>;
+    /// put(), and removes every other rule of the sets. `complete`: called with a rule before it is put, and with the
+    /// one in force that it becomes, or null.
+    using Complete =
+        std::function<void(AccessRule& rule, const AccessRule& wanted, const AccessRule* present)>;
+    virtual ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets,
+                                     const Complete& complete, std::string_view who) = 0;
 
     struct RemoveResult {
         std::vector<AccessRule> removed;
-        std::vector<Network> missing;  ///< when there is one, nothing was removed
+        std::vector<std::int64_t> missing;  ///< when there is one, nothing was removed
     };
-    /// Every rule whose network is one of `networks`, or with `listeners` only those that name one of them. A
-    /// program removes none but its own.
-    virtual RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
-                                std::string_view who) = 0;
+    /// A program removes none but its own rules: others are missing. With `set`, its defaults go too.
+    virtual RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
+                                const std::optional<std::string>& set = {}) = 0;
+
+    // Sets. What they hold is said by the rules; a set has a name, and perhaps defaults.
+
+    using Defaults = std::map<std::string, SetDefaults, std::less<>>;
+    virtual Defaults setDefaults() = 0;
+    virtual void defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) = 0;
+    /// How many rules each set has, by name.
+    virtual std::map<std::string, std::size_t> ruleSets() = 0;
 
     struct RenameResult {
         std::size_t renamed = 0;
@@ -149,13 +166,37 @@ class RuleStore {
         std::int64_t id;
         UnixSeconds at;
         std::string who;
-        std::string action;  ///< add, change, remove
-        std::int64_t rule_id;
-        std::string before;  ///< the rule as a line of the export; empty for add
-        std::string after;   ///< empty for remove
+        std::string action;    ///< add, change, remove
+        std::int64_t rule_id;  ///< 0: the defaults of a set were changed
+        std::string before;    ///< the rule as a line of the export; empty for add
+        std::string after;     ///< empty for remove
+        std::int64_t change;   ///< what was done at once has one number
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
+    /// The id of the last entry; 0: there is none.
+    virtual std::int64_t endOfTrail() = 0;
+    /// The entries after that id.
+    virtual void forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) = 0;
+
+    struct UndoResult {
+        enum class Kind : std::uint8_t {
+            Done,
+            NotFound,
+            Unreadable,    ///< an earlier version of mailgate has written it
+            LaterChanges,  ///< stand on it
+            InTheWay,      ///< rules are, of the same set, network, listener and verdict
+        };
+        Kind kind = Kind::NotFound;
+        std::int64_t change = 0;
+        std::vector<AuditEntry> entries;  ///< what undoing it did, or the later ones
+        std::vector<AccessRule> in_the_way;
+    };
+    /// The last change that `who` has made; 0: there is none.
+    virtual std::int64_t lastChangeBy(std::string_view who) = 0;
+    /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a
+    /// change like any other.
+    virtual UndoResult undo(std::int64_t change, std::string_view who) = 0;
 };
 
 }  // namespace mailgate::store

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <bit>
 #include <compare>
+#include <functional>
 #include <limits>
 #include <tuple>
 #include <unordered_map>
@@ -84,8 +85,16 @@ struct Counter {
 template <typename Key>
 struct PendingRule {
     Key start;
-    Node node;
+    std::uint32_t set;  ///< its place among the sets, the first being the last to decide
+    std::uint32_t expires;
+    ListenerIndex listener;
+    Verdict verdict;
+    std::uint8_t prefix_length;
     std::int64_t id;
+
+    Node node(std::uint32_t around) const noexcept {
+        return {around, expires, listener, verdict, prefix_length};
+    }
 
     friend bool operator<(const PendingRule& a, const PendingRule& b) noexcept {
         if (a.start != b.start) return a.start < b.start;
@@ -94,9 +103,8 @@ struct PendingRule {
 
   private:
     auto order() const noexcept {
-        const bool names_listener = node.listener != kAllListeners;
-        return std::tuple(node.prefix_length, names_listener, node.listener, node.verdict == Verdict::Deny,
-                          id);
+        const bool names_listener = listener != kAllListeners;
+        return std::tuple(prefix_length, names_listener, listener, verdict == Verdict::Deny, set, id);
     }
 };
 
@@ -165,11 +173,10 @@ void Family<Key>::build(const std::vector<PendingRule<Key>>& pending, std::vecto
     firsts_.reserve(blocks);
     nodes_.reserve(pending.size());
     for (const PendingRule<Key>& rule : pending) {
-        Node node = rule.node;
-        if (!nodes_.empty())
-            node.around = enclosing(static_cast<std::uint32_t>(nodes_.size() - 1), rule.start);
+        const std::uint32_t around =
+            nodes_.empty() ? kNone : enclosing(static_cast<std::uint32_t>(nodes_.size() - 1), rule.start);
         append(rule.start);
-        nodes_.push_back(node);
+        nodes_.push_back(rule.node(around));
         ids.push_back(rule.id);
     }
 }
@@ -291,7 +298,29 @@ struct AccessTable::Builder::Pending {
     std::vector<PendingRule<KeyV6>> v6;
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
     std::map<std::string, std::size_t> unknown_listeners;
+    /// In the order in which they came; kManualSet is the first.
+    std::map<std::string, std::uint32_t, std::less<>> sets{{std::string(kManualSet), 0}};
+
+    std::uint32_t indexOf(std::string_view set);
+    std::vector<std::uint32_t> setOrder() const;
 };
+
+std::uint32_t AccessTable::Builder::Pending::indexOf(std::string_view set) {
+    if (set == kManualSet) return 0;
+    const auto found = sets.find(set);
+    if (found != sets.end()) return found->second;
+    return sets.emplace(set, static_cast<std::uint32_t>(sets.size())).first->second;
+}
+
+/// A set's place by its index: the last name in the alphabet is the first, kManualSet the last.
+std::vector<std::uint32_t> AccessTable::Builder::Pending::setOrder() const {
+    std::vector<std::uint32_t> places(sets.size());
+    auto place = static_cast<std::uint32_t>(sets.size() - 1);
+    places[0] = place;
+    for (const auto& [name, index] : sets)
+        if (index != 0) places[index] = --place;
+    return places;
+}
 
 AccessTable::Builder::Builder(std::span<const std::string> listeners)
     : pending_(std::make_unique<Pending>()) {
@@ -303,7 +332,7 @@ AccessTable::Builder::~Builder() = default;
 
 void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict verdict,
                                std::string_view listener, std::optional<UnixSeconds> expires_at,
-                               const ClientLimits& limits) {
+                               const ClientLimits& limits, std::string_view set) {
     ListenerIndex index = kAllListeners;
     if (!listener.empty()) {
         const auto known = pending_->listeners.find(std::string(listener));
@@ -314,9 +343,10 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
         index = known->second;
     }
     if (limits.any()) pending_->limits.emplace(id, limits);
+    const std::uint32_t set_index = pending_->indexOf(set);
     const auto pending = [&]<typename Key>(Key start) {
         const auto bits = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
-        return PendingRule<Key>{start, {kNone, packedExpiry(expires_at), index, verdict, bits}, id};
+        return PendingRule<Key>{start, set_index, packedExpiry(expires_at), index, verdict, bits, id};
     };
     if (network.isV4())
         pending_->v4.push_back(pending(KeyV4::of(network.address)));
@@ -327,6 +357,11 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
 std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t version) {
     auto table = std::make_shared<AccessTable>();
     Data& data = *table->data_;
+    const auto places = pending_->setOrder();
+    for (auto& rule : pending_->v4)
+        rule.set = places[rule.set];
+    for (auto& rule : pending_->v6)
+        rule.set = places[rule.set];
     std::sort(pending_->v4.begin(), pending_->v4.end());
     std::sort(pending_->v6.begin(), pending_->v6.end());
     const std::size_t rules = pending_->v4.size() + pending_->v6.size();

@@ -2,8 +2,9 @@
 /// \file  The look-up table of access rules: immutable, shared by all workers, swapped as a whole.
 ///
 /// The most specific network with a live rule for the listener wins; at the same network a rule that names
-/// the listener beats one that covers all, and then deny beats allow. A look-up takes no lock and allocates
-/// nothing; the only thing that changes after building are the hit counters, which are relaxed atomics.
+/// the listener beats one that covers all, and then deny beats allow. Of several sets' rules that are equal in all that,
+/// the one of kManualSet decides, whose limits hold, then that of the set whose name comes first: ids differ between
+/// gateways, names do not. A look-up takes no lock and allocates nothing; the only thing that changes after building are the hit counters, which are relaxed atomics.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -72,7 +73,8 @@ class AccessTable::Builder {
 
     /// `listener` empty: all.
     void add(std::int64_t id, const Network& network, Verdict verdict, std::string_view listener,
-             std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {});
+             std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {},
+             std::string_view set = kManualSet);
     /// Call once. `version`: see AccessTable::version().
     std::shared_ptr<const AccessTable> build(std::int64_t version);
 

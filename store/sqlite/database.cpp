@@ -244,15 +244,19 @@ void Database::transaction(const std::function<void()>& work) {
     between("BEGIN IMMEDIATE", work);
 }
 
+void Database::rehearse(const std::function<void()>& work) {
+    between("BEGIN IMMEDIATE", work, "ROLLBACK");
+}
+
 void Database::snapshot(const std::function<void()>& work) {
     between("BEGIN", work);
 }
 
-void Database::between(const char* begin, const std::function<void()>& work) {
+void Database::between(const char* begin, const std::function<void()>& work, const char* end) {
     run(begin);
     try {
         work();
-        run("COMMIT");
+        run(end);
         releaseCache();
     } catch (...) {
         // Some failures have rolled back already; then there is nothing left to end.

@@ -70,6 +70,8 @@ class Database {
 
     /// `work` between BEGIN IMMEDIATE and COMMIT; any exception rolls back.
     void transaction(const std::function<void()>& work);
+    /// `work` as in transaction(), after which all of it is rolled back.
+    void rehearse(const std::function<void()>& work);
     /// `work` sees one state of the database.
     void snapshot(const std::function<void()>& work);
 
@@ -78,7 +80,7 @@ class Database {
 
   private:
     bool withoutRoom(int code) const;
-    void between(const char* begin, const std::function<void()>& work);
+    void between(const char* begin, const std::function<void()>& work, const char* end = "COMMIT");
     void requireMagic();
     void prepare(const OpenOptions& options);
     void releaseCache() noexcept;

@@ -18,7 +18,8 @@ void requireRoundTrip(const AccessRule& rule, NoteForm form) {
     if (!again.errors.empty() || again.rules.size() != 1) std::abort();
     const AccessRule& same = again.rules.front().rule;
     if (same.network != rule.network || same.verdict != rule.verdict || same.listener != rule.listener ||
-        same.expires_at != rule.expires_at || same.note != rule.note)
+        same.expires_at != rule.expires_at || same.note != rule.note || same.set != rule.set ||
+        same.owner != rule.owner || same.ticket != rule.ticket || !(same.limits == rule.limits))
         std::abort();
 }
 
@@ -30,7 +31,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ImportOptions options;
     options.format = static_cast<ImportFormat>(data[0] % 7);
     if (data[0] >= 128) options.verdict = Verdict::Deny;
-    const ImportResult imported = parseRules({reinterpret_cast<const char*>(data) + 1, size - 1}, options);
+    // Lines of the trail, which the sqlite3 shell may have filled with anything.
+    const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
+    if (const auto rule = parseTrailRule(text); rule && rule->note.size() > size) std::abort();
+    if (const auto set = parseTrailSet(text); set && set->first.size() > size) std::abort();
+    const ImportResult imported = parseRules(text, options);
     if (imported.errors.size() > kMaxImportErrors) std::abort();
     for (const ImportedRule& one : imported.rules) {
         requireRoundTrip(one.rule, NoteForm::Utf8);

@@ -2,6 +2,7 @@
 """Who may enter: rules, their changes while the gateway runs, what a refused client hears, and the access command."""
 
 import contextlib
+import csv
 import datetime
 import json
 import os
@@ -239,11 +240,43 @@ class LiveChanges(unittest.TestCase):
         wait_until(lambda: admitted("smtp", client), "the client is admitted")
 
         def hits():
-            [rule] = [rule for rule in json.loads(gateway.access("list", "--match", client, "--json"))
-                      if rule["network"] == client]
+            [rule] = [rule for rule in json.loads(gateway.access("list", "--match", client, "--json"))["rules"]
+                      if rule["network"] == client + "/32"]
             return rule["hits"]
 
         self.assertGreaterEqual(wait_until(hits, "hits written back"), 1)
+
+
+class Rehearsal(unittest.TestCase):
+    """What a change would do to the clients that were here."""
+
+    def test_a_dry_run_says_which_sessions_would_be_decided_otherwise(self):
+        friend, stranger = "192.0.2.140", "192.0.2.141"
+        gateway.access("allow", friend)
+        wait_until(lambda: admitted("smtp", friend), "the client is admitted")
+        for client in (friend, stranger):
+            with proxyclient.SMTP(gateway.port("public"), proxyclient.header_v2(client)) as session:
+                session.ehlo()
+            gateway.wait_event("session.end", client=client, listener="public")
+        first_line("smtp", stranger)
+        gateway.wait_event("session.refused", client=stranger)
+
+        def told(*arguments):
+            return gateway.access(*arguments, "--dry-run")
+
+        wait_until(lambda: "1 session refused" in told("deny", stranger), "the journal has both")
+        before = gateway.access("export"), gateway.access("history")
+        self.assertEqual(told("deny", "192.0.2.140/31", "--listener", "public").splitlines()[-2:],
+                         ["1 session of the last 7 days would be decided otherwise:",
+                          f"  {stranger} on public: 1 session refused instead of admitted"])  # the friend's rule is more specific
+        self.assertIn(f"{stranger} on smtp: 1 session admitted instead of refused", told("allow", stranger))
+        self.assertRegex(told("remove", friend), rf"(?m)^- allow {friend}\n(.*\n)*  {friend} on smtp: \d+ sessions? refused instead of admitted$")
+        self.assertEqual((gateway.access("export"), gateway.access("history")), before)
+        self.assertTrue(admitted("smtp", friend))
+        gateway.access("remove", friend)
+        wait_until(lambda: not admitted("smtp", friend), "the client is refused")
+        gateway.access("undo")
+        wait_until(lambda: admitted("smtp", friend), "the rule is there again")
 
 
 class Command(unittest.TestCase):
@@ -259,7 +292,11 @@ class Command(unittest.TestCase):
         self.gateway.write_config()
 
     def rules(self, *arguments):
-        return json.loads(self.gateway.access("list", "--json", *arguments))
+        done = self.gateway.run("access", "list", "--json", *arguments)
+        rules = json.loads(done.stdout)["rules"]
+        self.assertEqual(done.returncode, 0 if rules else 1, done.stderr)
+        self.assertEqual("no rule" in done.stderr, not rules)
+        return rules
 
     def test_test_tells_the_verdict_and_the_rule_by_exit_code_too(self):
         self.gateway.access("allow", "198.51.100.0/24", "--note", "partner")
@@ -320,7 +357,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), [])
         listing.write_text(listing.read_text().replace("192.0.2.5/24", "2001:db8::/32"))
         self.gateway.access("import", str(listing))
-        self.assertEqual({rule["network"]: rule["verdict"] for rule in self.rules()},
+        self.assertEqual(self.verdicts(),
                          {"198.51.100.0/24": "allow", "192.0.2.0/25": "allow", "203.0.113.9": "deny",
                           "2001:db8::/32": "allow"})
 
@@ -340,7 +377,7 @@ class Command(unittest.TestCase):
         return done.stdout + done.stderr
 
     def verdicts(self):
-        return {rule["network"]: rule["verdict"] for rule in self.rules()}
+        return {re.sub(r"(\d)/32$", r"\1", rule["network"]): rule["verdict"] for rule in self.rules()}
 
     def test_lists_of_others_keep_their_meaning(self):
         for text, arguments, summary, verdicts in (
@@ -446,6 +483,216 @@ class Command(unittest.TestCase):
         self.assertIn("listener=inbound spam", self.gateway.access("history"))
         self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "inbound"', 'name = "mx"'))
         self.gateway.access("remove", "203.0.113.9", "--listener", "inbound")
+
+    def in_set(self, name):
+        return sorted(rule["network"] for rule in self.rules("--set", name))
+
+    def remove(self, *arguments, code=0):
+        done = self.gateway.run("access", "remove", *arguments, stdin="")
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_a_partner_is_a_set(self):
+        self.gateway.access("allow", "198.51.100.0/24", "2001:db8:40::/48", "--listener", "smtp", "--set", "partners", "--note", "ACME relays",
+                            "--owner", "ops@acme.example", "--ticket", "CHG-4711")
+        [first, _] = self.rules("--set", "partners")
+        self.assertEqual((first["owner"], first["ticket"], first["set"]), ("ops@acme.example", "CHG-4711", "partners"))
+        self.gateway.access("allow", "198.51.100.0/24", "--listener", "smtp", "--set", "partners", "--ticket", "CHG-4712")
+        self.assertEqual(self.rules("--set", "partners")[0], {**first, "ticket": "CHG-4712"})
+        for text in ("ops@acme.example", "CHG-4712", "set partners"):
+            self.assertIn(text, self.gateway.run("access", "test", "198.51.100.1", "--listener", "smtp").stdout)
+        [partners] = [one for one in json.loads(self.gateway.access("set", "list", "--json"))["sets"] if one["name"] == "partners"]
+        self.assertEqual((partners["rules"], partners["allow"], partners["deny"]), (2, 2, 0))
+        shown = json.loads(self.gateway.access("set", "show", "partners", "--json"))
+        self.assertEqual([rule["id"] for rule in shown["rules"]], [1, 2])
+        self.assertIn("to be removed: rule 1: ", self.gateway.run("access", "set", "remove", "partners", stdin="").stdout)
+        self.assertEqual(len(self.in_set("partners")), 2)
+        self.gateway.access("set", "remove", "partners", "--yes")
+        self.assertEqual(self.gateway.run("access", "set", "show", "partners").returncode, 2)
+        self.assertEqual(self.rules(), [])
+
+    def test_sets_hold_the_same_network_apart(self):
+        client = "203.0.113.9"
+        self.gateway.access("deny", client, "--set", "blocklist")
+        self.gateway.access("allow", client, "--note", "mine")
+        self.assertEqual(self.gateway.run("access", "test", client, "--listener", "smtp").returncode, 1)  # deny, whatever the set
+        self.assertIn("--set", self.remove(client, code=1))
+        self.assertEqual(len(self.rules()), 2)
+        self.remove(client, "--set", "blocklist")
+        self.assertEqual(self.gateway.run("access", "test", client, "--listener", "smtp").returncode, 0)
+        self.gateway.access("deny", client, "--set", "blocklist")
+        self.remove(client, "--yes")
+        self.assertEqual(self.rules(), [])
+
+    def test_a_set_in_a_file_is_replaced_alone(self):
+        listing = self.gateway.folder / "git.txt"
+        self.gateway.access("deny", "203.0.113.7", "--set", "fail2ban")
+        self.gateway.access("allow", "192.0.2.77", "--expires", "2d", "--note", "a colleague's exception")
+        for networks, added, removed in ((["198.51.100.0/24", "192.0.2.0/25"], 2, []), (["198.51.100.0/24"], 0, ["192.0.2.0/25"])):
+            listing.write_text("".join(f"allow {network}\n" for network in networks))
+            told = self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+            self.assertIn(f"{added} added, 0 changed, {len(networks) - added} unchanged, {len(removed)} removed", told)
+            for network in removed:
+                self.assertIn(f"removed allow {network} set=partners", told)
+            self.assertIn("not touched: set fail2ban, 1 rule\nnot touched: set manual, 1 rule", told)
+            self.assertEqual(self.in_set("partners"), sorted(networks))
+        self.assertEqual(self.in_set("fail2ban") + self.in_set("manual"), ["203.0.113.7/32", "192.0.2.77/32"])
+        listing.write_text("allow 192.0.2.0/24 set=other\n")
+        self.assertIn(":1: the rule is of set other, not of partners",
+                      self.gateway.run("access", "import", "--set", "partners", str(listing)).stderr)
+        for arguments in (("--set", "two words"), ("--all-sets",), ("--replace", "--all-sets", "--set", "partners")):
+            self.assertEqual(self.gateway.run("access", "import", str(listing), *arguments).returncode, 2, arguments)
+
+    def test_another_gateway_gets_all_sets_as_they_are(self):
+        self.gateway.access("set", "define", "temp", "--expires", "2d", "--note", "temporary")
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "temp")
+        self.gateway.access("allow", "198.51.100.1", "--set", "temp", "--expires", "never", "--note", "", "--owner", "Anna Smith")
+        self.gateway.access("deny", "203.0.113.9")
+        export = self.gateway.access("export")
+        self.assertIn('allow 198.51.100.1 set=temp expires=never owner="Anna Smith" ""\n', export)
+        before = self.rules()
+        self.assertEqual((before[0]["note"], before[0]["expires_at"] is None), ("temporary", False))
+        self.gateway.access("deny", "203.0.113.10", "--set", "gone")
+        self.gateway.access("remove", "198.51.100.1")
+        self.assertIn("removed deny 203.0.113.10 set=gone", self.do_import(export, "--replace", "--all-sets"))
+        self.assertEqual([{**rule, "id": 0, "created_at": 0} for rule in sorted(self.rules(), key=lambda rule: rule["network"])],
+                         [{**rule, "id": 0, "created_at": 0} for rule in sorted(before, key=lambda rule: rule["network"])])
+        self.assertEqual(self.gateway.access("export", "--set", "temp").count("set=temp"), 2)
+
+    def test_rules_are_removed_by_number_and_note(self):
+        self.gateway.access("allow", "198.51.100.0/24", "192.0.2.0/25", "--note", "offboarding of Acme")
+        self.gateway.access("deny", "203.0.113.9")
+        self.assertIn("there is no rule 9", self.remove("3", "9", code=1))
+        self.assertIn("removed rule 3: deny 203.0.113.9", self.remove("3"))
+        told = self.remove("--note-contains", "ACME", code=1)
+        self.assertIn("to be removed: rule 1: allow 198.51.100.0/24", told)
+        self.assertIn("--yes", told)
+        self.assertEqual(len(self.rules("--note", "acme")), 2)
+        self.assertIn("removed rule 2", self.remove("--note-contains", "ACME", "--yes"))
+        self.assertEqual(self.rules(), [])
+        self.assertEqual(self.gateway.run("access", "remove").returncode, 2)
+        for command in ("list", "remove", "export"):
+            self.assertIn("there are manual", self.gateway.run("access", command, "--set", "nope").stderr)
+
+    def test_a_rule_written_with_the_sqlite_shell_is_a_manual_one(self):
+        self.gateway.access("set", "list")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')")
+            database.execute("INSERT INTO access_rule(network, verdict, rule_set) VALUES ('192.0.2.0/24', 'deny', 'shell')")
+        self.assertEqual([rule["set"] for rule in self.rules()], ["manual", "shell"])
+
+    def test_every_change_can_be_rehearsed(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "partners", "--note", "ACME")
+        self.gateway.access("deny", "203.0.113.9")
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 192.0.2.0/24\n")
+        before = self.gateway.access("list", "--json"), self.gateway.access("history"), self.gateway.access("set", "list")
+        for arguments, lines in (
+                (("allow", "192.0.2.1", "--note", "new"), ["+ allow 192.0.2.1 new"]),
+                (("deny", "203.0.113.9", "--note", "why"), ["~ deny 203.0.113.9  ->  deny 203.0.113.9 why"]),
+                (("remove", "203.0.113.9"), ["- deny 203.0.113.9"]),
+                (("remove", "--set", "partners"), ["- allow 198.51.100.0/24 set=partners ACME"]),
+                (("set", "remove", "partners"), ["- allow 198.51.100.0/24 set=partners ACME"]),
+                (("set", "define", "partners", "--expires", "1d"), ["+ set partners expires=86400s"]),
+                (("import", str(listing), "--replace"), ["+ allow 192.0.2.0/24", "- deny 203.0.113.9"]),
+                (("undo", "1"), ["- allow 198.51.100.0/24 set=partners ACME"])):
+            with self.subTest(arguments=arguments):
+                done = self.gateway.run("access", *arguments, "--dry-run", stdin="")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([line for line in done.stdout.splitlines() if line[0] in "+-~"], lines)
+                self.assertIn("nothing was changed", done.stdout)
+                self.assertNotRegex(done.stdout, r"(?m)^(added|changed|removed|imported|undid)\b")
+        self.assertEqual((self.gateway.access("list", "--json"), self.gateway.access("history"), self.gateway.access("set", "list")), before)
+        done = self.gateway.run("access", "deny", "10.1.2.3", "--dry-run")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))  # what would be refused is
+
+    def test_a_file_is_compared(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--set", "partners", "--note", "ACME")
+        self.gateway.access("deny", "203.0.113.9")
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 198.51.100.0/24 ACME, renewed\nallow 192.0.2.0/25\n")
+        done = self.gateway.run("access", "diff", str(listing), "--set", "partners")
+        self.assertEqual((done.returncode, done.stdout.splitlines()),
+                         (1, ["~ allow 198.51.100.0/24 set=partners ACME  ->  allow 198.51.100.0/24 set=partners ACME, renewed",
+                              "+ allow 192.0.2.0/25 set=partners"]))
+        self.assertEqual(len(self.rules()), 2)
+        self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+        done = self.gateway.run("access", "diff", str(listing), "--set", "partners")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        listing.write_text("198.51.100.0/24\n")
+        self.assertIn("--verdict", self.gateway.run("access", "diff", str(listing)).stderr)
+
+    def test_a_change_is_undone(self):
+        self.gateway.access("allow", "192.0.2.0/25", "192.0.2.128/25", "--set", "partners", "--expires", "180d", "--note", "see a=b",
+                            "--owner", "Anna Smith", "--client-sessions", "5")
+        before = self.rules()
+        listing = self.gateway.folder / "git.txt"
+        listing.write_text("allow 192.0.2.0/25 other\nallow 198.51.100.0/24\n")
+        self.gateway.access("import", "--replace", "--set", "partners", str(listing))
+        told = self.gateway.access("undo")
+        self.assertIn("undid change 3:", told)
+        self.assertIn("- allow 198.51.100.0/24 set=partners", told)
+        self.assertEqual(self.rules(), before)
+        self.gateway.access("undo")  # the undo
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.0/25", "198.51.100.0/24"])
+        self.gateway.access("undo")
+        self.assertEqual(self.rules(), before)
+        done = self.gateway.run("access", "undo", "3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("later change", done.stderr)
+        self.assertEqual(self.rules(), before)
+        for arguments, words in ((("undo", "4711"), "there is no change 4711"), (("undo", "--program", "x"), "")):
+            done = self.gateway.run("access", *arguments)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
+
+    def test_two_editors_at_once_undo_their_own(self):
+        self.gateway.access("set", "list")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')")
+        self.gateway.access("deny", "192.0.2.2")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.3', 'deny')")
+        self.gateway.access("undo")
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.1/32", "192.0.2.3/32"])
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET note = 'by hand' WHERE network = '192.0.2.3'")
+        self.assertIn("later change 5 by sqlite3", self.gateway.run("access", "undo", "3").stderr)
+        self.gateway.access("undo", "1")
+        self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.3/32"])
+
+    def test_rules_that_need_a_look(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", "ACME", "--owner", "ops@acme.example")
+        self.gateway.access("deny", "198.51.100.0/24", "--set", "blocklist")
+        self.gateway.access("allow", "192.0.2.0/25", "--expires", "2d")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET created_at = created_at - 100 * 86400 WHERE id < 3")
+            database.execute("UPDATE access_rule SET last_hit_at = unixepoch() - 89 * 86400 WHERE id = 2")
+        for arguments, ids in ((("--unused", "90d"), [1]), (("--expiring", "7d"), [3]), (("--expiring", "1d"), []),
+                               (("--shadowed",), [1]), (("--overlapping",), [1, 2]), (("--overlapping", "--set", "blocklist"), [2])):
+            with self.subTest(arguments=arguments):
+                self.assertEqual([rule["id"] for rule in self.rules(*arguments)], ids)
+        self.assertEqual(self.gateway.run("access", "list", "--unused", "soon").returncode, 2)
+
+    def test_rules_that_have_expired_are_removed_on_demand(self):
+        self.gateway.access("deny", "203.0.113.7", "203.0.113.8", "203.0.113.9", "--set", "fail2ban", "--expires", "1h")
+        with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
+            database.execute("UPDATE access_rule SET expires_at = unixepoch() - 31 * 86400 WHERE id = 1")
+            database.execute("UPDATE access_rule SET expires_at = unixepoch() - 29 * 86400 WHERE id = 2")
+        self.assertIn("to be removed: rule 1: ", self.remove("--expired-for", "30d", code=1))
+        self.assertRegex(self.remove("--expired-for", "30d", "--yes"), r"^removed rule 1: [^\n]*\n")
+        self.assertEqual(([rule["id"] for rule in self.rules("--expired")], [rule["id"] for rule in self.rules()]), ([2], [3]))
+
+    def test_a_report_for_an_audit(self):
+        self.gateway.access("allow", "198.51.100.0/24", "--note", 'ACME, "Inc."', "--owner", "ops@acme.example", "--ticket", "CHG-1", "--expires", "2d")
+        rows = list(csv.DictReader(self.gateway.access("report", "--format", "csv").splitlines()))
+        self.assertEqual([(row["network"], row["verdict"], row["listener"]) for row in rows],
+                         [("others", "deny", "smtp"), ("others", "allow", "imap"), ("198.51.100.0/24", "allow", "all")])
+        [rule] = self.rules()
+        for field in ("owner", "ticket", "created_at", "created_by", "expires_at", "set"):
+            self.assertEqual(rows[-1][field], rule[field])
+        self.assertEqual(rows[-1]["note"], rule["note"])
+        self.assertEqual(json.loads(self.gateway.access("report", "--format", "json"))["rules"], [rule])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

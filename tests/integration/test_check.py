@@ -164,7 +164,7 @@ class Writes(Site):
         for arguments in (("--help",), ("--version",), ("version",), ("access", "--help"), ("check",), ("status",),
                           ("status", "--json"), ("reload",), ("access", "list"), ("access", "list", "--json"), ("access", "export"),
                           ("access", "history"), ("access", "test", "192.0.2.1"), ("access", "allow", "192.0.2.2"), ("access", "remove", "192.0.2.2"),
-                          ("sessions", "--live"), ("top",), ("snippet", "haproxy"), ("server", "drain", "mail/mail1"),
+                          ("top", "--json"), ("snippet", "haproxy"), ("server", "drain", "mail/mail1"),
                           ("server", "ready", "mail/mail1")):
             with self.subTest(arguments=arguments), open("/dev/full", "w") as full:
                 done = subprocess.run(self.gateway.argv(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)

@@ -173,10 +173,10 @@ class Ban(unittest.TestCase):
         return f"{self.fail2ban.log()}\n{gateway.access('list')}"
 
     def rules(self, client):
-        return [(rule["verdict"], rule["listener"], rule["note"], rule["created_by"], rule["expires_at"] is None)
-                for rule in json.loads(gateway.access("list", "--match", client, "--json"))]
+        return [(rule["set"], rule["verdict"], rule["listener"], rule["note"], rule["created_by"], rule["expires_at"] is None)
+                for rule in json.loads(gateway.run("access", "list", "--match", client, "--json").stdout)["rules"]]
 
-    BAN = ("deny", None, "fail2ban mailgate", "program fail2ban mailgate", False)
+    BAN = ("fail2ban", "deny", None, "fail2ban mailgate", "program fail2ban mailgate", False)
 
     def ban(self, client):
         self.fail2ban.client("set", "mailgate", "banip", client)
@@ -209,20 +209,20 @@ class Ban(unittest.TestCase):
         mine = self.rules(client)
         self.assertTrue(mine[0][-1])
         self.ban(client)
-        self.settle("203.0.113.31")
-        self.assertEqual(self.rules(client), mine)
+        wait_until(lambda: self.rules(client) == [*mine, self.BAN], self.told)
         self.unban(client)
         self.settle("203.0.113.32")
         self.assertEqual(self.rules(client), mine)
 
-    def test_a_ban_that_an_administrator_made_a_rule_stays(self):
+    def test_a_denial_that_an_administrator_adds_to_a_ban_stays(self):
         client = "203.0.113.22"
         self.settle(client)
         gateway.access("deny", client, "--note", "for good")
+        self.assertEqual(len(self.rules(client)), 2)
         self.unban(client)
         self.settle("203.0.113.33")
-        [(verdict, listener, note, author, for_good)] = self.rules(client)
-        self.assertEqual((verdict, listener, note, for_good), ("deny", None, "for good", True))
+        [(rule_set, verdict, listener, note, author, for_good)] = self.rules(client)
+        self.assertEqual((rule_set, verdict, listener, note, for_good), ("manual", "deny", None, "for good", True))
         self.assertFalse(greeting("open", client).startswith(b"220 "))
         self.assertNotRegex(self.fail2ban.log(), "ERROR")
 
@@ -233,4 +233,22 @@ class Ban(unittest.TestCase):
         wait_until(lambda: len(self.rules(client)) == 2, self.told)
         self.unban(client)
         wait_until(lambda: len(self.rules(client)) == 1, self.told)
-        self.assertEqual(self.rules(client)[0][:3], ("allow", None, "a partner"))
+        self.assertEqual(self.rules(client)[0][:4], ("manual", "allow", None, "a partner"))
+
+    def test_a_list_that_is_replaced_leaves_the_bans(self):
+        client = "203.0.113.24"
+        self.settle(client)
+        listing = scratch.path / "git.txt"
+        listing.write_text("allow 198.51.100.0/24\n")
+        for arguments in (("--set", "partners"), ()):
+            self.assertRegex(gateway.access("import", "--replace", str(listing), *arguments), "not touched: set fail2ban, ")
+            self.assertEqual(self.rules(client), [self.BAN])
+
+    def test_an_administrator_can_lift_a_ban(self):
+        client = "203.0.113.25"
+        self.settle(client)
+        gateway.access("remove", client)
+        self.unban(client)
+        self.settle("203.0.113.34")
+        self.assertEqual(self.rules(client), [])
+        self.assertNotRegex(self.fail2ban.log(), "ERROR")

@@ -65,7 +65,7 @@ class Asked(mailgate.Mailgate):
     def sessions(self, *filters):
         """What the filters find, oldest first."""
         done = self.run("sessions", "--json", "--limit", "100000", *filters)
-        assert done.stderr == "" and done.returncode == (0 if done.stdout else 1), done
+        assert (done.returncode, bool(done.stderr)) == ((0, False) if done.stdout else (1, True)), done
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         return [line for line in lines if line["event"] != "session.mail"]
 
@@ -197,6 +197,25 @@ class EveryFilter(unittest.TestCase):
                 (f"--queue-id {self.queue_id['v6']}", {"2001:db8::7"}),
                 (f"--queue-id {self.queue_id['bounce']} --from <>", {"198.51.100.8"}),
                 ("--queue-id 0000000000", set()),
+                ("--refused-recipient victim@elsewhere.example", {"198.51.100.9"}),
+                ("--refused-recipient @ELSEWHERE.example", {"198.51.100.9"}),
+                ("--refused-recipient bob@example.net", set()),
+                ("--reply 5.7.1", {"198.51.100.9", "192.0.2.66"}),  # of the server, and of mailgate
+                (f"--reply {self.queue_id['v6'].lower()}", {"2001:db8::7"}),
+                ("--protocol imap", {"198.51.100.31", "203.0.113.99"}),
+                ("--protocol lmtp", set()),
+                ("--end access", {"192.0.2.66"}),
+                ("--end no_server", {"198.51.100.70"}),
+                ("--rule 192.0.2.0/24", {"192.0.2.66"}),
+                ("--rule 198.51.100.0/24", {"198.51.100.8", "198.51.100.9"}),
+                ("--rule default --listener guarded", set()),
+                ("--rule default --protocol pop3", {"198.51.100.32"}),
+                ("--tls starttls", set()),
+                ("--tls none --protocol pop3", {"198.51.100.32"}),
+                ("--helo .example --protocol imap", set()),
+                ("--helo CLIENT.example.org --from @news.example", {"203.0.113.20"}),
+                ("--helo .example.org --from @news.example", {"203.0.113.20"}),
+                ("--helo .ample.org --from @news.example", set()),
                 ("--listener smtp", {"198.51.100.7", "2001:db8::7", "203.0.113.20", "192.0.2.66"}),
                 ("--listener guarded", {"198.51.100.8", "198.51.100.9"}),
                 ("--listener imap", {"198.51.100.31", "203.0.113.99"}),
@@ -204,7 +223,6 @@ class EveryFilter(unittest.TestCase):
                 ("--balancer 127.0.0.0/8", everything),
                 ("--server postfix1", {"198.51.100.7", "2001:db8::7", "198.51.100.8", "203.0.113.20", "198.51.100.9"}),
                 ("--server imap/imap1", {"198.51.100.31", "203.0.113.99"}),
-                ("--server postfix/imap1", set()),
                 ("--verdict allow", everything - {"192.0.2.66"}),
                 ("--verdict deny", {"192.0.2.66"}),
                 ("--refused", self.REFUSED),
@@ -250,7 +268,49 @@ class EveryFilter(unittest.TestCase):
     def test_limit_keeps_the_newest(self):
         newest = self.gateway.sessions()[-3:]
         lines = self.gateway.text("sessions", "--json", "--limit", "3").splitlines()
-        self.assertEqual([json.loads(line) for line in lines], newest)
+        *sessions, cut = [json.loads(line) for line in lines]
+        self.assertEqual(sessions, newest)
+        found = len(self.ADMITTED) + len(self.REFUSED)
+        self.assertEqual(cut, {"event": "sessions.cut", "printed": 3, "found": found, "more": False})
+        done = self.gateway.run("sessions", "--limit", "3")
+        self.assertEqual(done.stderr, f"mailgate: the newest 3 of {found} sessions; --limit N or --all prints more\n")
+        self.assertEqual(len(done.stdout.splitlines()), 4)
+        whole = self.gateway.run("sessions", "--json", "--all")
+        self.assertEqual((len(whole.stdout.splitlines()), whole.stderr), (found, ""))
+        self.assertEqual(self.gateway.run("sessions", "--all", "--limit", "3").returncode, 2)
+
+    def test_what_is_not_found_is_told_in_words(self):
+        for arguments, code, words in (
+                (("--client", "192.0.2.200"), 1, "no session in the journal matches"),
+                (("--user", "nobody"), 1, 'no session in the journal has the user "nobody"'),
+                (("--user", "alice", "--until", "1970-01-02"), 1, "no session in the journal matches"),
+                (("--listener", "down", "--user", "alice"), 1, "no session in the journal matches"),
+                (("--listener", "no\x1b"), 2, 'no listener is named "no\\x1B": '),
+                (("--listener", "nope", "--follow"), 2, "smtp, guarded, down, imap"),
+                (("--server", "postfix/nope"), 2, 'no server is named "postfix/nope": '),
+                (("--server", "nope"), 2, "postfix/postfix1, nobody/nobody1")):
+            for form in ((), ("--json",)):
+                with self.subTest(arguments=arguments, form=form):
+                    done = self.gateway.run("sessions", *arguments, *form)
+                    self.assertEqual((done.returncode, done.stdout), (code, ""))
+                    self.assertIn(words, done.stderr)
+        done = self.gateway.run("top", "--since", "2000-01-01", "--until", "2000-01-02")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("no session in the journal is of this period", done.stderr)
+
+    def test_times_are_given_as_people_write_them(self):
+        everything = {session["session"] for session in self.gateway.sessions()}
+        for arguments in (("--since", "yesterday"), ("--since", "1h30m"), ("--since", "1w", "--until", "tomorrow 10:00")):
+            self.assertEqual({session["session"] for session in self.gateway.sessions(*arguments)}, everything)
+        self.assertEqual(self.gateway.sessions("--until", "yesterday 10:00"), [])
+        for arguments, words in ((("--since", "noon"), "expected yesterday, today, 10:00, 2026-11-25"),
+                                 (("--since", "1y"), "expected w, d, h, m, s or ms"),
+                                 (("--until", "2026-02-30"), "not in the calendar"),
+                                 (("--since", "tomorrow"), "is in the future"),
+                                 (("--since", "today", "--until", "yesterday"), "is after --until")):
+            done = self.gateway.run("sessions", *arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(words, done.stderr)
 
     def test_a_session_is_shown_by_the_beginning_of_its_id(self):
         whole = self.gateway.session("--client", "198.51.100.7")
@@ -297,7 +357,7 @@ class EveryFilter(unittest.TestCase):
         self.assertIn("198.51.100.7", self.gateway.text("top"))
 
     def test_wrong_questions_are_refused(self):
-        for arguments in (("--client", "198.51.100.300"), ("--since", "yesterday"), ("--verdict", "maybe")):
+        for arguments in (("--client", "198.51.100.300"), ("--since", "noon"), ("--verdict", "maybe")):
             done = self.gateway.run("sessions", *arguments)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertIn(arguments[1], done.stderr)
@@ -317,8 +377,10 @@ class Live(unittest.TestCase):
             self.assertEqual(session.mail("Live@Partner.Example")[0], 250)
             for sender, found in (("live@partner.example", 1), ("@PARTNER.example", 1), ("@artner.example", 0),
                                   ("other@partner.example", 0)):
-                lines = gateway.text("sessions", "--live", "--json", "--from", sender).splitlines()
-                self.assertEqual(len(lines), found, sender)
+                done = gateway.run("sessions", "--live", "--json", "--from", sender)
+                self.assertEqual((len(done.stdout.splitlines()), done.returncode), (found, 0 if found else 1), sender)
+                self.assertEqual(done.stderr, "" if found else "mailgate: no current session matches\n")
+            self.assertEqual(gateway.run("sessions", "--live", "--listener", "nope").returncode, 2)
 
 
 class Time(unittest.TestCase):

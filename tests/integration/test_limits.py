@@ -83,7 +83,7 @@ class Limits(unittest.TestCase):
 
     def test_partners_get_more(self):
         gateway.access("allow", "203.0.113.0/24", "--client-sessions", "4", "--client-rate", "0", "--note", "partner")
-        [rule] = json.loads(gateway.access("list", "--match", "203.0.113.1", "--json"))
+        [rule] = json.loads(gateway.access("list", "--match", "203.0.113.1", "--json"))["rules"]
         self.assertEqual((rule["client_sessions"], rule["client_rate"]), (4, 0))
         self.assertIn("4 at once, any/min", gateway.access("list"))
         self.assertIn("4 concurrent sessions per client", gateway.access("test", "203.0.113.1"))

@@ -38,18 +38,50 @@ bool hasUser(const JournalSession& session, std::string_view wanted) {
                        [&](const std::string& user) { return sameText(user, wanted); });
 }
 
+/// What only a session with mail can have.
+bool asksForEnvelope(const JournalFilter& filter) noexcept {
+    return filter.from || filter.to || filter.refused_to || filter.queue_id;
+}
 bool asksForMail(const JournalFilter& filter) noexcept {
-    return filter.from || filter.to || filter.queue_id;
+    return asksForEnvelope(filter) || filter.reply;
+}
+
+bool hasRefused(const JournalMail& mail, std::string_view wanted) {
+    return std::any_of(mail.refused.begin(), mail.refused.end(),
+                       [&](const JournalRefusal& refusal) { return isAddressed(refusal.to, wanted); });
+}
+
+bool hasRecipient(const JournalMail& mail, std::string_view wanted) {
+    return hasRefused(mail, wanted) ||
+           std::any_of(mail.recipients.begin(), mail.recipients.end(),
+                       [&](const std::string& recipient) { return isAddressed(recipient, wanted); });
+}
+
+bool hasPart(std::string_view text, std::string_view part) {
+    return std::search(text.begin(), text.end(), part.begin(), part.end(),
+                       [](char a, char b) { return lower(a) == lower(b); }) != text.end();
+}
+
+bool hasReply(const JournalMail& mail, std::string_view part) {
+    return hasPart(mail.reply, part) ||
+           std::any_of(mail.replies.begin(), mail.replies.end(),
+                       [&](const std::string& reply) { return hasPart(reply, part); }) ||
+           std::any_of(mail.refused.begin(), mail.refused.end(),
+                       [&](const JournalRefusal& refusal) { return hasPart(refusal.reply, part); });
+}
+
+bool hasHelo(const JournalSession& session, std::string_view wanted) {
+    if (!wanted.starts_with('.')) return sameText(session.helo, wanted);
+    const std::string_view helo = session.helo;
+    return helo.size() > wanted.size() && sameText(helo.substr(helo.size() - wanted.size()), wanted);
 }
 
 bool passes(const JournalMail& mail, const JournalFilter& filter) {
     if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
     if (filter.queue_id && mail.queue_id != *filter.queue_id) return false;
-    if (!filter.to) return true;
-    const auto wanted = [&](const std::string& recipient) { return isAddressed(recipient, *filter.to); };
-    return std::any_of(mail.recipients.begin(), mail.recipients.end(), wanted) ||
-           std::any_of(mail.refused.begin(), mail.refused.end(),
-                       [&](const JournalRefusal& refusal) { return wanted(refusal.to); });
+    if (filter.refused_to && !hasRefused(mail, *filter.refused_to)) return false;
+    if (filter.reply && !hasReply(mail, *filter.reply)) return false;
+    return !filter.to || hasRecipient(mail, *filter.to);
 }
 
 /// All but the mail.
@@ -62,6 +94,11 @@ bool passes(const JournalSession& session, const JournalFilter& filter) {
     if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
     if (filter.server && !hasServer(session, *filter.server)) return false;
     if (filter.allowed && session.allowed != *filter.allowed) return false;
+    if (filter.protocol && !sameText(session.protocol, *filter.protocol)) return false;
+    if (filter.helo && !hasHelo(session, *filter.helo)) return false;
+    if (filter.end && !sameText(session.end, *filter.end)) return false;
+    if (filter.rule && session.rule != *filter.rule) return false;
+    if (filter.tls && !sameText(session.tls, *filter.tls)) return false;
     if (filter.since_ms && session.endedMs() < *filter.since_ms) return false;
     return !filter.until_ms || session.started_ms <= *filter.until_ms;
 }
@@ -75,7 +112,8 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
     std::vector<TermRange> terms;
     if (filter.queue_id) terms.push_back(textTerm(TermKind::QueueId, *filter.queue_id));
     if (filter.from) terms.push_back(addressTerm(TermKind::Sender, TermKind::SenderDomain, *filter.from));
-    if (filter.to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *filter.to));
+    for (const auto& to : {filter.to, filter.refused_to})
+        if (to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *to));
     // ::/0 and 0.0.0.0/0 would list every row only to leave none out.
     if (filter.client) terms.push_back(clientTerms(*filter.client));
     if (filter.failed_login) terms.push_back(failedLoginTerm());
@@ -170,6 +208,8 @@ struct Reader::Impl {
                       const std::vector<TermRange>& wanted, Visit visit);
     template <typename Visit>
     bool visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit);
+    template <typename Visit>
+    void visitKind(Kind kind, const JournalFilter& filter, Visit visit);
     bool isCandidate(const Segment& segment, const JournalFilter& filter) const;
     std::vector<std::uint16_t> rowsWith(std::int64_t segment, const std::vector<TermRange>& wanted);
     bool completes(std::int64_t key, JournalSession& session, const JournalFilter& filter);
@@ -216,7 +256,7 @@ Reader::Impl::Impl(const std::string& url)
 
 bool Reader::Impl::isCandidate(const Segment& segment, const JournalFilter& filter) const {
     if (filter.refused_only && segment.kind != Kind::Refused) return false;
-    if ((asksForMail(filter) || filter.failed_login) && segment.kind == Kind::Refused) return false;
+    if ((asksForEnvelope(filter) || filter.failed_login) && segment.kind == Kind::Refused) return false;
     if (filter.since_ms && segment.last_ms < *filter.since_ms) return false;
     return !filter.until_ms || segment.first_ms <= *filter.until_ms;
 }
@@ -247,6 +287,7 @@ void Reader::Impl::addMail(std::int64_t key, JournalSession& session) {
 bool Reader::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
     if (!session.refused() && session.mail_count > 0) addMail(key, session);
     if (!session.client_masked) unmaskReplies(session);
+    if (session.refused() && filter.reply) return hasPart(session.reply, *filter.reply);
     return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
                                                [&](const JournalMail& mail) { return passes(mail, filter); });
 }
@@ -302,23 +343,29 @@ Reader::Reader(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
 
 Reader::~Reader() = default;
 
+/// Calls `visit(record)` for those that pass, the newest first, while it returns true.
+template <typename Visit>
+void Reader::Impl::visitKind(Kind kind, const JournalFilter& filter, Visit visit) {
+    const std::vector<Segment> segments = readSegments(database);
+    const std::vector<TermRange> wanted = termsOf(filter);
+    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
+        if (!visitSegment(*segment, filter, wanted, visit)) return;
+    }
+}
+
 /// Those that pass, the newest first.
 std::vector<JournalSession> Reader::Impl::newestOf(Kind kind, const JournalFilter& filter,
                                                    std::size_t limit) {
     std::vector<JournalSession> found;
     if (limit == 0) return found;
-    const std::vector<Segment> segments = readSegments(database);
-    const std::vector<TermRange> wanted = termsOf(filter);
     std::set<std::string> seen;  // a session can have any number of further mails
     const auto take = [&](JournalSession&& session) {
         if (kind == Kind::Mail && !seen.insert(session.id).second) return true;
         found.push_back(std::move(session));
         return found.size() < limit;
     };
-    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-        if (segment->kind != kind || !isCandidate(*segment, filter)) continue;
-        if (!visitSegment(*segment, filter, wanted, take)) break;
-    }
+    visitKind(kind, filter, take);
     return found;
 }
 
@@ -418,6 +465,26 @@ std::vector<JournalSession> Reader::newest(const JournalFilter& filter, std::siz
     return found;
 }
 
+std::size_t Reader::count(const JournalFilter& filter, std::size_t at_most) {
+    std::size_t count = 0;
+    std::set<std::string> ids;  // of those whose mails may have records of their own
+    const auto take = [&](JournalSession&& session) {
+        if (asksForMail(filter)) ids.insert(std::move(session.id));
+        return ++count < at_most;
+    };
+    const auto takeMail = [&](JournalSession&& record) {
+        if (!ids.insert(record.id).second) return true;
+        count += passes(impl_->sessionOf(std::move(record)), filter) ? 1 : 0;
+        return count < at_most;
+    };
+    impl_->database.snapshot([&] {
+        impl_->visitKind(Kind::Session, filter, take);
+        if (asksForMail(filter) && count < at_most) impl_->visitKind(Kind::Mail, filter, takeMail);
+        if (count < at_most) impl_->visitKind(Kind::Refused, filter, take);
+    });
+    return count;
+}
+
 std::vector<JournalSession> Reader::withId(const std::string& prefix, std::size_t limit) {
     std::vector<JournalSession> found;
     const auto span = startOf(prefix);
@@ -462,7 +529,7 @@ std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position&
             for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
                 last = row.number(0);
                 JournalSession session = readSession(row, kind);
-                const bool wanted = kind == Kind::Refused ? !asksForMail(filter) : !filter.refused_only;
+                const bool wanted = kind == Kind::Refused ? !asksForEnvelope(filter) : !filter.refused_only;
                 if (!wanted || !passes(session, filter)) continue;
                 const bool complete = impl_->completes(last, session, filter);
                 const std::size_t own = session.mail.size();

@@ -23,6 +23,7 @@ class Reader final : public Source {
     ~Reader() override;
 
     std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) override;
+    std::size_t count(const JournalFilter& filter, std::size_t at_most) override;
     std::vector<JournalSession> withId(const std::string& prefix, std::size_t limit) override;
     Position end() override;
     std::vector<JournalSession> after(const JournalFilter& filter, Position& position,

@@ -27,6 +27,9 @@ void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view 
     bindNumber(statement, 5, rule.expires_at);
     bindNumber(statement, 6, rule.limits.sessions);
     bindNumber(statement, 7, rule.limits.per_minute);
+    statement.bind(8, std::string_view(rule.set));
+    statement.bind(9, std::string_view(rule.owner));
+    statement.bind(10, std::string_view(rule.ticket));
 }
 
 }  // namespace
@@ -64,6 +67,9 @@ AccessRule readRule(const Database& database, const RawStatement& row) {
     rule.hits = row.number(8);
     rule.last_hit_at = optionalNumber(row, 9);
     rule.limits = readLimits(row, 10);
+    rule.set = row.text(12);
+    rule.owner = row.text(13);
+    rule.ticket = row.text(14);
     return rule;
 }
 
@@ -71,15 +77,24 @@ Putter::Putter(Database& database, std::string_view who)
     : who_(who),
       find_(database,
             "SELECT id, note IS ?4 AND expires_at IS ?5 AND client_sessions IS ?6 AND client_rate IS ?7"
-            " FROM access_rule"
-            " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
+            " AND owner IS ?9 AND ticket IS ?10 FROM access_rule"
+            " WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?8"),
       change_(database,
-              "UPDATE access_rule SET note = ?4, expires_at = ?5, client_sessions = ?6, client_rate = ?7"
-              " WHERE network = ?1 AND listener = ?2 AND verdict = ?3"),
+              "UPDATE access_rule SET note = ?4, expires_at = ?5, client_sessions = ?6, client_rate = ?7,"
+              " owner = ?9, ticket = ?10"
+              " WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?8"),
       add_(database,
            "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
-           "client_rate,"
-           " created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id") {}
+           "client_rate, rule_set, owner, ticket, created_by)"
+           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id"),
+      restore_(database,
+               "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
+               "client_rate, rule_set, owner, ticket, created_by, created_at, id)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"),
+      overwrite_(database,
+                 "UPDATE access_rule SET network = ?1, listener = ?2, verdict = ?3, note = ?4,"
+                 " expires_at = ?5, client_sessions = ?6, client_rate = ?7, rule_set = ?8, owner = ?9,"
+                 " ticket = ?10 WHERE id = ?11") {}
 
 RuleStore::PutResult Putter::put(const AccessRule& rule) {
     const std::string network = rule.network.toString();
@@ -92,16 +107,34 @@ RuleStore::PutResult Putter::put(const AccessRule& rule) {
         return {RuleStore::PutKind::Changed, id};
     }
     bindRule(add_, rule, network);
-    add_.bind(8, who_);
+    add_.bind(11, who_);
     add_.step();
     const std::int64_t id = add_.number(0);
     add_.step();
     return {RuleStore::PutKind::Added, id};
 }
 
+void Putter::restore(const AccessRule& rule) {
+    const std::string network = rule.network.toString();
+    bindRule(restore_, rule, network);
+    restore_.bind(11, std::string_view(rule.created_by));
+    restore_.bind(12, rule.created_at);
+    restore_.bind(13, rule.id);
+    restore_.step();
+}
+
+void Putter::overwrite(const AccessRule& rule) {
+    const std::string network = rule.network.toString();
+    bindRule(overwrite_, rule, network);
+    overwrite_.bind(11, rule.id);
+    overwrite_.step();
+}
+
 Finder::Finder(Database& database)
     : database_(database),
-      find_(database, fmt::format("{} WHERE network = ?1 AND listener = ?2 AND verdict = ?3", kAllRules)) {}
+      find_(database,
+            fmt::format("{} WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?4",
+                        kAllRules)) {}
 
 std::optional<AccessRule> Finder::find(const AccessRule& like) {
     const std::string network = like.network.toString();
@@ -109,6 +142,7 @@ std::optional<AccessRule> Finder::find(const AccessRule& like) {
     find_.bind(1, network);
     find_.bind(2, std::string_view(like.listener));
     find_.bind(3, toString(like.verdict));
+    find_.bind(4, std::string_view(like.set));
     std::optional<AccessRule> found;
     if (find_.step()) found = readRule(database_, find_);
     find_.reset();

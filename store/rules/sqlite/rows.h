@@ -13,7 +13,7 @@ namespace mailgate::store::rows {
 
 constexpr std::string_view kAllRules =
     "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
-    " client_sessions, client_rate FROM access_rule";
+    " client_sessions, client_rate, rule_set, owner, ticket FROM access_rule";
 
 /// Throws StoreError(BadRow) naming table, id and value.
 Network readNetwork(const sqlite::Database& database, std::int64_t id, std::string_view text);
@@ -28,15 +28,21 @@ class Putter {
   public:
     Putter(sqlite::Database& database, std::string_view who);
     RuleStore::PutResult put(const AccessRule& rule);
+    /// A rule that there was, with its id, author and time.
+    void restore(const AccessRule& rule);
+    /// The rule with that id becomes this one.
+    void overwrite(const AccessRule& rule);
 
   private:
     std::string_view who_;
     sqlite::RawStatement find_;
     sqlite::RawStatement change_;
     sqlite::RawStatement add_;
+    sqlite::RawStatement restore_;
+    sqlite::RawStatement overwrite_;
 };
 
-/// Finds the rule with the network, listener and verdict of another; lives inside one transaction.
+/// Finds the rule with the set, network, listener and verdict of another; lives inside one transaction.
 class Finder {
   public:
     explicit Finder(sqlite::Database& database);

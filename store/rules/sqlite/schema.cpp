@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 
 #include <array>
+#include <functional>
 #include <map>
 #include <new>
 
@@ -129,7 +130,142 @@ std::string version2() {
                kLimits);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 2> kMigrations{version1, version2};
+// Sets, owners, tickets; which rows of the trail are one change. A constraint cannot be altered, hence the new table;
+// its sequence goes on, see above. What the trail says since then can be read back (parseTrailLine()): a note that
+// might be taken for an option stands in quotes.
+constexpr std::string_view kVersion3 = R"(
+DROP TRIGGER access_rule_added;
+DROP TRIGGER access_rule_changed;
+DROP TRIGGER access_rule_removed;
+
+ALTER TABLE access_rule RENAME TO access_rule_2;
+CREATE TABLE access_rule(
+  id              INTEGER PRIMARY KEY AUTOINCREMENT,
+  network         TEXT NOT NULL,
+  verdict         TEXT NOT NULL CHECK (verdict IN ('allow', 'deny')),
+  listener        TEXT NOT NULL DEFAULT '' CHECK (listener NOT GLOB '*[^A-Za-z0-9._-]*'),
+  rule_set        TEXT NOT NULL DEFAULT 'manual'
+                  CHECK (length(rule_set) BETWEEN 1 AND 64 AND rule_set NOT GLOB '*[^A-Za-z0-9._-]*'),
+  note            TEXT NOT NULL DEFAULT '',
+  owner           TEXT NOT NULL DEFAULT '',
+  ticket          TEXT NOT NULL DEFAULT '',
+  created_at      INTEGER NOT NULL DEFAULT (unixepoch()),
+  created_by      TEXT NOT NULL DEFAULT 'sqlite3',
+  expires_at      INTEGER,
+  hits            INTEGER NOT NULL DEFAULT 0,
+  last_hit_at     INTEGER,
+  client_sessions INTEGER
+                  CHECK (client_sessions BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_sessions IS NULL),
+  client_rate     INTEGER
+                  CHECK (client_rate BETWEEN 0 AND 1000000 AND verdict = 'allow' OR client_rate IS NULL),
+  UNIQUE (network, listener, verdict, rule_set)
+) STRICT;
+INSERT INTO access_rule(id, network, verdict, listener, rule_set, note, created_at, created_by, expires_at, hits,
+                        last_hit_at, client_sessions, client_rate)
+  SELECT id, network, verdict, listener,
+         CASE WHEN created_by GLOB 'program fail2ban*' THEN 'fail2ban' ELSE 'manual' END, note, created_at, created_by,
+         expires_at, hits, last_hit_at, client_sessions, client_rate
+  FROM access_rule_2 ORDER BY id;
+DELETE FROM sqlite_sequence WHERE name = 'access_rule';
+UPDATE sqlite_sequence SET name = 'access_rule' WHERE name = 'access_rule_2';
+DROP TABLE access_rule_2;
+
+CREATE TABLE access_set(
+  name          TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._-]*'),
+  note          TEXT NOT NULL DEFAULT '',
+  expires_after INTEGER CHECK (expires_after > 0)
+) STRICT;
+
+ALTER TABLE access_audit ADD COLUMN change INTEGER;
+ALTER TABLE access_meta ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE access_meta ADD COLUMN undo_after INTEGER NOT NULL DEFAULT 0;
+UPDATE access_meta SET undo_after = (SELECT coalesce(max(id), 0) FROM access_audit);
+)";
+
+/// A text in double quotes, as the import reads it.
+std::string quotedSql(std::string_view text) {
+    return fmt::format(R"('"' || replace(replace({0}, '\', '\\'), '"', '\"') || '"')", text);
+}
+
+/// " owner=ops@example.org", quoted where it is not one word.
+std::string tagSql(std::string_view row, std::string_view tag) {
+    const std::string column = fmt::format("{}.{}", row, tag);
+    return fmt::format(
+        " || CASE WHEN {0} = '' THEN '' WHEN {0} GLOB '*[^A-Za-z0-9@._:/+-]*' THEN ' {1}=' || {2}"
+        " ELSE ' {1}=' || {0} END",
+        column, tag, quotedSql(column));
+}
+
+/// " a note", quoted where it could be an option or has more than one line.
+std::string noteSql(std::string_view row) {
+    const std::string note = fmt::format("{}.note", row);
+    return fmt::format(
+        " || CASE WHEN {0} = '' THEN '' WHEN {0} GLOB '*[=\"\\]*' OR {0} GLOB '[#; ]*' OR {0} GLOB '* '"
+        " OR instr({0}, char(10)) > 0 THEN ' ' || {1} ELSE ' ' || {0} END",
+        note, quotedSql(note));
+}
+
+std::string ruleLine3(std::string_view row) {
+    return fmt::format(
+               "{0}.verdict || ' ' || {0}.network"
+               " || CASE WHEN {0}.rule_set <> 'manual' THEN ' set=' || {0}.rule_set ELSE '' END"
+               " || CASE WHEN {0}.listener <> '' THEN ' listener=' || {0}.listener ELSE '' END"
+               " || CASE WHEN {0}.expires_at IS NOT NULL THEN ' expires='"
+               " || coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', {0}.expires_at, 'unixepoch'), {0}.expires_at) "
+               "ELSE '' END"
+               " || CASE WHEN {0}.client_sessions IS NOT NULL THEN ' client_sessions=' || "
+               "{0}.client_sessions ELSE '' END"
+               " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' "
+               "END",
+               row) +
+           tagSql(row, "owner") + tagSql(row, "ticket") + noteSql(row);
+}
+
+/// What a set gives its rules: "set partners expires=15552000s a note".
+std::string setLine(std::string_view row) {
+    return fmt::format(
+               "'set ' || {0}.name"
+               " || CASE WHEN {0}.expires_after IS NOT NULL THEN ' expires=' || {0}.expires_after || 's' "
+               "ELSE '' END",
+               row) +
+           noteSql(row);
+}
+
+/// Three triggers of a table, which leave a row in the trail each. `then`: what else they do.
+std::string trail(std::string_view table, std::string_view columns, std::string_view then,
+                  const std::function<std::string(std::string_view)>& line, bool is_rule) {
+    constexpr std::string_view kTriggers = R"(
+CREATE TRIGGER {table}_added AFTER INSERT ON {table} BEGIN
+  {then}INSERT INTO access_audit(who, change, action, rule_id, after) VALUES ({who}, {change}, 'add', {new_id}, {new});
+END;
+
+CREATE TRIGGER {table}_changed AFTER UPDATE OF {columns} ON {table} BEGIN
+  {then}INSERT INTO access_audit(who, change, action, rule_id, before, after)
+    VALUES ({who}, {change}, 'change', {new_id}, {old}, {new});
+END;
+
+CREATE TRIGGER {table}_removed AFTER DELETE ON {table} BEGIN
+  {then}INSERT INTO access_audit(who, change, action, rule_id, before) VALUES ({who}, {change}, 'remove', {old_id}, {old});
+END;
+)";
+    return fmt::format(
+        kTriggers, fmt::arg("who", "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)"),
+        fmt::arg("change", "(SELECT CASE WHEN acting <> '' THEN change END FROM access_meta)"),
+        fmt::arg("table", table), fmt::arg("columns", columns), fmt::arg("then", then),
+        fmt::arg("new_id", is_rule ? "NEW.id" : "0"), fmt::arg("old_id", is_rule ? "OLD.id" : "0"),
+        fmt::arg("new", line("NEW")), fmt::arg("old", line("OLD")));
+}
+
+std::string version3() {
+    return std::string(kVersion3) +
+           trail("access_rule",
+                 "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
+                 "expires_at, client_sessions, client_rate",
+                 "UPDATE access_meta SET rules_version = rules_version + 1;\n  ", ruleLine3, true) +
+           trail("access_set", "name, note, expires_after", "", setLine, false);
+}
+
+constexpr std::array<sqlite::Schema::Migration, 3> kMigrations{version1, version2, version3};
 
 using Triggers = std::map<std::string, std::string>;
 

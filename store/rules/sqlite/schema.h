@@ -3,9 +3,12 @@
 ///
 ///     access_rule   the rules; made for the sqlite3 shell too:
 ///                       INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny');
-///     access_audit  what was changed when by whom; triggers write it, and refuse to change it
+///     access_set    what a rule of a set gets that is not said of it; a set without such defaults needs no row
+///     access_audit  what was changed when by whom; triggers write it, and refuse to change it. `change`: the id of the
+///                   first row of one transaction of mailgate's; null in others, whose rows are a change each
 ///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
-///                   and acting, who changes rules in the present transaction ('' outside of one)
+///                   acting and change, who changes rules in the present transaction ('' outside of one) and the
+///                   first id of its rows, and undo_after, the last row of the trail that cannot be read back
 #pragma once
 
 #include "store/sqlite/database.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/sqlite/store.h"
 
+#include "store/rules/import_export.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
 #include "store/sqlite/database.h"
@@ -12,6 +13,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <utility>
 
 namespace mailgate::store::sqlite {
@@ -68,7 +70,7 @@ class SqliteRuleStore final : public RuleStore {
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
-    std::map<std::string, std::size_t> ruleListeners() override;
+    std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
     void checkTrail() override { schema::checkTriggers(database()); }
     std::int64_t version() override { return database().number("SELECT rules_version FROM access_meta"); }
 
@@ -78,18 +80,30 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) override;
     std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& edited,
                                  std::string_view who) override;
-    ReplaceResult replaceAll(std::span<const AccessRule> rules, std::string_view who) override;
-    RemoveResult remove(std::span<const Network> networks, std::span<const std::string> listeners,
-                        std::string_view who) override;
+    ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
+                             std::string_view who) override;
+    RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
+                        const std::optional<std::string>& set) override;
+    Defaults setDefaults() override;
+    void defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) override;
+    std::map<std::string, std::size_t> ruleSets() override { return countBy("rule_set"); }
     RenameResult renameListener(const std::string& from, const std::string& to,
                                 std::string_view who) override;
     bool addHits(std::span<const HitCount> counts) override;
+    void rehearse(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
+    std::int64_t endOfTrail() override {
+        return database().number("SELECT coalesce(max(id), 0) FROM access_audit");
+    }
+    void forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) override;
+    std::int64_t lastChangeBy(std::string_view who) override;
+    UndoResult undo(std::int64_t change, std::string_view who) override;
 
   private:
     void open(Use use);
     Database& database();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
+    std::map<std::string, std::size_t> countBy(std::string_view column);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -103,6 +117,13 @@ class SqliteRuleStore final : public RuleStore {
     void change(std::string_view who, const std::function<void()>& work);
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
+    std::vector<PutResult> putCompleted(std::span<const AccessRule> rules, const Complete& complete,
+                                        std::string_view who);
+    void snapshot(const std::function<void()>& work);
+    void writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults);
+    std::vector<AuditEntry> entriesOf(std::int64_t change);
+    std::vector<AuditEntry> laterThan(const std::vector<AuditEntry>& entries);
+    void takeBack(std::vector<AuditEntry> entries, std::string_view who, UndoResult& result);
     void forEach(const std::function<void(const AccessRule&)>& visit);
     void removeIds(const std::vector<std::int64_t>& ids);
 
@@ -117,7 +138,8 @@ class SqliteRuleStore final : public RuleStore {
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
-    std::exception_ptr failure_;          ///< of the last look; null: it has not failed
+    bool rehearsing_ = false;
+    std::exception_ptr failure_;  ///< of the last look; null: it has not failed
     steady_clock::time_point next_look_;
 
     std::mutex waiting_mutex_;
@@ -146,7 +168,7 @@ Database& SqliteRuleStore::database() {
 }
 
 void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit) {
-    database().snapshot([&] { forEach(visit); });
+    snapshot([&] { forEach(visit); });
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
@@ -183,28 +205,30 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
 std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const std::string> listeners) {
     AccessTable::Builder builder(listeners);
     std::int64_t read_version = 0;
-    database().snapshot([&] {
+    snapshot([&] {
         read_version = version();
         RawStatement rows(database(),
-                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate"
-                          " FROM access_rule");
+                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
+                          " rule_set FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
             builder.add(id, readNetwork(database(), id, rows.text(1)),
                         rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4), readLimits(rows, 5));
+                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7));
         }
     });
     return builder.build(read_version);
 }
 
-std::map<std::string, std::size_t> SqliteRuleStore::ruleListeners() {
-    std::map<std::string, std::size_t> listeners;
-    RawStatement rows(database(),
-                      "SELECT listener, count(*) FROM access_rule WHERE listener <> '' GROUP BY listener");
+/// How many rules have each value of the column but ''.
+std::map<std::string, std::size_t> SqliteRuleStore::countBy(std::string_view column) {
+    std::map<std::string, std::size_t> counts;
+    RawStatement rows(
+        database(),
+        fmt::format("SELECT {0}, count(*) FROM access_rule WHERE {0} <> '' GROUP BY {0}", column));
     while (rows.step())
-        listeners.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
-    return listeners;
+        counts.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
+    return counts;
 }
 
 /// False: nobody is to wait any more.
@@ -283,15 +307,40 @@ void SqliteRuleStore::checkpoint() noexcept {
 
 /// A transaction whose audit rows say `who`.
 void SqliteRuleStore::change(std::string_view who, const std::function<void()>& work) {
-    database().transaction([&] {
+    const auto acting = [&] {
         act(who);
         work();
         act("");
-    });
+    };
+    if (rehearsing_)
+        acting();
+    else
+        database().transaction(acting);
+}
+
+void SqliteRuleStore::rehearse(const std::function<void()>& work) {
+    rehearsing_ = true;
+    try {
+        database().rehearse(work);
+        rehearsing_ = false;
+    } catch (...) {
+        rehearsing_ = false;
+        throw;
+    }
+}
+
+/// One state of the database; the rehearsal's, if there is one.
+void SqliteRuleStore::snapshot(const std::function<void()>& work) {
+    if (rehearsing_)
+        work();
+    else
+        database().snapshot(work);
 }
 
 void SqliteRuleStore::act(std::string_view who) {
-    RawStatement name(database(), "UPDATE access_meta SET acting = ?");
+    RawStatement name(database(),
+                      "UPDATE access_meta SET acting = ?,"
+                      " change = (SELECT coalesce(max(id), 0) + 1 FROM access_audit)");
     name.bind(1, who);
     name.step();
 }
@@ -338,6 +387,7 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
         for (const AccessRule& wanted : rules) {
             AccessRule rule = wanted;
             bool changed = false;
+            bool is_new = true;
             if (auto found = finder.find(wanted)) {
                 const bool gone = found->expires_at && *found->expires_at <= now;
                 const bool others = found->created_by != who;
@@ -350,9 +400,10 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
                     changed = !gone;
                 } else {
                     rule = std::move(*found);
+                    is_new = false;
                 }
             }
-            edited(rule, wanted);
+            edited(rule, wanted, is_new);
             const PutResult put = putter.put(rule);
             rule.id = put.id;
             results.push_back({changed ? PutKind::Changed : put.kind, std::move(rule)});
@@ -361,53 +412,104 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
     return results;
 }
 
-RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules,
-                                                     std::string_view who) {
+/// As putAll(), each made whole first.
+std::vector<RuleStore::PutResult> SqliteRuleStore::putCompleted(std::span<const AccessRule> rules,
+                                                                const Complete& complete,
+                                                                std::string_view who) {
+    if (!complete) return putAll(rules, who);
+    std::vector<PutResult> results;
+    results.reserve(rules.size());
+    Finder finder(database());
+    Putter putter(database(), who);
+    const UnixSeconds now = database().number("SELECT unixepoch()");
+    for (const AccessRule& wanted : rules) {
+        const auto present = finder.find(wanted);
+        AccessRule rule = wanted;
+        complete(rule, wanted, present && isLive(*present, now) ? &*present : nullptr);
+        results.push_back(putter.put(rule));
+    }
+    return results;
+}
+
+RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules, const Sets& sets,
+                                                     const Complete& complete, std::string_view who) {
     ReplaceResult result;
     change(who, [&] {
-        result.put = putAll(rules, who);
+        result.put = putCompleted(rules, complete, who);
         std::vector<std::int64_t> kept;
         for (const PutResult& put : result.put)
             kept.push_back(put.id);
         std::sort(kept.begin(), kept.end());
         std::vector<std::int64_t> gone;
         // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
-        RawStatement ids(database(), "SELECT id FROM access_rule");
-        while (ids.step())
-            if (!std::binary_search(kept.begin(), kept.end(), ids.number(0))) gone.push_back(ids.number(0));
+        RawStatement ids(database(), "SELECT id, rule_set FROM access_rule");
+        while (ids.step()) {
+            const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
+            if (meant && !std::binary_search(kept.begin(), kept.end(), ids.number(0)))
+                gone.push_back(ids.number(0));
+        }
+        const std::int64_t before = endOfTrail();
         removeIds(gone);
-        result.removed = gone.size();
+        RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
+        lines.bind(1, before);
+        while (lines.step())
+            result.removed.emplace_back(lines.text(0));
     });
     return result;
 }
 
-RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const Network> networks,
-                                                std::span<const std::string> listeners,
-                                                std::string_view who) {
+RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> ids, std::string_view who,
+                                                const std::optional<std::string>& set) {
     RemoveResult result;
     change(who, [&] {
-        std::vector<bool> found(networks.size());
-        std::vector<std::int64_t> ids;
-        // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
-        forEach([&](const AccessRule& rule) {
-            const auto network = std::find(networks.begin(), networks.end(), rule.network);
-            if (network == networks.end()) return;
-            if (isProgram(who) && rule.created_by != who) return;
-            if (!listeners.empty() &&
-                std::find(listeners.begin(), listeners.end(), rule.listener) == listeners.end())
-                return;
-            found[static_cast<std::size_t>(network - networks.begin())] = true;
-            ids.push_back(rule.id);
-            result.removed.push_back(rule);
-        });
-        for (std::size_t at = 0; at < networks.size(); ++at)
-            if (!found[at]) result.missing.push_back(networks[at]);
-        if (result.missing.empty())
-            removeIds(ids);
-        else
+        RawStatement one(database(), fmt::format("{} WHERE id = ?", kAllRules));
+        for (const std::int64_t id : ids) {
+            one.reset();
+            one.bind(1, id);
+            std::optional<AccessRule> rule;
+            if (one.step()) rule = readRule(database(), one);
+            if (rule && (!isProgram(who) || rule->created_by == who))
+                result.removed.push_back(std::move(*rule));
+            else
+                result.missing.push_back(id);
+        }
+        if (!result.missing.empty()) {
             result.removed.clear();
+            return;
+        }
+        removeIds({ids.begin(), ids.end()});
+        if (set) writeDefaults(*set, std::nullopt);
     });
     return result;
+}
+
+RuleStore::Defaults SqliteRuleStore::setDefaults() {
+    Defaults defaults;
+    RawStatement rows(database(), "SELECT name, note, expires_after FROM access_set");
+    while (rows.step())
+        defaults.emplace(rows.text(0), SetDefaults{std::string(rows.text(1)), optionalNumber(rows, 2)});
+    return defaults;
+}
+
+void SqliteRuleStore::defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) {
+    change(who, [&] { writeDefaults(name, defaults); });
+}
+
+/// None: the set has none any more.
+void SqliteRuleStore::writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults) {
+    RawStatement write(database(), defaults ? "INSERT INTO access_set(name, note, expires_after)"
+                                              " VALUES (?1, ?2, ?3) ON CONFLICT (name)"
+                                              " DO UPDATE SET note = ?2, expires_after = ?3"
+                                            : "DELETE FROM access_set WHERE name = ?1");
+    write.bind(1, std::string_view(name));
+    if (defaults) {
+        write.bind(2, std::string_view(defaults->note));
+        if (defaults->expires_after)
+            write.bind(3, *defaults->expires_after);
+        else
+            write.bindNull(3);
+    }
+    write.step();
 }
 
 RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from, const std::string& to,
@@ -453,17 +555,153 @@ bool SqliteRuleStore::addHits(std::span<const HitCount> counts) {
     return true;
 }
 
+void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
+    RawStatement rows(database(),
+                      "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id)"
+                      " FROM access_audit WHERE id > ? ORDER BY id");
+    rows.bind(1, after);
+    while (rows.step())
+        visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
+               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7)});
+}
+
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
     std::vector<AuditEntry> entries;
-    RawStatement rows(database(),
-                      "SELECT id, at, who, action, rule_id, before, after FROM access_audit ORDER BY id");
-    while (rows.step()) {
-        if (network && !touches(rows.text(5), *network) && !touches(rows.text(6), *network)) continue;
-        entries.push_back({rows.number(0), rows.number(1), std::string(rows.text(2)),
-                           std::string(rows.text(3)), rows.number(4), std::string(rows.text(5)),
-                           std::string(rows.text(6))});
-    }
+    forEachEntry(0, [&](const AuditEntry& entry) {
+        if (!network || touches(entry.before, *network) || touches(entry.after, *network))
+            entries.push_back(entry);
+    });
     return entries;
+}
+
+std::int64_t SqliteRuleStore::lastChangeBy(std::string_view who) {
+    RawStatement last(database(),
+                      "SELECT coalesce(change, id) FROM access_audit WHERE who = ? ORDER BY id DESC LIMIT 1");
+    last.bind(1, who);
+    return last.step() ? last.number(0) : 0;
+}
+
+/// They follow each other: one transaction has written them.
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::entriesOf(std::int64_t change) {
+    std::vector<AuditEntry> entries;
+    RawStatement last(database(),
+                      "SELECT max(id) FROM access_audit WHERE id >= ?1 AND coalesce(change, id) = ?1");
+    last.bind(1, change);
+    if (!last.step() || last.isNull(0)) return entries;
+    const std::int64_t end = last.number(0);
+    forEachEntry(change - 1, [&](const AuditEntry& entry) {
+        if (entry.id <= end) entries.push_back(entry);
+    });
+    return entries;
+}
+
+/// What has happened to the same rules and sets since.
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<AuditEntry>& entries) {
+    const auto nameOf = [](const AuditEntry& entry) {
+        const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
+        return set ? set->first : std::string();
+    };
+    std::set<std::int64_t> rules;
+    std::set<std::string> sets;
+    for (const AuditEntry& entry : entries)
+        if (entry.rule_id != 0)
+            rules.insert(entry.rule_id);
+        else
+            sets.insert(nameOf(entry));
+    std::vector<AuditEntry> later;
+    forEachEntry(entries.back().id, [&](const AuditEntry& entry) {
+        if (entry.rule_id != 0 ? rules.contains(entry.rule_id) : sets.contains(nameOf(entry)))
+            later.push_back(entry);
+    });
+    return later;
+}
+
+namespace {
+
+/// Ends a transaction that is to leave nothing.
+struct TakenBackInPart {};
+
+std::set<std::int64_t> removedIn(const std::vector<RuleStore::AuditEntry>& entries) {
+    std::set<std::int64_t> removed;
+    for (const RuleStore::AuditEntry& entry : entries)
+        if (entry.rule_id != 0 && entry.after.empty()) removed.insert(entry.rule_id);
+    return removed;
+}
+
+}  // namespace
+
+/// From the last to the first.
+void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view who, UndoResult& result) {
+    struct Origin {
+        std::string who;
+        UnixSeconds at;
+    };
+    // Who has made the rules that were removed, and when.
+    const auto removed = removedIn(entries);
+    std::map<std::int64_t, Origin> origins;
+    if (!removed.empty())
+        forEachEntry(0, [&](const AuditEntry& entry) {
+            if (entry.before.empty() && removed.contains(entry.rule_id))
+                origins.try_emplace(entry.rule_id, Origin{entry.who, entry.at});
+        });
+    Finder finder(database());
+    Putter putter(database(), who);
+    std::for_each(entries.rbegin(), entries.rend(), [&](const AuditEntry& entry) {
+        if (entry.rule_id == 0) {
+            const auto set = parseTrailSet(entry.before.empty() ? entry.after : entry.before);
+            writeDefaults(set.value().first,
+                          entry.before.empty() ? std::nullopt : std::optional(set->second));
+            return;
+        }
+        if (entry.before.empty()) {
+            removeIds({entry.rule_id});
+            return;
+        }
+        AccessRule rule = parseTrailRule(entry.before).value();
+        rule.id = entry.rule_id;
+        if (auto other = finder.find(rule); other && other->id != rule.id) {
+            result.in_the_way.push_back(std::move(*other));
+        } else if (!entry.after.empty()) {
+            putter.overwrite(rule);
+        } else {
+            const auto origin = origins.find(rule.id);
+            rule.created_by = origin == origins.end() ? std::string(who) : origin->second.who;
+            rule.created_at = origin == origins.end() ? entry.at : origin->second.at;
+            putter.restore(rule);
+        }
+    });
+}
+
+RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_view who) {
+    using Kind = UndoResult::Kind;
+    UndoResult result;
+    result.change = change_id;
+    const auto readable = [](const AuditEntry& entry) {
+        const std::string& line = entry.before.empty() ? entry.after : entry.before;
+        return entry.rule_id == 0 ? parseTrailSet(line).has_value() : parseTrailRule(line).has_value();
+    };
+    try {
+        change(who, [&] {
+            auto entries = entriesOf(change_id);
+            if (entries.empty()) return;
+            result.kind = Kind::Unreadable;
+            if (change_id <= database().number("SELECT undo_after FROM access_meta") ||
+                !std::all_of(entries.begin(), entries.end(), readable))
+                return;
+            result.kind = Kind::LaterChanges;
+            result.entries = laterThan(entries);
+            if (!result.entries.empty()) return;
+            const std::int64_t before = endOfTrail();
+            takeBack(std::move(entries), who, result);
+            result.kind = Kind::InTheWay;
+            if (!result.in_the_way.empty()) throw TakenBackInPart();
+            result.kind = Kind::Done;
+            forEachEntry(before, [&](const AuditEntry& entry) { result.entries.push_back(entry); });
+        });
+    } catch (const TakenBackInPart&) {
+        // Nothing was changed; the result says why.
+    }
+    return result;
 }
 
 }  // namespace

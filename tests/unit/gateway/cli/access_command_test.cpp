@@ -66,13 +66,20 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_THAT(done({"allow", "198.51.100.0/24"}), StartsWith("unchanged rule 1: "));
     EXPECT_THAT(done({"allow", "198.51.100.0/24", "--listener", "smtp", "--client-sessions", "none"}),
                 StartsWith("changed rule 2: allow 198.51.100.0/24 on listener smtp\n"));
-    EXPECT_THAT(done({"list"}), AllOf(StartsWith("RULE  VERDICT  NETWORK"), HasSubstr("\n2     allow")));
+    EXPECT_THAT(done({"list"}),
+                AllOf(StartsWith("RULE  SET     VERDICT  NETWORK"), HasSubstr("\n2     manual  allow")));
     EXPECT_THAT(done({"list", "--match", "198.51.100.7", "--json"}), HasSubstr("\"id\":1,"));
-    EXPECT_EQ(done({"list", "--match", "192.0.2.1", "--json"}), "[]\n");
+    const Ran none = access({"list", "--match", "192.0.2.1", "--json"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.output, "{\"rules\":[]}\n");
+    EXPECT_EQ(none.errors, "mailgate: no rule matches\n");
     EXPECT_EQ(done({"remove", "198.51.100.0/24", "--listener", "smtp"}),
               "removed rule 2: allow 198.51.100.0/24 on listener smtp\n");
     EXPECT_THAT(done({"history", "198.51.100.0/24"}), HasSubstr("remove"));
-    EXPECT_EQ(done({"history", "192.0.2.0/24", "--json"}), "[]\n");
+    const Ran unchanged = access({"history", "192.0.2.0/24", "--json"});
+    EXPECT_EQ(unchanged.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(unchanged.output, "{\"changes\":[]}\n");
+    EXPECT_EQ(unchanged.errors, "mailgate: no change is recorded\n");
 }
 
 TEST_F(AccessCommandTest, WhoActedIsKept) {
@@ -113,7 +120,13 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
         {{"allow", "192.0.2.0/24", "example.net"}, "example.net"},
         {{"allow", "\x1B[2J"}, "x1B[2J"},
         {{"allow", "192.0.2.2", "--listener", "smpt"}, "no listener is named \"smpt\": "},
-        {{"allow", "192.0.2.2", "--expires", "tomorrow"}, "--expires: \"tomorrow\" is neither a duration"},
+        {{"allow", "192.0.2.2", "--expires", "someday"},
+         "--expires: \"someday\" is not a time: expected never"},
+        {{"list", "--unused", "yesterday"}, "--unused: \"yesterday\" is not a duration: expected 30m"},
+        {{"list", "--expiring", "7"}, "--expiring: \"7\" has a number without a unit"},
+        {{"remove", "--expired-for", "\x1B[2J"}, "--expired-for: \"\\x1B[2J\" is not a duration"},
+        {{"set", "define", "git", "--expires", "tomorrow"}, "--expires: \"tomorrow\" is not a duration"},
+        {{"set", "define", "git", "--expires", "0d"}, "--expires: the duration is 0"},
         {{"allow", "192.0.2.2", "--expires", "2001-01-01T00:00:00Z"},
          "--expires: 2001-01-01T00:00:00Z is in the past"},
         {{"allow", "192.0.2.2", "--client-sessions", "-1"}, "--client-sessions: \"-1\" is neither"},

@@ -21,16 +21,6 @@ AccessRule rule() {
     return rule;
 }
 
-TEST(AccessTextTest, AnExpiryIsADurationOrATime) {
-    constexpr UnixSeconds kNow = 1'800'000'000;
-    EXPECT_EQ(parseExpiry("30m", kNow), kNow + 1'800);
-    EXPECT_EQ(parseExpiry("7d", kNow), kNow + 7 * 86'400);
-    EXPECT_EQ(parseExpiry("1500ms", kNow), kNow + 2) << "not earlier than was asked for";
-    EXPECT_EQ(parseExpiry("1970-01-01T00:01:00Z", kNow), 60);
-    EXPECT_EQ(parseExpiry("tomorrow", kNow), std::nullopt);
-    EXPECT_EQ(parseExpiry("", kNow), std::nullopt);
-}
-
 TEST(AccessTextTest, ARuleAsASentence) {
     AccessRule one = rule();
     EXPECT_EQ(sentenceOf(one), "rule 12: allow 198.51.100.0/24 on all listeners");
@@ -51,41 +41,104 @@ TEST(AccessTextTest, RulesAsATable) {
     limited.last_hit_at = 1'700'000'001;
     limited.listener = "mx";
     EXPECT_EQ(
-        rulesAsTable(std::vector{rule(), limited}),
-        "RULE  VERDICT  NETWORK          LISTENER  LIMITS               EXPIRES  HITS  LAST HIT            "
-        "  BY     NOTE\n"
-        "12    allow    198.51.100.0/24  all       -                    -        0     -                   "
-        "  alice\n"
-        "12    allow    198.51.100.0/24  mx        20 at once, any/min  -        7     2023-11-14T22:13:21Z"
-        "  alice\n");
+        rulesAsTable(std::vector{rule(), limited}, {}, Times(Zone::Utc)),
+        "RULE  SET     VERDICT  NETWORK          LISTENER  LIMITS               EXPIRES  HITS  LAST HIT    "
+        "          BY     NOTE\n"
+        "12    manual  allow    198.51.100.0/24  all       -                    -        0     -           "
+        "          alice\n"
+        "12    manual  allow    198.51.100.0/24  mx        20 at once, any/min  -        7     "
+        "2023-11-14T22:13:21Z  alice\n");
+    AccessRule owned = rule();
+    owned.ticket = "CHG-1";
+    owned.set = "git";
+    EXPECT_EQ(
+        rulesAsTable(std::vector{owned}, {}, Times(Zone::Utc)),
+        "RULE  SET  VERDICT  NETWORK          LISTENER  LIMITS  EXPIRES  HITS  LAST HIT  BY     TICKET  "
+        "NOTE\n"
+        "12    git  allow    198.51.100.0/24  all       -       -        0     -         alice  CHG-1\n");
+}
+
+TEST(AccessTextTest, ChangesAsLines) {
+    EXPECT_EQ(changeLine({1, 0, "eve", "add", 1, "", "allow 192.0.2.1 owner=\"A \\\\ B\"", 1}),
+              "+ allow 192.0.2.1 owner=\"A \\\\ B\"");
+    EXPECT_EQ(changeLine({1, 0, "eve", "remove", 1, "deny 192.0.2.1 \x1B[2J", "", 1}),
+              "- deny 192.0.2.1 \\u001b[2J");
+    EXPECT_EQ(changeLine({1, 0, "eve", "change", 1, "deny 192.0.2.1", "deny 192.0.2.1 x", 1}),
+              "~ deny 192.0.2.1  ->  deny 192.0.2.1 x");
+}
+
+TEST(AccessTextTest, RulesAsCsv) {
+    const rules::Site site{{{"mx", true, {}}, {"imap", false, {}}}, {}};
+    AccessRule one = rule();
+    one.note = "=cmd \"x\", evil\n";
+    one.owner = "-1";
+    one.expires_at = 1'900'000'000;
+    one.listener = "mx";
+    EXPECT_EQ(rulesAsCsv(std::vector{one}, site),
+              "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_"
+              "at,id\r\n"
+              "others,deny,mx,,access = allowlist,,,,,,,,\r\n"
+              "others,allow,imap,,access = open,,,,,,,,\r\n"
+              "198.51.100.0/24,allow,mx,manual,\"'=cmd \"\"x\"\", "
+              "evil\\u000a\",\"'-1\",,2023-11-14T22:13:20Z,alice,"
+              "2030-03-17T17:46:40Z,0,,12\r\n");
+}
+
+TEST(AccessTextTest, SetsAsTableSentenceAndJson) {
+    rules::SetSummary set{.name = "git", .allowing = 2, .denying = 1, .expired = 4, .hits = 7};
+    EXPECT_EQ(setsAsTable(std::span(&set, 1), {}, Times(Zone::Utc)),
+              "SET  RULES  ALLOW  DENY  EXPIRED  HITS  LAST HIT  EXPIRES AFTER  NOTE\n"
+              "git  3      2      1     4        7     -         -\n");
+    EXPECT_EQ(sentenceOf("git", 1, {}), "set git: 1 rule, no defaults");
+    EXPECT_EQ(sentenceOf("git", 3, {"", 90}), "set git: 3 rules, new rules expire after 90s");
+    set.defaults = {"from git", 180 * 86'400};
+    EXPECT_EQ(sentenceOf("git", 0, set.defaults),
+              "set git: 0 rules, new rules get the note \"from git\" and expire after 180d");
+    const std::string json =
+        "{\"name\":\"git\",\"rules\":3,\"allow\":2,\"deny\":1,\"expired\":4,\"hits\":7,\"last_hit_at\":null,"
+        "\"default_note\":\"from git\",\"default_expires_after\":\"180d\"}";
+    EXPECT_EQ(setsAsJson(std::span(&set, 1)), "{\"sets\":[\n  " + json + "\n]}\n");
+    EXPECT_EQ(setAsJson(set, {}), "{\"sets\":[\n  " + json + "\n],\n\"rules\":[]}\n");
 }
 
 TEST(AccessTextTest, RulesAsJson) {
-    EXPECT_EQ(rulesAsJson({}), "[]\n");
+    EXPECT_EQ(rulesAsJson({}), "{\"rules\":[]}\n");
     AccessRule one = rule();
     one.note = "say \"x\"";
     one.limits.sessions = 0;
-    EXPECT_EQ(rulesAsJson(std::vector{one}),
-              "[\n  {\"id\":12,\"network\":\"198.51.100.0/24\",\"verdict\":\"allow\",\"listener\":null,"
-              "\"note\":\"say \\\"x\\\"\",\"created_at\":\"2023-11-14T22:13:20Z\",\"created_by\":\"alice\","
-              "\"expires_at\":null,\"client_sessions\":0,\"client_rate\":null,\"hits\":0,\"last_hit_at\":"
-              "null}\n]\n");
+    EXPECT_EQ(
+        rulesAsJson(std::vector{one}),
+        "{\"rules\":[\n  {\"id\":12,\"set\":\"manual\",\"network\":\"198.51.100.0/24\",\"verdict\":\"allow\","
+        "\"listener\":null,"
+        "\"note\":\"say "
+        "\\\"x\\\"\",\"owner\":null,\"ticket\":null,\"created_at\":\"2023-11-14T22:13:20Z\",\"created_by\":"
+        "\"alice\","
+        "\"expires_at\":null,\"client_sessions\":0,\"client_rate\":null,\"hits\":0,\"last_hit_at\":"
+        "null}\n]}\n");
+    one.network = network("192.0.2.1");
+    EXPECT_NE(ruleAsJson(one).find("\"network\":\"192.0.2.1/32\""), std::string::npos);
+    one.network = network("2001:db8::1");
+    EXPECT_NE(ruleAsJson(one).find("\"network\":\"2001:db8::1/128\""), std::string::npos);
 }
 
 TEST(AccessTextTest, TheHistoryAsTableAndJson) {
     const std::vector<store::RuleStore::AuditEntry> entries{
-        {1, 1'700'000'000, "alice", "add", 12, "", "allow 192.0.2.1"},
-        {2, 1'700'000'001, "bob", "change", 12, "allow 192.0.2.1", "allow 192.0.2.1 note"},
-        {3, 1'700'000'002, "eve\t", "remove", 12, "allow 192.0.2.1 note", ""}};
-    EXPECT_EQ(historyAsTable(entries),
-              "TIME                  BY         ACTION  RULE  WHAT\n"
-              "2023-11-14T22:13:20Z  alice      add     12    allow 192.0.2.1\n"
-              "2023-11-14T22:13:21Z  bob        change  12    allow 192.0.2.1  ->  allow 192.0.2.1 note\n"
-              "2023-11-14T22:13:22Z  eve\\u0009  remove  12    allow 192.0.2.1 note\n");
+        {1, 1'700'000'000, "alice", "add", 12, "", "allow 192.0.2.1", 1},
+        {2, 1'700'000'001, "bob", "change", 12, "allow 192.0.2.1", "allow 192.0.2.1 note", 2},
+        {3, 1'700'000'002, "eve\t", "remove", 12, "allow 192.0.2.1 note", "", 2},
+        {4, 1'700'000'003, "eve", "add", 0, "", "set git", 4}};
     EXPECT_EQ(
-        historyAsJson(std::span(entries).first(1)),
-        "[\n  {\"id\":1,\"time\":\"2023-11-14T22:13:20Z\",\"who\":\"alice\",\"action\":\"add\",\"rule\":12,"
-        "\"before\":null,\"after\":\"allow 192.0.2.1\"}\n]\n");
+        historyAsTable(entries, {}, Times(Zone::Utc)),
+        "TIME                  BY         CHANGE  ACTION  RULE  WHAT\n"
+        "2023-11-14T22:13:20Z  alice      1       add     12    allow 192.0.2.1\n"
+        "2023-11-14T22:13:21Z  bob        2       change  12    allow 192.0.2.1  ->  allow 192.0.2.1 note\n"
+        "2023-11-14T22:13:22Z  eve\\u0009  2       remove  12    allow 192.0.2.1 note\n"
+        "2023-11-14T22:13:23Z  eve        4       add     -     set git\n");
+    EXPECT_EQ(historyAsJson(std::span(entries).first(1)),
+              "{\"changes\":[\n  "
+              "{\"id\":1,\"change\":1,\"time\":\"2023-11-14T22:13:20Z\",\"who\":\"alice\",\"action\":\"add\","
+              "\"rule\":12,"
+              "\"before\":null,\"after\":\"allow 192.0.2.1\"}\n]}\n");
 }
 
 TEST(AccessTextTest, WhyAChangeWasNotMade) {
@@ -121,8 +174,13 @@ TEST(AccessTextTest, AnExportedNoteShowsWhatItIs) {
     AccessRule one = rule();
     one.note = "B\xC3\xBCro";
     EXPECT_EQ(exportLine(one), "allow 198.51.100.0/24 B\xC3\xBCro");
+    one.owner = "evil \xE2\x80\xAE";
+    EXPECT_EQ(exportLine(one), "allow 198.51.100.0/24 owner=\"evil \\xE2\\x80\\xAE\" \"B\\xC3\\xBCro\"");
+    one.owner.clear();
     one.note = "abc\xE2\x80\xAE";
     EXPECT_EQ(exportLine(one), "allow 198.51.100.0/24 \"abc\\xE2\\x80\\xAE\"");
+    one.note.clear();
+    EXPECT_EQ(exportLine(one, {"from git", 60}), "allow 198.51.100.0/24 expires=never \"\"");
 }
 
 }  // namespace

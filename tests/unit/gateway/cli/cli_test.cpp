@@ -28,6 +28,16 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"access", "alow", "192.0.2.1"},
          "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"\x1B[2J"}, "mailgate: mailgate has no subcommand \"\\x1B[2J\"\n"},
+        {{"sessions", "--sinse", "1h"},
+         "mailgate: mailgate sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
+        {{"sessions", "show", "--utx", "01"},
+         "mailgate: mailgate sessions show has no option \"--utx\": did you mean \"--utc\"?\n"},
+        {{"status", "--config-file=x"}, "mailgate: mailgate status has no option \"--config-file\"\n"},
+        {{"access", "alow", "--x"},
+         "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"help", "acess"}, "mailgate: mailgate has no subcommand \"acess\": did you mean \"access\"?\n"},
+        {{"help", "access", "ls"},
+         "mailgate: mailgate access has no subcommand \"ls\": did you mean \"list\"?\n"},
         {{}, "mailgate: A subcommand is required\n"},
         {{"access"}, "mailgate: A subcommand is required\n"},
         {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},
@@ -48,6 +58,8 @@ TEST(Cli, HelpAndVersionAreNoErrors) {
     EXPECT_THAT(help.output, HasSubstr("Exit status: "));
     EXPECT_EQ(help.errors, "");
     EXPECT_THAT(ran({"version"}).output, StartsWith("mailgate "));
+    EXPECT_EQ(ran({"help"}).output, help.output);
+    EXPECT_EQ(ran({"help", "sessions", "show"}).output, ran({"sessions", "show", "--help"}).output);
 }
 
 TEST(Cli, AConfigurationThatCannotBeReadHasACodeOfItsOwn) {

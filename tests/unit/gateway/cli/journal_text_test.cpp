@@ -6,6 +6,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <CLI/Error.hpp>
+
+#include <iterator>
+#include <sstream>
 
 namespace mailgate::cli {
 namespace {
@@ -21,11 +25,18 @@ bool tells(const std::string& story, std::string_view label) {
     return ("\n" + story).find(fmt::format("\n{} ", label)) != std::string::npos;
 }
 
+std::string sessionsOf(const JournalSession& session, const TableStyle& style) {
+    const Times times(Zone::Utc);
+    Table table = sessionTable(style, times);
+    addSessions(table, std::span(&session, 1), times);
+    return table.text();
+}
+
 TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
     JournalSession session = test::filledSession();
     session.mail.front().recipient_count = session.mail.front().refused_count = 100;
     session.kind = JournalKind::Refused;
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     const auto expectTold = [&](const auto& field) {
         const bool end = field.name == "end";
         EXPECT_TRUE(field.label.empty() || tells(story, end ? "refused" : field.label)) << field.label << '\n'
@@ -35,25 +46,25 @@ TEST(JournalText, TheStoryTellsEveryFieldWithALabel) {
     store::journal::eachField<JournalMail>(expectTold);
     EXPECT_THAT(story, HasSubstr("98 more"));
     session.bytes_in = session.bytes_out = 0;
-    EXPECT_FALSE(tells(sessionAsStory(session), "bytes")) << "of refused clients none are counted";
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "bytes")) << "of refused clients none are counted";
 }
 
 TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     JournalSession session = test::filledSession();
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     for (const char* label : {"told", "times", "refused"})
         EXPECT_FALSE(tells(story, label)) << label;
     EXPECT_TRUE(tells(story, "end"));
     session.would_refuse.clear();
     session.limit.clear();
     for (const char* label : {"limit", "would refuse", "would be told"})
-        EXPECT_FALSE(tells(sessionAsStory(session), label)) << label;
+        EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), label)) << label;
     session.violation.clear();
     session.failed_logins = 0;
     session.connect_ms = -1;
-    EXPECT_FALSE(tells(sessionAsStory(session), "violation"));
-    EXPECT_FALSE(tells(sessionAsStory(session), "failed logins"));
-    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("connect +-\n"));
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "violation"));
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "failed logins"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("connect +-\n"));
 }
 
 TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
@@ -61,10 +72,10 @@ TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
     session.would_refuse = {"access", "bare_lf"};
     session.reply = "554 5.7.1 gw 198.51.100.7 is not allowed";
     session.end = "client_quit";
-    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("would refuse +access, bare_lf\n"));
-    EXPECT_THAT(sessionAsStory(session), testing::ContainsRegex("would be told +554 5.7.1 gw"));
-    EXPECT_THAT(sessionsAsTable(std::span(&session, 1), true),
-                HasSubstr("client_quit (would refuse: access, bare_lf)"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc),
+                testing::ContainsRegex("would refuse +access, bare_lf\n"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("would be told +554 5.7.1 gw"));
+    EXPECT_THAT(sessionsOf(session, TableStyle()), HasSubstr("client_quit (would refuse: access, bare_lf)"));
     EXPECT_THAT(sessionAsJson(session), HasSubstr("\"would_refuse\":[\"access\",\"bare_lf\"]"));
     EXPECT_THAT(sessionAsJson(session), HasSubstr("\"reply\":\"554 5.7.1 gw"));
     session.would_refuse.clear();
@@ -75,7 +86,7 @@ TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
 TEST(JournalText, OfASessionThatGoesOnTheEndIsNotKnown) {
     JournalSession session = test::filledSession();
     session.kind = JournalKind::Mail;
-    const std::string story = sessionAsStory(session);
+    const std::string story = sessionAsStory(session, Zone::Utc);
     EXPECT_THAT(story, HasSubstr("unknown: the session is still open, or the gateway was killed"));
     EXPECT_FALSE(tells(story, "duration"));
 }
@@ -84,20 +95,50 @@ TEST(JournalText, WhatAClientSentObeysNobodysTerminal) {
     JournalSession session = test::filledSession();
     session.helo = "a\x1B[2Jb";
     session.mail.front().from = "x\ny@example.org";
-    for (const std::string& text : {sessionAsStory(session), sessionsAsTable(std::span(&session, 1), true)}) {
+    for (const std::string& text : {sessionAsStory(session, Zone::Utc), sessionsOf(session, {})}) {
         EXPECT_THAT(text, Not(HasSubstr("\x1B")));
         EXPECT_THAT(text, HasSubstr("x\\u000ay@example.org"));
     }
 }
 
-TEST(JournalText, ATimeAgoOrATimeIsUnderstood) {
-    constexpr std::int64_t kNow = 1'795'000'000'000;
-    EXPECT_EQ(parsePast("30m", kNow), kNow - 1'800'000);
-    EXPECT_EQ(parsePast("1970-01-01T00:00:01Z", kNow), 1'000);
-    EXPECT_EQ(parsePast("yesterday", kNow), std::nullopt);
-    EXPECT_EQ(limitError("1"), "");
-    for (const char* bad : {"0", "-1", "x", "", "99999999999"})
-        EXPECT_NE(limitError(bad), "") << bad;
+/// The titles in the order in which they stand.
+std::vector<std::string> titlesOf(const std::string& table) {
+    std::istringstream heading(table.substr(0, table.find('\n')));
+    return {std::istream_iterator<std::string>(heading), {}};
+}
+
+TEST(JournalText, SessionsFitTheTerminal) {
+    JournalSession session = test::filledSession();
+    session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    session.started_ms = 1'795'681'505'123;
+    session.end = "client_quit";
+    session.helo = session.user = session.mail.front().from = std::string(4'000, 'x');
+    for (const std::size_t width : {60u, 80u, 100u, 120u, 200u}) {
+        const std::string table = sessionsOf(session, {.width = width});
+        std::istringstream lines(table);
+        for (std::string line; std::getline(lines, line);)
+            EXPECT_LE(screenWidth(line), width);
+        for (const char* whole : {"2026-11-26T08:25:05Z", "01M7Z3RQRF9RDWPG", "client_quit"})
+            EXPECT_THAT(table, HasSubstr(whole)) << width;
+    }
+    // As docs/command-line.md has the order.
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 200})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "LISTENER", "TLS", "HELO/USER", "FROM",
+                                     "TO", "QUEUE", "ID/REPLY", "END"));
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 100})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "FROM", "TO", "END"));
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "END"));
+}
+
+TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {
+    const JournalSession session = test::filledSession();
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.columns = {"server", "session", "balancer"}})),
+                testing::ElementsAre("SERVER", "SESSION", "BALANCER"));
+    EXPECT_THROW(sessionsOf(session, {.columns = {"no"}}), CLI::ValidationError);
+}
+
+TEST(JournalText, TheNullSenderIsAnAddress) {
     EXPECT_EQ(envelopeAddress("<>"), "");
     EXPECT_EQ(envelopeAddress("<a@b>"), "a@b");
     EXPECT_EQ(envelopeAddress("a@b"), "a@b");

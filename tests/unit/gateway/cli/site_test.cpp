@@ -36,6 +36,8 @@ TEST(SiteTest, HoldsWhomARuleMayShutOut) {
     EXPECT_EQ(site.servers[0].address, "mail.example.org:25");
     ASSERT_EQ(site.servers[0].endpoints.size(), 2u);
     EXPECT_EQ(site.servers[0].endpoints[1], address("192.0.2.25"));
+    EXPECT_EQ(listenerNames(config), (std::vector<std::string>{"mx", "imap"}));
+    EXPECT_EQ(serverNames(config), std::vector<std::string>{"smtp/a"});
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     const test::Ran status = run({"status"});
     EXPECT_EQ(status.exit_code, kDone);
     EXPECT_THAT(status.output,
-                StartsWith("mailgate 1.2.3 gw.example.net, pid 77, up since 2026-11-18T11:06:40Z, 2 of "
+                StartsWith("mailgate 1.2.3 gw.example.net, pid 77\nup since 2026-11-18T11:06:40Z\n2 of "
                            "1000 sessions, 1 access rule\n\nLISTENER  PROTOCOL  LIVE  "));
     EXPECT_THAT(status.output,
                 testing::ContainsRegex("\nsmtp +smtp +2 .*listening +0.0.0.0:25, \\[::\\]:25\n"));

@@ -60,9 +60,9 @@ TEST_F(TopCommandTest, TheOrderAndTheNumberAreChosen) {
 
 TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {
     journal();
-    const std::vector<std::vector<std::string>> cases{
-        {"top", "--since", "yesterday"}, {"top", "--since", ""},   {"top", "--by", "size"},
-        {"top", "--limit", "0"},         {"top", "--limit", "-1"}, {"top", "now"}};
+    const std::vector<std::vector<std::string>> cases{{"top", "--since", "tomorrow"}, {"top", "--since", ""},
+                                                      {"top", "--by", "size"},        {"top", "--limit", "0"},
+                                                      {"top", "--limit", "-1"},       {"top", "now"}};
     for (const std::vector<std::string>& words : cases) {
         const test::Ran wrong = run(words);
         EXPECT_EQ(wrong.exit_code, kUsage) << words.back();

@@ -10,6 +10,10 @@
 namespace mailgate::cli {
 namespace {
 
+std::string textOf(const WouldRefuse& report, std::size_t limit) {
+    return report.asText(limit, TableStyle(), Times(Zone::Utc));
+}
+
 using store::JournalSession;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -78,7 +82,7 @@ TEST(WouldRefuseReport, SessionsThatWouldHaveBeenServedAreNotInIt) {
     session.would_refuse.clear();
     report.add(session);
     EXPECT_EQ(report.sessions(), 0U);
-    EXPECT_EQ(report.asText(10), "");
+    EXPECT_EQ(textOf(report, 10), "");
 }
 
 TEST(WouldRefuseReport, WhatTheJournalHasMaskedStaysANetwork) {
@@ -153,7 +157,7 @@ TEST(WouldRefuseReport, NothingThatAClientSentReachesAShellOrATerminal) {
         EXPECT_THAT(report.heaviest(1)[0]->commands(),
                     ElementsAre("mailgate access allow 198.51.100.7 --listener mx"))
             << hostile;
-        for (const std::string& text : {report.asText(10), report.asJson(10, 0, kNow)}) {
+        for (const std::string& text : {textOf(report, 10), report.asJson(10, 0, kNow)}) {
             EXPECT_THAT(text, Not(HasSubstr("\x1B")));
             EXPECT_THAT(text, Not(HasSubstr("\nmailgate access allow 0.0.0.0/0")));
         }
@@ -178,14 +182,14 @@ TEST(WouldRefuseReport, IsBoundedForEachNetwork) {
         EXPECT_EQ(network->sessions, 1'000U);
     }
     EXPECT_EQ(sorted[0]->other_mails, 1'000U - WouldRefuseNetwork::kMaxSenders);
-    EXPECT_THAT(report.asText(10), HasSubstr("over 253 more"));
+    EXPECT_THAT(textOf(report, 10), HasSubstr("over 253 more"));
 }
 
 TEST(WouldRefuseReport, IsATableWithTheCommandsBelow) {
     WouldRefuse report;
     report.add(watched(kAcme + 7, "billing@acme.example"));
     report.add(watched(kOther + 7, "x@other.example"));
-    const std::string text = report.asText(1);
+    const std::string text = textOf(report, 1);
     EXPECT_THAT(text, StartsWith("NETWORK"));
     EXPECT_THAT(text,
                 testing::ContainsRegex("198.51.100.0/24 +mx +1 +1 +1 +1 +access 1 +2026-11-18T[0-9:]+Z +"

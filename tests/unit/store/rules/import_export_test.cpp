@@ -341,6 +341,63 @@ TEST(Import, AnExportMayNameListenersThatAreGone) {
     EXPECT_THAT(result.unknown_listeners, ElementsAre("gone"));
 }
 
+TEST(Import, SetOwnerAndTicket) {
+    const auto read = [](std::string_view text, std::optional<std::string> set = {}) {
+        ImportOptions with;
+        with.set = std::move(set);
+        return parseRules(text, with);
+    };
+    auto result = read(
+        "allow 192.0.2.1 set=git owner=ops@example.org ticket=\"CHG 4711\" ticket 4711 it is\n"
+        "deny 192.0.2.2 expires=never \"\"\n");
+    ASSERT_EQ(errorsOf(result), "");
+    EXPECT_EQ(result.rules[0].rule.set, "git");
+    EXPECT_EQ(result.rules[0].rule.owner, "ops@example.org");
+    EXPECT_EQ(result.rules[0].rule.ticket, "CHG 4711");
+    EXPECT_EQ(result.rules[0].rule.note, "ticket 4711 it is");
+    EXPECT_FALSE(result.rules[0].never_expires || result.rules[0].no_note);
+    EXPECT_EQ(result.rules[1].rule.set, "manual");
+    EXPECT_TRUE(result.rules[1].never_expires && result.rules[1].no_note);
+    EXPECT_EQ(read("deny 192.0.2.2\n", "git").rules.at(0).rule.set, "git");
+    EXPECT_EQ(
+        read("network,set,owner,ticket,verdict\n192.0.2.1,git,Anna S,CHG 1,allow\n").rules.at(0).rule.owner,
+        "Anna S");
+
+    for (const char* line :
+         {"allow 192.0.2.1 set=", "allow 192.0.2.1 set=two,sets", "allow 192.0.2.1 set=a set=b",
+          "allow 192.0.2.1 owner=", "allow 192.0.2.1 owner= x", "allow 192.0.2.1 owner=\"\"",
+          "allow 192.0.2.1 owner=\"x", "allow 192.0.2.1 owner=\"x\"y", "allow 192.0.2.1 owner=a owner=b",
+          "allow 192.0.2.1 set = git", "allow 192.0.2.1 ticket = 4711",
+          "allow 192.0.2.1 expires=never expires=never"})
+        EXPECT_NE(errorsOf(read(std::string(line) + "\n")), "") << line;
+    EXPECT_NE(errorsOf(read("allow 192.0.2.1 owner=" + std::string(201, 'x') + "\n")), "");
+    EXPECT_NE(errorsOf(read("allow 192.0.2.1 set=git\n", "partners")), "");
+    EXPECT_EQ(errorsOf(read("allow 192.0.2.1 set=git\n", "git")), "");
+}
+
+TEST(Export, OwnersAndTicketsComeBackAsTheyWere) {
+    for (const std::string tag : {"ops@example.org", "Anna Smith", "a\"b", "\\", "x=y", "#4711",
+                                  "listener=mx", "554", "B\xC3\xBCro", "tab\there"}) {
+        SCOPED_TRACE(tag);
+        AccessRule rule;
+        rule.network = network("192.0.2.0/24");
+        rule.set = "git";
+        rule.owner = tag;
+        rule.note = "a note";
+        for (const NoteForm form : {NoteForm::Utf8, NoteForm::Ascii}) {
+            const auto result = parseRules(formatRule(rule, form) + "\n", options());
+            if (tag == "tab\there") {
+                EXPECT_NE(errorsOf(result), "") << "mailgate keeps no such owner";
+                continue;
+            }
+            ASSERT_EQ(errorsOf(result), "");
+            EXPECT_EQ(result.rules[0].rule.owner, tag);
+            EXPECT_EQ(result.rules[0].rule.set, "git");
+            EXPECT_EQ(result.rules[0].rule.note, "a note");
+        }
+    }
+}
+
 TEST(Export, EveryNoteComesBackAsItWas) {
     for (const std::string note : {"",
                                    "plain",

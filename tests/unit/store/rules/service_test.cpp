@@ -130,6 +130,22 @@ class ServiceTest : public testing::Test {
         return service().import({.text = text, .options = {}, .replace = replace, .insist = insist});
     }
 
+    RuleStore::RemoveResult remove(const RuleSelection& selection) {
+        return service().remove(service().select(selection).rules);
+    }
+    ImportOutcome imported(const ImportRequest& request) {
+        auto answer = service().import(request);
+        return std::get<ImportOutcome>(std::move(answer));
+    }
+    /// "manual 192.0.2.1 note" and so on.
+    std::vector<std::string> inSets() {
+        std::vector<std::string> found;
+        for (const AccessRule& each : service().list({}))
+            found.push_back(each.set + " " + each.network.toString() + (each.note.empty() ? "" : " ") +
+                            each.note);
+        return found;
+    }
+
     TemporaryFolder folder_;
     std::string file_ = folder_.file("rules.db");
     std::unique_ptr<RuleStore> store_;
@@ -219,10 +235,8 @@ TEST_F(ServiceTest, RemovingTheLastAllowRuleClosesAllowlists) {
     put(request(Verdict::Allow, "192.0.2.0/24"));
     put(request(Verdict::Allow, "198.51.100.0/24", {"imap"}));
     put(request(Verdict::Deny, "192.0.2.9"));
-    const std::vector<Network> denied{network("192.0.2.9")};
-    EXPECT_THAT(service().closedBy(service().remove(denied, {})), IsEmpty());
-    const std::vector<Network> allowed{network("192.0.2.0/24")};
-    const auto outcome = service().remove(allowed, {});
+    EXPECT_THAT(service().closedBy(remove({.networks = {network("192.0.2.9")}})), IsEmpty());
+    const auto outcome = remove({.networks = {network("192.0.2.0/24")}});
     EXPECT_THAT(outcome.removed, SizeIs(1));
     EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
 }
@@ -232,10 +246,9 @@ TEST_F(ServiceTest, WhatIsNotThereIsMissingWithItsNeighbours) {
     put(request(Verdict::Deny, "192.0.2.0/28", {"mx"}));
     put(request(Verdict::Deny, "192.0.2.1"));
     put(request(Verdict::Deny, "203.0.113.1"));
-    const std::vector<Network> asked{network("192.0.2.0/28"), network("203.0.113.1")};
-    const std::vector<std::string> listeners{"imap"};
-    const auto outcome = service().remove(asked, listeners);
-    EXPECT_THAT(outcome.removed, IsEmpty());
+    const auto outcome = service().select(
+        {.networks = {network("192.0.2.0/28"), network("203.0.113.1")}, .listeners = {"imap"}});
+    EXPECT_THAT(outcome.rules, IsEmpty());
     ASSERT_THAT(outcome.missing, SizeIs(2));
     using Relation = NearMiss::Relation;
     std::vector<Relation> relations;
@@ -298,11 +311,126 @@ TEST_F(ServiceTest, ReplacingRemovesWhatTheListDoesNotHold) {
     EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(import("# none\n", true))));
     auto outcome = std::get<ImportOutcome>(import("deny 192.0.2.1\n", true));
     EXPECT_EQ(outcome.unchanged, 1u);
-    EXPECT_EQ(outcome.removed, 1u);
+    EXPECT_THAT(outcome.removed, ElementsAre("allow 198.51.100.0/24"));
     EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
     outcome = std::get<ImportOutcome>(import("# none\n", true, true));
-    EXPECT_EQ(outcome.removed, 1u);
+    EXPECT_THAT(outcome.removed, SizeIs(1));
     EXPECT_THAT(networks(), IsEmpty());
+}
+
+TEST_F(ServiceTest, RulesAreSelectedByWhatIsSaidOfThem) {
+    import("deny 192.0.2.1 listener=mx spam\ndeny 192.0.2.1 set=git From ACME\nallow 198.51.100.1 set=git\n");
+    store::Shell(file_).run("UPDATE access_rule SET network = '192.0.2.1/32' WHERE id = 2");
+    const auto ids = [&](const RuleSelection& selection, std::string who = "alice") {
+        std::vector<std::int64_t> found;
+        for (const AccessRule& each : service(std::move(who)).select(selection).rules)
+            found.push_back(each.id);
+        return found;
+    };
+    EXPECT_THAT(ids({.networks = {network("192.0.2.1")}}), ElementsAre(1, 2)) << "however it is written";
+    EXPECT_THAT(ids({.networks = {network("192.0.2.1")}, .listeners = {"mx"}}), ElementsAre(1));
+    EXPECT_THAT(ids({.networks = {network("192.0.2.1")}, .set = "git"}), ElementsAre(2));
+    EXPECT_THAT(ids({.ids = {3, 1}}), ElementsAre(1, 3));
+    EXPECT_THAT(ids({.set = "git"}), ElementsAre(2, 3));
+    EXPECT_THAT(ids({.note_contains = "acme"}), ElementsAre(2));
+    EXPECT_THAT(ids({.set = "git"}, store::programName("x")), IsEmpty())
+        << "a program has its own rules only";
+    store::Shell(file_).run("UPDATE access_rule SET expires_at = " + std::to_string(kNow - 60) +
+                            " WHERE id = 3");
+    EXPECT_THAT(ids({.expired_for = 60}), ElementsAre(3));
+    EXPECT_THAT(ids({.expired_for = 61}), IsEmpty());
+    EXPECT_THAT(service().select({.ids = {3, 9}}).missing_ids, ElementsAre(9));
+    EXPECT_THAT(service().select({.ids = {1}, .set = "git"}).missing_ids, ElementsAre(1));
+}
+
+TEST_F(ServiceTest, ASetIsReplacedAlone) {
+    import("allow 192.0.2.1\nallow 192.0.2.2 set=git\ndeny 192.0.2.3 set=fail2ban\n");
+    ImportRequest request{.text = "allow 192.0.2.4\n", .options = {}, .replace = true};
+    request.options.set = "git";
+    const auto outcome = imported(request);
+    EXPECT_THAT(outcome.removed, ElementsAre("allow 192.0.2.2 set=git"));
+    EXPECT_THAT(outcome.left_alone, ElementsAre(std::pair("fail2ban", 1), std::pair("manual", 1)));
+    EXPECT_THAT(inSets(), ElementsAre("manual 192.0.2.1", "fail2ban 192.0.2.3", "git 192.0.2.4"));
+    request.text = "allow 192.0.2.4 set=manual\n";
+    EXPECT_EQ(std::get<UnreadableList>(std::get<Refusal>(service().import(request))).errors.at(0).message,
+              "the rule is of set manual, not of git");
+    request.options.set = "no set";
+    EXPECT_EQ(std::get<InvalidSet>(std::get<Refusal>(service().import(request))).name, "no set");
+}
+
+TEST_F(ServiceTest, AListReplacesTheSetsThatItNames) {
+    import("allow 192.0.2.1\nallow 192.0.2.2 set=git\ndeny 192.0.2.3 set=fail2ban\n");
+    imported({.text = "allow 192.0.2.5 set=git\n", .options = {}, .replace = true});
+    EXPECT_THAT(inSets(), ElementsAre("manual 192.0.2.1", "fail2ban 192.0.2.3", "git 192.0.2.5"));
+    imported({.text = "allow 192.0.2.6\n", .options = {}, .replace = true});
+    EXPECT_THAT(inSets(), ElementsAre("fail2ban 192.0.2.3", "git 192.0.2.5", "manual 192.0.2.6"));
+    const auto outcome =
+        imported({.text = "allow 192.0.2.6\n", .options = {}, .replace = true, .all_sets = true});
+    EXPECT_THAT(outcome.removed, ElementsAre("deny 192.0.2.3 set=fail2ban", "allow 192.0.2.5 set=git"));
+    EXPECT_THAT(outcome.left_alone, IsEmpty());
+}
+
+TEST_F(ServiceTest, ANewRuleGetsWhatItsSetGives) {
+    EXPECT_EQ(std::get<store::SetDefaults>(service().defineSet("git", "from git", 3'600)),
+              (store::SetDefaults{"from git", 3'600}));
+    EXPECT_EQ(std::get<store::SetDefaults>(service().defineSet("git", "from git", std::nullopt)),
+              (store::SetDefaults{"from git", 3'600}));
+    EXPECT_EQ(store_->history({}).size(), 1u) << "nothing has changed the second time";
+    EXPECT_EQ(std::get<InvalidSet>(std::get<Refusal>(service().defineSet("a b", {}, {}))).name, "a b");
+
+    PutRequest one = request(Verdict::Allow, "192.0.2.1");
+    one.set = "git";
+    AccessRule made = put(one).rules[0].rule;
+    EXPECT_EQ(made.note, "from git");
+    EXPECT_EQ(made.expires_at, kNow + 3'600);
+    one.edit.expires_at.emplace();
+    one.edit.note = "";
+    one.edit.owner = "ops@example.org";
+    made = put(one).rules[0].rule;
+    EXPECT_EQ(made.note, "");
+    EXPECT_EQ(made.expires_at, std::nullopt);
+    EXPECT_EQ(made.owner, "ops@example.org");
+    one.edit.ticket = "bell\a";
+    EXPECT_EQ(refusal<InvalidTag>(one).option, "--ticket");
+}
+
+TEST_F(ServiceTest, ImportingAgainPutsNoExpiryOff) {
+    service().defineSet("git", "from git", 3'600);
+    ImportRequest request{
+        .text = "allow 192.0.2.1\nallow 192.0.2.2 expires=never \"\"\n", .options = {}, .replace = true};
+    request.options.set = "git";
+    imported(request);
+    const auto first = service().list({});
+    EXPECT_EQ(first.at(0).expires_at, kNow + 3'600);
+    EXPECT_EQ(first.at(0).note, "from git");
+    EXPECT_EQ(first.at(1).expires_at, std::nullopt);
+    EXPECT_EQ(first.at(1).note, "");
+    Service later{[this]() -> RuleStore& { return *store_; }, kSite, "alice", kNow + 60};
+    EXPECT_EQ(std::get<ImportOutcome>(later.import(request)).unchanged, 2u);
+    request.replace = false;
+    EXPECT_EQ(std::get<ImportOutcome>(later.import(request)).unchanged, 2u);
+}
+
+TEST_F(ServiceTest, SetsAreCounted) {
+    import("allow 192.0.2.1 set=git\ndeny 192.0.2.2 set=git\ndeny 192.0.2.3 set=git\n");
+    store::Shell(file_).run("UPDATE access_rule SET expires_at = 5, hits = 2, last_hit_at = 4 WHERE id = 3");
+    service().defineSet("empty", "nothing yet", std::nullopt);
+    const auto sets = service().sets();
+    ASSERT_THAT(sets, SizeIs(3));
+    EXPECT_EQ(sets[0].name, "empty");
+    EXPECT_EQ(sets[0].defaults.note, "nothing yet");
+    EXPECT_EQ(sets[1].name, "git");
+    EXPECT_EQ(sets[1].allowing, 1u);
+    EXPECT_EQ(sets[1].denying, 1u);
+    EXPECT_EQ(sets[1].expired, 1u);
+    EXPECT_EQ(sets[1].hits, 2);
+    EXPECT_EQ(sets[1].last_hit_at, 4);
+    EXPECT_EQ(sets[2].name, "manual");
+    EXPECT_EQ(service().unknownSet("gti")->name, "gti");
+    for (const char* name : {"git", "empty", "manual"})
+        EXPECT_FALSE(service().unknownSet(name)) << name;
+    service().remove(service().select({.set = "git"}).rules, "git");
+    EXPECT_TRUE(service().unknownSet("git"));
 }
 
 TEST_F(ServiceTest, ListsWhatIsInForceOrWhatHasExpired) {
@@ -314,6 +442,27 @@ TEST_F(ServiceTest, ListsWhatIsInForceOrWhatHasExpired) {
     EXPECT_THAT(networks({.expired = true}), ElementsAre("198.51.100.1"));
     EXPECT_THAT(networks({.listeners = {"imap"}}), ElementsAre("192.0.2.0/24"));
     EXPECT_THAT(networks({.covering = network("192.0.2.7")}), ElementsAre("192.0.2.0/24"));
+}
+
+TEST_F(ServiceTest, ListsWhatMayNeedALook) {
+    import(
+        "allow 192.0.2.0/24\ndeny 192.0.2.0/24 set=git\ndeny 192.0.2.1\nallow 198.51.100.1\nallow "
+        "203.0.113.1 old\n");
+    const auto at = [](UnixSeconds time) { return std::to_string(time); };
+    store::Shell(file_).run("UPDATE access_rule SET created_at = " + at(kNow - 1'000) +
+                            ", last_hit_at = CASE id WHEN 3 THEN " + at(kNow - 100) + " WHEN 4 THEN " +
+                            at(kNow - 99) + " END, expires_at = CASE id WHEN 3 THEN " + at(kNow + 60) +
+                            " WHEN 4 THEN " + at(kNow + 61) + " WHEN 5 THEN 5 END");
+    const std::vector<std::string> not_used{"192.0.2.0/24", "192.0.2.0/24", "192.0.2.1"};
+    EXPECT_EQ(networks({.unused_for = 100}), not_used);
+    EXPECT_THAT(networks({.unused_for = 1'001}), IsEmpty()) << "a new rule had no time to be used";
+    EXPECT_THAT(networks({.expiring_within = 60}), ElementsAre("192.0.2.1"));
+    EXPECT_EQ(networks({.overlapping = true}), not_used);
+    EXPECT_THAT(networks({.shadowed = true}), ElementsAre("192.0.2.0/24"));
+    EXPECT_THAT(networks({.set = "git", .shadowed = true}), IsEmpty())
+        << "judged with the rules of other sets";
+    EXPECT_THAT(networks({.set = "git", .overlapping = true}), ElementsAre("192.0.2.0/24"));
+    EXPECT_THAT(networks({.note_contains = "OLD", .expired = true}), ElementsAre("203.0.113.1"));
 }
 
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {

@@ -109,6 +109,31 @@ TEST(AccessTable, AtOneNetworkTheListenersRuleWinsAndThenDeny) {
     EXPECT_EQ(answer(*table, "198.51.100.1", kImap), "none");
 }
 
+// Whatever the order in which they were made: a gateway's copy of the rules has other ids.
+TEST(AccessTable, OfSeveralSetsTheManualRuleDecidesAndThenTheFirstName) {
+    const struct {
+        std::int64_t id;
+        Verdict verdict;
+        const char* set;
+    } rules[] = {{1, Verdict::Allow, "manual"}, {2, Verdict::Allow, "acme"},    {3, Verdict::Allow, "zeta"},
+                 {4, Verdict::Deny, "zeta"},    {5, Verdict::Deny, "fail2ban"}, {6, Verdict::Deny, "manual"}};
+    for (const std::int64_t sign : {1, -1}) {
+        // From the one that decides first to the one that decides last, each being gone when the next is asked.
+        std::vector<std::int64_t> order;
+        std::vector<std::int64_t> gone;
+        while (gone.size() < std::size(rules)) {
+            AccessTable::Builder builder(kThreeListeners);
+            for (const auto& one : rules)
+                if (std::find(gone.begin(), gone.end(), one.id) == gone.end())
+                    builder.add(sign * one.id, network("192.0.2.0/24"), one.verdict, "", {}, {}, one.set);
+            const auto table = builder.build(1);
+            gone.push_back(sign * table->ruleId(table->lookup(address("192.0.2.1"), 0, kNow)->rule));
+            order.push_back(gone.back());
+        }
+        EXPECT_THAT(order, testing::ElementsAre(6, 5, 4, 1, 2, 3));
+    }
+}
+
 TEST(AccessTable, ARuleForAnotherListenerLetsTheWiderOneDecide) {
     const auto table =
         tableOf({{"allow", "192.0.2.0/24"}, {"deny", "192.0.2.1", "imap"}, {"deny", "192.0.2.1", "gone"}});

@@ -96,6 +96,8 @@ class JournalReaderTest : public testing::Test {
         journal::Reader query(url());
         EXPECT_EQ(ids(query.newest(filter, kSessions)), expected);
         ASSERT_FALSE(expected.empty()) << "the sample has nothing for this filter";
+        EXPECT_EQ(query.count(filter, kSessions), expected.size());
+        EXPECT_EQ(query.count(filter, 1), 1u);
         const std::size_t few = std::min<std::size_t>(expected.size(), 3);
         expected.erase(expected.begin(), expected.end() - static_cast<std::ptrdiff_t>(few));
         EXPECT_EQ(ids(query.newest(filter, few)), expected);
@@ -214,6 +216,39 @@ TEST_F(JournalReaderTest, FindsUsersListenersServersBalancersAndVerdicts) {
     JournalFilter refused;
     refused.refused_only = true;
     expectFinds(refused, [](const JournalSession& session) { return session.refused(); });
+}
+
+TEST_F(JournalReaderTest, FindsWhatElseARecordSays) {
+    const auto found = [&](std::optional<std::string> JournalFilter::*asked, const char* value,
+                           std::string JournalSession::*field, std::string_view has) {
+        SCOPED_TRACE(value);
+        JournalFilter filter;
+        filter.*asked = value;
+        expectFinds(filter, [&](const JournalSession& session) { return session.*field == has; });
+    };
+    found(&JournalFilter::protocol, "IMAP", &JournalSession::protocol, "imap");
+    found(&JournalFilter::rule, "11.0.0.0/8", &JournalSession::rule, "11.0.0.0/8");
+    found(&JournalFilter::rule, "", &JournalSession::rule, "");
+    found(&JournalFilter::tls, "", &JournalSession::tls, "");
+    found(&JournalFilter::end, "client_quit", &JournalSession::end, "client_quit");
+    const std::string helo = sessions_[4'321].helo;
+    found(&JournalFilter::helo, helo.c_str(), &JournalSession::helo, helo);
+    JournalFilter domain;
+    domain.helo = ".Partner.example";
+    expectFinds(domain,
+                [](const JournalSession& session) { return session.helo.ends_with(".partner.example"); });
+    for (const char* nothing : {".artner.example", "partner.example", ".mail1.partner.example"}) {
+        domain.helo = nothing;
+        EXPECT_EQ(journal::Reader(url()).count(domain, 1), 0u) << nothing;
+    }
+}
+
+TEST_F(JournalReaderTest, FindsReplies) {
+    JournalFilter filter;
+    filter.reply = "queued AS " + sessions_[54'321].mail.front().queue_id;
+    expectFinds(filter, [](const JournalSession& session) { return session.id == sessions_[54'321].id; });
+    filter.from = "somebody@else.example";
+    EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty()) << "of one mail";
 }
 
 TEST_F(JournalReaderTest, FindsFailedLogins) {

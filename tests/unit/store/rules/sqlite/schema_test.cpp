@@ -2,6 +2,7 @@
 #include "store/rules/sqlite/schema.h"
 
 #include "store/backends/rules.h"
+#include "tests/unit/store/rules/sqlite/former_schema.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -59,11 +60,53 @@ TEST_F(Opening, AMissingFileIsCreated) {
     EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
 }
 
-// A file of the first schema, by taking away what the second added.
+TEST_F(Opening, AFileOfTheSecondSchemaIsBroughtUpToDate) {
+    Shell(file_).run(kSecondSchema);
+    const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
+    std::vector<AccessRule> rules;
+    store->forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
+    ASSERT_EQ(rules.size(), 2u);
+    EXPECT_EQ(rules[0].id, 1);
+    EXPECT_EQ(rules[0].network, network("198.51.100.0/24"));
+    EXPECT_EQ(rules[0].listener, "mx");
+    EXPECT_EQ(rules[0].note, "ACME");
+    EXPECT_EQ(rules[0].limits, (ClientLimits{20, {}}));
+    EXPECT_EQ(rules[0].created_at, 1'795'000'000);
+    EXPECT_EQ(rules[0].set, "manual");
+    EXPECT_EQ(rules[0].owner, "");
+    EXPECT_EQ(rules[1].set, "fail2ban");
+    EXPECT_EQ(rules[1].created_by, "program fail2ban mailgate");
+    EXPECT_EQ(store->history({}).size(), 4u) << "an upgrade changes no rule";
+    EXPECT_EQ(store->history({}).back().change, 4);
+    EXPECT_EQ(store->version(), 5);
+
+    AccessRule added;
+    added.network = network("203.0.113.9");
+    store->put(std::span(&added, 1), "test");
+    EXPECT_EQ(store->history({}).back().rule_id, 4) << "the id of the removed rule does not come back";
+    EXPECT_EQ(store->history({}).back().change, 5);
+    EXPECT_EQ(store->undo(4, "test").kind, RuleStore::UndoResult::Kind::Unreadable);
+    EXPECT_EQ(store->undo(5, "test").kind, RuleStore::UndoResult::Kind::Done);
+    Shell shell(file_);
+    EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+    EXPECT_EQ(shell.value("SELECT undo_after FROM access_meta"), "4");
+    EXPECT_EQ(shell.value("SELECT count(*) FROM sqlite_schema WHERE name GLOB '*_2*'"), "0");
+    shell.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')");
+    EXPECT_EQ(store->history({}).back().who, "sqlite3");
+}
+
+TEST_F(Opening, AnEmptyFileOfTheSecondSchemaKeepsItsSequence) {
+    Shell(file_).run(kSecondSchema);
+    Shell(file_).run("DELETE FROM access_rule");
+    create(file_, 1);
+    EXPECT_EQ(Shell(file_).value("SELECT id FROM access_rule"), "4");
+}
+
+// By taking away what the second schema added.
 TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
-    create(file_, 3);
     {
         Shell shell(file_);
+        shell.run(kSecondSchema);
         shell.run(
             "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER "
             "access_rule_removed;"
@@ -77,12 +120,12 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
     const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
     std::vector<AccessRule> rules;
     store->forEachRule([&](const AccessRule& rule) { rules.push_back(rule); });
-    ASSERT_EQ(rules.size(), 3u);
+    ASSERT_EQ(rules.size(), 2u);
     EXPECT_FALSE(rules[0].limits.any());
-    rules[0].verdict = Verdict::Allow;
     rules[0].limits = {20, 60};
     store->put(std::span(rules).first(1), "test");
-    EXPECT_EQ(store->history({}).back().after, "allow 10.0.0.0 client_sessions=20 client_rate=60");
+    EXPECT_EQ(store->history({}).back().after,
+              "allow 198.51.100.0/24 listener=mx client_sessions=20 client_rate=60 ACME");
     Shell shell(file_);
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");

@@ -2,6 +2,7 @@
 #include "store/rules/sqlite/store.h"
 
 #include "store/backends/rules.h"
+#include "store/rules/import_export.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -99,7 +100,7 @@ TEST_F(RuleStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
     put(first);
     const AccessRule same = rule(Verdict::Allow, "192.0.2.0/25", "smtp");
     const auto edited = store_->edit(
-        std::span(&same, 1), [](AccessRule& one, const AccessRule&) { one.note = "renewed"; }, "bob");
+        std::span(&same, 1), [](AccessRule& one, const AccessRule&, bool) { one.note = "renewed"; }, "bob");
     ASSERT_EQ(edited.size(), 1u);
     EXPECT_EQ(edited[0].kind, PutKind::Changed);
     EXPECT_EQ(edited[0].rule.id, 1);
@@ -109,7 +110,7 @@ TEST_F(RuleStoreTest, AnEditChangesWhatItSaysAndNothingElse) {
               "client_sessions=200 client_rate=0 renewed");
     EXPECT_EQ(store_
                   ->edit(
-                      std::span(&same, 1), [](AccessRule&, const AccessRule&) {}, "bob")[0]
+                      std::span(&same, 1), [](AccessRule&, const AccessRule&, bool) {}, "bob")[0]
                   .kind,
               PutKind::Unchanged);
 }
@@ -118,7 +119,7 @@ TEST_F(RuleStoreTest, ARuleThatHasExpiredIsNotTheOneThatIsEdited) {
     put(rule(Verdict::Deny, "192.0.2.1", "", "a ban", 1'000'000'000));
     const AccessRule again = rule(Verdict::Deny, "192.0.2.1");
     const auto edited = store_->edit(
-        std::span(&again, 1), [](AccessRule& one, const AccessRule&) { one.note = "mine"; }, "bob");
+        std::span(&again, 1), [](AccessRule& one, const AccessRule&, bool) { one.note = "mine"; }, "bob");
     EXPECT_EQ(edited[0].kind, PutKind::Added);
     EXPECT_EQ(edited[0].rule.expires_at, std::nullopt);
     EXPECT_THAT(rules(), ElementsAre("2 deny 192.0.2.1"));
@@ -131,26 +132,28 @@ TEST_F(RuleStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
         return store_
             ->edit(
                 std::span(&ban, 1),
-                [&](AccessRule& one, const AccessRule&) {
+                [&](AccessRule& one, const AccessRule&, bool) {
                     one.note = note;
                     one.expires_at = expiry;
                 },
                 who)[0]
             .kind;
     };
-    const std::vector unbanned{network("192.0.2.1")};
+    const auto remove = [&](std::int64_t id, std::string_view by) {
+        return store_->remove(std::span(&id, 1), by);
+    };
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
     EXPECT_EQ(ask("longer ban", 4'000'000'001, program), PutKind::Changed);
     EXPECT_EQ(ask("another's ban", 4'000'000'000, programName("other")), PutKind::Kept);
-    EXPECT_THAT(store_->remove(unbanned, {}, programName("other")).removed, IsEmpty());
-    EXPECT_EQ(store_->remove(unbanned, {}, program).removed.size(), 1u);
+    EXPECT_THAT(remove(1, programName("other")).missing, ElementsAre(1));
+    EXPECT_EQ(remove(1, program).removed.size(), 1u);
 
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Added);
     EXPECT_EQ(ask("for good", std::nullopt, "alice"), PutKind::Changed);
     EXPECT_EQ(ask("ban", 4'000'000'000, program), PutKind::Kept);
-    EXPECT_EQ(store_->remove(unbanned, {}, program).missing.size(), 1u);
+    EXPECT_EQ(remove(3, program).missing.size(), 1u);
     EXPECT_EQ(audit().back(), "alice add: - > deny 192.0.2.1 for good");
-    EXPECT_EQ(store_->remove(unbanned, {}, "bob").removed.size(), 1u);
+    EXPECT_EQ(remove(3, "bob").removed.size(), 1u);
 }
 
 TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
@@ -172,7 +175,7 @@ TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
 TEST_F(RuleStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "spam"));
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "worse", 1'800'000'000));
-    store_->remove(std::vector{network("192.0.2.1")}, {}, "bob");
+    store_->remove(std::vector<std::int64_t>{1}, "bob");
     EXPECT_THAT(
         audit(),
         ElementsAre("alice add: - > deny 192.0.2.1 listener=smtp spam",
@@ -224,6 +227,12 @@ TEST_F(RuleStoreTest, TheShellCannotWriteWhatMakesNoSense) {
     EXPECT_NE(
         shell_.tryRun("INSERT INTO access_rule(network, verdict, expires_at) VALUES ('::1', 'deny', 'soon')"),
         "");
+    for (const char* set : {"''", "'two words'", "NULL", "printf('%065d', 0)"})
+        EXPECT_NE(shell_.tryRun(std::string("INSERT INTO access_rule(network, verdict, rule_set) VALUES "
+                                            "('192.0.2.1', 'deny', ") +
+                                set + ")"),
+                  "")
+            << set;
 }
 
 TEST_F(RuleStoreTest, SeveralRulesAreOneTransaction) {
@@ -238,28 +247,10 @@ TEST_F(RuleStoreTest, SeveralRulesAreOneTransaction) {
     EXPECT_EQ(put(rule(Verdict::Deny, "192.0.2.1")).kind, PutKind::Added);
 }
 
-TEST_F(RuleStoreTest, RemovingTakesWhatTheNetworkIsAndNotHowItIsWritten) {
-    shell_.run(
-        "INSERT INTO access_rule(network, verdict, listener) VALUES ('192.0.2.1/32', 'deny', ''),"
-        " ('192.0.2.1', 'deny', 'smtp'), ('2001:DB8:0::/32', 'deny', ''), ('192.0.2.0/24', 'deny', '')");
-    const auto result =
-        store_->remove(std::vector{network("192.0.2.1"), network("2001:db8::/32")}, {}, "bob");
-    EXPECT_EQ(result.removed.size(), 3u);
-    EXPECT_THAT(result.missing, IsEmpty());
-    EXPECT_THAT(rules(), ElementsAre("4 deny 192.0.2.0/24"));
-}
-
-TEST_F(RuleStoreTest, RemovingForAListenerLeavesTheOthers) {
-    for (const char* listener : {"", "smtp", "imap"})
-        put(rule(Verdict::Deny, "192.0.2.1", listener));
-    store_->remove(std::vector{network("192.0.2.1")}, std::vector<std::string>{"imap"}, "bob");
-    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 deny 192.0.2.1 smtp"));
-}
-
 TEST_F(RuleStoreTest, RemovingNothingWhenOneIsMissing) {
     put(rule(Verdict::Deny, "192.0.2.1"));
-    const auto result = store_->remove(std::vector{network("192.0.2.1"), network("192.0.2.2")}, {}, "bob");
-    EXPECT_THAT(result.missing, ElementsAre(network("192.0.2.2")));
+    const auto result = store_->remove(std::vector<std::int64_t>{1, 2}, "bob");
+    EXPECT_THAT(result.missing, ElementsAre(2));
     EXPECT_THAT(result.removed, IsEmpty());
     EXPECT_EQ(rules().size(), 1u);
 }
@@ -269,10 +260,214 @@ TEST_F(RuleStoreTest, ReplacingTouchesOnlyWhatDiffers) {
     put(rule(Verdict::Deny, "192.0.2.2"));
     shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('no network', 'deny')");
     const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "", "kept"), rule(Verdict::Allow, "192.0.2.3")};
-    const auto result = store_->replaceAll(wanted, "carol");
-    EXPECT_EQ(result.removed, 2u);
+    const auto result = store_->replaceAll(wanted, {}, {}, "carol");
+    EXPECT_THAT(result.removed, ElementsAre("deny 192.0.2.2", "deny no network"));
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "4 allow 192.0.2.3"));
     EXPECT_EQ(audit().size(), 6u) << "one row for each change, none for the rule that stayed";
+}
+
+TEST_F(RuleStoreTest, SetsHaveRulesOfTheirOwnForANetwork) {
+    AccessRule theirs = rule(Verdict::Deny, "192.0.2.1", "", "a ban");
+    theirs.set = "fail2ban";
+    theirs.owner = "ops@example.org";
+    theirs.ticket = "CHG 4711";
+    EXPECT_EQ(put(rule(Verdict::Deny, "192.0.2.1", "", "mine")).id, 1);
+    EXPECT_EQ(put(theirs).id, 2);
+    EXPECT_EQ(put(theirs).kind, PutKind::Unchanged);
+    EXPECT_EQ(audit().back(),
+              "alice add: - > deny 192.0.2.1 set=fail2ban owner=ops@example.org ticket=\"CHG 4711\" a ban");
+    EXPECT_THAT(store_->ruleSets(), ElementsAre(std::pair("fail2ban", 1), std::pair("manual", 1)));
+    std::vector<AccessRule> found;
+    store_->forEachRule([&](const AccessRule& one) { found.push_back(one); });
+    EXPECT_EQ(found.at(0).set, "manual");
+    EXPECT_EQ(found.at(1).set, "fail2ban");
+    EXPECT_EQ(found.at(1).owner, "ops@example.org");
+    EXPECT_EQ(found.at(1).ticket, "CHG 4711");
+    store_->remove(std::vector<std::int64_t>{2}, "bob");
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+}
+
+TEST_F(RuleStoreTest, ReplacingASetLeavesTheOthers) {
+    const auto in = [](std::string set, std::string_view text) {
+        AccessRule one = rule(Verdict::Allow, text);
+        one.set = std::move(set);
+        return one;
+    };
+    for (const AccessRule& one : {in("manual", "192.0.2.1"), in("git", "192.0.2.1"), in("git", "192.0.2.2")})
+        put(one);
+    const std::vector wanted{in("git", "192.0.2.2"), in("git", "192.0.2.3")};
+    const auto result = store_->replaceAll(wanted, std::vector<std::string>{"git"}, {}, "carol");
+    EXPECT_THAT(result.removed, ElementsAre("allow 192.0.2.1 set=git"));
+    EXPECT_THAT(rules(), ElementsAre("1 allow 192.0.2.1", "3 allow 192.0.2.2", "4 allow 192.0.2.3"));
+}
+
+TEST_F(RuleStoreTest, ARuleCanBeMadeWholeBeforeItIsPut) {
+    put(rule(Verdict::Deny, "192.0.2.1", "", "", 4'000'000'000));
+    put(rule(Verdict::Deny, "192.0.2.2", "", "", 1'000'000'000));
+    const std::vector wanted{rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Deny, "192.0.2.2")};
+    std::vector<std::optional<UnixSeconds>> present;
+    store_->replaceAll(
+        wanted, {},
+        [&](AccessRule& one, const AccessRule& said, const AccessRule* there) {
+            EXPECT_EQ(&said, &wanted[present.size()]);
+            present.push_back(there == nullptr ? std::nullopt : there->expires_at);
+            one.note = "whole";
+        },
+        "carol");
+    EXPECT_THAT(present, ElementsAre(4'000'000'000, std::nullopt)) << "what has expired counts as gone";
+    EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule WHERE note = 'whole'"), "2");
+}
+
+TEST_F(RuleStoreTest, DefaultsOfSetsAreInTheTrail) {
+    store_->defineSet("git", {"from git", 3'600}, "alice");
+    store_->defineSet("git", {"a = b", {}}, "alice");
+    EXPECT_EQ(store_->setDefaults().at("git"), (SetDefaults{"a = b", {}}));
+    store_->remove(std::vector<std::int64_t>{}, "bob", "git");
+    EXPECT_THAT(store_->setDefaults(), IsEmpty());
+    EXPECT_THAT(audit(), ElementsAre("alice add: - > set git expires=3600s from git",
+                                     "alice change: set git expires=3600s from git > set git \"a = b\"",
+                                     "bob remove: set git \"a = b\" > -"));
+    EXPECT_EQ(store_->version(), 1) << "no rule has changed";
+}
+
+TEST_F(RuleStoreTest, WhatIsDoneAtOnceIsOneChange) {
+    const std::vector two{rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Deny, "192.0.2.2")};
+    store_->put(two, "alice");
+    shell_.run("UPDATE access_rule SET note = 'by hand'");
+    store_->put(two, "alice");
+    std::vector<std::int64_t> changes;
+    for (const auto& entry : store_->history({}))
+        changes.push_back(entry.change);
+    EXPECT_THAT(changes, ElementsAre(1, 1, 3, 4, 5, 5));
+}
+
+// Or the trail could not be undone.
+TEST_F(RuleStoreTest, TheTrailSaysWhatARuleWas) {
+    for (const char* note :
+         {"", "plain", "ticket 4711", "see a=b", "listener=smtp \"x\"", "back\\slash = x", " leading",
+          "trailing ", "\"quoted\"", "; x", "# y", "554 no", "B\xC3\xBCro", "two\nlines", "set up"})
+        for (const char* owner : {"", "ops@example.org", "Anna \"A\" Smith", "a=b"}) {
+            AccessRule one = rule(Verdict::Allow, "2001:db8::/32", "smtp", note, 1'800'000'000);
+            one.set = "git";
+            one.owner = owner;
+            one.ticket = owner;
+            one.limits = {5, 0};
+            shell_.run("DELETE FROM access_rule");
+            put(one);
+            const std::string line = store_->history({}).back().after;
+            SCOPED_TRACE(line);
+            const auto read = parseTrailRule(line);
+            ASSERT_TRUE(read);
+            EXPECT_EQ(read->note, note);
+            EXPECT_EQ(read->owner, owner);
+            EXPECT_EQ(read->ticket, owner);
+            EXPECT_EQ(read->set, "git");
+            EXPECT_EQ(read->listener, "smtp");
+            EXPECT_EQ(read->verdict, Verdict::Allow);
+            EXPECT_EQ(read->network, network("2001:db8::/32"));
+            EXPECT_EQ(read->expires_at, 1'800'000'000);
+            EXPECT_EQ(read->limits, (ClientLimits{5, 0}));
+        }
+    store_->defineSet("git", {"see a=b", 90}, "alice");
+    EXPECT_EQ(parseTrailSet(store_->history({}).back().after),
+              std::pair(std::string("git"), SetDefaults{"see a=b", 90}));
+}
+
+TEST_F(RuleStoreTest, ARehearsalIsSeenInsideAndLeavesNothing) {
+    put(rule(Verdict::Deny, "192.0.2.1"));
+    const std::vector<std::string> listeners{"smtp"};
+    std::size_t inside = 0;
+    store_->rehearse([&] {
+        put(rule(Verdict::Allow, "192.0.2.2"));
+        store_->remove(std::vector<std::int64_t>{1}, "bob");
+        store_->defineSet("git", {"from git", {}}, "bob");
+        EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2"));
+        EXPECT_EQ(store_->load(listeners)->lookup(address("192.0.2.2"), 0, 1)->verdict, Verdict::Allow);
+        store_->forEachEntry(1, [&](const RuleStore::AuditEntry&) { ++inside; });
+        EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule WHERE network = '192.0.2.1'"), "1");
+    });
+    EXPECT_EQ(inside, 3u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+    EXPECT_THAT(store_->setDefaults(), IsEmpty());
+    EXPECT_EQ(audit().size(), 1u);
+    EXPECT_THROW(store_->rehearse([&] {
+        put(rule(Verdict::Allow, "192.0.2.2"));
+        throw StoreError(StoreError::Kind::Other, "stop");
+    }),
+                 StoreError);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+    EXPECT_EQ(put(rule(Verdict::Allow, "192.0.2.2")).kind, PutKind::Added) << "what follows is none";
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.2"));
+}
+
+TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
+    using Kind = RuleStore::UndoResult::Kind;
+    put(rule(Verdict::Deny, "192.0.2.1", "smtp", "see a=b", 4'000'000'000));
+    put(rule(Verdict::Allow, "192.0.2.2"));
+    shell_.run("UPDATE access_rule SET created_at = 5, created_by = 'eve' WHERE id = 1");
+    const auto made_at = store_->history({}).at(0).at;
+    const std::vector wanted{rule(Verdict::Allow, "192.0.2.2", "", "changed"),
+                             rule(Verdict::Deny, "192.0.2.3")};
+    store_->replaceAll(wanted, {}, {}, "bob");
+    EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2", "3 deny 192.0.2.3"));
+
+    const std::int64_t change = store_->lastChangeBy("bob");
+    EXPECT_EQ(change, 4);
+    auto result = store_->undo(change, "carol");
+    EXPECT_EQ(result.kind, Kind::Done);
+    EXPECT_EQ(result.entries.size(), 3u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 smtp", "2 allow 192.0.2.2"));
+    EXPECT_EQ(audit().back(), "carol change: allow 192.0.2.2 changed > allow 192.0.2.2");
+    std::vector<AccessRule> found;
+    store_->forEachRule([&](const AccessRule& one) { found.push_back(one); });
+    EXPECT_EQ(found[0].note, "see a=b");
+    EXPECT_EQ(found[0].expires_at, 4'000'000'000);
+    EXPECT_EQ(found[0].created_by, "alice") << "who has made it, not who has taken the removal back";
+    EXPECT_EQ(found[0].created_at, made_at);
+    EXPECT_EQ(found[1].note, "");
+
+    result = store_->undo(change, "carol");
+    EXPECT_EQ(result.kind, Kind::LaterChanges) << "it has been undone";
+    EXPECT_EQ(result.entries.size(), 3u);
+    EXPECT_EQ(store_->undo(store_->lastChangeBy("carol"), "carol").kind, Kind::Done);
+    EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2", "3 deny 192.0.2.3"));
+    for (const std::int64_t none : {0, 5, 99, -1})
+        EXPECT_EQ(store_->undo(none, "carol").kind, Kind::NotFound) << none;
+    EXPECT_EQ(store_->lastChangeBy("nobody"), 0);
+}
+
+TEST_F(RuleStoreTest, WhatALaterChangeStandsOnIsNotUndone) {
+    using Kind = RuleStore::UndoResult::Kind;
+    const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
+    store_->remove(std::vector{id}, "bob");
+    put(rule(Verdict::Deny, "192.0.2.1", "", "anew"));
+    auto result = store_->undo(2, "carol");
+    EXPECT_EQ(result.kind, Kind::InTheWay);
+    ASSERT_EQ(result.in_the_way.size(), 1u);
+    EXPECT_EQ(result.in_the_way[0].note, "anew");
+    put(rule(Verdict::Deny, "192.0.2.1", "", "other"));
+    result = store_->undo(3, "carol");
+    EXPECT_EQ(result.kind, Kind::LaterChanges);
+    ASSERT_EQ(result.entries.size(), 1u);
+    EXPECT_EQ(result.entries[0].id, 4);
+    EXPECT_EQ(audit().size(), 4u) << "nothing was changed";
+    EXPECT_EQ(store_->undo(4, "carol").kind, Kind::Done);
+    EXPECT_EQ(shell_.value("SELECT note FROM access_rule"), "anew");
+}
+
+TEST_F(RuleStoreTest, DefaultsOfASetAreTakenBackToo) {
+    using Kind = RuleStore::UndoResult::Kind;
+    store_->defineSet("git", {"from git", 60}, "alice");
+    store_->defineSet("git", {"other", {}}, "alice");
+    EXPECT_EQ(store_->undo(1, "alice").kind, Kind::LaterChanges);
+    EXPECT_EQ(store_->undo(2, "alice").kind, Kind::Done);
+    EXPECT_EQ(store_->setDefaults().at("git"), (SetDefaults{"from git", 60}));
+    AccessRule one = rule(Verdict::Deny, "192.0.2.1");
+    one.set = "git";
+    store_->remove(std::vector{put(one).id}, "bob", "git");
+    EXPECT_EQ(store_->undo(store_->lastChangeBy("bob"), "bob").kind, Kind::Done);
+    EXPECT_EQ(store_->setDefaults().size(), 1u);
+    EXPECT_EQ(store_->ruleSets().at("git"), 1u);
 }
 
 TEST_F(RuleStoreTest, HitsAreNoChangeOfRules) {
@@ -287,7 +482,7 @@ TEST_F(RuleStoreTest, HitsAreNoChangeOfRules) {
 
 TEST_F(RuleStoreTest, TheIdOfARemovedRuleDoesNotComeBack) {
     const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
-    store_->remove(std::vector{network("192.0.2.1")}, {}, "bob");
+    store_->remove(std::vector{id}, "bob");
     EXPECT_GT(put(rule(Verdict::Deny, "192.0.2.2")).id, id);
 }
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/access_rehearsal.h"
+
+#include "gateway/cli/access_text.h"
+#include "gateway/cli/table.h"
+#include "gateway/log/escape.h"
+#include "store/rules/import_export.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace mailgate::cli {
+
+namespace {
+
+using store::JournalSession;
+using store::RuleStore;
+namespace journal = store::journal;
+
+/// Sessions are looked up by network where these are few, because that is what the journal has an index of.
+constexpr std::size_t kFewNetworks = 50;
+constexpr std::size_t kMostOfOne = 50'000;
+constexpr std::size_t kAtOnce = 10'000;
+
+/// Sums up sessions, each once.
+class Concerned {
+  public:
+    explicit Concerned(const rules::Contrast& contrast) : contrast_(contrast) {}
+
+    void add(const std::vector<JournalSession>& sessions) {
+        for (const JournalSession& session : sessions)
+            if (session.kind != store::JournalKind::Mail) add(session);
+    }
+    /// There were more than could be looked at.
+    void addNoMore() { result_.incomplete = true; }
+
+    ConcernedSessions result() {
+        for (const auto& [key, sessions] : groups_)
+            result_.groups.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), sessions});
+        std::stable_sort(result_.groups.begin(), result_.groups.end(),
+                         [](const auto& a, const auto& b) { return a.sessions > b.sessions; });
+        return std::move(result_);
+    }
+
+  private:
+    void add(const JournalSession& session) {
+        const auto allowed =
+            session.client_masked ? std::nullopt : contrast_.decidesNow(session.client, session.listener);
+        if ((!allowed && !session.client_masked) || !seen_.insert(session.id).second) return;
+        if (session.client_masked) {
+            ++result_.masked;
+            return;
+        }
+        ++result_.sessions;
+        ++groups_[{session.client, session.listener, *allowed}];
+    }
+
+    const rules::Contrast& contrast_;
+    std::set<std::string> seen_;
+    std::map<std::tuple<AddressBytes, std::string, bool>, std::size_t> groups_;
+    ConcernedSessions result_;
+};
+
+}  // namespace
+
+RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds now, std::size_t most,
+                         const std::function<void()>& work) {
+    const auto listeners = rules::listenerNames(site);
+    RehearsedChange change{.lines = {}, .networks = {}, .contrast = {site, nullptr, nullptr, now}};
+    std::shared_ptr<const store::AccessTable> before, after;
+    std::set<Network> networks;
+    store.rehearse([&] {
+        before = store.load(listeners);
+        const std::int64_t end = store.endOfTrail();
+        work();
+        store.forEachEntry(end, [&](const RuleStore::AuditEntry& entry) {
+            ++(entry.before.empty() ? change.added : entry.after.empty() ? change.removed : change.changed);
+            if (change.lines.size() < most) change.lines.push_back(changeLine(entry));
+            for (const std::string& line : {entry.before, entry.after})
+                if (const auto rule = store::parseTrailRule(line)) networks.insert(rule->network);
+        });
+        after = store.load(listeners);
+    });
+    change.networks.assign(networks.begin(), networks.end());
+    return {change.added,
+            change.changed,
+            change.removed,
+            std::move(change.lines),
+            std::move(change.networks),
+            rules::Contrast(site, std::move(before), std::move(after), now)};
+}
+
+ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& journal,
+                              std::int64_t since_ms) {
+    Concerned concerned(change.contrast);
+    store::JournalFilter filter;
+    filter.since_ms = since_ms;
+    if (change.networks.size() <= kFewNetworks) {
+        for (const Network& network : change.networks) {
+            filter.client = network;
+            const auto sessions = journal.newest(filter, kMostOfOne);
+            concerned.add(sessions);
+            if (sessions.size() == kMostOfOne) concerned.addNoMore();
+        }
+        return concerned.result();
+    }
+    journal::Position position;
+    for (std::string before = "none"; before != position.text;) {
+        before = position.text;
+        concerned.add(journal.after(filter, position, kAtOnce));
+    }
+    return concerned.result();
+}
+
+std::string textOf(const RehearsedChange& change) {
+    std::string text;
+    for (const std::string& line : change.lines)
+        text += line + '\n';
+    if (change.lines.size() < change.count())
+        text += fmt::format("and {} more\n", change.count() - change.lines.size());
+    return text + fmt::format("dry run: {} to be added, {} changed, {} removed; nothing was changed\n",
+                              change.added, change.changed, change.removed);
+}
+
+std::string textOf(const ConcernedSessions& concerned) {
+    constexpr std::size_t kMost = 20;
+    std::string text = fmt::format(
+        "{}{} of the last 7 days would be decided otherwise{}\n", concerned.incomplete ? "at least " : "",
+        counted(concerned.sessions, "session"), concerned.groups.empty() ? "" : ":");
+    for (std::size_t at = 0; at < std::min(concerned.groups.size(), kMost); ++at) {
+        const auto& group = concerned.groups[at];
+        text += fmt::format("  {} on {}: {} {}\n", Network{group.client, 128}.toString(),
+                            escaped(group.listener), counted(group.sessions, "session"),
+                            group.allowed ? "admitted instead of refused" : "refused instead of admitted");
+    }
+    if (concerned.groups.size() > kMost)
+        text += fmt::format("  and {} more\n", counted(concerned.groups.size() - kMost, "client"));
+    if (concerned.masked > 0)
+        text += fmt::format("not known of {}, whose clients' addresses are masked\n",
+                            counted(concerned.masked, "session"));
+    return text;
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/examples.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+namespace mailgate::cli {
+
+namespace {
+
+constexpr Examples kExamples[] = {
+    {"", {"mailgate sessions --to bob@example.net --since yesterday", "mailgate help access allow"}},
+    {"serve", {"mailgate serve", "mailgate serve --config /etc/mailgate/mailgate.toml"}},
+    {"check", {"mailgate check", "mailgate check --config ./mailgate.toml"}},
+    {"reload", {"mailgate reload", "mailgate check && mailgate reload"}},
+    {"version", {"mailgate version", "mailgate --version"}},
+    {"help", {"mailgate help", "mailgate help sessions show"}},
+    {"status", {"mailgate status", "mailgate status --json | jq '.servers[] | select(.healthy | not)'"}},
+    {"tls", {"mailgate tls status", "mailgate help tls status"}},
+    {"tls status",
+     {"mailgate tls status", "mailgate tls status --json | jq '.certificates[] | select(.days_left < 14)'"}},
+    {"access", {"mailgate access list", "mailgate access test 198.51.100.25"}},
+    {"access allow",
+     {"mailgate access allow 198.51.100.0/24 --note \"ACME's relays\" --expires 180d",
+      "mailgate access allow 203.0.113.7 --listener submission --expires \"2026-12-24 18:00\""}},
+    {"access deny",
+     {"mailgate access deny 198.51.100.66 --expires 1w --cut",
+      "mailgate access deny 2001:db8:bad::/48 --listener mx --note \"ticket 4711\""}},
+    {"access remove",
+     {"mailgate access remove 198.51.100.66", "mailgate access remove 2001:db8:bad::/48 --listener mx"}},
+    {"access list", {"mailgate access list --match 198.51.100.25", "mailgate access list --expired"}},
+    {"access test",
+     {"mailgate access test 198.51.100.25", "mailgate access test 2001:db8::1 --listener submission"}},
+    {"access set", {"mailgate access set list", "mailgate access set show partners"}},
+    {"access set list", {"mailgate access set list", "mailgate access set list --json | jq '.sets[].name'"}},
+    {"access set show", {"mailgate access set show manual", "mailgate access set show partners --utc"}},
+    {"access set define",
+     {"mailgate access set define partners --expires 180d --note \"partner relays\"",
+      "mailgate access set define partners --expires never"}},
+    {"access set remove",
+     {"mailgate access set remove partners --dry-run", "mailgate access set remove partners --yes"}},
+    {"access report",
+     {"mailgate access report > rules.csv", "mailgate access report --format json --set partners"}},
+    {"access diff",
+     {"mailgate access diff rules.txt", "mailgate access diff --verdict deny --set drop drop.txt"}},
+    {"access undo", {"mailgate access undo", "mailgate access undo 42 --dry-run"}},
+    {"access import",
+     {"mailgate access import --verdict deny blocklist.txt",
+      "mailgate access import --format cidr /etc/postfix/postscreen_access.cidr"}},
+    {"access export",
+     {"mailgate access export > rules.txt",
+      "mailgate access export | ssh gw2 mailgate access import --replace -"}},
+    {"access rename-listener",
+     {"mailgate access rename-listener mx inbound", "mailgate access rename-listener smtp submission"}},
+    {"access history", {"mailgate access history", "mailgate access history 198.51.100.0/24 --utc"}},
+    {"sessions",
+     {"mailgate sessions --from @partner.example --since \"yesterday 10:00\"",
+      "mailgate sessions --live --columns since,session,client,state"}},
+    {"sessions show",
+     {"mailgate sessions show 01M7Z3RQRF9RDWPG",
+      "mailgate sessions show --json 01M7Z3RQRF9RDWPG | jq .mail"}},
+    {"sessions kill",
+     {"mailgate sessions kill 01M7XVCC7N4X64FC", "mailgate sessions kill 01M7XVCC7N4X64FCWDQKWBBVG2"}},
+    {"top",
+     {"mailgate top --since today --by refused", "mailgate top --since 1w --by failed-logins --limit 20"}},
+    {"report", {"mailgate report would-refuse", "mailgate report would-refuse --since 1w --listener mx"}},
+    {"report would-refuse",
+     {"mailgate report would-refuse --since yesterday", "mailgate report would-refuse --limit 200 --json"}},
+    {"tls test",
+     {"mailgate tls test imap.example.net:993", "mailgate tls test mx.example.net:25 --starttls smtp"}},
+    {"server", {"mailgate server drain postfix/mx1", "mailgate server ready postfix/mx1"}},
+    {"server drain", {"mailgate server drain postfix/mx1", "mailgate server drain dovecot/imap2"}},
+    {"server ready", {"mailgate server ready postfix/mx1", "mailgate server ready dovecot/imap2"}},
+    {"probe", {"mailgate probe", "mailgate probe postfix/mx1"}},
+    {"snippet", {"mailgate snippet postfix", "mailgate snippet dovecot --version 2.4"}},
+    {"snippet postfix", {"mailgate snippet postfix", "mailgate snippet postfix > postfix.txt"}},
+    {"snippet postscreen", {"mailgate snippet postscreen", "mailgate snippet postscreen > postscreen.txt"}},
+    {"snippet dovecot", {"mailgate snippet dovecot", "mailgate snippet dovecot --version 2.4"}},
+    {"snippet haproxy",
+     {"mailgate snippet haproxy", "mailgate snippet haproxy | tee -a /etc/haproxy/haproxy.cfg"}},
+    {"snippet nginx", {"mailgate snippet nginx", "mailgate snippet nginx > /etc/nginx/mailgate.conf"}},
+    {"snippet aws-nlb", {"mailgate snippet aws-nlb", "mailgate snippet aws-nlb > nlb.sh"}},
+};
+
+const Examples* examplesOf(std::string_view command) {
+    for (const Examples& examples : kExamples)
+        if (examples.command == command) return &examples;
+    return nullptr;
+}
+
+void addTo(CLI::App& app, const std::string& command) {
+    if (const Examples* examples = examplesOf(command)) {
+        const std::string before = app.get_footer();
+        app.footer(fmt::format("{}Examples:\n  {}\n  {}", before.empty() ? "" : before + "\n\n",
+                               examples->lines[0], examples->lines[1]));
+    }
+    for (CLI::App* below : app.get_subcommands({}))
+        addTo(*below, command + (command.empty() ? "" : " ") + below->get_name());
+}
+
+}  // namespace
+
+std::span<const Examples> allExamples() noexcept {
+    return kExamples;
+}
+
+void addExamples(CLI::App& root) {
+    addTo(root, "");
+}
+
+}  // namespace mailgate::cli
