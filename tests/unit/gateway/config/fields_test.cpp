@@ -92,8 +92,9 @@ TEST(Fields, EveryWordOfAChoiceIsTakenAndNoOther) {
     std::size_t choices = 0;
     forEachTable([&]<typename Struct>(std::string_view path, const Fields<Struct>& rows) {
         for (const Field<Struct>& row : rows) {
-            // "`one`, `two`": the others stand for something.
-            if (!row.kind.type.starts_with('`') || row.kind.type.find(':') != std::string::npos) continue;
+            // "`one`, `two`": the others stand for something, or are beside a text of any kind.
+            const std::string_view type = row.kind.type;
+            if (!type.starts_with('`') || !type.ends_with('`') || type.find(':') != type.npos) continue;
             std::vector<Struct> values;
             for (std::size_t at = 1, end; at != 0; at = row.kind.type.find('`', end + 1) + 1) {
                 end = row.kind.type.find('`', at);
