@@ -38,7 +38,7 @@ Var timeOrNull(std::int64_t unix_ms) {
 }
 
 std::int64_t daysUntil(std::int64_t unix_time) {
-    constexpr std::int64_t kDay = 24 * 3600;
+    constexpr std::int64_t kDay = std::int64_t{24} * 3600;
     return (unix_time - unixMillis() / 1000) / kDay;
 }
 

@@ -14,7 +14,7 @@
 namespace mailgate {
 namespace {
 
-constexpr UnixSeconds kDay = 24 * 3600;
+constexpr UnixSeconds kDay = UnixSeconds{24} * 3600;
 constexpr UnixSeconds kExpiresSoon = 14 * kDay;
 
 UnixSeconds wallClock() {

@@ -369,10 +369,10 @@ class Drain(Operated):
             self.order(gateway, "server", "drain", "mx/mx1")
             inner.sendall(b"still here")
             self.assertEqual(inner.recv(4096), b"still here")
-            self.assertEqual(gateway.events("session.end", tls="starttls"), [])
+            self.assertEqual(gateway.events("session.end", tls={"mode": "starttls"}), [])
             with contextlib.suppress(OSError):
                 self.assertEqual(inner.recv(4096), b"")
-        [line] = gateway.wait_events(1, "session.end", tls="starttls")
+        [line] = gateway.wait_events(1, "session.end", tls={"mode": "starttls"})
         self.assertEqual(line["end"], "drained")
         self.assertGreaterEqual(line["duration_ms"], 2900)
 

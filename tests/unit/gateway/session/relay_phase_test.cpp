@@ -68,7 +68,7 @@ TEST_F(RelayPhaseTest, OffersStartTlsAndBeginsItOnceAllBeforeIsAnswered) {
     expectStep<next::Stay>(serverSends("250 mx\r\n"));
     EXPECT_EQ(client_->heard(), "250-mx\r\n250 STARTTLS\r\n");
     server_->heard();
-    const auto& asked = expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
+    const auto asked = expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
     EXPECT_THAT(asked.reply, StartsWith("220 "));
     EXPECT_EQ(client_->heard(), "") << "the next phase says it";
     EXPECT_EQ(server_->heard(), "");

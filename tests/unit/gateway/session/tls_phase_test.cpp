@@ -92,7 +92,7 @@ TEST_F(TlsPhaseTest, SaysNothingInTheClear) {
 TEST_F(TlsPhaseTest, TellsWhyAHandshakeFailedAndLingersForTheAlert) {
     arriveSecure({});
     expectStep<next::Stay>(phase_->begin());
-    const auto& linger = expectStep<next::Linger>(clientSends(*phase_, "a LOGIN bob secret\r\n"));
+    const auto linger = expectStep<next::Linger>(clientSends(*phase_, "a LOGIN bob secret\r\n"));
     EXPECT_EQ(linger.reason, CloseReason::TlsHandshakeFailed);
     EXPECT_FALSE(context_->admitted) << "no session.end is owed";
     phase_.reset();
