@@ -65,7 +65,7 @@ constexpr Examples kExamples[] = {
      {"mailgate sessions kill 01M7XVCC7N4X64FC", "mailgate sessions kill 01M7XVCC7N4X64FCWDQKWBBVG2"}},
     {"top",
      {"mailgate top --since today --by refused", "mailgate top --since 1w --by failed-logins --limit 20"}},
-    {"report", {"mailgate report would-refuse", "mailgate report would-refuse --since 1w --listener mx"}},
+    {"report", {"mailgate report would-refuse", "mailgate help report would-refuse"}},
     {"report would-refuse",
      {"mailgate report would-refuse --since yesterday", "mailgate report would-refuse --limit 200 --json"}},
     {"tls test",

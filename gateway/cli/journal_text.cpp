@@ -183,7 +183,7 @@ Table sessionTable(TableStyle style, const Times& times) {
          {.name = "from", .title = "FROM", .least = 9, .leaves = 5, .usual = 24},
          {.name = "to", .title = "TO", .least = 9, .leaves = 4, .usual = 20},
          {.name = "queue-id", .title = "QUEUE ID/REPLY", .least = 11, .leaves = 2, .usual = 14},
-         {.name = "end", .title = "END", .usual = 15},
+         {.name = "end", .title = "END", .least = 24, .usual = 15},
          {.name = "protocol", .title = "PROTOCOL", .usual = 8, .on_request = kOnRequest},
          {.name = "balancer", .title = "BALANCER", .least = 15, .usual = 15, .on_request = kOnRequest},
          {.name = "server", .title = "SERVER", .least = 8, .usual = 12, .on_request = kOnRequest},

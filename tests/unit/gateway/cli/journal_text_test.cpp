@@ -112,6 +112,7 @@ TEST(JournalText, SessionsFitTheTerminal) {
     session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
     session.started_ms = 1'795'681'505'123;
     session.end = "client_quit";
+    session.would_refuse.clear();
     session.helo = session.user = session.mail.front().from = std::string(4'000, 'x');
     for (const std::size_t width : {60u, 80u, 100u, 120u, 200u}) {
         const std::string table = sessionsOf(session, {.width = width});

@@ -15,6 +15,7 @@ using testing::IsEmpty;
 class ReloadCommandTest : public test::CommandTest {};
 
 TEST_F(ReloadCommandTest, SaysWhatHasChanged) {
+    ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else nobody may enter";
     startGateway();
     control_.reload_outcome.message = "log.level; timeouts.hold";
     const test::Ran reloaded = run({"reload"});

@@ -23,6 +23,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     control_.now.servers[1].healthy = false;
     control_.now.servers[1].draining = true;
     control_.now.servers[1].reason = "connection refused";
+    ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else nobody may enter";
     startGateway();
     const test::Ran status = run({"status"});
     EXPECT_EQ(status.exit_code, kDone);
