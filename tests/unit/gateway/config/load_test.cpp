@@ -229,7 +229,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"[[listener]]\nmode = \"observe\"\n",
                   ":2:8: listener.mode: expected \"enforce\", \"soft\" or \"monitor\", found \"observe\""},
         WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"ask $postmaster\"\n",
-                  ":3:18: listener.refusal_footer: knows the variables $client, $id and $rule_note; a dollar sign is $$"},
+                  ":3:18: listener.refusal_footer: knows the variables $client, $id and $rule_note; a dollar "
+                  "sign is $$"},
         WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"a\\\\b\"\n",
                   "listener.refusal_footer: must be printable ASCII on one line"},
         WrongText{"[[listener]]\nprotocol = \"smtp\"\nrefusal_footer = \"" + std::string(400, 'x') + "\"\n",
