@@ -2,6 +2,7 @@
 #include "gateway/admin/json.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/tls/expiry.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
@@ -37,9 +38,8 @@ Var timeOrNull(std::int64_t unix_ms) {
     return unix_ms == 0 ? Var() : Var(formatUtc(unix_ms / 1000));
 }
 
-std::int64_t daysUntil(std::int64_t unix_time) {
-    constexpr std::int64_t kDay = std::int64_t{24} * 3600;
-    return (unix_time - unixMillis() / 1000) / kDay;
+std::int64_t daysUntil(UnixSeconds time) {
+    return daysLeft(time, unixMillis() / 1000);
 }
 
 Array textArray(const std::vector<std::string>& texts) {

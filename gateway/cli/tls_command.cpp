@@ -7,6 +7,7 @@
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/io/resolve.h"
+#include "gateway/tls/expiry.h"
 #include "gateway/upstream/tls_report.h"
 #include "protocols/values/text.h"
 
@@ -41,8 +42,7 @@ std::string namesOf(const Object& certificate) {
 }
 
 std::int64_t daysUntil(UnixSeconds time) {
-    constexpr UnixSeconds kDay = UnixSeconds{24} * 3600;
-    return (time - unixMillis() / 1000) / kDay;
+    return daysLeft(time, unixMillis() / 1000);
 }
 
 bool isGood(const TlsReport& report) {

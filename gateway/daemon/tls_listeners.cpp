@@ -14,9 +14,6 @@
 namespace mailgate {
 namespace {
 
-constexpr UnixSeconds kDay = UnixSeconds{24} * 3600;
-constexpr UnixSeconds kExpiresSoon = 14 * kDay;
-
 UnixSeconds wallClock() {
     return unixMillis() / 1000;
 }
@@ -74,17 +71,11 @@ void TlsListeners::poll(const Config& config, const Row& listeners) {
 void TlsListeners::warnOfExpiry(const std::string& listener, const Certificate& certificate,
                                 UnixSeconds now) {
     const std::string key = listener + ' ' + certificate.sha256();
-    if (certificate.notAfter() - now >= kExpiresSoon) {
-        warned_.erase(key);
-        return;
-    }
-    const auto [warned, first] = warned_.try_emplace(key, now);
-    if (!first && now - warned->second < kDay) return;
-    warned->second = now;
+    if (!warnings_.due(key, certificate.notAfter(), now)) return;
     EventLog& log = *log_;
     LogLine line = log.line(LogLevel::Warning, "tls.certificate_expires");
     addCertificate(line, listener, certificate);
-    line.number("days_left", (certificate.notAfter() - now) / kDay);
+    line.number("days_left", daysLeft(certificate.notAfter(), now));
     log.write(line);
 }
 

@@ -4,10 +4,10 @@
 
 #include "gateway/config/config.h"
 #include "gateway/log/event_log.h"
+#include "gateway/tls/expiry.h"
 #include "gateway/tls/tls_listener.h"
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,7 +37,7 @@ class TlsListeners {
 
     std::shared_ptr<TicketKeys> tickets_;  ///< of all listeners and configurations: clients outlast a reload
     std::atomic<EventLog*> log_{nullptr};
-    std::map<std::string, UnixSeconds> warned_;  ///< when, by listener and certificate
+    ExpiryWarnings warnings_;  ///< by listener and certificate
 };
 
 /// What is not wrong with certificates but will trouble clients: a sentence each.

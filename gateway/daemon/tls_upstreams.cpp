@@ -11,12 +11,6 @@
 #include <utility>
 
 namespace mailgate {
-namespace {
-
-constexpr UnixSeconds kServerDay = UnixSeconds{24} * 3600;
-constexpr UnixSeconds kServerExpiresSoon = 14 * kServerDay;
-
-}  // namespace
 
 TlsUpstreams::Row TlsUpstreams::make(const Config& config) {
     Row row;
@@ -60,17 +54,12 @@ void TlsUpstreams::warnOfExpiry(const UpstreamPool& pool, const ServerEndpoint& 
     const std::string address = server.endpoint.toString();
     const std::string key = fmt::format("{} {} {}", pool.config().name, server.server->name, address);
     const UnixSeconds expires = server.certificate_expires;
-    if (expires == 0 || expires - now >= kServerExpiresSoon) {
-        warned_.erase(key);
-        return;
-    }
-    const auto [warned, first] = warned_.try_emplace(key, now);
-    if (!first && now - warned->second < kServerDay) return;
-    warned->second = now;
+    // None has been seen: nothing that could expire.
+    if (expires == 0 || !warnings_.due(key, expires, now)) return;
     EventLog& log = *log_;
     LogLine line = log.line(LogLevel::Warning, "tls.certificate_expires");
     line.text("upstream", pool.config().name).text("server", server.server->name).text("address", address);
-    line.text("not_after", formatUtc(expires)).number("days_left", (expires - now) / kServerDay);
+    line.text("not_after", formatUtc(expires)).number("days_left", daysLeft(expires, now));
     log.write(line);
 }
 

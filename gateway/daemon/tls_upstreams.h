@@ -5,11 +5,11 @@
 
 #include "gateway/config/config.h"
 #include "gateway/log/event_log.h"
+#include "gateway/tls/expiry.h"
 #include "gateway/tls/tls_upstream.h"
 #include "gateway/upstream/upstream_pool.h"
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,7 +38,7 @@ class TlsUpstreams {
     void warnOfExpiry(const UpstreamPool& pool, const ServerEndpoint& server, UnixSeconds now);
 
     std::atomic<EventLog*> log_{nullptr};
-    std::map<std::string, UnixSeconds> warned_;  ///< when, by upstream, server and address
+    ExpiryWarnings warnings_;  ///< by upstream, server and address
 };
 
 }  // namespace mailgate
