@@ -279,7 +279,9 @@ class ImapModel final : public ArgumentModel {
         if (!text) return false;
         const std::string rest = text->size() > start ? text->substr(start) : std::string();
         const std::size_t space = rest.find(' ');
-        if (!knows(rest.substr(0, space))) {
+        if (space == 0) {  // it does not look further than the space too many
+            reply("BAD");
+        } else if (!knows(rest.substr(0, space))) {
             unknownMechanism(rest.substr(std::min(space, rest.size())));
             reply("NO");
         } else if (space == std::string::npos) {
