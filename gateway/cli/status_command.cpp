@@ -179,7 +179,7 @@ std::string asText(const Object& status, const std::vector<std::string>& rule_wa
                        word(status, "max_sessions"),
                        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
                        listenerTable(status, style), serverTable(status, style, view.times()),
-                       warningsOf(status, rule_warnings));
+                       wrapped(warningsOf(status, rule_warnings), style.width));
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {
