@@ -262,6 +262,6 @@ class Warnings(unittest.TestCase):
         self.assertIn("no session would have been refused", said.stdout)
         self.assertIn('no listener has mode = "monitor"', said.stdout)
         self.assertEqual(json.loads(quiet.run("report", "would-refuse", "--json").stdout)["networks"], [])
-        wrong = quiet.run("report", "would-refuse", "--since", "yesterday")
+        wrong = quiet.run("report", "would-refuse", "--since", "someday")
         self.assertEqual(wrong.returncode, 2)
         self.assertIn("--since", wrong.stderr)
