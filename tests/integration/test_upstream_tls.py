@@ -406,6 +406,10 @@ class Commands(unittest.TestCase):
         code, text = self.tls_test(postfix.plain_port)
         self.assertEqual(code, 1, text)
         self.assertIn("does not speak TLS", text)
+        refusing = scratch.start(Backend(lambda connection: connection.send(b"554 5.7.1 no\r\n"), reads_header=False))
+        code, text = self.tls_test(refusing.port, "--starttls", "smtp")
+        self.assertEqual(code, 1, text)
+        self.assertIn("does not start TLS: 554 5.7.1 no\n", text)
         self.assertEqual(self.tls_test(reserve_port())[0], 1)
         self.assertEqual(self.tls_test("none")[0], 2)
 
