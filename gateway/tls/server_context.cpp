@@ -126,6 +126,18 @@ struct TlsServerContext::Callbacks {
         return found->previous || SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
     }
 
+    /// The verdict on a client's certificate comes with its ticket, and in TLS 1.3 each ticket brings the next: a
+    /// certificate that has expired since has to be shown again.
+    static SSL_TICKET_RETURN onTicketOpened(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t,
+                                            SSL_TICKET_STATUS status, void*) noexcept {
+        const bool renewed = status == SSL_TICKET_SUCCESS_RENEW;
+        if (status != SSL_TICKET_SUCCESS && !renewed) return SSL_TICKET_RETURN_IGNORE_RENEW;
+        const X509* shown = SSL_SESSION_get0_peer(session);
+        if (shown && openssl::seconds(X509_get0_notAfter(shown)) <= of(ssl).tickets_->now())
+            return SSL_TICKET_RETURN_IGNORE_RENEW;
+        return renewed ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+    }
+
     static bool use(const TicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                     bool sealing) noexcept {
         char sha256[] = "SHA256";
@@ -247,6 +259,7 @@ void TlsServerContext::askForCertificates(SSL_CTX* context) const {
     const bool required = options_.client_certificates == ClientCertificates::Required;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        required ? nullptr : &noteOnly);
+    SSL_CTX_set_session_ticket_cb(context, nullptr, &Callbacks::onTicketOpened, nullptr);
     ERR_clear_error();
 }
 
