@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/tls/server_context.h"
 
+#include "gateway/tls/authorities.h"
 #include "gateway/tls/error.h"
 #include "gateway/tls/openssl.h"
 #include "protocols/values/text.h"
@@ -15,8 +16,6 @@
 #include <array>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <new>
 #include <utility>
 
@@ -41,11 +40,6 @@ std::string digestOf(std::string_view text) {
     SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
            reinterpret_cast<unsigned char*>(digest.data()));
     return digest;
-}
-
-std::string contentOf(const std::string& file) {
-    std::ifstream stream(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
 /// Goes on with a certificate that cannot be verified, and keeps the first cause as the result.
@@ -167,7 +161,7 @@ TlsServerContext::TlsServerContext(const TlsServerOptions& options, Certificates
     if (!options_.alpn.empty()) alpn_ = static_cast<char>(options_.alpn.size()) + options_.alpn;
     scope_ =
         digestOf(fmt::format("{}\n{}\n{}", options_.scope, static_cast<int>(options_.client_certificates),
-                             options_.client_ca.empty() ? std::string() : contentOf(options_.client_ca)));
+                             options_.client_ca.empty() ? std::string() : readTlsFile(options_.client_ca)));
     contextFor(defaults());
     for (const auto& certificate : certificates_) {
         for (const std::string& name : certificate->names()) {
@@ -251,11 +245,10 @@ void TlsServerContext::askForCertificates(SSL_CTX* context) const {
     if (options_.client_certificates == ClientCertificates::Off) return;
     if (options_.client_ca.empty())
         throw TlsError("client_ca: is needed to verify the certificates of clients");
-    if (SSL_CTX_load_verify_file(context, options_.client_ca.c_str()) != 1) {
-        throw TlsError(options_.client_ca +
-                       ": has no certificates to verify clients with: " + openssl::lastError());
-    }
-    SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(options_.client_ca.c_str()));
+    trustAuthorities(options_.client_ca, "clients", context);
+    const openssl::Chain authorities(X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(context)));
+    for (int i = 0; i < sk_X509_num(authorities.get()); ++i)
+        if (SSL_CTX_add_client_CA(context, sk_X509_value(authorities.get(), i)) != 1) throw std::bad_alloc();
     const bool required = options_.client_certificates == ClientCertificates::Required;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        required ? nullptr : &noteOnly);

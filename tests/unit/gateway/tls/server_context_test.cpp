@@ -87,6 +87,8 @@ TEST_F(ServerContextTest, NeedsToKnowWhoIssuesClientsCertificates) {
     options.client_certificates = ClientCertificates::Required;
     EXPECT_EQ(refusal(options), "client_ca: is needed to verify the certificates of clients");
     options.client_ca = files_.path("gone.pem");
+    EXPECT_EQ(refusal(options), options.client_ca + ": cannot be read: No such file or directory");
+    options.client_ca = files_.write("text.pem", "text");
     EXPECT_THAT(refusal(options),
                 StartsWith(options.client_ca + ": has no certificates to verify clients with: "));
     options.client_certificates = ClientCertificates::Off;
