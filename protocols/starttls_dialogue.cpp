@@ -57,9 +57,13 @@ void StartTlsDialogue::onLine(std::string_view whole, std::string& send) {
     }
     if (!beginsWithWords(line, traits_.starttls.accepted))
         return fail("answered STARTTLS with: " + printable(line));
-    state_ = State::Ready;
     if (traits_.starttls.greets_again) greeting_.clear();
-    if (traits_.starttls.within) greeting_ = traits_.starttls.within(greeting_);
+    if (traits_.starttls.within) {
+        auto greeting = traits_.starttls.within(greeting_);
+        if (!greeting) return fail("greets with: " + printable(withoutLineEnd(greeting_)));
+        greeting_ = std::move(*greeting);
+    }
+    state_ = State::Ready;
 }
 
 void StartTlsDialogue::onGreeting(std::string_view whole, std::string_view line, std::string& send) {

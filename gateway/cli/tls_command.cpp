@@ -135,6 +135,11 @@ std::optional<Protocol> protocolOf(const std::string& word) {
     return std::nullopt;
 }
 
+/// Empty where the name has none: nobody was asked.
+std::string addressOf(const Endpoint& server) {
+    return server.port == 0 ? std::string() : server.toString();
+}
+
 /// The first address where somebody answers, as for any client.
 std::pair<Endpoint, TlsReport> testServer(const HostPort& target, const PolledConnection::TlsFor& tls) {
     std::vector<IpAddress> addresses;
@@ -180,7 +185,7 @@ void printJson(const TlsTest& test, const std::string& name, const Endpoint& ser
     for (const TlsChainCertificate& each : report.chain)
         chain->add(chainJson(each));
     all.set("server", test.server);
-    all.set("address", server.toString());
+    all.set("address", orNull(addressOf(server)));
     all.set("name", name);
     all.set("ok", isGood(report));
     all.set("failure", orNull(report.failure));
@@ -196,7 +201,7 @@ void printJson(const TlsTest& test, const std::string& name, const Endpoint& ser
 
 void printText(const TlsTest& test, const std::string& name, const Endpoint& server,
                const TlsReport& report) {
-    fmt::print("{} {}\n", test.server, server.toString());
+    fmt::print("{} {}\n", test.server, addressOf(server));
     if (!report.failure.empty()) {
         fmt::print("  => {}\n", report.failure);
         return;

@@ -107,6 +107,7 @@ class Examination {
         for (const ListenerConfig& listener : config_.listeners) {
             for (const CertificateFiles& files : listener.certificates)
                 add("listener.certificates", files);
+            add("listener.client_ca", {listener.tls_options.client_ca, "", ""});
         }
         for (const UpstreamConfig& upstream : config_.upstreams) {
             add("upstream.client_certificate", upstream.client_certificate);

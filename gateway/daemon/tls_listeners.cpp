@@ -47,6 +47,12 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
                 LogLine line = log.line(LogLevel::Error, "tls.certificate_refused");
                 line.text("listener", name).text("detail", why);
                 log.write(line);
+            },
+            [this, name = listener.name](const std::string& client_ca) {
+                EventLog& log = *log_;
+                LogLine line = log.line(LogLevel::Information, "tls.certificate_renewed");
+                line.text("listener", name).text("certificate", client_ca);
+                log.write(line);
             }};
         try {
             row.back() = std::make_shared<TlsListener>(listener.tls_options, listener.certificates, tickets_,

@@ -78,7 +78,8 @@ inline constexpr EventRow kEvents[] = {
     {"gateway.defect", LogLevel::Critical, "a defect of mailgate itself (`detail`): please report it"},
     {"tls.certificate_renewed", LogLevel::Information,
      "the files of a certificate have changed: new sessions get the new one (`listener`, `certificate`, "
-     "`names`, `not_after`; `upstream` instead of `listener`: those for TLS with its servers)"},
+     "`names`, `not_after`; of a `client_ca` the first two; `upstream` instead of `listener`: those for TLS "
+     "with its servers)"},
     {"tls.certificate_refused", LogLevel::Error,
      "the files of a certificate have changed, and cannot be used (`detail`): the one before stays in use"},
     {"tls.certificate_expires", LogLevel::Warning,

@@ -113,6 +113,13 @@ std::pair<UnixSeconds, UnixSeconds> ocspPeriod(const std::string& file, const st
 
 }  // namespace
 
+std::string readTlsFile(const std::string& file) {
+    std::string content;
+    mode_t mode = 0;
+    readFile(file, content, mode);
+    return content;
+}
+
 FileIdentities identitiesOf(const CertificateFiles& files) noexcept {
     FileIdentities found;
     const std::string* const names[] = {&files.certificate, &files.key, &files.ocsp};
@@ -278,13 +285,13 @@ std::string_view Certificate::ocspResponse(UnixSeconds now) const noexcept {
 
 std::vector<std::string> Certificate::warnings(UnixSeconds now) const {
     std::vector<std::string> all = warnings_;
+    if (!ocsp_.empty() && ocspResponse(now).empty()) {
+        all.push_back(files_.ocsp + ": is not for this time, and not stapled");
+    }
     if (now >= not_after_) {
         all.push_back(files_.certificate + ": has expired at " + formatUtc(not_after_));
     } else if (now < not_before_) {
         all.push_back(files_.certificate + ": is not valid before " + formatUtc(not_before_));
-    }
-    if (!ocsp_.empty() && ocspResponse(now).empty()) {
-        all.push_back(files_.ocsp + ": is not for this time, and not stapled");
     }
     return all;
 }

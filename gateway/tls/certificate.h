@@ -43,6 +43,9 @@ struct FileIdentity {
 /// Of certificate, key and ocsp; of those not named, nothing.
 using FileIdentities = std::array<FileIdentity, 3>;
 
+/// A file of this room's, whole. Throws TlsError: it is not there, no file, or beyond any use (1 MiB).
+std::string readTlsFile(const std::string& file);
+
 /// As they are now.
 FileIdentities identitiesOf(const CertificateFiles& files) noexcept;
 
@@ -68,7 +71,7 @@ class Certificate {
     /// "RSA" or "EC" or …: of one of each kind in a set, the client's offer decides.
     std::string_view keyType() const noexcept { return key_type_; }
 
-    /// What is not refused but will trouble clients: sentences that name the file.
+    /// What is not refused but will trouble clients: sentences that name the file; that it is not valid now comes last.
     std::vector<std::string> warnings(UnixSeconds now) const;
 
     /// DER; empty: there is none, or it was not made for this moment.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/tls/client_context.h"
 
+#include "gateway/tls/authorities.h"
 #include "gateway/tls/error.h"
 #include "gateway/tls/openssl.h"
 
@@ -33,8 +34,8 @@ void trust(const std::string& ca, SSL_CTX* context) {
     if (ca == "system") {
         if (SSL_CTX_set_default_verify_paths(context) != 1)
             throw TlsError("ca: the system has no certificates");
-    } else if (SSL_CTX_load_verify_file(context, ca.c_str()) != 1) {
-        throw TlsError(ca + ": has no certificates to verify servers with: " + openssl::lastError());
+    } else {
+        trustAuthorities(ca, "servers", context);
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/tls/server_context.h"
 
+#include "gateway/tls/authorities.h"
 #include "gateway/tls/error.h"
 #include "gateway/tls/openssl.h"
 #include "protocols/values/text.h"
@@ -15,8 +16,6 @@
 #include <array>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <new>
 #include <utility>
 
@@ -41,11 +40,6 @@ std::string digestOf(std::string_view text) {
     SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
            reinterpret_cast<unsigned char*>(digest.data()));
     return digest;
-}
-
-std::string contentOf(const std::string& file) {
-    std::ifstream stream(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
 /// Goes on with a certificate that cannot be verified, and keeps the first cause as the result.
@@ -126,6 +120,18 @@ struct TlsServerContext::Callbacks {
         return found->previous || SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
     }
 
+    /// The verdict on a client's certificate comes with its ticket, and in TLS 1.3 each ticket brings the next: a
+    /// certificate that has expired since has to be shown again.
+    static SSL_TICKET_RETURN onTicketOpened(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t,
+                                            SSL_TICKET_STATUS status, void*) noexcept {
+        const bool renewed = status == SSL_TICKET_SUCCESS_RENEW;
+        if (status != SSL_TICKET_SUCCESS && !renewed) return SSL_TICKET_RETURN_IGNORE_RENEW;
+        const X509* shown = SSL_SESSION_get0_peer(session);
+        if (shown && openssl::seconds(X509_get0_notAfter(shown)) <= of(ssl).tickets_->now())
+            return SSL_TICKET_RETURN_IGNORE_RENEW;
+        return renewed ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+    }
+
     static bool use(const TicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                     bool sealing) noexcept {
         char sha256[] = "SHA256";
@@ -155,7 +161,7 @@ TlsServerContext::TlsServerContext(const TlsServerOptions& options, Certificates
     if (!options_.alpn.empty()) alpn_ = static_cast<char>(options_.alpn.size()) + options_.alpn;
     scope_ =
         digestOf(fmt::format("{}\n{}\n{}", options_.scope, static_cast<int>(options_.client_certificates),
-                             options_.client_ca.empty() ? std::string() : contentOf(options_.client_ca)));
+                             options_.client_ca.empty() ? std::string() : readTlsFile(options_.client_ca)));
     contextFor(defaults());
     for (const auto& certificate : certificates_) {
         for (const std::string& name : certificate->names()) {
@@ -239,14 +245,14 @@ void TlsServerContext::askForCertificates(SSL_CTX* context) const {
     if (options_.client_certificates == ClientCertificates::Off) return;
     if (options_.client_ca.empty())
         throw TlsError("client_ca: is needed to verify the certificates of clients");
-    if (SSL_CTX_load_verify_file(context, options_.client_ca.c_str()) != 1) {
-        throw TlsError(options_.client_ca +
-                       ": has no certificates to verify clients with: " + openssl::lastError());
-    }
-    SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(options_.client_ca.c_str()));
+    trustAuthorities(options_.client_ca, "clients", context);
+    const openssl::Chain authorities(X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(context)));
+    for (int i = 0; i < sk_X509_num(authorities.get()); ++i)
+        if (SSL_CTX_add_client_CA(context, sk_X509_value(authorities.get(), i)) != 1) throw std::bad_alloc();
     const bool required = options_.client_certificates == ClientCertificates::Required;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        required ? nullptr : &noteOnly);
+    SSL_CTX_set_session_ticket_cb(context, nullptr, &Callbacks::onTicketOpened, nullptr);
     ERR_clear_error();
 }
 

@@ -38,6 +38,8 @@ class TicketKeys {
     TicketKeys(const TicketKeys&) = delete;
     TicketKeys& operator=(const TicketKeys&) = delete;
 
+    UnixSeconds now() const { return clock_(); }
+
     /// Nothing: the system gives no random bytes, and no ticket is to be made.
     std::optional<TicketKey> current() noexcept;
 

@@ -26,6 +26,7 @@ TlsListener::TlsListener(const TlsServerOptions& options, const std::vector<Cert
           loadAll(files),
           {[this](const std::vector<std::size_t>& places) { waiting_.insert(places.begin(), places.end()); },
            [this](const CertificateFiles&, const std::string& why) { callbacks_.refused(why); }}),
+      authorities_(options_.client_ca),
       context_(TlsServerContext::build(options_, watcher_.current(), tickets_)) {}
 
 std::shared_ptr<const TlsServerContext> TlsListener::context() const noexcept {
@@ -35,11 +36,13 @@ std::shared_ptr<const TlsServerContext> TlsListener::context() const noexcept {
 
 void TlsListener::poll(UnixSeconds now) {
     watcher_.poll(now);
-    if (!waiting_.empty()) rebuild();
+    authorities_wait_ = authorities_.settled() || authorities_wait_;
+    if (!waiting_.empty() || authorities_wait_) rebuild();
 }
 
 // Tried again at each poll: what stood in the way need not be one of the files that are watched.
 void TlsListener::rebuild() {
+    const FileIdentities authorities = authorities_.now();
     try {
         auto built = TlsServerContext::build(options_, watcher_.current(), tickets_);
         const std::lock_guard lock(mutex_);
@@ -49,6 +52,8 @@ void TlsListener::rebuild() {
         return;
     }
     last_refusal_.clear();
+    if (authorities_.handled(authorities) || authorities_wait_) callbacks_.trusts(options_.client_ca);
+    authorities_wait_ = false;
     for (const std::size_t place : std::exchange(waiting_, {}))
         callbacks_.renewed(*watcher_.current()[place]);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What a listener that ends TLS keeps: its context, made anew when the files of a certificate have changed.
+/// \file  What a listener that ends TLS keeps: its context, made anew when the files of a certificate have changed, or the
+/// one of those who issue the clients'.
 ///
 /// Connections take the context that is current when they begin. Nothing that is wrong with a new file reaches them:
 /// the context before it stays until all is well.
 #pragma once
 
+#include "gateway/tls/authorities.h"
 #include "gateway/tls/certificate_watcher.h"
 #include "gateway/tls/server_context.h"
 
@@ -23,6 +25,8 @@ class TlsListener {
         std::function<void(const Certificate& certificate)> renewed;
         /// One sentence, once for each change: what is wrong, and that the old one stays in use.
         std::function<void(const std::string& why)> refused;
+        /// Clients are believed by a changed file.
+        std::function<void(const std::string& client_ca)> trusts;
     };
 
     /// Throws TlsError.
@@ -44,8 +48,10 @@ class TlsListener {
     const std::shared_ptr<TicketKeys> tickets_;
     const Callbacks callbacks_;
     CertificateWatcher watcher_;
-    std::set<std::size_t> waiting_;  ///< places whose new certificates are in no context yet
-    std::string last_refusal_;       ///< of a context that could not be built
+    AuthoritiesWatcher authorities_;  ///< of clients
+    std::set<std::size_t> waiting_;   ///< places whose new certificates are in no context yet
+    bool authorities_wait_ = false;   ///< likewise
+    std::string last_refusal_;        ///< of a context that could not be built
     mutable std::mutex mutex_;
     std::shared_ptr<const TlsServerContext> context_;
 };

@@ -14,9 +14,8 @@ CertificateWatcher::Certificates loadOwn(const CertificateFiles& files) {
 }
 
 /// The system's are many files, and are read again on a reload.
-FileIdentities authoritiesNow(const TlsClientOptions& options) noexcept {
-    if (!options.verify || options.ca == "system") return {};
-    return identitiesOf({options.ca, "", ""});
+std::string authoritiesOf(const TlsClientOptions& options) {
+    return options.verify && options.ca != "system" ? options.ca : std::string();
 }
 
 }  // namespace
@@ -29,8 +28,7 @@ TlsUpstream::TlsUpstream(const TlsClientOptions& options, const CertificateFiles
           loadOwn(certificate),
           {[this](const std::vector<std::size_t>&) { waiting_ = watcher_.current()[0]->files().certificate; },
            [this](const CertificateFiles&, const std::string& why) { callbacks_.refused(why); }}),
-      seen_(authoritiesNow(options)),
-      handled_(seen_),
+      authorities_(authoritiesOf(options)),
       context_(build()) {}
 
 std::shared_ptr<const TlsClientContext> TlsUpstream::build() const {
@@ -45,25 +43,16 @@ std::shared_ptr<const TlsClientContext> TlsUpstream::context() const noexcept {
 
 void TlsUpstream::poll(UnixSeconds now) {
     watcher_.poll(now);
-    if (authoritiesSettled()) waiting_ = options_.ca;
+    if (authorities_.settled()) waiting_ = options_.ca;
     if (!waiting_.empty()) rebuild();
-}
-
-/// They have changed since they were handled, and not since the last poll.
-bool TlsUpstream::authoritiesSettled() noexcept {
-    const FileIdentities now = authoritiesNow(options_);
-    const bool same = std::exchange(seen_, now) == now;
-    if (!same || now == handled_) return false;
-    handled_ = now;
-    return true;
 }
 
 // Tried again at each poll: what stood in the way need not be one of the files that are watched.
 void TlsUpstream::rebuild() {
     try {
-        const FileIdentities authorities = authoritiesNow(options_);
+        const FileIdentities authorities = authorities_.now();
         auto built = build();
-        handled_ = authorities;
+        authorities_.handled(authorities);
         const std::lock_guard lock(mutex_);
         context_.swap(built);
     } catch (const TlsError& error) {

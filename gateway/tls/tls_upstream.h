@@ -6,6 +6,7 @@
 /// the context before it stays until all is well.
 #pragma once
 
+#include "gateway/tls/authorities.h"
 #include "gateway/tls/certificate_watcher.h"
 #include "gateway/tls/client_context.h"
 
@@ -38,16 +39,13 @@ class TlsUpstream {
 
   private:
     std::shared_ptr<const TlsClientContext> build() const;
-    bool authoritiesSettled() noexcept;
     void rebuild();
 
     const TlsClientOptions options_;
     const Callbacks callbacks_;
     CertificateWatcher watcher_;
-    // Of the file of those who are trusted.
-    FileIdentities seen_;     ///< at the last poll
-    FileIdentities handled_;  ///< read, or refused
-    std::string waiting_;     ///< a changed file that is in no context yet
+    AuthoritiesWatcher authorities_;
+    std::string waiting_;  ///< a changed file that is in no context yet
     std::string last_refusal_;
     mutable std::mutex mutex_;
     std::shared_ptr<const TlsClientContext> context_;

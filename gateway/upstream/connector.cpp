@@ -156,6 +156,9 @@ Connector::Progress Connector::readGreeting(std::span<char> scratch) {
                 return Failed{kept_.empty() ? ServerFailure::ClosedWithoutGreeting
                                             : ServerFailure::ClosedInGreeting};
             case IoStatus::Error:
+                // In TLS 1.3 a server has looked at our certificate only once the handshake is over here.
+                if (tls() && tls()->broken())
+                    return Failed{handshakeFailure(tls()->failure()), 0, tls()->failure()};
                 return Failed{ServerFailure::ResetWithoutGreeting, got.error};
             case IoStatus::Ok:
                 break;

@@ -3,6 +3,7 @@
 
 #include "gateway/upstream/probe_connection.h"
 #include "protocols/health_dialogue.h"
+#include "protocols/stream/lines.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -48,7 +49,7 @@ TlsReport testTls(const Endpoint& server, const PolledConnection::TlsFor& tls,
         server, [](const auto&) { return std::string(); }, tls);
     if (!report.failure.empty()) return report;
     if (connection.tls()) return reportOn(*connection.tls());
-    report.failure = "does not start TLS: " + printable(connection.heard());
+    report.failure = "does not start TLS: " + printable(withoutLineEnd(connection.heard()));
     return report;
 }
 

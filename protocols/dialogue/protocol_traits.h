@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,8 +47,9 @@ struct StartTlsScript {
     std::string_view accepted = {};  ///< what the reply to it begins with
     /// The server greets anew within TLS, and that greeting is the client's: ManageSieve's capabilities.
     bool greets_again = false;
-    /// A greeting from before TLS, fit for a client whose server speaks TLS now. Null: it is.
-    std::string (*within)(std::string_view greeting) = nullptr;
+    /// A greeting from before TLS, fit for a client whose server speaks TLS now; nothing: TLS cannot follow it. Null: it
+    /// is as it came.
+    std::optional<std::string> (*within)(std::string_view greeting) = nullptr;
 
     /// Asked behind the header of a connection that takes another one's place, since servers may greet twice.
     /// Empty: the greeting ends as HealthScript::ends_greeting says.

@@ -2,6 +2,7 @@
 #include "protocols/imap/imap_protocol.h"
 
 #include "protocols/imap/imap_filter.h"
+#include "protocols/stream/lines.h"
 #include "protocols/values/text.h"
 
 namespace mailgate::imap {
@@ -28,11 +29,12 @@ bool goesBeforeAnswer(std::string_view line) noexcept {
     return beginsWithWords(line, "* OK") || beginsWithWords(line, "* CAPABILITY");
 }
 
-/// Without the capabilities of before TLS: a client that is told none asks for them (RFC 9051 6.1.1).
-std::string greetingWithin(std::string_view greeting) {
+/// Without the capabilities of before TLS: a client that is told none asks for them (RFC 9051 6.1.1). Whoever is logged in
+/// has no STARTTLS (6.2.1): PREAUTH, in the clear, is nobody's to say but an intruder's.
+std::optional<std::string> greetingWithin(std::string_view greeting) {
     std::string_view text = greeting;
     takeWord(text);
-    takeWord(text);
+    if (!equalsIgnoreCase(withoutLineEnd(takeWord(text)), "OK")) return std::nullopt;
     const std::size_t end = text.find(']');
     if (!startsWithIgnoreCase(text, "[CAPABILITY ") || end == std::string_view::npos)
         return std::string(greeting);

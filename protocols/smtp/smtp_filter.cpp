@@ -511,6 +511,8 @@ SmtpFilter::Step SmtpFilter::onStartTls(std::string_view line, std::string_view&
     if (bytes.size() > whole) return violate(Violation::PlaintextAfterStartTls);
     if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
     if (mail_.open()) return answer("503 5.5.1 Error: MAIL transaction in progress\r\n", whole, bytes, out);
+    // The server, whose connection is kept, would go by a login of which the facts know nothing any more.
+    if (logged_in_) return answer("503 5.5.1 Error: already authenticated\r\n", whole, bytes, out);
     if (tls.mirror) {
         mirrored_ = true;
         return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
@@ -937,6 +939,7 @@ void SmtpFilter::answeredAuth(int code) {
     if (code == 334) return sasl_.prompt();
     sasl_.end();
     if (code == 235) {
+        logged_in_ = true;
         facts_.authenticated = true;
         if (!sasl_.named())
             facts_.user.clear();  // an earlier attempt's, which is not the one that was accepted

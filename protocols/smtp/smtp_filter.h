@@ -184,6 +184,7 @@ class SmtpFilter final : public StreamFilter {
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
     bool credentials_sent_ = false;  ///< in the login that goes on
+    bool logged_in_ = false;         ///< the server has taken a login, whatever it says of later ones
     bool chunk_refused_ = false;     ///< the last reply was that
     bool server_fault_ = false;      ///< what it said last must not go on
     bool farewell_ = false;          ///< the server refused without being asked: it is about to hang up

@@ -3,11 +3,13 @@
 
 import contextlib
 import os
+import pwd
 import sqlite3
 import subprocess
 import unittest
 
 from harness import backend, mailgate
+from harness.authority import Authority
 from harness.process import Scratch
 
 scratch = server = None
@@ -66,6 +68,25 @@ class Check(Site):
         self.assertEqual(check.returncode, 78, check.stdout + check.stderr)
         for words in ("log.target", "mailgate.db: the database is read-only for this user", "admin.socket"):
             self.assertIn(words, check.stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root changes users")
+    def test_files_of_tls_that_the_user_may_not_read(self):
+        authority = Authority(self.gateway.folder)
+        certificate, key = authority.issue("mx.example.net")
+        self.gateway.gateway["user"] = "nobody"
+        self.gateway.listeners[0].update(
+            tls="implicit", certificates=[{"certificate": str(certificate), "key": str(key)}], client_certificates="optional",
+            client_ca=str(authority.certificate))
+        self.gateway.write_config()
+        for path, setting in ((key, "listener.certificates"), (authority.certificate, "listener.client_ca")):
+            for mode, warned in ((0o600, True), (0o640, False)):
+                with self.subTest(path=path.name, mode=mode):
+                    path.chmod(mode)
+                    os.chown(path, 0, pwd.getpwnam("nobody").pw_gid)
+                    check = self.gateway.run("check")
+                    output = check.stdout + check.stderr
+                    self.assertEqual(f"warning: {setting}: nobody may not read {path}: a renewal will not be noticed" in output,
+                                     warned, output)
 
     def test_files_that_are_something_else(self):
         self.gateway.database.write_text("allow 192.0.2.0/24\n" * 10)

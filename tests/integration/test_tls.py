@@ -55,6 +55,8 @@ def setUpModule():
          mailgate.listener("imap", "imap", name="imaps-balanced", **{**shared, "proxy": "require"}),
          mailgate.listener("imap", "imap", name="imaps-known", **shared, client_certificates="required",
                            client_ca=str(authority.certificate)),
+         mailgate.listener("imap", "imap", name="imaps-moved", **shared, client_certificates="required",
+                           client_ca=str(shutil.copy(authority.certificate, folder / "moved-clients.pem"))),
          mailgate.listener("imap", "imap", name="imaps-renewed", **{**shared, "certificates": [
              pair(authority.issue("renewed.example.org"))]}),
          mailgate.listener("pop3", "pop3", name="pop3s", **shared),
@@ -307,7 +309,7 @@ class BadHandshakes(unittest.TestCase):
         self.fails(b"quit\r\n", "not_tls")
         gateway_status = json.loads(gateway.run("status", "--json").stdout)
         self.assertEqual({entry["listener"] for entry in gateway_status["certificates"]},
-                         {"imaps", "imaps-balanced", "imaps-known", "imaps-renewed", "pop3s", "digests", "submissions"})
+                         {"imaps", "imaps-balanced", "imaps-known", "imaps-moved", "imaps-renewed", "pop3s", "digests", "submissions"})
 
 
 class Bulk(unittest.TestCase):
@@ -402,6 +404,23 @@ class Files(unittest.TestCase):
                 self.assertNotEqual(after.getpeercert(binary_form=True), old)
             before.sendall(b"a NOOP\r\n")
             self.assertIn(b"a OK", proxyclient.read_line(before), "a session outlives the certificate that it began with")
+
+    def test_clients_of_another_ca_are_believed_without_a_reload(self):
+        clients = folder / "moved-clients.pem"
+        context = client_context(certificate=other_authority.issue("relay.example.org"))
+        with self.assertRaises(OSError), wrapped("imaps-moved", context=context) as client:
+            client.recv(100)
+        renewed = folder / "moved-clients.new"
+        shutil.copy(other_authority.certificate, renewed)
+        renewed.rename(clients)
+        gateway.wait_event("tls.certificate_renewed", listener="imaps-moved", certificate=str(clients))
+        with wrapped("imaps-moved", context=context) as client:
+            self.assertTrue(client.recv(100).startswith(b"* OK"))
+        self.addCleanup(shutil.copy, other_authority.certificate, clients)
+        clients.unlink()
+        self.assertIn(str(clients), gateway.wait_event("tls.certificate_refused", listener="imaps-moved")["detail"])
+        with wrapped("imaps-moved", context=context) as client:
+            self.assertTrue(client.recv(100).startswith(b"* OK"), "nothing better has come")
 
     def test_a_pair_that_does_not_match_is_refused_and_the_old_one_stays(self):
         other = authority.issue("unrelated.example.org")

@@ -406,8 +406,17 @@ class Commands(unittest.TestCase):
         code, text = self.tls_test(postfix.plain_port)
         self.assertEqual(code, 1, text)
         self.assertIn("does not speak TLS", text)
+        refusing = scratch.start(Backend(lambda connection: connection.send(b"554 5.7.1 no\r\n"), reads_header=False))
+        code, text = self.tls_test(refusing.port, "--starttls", "smtp")
+        self.assertEqual(code, 1, text)
+        self.assertIn("does not start TLS: 554 5.7.1 no\n", text)
         self.assertEqual(self.tls_test(reserve_port())[0], 1)
         self.assertEqual(self.tls_test("none")[0], 2)
+        done = subprocess.run([mailgate.binary(), "tls", "test", "nobody.invalid:25", "--json"], text=True, capture_output=True,
+                              timeout=60, check=False)
+        report = json.loads(done.stdout)
+        self.assertEqual((done.returncode, report["ok"], report["address"]), (1, False, None))
+        self.assertTrue(report["failure"])
 
     def test_tls_status_has_what_servers_have_shown(self):
         gateway = serve("imap", dovecot.wrapped_port["imap"], "status", check=True, interval="200ms")

@@ -103,6 +103,15 @@ TEST(StartTlsDialogue, FailsWithAnswersToWhatWasNotAsked) {
     EXPECT_EQ(pop3.state(), Stage::Failed);
 }
 
+/// A server that greets so has no STARTTLS: whoever is in the way would have clients believe that they are logged in.
+TEST(StartTlsDialogue, FailsWithAGreetingOfOneWhoIsLoggedIn) {
+    for (const std::string greeting : {"* PREAUTH hi\r\n", "* preauth [CAPABILITY IMAP4rev1] hi\r\n"}) {
+        const Talked outcome = talk(Protocol::Imap, {greeting, "G0 OK go\r\n"});
+        EXPECT_EQ(outcome.state, Stage::Failed);
+        EXPECT_TRUE(outcome.reason.starts_with("greets with: * ")) << outcome.reason;
+    }
+}
+
 TEST(StartTlsDialogue, SaysWhatTheServerRefusedWith) {
     EXPECT_EQ(talk(Protocol::Smtp, {"220 mx\r\n", "502-no\r\n502 no EHLO\r\n"}).reason,
               "answered EHLO with: 502 no EHLO");

@@ -164,6 +164,8 @@ TEST_F(CertificateTest, StaplesOnlyWhatIsAboutIt) {
     EXPECT_TRUE(read->ocspResponse(now_ + 7200).empty());
     EXPECT_THAT(read->warnings(now_ + 7200),
                 ElementsAre(named.ocsp + ": is not for this time, and not stapled"));
+    EXPECT_THAT(read->warnings(read->notAfter()).back(), StartsWith(named.certificate + ": has expired at "))
+        << "what keeps a renewed one from use";
     named.ocsp = files_.write("other.der", files_.authority.ocspResponse(other));
     EXPECT_EQ(refusal(named), named.ocsp + ": the OCSP response is about another certificate");
     named.ocsp = files_.write("text.der", "no response");

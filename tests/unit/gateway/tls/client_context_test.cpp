@@ -48,7 +48,7 @@ class ClientContextTest : public ::testing::Test {
 TEST_F(ClientContextTest, NeedsToKnowWhomToBelieve) {
     EXPECT_EQ(refusal({}), "") << "the system's";
     const std::string gone = files_.path("gone.pem");
-    EXPECT_TRUE(refusal(trusting(gone)).starts_with(gone + ": has no certificates to verify servers with: "));
+    EXPECT_TRUE(refusal(trusting(gone)).starts_with(gone + ": cannot be read: "));
     const std::string text = files_.write("text.pem", "no certificate\n");
     EXPECT_TRUE(refusal(trusting(text)).starts_with(text + ": has no certificates to verify servers with: "));
     TlsClientOptions believing = trusting(gone);

@@ -87,6 +87,8 @@ TEST_F(ServerContextTest, NeedsToKnowWhoIssuesClientsCertificates) {
     options.client_certificates = ClientCertificates::Required;
     EXPECT_EQ(refusal(options), "client_ca: is needed to verify the certificates of clients");
     options.client_ca = files_.path("gone.pem");
+    EXPECT_EQ(refusal(options), options.client_ca + ": cannot be read: No such file or directory");
+    options.client_ca = files_.write("text.pem", "text");
     EXPECT_THAT(refusal(options),
                 StartsWith(options.client_ca + ": has no certificates to verify clients with: "));
     options.client_certificates = ClientCertificates::Off;
@@ -128,6 +130,39 @@ TEST_F(ServerContextTest, ATicketIsGoodOnlyWhereTheSameClientsAreBelieved) {
     EXPECT_FALSE(resumes(asking(ClientCertificates::Optional, others)))
         << "another authority in the same file";
     EXPECT_FALSE(resumes({})) << "where nobody is asked";
+}
+
+// Each resumption brings the next ticket, so that the verdict of the first handshake would hold for ever.
+TEST_F(ServerContextTest, ATicketDoesNotOutliveTheClientsCertificate) {
+    const CertificateAuthority clients("Clients");
+    const Issued identity = clients.issue({.common_name = "relay", .until = 7200});
+    UnixSeconds now = std::time(nullptr);
+    tickets_ = std::make_shared<TicketKeys>([&] { return now; });
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+        for (const ClientCertificates how : {ClientCertificates::Optional, ClientCertificates::Required}) {
+            const auto server = build(asking(how, clients));
+            std::shared_ptr<SSL_SESSION> session;
+            const auto resumes = [&] {
+                TlsConnection connection(server, TlsPeer::clientContext([&](SSL_CTX* client) {
+                                             SSL_CTX_set_max_proto_version(client, version);
+                                             SSL_CTX_use_cert_and_key(client, identity.certificate.get(),
+                                                                      identity.key.get(), nullptr, 1);
+                                         }));
+                if (session) SSL_set_session(connection.client.ssl(), session.get());
+                EXPECT_EQ(connection.handshake().state, kDone);
+                connection.client.reads();
+                session.reset(SSL_get1_session(connection.client.ssl()), SSL_SESSION_free);
+                return connection.server->facts().resumed;
+            };
+            now = std::time(nullptr);
+            EXPECT_FALSE(resumes());
+            EXPECT_TRUE(resumes());
+            now += 7100;
+            EXPECT_TRUE(resumes());
+            now += 200;
+            EXPECT_FALSE(resumes()) << "by the clock of the tickets";
+        }
+    }
 }
 
 }  // namespace

@@ -8,10 +8,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <ctime>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace mailgate::test {
@@ -36,7 +38,8 @@ class TlsListenerTest : public ::testing::Test {
             tickets_,
             TlsListener::Callbacks{
                 [this](const Certificate& certificate) { renewed_.push_back(certificate.subject()); },
-                [this](const std::string& why) { refused_.push_back(why); }});
+                [this](const std::string& why) { refused_.push_back(why); },
+                [this](const std::string& client_ca) { trusted_.push_back(client_ca); }});
     }
     void poll(int times = 2) {
         for (int i = 0; i < times; ++i)
@@ -54,7 +57,7 @@ class TlsListenerTest : public ::testing::Test {
     TlsFiles files_;
     std::shared_ptr<TicketKeys> tickets_ = std::make_shared<TicketKeys>([] { return std::time(nullptr); });
     std::unique_ptr<TlsListener> listener_;
-    std::vector<std::string> renewed_, refused_;
+    std::vector<std::string> renewed_, refused_, trusted_;
 };
 
 TEST_F(TlsListenerTest, PresentsARenewedCertificateToNewConnections) {
@@ -102,13 +105,47 @@ TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
     std::filesystem::remove(options.client_ca);
     put("a.pem", issue("new"));
     poll(6);
-    EXPECT_THAT(refused_,
-                ElementsAre(StartsWith(options.client_ca + ": has no certificates to verify clients with")));
+    EXPECT_THAT(refused_, ElementsAre(options.client_ca + ": cannot be read: No such file or directory"));
     EXPECT_EQ(presented(), "old");
     files_.write("clients.pem", files_.authority.pem());
     poll(1);
     EXPECT_EQ(presented(), "new");
     EXPECT_THAT(renewed_, ElementsAre("CN=new"));
+}
+
+TEST_F(TlsListenerTest, BelievesTheClientsOfAChangedFile) {
+    put("a.pem", issue("a"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    const CertificateAuthority before("Before"), after("After");
+    TlsServerOptions options;
+    options.client_certificates = ClientCertificates::Required;
+    options.client_ca = files_.write("clients.pem", before.pem());
+    open(options);
+    const auto enters = [&](const CertificateAuthority& authority) {
+        const Issued identity = authority.issue({});
+        TlsConnection connection(listener_->context(), TlsPeer::clientContext([&](SSL_CTX* client) {
+                                     SSL_CTX_use_cert_and_key(client, identity.certificate.get(),
+                                                              identity.key.get(), nullptr, 1);
+                                 }));
+        return connection.handshake().state == kDone;
+    };
+    poll();
+    EXPECT_TRUE(enters(before));
+    files_.write("clients.pem", after.pem());
+    poll(3);
+    EXPECT_FALSE(enters(before));
+    EXPECT_TRUE(enters(after));
+    EXPECT_THAT(trusted_, ElementsAre(options.client_ca));
+    EXPECT_THAT(renewed_, IsEmpty());
+
+    std::filesystem::remove(options.client_ca);
+    poll(6);
+    EXPECT_TRUE(enters(after)) << "nothing better has come";
+    EXPECT_THAT(refused_, ElementsAre(options.client_ca + ": cannot be read: No such file or directory"));
+    files_.write("clients.pem", before.pem());
+    poll();
+    EXPECT_TRUE(enters(before));
+    EXPECT_EQ(trusted_.size(), 2u);
 }
 
 TEST_F(TlsListenerTest, TakesANewFileWhenItsModeIsMended) {
@@ -128,6 +165,35 @@ TEST_F(TlsListenerTest, TakesANewFileWhenItsModeIsMended) {
     poll(1);
     EXPECT_EQ(presented(), "new");
     EXPECT_THAT(renewed_, ElementsAre("CN=new"));
+}
+
+TEST_F(TlsListenerTest, IsRenewedWhileWorkersShakeHands) {
+    put("a.pem", issue("0"));
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    open();
+    std::atomic<bool> over{false};
+    std::atomic<int> done{0}, failed{0};
+    std::vector<std::thread> workers;
+    for (int i = 0; i < 2; ++i) {
+        workers.emplace_back([&] {
+            while (!over) {
+                TlsConnection connection(listener_->context());
+                ++(connection.handshake().state == kDone ? done : failed);
+            }
+        });
+    }
+    for (int generation = 1; generation <= 8; ++generation) {
+        put("a.pem", issue(std::to_string(generation)));
+        poll();
+    }
+    for (const int before = done; done < before + 4;)
+        std::this_thread::yield();
+    over = true;
+    for (std::thread& worker : workers)
+        worker.join();
+    EXPECT_EQ(failed, 0);
+    EXPECT_EQ(renewed_.size(), 8u);
+    EXPECT_EQ(presented(), "8");
 }
 
 TEST_F(TlsListenerTest, DoesNotBeginWithABadPair) {

@@ -175,9 +175,10 @@ TEST_F(ConnectorTest, TellsSilenceFromHalfAGreeting) {
 /// Against a server that is a TlsTransport itself.
 class ConnectorTlsTest : public ConnectorTest {
   protected:
-    static std::shared_ptr<const TlsServerContext> serving(std::shared_ptr<const Certificate> certificate) {
+    static std::shared_ptr<const TlsServerContext> serving(std::shared_ptr<const Certificate> certificate,
+                                                           const TlsServerOptions& options = {}) {
         const auto tickets = std::make_shared<TicketKeys>([] { return std::time(nullptr); });
-        return TlsServerContext::build({}, {std::move(certificate)}, tickets);
+        return TlsServerContext::build(options, {std::move(certificate)}, tickets);
     }
     std::unique_ptr<ServerTls> tls(const std::string& name) {
         TlsClientOptions options;
@@ -188,9 +189,10 @@ class ConnectorTlsTest : public ConnectorTest {
         return made;
     }
     /// The header is out, and behind it the beginning of a handshake.
-    void begin(const std::string& name, std::shared_ptr<const Certificate> certificate) {
+    void begin(const std::string& name, std::shared_ptr<const Certificate> certificate,
+               const TlsServerOptions& options = {}) {
         auto below = std::unique_ptr<Transport>(std::make_unique<ScriptedTransport>(end_));
-        far_ = TlsTransport::accept(below, serving(std::move(certificate)));
+        far_ = TlsTransport::accept(below, serving(std::move(certificate), options));
         progress_ =
             connector_.begin(std::make_unique<ScriptedTransport>(server_), 0, kHeader, true, tls(name));
         ASSERT_TRUE(std::holds_alternative<Connector::Waiting>(progress_));
@@ -244,6 +246,23 @@ TEST_F(ConnectorTlsTest, SaysWhatIsWrongWithACertificate) {
     EXPECT_EQ(failed->tls.reason, TlsFailure::Reason::WrongName);
     EXPECT_EQ(describe(*failed), "certificate is for another name");
     EXPECT_FALSE(server_->received.empty()) << "the server is told why";
+}
+
+/// In TLS 1.3 the handshake is over here before the server has looked at it.
+TEST_F(ConnectorTlsTest, TellsWhatTheServerThinksOfOurCertificate) {
+    TlsServerOptions options;
+    options.client_certificates = ClientCertificates::Required;
+    options.client_ca = files_.write("clients.pem", files_.authority.pem());
+    begin("mx.example.net", files_.certificate({{"mx.example.net"}}), options);
+    shakeHands();
+    ASSERT_TRUE(std::holds_alternative<Connector::Connected>(progress_));
+    end_->sends(server_->heard());
+    far_->note(kReadable);
+    ASSERT_EQ(far_->advance(99).state, TlsTransport::Handshake::State::Failed);
+    const auto progress = serverSends(end_->heard());
+    expectFailure(progress, ServerFailure::HandshakeFailed);
+    EXPECT_EQ(describe(std::get<Connector::Failed>(progress)),
+              "TLS handshake failed: alert_certificate_required");
 }
 
 TEST_F(ConnectorTlsTest, TellsAServerThatSpeaksInTheClearAndOneThatCloses) {

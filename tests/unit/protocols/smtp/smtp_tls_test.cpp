@@ -143,6 +143,24 @@ TEST(SmtpTls, DoesNotBeginInATransaction) {
     EXPECT_TRUE(seen.starts_tls);
 }
 
+/// The server's connection is kept: what it sends on in the name of that user would be nobody's here.
+TEST(SmtpTls, DoesNotBeginBehindALogin) {
+    for (const ScreenConfig& screen : {kOffered, kMirror}) {
+        const Observed seen =
+            observe(smtp::kSmtp,
+                    {server(kHello), client("EHLO a\r\n"), server("250-mx\r\n250 AUTH PLAIN\r\n"),
+                     client("AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n"), server("235 2.7.0 ok\r\n"),
+                     client("AUTH PLAIN AGV2ZQBndWVzcw==\r\n"), server("454 4.7.0 later\r\n"),
+                     client("STARTTLS\r\n"), client("NOOP\r\n"), server("250 ok\r\n")},
+                    screen);
+        EXPECT_TRUE(seen.sent[kClient].ends_with(
+            "454 4.7.0 later\r\n503 5.5.1 Error: already authenticated\r\n250 ok\r\n"))
+            << seen.sent[kClient];
+        EXPECT_EQ(seen.sent[kServer].find("STARTTLS"), std::string::npos);
+        EXPECT_EQ(seen.violation, std::nullopt);
+    }
+}
+
 TEST(SmtpTls, IsActiveOnlyOnce) {
     const Observed seen =
         observe(smtp::kSmtp, {server(kHello), client("STARTTLS\r\nNOOP\r\n"), server("250 ok\r\n")}, kWithin);
