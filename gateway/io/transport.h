@@ -78,6 +78,9 @@ class Transport {
 
     /// Turns Nagle's algorithm off, where it is still on. Idempotent.
     virtual void noDelay() noexcept = 0;
+
+    /// Has the kernel find out whether a silent peer is still there (gateway/io/keep_alive.h).
+    virtual void keepAlive() noexcept = 0;
 };
 
 }  // namespace mailgate
