@@ -17,15 +17,12 @@ namespace mailgate {
 namespace {
 
 constexpr int kBatch = 256;
-// Batches handled before the reactor gets its turn again (to accept). More would save nothing; fewer
-// cost its overhead.
-constexpr int kRounds = 8;
-
-// The low bits of an aligned pointer carry the slot. Two values that no handler can have stand for our own
-// descriptors.
+// The low bits of an aligned pointer carry the slot. Three values that no handler can have stand for descriptors of our
+// own, and for those of the reactor.
 constexpr std::uint64_t kSlotMask = 3;
 constexpr std::uint64_t kTimerTag = 0;
 constexpr std::uint64_t kWakeTag = 1;
+constexpr std::uint64_t kReactorTag = 2;
 static_assert(alignof(EventHandler) > kSlotMask);
 
 int checked(int fd, const char* what) {
@@ -87,41 +84,51 @@ void SessionSet::readClock() noexcept {
     now_ = monotonicMillis();
 }
 
-void SessionSet::drain() {
+bool SessionSet::wakeFor(int fd) noexcept {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = kReactorTag;
+    return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void SessionSet::forget(int fd) noexcept {
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void SessionSet::serve() {
     epoll_event events[kBatch];
-    for (int round = 0; round < kRounds; ++round) {
-        int count;
-        do {
-            count = ::epoll_wait(epoll_, events, kBatch, 0);
-        } while (count < 0 && errno == EINTR);
-        if (count <= 0 && again_.empty()) break;
-        readClock();
-        const bool more_is_likely = handleBatch(std::max(count, 0), events);
-        std::swap(again_, again_now_);
-        for (const Again& again : again_now_)
-            again.handler->onEvents(again.slot, 0);
-        again_now_.clear();
-        destroyRetired();
-        if (!more_is_likely && again_.empty()) break;
-    }
+    do {
+        const bool at_once = leaving_ || !again_.empty();
+        const int count = ::epoll_wait(epoll_, events, kBatch, at_once ? 0 : -1);
+        handleBatch(std::max(count, 0), events);  // below zero: a signal, and nothing has happened
+    } while (!leaving_);
+    leaving_ = false;
+    // No event tells of what was put off.
     if (!again_.empty()) wake();
 }
 
-// A batch of several events is a sign of load: then the next batch is fetched without going through the reactor.
-bool SessionSet::handleBatch(int count, const epoll_event* events) {
+void SessionSet::handleBatch(int count, const epoll_event* events) {
+    ++turn_;
+    readClock();
     for (int i = 0; i < count; ++i) {
         const std::uint64_t tag = events[i].data.u64;
         if (tag == kTimerTag) {
             handleTick();
         } else if (tag == kWakeTag) {
             runPosted();
+        } else if (tag == kReactorTag) {
+            leave();
         } else {
             // NOLINTNEXTLINE(performance-no-int-to-ptr): the tag is one number for the kernel to keep.
             auto* handler = reinterpret_cast<EventHandler*>(tag & ~kSlotMask);
             handler->onEvents(static_cast<unsigned>(tag & kSlotMask), translate(events[i].events));
         }
     }
-    return count > 1;
+    std::swap(again_, again_now_);
+    for (const Again& again : again_now_)
+        again.handler->onEvents(again.slot, 0);
+    again_now_.clear();
+    destroyRetired();
 }
 
 void SessionSet::handleTick() noexcept {

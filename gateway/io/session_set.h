@@ -3,8 +3,9 @@
 ///
 /// Poco's SocketReactor costs a mutex, a map look-up and an allocation per event, and visits every registered
 /// socket when an iteration saw no readable one: it must hold few sockets. So it holds this set, an epoll
-/// descriptor, which is itself pollable: the reactor sees "the set is readable" and the set drains its own
-/// batch of events.
+/// descriptor, which is itself pollable: the reactor sees "the set is readable" and the set handles its own events, in
+/// batches, and waits for more: to go back to the reactor between batches would cost three system calls for one. What the
+/// reactor has to handle itself it is shown (wakeFor()), and leaves the reactor its turn.
 ///
 /// Sockets are registered once, edge-triggered. A handler that dies during a batch is handed to retire(): it stays
 /// allocated until the batch is over, so that an event already fetched finds it closed rather than gone.
@@ -57,8 +58,18 @@ class SessionSet {
     bool add(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
     void modify(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
 
-    /// Handles what has happened. Called when descriptor() is readable, on the worker's thread.
-    void drain();
+    /// Handles what happens, batch by batch, and returns when the reactor has something to do: after leave(), or when a
+    /// descriptor of wakeFor() is readable. Called when descriptor() is readable, on the worker's thread.
+    void serve();
+    /// serve() returns after the batch under way; before it is called: after what has happened already.
+    void leave() noexcept { leaving_ = true; }
+
+    /// A descriptor that the reactor polls, until forget() or until it is closed. False when the kernel refuses.
+    bool wakeFor(int fd) noexcept;
+    void forget(int fd) noexcept;
+
+    /// Counts the batches: who rations something by turn asks for it. Wraps.
+    unsigned turn() const noexcept { return turn_; }
 
     /// Calls handler.onEvents(slot, 0) in a later turn: for a handler that has more to do than would be fair to
     /// the others now.
@@ -87,7 +98,7 @@ class SessionSet {
         unsigned slot;
     };
 
-    bool handleBatch(int count, const ::epoll_event* events);
+    void handleBatch(int count, const ::epoll_event* events);
     void handleTick() noexcept;
     void runPosted();
     void destroyRetired();
@@ -97,6 +108,8 @@ class SessionSet {
     int timer_fd_ = -1;
     int wake_fd_ = -1;
     bool ticking_ = false;
+    bool leaving_ = false;  ///< the reactor has something to do
+    unsigned turn_ = 0;
     std::atomic<Millis> lag_{0};
     Millis now_;
     TimerWheel wheel_;

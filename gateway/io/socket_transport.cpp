@@ -82,7 +82,6 @@ std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet* set, const
         error = ENOMEM;
         return nullptr;
     }
-    keepAlive(fd);
     if (uninterrupted([&] { return ::connect(fd, address.get(), address.size()); }) < 0 &&
         errno != EINPROGRESS) {
         error = errno;
@@ -171,6 +170,10 @@ void SocketTransport::noDelay() noexcept {
     no_delay_ = true;
     const int on = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void SocketTransport::keepAlive() noexcept {
+    mailgate::keepAlive(fd_);
 }
 
 }  // namespace mailgate

@@ -50,6 +50,7 @@ class SocketTransport final : public Transport {
     std::size_t unacknowledged() const noexcept override;
     void acknowledge() noexcept override;
     void noDelay() noexcept override;
+    void keepAlive() noexcept override;
 
   private:
     SocketTransport(SessionSet* set, int fd, EventHandler* handler, unsigned slot, bool no_delay) noexcept

@@ -32,6 +32,8 @@ struct Pipe {
     int read_end = -1;
     int write_end = -1;
     std::size_t bytes = 0;
+
+    bool isOpen() const noexcept { return read_end >= 0; }
 };
 
 class Transport {
@@ -78,6 +80,9 @@ class Transport {
 
     /// Turns Nagle's algorithm off, where it is still on. Idempotent.
     virtual void noDelay() noexcept = 0;
+
+    /// Has the kernel find out whether a silent peer is still there (gateway/io/keep_alive.h).
+    virtual void keepAlive() noexcept = 0;
 };
 
 }  // namespace mailgate

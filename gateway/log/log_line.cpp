@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 namespace mailgate {
 
@@ -39,6 +40,17 @@ void appendTime(LineBuffer& out, std::chrono::system_clock::time_point now) {
     const char tail[] = {'.', char('0' + fraction / 100), char('0' + fraction / 10 % 10),
                          char('0' + fraction % 10), 'Z'};
     out.append(tail, tail + sizeof tail);
+}
+
+/// Room for `bytes` more. The buffer's own append() looks for it piece by piece, and a line has hundreds.
+char* extend(LineBuffer& out, std::size_t bytes) {
+    const std::size_t before = out.size();
+    out.resize(before + bytes);
+    return out.data() + before;
+}
+
+char* put(char* at, std::string_view text) noexcept {
+    return at + text.copy(at, text.size());
 }
 
 bool needsNoQuotes(std::string_view text) {
@@ -119,7 +131,7 @@ LogLine& LogLine::textOrNull(std::string_view key, std::string_view value) {
 LogLine& LogLine::number(std::string_view key, std::int64_t value) {
     return field(key, [&] {
         const fmt::format_int digits(value);
-        buffer_.append(digits.data(), digits.data() + digits.size());
+        put(extend(buffer_, digits.size()), {digits.data(), digits.size()});
     });
 }
 
@@ -129,7 +141,7 @@ LogLine& LogLine::boolean(std::string_view key, bool value) {
 
 LogLine& LogLine::null(std::string_view key) {
     if (!json()) return *this;
-    return field(key, [&] { buffer_.append(std::string_view("null")); });
+    return field(key, [&] { put(extend(buffer_, 4), "null"); });
 }
 
 LogLine& LogLine::beginArray(std::string_view key) {
@@ -215,21 +227,28 @@ void LogLine::separate() {
 
 void LogLine::appendKey(std::string_view key) {
     if (json()) {
-        separate();
-        buffer_.push_back('"');
-        buffer_.append(key);
-        buffer_.append(std::string_view("\":"));
+        const bool first = std::exchange(top().empty, false);
+        char* at = extend(buffer_, key.size() + (first ? 3 : 4));
+        if (!first) *at++ = ',';
+        *at++ = '"';
+        put(put(at, key), "\":");
         return;
     }
-    if (buffer_.size() > 0) buffer_.push_back(' ');
-    buffer_.append(std::string_view(prefix_.data(), prefix_.size()));
-    buffer_.append(key);
-    buffer_.push_back('=');
+    const bool first = buffer_.size() == 0;
+    char* at = extend(buffer_, prefix_.size() + key.size() + (first ? 1 : 2));
+    if (!first) *at++ = ' ';
+    put(put(put(at, {prefix_.data(), prefix_.size()}), key), "=");
 }
 
 void LogLine::appendText(std::string_view value) {
     if (!json() && needsNoQuotes(value)) {
-        buffer_.append(value);
+        put(extend(buffer_, value.size()), value);
+        return;
+    }
+    if (isPlain(value)) {
+        char* const at = extend(buffer_, value.size() + 2);
+        *at = '"';
+        *put(at + 1, value) = '"';
         return;
     }
     buffer_.push_back('"');

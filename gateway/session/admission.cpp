@@ -4,27 +4,27 @@
 namespace mailgate {
 namespace {
 
-bool mayEnter(SessionContext& context) {
+/// What the access rules say of the client; the limits are those of the rule that says it.
+store::ClientLimits judge(SessionContext& context) {
     SessionRecord& record = context.record;
     const store::AccessTable& table = context.host.accessTable(*record.arrival.generation);
     const UnixSeconds now = record.wall_start / 1000;
     Admission& admission = record.admission;
-    admission.match = table.lookup(record.client.address.bytes, record.arrival.listener_index, now);
-    if (admission.match) {
-        admission.allowed = admission.match->verdict == store::Verdict::Allow;
-        admission.rule_id = table.ruleId(admission.match->rule);
-        table.hit(admission.match->rule, now);
-    } else {
+    const auto match = table.lookup(record.client.address.bytes, record.arrival.listener_index, now);
+    if (!match) {
         admission.allowed = record.listener().access == AccessDefault::Open;
+        return {};
     }
-    return admission.allowed;
+    admission.allowed = match->verdict == store::Verdict::Allow;
+    admission.rule = match->network;
+    admission.rule_id = table.ruleId(match->rule);
+    table.hit(match->rule, now);
+    return match->limits;
 }
 
 /// Its place among the sessions of its client.
-LimitReached claimPlace(SessionContext& context) {
+LimitReached claimPlace(SessionContext& context, const store::ClientLimits& rule) {
     const ListenerConfig& listener = context.record.listener();
-    const auto& match = context.record.admission.match;
-    const store::ClientLimits rule = match ? match->limits : store::ClientLimits{};
     const ClientTable::Limits limits{rule.sessions.value_or(listener.client_sessions),
                                      rule.per_minute.value_or(listener.client_rate)};
     if (!limits.any()) return {};
@@ -50,9 +50,10 @@ Next admit(SessionContext& context, const next::Admit& arrived) {
     record.client = arrived.client;
     record.destination = arrived.destination;
     host.sawClient(*record.arrival.generation, record.arrival.listener_index, record.client.address);
-    if (!mayEnter(context) && context.mustRefuse(Refusal::Rule)) return next::Refuse{Refusal::Rule};
+    const store::ClientLimits rule_limits = judge(context);
+    if (!record.admission.allowed && context.mustRefuse(Refusal::Rule)) return next::Refuse{Refusal::Rule};
     if (host.stopping()) return next::Refuse{Refusal::ShuttingDown};
-    const LimitReached limit = claimPlace(context);
+    const LimitReached limit = claimPlace(context, rule_limits);
     if (!limit.name.empty() && context.mustRefuse(Refusal::TooMany, limit))
         return next::Refuse{Refusal::TooMany, limit};
     if (host.full()) return next::Refuse{Refusal::GatewayFull};

@@ -113,7 +113,7 @@ Next ConnectPhase::awaitGreeting() {
 }
 
 Next ConnectPhase::askBehindHeader() {
-    swallower_.emplace(context_.record.listener().protocol);
+    swallower_ = std::make_unique<GreetingSwallower>(context_.record.listener().protocol);
     const std::string_view question = swallower_->opening();
     if (question.empty()) return next::Stay{};
     connector_.transport()->noDelay();

@@ -15,7 +15,7 @@
 #include "protocols/greeting_swallower.h"
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -52,8 +52,9 @@ class ConnectPhase : public Phase {
     Next hold();
     std::string proxyHeader() const;
 
-    Connector connector_;                         ///< has the connection until it is relayed
-    std::optional<GreetingSwallower> swallower_;  ///< after STARTTLS, of the server that is tried
+    Connector connector_;  ///< has the connection until it is relayed
+    std::unique_ptr<GreetingSwallower>
+        swallower_;  ///< after STARTTLS, of the server that is tried; else null
     UpstreamPool::Tried tried_ = 0;
     Millis hold_until_ = 0;
     Drain drain_;

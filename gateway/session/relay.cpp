@@ -128,7 +128,7 @@ void Relay::dropHeld(Side source_side) noexcept {
     Flow& source = flow(source_side);
     source.unseen = 0;
     if (source.block) resources_.blocks.giveBack(std::move(source.block));
-    if (source.pipe) resources_.pipes.giveBack(*std::exchange(source.pipe, std::nullopt));
+    if (source.pipe.isOpen()) resources_.pipes.giveBack(std::exchange(source.pipe, {}));
 }
 
 void Relay::showHeld(Side source_side) noexcept {
@@ -162,7 +162,7 @@ Relay::Status Relay::pump(Side source_side) noexcept {
             return Status::Ended;
         }
         if (!mayHaveInput(source_side)) return Status::Open;
-        const bool spliced = source.pipe || (source.bulk && !tap_);
+        const bool spliced = source.pipe.isOpen() || (source.bulk && !tap_);
         if (const auto stop = spliced ? spliceOnce(source_side) : copyOnce(source_side)) return *stop;
     }
     return Status::Unfinished;
@@ -170,7 +170,8 @@ Relay::Status Relay::pump(Side source_side) noexcept {
 
 void Relay::passEnd(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (std::exchange(source.ended, true)) return;
+    if (source.ended) return;
+    source.ended = true;
     if (Transport* sink = ends_[index(other(source_side))]) sink->shutdownWrite();
 }
 
@@ -222,8 +223,8 @@ std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view dec
 std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
     Flow& source = flow(source_side);
     Transport& sink = end(other(source_side));
-    while (source.pipe && source.pipe->bytes > 0) {
-        const IoResult put = sink.spliceFrom(*source.pipe);
+    while (source.pipe.bytes > 0) {
+        const IoResult put = sink.spliceFrom(source.pipe);
         if (put.status == IoStatus::Error) return Status::SinkLost;
         if (put.status == IoStatus::WouldBlock) {
             sink.notifyWritable();
@@ -287,12 +288,13 @@ void Relay::wroteTo(Side sink) noexcept {
 
 std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (!source.pipe && !(source.pipe = resources_.pipes.borrow())) {
+    if (!source.pipe.isOpen()) source.pipe = resources_.pipes.borrow().value_or(Pipe{});
+    if (!source.pipe.isOpen()) {
         source.bulk = false;
         return copyOnce(source_side);
     }
     end(other(source_side)).noDelay();
-    const IoResult got = end(source_side).spliceTo(*source.pipe);
+    const IoResult got = end(source_side).spliceTo(source.pipe);
     switch (got.status) {
         case IoStatus::Ok:
             source.bytes += got.bytes;
@@ -307,7 +309,7 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     }
     // Nothing under way: the pipe goes back, and the next bytes show by their number whether it is worth another.
     source.bulk = false;
-    resources_.pipes.giveBack(*std::exchange(source.pipe, std::nullopt));
+    resources_.pipes.giveBack(std::exchange(source.pipe, {}));
     return std::nullopt;
 }
 

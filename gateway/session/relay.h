@@ -105,20 +105,21 @@ class Relay {
         return flow(source).unseen > 0 && flow(source).rest == Rest::Hold;
     }
     /// Nothing read from `source` waits to be written.
-    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
+    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe.isOpen(); }
 
   private:
     /// One direction, named by its source.
     struct Flow {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
-        std::optional<Pipe> pipe;      ///< the same, while the direction is spliced
+        Pipe pipe;                     ///< the same, while the direction is spliced; else none
         std::uint64_t bytes = 0;       ///< read from the source
         std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
         Rest rest = Rest::Hold;        ///< what `unseen` waits for
-        bool eof = false;              ///< the source has ended
-        bool ended = false;            ///< ... and the sink has been told
-        bool bulk = false;             ///< reads fill the scratch buffer
-        bool unanswered = false;       ///< we wrote to this source and have read nothing from it since
+        // A bit each: there are two of these in every session, and most of those do nothing.
+        bool eof : 1 = false;         ///< the source has ended
+        bool ended : 1 = false;       ///< ... and the sink has been told
+        bool bulk : 1 = false;        ///< reads fill the scratch buffer
+        bool unanswered : 1 = false;  ///< we wrote to this source and have read nothing from it since
     };
 
     static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }

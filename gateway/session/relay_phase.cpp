@@ -16,6 +16,8 @@ constexpr Millis kViolationLimit = 10'000;
 // The reply to a whole message may take ten minutes (RFC 5321 4.5.3.2.6). A gateway that ends the session before that
 // makes the client send the message again, though the server has it.
 constexpr Millis kFinalReplyLimit = 630'000;
+// Before that most sessions are over: they are spared the system calls, and the kernel its timers.
+constexpr Millis kKeepAliveAfter = 60'000;
 // A socket that has no more than this under way takes another line whole.
 constexpr std::size_t kFarewellRoom = 8'192;
 
@@ -252,17 +254,29 @@ Millis RelayPhase::idleLimit() const noexcept {
     return filter_ && filter_->awaitsFinalReply() ? std::max(limit, kFinalReplyLimit) : limit;
 }
 
-// The next time that something is due: the limit of inactivity, or a step of a drain.
+// The next time that something is due: the limit of inactivity, a step of a drain, or keep-alive.
 void RelayPhase::arm() noexcept {
     if (violated_) return;
     Millis due = context_.record.last_activity + idleLimit();
     if (drain_) due = std::min(due, context_.host.now() < drain_.from ? drain_.from : drain_.until);
+    if (!kept_alive_) due = std::min(due, keepAliveAt());
     context_.armAt(due);
+}
+
+Millis RelayPhase::keepAliveAt() const noexcept {
+    return context_.record.greeted + kKeepAliveAfter;
+}
+
+void RelayPhase::keepAlive() noexcept {
+    kept_alive_ = true;
+    context_.client->keepAlive();
+    context_.server->keepAlive();
 }
 
 Next RelayPhase::onDeadline() {
     if (violated_) return endViolated();
     const Millis now = context_.host.now();
+    if (!kept_alive_ && now >= keepAliveAt()) keepAlive();
     if (drain_ && now >= drain_.until) {
         reply(Refusal::ShuttingDown);
         return next::Linger{drain_.end};

@@ -54,11 +54,14 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     void reply(Refusal refusal);
     Millis idleLimit() const noexcept;
     void arm() noexcept;
+    Millis keepAliveAt() const noexcept;
+    void keepAlive() noexcept;
 
     std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
     Drain drain_;
     const bool greeted_;                           ///< before STARTTLS
     CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
+    bool kept_alive_ = false;                      ///< the kernel looks after both connections
     bool server_lost_ = false;
     bool watches_bare_lf_ = false;  ///< messages that the listener would reject are normalized
     bool violated_ = false;         ///< the session ends of it: no more of the client's bytes go on

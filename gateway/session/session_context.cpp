@@ -73,7 +73,7 @@ std::unique_ptr<Dialogue> SessionContext::refusalDialogue(Refusal refusal) const
 
 std::string SessionContext::ruleNote() const {
     const Generation& generation = *record.arrival.generation;
-    if (!generation.rule_notes || !record.admission.match) return {};
+    if (!generation.rule_notes || !record.admission.rule) return {};
     const auto notes = generation.rule_notes->share();
     return notes ? notes->of(record.admission.rule_id) : std::string();
 }

@@ -21,8 +21,8 @@ namespace mailgate {
 /// The verdict of the access rules on a client.
 struct Admission {
     bool allowed = false;
-    std::optional<store::AccessTable::Match> match;  ///< none: the listener's default
-    std::int64_t rule_id = 0;  ///< of the rule that matched: a moment later the table may be another
+    std::optional<Network> rule;  ///< that matched; none: the listener's default
+    std::int64_t rule_id = 0;     ///< its id: a moment later the table may be another
 };
 
 /// Where a session comes from; filled in by the acceptor.

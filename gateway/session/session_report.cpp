@@ -132,7 +132,7 @@ store::JournalSession begin(const SessionRecord& record, Millis now) {
     entry.destination = record.destination.address.bytes;
     entry.destination_port = record.destination.port;
     entry.allowed = record.admission.allowed;
-    if (record.admission.match) entry.rule = record.admission.match->network.toString();
+    if (record.admission.rule) entry.rule = record.admission.rule->toString();
     for (std::size_t reason = 0; reason < kRefusals; ++reason)
         if (record.would_refuse.test(reason))
             entry.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)));

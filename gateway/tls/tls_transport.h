@@ -136,6 +136,7 @@ class TlsTransport final : public Transport {
     std::size_t unacknowledged() const noexcept override { return below_->unacknowledged(); }
     void acknowledge() noexcept override { below_->acknowledge(); }
     void noDelay() noexcept override { below_->noDelay(); }
+    void keepAlive() noexcept override { below_->keepAlive(); }
 
   private:
     struct Callbacks;

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <new>
+#include <system_error>
 #include <utility>
 
 namespace mailgate {
@@ -20,7 +21,7 @@ Acceptor::Acceptor(Reactor& reactor, SessionSet& set, Owner& owner, ListeningSoc
       listening_(std::move(listening)),
       socket_(listening_.descriptor.get()),
       observer_(*this, &Acceptor::onReadable) {
-    reactor_.addEventHandler(socket_, observer_);
+    if (!begin()) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
 }
 
 Acceptor::~Acceptor() {
@@ -57,9 +58,7 @@ void Acceptor::pause(int error) {
 }
 
 void Acceptor::onTimer() {
-    if (!memory_reserve::refill()) return set_.arm(*this, set_.now() + kPause);
-    resting_ = false;
-    reactor_.addEventHandler(socket_, observer_);
+    if (!memory_reserve::refill() || !begin()) return set_.arm(*this, set_.now() + kPause);
     // A listener that can accept again says so once; one that cannot is back here before anybody reads it.
     const int probe = ::dup(listening_.descriptor.get());
     if (probe < 0) return;
@@ -67,8 +66,17 @@ void Acceptor::onTimer() {
     if (std::exchange(told_, false)) owner_.onResumed(listening_, false);
 }
 
+bool Acceptor::begin() {
+    if (!set_.wakeFor(listening_.descriptor.get())) return false;
+    reactor_.addEventHandler(socket_, observer_);
+    resting_ = false;
+    return true;
+}
+
 void Acceptor::rest() {
-    if (!std::exchange(resting_, true)) reactor_.removeEventHandler(socket_, observer_);
+    if (std::exchange(resting_, true)) return;
+    set_.forget(listening_.descriptor.get());
+    reactor_.removeEventHandler(socket_, observer_);
 }
 
 }  // namespace mailgate

@@ -36,7 +36,8 @@ class Acceptor final : private Timer {
         virtual void onResumed(const ListeningSocket& listening, bool closed) = 0;
     };
 
-    /// All of these outlive it. `set` has the clock and the timers.
+    /// All of these outlive it. `set` has the clock and the timers, and lets the reactor accept. Throws std::system_error
+    /// when the kernel polls no more descriptors.
     Acceptor(Reactor& reactor, SessionSet& set, Owner& owner, ListeningSocket listening);
     ~Acceptor() override;
 
@@ -51,6 +52,7 @@ class Acceptor final : private Timer {
     void onTimer() override;
     void failed(int error);
     void pause(int error);
+    bool begin();
     void rest();
 
     Reactor& reactor_;

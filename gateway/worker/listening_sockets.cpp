@@ -2,7 +2,6 @@
 #include "gateway/worker/listening_sockets.h"
 
 #include "gateway/config/values.h"
-#include "gateway/io/keep_alive.h"
 #include "gateway/io/socket_address.h"
 
 #include <fmt/format.h>
@@ -71,7 +70,6 @@ void enable(int fd, int level, int option, int value = 1) {
 /// What accepted connections inherit, so that it costs them no system call.
 void setInheritable(int fd) {
     enable(fd, IPPROTO_TCP, TCP_NODELAY);
-    keepAlive(fd);
 }
 
 /// Why nobody here can listen there, whoever else does; 0: somebody can.

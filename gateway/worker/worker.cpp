@@ -20,6 +20,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 namespace mailgate {
 namespace {
@@ -204,13 +205,15 @@ void Worker::undrainServer(const std::string& upstream, const std::string& serve
 
 void Worker::stop() {
     if (!thread_.isRunning()) return;
-    set_.post([this] { reactor_.stop(); });
+    set_.post([this] {
+        reactor_.stop();
+        set_.leave();
+    });
     thread_.join();
 }
 
 void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
-    handshake_steps_left_ = kHandshakeStepsPerTurn;
-    set_.drain();
+    set_.serve();
 }
 
 void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {
@@ -351,6 +354,8 @@ bool Worker::handshakeBegins() noexcept {
 }
 
 bool Worker::mayShakeHands() noexcept {
+    if (std::exchange(handshake_turn_, set_.turn()) != set_.turn())
+        handshake_steps_left_ = kHandshakeStepsPerTurn;
     if (handshake_steps_left_ == 0) return false;
     --handshake_steps_left_;
     return true;

@@ -182,7 +182,8 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     std::shared_ptr<const store::AccessTable>
         older_table_;                    ///< kept while a session of an older generation looks at it
     std::size_t handshakes_ = 0;         ///< TLS handshakes under way
-    unsigned handshake_steps_left_ = 0;  ///< in this turn
+    unsigned handshake_steps_left_ = 0;  ///< in this turn:
+    unsigned handshake_turn_ = 0;
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;

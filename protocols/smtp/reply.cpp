@@ -5,6 +5,7 @@
 #include "protocols/values/text.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace mailgate {
@@ -15,9 +16,17 @@ constexpr bool isDigit(char c) noexcept {
     return c >= '0' && c <= '9';
 }
 
-/// RFC 5321 4.1.1.1, and what some say for the space or `=` behind a keyword ends it as well.
+/// RFC 5321 4.1.1.1, and what some say for the space or `=` behind a keyword ends it as well. A table: each session looks
+/// at every character of its server's keywords.
+constexpr std::array<bool, 256> kKeywordChars = [] {
+    std::array<bool, 256> chars{};
+    for (const char c : std::string_view("0123456789-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        chars[static_cast<unsigned char>(c)] = true;
+    return chars;
+}();
+
 constexpr bool isKeywordChar(char c) noexcept {
-    return isDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+    return kKeywordChars[static_cast<unsigned char>(c)];
 }
 
 /// Takes `prefix` off the front of `text`, if it is there.

@@ -294,24 +294,39 @@ RawStatement::~RawStatement() {
     sqlite3_finalize(statement_);
 }
 
+bool RawStatement::isEmpty(int position) const noexcept {
+    const auto at = static_cast<std::size_t>(position);
+    return at < empty_.size() && empty_[at];
+}
+
+void RawStatement::noteEmpty(int position, bool empty) noexcept {
+    const auto at = static_cast<std::size_t>(position);
+    if (at < empty_.size()) empty_[at] = empty;
+}
+
 void RawStatement::bind(int position, std::int64_t value) {
+    noteEmpty(position, false);
     if (const int code = sqlite3_bind_int64(statement_, position, value); code != SQLITE_OK)
         database_.fail(code);
 }
 
 void RawStatement::bind(int position, std::string_view value) {
+    if (value.empty() && isEmpty(position)) return;
     const int code = sqlite3_bind_text(statement_, position, addressOf(value), static_cast<int>(value.size()),
                                        SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
+    noteEmpty(position, value.empty());
 }
 
 void RawStatement::bindBlob(int position, std::string_view bytes) {
+    noteEmpty(position, false);
     const int code = sqlite3_bind_blob(statement_, position, addressOf(bytes), static_cast<int>(bytes.size()),
                                        SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
 }
 
 void RawStatement::bindNull(int position) {
+    noteEmpty(position, false);
     if (const int code = sqlite3_bind_null(statement_, position); code != SQLITE_OK) database_.fail(code);
 }
 

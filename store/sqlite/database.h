@@ -5,6 +5,7 @@
 
 #include "store/store_error.h"
 
+#include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -111,8 +112,14 @@ class RawStatement {
     std::string_view text(int column) const noexcept;  ///< until the next step
 
   private:
+    bool isEmpty(int position) const noexcept;
+    void noteEmpty(int position, bool empty) noexcept;
+
     Database& database_;
     sqlite3_stmt* statement_ = nullptr;
+    /// Parameters that are an empty text: they stay so over a reset, and need not be bound again. In a row of the journal
+    /// that is more than half of them.
+    std::bitset<64> empty_;
 };
 
 }  // namespace mailgate::store::sqlite

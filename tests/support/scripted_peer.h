@@ -33,6 +33,7 @@ struct ScriptedPeer {
     bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
+    bool kept_alive = false;   ///< the kernel is to look after it
     bool unwatchable = false;  ///< the kernel watches no more descriptors
     unsigned slot = 0;         ///< as the gateway registered it
 
@@ -93,6 +94,7 @@ class ScriptedTransport final : public Transport {
     std::size_t unacknowledged() const noexcept override { return peer_->unacknowledged; }
     void acknowledge() noexcept override { ++peer_->acknowledgements; }
     void noDelay() noexcept override {}
+    void keepAlive() noexcept override { peer_->kept_alive = true; }
 
   private:
     IoResult take(std::span<char> into) noexcept {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,7 +39,12 @@ class SessionSetTest : public ::testing::Test {
     void drain() {
         pollfd poll{set_.descriptor(), POLLIN, 0};
         ASSERT_EQ(::poll(&poll, 1, 5000), 1);
-        set_.drain();
+        turn();
+    }
+    /// What has happened, without waiting.
+    void turn() {
+        set_.leave();
+        set_.serve();
     }
     void send(std::string_view bytes) { ASSERT_GT(::write(ends_[1], bytes.data(), bytes.size()), 0); }
 
@@ -61,7 +67,7 @@ TEST_F(SessionSetTest, TellsAnEventOnceUntilThereIsMore) {
     ASSERT_TRUE(set_.add(ends_[0], recorder, 0, false));
     send("x");
     drain();
-    set_.drain();
+    turn();
     EXPECT_EQ(recorder.seen.size(), 1U) << "edge-triggered";
     send("y");
     drain();
@@ -111,6 +117,47 @@ TEST_F(SessionSetTest, ComesBackToWhoAsksForAnotherTurn) {
     EXPECT_EQ(recorder.seen[0].events, 0U);
 }
 
+TEST_F(SessionSetTest, WaitsForMoreUntilToldToLeave) {
+    struct Conversation final : EventHandler {
+        explicit Conversation(SessionSet& set, int peer) : set_(set), peer_(peer) {}
+        void onEvents(unsigned, std::uint32_t) override {
+            // Another thread, so that the second event comes while the set waits.
+            if (++seen == 1) answer = std::thread([this] { EXPECT_EQ(::write(peer_, "y", 1), 1); });
+            if (seen == 2) set_.leave();
+        }
+        SessionSet& set_;
+        int peer_;
+        int seen = 0;
+        std::thread answer;
+    } conversation(set_, ends_[1]);
+    ASSERT_TRUE(set_.add(ends_[0], conversation, 0, false));
+    const unsigned before = set_.turn();
+    send("x");
+    set_.serve();
+    conversation.answer.join();
+    EXPECT_EQ(conversation.seen, 2);
+    EXPECT_GE(set_.turn() - before, 2U);
+}
+
+TEST_F(SessionSetTest, LeavesToTheReactorWhatIsTheReactors) {
+    Recorder recorder;
+    int pipe[2];
+    ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+    ASSERT_TRUE(set_.add(ends_[0], recorder, 0, false));
+    ASSERT_TRUE(set_.wakeFor(pipe[0]));
+    EXPECT_FALSE(set_.wakeFor(-1)) << "there is nothing to poll";
+    ASSERT_EQ(::write(pipe[1], "x", 1), 1);
+    set_.serve();
+    EXPECT_TRUE(recorder.seen.empty());
+    set_.serve();  // until the reactor has dealt with it
+    set_.forget(pipe[0]);
+    turn();
+    pollfd poll{set_.descriptor(), POLLIN, 0};
+    EXPECT_EQ(::poll(&poll, 1, 0), 0) << "it is the reactor's no longer";
+    ::close(pipe[0]);
+    ::close(pipe[1]);
+}
+
 TEST_F(SessionSetTest, FiresTimers) {
     struct Alarm final : Timer {
         void onTimer() override { fired = true; }
@@ -125,7 +172,7 @@ TEST_F(SessionSetTest, ATransportAsksForWritabilityOnlyWhenItNeedsIt) {
     Recorder recorder;
     auto transport = SocketTransport::adopt(set_, ::dup(ends_[0]), recorder, 0, true);
     ASSERT_TRUE(transport);
-    set_.drain();
+    turn();
     EXPECT_TRUE(recorder.seen.empty()) << "a writable socket is no news";
     const std::string block(1 << 16, 'x');
     IoResult put;
@@ -133,7 +180,7 @@ TEST_F(SessionSetTest, ATransportAsksForWritabilityOnlyWhenItNeedsIt) {
     }
     EXPECT_EQ(put.status, IoStatus::WouldBlock);
     transport->notifyWritable();
-    set_.drain();
+    turn();
     EXPECT_TRUE(recorder.seen.empty());
     std::string sink(1 << 20, '\0');
     while (::read(ends_[1], sink.data(), sink.size()) > 0) {

@@ -74,6 +74,19 @@ TEST_F(SocketTransportTest, KnowsItsOwnEndAndMovesBytes) {
     EXPECT_FALSE(transport_->readable());
 }
 
+TEST_F(SocketTransportTest, HasTheKernelLookAfterItsPeerWhenAsked) {
+    connect();
+    const auto keptAlive = [&] {
+        int on = 0;
+        socklen_t size = sizeof on;
+        ::getsockopt(transport_->descriptor(), SOL_SOCKET, SO_KEEPALIVE, &on, &size);
+        return on == 1;
+    };
+    EXPECT_FALSE(keptAlive());
+    transport_->keepAlive();
+    EXPECT_TRUE(keptAlive());
+}
+
 TEST_F(SocketTransportTest, PassesEndsBothWays) {
     connect();
     transport_->shutdownWrite();

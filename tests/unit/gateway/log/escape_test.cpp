@@ -85,6 +85,12 @@ TEST(Escape, WhatIsPlainIsWhatStaysAsItIs) {
     for (unsigned byte = 0; byte < 256; ++byte) {
         const std::string text = {'a', char(byte), 'z'};
         EXPECT_EQ(isPlain(text), byte < 0x80 && escaped(text) == text) << byte;
+        // Long texts are looked at in words.
+        for (std::size_t at = 0; at < 18; ++at) {
+            std::string long_text(18, at % 2 == 0 ? ' ' : '~');
+            long_text[at] = char(byte);
+            EXPECT_EQ(isPlain(long_text), isPlain(text)) << byte << " at " << at;
+        }
     }
     EXPECT_TRUE(isPlain(""));
 }

@@ -37,7 +37,7 @@ TEST_F(AdmissionTest, LetsNobodyInWhomNoRuleOfAClosedListenerNames) {
     Config config = makeConfig();
     config.listeners[0].access = AccessDefault::Allowlist;
     expectRefusal(admitted(config), Refusal::Rule);
-    EXPECT_FALSE(context_->record.admission.match);
+    EXPECT_FALSE(context_->record.admission.rule);
 }
 
 TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
@@ -51,7 +51,7 @@ TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
         host_->table = rules.build(1);
         const Next step = admit(*context_, arrived());
         EXPECT_EQ(std::holds_alternative<next::Connect>(step), allowed);
-        EXPECT_TRUE(context_->record.admission.match);
+        EXPECT_TRUE(context_->record.admission.rule);
     }
 }
 

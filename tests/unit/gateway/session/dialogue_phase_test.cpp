@@ -103,14 +103,14 @@ TEST_F(DialoguePhaseTest, AFooterMayShowTheNoteOfTheRuleThatDenies) {
         RuleNotes notes;
         notes.add(7, "ticket 4711\r\n250 ok");
         host_->showRuleNotes(std::move(notes));
-        context_->record.admission.match.emplace();
+        context_->record.admission.rule.emplace();
         context_->record.admission.rule_id = rule;
         expectStep<next::Stay>(refuseArrived());
         return client_->heard();
     };
     EXPECT_THAT(refusedBy(7), HasSubstr("; reason: ticket 4711??250 ok.\r\n"));
     EXPECT_THAT(refusedBy(8), HasSubstr("; reason: .\r\n")) << "that rule has no note";
-    context_->record.admission.match.reset();
+    context_->record.admission.rule.reset();
     EXPECT_THAT(context_->refusalFor(Refusal::Rule), HasSubstr("; reason: .\r\n")) << "no rule refuses";
 }
 

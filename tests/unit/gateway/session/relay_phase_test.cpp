@@ -180,7 +180,9 @@ TEST_F(RelayPhaseTest, EndsAnIdleSessionWithTheProtocolsWords) {
     begin();
     const Millis limit = context_->config().timeouts.idleFor(Protocol::Smtp).count();
     host_->advance(limit - 60'000);
+    expectStep<next::Stay>(phase_->onDeadline());  // keep-alive's
     exchange("NOOP\r\n", "250 ok\r\n");
+    events_.deadlines = 0;
     host_->advance(61'000);
     EXPECT_EQ(events_.deadlines, 1);
     expectStep<next::Stay>(phase_->onDeadline());
@@ -188,6 +190,21 @@ TEST_F(RelayPhaseTest, EndsAnIdleSessionWithTheProtocolsWords) {
     EXPECT_EQ(events_.deadlines, 2) << "activity has restarted the limit";
     EXPECT_EQ(expectStep<next::Linger>(phase_->onDeadline()).reason, CloseReason::IdleTimeout);
     EXPECT_THAT(client_->heard(), StartsWith("421 4.4.2"));
+}
+
+TEST_F(RelayPhaseTest, HasTheKernelLookAfterBothConnectionsOnceItLasts) {
+    begin();
+    host_->advance(50'000);
+    EXPECT_EQ(events_.deadlines, 0) << "most sessions are over by then";
+    EXPECT_FALSE(client_->kept_alive);
+    host_->advance(10'100);
+    EXPECT_EQ(events_.deadlines, 1);
+    expectStep<next::Stay>(phase_->onDeadline());
+    EXPECT_TRUE(client_->kept_alive);
+    EXPECT_TRUE(server_->kept_alive);
+    const Millis limit = context_->config().timeouts.idleFor(Protocol::Smtp).count();
+    host_->advance(limit - 61'000);
+    EXPECT_EQ(events_.deadlines, 1) << "once is enough";
 }
 
 TEST_F(RelayPhaseTest, BoundsTheSilenceOfAHalfClosedSession) {

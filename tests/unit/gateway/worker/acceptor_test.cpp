@@ -78,6 +78,7 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
         set_.post([this] {
             acceptor_.reset();
             reactor_.stop();
+            set_.leave();
         });
         thread_.join();
     }
@@ -125,7 +126,7 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
     void onResumed(const ListeningSocket&, bool closed) override {
         note([&] { told_.push_back(closed ? "closed" : "resumed"); });
     }
-    void onSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) { set_.drain(); }
+    void onSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) { set_.serve(); }
 
     SessionSet set_;
     Reactor reactor_;

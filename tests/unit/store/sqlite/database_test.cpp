@@ -228,6 +228,36 @@ TEST_F(DatabaseTest, AStatementKeepsEveryByte) {
     EXPECT_TRUE(select.step());
 }
 
+TEST_F(DatabaseTest, AParameterIsWhatWasBoundLast) {
+    Database database(file_, {});
+    RawStatement echo(database, "SELECT typeof(?1) || '=' || ifnull(?1, '')");
+    const auto said = [&] {
+        EXPECT_TRUE(echo.step());
+        std::string text(echo.text(0));
+        echo.reset();
+        return text;
+    };
+    for (int round = 0; round < 2; ++round) {
+        echo.bind(1, "text");
+        EXPECT_EQ(said(), "text=text");
+        for (int again = 0; again < 2; ++again) {
+            echo.bind(1, "");
+            EXPECT_EQ(said(), "text=");
+        }
+        echo.bind(1, std::int64_t{7});
+        EXPECT_EQ(said(), "integer=7");
+        echo.bind(1, "");
+        EXPECT_EQ(said(), "text=");
+        echo.bindNull(1);
+        EXPECT_EQ(said(), "null=");
+        echo.bind(1, "");
+        EXPECT_EQ(said(), "text=");
+        echo.bindBlob(1, "b");
+        EXPECT_EQ(said(), "blob=b");
+        echo.bind(1, "");
+    }
+}
+
 TEST_F(DatabaseTest, WhatSqliteRefusesIsAnError) {
     Database database(file_, {});
     EXPECT_THAT(failureOf(Kind::Other, [&] { RawStatement(database, "SELEKT 1"); }), HasSubstr("SELEKT"));
