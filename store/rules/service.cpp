@@ -396,6 +396,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         names.push_back(named.first);
     store::ImportOptions options = request.options;
     options.listeners = names;
+    options.now = now_;
     if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
     auto imported = store::parseRules(request.text, options);
     if (auto refusal = refusalOf(imported, request)) return std::move(*refusal);
