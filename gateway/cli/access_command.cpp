@@ -5,6 +5,7 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
@@ -728,11 +729,14 @@ void Access::diff() {
 }
 
 void Access::importText(const std::string& text) {
+    ProgressLine progress;
     const auto answer = service().import({.text = text,
                                           .options = importOptions(),
                                           .replace = arguments_.replace,
                                           .all_sets = arguments_.all_sets,
-                                          .insist = arguments_.force});
+                                          .insist = arguments_.force,
+                                          .progress = progress.progress()});
+    progress.clear();
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     reportImport(outcome);

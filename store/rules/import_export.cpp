@@ -412,7 +412,11 @@ class Lines {
 
 void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& result) {
     const Names names{options.listeners, lines.hasEndMark()};
+    std::size_t read = 0;
+    result.rules.reserve(lines.telling().size());
     for (const import::Line& line : lines.telling()) {
+        if (options.progress != nullptr)
+            options.progress->tell(Progress::Step::Read, read++, lines.telling().size());
         if (result.errors.size() >= kMaxImportErrors) return;
         LineReader reader(line.text, options.verdict, names);
         if (auto error = reader.read(line.number, result))

@@ -248,8 +248,11 @@ class Reader {
         if (problem) result_.errors.push_back({line.number, std::move(*problem), placeIn(line.text, at_)});
     }
     void each(std::span<const Line> lines, Read read) {
+        std::size_t done = 0;
         for (const Line& line : lines) {
             if (full()) return;
+            if (options_.progress != nullptr)
+                options_.progress->tell(Progress::Step::Read, done++, lines.size());
             readOne(line, read);
         }
     }

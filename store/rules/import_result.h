@@ -2,6 +2,7 @@
 /// \file  The options for reading a list of rules, and the result.
 #pragma once
 
+#include "store/rules/progress.h"
 #include "store/rules/rule.h"
 
 #include <array>
@@ -45,6 +46,7 @@ struct ImportOptions {
     std::optional<std::string> set{};          ///< of all lines; none: the line's, or kManualSet
     std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
     UnixSeconds now = 0;                       ///< from which a list's lifetimes count
+    const Progress* progress = nullptr;        ///< is told how many lines have been read
     bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
     bool end_mark_required = false;            ///< and the end mark has to be there
 };
