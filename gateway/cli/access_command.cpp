@@ -11,6 +11,7 @@
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
+#include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
