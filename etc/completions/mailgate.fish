@@ -54,7 +54,7 @@ complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F
-complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto plain cidr haproxy drop csv mailgate' -d 'of the file'
+complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto mailgate plain cidr access nginx ipset nft haproxy drop csv' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'
 complete -c mailgate -n '__mailgate_access import' -l replace -d 'remove the other rules of the set'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -a 'show kill'

@@ -5,12 +5,15 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
+#include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
+#include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
@@ -88,6 +91,14 @@ struct Arguments {
     throw CLI::ValidationError(std::move(message));
 }
 
+/// "auto, mailgate, plain, ..."
+std::string importFormatNames() {
+    std::string names;
+    for (const store::ImportFormat format : store::kImportFormats)
+        names.append(names.empty() ? "" : ", ").append(toString(format));
+    return names;
+}
+
 UnixSeconds now() {
     return std::time(nullptr);
 }
@@ -104,6 +115,13 @@ std::string actingUser() {
                                                       : fmt::format("{} (sudo)", sudo_user);
 }
 
+/// Ranges and masks are several networks, perhaps.
+std::vector<Network> networksIn(const std::string& text) {
+    auto parsed = parseNetworks(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
+    return std::move(std::get<std::vector<Network>>(parsed));
+}
+
 Network parsedNetwork(const std::string& text) {
     auto parsed = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
@@ -112,9 +130,9 @@ Network parsedNetwork(const std::string& text) {
 
 std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
     std::vector<Network> networks;
-    networks.reserve(texts.size());
     for (const std::string& text : texts)
-        networks.push_back(parsedNetwork(text));
+        for (const Network& network : networksIn(text))
+            networks.push_back(network);
     return networks;
 }
 
@@ -156,7 +174,8 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
     if (error == std::errc() && end == text.data() + text.size() && id > 0)
         selection.ids.push_back(id);
     else
-        selection.networks.push_back(parsedNetwork(text));
+        for (const Network& network : networksIn(text))
+            selection.networks.push_back(network);
 }
 
 rules::RuleSelection selectionOf(const Arguments& arguments) {
@@ -375,7 +394,9 @@ void Access::report(const rules::NothingLeft&) {
 
 void Access::report(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
-        failAt(fmt::format("{}:{}", arguments_.file, error.line), error.message);
+        failAt(error.column == 0 ? fmt::format("{}:{}", arguments_.file, error.line)
+                                 : fmt::format("{}:{}:{}", arguments_.file, error.line, error.column),
+               error.message);
     fail("nothing was imported");
 }
 
@@ -672,9 +693,8 @@ store::ImportOptions Access::importOptions() const {
     store::ImportOptions options;
     const auto format = store::importFormatOf(arguments_.format.empty() ? "auto" : arguments_.format);
     if (!format)
-        usageError(
-            fmt::format("--format: \"{}\" is not one of auto, plain, cidr, haproxy, drop, csv, mailgate",
-                        printable(arguments_.format)));
+        usageError(fmt::format("--format: \"{}\" is not one of {}", printable(arguments_.format),
+                               importFormatNames()));
     options.format = *format;
     options.set = arguments_.set;
     if (!arguments_.verdict.empty()) {
@@ -710,11 +730,14 @@ void Access::diff() {
 }
 
 void Access::importText(const std::string& text) {
+    ProgressLine progress;
     const auto answer = service().import({.text = text,
                                           .options = importOptions(),
                                           .replace = arguments_.replace,
                                           .all_sets = arguments_.all_sets,
-                                          .insist = arguments_.force});
+                                          .insist = arguments_.force,
+                                          .progress = progress.progress()});
+    progress.clear();
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     reportImport(outcome);
@@ -855,7 +878,7 @@ void addProgramOption(const Commands::Command& command) {
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
     auto command = commands.add(std::string(toString(verdict)), what,
                                 [verdict](Access& access) { access.put(verdict); });
-    command.networks("NET", "Addresses or networks (CIDR)")->required();
+    command.networks("NET", "Addresses, networks (CIDR, or with a mask) or ranges (FIRST-LAST)")->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
     command.text(
         "--expires", &Arguments::expires,
@@ -886,7 +909,7 @@ void addFileOptions(const Commands::Command& command) {
     command.app.add_option("FILE", command.arguments->file, "The file to import, - for standard input")
         ->required();
     command.app.add_option("--format", command.arguments->format,
-                           "Format of the file: auto (default), plain, cidr, haproxy, drop, csv or mailgate");
+                           "Format of the file: " + importFormatNames() + " (default: auto)");
     command.app.add_option("--verdict", command.arguments->verdict,
                            "allow or deny, for networks that the file lists without a verdict");
     addSetOption(command, "The set of rules that all lines belong to (default: the line's set=, or manual)");

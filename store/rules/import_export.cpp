@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/import_export.h"
 
+#include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_formats.h"
 
@@ -111,14 +112,14 @@ bool namesOption(std::string_view word) {
 }
 
 bool isNetwork(std::string_view word) {
-    return std::holds_alternative<Network>(parseNetwork(word));
+    return std::holds_alternative<std::vector<Network>>(parseNetworks(word));
 }
 
 /// The word of an unquoted note that may well be meant as something else; empty: none.
 std::string_view mistakable(std::string_view note) {
     std::string_view rest = note;
     if (const std::string_view first = takeField(rest);
-        import::isListWord(first) || namesOption(first) || isNetwork(first) || assigns(note))
+        first == "-" || import::isListWord(first) || namesOption(first) || isNetwork(first) || assigns(note))
         return first;
     for (rest = note; !rest.empty();)
         if (const std::string_view word = takeField(rest); import::looksLikeOption(word)) return word;
@@ -147,7 +148,10 @@ struct Names {
 class LineReader {
   public:
     LineReader(std::string_view line, std::optional<Verdict> verdict, const Names& names)
-        : rest_(trimmed(line)), verdict_(verdict), names_(names) {}
+        : line_(line), rest_(trimmed(line)), at_(rest_), verdict_(verdict), names_(names) {}
+
+    /// Where the error is that read() has found.
+    std::size_t column() const noexcept { return import::placeIn(line_, at_); }
 
     /// Appends the line's rules; else says what is wrong.
     std::optional<std::string> read(std::size_t line, ImportResult& result) {
@@ -158,7 +162,10 @@ class LineReader {
         for (std::string& name : listeners_) {
             noteUnknown(name, result.unknown_listeners);
             rule_.listener = std::move(name);
-            result.rules.push_back({rule_, line, names_set_, never_expires_, no_note_});
+            for (const Network& network : networks_) {
+                rule_.network = network;
+                result.rules.push_back({rule_, line, names_set_, never_expires_, no_note_});
+            }
         }
         return std::nullopt;
     }
@@ -169,13 +176,14 @@ class LineReader {
         if (word == "allow" || word == "deny") {
             verdict_ = word == "deny" ? Verdict::Deny : Verdict::Allow;
             word = takeField(rest_);
+            if (!word.empty()) at_ = word;
             if (word.empty()) return fmt::format("a network must follow {}", toString(*verdict_));
         }
-        auto parsed = parseNetwork(word);
+        auto parsed = parseNetworks(word);
         if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
         if (!verdict_) return import::verdictMissing(word);
         rule_.verdict = *verdict_;
-        rule_.network = std::get<Network>(parsed);
+        networks_ = std::move(std::get<std::vector<Network>>(parsed));
         return std::nullopt;
     }
 
@@ -183,6 +191,7 @@ class LineReader {
         while (true) {
             const std::string_view option = optionAt(rest_);
             if (option.empty()) return std::nullopt;
+            at_ = rest_;
             if (option == kOwnerOption || option == kTicketOption) {
                 rest_.remove_prefix(option.size());
                 if (auto error = readTag(option, option == kOwnerOption ? rule_.owner : rule_.ticket))
@@ -292,6 +301,7 @@ class LineReader {
     }
 
     std::optional<std::string> readNote() {
+        at_ = rest_;
         if (rest_.empty() || rest_.front() == '#' || rest_.front() == ';') return std::nullopt;
         if (rest_.front() == '"') {
             rest_.remove_prefix(1);
@@ -303,12 +313,14 @@ class LineReader {
         } else {
             if (std::any_of(rest_.begin(), rest_.end(), isControl))
                 return "the note contains a control character";
-            if (const std::string_view word = mistakable(rest_); !word.empty())
+            if (const std::string_view word = mistakable(rest_); !word.empty()) {
+                at_ = word;
                 return fmt::format(
                     "\"{}\" is not an option (set=, listener=, expires=, client_sessions=, client_rate=, "
                     "owner= and ticket= follow the network, one network per line); put a note that contains "
                     "it in double quotes",
                     printable(word));
+            }
             rule_.note = rest_;
         }
         if (rule_.note.size() > kMaxNoteLength)
@@ -316,10 +328,13 @@ class LineReader {
         return std::nullopt;
     }
 
+    const std::string_view line_;
     std::string_view rest_;
+    std::string_view at_;  ///< begins where the word does that is being read
     std::optional<Verdict> verdict_;
     const Names names_;
     AccessRule rule_;
+    std::vector<Network> networks_;
     bool names_set_ = false;
     bool never_expires_ = false;
     bool no_note_ = false;
@@ -397,10 +412,15 @@ class Lines {
 
 void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& result) {
     const Names names{options.listeners, lines.hasEndMark()};
+    std::size_t read = 0;
+    result.rules.reserve(lines.telling().size());
     for (const import::Line& line : lines.telling()) {
+        if (options.progress != nullptr)
+            options.progress->tell(Progress::Step::Read, read++, lines.telling().size());
         if (result.errors.size() >= kMaxImportErrors) return;
-        if (auto error = LineReader(line.text, options.verdict, names).read(line.number, result))
-            result.errors.push_back({line.number, std::move(*error)});
+        LineReader reader(line.text, options.verdict, names);
+        if (auto error = reader.read(line.number, result))
+            result.errors.push_back({line.number, std::move(*error), reader.column()});
     }
 }
 

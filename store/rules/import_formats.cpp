@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/import_formats.h"
 
+#include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
+#include "store/rules/import_dumps.h"
 
 #include <Poco/Dynamic/Var.h>
 #include <Poco/Exception.h>
@@ -12,8 +14,8 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <charconv>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -130,6 +132,17 @@ std::optional<std::vector<std::string>> cellsOf(std::string_view line, char sepa
     }
 }
 
+/// Where each of the cells begins.
+std::vector<std::size_t> cellStarts(std::string_view line, char separator) {
+    std::vector<std::size_t> starts{0};
+    bool quoted = false;
+    for (std::size_t at = 0; at < line.size(); ++at) {
+        if (line[at] == '"') quoted = !quoted;
+        if (line[at] == separator && !quoted) starts.push_back(at + 1);
+    }
+    return starts;
+}
+
 /// The separator of a heading that names a network's column; none: the line is no heading.
 std::optional<char> headingSeparator(std::string_view line) {
     for (const char separator : {',', ';', '\t'}) {
@@ -150,20 +163,33 @@ bool isHeading(std::string_view line) {
            std::holds_alternative<NetworkError>(parseNetwork(first));
 }
 
-/// HAProxy knows dotted masks: "10.0.0.0/255.0.0.0" to "10.0.0.0/8". Others as they are.
-std::string withoutMask(std::string_view text) {
-    const std::size_t slash = text.find('/');
-    if (slash == std::string_view::npos || text.find('.', slash) == std::string_view::npos)
-        return std::string(text);
-    const auto mask = parseNetwork(text.substr(slash + 1));
-    const auto* octets = std::get_if<Network>(&mask);
-    if (octets == nullptr || !octets->isV4() || octets->prefix_length != 128) return std::string(text);
-    std::uint32_t bits = 0;
-    for (std::size_t at = 12; at < 16; ++at)
-        bits = bits << 8 | octets->address[at];
-    const int ones = std::countl_one(bits);
-    if (std::popcount(bits) != ones) return std::string(text);
-    return fmt::format("{}/{}", text.substr(0, slash), ones);
+/// A decimal number up to `most`, without zeros in front; none: it is no such number.
+std::optional<unsigned> smallNumber(std::string_view text, int base, unsigned most) noexcept {
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    if (error != std::errc() || end != text.data() + text.size() || value > most) return std::nullopt;
+    return base == 10 && text.size() > 1 && text.front() == '0' ? std::nullopt : std::optional(value);
+}
+
+/// access(5) names networks by their first octets, or groups: "192.168" is 192.168.0.0/16, "2001:db8" 2001:db8::/32.
+/// None: it is no such pattern.
+std::optional<std::string> networkOfOctets(std::string_view pattern) {
+    const bool v6 = pattern.find(':') != std::string_view::npos;
+    const std::size_t most = v6 ? 7 : 3;
+    std::size_t parts = 0;
+    std::string_view rest = pattern;
+    while (true) {
+        const std::size_t end = std::min(rest.find(v6 ? ':' : '.'), rest.size());
+        if (++parts > most || !smallNumber(rest.substr(0, end), v6 ? 16 : 10, v6 ? 0xFFFF : 0xFF))
+            return std::nullopt;
+        if (end == rest.size()) break;
+        rest.remove_prefix(end + 1);
+    }
+    if (v6) return fmt::format("{}::/{}", pattern, parts * 16);
+    std::string network(pattern);
+    for (std::size_t part = parts; part <= most; ++part)
+        network += ".0";
+    return fmt::format("{}/{}", network, parts * 8);
 }
 
 /// Rules whose order says which one counts, there, while here the more specific one does: what would change
@@ -202,8 +228,14 @@ class Reader {
         : named_(named), options_(options), read_own_(read_own), result_(result) {}
 
     void plain(std::span<const Line> lines) { each(lines, &Reader::plainLine); }
+    void nginx(std::span<const Line> lines) { each(lines, &Reader::nginxLine); }
+    void access(std::span<const Line> lines) {
+        in_order_ = false;
+        joined(lines, &Reader::accessLine);
+    }
+    void cidr(std::span<const Line> lines) { joined(lines, &Reader::cidrLine); }
+    void dump(Dump dump);
     void haproxy(std::span<const Line> lines) { each(lines, &Reader::haproxyLine); }
-    void cidr(std::span<const Line> lines);
     void drop(std::span<const Line> lines);
     void csv(std::span<const Line> lines);
 
@@ -212,19 +244,44 @@ class Reader {
     using Read = Problem (Reader::*)(std::size_t number, std::string_view line);
 
     bool full() const noexcept { return result_.errors.size() >= kMaxImportErrors; }
-    void note(std::size_t line, Problem problem) {
-        if (problem) result_.errors.push_back({line, std::move(*problem)});
+    void note(const Line& line, Problem problem) {
+        if (problem) result_.errors.push_back({line.number, std::move(*problem), placeIn(line.text, at_)});
     }
     void each(std::span<const Line> lines, Read read) {
+        std::size_t done = 0;
         for (const Line& line : lines) {
             if (full()) return;
-            note(line.number, (this->*read)(line.number, line.text));
+            if (options_.progress != nullptr)
+                options_.progress->tell(Progress::Step::Read, done++, lines.size());
+            readOne(line, read);
         }
     }
+    void readOne(const Line& line, Read read) {
+        at_ = trimmed(line.text);
+        note(line, (this->*read)(line.number, line.text));
+    }
+    /// A line that begins with white space goes on with the one before (postmap(1)).
+    void joined(std::span<const Line> lines, Read read);
+    /// The next word, at which an error found from now on is.
+    std::string_view takeWord(std::string_view& rest) {
+        const std::string_view word = takeField(rest);
+        if (!word.empty()) at_ = word;
+        return word;
+    }
 
-    /// A rule for all listeners, or what is wrong with it.
+    /// Rules for all listeners, or what is wrong with them.
     Problem add(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
-                std::string_view text);
+                std::string_view text, std::optional<UnixSeconds> expires_at = std::nullopt);
+    /// Likewise, where the first line that matches a client decides, and this one may be none for anybody.
+    Problem addInOrder(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
+                       std::string_view text, std::string_view program);
+    /// Likewise, where no line may say the opposite of another.
+    Problem addConsistent(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
+                          std::string_view text);
+    Problem accessEntry(std::size_t number, std::string_view pattern, std::string_view network,
+                        std::string_view rest);
+    Problem nginxLine(std::size_t number, std::string_view line);
+    Problem accessLine(std::size_t number, std::string_view line);
     Problem plainLine(std::size_t number, std::string_view line);
     Problem haproxyLine(std::size_t number, std::string_view line);
     Problem cidrLine(std::size_t number, std::string_view line);
@@ -232,86 +289,192 @@ class Reader {
     Problem jsonLine(std::size_t number, std::string_view line);
     Problem csvHeading(std::string_view line);
     Problem csvLine(std::size_t number, std::string_view line);
-    std::string lineOfOwn(const std::vector<std::string>& cells) const;
+    std::string lineOfOwn(const std::vector<std::string>& cells, std::vector<std::size_t>& begins) const;
 
     const bool named_;
     const ImportOptions& options_;
     OwnReader read_own_;
     ImportResult& result_;
+    std::string_view at_;  ///< what an error is about: a part of the line
     Precedence precedence_;
+    bool in_order_ = true;     ///< the first line that matches decides
     bool list_ended_ = false;  ///< JSON: its metadata has been read
     char separator_ = ',';
     std::vector<Column> columns_;
 };
 
 std::optional<std::string> Reader::add(std::size_t line, std::string_view network,
-                                       std::optional<Verdict> verdict, std::string_view text) {
-    auto parsed = parseNetwork(network);
+                                       std::optional<Verdict> verdict, std::string_view text,
+                                       std::optional<UnixSeconds> expires_at) {
+    auto parsed = parseNetworks(network);
     if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
     if (!verdict) verdict = options_.verdict;
     if (!verdict) return verdictMissing(network);
+    if (std::string error = noteError(text); !error.empty()) return error;
     AccessRule rule;
-    rule.network = std::get<Network>(parsed);
     rule.verdict = *verdict;
     rule.note = text;
-    if (std::string error = noteError(rule.note); !error.empty()) return error;
-    result_.rules.push_back({std::move(rule), line});
+    rule.expires_at = expires_at;
+    for (const Network& one : std::get<std::vector<Network>>(parsed)) {
+        rule.network = one;
+        result_.rules.push_back({rule, line});
+    }
+    return std::nullopt;
+}
+
+std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view network,
+                                              std::optional<Verdict> verdict, std::string_view text,
+                                              std::string_view program) {
+    const std::size_t first = result_.rules.size();
+    if (auto problem = add(line, network, verdict, text)) return problem;
+    for (std::size_t at = first; at < result_.rules.size(); ++at) {
+        const AccessRule& rule = result_.rules[at].rule;
+        if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
+            return fmt::format(
+                "{} never reaches this line, because line {} matches {} first; in mailgate the more "
+                "specific rule would win: remove this line",
+                program, earlier, rule.network.toString());
+    }
+    for (std::size_t at = first; at < result_.rules.size(); ++at)
+        precedence_.add(result_.rules[at].rule.network, result_.rules[at].rule.verdict, line);
+    return std::nullopt;
+}
+
+std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_view network,
+                                                 std::optional<Verdict> verdict, std::string_view text) {
+    const std::size_t first = result_.rules.size();
+    if (auto problem = add(line, network, verdict, text)) return problem;
+    for (std::size_t at = first; at < result_.rules.size(); ++at) {
+        const AccessRule& rule = result_.rules[at].rule;
+        if (const std::size_t other = precedence_.opposite(rule.network, rule.verdict))
+            return fmt::format("contradicts line {}", other);
+        precedence_.add(rule.network, rule.verdict, line);
+    }
     return std::nullopt;
 }
 
 std::optional<std::string> Reader::plainLine(std::size_t number, std::string_view line) {
-    const std::string_view network = takeField(line);
+    const std::string_view network = takeWord(line);
     if (isComment(line)) return add(number, network, std::nullopt, "");
-    if (const auto parsed = parseNetwork(network); std::holds_alternative<NetworkError>(parsed))
+    if (const auto parsed = parseNetworks(network); std::holds_alternative<NetworkError>(parsed))
         return std::get<NetworkError>(parsed).message;
+    at_ = line;
     return fmt::format("in a list of networks only a comment may follow {}, found \"{}\"", printable(network),
                        printable(line));
 }
 
 std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_view line) {
-    const std::string network = withoutMask(takeField(line));
+    const std::string_view network = takeWord(line);
     if (isComment(line)) return add(number, network, std::nullopt, "");
     const std::string_view value = line;
     const auto said = verdictOf(value);
     std::string_view rest = value;
+    at_ = value;
     if (const std::string_view word = takeField(rest); !said && isListWord(word))
         return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
                            printable(word));
     if (!said && !options_.verdict)
         return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));
-    if (auto problem = add(number, network, said, said ? std::string_view() : value)) return problem;
-    const AccessRule& rule = result_.rules.back().rule;
-    if (const std::size_t other = precedence_.opposite(rule.network, rule.verdict))
-        return fmt::format("contradicts line {}", other);
-    precedence_.add(rule.network, rule.verdict, number);
+    at_ = network;
+    return addConsistent(number, network, said, said ? std::string_view() : value);
+}
+
+std::optional<std::string> Reader::nginxLine(std::size_t number, std::string_view line) {
+    line = trimmed(line);
+    while (!line.empty() && line.front() != '#') {
+        const std::string_view word = takeWord(line);
+        if (word != "allow" && word != "deny")
+            return fmt::format("expected \"allow NETWORK;\" or \"deny NETWORK;\", found \"{}\"",
+                               printable(word));
+        const std::size_t end = line.find(';');
+        const std::string_view network = trimmed(line.substr(0, end));
+        at_ = network.empty() ? word : network;
+        if (end == std::string_view::npos) return "the directive does not end with a semicolon";
+        line = trimmed(line.substr(end + 1));
+        if (network == "all")
+            return "what no rule matches is decided by the listener's access: \"allowlist\" refuses it, "
+                   "\"open\" admits it; remove this line";
+        if (auto problem =
+                addInOrder(number, network, word == "allow" ? Verdict::Allow : Verdict::Deny, "", "nginx"))
+            return problem;
+    }
     return std::nullopt;
 }
 
-/// A line that begins with white space goes on with the one before (postmap(1)).
-void Reader::cidr(std::span<const Line> lines) {
+/// The set's name and its verdict are one: what the members are for is nowhere else to be read.
+void Reader::dump(Dump dump) {
+    for (const Element& element : dump.elements) {
+        if (full()) return;
+        std::optional<UnixSeconds> expires_at;
+        if (element.lifetime) expires_at = options_.now + *element.lifetime;
+        if (auto problem = add(element.line, element.network, std::nullopt, element.comment, expires_at))
+            result_.errors.push_back({element.line, std::move(*problem), element.column});
+    }
+    if (dump.error && !full()) result_.errors.push_back(std::move(*dump.error));
+}
+
+void Reader::joined(std::span<const Line> lines, Read read) {
     for (std::size_t at = 0; at < lines.size() && !full();) {
-        std::string logical(lines[at].text);
+        const auto goesOn = [&](std::size_t line) {
+            return line < lines.size() &&
+                   (lines[line].text.front() == ' ' || lines[line].text.front() == '\t');
+        };
         std::size_t next = at + 1;
-        for (; next < lines.size() && (lines[next].text.front() == ' ' || lines[next].text.front() == '\t');
-             ++next)
-            logical.append(" ").append(trimmed(lines[next].text));
-        note(lines[at].number, cidrLine(lines[at].number, logical));
+        if (!goesOn(next)) {
+            readOne(lines[at], read);
+        } else {
+            std::string logical(lines[at].text);
+            for (; goesOn(next); ++next)
+                logical.append(" ").append(trimmed(lines[next].text));
+            readOne({lines[at].number, logical}, read);
+            // Of a line in parts only the first part's columns are those of the file.
+            if (!result_.errors.empty() && result_.errors.back().line == lines[at].number &&
+                result_.errors.back().column > lines[at].text.size())
+                result_.errors.back().column = 0;
+        }
         at = next;
     }
 }
 
 std::optional<std::string> Reader::cidrLine(std::size_t number, std::string_view line) {
-    std::string network(takeField(line));
+    const std::string_view pattern = takeWord(line);
+    std::string network(pattern);
     if (network.front() == '!' || lowerCase(network) == "if" || lowerCase(network) == "endif")
         return fmt::format(
             "\"{}\": access rules have no negation and no if/endif: list the networks that are meant",
             printable(network));
     std::erase_if(network, [](char character) { return character == '[' || character == ']'; });
-    if (auto parsed = parseNetwork(network); std::holds_alternative<NetworkError>(parsed))
+    if (auto parsed = parseNetworks(network); std::holds_alternative<NetworkError>(parsed))
         return std::move(std::get<NetworkError>(parsed).message);
+    return accessEntry(number, pattern, network, line);
+}
+
+/// A look-up of an indexed map asks for the address, then for ever fewer of its octets: the more specific one wins,
+/// as here.
+std::optional<std::string> Reader::accessLine(std::size_t number, std::string_view line) {
+    const std::string_view pattern = takeWord(line);
+    if (pattern.find('/') != std::string_view::npos)
+        return fmt::format(
+            "\"{}\": an indexed map has no networks in CIDR form: Postfix would never find this line; if it "
+            "is a "
+            "cidr_table, use --format cidr",
+            printable(pattern));
+    const bool address = std::holds_alternative<Network>(parseNetwork(pattern));
+    const auto octets = address ? std::nullopt : networkOfOctets(pattern);
+    if (!address && !octets)
+        return fmt::format(
+            "\"{}\" is neither an address nor the first octets of a network such as 192.168: names of hosts, "
+            "domains and senders are no access rules",
+            printable(pattern));
+    return accessEntry(number, pattern, octets ? *octets : std::string(pattern), line);
+}
+
+/// What access(5) says of a network.
+std::optional<std::string> Reader::accessEntry(std::size_t number, std::string_view pattern,
+                                               std::string_view network, std::string_view line) {
     const std::string_view whole = line;
-    const std::string_view action = takeField(line);
+    const std::string_view action = takeWord(line);
     if (action.empty()) return fmt::format("an action (OK, REJECT, ...) must follow {}", printable(network));
     const auto verdict = cidrVerdict(action);
     if (!verdict)
@@ -319,20 +482,15 @@ std::optional<std::string> Reader::cidrLine(std::size_t number, std::string_view
             "\"{}\" neither allows nor denies a client: expected OK, PERMIT, DUNNO, "
             "REJECT, DEFER or a reply code (4xx, 5xx)",
             printable(action));
-    if (auto problem = add(number, network, verdict, isReplyCode(action) ? whole : line)) return problem;
-    const AccessRule& rule = result_.rules.back().rule;
-    if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
-        return fmt::format(
-            "Postfix never reaches this line, because line {} matches {} first; in mailgate the more "
-            "specific rule would win: remove this line",
-            earlier, rule.network.toString());
-    precedence_.add(rule.network, rule.verdict, number);
-    return std::nullopt;
+    at_ = pattern;
+    const std::string_view text = isReplyCode(action) ? whole : line;
+    return in_order_ ? addInOrder(number, network, verdict, text, "Postfix")
+                     : addConsistent(number, network, verdict, text);
 }
 
 void Reader::drop(std::span<const Line> lines) {
     if (options_.verdict == Verdict::Allow) {
-        note(lines.front().number, "a DROP list contains networks to deny, but --verdict says allow");
+        note(lines.front(), "a DROP list contains networks to deny, but --verdict says allow");
         return;
     }
     each(lines, &Reader::dropLine);
@@ -340,7 +498,7 @@ void Reader::drop(std::span<const Line> lines) {
 
 std::optional<std::string> Reader::dropLine(std::size_t number, std::string_view line) {
     if (line.front() == '{') return jsonLine(number, line);
-    const std::string_view network = takeField(line);
+    const std::string_view network = takeWord(line);
     if (!isComment(line) || (!line.empty() && line.front() == '#'))
         return fmt::format("expected \"; SBL...\" after {}, found \"{}\"", printable(network),
                            printable(line));
@@ -379,7 +537,7 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
 
 void Reader::csv(std::span<const Line> lines) {
     if (auto problem = csvHeading(lines.front().text)) {
-        note(lines.front().number, std::move(problem));
+        note(lines.front(), std::move(problem));
         return;
     }
     each(lines.subspan(1), &Reader::csvLine);
@@ -405,36 +563,43 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
     return std::nullopt;
 }
 
-/// The row as a line of our own format, so that its options are read as there.
-std::string Reader::lineOfOwn(const std::vector<std::string>& cells) const {
+/// What our own format calls a column's value; empty: it is none of its options.
+std::string_view optionOf(Column column) noexcept {
+    switch (column) {
+        case Column::Set:
+            return "set=";
+        case Column::Listener:
+            return "listener=";
+        case Column::Expires:
+            return "expires=";
+        case Column::Sessions:
+            return "client_sessions=";
+        case Column::Rate:
+            return "client_rate=";
+        case Column::Network:
+        case Column::Verdict:
+        case Column::Owner:
+        case Column::Ticket:
+        case Column::Note:
+            break;
+    }
+    return {};
+}
+
+/// The row as a line of our own format, so that its options are read as there; `begins`: where each cell is in it.
+std::string Reader::lineOfOwn(const std::vector<std::string>& cells, std::vector<std::size_t>& begins) const {
     std::string line;
-    for (std::size_t at = 0; at < cells.size(); ++at) {
-        if (cells[at].empty()) continue;
-        switch (columns_[at]) {
-            case Column::Network:
-                line.insert(0, cells[at]);
-                break;
-            case Column::Set:
-                line += " set=" + cells[at];
-                break;
-            case Column::Listener:
-                line += " listener=" + cells[at];
-                break;
-            case Column::Expires:
-                line += " expires=" + cells[at];
-                break;
-            case Column::Sessions:
-                line += " client_sessions=" + cells[at];
-                break;
-            case Column::Rate:
-                line += " client_rate=" + cells[at];
-                break;
-            case Column::Verdict:
-            case Column::Owner:
-            case Column::Ticket:
-            case Column::Note:
-                break;
+    begins.assign(cells.size(), std::string::npos);
+    for (std::size_t at = 0; at < cells.size(); ++at)
+        if (columns_[at] == Column::Network) {
+            begins[at] = 0;
+            line = cells[at];
         }
+    for (std::size_t at = 0; at < cells.size(); ++at) {
+        const std::string_view option = optionOf(columns_[at]);
+        if (cells[at].empty() || option.empty()) continue;
+        begins[at] = line.size();
+        line.append(" ").append(option).append(cells[at]);
     }
     return line;
 }
@@ -447,8 +612,10 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
                            cells->size() == 1 ? "cell" : "cells", columns_.size());
     ImportOptions options = options_;
     std::string text, owner, ticket;
+    const auto starts = cellStarts(line, separator_);
     for (std::size_t at = 0; at < cells->size(); ++at) {
         const std::string& cell = (*cells)[at];
+        at_ = line.substr(starts[at]);
         if (columns_[at] == Column::Note) {
             text = cell;
         } else if (columns_[at] == Column::Owner || columns_[at] == Column::Ticket) {
@@ -463,11 +630,23 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
             if (!options.verdict) return fmt::format("\"{}\" is neither allow nor deny", printable(cell));
         }
     }
+    at_ = line;
     if (std::string error = noteError(text); !error.empty()) return error;
     options.format = ImportFormat::Mailgate;
     options.may_be_cut = options.end_mark_required = false;
-    ImportResult row = read_own_(lineOfOwn(*cells) + "\n", options);
-    if (!row.errors.empty()) return std::move(row.errors.front().message);
+    std::vector<std::size_t> begins;
+    ImportResult row = read_own_(lineOfOwn(*cells, begins) + "\n", options);
+    if (!row.errors.empty()) {
+        const std::size_t column = row.errors.front().column;
+        std::size_t found = 0;  // the cell that begins last before it
+        for (std::size_t at = 0, last = 0; at < begins.size(); ++at)
+            if (begins[at] < column && begins[at] >= last) {
+                found = at;
+                last = begins[at];
+            }
+        at_ = line.substr(starts[found]);
+        return std::move(row.errors.front().message);
+    }
     for (ImportedRule& one : row.rules) {
         one.line = number;
         one.rule.note = text;
@@ -483,7 +662,13 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (line.text.front() == '{') return ImportFormat::Drop;
     std::string_view rest = line.text;
     const std::string_view first = takeField(rest);
-    if (first == "allow" || first == "deny") return ImportFormat::Mailgate;
+    if (first == "allow" || first == "deny") {
+        const std::string_view network = takeField(rest);
+        return network.find(';') == std::string_view::npos ? ImportFormat::Mailgate : ImportFormat::Nginx;
+    }
+    if ((first == "create" || first == "add") && !rest.empty()) return ImportFormat::Ipset;
+    if ((first == "table" || first == "set") && rest.find('{') != std::string_view::npos)
+        return ImportFormat::Nft;
     if (first.front() == '!' || first == "if" || first == "endif") return ImportFormat::Cidr;
     if (isComment(rest)) {
         const bool sbl = !rest.empty() && isSblNumber(rest);
@@ -493,16 +678,36 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (looksLikeOption(second)) return ImportFormat::Mailgate;
     if (isCidrWord(second)) return ImportFormat::Cidr;
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
-    if (const auto parsed = parseNetwork(first); std::holds_alternative<NetworkError>(parsed))
-        return ImportError{line.number, std::get<NetworkError>(parsed).message};
-    return ImportError{
-        line.number,
-        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format plain, "
-                    "cidr, haproxy, drop, csv or mailgate",
-                    printable(second), printable(first))};
+    if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
+        return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
+    return ImportError{line.number,
+                       fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format",
+                                   printable(second), printable(first)),
+                       placeIn(line.text, second)};
+}
+
+/// Where only an address has an action, both kinds of Postfix' tables mean the same by it.
+ImportFormat tellPostfix(std::span<const Line> lines) {
+    const bool octets = std::any_of(lines.begin(), lines.end(), [](const Line& line) {
+        std::string_view rest = line.text;
+        const std::string_view first = takeField(rest);
+        return std::holds_alternative<NetworkError>(parseNetwork(first)) && networkOfOctets(first);
+    });
+    return octets ? ImportFormat::Access : ImportFormat::Cidr;
 }
 
 }  // namespace
+
+std::size_t placeIn(std::string_view line, std::string_view part) noexcept {
+    const std::less_equal<const char*> notBehind;
+    if (part.data() == nullptr || !notBehind(line.data(), part.data()) ||
+        !notBehind(part.data(), line.data() + line.size()))
+        return 0;
+    constexpr unsigned kTopBits = 0xC0, kContinues = 0x80;  // of UTF-8, RFC 3629 section 3
+    return 1 + static_cast<std::size_t>(std::count_if(line.data(), part.data(), [](char byte) {
+               return (static_cast<unsigned char>(byte) & kTopBits) != kContinues;
+           }));
+}
 
 std::optional<Verdict> verdictOf(std::string_view word) {
     const std::string lower = lowerCase(word);
@@ -530,8 +735,9 @@ std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
     if (!lines.empty() && isHeading(lines.front().text)) return ImportFormat::Csv;
     for (const Line& line : lines) {
         auto told = tell(line);
-        if (const auto* format = std::get_if<ImportFormat>(&told); format && *format == ImportFormat::Auto)
-            continue;
+        const auto* format = std::get_if<ImportFormat>(&told);
+        if (format != nullptr && *format == ImportFormat::Auto) continue;
+        if (format != nullptr && *format == ImportFormat::Cidr) return tellPostfix(lines);
         return told;
     }
     return ImportFormat::Plain;
@@ -546,6 +752,14 @@ void read(ImportFormat format, bool named, std::span<const Line> lines, const Im
             return reader.plain(lines);
         case ImportFormat::Cidr:
             return reader.cidr(lines);
+        case ImportFormat::Access:
+            return reader.access(lines);
+        case ImportFormat::Nginx:
+            return reader.nginx(lines);
+        case ImportFormat::Ipset:
+            return reader.dump(readIpset(lines));
+        case ImportFormat::Nft:
+            return reader.dump(readNft(lines));
         case ImportFormat::Haproxy:
             return reader.haproxy(lines);
         case ImportFormat::Drop:

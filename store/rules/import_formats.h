@@ -24,6 +24,9 @@ struct Line {
 /// line that belongs to none.
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
 
+/// Where a part of the line begins, in characters from 1; 0: `part` is none.
+std::size_t placeIn(std::string_view line, std::string_view part) noexcept;
+
 /// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
 std::optional<Verdict> verdictOf(std::string_view word);
 

@@ -13,6 +13,14 @@ std::string_view toString(ImportFormat format) noexcept {
             return "plain";
         case ImportFormat::Cidr:
             return "cidr";
+        case ImportFormat::Access:
+            return "access";
+        case ImportFormat::Nginx:
+            return "nginx";
+        case ImportFormat::Ipset:
+            return "ipset";
+        case ImportFormat::Nft:
+            return "nft";
         case ImportFormat::Haproxy:
             return "haproxy";
         case ImportFormat::Drop:
@@ -24,9 +32,7 @@ std::string_view toString(ImportFormat format) noexcept {
 }
 
 std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept {
-    for (const ImportFormat format :
-         {ImportFormat::Auto, ImportFormat::Mailgate, ImportFormat::Plain, ImportFormat::Cidr,
-          ImportFormat::Haproxy, ImportFormat::Drop, ImportFormat::Csv})
+    for (const ImportFormat format : kImportFormats)
         if (toString(format) == name) return format;
     return std::nullopt;
 }

@@ -2,8 +2,10 @@
 /// \file  The options for reading a list of rules, and the result.
 #pragma once
 
+#include "store/rules/progress.h"
 #include "store/rules/rule.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -21,10 +23,18 @@ enum class ImportFormat : std::uint8_t {
     Mailgate,  ///< as above
     Plain,     ///< a network a line and nothing else, as FireHOL's lists; says no verdict
     Cidr,      ///< Postfix' cidr_table(5) with the actions of access(5)
+    Access,    ///< Postfix' access(5) as an indexed map: addresses and the first octets of networks
+    Nginx,     ///< allow and deny of ngx_http_access_module
+    Ipset,     ///< what `ipset save` prints of one set; says no verdict
+    Nft,       ///< what `nft list set` prints; likewise
     Haproxy,   ///< an ACL file, which says no verdict, or a map of networks to allow, deny and their like
     Drop,      ///< Spamhaus DROP, as text or as a JSON object a line; all of it is denied
     Csv,       ///< a heading that names the columns, then a network a row
 };
+inline constexpr std::array kImportFormats{ImportFormat::Auto,  ImportFormat::Mailgate, ImportFormat::Plain,
+                                           ImportFormat::Cidr,  ImportFormat::Access,   ImportFormat::Nginx,
+                                           ImportFormat::Ipset, ImportFormat::Nft,      ImportFormat::Haproxy,
+                                           ImportFormat::Drop,  ImportFormat::Csv};
 /// "auto", "mailgate", ...
 std::string_view toString(ImportFormat format) noexcept;
 /// The inverse of toString(); none for any other word.
@@ -35,6 +45,8 @@ struct ImportOptions {
     std::optional<Verdict> verdict{};          ///< for lines without one
     std::optional<std::string> set{};          ///< of all lines; none: the line's, or kManualSet
     std::span<const std::string> listeners{};  ///< the names that may be used; empty: any
+    UnixSeconds now = 0;                       ///< from which a list's lifetimes count
+    const Progress* progress = nullptr;        ///< is told how many lines have been read
     bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
     bool end_mark_required = false;            ///< and the end mark has to be there
 };
@@ -50,6 +62,7 @@ struct ImportedRule {
 struct ImportError {
     std::size_t line;
     std::string message;
+    std::size_t column = 0;  ///< from 1, in characters; 0: the line as a whole
 };
 
 struct ImportResult {

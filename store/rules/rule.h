@@ -66,6 +66,8 @@ struct AccessRule {
     ClientLimits limits;                    ///< of an allow rule
     std::int64_t hits = 0;
     std::optional<UnixSeconds> last_hit_at;
+
+    friend bool operator==(const AccessRule&, const AccessRule&) = default;
 };
 
 inline bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {

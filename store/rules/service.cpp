@@ -57,9 +57,13 @@ void addDefaults(AccessRule& rule, const RuleStore::Defaults& sets, UnixSeconds 
     if (set->second.expires_after) rule.expires_at = now + *set->second.expires_after;
 }
 
+/// What a line says besides its rule.
+struct Said {
+    bool never_expires, no_note;
+};
+
 /// What a line says of a rule changes, and the rest of it stays.
-void addWhatIsSaid(AccessRule& rule, const store::ImportedRule& line) {
-    const AccessRule& said = line.rule;
+void addWhatIsSaid(AccessRule& rule, const AccessRule& said, const Said& line) {
     if (!said.note.empty() || line.no_note) rule.note = said.note;
     if (said.expires_at || line.never_expires) rule.expires_at = said.expires_at;
     if (said.limits.sessions) rule.limits.sessions = said.limits.sessions;
@@ -70,7 +74,7 @@ void addWhatIsSaid(AccessRule& rule, const store::ImportedRule& line) {
 
 /// A rule becomes what its line says, and where that is silent what its set says: but one that is there keeps its expiry,
 /// which importing again does not put off.
-void completeLine(AccessRule& rule, const store::ImportedRule& line, const AccessRule* present,
+void completeLine(AccessRule& rule, const Said& line, const AccessRule* present,
                   const RuleStore::Defaults& sets, UnixSeconds now) {
     const auto set = sets.find(rule.set);
     if (set == sets.end()) return;
@@ -78,6 +82,18 @@ void completeLine(AccessRule& rule, const store::ImportedRule& line, const Acces
     if (rule.expires_at || line.never_expires || !set->second.expires_after) return;
     rule.expires_at = present != nullptr ? present->expires_at : now + *set->second.expires_after;
 }
+
+/// The store tells somebody how far it has come, for as long as this lives.
+class Reporting {
+  public:
+    Reporting(RuleStore& store, const store::Progress& progress) : store_(store) { store_.report(progress); }
+    ~Reporting() { store_.report({}); }
+    Reporting(const Reporting&) = delete;
+    Reporting& operator=(const Reporting&) = delete;
+
+  private:
+    RuleStore& store_;
+};
 
 bool noteContains(const AccessRule& rule, const std::optional<std::string>& words) {
     return !words || lowerCase(rule.note).find(lowerCase(*words)) != std::string::npos;
@@ -249,16 +265,11 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
 
 /// An allowlist without rules refuses everybody.
 std::vector<std::string> Service::closedListeners() {
-    std::vector<AccessRule> allowing;
-    store_().forEachRule([&](const AccessRule& rule) {
-        if (allows(rule) && isLive(rule, now_)) allowing.push_back(rule);
-    });
+    const auto allowing = store_().allowing(now_);
     std::vector<std::string> closed;
+    if (allowing.contains("")) return closed;
     for (const Site::Listener& listener : site_.listeners)
-        if (listener.allowlist && std::none_of(allowing.begin(), allowing.end(), [&](const AccessRule& rule) {
-                return covers(rule, listener.name);
-            }))
-            closed.push_back(listener.name);
+        if (listener.allowlist && !allowing.contains(listener.name)) closed.push_back(listener.name);
     return closed;
 }
 
@@ -396,14 +407,22 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         names.push_back(named.first);
     store::ImportOptions options = request.options;
     options.listeners = names;
+    options.now = now_;
+    options.progress = &request.progress;
     if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
     auto imported = store::parseRules(request.text, options);
     if (auto refusal = refusalOf(imported, request)) return std::move(*refusal);
 
+    // A million of them are a lot of memory: none is kept twice.
     std::vector<AccessRule> rules;
+    std::vector<Said> said;
     rules.reserve(imported.rules.size());
-    for (const store::ImportedRule& one : imported.rules)
-        rules.push_back(one.rule);
+    said.reserve(imported.rules.size());
+    for (store::ImportedRule& one : imported.rules) {
+        rules.push_back(std::move(one.rule));
+        said.push_back({one.never_expires, one.no_note});
+    }
+    imported.rules = {};
     ImportOutcome outcome{.format = imported.format};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
@@ -413,13 +432,14 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
                                       : outcome.unchanged);
     };
     const auto sets = store_().setDefaults();
-    const auto line_of = [&](const AccessRule& wanted) -> const store::ImportedRule& {
-        return imported.rules[static_cast<std::size_t>(&wanted - rules.data())];
+    const auto said_of = [&](const AccessRule& wanted) {
+        return said[static_cast<std::size_t>(&wanted - rules.data())];
     };
+    const Reporting reporting(store_(), request.progress);
     if (request.replace) {
         const auto replaced = setsToReplace(rules, request);
         const auto complete = [&](AccessRule& rule, const AccessRule& wanted, const AccessRule* present) {
-            completeLine(rule, line_of(wanted), present, sets, now_);
+            completeLine(rule, said_of(wanted), present, sets, now_);
         };
         auto result = store_().replaceAll(
             rules, replaced, sets.empty() ? RuleStore::Complete() : RuleStore::Complete(complete), who_);
@@ -433,7 +453,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     }
     const auto edited = [&](AccessRule& rule, const AccessRule& wanted, bool is_new) {
         if (is_new) addDefaults(rule, sets, now_);
-        addWhatIsSaid(rule, line_of(wanted));
+        addWhatIsSaid(rule, wanted, said_of(wanted));
     };
     for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_))
         count(one.kind);

@@ -188,6 +188,7 @@ struct ImportRequest {
     bool replace = false;
     bool all_sets = false;  ///< and other sets have none
     bool insist = false;
+    store::Progress progress{};  ///< is told how far it has come
 };
 struct ImportOutcome {
     store::ImportFormat format{};

@@ -6,6 +6,7 @@
 /// may share the database.
 #pragma once
 
+#include "store/rules/progress.h"
 #include "store/rules/rule.h"
 #include "store/rules/table.h"
 #include "store/store_error.h"
@@ -16,9 +17,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::store {
@@ -43,6 +46,9 @@ class RuleStore {
         /// How long to wait for another writer; none: five seconds, or a quarter of one for the serving gateway,
         /// because there the thread that waits is the one that notices changes.
         std::optional<std::chrono::milliseconds> lock_timeout{};
+        /// From how many rules on a list of them is put in one go, which gives the new ones their numbers in the order
+        /// of their networks.
+        std::size_t bulk_from = 1'000;
         /// How often to look for changes where the database does not notify of them.
         std::chrono::milliseconds poll{200};
     };
@@ -60,6 +66,8 @@ class RuleStore {
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
     virtual std::map<std::string, std::size_t> ruleListeners() = 0;
+    /// The listeners that rules in force at that time allow somebody on; "": all.
+    virtual std::set<std::string> allowing(UnixSeconds now) = 0;
     /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has
     /// been changed since is not known. Cheap.
     virtual void checkTrail() = 0;
@@ -100,6 +108,9 @@ class RuleStore {
     /// Adds each rule, or gives the rule with the same set, network, listener and verdict this note, expiry, owner,
     /// ticket and limits. Of a rule these are read only. Results are in the rules' order.
     virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
+
+    /// How far a long edit() or replaceAll() has come is told there.
+    void report(Progress progress) { progress_ = std::move(progress); }
 
     struct EditResult {
         PutKind kind;
@@ -197,6 +208,9 @@ class RuleStore {
     /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a
     /// change like any other.
     virtual UndoResult undo(std::int64_t change, std::string_view who) = 0;
+
+  protected:
+    Progress progress_;
 };
 
 }  // namespace mailgate::store

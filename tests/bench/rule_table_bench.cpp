@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What access rules cost: `rule_table_bench [RULES...]` (default 1000 100000 1000000).
 //
-// For each number of rules a store in a temporary folder is filled with random networks (four of five IPv4)
-// and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
+// For each number of rules a list of random networks (four of five IPv4) is imported into a store in a temporary folder,
+// replaced by another such list, and loaded as the gateway does. Times are processor time. Look-ups are of random addresses, half of them
 // inside a rule's network.
 
 #include "store/backends/rules.h"
+#include "store/rules/import_export.h"
+#include "store/rules/service.h"
 #include "store/rules/table.h"
 
 #include <fmt/format.h>
@@ -18,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_set>
+#include <variant>
 #include <vector>
 
 namespace {
@@ -77,21 +80,39 @@ class Addresses {
     std::mt19937_64 generator_{1};
 };
 
-std::vector<Network> fill(RuleStore& store, std::size_t count, Addresses& addresses) {
-    std::vector<AccessRule> rules;
+struct List {
     std::vector<Network> networks;
+    std::string text;  ///< as the export has it
+};
+
+List listOf(std::size_t count, Addresses& addresses) {
+    List list;
     std::unordered_set<std::string> seen;
-    while (rules.size() < count) {
+    while (list.networks.size() < count) {
+        const Network network = addresses.network();
+        if (!seen.insert(network.toString()).second) continue;
         AccessRule rule;
-        rule.network = addresses.network();
-        if (!seen.insert(rule.network.toString()).second) continue;
+        rule.network = network;
         rule.verdict = addresses.number() % 2 == 0 ? Verdict::Allow : Verdict::Deny;
         rule.note = "partner";
-        networks.push_back(rule.network);
-        rules.push_back(std::move(rule));
+        list.text += formatRule(rule) + '\n';
+        list.networks.push_back(network);
     }
-    store.put(rules, "bench");
-    return networks;
+    return list;
+}
+
+/// As `mailgate access import` does it; how long it has taken.
+double import(const std::string& url, const List& list, bool replace) {
+    const rules::Site site{.listeners = {{.name = "smtp", .balancers = {}}}, .servers = {}};
+    const auto begin = seconds();
+    const auto store = openRules(url);
+    rules::Service service([&]() -> RuleStore& { return *store; }, site, "bench", 1'700'000'000);
+    const auto answer =
+        service.import({.text = list.text, .options = {}, .replace = replace, .insist = true});
+    if (!std::holds_alternative<rules::ImportOutcome>(answer))
+        throw std::runtime_error("the list was refused");
+    service.closedBy(std::get<rules::ImportOutcome>(answer));
+    return seconds() - begin;
 }
 
 double nanosecondsPerLookup(const AccessTable& table, const std::vector<Network>& networks,
@@ -114,20 +135,19 @@ void measure(std::size_t count) {
     Addresses addresses;
     const std::string url = "sqlite:" + folder.file("rules.db");
     const std::vector<std::string> listeners{"smtp"};
-    const auto import_begin = seconds();
-    std::vector<Network> networks;
-    { networks = fill(*openRules(url), count, addresses); }
-    const double import_seconds = seconds() - import_begin;
+    const double import_seconds = import(url, listOf(count, addresses), false);
+    const List list = listOf(count, addresses);
+    const double replace_seconds = import(url, list, true);
     const auto open_begin = seconds();
     const auto store = openRules(url, {.use = RuleStore::Use::Serve});
     const double open_seconds = seconds() - open_begin;
     const auto load_begin = seconds();
     const auto table = store->load(listeners);
     const double load_seconds = seconds() - load_begin;
-    fmt::print("{:>10} {:>10.3f} {:>13.3f} {:>10.3f} {:>11.1f} {:>10.1f}\n", count, import_seconds,
-               open_seconds, load_seconds,
+    fmt::print("{:>10} {:>10.3f} {:>10.3f} {:>13.3f} {:>10.3f} {:>11.1f} {:>10.1f}\n", count, import_seconds,
+               replace_seconds, open_seconds, load_seconds,
                static_cast<double>(table->memoryBytes()) / static_cast<double>(count),
-               nanosecondsPerLookup(*table, networks, addresses));
+               nanosecondsPerLookup(*table, list.networks, addresses));
 }
 
 }  // namespace
@@ -137,8 +157,8 @@ int main(int argc, char** argv) {
     for (int at = 1; at < argc; ++at)
         counts.push_back(std::strtoull(argv[at], nullptr, 10));
     if (counts.empty()) counts = {1'000, 100'000, 1'000'000};
-    fmt::print("{:>10} {:>10} {:>13} {:>10} {:>11} {:>10}\n", "rules", "import s", "open+check s", "load s",
-               "bytes/rule", "ns/look-up");
+    fmt::print("{:>10} {:>10} {:>10} {:>13} {:>10} {:>11} {:>10}\n", "rules", "import s", "replace s",
+               "open+check s", "load s", "bytes/rule", "ns/look-up");
     for (const std::size_t count : counts)
         measure(count);
 }

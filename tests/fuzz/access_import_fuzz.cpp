@@ -29,7 +29,7 @@ void requireRoundTrip(const AccessRule& rule, NoteForm form) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     ImportOptions options;
-    options.format = static_cast<ImportFormat>(data[0] % 7);
+    options.format = kImportFormats[data[0] % kImportFormats.size()];
     if (data[0] >= 128) options.verdict = Verdict::Deny;
     // Lines of the trail, which the sqlite3 shell may have filled with anything.
     const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);

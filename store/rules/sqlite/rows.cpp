@@ -2,6 +2,7 @@
 #include "store/rules/sqlite/rows.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 namespace mailgate::store::rows {
 
@@ -74,7 +75,8 @@ AccessRule readRule(const Database& database, const RawStatement& row) {
 }
 
 Putter::Putter(Database& database, std::string_view who)
-    : who_(who),
+    : database_(database),
+      who_(who),
       find_(database,
             "SELECT id, note IS ?4 AND expires_at IS ?5 AND client_sessions IS ?6 AND client_rate IS ?7"
             " AND owner IS ?9 AND ticket IS ?10 FROM access_rule"
@@ -86,7 +88,7 @@ Putter::Putter(Database& database, std::string_view who)
       add_(database,
            "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
            "client_rate, rule_set, owner, ticket, created_by)"
-           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id"),
+           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
       restore_(database,
                "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
                "client_rate, rule_set, owner, ticket, created_by, created_at, id)"
@@ -101,17 +103,21 @@ RuleStore::PutResult Putter::put(const AccessRule& rule) {
     bindRule(find_, rule, network);
     if (find_.step()) {
         const std::int64_t id = find_.number(0);
-        if (find_.number(1) != 0) return {RuleStore::PutKind::Unchanged, id};
+        const bool same = find_.number(1) != 0;
+        find_.reset();  // a table of which something is being read cannot be dropped
+        if (same) return {RuleStore::PutKind::Unchanged, id};
         bindRule(change_, rule, network);
         change_.step();
         return {RuleStore::PutKind::Changed, id};
     }
+    return {RuleStore::PutKind::Added, add(rule, network)};
+}
+
+std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
     bindRule(add_, rule, network);
     add_.bind(11, who_);
     add_.step();
-    const std::int64_t id = add_.number(0);
-    add_.step();
-    return {RuleStore::PutKind::Added, id};
+    return sqlite3_last_insert_rowid(database_.handle());
 }
 
 void Putter::restore(const AccessRule& rule) {

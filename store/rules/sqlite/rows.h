@@ -28,12 +28,15 @@ class Putter {
   public:
     Putter(sqlite::Database& database, std::string_view who);
     RuleStore::PutResult put(const AccessRule& rule);
+    /// A rule that is not there yet; `network`: its text. Its id.
+    std::int64_t add(const AccessRule& rule, std::string_view network);
     /// A rule that there was, with its id, author and time.
     void restore(const AccessRule& rule);
     /// The rule with that id becomes this one.
     void overwrite(const AccessRule& rule);
 
   private:
+    sqlite::Database& database_;
     std::string_view who_;
     sqlite::RawStatement find_;
     sqlite::RawStatement change_;

@@ -334,6 +334,17 @@ void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }
 
+std::string trailOf(const std::string& trigger, std::string_view from) {
+    constexpr std::string_view kInsert = "INSERT INTO access_audit(", kValues = " VALUES (", kEnd = ");";
+    const std::string& sql = expectedTriggers().at(trigger);
+    const std::size_t insert = sql.find(kInsert);
+    const std::size_t values = sql.find(kValues, insert);
+    const std::size_t end = sql.rfind(kEnd);
+    const std::size_t first = values + kValues.size();
+    return fmt::format("{} SELECT {} FROM {}", sql.substr(insert, values - insert),
+                       sql.substr(first, end - first), from);
+}
+
 void checkTriggers(sqlite::Database& database) {
     Triggers found;
     if (const int code = readTriggers(database.handle(), found); code != SQLITE_OK) database.fail(code);

@@ -14,6 +14,8 @@
 #include "store/sqlite/database.h"
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace mailgate::store::schema {
 
@@ -29,6 +31,10 @@ void migrate(sqlite::Database& database, bool create);
 
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);
+
+/// A statement that writes for many rows what the trigger writes into the audit trail for each: a row of `from` is what the
+/// trigger calls NEW or OLD.
+std::string trailOf(const std::string& trigger, std::string_view from);
 
 /// Throws StoreError(Damaged) unless the triggers are those of the current version, to the letter.
 void checkTriggers(sqlite::Database& database);

@@ -2,6 +2,7 @@
 #include "store/rules/sqlite/store.h"
 
 #include "store/rules/import_export.h"
+#include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
 #include "store/sqlite/database.h"
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -20,6 +22,7 @@ namespace mailgate::store::sqlite {
 
 namespace {
 
+using rows::Bulk;
 using rows::Finder;
 using rows::kAllRules;
 using rows::optionalNumber;
@@ -82,6 +85,7 @@ class SqliteRuleStore final : public RuleStore {
                                  std::string_view who) override;
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
+    std::set<std::string> allowing(UnixSeconds now) override;
     RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
                         const std::optional<std::string>& set) override;
     Defaults setDefaults() override;
@@ -117,6 +121,12 @@ class SqliteRuleStore final : public RuleStore {
     void change(std::string_view who, const std::function<void()>& work);
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
+    template <typename Find, typename Put, typename Gone>
+    std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
+                                    std::string_view who, const Find& find, const Put& put, const Gone& gone);
+    std::vector<PutResult> putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules,
+                                     std::vector<AccessRule>& completed, const Complete& complete);
+    std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
     std::vector<PutResult> putCompleted(std::span<const AccessRule> rules, const Complete& complete,
                                         std::string_view who);
     void snapshot(const std::function<void()>& work);
@@ -220,15 +230,16 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
     return builder.build(read_version);
 }
 
-/// How many rules have each value of the column but ''.
+/// How many rules have each value of the column but ''. Counted here: few values, very many rows.
 std::map<std::string, std::size_t> SqliteRuleStore::countBy(std::string_view column) {
-    std::map<std::string, std::size_t> counts;
-    RawStatement rows(
-        database(),
-        fmt::format("SELECT {0}, count(*) FROM access_rule WHERE {0} <> '' GROUP BY {0}", column));
-    while (rows.step())
-        counts.emplace(rows.text(0), static_cast<std::size_t>(rows.number(1)));
-    return counts;
+    std::map<std::string, std::size_t, std::less<>> counts;
+    RawStatement rows(database(), fmt::format("SELECT {0} FROM access_rule WHERE {0} <> ''", column));
+    while (rows.step()) {
+        auto count = counts.find(rows.text(0));
+        if (count == counts.end()) count = counts.emplace(rows.text(0), 0).first;
+        ++count->second;
+    }
+    return {counts.begin(), counts.end()};
 }
 
 /// False: nobody is to wait any more.
@@ -377,37 +388,70 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::put(std::span<const AccessRul
     return results;
 }
 
+/// edit(), with the three things it needs of a table: to find a rule, to put one, and to take one away.
+template <typename Find, typename Put, typename Gone>
+std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const AccessRule> rules,
+                                                            const Change& edited, std::string_view who,
+                                                            const Find& find, const Put& put,
+                                                            const Gone& remove) {
+    std::vector<EditResult> results;
+    results.reserve(rules.size());
+    const UnixSeconds now = database().number("SELECT unixepoch()");
+    for (const AccessRule& wanted : rules) {
+        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
+        bool changed = false;
+        bool is_new = true;
+        auto found = find(wanted);
+        if (found) {
+            const bool gone = !isLive(*found, now);
+            const bool others = found->created_by != who;
+            if (!gone && others && isProgram(who)) {
+                results.push_back({PutKind::Kept, std::move(*found)});
+                continue;
+            }
+            if (gone || (others && isProgram(found->created_by))) {
+                remove(*found);
+                found.reset();
+                changed = !gone;
+            } else {
+                is_new = false;
+            }
+        }
+        EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
+        edited(result.rule, wanted, is_new);
+        const PutKind kind = put(result.rule, found);
+        result.kind = changed ? PutKind::Changed : kind;
+    }
+    return results;
+}
+
 std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessRule> rules,
                                                          const Change& edited, std::string_view who) {
     std::vector<EditResult> results;
     change(who, [&] {
-        Finder finder(database());
-        Putter putter(database(), who);
-        const UnixSeconds now = database().number("SELECT unixepoch()");
-        for (const AccessRule& wanted : rules) {
-            AccessRule rule = wanted;
-            bool changed = false;
-            bool is_new = true;
-            if (auto found = finder.find(wanted)) {
-                const bool gone = found->expires_at && *found->expires_at <= now;
-                const bool others = found->created_by != who;
-                if (!gone && others && isProgram(who)) {
-                    results.push_back({PutKind::Kept, std::move(*found)});
-                    continue;
-                }
-                if (gone || (others && isProgram(found->created_by))) {
-                    removeIds({found->id});
-                    changed = !gone;
-                } else {
-                    rule = std::move(*found);
-                    is_new = false;
-                }
-            }
-            edited(rule, wanted, is_new);
-            const PutResult put = putter.put(rule);
-            rule.id = put.id;
-            results.push_back({changed ? PutKind::Changed : put.kind, std::move(rule)});
+        if (rules.size() < options_.bulk_from) {
+            Finder finder(database());
+            Putter putter(database(), who);
+            results = editAll(
+                rules, edited, who, [&](const AccessRule& wanted) { return finder.find(wanted); },
+                [&](AccessRule& rule, const std::optional<AccessRule>&) {
+                    const PutResult put = putter.put(rule);
+                    rule.id = put.id;
+                    return put.kind;
+                },
+                [&](const AccessRule& gone) { removeIds({gone.id}); });
+            return;
         }
+        Bulk bulk(database(), who, rules.size(), progress_);
+        results = editAll(
+            rules, edited, who, [&](const AccessRule& wanted) { return bulk.find(wanted); },
+            [&](AccessRule& rule, const std::optional<AccessRule>& found) { return bulk.put(rule, found); },
+            [&](const AccessRule& gone) {
+                bulk.forget(gone);
+                removeIds({gone.id});
+            });
+        bulk.finish();
+        progress_.tell(Progress::Step::Finish, 0, 0);
     });
     return results;
 }
@@ -431,31 +475,84 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::putCompleted(std::span<const 
     return results;
 }
 
+/// Likewise, and the new ones are written by finish(); `completed` holds them till then.
+std::vector<RuleStore::PutResult> SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
+                                                             std::vector<AccessRule>& completed,
+                                                             const Complete& complete) {
+    std::vector<PutResult> results;
+    results.reserve(rules.size());
+    completed.reserve(rules.size());
+    const UnixSeconds now = database().number("SELECT unixepoch()");
+    for (const AccessRule& wanted : rules) {
+        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
+        const auto found = bulk.find(wanted);
+        AccessRule& rule = completed.emplace_back(wanted);
+        if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
+        const PutKind kind = bulk.put(rule, found);
+        results.push_back({kind, rule.id});
+    }
+    return results;
+}
+
+/// The rules of the sets but these.
+std::vector<std::int64_t> SqliteRuleStore::othersOf(const Sets& sets, std::vector<std::int64_t> kept) {
+    std::sort(kept.begin(), kept.end());
+    std::vector<std::int64_t> others;
+    // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
+    RawStatement ids(database(), "SELECT id, rule_set FROM access_rule ORDER BY id");
+    while (ids.step()) {
+        const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
+        if (meant && !std::binary_search(kept.begin(), kept.end(), ids.number(0)))
+            others.push_back(ids.number(0));
+    }
+    return others;
+}
+
 RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules, const Sets& sets,
                                                      const Complete& complete, std::string_view who) {
     ReplaceResult result;
-    change(who, [&] {
-        result.put = putCompleted(rules, complete, who);
-        std::vector<std::int64_t> kept;
-        for (const PutResult& put : result.put)
-            kept.push_back(put.id);
-        std::sort(kept.begin(), kept.end());
-        std::vector<std::int64_t> gone;
-        // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
-        RawStatement ids(database(), "SELECT id, rule_set FROM access_rule");
-        while (ids.step()) {
-            const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
-            if (meant && !std::binary_search(kept.begin(), kept.end(), ids.number(0)))
-                gone.push_back(ids.number(0));
-        }
-        const std::int64_t before = endOfTrail();
-        removeIds(gone);
+    const auto idsOf = [](const std::vector<PutResult>& puts) {
+        std::vector<std::int64_t> ids;
+        for (const PutResult& put : puts)
+            ids.push_back(put.id);
+        return ids;
+    };
+    const auto removed = [&](std::int64_t before) {
         RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
         lines.bind(1, before);
         while (lines.step())
             result.removed.emplace_back(lines.text(0));
+    };
+    change(who, [&] {
+        if (rules.size() < options_.bulk_from) {
+            result.put = putCompleted(rules, complete, who);
+            const std::int64_t before = endOfTrail();
+            removeIds(othersOf(sets, idsOf(result.put)));
+            return removed(before);
+        }
+        std::vector<AccessRule> completed;
+        Bulk bulk(database(), who, rules.size(), progress_);
+        result.put = putInBulk(bulk, rules, completed, complete);
+        const std::int64_t before = endOfTrail();
+        bulk.remove(othersOf(sets, idsOf(result.put)));
+        removed(before);
+        bulk.finish();
+        progress_.tell(Progress::Step::Finish, 0, 0);
+        for (std::size_t at = 0; at < completed.size(); ++at)
+            if (result.put[at].id == 0) result.put[at].id = completed[at].id;
     });
     return result;
+}
+
+std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {
+    std::set<std::string> listeners;
+    RawStatement rows(database(),
+                      "SELECT DISTINCT listener FROM access_rule"
+                      " WHERE verdict = 'allow' AND (expires_at IS NULL OR expires_at > ?)");
+    rows.bind(1, now);
+    while (rows.step())
+        listeners.emplace(rows.text(0));
+    return listeners;
 }
 
 RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> ids, std::string_view who,

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace mailgate::store {
 namespace {
@@ -196,6 +197,141 @@ TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
     }
 }
 
+TEST(Import, IndexedMapsOfPostfix) {
+    EXPECT_THAT(imported("10.1.2.3            OK\n"
+                         "192.168             REJECT guests\n"
+                         "10                  554 5.7.1 go away\n"
+                         "203.0.113           DUNNO\n"
+                         "2001:db8            reject\n"
+                         "2001:db8::1         permit\n",
+                         options(), ImportFormat::Access),
+                ElementsAre("1: allow 10.1.2.3", "2: deny 192.168.0.0/16 guests",
+                            "3: deny 10.0.0.0/8 \"554 5.7.1 go away\"", "4: allow 203.0.113.0/24",
+                            "5: deny 2001:db8::/32", "6: allow 2001:db8::1"));
+    const struct {
+        const char* text;
+        const char* message;
+    } cases[] = {
+        {"192.168 REJECT\n10.0.0.0/8 OK\n", "2: \"10.0.0.0/8\": an indexed map has no networks in CIDR form"},
+        {"192.168 REJECT\nexample.com OK\n", "2: \"example.com\" is neither an address nor"},
+        {"192.168 REJECT\n256.1 OK\n", "2: \"256.1\" is neither"},
+        {"192.168 REJECT\n010 OK\n", "2: \"010\" is neither"},
+        {"192.168 REJECT\n2001:db8:: OK\n192.168 OK\n", "3: contradicts line 1"},
+        {"192.168 REJECT\n10 WARN\n", "2: \"WARN\" neither allows nor denies a client"},
+    };
+    for (const auto& one : cases)
+        EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message)) << one.text;
+}
+
+TEST(Import, ListsOfNginx) {
+    EXPECT_THAT(imported("# office\n"
+                         "  deny  192.0.2.9;\n"
+                         "allow 192.0.2.0/24; # all\n"
+                         "allow 2001:db8::/32 ; deny 198.51.100.7;\n",
+                         options(), ImportFormat::Nginx),
+                ElementsAre("2: deny 192.0.2.9", "3: allow 192.0.2.0/24", "4: allow 2001:db8::/32",
+                            "4: deny 198.51.100.7"));
+    const struct {
+        const char* text;
+        const char* message;
+    } cases[] = {
+        {"allow 192.0.2.1;\ndeny all;\n", "2: what no rule matches is decided by the listener's access"},
+        {"allow 192.0.2.0/24;\ndeny 192.0.2.1;\n", "2: nginx never reaches this line, because line 1"},
+        {"allow 192.0.2.1;\ndeny 192.0.2.2\n", "2: the directive does not end with a semicolon"},
+        {"allow 192.0.2.1;\nallow unix:;\n", "2: \"unix:\" is not an IP address"},
+        {"allow 192.0.2.1;\nsatisfy any;\n", "2: expected \"allow NETWORK;\""},
+        {"allow 192.0.2.1; x\n", "1: expected \"allow NETWORK;\""},
+    };
+    for (const auto& one : cases)
+        EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message)) << one.text;
+}
+
+TEST(Import, NetworksMayBeRangesAndHaveMasks) {
+    EXPECT_THAT(imported("allow 192.0.2.10-192.0.2.12 listener=smtp x\ndeny 10.0.0.0/255.0.0.0\n", options()),
+                ElementsAre("1: allow 192.0.2.10/31 listener=smtp x", "1: allow 192.0.2.12 listener=smtp x",
+                            "2: deny 10.0.0.0/8"));
+    EXPECT_THAT(imported("192.0.2.0-192.0.2.255\n", options(Verdict::Deny), ImportFormat::Plain),
+                ElementsAre("1: deny 192.0.2.0/24"));
+    EXPECT_THAT(imported("ip,action\n192.0.2.1-192.0.2.2,deny\n", options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1", "2: deny 192.0.2.2"));
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1 - 192.0.2.2\n", options())),
+                HasSubstr("\"-\" is not an option"));
+}
+
+TEST(Import, ErrorsNameTheColumn) {
+    const struct {
+        const char* text;
+        std::size_t column;
+    } cases[] = {
+        {"  allow 192.0.2.5/24\n", 9},
+        {"allow 192.0.2.1 listener=pop3\n", 17},
+        {"allow 192.0.2.1 listener=smtp expires=tomorrow\n", 31},
+        {"allow 192.0.2.1 m\xC3\xBC" "de Listener=smtp\n", 22},
+        {"allow 192.0.2.1 \"open\n", 17},
+        {"allow\n", 1},
+        {"192.0.2.0/24 REJECT\n192.0.2.1 HOLD\n", 11},
+        {"192.0.2.0/24 REJECT go\n  away\n192.0.2.1\n", 1},
+        {"192.168 REJECT\n 10\nexample.com OK\n", 1},
+        {"allow 192.0.2.1; deny 192.0.2.300;\n", 23},
+        {"10.0.0.0/8 deny\n10.1.0.0/16 maybe\n", 13},
+        {"1.10.16.0/20 ; SBL256894\n1.19.0.0/99 ; SBL434604\n", 1},
+        {"ip,action,listener\n192.0.2.1,deny,pop3\n", 16},
+        {"ip,action,expires\n\"192.0.2.1\",\"deny\",later\n", 20},
+        {"ip,action\n192.0.2.1,maybe\n", 11},
+        {"action,ip\ndeny,192.0.2.5/24\n", 6},
+        {"192.0.2.1\n192.0.2.2 perhaps\n", 11},
+    };
+    for (const auto& one : cases) {
+        const auto result = parseRules(one.text, options());
+        ASSERT_FALSE(result.errors.empty()) << one.text;
+        EXPECT_EQ(result.errors.front().column, one.column) << one.text << result.errors.front().message;
+    }
+}
+
+/// The first example behind each format's name in docs/rules.md: the indented lines, without the commands.
+std::vector<std::pair<std::string, std::string>> documentedExamples() {
+    std::ifstream page(MAILGATE_SOURCE_DIR "/docs/rules.md");
+    std::vector<std::pair<std::string, std::string>> examples;
+    bool done = true;
+    for (std::string line; std::getline(page, line);) {
+        if (line.starts_with("**")) {
+            const auto format = importFormatOf(line.substr(2, line.find_first_of(".*,:", 2) - 2));
+            done = !format;
+            if (format) examples.emplace_back(toString(*format), "");
+        } else if (!done && line.starts_with("    $ mailgate")) {
+            done = true;
+        } else if (!done && line.starts_with("    ") && !line.starts_with("    $")) {
+            examples.back().second += line.substr(4) + "\n";
+        } else if (!done && line.empty() && !examples.back().second.empty()) {
+            done = true;
+        }
+    }
+    return examples;
+}
+
+TEST(Import, EveryFormatHasAnExampleInTheDocumentation) {
+    const auto examples = documentedExamples();
+    for (const ImportFormat format : kImportFormats) {
+        if (format == ImportFormat::Auto) continue;
+        const auto example = std::find_if(examples.begin(), examples.end(),
+                                          [&](const auto& one) { return one.first == toString(format); });
+        ASSERT_NE(example, examples.end()) << toString(format);
+        SCOPED_TRACE(example->second);
+        auto how = options();
+        how.listeners = {};
+        const bool says_verdict =
+            format != ImportFormat::Plain && format != ImportFormat::Ipset && format != ImportFormat::Nft;
+        if (!says_verdict) {
+            EXPECT_THAT(errorsOf(parseRules(example->second, how)), HasSubstr("there is no verdict"));
+            how.verdict = Verdict::Deny;
+        }
+        const auto result = parseRules(example->second, how);
+        EXPECT_EQ(errorsOf(result), "");
+        EXPECT_GE(result.rules.size(), 2u);
+        EXPECT_EQ(toString(result.format), toString(format));
+    }
+}
+
 TEST(Import, ListsOfHaproxy) {
     const std::string_view acl = "# partners\n10.0.0.0/8\n192.0.2.0/255.255.255.0\n  2001:db8::1\n";
     EXPECT_THAT(errorsOf(parseRules(acl, options(std::nullopt, ImportFormat::Haproxy))),
@@ -298,7 +434,7 @@ TEST(Import, TablesWithAHeading) {
 
 TEST(Import, AFormatThatIsNamedIsTheOneThatIsRead) {
     EXPECT_EQ(importFormatOf("cidr"), ImportFormat::Cidr);
-    EXPECT_EQ(importFormatOf("nft"), std::nullopt);
+    EXPECT_EQ(importFormatOf("nftables"), std::nullopt);
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Plain))),
                 HasSubstr("only a comment may follow 192.0.2.1, found \"REJECT\""));
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Mailgate))),

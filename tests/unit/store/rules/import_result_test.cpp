@@ -7,13 +7,11 @@ namespace mailgate::store {
 namespace {
 
 TEST(ImportFormat, HasANameThatIsReadBack) {
-    for (const ImportFormat format :
-         {ImportFormat::Auto, ImportFormat::Mailgate, ImportFormat::Plain, ImportFormat::Cidr,
-          ImportFormat::Haproxy, ImportFormat::Drop, ImportFormat::Csv}) {
+    for (const ImportFormat format : kImportFormats) {
         EXPECT_NE(toString(format), "");
         EXPECT_EQ(importFormatOf(toString(format)), format);
     }
-    for (const char* word : {"", "CIDR", "cidr ", "nft"})
+    for (const char* word : {"", "CIDR", "cidr ", "nftables"})
         EXPECT_EQ(importFormatOf(word), std::nullopt) << word;
 }
 
