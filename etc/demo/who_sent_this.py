@@ -3,7 +3,8 @@
 
     MAILGATE_BIN=build/release/gateway/mailgate /usr/bin/python3 -B etc/demo/who_sent_this.py      as root
 
-HAProxy, mailgate, Postfix and Dovecot run in a network namespace, where the balancer can have an address of its own.
+HAProxy, mailgate, Postfix and Dovecot run in a network namespace, where the balancer can have an address of its own. All mail and all
+logins are within TLS that ends at mailgate: STARTTLS on port 25, IMAPS.
 """
 
 import contextlib
@@ -11,11 +12,13 @@ import datetime
 import os
 import pathlib
 import re
+import ssl
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests" / "integration"))
 
+from harness.authority import Authority
 from harness.dovecot import USERS, Dovecot
 from harness.haproxy import HAProxy
 from harness.mailgate import Mailgate, binary, listener, upstream
@@ -24,6 +27,9 @@ from harness.process import Scratch, wait_until
 from harness import proxyclient
 
 BALANCER = "192.0.2.10"
+MX, STORE = "mx.example.net", "imap.example.net"
+# Dovecot answers each failed login of an address later than the one before.
+PROMPT_REFUSALS = "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
 MESSAGE = b"Subject: hello\r\n\r\nbody\r\n"
 
 
@@ -33,18 +39,33 @@ def server(upstream_name, name, port):
     return settings
 
 
+class IMAPS(proxyclient.IMAP):
+    """In TLS behind the header."""
+
+    def __init__(self, port, header, context):
+        self._context = context
+        super().__init__(port, header)
+
+    def _create_socket(self, timeout):
+        return self._context.wrap_socket(super()._create_socket(timeout), server_hostname=STORE)
+
+
 class Site:
     def __init__(self, scratch):
-        self.dovecot = scratch.start(Dovecot(scratch))
+        authority = Authority(scratch.folder("certificates"))
+        self.context = ssl.create_default_context(cafile=str(authority.certificate))
+        pairs = {name: [dict(zip(("certificate", "key"), map(str, authority.issue(name))))] for name in (MX, STORE)}
+        self.dovecot = scratch.start(Dovecot(scratch, cleartext=False, settings=PROMPT_REFUSALS))
         self.postfix = scratch.start(Postfix(scratch))
         doors = {"trusted": [f"{BALANCER}/32"]}
         self.gateway = scratch.start(Mailgate(
-            scratch, [listener("smtp", "postfix", **doors, access="allowlist"), listener("imap", "dovecot", **doors)],
+            scratch, [listener("smtp", "postfix", **doors, access="allowlist", tls="starttls", tls_required=False, certificates=pairs[MX]),
+                      listener("imap", "dovecot", name="imaps", **doors, tls="implicit", certificates=pairs[STORE])],
             [server("postfix", "mx1", self.postfix.proxy_port), server("dovecot", "imap1", self.dovecot.proxy_port["imap"])],
             gateway={"name": "mx-gw-1.example.net"}, log={"level": "information"}))
         balancer = HAProxy(scratch)
         self.smtp, self.imap = (balancer.frontend(self.gateway.port(name), accept_proxy=True, check=f"source {BALANCER}")
-                                for name in ("smtp", "imap"))
+                                for name in ("smtp", "imaps"))
         scratch.start(balancer)
         self.gateway.access("allow", "198.51.100.0/24")
         wait_until(lambda: any(line["rules"] == 1 for line in self.gateway.events("access.changed")), "the rule")
@@ -52,10 +73,13 @@ class Site:
     def send(self, client, port, helo, sender, *recipients):
         with proxyclient.SMTP(self.smtp, proxyclient.header_v2(client, port)) as session:
             session.ehlo(helo)
+            session._host = MX
+            session.starttls(context=self.context)
+            session.ehlo(helo)
             session.sendmail(sender, recipients, MESSAGE)
 
     def log_in(self, client, port, user, password):
-        session = proxyclient.IMAP(self.imap, proxyclient.header_v2(client, port, destination_port=143))
+        session = IMAPS(self.imap, proxyclient.header_v2(client, port, destination_port=993), self.context)
         with contextlib.suppress(session.error):
             session.login(user, password)
         session.logout()
@@ -65,8 +89,10 @@ class Site:
             return proxyclient.read_line(session).decode().strip()
 
     def run(self, command):
-        """Prints a line of shell as the page has it, and what it says here."""
+        """Prints a line of shell as the page has it, and what it says here: all of it is of today."""
         print(f"    $ {command}")
+        today = datetime.datetime.now(datetime.timezone.utc).date()
+        command = command.replace("--since yesterday --until today", f"--since {today}T00:00:00Z --until {today + datetime.timedelta(1)}T00:00:00Z")
         real = re.sub(r"\bmailgate (?=sessions|top|access)", f"{binary()} --config {self.gateway.config} ", command)
         for shown, path in (("/var/log/mailgate/events.log", self.gateway.log_file), ("/var/log/mail.log", self.postfix.log_file),
                             ("/var/log/dovecot.log", self.dovecot.log_file)):
@@ -101,14 +127,12 @@ def investigate(site):
     site.run("mailgate sessions --client 203.0.113.77 --since 14d")
     print("## Which accounts were used from this network?\n")
     site.run("mailgate sessions --client 2001:db8:cafe::/48 --since 24h")
-    site.run("mailgate sessions --client 2001:db8:cafe::/48 --since 24h --limit 100000 --json |\n"
+    site.run("mailgate sessions --client 2001:db8:cafe::/48 --since 24h --all --json |\n"
              "        jq -r 'select(.authenticated) | .user' | sort | uniq -c")
     print("## What went to this domain yesterday?\n")
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    day = f"--since {today}T00:00:00Z --until {today + datetime.timedelta(1)}T00:00:00Z"
-    site.run(f"mailgate sessions --to @example.net {day}")
-    site.run(f"mailgate sessions --to @example.net {day} --limit 100000 --json |\n"
-             "        jq -r '.mail[] | [.from, .size, .queue_id] | @tsv'")
+    site.run("mailgate sessions --to @example.net --since yesterday --until today")
+    site.run("mailgate sessions --to @example.net --since yesterday --until today --all --json |\n"
+             "        jq -r '(select(.mail) | .mail[]), select(.event == \"session.mail\") | [.from, .size, .queue_id] | @tsv'")
     print("## Who is trying passwords, and who is refused most?\n")
     site.run("mailgate sessions --failed-logins --since 24h")
     site.run("mailgate top --since 24h --by failed-logins --limit 5")

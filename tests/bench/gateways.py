@@ -32,17 +32,21 @@ def free_port():
 
 
 class Gateway:
-    """One gateway program in a folder of its own, in front of `servers` ({"smtp": "ADDRESS:PORT", "imap": …})."""
+    """One gateway program in a folder of its own, in front of `servers` ({"smtp": "ADDRESS:PORT", "imap": …}). With `pair`,
+    the files of a certificate and its key, its listeners speak TLS behind the PROXY header, and TLS ends there."""
 
     name = ""
     only = None  # the workloads that it is a variant for; None: all
     standard = True  # takes part unless it is told otherwise
+    logs_sessions = True
+    needs = ()  # files without which it is not installed
 
-    def __init__(self, folder, networks, servers):
+    def __init__(self, folder, networks, servers, pair=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.networks = networks
         self.servers = servers
+        self.pair = pair
         self.ports = {protocol: free_port() for protocol in servers}
         self.log = self.folder / "sessions.log"
         self._process = None
@@ -61,6 +65,16 @@ class Gateway:
     def session_lines(log):
         """How many sessions a log tells of."""
         return sum(1 for _ in open(log, errors="replace"))
+
+    @classmethod
+    def installed(cls):
+        return all(pathlib.Path(file).exists() for file in cls.needs)
+
+    def both(self):
+        """The certificate and its key in one file."""
+        file = self.folder / "both.pem"
+        file.write_text("".join(pathlib.Path(part).read_text() for part in self.pair))
+        return file
 
     # The process.
 
@@ -121,8 +135,10 @@ class Gateway:
 class HAProxy(Gateway):
     name = "haproxy"
     options = ()
+    needs = ("/usr/sbin/haproxy",)
 
     def configure(self):
+        tls = f" ssl crt {self.both()}" if self.pair else ""
         allowlist = self.folder / "allow.txt"
         allowlist.write_text("\n".join(self.networks) + "\n")
         lines = ["global", f"  nbthread {WORKERS}", f"  maxconn {MAX_SESSIONS}",
@@ -131,7 +147,7 @@ class HAProxy(Gateway):
                  "defaults", "  mode tcp", "  log global", "  option tcplog", *(f"  {option}" for option in self.options),
                  "  timeout connect 5s", "  timeout client 31m", "  timeout server 31m"]
         for protocol, server in self.servers.items():
-            lines += [f"listen {protocol}", f"  bind 127.0.0.1:{self.ports[protocol]} accept-proxy",
+            lines += [f"listen {protocol}", f"  bind 127.0.0.1:{self.ports[protocol]} accept-proxy{tls}",
                       # "session": the earliest rules that see the address in the header
                       f"  tcp-request session reject unless {{ src -f {allowlist} }}",
                       f"  server backend {server} send-proxy-v2"]
@@ -155,14 +171,22 @@ class HAProxySplice(HAProxy):
 
 class Nginx(Gateway):
     name = "nginx"
+    needs = ("/usr/sbin/nginx", "/usr/lib/nginx/modules/ngx_stream_module.so")
+
+    def tls(self):
+        # By default 1.22 has no TLS 1.3.
+        return f"""ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_certificate {self.pair[0]};
+    ssl_certificate_key {self.pair[1]};""" if self.pair else ""
 
     def configure(self):
         allowlist = self.folder / "allow.conf"
         allowlist.write_text("".join(f"allow {network};\n" for network in self.networks) + "deny all;\n")
         servers = "".join(f"""
   server {{
-    listen 127.0.0.1:{self.ports[protocol]} proxy_protocol reuseport;
+    listen 127.0.0.1:{self.ports[protocol]}{" ssl" if self.pair else ""} proxy_protocol reuseport;
     proxy_pass {server};
+    {self.tls()}
   }}""" for protocol, server in self.servers.items())
         config = self.folder / "nginx.conf"
         # proxy_protocol sends version 1: nginx 1.22 has no other.
@@ -192,6 +216,92 @@ stream {{
         return _output("/usr/sbin/nginx", "-v").split(":")[1].strip()
 
 
+class NginxMail(Nginx):
+    """nginx's mail module, which speaks IMAP itself up to the login, and connects to the server then. It asks over HTTP
+    which one; here the same nginx answers that, with a constant."""
+
+    name = "nginx-mail"
+    only = ("tls-bulk", "tls-idle")
+    needs = ("/usr/sbin/nginx", "/usr/lib/nginx/modules/ngx_mail_module.so")
+    logs_sessions = False  # but at the level "info" of its error log
+
+    def configure(self):
+        address, port = self.servers["imap"].split(":")
+        answers = free_port()
+        allowlist = self.folder / "allow.conf"
+        allowlist.write_text("".join(f"allow {network};\n" for network in self.networks) + "deny all;\n")
+        config = self.folder / "nginx.conf"
+        config.write_text(f"""load_module /usr/lib/nginx/modules/ngx_mail_module.so;
+user root;
+daemon off;
+worker_processes {WORKERS};
+worker_rlimit_nofile {_descriptor_limit()};
+pid {self.folder}/nginx.pid;
+error_log {self.folder}/error.log warn;
+events {{ worker_connections {2 * MAX_SESSIONS}; }}
+http {{
+  access_log off;
+  server {{
+    listen 127.0.0.1:{answers};
+    location / {{
+      add_header Auth-Status OK;
+      add_header Auth-Server {address};
+      add_header Auth-Port {port};
+      return 204;
+    }}
+  }}
+}}
+mail {{
+  auth_http 127.0.0.1:{answers}/;
+  set_real_ip_from {TRUSTED};
+  proxy_protocol on;
+  proxy_timeout 31m;
+  timeout 31m;
+  server {{
+    listen 127.0.0.1:{self.ports["imap"]} ssl proxy_protocol;
+    protocol imap;
+    {self.tls()}
+  }}
+}}
+""")
+        return ["/usr/sbin/nginx", "-c", str(config)]
+
+    @classmethod
+    def version(cls):
+        return f"{super().version()} (mail)"
+
+
+class Hitch(Gateway):
+    """Ends TLS, and no more: it has no allowlist and no log of sessions."""
+
+    name = "hitch"
+    only = ("tls-rsa", "tls-ecdsa", "tls-resumed", "tls-bulk", "tls-idle", "tls-flood")
+    needs = ("/usr/sbin/hitch",)
+    logs_sessions = False
+
+    def configure(self):
+        [(protocol, server)] = self.servers.items()
+        config = self.folder / "hitch.conf"
+        address, port = server.split(":")
+        # The header of the client's side goes on to the server as it is.
+        config.write_text(f"""daemon = off
+user = "_hitch"
+group = "_hitch"
+workers = {WORKERS}
+ocsp-dir = ""
+log-level = 0
+frontend = "[127.0.0.1]:{self.ports[protocol]}"
+backend = "[{address}]:{port}"
+pem-file = "{self.both()}"
+proxy-proxy = on
+""")
+        return ["/usr/sbin/hitch", f"--config={config}"]
+
+    @classmethod
+    def version(cls):
+        return _output("/usr/sbin/hitch", "--version").strip()
+
+
 class Mailgate(Gateway):
     name = "mailgate"
     binary = ""
@@ -203,9 +313,12 @@ class Mailgate(Gateway):
                  f'[log]\nformat = "json"\ntarget = "file:{self.log}"\nlevel = "information"',
                  f'[journal]\nenabled = {str(self.journal).lower()}',
                  '[admin]\nsocket = "mailgate.sock"']
+        tls = ""
+        if self.pair:
+            tls = f'tls = "implicit"\ncertificates = [{{ certificate = "{self.pair[0]}", key = "{self.pair[1]}" }}]\n'
         for protocol, server in self.servers.items():
             parts += [f'[[listener]]\nname = "{protocol}"\nprotocol = "{protocol}"\naddress = "127.0.0.1:{self.ports[protocol]}"\n'
-                      f'proxy = "require"\ntrusted = ["{TRUSTED}"]\naccess = "allowlist"\nupstream = "{protocol}"',
+                      f'{tls}proxy = "require"\ntrusted = ["{TRUSTED}"]\naccess = "allowlist"\nupstream = "{protocol}"',
                       f'[[upstream]]\nname = "{protocol}"\nsend_proxy = "v2"',
                       f'[[upstream.server]]\nname = "sink"\naddress = "{server}"']
         config = self.folder / "mailgate.toml"
@@ -239,7 +352,7 @@ class MailgateBefore(Mailgate):
 
 
 GATEWAYS = {gateway.name: gateway
-            for gateway in (HAProxy, HAProxySplice, Nginx, Mailgate, MailgateWithoutJournal, MailgateBefore)}
+            for gateway in (HAProxy, HAProxySplice, Nginx, NginxMail, Hitch, Mailgate, MailgateWithoutJournal, MailgateBefore)}
 
 
 def _output(*command):

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """mailload against its own sinks: no error where there is none, none overlooked where there is one, and the counts agree."""
 
+import contextlib
+import pathlib
+import socket
+import ssl
+import subprocess
 import sys
+import tempfile
+import threading
 
 from load_tool import Run, Sink
 
@@ -44,7 +51,59 @@ def check_imap():
     idle = Run(MAILLOAD, "imap-idle", sink.address, count=50, concurrency=8)
     expect(idle.wait_idle(), 50, "idle sessions")
     expect_clean(idle.finish(), 50)
-    expect(sink.stop()["finished"], 56, "sessions that ended with LOGOUT")
+    asking = Run(MAILLOAD, "imap-answers", sink.address, count=3, concurrency=3)
+    expect(asking.wait_idle(), 3, "sessions that wait to ask")
+    outcome = asking.finish()
+    expect_clean(outcome, 3)
+    expect(outcome["answers"], 3 * 250, "answers")
+    assert 0 < outcome["answer_p50_ms"] <= outcome["answer_p99_ms"], outcome
+    expect_clean(result("imap-logout", sink, count=20, concurrency=5), 20)
+    expect(sink.stop()["finished"], 79, "sessions that ended with LOGOUT")
+
+
+@contextlib.contextmanager
+def tls_server():
+    """An IMAP server's greeting and goodbye, in TLS behind the header; its address."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listening:
+        pair = pathlib.Path(folder, "certificate"), pathlib.Path(folder, "key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
+                        "-out", pair[0], "-keyout", pair[1]], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*pair)
+
+        def serve():
+            while True:
+                try:
+                    client, _ = listening.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(28, socket.MSG_WAITALL)
+                    with context.wrap_socket(client, server_side=True) as wrapped:
+                        wrapped.sendall(b"* OK ready\r\n")
+                        wrapped.recv(100)
+                        wrapped.sendall(b"* BYE\r\na1 OK bye\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "%s:%d" % listening.getsockname()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def check_tls():
+    with tls_server() as address:
+        for tls, resumed in (("full", 0), ("resumed", 9)):
+            outcome = Run(MAILLOAD, "imap-logout", address, count=10, tls=tls).finish()
+            expect_clean(outcome, 10)
+            expect(outcome["resumed"], resumed, f"resumed sessions with --tls={tls}")
+    sink = Sink(MAILLOAD, "imap")
+    outcome = result("imap-logout", sink, count=2, tls="full")
+    expect(outcome["errors"], 2, "errors of TLS clients of a server in the clear")
+    assert outcome["first_error"].startswith("read: "), outcome
+    sink.stop()
 
 
 def check_nobody_there():
@@ -56,4 +115,5 @@ def check_nobody_there():
 
 check_smtp()
 check_imap()
+check_tls()
 check_nobody_there()

@@ -47,6 +47,10 @@ class Run:
         output, _ = self._process.communicate()
         return json.loads(output.splitlines()[-1])
 
+    def end(self):
+        """Begins no further session; finish() then has the results of those so far."""
+        self._process.terminate()
+
     def stop(self):
         """Ends it wherever it is; does nothing after finish()."""
         self._process.kill()

@@ -64,6 +64,9 @@ void addRunCommand(CLI::App& root, int& exit_code) {
         ->capture_default_str();
     command->add_option("--clients", arguments->clients_file,
                         "IPv4 networks of the client addresses, one a line");
+    const std::map<std::string, TlsUse> uses{{"full", TlsUse::Full}, {"resumed", TlsUse::Resumed}};
+    command->add_option("--tls", options.tls, "Behind the header: full, or resumed handshakes")
+        ->transform(CLI::CheckedTransformer(uses));
     command->callback([arguments, &exit_code] {
         RunOptions& chosen = arguments->options;
         chosen.target = Endpoint::parse(arguments->target);

@@ -3,16 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <memory>
-#include <system_error>
 #include <vector>
 
 namespace mailgate::load {
@@ -28,6 +26,9 @@ constexpr std::uint32_t kFirstSource = 0x7F010001;
 /// 203.0.113.10: where the clients believe that they connected to.
 constexpr std::uint32_t kDestination = 0xCB00710A;
 
+/// SIGTERM: no further session begins, and those under way are the last.
+volatile sig_atomic_t stopping = 0;
+
 class Runner;
 
 /// A place for sessions, one after another.
@@ -40,8 +41,9 @@ class Session : public Handler {
     void onReady(std::uint32_t events) override;
     void fail(std::string reason);
 
-    const Descriptor& socket() const { return socket_; }
-    bool isUnderWay() const { return socket_.isOpen(); }
+    const Descriptor& socket() const { return stream_.socket(); }
+    bool isUnderWay() const { return stream_.isOpen(); }
+    bool wasResumed() const { return stream_.wasResumed(); }
     bool isHolding() const { return holding_; }
 
   private:
@@ -49,13 +51,15 @@ class Session : public Handler {
     bool take(std::string_view bytes);
     bool onLine(std::string_view line);
     bool advance();
+    void say(std::string_view text);
     void flush();
     void onEnd();
 
     Runner& runner_;
     const Script& script_;
-    Descriptor socket_;
+    Stream stream_;
     Clock::time_point started_;
+    Clock::time_point asked_;  ///< when the latest answer was asked for
     std::size_t step_ = 0;
     std::string line_;           ///< a line that has begun to arrive
     std::uint64_t literal_ = 0;  ///< octets of it that are still to come
@@ -75,29 +79,36 @@ class Runner {
     }
     Descriptor connect(std::uint64_t number) const;
     std::string header(std::uint64_t number) const;
+    TlsClients* tls() { return tls_ ? &*tls_ : nullptr; }
+    void onAnswer(Clock::duration took) { answers_.push_back(milliseconds(took)); }
     void onFinished(Session& session, Clock::duration took);
     void onFailed(Session& session, std::string reason);
     void onHolding() { --under_way_, ++holding_; }
     void onReceived(std::size_t bytes) { bytes_ += bytes; }
 
   private:
+    static double milliseconds(Clock::duration took) {
+        return std::chrono::duration<double, std::milli>(took).count();
+    }
+    static double percentile(std::vector<double>& values, double part);
     void startMore();
     bool mayStart() const;
     void drive();
     void failTheRest();
     void holdIdle();
     void print();
-    double percentile(double part);
 
     RunOptions options_;
     Script script_;
+    std::optional<TlsClients> tls_;
     EventLoop loop_;
     std::vector<std::unique_ptr<Session>> sessions_;
     std::vector<Session*> free_;
     std::vector<double> latencies_;  ///< milliseconds, of the sessions without error
+    std::vector<double> answers_;    ///< milliseconds, of the steps that are timed
     Clock::time_point began_;
     double seconds_ = 0;
-    std::uint64_t started_ = 0, under_way_ = 0, holding_ = 0, errors_ = 0, bytes_ = 0;
+    std::uint64_t started_ = 0, under_way_ = 0, holding_ = 0, errors_ = 0, bytes_ = 0, resumed_ = 0;
     std::string first_error_;
 };
 
@@ -109,14 +120,13 @@ void Session::start(std::uint64_t number) {
     holding_ = continues_ = false;
     header_ = runner_.header(number);
     unsent_ = header_;
-    socket_ = runner_.connect(number);
+    stream_.open(runner_.connect(number));
     runner_.watch(*this);
 }
 
 void Session::release() {
     holding_ = false;
-    unsent_ = script_.steps[step_++].send;
-    flush();
+    say(script_.steps[step_++].send);
 }
 
 void Session::onReady(std::uint32_t events) {
@@ -129,14 +139,14 @@ void Session::onReady(std::uint32_t events) {
 bool Session::receive() {
     static std::array<char, 256 * 1024> buffer;
     for (;;) {
-        const ssize_t count = recv(socket_.number(), buffer.data(), buffer.size(), 0);
-        if (count < 0 && errno == EAGAIN) return true;
-        if (count <= 0) {
-            count == 0 ? onEnd() : fail(fmt::format("recv: {}", std::generic_category().message(errno)));
+        const Stream::Result got = stream_.read(buffer);
+        if (got.state == Stream::State::Later) return true;
+        if (got.state != Stream::State::Moved) {
+            got.state == Stream::State::Ended ? onEnd() : fail(fmt::format("read: {}", got.error));
             return false;
         }
-        runner_.onReceived(count);
-        if (!take({buffer.data(), static_cast<std::size_t>(count)})) return false;
+        runner_.onReceived(got.bytes);
+        if (!take({buffer.data(), got.bytes})) return false;
     }
 }
 
@@ -174,33 +184,44 @@ bool Session::advance() {
         runner_.onHolding();
         return true;
     }
-    unsent_ = script_.steps[step_++].send;
-    flush();
+    if (script_.steps[step_].timed) runner_.onAnswer(Clock::now() - asked_);
+    say(script_.steps[step_++].send);
     return isUnderWay();
 }
 
+void Session::say(std::string_view text) {
+    asked_ = Clock::now();
+    unsent_ = text;
+    flush();
+}
+
+/// The header goes out in the clear; what follows it in TLS, if that is asked for.
 void Session::flush() {
     while (!unsent_.empty()) {
-        const ssize_t count = send(socket_.number(), unsent_.data(), unsent_.size(), MSG_NOSIGNAL);
-        if (count < 0 && errno == EAGAIN) return;
-        if (count < 0) return fail(fmt::format("send: {}", std::generic_category().message(errno)));
-        unsent_.remove_prefix(count);
+        const Stream::Result put = stream_.write(unsent_);
+        if (put.state == Stream::State::Later) return;
+        if (put.state != Stream::State::Moved) return fail(fmt::format("write: {}", put.error));
+        unsent_.remove_prefix(put.bytes);
     }
+    if (!runner_.tls() || stream_.isSecure()) return;
+    stream_.secure(*runner_.tls());
+    receive();  // the handshake's first message is ours
 }
 
 void Session::onEnd() {
     if (step_ < script_.steps.size()) return fail(fmt::format("closed in step {}", step_));
-    socket_.close();
     runner_.onFinished(*this, Clock::now() - started_);
+    stream_.close();
 }
 
 void Session::fail(std::string reason) {
-    socket_.close();
+    stream_.close();
     runner_.onFailed(*this, std::move(reason));
 }
 
 Runner::Runner(const RunOptions& options)
     : options_(options), script_(scriptFor(options.workload, options.octets)), began_(Clock::now()) {
+    if (options_.tls != TlsUse::None) tls_.emplace(options_.tls);
     const bool holds =
         std::any_of(script_.steps.begin(), script_.steps.end(), [](const Step& step) { return step.hold; });
     const std::uint64_t places =
@@ -226,7 +247,9 @@ std::string Runner::header(std::uint64_t number) const {
 
 bool Runner::mayStart() const {
     const bool in_time = !options_.duration || Clock::now() - began_ < *options_.duration;
-    return started_ < options_.count && under_way_ < options_.concurrency && !free_.empty() && in_time;
+    // The first alone brings what the others resume.
+    const std::uint64_t at_once = tls_ && !tls_->isReady() ? 1 : options_.concurrency;
+    return !stopping && started_ < options_.count && under_way_ < at_once && !free_.empty() && in_time;
 }
 
 void Runner::startMore() {
@@ -239,7 +262,8 @@ void Runner::startMore() {
 }
 
 void Runner::onFinished(Session& session, Clock::duration took) {
-    latencies_.push_back(std::chrono::duration<double, std::milli>(took).count());
+    latencies_.push_back(milliseconds(took));
+    resumed_ += session.wasResumed();
     --under_way_;
     free_.push_back(&session);
 }
@@ -278,6 +302,9 @@ void Runner::holdIdle() {
 }
 
 bool Runner::run() {
+    struct sigaction ending {};
+    ending.sa_handler = [](int) { stopping = 1; };
+    check(sigaction(SIGTERM, &ending, nullptr), "sigaction");
     drive();
     if (holding_ > 0) {
         holdIdle();
@@ -288,12 +315,11 @@ bool Runner::run() {
     return errors_ == 0;
 }
 
-double Runner::percentile(double part) {
-    if (latencies_.empty()) return 0;
-    const auto rank =
-        static_cast<std::ptrdiff_t>(std::ceil(part * static_cast<double>(latencies_.size()))) - 1;
-    std::nth_element(latencies_.begin(), latencies_.begin() + rank, latencies_.end());
-    return latencies_[rank];
+double Runner::percentile(std::vector<double>& values, double part) {
+    if (values.empty()) return 0;
+    const auto rank = static_cast<std::ptrdiff_t>(std::ceil(part * static_cast<double>(values.size()))) - 1;
+    std::nth_element(values.begin(), values.begin() + rank, values.end());
+    return values[rank];
 }
 
 void Runner::print() {
@@ -302,9 +328,11 @@ void Runner::print() {
         if (c >= ' ' && c < 0x7F && c != '"' && c != '\\') quoted += c;
     fmt::print(
         "{{\"workload\": \"{}\", \"sessions\": {}, \"errors\": {}, \"first_error\": \"{}\", "
-        "\"seconds\": {:.3f}, \"bytes_received\": {}, \"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}}}\n",
+        "\"seconds\": {:.3f}, \"bytes_received\": {}, \"p50_ms\": {:.3f}, \"p99_ms\": {:.3f}, "
+        "\"resumed\": {}, \"answers\": {}, \"answer_p50_ms\": {:.3f}, \"answer_p99_ms\": {:.3f}}}\n",
         kWorkloadNames[static_cast<std::size_t>(options_.workload)], latencies_.size(), errors_, quoted,
-        seconds_, bytes_, percentile(0.50), percentile(0.99));
+        seconds_, bytes_, percentile(latencies_, 0.50), percentile(latencies_, 0.99), resumed_,
+        answers_.size(), percentile(answers_, 0.50), percentile(answers_, 0.99));
 }
 
 }  // namespace

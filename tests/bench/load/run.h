@@ -6,6 +6,7 @@
 #include "tests/bench/load/event_loop.h"
 #include "tests/bench/load/proxy_header.h"
 #include "tests/bench/load/script.h"
+#include "tests/bench/load/stream.h"
 
 #include <chrono>
 #include <cstdint>
@@ -22,6 +23,7 @@ struct RunOptions {
     unsigned concurrency = 1;  ///< sessions under way at once; those that hold do not count
     unsigned sources = 16;     ///< loopback addresses to connect from, each with all of its ports
     std::uint64_t octets = 2048;
+    TlsUse tls = TlsUse::None;  ///< behind the PROXY header
 };
 
 /// Prints one JSON object of results; with imap-idle first {"idle": N} when all of them idle, and then waits

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint16_t kSmtpPort = 25;
 constexpr std::uint16_t kImapPort = 143;
+constexpr int kAnswers = 250;  // of a session of imap-answers
 
 /// A message of about that many octets, with the dot that ends it.
 std::string message(std::uint64_t octets) {
@@ -57,6 +58,21 @@ Script imapIdle() {
             kImapPort};
 }
 
+Script imapLogout() {
+    return {{{"* OK ", "* ", "a1 LOGOUT\r\n"}, {"a1 OK ", "* BYE", ""}}, kImapPort};
+}
+
+/// All sessions log in and wait for each other; then each asks again and again.
+Script imapAnswers() {
+    Script script{{{"* OK ", "* ", "a1 LOGIN bob secret\r\n"}, {"a1 OK ", "* ", "a2 NOOP\r\n", true}},
+                  kImapPort};
+    for (int i = 0; i < kAnswers; ++i)
+        script.steps.push_back({"a2 OK ", "* ", "a2 NOOP\r\n", false, true});
+    script.steps.push_back({"a2 OK ", "* ", "a3 LOGOUT\r\n"});
+    script.steps.push_back({"a3 OK ", "* BYE", ""});
+    return script;
+}
+
 }  // namespace
 
 Script scriptFor(Workload workload, std::uint64_t octets) {
@@ -70,6 +86,10 @@ Script scriptFor(Workload workload, std::uint64_t octets) {
             return imapBulk(octets);
         case Workload::ImapIdle:
             return imapIdle();
+        case Workload::ImapLogout:
+            return imapLogout();
+        case Workload::ImapAnswers:
+            return imapAnswers();
     }
     __builtin_unreachable();
 }

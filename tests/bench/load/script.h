@@ -17,13 +17,14 @@ struct Step {
     std::string expect;
     std::string interim;
     std::string send;
-    bool hold = false;  ///< stay here, without sending, until all sessions of the run have got here
+    bool hold = false;   ///< stay here, without sending, until all sessions of the run have got here
+    bool timed = false;  ///< how long this took, since the step before it sent, is of interest
 };
 
-enum class Workload { SmtpSessions, SmtpSerial, ConnectQuit, ImapBulk, ImapIdle };
+enum class Workload { SmtpSessions, SmtpSerial, ConnectQuit, ImapBulk, ImapIdle, ImapLogout, ImapAnswers };
 
-inline constexpr std::string_view kWorkloadNames[] = {"smtp-sessions", "smtp-serial", "connect-quit",
-                                                      "imap-bulk", "imap-idle"};
+inline constexpr std::string_view kWorkloadNames[] = {
+    "smtp-sessions", "smtp-serial", "connect-quit", "imap-bulk", "imap-idle", "imap-logout", "imap-answers"};
 
 struct Script {
     std::vector<Step> steps;  ///< after the last one the server closes

@@ -2,6 +2,7 @@
 #include "tests/bench/load/sink.h"
 
 #include "tests/bench/load/proxy_header.h"
+#include "tests/bench/load/script.h"
 
 #include <fmt/format.h>
 
@@ -97,6 +98,16 @@ class ImapDialogue : public Dialogue {
             answer.text = fmt::format("{} OK Idle completed.\r\n", idle_tag_);
             return;
         }
+        // A gateway that logs in itself may do so with literals; none of them has a line end in it.
+        held_ += line;
+        if (literalSize(line))
+            answer.text = "+ OK\r\n";
+        else
+            onCommand(std::exchange(held_, {}), answer);
+    }
+
+  private:
+    void onCommand(std::string_view line, Answer& answer) {
         const std::size_t space = line.find(' ');
         const std::string_view tag = line.substr(0, space);
         const std::string_view command = space == line.npos ? ""sv : line.substr(space + 1);
@@ -112,7 +123,6 @@ class ImapDialogue : public Dialogue {
             answer.text = fmt::format("{} BAD Error in IMAP command.\r\n", tag);
     }
 
-  private:
     /// "FETCH 1 BODY.PEEK[]<0.SIZE>": as many octets as the client asks for.
     void onFetch(std::string_view tag, std::string_view command, Answer& answer) const {
         const std::size_t range = command.find("<0.");
@@ -126,6 +136,7 @@ class ImapDialogue : public Dialogue {
         answer.after_bulk = fmt::format(")\r\n{} OK Fetch completed.\r\n", tag);
     }
 
+    std::string held_;  ///< of a command whose literals are still to come
     std::string idle_tag_;
 };
 
