@@ -178,6 +178,8 @@ Next RelayPhase::onViolation() {
 
 Next RelayPhase::endViolated() {
     const Outcome outcome = outcomeOf(*filter_->violation());
+    // What the filter has not let go on would stand before it.
+    relay().dropUnseen(Side::Server);
     reply(outcome.refusal);
     return next::Linger{outcome.reason};
 }

@@ -329,6 +329,7 @@ TEST_F(RelayPhaseTest, InMonitorModeWhatIsNotUnderstoodEndsTheSessionAllTheSame)
     begin();
     exchange("EHLO a\r\n", "250 mx\r\n");
     EXPECT_EQ(expectStep<next::Linger>(serverSends("250 what\r\n")).reason, CloseReason::ServerViolation);
+    EXPECT_THAT(client_->heard(), StartsWith("421 "));
 }
 
 TEST_F(RelayPhaseTest, WaitsForNoServerThatDoesNotAnswerWhatCameBeforeAViolation) {
