@@ -22,6 +22,12 @@ void SessionContext::leaveServer() noexcept {
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void SessionContext::serverSecured(const TlsTransport& tls) {
+    record.endpoint->shookHands(tls);
+    record.server_tls = std::make_unique<ServerTlsFacts>(
+        ServerTlsFacts{tls.version(), tls.cipher(), tls.resumed(), tls.peerVerified(), {}});
+}
+
 TlsPolicy SessionContext::tlsPolicy() const noexcept {
     const ListenerConfig& listener = record.listener();
     if (record.tls || record.balancerEndsTls()) return {.stage = TlsPolicy::Stage::Within};

@@ -64,6 +64,8 @@ struct SessionContext {
     const Config& config() const noexcept { return record.config(); }
     /// What the protocol's filter has to know of TLS now.
     TlsPolicy tlsPolicy() const noexcept;
+    /// `tls`: hands have been shaken with the server.
+    void serverSecured(const TlsTransport& tls);
     /// TLS ends here, and did not begin with the first byte.
     bool afterStartTls() const noexcept {
         return record.tls && record.listener().tls == ListenerTls::StartTls;

@@ -358,6 +358,8 @@ class Commands(unittest.TestCase):
                 done = gateway.run("probe")
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn("TLSv1.3", done.stdout)
+                self.assertIn("from the first byte" if tls == "implicit" else "by STARTTLS", done.stdout)
+                self.assertRegex(done.stdout, "certificate +.*, verified")
                 self.assertRegex(done.stdout, r"certificate +CN=mx.example.net, expires 2\d{3}-")
                 self.assertIn("=> as configured", done.stdout)
 

@@ -332,6 +332,8 @@ TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
     expectStep<next::Relay>(phase_->onServer(kReadable));
     EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
     EXPECT_TRUE(context_->server_tls);
+    ASSERT_TRUE(context_->record.server_tls);
+    EXPECT_EQ(context_->record.server_tls->version, "TLSv1.3");
     EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::ToServer);
     EXPECT_FALSE(context_->serverCutOff());
     context_->leaveServer();
