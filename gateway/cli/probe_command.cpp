@@ -22,7 +22,7 @@ void printAnswer(std::string_view what, const ProbeAnswer& answer) {
 
 void printTls(const UpstreamConfig& upstream, const TlsReport& tls) {
     fmt::print("  {:<16} {}, {}, {}\n", "TLS",
-               upstream.tls == UpstreamTls::StartTls ? "by STARTTLS" : "from the first byte", tls.version, tls.cipher);
+               upstream.asksForStartTls() ? "by STARTTLS" : "from the first byte", tls.version, tls.cipher);
     if (tls.chain.empty()) return;
     const TlsChainCertificate& own = tls.chain.front();
     fmt::print("  {:<16} {}, expires {}{}\n", "certificate", own.subject, formatUtc(own.not_after),

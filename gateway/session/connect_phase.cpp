@@ -64,9 +64,7 @@ Next ConnectPhase::tryNext() {
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
     return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
-                                    record.pool().tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
-                                                        {record.listener().protocol, context_.config().name,
-                                                         record.arrival.local.address})));
+                                    context_.tlsToServer()));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {

@@ -377,6 +377,30 @@ TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
     EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
 }
 
+TEST_F(ConnectPhaseTlsTest, WhereStartTlsIsMirroredItWaitsForTheClients) {
+    Config config = makeConfig();
+    config.listeners[0].tls = ListenerTls::StartTls;
+    config.upstreams[0].tls = UpstreamTls::Mirror;
+    config.upstreams[0].tls_options.verify = false;
+    awaitingGreeting(std::move(config));
+    expectStep<next::Relay>(serverSends("220 mx\r\n"));
+    EXPECT_FALSE(context_->server_tls);
+    EXPECT_FALSE(context_->record.server_tls);
+    EXPECT_TRUE(context_->tlsPolicy().mirror);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Before);
+}
+
+TEST_F(ConnectPhaseTlsTest, AClientThatHasTlsAlreadyIsMirroredBeforehand) {
+    Config config = makeConfig();
+    config.listeners[0].tls = ListenerTls::StartTls;
+    shakingHands(UpstreamTls::Mirror, std::move(config));
+    server_->heard();
+    expectStep<next::Stay>(serverSends("220 mx\r\n"));
+    EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));
+    EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+}
+
 TEST_F(ConnectPhaseTlsTest, StepsOfTheHandshakeAreRationed) {
     shakingHands();
     host_->handshake_steps = 0;
