@@ -222,6 +222,7 @@ std::string sessionAsJson(const JournalSession& session) {
 namespace {
 
 using store::journal::Field;
+using store::journal::FieldRow;
 using store::journal::Part;
 using store::journal::WhenEmpty;
 
@@ -266,7 +267,8 @@ std::string ruleText(const JournalSession& session) {
 }
 
 /// Fields that are told together with others, or in words of their own. Empty: by the value alone.
-std::string ownText(std::string_view name, const JournalSession& session) {
+std::string ownText(const FieldRow<JournalSession>& field, const JournalSession& session) {
+    const std::string_view name = field.name;
     if (name == "listener") return fmt::format("{} ({})", session.listener, session.protocol);
     if (name == "client")
         return fmt::format("{} port {}", store::clientNetwork(session).toString(), session.client_port);
@@ -282,6 +284,12 @@ std::string ownText(std::string_view name, const JournalSession& session) {
                            valueText(session.failed_users));
     if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
     if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
+    if (name == "mode" && field.object == "server_tls") {
+        if (session.server_tls_version.empty()) return session.server_tls + ", failed";
+        return fmt::format("{}, {} {}{}, {}", session.server_tls, session.server_tls_version,
+                           session.server_tls_cipher, session.server_tls_resumed ? ", resumed" : "",
+                           session.server_tls_verified ? "verified" : "not verified");
+    }
     if (name == "mode" && !session.tls_version.empty())
         return fmt::format("{}, {} {}{}", session.tls, session.tls_version, session.tls_cipher,
                            session.tls_resumed ? ", resumed" : "");
@@ -292,7 +300,8 @@ std::string ownText(std::string_view name, const JournalSession& session) {
     return {};
 }
 
-std::string ownText(std::string_view name, const JournalMail& mail) {
+std::string ownText(const FieldRow<JournalMail>& field, const JournalMail& mail) {
+    const std::string_view name = field.name;
     if (name == "from") return bracketed(mail.from);
     if (name == "recipient_count")
         return fmt::format("{} more", mail.recipient_count - mail.recipients.size());
@@ -303,7 +312,7 @@ std::string ownText(std::string_view name, const JournalMail& mail) {
 
 template <typename Record, typename Value>
 void addField(Story& story, const Field<Record, Value>& field, const Record& record) {
-    std::string text = ownText(field.name, record);
+    std::string text = ownText(field, record);
     std::string_view label = field.label;
     if constexpr (std::is_same_v<Record, JournalSession>) {
         if (record.refused() && field.name == "end") label = "refused";

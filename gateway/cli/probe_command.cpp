@@ -20,12 +20,15 @@ void printAnswer(std::string_view what, const ProbeAnswer& answer) {
         fmt::print("  {:<16} {}\n", what, answer.accepted ? "accepted" : "refused: " + answer.reason);
 }
 
-void printTls(const TlsReport& tls) {
-    fmt::print("  {:<16} {}, {}\n", "TLS", tls.version, tls.cipher);
+void printTls(const UpstreamConfig& upstream, const TlsReport& tls) {
+    fmt::print("  {:<16} {}, {}, {}\n", "TLS",
+               upstream.asksForStartTls() ? "by STARTTLS" : "from the first byte", tls.version, tls.cipher);
     if (tls.chain.empty()) return;
     const TlsChainCertificate& own = tls.chain.front();
     fmt::print("  {:<16} {}, expires {}{}\n", "certificate", own.subject, formatUtc(own.not_after),
-               tls.verdict ? ", refused: " + tls.verdict_text : "");
+               tls.verdict                   ? ", refused: " + tls.verdict_text
+               : upstream.tls_options.verify ? ", verified"
+                                             : "");
 }
 
 /// True when nothing has to change.
@@ -44,7 +47,7 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     printAnswer("v2", report.v2);
     printAnswer("TCP6", report.tcp6);
     printAnswer("LOCAL", report.local);
-    if (report.tls) printTls(*report.tls);
+    if (report.tls) printTls(upstream, *report.tls);
     if (report.largest_header > 0)
         fmt::print("  {:<16} up to {} bytes{}\n", "header size", report.largest_header,
                    report.larger_reason.empty() ? "" : ", a longer one is refused: " + report.larger_reason);

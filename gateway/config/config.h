@@ -55,6 +55,7 @@ enum class UpstreamTls : std::uint8_t {
     Off,       ///< the protocol in the clear (STARTTLS may follow, end to end)
     Implicit,  ///< TLS from the first byte behind the header
     StartTls,  ///< ... or once the server has greeted and consented to STARTTLS
+    Mirror,    ///< ... where the client has TLS, and the protocol in the clear until it has
 };
 
 struct ListenerConfig {
@@ -133,6 +134,11 @@ struct UpstreamConfig {
     std::string server_name;       ///< of all servers that have none of their own; empty: each its address's
     CertificateFiles client_certificate;  ///< what servers get that ask for one; without a file there is none
     std::vector<ServerConfig> servers;
+
+    /// TLS with a server begins with STARTTLS, where it does.
+    bool asksForStartTls() const noexcept {
+        return tls == UpstreamTls::StartTls || tls == UpstreamTls::Mirror;
+    }
 
     friend bool operator==(const UpstreamConfig&, const UpstreamConfig&) = default;
 };

@@ -484,7 +484,8 @@ const Fields<UpstreamConfig>& upstreamFields() {
          kReload,
          "what is spoken with the servers, behind the PROXY header, which goes first and in the clear. "
          "implicit: TLS from the first byte (Postfix: `smtpd_tls_wrappermode`, Dovecot: `ssl = yes` in the "
-         "inet_listener); starttls: it is asked for before the client gets the greeting"},
+         "inet_listener); starttls: it is asked for before the client gets the greeting; mirror: it is asked "
+         "for when the client asks for it, and before that for clients whose TLS has begun already"},
         {"tls_verify",
          ofServerTls(typeOfWords(kTlsVerify), readTlsVerify, &TlsClientOptions::verify, asText("on")),
          kReload, "whether a server's certificate has to be of `ca`'s and for its name; off is warned of"},

@@ -270,15 +270,20 @@ void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener)
 void Loader::checkServerTls(TableReader& table, const ListenerConfig& listener) {
     if (config_.upstreams.empty()) return;
     const UpstreamConfig& upstream = config_.upstreams[listener.upstream_index];
+    if (upstream.tls == UpstreamTls::Mirror && listener.tls == ListenerTls::Off &&
+        listener.proxy == ProxyMode::Off)
+        table.warning("tls", fmt::format("tls = \"mirror\" of {} has nothing to mirror here: \"off\" leaves "
+                                         "STARTTLS to clients and servers, \"starttls\" ends it here",
+                                         inQuotes(upstream.name)));
     if (upstream.tls != UpstreamTls::Off && listener.tls == ListenerTls::Passthrough)
         table.error("tls",
                     fmt::format("\"passthrough\" would put the clients' TLS inside of the gateway's own with "
                                 "the servers of {}: end it here (\"implicit\"), or set tls = \"off\" there",
                                 inQuotes(upstream.name)));
-    if (upstream.tls == UpstreamTls::StartTls && listener.protocol == Protocol::Tcp)
+    if (upstream.asksForStartTls() && listener.protocol == Protocol::Tcp)
         table.error("protocol",
-                    fmt::format("\"tcp\" has no STARTTLS, which tls = \"starttls\" asks of the servers "
-                                "of {}: \"implicit\" is for any protocol",
+                    fmt::format("\"tcp\" has no STARTTLS, which the servers of {} are asked for: tls = "
+                                "\"implicit\" is for any protocol",
                                 inQuotes(upstream.name)));
 }
 

@@ -55,8 +55,10 @@ inline constexpr Word<ListenerTls> kListenerTls[] = {{"off", ListenerTls::Off},
                                                      {"passthrough", ListenerTls::Passthrough},
                                                      {"implicit", ListenerTls::Implicit},
                                                      {"starttls", ListenerTls::StartTls}};
-inline constexpr Word<UpstreamTls> kUpstreamTls[] = {
-    {"off", UpstreamTls::Off}, {"implicit", UpstreamTls::Implicit}, {"starttls", UpstreamTls::StartTls}};
+inline constexpr Word<UpstreamTls> kUpstreamTls[] = {{"off", UpstreamTls::Off},
+                                                     {"implicit", UpstreamTls::Implicit},
+                                                     {"starttls", UpstreamTls::StartTls},
+                                                     {"mirror", UpstreamTls::Mirror}};
 inline constexpr Word<bool> kTlsVerify[] = {{"on", true}, {"off", false}};
 inline constexpr Word<ClientCertificates> kClientCertificates[] = {
     {"off", ClientCertificates::Off},

@@ -60,12 +60,11 @@ Next ConnectPhase::tryNext() {
     stage_ = Stage::Connecting;
     context_.armIn(context_.config().timeouts.connect.count());
     context_.useServer(std::move(server));
+    context_.record.server_tls.reset();
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
     return proceed(connector_.begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
-                                    record.pool().tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
-                                                        {record.listener().protocol, context_.config().name,
-                                                         record.arrival.local.address})));
+                                    context_.tlsToServer()));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
@@ -95,7 +94,7 @@ Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
     context_.host.counters().connect.add(record.connected - record.connecting);
-    if (const TlsTransport* tls = connector_.tls()) record.endpoint->shookHands(*tls);
+    if (const TlsTransport* tls = connector_.tls()) context_.serverSecured(*tls);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);

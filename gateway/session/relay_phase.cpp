@@ -5,6 +5,7 @@
 #include "protocols/mail_protocol.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -110,6 +111,7 @@ Rest RelayPhase::onBytes(Side from, std::string_view bytes, Output& out) noexcep
 
 Next RelayPhase::onEvents(Side side, std::uint32_t events) {
     context_.record.last_activity = context_.host.now();
+    if (securing_) return onSecuring(side, events);
     // What is held back hides that its sender is gone: nothing more is read.
     if ((events & kFailed) && relay().stalled(side)) return onLost(side);
     if (events != kWritable) {
@@ -121,6 +123,8 @@ Next RelayPhase::onEvents(Side side, std::uint32_t events) {
 Next RelayPhase::pump(Side source) {
     // What was held back must not go on because nobody watches any more.
     if (violated_ && !filter_ && source == Side::Client) return next::Stay{};
+    // It has begun in this very turn.
+    if (securing_) return next::Stay{};
     Next step = next::Stay{};
     switch (relay().pump(source)) {
         case Relay::Status::Open:
@@ -151,20 +155,94 @@ Next RelayPhase::afterPump(Side source) {
     return maybeDrain();
 }
 
-// What the client has sent behind its STARTTLS would be taken for what it says within TLS (CVE-2011-0411). It may be in its
-// socket still: the filter is shown that it came.
+// With a server that mirrors it the client's STARTTLS is answered once the server's handshake is over, and by that.
 Next RelayPhase::startTls() {
-    context_.client->note(kReadable);
-    const Relay::Status status = relay().pump(Side::Client);
+    if (auto step = spokeBehindStartTls(Side::Client)) return std::move(*step);
+    return context_.mirrorsStartTls() ? secureServer() : answerStartTls();
+}
+
+// What either has sent behind STARTTLS, or behind its consent to it, would be taken for what it says within TLS (CVE-2011-0411,
+// response injection). It may be in its socket still: the filter is shown that it came.
+std::optional<Next> RelayPhase::spokeBehindStartTls(Side side) {
+    (side == Side::Client ? context_.client : context_.server)->note(kReadable);
+    const Relay::Status status = relay().pump(side);
     if (filter_->violation()) return onViolation();
-    if (status == Relay::Status::Ended) return next::Close{CloseReason::ClientClosed};
-    if (status == Relay::Status::SourceLost) return onLost(Side::Client);
-    if (status != Relay::Status::Open) return next::Close{CloseReason::GatewayError};
+    switch (status) {
+        case Relay::Status::Open:
+            return std::nullopt;
+        case Relay::Status::Ended:
+            if (side == Side::Client) return next::Close{CloseReason::ClientClosed};
+            return serverNotSecured({TlsFailure::Reason::PeerClosed});
+        case Relay::Status::SourceLost:
+            if (side == Side::Client) return onLost(side);
+            return serverNotSecured({TlsFailure::Reason::ConnectionLost});
+        default:
+            return next::Close{CloseReason::GatewayError};
+    }
+}
+
+Next RelayPhase::answerStartTls() {
     const bool ready = context_.beginHandshake();
     std::string reply = filter_->answerStartTls(ready);
     if (ready) return next::ShakeHands{std::move(reply), drain_};
     (void)relay().reply(Side::Client, reply);
     return maybeDrain();
+}
+
+/// It has consented, and the client does not know that yet.
+Next RelayPhase::secureServer() {
+    if (auto step = spokeBehindStartTls(Side::Server)) return std::move(*step);
+    if (!context_.beginHandshake()) return serverNotSecured({});
+    const auto tls =
+        context_.record.pool().tlsAtOnce(*context_.record.endpoint, UpstreamPool::Handshake::Resumed);
+    // The handshake would wait for STARTTLS to be acknowledged (Nagle's algorithm).
+    context_.server->noDelay();
+    auto secured = TlsTransport::connect(context_.server, tls->context, tls->name, tls->peer);
+    if (!secured) throw std::bad_alloc();
+    securing_ = secured.get();
+    context_.server = std::move(secured);
+    relay().attach(Side::Server, securing_);
+    context_.armIn(context_.config().timeouts.connect.count());
+    return shakeHands();
+}
+
+/// What the client says meanwhile is looked at when the server is done.
+Next RelayPhase::onSecuring(Side side, std::uint32_t events) {
+    if (side == Side::Server) return shakeHands();
+    return (events & kFailed) ? onLost(side) : next::Stay{};
+}
+
+Next RelayPhase::shakeHands() {
+    TlsTransport::Handshake step{TlsTransport::Handshake::State::Wants, {}, true};
+    if (context_.host.mayShakeHands()) step = securing_->advance(context_.host.now());
+    switch (step.state) {
+        case TlsTransport::Handshake::State::Wants:
+            if (step.again) context_.defer(Side::Server);
+            return next::Stay{};
+        case TlsTransport::Handshake::State::Failed:
+            return serverNotSecured(step.failure);
+        case TlsTransport::Handshake::State::Done:
+            break;
+    }
+    context_.serverSecured(*std::exchange(securing_, nullptr));
+    context_.server_tls = true;
+    if (auto spoke = spokeBehindStartTls(Side::Client)) return std::move(*spoke);
+    return answerStartTls();
+}
+
+/// Its connection is of no more use, not in the clear either: the client hears both. No `failure`: the gateway has no room.
+Next RelayPhase::serverNotSecured(TlsFailure failure) {
+    SessionRecord& record = context_.record;
+    if (failure) {
+        record.server_tls = std::make_unique<ServerTlsFacts>();
+        record.server_tls->failure = failure;
+        record.endpoint->handshakes.failed(failure);
+        record.pool().reportFailure(*record.endpoint, context_.host.now(), handshakeFailure(failure));
+    }
+    (void)relay().reply(Side::Client, filter_->answerStartTls(false));
+    reply(failure ? Refusal::ServerLost : Refusal::GatewayFull);
+    context_.endHandshake();
+    return next::Linger{failure ? CloseReason::ServerLost : CloseReason::GatewayError};
 }
 
 // The bytes stay here. The client hears why once the server has answered all that it sent before them; a server that is
@@ -180,6 +258,8 @@ Next RelayPhase::onViolation() {
 
 Next RelayPhase::endViolated() {
     const Outcome outcome = outcomeOf(*filter_->violation());
+    // What the filter has not let go on would stand before it.
+    relay().dropUnseen(Side::Server);
     reply(outcome.refusal);
     return next::Linger{outcome.reason};
 }
@@ -256,7 +336,7 @@ Millis RelayPhase::idleLimit() const noexcept {
 
 // The next time that something is due: the limit of inactivity, a step of a drain, or keep-alive.
 void RelayPhase::arm() noexcept {
-    if (violated_) return;
+    if (violated_ || securing_) return;
     Millis due = context_.record.last_activity + idleLimit();
     if (drain_) due = std::min(due, context_.host.now() < drain_.from ? drain_.from : drain_.until);
     if (!kept_alive_) due = std::min(due, keepAliveAt());
@@ -275,6 +355,7 @@ void RelayPhase::keepAlive() noexcept {
 
 Next RelayPhase::onDeadline() {
     if (violated_) return endViolated();
+    if (securing_) return serverNotSecured({TlsFailure::Reason::Timeout});
     const Millis now = context_.host.now();
     if (!kept_alive_ && now >= keepAliveAt()) keepAlive();
     if (drain_ && now >= drain_.until) {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 namespace mailgate {
@@ -41,6 +42,12 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next pump(Side source);
     Next afterPump(Side source);
     Next startTls();
+    std::optional<Next> spokeBehindStartTls(Side side);
+    Next secureServer();
+    Next onSecuring(Side side, std::uint32_t events);
+    Next shakeHands();
+    Next serverNotSecured(TlsFailure failure);
+    Next answerStartTls();
     Next onSourceEnded(Side source);
     Next onServerEnded();
     Next passEnd(Side source);
@@ -57,6 +64,8 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Millis keepAliveAt() const noexcept;
     void keepAlive() noexcept;
 
+    TlsTransport* securing_ =
+        nullptr;  ///< the server's transport, while hands are shaken with it after STARTTLS
     std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
     Drain drain_;
     const bool greeted_;                           ///< before STARTTLS

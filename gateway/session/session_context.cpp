@@ -22,11 +22,26 @@ void SessionContext::leaveServer() noexcept {
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
+std::unique_ptr<ServerTls> SessionContext::tlsToServer() const {
+    const UpstreamPool& pool = record.pool();
+    if (pool.config().tls == UpstreamTls::Mirror && !behindTls()) return nullptr;
+    return pool.tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
+                      {record.listener().protocol, config().name, record.arrival.local.address});
+}
+
+void SessionContext::serverSecured(const TlsTransport& tls) {
+    record.endpoint->shookHands(tls);
+    record.server_tls = std::make_unique<ServerTlsFacts>(
+        ServerTlsFacts{tls.version(), tls.cipher(), tls.resumed(), tls.peerVerified(), {}});
+}
+
 TlsPolicy SessionContext::tlsPolicy() const noexcept {
     const ListenerConfig& listener = record.listener();
-    if (record.tls || record.balancerEndsTls()) return {.stage = TlsPolicy::Stage::Within};
+    if (behindTls()) return {.stage = TlsPolicy::Stage::Within};
     if (listener.tls == ListenerTls::StartTls)
-        return {.stage = TlsPolicy::Stage::Before, .required = listener.tls_required};
+        return {.stage = TlsPolicy::Stage::Before,
+                .required = listener.tls_required,
+                .mirror = mirrorsStartTls()};
     return {.stage = server_tls ? TlsPolicy::Stage::ToServer : TlsPolicy::Stage::None};
 }
 

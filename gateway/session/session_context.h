@@ -64,6 +64,17 @@ struct SessionContext {
     const Config& config() const noexcept { return record.config(); }
     /// What the protocol's filter has to know of TLS now.
     TlsPolicy tlsPolicy() const noexcept;
+    /// The client uses TLS, which ends here or before it came here.
+    bool behindTls() const noexcept { return record.tls || record.balancerEndsTls(); }
+    /// TLS with the server begins when TLS with the client does.
+    bool mirrorsStartTls() const noexcept {
+        return record.listener().tls == ListenerTls::StartTls && !record.balancerEndsTls() &&
+               record.pool().config().tls == UpstreamTls::Mirror;
+    }
+    /// What a new connection to record.endpoint needs to speak TLS; null where it does not, or not yet.
+    std::unique_ptr<ServerTls> tlsToServer() const;
+    /// `tls`: hands have been shaken with the server.
+    void serverSecured(const TlsTransport& tls);
     /// TLS ends here, and did not begin with the first byte.
     bool afterStartTls() const noexcept {
         return record.tls && record.listener().tls == ListenerTls::StartTls;

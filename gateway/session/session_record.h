@@ -41,6 +41,14 @@ struct LimitReached {
     std::uint32_t value = 0;
 };
 
+/// Of TLS with the server, for log and journal.
+struct ServerTlsFacts {
+    std::string_view version, cipher;  ///< OpenSSL's own texts
+    bool resumed = false;
+    bool verified = false;
+    TlsFailure failure;  ///< why there is none, though the server had consented to it
+};
+
 struct SessionRecord {
     SessionRecord(const AcceptedConnection& from, const SessionId& session, std::int64_t wall_clock,
                   Millis now)
@@ -54,12 +62,13 @@ struct SessionRecord {
     Endpoint client;
     Endpoint destination;
     Admission admission;
-    std::bitset<kRefusals> would_refuse;       ///< by Refusal: what monitor mode has let pass
-    LimitReached would_limit;                  ///< ... where that was a limit
-    std::unique_ptr<proxy::Tlvs> tlvs;         ///< null when the header had none
-    std::unique_ptr<TlsFacts> tls;             ///< null: TLS does not end here, or not yet
-    std::string_view tls_fault;                ///< how it ended, if that was wrong (TlsTransport::fault())
-    std::shared_ptr<ServerEndpoint> endpoint;  ///< tried or used last
+    std::bitset<kRefusals> would_refuse;         ///< by Refusal: what monitor mode has let pass
+    LimitReached would_limit;                    ///< ... where that was a limit
+    std::unique_ptr<proxy::Tlvs> tlvs;           ///< null when the header had none
+    std::unique_ptr<TlsFacts> tls;               ///< null: TLS does not end here, or not yet
+    std::unique_ptr<ServerTlsFacts> server_tls;  ///< null: none was spoken with the server
+    std::string_view tls_fault;                  ///< how it ended, if that was wrong (TlsTransport::fault())
+    std::shared_ptr<ServerEndpoint> endpoint;    ///< tried or used last
     SessionFacts facts;
     std::int64_t wall_start;  ///< Unix time, milliseconds
     // On the monotonic clock; 0: has not happened.

@@ -175,6 +175,17 @@ void addTls(store::JournalSession& entry, const SessionRecord& record) {
     entry.tls_client_verified = facts.peer->verified;
 }
 
+void addServerTls(store::JournalSession& entry, const SessionRecord& record) {
+    if (!record.server_tls) return;
+    const ServerTlsFacts& facts = *record.server_tls;
+    entry.server_tls = record.pool().config().tls == UpstreamTls::Implicit ? "implicit" : "starttls";
+    entry.server_tls_version = facts.version;
+    entry.server_tls_cipher = facts.cipher;
+    entry.server_tls_resumed = facts.resumed;
+    entry.server_tls_verified = facts.verified;
+    entry.server_tls_error = toString(facts.failure);
+}
+
 /// The session is over: what it knew goes with the entry.
 store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     store::JournalSession entry = begin(record, now);
@@ -184,6 +195,7 @@ store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     entry.user = std::move(facts.user);
     entry.tls = std::move(facts.tls);
     addTls(entry, record);
+    addServerTls(entry, record);
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
     entry.failed_users = std::move(facts.failed_users);
@@ -207,6 +219,7 @@ store::JournalSession mailEntry(const SessionRecord& record, Millis now, const M
     entry.user = facts.user;
     entry.tls = facts.tls;
     addTls(entry, record);
+    addServerTls(entry, record);
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
     entry.failed_users = facts.failed_users;

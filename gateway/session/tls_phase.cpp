@@ -18,7 +18,8 @@ Next TlsPhase::begin() {
     if (!context_.beginHandshake()) return next::Refuse{Refusal::GatewayFull};
     context_.armIn(context_.config().timeouts.tls_handshake.count());
     if (!after_starttls_) return secure();
-    if (!transfersMail(context_.record.listener().protocol)) context_.leaveServer();
+    if (!transfersMail(context_.record.listener().protocol) && !context_.mirrorsStartTls())
+        context_.leaveServer();
     return sendReply();
 }
 
@@ -83,7 +84,8 @@ Next TlsPhase::done() {
     record.facts.tls = after_starttls_ ? "starttls" : "implicit";
     record.listenerCounters().handshakes.done(record.tls->version);
     if (!context_.uses_server) return next::Connect{};
-    return next::Relay{.drain = drain_, .greeted = true};
+    const ProtocolTraits& protocol = traitsOf(record.listener().protocol);
+    return next::Relay{.drain = drain_, .greeted = !protocol.starttls.greets_again};
 }
 
 // What is said of it, its alert, has to arrive: the client's connection is read to its end.

@@ -4,8 +4,9 @@
 ///
 /// After STARTTLS: our reply is the last that goes out in the clear, and the client's next byte is the handshake's first. A
 /// client whose next byte is not has said something in the clear that was to be taken for what it says within TLS
-/// (CVE-2011-0411). SMTP and LMTP servers stay connected. The others take the client for one in the clear until they are
-/// told otherwise, which they can be only in the header of a new connection: theirs is dropped.
+/// (CVE-2011-0411). SMTP and LMTP servers stay connected, and those that speak TLS by now (UpstreamTls::Mirror). The others
+/// take the client for one in the clear until they are told otherwise, which they can be only in the header of a new
+/// connection: theirs is dropped.
 ///
 /// A handshake costs as much as relaying a thousand lines does: steps are rationed by the host, and so is their number at
 /// the same time.

@@ -384,20 +384,19 @@ void TlsTransport::finishWriting() noexcept {
 TlsFacts TlsTransport::facts() const {
     TlsFacts facts;
     facts.version = version();
-    const char* cipher = SSL_get_cipher_name(ssl_);
-    facts.cipher = cipher ? cipher : "";
+    facts.cipher = cipher();
     if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name))
         facts.sni = printable(name, 255);
     const unsigned char* protocol = nullptr;
     unsigned int size = 0;
     SSL_get0_alpn_selected(ssl_, &protocol, &size);
     if (size > 0) facts.alpn.assign(reinterpret_cast<const char*>(protocol), size);
-    facts.resumed = SSL_session_reused(ssl_) == 1;
+    facts.resumed = resumed();
     facts.handshake_ms = handshake_ms_;
     if (const X509* certificate = SSL_get0_peer_certificate(ssl_)) {
         facts.peer = {openssl::subjectOf(certificate), openssl::commonNameOf(certificate),
                       openssl::sha256Of(certificate), openssl::seconds(X509_get0_notAfter(certificate)),
-                      verifies_ && SSL_get_verify_result(ssl_) == X509_V_OK};
+                      peerVerified()};
     }
     return facts;
 }
@@ -406,9 +405,22 @@ std::string_view TlsTransport::version() const noexcept {
     return SSL_get_version(ssl_);
 }
 
+std::string_view TlsTransport::cipher() const noexcept {
+    const char* name = SSL_get_cipher_name(ssl_);
+    return name ? name : "";
+}
+
+bool TlsTransport::resumed() const noexcept {
+    return SSL_session_reused(ssl_) == 1;
+}
+
 UnixSeconds TlsTransport::peerNotAfter() const noexcept {
     const X509* certificate = SSL_get0_peer_certificate(ssl_);
     return certificate ? openssl::seconds(X509_get0_notAfter(certificate)) : 0;
+}
+
+bool TlsTransport::peerVerified() const noexcept {
+    return verifies_ && SSL_get0_peer_certificate(ssl_) && SSL_get_verify_result(ssl_) == X509_V_OK;
 }
 
 TlsFailure TlsTransport::verdict() const noexcept {

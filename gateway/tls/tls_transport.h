@@ -99,9 +99,13 @@ class TlsTransport final : public Transport {
     /// use.
     std::unique_ptr<Transport> release() noexcept { return std::move(below_); }
     TlsFacts facts() const;
-    /// What facts() says of the version, and of the end of the peer's certificate (0: it has shown none), without the rest.
+    // What facts() says of each, without the rest. The texts are OpenSSL's, and stay.
     std::string_view version() const noexcept;
+    std::string_view cipher() const noexcept;
+    bool resumed() const noexcept;
+    /// 0: the peer has shown no certificate.
     UnixSeconds peerNotAfter() const noexcept;
+    bool peerVerified() const noexcept;
     /// What is wrong with the peer's certificate, whether the handshake hung on that or not; None: nothing.
     TlsFailure verdict() const noexcept;
     /// The same in OpenSSL's words.

@@ -152,7 +152,7 @@ ProbeReport probeServer(const UpstreamConfig& upstream, const Endpoint& server, 
     }
     if (upstream.tls != UpstreamTls::Off) {
         const std::optional<Protocol> starttls =
-            upstream.tls == UpstreamTls::StartTls ? std::optional(upstream.check_protocol) : std::nullopt;
+            upstream.asksForStartTls() ? std::optional(upstream.check_protocol) : std::nullopt;
         target.tls =
             tlsForReport(upstream.tls_options, upstream.client_certificate, tls_name, starttls, name);
         if (!starttls) report.greets_without_header = greetsWithoutHeader(target);
@@ -222,10 +222,10 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
     }
     if (!report.v1.accepted && !report.v2.accepted && upstream.tls != UpstreamTls::Off && !report.tls) {
         return {fmt::format(
-            "the server accepts no PROXY header from {}, or speaks no TLS behind it as tls = \"{}\" asks "
-            "({}). {}",
-            own, upstream.tls == UpstreamTls::StartTls ? "starttls" : "implicit", report.v2.reason,
-            upstream.tls == UpstreamTls::StartTls
+            "the server accepts no PROXY header from {}, or does not speak TLS behind it as tls of "
+            "[[upstream]] asks ({}). {}",
+            own, report.v2.reason,
+            upstream.asksForStartTls()
                 ? "Postfix: smtpd_tls_security_level = may or encrypt. Dovecot: ssl = yes"
                 : "Postfix, master.cf: \"-o smtpd_tls_wrappermode=yes\" for the smtpd of that port. Dovecot: "
                   "\"ssl = yes\" in the inet_listener of that port")};

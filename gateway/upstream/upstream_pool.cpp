@@ -169,8 +169,17 @@ std::uint32_t UpstreamPool::weightNow(const Entry& entry, Millis now) const noex
 
 std::unique_ptr<ServerTls> UpstreamPool::tlsTo(const ServerEndpoint& endpoint, Handshake handshake,
                                                const Speaker& speaker) const {
-    const bool starttls = config_.tls == UpstreamTls::StartTls;
+    const bool starttls = config_.asksForStartTls();
     if (!tls_ || (starttls && speaker.protocol == Protocol::Tcp)) return nullptr;
+    auto tls = tlsAtOnce(endpoint, handshake);
+    if (starttls)
+        tls->starttls =
+            std::make_unique<StartTlsDialogue>(speaker.protocol, heloName(speaker.name, speaker.own));
+    return tls;
+}
+
+std::unique_ptr<ServerTls> UpstreamPool::tlsAtOnce(const ServerEndpoint& endpoint,
+                                                   Handshake handshake) const {
     const auto server =
         std::find_if(config_.servers.begin(), config_.servers.end(),
                      [&](const ServerConfig& each) { return each.name == endpoint.server->name; });
@@ -178,9 +187,6 @@ std::unique_ptr<ServerTls> UpstreamPool::tlsTo(const ServerEndpoint& endpoint, H
     tls->context = tls_->context();
     if (server != config_.servers.end()) tls->name = server->tls_name;
     if (handshake == Handshake::Resumed) tls->peer = tls->name + ' ' + endpoint.endpoint.toString();
-    if (starttls)
-        tls->starttls =
-            std::make_unique<StartTlsDialogue>(speaker.protocol, heloName(speaker.name, speaker.own));
     return tls;
 }
 

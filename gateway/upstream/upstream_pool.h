@@ -87,9 +87,12 @@ class UpstreamPool {
         std::string_view name;  ///< of the gateway, for EHLO
         IpAddress own;          ///< where the name does not do
     };
-    /// What a connection to `endpoint` needs to speak TLS; null where it does not.
+    /// What a new connection to `endpoint` needs to speak TLS; null where it does not. With UpstreamTls::Mirror: as for
+    /// a client that has TLS.
     std::unique_ptr<ServerTls> tlsTo(const ServerEndpoint& endpoint, Handshake handshake,
                                      const Speaker& speaker) const;
+    /// The same for a server that has consented to STARTTLS: hands are shaken at once. Only where its servers speak TLS.
+    std::unique_ptr<ServerTls> tlsAtOnce(const ServerEndpoint& endpoint, Handshake handshake) const;
 
     /// The endpoints that one session has tried, as bits. Endpoints beyond kMaxEndpoints are not used.
     using Tried = std::uint64_t;

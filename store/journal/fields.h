@@ -88,6 +88,9 @@ constexpr bool endedTls(const JournalSession& session) noexcept {
 constexpr bool showedCertificate(const JournalSession& session) noexcept {
     return !session.tls_client_sha256.empty();
 }
+constexpr bool spokeTlsToServer(const JournalSession& session) noexcept {
+    return !session.server_tls_version.empty();
+}
 constexpr bool hasLimit(const JournalSession& session) noexcept {
     return !session.limit.empty();
 }
@@ -151,6 +154,12 @@ inline constexpr auto kSessionFields = [] {
         field(&S::tls_client_subject, {.name = "subject", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_subject", .since = 4, .label = "certificate"}),
         field(&S::tls_client_sha256, {.name = "sha256", .object = "tls.client_certificate", .lines = kEnd, .when_empty = LeftOut, .column = "tls_client_sha256", .since = 4}),
         field(&S::tls_client_verified, {.name = "verified", .object = "tls.client_certificate", .lines = kEnd, .applies = showedCertificate, .column = "tls_client_verified", .since = 4}),
+        field(&S::server_tls, {.name = "mode", .object = "server_tls", .lines = kEnd, .when_empty = LeftOut, .column = "server_tls", .since = 5, .label = "server tls"}),
+        field(&S::server_tls_version, {.name = "version", .object = "server_tls", .lines = kEnd, .when_empty = LeftOut, .column = "server_tls_version", .since = 5}),  // with `mode`
+        field(&S::server_tls_cipher, {.name = "cipher", .object = "server_tls", .lines = kEnd, .when_empty = LeftOut, .column = "server_tls_cipher", .since = 5}),
+        field(&S::server_tls_resumed, {.name = "resumed", .object = "server_tls", .lines = kEnd, .applies = spokeTlsToServer, .column = "server_tls_resumed", .since = 5}),
+        field(&S::server_tls_verified, {.name = "verified", .object = "server_tls", .lines = kEnd, .applies = spokeTlsToServer, .column = "server_tls_verified", .since = 5}),
+        field(&S::server_tls_error, {.name = "error", .object = "server_tls", .lines = kEnd, .when_empty = LeftOut, .column = "server_tls_error", .since = 5, .label = "server tls error", .part = Outcome}),
         field(&S::mail, {.name = "mail", .lines = kEnd, .applies = carriesMail, .column = "", .label = "mail"}),
         field(&S::mail_count, {.name = "mail_count", .lines = kNoLine}),  // goes with the mail
         field(&S::would_refuse, {.name = "would_refuse", .lines = kSessions, .when_empty = LeftOut, .since = 4, .label = "would refuse", .part = Outcome}),

@@ -72,6 +72,12 @@ struct JournalSession {
     std::string tls_client_subject,
         tls_client_sha256;  ///< of the client's certificate; empty: it showed none
     bool tls_client_verified = false;
+    // Of TLS that the gateway speaks with the server:
+    std::string server_tls;  ///< how it began, or was to; empty: there was none
+    std::string server_tls_version, server_tls_cipher;
+    bool server_tls_resumed = false;
+    bool server_tls_verified = false;   ///< its certificate
+    std::string server_tls_error;       ///< why it did not begin though the server had consented
     std::optional<bool> authenticated;  ///< what the server said of the last login; none: nothing final
     std::uint32_t failed_logins = 0;
     std::vector<std::string> failed_users;  ///< the first few

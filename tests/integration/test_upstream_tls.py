@@ -24,23 +24,28 @@ scratch = authority = others = right = folder = postfix = dovecot = None
 
 
 class SecurePostfix(Postfix):
-    """`wrapped_port`: TLS from the first byte behind the header; `encrypt_port`: no mail without STARTTLS."""
+    """`wrapped_port`: TLS from the first byte behind the header; `encrypt_port`: no mail without STARTTLS; `auth_only_port`:
+    no password without, which `sasl` knows."""
 
-    def __init__(self, scratch_folder, files):
+    def __init__(self, scratch_folder, files, sasl):
         certificate, key = files
-        self.wrapped_port, self.encrypt_port = reserve_port(), reserve_port()
+        self._sasl = sasl
+        self.wrapped_port, self.encrypt_port, self.auth_only_port = (reserve_port() for _ in range(3))
         super().__init__(scratch_folder, settings={"smtpd_tls_chain_files": f"{key}, {certificate}", "smtpd_tls_loglevel": "1"})
-        self._ports = (*self._ports, self.wrapped_port, self.encrypt_port)
+        self._ports = (*self._ports, self.wrapped_port, self.encrypt_port, self.auth_only_port)
 
     def _master(self):
         secure = "smtpd -o smtpd_upstream_proxy_protocol=haproxy"
         return super()._master() + (
             f"127.0.0.1:{self.wrapped_port} inet n - n - - {secure} -o smtpd_tls_wrappermode=yes\n"
-            f"127.0.0.1:{self.encrypt_port} inet n - n - - {secure} -o smtpd_tls_security_level=encrypt\n")
+            f"127.0.0.1:{self.encrypt_port} inet n - n - - {secure} -o smtpd_tls_security_level=encrypt\n"
+            f"127.0.0.1:{self.auth_only_port} inet n - n - - {secure} -o smtpd_tls_auth_only=yes -o smtpd_sasl_auth_enable=yes"
+            f" -o smtpd_sasl_type=dovecot -o smtpd_sasl_path={self._sasl}"
+            " -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
 
 
 class SecureDovecot(Dovecot):
-    """With `wrapped_port[service]`; passwords over TLS alone."""
+    """With `wrapped_port[service]`; passwords over TLS alone, those for Postfix over `sasl`."""
 
     def __init__(self, scratch_folder, files):
         certificate, key = files
@@ -59,6 +64,11 @@ class SecureDovecot(Dovecot):
 """ for service, port in self.wrapped_port.items())
         super().__init__(scratch_folder, cleartext=False, settings=settings)
         self._ports = (*self._ports, *self.wrapped_port.values())
+        self.sasl = self.folder / "sasl"
+
+    def _configuration(self, passwd):
+        return super()._configuration(passwd) + "ssl = required\n" + (
+            f"service auth {{\n  unix_listener {self.sasl} {{\n    mode = 0666\n  }}\n}}\n")
 
 
 def setUpModule():
@@ -68,8 +78,8 @@ def setUpModule():
     folder = scratch.folder("certificates")
     authority, others = Authority(folder), Authority(folder, "others")
     right = authority.issue(NAME)
-    postfix = scratch.start(SecurePostfix(scratch, right))
     dovecot = scratch.start(SecureDovecot(scratch, right))
+    postfix = scratch.start(SecurePostfix(scratch, right, dovecot.sasl))
 
 
 def trusting(**settings):
@@ -348,9 +358,242 @@ class StartTls(unittest.TestCase):
         self.assertEqual(wait_until(lambda: heard, "the server's end"), [b""])
 
 
+class Mirror(unittest.TestCase):
+    """The client's STARTTLS goes to the server, and is answered once the server has TLS."""
+
+    @staticmethod
+    def serve(protocol, port, name, listener=None, **settings):
+        own = {"tls": "starttls", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}], **(listener or {})}
+        if own["tls"] == "off":
+            del own["certificates"]
+        return serve(protocol, port, f"mirror-{name}", listener=own,
+                     **{"tls": "mirror", "check": True, "interval": "200ms", **settings})
+
+    def ended(self, gateway, client=CLIENT, mode="starttls", **facts):
+        """The session's line: TLS on both sides, the server's verified."""
+        line = gateway.wait_event("session.end", client=client)
+        self.assertEqual((line["tls"]["mode"], line["server_tls"]["mode"], line["server_tls"]["version"]), (mode, "starttls", "TLSv1.3"))
+        self.assertTrue(line["server_tls"]["verified"])
+        self.assertNotIn("error", line["server_tls"])
+        self.assertEqual({name: line[name] for name in facts}, facts)
+        self.assertEqual(gateway.events("server.down"), [])
+        return line
+
+    @staticmethod
+    def secure(sock):
+        return ssl.create_default_context(cafile=str(authority.certificate)).wrap_socket(sock, server_hostname=NAME)
+
+    def starttls(self, client):
+        """Of smtplib."""
+        client._host = NAME
+        self.assertEqual(client.starttls(context=ssl.create_default_context(cafile=str(authority.certificate)))[0], 220)
+
+    def test_mail_for_a_postfix_that_insists(self):
+        client_address = "198.51.100.31"
+        gateway = self.serve("smtp", postfix.encrypt_port, "encrypt", {"tls_required": False})
+        with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2(client_address)) as client:
+            self.assertIn(b"mx.example.net", client.ehlo()[1])
+            self.assertTrue(client.has_extn("starttls"))
+            self.assertEqual(client.docmd("MAIL FROM:<sender@example.com>"), (530, b"5.7.0 Must issue a STARTTLS command first"))
+            self.starttls(client)
+            client.ehlo()
+            self.assertFalse(client.has_extn("starttls"))
+            client.sendmail("sender@example.com", ["alice@example.net"], "Subject: mirrored\r\n\r\nbody\r\n")
+        message = postfix.wait_messages("alice", 1)[-1]
+        self.assertIn(b"with ESMTPS", message)
+        postfix.wait_log(rf"TLS connection established from .*\[{re.escape(client_address)}\]")
+        postfix.wait_log(rf"disconnect from .*\[{re.escape(client_address)}\]")
+        self.assertEqual(len(re.findall(rf" connect from .*\[{re.escape(client_address)}\]", postfix.log())), 1, "one connection")
+        line = self.ended(gateway, client_address, end="client_quit", helo="client.example.org")
+        self.assertEqual([(mail["from"], mail["reply"][:3]) for mail in line["mail"]],
+                         [("sender@example.com", "530"), ("sender@example.com", "250")])
+        found = wait_until(lambda: gateway.run("sessions", "--client", client_address, "--json").stdout, "the journal has it")
+        self.assertEqual(json.loads(found)["server_tls"], line["server_tls"])
+        self.assertRegex(gateway.run("sessions", "show", line["session"]).stdout, r"server tls +starttls, TLSv1\.3 \S+, .*verified")
+
+    def test_a_password_for_a_postfix_that_takes_it_in_tls_alone(self):
+        gateway = self.serve("smtp", postfix.auth_only_port, "auth-only", {"tls_required": False})
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            client.ehlo()
+            self.assertFalse(client.has_extn("auth"), "the server itself does not offer it")
+            self.starttls(client)
+            client.ehlo()
+            self.assertTrue(client.has_extn("auth"))
+            self.assertEqual(client.login("bob", USERS["bob"])[0], 235)
+            client.sendmail("bob@example.net", ["carol@example.net"], "Subject: submitted\r\n\r\nbody\r\n")
+        wait_until(lambda: any(b"with ESMTPSA" in message for message in postfix.messages("carol")), "the message")
+        self.ended(gateway, user="bob", authenticated=True)
+
+    def test_a_client_without_tls_reaches_the_server_without(self):
+        gateway = self.serve("smtp", postfix.proxy_port, "clear", {"tls_required": False})
+        with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+            client.sendmail("clear@example.com", ["dave@example.net"], "Subject: clear\r\n\r\nbody\r\n")
+        wait_until(lambda: any(b"with ESMTP id" in message for message in postfix.messages("dave")), "the message")
+        line = gateway.wait_event("session.end", client=CLIENT)
+        self.assertIsNone(line["tls"])
+        self.assertNotIn("server_tls", line)
+        self.assertEqual(gateway.events("server.down"), [], "the checks speak TLS")
+
+    def test_swaks_submits(self):
+        gateway = self.serve("smtp", postfix.auth_only_port, "swaks")
+        done = subprocess.run(
+            ["swaks", "--server", "127.0.0.1", "--port", str(gateway.port("smtp")), "--proxy-version", "1", "--proxy-family", "TCP4",
+             "--proxy-source", CLIENT, "--proxy-source-port", "40000", "--proxy-dest", "203.0.113.10", "--proxy-dest-port", "25",
+             "--tls", "--auth", "PLAIN", "--auth-user", "alice", "--auth-password", USERS["alice"], "--from", "alice@example.net",
+             "--to", "bob@example.net"], text=True, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.ended(gateway, user="alice", authenticated=True, end="client_quit")
+
+    def test_imap_and_pop3_for_a_dovecot_that_requires_tls(self):
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        gateway = self.serve("imap", dovecot.proxy_port["imap"], "imap")
+        client = proxyclient.IMAP(gateway.port("imap"), HEADER)
+        self.assertIn("STARTTLS", client.capabilities)
+        self.assertIn("LOGINDISABLED", client.capabilities)
+        client.host = NAME
+        client.starttls(context)
+        self.assertNotIn("STARTTLS", client.capabilities)
+        self.assertNotIn("LOGINDISABLED", client.capabilities)
+        client.login("alice", USERS["alice"])
+        client.logout()
+        line = self.ended(gateway, user="alice", authenticated=True)
+        dovecot.wait_log(rf"Log(in|ged in): user=<alice>, .*rip={re.escape(CLIENT)}.*TLS")
+        gateway = self.serve("pop3", dovecot.proxy_port["pop3"], "pop3")
+        client = proxyclient.POP3(gateway.port("pop3"), HEADER)
+        self.assertIn("STLS", client.capa())
+        client.host = NAME
+        client.stls(context)
+        self.assertNotIn("STLS", client.capa())
+        client.user("bob")
+        client.pass_(USERS["bob"])
+        client.quit()
+        self.ended(gateway, user="bob", authenticated=True)
+        self.assertFalse(line["server_tls"]["resumed"])
+
+    def test_managesieve_whose_capabilities_come_anew(self):
+        gateway = self.serve("sieve", dovecot.proxy_port["sieve"], "sieve")
+        clear = proxyclient.connect(gateway.port("sieve"), HEADER)
+        before = proxyclient.read_until(clear, rb"^OK")
+        self.assertIn(b'"STARTTLS"', before)
+        self.assertNotIn(b"PLAIN", before)
+        clear.sendall(b"STARTTLS\r\n")
+        self.assertRegex(proxyclient.read_line(clear), rb"^OK")
+        with self.secure(clear) as client:
+            listed = proxyclient.read_until(client, rb"^OK")
+            self.assertNotIn(b"STARTTLS", listed)
+            self.assertIn(b"PLAIN", listed)
+            client.sendall(b"NOOP\r\nLOGOUT\r\n")
+            self.assertRegex(proxyclient.read_to_end(client), rb"(?s)^OK.*OK")
+        self.ended(gateway, end="client_quit")
+
+    def test_lmtp(self):
+        gateway = self.serve("lmtp", dovecot.proxy_port["lmtp"], "lmtp")
+        with proxyclient.LMTP(gateway.port("lmtp"), HEADER) as client:
+            client.ehlo()
+            self.starttls(client)
+            client.sendmail("sender@example.com", ["alice"], "Subject: delivered\r\n\r\nbody\r\n")
+        line = self.ended(gateway)
+        self.assertEqual(line["mail"][0]["recipients"], ["alice"])
+
+    def test_clients_whose_tls_has_begun_already(self):
+        gateway = self.serve("pop3", dovecot.proxy_port["pop3"], "implicit", {"tls": "implicit"})
+        with self.secure(proxyclient.connect(gateway.port("pop3"), HEADER)) as client:
+            self.assertTrue(proxyclient.read_line(client).startswith(b"+OK"))
+            client.sendall(f"USER alice\r\nPASS {USERS['alice']}\r\nQUIT\r\n".encode())
+            self.assertRegex(proxyclient.read_to_end(client), rb"(?s)\+OK.*\+OK.*\+OK")
+        self.ended(gateway, mode="implicit", user="alice")
+        for tls in ("off", "starttls"):
+            with self.subTest(listener=tls):
+                gateway = self.serve("smtp", postfix.encrypt_port, f"balancer-{tls}", {
+                    "tls": tls, "trusted": [{"network": "127.0.0.1", "tls": True}]})
+                with proxyclient.SMTP(gateway.port("smtp"), HEADER) as client:
+                    client.ehlo()
+                    self.assertFalse(client.has_extn("starttls"))
+                    client.sendmail("sender@example.com", ["dave@example.net"], "Subject: balanced\r\n\r\nbody\r\n")
+                self.ended(gateway, mode="balancer")
+
+    def test_a_server_that_cannot_be_trusted(self):
+        answers = {"smtp": (b"STARTTLS", rb"(?s)^454 4\.7\.0 .*\r\n421 4\.", postfix.encrypt_port),
+                   "imap": (b"s STARTTLS", rb"(?s)^s NO \[UNAVAILABLE\] .*\r\n\* BYE ", dovecot.proxy_port["imap"]),
+                   "pop3": (b"STLS", rb"^-ERR \[SYS/TEMP\] ", dovecot.proxy_port["pop3"]),
+                   "sieve": (b"STARTTLS", rb"(?s)^NO \(TRYLATER\) .*\r\nBYE ", dovecot.proxy_port["sieve"])}
+        greetings = {"smtp": rb"^220 ", "imap": rb"^\* OK", "pop3": rb"^\+OK", "sieve": rb"^OK"}
+        for protocol, (command, answer, port) in answers.items():
+            with self.subTest(protocol=protocol):
+                gateway = self.serve(protocol, port, f"wrong-{protocol}", check=False, server_name="other.example.net")
+                with proxyclient.connect(gateway.port(protocol), HEADER) as client:
+                    proxyclient.read_until(client, greetings[protocol])
+                    if protocol == "smtp":
+                        client.sendall(b"EHLO client.example.org\r\n")
+                        proxyclient.read_until(client, rb"^250 ")
+                    client.sendall(command + b"\r\n")
+                    self.assertRegex(proxyclient.read_to_end(client), answer)
+                line = gateway.wait_event("session.end", client=CLIENT)
+                self.assertEqual((line["end"], line["tls"]), ("server_lost", None))
+                self.assertEqual(line["server_tls"], {"mode": "starttls", "error": "wrong_name"})
+
+    def scripted(self, name, answer, **settings):
+        """Up to the client's STARTTLS, which a scripted server answers; all that the server got behind it."""
+        heard = []
+
+        def behaviour(sock):
+            sock.sendall(b"220 mx.example.net ESMTP\r\n")
+            proxyclient.read_line(sock)
+            sock.sendall(b"250-mx.example.net\r\n250 STARTTLS\r\n")
+            proxyclient.read_line(sock)
+            sock.sendall(answer)
+            heard.append(proxyclient.read_to_end(sock))
+        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
+        client = proxyclient.connect(gateway.port("smtp"), HEADER)
+        self.addCleanup(client.close)
+        proxyclient.read_line(client)
+        client.sendall(b"EHLO client.example.org\r\n")
+        proxyclient.read_until(client, rb"^250 ")
+        return gateway, client, heard
+
+    def test_a_refusal_of_the_server_is_the_clients(self):
+        gateway, client, heard = self.scripted("refuses", b"454 4.7.0 TLS not available due to local problem\r\n")
+        client.sendall(b"STARTTLS\r\n")
+        self.assertEqual(proxyclient.read_line(client), b"454 4.7.0 TLS not available due to local problem\r\n")
+        client.sendall(b"QUIT\r\n")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(wait_until(lambda: heard, "the server's end"), [b"QUIT\r\n"])
+        self.assertNotIn("server_tls", gateway.wait_event("session.end", client=CLIENT))
+
+    def test_what_a_server_says_behind_its_consent_ends_it(self):
+        gateway, client, heard = self.scripted("injection", b"220 2.0.0 go\r\n250-evil\r\n250 AUTH EVIL\r\n")
+        client.sendall(b"STARTTLS\r\n")
+        said = proxyclient.read_to_end(client)
+        self.assertNotIn(b"evil", said.lower())
+        self.assertRegex(said, rb"^421 ")
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], "server_violation")
+        self.assertEqual(wait_until(lambda: heard, "the server's end"), [b""])
+
+    def test_a_server_that_never_shakes_hands(self):
+        gateway, client, _ = self.scripted("silent", b"220 2.0.0 go\r\n", timeouts={"connect": "300ms"})
+        client.sendall(b"STARTTLS\r\n")
+        self.assertRegex(proxyclient.read_to_end(client), rb"(?s)^454 4\.7\.0 .*\r\n421 4\.")
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["server_tls"]["error"], "timeout")
+
+    def test_what_a_client_says_behind_starttls_reaches_no_server(self):
+        for pieces in ((b"STARTTLS\r\nMAIL FROM:<evil@example.com>\r\n",), (b"STARTTLS\r\n", b"MAIL FROM:<evil@example.com>\r\n")):
+            with self.subTest(pieces=len(pieces)):
+                gateway = self.serve("smtp", postfix.encrypt_port, f"plaintext-{len(pieces)}")
+                with proxyclient.connect(gateway.port("smtp"), HEADER) as client:
+                    proxyclient.read_line(client)
+                    client.sendall(b"EHLO client.example.org\r\n")
+                    proxyclient.read_until(client, rb"^250 ")
+                    for piece in pieces:
+                        client.sendall(piece)
+                    self.assertNotRegex(proxyclient.read_to_end(client), rb"(?m)^(250|530)")
+                line = gateway.wait_event("session.end", client=CLIENT)
+                self.assertEqual((line["end"], line["mail"]), ("plaintext_after_starttls", []))
+
+
 class Commands(unittest.TestCase):
     def test_probe_shakes_hands_behind_the_header(self):
-        for name, port, tls in (("probe-wrapped", postfix.wrapped_port, "implicit"), ("probe-starttls", postfix.encrypt_port, "starttls")):
+        for name, port, tls in (("probe-wrapped", postfix.wrapped_port, "implicit"), ("probe-starttls", postfix.encrypt_port, "starttls"),
+                                ("probe-mirror", postfix.encrypt_port, "mirror")):
             with self.subTest(tls=tls):
                 gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "servers")],
                                             [mailgate.upstream("servers", port, **trusting(tls=tls))], name=name)
@@ -358,12 +601,14 @@ class Commands(unittest.TestCase):
                 done = gateway.run("probe")
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn("TLSv1.3", done.stdout)
+                self.assertIn("from the first byte" if tls == "implicit" else "by STARTTLS", done.stdout)
+                self.assertRegex(done.stdout, "certificate +.*, verified")
                 self.assertRegex(done.stdout, r"certificate +CN=mx.example.net, expires 2\d{3}-")
                 self.assertIn("=> as configured", done.stdout)
 
     def test_snippet_has_tls_where_it_comes_first(self):
         for protocol, program, line in (("smtp", "postfix", "smtpd_tls_wrappermode=yes"), ("imap", "dovecot", "ssl = yes")):
-            for tls, wanted in (("implicit", True), ("starttls", False)):
+            for tls, wanted in (("implicit", True), ("starttls", False), ("mirror", False)):
                 with self.subTest(program=program, tls=tls):
                     gateway = mailgate.Mailgate(scratch, [mailgate.listener(protocol, "servers")], [
                         mailgate.upstream("servers", 10025, **trusting(tls=tls))], name=f"snippet-{program}-{tls}")

@@ -83,6 +83,20 @@ TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
     EXPECT_THAT(sessionAsJson(session), Not(HasSubstr("554 5.7.1")));
 }
 
+TEST(JournalText, TlsWithTheServerIsToldInOneLine) {
+    JournalSession session = test::filledSession();
+    session.server_tls = "implicit";
+    session.server_tls_version = "TLSv1.3";
+    session.server_tls_cipher = "C";
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc),
+                testing::ContainsRegex("server tls +implicit, TLSv1.3 C, resumed, verified\n"));
+    session.server_tls_version.clear();
+    session.server_tls_error = "timeout";
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("server tls +implicit, failed\n"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("server tls error +timeout\n"));
+    EXPECT_THAT(sessionAsJson(session), HasSubstr("\"server_tls\":{\"mode\":\"implicit\""));
+}
+
 TEST(JournalText, OfASessionThatGoesOnTheEndIsNotKnown) {
     JournalSession session = test::filledSession();
     session.kind = JournalKind::Mail;

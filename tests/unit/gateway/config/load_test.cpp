@@ -486,7 +486,22 @@ TEST(Config, TlsToServersIsRefusedWhereItMakesNoSense) {
                 HasSubstr("inside of the gateway's own"));
     const std::string tcp =
         "[[listener]]\nname = \"t\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:1\"\nupstream = \"postfix\"\n";
-    EXPECT_THAT(errorsOf(tcp + open + site(kTrusted, "tls = \"starttls\"")), HasSubstr("has no STARTTLS"));
+    for (const std::string tls : {"starttls", "mirror"})
+        EXPECT_THAT(errorsOf(tcp + open + site(kTrusted, "tls = \"" + tls + "\"")),
+                    HasSubstr("has no STARTTLS"));
+    EXPECT_THAT(errorsOf(site(open + "tls = \"passthrough\"", "tls = \"mirror\"")),
+                HasSubstr("inside of the gateway's own"));
+}
+
+TEST(Config, TlsThatIsMirroredNeedsSomethingToMirror) {
+    const std::string mirror = "tls = \"mirror\"\nserver_name = \"mx.example.net\"";
+    const Config config = parse(site(kTrusted, mirror));
+    EXPECT_EQ(config.upstreams[0].tls, UpstreamTls::Mirror);
+    EXPECT_TRUE(config.upstreams[0].asksForStartTls());
+    EXPECT_THAT(warningsOf(config), Not(Contains(HasSubstr("nothing to mirror"))))
+        << "a balancer may end TLS";
+    EXPECT_THAT(warningsOf(parse(site("access = \"open\"", mirror))),
+                Contains(HasSubstr("nothing to mirror")));
 }
 
 TEST(Config, PrivateNetworksAndImplicitTlsPassedThroughAreNotDoubtful) {

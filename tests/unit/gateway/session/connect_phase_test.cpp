@@ -332,6 +332,8 @@ TEST_F(ConnectPhaseTlsTest, RelaysBehindTheHandshake) {
     expectStep<next::Relay>(phase_->onServer(kReadable));
     EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
     EXPECT_TRUE(context_->server_tls);
+    ASSERT_TRUE(context_->record.server_tls);
+    EXPECT_EQ(context_->record.server_tls->version, "TLSv1.3");
     EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::ToServer);
     EXPECT_FALSE(context_->serverCutOff());
     context_->leaveServer();
@@ -373,6 +375,30 @@ TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
     EXPECT_EQ(context_->relay.held(Side::Server), "");
     EXPECT_TRUE(context_->server_tls);
     EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
+}
+
+TEST_F(ConnectPhaseTlsTest, WhereStartTlsIsMirroredItWaitsForTheClients) {
+    Config config = makeConfig();
+    config.listeners[0].tls = ListenerTls::StartTls;
+    config.upstreams[0].tls = UpstreamTls::Mirror;
+    config.upstreams[0].tls_options.verify = false;
+    awaitingGreeting(std::move(config));
+    expectStep<next::Relay>(serverSends("220 mx\r\n"));
+    EXPECT_FALSE(context_->server_tls);
+    EXPECT_FALSE(context_->record.server_tls);
+    EXPECT_TRUE(context_->tlsPolicy().mirror);
+    EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Before);
+}
+
+TEST_F(ConnectPhaseTlsTest, AClientThatHasTlsAlreadyIsMirroredBeforehand) {
+    Config config = makeConfig();
+    config.listeners[0].tls = ListenerTls::StartTls;
+    shakingHands(UpstreamTls::Mirror, std::move(config));
+    server_->heard();
+    expectStep<next::Stay>(serverSends("220 mx\r\n"));
+    EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));
+    EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
 }
 
 TEST_F(ConnectPhaseTlsTest, StepsOfTheHandshakeAreRationed) {

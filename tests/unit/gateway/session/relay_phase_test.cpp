@@ -2,13 +2,17 @@
 #include "gateway/session/relay_phase.h"
 
 #include "tests/support/scripted_phase.h"
+#include "tests/support/scripted_tls_server.h"
+#include "tests/support/tls_files.h"
 
 #include <gmock/gmock.h>
 
 namespace mailgate::test {
 namespace {
 
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class RelayPhaseTest : public PhaseTest {
@@ -346,6 +350,7 @@ TEST_F(RelayPhaseTest, InMonitorModeWhatIsNotUnderstoodEndsTheSessionAllTheSame)
     begin();
     exchange("EHLO a\r\n", "250 mx\r\n");
     EXPECT_EQ(expectStep<next::Linger>(serverSends("250 what\r\n")).reason, CloseReason::ServerViolation);
+    EXPECT_THAT(client_->heard(), StartsWith("421 "));
 }
 
 TEST_F(RelayPhaseTest, WaitsForNoServerThatDoesNotAnswerWhatCameBeforeAViolation) {
@@ -364,6 +369,196 @@ TEST_F(RelayPhaseTest, ATransactionThatIsOpenAtTheEndIsInTheRecord) {
     phase_.reset();
     ASSERT_EQ(context_->record.facts.transactions.size(), 1U);
     EXPECT_EQ(context_->record.facts.transactions[0].from, "a@b.example");
+}
+
+/// The server decides about STARTTLS, and has TLS of its own before the client's begins.
+class RelayPhaseMirrorTest : public RelayPhaseTest {
+  protected:
+    static Config mirroring(bool verify = false) {
+        Config config = offeringStartTls();
+        config.upstreams[0].tls = UpstreamTls::Mirror;
+        config.upstreams[0].tls_options.verify = verify;
+        return config;
+    }
+    /// The server has the client's STARTTLS, and nothing else.
+    void asked(Config config = mirroring()) {
+        begin(std::move(config));
+        exchange("EHLO a\r\n", "250-mx\r\n250 STARTTLS\r\n");
+        expectStep<next::Stay>(clientSends(*phase_, "STARTTLS\r\n"));
+        EXPECT_EQ(server_->heard(), "STARTTLS\r\n");
+    }
+    void consented(Config config = mirroring()) {
+        asked(std::move(config));
+        expectStep<next::Stay>(serverSends("220 2.0.0 go\r\n"));
+        EXPECT_EQ(server_->received.front(), '\x16') << "the handshake's first byte";
+        EXPECT_EQ(client_->heard(), "") << "it does not know yet";
+    }
+    /// Until nothing moves or the phase is over.
+    Next shakeHands() {
+        Next step = next::Stay{};
+        while (stays(step) && far_.exchange(*server_))
+            step = serverEvent(kReadable);
+        return step;
+    }
+    void expectLost(const Next& step, TlsFailure::Reason reason) {
+        EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::ServerLost);
+        const std::string heard = client_->heard();
+        EXPECT_THAT(heard, StartsWith("454 4.7.0 "));
+        EXPECT_THAT(heard, HasSubstr("\r\n421 4.")) << "and that it cannot go on";
+        ASSERT_TRUE(context_->record.server_tls);
+        EXPECT_EQ(context_->record.server_tls->failure.reason, reason);
+        EXPECT_EQ(endpoint().failures_total.load(), 1U);
+        EXPECT_EQ(value(endpoint().handshakes.failures[static_cast<std::size_t>(reason)]), 1U);
+        EXPECT_EQ(host_->handshakes, 0);
+    }
+    const ServerEndpoint& endpoint() { return *context_->record.endpoint; }
+
+    TlsFiles files_;
+    ScriptedTlsServer far_{ScriptedTlsServer::context(files_.certificate({{"mx.example.net"}}))};
+};
+
+TEST_F(RelayPhaseMirrorTest, AnswersTheClientOnceTheServerHasTls) {
+    consented();
+    const auto answered = expectStep<next::ShakeHands>(shakeHands());
+    EXPECT_THAT(answered.reply, StartsWith("220 "));
+    EXPECT_EQ(client_->heard(), "") << "the next phase says it";
+    EXPECT_EQ(host_->handshakes, 1) << "the client's follows";
+    EXPECT_TRUE(context_->server_tls);
+    ASSERT_TRUE(context_->record.server_tls);
+    EXPECT_EQ(context_->record.server_tls->version, "TLSv1.3");
+    EXPECT_FALSE(context_->record.server_tls->verified);
+    EXPECT_EQ(value(endpoint().handshakes.versions[1]), 1U);
+    far_.exchange(*server_);
+    EXPECT_TRUE(far_.established());
+}
+
+TEST_F(RelayPhaseMirrorTest, OneEventMayTellThatTheServerSpeaksAndListens) {
+    asked();
+    server_->sends("220 2.0.0 go\r\n");
+    expectStep<next::Stay>(serverEvent(kReadable | kWritable));
+    expectStep<next::ShakeHands>(shakeHands());
+    far_.exchange(*server_);
+    EXPECT_TRUE(far_.established());
+}
+
+TEST_F(RelayPhaseMirrorTest, OffersStartTlsOnlyWhereTheServerDoes) {
+    begin(mirroring());
+    expectStep<next::Stay>(clientSends(*phase_, "EHLO a\r\n"));
+    expectStep<next::Stay>(serverSends("250-mx\r\n250 SIZE\r\n"));
+    EXPECT_EQ(client_->heard(), "250-mx\r\n250 SIZE\r\n");
+}
+
+TEST_F(RelayPhaseMirrorTest, AServersRefusalIsTheClients) {
+    asked();
+    expectStep<next::Stay>(serverSends("454 4.7.0 TLS not available due to local problem\r\n"));
+    EXPECT_EQ(client_->heard(), "454 4.7.0 TLS not available due to local problem\r\n");
+    exchange("MAIL FROM:<a@b>\r\n", "250 ok\r\n");
+    EXPECT_FALSE(context_->record.server_tls);
+    EXPECT_EQ(endpoint().failures_total.load(), 0U);
+}
+
+TEST_F(RelayPhaseMirrorTest, AServerThatDoesNotSpeakTlsIsLost) {
+    consented();
+    expectLost(serverSends("250 what\r\n"), TlsFailure::Reason::NotTls);
+}
+
+TEST_F(RelayPhaseMirrorTest, ACertificateThatCannotBeTrustedIsALoss) {
+    Config config = mirroring(true);
+    config.upstreams[0].tls_options.ca = files_.write("others.pem", CertificateAuthority("Others").pem());
+    for (ServerConfig& server : config.upstreams[0].servers)
+        server.tls_name = "mx.example.net";
+    consented(std::move(config));
+    expectLost(shakeHands(), TlsFailure::Reason::UnknownCa);
+}
+
+TEST_F(RelayPhaseMirrorTest, ACertificateOfTheCaIsVerified) {
+    Config config = mirroring(true);
+    config.upstreams[0].tls_options.ca = files_.write("ca.pem", files_.authority.pem());
+    for (ServerConfig& server : config.upstreams[0].servers)
+        server.tls_name = "mx.example.net";
+    consented(std::move(config));
+    expectStep<next::ShakeHands>(shakeHands());
+    EXPECT_TRUE(context_->record.server_tls->verified);
+}
+
+TEST_F(RelayPhaseMirrorTest, AServerThatClosesInsteadIsLost) {
+    consented();
+    expectLost(serverCloses(), TlsFailure::Reason::PeerClosed);
+    asked();
+    server_->finished = true;
+    expectLost(serverSends("220 2.0.0 go\r\n"), TlsFailure::Reason::PeerClosed);
+}
+
+TEST_F(RelayPhaseMirrorTest, AServerThatDoesNotFinishIsLost) {
+    consented();
+    const Millis limit = context_->config().timeouts.connect.count();
+    const Millis now = host_->now();
+    expectStep<next::Stay>(phase_->onDrain({CloseReason::Drained, now + 300'000, now + 600'000}));
+    host_->advance(limit - 100);
+    EXPECT_EQ(events_.deadlines, 0) << "a drain gives it neither less nor more time";
+    host_->advance(200);
+    EXPECT_EQ(events_.deadlines, 1);
+    expectLost(phase_->onDeadline(), TlsFailure::Reason::Timeout);
+}
+
+TEST_F(RelayPhaseMirrorTest, WhatAServerSaysBehindItsConsentEndsTheSession) {
+    for (const bool at_once : {true, false}) {
+        asked();
+        const std::string evil = "250-evil\r\n250 AUTH EVIL\r\n";
+        if (!at_once) server_->sends("220 2.0.0 go\r\n" + evil);
+        const Next step = at_once ? serverSends("220 2.0.0 go\r\n" + evil) : serverEvent(kReadable);
+        EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::ServerViolation);
+        const std::string heard = client_->heard();
+        EXPECT_THAT(heard, StartsWith("421 "));
+        EXPECT_THAT(heard, Not(HasSubstr("evil")));
+        EXPECT_EQ(server_->heard(), "") << "no handshake either";
+    }
+}
+
+TEST_F(RelayPhaseMirrorTest, WhatAClientSaysBeforeTheAnswerEndsTheSession) {
+    asked();
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("220 2.0.0 go\r\n")).reason,
+              CloseReason::PlaintextAfterStartTls);
+    consented();
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_EQ(expectStep<next::Linger>(shakeHands()).reason, CloseReason::PlaintextAfterStartTls);
+    far_.exchange(*server_);
+    EXPECT_EQ(far_.heard(), "");
+}
+
+TEST_F(RelayPhaseMirrorTest, AClientThatLeavesMeanwhileIsGone) {
+    consented();
+    expectStep<next::Stay>(clientCloses(*phase_));
+    EXPECT_EQ(expectStep<next::Close>(shakeHands()).reason, CloseReason::ClientClosed);
+    consented();
+    EXPECT_EQ(expectStep<next::Close>(clientEvent(*phase_, kFailed)).reason, CloseReason::ClientReset);
+}
+
+TEST_F(RelayPhaseMirrorTest, StepsOfTheHandshakeAreRationed) {
+    asked();
+    host_->handshake_steps = 0;
+    expectStep<next::Stay>(serverSends("220 2.0.0 go\r\n"));
+    EXPECT_EQ(server_->heard(), "");
+    host_->runAgain();
+    EXPECT_EQ(events_.turns.size(), 1U) << "its turn comes";
+    host_->handshake_steps = 10;
+    expectStep<next::Stay>(phase_->onServer(0));
+    expectStep<next::ShakeHands>(shakeHands());
+}
+
+TEST_F(RelayPhaseMirrorTest, EndsWhereThereIsNoRoomForTheHandshakeThatTheServerWaitsFor) {
+    asked();
+    host_->most_handshakes = 0;
+    EXPECT_EQ(expectStep<next::Linger>(serverSends("220 2.0.0 go\r\n")).reason, CloseReason::GatewayError);
+    EXPECT_THAT(client_->heard(), StartsWith("454 4.7.0 "));
+    EXPECT_EQ(endpoint().failures_total.load(), 0U);
+}
+
+TEST_F(RelayPhaseMirrorTest, AStopNeedNotWaitForTheHandshake) {
+    consented();
+    EXPECT_EQ(expectStep<next::Linger>(phase_->onKill()).reason, CloseReason::Killed);
+    EXPECT_THAT(client_->heard(), StartsWith("421 "));
 }
 
 }  // namespace

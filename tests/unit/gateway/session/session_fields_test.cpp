@@ -109,6 +109,24 @@ TEST(SessionFields, TlsIsAnObjectOrNull) {
                   "tls.client_certificate.verified=false "));
 }
 
+TEST(SessionFields, TlsWithTheServerIsToldWhereItIsSpoken) {
+    store::JournalSession session = test::sampleSession(1, 1'795'000'000'000);
+    EXPECT_THAT(lineOf(session), Not(HasSubstr("server_tls")));
+    session.tls.clear();
+    session.server_tls = "starttls";
+    session.server_tls_error = "unknown_ca";
+    EXPECT_THAT(
+        lineOf(session),
+        HasSubstr("\"tls\":null,\"server_tls\":{\"mode\":\"starttls\",\"error\":\"unknown_ca\"},\"mail\":"));
+    session.server_tls_error.clear();
+    session.server_tls_version = "TLSv1.3";
+    session.server_tls_cipher = "C";
+    session.server_tls_verified = true;
+    EXPECT_THAT(lineOf(session),
+                HasSubstr("\"server_tls\":{\"mode\":\"starttls\",\"version\":\"TLSv1.3\",\"cipher\":\"C\","
+                          "\"resumed\":false,\"verified\":true},\"mail\":"));
+}
+
 using Names = std::set<std::string>;
 
 /// What `pattern`'s first group matches in the text.

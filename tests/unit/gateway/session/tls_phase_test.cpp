@@ -171,8 +171,10 @@ class StartTlsPhaseTest : public TlsPhaseTest {
     static constexpr std::string_view kReply = "220 go on\r\n";
 
     void arriveAsking(Protocol protocol, std::string_view greeting) {
+        arriveAsking(makeConfig(protocol), greeting);
+    }
+    void arriveAsking(Config config, std::string_view greeting) {
         phase_.reset();
-        Config config = makeConfig(protocol);
         config.listeners[0].tls = ListenerTls::StartTls;
         arriveGreeted(std::move(config), greeting);
         context_->relay.dropHeld(Side::Server);
@@ -202,6 +204,26 @@ TEST_F(StartTlsPhaseTest, DropsAServerThatHasToBeToldOfTls) {
         EXPECT_TRUE(server_->closed);
     }
     expectStep<next::Connect>(shakeHands(std::move(step)));
+}
+
+TEST_F(StartTlsPhaseTest, KeepsAServerThatHasTlsByNow) {
+    for (const Protocol protocol : {Protocol::Sieve, Protocol::Pop3, Protocol::Imap}) {
+        Config config = makeConfig(protocol);
+        config.upstreams[0].tls = UpstreamTls::Mirror;
+        config.upstreams[0].tls_options.verify = false;
+        arriveAsking(std::move(config), "* OK\r\n");
+        TlsPeer peer;
+        Next step = phase_->begin();
+        client_->heard();
+        for (int turn = 0; turn < 20 && stays(step); ++turn) {
+            peer.advance();
+            step = clientSends(*phase_, peer.sent());
+            peer.gets(client_->heard());
+        }
+        const bool greets_again = protocol == Protocol::Sieve;
+        EXPECT_EQ(expectStep<next::Relay>(step).greeted, !greets_again);
+        EXPECT_FALSE(server_->closed);
+    }
 }
 
 TEST_F(StartTlsPhaseTest, EndsAClientThatGoesOnInTheClear) {

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <string_view>
+#include <utility>
 
 namespace mailgate::store::journal {
 namespace {
@@ -27,10 +29,10 @@ TEST(JournalFields, AColumnHasOneField) {
 
 TEST(JournalFields, ALineHasANameOnce) {
     for (const Line line : {kEnd, kRefused, kMail}) {
-        std::set<std::string_view> names;
+        std::set<std::pair<std::string_view, std::string_view>> names;
         const auto add = [&](const auto& field) {
             if ((field.lines & line) != 0 && !field.name.empty()) {
-                EXPECT_TRUE(names.insert(field.name).second) << field.name;
+                EXPECT_TRUE(names.insert({field.object, field.name}).second) << field.name;
             }
         };
         eachField<JournalSession>(add);

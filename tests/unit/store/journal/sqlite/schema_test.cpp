@@ -94,6 +94,8 @@ TEST_F(JournalSchemaTest, AFileOfTheFirstVersionKeepsItsRows) {
     EXPECT_EQ(value("SELECT client || ' ' || failed_logins || ' ' || violation || '.' FROM session"),
               "198.51.100.7 0 .");
     EXPECT_EQ(value("SELECT max(recipients_refused) || replies || refused || truncated FROM mail"), "00");
+    EXPECT_EQ(value("SELECT max(tls_version || server_tls || server_tls_verified || '.') FROM session"),
+              "0.");
     sqlite::Database database(file_, {});
     const auto segments = readSegments(database);
     ASSERT_EQ(segments.size(), 2u);
