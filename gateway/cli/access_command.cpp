@@ -578,8 +578,10 @@ void Access::undo() {
                 return fail(arguments_.change ? fmt::format("there is no change {}", number)
                                               : fmt::format("{} has not changed anything", author()));
             case Kind::Unreadable:
-                return fail(fmt::format(
-                    "change {} was made with an earlier version of mailgate and cannot be undone", number));
+                return fail(
+                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
+                                "changed no rules",
+                                number));
             case Kind::LaterChanges:
                 for (const auto& entry : result.entries)
                     fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),

@@ -26,6 +26,8 @@ constexpr milliseconds kLongest = 7 * 24h;
 // More often would be a load of its own.
 constexpr milliseconds kShortestInterval = 100ms;
 // The longest v1 line (107 bytes) must fit, and no server known takes more than Dovecot.
+// Shorter, and what was done on Friday could not be undone on Monday.
+constexpr milliseconds kShortestTrail = 7 * 24h;
 constexpr std::size_t kSmallestMaxHeader = 107;
 constexpr std::size_t kLargestMaxHeader = 1500;
 constexpr std::size_t kSmallestJournal = std::size_t{16} << 20;
@@ -282,6 +284,23 @@ const Fields<Config>& storeFields() {
     static const Fields<Config> fields{
         {"url", ownText<&C::store_url>("`sqlite:PATH`", readStoreUrl), kRestart,
          "the database of access rules"},
+    };
+    return fields;
+}
+
+using R = RulesConfig;
+const Fields<RulesConfig>& rulesFields() {
+    static const Fields<RulesConfig> fields{
+        {"keep_expired", duration<&R::keep_expired>(kShortestKeep, kLongestKeep), kReload,
+         "how long rules are kept after they have expired; then the gateway removes them, which the history "
+         "records"},
+        {"keep_audit", duration<&R::keep_audit>(kShortestTrail, kLongestKeep), kReload,
+         "how long `mailgate access history` reaches back, and `undo`; what is older is deleted up to a day "
+         "later"},
+        {"warn_expiry", duration<&R::warn_expiry>(0ms, kLongestKeep), kReload,
+         "how long before a rule expires a warning comes (`access.expiring` in the log, a metric, `mailgate "
+         "status`), for rules that live shorter in their last quarter; not for the rules of programs; "
+         "`\"0s\"`: none"},
     };
     return fields;
 }

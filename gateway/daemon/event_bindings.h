@@ -25,6 +25,7 @@ namespace mailgate {
 struct RulesState {
     std::atomic<std::int64_t> loaded_ms{0};  ///< Unix time of the table in force
     std::atomic<bool> failed{false};         ///< they cannot be read; the last table is in force
+    std::atomic<std::size_t> expiring{0};    ///< of how many there has been a warning that still holds
 };
 
 UpstreamPool::Events poolEvents(EventLog& log);

@@ -160,14 +160,29 @@ class RuleStore {
     /// are there now are others than those that were loaded, or cannot be read; waitForChange() reports it.
     virtual bool addHits(std::span<const HitCount> counts) = 0;
 
+    // Upkeep.
+
+    struct Pruned {
+        std::size_t rules = 0;    ///< that had expired
+        std::size_t entries = 0;  ///< of the audit trail
+        bool more = false;        ///< there are more: call again
+    };
+    /// Removes rules that expired at `expired_before` or earlier, as a change by `who`; and from its beginning on what the audit
+    /// trail has from before `trail_before`, but for a change of which a part is younger. That this was done is an entry
+    /// too; it is put off until there is a day's worth. So much at once as hinders nobody.
+    virtual Pruned prune(UnixSeconds expired_before, UnixSeconds trail_before, std::string_view who) = 0;
+    /// The rules that expire after `from`, and at `until` at the latest.
+    virtual void forEachExpiring(UnixSeconds from, UnixSeconds until,
+                                 const std::function<void(const AccessRule&)>& visit) = 0;
+
     // The audit trail.
 
     struct AuditEntry {
         std::int64_t id;
         UnixSeconds at;
         std::string who;
-        std::string action;    ///< add, change, remove
-        std::int64_t rule_id;  ///< 0: the defaults of a set were changed
+        std::string action;    ///< add, change, remove; trim: older entries were removed
+        std::int64_t rule_id;  ///< 0: the defaults of a set were changed, or the trail was trimmed
         std::string before;    ///< the rule as a line of the export; empty for add
         std::string after;     ///< empty for remove
         std::int64_t change;   ///< what was done at once has one number
@@ -183,7 +198,7 @@ class RuleStore {
         enum class Kind : std::uint8_t {
             Done,
             NotFound,
-            Unreadable,    ///< an earlier version of mailgate has written it
+            Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
             LaterChanges,  ///< stand on it
             InTheWay,      ///< rules are, of the same set, network, listener and verdict
         };
