@@ -63,6 +63,7 @@ struct Arguments {
     std::optional<std::string> set;
     std::optional<std::string> owner;
     std::optional<std::string> ticket;
+    std::optional<std::string> reply;
     std::optional<std::string> note_contains;
     std::optional<std::string> unused, expiring, expired_for;
     std::string name;
@@ -129,6 +130,14 @@ std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::str
     return number;
 }
 
+store::RuleReply parsedReply(const std::string& text) {
+    const auto reply = store::ruleReplyOf(text);
+    if (!reply)
+        usageError(fmt::format("--reply: \"{}\" is not one of temporary, note, temporary,note and default",
+                               printable(text)));
+    return *reply;
+}
+
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
@@ -186,6 +195,7 @@ rules::Edit editOf(const Arguments& arguments) {
     rules::Edit edit{.note = arguments.note};
     edit.owner = arguments.owner;
     edit.ticket = arguments.ticket;
+    if (arguments.reply) edit.reply = parsedReply(*arguments.reply);
     if (arguments.expires) edit.expires_at = parsedExpiry(*arguments.expires);
     if (arguments.client_sessions)
         edit.sessions = parsedLimit("--client-sessions", *arguments.client_sessions);
@@ -268,6 +278,7 @@ class Access {
     void report(const rules::LimitsOnDeny&) {
         usageError("--client-sessions and --client-rate are for allow rules");
     }
+    void report(const rules::ReplyOnAllow&) { usageError("--reply is for deny rules"); }
     void report(const rules::Hazardous& refusal);
     void report(const rules::NothingLeft&);
     void report(const rules::UnreadableList& refusal);
@@ -962,6 +973,9 @@ void addAccessCommand(CLI::App& root, Context& context) {
     const auto deny = addPutCommand(commands, Verdict::Deny, "Deny networks");
     deny.flag("--cut", &Arguments::cut,
               "Also end the current sessions that the rules now deny in these networks");
+    deny.text("--reply", &Arguments::reply,
+              "What such clients hear: temporary (try again later, SMTP 450 in place of 554), note (the rule's note, "
+              "where the listener's refusal_footer has $rule_note), temporary,note, or default (neither)");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
     remove.networks("NET|ID", "Networks or numbers of rules, exactly as access list shows them");
     remove.listeners("Only rules that name this listener (may be repeated)");

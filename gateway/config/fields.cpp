@@ -408,7 +408,7 @@ const Fields<ListenerConfig>& listenerFields() {
          "`bare_lf` would refuse is served, and recorded; see below"},
         {"refusal_footer", ownText<&L::refusal_footer>("text", readRefusalFooter), kReload,
          "ends the reply to a client that rules, limits or `bare_lf` refuse: whom to ask; `$client`: its "
-         "address, `$id`: the session, `$rule_note`: the rule's note; see below"},
+         "address, `$id`: the session, `$rule_note`: the note of a rule that shows it; see below"},
         {"tls",
          own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
                       [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),

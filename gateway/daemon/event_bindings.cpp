@@ -42,7 +42,7 @@ std::shared_ptr<const RuleNotes> readRuleNotes(const std::string& store_url) {
     auto notes = std::make_shared<RuleNotes>();
     store::openRules(store_url, {.use = store::RuleStore::Use::Inspect, .lock_timeout = kLockTimeout})
         ->forEachRule([&](const store::AccessRule& rule) {
-            if (rule.verdict == store::Verdict::Deny) notes->add(rule.id, rule.note);
+            if (rule.reply.shows_note) notes->add(rule.id, rule.note);
         });
     return notes;
 }

@@ -33,7 +33,7 @@ NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 /// Keeps `state` too, which must live as long.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
-/// With every change the notes of the rules that deny are read too, from `store_url`; where they cannot be read, those
+/// With every change the notes that rules show are read too, from `store_url`; where they cannot be read, those
 /// read last stay.
 store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,
                                            std::shared_ptr<Snapshot<RuleNotes>> notes);

@@ -66,6 +66,7 @@ void addWhatIsSaid(AccessRule& rule, const store::ImportedRule& line) {
     if (said.limits.per_minute) rule.limits.per_minute = said.limits.per_minute;
     if (!said.owner.empty()) rule.owner = said.owner;
     if (!said.ticket.empty()) rule.ticket = said.ticket;
+    if (line.names_reply) rule.reply = said.reply;
 }
 
 /// A rule becomes what its line says, and where that is silent what its set says: but one that is there keeps its expiry,
@@ -170,6 +171,7 @@ void Edit::apply(AccessRule& rule) const {
     if (per_minute) rule.limits.per_minute = *per_minute;
     if (owner) rule.owner = *owner;
     if (ticket) rule.ticket = *ticket;
+    if (reply) rule.reply = *reply;
 }
 
 bool Service::configured(std::string_view name) const noexcept {
@@ -206,6 +208,7 @@ std::optional<Refusal> Service::refusalOf(const PutRequest& request) const {
     if (request.verdict == Verdict::Deny &&
         ((edit.sessions && *edit.sessions) || (edit.per_minute && *edit.per_minute)))
         return LimitsOnDeny{};
+    if (request.verdict == Verdict::Allow && edit.reply && edit.reply->any()) return ReplyOnAllow{};
     return std::nullopt;
 }
 

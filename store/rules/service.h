@@ -129,6 +129,7 @@ struct ExpiryPast {
     UnixSeconds expires_at;
 };
 struct LimitsOnDeny {};
+struct ReplyOnAllow {};
 /// Is made only for who insists.
 struct Hazardous {
     AccessRule rule;
@@ -147,7 +148,7 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
+using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny, ReplyOnAllow,
                              Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
@@ -158,6 +159,7 @@ struct Edit {
     std::optional<std::optional<std::uint32_t>> per_minute{};
     std::optional<std::string> owner{};
     std::optional<std::string> ticket{};
+    std::optional<store::RuleReply> reply{};
 
     void apply(AccessRule& rule) const;
 };

@@ -98,7 +98,7 @@ class RuleStore {
         std::int64_t id;
     };
     /// Adds each rule, or gives the rule with the same set, network, listener and verdict this note, expiry, owner,
-    /// ticket and limits. Of a rule these are read only. Results are in the rules' order.
+    /// ticket, limits and reply. Of a rule these are read only. Results are in the rules' order.
     virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
 
     struct EditResult {

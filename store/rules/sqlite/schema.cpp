@@ -205,7 +205,8 @@ std::string noteSql(std::string_view row) {
         note, quotedSql(note));
 }
 
-std::string ruleLine3(std::string_view row) {
+/// `reply`: what the version has of that.
+std::string ruleLine3(std::string_view row, std::string_view reply) {
     return fmt::format(
                "{0}.verdict || ' ' || {0}.network"
                " || CASE WHEN {0}.rule_set <> 'manual' THEN ' set=' || {0}.rule_set ELSE '' END"
@@ -218,7 +219,8 @@ std::string ruleLine3(std::string_view row) {
                " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' "
                "END",
                row) +
-           tagSql(row, "owner") + tagSql(row, "ticket") + noteSql(row);
+           fmt::format(fmt::runtime(reply), row) + tagSql(row, "owner") + tagSql(row, "ticket") +
+           noteSql(row);
 }
 
 /// What a set gives its rules: "set partners expires=15552000s a note".
@@ -259,12 +261,15 @@ END;
                        fmt::arg("old", line("OLD")));
 }
 
+constexpr std::string_view kRaiseVersion = "UPDATE access_meta SET rules_version = rules_version + 1;\n  ";
+
 std::string version3() {
     return std::string(kVersion3) +
-           trail("access_rule",
-                 "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
-                 "expires_at, client_sessions, client_rate",
-                 "UPDATE access_meta SET rules_version = rules_version + 1;\n  ", ruleLine3, true) +
+           trail(
+               "access_rule",
+               "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
+               "expires_at, client_sessions, client_rate",
+               kRaiseVersion, [](std::string_view row) { return ruleLine3(row, ""); }, true) +
            trail("access_set", "name, note, expires_after", "", setLine, false);
 }
 
@@ -295,8 +300,29 @@ std::string versionOfTrimming() {
     return fmt::format(kTrimming, fmt::arg("who", kWho), fmt::arg("change", kChange));
 }
 
-constexpr std::array<sqlite::Schema::Migration, 4> kMigrations{version1, version2, version3,
-                                                               versionOfTrimming};
+// What is said to whom a rule denies.
+constexpr std::string_view kReplies = R"(
+DROP TRIGGER access_rule_added;
+DROP TRIGGER access_rule_changed;
+DROP TRIGGER access_rule_removed;
+
+ALTER TABLE access_rule ADD COLUMN reply TEXT NOT NULL DEFAULT ''
+  CHECK (reply = '' OR verdict = 'deny' AND reply IN ('temporary', 'note', 'temporary,note'));
+)";
+
+std::string versionOfReplies() {
+    constexpr std::string_view kReply =
+        " || CASE WHEN {0}.reply <> '' THEN ' reply=' || {0}.reply ELSE '' END";
+    return std::string(kReplies) +
+           trail(
+               "access_rule",
+               "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
+               "expires_at, client_sessions, client_rate, reply",
+               kRaiseVersion, [&](std::string_view row) { return ruleLine3(row, kReply); }, true);
+}
+
+constexpr std::array<sqlite::Schema::Migration, 5> kMigrations{version1, version2, version3,
+                                                               versionOfTrimming, versionOfReplies};
 
 using Triggers = std::map<std::string, std::string>;
 

@@ -215,12 +215,13 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
         read_version = version();
         RawStatement rows(database(),
                           "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
-                          " rule_set FROM access_rule");
+                          " rule_set, reply FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
             builder.add(id, readNetwork(database(), id, rows.text(1)),
                         rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7));
+                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
+                        ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
         }
     });
     return builder.build(read_version);
