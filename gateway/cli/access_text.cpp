@@ -356,6 +356,47 @@ std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
     }));
 }
 
+std::string changesAsJson(const ChangeReport& report) {
+    const auto number = [&](std::int64_t value) {
+        return report.dry_run ? std::string("null") : std::to_string(value);
+    };
+    std::string head = fmt::format(R"("dry_run":{},"added":{},"changed":{},"removed":{},)", report.dry_run,
+                                   report.added, report.changed, report.removed);
+    if (!report.sessions.empty()) head += fmt::format("\"sessions\":{},", report.sessions);
+    if (report.ended) head += fmt::format("\"sessions_ended\":{},", *report.ended);
+    return jsonObject(head + jsonArray("changes", report.entries, [&](const RuleStore::AuditEntry& entry) {
+                          const bool is_new = entry.before.empty();
+                          return fmt::format(
+                              R"({{"change":{},"action":{},"rule":{},"before":{},"after":{}}})",
+                              number(entry.change), jsonText(entry.action),
+                              entry.rule_id == 0 ? "null"
+                              : is_new           ? number(entry.rule_id)
+                                                 : std::to_string(entry.rule_id),
+                              jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
+                      }));
+}
+
+std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now) {
+    return jsonObject(jsonArray("decisions", decisions, [&](const rules::Decision& decision) {
+        std::string others;
+        for (const AccessRule& rule : decision.others)
+            others += fmt::format(R"({}{{"expired":{},"rule":{}}})", others.empty() ? "" : ",",
+                                  !store::isLive(rule, now), ruleAsJson(rule));
+        return fmt::format(R"({{"address":{},"listener":{},"allowed":{},"rule":{},"others":[{}]}})",
+                           jsonText(Network{decision.client, 128}.toString()), jsonText(decision.listener),
+                           decision.allowed, decision.by ? ruleAsJson(*decision.by) : "null", others);
+    }));
+}
+
+std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& site) {
+    const auto listener = [](const rules::Site::Listener& one) {
+        return fmt::format(R"({{"name":{},"access":"{}"}})", jsonText(one.name),
+                           one.allowlist ? "allowlist" : "open");
+    };
+    return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" +
+                      jsonArray("rules", rules, ruleAsJson));
+}
+
 std::string plainLine(std::string_view line) {
     std::string plain;
     while (!line.empty()) {

@@ -109,7 +109,7 @@ Decision decide(const Site::Listener& listener, std::span<const AccessRule> matc
                     rule.set);
     const auto table = builder.build(0);
     const auto match = table->lookup(address, 0, now);
-    Decision decision{listener.name, match ? match->verdict == Verdict::Allow : !listener.allowlist};
+    Decision decision{address, listener.name, match ? match->verdict == Verdict::Allow : !listener.allowlist};
     for (const AccessRule& rule : matching) {
         if (match && rule.id == table->ruleId(match->rule))
             decision.by = rule;
@@ -486,19 +486,23 @@ std::vector<AccessRule> Service::list(const ListFilter& filter) {
     return rules;
 }
 
-std::vector<Decision> Service::test(const AddressBytes& address, std::span<const std::string> listeners) {
-    std::vector<AccessRule> matching;
+std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
+                                    std::span<const std::string> listeners) {
+    std::vector<std::vector<AccessRule>> matching(clients.size());
     store_().forEachRule([&](const AccessRule& rule) {
-        if (rule.network.contains(address)) matching.push_back(rule);
-    });
-    std::stable_sort(matching.begin(), matching.end(), [](const AccessRule& a, const AccessRule& b) {
-        return a.network.prefix_length > b.network.prefix_length;
+        for (std::size_t at = 0; at < clients.size(); ++at)
+            if (rule.network.contains(clients[at])) matching[at].push_back(rule);
     });
     std::vector<Decision> decisions;
-    for (const Site::Listener& listener : site_.listeners)
-        if (listeners.empty() ||
-            std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end())
-            decisions.push_back(decide(listener, matching, address, now_));
+    for (std::size_t at = 0; at < clients.size(); ++at) {
+        std::stable_sort(matching[at].begin(), matching[at].end(), [](const AccessRule& a, const AccessRule& b) {
+            return a.network.prefix_length > b.network.prefix_length;
+        });
+        for (const Site::Listener& listener : site_.listeners)
+            if (listeners.empty() ||
+                std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end())
+                decisions.push_back(decide(listener, matching[at], clients[at], now_));
+    }
     return decisions;
 }
 

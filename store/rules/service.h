@@ -148,8 +148,8 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny, ReplyOnAllow,
-                             Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
+using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
+                             ReplyOnAllow, Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -239,6 +239,7 @@ struct ListFilter {
 
 /// What the rules say of one address on one listener.
 struct Decision {
+    AddressBytes client{};
     std::string listener{};
     bool allowed;
     std::optional<AccessRule> by{};    ///< none: the listener's default
@@ -290,8 +291,8 @@ class Service {
     Notes<NearMiss> nearMisses(const Network& network);
 
     std::vector<AccessRule> list(const ListFilter& filter);
-    /// On each of the listeners, or on all there are.
-    std::vector<Decision> test(const AddressBytes& address, std::span<const std::string> listeners);
+    /// Of each client on each of the listeners, or on all there are.
+    std::vector<Decision> test(std::span<const AddressBytes> clients, std::span<const std::string> listeners);
 
     /// The first of the names that no listener has.
     std::optional<UnknownListener> unknown(std::span<const std::string> names) const;

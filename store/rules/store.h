@@ -207,6 +207,9 @@ class RuleStore {
         std::vector<AuditEntry> entries;  ///< what undoing it did, or the later ones
         std::vector<AccessRule> in_the_way;
     };
+    /// The number of what was changed last through this connection, rehearsed or not; the trail has no entry of it if nothing
+    /// came of it. 0: nothing was.
+    virtual std::int64_t lastChange() const noexcept = 0;
     /// The last change that `who` has made; 0: there is none.
     virtual std::int64_t lastChangeBy(std::string_view who) = 0;
     /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a

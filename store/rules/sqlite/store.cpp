@@ -99,6 +99,7 @@ class SqliteRuleStore final : public RuleStore {
         return database().number("SELECT coalesce(max(id), 0) FROM access_audit");
     }
     void forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) override;
+    std::int64_t lastChange() const noexcept override { return last_change_; }
     std::int64_t lastChangeBy(std::string_view who) override;
     UndoResult undo(std::int64_t change, std::string_view who) override;
 
@@ -145,6 +146,7 @@ class SqliteRuleStore final : public RuleStore {
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
     bool rehearsing_ = false;
+    std::int64_t last_change_ = 0;
     std::exception_ptr failure_;  ///< of the last look; null: it has not failed
     steady_clock::time_point next_look_;
 
@@ -316,6 +318,7 @@ void SqliteRuleStore::checkpoint() noexcept {
 void SqliteRuleStore::change(std::string_view who, const std::function<void()>& work) {
     const auto acting = [&] {
         act(who);
+        last_change_ = database().number("SELECT change FROM access_meta");
         work();
         act("");
     };
