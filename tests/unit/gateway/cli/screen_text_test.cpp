@@ -56,5 +56,13 @@ TEST(ScreenText, ATerminalThatKnowsOnlyAsciiGetsNothingElse) {
     EXPECT_EQ(clipped("abcdef", 5, Letters::Ascii), "abcd~");
 }
 
+TEST(ScreenText, LinesAreBrokenBetweenWords) {
+    EXPECT_EQ(wrapped("one two three\nfour\n", 7), "one two\nthree\nfour\n");
+    EXPECT_EQ(wrapped("one two three\nfour\n", 13), "one two three\nfour\n");
+    EXPECT_EQ(wrapped("one two three\nfour\n", 0), "one two three\nfour\n");
+    EXPECT_EQ(wrapped("\na longerword b\n", 6), "\na\nlongerword\nb\n") << "a word stays whole";
+    EXPECT_EQ(wrapped("\u4E2D\u6587 \u5B57", 6), "\u4E2D\u6587\n\u5B57");
+}
+
 }  // namespace
 }  // namespace mailgate::cli
