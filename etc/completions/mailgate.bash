@@ -34,27 +34,27 @@ _mailgate() {
     case $command in
         "") words="serve check access sessions top report status tls server probe snippet reload version help --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run" ;;
-        "access deny"*) words="--listener --expires --note --cut --set --owner --ticket --force --program --dry-run" ;;
-        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run" ;;
-        "access test"*) words="--listener" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run --json" ;;
+        "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
+        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run --json" ;;
+        "access test"*) words="--listener --json" ;;
         "access rename-listener "*) words=$(_mailgate_names listener) ;;
         "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
-        "access report"*) words="--format --listener --set" ;;
+        "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;
-        "access set define"*) words="--expires --note --dry-run" ;;
-        "access set remove"*) words="--yes --dry-run" ;;
+        "access set define"*) words="--expires --note --dry-run --json" ;;
+        "access set remove"*) words="--yes --dry-run --json" ;;
         "access set"*) words="--json --wide --columns --utc --no-pager" ;;
         "access export"*) words="--set" ;;
-        "access import") words="--format --verdict --set --replace --all-sets --force --dry-run"
+        "access import") words="--format --verdict --set --replace --all-sets --force --dry-run --json"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --set --replace --all-sets --force --dry-run" ;;
-        "access diff") words="--format --verdict --set --all-sets"
+        "access import"*) words="--format --verdict --set --replace --all-sets --force --dry-run --json" ;;
+        "access diff") words="--format --verdict --set --all-sets --json"
                        [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access diff"*) words="--format --verdict --set --all-sets" ;;
-        "access undo"*) words="--force --dry-run" ;;
+        "access diff"*) words="--format --verdict --set --all-sets --json" ;;
+        "access undo"*) words="--force --dry-run --json" ;;
         "access history"*) words="--json --wide --columns --utc --no-pager" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
         top)     words="--since --until --by --limit --json --wide --utc --no-pager" ;;

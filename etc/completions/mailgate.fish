@@ -42,6 +42,7 @@ complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
 complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
 complete -c mailgate -n '__mailgate_access set' -a 'list show define remove'
 complete -c mailgate -n '__mailgate_access import diff' -l all-sets -d 'replace sets that the file does not name, too'
+complete -c mailgate -n '__mailgate_access deny' -l reply -x -a 'temporary note temporary,note default' -d 'what clients hear'
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions'
 complete -c mailgate -n '__mailgate_access allow deny import undo' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
@@ -52,7 +53,7 @@ complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothin
 complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
 complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access allow deny remove list test import diff set report undo rename-listener history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F
 complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto mailgate plain cidr access nginx ipset nft haproxy drop csv' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'

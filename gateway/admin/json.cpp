@@ -148,6 +148,7 @@ Object rulesOf(const Status& status) {
     object.set("version", status.rules_version);
     object.set("loaded", timeOrNull(status.rules_loaded_ms));
     object.set("store_failed", status.rules_failed);
+    object.set("expiring", status.rules_expiring);
     return object;
 }
 

@@ -200,6 +200,8 @@ void addRules(Families& out, const Status& status) {
         .sample({}, real(status.rules_bytes));
     out.gauges("mailgate_rules_age_seconds", "Age of the access table in force.");
     if (status.rules_loaded_ms != 0) out.sample({}, secondsSince(status.rules_loaded_ms));
+    out.gauges("mailgate_rules_expiring", "Access rules that expire within rules.warn_expiry.")
+        .sample({}, real(status.rules_expiring));
     out.gauges("mailgate_rules_store_failed",
                "1 while the store of the rules cannot be read and the last table stays in force.")
         .sample({}, status.rules_failed ? 1 : 0);

@@ -66,6 +66,7 @@ struct Arguments {
     std::optional<std::string> set;
     std::optional<std::string> owner;
     std::optional<std::string> ticket;
+    std::optional<std::string> reply;
     std::optional<std::string> note_contains;
     std::optional<std::string> unused, expiring, expired_for;
     std::string name;
@@ -147,6 +148,14 @@ std::optional<std::uint32_t> parsedLimit(std::string_view option, const std::str
     return number;
 }
 
+store::RuleReply parsedReply(const std::string& text) {
+    const auto reply = store::ruleReplyOf(text);
+    if (!reply)
+        usageError(fmt::format("--reply: \"{}\" is not one of temporary, note, temporary,note and default",
+                               printable(text)));
+    return *reply;
+}
+
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
@@ -205,6 +214,7 @@ rules::Edit editOf(const Arguments& arguments) {
     rules::Edit edit{.note = arguments.note};
     edit.owner = arguments.owner;
     edit.ticket = arguments.ticket;
+    if (arguments.reply) edit.reply = parsedReply(*arguments.reply);
     if (arguments.expires) edit.expires_at = parsedExpiry(*arguments.expires);
     if (arguments.client_sessions)
         edit.sessions = parsedLimit("--client-sessions", *arguments.client_sessions);
@@ -255,11 +265,21 @@ class Access {
 
     /// Makes a change, or says what it would be.
     void perform(const std::function<void()>& change);
-    void printConcerned(const RehearsedChange& change);
+    std::optional<ConcernedSessions> concernedSessions(const RehearsedChange& change, std::string& unknown);
+    /// Of lines; a program gets them all.
+    std::size_t mostShown() const noexcept {
+        return arguments_.json ? std::numeric_limits<std::size_t>::max() : kMaxShown;
+    }
+    void printChange();
     /// Of what has been done: nothing where it has not.
     template <typename... Values>
     void tell(fmt::format_string<Values...> sentence, Values&&... values) const {
-        if (!arguments_.dry_run) fmt::print(sentence, std::forward<Values>(values)...);
+        if (!arguments_.dry_run) remark(sentence, std::forward<Values>(values)...);
+    }
+    /// Of what is so, done or not. Programs get an object instead.
+    template <typename... Values>
+    void remark(fmt::format_string<Values...> sentence, Values&&... values) const {
+        if (!arguments_.json) fmt::print(sentence, std::forward<Values>(values)...);
     }
 
     std::string author() const;
@@ -287,6 +307,7 @@ class Access {
     void report(const rules::LimitsOnDeny&) {
         usageError("--client-sessions and --client-rate are for allow rules");
     }
+    void report(const rules::ReplyOnAllow&) { usageError("--reply is for deny rules"); }
     void report(const rules::Hazardous& refusal);
     void report(const rules::NothingLeft&);
     void report(const rules::UnreadableList& refusal);
@@ -303,7 +324,7 @@ class Access {
     void reportMissing(const Network& missing);
     bool mayRemove(std::span<const AccessRule> rules);
     bool removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set = {});
-    void reportDecision(const rules::Decision& decision, const Network& address);
+    void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
 
@@ -312,25 +333,58 @@ class Access {
     const Config config_;
     const rules::Site site_;
     std::unique_ptr<RuleStore> store_;
+    std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
 };
 
 void Access::perform(const std::function<void()>& change) {
-    if (!arguments_.dry_run) return change();
-    const auto rehearsed = rehearse(store(), site_, now(), kMaxShown, change);
+    if (!arguments_.dry_run) {
+        change();
+        if (arguments_.json && context_.exit_code == kDone) printChange();
+        return;
+    }
+    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), change);
     if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
+    std::string unknown;
+    const auto concerned = concernedSessions(rehearsed, unknown);
+    if (arguments_.json) {
+        std::fputs(rehearsalAsJson(rehearsed, concerned ? &*concerned : nullptr).c_str(), stdout);
+        if (!unknown.empty()) warn(unknown);
+        return;
+    }
     std::fputs(textOf(rehearsed).c_str(), stdout);
-    if (!rehearsed.networks.empty()) printConcerned(rehearsed);
+    if (!unknown.empty())
+        fmt::print("{}\n", unknown);
+    else if (!rehearsed.networks.empty())
+        std::fputs(textOf(*concerned).c_str(), stdout);
 }
 
-/// Without the journal the rest is still worth knowing.
-void Access::printConcerned(const RehearsedChange& change) {
+/// Without the journal the rest is still worth knowing: then `unknown` says why there are none.
+std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange& change,
+                                                           std::string& unknown) {
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
+    if (change.networks.empty()) return ConcernedSessions{};
     try {
         const auto journal = store::journal::openSource(config_.journal.url);
-        std::fputs(textOf(concernedBy(change, *journal, unixMillis() - kWeekMs)).c_str(), stdout);
+        return concernedBy(change, *journal, unixMillis() - kWeekMs);
     } catch (const store::StoreError& error) {
-        fmt::print("which sessions it would concern is not known: {}\n", error.what());
+        unknown = fmt::format("which sessions it would concern is not known: {}", error.what());
+        return std::nullopt;
     }
+}
+
+/// What the command has just done.
+void Access::printChange() {
+    const std::int64_t number = store().lastChange();
+    std::vector<RuleStore::AuditEntry> entries;
+    ChangeReport report;
+    store().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+        if (entry.change != number) return;
+        ++(entry.before.empty() ? report.added : entry.after.empty() ? report.removed : report.changed);
+        entries.push_back(entry);
+    });
+    report.entries = entries;
+    report.ended = ended_;
+    std::fputs(changesAsJson(report).c_str(), stdout);
 }
 
 /// For the audit trail.
@@ -425,7 +479,7 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
             tell("unchanged {}\n", sentence);
             return;
         case RuleStore::PutKind::Kept:
-            fmt::print("left unchanged, not a rule of {}: {}\n", printable(*arguments_.program), sentence);
+            remark("left unchanged, not a rule of {}: {}\n", printable(*arguments_.program), sentence);
             return;
     }
 }
@@ -448,8 +502,8 @@ void Access::put(const rules::PutRequest& request) {
         reportPut(result);
     const auto overlaps = service().overlaps(outcome);
     for (const rules::Overlap& overlap : overlaps.first)
-        fmt::print("note: {}\n", sentenceOf(overlap));
-    if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
+        remark("note: {}\n", sentenceOf(overlap));
+    if (overlaps.more > 0) remark("note: and {} more\n", overlaps.more);
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
 }
 
@@ -467,14 +521,15 @@ void Access::cutSessions(const rules::PutOutcome& put) {
         order.set("rules_version", version);
         ended += gateway.post("/v1/cut", order)->optValue<std::size_t>("cut", 0);
     }
-    fmt::print("{} ended\n", counted(ended, "session"));
+    remark("{} ended\n", counted(ended, "session"));
+    ended_ = ended;
 }
 
 void Access::reportMissing(const Network& missing) {
     if (arguments_.program) {
         // Somebody may have made the rule their own meanwhile, which is no failure of the program's.
-        fmt::print("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
-                   missing.toString());
+        remark("{} has no rule for {}: nothing was removed\n", printable(*arguments_.program),
+               missing.toString());
         return;
     }
     std::string scope = arguments_.set ? " in set " + *arguments_.set : "";
@@ -499,8 +554,8 @@ void Access::reportMissing(const rules::Selected& selected) {
 bool Access::mayRemove(std::span<const AccessRule> rules) {
     if (arguments_.yes || arguments_.dry_run) return true;
     for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
-        fmt::print("to be removed: {}\n", sentenceOf(rule));
-    if (rules.size() > kMaxShown) fmt::print("and {} more\n", rules.size() - kMaxShown);
+        remark("to be removed: {}\n", sentenceOf(rule));
+    if (rules.size() > kMaxShown) remark("and {} more\n", rules.size() - kMaxShown);
     std::fflush(stdout);
     if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
     fail(fmt::format("nothing was removed: use --yes to remove {}{}", counted(rules.size(), "rule"),
@@ -599,8 +654,10 @@ void Access::undo() {
                 return fail(arguments_.change ? fmt::format("there is no change {}", number)
                                               : fmt::format("{} has not changed anything", author()));
             case Kind::Unreadable:
-                return fail(fmt::format(
-                    "change {} was made with an earlier version of mailgate and cannot be undone", number));
+                return fail(
+                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
+                                "changed no rules",
+                                number));
             case Kind::LaterChanges:
                 for (const auto& entry : result.entries)
                     fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),
@@ -644,17 +701,17 @@ void Access::report() {
     requireKnown();
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
-    if (arguments_.format == "json")
-        std::fputs(rulesAsJson(rules).c_str(), stdout);
+    if (arguments_.format == "json" || (arguments_.json && arguments_.format.empty()))
+        std::fputs(reportAsJson(rules, site_).c_str(), stdout);
     else if (arguments_.format.empty() || arguments_.format == "csv")
         std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
     else
         usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
 
-void Access::reportDecision(const rules::Decision& decision, const Network& address) {
-    if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
-    fmt::print("{} {} on {}: ", decision.allowed ? "allow" : "refuse", address.toString(), decision.listener);
+void Access::reportDecision(const rules::Decision& decision) const {
+    fmt::print("{} {} on {}: ", decision.allowed ? "allow" : "refuse",
+               Network{decision.client, 128}.toString(), decision.listener);
     if (decision.by)
         fmt::print("by {}\n", sentenceOf(*decision.by));
     else
@@ -666,10 +723,21 @@ void Access::reportDecision(const rules::Decision& decision, const Network& addr
 
 void Access::test() {
     requireConfigured(arguments_.listeners);
-    const Network address = parsedNetwork(arguments_.networks.front());
-    if (address.prefix_length != 128) usageError(address.toString() + " is a network: test one address");
-    for (const rules::Decision& decision : service().test(address.address, arguments_.listeners))
-        reportDecision(decision, address);
+    const auto addresses = parsedNetworks(arguments_.networks);
+    for (const Network& address : addresses)
+        if (address.prefix_length != 128) usageError(address.toString() + " is a network: test addresses");
+    std::vector<AddressBytes> clients;
+    for (const Network& address : addresses)
+        clients.push_back(address.address);
+    const auto decisions = service().test(clients, arguments_.listeners);
+    for (const rules::Decision& decision : decisions)
+        if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
+    if (arguments_.json) {
+        std::fputs(decisionsAsJson(decisions, now()).c_str(), stdout);
+        return;
+    }
+    for (const rules::Decision& decision : decisions)
+        reportDecision(decision);
 }
 
 /// A read that fails is not the list's end.
@@ -724,8 +792,16 @@ void Access::diff() {
     if (!text) return;
     const auto change =
         rehearse(store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); });
-    for (const std::string& line : change.lines)
-        fmt::print("{}\n", line);
+    if (arguments_.json && context_.exit_code == kDone)
+        std::fputs(changesAsJson({.dry_run = true,
+                                  .added = change.added,
+                                  .changed = change.changed,
+                                  .removed = change.removed,
+                                  .entries = change.entries})
+                       .c_str(),
+                   stdout);
+    for (const RuleStore::AuditEntry& entry : change.entries)
+        remark("{}\n", changeLine(entry));
     if (change.count() > 0) context_.exit_code = kRefusedOrNotFound;
 }
 
@@ -866,6 +942,12 @@ void addDryRunOption(const Commands::Command& command) {
         "Change nothing: print which rules would change, and whom of the last week's clients that concerns");
 }
 
+/// Of every command that changes rules.
+void addChangeOptions(const Commands::Command& command) {
+    addDryRunOption(command);
+    command.flag("--json", &Arguments::json, "Print JSON");
+}
+
 void addSetOption(const Commands::Command& command, const std::string& what) {
     command.text("--set", &Arguments::set, what);
 }
@@ -892,7 +974,7 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
     addProgramOption(command);
-    addDryRunOption(command);
+    addChangeOptions(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
     return command;
 }
@@ -927,11 +1009,12 @@ void addFileCommands(Commands& commands) {
     import.flag(
         "--force", &Arguments::force,
         "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
-    addDryRunOption(import);
+    addChangeOptions(import);
     const auto diff = commands.add(
         "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
         [](Access& access) { access.diff(); });
     addFileOptions(diff);
+    diff.flag("--json", &Arguments::json, "Print JSON");
     diff.arguments->replace = diff.arguments->force = diff.arguments->dry_run = true;
     const auto exported = commands.add("export", "Print all rules in the format that access import reads",
                                        [](Access& access) { access.exportRules(); });
@@ -942,7 +1025,7 @@ void addFileCommands(Commands& commands) {
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
-    addDryRunOption(rename);
+    addChangeOptions(rename);
 }
 
 void addSetCommands(Commands& commands) {
@@ -968,10 +1051,10 @@ void addSetCommands(Commands& commands) {
     define.text("--expires", &Arguments::expires,
                 "How long they are in force: 30m, 1h30m, 7d, 2w, or never (no default)");
     define.text("--note", &Arguments::note, "The comment");
-    addDryRunOption(define);
+    addChangeOptions(define);
     const auto remove = add("remove", "Remove a set with all its rules", &Access::removeSet);
     name(remove);
-    addDryRunOption(remove);
+    addChangeOptions(remove);
     remove.flag("--yes", &Arguments::yes, "Do not ask");
 }
 
@@ -983,6 +1066,10 @@ void addAccessCommand(CLI::App& root, Context& context) {
     const auto deny = addPutCommand(commands, Verdict::Deny, "Deny networks");
     deny.flag("--cut", &Arguments::cut,
               "Also end the current sessions that the rules now deny in these networks");
+    deny.text("--reply", &Arguments::reply,
+              "What such clients hear: temporary (try again later, SMTP 450 in place of 554), note (the "
+              "rule's note, "
+              "where the listener's refusal_footer has $rule_note), temporary,note, or default (neither)");
     const auto remove = commands.add("remove", "Remove rules", [](Access& access) { access.remove(); });
     remove.networks("NET|ID", "Networks or numbers of rules, exactly as access list shows them");
     remove.listeners("Only rules that name this listener (may be repeated)");
@@ -993,7 +1080,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);
-    addDryRunOption(remove);
+    addChangeOptions(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");
     list.listeners("Only rules that cover this listener (may be repeated)");
@@ -1009,16 +1096,19 @@ void addAccessCommand(CLI::App& root, Context& context) {
     list.flag("--json", &Arguments::json, "Print JSON");
     addViewOptions(list.app, list.arguments->view, Prints::OneTable);
     const auto test = commands.add(
-        "test", "Show whether an address is allowed, and by which rule; exit status 0: allowed, 1: refused",
+        "test",
+        "Show whether addresses are allowed, and by which rule; exit status 0: all are, 1: one is refused",
         [](Access& access) { access.test(); });
-    test.networks("ADDR", "Client address")->required()->expected(1);
+    test.networks("ADDR", "Client addresses")->required();
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
+    test.flag("--json", &Arguments::json, "Print JSON");
     addFileCommands(commands);
     addSetCommands(commands);
     const auto report =
         commands.add("report", "Print who may enter, why, since when and until when, for an audit",
                      [](Access& access) { access.report(); });
     report.app.add_option("--format", report.arguments->format, "csv (default) or json");
+    report.flag("--json", &Arguments::json, "Print JSON, as --format json does");
     report.listeners("Only rules that cover this listener (may be repeated)");
     addSetOption(report, "Only rules of this set");
     const auto undo = commands.add("undo", "Take a change back, unless later changes stand on it",
@@ -1027,7 +1117,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                         "Its number, as access history shows it (default: your last change)");
     undo.flag("--force", &Arguments::force,
               "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
-    addDryRunOption(undo);
+    addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");

@@ -72,7 +72,7 @@ class Concerned {
 RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds now, std::size_t most,
                          const std::function<void()>& work) {
     const auto listeners = rules::listenerNames(site);
-    RehearsedChange change{.lines = {}, .networks = {}, .contrast = {site, nullptr, nullptr, now}};
+    RehearsedChange change{.entries = {}, .networks = {}, .contrast = {site, nullptr, nullptr, now}};
     std::shared_ptr<const store::AccessTable> before, after;
     std::set<Network> networks;
     store.rehearse([&] {
@@ -81,7 +81,7 @@ RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds 
         work();
         store.forEachEntry(end, [&](const RuleStore::AuditEntry& entry) {
             ++(entry.before.empty() ? change.added : entry.after.empty() ? change.removed : change.changed);
-            if (change.lines.size() < most) change.lines.push_back(changeLine(entry));
+            if (change.entries.size() < most) change.entries.push_back(entry);
             for (const std::string& line : {entry.before, entry.after})
                 if (const auto rule = store::parseTrailRule(line)) networks.insert(rule->network);
         });
@@ -91,7 +91,7 @@ RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds 
     return {change.added,
             change.changed,
             change.removed,
-            std::move(change.lines),
+            std::move(change.entries),
             std::move(change.networks),
             rules::Contrast(site, std::move(before), std::move(after), now)};
 }
@@ -120,10 +120,10 @@ ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& jo
 
 std::string textOf(const RehearsedChange& change) {
     std::string text;
-    for (const std::string& line : change.lines)
-        text += line + '\n';
-    if (change.lines.size() < change.count())
-        text += fmt::format("and {} more\n", change.count() - change.lines.size());
+    for (const RuleStore::AuditEntry& entry : change.entries)
+        text += changeLine(entry) + '\n';
+    if (change.entries.size() < change.count())
+        text += fmt::format("and {} more\n", change.count() - change.entries.size());
     return text + fmt::format("dry run: {} to be added, {} changed, {} removed; nothing was changed\n",
                               change.added, change.changed, change.removed);
 }
@@ -145,6 +145,29 @@ std::string textOf(const ConcernedSessions& concerned) {
         text += fmt::format("not known of {}, whose clients' addresses are masked\n",
                             counted(concerned.masked, "session"));
     return text;
+}
+
+namespace {
+
+std::string concernedAsJson(const ConcernedSessions& concerned) {
+    std::string clients;
+    for (const auto& group : concerned.groups)
+        clients += fmt::format(R"({}{{"client":"{}","listener":"{}","sessions":{},"allowed":{}}})",
+                               clients.empty() ? "" : ",", Network{group.client, 128}.toString(),
+                               escaped(group.listener), group.sessions, group.allowed);
+    return fmt::format(R"({{"decided_otherwise":{},"not_known":{},"complete":{},"clients":[{}]}})",
+                       concerned.sessions, concerned.masked, !concerned.incomplete, clients);
+}
+
+}  // namespace
+
+std::string rehearsalAsJson(const RehearsedChange& change, const ConcernedSessions* concerned) {
+    return changesAsJson({.dry_run = true,
+                          .added = change.added,
+                          .changed = change.changed,
+                          .removed = change.removed,
+                          .entries = change.entries,
+                          .sessions = concerned == nullptr ? "null" : concernedAsJson(*concerned)});
 }
 
 }  // namespace mailgate::cli

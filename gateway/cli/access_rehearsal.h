@@ -16,14 +16,15 @@ namespace mailgate::cli {
 
 struct RehearsedChange {
     std::size_t added = 0, changed = 0, removed = 0;
-    std::vector<std::string> lines;  ///< "+ deny 192.0.2.1", "- ...", "~ ...  ->  ..."; the first few
-    std::vector<Network> networks;   ///< of the rules, each once
+    std::vector<store::RuleStore::AuditEntry>
+        entries;                    ///< the first few; ids and times are those of no change
+    std::vector<Network> networks;  ///< of the rules, each once
     rules::Contrast contrast;
 
     std::size_t count() const noexcept { return added + changed + removed; }
 };
 
-/// `work` changes rules in the store, which stay as they are. `most`: how many lines to keep. Throws StoreError, and what
+/// `work` changes rules in the store, which stay as they are. `most`: how many entries to keep. Throws StoreError, and what
 /// `work` throws.
 RehearsedChange rehearse(store::RuleStore& store, const rules::Site& site, UnixSeconds now, std::size_t most,
                          const std::function<void()>& work);
@@ -45,9 +46,12 @@ struct ConcernedSessions {
 ConcernedSessions concernedBy(const RehearsedChange& change, store::journal::Source& journal,
                               std::int64_t since_ms);
 
-/// "dry run: 1 to be added, ...", with the lines before.
+/// "dry run: 1 to be added, ...", with a line for each entry before.
 std::string textOf(const RehearsedChange& change);
 /// "3 sessions of the last 7 days would be decided otherwise:", and the first groups.
 std::string textOf(const ConcernedSessions& concerned);
+
+/// An object: {"dry_run", "added", "changed", "removed", "changes", "sessions"}. `concerned` null: they are not known.
+std::string rehearsalAsJson(const RehearsedChange& change, const ConcernedSessions* concerned);
 
 }  // namespace mailgate::cli

@@ -142,6 +142,8 @@ std::string sentenceOf(const AccessRule& rule) {
     if (rule.limits.per_minute)
         sentence += fmt::format(", {} new sessions per minute per client",
                                 limit(*rule.limits.per_minute, "unlimited"));
+    if (rule.reply.temporary) sentence += ", reply temporary";
+    if (rule.reply.shows_note) sentence += ", reply with note";
     if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));
     return sentence;
 }
@@ -178,6 +180,11 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
          {.name = "network", .title = "NETWORK"},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 8},
          {.name = "limits", .title = "LIMITS", .least = 10, .leaves = 2},
+         {.name = "reply",
+          .title = "REPLY",
+          .leaves = 3,
+          .on_request = std::none_of(rules.begin(), rules.end(),
+                                     [](const AccessRule& rule) { return rule.reply.any(); })},
          {.name = "expires", .title = times.title("EXPIRES"), .leaves = 9},
          {.name = "hits", .title = "HITS", .leaves = 3},
          {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
@@ -198,6 +205,7 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
                    rule.network.toString(),
                    rule.listener.empty() ? "all" : rule.listener,
                    limitsCell(rule.limits),
+                   orDash(toString(rule.reply)),
                    timeOrDash(rule.expires_at, times),
                    std::to_string(rule.hits),
                    timeOrDash(rule.last_hit_at, times),
@@ -211,13 +219,14 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
 std::string ruleAsJson(const AccessRule& rule) {
     return fmt::format(
         R"({{"id":{},"set":{},"network":{},"verdict":"{}","listener":{},"note":{},"owner":{},"ticket":{},)"
-        R"("created_at":{},"created_by":{},"expires_at":{},"client_sessions":{},"client_rate":{},"hits":{},)"
-        R"("last_hit_at":{}}})",
+        R"("created_at":{},"created_by":{},"expires_at":{},"client_sessions":{},"client_rate":{},"reply":{},)"
+        R"("hits":{},"last_hit_at":{}}})",
         rule.id, jsonText(rule.set), jsonNetwork(rule.network), toString(rule.verdict),
         jsonTextOrNull(rule.listener), jsonText(rule.note), jsonTextOrNull(rule.owner),
         jsonTextOrNull(rule.ticket), jsonTime(rule.created_at), jsonText(rule.created_by),
         jsonTime(rule.expires_at), jsonNumberOrNull(rule.limits.sessions),
-        jsonNumberOrNull(rule.limits.per_minute), rule.hits, jsonTime(rule.last_hit_at));
+        jsonNumberOrNull(rule.limits.per_minute), jsonTextOrNull(toString(rule.reply)), rule.hits,
+        jsonTime(rule.last_hit_at));
 }
 
 std::string rulesAsJson(std::span<const AccessRule> rules) {
@@ -345,6 +354,47 @@ std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
             entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id), jsonTextOrNull(entry.before),
             jsonTextOrNull(entry.after));
     }));
+}
+
+std::string changesAsJson(const ChangeReport& report) {
+    const auto number = [&](std::int64_t value) {
+        return report.dry_run ? std::string("null") : std::to_string(value);
+    };
+    std::string head = fmt::format(R"("dry_run":{},"added":{},"changed":{},"removed":{},)", report.dry_run,
+                                   report.added, report.changed, report.removed);
+    if (!report.sessions.empty()) head += fmt::format("\"sessions\":{},", report.sessions);
+    if (report.ended) head += fmt::format("\"sessions_ended\":{},", *report.ended);
+    return jsonObject(head + jsonArray("changes", report.entries, [&](const RuleStore::AuditEntry& entry) {
+                          const bool is_new = entry.before.empty();
+                          return fmt::format(
+                              R"({{"change":{},"action":{},"rule":{},"before":{},"after":{}}})",
+                              number(entry.change), jsonText(entry.action),
+                              entry.rule_id == 0 ? "null"
+                              : is_new           ? number(entry.rule_id)
+                                                 : std::to_string(entry.rule_id),
+                              jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
+                      }));
+}
+
+std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now) {
+    return jsonObject(jsonArray("decisions", decisions, [&](const rules::Decision& decision) {
+        std::string others;
+        for (const AccessRule& rule : decision.others)
+            others += fmt::format(R"({}{{"expired":{},"rule":{}}})", others.empty() ? "" : ",",
+                                  !store::isLive(rule, now), ruleAsJson(rule));
+        return fmt::format(R"({{"address":{},"listener":{},"allowed":{},"rule":{},"others":[{}]}})",
+                           jsonText(Network{decision.client, 128}.toString()), jsonText(decision.listener),
+                           decision.allowed, decision.by ? ruleAsJson(*decision.by) : "null", others);
+    }));
+}
+
+std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& site) {
+    const auto listener = [](const rules::Site::Listener& one) {
+        return fmt::format(R"({{"name":{},"access":"{}"}})", jsonText(one.name),
+                           one.allowlist ? "allowlist" : "open");
+    };
+    return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" +
+                      jsonArray("rules", rules, ruleAsJson));
 }
 
 std::string plainLine(std::string_view line) {

@@ -37,6 +37,21 @@ std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries
                            const Times& times);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
 
+/// What a command has changed, or would change.
+struct ChangeReport {
+    bool dry_run = false;  ///< ids, times and numbers of the entries mean nothing then
+    std::size_t added = 0, changed = 0, removed = 0;
+    std::span<const store::RuleStore::AuditEntry> entries{};
+    std::string sessions{};              ///< JSON; empty: it is not asked for
+    std::optional<std::size_t> ended{};  ///< sessions, likewise
+};
+/// An object with an array "changes".
+std::string changesAsJson(const ChangeReport& report);
+/// Likewise, "decisions".
+std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now);
+/// Likewise, "rules", and "listeners" with what each does with others.
+std::string reportAsJson(std::span<const store::AccessRule> rules, const rules::Site& site);
+
 /// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
 std::string plainLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"

@@ -4,6 +4,7 @@
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
+#include "gateway/config/values.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
@@ -147,11 +148,21 @@ std::string monitoringOf(const Object& status) {
     return text;
 }
 
-/// What an operator should not have to look for. `rules`: what is to be said of the access rules.
-std::string warningsOf(const Object& status, const std::vector<std::string>& rules) {
+/// Rules that the gateway has logged a warning of.
+std::string expiringOf(const Object& status, const Config& config) {
+    const Object::Ptr rules = status.getObject("rules");
+    const auto expiring = rules ? rules->optValue<std::size_t>("expiring", 0) : 0;
+    if (expiring == 0) return {};
+    return fmt::format("{} {} soon (mailgate access list --expiring {}).\n", counted(expiring, "access rule"),
+                       expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
+}
+
+/// What an operator should not have to look for.
+std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
-    for (const std::string& warning : rules)
+    for (const std::string& warning : ruleWarnings(config))
         text += fmt::format("Warning: {}.\n", warning);
+    text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
@@ -169,8 +180,7 @@ std::string warningsOf(const Object& status, const std::vector<std::string>& rul
     return text.empty() ? text : "\n" + text;
 }
 
-std::string asText(const Object& status, const std::vector<std::string>& rule_warnings,
-                   const ViewOptions& view) {
+std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
     const TableStyle style = view.style();
     const Object::Ptr rules = status.getObject("rules");
     return fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}",
@@ -179,14 +189,14 @@ std::string asText(const Object& status, const std::vector<std::string>& rule_wa
                        word(status, "max_sessions"),
                        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
                        listenerTable(status, style), serverTable(status, style, view.times()),
-                       wrapped(warningsOf(status, rule_warnings), style.width));
+                       wrapped(warningsOf(status, config), style.width));
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {
     const Config config = loadConfig(findConfig(context.config_file));
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
     if (!json) {
-        print(asText(*status, ruleWarnings(config), view), view);
+        print(asText(*status, config, view), view);
         return;
     }
     constexpr unsigned kIndent = 2;

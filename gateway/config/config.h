@@ -175,6 +175,14 @@ struct JournalConfig {
     friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
 };
 
+struct RulesConfig {
+    std::chrono::milliseconds keep_expired{std::chrono::hours(90 * 24)};  ///< rules, after they have expired
+    std::chrono::milliseconds keep_audit{std::chrono::hours(3 * 365 * 24)};
+    std::chrono::milliseconds warn_expiry{std::chrono::hours(3 * 24)};  ///< how long before; 0: no warnings
+
+    friend bool operator==(const RulesConfig&, const RulesConfig&) = default;
+};
+
 struct AdminConfig {
     std::string socket = "mailgate.sock";  ///< Unix socket, with an absolute path once loaded; empty: none
     std::string http;                      ///< host:port for metrics, read only; empty: none
@@ -190,6 +198,7 @@ struct Config {
     std::chrono::milliseconds drain_timeout{30'000};
     std::string user;
     std::string store_url = "sqlite:mailgate.db";  ///< with an absolute path once loaded
+    RulesConfig rules;
     JournalConfig journal;
     LogConfig log;
     AdminConfig admin;

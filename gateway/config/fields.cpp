@@ -26,6 +26,8 @@ constexpr milliseconds kLongest = 7 * 24h;
 // More often would be a load of its own.
 constexpr milliseconds kShortestInterval = 100ms;
 // The longest v1 line (107 bytes) must fit, and no server known takes more than Dovecot.
+// Shorter, and what was done on Friday could not be undone on Monday.
+constexpr milliseconds kShortestTrail = 7 * 24h;
 constexpr std::size_t kSmallestMaxHeader = 107;
 constexpr std::size_t kLargestMaxHeader = 1500;
 constexpr std::size_t kSmallestJournal = std::size_t{16} << 20;
@@ -286,6 +288,23 @@ const Fields<Config>& storeFields() {
     return fields;
 }
 
+using R = RulesConfig;
+const Fields<RulesConfig>& rulesFields() {
+    static const Fields<RulesConfig> fields{
+        {"keep_expired", duration<&R::keep_expired>(kShortestKeep, kLongestKeep), kReload,
+         "how long rules are kept after they have expired; then the gateway removes them, which the history "
+         "records"},
+        {"keep_audit", duration<&R::keep_audit>(kShortestTrail, kLongestKeep), kReload,
+         "how long `mailgate access history` reaches back, and `undo`; what is older is deleted up to a day "
+         "later"},
+        {"warn_expiry", duration<&R::warn_expiry>(0ms, kLongestKeep), kReload,
+         "how long before a rule expires a warning comes (`access.expiring` in the log, a metric, `mailgate "
+         "status`), for rules that live shorter in their last quarter; not for the rules of programs; "
+         "`\"0s\"`: none"},
+    };
+    return fields;
+}
+
 using J = JournalConfig;
 const Fields<JournalConfig>& journalFields() {
     static const Fields<JournalConfig> fields{
@@ -389,7 +408,7 @@ const Fields<ListenerConfig>& listenerFields() {
          "`bare_lf` would refuse is served, and recorded; see below"},
         {"refusal_footer", ownText<&L::refusal_footer>("text", readRefusalFooter), kReload,
          "ends the reply to a client that rules, limits or `bare_lf` refuse: whom to ask; `$client`: its "
-         "address, `$id`: the session, `$rule_note`: the rule's note; see below"},
+         "address, `$id`: the session, `$rule_note`: the note of a rule that shows it; see below"},
         {"tls",
          own<&L::tls>(typeOfWords(kListenerTls), readListenerTls,
                       [](const L& listener) { return wordFor(listener.tls, kListenerTls); }),

@@ -45,6 +45,7 @@ using Fields = std::vector<Field<T>>;
 
 const Fields<Config>& gatewayFields();
 const Fields<Config>& storeFields();
+const Fields<RulesConfig>& rulesFields();
 const Fields<JournalConfig>& journalFields();
 const Fields<Timeouts>& timeoutFields();
 const Fields<Timeouts>& idleFields();
@@ -66,6 +67,8 @@ void forEachSection(Visit visit) {
     };
     visit("gateway", gatewayFields(), whole);
     visit("store", storeFields(), whole);
+    visit(
+        "rules", rulesFields(), [](auto& config) -> auto& { return config.rules; });
     visit(
         "journal", journalFields(), [](auto& config) -> auto& { return config.journal; });
     visit("timeouts", timeoutFields(), timeouts);

@@ -2,10 +2,13 @@
 #include "gateway/daemon/event_bindings.h"
 
 #include "gateway/base/clock.h"
+#include "protocols/values/text.h"
 #include "store/backends/rules.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace mailgate {
@@ -23,13 +26,23 @@ void logUnknownListeners(EventLog& log, const std::map<std::string, std::size_t>
     log.write(line);
 }
 
+void logExpiring(EventLog& log, const store::AccessRule& rule, std::size_t more) {
+    LogLine line = log.line(LogLevel::Warning, "access.expiring");
+    line.number("rule", rule.id).text("verdict", toString(rule.verdict));
+    line.text("network", rule.network.toString()).text("listener", rule.listener).text("set", rule.set);
+    line.text("owner", rule.owner).text("ticket", rule.ticket);
+    line.text("expires_at", formatUtc(rule.expires_at.value_or(0)));
+    if (more > 0) line.number("more", static_cast<std::int64_t>(more));
+    log.write(line);
+}
+
 std::shared_ptr<const RuleNotes> readRuleNotes(const std::string& store_url) {
     // The thread that waits is the one that notices changes.
     constexpr std::chrono::milliseconds kLockTimeout{250};
     auto notes = std::make_shared<RuleNotes>();
     store::openRules(store_url, {.use = store::RuleStore::Use::Inspect, .lock_timeout = kLockTimeout})
         ->forEachRule([&](const store::AccessRule& rule) {
-            if (rule.verdict == store::Verdict::Deny) notes->add(rule.id, rule.note);
+            if (rule.reply.shows_note) notes->add(rule.id, rule.note);
         });
     return notes;
 }
@@ -127,6 +140,19 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
     events.recovered = [&log, &state] {
         state.failed = false;
         LogLine line = log.line(LogLevel::Warning, "access.recovered");
+        log.write(line);
+    };
+    events.upkeep.expiring = [&log, &state](std::span<const store::AccessRule> fresh, std::size_t all) {
+        constexpr std::size_t kMostLines = 10;
+        state.expiring = all;
+        const std::size_t lines = std::min(fresh.size(), kMostLines);
+        for (std::size_t at = 0; at < lines; ++at)
+            logExpiring(log, fresh[at], at + 1 == lines ? fresh.size() - lines : 0);
+    };
+    events.upkeep.pruned = [&log](const store::RuleStore::Pruned& pruned) {
+        LogLine line = log.line(LogLevel::Information, "access.pruned");
+        line.number("rules", static_cast<std::int64_t>(pruned.rules));
+        line.number("entries", static_cast<std::int64_t>(pruned.entries));
         log.write(line);
     };
     return events;

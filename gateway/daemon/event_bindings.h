@@ -25,6 +25,7 @@ namespace mailgate {
 struct RulesState {
     std::atomic<std::int64_t> loaded_ms{0};  ///< Unix time of the table in force
     std::atomic<bool> failed{false};         ///< they cannot be read; the last table is in force
+    std::atomic<std::size_t> expiring{0};    ///< of how many there has been a warning that still holds
 };
 
 UpstreamPool::Events poolEvents(EventLog& log);
@@ -32,7 +33,7 @@ NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 /// Keeps `state` too, which must live as long.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
-/// With every change the notes of the rules that deny are read too, from `store_url`; where they cannot be read, those
+/// With every change the notes that rules show are read too, from `store_url`; where they cannot be read, those
 /// read last stay.
 store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,
                                            std::shared_ptr<Snapshot<RuleNotes>> notes);

@@ -18,6 +18,8 @@ namespace {
 
 // How often the files of certificates are looked at.
 constexpr std::chrono::seconds kPollCertificates{2};
+// How often the hits of rules are written.
+constexpr std::chrono::seconds kHitsEvery{2};
 
 const admin::Outcome kStopping{false, "the gateway is stopping"};
 
@@ -35,6 +37,13 @@ std::vector<std::string> listenerNames(const Config& config) {
 bool showsRuleNotes(const Config& config) {
     return std::any_of(config.listeners.begin(), config.listeners.end(),
                        [](const ListenerConfig& listener) { return showsRuleNote(listener.refusal_footer); });
+}
+
+store::UpkeepOptions upkeepOf(const RulesConfig& rules) {
+    const auto seconds = [](std::chrono::milliseconds time) {
+        return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+    };
+    return {seconds(rules.keep_expired), seconds(rules.keep_audit), seconds(rules.warn_expiry)};
 }
 
 std::vector<Endpoint> addressesOf(const Config& config) {
@@ -233,7 +242,7 @@ void Reloader::watchAccess(Generation& generation, const Generation* before) {
     const Config& config = generation.config;
     const bool notes = showsRuleNotes(config);
     if (before && listenerNames(before->config) == listenerNames(config) &&
-        notes == (before->rule_notes != nullptr)) {
+        before->config.rules == config.rules && notes == (before->rule_notes != nullptr)) {
         generation.access = before->access;
         generation.rule_notes = before->rule_notes;
         return;
@@ -245,7 +254,7 @@ void Reloader::watchAccess(Generation& generation, const Generation* before) {
     }
     generation.access = std::make_shared<store::AccessWatcher>(
         store::openRules(config.store_url, {.use = store::RuleStore::Use::Serve}), listenerNames(config),
-        std::move(events));
+        std::move(events), kHitsEvery, upkeepOf(config.rules));
     generation.access->start();
 }
 

@@ -44,6 +44,13 @@ inline constexpr EventRow kEvents[] = {
     {"access.recovered", LogLevel::Warning, "the access rules can be read again"},
     {"access.unknown_listener", LogLevel::Warning,
      "rules name listeners that the configuration does not have: they have no effect"},
+    {"access.expiring", LogLevel::Warning,
+     "a rule expires within `rules.warn_expiry` (`rule`, `verdict`, `network`, `listener`, `set`, `owner`, "
+     "`ticket`, `expires_at`); once a rule, and again after a start; of more than ten at once the tenth says "
+     "how many follow (`more`)"},
+    {"access.pruned", LogLevel::Information,
+     "`rules` that expired longer ago than `rules.keep_expired`, and `entries` of the audit trail older than "
+     "`rules.keep_audit`, were removed"},
     {"session.end", LogLevel::Information, "an admitted session has ended"},
     {"session.mail", LogLevel::Information,
      "a mail transaction has ended that has no room in its session's `session.end`: from the 21st on, or "

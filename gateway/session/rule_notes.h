@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  The notes of the rules that deny, for listeners whose refusal_footer shows them. Immutable, swapped as a whole.
+/// \file  The notes that rules show to whom they deny, for listeners whose refusal_footer has a place for them. Immutable,
+/// swapped as a whole.
 #pragma once
 
 #include <cstddef>

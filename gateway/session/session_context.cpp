@@ -75,6 +75,7 @@ std::string SessionContext::refusalFor(Refusal refusal) const {
     const std::string note = ruleNote();
     RefusalText text = refusalText(client);
     text.rule_note = note;
+    text.soft |= ruleIsTemporary(refusal);
     return refusalLine(replyProtocol(), refusal, text);
 }
 
@@ -83,7 +84,12 @@ std::unique_ptr<Dialogue> SessionContext::refusalDialogue(Refusal refusal) const
     const std::string note = ruleNote();
     RefusalText text = refusalText(client);
     text.rule_note = note;
+    text.soft |= ruleIsTemporary(refusal);
     return makeRefusalDialogue(replyProtocol(), refusal, text);
+}
+
+bool SessionContext::ruleIsTemporary(Refusal refusal) const noexcept {
+    return refusal == Refusal::Rule && record.admission.match && record.admission.match->temporary;
 }
 
 std::string SessionContext::ruleNote() const {

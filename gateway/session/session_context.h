@@ -111,7 +111,9 @@ struct SessionContext {
     std::string refusalSetAside() const;
 
   private:
-    /// Of the rule that denies, where the listener shows it.
+    /// It is a rule that refuses, and one whose refusals are not permanent.
+    bool ruleIsTemporary(Refusal refusal) const noexcept;
+    /// Of the rule that denies, where it and the listener show it.
     std::string ruleNote() const;
 };
 

@@ -26,8 +26,9 @@ constexpr std::string_view kRateOption = "client_rate=";
 constexpr std::string_view kSetOption = "set=";
 constexpr std::string_view kOwnerOption = "owner=";
 constexpr std::string_view kTicketOption = "ticket=";
+constexpr std::string_view kReplyOption = "reply=";
 constexpr std::array kOptions{kListenerOption, kExpiresOption, kSessionsOption, kRateOption,
-                              kSetOption,      kOwnerOption,   kTicketOption};
+                              kSetOption,      kOwnerOption,   kTicketOption,   kReplyOption};
 constexpr std::string_view kNeverWord = "never";
 
 /// The option that the text begins with; empty: none.
@@ -91,7 +92,8 @@ std::string quotedText(std::string_view note, NoteForm form) {
 
 /// Notes do begin with these words.
 bool beginsNotes(std::string_view option) noexcept {
-    return option == kSetOption || option == kOwnerOption || option == kTicketOption;
+    return option == kSetOption || option == kOwnerOption || option == kTicketOption ||
+           option == kReplyOption;
 }
 
 /// "ticket = 4711"
@@ -164,7 +166,7 @@ class LineReader {
             rule_.listener = std::move(name);
             for (const Network& network : networks_) {
                 rule_.network = network;
-                result.rules.push_back({rule_, line, names_set_, never_expires_, no_note_});
+                result.rules.push_back({rule_, line, names_set_, never_expires_, no_note_, names_reply_});
             }
         }
         return std::nullopt;
@@ -207,6 +209,7 @@ class LineReader {
         if (option == kListenerOption) return readListeners(value);
         if (option == kExpiresOption) return readExpiry(value);
         if (option == kSetOption) return readSet(value);
+        if (option == kReplyOption) return readReply(value);
         return readLimit(option, option == kSessionsOption ? rule_.limits.sessions : rule_.limits.per_minute,
                          value);
     }
@@ -282,6 +285,18 @@ class LineReader {
         return std::nullopt;
     }
 
+    std::optional<std::string> readReply(std::string_view words) {
+        if (names_reply_) return "reply= is given twice";
+        if (rule_.verdict == Verdict::Allow) return "reply= is only for deny rules";
+        const auto reply = ruleReplyOf(words);
+        if (!reply)
+            return fmt::format("reply={}: expected temporary, note, temporary,note or default",
+                               printable(words));
+        rule_.reply = *reply;
+        names_reply_ = true;
+        return std::nullopt;
+    }
+
     /// A word, or a text in double quotes.
     std::optional<std::string> readTag(std::string_view option, std::string& tag) {
         if (!tag.empty()) return fmt::format("{} is given twice", option);
@@ -317,8 +332,8 @@ class LineReader {
                 at_ = word;
                 return fmt::format(
                     "\"{}\" is not an option (set=, listener=, expires=, client_sessions=, client_rate=, "
-                    "owner= and ticket= follow the network, one network per line); put a note that contains "
-                    "it in double quotes",
+                    "reply=, owner= and ticket= follow the network, one network per line); put a note that "
+                    "contains it in double quotes",
                     printable(word));
             }
             rule_.note = rest_;
@@ -338,6 +353,7 @@ class LineReader {
     bool names_set_ = false;
     bool never_expires_ = false;
     bool no_note_ = false;
+    bool names_reply_ = false;
     std::vector<std::string> listeners_;
 };
 
@@ -475,6 +491,11 @@ bool readTrailOption(std::string_view option, std::string_view& rest, AccessRule
     const std::string_view value = takeWord(rest);
     if (option == kSessionsOption) return readNumber(value, rule.limits.sessions);
     if (option == kRateOption) return readNumber(value, rule.limits.per_minute);
+    if (option == kReplyOption) {
+        const auto reply = ruleReplyOf(value);
+        rule.reply = reply.value_or(RuleReply{});
+        return reply.has_value();
+    }
     if (option == kExpiresOption) {
         rule.expires_at = parseUtc(value);
         return rule.expires_at || readNumber(value, rule.expires_at);
@@ -554,6 +575,7 @@ std::string formatRule(const AccessRule& rule, NoteForm form, const SetDefaults&
         line += fmt::format(" {}{}", kExpiresOption, kNeverWord);
     if (rule.limits.sessions) line += fmt::format(" {}{}", kSessionsOption, *rule.limits.sessions);
     if (rule.limits.per_minute) line += fmt::format(" {}{}", kRateOption, *rule.limits.per_minute);
+    if (rule.reply.any()) line += fmt::format(" {}{}", kReplyOption, toString(rule.reply));
     if (!rule.owner.empty()) line += fmt::format(" {}{}", kOwnerOption, tagOf(rule.owner, form));
     if (!rule.ticket.empty()) line += fmt::format(" {}{}", kTicketOption, tagOf(rule.ticket, form));
     if (!rule.note.empty())

@@ -2,7 +2,7 @@
 /// \file  Access rules as a text file: one network a line.
 ///
 ///     allow|deny NETWORK [set=NAME] [listener=NAME[,NAME]] [expires=RFC3339|never] [client_sessions=N] [client_rate=N]
-///         [owner=TEXT] [ticket=TEXT] [note]
+///         [reply=temporary|note|temporary,note|default] [owner=TEXT] [ticket=TEXT] [note]
 ///     # end, N rules
 ///
 /// The note is the rest of the line; one that could be taken for something else stands in double quotes, with
@@ -32,7 +32,7 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options);
 enum class NoteForm : std::uint8_t { Utf8, Ascii };
 
 /// The line of a rule, without a newline; parseRules() gives back the same network, verdict, set, listener, expiry,
-/// limits, owner, ticket and note. `defaults`: those of its set, of which it says where it is without.
+/// limits, reply, owner, ticket and note. `defaults`: those of its set, of which it says where it is without.
 std::string formatRule(const AccessRule& rule, NoteForm form = NoteForm::Utf8,
                        const SetDefaults& defaults = {});
 

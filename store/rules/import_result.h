@@ -57,6 +57,7 @@ struct ImportedRule {
     bool names_set = false;      ///< the line says which
     bool never_expires = false;  ///< and does not merely leave the expiry open
     bool no_note = false;        ///< likewise
+    bool names_reply = false;    ///< the line says which
 };
 
 struct ImportError {

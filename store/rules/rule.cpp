@@ -28,6 +28,25 @@ std::string tagError(std::string_view tag) {
     return lineError("text", tag, kMaxTagLength);
 }
 
+std::string_view toString(const RuleReply& reply) noexcept {
+    if (reply.temporary) return reply.shows_note ? "temporary,note" : "temporary";
+    return reply.shows_note ? "note" : "";
+}
+
+std::optional<RuleReply> ruleReplyOf(std::string_view words) noexcept {
+    if (words == "default") return RuleReply{};
+    RuleReply reply;
+    for (bool more = true; more;) {
+        const std::size_t comma = words.find(',');
+        const std::string_view word = words.substr(0, comma);
+        if (word != "temporary" && word != "note") return std::nullopt;
+        (word == "note" ? reply.shows_note : reply.temporary) = true;
+        more = comma != std::string_view::npos;
+        if (more) words.remove_prefix(comma + 1);
+    }
+    return reply;
+}
+
 bool isSetName(std::string_view name) noexcept {
     constexpr std::size_t kLongest = 64;
     constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";

@@ -36,6 +36,19 @@ constexpr std::size_t kMaxTagLength = 200;  ///< bytes of an owner, of a ticket
 /// Why an owner or a ticket cannot be kept; empty when it can.
 std::string tagError(std::string_view tag);
 
+/// What is said to a client that a rule denies, where that is not what the listener says to all of them.
+struct RuleReply {
+    bool temporary = false;   ///< the client may try again: 450 in place of 554
+    bool shows_note = false;  ///< the listener's footer may show the rule's note
+
+    bool any() const noexcept { return temporary || shows_note; }
+    friend bool operator==(const RuleReply&, const RuleReply&) = default;
+};
+/// "temporary,note"; empty: as the listener says.
+std::string_view toString(const RuleReply& reply) noexcept;
+/// Of "temporary", "note", both with a comma between, or "default"; none for anything else.
+std::optional<RuleReply> ruleReplyOf(std::string_view words) noexcept;
+
 /// The set of rules that nobody has put into another.
 inline constexpr std::string_view kManualSet = "manual";
 /// 1 to 64 of letters, digits, '.', '-' and '_'.
@@ -64,6 +77,7 @@ struct AccessRule {
     std::string created_by;
     std::optional<UnixSeconds> expires_at;  ///< from this second on it does not match
     ClientLimits limits;                    ///< of an allow rule
+    RuleReply reply;                        ///< of a deny rule
     std::int64_t hits = 0;
     std::optional<UnixSeconds> last_hit_at;
 

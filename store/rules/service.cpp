@@ -70,6 +70,7 @@ void addWhatIsSaid(AccessRule& rule, const AccessRule& said, const Said& line) {
     if (said.limits.per_minute) rule.limits.per_minute = said.limits.per_minute;
     if (!said.owner.empty()) rule.owner = said.owner;
     if (!said.ticket.empty()) rule.ticket = said.ticket;
+    if (line.names_reply) rule.reply = said.reply;
 }
 
 /// A rule becomes what its line says, and where that is silent what its set says: but one that is there keeps its expiry,
@@ -124,7 +125,7 @@ Decision decide(const Site::Listener& listener, std::span<const AccessRule> matc
                     rule.set);
     const auto table = builder.build(0);
     const auto match = table->lookup(address, 0, now);
-    Decision decision{listener.name, match ? match->verdict == Verdict::Allow : !listener.allowlist};
+    Decision decision{address, listener.name, match ? match->verdict == Verdict::Allow : !listener.allowlist};
     for (const AccessRule& rule : matching) {
         if (match && rule.id == table->ruleId(match->rule))
             decision.by = rule;
@@ -186,6 +187,7 @@ void Edit::apply(AccessRule& rule) const {
     if (per_minute) rule.limits.per_minute = *per_minute;
     if (owner) rule.owner = *owner;
     if (ticket) rule.ticket = *ticket;
+    if (reply) rule.reply = *reply;
 }
 
 bool Service::configured(std::string_view name) const noexcept {
@@ -222,6 +224,7 @@ std::optional<Refusal> Service::refusalOf(const PutRequest& request) const {
     if (request.verdict == Verdict::Deny &&
         ((edit.sessions && *edit.sessions) || (edit.per_minute && *edit.per_minute)))
         return LimitsOnDeny{};
+    if (request.verdict == Verdict::Allow && edit.reply && edit.reply->any()) return ReplyOnAllow{};
     return std::nullopt;
 }
 
@@ -503,19 +506,23 @@ std::vector<AccessRule> Service::list(const ListFilter& filter) {
     return rules;
 }
 
-std::vector<Decision> Service::test(const AddressBytes& address, std::span<const std::string> listeners) {
-    std::vector<AccessRule> matching;
+std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
+                                    std::span<const std::string> listeners) {
+    std::vector<std::vector<AccessRule>> matching(clients.size());
     store_().forEachRule([&](const AccessRule& rule) {
-        if (rule.network.contains(address)) matching.push_back(rule);
-    });
-    std::stable_sort(matching.begin(), matching.end(), [](const AccessRule& a, const AccessRule& b) {
-        return a.network.prefix_length > b.network.prefix_length;
+        for (std::size_t at = 0; at < clients.size(); ++at)
+            if (rule.network.contains(clients[at])) matching[at].push_back(rule);
     });
     std::vector<Decision> decisions;
-    for (const Site::Listener& listener : site_.listeners)
-        if (listeners.empty() ||
-            std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end())
-            decisions.push_back(decide(listener, matching, address, now_));
+    for (std::size_t at = 0; at < clients.size(); ++at) {
+        std::stable_sort(matching[at].begin(), matching[at].end(), [](const AccessRule& a, const AccessRule& b) {
+            return a.network.prefix_length > b.network.prefix_length;
+        });
+        for (const Site::Listener& listener : site_.listeners)
+            if (listeners.empty() ||
+                std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end())
+                decisions.push_back(decide(listener, matching[at], clients[at], now_));
+    }
     return decisions;
 }
 

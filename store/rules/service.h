@@ -129,6 +129,7 @@ struct ExpiryPast {
     UnixSeconds expires_at;
 };
 struct LimitsOnDeny {};
+struct ReplyOnAllow {};
 /// Is made only for who insists.
 struct Hazardous {
     AccessRule rule;
@@ -148,7 +149,7 @@ struct InTheWay {
     std::vector<AccessRule> rules;
 };
 using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
-                             Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
+                             ReplyOnAllow, Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -158,6 +159,7 @@ struct Edit {
     std::optional<std::optional<std::uint32_t>> per_minute{};
     std::optional<std::string> owner{};
     std::optional<std::string> ticket{};
+    std::optional<store::RuleReply> reply{};
 
     void apply(AccessRule& rule) const;
 };
@@ -238,6 +240,7 @@ struct ListFilter {
 
 /// What the rules say of one address on one listener.
 struct Decision {
+    AddressBytes client{};
     std::string listener{};
     bool allowed;
     std::optional<AccessRule> by{};    ///< none: the listener's default
@@ -289,8 +292,8 @@ class Service {
     Notes<NearMiss> nearMisses(const Network& network);
 
     std::vector<AccessRule> list(const ListFilter& filter);
-    /// On each of the listeners, or on all there are.
-    std::vector<Decision> test(const AddressBytes& address, std::span<const std::string> listeners);
+    /// Of each client on each of the listeners, or on all there are.
+    std::vector<Decision> test(std::span<const AddressBytes> clients, std::span<const std::string> listeners);
 
     /// The first of the names that no listener has.
     std::optional<UnknownListener> unknown(std::span<const std::string> names) const;

@@ -106,7 +106,7 @@ class RuleStore {
         std::int64_t id;
     };
     /// Adds each rule, or gives the rule with the same set, network, listener and verdict this note, expiry, owner,
-    /// ticket and limits. Of a rule these are read only. Results are in the rules' order.
+    /// ticket, limits and reply. Of a rule these are read only. Results are in the rules' order.
     virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
 
     /// How far a long edit() or replaceAll() has come is told there.
@@ -171,14 +171,29 @@ class RuleStore {
     /// are there now are others than those that were loaded, or cannot be read; waitForChange() reports it.
     virtual bool addHits(std::span<const HitCount> counts) = 0;
 
+    // Upkeep.
+
+    struct Pruned {
+        std::size_t rules = 0;    ///< that had expired
+        std::size_t entries = 0;  ///< of the audit trail
+        bool more = false;        ///< there are more: call again
+    };
+    /// Removes rules that expired at `expired_before` or earlier, as a change by `who`; and from its beginning on what the audit
+    /// trail has from before `trail_before`, but for a change of which a part is younger. That this was done is an entry
+    /// too; it is put off until there is a day's worth. So much at once as hinders nobody.
+    virtual Pruned prune(UnixSeconds expired_before, UnixSeconds trail_before, std::string_view who) = 0;
+    /// The rules that expire after `from`, and at `until` at the latest.
+    virtual void forEachExpiring(UnixSeconds from, UnixSeconds until,
+                                 const std::function<void(const AccessRule&)>& visit) = 0;
+
     // The audit trail.
 
     struct AuditEntry {
         std::int64_t id;
         UnixSeconds at;
         std::string who;
-        std::string action;    ///< add, change, remove
-        std::int64_t rule_id;  ///< 0: the defaults of a set were changed
+        std::string action;    ///< add, change, remove; trim: older entries were removed
+        std::int64_t rule_id;  ///< 0: the defaults of a set were changed, or the trail was trimmed
         std::string before;    ///< the rule as a line of the export; empty for add
         std::string after;     ///< empty for remove
         std::int64_t change;   ///< what was done at once has one number
@@ -194,7 +209,7 @@ class RuleStore {
         enum class Kind : std::uint8_t {
             Done,
             NotFound,
-            Unreadable,    ///< an earlier version of mailgate has written it
+            Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
             LaterChanges,  ///< stand on it
             InTheWay,      ///< rules are, of the same set, network, listener and verdict
         };
@@ -203,6 +218,9 @@ class RuleStore {
         std::vector<AuditEntry> entries;  ///< what undoing it did, or the later ones
         std::vector<AccessRule> in_the_way;
     };
+    /// The number of what was changed last through this connection, rehearsed or not; the trail has no entry of it if nothing
+    /// came of it. 0: nothing was.
+    virtual std::int64_t lastChange() const noexcept = 0;
     /// The last change that `who` has made; 0: there is none.
     virtual std::int64_t lastChangeBy(std::string_view who) = 0;
     /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a

@@ -10,6 +10,7 @@
 #include <limits>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 // Networks nest and never overlap otherwise. So when rules are sorted by (start, prefix length), the last one that
@@ -221,6 +222,7 @@ struct AccessTable::Data {
     std::unique_ptr<Counter[]> counters;
     /// Of the few rules that have any, by the rule's index.
     std::vector<std::pair<std::uint32_t, ClientLimits>> limits;
+    std::vector<std::uint32_t> temporary;  ///< likewise those whose denial is not permanent
     std::int64_t version = 0;
     std::map<std::string, std::size_t> unknown_listeners;
 
@@ -251,7 +253,9 @@ std::optional<AccessTable::Match> AccessTable::lookup(const AddressBytes& addres
     auto match = Network{address, 128}.isV4()
                      ? Data::lookup(data_->v4, 0, address, listener, now)
                      : Data::lookup(data_->v6, data_->v4.size(), address, listener, now);
-    if (match) match->limits = data_->limitsOf(match->rule);
+    if (match && match->verdict == Verdict::Allow) match->limits = data_->limitsOf(match->rule);
+    if (match && match->verdict == Verdict::Deny)
+        match->temporary = std::binary_search(data_->temporary.begin(), data_->temporary.end(), match->rule);
     return match;
 }
 
@@ -285,7 +289,8 @@ const std::map<std::string, std::size_t>& AccessTable::unknownListeners() const 
 
 std::size_t AccessTable::memoryBytes() const noexcept {
     return data_->v4.memoryBytes() + data_->v6.memoryBytes() + data_->ids.capacity() * sizeof(std::int64_t) +
-           data_->ids.size() * sizeof(Counter) + data_->limits.capacity() * sizeof data_->limits[0];
+           data_->ids.size() * sizeof(Counter) + data_->limits.capacity() * sizeof data_->limits[0] +
+           data_->temporary.capacity() * sizeof data_->temporary[0];
 }
 
 std::int64_t AccessTable::version() const noexcept {
@@ -297,6 +302,7 @@ struct AccessTable::Builder::Pending {
     std::vector<PendingRule<KeyV4>> v4;
     std::vector<PendingRule<KeyV6>> v6;
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
+    std::unordered_set<std::int64_t> temporary;             ///< ids
     std::map<std::string, std::size_t> unknown_listeners;
     /// In the order in which they came; kManualSet is the first.
     std::map<std::string, std::uint32_t, std::less<>> sets{{std::string(kManualSet), 0}};
@@ -332,7 +338,7 @@ AccessTable::Builder::~Builder() = default;
 
 void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict verdict,
                                std::string_view listener, std::optional<UnixSeconds> expires_at,
-                               const ClientLimits& limits, std::string_view set) {
+                               const ClientLimits& limits, std::string_view set, bool temporary) {
     ListenerIndex index = kAllListeners;
     if (!listener.empty()) {
         const auto known = pending_->listeners.find(std::string(listener));
@@ -343,6 +349,7 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
         index = known->second;
     }
     if (limits.any()) pending_->limits.emplace(id, limits);
+    if (temporary) pending_->temporary.insert(id);
     const std::uint32_t set_index = pending_->indexOf(set);
     const auto pending = [&]<typename Key>(Key start) {
         const auto bits = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
@@ -373,6 +380,8 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
         const auto found = pending_->limits.find(data.ids[rule]);
         if (found != pending_->limits.end()) data.limits.emplace_back(rule, found->second);
     }
+    for (std::uint32_t rule = 0; !pending_->temporary.empty() && rule < rules; ++rule)
+        if (pending_->temporary.contains(data.ids[rule])) data.temporary.push_back(rule);
     data.version = version;
     data.unknown_listeners = std::move(pending_->unknown_listeners);
     pending_.reset();

@@ -32,6 +32,7 @@ class AccessTable {
         std::uint32_t rule;
         Network network;
         ClientLimits limits{};
+        bool temporary = false;  ///< a denial is not to be permanent
     };
 
     class Builder;
@@ -74,7 +75,7 @@ class AccessTable::Builder {
     /// `listener` empty: all.
     void add(std::int64_t id, const Network& network, Verdict verdict, std::string_view listener,
              std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {},
-             std::string_view set = kManualSet);
+             std::string_view set = kManualSet, bool temporary = false);
     /// Call once. `version`: see AccessTable::version().
     std::shared_ptr<const AccessTable> build(std::int64_t version);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <new>
 #include <thread>
 #include <unordered_map>
@@ -16,6 +17,10 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+
+constexpr std::chrono::hours kUpkeepEvery{1};
+constexpr std::chrono::seconds kUpkeepAfterChange{5};  ///< so that many changes have it look once
+constexpr std::chrono::minutes kUpkeepAfterFailure{1};
 
 /// Counters that wait to be written.
 class PendingHits {
@@ -46,11 +51,12 @@ class PendingHits {
 
 struct AccessWatcher::Impl {
     Impl(std::unique_ptr<RuleStore> store_, std::vector<std::string> listeners_, Events events_,
-         milliseconds hits_every_)
+         milliseconds hits_every_, const UpkeepOptions& upkeep_options)
         : store(std::move(store_)),
           listeners(std::move(listeners_)),
           events(std::move(events_)),
-          hits_every(hits_every_) {}
+          hits_every(hits_every_),
+          upkeep(upkeep_options, events.upkeep) {}
 
     void run();
     void turn();
@@ -59,6 +65,7 @@ struct AccessWatcher::Impl {
     void releaseRetired();
     void collectHits();
     void writeHits();
+    void lookAfter();
     void reportFailure(const std::string& cause);
     void reportRecovery();
 
@@ -76,6 +83,8 @@ struct AccessWatcher::Impl {
     std::vector<std::shared_ptr<const AccessTable>> retired;  ///< workers may still count hits in them
     PendingHits hits;
     steady_clock::time_point next_hits;
+    Upkeep upkeep;
+    steady_clock::time_point next_upkeep;  ///< the epoch: at once
 
     std::atomic<bool> stopping{false};
     std::thread thread;
@@ -91,6 +100,7 @@ void AccessWatcher::Impl::load() {
     tables.swap(fresh);
     must_load = other_rules = false;
     if (events.changed) events.changed(*fresh, took.count());
+    next_upkeep = std::min(next_upkeep, steady_clock::now() + kUpkeepAfterChange);
 }
 
 /// Waits for what is new, no longer than until hits are due.
@@ -125,6 +135,19 @@ void AccessWatcher::Impl::turn() {
         writeHits();
     } catch (const StoreError&) {
         // Kept, and tried again in a while. A lock held that long hinders no look-up: nothing to tell.
+    }
+    if (steady_clock::now() >= next_upkeep && !must_load) lookAfter();
+}
+
+void AccessWatcher::Impl::lookAfter() {
+    try {
+        const auto pruned = upkeep.run(*store, std::time(nullptr));
+        if (pruned.rules > 0) load();
+        next_upkeep = steady_clock::now();
+        if (!pruned.more) next_upkeep += kUpkeepEvery;
+    } catch (const StoreError&) {
+        // As with hits. A store that cannot be read is reported by whoever loads it.
+        next_upkeep = steady_clock::now() + kUpkeepAfterFailure;
     }
 }
 
@@ -171,8 +194,9 @@ void AccessWatcher::Impl::reportRecovery() {
 }
 
 AccessWatcher::AccessWatcher(std::unique_ptr<RuleStore> store, std::vector<std::string> listeners,
-                             Events events, milliseconds hits_every)
-    : impl_(std::make_unique<Impl>(std::move(store), std::move(listeners), std::move(events), hits_every)) {}
+                             Events events, milliseconds hits_every, const UpkeepOptions& upkeep)
+    : impl_(std::make_unique<Impl>(std::move(store), std::move(listeners), std::move(events), hits_every,
+                                   upkeep)) {}
 
 AccessWatcher::~AccessWatcher() {
     stop();

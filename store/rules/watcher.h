@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  Keeps the current AccessTable: loads it, notices changes by anyone within a second, writes hits back.
 ///
+/// It does the store's upkeep too (upkeep.h): at its start, every hour, and soon after a change.
+///
 /// One thread of its own; the workers only read `current()` or their cached copy. When the store turns bad
 /// while running (locked, damaged, replaced, a row that cannot be read), the last good table stays in force,
 /// and an event is raised once per change of state. An allowlist that cannot be read never becomes "allow all":
@@ -10,6 +12,7 @@
 #include "protocols/values/snapshot.h"
 #include "store/rules/store.h"
 #include "store/rules/table.h"
+#include "store/rules/upkeep.h"
 
 #include <chrono>
 #include <functional>
@@ -27,11 +30,13 @@ class AccessWatcher {
         std::function<void(const std::string& what)>
             failed;  ///< one sentence: place, cause, what stays in force
         std::function<void()> recovered;
+        Upkeep::Events upkeep{};
     };
 
     /// `store`: opened to serve. `hits_every`: how often hits are written.
     AccessWatcher(std::unique_ptr<RuleStore> store, std::vector<std::string> listeners, Events events,
-                  std::chrono::milliseconds hits_every = std::chrono::seconds(2));
+                  std::chrono::milliseconds hits_every = std::chrono::seconds(2),
+                  const UpkeepOptions& upkeep = {});
     ~AccessWatcher();  ///< stop()
 
     /// Builds the first table, starts the thread. Throws StoreError.

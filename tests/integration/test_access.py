@@ -119,12 +119,25 @@ class Modes(unittest.TestCase):
             self.assertEqual([proxyclient.read_reply(session)[:3] for _ in range(3)], [b"450", b"450", b"221"])
 
     def test_a_footer_shows_the_note_of_the_rule_that_denies_as_it_is_now(self):
-        gateway.access("deny", "203.0.113.207", "--note", "ticket 4711")
+        gateway.access("deny", "203.0.113.207", "--note", "ticket 4711", "--reply", "note")
         wait_until(lambda: b"postmaster@example.net ticket 4711\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note")
         gateway.access("deny", "203.0.113.207", "--note", "ticket 4712")
         wait_until(lambda: b" ticket 4712\r\n" in first_line("smtp-soft", "203.0.113.207"), "the note as it is now")
         self.assertNotIn(b"4712", first_line("smtp", "203.0.113.207"), "a listener without it shows none")
+        gateway.access("deny", "203.0.113.207", "--reply", "default")
+        wait_until(lambda: b"4712" not in first_line("smtp-soft", "203.0.113.207"), "nor does a rule that does not say so")
         gateway.access("remove", "203.0.113.207")
+
+    def test_a_rule_refuses_for_now_in_the_words_of_each_protocol(self):
+        gateway.access("deny", "203.0.113.208", "--reply", "temporary")
+        gateway.access("deny", "203.0.113.209")
+        for protocol in PROTOCOLS:
+            with self.subTest(protocol=protocol):
+                wait_until(lambda: re.match(DELAY[protocol], first_line(protocol, "203.0.113.208")), "the refusal for now")
+                self.assertRegex(first_line(protocol, "203.0.113.209"), REFUSAL[protocol])
+        refused = gateway.wait_event("session.refused", client="203.0.113.208", protocol="smtp", rule="203.0.113.208")
+        self.assertRegex(refused["reply"], r"^450 4\.7\.1 ")
+        gateway.access("remove", "203.0.113.208", "203.0.113.209")
 
     def test_monitor_serves_whom_the_rules_and_limits_refuse_and_records_it(self):
         for number, protocol in enumerate(PROTOCOLS):
@@ -595,6 +608,7 @@ class Command(unittest.TestCase):
                 (("set", "remove", "partners"), ["- allow 198.51.100.0/24 set=partners ACME"]),
                 (("set", "define", "partners", "--expires", "1d"), ["+ set partners expires=86400s"]),
                 (("import", str(listing), "--replace"), ["+ allow 192.0.2.0/24", "- deny 203.0.113.9"]),
+                (("remove", "--note-contains", "acme"), ["- allow 198.51.100.0/24 set=partners ACME"]),
                 (("undo", "1"), ["- allow 198.51.100.0/24 set=partners ACME"])):
             with self.subTest(arguments=arguments):
                 done = self.gateway.run("access", *arguments, "--dry-run", stdin="")
@@ -605,6 +619,11 @@ class Command(unittest.TestCase):
         self.assertEqual((self.gateway.access("list", "--json"), self.gateway.access("history"), self.gateway.access("set", "list")), before)
         done = self.gateway.run("access", "deny", "10.1.2.3", "--dry-run")
         self.assertEqual((done.returncode, done.stdout), (1, ""))  # what would be refused is
+        self.gateway.access("deny", "203.0.113.9", "--listener", "imap")
+        self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "imap"', 'name = "mailboxes"'))
+        self.assertIn("~ deny 203.0.113.9 listener=imap  ->  deny 203.0.113.9 listener=mailboxes\n",
+                      self.gateway.access("rename-listener", "imap", "mailboxes", "--dry-run"))
+        self.assertEqual(len(self.rules("--listener", "imap")), 3)
 
     def test_a_file_is_compared(self):
         self.gateway.access("allow", "198.51.100.0/24", "--set", "partners", "--note", "ACME")
@@ -661,6 +680,24 @@ class Command(unittest.TestCase):
         self.gateway.access("undo", "1")
         self.assertEqual([rule["network"] for rule in self.rules()], ["192.0.2.3/32"])
 
+    def test_two_imports_at_once_are_done_one_after_the_other(self):
+        listings = []
+        for number in (1, 2):
+            listings.append(self.gateway.folder / f"{number}.txt")
+            listings[-1].write_text("".join(f"allow 10.{number}.{third}.0/24\n" for third in range(200)))
+        self.gateway.access("set", "list")
+        running = [subprocess.Popen(self.gateway.argv("access", "import", "--replace", "--set", "partners", str(listing)),
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for listing in listings]
+        for process in running:
+            errors = process.communicate(timeout=60)[1]
+            self.assertEqual(process.returncode, 0, errors)
+        left = self.in_set("partners")
+        self.assertEqual((len(left), len({network.split(".")[1] for network in left})), (200, 1))
+        first, second = sorted({entry["change"] for entry in json.loads(self.gateway.access("history", "--json"))["changes"]})
+        self.assertIn("later change", self.gateway.run("access", "undo", str(first)).stderr)
+        self.gateway.access("undo", str(second))
+        self.assertNotEqual(self.in_set("partners")[0], left[0])
+
     def test_rules_that_need_a_look(self):
         self.gateway.access("allow", "198.51.100.0/24", "--note", "ACME", "--owner", "ops@acme.example")
         self.gateway.access("deny", "198.51.100.0/24", "--set", "blocklist")
@@ -692,7 +729,10 @@ class Command(unittest.TestCase):
         for field in ("owner", "ticket", "created_at", "created_by", "expires_at", "set"):
             self.assertEqual(rows[-1][field], rule[field])
         self.assertEqual(rows[-1]["note"], rule["note"])
-        self.assertEqual(json.loads(self.gateway.access("report", "--format", "json"))["rules"], [rule])
+        for arguments in (("--format", "json"), ("--json",)):
+            reported = json.loads(self.gateway.access("report", *arguments))
+            self.assertEqual(reported["rules"], [rule])
+            self.assertEqual(reported["listeners"], [{"name": "smtp", "access": "allowlist"}, {"name": "imap", "access": "open"}])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

@@ -222,7 +222,7 @@ class SevenSteps(unittest.TestCase):
             smtp.sendmail("boss@partner.example", ["bob@example.net"], "Subject: no\r\n\r\nnever\r\n")
         sender.wait_log(r"status=bounced .*554 5\.7\.1")
         # A footer that shows notes may come with a reload too.
-        gateway.access("deny", STRANGER, "--note", "ticket 4711")
+        gateway.access("deny", STRANGER, "--note", "ticket 4711", "--reply", "note")
         self.assertNotIn("ticket", swaks(STRANGER, "x@spam.example").stdout)
         set_mode("enforce", refusal_footer="see $rule_note")
         wait_until(lambda: "; see ticket 4711" in swaks(STRANGER, "x@spam.example").stdout, "the rule's note in the reply")

@@ -31,6 +31,7 @@ void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view 
     statement.bind(8, std::string_view(rule.set));
     statement.bind(9, std::string_view(rule.owner));
     statement.bind(10, std::string_view(rule.ticket));
+    statement.bind(11, toString(rule.reply));
 }
 
 }  // namespace
@@ -71,6 +72,7 @@ AccessRule readRule(const Database& database, const RawStatement& row) {
     rule.set = row.text(12);
     rule.owner = row.text(13);
     rule.ticket = row.text(14);
+    rule.reply = ruleReplyOf(row.text(15)).value_or(RuleReply{});
     return rule;
 }
 
@@ -79,24 +81,24 @@ Putter::Putter(Database& database, std::string_view who)
       who_(who),
       find_(database,
             "SELECT id, note IS ?4 AND expires_at IS ?5 AND client_sessions IS ?6 AND client_rate IS ?7"
-            " AND owner IS ?9 AND ticket IS ?10 FROM access_rule"
+            " AND owner IS ?9 AND ticket IS ?10 AND reply IS ?11 FROM access_rule"
             " WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?8"),
       change_(database,
               "UPDATE access_rule SET note = ?4, expires_at = ?5, client_sessions = ?6, client_rate = ?7,"
-              " owner = ?9, ticket = ?10"
+              " owner = ?9, ticket = ?10, reply = ?11"
               " WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?8"),
       add_(database,
            "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
-           "client_rate, rule_set, owner, ticket, created_by)"
-           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+           "client_rate, rule_set, owner, ticket, reply, created_by)"
+           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
       restore_(database,
                "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
-               "client_rate, rule_set, owner, ticket, created_by, created_at, id)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"),
+               "client_rate, rule_set, owner, ticket, reply, created_by, created_at, id)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"),
       overwrite_(database,
                  "UPDATE access_rule SET network = ?1, listener = ?2, verdict = ?3, note = ?4,"
                  " expires_at = ?5, client_sessions = ?6, client_rate = ?7, rule_set = ?8, owner = ?9,"
-                 " ticket = ?10 WHERE id = ?11") {}
+                 " ticket = ?10, reply = ?11 WHERE id = ?12") {}
 
 RuleStore::PutResult Putter::put(const AccessRule& rule) {
     const std::string network = rule.network.toString();
@@ -115,7 +117,7 @@ RuleStore::PutResult Putter::put(const AccessRule& rule) {
 
 std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
     bindRule(add_, rule, network);
-    add_.bind(11, who_);
+    add_.bind(12, who_);
     add_.step();
     return sqlite3_last_insert_rowid(database_.handle());
 }
@@ -123,16 +125,16 @@ std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
 void Putter::restore(const AccessRule& rule) {
     const std::string network = rule.network.toString();
     bindRule(restore_, rule, network);
-    restore_.bind(11, std::string_view(rule.created_by));
-    restore_.bind(12, rule.created_at);
-    restore_.bind(13, rule.id);
+    restore_.bind(12, std::string_view(rule.created_by));
+    restore_.bind(13, rule.created_at);
+    restore_.bind(14, rule.id);
     restore_.step();
 }
 
 void Putter::overwrite(const AccessRule& rule) {
     const std::string network = rule.network.toString();
     bindRule(overwrite_, rule, network);
-    overwrite_.bind(11, rule.id);
+    overwrite_.bind(12, rule.id);
     overwrite_.step();
 }
 

@@ -13,7 +13,7 @@ namespace mailgate::store::rows {
 
 constexpr std::string_view kAllRules =
     "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
-    " client_sessions, client_rate, rule_set, owner, ticket FROM access_rule";
+    " client_sessions, client_rate, rule_set, owner, ticket, reply FROM access_rule";
 
 /// Throws StoreError(BadRow) naming table, id and value.
 Network readNetwork(const sqlite::Database& database, std::int64_t id, std::string_view text);

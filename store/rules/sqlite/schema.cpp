@@ -205,7 +205,8 @@ std::string noteSql(std::string_view row) {
         note, quotedSql(note));
 }
 
-std::string ruleLine3(std::string_view row) {
+/// `reply`: what the version has of that.
+std::string ruleLine3(std::string_view row, std::string_view reply) {
     return fmt::format(
                "{0}.verdict || ' ' || {0}.network"
                " || CASE WHEN {0}.rule_set <> 'manual' THEN ' set=' || {0}.rule_set ELSE '' END"
@@ -218,7 +219,8 @@ std::string ruleLine3(std::string_view row) {
                " || CASE WHEN {0}.client_rate IS NOT NULL THEN ' client_rate=' || {0}.client_rate ELSE '' "
                "END",
                row) +
-           tagSql(row, "owner") + tagSql(row, "ticket") + noteSql(row);
+           fmt::format(fmt::runtime(reply), row) + tagSql(row, "owner") + tagSql(row, "ticket") +
+           noteSql(row);
 }
 
 /// What a set gives its rules: "set partners expires=15552000s a note".
@@ -230,6 +232,10 @@ std::string setLine(std::string_view row) {
                row) +
            noteSql(row);
 }
+
+/// For a row of the trail: who writes it, and to which change it belongs.
+constexpr std::string_view kWho = "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)";
+constexpr std::string_view kChange = "(SELECT CASE WHEN acting <> '' THEN change END FROM access_meta)";
 
 /// Three triggers of a table, which leave a row in the trail each. `then`: what else they do.
 std::string trail(std::string_view table, std::string_view columns, std::string_view then,
@@ -248,24 +254,75 @@ CREATE TRIGGER {table}_removed AFTER DELETE ON {table} BEGIN
   {then}INSERT INTO access_audit(who, change, action, rule_id, before) VALUES ({who}, {change}, 'remove', {old_id}, {old});
 END;
 )";
-    return fmt::format(
-        kTriggers, fmt::arg("who", "(SELECT coalesce(nullif(acting, ''), 'sqlite3') FROM access_meta)"),
-        fmt::arg("change", "(SELECT CASE WHEN acting <> '' THEN change END FROM access_meta)"),
-        fmt::arg("table", table), fmt::arg("columns", columns), fmt::arg("then", then),
-        fmt::arg("new_id", is_rule ? "NEW.id" : "0"), fmt::arg("old_id", is_rule ? "OLD.id" : "0"),
-        fmt::arg("new", line("NEW")), fmt::arg("old", line("OLD")));
+    return fmt::format(kTriggers, fmt::arg("who", kWho), fmt::arg("change", kChange),
+                       fmt::arg("table", table), fmt::arg("columns", columns), fmt::arg("then", then),
+                       fmt::arg("new_id", is_rule ? "NEW.id" : "0"),
+                       fmt::arg("old_id", is_rule ? "OLD.id" : "0"), fmt::arg("new", line("NEW")),
+                       fmt::arg("old", line("OLD")));
 }
+
+constexpr std::string_view kRaiseVersion = "UPDATE access_meta SET rules_version = rules_version + 1;\n  ";
 
 std::string version3() {
     return std::string(kVersion3) +
-           trail("access_rule",
-                 "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
-                 "expires_at, client_sessions, client_rate",
-                 "UPDATE access_meta SET rules_version = rules_version + 1;\n  ", ruleLine3, true) +
+           trail(
+               "access_rule",
+               "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
+               "expires_at, client_sessions, client_rate",
+               kRaiseVersion, [](std::string_view row) { return ruleLine3(row, ""); }, true) +
            trail("access_set", "name, note, expires_after", "", setLine, false);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 3> kMigrations{version1, version2, version3};
+// The trail can be trimmed from its beginning on, which leaves an entry. The row of access_meta stays the one there is:
+// REPLACE would change trimmed_to without a trace.
+constexpr std::string_view kTrimming = R"(
+ALTER TABLE access_meta ADD COLUMN trimmed_to INTEGER NOT NULL DEFAULT 0;
+
+DROP TRIGGER access_audit_no_delete;
+CREATE TRIGGER access_audit_no_delete BEFORE DELETE ON access_audit
+WHEN OLD.id > (SELECT trimmed_to FROM access_meta) BEGIN
+  SELECT raise(ABORT, 'the audit trail is append only');
+END;
+CREATE TRIGGER access_audit_trim_all BEFORE UPDATE OF trimmed_to ON access_meta
+WHEN NEW.trimmed_to < OLD.trimmed_to OR NEW.trimmed_to > (SELECT coalesce(max(id), 0) FROM access_audit) BEGIN
+  SELECT raise(ABORT, 'the audit trail is trimmed from its beginning on, and no further than it goes');
+END;
+CREATE TRIGGER access_audit_trimmed AFTER UPDATE OF trimmed_to ON access_meta BEGIN
+  INSERT INTO access_audit(who, change, action, rule_id, after) VALUES ({who}, {change}, 'trim', 0,
+    'entries up to ' || NEW.trimmed_to);
+END;
+CREATE TRIGGER access_meta_no_insert BEFORE INSERT ON access_meta BEGIN
+  SELECT raise(ABORT, 'access_meta has one row');
+END;
+)";
+
+std::string versionOfTrimming() {
+    return fmt::format(kTrimming, fmt::arg("who", kWho), fmt::arg("change", kChange));
+}
+
+// What is said to whom a rule denies.
+constexpr std::string_view kReplies = R"(
+DROP TRIGGER access_rule_added;
+DROP TRIGGER access_rule_changed;
+DROP TRIGGER access_rule_removed;
+
+ALTER TABLE access_rule ADD COLUMN reply TEXT NOT NULL DEFAULT ''
+  CHECK (reply = '' OR verdict = 'deny' AND reply IN ('temporary', 'note', 'temporary,note'));
+)";
+
+std::string versionOfReplies() {
+    constexpr std::string_view kReply =
+        " || CASE WHEN {0}.reply <> '' THEN ' reply=' || {0}.reply ELSE '' END";
+    return std::string(kReplies) +
+           trail(
+               "access_rule",
+               "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
+               "expires_at, client_sessions, client_rate, reply",
+               kRaiseVersion, [&](std::string_view row) { return ruleLine3(row, kReply); }, true);
+}
+
+constexpr std::array<sqlite::Schema::Migration, 5> kMigrations{version1, version2, version3,
+                                                               versionOfTrimming, versionOfReplies};
 
 using Triggers = std::map<std::string, std::string>;
 

@@ -8,7 +8,8 @@
 ///                   first row of one transaction of mailgate's; null in others, whose rows are a change each
 ///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
 ///                   acting and change, who changes rules in the present transaction ('' outside of one) and the
-///                   first id of its rows, and undo_after, the last row of the trail that cannot be read back
+///                   first id of its rows; undo_after, the last row of the trail that cannot be read back; and
+///                   trimmed_to, the last one that may be deleted, and is, as the trail is kept for a time only
 #pragma once
 
 #include "store/sqlite/database.h"

@@ -94,12 +94,16 @@ class SqliteRuleStore final : public RuleStore {
     RenameResult renameListener(const std::string& from, const std::string& to,
                                 std::string_view who) override;
     bool addHits(std::span<const HitCount> counts) override;
+    Pruned prune(UnixSeconds expired_before, UnixSeconds trail_before, std::string_view who) override;
+    void forEachExpiring(UnixSeconds from, UnixSeconds until,
+                         const std::function<void(const AccessRule&)>& visit) override;
     void rehearse(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
     std::int64_t endOfTrail() override {
         return database().number("SELECT coalesce(max(id), 0) FROM access_audit");
     }
     void forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) override;
+    std::int64_t lastChange() const noexcept override { return last_change_; }
     std::int64_t lastChangeBy(std::string_view who) override;
     UndoResult undo(std::int64_t change, std::string_view who) override;
 
@@ -136,6 +140,9 @@ class SqliteRuleStore final : public RuleStore {
     void takeBack(std::vector<AuditEntry> entries, std::string_view who, UndoResult& result);
     void forEach(const std::function<void(const AccessRule&)>& visit);
     void removeIds(const std::vector<std::int64_t>& ids);
+    std::vector<std::int64_t> expiredBefore(UnixSeconds time);
+    std::int64_t endOfOldEntries(UnixSeconds before);
+    std::int64_t trimmedTo() { return database().number("SELECT trimmed_to FROM access_meta"); }
 
     const std::string path_;
     const Options options_;
@@ -149,6 +156,7 @@ class SqliteRuleStore final : public RuleStore {
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
     bool rehearsing_ = false;
+    std::int64_t last_change_ = 0;
     std::exception_ptr failure_;  ///< of the last look; null: it has not failed
     steady_clock::time_point next_look_;
 
@@ -219,12 +227,13 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
         read_version = version();
         RawStatement rows(database(),
                           "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
-                          " rule_set FROM access_rule");
+                          " rule_set, reply FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
             builder.add(id, readNetwork(database(), id, rows.text(1)),
                         rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7));
+                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
+                        ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
         }
     });
     return builder.build(read_version);
@@ -320,6 +329,7 @@ void SqliteRuleStore::checkpoint() noexcept {
 void SqliteRuleStore::change(std::string_view who, const std::function<void()>& work) {
     const auto acting = [&] {
         act(who);
+        last_change_ = database().number("SELECT change FROM access_meta");
         work();
         act("");
     };
@@ -652,6 +662,80 @@ bool SqliteRuleStore::addHits(std::span<const HitCount> counts) {
     return true;
 }
 
+namespace {
+
+// Of rules and of entries, in one transaction.
+constexpr std::size_t kMostPruned = 5'000;
+// Trimming leaves an entry: not more often than this, in seconds.
+constexpr UnixSeconds kTrimEvery = 24 * 60 * 60;
+
+}  // namespace
+
+std::vector<std::int64_t> SqliteRuleStore::expiredBefore(UnixSeconds time) {
+    std::vector<std::int64_t> ids;
+    RawStatement rows(database(), "SELECT id FROM access_rule WHERE expires_at <= ?1 LIMIT ?2");
+    rows.bind(1, time);
+    rows.bind(2, static_cast<std::int64_t>(kMostPruned));
+    while (rows.step())
+        ids.push_back(rows.number(0));
+    return ids;
+}
+
+/// The last entry that may go, no change being cut in two; 0: none yet. Times are not asked of entries behind the first young
+/// one: a clock that was wrong must not have the trail removed.
+std::int64_t SqliteRuleStore::endOfOldEntries(UnixSeconds before) {
+    RawStatement first(database(), "SELECT id, at FROM access_audit WHERE id > ? ORDER BY id LIMIT 1");
+    first.bind(1, trimmedTo());
+    if (!first.step() || first.number(1) >= before - kTrimEvery) return 0;
+    RawStatement young(database(),
+                       "SELECT coalesce(change, id) FROM access_audit WHERE id > ?1 AND at >= ?2 ORDER BY id"
+                       " LIMIT 1");
+    young.bind(1, first.number(0));
+    young.bind(2, before);
+    return young.step() ? young.number(0) - 1 : endOfTrail();
+}
+
+RuleStore::Pruned SqliteRuleStore::prune(UnixSeconds expired_before, UnixSeconds trail_before,
+                                         std::string_view who) {
+    Pruned pruned;
+    if (!database_ || fileReplaced()) return pruned;  // waitForChange() reports it
+    // Looking takes no lock, and nearly always there is nothing to do.
+    if (!expiredBefore(expired_before).empty())
+        change(who, [&] {
+            const auto ids = expiredBefore(expired_before);
+            removeIds(ids);
+            pruned.rules = ids.size();
+        });
+    if (const std::int64_t end = endOfOldEntries(trail_before); end > trimmedTo())
+        change(who, [&] {
+            RawStatement trim(database(), "UPDATE access_meta SET trimmed_to = ?");
+            trim.bind(1, end);
+            trim.step();
+        });
+    if (database().number("SELECT coalesce(min(id), 0) FROM access_audit") <= trimmedTo())
+        database().transaction([&] {
+            RawStatement remove(database(),
+                                "DELETE FROM access_audit WHERE id IN (SELECT id FROM access_audit"
+                                " WHERE id <= (SELECT trimmed_to FROM access_meta) ORDER BY id LIMIT ?)");
+            remove.bind(1, static_cast<std::int64_t>(kMostPruned));
+            remove.step();
+            pruned.entries = static_cast<std::size_t>(sqlite3_changes(database().handle()));
+        });
+    pruned.more = pruned.rules == kMostPruned || pruned.entries == kMostPruned;
+    checkpoint();
+    return pruned;
+}
+
+void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
+                                      const std::function<void(const AccessRule&)>& visit) {
+    RawStatement rows(database(),
+                      fmt::format("{} WHERE expires_at > ?1 AND expires_at <= ?2 ORDER BY id", kAllRules));
+    rows.bind(1, from);
+    rows.bind(2, until);
+    while (rows.step())
+        visit(readRule(database(), rows));
+}
+
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
     RawStatement rows(database(),
                       "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id)"
@@ -779,6 +863,7 @@ RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_
     };
     try {
         change(who, [&] {
+            if (change_id <= trimmedTo()) return;  // what is left of it is about to go
             auto entries = entriesOf(change_id);
             if (entries.empty()) return;
             result.kind = Kind::Unreadable;

@@ -56,7 +56,7 @@ class Mailgate:
     merged over the tests' defaults."""
 
     def __init__(self, scratch, listeners, upstreams, name="mailgate", timeouts=None, gateway=None, log=None,
-                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None):
+                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None):
         self.folder = scratch.folder(name)
         self.prefix = prefix  # a program that starts the daemon and the commands
         self.listeners = listeners
@@ -66,6 +66,7 @@ class Mailgate:
         self.log_settings = {"format": "json", "target": "file:events.log", "level": "debug", **(log or {})}
         self.store_url = store_url
         self.admin = admin or {}
+        self.rules = rules or {}
         self.config = self.folder / "mailgate.toml"
         self.database = self.folder / "mailgate.db"
         self.journal = self.folder / "mailgate-journal.db"
@@ -82,6 +83,8 @@ class Mailgate:
     def write_config(self):
         parts = [_table("[gateway]", self.gateway), _table("[store]", {"url": self.store_url}),
                  _table("[log]", self.log_settings), _table("[timeouts]", self.timeouts)]
+        if self.rules:
+            parts.append(_table("[rules]", self.rules))
         if self.admin:
             parts.append(_table("[admin]", self.admin))
         parts += [_table("[[listener]]", settings) for settings in self.listeners]

@@ -222,6 +222,7 @@ TEST_F(AccessCommandTest, CutAsksTheGatewayToEndWhatTheNewRulesDeny) {
               "added rule 2: deny 198.51.100.0/24 on listener smtp\n6 sessions ended\n");
     EXPECT_THAT(control_.orders, ElementsAre(StartsWith("cut 192.0.2.1 smtp denied by version "),
                                              StartsWith("cut 198.51.100.0/24 smtp denied by version ")));
+    EXPECT_THAT(done({"deny", "192.0.2.3", "--cut", "--json"}), HasSubstr("\"sessions_ended\":3,"));
     control_.now.rules_version = 0;
     const Ran late = access({"deny", "192.0.2.2", "--cut"});
     EXPECT_EQ(late.exit_code, kRefusedOrNotFound);
@@ -233,6 +234,57 @@ TEST_F(AccessCommandTest, CutWithoutAGatewaySaysSoAndTheRuleStays) {
     EXPECT_EQ(ran.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(ran.errors, notListening());
     EXPECT_THAT(done({"list"}), HasSubstr("192.0.2.1"));
+}
+
+TEST_F(AccessCommandTest, EveryChangeIsAnObjectForPrograms) {
+    EXPECT_EQ(done({"allow", "192.0.2.0/24", "--json"}),
+              "{\"dry_run\":false,\"added\":1,\"changed\":0,\"removed\":0,\"changes\":[\n"
+              R"(  {"change":1,"action":"add","rule":1,"before":null,"after":"allow 192.0.2.0/24"})"
+              "\n]}\n");
+    EXPECT_THAT(done({"allow", "192.0.2.0/24", "--json"}), HasSubstr("\"changes\":[]")) << "as it was";
+    const std::string file = list("allow 192.0.2.0/24\nallow 192.0.2.9\n");
+    EXPECT_THAT(done({"import", file, "--json"}), HasSubstr(R"("after":"allow 192.0.2.9"})"));
+    EXPECT_EQ(done({"diff", file, "--json"}),
+              "{\"dry_run\":true,\"added\":0,\"changed\":0,\"removed\":0,\"changes\":[]}\n");
+    const Ran differs = access({"diff", list("allow 192.0.2.0/24\n"), "--json"});
+    EXPECT_EQ(differs.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(differs.output,
+                HasSubstr(R"("action":"remove","rule":2,"before":"allow 192.0.2.9","after":null})"));
+    EXPECT_THAT(done({"remove", "192.0.2.9", "--json"}), HasSubstr(R"("removed":1,)"));
+    EXPECT_THAT(done({"undo", "--json"}), HasSubstr(R"("added":1,)"));
+    EXPECT_THAT(done({"remove", "192.0.2.9", "--dry-run", "--json"}),
+                AllOf(StartsWith("{\"dry_run\":true,"), HasSubstr(R"("removed":1,"sessions":null,)"),
+                      EndsWith("]}\n")))
+        << "no journal is there";
+    EXPECT_THAT(done({"set", "define", "temp", "--note", "x", "--json"}),
+                HasSubstr("\"after\":\"set temp x\""));
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"deny", "0.0.0.0/0", "--json"},
+                                                  {"undo", "99", "--json"},
+                                                  {"remove", "9", "--json"}})
+        EXPECT_EQ(access(words).output, "") << words[0];
+}
+
+TEST_F(AccessCommandTest, TestsSeveralAddresses) {
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_EQ(access({"test", "192.0.2.1", "192.0.2.2", "--listener", "smtp"}).exit_code, kDone);
+    const Ran one_refused = access({"test", "192.0.2.1", "203.0.113.1", "--listener", "smtp", "--json"});
+    EXPECT_EQ(one_refused.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(
+        one_refused.output,
+        AllOf(HasSubstr(R"({"address":"192.0.2.1","listener":"smtp","allowed":true,"rule":{"id":1,)"),
+              HasSubstr(R"({"address":"203.0.113.1","listener":"smtp","allowed":false,"rule":null,)")));
+}
+
+TEST_F(AccessCommandTest, ADenyRuleSaysWhatItsClientsHear) {
+    EXPECT_EQ(done({"deny", "203.0.113.9", "--reply", "temporary", "--note", "later"}),
+              "added rule 1: deny 203.0.113.9 on all listeners, \"later\", reply temporary\n");
+    EXPECT_THAT(done({"deny", "203.0.113.9", "--note", "still"}), HasSubstr("reply temporary"));
+    EXPECT_THAT(done({"export"}), StartsWith("deny 203.0.113.9 reply=temporary still\n"));
+    EXPECT_THAT(done({"deny", "203.0.113.9", "--reply", "default"}), Not(HasSubstr("reply")));
+    done({"undo"});
+    EXPECT_THAT(done({"list"}), HasSubstr("temporary"));
+    EXPECT_THAT(refusal(kUsage, {"deny", "203.0.113.9", "--reply", "450"}), HasSubstr("temporary,note"));
+    EXPECT_THAT(refusal(kUsage, {"allow", "203.0.113.9", "--reply", "note"}), HasSubstr("--reply"));
 }
 
 }  // namespace

@@ -122,5 +122,23 @@ TEST_F(RehearsalTest, SumsUpTheSessionsThatWouldBeDecidedOtherwise) {
         << "who is refused anyway is not refused otherwise";
 }
 
+TEST_F(RehearsalTest, IsAnObjectForPrograms) {
+    record("1", "192.0.2.7");
+    store::AccessRule allowed;
+    allowed.verdict = store::Verdict::Allow;
+    allowed.network = network("192.0.2.0/24");
+    store_->put(std::span(&allowed, 1), "alice");
+    const auto change = denying({"192.0.2.7"});
+    const auto concerned = concernedBy(change, journal_, 1'000);
+    EXPECT_EQ(rehearsalAsJson(change, &concerned),
+              "{\"dry_run\":true,\"added\":1,\"changed\":0,\"removed\":0,"
+              R"("sessions":{"decided_otherwise":1,"not_known":0,"complete":true,"clients":[)"
+              R"({"client":"192.0.2.7","listener":"mx","sessions":1,"allowed":false}]},"changes":[)"
+              "\n"
+              R"(  {"change":null,"action":"add","rule":null,"before":null,"after":"deny 192.0.2.7"})"
+              "\n]}\n");
+    EXPECT_NE(rehearsalAsJson(change, nullptr).find(R"("sessions":null,)"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mailgate::cli

@@ -67,6 +67,50 @@ TEST(AccessTextTest, ChangesAsLines) {
               "~ deny 192.0.2.1  ->  deny 192.0.2.1 x");
 }
 
+TEST(AccessTextTest, ARuleSaysWhatItsClientsHear) {
+    AccessRule one = rule();
+    one.verdict = Verdict::Deny;
+    one.reply = {.temporary = true, .shows_note = true};
+    EXPECT_EQ(sentenceOf(one),
+              "rule 12: deny 198.51.100.0/24 on all listeners, reply temporary, reply with note");
+    EXPECT_NE(rulesAsTable(std::vector{one}, {}, Times(Zone::Utc)).find("REPLY"), std::string::npos);
+    EXPECT_NE(ruleAsJson(one).find(R"("reply":"temporary,note")"), std::string::npos);
+}
+
+TEST(AccessTextTest, ChangesAsJson) {
+    const std::vector<store::RuleStore::AuditEntry> entries{
+        {5, 0, "eve", "add", 1, "", "deny 192.0.2.1 \"x\"", 5},
+        {6, 0, "eve", "change", 0, "set a x", "set a y", 5}};
+    EXPECT_EQ(changesAsJson({.added = 1, .changed = 1, .entries = entries}),
+              "{\"dry_run\":false,\"added\":1,\"changed\":1,\"removed\":0,\"changes\":[\n"
+              R"(  {"change":5,"action":"add","rule":1,"before":null,"after":"deny 192.0.2.1 \"x\""},)"
+              "\n"
+              R"(  {"change":5,"action":"change","rule":null,"before":"set a x","after":"set a y"})"
+              "\n]}\n");
+    EXPECT_EQ(changesAsJson(
+                  {.dry_run = true, .added = 1, .entries = std::span(entries).first(1), .sessions = "{}"}),
+              "{\"dry_run\":true,\"added\":1,\"changed\":0,\"removed\":0,\"sessions\":{},\"changes\":[\n"
+              R"(  {"change":null,"action":"add","rule":null,"before":null,"after":"deny 192.0.2.1 \"x\""})"
+              "\n]}\n")
+        << "numbers of what is not there name nothing";
+    EXPECT_EQ(changesAsJson({}),
+              "{\"dry_run\":false,\"added\":0,\"changed\":0,\"removed\":0,\"changes\":[]}\n");
+}
+
+TEST(AccessTextTest, DecisionsAsJson) {
+    rules::Decision decision{.client = address("198.51.100.7"), .listener = "mx", .allowed = true};
+    EXPECT_EQ(decisionsAsJson(std::vector{decision}, 0),
+              "{\"decisions\":[\n  "
+              "{\"address\":\"198.51.100.7\",\"listener\":\"mx\",\"allowed\":true,\"rule\":null,"
+              "\"others\":[]}\n]}\n");
+    decision.by = rule();
+    decision.others = {rule()};
+    decision.others[0].expires_at = 10;
+    const std::string json = decisionsAsJson(std::vector{decision}, 10);
+    EXPECT_NE(json.find(R"("rule":{"id":12,)"), std::string::npos);
+    EXPECT_NE(json.find(R"("others":[{"expired":true,"rule":{"id":12,)"), std::string::npos);
+}
+
 TEST(AccessTextTest, RulesAsCsv) {
     const rules::Site site{{{"mx", true, {}}, {"imap", false, {}}}, {}};
     AccessRule one = rule();

@@ -54,6 +54,15 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
 }
 
+TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
+    control_.now.rules_expiring = 1;
+    startGateway();
+    EXPECT_THAT(run({"status"}).output,
+                HasSubstr("\n1 access rule expires soon (mailgate access list --expiring 3d).\n"));
+    control_.now.rules_expiring = 2;
+    EXPECT_THAT(run({"status"}).output, HasSubstr("\n2 access rules expire soon ("));
+}
+
 TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {
     startGateway();
     const test::Ran status = run({"status", "--json"});

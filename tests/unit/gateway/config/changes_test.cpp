@@ -34,6 +34,7 @@ const KeySample kOwnSamples[] = {
     {"journal.mask_after", "\"\"", "\"30d\""},
     {"journal.url", "\"sqlite:j.db\"", "\"sqlite:k.db\""},
     {"log.target", "\"stderr\"", "\"syslog\""},
+    {"rules.keep_audit", "\"30d\"", "\"60d\""},
     {"store.url", "\"sqlite:r.db\"", "\"sqlite:s.db\""},
     {"listener.address", "\"0.0.0.0:25\"", "[\"0.0.0.0:25\", \"[::]:25\"]"},
     {"listener.bare_lf", "\"reject\"", "\"pass\""},

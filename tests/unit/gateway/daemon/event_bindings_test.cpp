@@ -13,6 +13,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace mailgate::test {
 namespace {
@@ -93,6 +94,28 @@ TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
     EXPECT_THAT(lines(),
                 AllOf(HasSubstr(R"("build_ms":2)"), HasSubstr(R"("event":"access.failed")"),
                       HasSubstr(R"("event":"access.recovered")"), Not(HasSubstr("access.unknown_listener"))));
+}
+
+TEST_F(EventBindings, WarnOfRulesThatExpire) {
+    RulesState state;
+    const store::Upkeep::Events events = accessEvents(*log_, state).upkeep;
+    std::vector<store::AccessRule> fresh(12);
+    for (std::size_t at = 0; at < fresh.size(); ++at)
+        fresh[at].id = static_cast<std::int64_t>(at) + 1;
+    fresh[0].listener = "mx";
+    fresh[0].owner = "ops";
+    fresh[0].expires_at = 1'900'000'000;
+    events.expiring(fresh, 14);
+    EXPECT_EQ(state.expiring, 14u);
+    events.expiring({}, 0);
+    EXPECT_EQ(state.expiring, 0u);
+    events.pruned({.rules = 3, .entries = 7});
+    EXPECT_THAT(lines(),
+                AllOf(HasSubstr(R"("event":"access.expiring","level":"warning","rule":1,"verdict":"deny",)"),
+                      HasSubstr(R"("listener":"mx","set":"manual","owner":"ops","ticket":"",)"
+                                R"("expires_at":"2030-03-17T17:46:40Z"})"),
+                      HasSubstr(R"("rule":10,)"), HasSubstr(R"("more":2})"), Not(HasSubstr(R"("rule":11,)")),
+                      HasSubstr(R"("event":"access.pruned","level":"information","rules":3,"entries":7})")));
 }
 
 TEST_F(EventBindings, MakeADefectOfWhatPocoWouldSwallow) {

@@ -83,6 +83,17 @@ TEST_F(DialoguePhaseTest, InSoftModeNothingThatARefusedClientHearsIsPermanent) {
     EXPECT_THAT(host_->records.kept[0].reply, StartsWith("450 4.7.1"));
 }
 
+TEST_F(DialoguePhaseTest, ARuleMayRefuseForNow) {
+    arriveAdmitted(makeConfig());
+    context_->record.admission.match.emplace().temporary = true;
+    expectStep<next::Stay>(refuseArrived());
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
+    EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
+    EXPECT_THAT(context_->refusalFor(Refusal::BareLf), StartsWith("521"))
+        << "it is not the rule that refuses";
+}
+
 TEST_F(DialoguePhaseTest, TheListenersFooterNamesTheClientAndTheSession) {
     Config config = makeConfig();
     config.listeners[0].refusal_footer = "ask postmaster@example.net about $client, $id";

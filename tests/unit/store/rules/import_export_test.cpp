@@ -470,6 +470,47 @@ TEST(Import, WhatBrokeOffIsRefused) {
     EXPECT_EQ(errorsOf(parseRules("", piped)).substr(0, 3), "0: ");
 }
 
+/// Without an end mark a stream may end behind any line, but what is left of one is no other rule.
+TEST(Import, NoListThatBrokeOffSaysAnythingElse) {
+    const struct {
+        ImportFormat format;
+        const char* text;
+    } lists[] = {
+        {ImportFormat::Mailgate,
+         "allow 198.51.100.0/24 set=partners listener=smtp,imap expires=2027-05-25T01:21:38Z client_rate=60 "
+         "owner=\"Anna Smith\" ticket=CHG-4711 ACME, renewed\ndeny 2001:db8:bad::/48 reply=temporary,note "
+         "\"a \\x41 b\"\ndeny 203.0.113.128/25\n"},
+        {ImportFormat::Plain, "# list\n192.0.2.0/24\n203.0.113.17 # seen\n2001:db8::/32\n"},
+        {ImportFormat::Cidr, "192.0.2.9\tpermit\n192.0.2.0/24\treject\n203.0.113.60/32  554 5.7.1 go away\n"},
+        {ImportFormat::Haproxy, "10.0.0.0/8 deny\n172.16.0.0/255.240.0.0 allow\n192.0.2.10 deny\n"},
+        {ImportFormat::Drop, "; DROP\r\n1.10.16.0/20 ; SBL256894\r\n1.19.0.0/16 ; SBL434604\r\n"},
+        {ImportFormat::Drop,
+         "{\"cidr\":\"1.10.16.0/20\",\"sblid\":\"SBL256894\"}\n{\"cidr\":\"1.19.0.0/"
+         "16\",\"sblid\":\"SBL434604\"}\n"
+         "{\"type\":\"metadata\",\"records\":2}\n"},
+        {ImportFormat::Csv, "ip,action,comment\n192.0.2.0/24,allow,\"ACME, Inc.\"\n203.0.113.99,block,\n"},
+    };
+    for (const auto& list : lists) {
+        SCOPED_TRACE(list.text);
+        const std::string_view whole = list.text;
+        ImportOptions piped = options(std::nullopt, list.format);
+        if (list.format == ImportFormat::Plain) piped.verdict = Verdict::Deny;
+        piped.may_be_cut = true;
+        const auto expected = imported(whole, piped);
+        ASSERT_GT(expected.size(), 1u);
+        ImportOptions replacing = piped;
+        replacing.end_mark_required = true;
+        for (std::size_t length = 0; length <= whole.size(); ++length) {
+            const auto cut = parseRules(whole.substr(0, length), piped);
+            EXPECT_NE(errorsOf(parseRules(whole.substr(0, length), replacing)), "") << length;
+            if (!cut.errors.empty()) continue;
+            const auto lines = linesOf(cut);
+            ASSERT_LE(lines.size(), expected.size()) << length;
+            EXPECT_TRUE(std::equal(lines.begin(), lines.end(), expected.begin())) << length;
+        }
+    }
+}
+
 TEST(Import, AnExportMayNameListenersThatAreGone) {
     const auto result =
         parseRules("deny 192.0.2.1 listener=gone\nallow 192.0.2.2\n# end, 2 rules\n", options());
@@ -509,6 +550,27 @@ TEST(Import, SetOwnerAndTicket) {
     EXPECT_NE(errorsOf(read("allow 192.0.2.1 owner=" + std::string(201, 'x') + "\n")), "");
     EXPECT_NE(errorsOf(read("allow 192.0.2.1 set=git\n", "partners")), "");
     EXPECT_EQ(errorsOf(read("allow 192.0.2.1 set=git\n", "git")), "");
+}
+
+TEST(Import, AReplyIsForDenyRules) {
+    const auto read = [](std::string_view line) { return parseRules(std::string(line) + "\n", options()); };
+    const auto denied = read("deny 192.0.2.1 reply=temporary,note reply in a while");
+    ASSERT_EQ(errorsOf(denied), "");
+    EXPECT_EQ(denied.rules[0].rule.reply, (RuleReply{true, true}));
+    EXPECT_TRUE(denied.rules[0].names_reply);
+    EXPECT_EQ(denied.rules[0].rule.note, "reply in a while");
+    EXPECT_EQ(formatRule(denied.rules[0].rule), "deny 192.0.2.1 reply=temporary,note reply in a while");
+    EXPECT_TRUE(read("deny 192.0.2.1 reply=default").rules.at(0).names_reply);
+    EXPECT_FALSE(read("deny 192.0.2.1").rules.at(0).names_reply);
+    for (const char* line :
+         {"allow 192.0.2.1 reply=note", "deny 192.0.2.1 reply=", "deny 192.0.2.1 reply=450",
+          "deny 192.0.2.1 reply=note reply=note", "deny 192.0.2.1 reply = note"})
+        EXPECT_NE(errorsOf(read(line)), "") << line;
+    const auto trail = parseTrailRule("deny 192.0.2.1 listener=mx reply=note owner=ops spam");
+    ASSERT_TRUE(trail);
+    EXPECT_EQ(trail->reply, (RuleReply{false, true}));
+    EXPECT_EQ(trail->owner, "ops");
+    EXPECT_FALSE(parseTrailRule("deny 192.0.2.1 reply=loud"));
 }
 
 TEST(Export, OwnersAndTicketsComeBackAsTheyWere) {

@@ -51,5 +51,15 @@ TEST(Verdict, IsAWord) {
     EXPECT_EQ(toString(Verdict::Deny), "deny");
 }
 
+TEST(RuleReply, HasOneSpelling) {
+    for (const char* words : {"temporary", "note", "temporary,note"})
+        EXPECT_EQ(toString(ruleReplyOf(words).value()), words);
+    EXPECT_EQ(ruleReplyOf("default"), RuleReply{});
+    EXPECT_EQ(toString(RuleReply{}), "");
+    EXPECT_EQ(ruleReplyOf("note,temporary"), (RuleReply{true, true}));
+    for (const char* words : {"", "Temporary", "note,", ",note", "temporary, note", "450", "default,note"})
+        EXPECT_EQ(ruleReplyOf(words), std::nullopt) << words;
+}
+
 }  // namespace
 }  // namespace mailgate::store

@@ -468,7 +468,8 @@ TEST_F(ServiceTest, ListsWhatMayNeedALook) {
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
     put(request(Verdict::Allow, "192.0.2.0/24"));
     put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
-    auto decisions = service().test(address("192.0.2.1"), {});
+    const std::vector<AddressBytes> client{address("192.0.2.1")};
+    auto decisions = service().test(client, {});
     ASSERT_THAT(decisions, SizeIs(2));
     EXPECT_FALSE(decisions[0].allowed);
     EXPECT_EQ(decisions[0].by->network, network("192.0.2.1"));
@@ -477,10 +478,14 @@ TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
     EXPECT_TRUE(decisions[1].allowed);
     EXPECT_THAT(decisions[1].others, IsEmpty());
     const std::vector<std::string> imap{"imap"};
-    decisions = service().test(address("203.0.113.1"), imap);
-    ASSERT_THAT(decisions, SizeIs(1));
+    const std::vector<AddressBytes> several{address("203.0.113.1"), address("192.0.2.1")};
+    decisions = service().test(several, imap);
+    ASSERT_THAT(decisions, SizeIs(2));
+    EXPECT_EQ(decisions[0].client, several[0]);
     EXPECT_TRUE(decisions[0].allowed) << "no rule: the listener is open";
     EXPECT_FALSE(decisions[0].by.has_value());
+    EXPECT_EQ(decisions[1].client, several[1]);
+    EXPECT_TRUE(decisions[1].by.has_value());
 }
 
 }  // namespace

@@ -71,6 +71,18 @@ TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
     EXPECT_EQ(limits("2001:db8::1"), office);
 }
 
+TEST(AccessTable, TheRuleThatDeniesSaysWhetherForGood) {
+    AccessTable::Builder builder(kThreeListeners);
+    builder.add(1, network("2001:db8::/32"), Verdict::Deny, "", {}, {}, kManualSet, true);
+    builder.add(2, network("192.0.2.0/24"), Verdict::Deny, "", {}, {}, kManualSet, true);
+    builder.add(3, network("192.0.2.7"), Verdict::Deny, "", {});
+    builder.add(4, network("192.0.2.8"), Verdict::Allow, "", {});
+    const auto table = builder.build(1);
+    for (const auto& [client, temporary] :
+         {std::pair("2001:db8::1", true), {"192.0.2.1", true}, {"192.0.2.7", false}, {"192.0.2.8", false}})
+        EXPECT_EQ(table->lookup(address(client), kSmtp, kNow)->temporary, temporary) << client;
+}
+
 TEST(AccessTable, AnEmptyTableMatchesNothing) {
     const AccessTable empty;
     EXPECT_EQ(answer(empty, "192.0.2.1"), "none");

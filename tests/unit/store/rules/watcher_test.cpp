@@ -274,6 +274,16 @@ TEST_F(AccessWatcherTest, HitsThatAreLostAreTold) {
     shell_->run("ROLLBACK");
 }
 
+TEST_F(AccessWatcherTest, RulesThatExpiredLongAgoAreRemovedWhileItRuns) {
+    add("192.0.2.0/24", "deny");
+    shell_->run("INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.1', 'deny', 1)");
+    watcher_->start();
+    await("changed to 2");
+    await("changed to 1");
+    EXPECT_EQ(shell_->value("SELECT group_concat(network) FROM access_rule"), "192.0.2.0/24");
+    EXPECT_EQ(verdict("192.0.2.1"), "deny");
+}
+
 TEST_F(AccessWatcherTest, StoppingTwiceOrUnstartedIsNothing) {
     watcher_->stop();
     watcher_->start();

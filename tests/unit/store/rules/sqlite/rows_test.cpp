@@ -62,6 +62,22 @@ TEST_F(RuleRowsTest, ARuleIsReadAsItWasPut) {
     EXPECT_EQ(kept.last_hit_at, 5);
 }
 
+TEST_F(RuleRowsTest, ADenyRuleKeepsItsReply) {
+    AccessRule rule = allow("192.0.2.1");
+    rule.verdict = Verdict::Deny;
+    rule.reply = {.temporary = true, .shows_note = true};
+    put(rule);
+    EXPECT_EQ(all().at(0).reply, rule.reply);
+    EXPECT_EQ(put(rule).kind, PutKind::Unchanged);
+    rule.reply.temporary = false;
+    EXPECT_EQ(put(rule).kind, PutKind::Changed);
+    EXPECT_EQ(all().at(0).reply, rule.reply);
+    EXPECT_EQ(Shell(file_).value("SELECT after FROM access_audit ORDER BY id DESC"),
+              "deny 192.0.2.1 reply=note");
+    EXPECT_NE(Shell(file_).tryRun("UPDATE access_rule SET reply = 'loud'"), "");
+    EXPECT_NE(Shell(file_).tryRun("UPDATE access_rule SET verdict = 'allow'"), "");
+}
+
 TEST_F(RuleRowsTest, WhatARuleDoesNotSayIsAbsent) {
     put(allow("192.0.2.1"));
     const AccessRule kept = all().at(0);
