@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/progress.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
@@ -13,7 +14,8 @@ namespace mailgate::cli {
 namespace {
 
 void check(Context& context) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config =
+        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
     for (const std::string& warning : config.warnings)
         fmt::print("{}\n", warning);
     const Preflight site = examineSite(config);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/progress.h"
 #include "gateway/config/load.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
@@ -55,13 +56,20 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     return advice.empty();
 }
 
+ProbeReport reportOn(const UpstreamConfig& upstream, const ServerConfig& server, const Endpoint& endpoint,
+                     const std::string& own_name) {
+    return withProgress(fmt::format("asking {}/{} {}", upstream.name, server.name, endpoint.toString()),
+                        [&] { return probeServer(upstream, endpoint, own_name, server.tls_name); });
+}
+
 /// Whether `wanted` ("", "UPSTREAM" or "UPSTREAM/SERVER") means this server.
 bool means(std::string_view wanted, const UpstreamConfig& upstream, const ServerConfig& server) {
     return wanted.empty() || wanted == upstream.name || wanted == upstream.name + "/" + server.name;
 }
 
 int probe(const Context& context, const std::string& wanted) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config =
+        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
     bool found = false;
     bool well = true;
     for (const UpstreamConfig& upstream : config.upstreams) {
@@ -74,9 +82,8 @@ int probe(const Context& context, const std::string& wanted) {
                 well = false;
             }
             for (const Endpoint& endpoint : server.endpoints)
-                well = printReport(upstream, server,
-                                   probeServer(upstream, endpoint, config.name, server.tls_name)) &&
-                       well;
+                well =
+                    printReport(upstream, server, reportOn(upstream, server, endpoint, config.name)) && well;
         }
     }
     if (found) return well ? kDone : kRefusedOrNotFound;

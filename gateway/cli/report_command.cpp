@@ -3,6 +3,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/would_refuse.h"
 #include "gateway/config/load.h"
@@ -35,12 +36,14 @@ struct ReportArguments {
 WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& filter) {
     constexpr std::size_t kAtOnce = 10'000;
     WouldRefuse report;
+    Progress progress("reading the journal");
     journal::Position position;
     std::string before;
     do {
         before = position.text;
         for (const store::JournalSession& session : source.after(filter, position, kAtOnce))
             report.add(session);
+        progress.at(report.sessions());
     } while (position.text != before);
     return report;
 }

@@ -3,6 +3,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
@@ -207,12 +208,14 @@ void followTable(const Asked& asked, journal::Source& source, const std::vector<
     follow(source, asked.filter, end, add);
 }
 
+constexpr const char* kSearching = "searching the journal";
+
 void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     const Asked asked(context, arguments, command);
     const auto source = journal::openSource(asked.config.journal.url);
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
-    const auto sessions = source->newest(asked.filter, limit);
+    const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
     if (sessions.empty())
         requireKnownNames(asked, [&](const JournalFilter& one) { return !source->newest(one, 1).empty(); });
     if (arguments.follow && !arguments.json) return followTable(asked, *source, sessions, end);
@@ -220,7 +223,9 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
 
     constexpr std::size_t kCounted = 10'000;  // that takes a moment
     const bool cut = sessions.size() == limit && !arguments.follow;
-    const std::size_t found = cut ? source->count(asked.filter, std::max(limit, kCounted) + 1) : 0;
+    const std::size_t found = !cut ? 0 : withProgress(kSearching, [&] {
+        return source->count(asked.filter, std::max(limit, kCounted) + 1);
+    });
     const bool more = found > std::max(limit, kCounted);
     if (arguments.json) {
         printJson(sessions);

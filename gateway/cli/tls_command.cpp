@@ -2,6 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
@@ -233,7 +234,9 @@ int runTest(const TlsTest& test) {
     TlsClientOptions options;
     options.ca = test.ca;
     const auto starttls = protocolOf(test.starttls);
-    const auto [server, report] = testServer(*target, tlsForReport(options, {}, name, starttls, ""));
+    const auto [server, report] = withProgress("asking " + printable(test.server), [&] {
+        return testServer(*target, tlsForReport(options, {}, name, starttls, ""));
+    });
     test.json ? printJson(test, name, server, report) : printText(test, name, server, report);
     return isGood(report) ? kDone : kRefusedOrNotFound;
 }

@@ -3,6 +3,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/config/load.h"
 #include "store/backends/journal.h"
@@ -40,8 +41,10 @@ SumsBy orderOf(const std::string& word) {
 void top(Context& context, const TopArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
-    const store::JournalTop sums = source->top(*period.since_ms, period.until_ms.value_or(unixMillis()),
-                                               orderOf(arguments.by), arguments.limit);
+    const store::JournalTop sums = withProgress("reading the journal", [&] {
+        return source->top(*period.since_ms, period.until_ms.value_or(unixMillis()), orderOf(arguments.by),
+                           arguments.limit);
+    });
     if (sums.sessions == 0) {
         std::fputs("mailgate: no session in the journal is of this period\n", stderr);
         context.exit_code = kRefusedOrNotFound;
