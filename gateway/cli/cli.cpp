@@ -161,6 +161,7 @@ int run(int argc, char** argv) {
     addCheckCommand(app, context);
     addAccessCommand(app, context);
     addSessionsCommand(app, context);
+    addWhoCommand(app, context);
     addTopCommand(app, context);
     addReportCommand(app, context);
     addStatusCommand(app, context);

@@ -25,6 +25,7 @@ void addServeCommand(CLI::App& root, Context& context);
 void addCheckCommand(CLI::App& root, Context& context);
 void addAccessCommand(CLI::App& root, Context& context);
 void addSessionsCommand(CLI::App& root, Context& context);
+void addWhoCommand(CLI::App& root, Context& context);
 void addTopCommand(CLI::App& root, Context& context);
 void addReportCommand(CLI::App& root, Context& context);
 void addStatusCommand(CLI::App& root, Context& context);

@@ -55,7 +55,7 @@ bool hasHelo(const JournalSession& session, std::string_view wanted) {
 }  // namespace
 
 bool asksForEnvelope(const JournalFilter& filter) noexcept {
-    return filter.from || filter.to || filter.refused_to || filter.queue_id;
+    return filter.from || filter.to || filter.refused_to || filter.queue_id || filter.message_id;
 }
 
 bool asksForMail(const JournalFilter& filter) noexcept {
@@ -65,6 +65,7 @@ bool asksForMail(const JournalFilter& filter) noexcept {
 bool passes(const JournalMail& mail, const JournalFilter& filter) {
     if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
     if (filter.queue_id && mail.queue_id != *filter.queue_id) return false;
+    if (filter.message_id && !sameText(mail.message_id, *filter.message_id)) return false;
     if (filter.refused_to && !hasRefused(mail, *filter.refused_to)) return false;
     if (filter.reply && !hasReply(mail, *filter.reply)) return false;
     return !filter.to || hasRecipient(mail, *filter.to);

@@ -88,7 +88,7 @@ def hostile_session(number, text):
             session.sendall(line + b"\r\n")
             while proxyclient.read_line(session)[3:4] == b"-":
                 pass
-        session.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n")
+        session.sendall(b"Message-ID: <" + text + b"@example.org>\r\n\r\nbody\r\n.\r\nQUIT\r\n")
         while proxyclient.read_line(session)[:4] != b"221 ":
             pass
 
@@ -187,6 +187,8 @@ class Rows(unittest.TestCase):
             wait_until(lambda: gateway.ask("GET", "/v1/sessions")[1]["sessions"], "a current session")
             for width in (60, 80, 120):
                 for arguments in (("sessions", "--live"), ("status",), ("access", "list"), ("access", "history"), ("top", "--no-pager"),
+                                  *(("top", "--no-pager", "--by", what) for what in ("recipient", "helo", "end", "network")),
+                                  ("who", "198.51.100.0/24", "--no-pager"),
                                   ("sessions", "--columns", "time,end,balancer,server,from", "--no-pager")):
                     with self.subTest(width=width, arguments=arguments):
                         shown(width, *arguments)
