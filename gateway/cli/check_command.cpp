@@ -35,7 +35,7 @@ void check(Context& context) {
 
 void addCheckCommand(CLI::App& root, Context& context) {
     root.add_subcommand("check",
-                        "Check the configuration, and that serve could start with it on this machine")
+                        "Check the configuration, and whether serve could start with it on this machine")
         ->callback([&context] { check(context); });
 }
 

@@ -98,7 +98,8 @@ void addProbeCommand(CLI::App& root, Context& context) {
     CLI::App* command =
         root.add_subcommand("probe", "Test which PROXY headers the servers accept, and say what to change");
     const auto wanted = std::make_shared<std::string>();
-    command->add_option("server", *wanted, "UPSTREAM or UPSTREAM/SERVER (default: all)");
+    command->add_option("UPSTREAM[/SERVER]", *wanted,
+                        "A server, or all servers of an upstream (default: all servers)");
     command->footer(
         "Exit status: 0 the servers accept what mailgate is configured to send, 1 something has to be "
         "changed or the server is not configured, 2 usage error, 78 configuration error.");

@@ -26,8 +26,7 @@ void reload(const Context& context) {
 
 void addReloadCommand(CLI::App& root, Context& context) {
     root.add_subcommand(
-            "reload",
-            "Make the running gateway load its configuration again; if there is an error, nothing changes")
+            "reload", "Reload the configuration of the running gateway; if it has an error, nothing changes")
         ->callback([&context] { reload(context); });
 }
 

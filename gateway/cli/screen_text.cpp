@@ -111,4 +111,24 @@ std::string clipped(std::string_view text, std::size_t width, Letters letters) {
     return std::string(text.substr(0, bytes)) + (letters == Letters::Utf8 ? "…" : "~");
 }
 
+std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
+    if (width <= indent + 20) return std::string(text);
+    std::string result;
+    std::size_t column = indent;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find(' '), text.size());
+        if (column > indent && column + 1 + end > width) {
+            result += "\n" + std::string(indent, ' ');
+            column = indent;
+        } else if (column > indent) {
+            result += ' ';
+            ++column;
+        }
+        result += text.substr(0, end);
+        column += end;
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return result;
+}
+
 }  // namespace mailgate::cli

@@ -151,7 +151,7 @@ std::string monitoringOf(const Object& status) {
 std::string warningsOf(const Object& status, const std::vector<std::string>& rules) {
     std::string text = monitoringOf(status);
     for (const std::string& warning : rules)
-        text += fmt::format("Warning: {}.\n", warning);
+        text += wrapped(fmt::format("Warning: {}.", warning), 0, standardOutput().columns) + "\n";
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";

@@ -56,5 +56,14 @@ TEST(ScreenText, ATerminalThatKnowsOnlyAsciiGetsNothingElse) {
     EXPECT_EQ(clipped("abcdef", 5, Letters::Ascii), "abcd~");
 }
 
+TEST(ScreenTextTest, ProseIsWrappedAtBlanks) {
+    const std::string text = "the words of a sentence that is long enough";
+    EXPECT_EQ(wrapped(text, 0, 0), text);
+    EXPECT_EQ(wrapped(text, 0, 24), "the words of a sentence\nthat is long enough");
+    EXPECT_EQ(wrapped(text, 2, 26), "the words of a sentence\n  that is long enough");
+    EXPECT_EQ(wrapped("a " + std::string(40, 'x') + " b", 0, 24), "a\n" + std::string(40, 'x') + "\nb");
+    EXPECT_EQ(wrapped("", 0, 24), "");
+}
+
 }  // namespace
 }  // namespace mailgate::cli
