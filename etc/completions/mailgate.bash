@@ -19,6 +19,8 @@ _mailgate() {
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
+        --by) mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
+        --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
         --note | --note-contains | --set | --owner | --ticket | --match | --client | --from | --user | --limit) return ;;
     esac
@@ -32,7 +34,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions top report status tls server probe snippet reload version help --version" ;;
+        "") words="serve check access sessions who top report status tls server probe snippet reload version help --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run --json" ;;
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
@@ -56,10 +58,11 @@ _mailgate() {
         "access diff"*) words="--format --verdict --set --all-sets --json" ;;
         "access undo"*) words="--force --dry-run --json" ;;
         "access history"*) words="--json --wide --columns --utc --no-pager" ;;
-        sessions) words="show kill --live --client --from --to --user --queue-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
-        top)     words="--since --until --by --limit --json --wide --utc --no-pager" ;;
+        sessions) words="show kill --live --client --from --to --user --queue-id --message-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;
+        top)     words="--by --sort --since --until --client --listener --limit --json --wide --utc --no-pager" ;;
+        who*)    words="--since --until --limit --json --wide --columns --utc --no-pager" ;;
         report) words="would-refuse" ;;
-        "report would-refuse") words="--since --listener --limit --json" ;;
+        "report would-refuse") words="--since --until --client --listener --limit --json" ;;
         status) words="--json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
         "tls status") words="--json --wide --columns --utc --no-pager" ;;

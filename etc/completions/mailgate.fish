@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions top report status tls server probe snippet reload version help
+set -l commands serve check access sessions who top report status tls server probe snippet reload version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -27,7 +27,7 @@ complete -c mailgate -l help -d 'usage'
 complete -c mailgate -l version -d 'print the version'
 complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
-complete -c mailgate -n '__mailgate_access allow deny remove list test report; or __fish_seen_subcommand_from sessions report' \
+complete -c mailgate -n '__mailgate_access allow deny remove list test report; or __fish_seen_subcommand_from sessions report top' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
@@ -65,6 +65,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l from -x -d sen
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l user -x -d 'user name'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l to -x -d recipient
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l queue-id -x -d 'queue id of the mail at the server'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l message-id -x -d 'Message-ID of the mail'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d network
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
@@ -80,7 +81,17 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -d 'clo
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
-complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'sessions bytes refused failed-logins' -d order
+complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'client network sender recipient user helo end' -d 'of these'
+complete -c mailgate -n '__fish_seen_subcommand_from top' -l sort -x -a 'sessions bytes refused failed-logins' -d order
+complete -c mailgate -n '__fish_seen_subcommand_from top report' -l client -x -d network
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
+complete -c mailgate -n '__fish_seen_subcommand_from who report' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l limit -x -d 'of each'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l json -d 'as JSON'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l columns -x -d 'these columns'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l wide -d 'do not fit tables to the terminal'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l utc -d 'times in UTC'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l no-pager -d 'no pager'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l all -d 'without a limit'

@@ -5,6 +5,7 @@
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
@@ -687,7 +688,7 @@ void Access::list() {
     if (filter.expired && about_live)
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
-    const auto rules = service().list(filter);
+    const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
     if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
     if (arguments_.json)
         std::fputs(rulesAsJson(rules).c_str(), stdout);
@@ -837,12 +838,17 @@ void Access::exportRules() {
     std::size_t count = 0;
     const auto defaults = store(RuleStore::Use::Rescue).setDefaults();
     requireSet(arguments_.set);
+    // On a terminal the rules themselves show how far it is.
+    std::optional<Progress> progress;
+    if (!standardOutput().terminal) progress.emplace("exporting rules");
     store().forEachRule([&](const AccessRule& rule) {
+        if (progress) progress->advance();
         if (arguments_.set && rule.set != *arguments_.set) return;
         const auto set = defaults.find(rule.set);
         fmt::print("{}\n", exportLine(rule, set == defaults.end() ? store::SetDefaults{} : set->second));
         ++count;
     });
+    progress.reset();
     fmt::print("{}\n", store::formatEnd(count));
     try {
         store().checkTrail();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/progress.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
@@ -13,7 +14,8 @@ namespace mailgate::cli {
 namespace {
 
 void check(Context& context) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config =
+        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
     for (const std::string& warning : config.warnings)
         fmt::print("{}\n", warning);
     const Preflight site = examineSite(config);
@@ -33,7 +35,7 @@ void check(Context& context) {
 
 void addCheckCommand(CLI::App& root, Context& context) {
     root.add_subcommand("check",
-                        "Check the configuration, and that serve could start with it on this machine")
+                        "Check the configuration, and whether serve could start with it on this machine")
         ->callback([&context] { check(context); });
 }
 

@@ -2,6 +2,7 @@
 #include "gateway/cli/cli.h"
 
 #include "gateway/cli/examples.h"
+#include "gateway/cli/help.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
@@ -103,7 +104,7 @@ std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
 void addHelpCommand(CLI::App& root) {
     CLI::App* help = root.add_subcommand("help", "Print the help of a command");
     const auto words = std::make_shared<std::vector<std::string>>();
-    help->add_option("COMMAND", *words, "The command (default: all of them in short)");
+    help->add_option("COMMAND", *words, "The command (default: a summary of all commands)");
     help->callback([&root, words] {
         const CLI::App* app = &root;
         for (const std::string& word : *words) {
@@ -143,13 +144,11 @@ int afterWriting(int exit_code) {
 
 }  // namespace
 
-int run(int argc, char** argv) {
-    // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
-    ::signal(SIGXFSZ, SIG_IGN);
-    Context context;
-    CLI::App app(
+void addCommands(CLI::App& app, Context& context) {
+    app.description(
         "mailgate: a gateway for SMTP, LMTP, IMAP, POP3 and ManageSieve in front of Postfix and Dovecot");
     app.name("mailgate");
+    app.formatter(helpFormatter());
     app.require_subcommand(1);
     app.failure_message(usageErrorText);
     app.fallthrough();
@@ -161,6 +160,7 @@ int run(int argc, char** argv) {
     addCheckCommand(app, context);
     addAccessCommand(app, context);
     addSessionsCommand(app, context);
+    addWhoCommand(app, context);
     addTopCommand(app, context);
     addReportCommand(app, context);
     addStatusCommand(app, context);
@@ -174,6 +174,14 @@ int run(int argc, char** argv) {
     });
     addHelpCommand(app);
     addExamples(app);
+}
+
+int run(int argc, char** argv) {
+    // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
+    ::signal(SIGXFSZ, SIG_IGN);
+    Context context;
+    CLI::App app;
+    addCommands(app, context);
     return afterWriting(parseAndRun(app, context, argc, argv));
 }
 

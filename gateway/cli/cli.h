@@ -25,6 +25,7 @@ void addServeCommand(CLI::App& root, Context& context);
 void addCheckCommand(CLI::App& root, Context& context);
 void addAccessCommand(CLI::App& root, Context& context);
 void addSessionsCommand(CLI::App& root, Context& context);
+void addWhoCommand(CLI::App& root, Context& context);
 void addTopCommand(CLI::App& root, Context& context);
 void addReportCommand(CLI::App& root, Context& context);
 void addStatusCommand(CLI::App& root, Context& context);
@@ -33,6 +34,9 @@ void addServerCommand(CLI::App& root, Context& context);
 void addReloadCommand(CLI::App& root, Context& context);
 void addProbeCommand(CLI::App& root, Context& context);
 void addSnippetCommand(CLI::App& root, Context& context);
+
+/// All commands. `context` must outlive `root`.
+void addCommands(CLI::App& root, Context& context);
 
 /// Parses and runs. Never throws.
 int run(int argc, char** argv);

@@ -3,6 +3,7 @@
 
 #include "gateway/log/escape.h"
 #include "gateway/session/session_fields.h"
+#include "protocols/stream/session_facts.h"
 #include "protocols/values/text.h"
 #include "store/journal/fields.h"
 
@@ -104,18 +105,34 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
 
 using Sum = std::pair<const char*, std::uint64_t JournalSums::*>;
 
-/// What is counted of clients and users.
+/// What is counted of clients, users and the like.
 constexpr std::array<Sum, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
                                           {"REFUSED", &JournalSums::refused},
                                           {"FAILED LOGINS", &JournalSums::failed_logins},
                                           {"MAILS", &JournalSums::mails},
                                           {"BYTES IN", &JournalSums::bytes_in},
                                           {"BYTES OUT", &JournalSums::bytes_out}}};
-/// ... and of senders.
+/// ... and of senders and recipients.
 constexpr std::array<Sum, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
                                       {"MAILS", &JournalSums::mails},
                                       {"MAILS REFUSED", &JournalSums::mails_refused},
                                       {"BYTES IN", &JournalSums::bytes_in}}};
+
+/// What a table of sums and its JSON are called.
+struct SumsText {
+    std::string_view title, key;
+    std::span<const Sum> columns;
+};
+constexpr std::array<SumsText, store::kSumsOf> kSumsTexts{{{"CLIENT", "clients", kOfSessions},
+                                                           {"NETWORK", "networks", kOfSessions},
+                                                           {"SENDER", "senders", kOfMail},
+                                                           {"RECIPIENT", "recipients", kOfMail},
+                                                           {"USER", "users", kOfSessions},
+                                                           {"HELO", "helo_names", kOfSessions},
+                                                           {"END", "ends", kOfSessions}}};
+constexpr const SumsText& textOf(store::SumsOf what) noexcept {
+    return kSumsTexts[static_cast<std::size_t>(what)];
+}
 
 /// "MAILS REFUSED" to "mails_refused".
 std::string keyOf(std::string_view title) {
@@ -169,6 +186,10 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 std::string envelopeAddress(std::string_view text) {
     if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);
     return std::string(text);
+}
+
+std::string messageId(std::string_view text) {
+    return envelopeAddress(trimmed(text)).substr(0, kMaxMessageIdBytes);
 }
 
 Table sessionTable(TableStyle style, const Times& times) {
@@ -407,19 +428,21 @@ std::string sessionAsStory(const JournalSession& session, Zone zone, Letters let
     return story.text();
 }
 
-std::string topAsTable(const store::JournalTop& top, const TableStyle& style) {
-    return fmt::format("{} sessions, {} of them refused, {} with a failed login\n", top.sessions, top.refused,
-                       top.failed_logins) +
-           sumsTable("CLIENT", top.clients, kOfSessions, style) +
-           sumsTable("SENDER", top.senders, kOfMail, style) +
-           sumsTable("USER", top.users, kOfSessions, style);
+std::string topAsTable(const store::JournalTop& top, std::span<const store::SumsOf> of,
+                       const TableStyle& style) {
+    std::string text = fmt::format("{}, {} of them refused, {} with a failed login\n",
+                                   counted(top.sessions, "session"), top.refused, top.failed_logins);
+    for (const store::SumsOf what : of)
+        text += sumsTable(textOf(what).title, top.of(what), textOf(what).columns, style);
+    return text;
 }
 
-std::string topAsJson(const store::JournalTop& top) {
-    return fmt::format(
-        "{{\n  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {},\n{},\n{},\n{}\n}}\n",
-        top.sessions, top.refused, top.failed_logins, sumsJson("clients", top.clients, kOfSessions),
-        sumsJson("senders", top.senders, kOfMail), sumsJson("users", top.users, kOfSessions));
+std::string topAsJson(const store::JournalTop& top, std::span<const store::SumsOf> of) {
+    std::string text = fmt::format("{{\n  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {}",
+                                   top.sessions, top.refused, top.failed_logins);
+    for (const store::SumsOf what : of)
+        text += ",\n" + sumsJson(textOf(what).key, top.of(what), textOf(what).columns);
+    return text + "\n}\n";
 }
 
 }  // namespace mailgate::cli

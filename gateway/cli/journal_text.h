@@ -17,6 +17,9 @@ namespace mailgate::cli {
 /// As the command line takes an envelope address: "<>" is the null sender.
 std::string envelopeAddress(std::string_view text);
 
+/// As the journal has a Message-ID: without < and >, as long as it is kept.
+std::string messageId(std::string_view text);
+
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
 
@@ -29,7 +32,9 @@ std::string sessionAsJson(const store::JournalSession& session);
 /// All that is known, one fact a line, the timings in their order.
 std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
 
-std::string topAsTable(const store::JournalTop& top, const TableStyle& style);
-std::string topAsJson(const store::JournalTop& top);
+/// `of`: what was asked for.
+std::string topAsTable(const store::JournalTop& top, std::span<const store::SumsOf> of,
+                       const TableStyle& style);
+std::string topAsJson(const store::JournalTop& top, std::span<const store::SumsOf> of);
 
 }  // namespace mailgate::cli

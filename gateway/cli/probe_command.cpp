@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/progress.h"
 #include "gateway/config/load.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
@@ -58,13 +59,20 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     return advice.empty();
 }
 
+ProbeReport reportOn(const UpstreamConfig& upstream, const ServerConfig& server, const Endpoint& endpoint,
+                     const std::string& own_name) {
+    return withProgress(fmt::format("asking {}/{} {}", upstream.name, server.name, endpoint.toString()),
+                        [&] { return probeServer(upstream, endpoint, own_name, server.tls_name); });
+}
+
 /// Whether `wanted` ("", "UPSTREAM" or "UPSTREAM/SERVER") means this server.
 bool means(std::string_view wanted, const UpstreamConfig& upstream, const ServerConfig& server) {
     return wanted.empty() || wanted == upstream.name || wanted == upstream.name + "/" + server.name;
 }
 
 int probe(const Context& context, const std::string& wanted) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config =
+        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
     bool found = false;
     bool well = true;
     for (const UpstreamConfig& upstream : config.upstreams) {
@@ -77,9 +85,8 @@ int probe(const Context& context, const std::string& wanted) {
                 well = false;
             }
             for (const Endpoint& endpoint : server.endpoints)
-                well = printReport(upstream, server,
-                                   probeServer(upstream, endpoint, config.name, server.tls_name)) &&
-                       well;
+                well =
+                    printReport(upstream, server, reportOn(upstream, server, endpoint, config.name)) && well;
         }
     }
     if (found) return well ? kDone : kRefusedOrNotFound;
@@ -94,7 +101,8 @@ void addProbeCommand(CLI::App& root, Context& context) {
     CLI::App* command =
         root.add_subcommand("probe", "Test which PROXY headers the servers accept, and say what to change");
     const auto wanted = std::make_shared<std::string>();
-    command->add_option("server", *wanted, "UPSTREAM or UPSTREAM/SERVER (default: all)");
+    command->add_option("UPSTREAM[/SERVER]", *wanted,
+                        "A server, or all servers of an upstream (default: all servers)");
     command->footer(
         "Exit status: 0 the servers accept what mailgate is configured to send, 1 something has to be "
         "changed or the server is not configured, 2 usage error, 78 configuration error.");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 
@@ -14,7 +15,8 @@ namespace {
 // The file is checked here first: its errors are then told where they are read, with the exit code for them.
 void reload(const Context& context) {
     const Config config = loadConfig(findConfig(context.config_file));
-    const auto answer = admin::Client(config.admin.socket).post("/v1/reload");
+    const auto answer =
+        withProgress("reloading", [&] { return admin::Client(config.admin.socket).post("/v1/reload"); });
     fmt::print("{}: reloaded: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
     for (const std::string& warning : ruleWarnings(config))
         fmt::print(stderr, "warning: {}\n", warning);
@@ -24,8 +26,7 @@ void reload(const Context& context) {
 
 void addReloadCommand(CLI::App& root, Context& context) {
     root.add_subcommand(
-            "reload",
-            "Make the running gateway load its configuration again; if there is an error, nothing changes")
+            "reload", "Reload the configuration of the running gateway; if it has an error, nothing changes")
         ->callback([&context] { reload(context); });
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
-#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
-#include "gateway/cli/journal_text.h"
-#include "gateway/cli/screen.h"
+#include "gateway/cli/journal_question.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/would_refuse.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
@@ -23,24 +22,18 @@ namespace {
 
 namespace journal = store::journal;
 
-struct ReportArguments {
-    std::string since = "7d";
-    std::string listener;
-    std::size_t limit = 50;
-    bool json = false;
-    ViewOptions view;
-};
-
 /// From the oldest on, a batch at a time: the journal may hold millions.
 WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& filter) {
     constexpr std::size_t kAtOnce = 10'000;
     WouldRefuse report;
+    Progress progress("reading the journal");
     journal::Position position;
     std::string before;
     do {
         before = position.text;
         for (const store::JournalSession& session : source.after(filter, position, kAtOnce))
             report.add(session);
+        progress.at(report.sessions());
     } while (position.text != before);
     return report;
 }
@@ -49,17 +42,17 @@ bool isMonitored(const ListenerConfig& listener) {
     return listener.mode == ListenerMode::Monitor;
 }
 
-void wouldRefuse(Context& context, const ReportArguments& arguments) {
-    const std::int64_t now = unixMillis();
-    const std::int64_t since = *periodArgument(arguments.since, std::nullopt, arguments.view.zone()).since_ms;
-    const Config config = loadConfig(findConfig(context.config_file));
-    store::JournalFilter filter;
+void wouldRefuse(Context& context, const JournalQuestion& arguments) {
+    store::JournalFilter filter = arguments.filter();
     filter.would_refuse = true;
-    filter.since_ms = since;
-    if (!arguments.listener.empty()) filter.listener = arguments.listener;
-    const WouldRefuse report = readJournal(*journal::openSource(config.journal.url), filter);
+    const std::int64_t since = *filter.since_ms;
+    const Config config = loadConfig(findConfig(context.config_file));
+    const auto source = journal::openSource(config.journal.url);
+    const WouldRefuse report = readJournal(*source, filter);
+    if (report.sessions() == 0) requireKnownNames(config, filter, source.get());
     if (arguments.json) {
-        std::fputs(report.asJson(arguments.limit, since, now).c_str(), stdout);
+        const std::int64_t until = filter.until_ms.value_or(unixMillis());
+        std::fputs(report.asJson(arguments.limit, since, until).c_str(), stdout);
         return;
     }
     const Times times = arguments.view.times();
@@ -80,21 +73,16 @@ void wouldRefuse(Context& context, const ReportArguments& arguments) {
 }  // namespace
 
 void addReportCommand(CLI::App& root, Context& context) {
-    CLI::App* report = root.add_subcommand("report", "Print what the journal says about a question");
+    CLI::App* report = root.add_subcommand("report", "Print reports made from the journal");
     report->require_subcommand(1);
-    const auto arguments = std::make_shared<ReportArguments>();
+    const auto arguments = std::make_shared<JournalQuestion>();
+    arguments->since = "7d";
+    arguments->limit = 50;
     CLI::App* command = report->add_subcommand("would-refuse",
                                                "Print whom listeners in monitor mode would have refused, by "
                                                "network and sender, and the commands that let "
                                                "them in");
-    command->add_option("--since", arguments->since, kSinceHelp + " (default: 7d)");
-    command->add_option("--listener", arguments->listener, "Only sessions of this listener");
-    command
-        ->add_option("--limit", arguments->limit,
-                     "Print at most this many networks, the heaviest (default: 50)")
-        ->check(limitError);
-    command->add_flag("--json", arguments->json, "Print JSON");
-    addViewOptions(*command, arguments->view, Prints::OneTable);
+    addJournalOptions(*command, *arguments, "networks, the heaviest", Prints::OneTable);
     command->callback([&context, arguments] { wouldRefuse(context, *arguments); });
 }
 

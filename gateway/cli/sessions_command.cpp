@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
-#include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
+#include "store/journal/filter.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -36,7 +39,7 @@ using store::JournalSession;
 namespace journal = store::journal;
 
 struct SessionsArguments {
-    std::string client, balancer, from, to, user, queue_id, listener, server, verdict, id;
+    std::string client, balancer, from, to, user, queue_id, message_id, listener, server, verdict, id;
     std::string protocol, helo, end, rule, tls, reply, refused_recipient;
     std::optional<std::string> since, until;
     bool refused = false;
@@ -49,13 +52,6 @@ struct SessionsArguments {
     std::optional<std::size_t> limit;
     ViewOptions view;
 };
-
-Network networkArgument(const std::string& text) {
-    auto parsed = parseNetwork(text);
-    if (auto* error = std::get_if<NetworkError>(&parsed))
-        throw CLI::ValidationError(std::move(error->message));
-    return std::get<Network>(parsed);
-}
 
 /// As a record has it: the network, or nothing for the listener's default.
 std::string ruleArgument(const std::string& text) {
@@ -77,6 +73,7 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--to", envelopeAddress(arguments.to), filter.to);
     text("--user", arguments.user, filter.user);
     text("--queue-id", arguments.queue_id, filter.queue_id);
+    text("--message-id", messageId(arguments.message_id), filter.message_id);
     text("--listener", arguments.listener, filter.listener);
     text("--server", arguments.server, filter.server);
     text("--refused-recipient", envelopeAddress(arguments.refused_recipient), filter.refused_to);
@@ -108,36 +105,6 @@ struct Asked {
     const JournalFilter filter;
     const Config config;
 };
-
-[[noreturn]] void failUnknown(std::string_view what, const std::string& name, const std::string& file,
-                              const std::vector<std::string>& names) {
-    throw CLI::ValidationError(
-        fmt::format("no {} is named \"{}\": {} has {}", what, printable(name), file, fmt::join(names, ", ")));
-}
-
-bool contains(const std::vector<std::string>& names, std::string_view wanted) {
-    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-        const bool whole = wanted.find('/') != std::string_view::npos;
-        return sameText(whole ? name : name.substr(name.find('/') + 1), wanted);
-    });
-}
-
-/// A name that neither the configuration nor `is_known` has.
-template <typename IsKnown>
-void requireKnownNames(const Asked& asked, IsKnown is_known) {
-    JournalFilter one;
-    if (one.listener = asked.filter.listener; one.listener) {
-        const auto names = listenerNames(asked.config);
-        if (!contains(names, *one.listener) && !is_known(one))
-            failUnknown("listener", *one.listener, asked.config.file, names);
-    }
-    one = {};
-    if (one.server = asked.filter.server; one.server) {
-        const auto names = serverNames(asked.config);
-        if (!contains(names, *one.server) && !is_known(one))
-            failUnknown("server", *one.server, asked.config.file, names);
-    }
-}
 
 void fail(Context& context, const std::string& sentence) {
     fmt::print(stderr, "mailgate: {}\n", sentence);
@@ -207,20 +174,23 @@ void followTable(const Asked& asked, journal::Source& source, const std::vector<
     follow(source, asked.filter, end, add);
 }
 
+constexpr const char* kSearching = "searching the journal";
+
 void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     const Asked asked(context, arguments, command);
     const auto source = journal::openSource(asked.config.journal.url);
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
-    const auto sessions = source->newest(asked.filter, limit);
-    if (sessions.empty())
-        requireKnownNames(asked, [&](const JournalFilter& one) { return !source->newest(one, 1).empty(); });
+    const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
+    if (sessions.empty()) requireKnownNames(asked.config, asked.filter, source.get());
     if (arguments.follow && !arguments.json) return followTable(asked, *source, sessions, end);
     if (sessions.empty() && !arguments.follow) return failNone(context, asked, *source);
 
     constexpr std::size_t kCounted = 10'000;  // that takes a moment
     const bool cut = sessions.size() == limit && !arguments.follow;
-    const std::size_t found = cut ? source->count(asked.filter, std::max(limit, kCounted) + 1) : 0;
+    const std::size_t found = !cut ? 0 : withProgress(kSearching, [&] {
+        return source->count(asked.filter, std::max(limit, kCounted) + 1);
+    });
     const bool more = found > std::max(limit, kCounted);
     if (arguments.json) {
         printJson(sessions);
@@ -236,6 +206,12 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
 
 std::string textOf(const Poco::JSON::Object& object, const char* key) {
     return object.isNull(key) ? std::string() : object.getValue<std::string>(key);
+}
+
+/// An object, or null.
+std::string tlsModeOf(const Poco::JSON::Object& session) {
+    const auto tls = session.getObject("tls");
+    return tls ? textOf(*tls, "mode") : std::string();
 }
 
 Table liveTable(TableStyle style, const Times& times) {
@@ -270,26 +246,49 @@ Table::Row liveRow(const Poco::JSON::Object& session, const Times& times) {
             cell("bytes_out"),
             cell("balancer"),
             cell("protocol"),
-            cell("tls"),
+            orDash(tlsModeOf(session)),
             cell("mail_count")};
 }
 
-/// What the gateway does not filter itself.
-bool passes(const Poco::JSON::Object& session, const JournalFilter& filter) {
-    const auto is = [&](const char* key, const std::optional<std::string>& wanted, auto same) {
-        return !wanted || same(textOf(session, key), *wanted);
-    };
-    return is("listener", filter.listener, sameText) && is("user", filter.user, sameText) &&
-           is("from", filter.from, isAddressed);
+std::optional<AddressBytes> addressOf(const std::string& text) {
+    const auto parsed = parseNetwork(text);
+    const auto* network = std::get_if<Network>(&parsed);
+    return network == nullptr ? std::nullopt : std::optional(network->address);
+}
+
+/// As its record would have it if it ended now, as far as filters are concerned. One whose header has not been read
+/// has no client: ::.
+JournalSession recordOf(const Poco::JSON::Object& session, std::int64_t now_ms) {
+    JournalSession record;
+    record.started_ms = now_ms;
+    if (const auto started = parseUtc(textOf(session, "started"))) record.started_ms = *started * 1'000;
+    record.duration_ms = now_ms - record.started_ms;
+    record.client = addressOf(textOf(session, "client")).value_or(AddressBytes{});
+    record.balancer = addressOf(textOf(session, "balancer"));
+    record.listener = textOf(session, "listener");
+    record.protocol = textOf(session, "protocol");
+    record.upstream = textOf(session, "upstream");
+    record.server = textOf(session, "server");
+    record.helo = textOf(session, "helo");
+    record.user = textOf(session, "user");
+    record.tls = tlsModeOf(session);
+    record.mail.emplace_back().from = textOf(session, "from");
+    return record;
+}
+
+bool passes(const Poco::JSON::Object& session, const JournalFilter& filter, std::int64_t now_ms) {
+    const JournalSession record = recordOf(session, now_ms);
+    return journal::passes(record, filter) && journal::hasWantedMail(record, filter);
 }
 
 std::vector<Poco::JSON::Object::Ptr> liveSessions(const Asked& asked) {
     std::string target = "/v1/sessions";
     if (asked.filter.client) target += "?client=" + admin::percentEncoded(asked.filter.client->toString());
     const auto array = admin::Client(asked.config.admin.socket).get(target)->getArray("sessions");
+    const std::int64_t now = unixMillis();
     std::vector<Poco::JSON::Object::Ptr> sessions;
     for (std::size_t at = 0; array && at < array->size(); ++at)
-        if (auto session = array->getObject(static_cast<unsigned>(at)); passes(*session, asked.filter))
+        if (auto session = array->getObject(static_cast<unsigned>(at)); passes(*session, asked.filter, now))
             sessions.push_back(std::move(session));
     return sessions;
 }
@@ -297,9 +296,8 @@ std::vector<Poco::JSON::Object::Ptr> liveSessions(const Asked& asked) {
 /// The sessions under way, as the running gateway tells them.
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option :
-         {"--to", "--queue-id", "--verdict", "--refused", "--would-refuse", "--failed-logins", "--since",
-          "--until", "--server", "--balancer", "--follow", "--refused-recipient", "--reply", "--protocol",
-          "--helo", "--tls", "--end", "--rule"}) {
+         {"--to", "--queue-id", "--message-id", "--verdict", "--refused", "--would-refuse", "--failed-logins",
+          "--follow", "--refused-recipient", "--reply", "--end", "--rule"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
@@ -309,7 +307,7 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
         throw CLI::ValidationError("--from <> cannot be combined with --live");
     auto sessions = liveSessions(asked);
     if (sessions.empty()) {
-        requireKnownNames(asked, [](const JournalFilter&) { return false; });
+        requireKnownNames(asked.config, asked.filter, nullptr);
         return fail(context, "no current session matches");
     }
     // The oldest come first, so that the newest are the last as in the other list.
@@ -375,21 +373,23 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--from", arguments.from, "Envelope sender: an address, @domain, or <>");
     sessions.add_option("--to", arguments.to, "Envelope recipient: an address or @domain");
     sessions.add_option("--user", arguments.user, "User name of a login, successful or not");
-    sessions.add_option("--queue-id", arguments.queue_id, "Queue ID that the server gave the mail");
+    sessions.add_option("--queue-id", arguments.queue_id, "Queue ID of the mail on the server");
+    sessions.add_option("--message-id", arguments.message_id,
+                        "Message-ID of the mail, with or without < and >");
     sessions.add_option("--listener", arguments.listener, "Name of the listener");
     sessions.add_option("--balancer", arguments.balancer, "Balancer address or network");
     sessions.add_option("--server", arguments.server, "Server, as SERVER or UPSTREAM/SERVER");
     sessions.add_option("--refused-recipient", arguments.refused_recipient,
                         "Recipient that the server refused: an address or @domain");
     sessions.add_option("--reply", arguments.reply,
-                        "Part of a reply of the server to a mail, or of what a refused client was told");
+                        "Part of the server's reply to a mail, or of the reply to a refused client");
     sessions.add_option("--protocol", arguments.protocol, "smtp, lmtp, imap, pop3, sieve or tcp")
         ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
     sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
-    sessions.add_option("--tls", arguments.tls, "starttls, implicit or none, as the log has it");
-    sessions.add_option("--end", arguments.end, "How it ended, or why it was refused, as in column END");
-    sessions.add_option("--rule", arguments.rule,
-                        "Network of the rule that decided, or default: the listener's default");
+    sessions.add_option("--tls", arguments.tls,
+                        "starttls, implicit, passthrough or balancer, as in the log, or none");
+    sessions.add_option("--end", arguments.end, "Close reason, or reason of the refusal, as in column END");
+    sessions.add_option("--rule", arguments.rule, "Network of the rule that matched; default: no rule did");
     sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
         ->check(CLI::IsMember({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
@@ -415,9 +415,10 @@ void addSessionsCommand(CLI::App& root, Context& context) {
     sessions->require_subcommand(0, 1);
     addFilters(*sessions, *arguments);
     sessions->add_flag("--json", arguments->json, "Print JSON, one object per line");
-    sessions->add_flag("--live", arguments->live,
-                       "Print the current sessions instead; can be combined with --client, --from, --user, "
-                       "--listener, --limit, --all and --json");
+    sessions->add_flag(
+        "--live", arguments->live,
+        "Print the current sessions instead; cannot be combined with what is known only of those "
+        "that have ended, such as --to and --end");
     sessions->add_flag("--follow", arguments->follow, "Keep running, and print further sessions as they end");
     addViewOptions(*sessions, arguments->view, Prints::OneTable);
     CLI::App* shown =

@@ -161,7 +161,7 @@ std::string expiringOf(const Object& status, const Config& config) {
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
     for (const std::string& warning : ruleWarnings(config))
-        text += fmt::format("Warning: {}.\n", warning);
+        text += wrapped(fmt::format("Warning: {}.", warning), 0, standardOutput().columns) + "\n";
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
@@ -183,13 +183,12 @@ std::string warningsOf(const Object& status, const Config& config) {
 std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
     const TableStyle style = view.style();
     const Object::Ptr rules = status.getObject("rules");
-    return fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}",
-                       word(status, "version"), word(status, "name"), word(status, "pid"),
-                       Times(view.zone()).text(word(status, "started")), word(status, "live"),
-                       word(status, "max_sessions"),
-                       counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
-                       listenerTable(status, style), serverTable(status, style, view.times()),
-                       wrapped(warningsOf(status, config), style.width));
+    return fmt::format(
+        "mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}", word(status, "version"),
+        word(status, "name"), word(status, "pid"), Times(view.zone()).text(word(status, "started")),
+        word(status, "live"), word(status, "max_sessions"),
+        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
+        listenerTable(status, style), serverTable(status, style, view.times()), warningsOf(status, config));
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {

@@ -2,6 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
@@ -238,37 +239,40 @@ int runTest(const TlsTest& test) {
     TlsClientOptions options;
     options.ca = test.ca;
     const auto starttls = protocolOf(test.starttls);
-    const auto [server, report] = testServer(*target, tlsForReport(options, {}, name, starttls, ""));
+    const auto [server, report] = withProgress("asking " + printable(test.server), [&] {
+        return testServer(*target, tlsForReport(options, {}, name, starttls, ""));
+    });
     test.json ? printJson(test, name, server, report) : printText(test, name, server, report);
     return isGood(report) ? kDone : kRefusedOrNotFound;
 }
 
 void addTestCommand(CLI::App& tls, Context& context) {
-    CLI::App* command =
-        tls.add_subcommand("test", "Shake hands with a server, and say what its certificate is worth");
+    CLI::App* command = tls.add_subcommand(
+        "test", "Connect to a server with TLS, and print its certificates and whether they are valid");
     const auto test = std::make_shared<TlsTest>();
-    command->add_option("server", test->server, "HOST:PORT")->required();
-    command->add_option("--starttls", test->starttls, "Ask for it in this protocol first")
+    command->add_option("HOST:PORT", test->server, "The server")->required();
+    command->add_option("--starttls", test->starttls, "Use the STARTTLS of this protocol")
         ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve"}));
-    command->add_option("--server-name", test->name, "Whom the certificate must be for (default: HOST)");
-    command->add_option("--ca", test->ca, "PEM file of those who are trusted (default: the system's)");
-    command->add_flag("--json", test->json, "As JSON");
+    command->add_option("--server-name", test->name,
+                        "Name that the certificate must be valid for (default: HOST)");
+    command->add_option("--ca", test->ca, "PEM file of the trusted CAs (default: the system's)");
+    command->add_flag("--json", test->json, "Print JSON");
     command->footer(
-        "No PROXY header is sent: for servers that wait for one, `mailgate probe` shakes hands behind it.\n"
-        "Exit status: 0 the certificate is verified, 1 it is refused or there is no TLS, 2 usage error.");
+        "No PROXY header is sent: servers that require one are tested by mailgate probe.\n"
+        "Exit status: 0 the certificate is valid, 1 it is not, or there is no TLS, 2 usage error.");
     command->callback([&context, test] { context.exit_code = runTest(*test); });
 }
 
 }  // namespace
 
 void addTlsCommand(CLI::App& root, Context& context) {
-    CLI::App* tls = root.add_subcommand("tls", "Certificates: the gateway's own, and those of servers");
+    CLI::App* tls = root.add_subcommand("tls", "Print the certificates of the gateway and of servers");
     tls->require_subcommand(1);
     CLI::App* status = tls->add_subcommand("status",
                                            "Print the certificates that the running gateway presents, those "
                                            "that servers have shown it, and when they expire");
     const auto json = std::make_shared<bool>(false);
-    status->add_flag("--json", *json, "As JSON");
+    status->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();
     addViewOptions(*status, *view, Prints::OneTable);
     status->callback([&context, json, view] { printCertificates(context, *json, *view); });

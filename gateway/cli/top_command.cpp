@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
-#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
-#include "gateway/cli/screen.h"
+#include "gateway/cli/progress.h"
 #include "gateway/config/load.h"
 #include "store/backends/journal.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <cstdint>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,54 +21,74 @@ namespace mailgate::cli {
 namespace {
 
 using store::SumsBy;
+using store::SumsOf;
 
-struct TopArguments {
-    std::string since = "1h";
-    std::optional<std::string> until;
-    std::string by = "sessions";
-    std::size_t limit = 10;
-    bool json = false;
-    ViewOptions view;
+struct TopArguments : JournalQuestion {
+    std::optional<std::string> by;
+    std::string sort;
 };
 
-SumsBy orderOf(const std::string& word) {
-    if (word == "bytes") return SumsBy::Bytes;
-    if (word == "refused") return SumsBy::Refused;
-    return word == "failed-logins" ? SumsBy::FailedLogins : SumsBy::Sessions;
+const std::map<std::string, SumsBy> kOrders{{"sessions", SumsBy::Sessions},
+                                            {"bytes", SumsBy::Bytes},
+                                            {"refused", SumsBy::Refused},
+                                            {"failed-logins", SumsBy::FailedLogins}};
+const std::map<std::string, SumsOf> kGroups{{"client", SumsOf::Clients}, {"network", SumsOf::Networks},
+                                            {"sender", SumsOf::Senders}, {"recipient", SumsOf::Recipients},
+                                            {"user", SumsOf::Users},     {"helo", SumsOf::Helos},
+                                            {"end", SumsOf::Ends}};
+
+/// --by has an order too, as it had before there was --sort.
+std::string byError(const std::string& word) {
+    if (kGroups.contains(word) || kOrders.contains(word)) return {};
+    return "expected client, network, sender, recipient, user, helo or end, or an order as --sort has it";
+}
+
+store::JournalTopQuery queryOf(const TopArguments& arguments, const store::JournalFilter& filter) {
+    store::JournalTopQuery query;
+    query.client = filter.client;
+    query.listener = filter.listener;
+    query.since_ms = *filter.since_ms;
+    query.until_ms = filter.until_ms.value_or(unixMillis());
+    query.limit = arguments.limit;
+    const auto group = kGroups.find(arguments.by.value_or(""));
+    if (group != kGroups.end()) query.of = {group->second};
+    if (arguments.by && group == kGroups.end()) query.by = kOrders.at(*arguments.by);
+    if (!arguments.sort.empty()) query.by = kOrders.at(arguments.sort);
+    return query;
 }
 
 void top(Context& context, const TopArguments& arguments) {
-    const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
-    const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
-    const store::JournalTop sums = source->top(*period.since_ms, period.until_ms.value_or(unixMillis()),
-                                               orderOf(arguments.by), arguments.limit);
+    const store::JournalFilter filter = arguments.filter();
+    const store::JournalTopQuery query = queryOf(arguments, filter);
+    const Config config = loadConfig(findConfig(context.config_file));
+    const auto source = store::journal::openSource(config.journal.url);
+    const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
     if (sums.sessions == 0) {
-        std::fputs("mailgate: no session in the journal is of this period\n", stderr);
+        requireKnownNames(config, filter, source.get());
+        std::fputs("mailgate: no session in the journal matches\n", stderr);
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)
-        std::fputs(topAsJson(sums).c_str(), stdout);
+        std::fputs(topAsJson(sums, query.of).c_str(), stdout);
     else if (sums.sessions > 0)
-        print(topAsTable(sums, arguments.view.style()), arguments.view);
+        print(topAsTable(sums, query.of, arguments.view.style()), arguments.view);
 }
 
 }  // namespace
 
 void addTopCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<TopArguments>();
+    arguments->since = "1h";
+    arguments->limit = 10;
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
-    command->add_option("--since", arguments->since, kSinceHelp + " (default: 1h)");
-    command->add_option("--until", arguments->until, kUntilHelp);
     command
-        ->add_option("--by", arguments->by,
-                     "Sort by sessions, bytes, refused or failed-logins (default: sessions)")
+        ->add_option(
+            "--by", arguments->by,
+            "Print the busiest of these instead: client, network, sender, recipient, user, helo or end")
+        ->check(CLI::Validator(byError, "client|network|sender|recipient|user|helo|end"));
+    command->add_option("--sort", arguments->sort, "sessions (default), bytes, refused or failed-logins")
         ->check(CLI::IsMember({"sessions", "bytes", "refused", "failed-logins"}));
-    command
-        ->add_option("--limit", arguments->limit,
-                     "Print at most this many clients, senders and users (default: 10)")
-        ->check(limitError);
-    command->add_flag("--json", arguments->json, "Print JSON");
-    addViewOptions(*command, arguments->view, Prints::Tables);
+    addJournalOptions(*command, *arguments, "of each", Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });
 }
 

@@ -76,6 +76,7 @@ struct ListenerConfig {
     bool tls_required = false;                   ///< for tls = StartTls: no mail and no password before TLS
     BareLfPolicy bare_lf = BareLfPolicy::Pass;  ///< default: Normalize for smtp and lmtp, which alone have it
     std::vector<Network> bare_lf_exclude;       ///< their messages pass as they come
+    bool log_message_id = true;                 ///< smtp and lmtp: it is read from the headers of messages
     std::uint32_t client_sessions = 0;          ///< at once from one client; 0: without limit
     std::uint32_t client_rate = 0;              ///< new ones a minute from one client; 0: without limit
     std::uint8_t client_ipv4_prefix = 32;       ///< how much of an address makes a client

@@ -454,6 +454,10 @@ const Fields<ListenerConfig>& listenerFields() {
          "clients of smtp and lmtp whose messages pass as with `bare_lf = \"pass\"`: scanners and scripts "
          "that need it",
          kNone},
+        {"log_message_id", own<&L::log_message_id>("boolean", readLogMessageId), kReload,
+         "whether log and journal have the Message-ID of messages that smtp and lmtp clients send in the "
+         "clear: it is read in passing, and nothing else of a header is kept",
+         "`true`"},
         {"client_sessions", number<&L::client_sessions>(0, store::kMaxClientLimit), kReload,
          "concurrent sessions of one client; 0: unlimited; see below"},
         {"client_rate", number<&L::client_rate>(0, store::kMaxClientLimit), kReload,

@@ -371,6 +371,11 @@ void readBareLfExclude(Reading& reading, TableReader& table, std::string_view ke
     rejectWithoutMessages(table, key, listener);
 }
 
+void readLogMessageId(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    table.boolean(key, listener.log_message_id);
+    rejectWithoutMessages(table, key, listener);
+}
+
 void readUpstreamName(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     if (!table.text(key, listener.upstream)) return;
     std::vector<std::string> names;

@@ -85,6 +85,7 @@ void readClientCertificates(Reading&, TableReader&, std::string_view key, Listen
 void readClientCa(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readRefusalFooter(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLf(Reading&, TableReader&, std::string_view key, ListenerConfig&);
+void readLogMessageId(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readBareLfExclude(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readUpstreamName(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 

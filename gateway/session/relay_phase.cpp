@@ -86,7 +86,8 @@ void RelayPhase::watch() {
                           .no_header = record.pool().config().send_proxy == SendProxy::Off,
                           .gateway = context_.config().name,
                           .tls = context_.tlsPolicy(),
-                          .greeted = greeted_},
+                          .greeted = greeted_,
+                          .reads_message_id = listener.log_message_id},
                          this);
     if (!filter_) return;
     relay().setTap(this);

@@ -98,6 +98,7 @@ store::JournalMail journalMail(Mail&& mail, std::uint32_t number) {
     entry.size = mail.size;
     entry.reply = std::forward<Mail>(mail).reply;
     entry.queue_id = std::forward<Mail>(mail).queue_id;
+    entry.message_id = std::forward<Mail>(mail).message_id;
     entry.replies = std::forward<Mail>(mail).replies;
     entry.accepted = mail.accepted;
     entry.truncated = mail.truncated;

@@ -12,8 +12,9 @@ namespace {
 
 /// The names of the session, those of failed logins, and what belongs to kept transactions here.
 constexpr std::size_t kOtherFactBytes = std::size_t{4} << 10;
-/// Every transaction counts for so much, whatever its sender, replies and queue id.
-constexpr std::size_t kHeadBytes = sizeof(MailTransaction) + kMaxMailboxBytes + 2 * kMaxReplyBytes;
+/// Every transaction counts for so much, whatever its sender, replies and ids.
+constexpr std::size_t kHeadBytes =
+    sizeof(MailTransaction) + kMaxMailboxBytes + 2 * kMaxReplyBytes + kMaxMessageIdBytes;
 constexpr std::size_t kMaxBytes = kMaxFactBytes - kOtherFactBytes;
 
 std::string_view cut(std::string_view reply) noexcept {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::smtp {
@@ -38,6 +39,10 @@ class MailLog {
         if (!open_) senderAccepted({});
     }
     void addBytes(std::uint64_t bytes) noexcept { mail_.size += bytes; }
+    /// Of the open transaction's message; kMaxMessageIdBytes at the most.
+    void noteMessageId(std::string id) noexcept {
+        if (open_) mail_.message_id = std::move(id);
+    }
     /// DATA or BDAT was refused, or the server says goodbye.
     void refused(std::string_view reply);
     void finalReply(bool accepted, std::string_view reply);

@@ -339,7 +339,9 @@ SmtpFilter::Step SmtpFilter::readOverlong(std::string_view& bytes, Output& out) 
 }
 
 SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
+    const std::string_view shown = bytes;
     const auto progress = message_.read(bytes, out);
+    if (message_id_) message_id_->read(shown.substr(0, shown.size() - bytes.size()));
     facts_.bare_lf = message_.edited();
     switch (progress) {
         case smtp::MessageScreen::Progress::Going:
@@ -356,6 +358,7 @@ SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
 
 SmtpFilter::Step SmtpFilter::readChunk(std::string_view& bytes, Output& out) {
     const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size()));
+    if (message_id_) message_id_->read(bytes.substr(0, taken));
     out.pass(taken);
     bytes.remove_prefix(taken);
     chunk_left_ -= taken;
@@ -632,6 +635,10 @@ SmtpFilter::Step SmtpFilter::violate(Violation violation) noexcept {
 void SmtpFilter::await(Command command) {
     const std::size_t path_bytes = command.path.size();
     const bool hello = isHello(command.kind);
+    const bool chunk = command.kind == Kind::Chunk || command.kind == Kind::LastChunk;
+    if (chunk && !chunked_) messageBegins(smtp::MessageIdReader::Dots::AsTheyAre);
+    if (chunk || hello || command.kind == Kind::Mail || command.kind == Kind::Reset)
+        chunked_ = command.kind == Kind::Chunk;
     if (!replaying_ && command.kind != Kind::Message) message_.forgetOddEnd();
     unanswered_.push(std::move(command));
     path_bytes_ += path_bytes;
@@ -830,7 +837,7 @@ bool SmtpFilter::explains(const Command& command, int code) const noexcept {
 void SmtpFilter::noteTaken(std::string_view reply) {
     if (reading_ != Reading::Message) return;
     mail_.addBytes(message_.size());
-    mail_.finalReply(true, singleLine(reply));
+    messageOver(true, singleLine(reply));
     mail_.close();
     reading_ = Reading::Commands;
 }
@@ -896,6 +903,7 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             if (code != 354) return mail_.refused(text);
             mail_.messageBegins();
             message_.start();
+            messageBegins(smtp::MessageIdReader::Dots::Stuffed);
             reading_ = Reading::Message;
             break;
         case Kind::Chunk:
@@ -904,7 +912,7 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             break;
         case Kind::Message:
             mail_.addBytes(command.size);
-            mail_.finalReply(isPositive(code), text);
+            messageOver(isPositive(code), text);
             mail_.close();
             break;
         case Kind::Auth:
@@ -931,8 +939,24 @@ void SmtpFilter::answeredChunk(const Command& command, int code, std::string_vie
         if (chunk_refused_) mail_.refused(text);
         return;
     }
-    mail_.finalReply(isPositive(code), text);
+    messageOver(isPositive(code), text);
     if (mail_.taken()) mail_.close();
+}
+
+void SmtpFilter::messageBegins(smtp::MessageIdReader::Dots dots) {
+    if (!screen_.reads_message_id) return;
+    if (!message_id_) message_id_ = std::make_unique<smtp::MessageIdReader>();
+    message_id_->start(dots);
+}
+
+/// Until the final reply no other message has begun.
+void SmtpFilter::messageOver(bool accepted, std::string_view reply) {
+    noteMessageId();
+    mail_.finalReply(accepted, reply);
+}
+
+void SmtpFilter::noteMessageId() {
+    if (message_id_) mail_.noteMessageId(message_id_->take());
 }
 
 void SmtpFilter::answeredAuth(int code) {
@@ -970,10 +994,14 @@ void SmtpFilter::closeUnanswered() {
     while (same_transaction && !unanswered_.empty()) {
         const Command command = unanswered_.pop();
         const bool cut_off = unanswered_.empty() && reading_ == Reading::Chunk;
+        if (endsMessage(command.kind)) noteMessageId();
         mail_.addBytes(command.size - (cut_off ? std::exchange(chunk_left_, 0) : 0));
         same_transaction = command.kind != Kind::Mail && command.kind != Kind::Reset;
     }
-    if (same_transaction && reading_ == Reading::Message) mail_.addBytes(message_.size());
+    if (same_transaction && reading_ == Reading::Message) {
+        mail_.addBytes(message_.size());
+        noteMessageId();
+    }
     reading_ = Reading::Commands;
     mail_.close();
 }

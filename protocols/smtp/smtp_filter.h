@@ -23,6 +23,7 @@
 
 #include "protocols/smtp/command.h"
 #include "protocols/smtp/mail_log.h"
+#include "protocols/smtp/message_id.h"
 #include "protocols/smtp/message_screen.h"
 #include "protocols/smtp/reply.h"
 #include "protocols/stream/reply_queue.h"
@@ -31,6 +32,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -156,10 +158,14 @@ class SmtpFilter final : public StreamFilter {
     void offeredUser(std::string name);
     void loginFailed();
     void closeUnanswered();
+    void messageBegins(smtp::MessageIdReader::Dots dots);
+    void messageOver(bool accepted, std::string_view reply);
+    void noteMessageId();
 
     SessionFacts& facts_;
     const ScreenConfig screen_;
     smtp::MessageScreen message_;
+    std::unique_ptr<smtp::MessageIdReader> message_id_;  ///< from the first message on, if it is wanted
     smtp::MailLog mail_;
     ReplyQueue<Command> unanswered_;
     SaslExchange sasl_;
@@ -182,6 +188,7 @@ class SmtpFilter final : public StreamFilter {
     bool opaque_ = false;
     bool replaying_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
+    bool chunked_ = false;   ///< a BDAT of the message under way has gone on
     bool chunking_ = false;  ///< the server announced CHUNKING: it takes what follows BDAT for a chunk
     bool credentials_sent_ = false;  ///< in the login that goes on
     bool logged_in_ = false;         ///< the server has taken a login, whatever it says of later ones

@@ -14,9 +14,10 @@
 namespace mailgate {
 
 /// Bounds on what one session may make us remember. Numbers count bytes unless they say otherwise.
-inline constexpr std::size_t kMaxNameBytes = 255;     ///< HELO name, user name (RFC 5321 4.5.3.1.2)
-inline constexpr std::size_t kMaxMailboxBytes = 320;  ///< an envelope address: local part 64, @, domain 255
-inline constexpr std::size_t kMaxReplyBytes = 200;    ///< a server's reply, text cut, codes kept
+inline constexpr std::size_t kMaxNameBytes = 255;       ///< HELO name, user name (RFC 5321 4.5.3.1.2)
+inline constexpr std::size_t kMaxMailboxBytes = 320;    ///< an envelope address: local part 64, @, domain 255
+inline constexpr std::size_t kMaxReplyBytes = 200;      ///< a server's reply, text cut, codes kept
+inline constexpr std::size_t kMaxMessageIdBytes = 250;  ///< of a Message-ID, without < and >
 inline constexpr std::size_t kMaxTransactionsKept = 20;  ///< per session; further ones go to the MailSink
 inline constexpr std::size_t kMaxFactBytes = std::size_t{64}
                                              << 10;  ///< all of SessionFacts, strings and their heads
@@ -39,6 +40,7 @@ struct MailTransaction {
     std::string reply;  ///< the server's final reply (LMTP: the last), first line, code included; without a
                         ///< message the first refusal of MAIL, RCPT, DATA or BDAT
     std::string queue_id;              ///< from the reply that took the message, and from no other
+    std::string message_id;            ///< of the header, without < and >; empty: none was seen
     std::vector<std::string> replies;  ///< LMTP, once one came: the final reply for each of `recipients`
     bool accepted = false;             ///< the final reply was 2xx (LMTP: any of them)
     bool truncated = false;            ///< recipients or refused are not all there: no room

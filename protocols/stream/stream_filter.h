@@ -111,6 +111,8 @@ struct ScreenConfig {
     /// The server has greeted before, and nothing of that is shown to this filter: after STARTTLS. The protocol
     /// begins anew all the same: SMTP wants EHLO again.
     bool greeted = false;
+    /// SMTP, LMTP: the Message-ID is read from the header of each message.
+    bool reads_message_id = false;
 };
 
 class StreamFilter {

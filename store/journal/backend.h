@@ -12,6 +12,8 @@
 #include "store/journal/options.h"
 #include "store/journal/record.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,8 +24,8 @@
 
 namespace mailgate::store {
 
-/// Everything that is set must hold. `from`, `to`, `refused_to`, `queue_id` and `reply` must hold for one and the
-/// same mail; `reply` also finds clients that were refused, by what they were told. Texts
+/// Everything that is set must hold. `from`, `to`, `refused_to`, `queue_id`, `message_id` and `reply` must hold for one
+/// and the same mail; `reply` also finds clients that were refused, by what they were told. Texts
 /// are compared as comparable() (protocols/values/text.h) and without regard to case, except `queue_id`.
 struct JournalFilter {
     std::optional<Network> client, balancer;
@@ -31,6 +33,7 @@ struct JournalFilter {
     std::optional<std::string> to;          ///< an address or "@domain"
     std::optional<std::string> refused_to;  ///< the same, of recipients that the server refused
     std::optional<std::string> reply;       ///< a part of a reply of the server, or of a refusal
+    std::optional<std::string> message_id;  ///< without < and >, as long as it is kept
     std::optional<std::string> user, queue_id, listener, protocol;
     std::optional<std::string> helo;    ///< a name, or ".domain" for all names in it
     std::optional<std::string> end;     ///< a close reason, or the reason of a refusal
@@ -45,24 +48,51 @@ struct JournalFilter {
     std::optional<std::int64_t> since_ms, until_ms;
 };
 
-/// Sums over a time for one client, sender or user.
+/// Sums over a time for one client, sender, user and so on.
 struct JournalSums {
     std::string name;                 ///< the null sender is ""
-    std::uint64_t sessions = 0;       ///< admitted and refused; of a sender: those in which it sent
+    std::uint64_t sessions = 0;       ///< admitted and refused; of a sender or recipient: those with its mail
     std::uint64_t refused = 0;        ///< of these, the refused ones
     std::uint64_t failed_logins = 0;  ///< of these, those in which the server refused a login
     std::uint64_t mails = 0;
-    std::uint64_t mails_refused = 0;  ///< a sender's only: those that the server did not accept
+    /// Of a sender those that the server did not accept, of a recipient those that it did not accept for it.
+    std::uint64_t mails_refused = 0;
     std::uint64_t bytes_in = 0, bytes_out = 0;
 };
 
-/// Refused: sessions, for senders mails.
+/// What is summed up: for each client, for each sender …
+enum class SumsOf : std::uint8_t {
+    Clients,
+    Networks,  ///< of clients: IPv4 /24, IPv6 /48
+    Senders,
+    Recipients,
+    Users,
+    Helos,
+    Ends,  ///< close reasons; "refused: " and the reason of a refusal
+};
+inline constexpr std::size_t kSumsOf = 7;
+
+/// In what order. Refused: sessions, for senders and recipients mails.
 enum class SumsBy : std::uint8_t { Sessions, Bytes, Refused, FailedLogins };
 
+struct JournalTopQuery {
+    std::optional<Network> client;
+    std::optional<std::string> listener;
+    std::int64_t since_ms = 0, until_ms = 0;  ///< as in JournalFilter
+    std::vector<SumsOf> of{SumsOf::Clients, SumsOf::Senders, SumsOf::Users};
+    SumsBy by = SumsBy::Sessions;
+    std::size_t limit = 0;  ///< of each
+};
+
 struct JournalTop {
-    /// A sender's bytes are its messages'; a session's mails beyond the kept ones have no sender here.
-    std::vector<JournalSums> clients, senders, users;
+    /// By SumsOf; empty where it was not asked for. A sender's and a recipient's bytes are the messages'; mails of a
+    /// session that have no place in the journal are in none of them.
+    std::array<std::vector<JournalSums>, kSumsOf> sums;
     std::uint64_t sessions = 0, refused = 0, failed_logins = 0;  ///< in all; the last two are among the first
+
+    const std::vector<JournalSums>& of(SumsOf what) const noexcept {
+        return sums[static_cast<std::size_t>(what)];
+    }
 };
 
 namespace journal {
@@ -114,8 +144,8 @@ class Source {
     virtual std::vector<JournalSession> after(const JournalFilter& filter, Position& position,
                                               std::size_t limit) = 0;
 
-    /// The first `limit` of each, by `by`, over the sessions between these times.
-    virtual JournalTop top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) = 0;
+    /// The sessions between these times, of this client and listener, summed up.
+    virtual JournalTop top(const JournalTopQuery& query) = 0;
 };
 
 using OpenSink = std::function<std::unique_ptr<Sink>(const JournalOptions& options)>;

@@ -194,6 +194,7 @@ inline constexpr auto kMailFields = [] {
         field(&M::reply, {.name = "reply", .when_empty = Null, .masking = Masking::Quoted, .label = "  reply"}),
         field(&M::replies, {.name = "replies", .when_empty = LeftOut, .since = 2, .masking = Masking::Quoted}),
         field(&M::queue_id, {.name = "queue_id", .when_empty = Null, .label = "  queue id"}),
+        field(&M::message_id, {.name = "message_id", .when_empty = LeftOut, .since = 5, .masking = Masking::Quoted, .label = "  message id"}),
         field(&M::accepted, {.name = "", .column = "accepted"}),
         field(&M::truncated, {.name = "truncated", .when_empty = LeftOut, .since = 3}),
     };

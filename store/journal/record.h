@@ -30,6 +30,7 @@ struct JournalMail {
     std::uint64_t size = 0;
     std::string reply;  ///< the server's final reply; without a message its first refusal
     std::string queue_id;
+    std::string message_id;            ///< of the message's header, without < and >; empty: none was seen
     std::vector<std::string> replies;  ///< LMTP: to each of `recipients`; empty: none came
     bool accepted = false;
     bool truncated = false;    ///< some of the recipients had no room

@@ -36,7 +36,8 @@ inline std::size_t bytesOf(const SessionFacts& facts) {
     for (const std::string& user : facts.failed_users)
         add(user);
     for (const MailTransaction& mail : facts.transactions) {
-        bytes += sizeof mail + mail.from.size() + mail.reply.size() + mail.queue_id.size();
+        bytes += sizeof mail + mail.from.size() + mail.reply.size() + mail.queue_id.size() +
+                 mail.message_id.size();
         for (const std::string& recipient : mail.recipients)
             add(recipient);
         for (const std::string& reply : mail.replies)
@@ -62,6 +63,7 @@ inline void requireBounds(const test::Observed& observed) {
         require(mail.truncated || (mail.recipients.size() == mail.recipient_count &&
                                    mail.refused.size() == mail.refused_count));
         require(mail.queue_id.empty() || mail.accepted);
+        require(mail.message_id.size() <= kMaxMessageIdBytes);
         require(mail.replies.empty() || mail.replies.size() == mail.recipients.size());
         for (const std::string& reply : mail.replies)
             require(reply.size() <= kMaxReplyBytes);
@@ -73,7 +75,7 @@ inline void requireBounds(const test::Observed& observed) {
 inline void observe(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {
-        const ScreenConfig screen{.bare_lf = bare_lf};
+        const ScreenConfig screen{.bare_lf = bare_lf, .reads_message_id = true};
         const test::Observed whole = test::playWhole(protocol, turns, screen);
         requireBounds(whole);
         for (const std::size_t piece : {1, 2, 7}) {

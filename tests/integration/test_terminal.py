@@ -54,14 +54,21 @@ def replies(connection):
                 connection.send(b"250 2.1.5 Ok\r\n")
 
 
+def silence(connection):
+    while connection.recv():
+        pass
+
+
 def setUpModule():
     global scratch, server, gateway
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
     server = scratch.start(backend.Backend(replies))
+    silent = scratch.start(backend.Backend(silence, reads_header=False))
     gateway = scratch.start(mailgate.Mailgate(
-        scratch, [mailgate.listener("smtp", "mail"), mailgate.listener("smtp", "mail", name="guarded", access="allowlist")],
-        [mailgate.upstream("mail", server.port)], admin={"socket": "mailgate.sock"}))
+        scratch, [mailgate.listener("smtp", "mail"), mailgate.listener("smtp", "mail", name="guarded", access="allowlist"),
+                  mailgate.listener("smtp", "silent", name="slow")],
+        [mailgate.upstream("mail", server.port), mailgate.upstream("silent", silent.port)], admin={"socket": "mailgate.sock"}))
     gateway.access("deny", "192.0.2.0/24", "--note", "B\u00fcro \u4e2d\u6587 " + "n" * 100)
     wait_until(lambda: any(line["rules"] == 1 for line in gateway.events("access.changed")), "the rule")
     for number, text in enumerate(HOSTILE.values(), 1):
@@ -81,7 +88,7 @@ def hostile_session(number, text):
             session.sendall(line + b"\r\n")
             while proxyclient.read_line(session)[3:4] == b"-":
                 pass
-        session.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n")
+        session.sendall(b"Message-ID: <" + text + b"@example.org>\r\n\r\nbody\r\n.\r\nQUIT\r\n")
         while proxyclient.read_line(session)[:4] != b"221 ":
             pass
 
@@ -99,9 +106,9 @@ class Tmux:
         self.width = width
         variables = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": ZONE, "HOME": str(scratch.path), **environment}
         self._environment = {**variables, "TMUX_TMPDIR": str(scratch.path)}
-        # TERM is tmux's own, whatever the test's is.
+        # TERM is tmux's own, whatever the test's is. Ctrl-C ends the command, not the shell around it.
         self._run("-f", "/dev/null", "-u", "new-session", "-d", "-x", str(width), "-y", str(height),
-                  f"{words}; printf 'status %s' $?; exec sleep 1000")
+                  f"trap : INT; {words}; printf 'status %s' $?; exec sleep 1000")
 
     def _run(self, *words):
         return subprocess.run(["tmux", "-S", self.socket, *words], env=self._environment, check=True, text=True,
@@ -180,6 +187,8 @@ class Rows(unittest.TestCase):
             wait_until(lambda: gateway.ask("GET", "/v1/sessions")[1]["sessions"], "a current session")
             for width in (60, 80, 120):
                 for arguments in (("sessions", "--live"), ("status",), ("access", "list"), ("access", "history"), ("top", "--no-pager"),
+                                  *(("top", "--no-pager", "--by", what) for what in ("recipient", "helo", "end", "network")),
+                                  ("who", "198.51.100.0/24", "--no-pager"),
                                   ("sessions", "--columns", "time,end,balancer,server,from", "--no-pager")):
                     with self.subTest(width=width, arguments=arguments):
                         shown(width, *arguments)
@@ -249,6 +258,18 @@ class Follow(unittest.TestCase):
                 for row in rows:
                     self.assertEqual(re.search(cell, row).start(), heading.index(title), (title, row))
             self.assertTrue(terminal.lines_are_whole())
+
+
+class Progress(unittest.TestCase):
+    def test_what_takes_long_says_so_and_can_be_ended(self):
+        with Tmux(60, "probe", "silent") as terminal:
+            asking = terminal.wait(r"(?m)^asking silent/silent1 127\.0\.0\.1:\d+: \d+ s$")
+            self.assertEqual(len(asking.strip().splitlines()), 1)
+            terminal.keys("C-c")
+            terminal.wait(r"(?m)\^Cstatus 130$")
+
+    def test_nothing_of_it_is_in_a_pipe(self):
+        self.assertEqual(gateway.run("access", "export").stderr, "")
 
 
 class Piped(unittest.TestCase):

@@ -76,6 +76,7 @@ inline std::string knownIn(const Observed& observed) {
         text += "\n  <" + mail.from + "> to " + std::to_string(mail.recipient_count) + " refused " +
                 std::to_string(mail.refused_count) + " size " + std::to_string(mail.size) + " reply " +
                 mail.reply + (mail.accepted ? " accepted " : " ") + mail.queue_id +
+                (mail.message_id.empty() ? "" : " message " + mail.message_id) +
                 (mail.truncated ? " truncated" : "");
         for (const std::string& recipient : mail.recipients)
             text += "\n    <" + recipient + ">";

@@ -81,6 +81,16 @@ inline store::JournalSession sampleSession(std::uint64_t number, std::int64_t en
     return session;
 }
 
+inline store::JournalTopQuery during(std::int64_t since_ms, std::int64_t until_ms, std::size_t limit = 10,
+                                     store::SumsBy by = store::SumsBy::Sessions) {
+    store::JournalTopQuery query;
+    query.since_ms = since_ms;
+    query.until_ms = until_ms;
+    query.limit = limit;
+    query.by = by;
+    return query;
+}
+
 /// A further mail of the session `id`, which goes on: its `number`th.
 inline store::JournalSession sampleFurtherMail(const store::JournalSession& session, std::uint32_t number) {
     store::JournalSession record = session;

@@ -2,6 +2,7 @@
 #include "store/journal/sqlite/reader.h"
 
 #include "protocols/values/text.h"
+#include "store/journal/filter.h"
 #include "store/journal/mask.h"
 #include "store/journal/sqlite/rows.h"
 #include "store/journal/sqlite/schema.h"
@@ -25,84 +26,6 @@ namespace mailgate::store::journal {
 
 namespace {
 
-bool hasServer(const JournalSession& session, std::string_view wanted) {
-    const std::size_t slash = wanted.find('/');
-    if (slash == std::string_view::npos) return sameText(session.server, wanted);
-    return sameText(session.upstream, wanted.substr(0, slash)) &&
-           sameText(session.server, wanted.substr(slash + 1));
-}
-
-bool hasUser(const JournalSession& session, std::string_view wanted) {
-    return sameText(session.user, wanted) ||
-           std::any_of(session.failed_users.begin(), session.failed_users.end(),
-                       [&](const std::string& user) { return sameText(user, wanted); });
-}
-
-/// What only a session with mail can have.
-bool asksForEnvelope(const JournalFilter& filter) noexcept {
-    return filter.from || filter.to || filter.refused_to || filter.queue_id;
-}
-bool asksForMail(const JournalFilter& filter) noexcept {
-    return asksForEnvelope(filter) || filter.reply;
-}
-
-bool hasRefused(const JournalMail& mail, std::string_view wanted) {
-    return std::any_of(mail.refused.begin(), mail.refused.end(),
-                       [&](const JournalRefusal& refusal) { return isAddressed(refusal.to, wanted); });
-}
-
-bool hasRecipient(const JournalMail& mail, std::string_view wanted) {
-    return hasRefused(mail, wanted) ||
-           std::any_of(mail.recipients.begin(), mail.recipients.end(),
-                       [&](const std::string& recipient) { return isAddressed(recipient, wanted); });
-}
-
-bool hasPart(std::string_view text, std::string_view part) {
-    return std::search(text.begin(), text.end(), part.begin(), part.end(),
-                       [](char a, char b) { return lower(a) == lower(b); }) != text.end();
-}
-
-bool hasReply(const JournalMail& mail, std::string_view part) {
-    return hasPart(mail.reply, part) ||
-           std::any_of(mail.replies.begin(), mail.replies.end(),
-                       [&](const std::string& reply) { return hasPart(reply, part); }) ||
-           std::any_of(mail.refused.begin(), mail.refused.end(),
-                       [&](const JournalRefusal& refusal) { return hasPart(refusal.reply, part); });
-}
-
-bool hasHelo(const JournalSession& session, std::string_view wanted) {
-    if (!wanted.starts_with('.')) return sameText(session.helo, wanted);
-    const std::string_view helo = session.helo;
-    return helo.size() > wanted.size() && sameText(helo.substr(helo.size() - wanted.size()), wanted);
-}
-
-bool passes(const JournalMail& mail, const JournalFilter& filter) {
-    if (filter.from && !isAddressed(mail.from, *filter.from)) return false;
-    if (filter.queue_id && mail.queue_id != *filter.queue_id) return false;
-    if (filter.refused_to && !hasRefused(mail, *filter.refused_to)) return false;
-    if (filter.reply && !hasReply(mail, *filter.reply)) return false;
-    return !filter.to || hasRecipient(mail, *filter.to);
-}
-
-/// All but the mail.
-bool passes(const JournalSession& session, const JournalFilter& filter) {
-    if (filter.client && !filter.client->contains(clientNetwork(session))) return false;
-    if (filter.balancer && !(session.balancer && filter.balancer->contains(*session.balancer))) return false;
-    if (filter.would_refuse && session.would_refuse.empty()) return false;
-    if (filter.failed_login && session.failed_logins == 0) return false;
-    if (filter.user && !hasUser(session, *filter.user)) return false;
-    if (filter.listener && !sameText(session.listener, *filter.listener)) return false;
-    if (filter.server && !hasServer(session, *filter.server)) return false;
-    if (filter.allowed && session.allowed != *filter.allowed) return false;
-    if (filter.protocol && !sameText(session.protocol, *filter.protocol)) return false;
-    if (filter.helo && !hasHelo(session, *filter.helo)) return false;
-    if (filter.end && !sameText(session.end, *filter.end)) return false;
-    if (filter.rule && session.rule != *filter.rule) return false;
-    if (filter.tls && !sameText(session.tls, *filter.tls)) return false;
-    if (filter.since_ms && session.endedMs() < *filter.since_ms) return false;
-    return !filter.until_ms || session.started_ms <= *filter.until_ms;
-}
-
 TermRange addressTerm(TermKind address, TermKind domain, std::string_view wanted) {
     return wanted.starts_with('@') ? textTerm(domain, wanted.substr(1)) : textTerm(address, wanted);
 }
@@ -110,7 +33,8 @@ TermRange addressTerm(TermKind address, TermKind domain, std::string_view wanted
 /// What a sealed segment is asked for; the most telling first.
 std::vector<TermRange> termsOf(const JournalFilter& filter) {
     std::vector<TermRange> terms;
-    if (filter.queue_id) terms.push_back(textTerm(TermKind::QueueId, *filter.queue_id));
+    if (filter.message_id) terms.push_back(messageIdTerm(*filter.message_id));
+    if (filter.queue_id) terms.push_back(textTerm(TermKind::MailId, *filter.queue_id));
     if (filter.from) terms.push_back(addressTerm(TermKind::Sender, TermKind::SenderDomain, *filter.from));
     for (const auto& to : {filter.to, filter.refused_to})
         if (to) terms.push_back(addressTerm(TermKind::Recipient, TermKind::RecipientDomain, *to));
@@ -169,6 +93,7 @@ void unmaskReplies(JournalSession& session) {
     unmask(session.reply);
     for (JournalMail& mail : session.mail) {
         unmask(mail.reply);
+        unmask(mail.message_id);
         for (std::string& reply : mail.replies)
             unmask(reply);
         for (JournalRefusal& refusal : mail.refused)
@@ -287,9 +212,7 @@ void Reader::Impl::addMail(std::int64_t key, JournalSession& session) {
 bool Reader::Impl::completes(std::int64_t key, JournalSession& session, const JournalFilter& filter) {
     if (!session.refused() && session.mail_count > 0) addMail(key, session);
     if (!session.client_masked) unmaskReplies(session);
-    if (session.refused() && filter.reply) return hasPart(session.reply, *filter.reply);
-    return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
-                                               [&](const JournalMail& mail) { return passes(mail, filter); });
+    return hasWantedMail(session, filter);
 }
 
 template <typename Visit>
@@ -551,7 +474,10 @@ namespace {
 /// more time than reading the journal.
 class Sums {
   public:
-    JournalSums& operator[](std::string_view name);
+    struct Entry : JournalSums {
+        std::int64_t seen_in = -1;  ///< the key of the session that was counted last
+    };
+    Entry& operator[](std::string_view name);
     std::vector<JournalSums> heaviest(SumsBy by, std::size_t limit);
 
   private:
@@ -564,18 +490,18 @@ class Sums {
     void grow();
 
     std::vector<Slot> slots_ = std::vector<Slot>(1'024);  ///< a power of two, at most half full
-    std::deque<JournalSums> entries_;
+    std::deque<Entry> entries_;
 };
 
-JournalSums& Sums::operator[](std::string_view name) {
+Sums::Entry& Sums::operator[](std::string_view name) {
     const auto hash = static_cast<std::uint32_t>(std::hash<std::string_view>{}(name));
     std::size_t at = firstSlot(hash);
     for (; slots_[at].entry != 0; at = nextSlot(at)) {
         if (slots_[at].hash != hash) continue;
-        JournalSums& entry = entries_[slots_[at].entry - 1];
+        Entry& entry = entries_[slots_[at].entry - 1];
         if (entry.name == name) return entry;
     }
-    JournalSums& entry = entries_.emplace_back();
+    Entry& entry = entries_.emplace_back();
     entry.name = name;
     slots_[at] = {hash, static_cast<std::uint32_t>(entries_.size())};
     if (entries_.size() * 2 > slots_.size()) grow();
@@ -609,7 +535,7 @@ std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
 
 std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
     std::vector<JournalSums*> sorted;
-    for (JournalSums& entry : entries_)
+    for (Entry& entry : entries_)
         if (weight(entry, by) > 0) sorted.push_back(&entry);
     const auto kept = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(limit, sorted.size()));
     std::partial_sort(sorted.begin(), kept, sorted.end(),
@@ -627,51 +553,75 @@ std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
 /// few columns that count.
 class Adder {
   public:
-    Adder(sqlite::Database& database, std::int64_t since_ms, std::int64_t until_ms)
-        : database_(database), since_ms_(since_ms), until_ms_(until_ms) {
+    Adder(sqlite::Database& database, const JournalTopQuery& query) : database_(database), query_(query) {
+        for (const SumsOf what : query.of)
+            sums_[static_cast<std::size_t>(what)].emplace();
         for (const Kind kind : kKinds)
             select_[index(kind)].emplace(
                 database,
                 fmt::format("SELECT key, client, started_ms, duration_ms, user, {}, mail_count, bytes_in,"
-                            " bytes_out, CASE WHEN mail_count > {} THEN id ELSE '' END, repeated FROM {}"
-                            " WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
-                            kFailedLogin, kMailBeforeFurther, tableOf(kind)));
+                            " bytes_out, CASE WHEN mail_count > {} THEN id ELSE '' END, repeated,"
+                            " {}, {}, {} FROM {} WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                            kFailedLogin, kMailBeforeFurther, query.listener ? "listener" : "''",
+                            of(SumsOf::Helos) != nullptr ? "helo" : "''",
+                            of(SumsOf::Ends) != nullptr ? "end" : "''", tableOf(kind)));
+        const bool recipients = of(SumsOf::Recipients) != nullptr;
+        select_mail_.emplace(
+            database,
+            fmt::format(
+                "SELECT key, sender, size, accepted, {} FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                recipients ? "recipients, refused" : "'', ''"));
     }
 
     void add(const Segment& segment) {
         addSessions(segment);
-        if (segment.kind != Kind::Refused) addMail(segment);
+        const bool wanted = of(SumsOf::Senders) != nullptr || of(SumsOf::Recipients) != nullptr;
+        if (wanted && segment.kind != Kind::Refused) addMail(segment);
     }
-    JournalTop top(SumsBy by, std::size_t limit) {
-        total_.clients = clients_.heaviest(by, limit);
-        total_.senders = senders_.heaviest(by, limit);
-        total_.users = users_.heaviest(by, limit);
+    JournalTop top() {
+        for (std::size_t at = 0; at < kSumsOf; ++at)
+            if (sums_[at]) total_.sums[at] = sums_[at]->heaviest(query_.by, query_.limit);
         return std::move(total_);
     }
 
   private:
+    /// Null where it was not asked for.
+    Sums* of(SumsOf what) noexcept {
+        auto& sums = sums_[static_cast<std::size_t>(what)];
+        return sums ? &*sums : nullptr;
+    }
+    bool isWanted(const sqlite::RawStatement& row, std::string_view client) const;
     void addSessions(const Segment& segment);
+    void addSession(const sqlite::RawStatement& row, bool refused, std::string_view client,
+                    std::string_view helo);
     void addMail(const Segment& segment);
+    void addMailTo(Sums::Entry& sums, std::int64_t session, bool refused);
 
     sqlite::Database& database_;
-    std::int64_t since_ms_, until_ms_;
+    const JournalTopQuery& query_;
     std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select_;  ///< by Kind
+    std::optional<sqlite::RawStatement> select_mail_;
     sqlite::RawStatement select_address_{
-        database_, "SELECT key, client FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
-    sqlite::RawStatement select_mail_{
-        database_, "SELECT key, sender, size, accepted FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
-    std::vector<bool> counted_;  ///< by row: the session is in the time that is asked for
+        database_, "SELECT key, client, helo FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
+    std::vector<bool> counted_;  ///< by row: the session is one that is asked for
     std::unordered_map<std::int64_t, std::string>
         divided_;  ///< by key: the id, where mails have records of their own
-    std::set<std::pair<std::string, const JournalSums*>> seen_;  ///< of those sessions: their senders
-    Sums clients_, senders_, users_;
+    std::set<std::pair<std::string, const JournalSums*>>
+        seen_;                                       ///< of those sessions: senders and recipients
+    std::array<std::optional<Sums>, kSumsOf> sums_;  ///< by SumsOf
     JournalTop total_;
 };
+
+bool Adder::isWanted(const sqlite::RawStatement& row, std::string_view client) const {
+    const std::int64_t started = row.number(2);
+    if (started > query_.until_ms || started + row.number(3) < query_.since_ms) return false;
+    if (query_.listener && !sameText(row.text(11), *query_.listener)) return false;
+    return !query_.client || query_.client->contains(networkOf(client));
+}
 
 void Adder::addSessions(const Segment& segment) {
     counted_.assign(kRowsPerSegment, false);
     divided_.clear();
-    const bool refused = segment.kind == Kind::Refused;
     sqlite::RawStatement& row = *select_[index(segment.kind)];
     for (sqlite::RawStatement* each : {&row, &select_address_}) {
         each->bind(1, firstKey(segment.number));
@@ -682,69 +632,89 @@ void Adder::addSessions(const Segment& segment) {
         const std::int64_t key = row.number(0);
         while (more_addresses && select_address_.number(0) < key)
             more_addresses = select_address_.step();
-        const std::int64_t started = row.number(2);
-        if (started > until_ms_ || started + row.number(3) < since_ms_) continue;
+        const bool has_address = more_addresses && select_address_.number(0) == key;
+        const std::string_view client = has_address ? select_address_.text(1) : row.text(1);
+        if (!isWanted(row, client)) continue;
         counted_[rowOf(key)] = true;
         if (const std::string_view id = row.text(9); !id.empty()) divided_.emplace(key, id);
         if (segment.kind == Kind::Mail) continue;
-        const bool has_address = more_addresses && select_address_.number(0) == key;
-        const std::string_view user = row.text(4);
-        const bool failed_login = row.number(5) != 0;
-        const std::uint64_t number = std::max<std::uint64_t>(static_cast<std::uint64_t>(row.number(10)), 1);
-        const auto addTo = [&](JournalSums& sums) {
-            sums.sessions += number;
-            sums.refused += refused ? number : 0;
-            sums.failed_logins += failed_login ? 1 : 0;
-            sums.mails += static_cast<std::uint64_t>(row.number(6));
-            sums.bytes_in += static_cast<std::uint64_t>(row.number(7));
-            sums.bytes_out += static_cast<std::uint64_t>(row.number(8));
-        };
-        addTo(clients_[has_address ? select_address_.text(1) : row.text(1)]);
-        if (!user.empty()) addTo(users_[user]);
-        total_.sessions += number;
-        total_.refused += refused ? number : 0;
-        total_.failed_logins += failed_login ? 1 : 0;
+        const bool has_helo = has_address && !select_address_.isNull(2);
+        addSession(row, segment.kind == Kind::Refused, client,
+                   has_helo ? select_address_.text(2) : row.text(12));
     }
     row.reset();
     select_address_.reset();
 }
 
+void Adder::addSession(const sqlite::RawStatement& row, bool refused, std::string_view client,
+                       std::string_view helo) {
+    const std::string_view user = row.text(4);
+    const bool failed_login = row.number(5) != 0;
+    const std::uint64_t number = std::max<std::uint64_t>(static_cast<std::uint64_t>(row.number(10)), 1);
+    const auto addTo = [&](SumsOf what, std::string_view name) {
+        Sums* const all = of(what);
+        if (all == nullptr) return;
+        JournalSums& sums = (*all)[name];
+        sums.sessions += number;
+        sums.refused += refused ? number : 0;
+        sums.failed_logins += failed_login ? 1 : 0;
+        sums.mails += static_cast<std::uint64_t>(row.number(6));
+        sums.bytes_in += static_cast<std::uint64_t>(row.number(7));
+        sums.bytes_out += static_cast<std::uint64_t>(row.number(8));
+    };
+    addTo(SumsOf::Clients, client);
+    if (of(SumsOf::Networks) != nullptr) addTo(SumsOf::Networks, masked(networkOf(client)).toString());
+    if (!user.empty()) addTo(SumsOf::Users, user);
+    if (!helo.empty()) addTo(SumsOf::Helos, helo);
+    if (of(SumsOf::Ends) != nullptr)
+        addTo(SumsOf::Ends, refused ? fmt::format("refused: {}", row.text(13)) : std::string(row.text(13)));
+    total_.sessions += number;
+    total_.refused += refused ? number : 0;
+    total_.failed_logins += failed_login ? 1 : 0;
+}
+
+/// A session counts once for each.
+void Adder::addMailTo(Sums::Entry& sums, std::int64_t session, bool refused) {
+    const bool first = std::exchange(sums.seen_in, session) != session;
+    const auto divided = divided_.find(session);
+    if (divided == divided_.end() ? first : seen_.emplace(divided->second, &sums).second) ++sums.sessions;
+    ++sums.mails;
+    sums.mails_refused += refused ? 1 : 0;
+    sums.bytes_in += static_cast<std::uint64_t>(select_mail_->number(2));
+}
+
 void Adder::addMail(const Segment& segment) {
-    select_mail_.bind(1, firstKey(segment.number) << kMailBits);
-    select_mail_.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
-    std::int64_t session = -1;
-    std::vector<const JournalSums*> seen;  // senders in this session: it counts once for each
-    while (select_mail_.step()) {
-        const std::int64_t key = select_mail_.number(0) >> kMailBits;
-        if (!counted_[rowOf(key)]) continue;
-        if (key != session) seen.clear();
-        session = key;
-        JournalSums& sums = senders_[select_mail_.text(1)];
-        if (const auto divided = divided_.find(key); divided != divided_.end()) {
-            if (seen_.emplace(divided->second, &sums).second) ++sums.sessions;
-        } else if (std::find(seen.begin(), seen.end(), &sums) == seen.end()) {
-            seen.push_back(&sums);
-            ++sums.sessions;
-        }
-        ++sums.mails;
-        sums.mails_refused += select_mail_.number(3) != 0 ? 0 : 1;
-        sums.bytes_in += static_cast<std::uint64_t>(select_mail_.number(2));
+    sqlite::RawStatement& mail = *select_mail_;
+    mail.bind(1, firstKey(segment.number) << kMailBits);
+    mail.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
+    while (mail.step()) {
+        const std::int64_t session = mail.number(0) >> kMailBits;
+        if (!counted_[rowOf(session)]) continue;
+        const bool refused = mail.number(3) == 0;
+        if (Sums* const senders = of(SumsOf::Senders)) addMailTo((*senders)[mail.text(1)], session, refused);
+        Sums* const recipients = of(SumsOf::Recipients);
+        if (recipients == nullptr) continue;
+        const auto addRecipient = [&](bool not_for_it) {
+            return [=, this](std::string_view to) { addMailTo((*recipients)[to], session, not_for_it); };
+        };
+        eachLine(mail.text(4), addRecipient(refused));
+        eachLine(mail.text(5), addRecipient(true));
     }
-    select_mail_.reset();
+    mail.reset();
 }
 
 }  // namespace
 
-JournalTop Reader::top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) {
+JournalTop Reader::top(const JournalTopQuery& query) {
     JournalFilter filter;
-    filter.since_ms = since_ms;
-    filter.until_ms = until_ms;
-    Adder adder(impl_->database, since_ms, until_ms);
+    filter.since_ms = query.since_ms;
+    filter.until_ms = query.until_ms;
+    Adder adder(impl_->database, query);
     impl_->database.snapshot([&] {
         for (const Segment& segment : readSegments(impl_->database))
             if (impl_->isCandidate(segment, filter)) adder.add(segment);
     });
-    return adder.top(by, limit);
+    return adder.top();
 }
 
 }  // namespace mailgate::store::journal

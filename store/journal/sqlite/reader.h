@@ -28,7 +28,7 @@ class Reader final : public Source {
     Position end() override;
     std::vector<JournalSession> after(const JournalFilter& filter, Position& position,
                                       std::size_t limit) override;
-    JournalTop top(std::int64_t since_ms, std::int64_t until_ms, SumsBy by, std::size_t limit) override;
+    JournalTop top(const JournalTopQuery& query) override;
 
   private:
     struct Impl;

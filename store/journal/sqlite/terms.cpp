@@ -112,7 +112,7 @@ TermRange clientTerms(const Network& client) noexcept {
         terms = hashTerm(TermKind::ClientV6Host, hashOf(bytesOf(client.address)));
     else
         return v6Range(TermKind::ClientV6, client);
-    terms.full_address = !isMasked(client);
+    if (!isMasked(client)) terms.in = TermRange::In::Addresses;
     return terms;
 }
 
@@ -124,6 +124,12 @@ TermRange balancerTerms(const Network& balancer) noexcept {
 TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept {
     return range(TermKind::Started, static_cast<std::uint64_t>(first_ms) >> 4,
                  static_cast<std::uint64_t>(last_ms) >> 4);
+}
+
+TermRange messageIdTerm(std::string_view id) {
+    TermRange term = textTerm(TermKind::MailId, id);
+    term.in = TermRange::In::Either;
+    return term;
 }
 
 TermRange verdictTerm(bool allowed) noexcept {
@@ -229,11 +235,19 @@ TermReader::TermReader(sqlite::Database& database)
 TermReader::~TermReader() = default;
 
 std::vector<std::uint16_t> TermReader::rows(std::int64_t segment, const TermRange& term) {
-    sqlite::RawStatement& select = term.full_address ? *select_address_ : *select_term_;
+    std::vector<std::uint16_t> rows;
+    if (term.in != TermRange::In::Addresses) addRows(*select_term_, segment, term, rows);
+    if (term.in != TermRange::In::Terms) addRows(*select_address_, segment, term, rows);
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    return rows;
+}
+
+void TermReader::addRows(sqlite::RawStatement& select, std::int64_t segment, const TermRange& term,
+                         std::vector<std::uint16_t>& rows) {
     const std::vector<std::uint64_t> directory = readPage(select, segment, 0);
     const auto first = std::upper_bound(directory.begin(), directory.end(), term.low);
     auto number = static_cast<std::size_t>(first - directory.begin());
-    std::vector<std::uint16_t> rows;
     for (number = std::max<std::size_t>(number, 1);
          number <= directory.size() && directory[number - 1] <= term.high; ++number) {
         for (const std::uint64_t found : readPage(select, segment, number)) {
@@ -244,9 +258,6 @@ std::vector<std::uint16_t> TermReader::rows(std::int64_t segment, const TermRang
                 rows.push_back(static_cast<std::uint16_t>(each));
         }
     }
-    std::sort(rows.begin(), rows.end());
-    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    return rows;
 }
 
 }  // namespace mailgate::store::journal

@@ -34,7 +34,7 @@ enum class TermKind : std::uint8_t {
     Recipient,
     RecipientDomain,
     User,
-    QueueId,
+    MailId,  ///< the server's queue id, the message's Message-ID
     Listener,
     Server,
     BalancerV4,
@@ -47,13 +47,16 @@ enum class TermKind : std::uint8_t {
 struct TermRange {
     std::uint64_t low = 0;
     std::uint64_t high = 0;
-    bool full_address = false;  ///< in address_page
+    /// Where it is looked for. What quotes an address is in either: as it was written as long as that is known, masked
+    /// for ever.
+    enum class In : std::uint8_t { Terms, Addresses, Either } in = In::Terms;
 };
 
 TermRange textTerm(TermKind kind, std::string_view text);  ///< of comparable() text, in whatever ASCII case
 TermRange clientTerms(const Network& client) noexcept;
 TermRange balancerTerms(const Network& balancer) noexcept;
 TermRange startedTerms(std::int64_t first_ms, std::int64_t last_ms) noexcept;
+TermRange messageIdTerm(std::string_view id);
 TermRange verdictTerm(bool allowed) noexcept;
 TermRange failedLoginTerm() noexcept;
 
@@ -93,6 +96,9 @@ class TermReader {
     std::vector<std::uint16_t> rows(std::int64_t segment, const TermRange& term);
 
   private:
+    static void addRows(sqlite::RawStatement& select, std::int64_t segment, const TermRange& term,
+                        std::vector<std::uint16_t>& rows);
+
     std::unique_ptr<sqlite::RawStatement> select_term_, select_address_;
 };
 

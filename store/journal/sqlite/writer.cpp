@@ -203,11 +203,29 @@ void Writer::collectAddresses(const Segment& segment, TermCollector& terms) {
     select.bind(2, lastKey(segment.number));
     while (select.step())
         terms.fullClient(rowOf(select.number(0)), networkOf(select.text(1)).address);
+    if (hasMail(segment.kind)) collectQuoted(segment, terms);
+}
+
+/// Message-IDs with the client's address in them, as they came.
+void Writer::collectQuoted(const Segment& segment, TermCollector& terms) {
+    sqlite::RawStatement select(database_,
+                                "SELECT a.key, a.client, m.message_id FROM mail m"
+                                " JOIN client_address a ON a.key = m.key >> ?3"
+                                " WHERE m.key BETWEEN ?1 AND ?2 AND instr(m.message_id, '/') > 0");
+    select.bind(1, firstKey(segment.number) << kMailBits);
+    select.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
+    select.bind(3, std::int64_t{kMailBits});
+    while (select.step()) {
+        const Network client = networkOf(select.text(1));
+        terms.text(TermKind::MailId, rowOf(select.number(0)),
+                   withReplaced(select.text(2), masked(client).toString(), client.toString()));
+    }
 }
 
 void Writer::collectMail(const Segment& segment, TermCollector& terms) {
-    sqlite::RawStatement select(
-        database_, "SELECT key, sender, recipients, queue_id, refused FROM mail WHERE key BETWEEN ?1 AND ?2");
+    sqlite::RawStatement select(database_,
+                                "SELECT key, sender, recipients, queue_id, refused, message_id FROM mail "
+                                "WHERE key BETWEEN ?1 AND ?2");
     select.bind(1, firstKey(segment.number) << kMailBits);
     select.bind(2, ((lastKey(segment.number) + 1) << kMailBits) - 1);
     while (select.step()) {
@@ -216,7 +234,8 @@ void Writer::collectMail(const Segment& segment, TermCollector& terms) {
         for (const int column : {2, 4})
             eachLine(select.text(column),
                      [&](std::string_view recipient) { terms.recipient(row, recipient); });
-        terms.text(TermKind::QueueId, row, select.text(3));
+        terms.text(TermKind::MailId, row, select.text(3));
+        terms.text(TermKind::MailId, row, select.text(5));
     }
 }
 

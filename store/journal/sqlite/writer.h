@@ -40,6 +40,7 @@ class Writer final : public Sink {
     void seal(Kind kind);
     void collectSessions(const Segment& segment, TermCollector& terms);
     void collectAddresses(const Segment& segment, TermCollector& terms);
+    void collectQuoted(const Segment& segment, TermCollector& terms);
     void collectMail(const Segment& segment, TermCollector& terms);
     void storeTermsOf(const Segment& segment);
 

@@ -205,14 +205,15 @@ void askAll(const std::string& url, std::size_t sessions, std::int64_t from) {
     });
     ask("one session by its id", [&] { return query.withId(some.id, 2).size(); });
     ask("one session by 14 letters of its id", [&] { return query.withId(some.id.substr(0, 14), 2).size(); });
-    ask("top of the last hour",
-        [&] { return query.top(nowMillis() - 3'600'000, nowMillis(), SumsBy::Sessions, 10).clients.size(); });
+    ask("top of the last hour", [&] {
+        return query.top(test::during(nowMillis() - 3'600'000, nowMillis())).of(SumsOf::Clients).size();
+    });
     const std::int64_t until = untilMillis(sessions, 700'000, from);
     std::uint64_t summed = 0;
     ask("top of 700,000 sessions", [&] {
-        const JournalTop top = query.top(0, until, SumsBy::Sessions, 10);
+        const JournalTop top = query.top(test::during(0, until));
         summed = top.sessions;
-        return top.clients.size();
+        return top.of(SumsOf::Clients).size();
     });
     fmt::print("\nthe last line adds up {} sessions\n", summed);
 }

@@ -45,7 +45,7 @@ class RecordedSessions final : public journal::Source {
         if (sessions[at].started_ms < *filter.since_ms) return {};
         return {sessions[at]};
     }
-    store::JournalTop top(std::int64_t, std::int64_t, store::SumsBy, std::size_t) override { return {}; }
+    store::JournalTop top(const store::JournalTopQuery&) override { return {}; }
 };
 
 class RehearsalTest : public testing::Test {

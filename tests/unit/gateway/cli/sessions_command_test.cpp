@@ -29,6 +29,7 @@ class SessionsCommandTest : public test::CommandTest {
         constexpr std::int64_t kHour = 3'600'000;
         mail_ = test::sampleSession(1, unixMillis() - kHour);
         mail_.client = test::sampleV4(0xC0000207);
+        mail_.mail[0].message_id = "1@partner.example";
         login_ = test::sampleSession(2, unixMillis() - 2 * kHour);
         login_.listener = login_.protocol = "imap";
         login_.mail.clear();
@@ -78,6 +79,9 @@ TEST_F(SessionsCommandTest, PrintsThoseThatAreAskedForTheNewestLast) {
     EXPECT_EQ(found({"--from", "<" + mail_.mail[0].from + ">"}), "mail");
     EXPECT_EQ(found({"--to", mail_.mail[0].recipients[0]}), "mail");
     EXPECT_EQ(found({"--queue-id", mail_.mail[0].queue_id}), "mail");
+    EXPECT_EQ(found({"--message-id", "<1@Partner.example>"}), "mail");
+    EXPECT_EQ(found({"--message-id", "1@partner.example"}), "mail");
+    EXPECT_EQ(found({"--message-id", "2@partner.example"}), "");
     EXPECT_EQ(found({"--user", "alice"}), "login");
     EXPECT_EQ(found({"--failed-logins"}), "login");
     EXPECT_EQ(found({"--listener", "imap"}), "login");
@@ -121,7 +125,7 @@ TEST_F(SessionsCommandTest, WhatCannotBeMeantIsAUsageError) {
         {{"kill"}, "ID is required"},
         {{"--live", "--to", "a@b"}, "--to cannot be combined with --live"},
         {{"--live", "--follow"}, "--follow cannot be combined with --live"},
-        {{"--live", "--since", "1h"}, "--since cannot be combined with --live"},
+        {{"--live", "--end", "drained"}, "--end cannot be combined with --live"},
         {{"--live", "--from", "<>"}, "--from <> cannot be combined with --live"},
     };
     for (const Case& wrong : cases) {
@@ -158,6 +162,7 @@ TEST_F(SessionsCommandTest, WithoutAJournalItFails) {
 TEST_F(SessionsCommandTest, LiveShowsWhatTheGatewayHasNow) {
     control_.live[0].helo = "mail.example.net";
     control_.live[0].from = "Bob@Example.net";
+    control_.live[0].server = "mx1";
     control_.live[1].user =
         "al\x1B"
         "ice";
@@ -178,6 +183,10 @@ TEST_F(SessionsCommandTest, LiveShowsWhatTheGatewayHasNow) {
     EXPECT_EQ(live({"--listener", "imap"}), "B");
     EXPECT_EQ(live({"--from", "@example.NET"}), "A");
     EXPECT_EQ(live({"--user", "nobody"}), "");
+    EXPECT_EQ(live({"--helo", ".example.net"}), "A");
+    EXPECT_EQ(live({"--protocol", "imap"}), "B");
+    EXPECT_EQ(live({"--server", "mx1"}), "A");
+    EXPECT_EQ(live({"--until", "1970-01-01"}), "");
 }
 
 TEST_F(SessionsCommandTest, KillEndsOneOrSaysThatThereIsNone) {

@@ -43,23 +43,23 @@ constexpr const char* kNewfoundland = "NST3:30NDT,M3.2.0,M11.1.0";
 
 constexpr std::int64_t kSecond = 1'000, kMinute = 60 * kSecond, kHour = 60 * kMinute, kDay = 24 * kHour;
 /// 2026-11-26T08:25:05Z, a Thursday.
-constexpr std::int64_t kNow = 1'795'681'505'000;
+constexpr std::int64_t kTimeTextNow = 1'795'681'505'000;
 
 std::string read(std::string_view text, TimeMeans means = TimeMeans::Beginning, Zone zone = Zone::Local) {
-    const auto time = parseTime(text, kNow, means, zone);
+    const auto time = parseTime(text, kTimeTextNow, means, zone);
     if (const auto* error = std::get_if<TimeError>(&time)) return error->why;
     return exactTimeText(std::get<std::int64_t>(time), zone);
 }
 
 std::int64_t instant(std::string_view text, TimeMeans means = TimeMeans::Beginning) {
-    const auto time = parseTime(text, kNow, means, Zone::Local);
+    const auto time = parseTime(text, kTimeTextNow, means, Zone::Local);
     EXPECT_TRUE(std::holds_alternative<std::int64_t>(time)) << text;
     return std::get<std::int64_t>(time);
 }
 
 TEST(TimeText, DaysAndClockTimesAreOfTheLocalZone) {
     const LocalZone berlin(kBerlin);
-    EXPECT_EQ(timeText(kNow, Zone::Local), "2026-11-26T09:25:05+01:00");
+    EXPECT_EQ(timeText(kTimeTextNow, Zone::Local), "2026-11-26T09:25:05+01:00");
     EXPECT_EQ(read("now"), "2026-11-26T09:25:05.000+01:00");
     EXPECT_EQ(read("today"), "2026-11-26T00:00:00.000+01:00");
     EXPECT_EQ(read("Yesterday"), "2026-11-25T00:00:00.000+01:00");
@@ -76,7 +76,7 @@ TEST(TimeText, DaysAndClockTimesAreOfTheLocalZone) {
 
 TEST(TimeText, OrOfUtc) {
     const LocalZone berlin(kBerlin);
-    EXPECT_EQ(timeText(kNow, Zone::Utc), "2026-11-26T08:25:05Z");
+    EXPECT_EQ(timeText(kTimeTextNow, Zone::Utc), "2026-11-26T08:25:05Z");
     EXPECT_EQ(read("yesterday 10:00", TimeMeans::Beginning, Zone::Utc), "2026-11-25T10:00:00.000Z");
     EXPECT_EQ(read("2026-07-25 10:00", TimeMeans::End, Zone::Utc), "2026-07-25T10:00:00.000Z");
 }
@@ -84,20 +84,22 @@ TEST(TimeText, OrOfUtc) {
 TEST(TimeText, ATimeWithAnOffsetIsThatInstantInAnyZone) {
     const LocalZone berlin(kBerlin);
     for (const Zone zone : {Zone::Local, Zone::Utc}) {
-        const auto time = parseTime("2026-11-25T10:00:00.25-03:30", kNow, TimeMeans::End, zone);
+        const auto time = parseTime("2026-11-25T10:00:00.25-03:30", kTimeTextNow, TimeMeans::End, zone);
         EXPECT_EQ(std::get<std::int64_t>(time), 1'795'613'400'250);
     }
     EXPECT_EQ(instant("1970-01-01T00:00:01.9999Z"), 1'999);
-    EXPECT_EQ(instant(exactTimeText(kNow + 7, Zone::Local)), kNow + 7) << "what is printed can be asked for";
+    EXPECT_EQ(instant(exactTimeText(kTimeTextNow + 7, Zone::Local)), kTimeTextNow + 7)
+        << "what is printed can be asked for";
 }
 
 TEST(TimeText, DurationsCountFromNow) {
-    EXPECT_EQ(instant("30m"), kNow - 30 * kMinute);
-    EXPECT_EQ(instant("1h30m"), kNow - 90 * kMinute);
-    EXPECT_EQ(instant("1w"), kNow - 7 * kDay);
-    EXPECT_EQ(instant("1w2d3h4m5s6ms", TimeMeans::End), kNow - 9 * kDay - 3 * kHour - 4 * kMinute - 5'006);
-    EXPECT_EQ(instant("2w", TimeMeans::Expiry), kNow + 14 * kDay);
-    EXPECT_EQ(instant("0s"), kNow);
+    EXPECT_EQ(instant("30m"), kTimeTextNow - 30 * kMinute);
+    EXPECT_EQ(instant("1h30m"), kTimeTextNow - 90 * kMinute);
+    EXPECT_EQ(instant("1w"), kTimeTextNow - 7 * kDay);
+    EXPECT_EQ(instant("1w2d3h4m5s6ms", TimeMeans::End),
+              kTimeTextNow - 9 * kDay - 3 * kHour - 4 * kMinute - 5'006);
+    EXPECT_EQ(instant("2w", TimeMeans::Expiry), kTimeTextNow + 14 * kDay);
+    EXPECT_EQ(instant("0s"), kTimeTextNow);
 }
 
 TEST(TimeText, AnHourThatComesTwiceIsTheFirstForABeginning) {
@@ -162,19 +164,19 @@ TEST(TimeText, WhatIsNoTimeIsAnsweredWithWhatWouldBe) {
 
 TEST(TimeText, OnATerminalTheHeadingHasTheOffset) {
     const LocalZone berlin(kBerlin);
-    const Times whole(Zone::Local), brief(Zone::Local, kNow), utc(Zone::Utc, kNow);
+    const Times whole(Zone::Local), brief(Zone::Local, kTimeTextNow), utc(Zone::Utc, kTimeTextNow);
     EXPECT_EQ(whole.title("TIME"), "TIME");
-    EXPECT_EQ(whole.text(kNow), "2026-11-26T09:25:05+01:00");
+    EXPECT_EQ(whole.text(kTimeTextNow), "2026-11-26T09:25:05+01:00");
     EXPECT_EQ(whole.width(), 25u);
     EXPECT_EQ(brief.title("TIME"), "TIME (+01:00)");
-    EXPECT_EQ(brief.text(kNow), "2026-11-26 09:25:05");
+    EXPECT_EQ(brief.text(kTimeTextNow), "2026-11-26 09:25:05");
     EXPECT_EQ(brief.width(), 19u);
     EXPECT_EQ(utc.title("SINCE"), "SINCE (UTC)");
-    EXPECT_EQ(utc.text(kNow), "2026-11-26 08:25:05");
+    EXPECT_EQ(utc.text(kTimeTextNow), "2026-11-26 08:25:05");
     const std::int64_t summer = instant("2026-07-25 10:00");
     EXPECT_EQ(brief.text(summer), "2026-07-25 10:00:00+02:00");
     EXPECT_EQ(instant(brief.text(summer)), summer);
-    EXPECT_EQ(instant(brief.text(kNow)), kNow / 1'000 * 1'000);
+    EXPECT_EQ(instant(brief.text(kTimeTextNow)), kTimeTextNow / 1'000 * 1'000);
     EXPECT_EQ(brief.text(std::string("2026-11-26T08:25:05Z")), "2026-11-26 09:25:05");
     EXPECT_EQ(brief.text(std::string("-")), "-");
 }

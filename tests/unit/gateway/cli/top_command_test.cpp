@@ -58,6 +58,28 @@ TEST_F(TopCommandTest, TheOrderAndTheNumberAreChosen) {
                 AllOf(HasSubstr("198.51.100.7"), Not(HasSubstr("192.0.2.7"))));
 }
 
+TEST_F(TopCommandTest, WhatIsSummedUpIsChosen) {
+    journal();
+    const auto top = [this](std::vector<std::string> words) {
+        words.insert(words.begin(), {"top", "--since", "3h"});
+        return run(std::move(words));
+    };
+    EXPECT_THAT(top({"--by", "network"}).output,
+                AllOf(HasSubstr("\n192.0.2.0/24  "), HasSubstr("\nNETWORK "), Not(HasSubstr("CLIENT"))));
+    EXPECT_THAT(top({"--by", "recipient", "--json"}).output,
+                AllOf(HasSubstr("\"recipients\": ["), Not(HasSubstr("\"clients\""))));
+    EXPECT_THAT(top({"--by", "end"}).output, HasSubstr("\nclient_quit "));
+    EXPECT_THAT(top({"--by", "client", "--sort", "bytes", "--limit", "1"}).output,
+                AllOf(HasSubstr("198.51.100.7"), Not(HasSubstr("192.0.2.7")), Not(HasSubstr("SENDER"))));
+    EXPECT_THAT(top({"--client", "192.0.2.0/24"}).output,
+                AllOf(StartsWith("2 sessions, "), Not(HasSubstr("198.51.100.7"))));
+    EXPECT_EQ(top({"--listener", "smtp"}).exit_code, kDone);
+    const test::Ran unknown = top({"--listener", "nope"});
+    EXPECT_EQ(unknown.exit_code, kUsage);
+    EXPECT_THAT(unknown.errors, HasSubstr("no listener is named \"nope\""));
+    EXPECT_THAT(top({"--by", "size"}).errors, HasSubstr("expected client, network, sender"));
+}
+
 TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {
     journal();
     const std::vector<std::vector<std::string>> cases{{"top", "--since", "tomorrow"}, {"top", "--since", ""},

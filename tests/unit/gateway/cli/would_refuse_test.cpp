@@ -22,12 +22,12 @@ using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
 
-constexpr std::int64_t kNow = 1'795'000'000'000;
+constexpr std::int64_t kReportNow = 1'795'000'000'000;
 
 /// With one mail that the server took.
 JournalSession watched(const AddressBytes& client, const std::string& sender,
                        const std::string& reason = "access") {
-    JournalSession session = test::sampleSession(1, kNow);
+    JournalSession session = test::sampleSession(1, kReportNow);
     session.client = client;
     session.listener = "mx";
     session.rule.clear();
@@ -157,7 +157,7 @@ TEST(WouldRefuseReport, NothingThatAClientSentReachesAShellOrATerminal) {
         EXPECT_THAT(report.heaviest(1)[0]->commands(),
                     ElementsAre("mailgate access allow 198.51.100.7 --listener mx"))
             << hostile;
-        for (const std::string& text : {textOf(report, 10), report.asJson(10, 0, kNow)}) {
+        for (const std::string& text : {textOf(report, 10), report.asJson(10, 0, kReportNow)}) {
             EXPECT_THAT(text, Not(HasSubstr("\x1B")));
             EXPECT_THAT(text, Not(HasSubstr("\nmailgate access allow 0.0.0.0/0")));
         }
@@ -209,7 +209,7 @@ TEST(WouldRefuseReport, IsOneObjectOfJson) {
     JournalSession masked = watched(kAcme + 7, "a@acme.example");
     masked.would_refuse.emplace_back("bare_lf");
     report.add(masked);
-    const std::string json = report.asJson(10, 0, kNow);
+    const std::string json = report.asJson(10, 0, kReportNow);
     EXPECT_THAT(
         json,
         HasSubstr("{\"network\":\"198.51.100.0/24\",\"listeners\":[\"mx\"],\"sessions\":1,\"clients\":1,"

@@ -277,6 +277,53 @@ TEST(SmtpFilter, AddsUpChunks) {
     EXPECT_TRUE(seen.facts.transactions[1].accepted);
 }
 
+const ScreenConfig kReadsMessageId{.reads_message_id = true};
+
+std::string messageIdOf(const Observed& seen) {
+    return seen.facts.transactions.empty() ? "no transaction" : seen.facts.transactions.back().message_id;
+}
+
+TEST(SmtpFilter, ReadsTheMessageIdOfEachMessage) {
+    const Turns message{
+        client("DATA\r\n"), server("354 Go on\r\n"),
+        client("Received: x\r\nMessage-ID: <1@partner.example>\r\n\r\nMessage-ID: <2@x>\r\n.\r\n"),
+        server("250 2.0.0 Ok: queued as 6E955A72018\r\n")};
+    const Turns next{client("MAIL FROM:<a@b.example>\r\nDATA\r\n"), server("250 Ok\r\n354 Go on\r\n"),
+                     client("Subject: none\r\n\r\n.\r\n"), server("250 Ok\r\n")};
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, after(kEnvelope, message), kReadsMessageId)),
+              "1@partner.example");
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, after(kEnvelope, message))), "") << "unless it is not wanted";
+    const Observed both = observe(smtp::kSmtp, after(after(kEnvelope, message), next), kReadsMessageId);
+    EXPECT_EQ(both.facts.transactions.size(), 2U);
+    EXPECT_EQ(messageIdOf(both), "") << "the next message's own";
+}
+
+TEST(SmtpFilter, ReadsTheMessageIdOfAMessageThatWasRefusedOrCutOff) {
+    const Turns begun = after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"),
+                                          client("Message-ID: <1@partner.example>\r\n\r\nbody\r\n")});
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, begun, kReadsMessageId)), "1@partner.example");
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, after(begun, {client(".\r\n"), server("554 5.7.1 Spam\r\n")}),
+                                  kReadsMessageId)),
+              "1@partner.example");
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, after(begun, {client(".\r\n")}), kReadsMessageId)),
+              "1@partner.example");
+}
+
+TEST(SmtpFilter, ReadsTheMessageIdInChunks) {
+    const Turns chunks =
+        after(kEnvelope, {client("BDAT 9\r\n.: x\r\nMesBDAT 20 LAST\r\nsage-ID:\r\n <1@x>\r\n\r\n"),
+                          server("250 9 octets\r\n250 Ok: queued as 6E955A72018\r\n")});
+    EXPECT_EQ(messageIdOf(observe(smtp::kSmtp, chunks, kReadsMessageId)), "1@x");
+    const Turns given_up =
+        after(kEnvelope, {client("BDAT 21\r\nMessage-ID: <1@x>\r\n\r\nRSET\r\nMAIL FROM:<a@b.example>\r\n"
+                                 "RCPT TO:<b@b.example>\r\nBDAT 21 LAST\r\nMessage-ID: <2@x>\r\n\r\n"),
+                          server("250 Ok\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n250 Ok\r\n")});
+    const Observed seen = observe(smtp::kSmtp, given_up, kReadsMessageId);
+    ASSERT_THAT(seen.facts.transactions, SizeIs(2));
+    EXPECT_EQ(seen.facts.transactions[0].message_id, "");
+    EXPECT_EQ(seen.facts.transactions[1].message_id, "2@x");
+}
+
 TEST(SmtpFilter, CountsOfAChunkCutOffWhatCame) {
     const Observed seen = observe(smtp::kSmtp, after(kEnvelope, {client("BDAT 1000 LAST\r\nabc")}));
     ASSERT_THAT(seen.facts.transactions, SizeIs(1));
@@ -973,7 +1020,7 @@ TEST(SmtpScreen, CountsWhatTheServerRefusedBehindAnEndThatPassed) {
 TEST(SmtpScreen, LetsChunksHoldAnyBytes) {
     const Observed seen = observe(
         smtp::kSmtp,
-        after(kEnvelope, {client("BDAT 22 LAST\r\na\n.\nXCLIENT ADDR=1\r\n\n\n"), server("250 Ok\r\n")}),
+        after(kEnvelope, {client("BDAT 21 LAST\r\na\n.\nXCLIENT ADDR=1\r\n\n\n"), server("250 Ok\r\n")}),
         kRefuseBareLf);
     EXPECT_FALSE(seen.violation);
     EXPECT_TRUE(seen.facts.transactions.at(0).accepted);
@@ -1120,7 +1167,7 @@ TEST(SmtpScreen, HoldsBackWhatFollowsStartTlsUntilTheServerIsReady) {
 }
 
 TEST(SmtpFilter, IsSmall) {
-    EXPECT_LE(sizeof(SmtpFilter), 576U);
+    EXPECT_LE(sizeof(SmtpFilter), 616U);
 }
 
 }  // namespace

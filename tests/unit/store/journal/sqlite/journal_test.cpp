@@ -626,10 +626,10 @@ TEST_F(FurtherMailTest, IsFoundThoughItsSessionNeverEnded) {
 
 TEST_F(FurtherMailTest, IsAddedUpByItsSender) {
     writeLongSession(40, true, 1h);
-    const JournalTop top = journal::Reader(options_.url).top(0, nowMillis() + 1, SumsBy::Sessions, 100);
+    const JournalTop top = journal::Reader(options_.url).top(test::during(0, nowMillis() + 1, 100));
     EXPECT_EQ(top.sessions, 2u);
-    EXPECT_THAT(top.senders, SizeIs(41));
-    for (const JournalSums& sender : top.senders) {
+    EXPECT_THAT(top.of(SumsOf::Senders), SizeIs(41));
+    for (const JournalSums& sender : top.of(SumsOf::Senders)) {
         EXPECT_EQ(sender.sessions, 1u) << sender.name;
         EXPECT_EQ(sender.mails, 1u) << sender.name;
     }
@@ -661,6 +661,7 @@ class JournalAddressTest : public JournalTest {
         v4.rule = "198.51.100.7";
         v4.mail.front().reply = "450 4.7.1 Client host [198.51.100.7] rejected, not [198.51.100.77]";
         v4.mail.front().replies = {"250 2.0.0 from 198.51.100.7"};
+        v4.mail.front().message_id = "1@[198.51.100.7]";
         v4.mail.front().refused = {{"bob@example.net", "550 5.7.1 198.51.100.7 is listed"}};
         JournalSession v6 = test::sampleSession(2, ended_ms + 1);
         v6.client = test::sampleV6(5, 9);
@@ -676,6 +677,11 @@ class JournalAddressTest : public JournalTest {
     std::size_t found(const char* client) {
         JournalFilter filter;
         filter.client = network(client);
+        return all(filter).size();
+    }
+    std::size_t foundMessage(const char* id) {
+        JournalFilter filter;
+        filter.message_id = id;
         return all(filter).size();
     }
     std::vector<std::string> clients() {
@@ -710,6 +716,7 @@ TEST_F(JournalAddressTest, OnlyTheShortLivedTablesHoldAFullAddress) {
                   " WHERE client || '|' || helo || rule LIKE '%100.7%' OR client || '|' || helo LIKE '%:9%'"),
             0);
     EXPECT_EQ(count("SELECT count(*) FROM mail WHERE refused_replies LIKE '%198.51.100.7 %'"), 0);
+    EXPECT_EQ(count("SELECT count(*) FROM mail WHERE message_id LIKE '%198.51.100.7%'"), 0);
     EXPECT_EQ(count("SELECT count(*) FROM refused WHERE reply LIKE '%198.51.100.7 %'"), 0);
     EXPECT_EQ(count("SELECT count(*) FROM mail WHERE reply || replies LIKE '%198.51.100.7%'"
                     " AND reply NOT LIKE '%[198.51.100.0/24] rejected, not [198.51.100.77]'"),
@@ -729,6 +736,7 @@ TEST_F(JournalAddressTest, OnlyTheShortLivedTablesHoldAFullAddress) {
     EXPECT_EQ(found("198.51.100.6/31"), 2u);
     EXPECT_EQ(found("2001:db8:5::9"), 1u);
     EXPECT_EQ(found("2001:db8:5::/64"), 1u);
+    EXPECT_EQ(foundMessage("1@[198.51.100.7]"), 1u);
     const JournalSession v4 = all().front();
     EXPECT_EQ(v4.helo, "[198.51.100.7]");
     EXPECT_EQ(v4.rule, "198.51.100.7");
@@ -755,6 +763,8 @@ TEST_F(JournalAddressTest, ForgetsAddressesWhenTheirTimeIsUp) {
     EXPECT_EQ(found("198.51.100.7"), 0u);
     EXPECT_EQ(found("2001:db8::/32"), 1u);
     EXPECT_EQ(found("2001:db8:5::/64"), 0u);
+    EXPECT_EQ(foundMessage("1@[198.51.100.7]"), 0u);
+    EXPECT_EQ(foundMessage("1@[198.51.100.0/24]"), 1u);
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     const auto isThere = [&] {
         const std::string all_bytes = bytes();

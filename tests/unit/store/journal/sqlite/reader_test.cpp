@@ -2,6 +2,7 @@
 #include "store/journal/sqlite/reader.h"
 
 #include "store/journal/journal.h"
+#include "store/journal/mask.h"
 #include "store/store_error.h"
 #include "tests/support/journal_sample.h"
 #include "tests/unit/store/journal/sqlite/support.h"
@@ -56,6 +57,9 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
     if (number % 4'001 == 2) session.would_refuse = {"access", "bare_lf"};
     if (number % 9'001 == 0) session.balancer = test::sampleV6(1, 1);
     if (number % 20'011 == 7) session.client = test::sampleV4(0xC6336407);
+    if (!session.mail.empty())
+        session.mail.front().message_id = fmt::format(
+            "{}@{}", number, number % 997 == 5 ? clientNetwork(session).toString() : "partner.example");
     if (number % 7'001 == 1 && !session.mail.empty()) {
         session.mail.push_back(session.mail.front());
         session.mail.back().from = "";
@@ -303,6 +307,20 @@ TEST_F(JournalReaderTest, FindsATimeRangeAndCombinesFilters) {
     EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
 }
 
+TEST_F(JournalReaderTest, FindsAMailByItsMessageId) {
+    for (const std::uint64_t number : {44'321, 5, 5 + 997 * 45}) {
+        JournalFilter filter;
+        filter.message_id = sessions_[number].mail.front().message_id;
+        EXPECT_THAT(ids(journal::Reader(url()).newest(filter, 10)), ElementsAre(sessions_[number].id))
+            << *filter.message_id;
+        filter.message_id->front() = 'x';
+        EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
+    }
+    JournalFilter filter;
+    filter.message_id = "54321@PARTNER.example";
+    EXPECT_EQ(journal::Reader(url()).count(filter, 10), 1u) << "in whatever case";
+}
+
 TEST_F(JournalReaderTest, FindsASessionByTheBeginningOfItsId) {
     journal::Reader query(url());
     for (const std::uint64_t number :
@@ -326,27 +344,77 @@ TEST_F(JournalReaderTest, FindsASessionByTheBeginningOfItsId) {
 
 TEST_F(JournalReaderTest, SumsUpWhoIsBusy) {
     journal::Reader query(url());
-    const auto all = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Sessions, 3);
+    const auto all = query.top(test::during(begin_ms_ - 1'000, nowMillis(), 3));
     EXPECT_EQ(all.sessions, kSessions);
     EXPECT_EQ(all.refused, 5'000u);
     EXPECT_EQ(all.failed_logins, 5u);
-    EXPECT_THAT(all.clients, SizeIs(3));
-    ASSERT_THAT(all.users, SizeIs(2));
-    EXPECT_EQ(all.users[0].name, "Alice@example.org");
-    EXPECT_EQ(all.users[0].sessions, 5u);
-    EXPECT_EQ(all.users[0].failed_logins, 0u);
-    EXPECT_EQ(all.users[1].name, "bob");
-    ASSERT_FALSE(all.senders.empty());
-    EXPECT_GE(all.senders[0].sessions, all.senders[1].sessions);
+    EXPECT_THAT(all.of(SumsOf::Clients), SizeIs(3));
+    ASSERT_THAT(all.of(SumsOf::Users), SizeIs(2));
+    EXPECT_EQ(all.of(SumsOf::Users)[0].name, "Alice@example.org");
+    EXPECT_EQ(all.of(SumsOf::Users)[0].sessions, 5u);
+    EXPECT_EQ(all.of(SumsOf::Users)[0].failed_logins, 0u);
+    EXPECT_EQ(all.of(SumsOf::Users)[1].name, "bob");
+    ASSERT_FALSE(all.of(SumsOf::Senders).empty());
+    EXPECT_GE(all.of(SumsOf::Senders)[0].sessions, all.of(SumsOf::Senders)[1].sessions);
 
-    const auto refused = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::Refused, 3);
-    ASSERT_THAT(refused.clients, SizeIs(3));
-    EXPECT_GT(refused.clients[0].refused, 0u);
-    EXPECT_THAT(refused.users, IsEmpty());
-    const auto failed = query.top(begin_ms_ - 1'000, nowMillis(), SumsBy::FailedLogins, 3);
-    ASSERT_THAT(failed.users, SizeIs(1));
-    EXPECT_EQ(failed.users[0].failed_logins, 5u);
-    EXPECT_EQ(query.top(begin_ms_ - 2'000, begin_ms_ - 1'000, SumsBy::Bytes, 3).sessions, 0u);
+    const auto refused = query.top(test::during(begin_ms_ - 1'000, nowMillis(), 3, SumsBy::Refused));
+    ASSERT_THAT(refused.of(SumsOf::Clients), SizeIs(3));
+    EXPECT_GT(refused.of(SumsOf::Clients)[0].refused, 0u);
+    EXPECT_THAT(refused.of(SumsOf::Users), IsEmpty());
+    const auto failed = query.top(test::during(begin_ms_ - 1'000, nowMillis(), 3, SumsBy::FailedLogins));
+    ASSERT_THAT(failed.of(SumsOf::Users), SizeIs(1));
+    EXPECT_EQ(failed.of(SumsOf::Users)[0].failed_logins, 5u);
+    EXPECT_EQ(query.top(test::during(begin_ms_ - 2'000, begin_ms_ - 1'000, 3, SumsBy::Bytes)).sessions, 0u);
+}
+
+/// What looking at each session finds, of any of them.
+template <typename Names>
+std::map<std::string, std::uint64_t> counted(const std::vector<JournalSession>& sessions, Names names) {
+    std::map<std::string, std::uint64_t> counts;
+    for (const JournalSession& session : sessions)
+        for (const std::string& name : names(session))
+            ++counts[name];
+    return counts;
+}
+
+TEST_F(JournalReaderTest, SumsUpByWhatIsAskedFor) {
+    using Names = std::set<std::string>;
+    const auto expectSessions = [&](SumsOf what, const auto& names) {
+        JournalTopQuery query = test::during(begin_ms_ - 1'000, nowMillis(), kSessions);
+        query.of = {what};
+        const JournalTop top = journal::Reader(url()).top(query);
+        std::map<std::string, std::uint64_t> found;
+        for (const JournalSums& sums : top.of(what))
+            found[sums.name] = sums.sessions;
+        EXPECT_EQ(found, counted(sessions_, names)) << static_cast<int>(what);
+        EXPECT_THAT(top.of(what == SumsOf::Clients ? SumsOf::Users : SumsOf::Clients), IsEmpty());
+    };
+    expectSessions(SumsOf::Networks, [](const JournalSession& session) {
+        return Names{journal::masked({session.client, 128}).toString()};
+    });
+    expectSessions(SumsOf::Ends, [](const JournalSession& session) {
+        return Names{(session.refused() ? "refused: " : "") + session.end};
+    });
+    expectSessions(SumsOf::Helos, [](const JournalSession& session) {
+        return session.helo.empty() ? Names() : Names{session.helo};
+    });
+    expectSessions(SumsOf::Recipients, [](const JournalSession& session) {
+        Names names;
+        for (const JournalMail& mail : session.mail)
+            names.insert(mail.recipients.begin(), mail.recipients.end());
+        return names;
+    });
+}
+
+TEST_F(JournalReaderTest, SumsUpOneClientOrListener) {
+    JournalTopQuery query = test::during(begin_ms_ - 1'000, nowMillis());
+    query.listener = "IMAP";
+    EXPECT_EQ(journal::Reader(url()).top(query).sessions, 10u);
+    query.client = Network{sessions_[5'000].client, 128};
+    const JournalTop top = journal::Reader(url()).top(query);
+    ASSERT_THAT(top.of(SumsOf::Clients), SizeIs(1));
+    EXPECT_EQ(top.of(SumsOf::Clients)[0].name, query.client->toString());
+    EXPECT_THAT(top.of(SumsOf::Senders), IsEmpty());
 }
 
 /// By looking at each session, with maps.
@@ -373,7 +441,7 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
             of_sender[4] += mail.size;
         }
     }
-    const auto top = journal::Reader(url()).top(since, until, SumsBy::Sessions, kSessions);
+    const auto top = journal::Reader(url()).top(test::during(since, until, kSessions));
     EXPECT_EQ(top.sessions, sessions);
     const auto expectSums = [](const std::vector<JournalSums>& found, const auto& expected) {
         ASSERT_EQ(found.size(), expected.size());
@@ -383,8 +451,8 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
                       expected.at(sums.name))
                 << sums.name;
     };
-    expectSums(top.clients, clients);
-    expectSums(top.senders, senders);
+    expectSums(top.of(SumsOf::Clients), clients);
+    expectSums(top.of(SumsOf::Senders), senders);
 }
 
 TEST_F(JournalReaderTest, FollowsWhatIsWrittenMeanwhile) {

@@ -40,7 +40,7 @@ TEST_F(JournalTermsTest, ATextIsFoundInAnyCaseAndOnlyAsItsKind) {
     terms_.recipient(8, "carol@example.net");
     store();
     EXPECT_THAT(rows(textTerm(TermKind::User, "aLICE")), ElementsAre(7));
-    EXPECT_THAT(rows(textTerm(TermKind::QueueId, "alice")), IsEmpty());
+    EXPECT_THAT(rows(textTerm(TermKind::MailId, "alice")), IsEmpty());
     EXPECT_THAT(rows(textTerm(TermKind::Sender, "alice@example.org")), ElementsAre(8));
     EXPECT_THAT(rows(textTerm(TermKind::SenderDomain, "EXAMPLE.org")), ElementsAre(8));
     EXPECT_THAT(rows(textTerm(TermKind::RecipientDomain, "example.net")), ElementsAre(8));

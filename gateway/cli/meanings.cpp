@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/meanings.h"
+
+#include "gateway/cli/journal_text.h"
+#include "gateway/cli/would_refuse.h"
+#include "protocols/values/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <variant>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Text = std::optional<std::string> store::JournalFilter::*;
+
+struct Kind {
+    std::string_view name, words, option;
+    Text member;
+    bool is_slow = false;
+};
+constexpr Kind kMessageId{"message_id", "a Message-ID", "--message-id", &store::JournalFilter::message_id};
+constexpr Kind kQueueId{"queue_id", "a queue id", "--queue-id", &store::JournalFilter::queue_id};
+constexpr Kind kFrom{"from", "a sender", "--from", &store::JournalFilter::from};
+constexpr Kind kTo{"to", "a recipient", "--to", &store::JournalFilter::to};
+constexpr Kind kUser{"user", "a user", "--user", &store::JournalFilter::user};
+constexpr Kind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
+
+Meaning meaning(const Kind& kind, std::string_view value) {
+    Meaning meaning{.name = kind.name,
+                    .words = kind.words,
+                    .command = fmt::format("mailgate sessions {} {}", kind.option,
+                                           shellWord(value.empty() ? "<>" : value)),
+                    .filter = {}};
+    meaning.filter.*kind.member = value;
+    meaning.is_slow = kind.is_slow;
+    return meaning;
+}
+
+std::vector<Meaning> addressMeanings(const Network& network) {
+    const std::string text = network.toString();
+    std::vector<Meaning> meanings{{.name = "client",
+                                   .words = "a client",
+                                   .command = "mailgate sessions --client " + text,
+                                   .filter = {}},
+                                  {.name = "balancer",
+                                   .words = "a balancer",
+                                   .command = "mailgate sessions --balancer " + text,
+                                   .filter = {}}};
+    meanings[0].filter.client = network;
+    meanings[1].filter.balancer = network;
+    return meanings;
+}
+
+/// The time in an id is ten digits of Crockford's base 32; fewer name no session.
+bool mayBeSessionId(std::string_view text) noexcept {
+    constexpr std::size_t kLeast = 10, kWhole = 26;
+    return text.size() >= kLeast && text.size() <= kWhole && text.front() >= '0' && text.front() <= '7' &&
+           std::all_of(text.begin(), text.end(), [](char character) {
+               return std::string_view("0123456789abcdefghjkmnpqrstvwxyz").find(lower(character)) !=
+                      std::string_view::npos;
+           });
+}
+
+}  // namespace
+
+std::vector<Meaning> meaningsOf(std::string_view text) {
+    constexpr std::string_view kField = "message-id:";
+    text = trimmed(text);
+    if (text.empty()) return {};
+    if (startsWithIgnoreCase(text, kField))
+        return {meaning(kMessageId, messageId(text.substr(kField.size())))};
+    const auto network = parseNetwork(text);
+    if (const Network* const parsed = std::get_if<Network>(&network)) return addressMeanings(*parsed);
+    const std::string address = envelopeAddress(text);
+    if (address.empty()) return {meaning(kFrom, "")};
+    if (address.front() == '@') return {meaning(kFrom, address), meaning(kTo, address)};
+    if (address.find('@') != std::string::npos)
+        return {meaning(kMessageId, messageId(text)), meaning(kFrom, address), meaning(kTo, address),
+                meaning(kUser, address)};
+    std::vector<Meaning> meanings;
+    if (mayBeSessionId(text)) {
+        meanings.push_back({.name = "session",
+                            .words = "a session",
+                            .command = fmt::format("mailgate sessions show {}", text),
+                            .filter = {},
+                            .session_id = std::string(text)});
+    }
+    for (const Kind& kind : {kQueueId, kMessageId, kUser, kHelo})
+        meanings.push_back(meaning(kind, address));
+    return meanings;
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What a text that names a session, a mail or somebody may mean: for `mailgate who`. Pure.
+#pragma once
+
+#include "store/journal/backend.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::cli {
+
+/// One of the ways to take a text.
+struct Meaning {
+    std::string_view name;   ///< as fields have it in JSON: "client", "from", "message_id"
+    std::string_view words;  ///< as people say it: "a client", "a sender"
+    std::string command;     ///< that asks for all of it, for a shell
+    store::JournalFilter filter;
+    std::string session_id{};  ///< instead of the filter: the beginning of an id
+    bool is_slow = false;      ///< the whole journal is read for it: only where nothing else was meant
+};
+
+/// The likely ones first; none for an empty text.
+std::vector<Meaning> meaningsOf(std::string_view text);
+
+}  // namespace mailgate::cli

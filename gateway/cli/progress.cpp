@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/progress.h"
+
+#include "gateway/base/signals_blocked.h"
+#include "gateway/cli/table.h"
+
+#include <fmt/format.h>
+
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+namespace mailgate::cli {
+
+namespace {
+
+/// What replaces itself does so by "back to the first column" and "erase the rest".
+constexpr std::string_view kErased = "\r\x1b[K";
+
+bool canReplaceLine(int terminal) {
+    const char* const type = std::getenv("TERM");
+    const std::string_view known = type == nullptr ? "" : type;
+    return ::isatty(terminal) != 0 && !known.empty() && known != "dumb";
+}
+
+/// A line that wraps could not be taken away.
+std::size_t roomOn(int terminal) {
+    winsize size{};
+    const bool known = ::ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return (known ? size.ws_col : 80u) - 1u;
+}
+
+}  // namespace
+
+std::string progressText(std::string_view what, std::uint64_t done, std::uint64_t total,
+                         std::chrono::seconds since) {
+    std::string text = fmt::format("{}: ", what);
+    if (total > 0)
+        text += fmt::format("{} of {}, {} %, ", grouped(std::min(done, total)), grouped(total),
+                            static_cast<int>(100.0 * static_cast<double>(std::min(done, total)) /
+                                             static_cast<double>(total)));
+    else if (done > 0)
+        text += grouped(done) + ", ";
+    return text + fmt::format("{} s", since.count());
+}
+
+Progress::Progress(std::string what, std::uint64_t total, int terminal, std::chrono::milliseconds patience)
+    : what_(std::move(what)), terminal_(terminal), total_(total) {
+    if (!canReplaceLine(terminal)) return;
+    const SignalsBlocked blocked;  // they are the command's thread's
+    printer_ = std::thread([this, patience] { run(patience); });
+}
+
+Progress::~Progress() {
+    if (!printer_.joinable()) return;
+    {
+        const std::lock_guard lock(mutex_);
+        is_over_ = true;
+    }
+    ended_.notify_one();
+    printer_.join();
+}
+
+void Progress::run(std::chrono::milliseconds patience) {
+    constexpr std::chrono::milliseconds kRhythm{250};
+    std::unique_lock lock(mutex_);
+    if (ended_.wait_for(lock, patience, [this] { return is_over_; })) return;
+    do {
+        const auto since =
+            std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began_);
+        const std::string text = progressText(what_, done_.load(std::memory_order_relaxed),
+                                              total_.load(std::memory_order_relaxed), since);
+        print(std::string(kErased) + clipped(text, roomOn(terminal_), Letters::Ascii));
+    } while (!ended_.wait_for(lock, kRhythm, [this] { return is_over_; }));
+    print(kErased);
+}
+
+/// As a whole; what the terminal does not take is no loss.
+void Progress::print(std::string_view text) const noexcept {
+    [[maybe_unused]] const ssize_t written = ::write(terminal_, text.data(), text.size());
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/arguments.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/journal_text.h"
+#include "gateway/cli/meanings.h"
+#include "gateway/cli/progress.h"
+#include "gateway/cli/screen.h"
+#include "gateway/config/load.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/text.h"
+#include "store/backends/journal.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+namespace journal = store::journal;
+
+struct WhoArguments {
+    std::string text;
+    std::optional<std::string> since, until;
+    std::size_t limit = 5;
+    bool json = false;
+    ViewOptions view;
+};
+
+/// What the journal has of one meaning.
+struct Found {
+    Meaning meaning;
+    std::vector<store::JournalSession> sessions;  ///< the newest
+    std::size_t count = 0;                        ///< of all of them
+    bool more = false;                            ///< than were counted
+};
+
+Found find(journal::Source& source, Meaning meaning, std::size_t limit) {
+    constexpr std::size_t kCounted = 10'000;  // that takes a moment
+    Found found{.meaning = std::move(meaning), .sessions = {}};
+    if (!found.meaning.session_id.empty()) {
+        found.sessions = source.withId(found.meaning.session_id, limit);
+        found.count = found.sessions.size();
+        found.more = found.count == limit && limit > 1;
+        return found;
+    }
+    found.sessions = source.newest(found.meaning.filter, limit);
+    found.count = found.sessions.size();
+    if (found.count < limit) return found;
+    const std::size_t counted = std::max(limit, kCounted);
+    found.count = source.count(found.meaning.filter, counted + 1);
+    found.more = found.count > counted;
+    found.count = std::min(found.count, counted);
+    return found;
+}
+
+/// All that there is something of.
+std::vector<Found> findAll(journal::Source& source, const WhoArguments& arguments, const Period& period) {
+    std::vector<Found> all;
+    for (Meaning& meaning : meaningsOf(arguments.text)) {
+        if (meaning.is_slow && !all.empty()) continue;
+        meaning.filter.since_ms = period.since_ms;
+        meaning.filter.until_ms = period.until_ms;
+        if (Found found = find(source, std::move(meaning), arguments.limit); found.count > 0)
+            all.push_back(std::move(found));
+    }
+    return all;
+}
+
+std::string headingOf(const Found& found) {
+    const std::string count = fmt::format("{}{} session{}", found.more ? "more than " : "",
+                                          grouped(found.count), found.count == 1 ? "" : "s");
+    const bool cut = found.more || found.count > found.sessions.size();
+    return fmt::format("{}: {}{}: {}\n", found.meaning.words, count,
+                       cut ? fmt::format(", the newest {}", grouped(found.sessions.size())) : "",
+                       shown(found.meaning.command, standardOutput().letters));
+}
+
+void printText(const std::vector<Found>& all, const WhoArguments& arguments) {
+    const Times times = arguments.view.times();
+    std::string text;
+    for (const Found& found : all) {
+        Table table = sessionTable(arguments.view.style(), times);
+        addSessions(table, found.sessions, times);
+        text += (text.empty() ? "" : "\n") + headingOf(found) + table.text();
+    }
+    print(text, arguments.view);
+}
+
+/// The lines of a session as items of an array.
+std::string itemsOf(const std::vector<store::JournalSession>& sessions) {
+    std::string items;
+    for (const store::JournalSession& session : sessions) {
+        const std::string lines = sessionAsJson(session);
+        for (std::size_t from = 0, end; (end = lines.find('\n', from)) != std::string::npos; from = end + 1)
+            items += (items.empty() ? "" : ",\n") + lines.substr(from, end - from);
+    }
+    return items;
+}
+
+void printJson(const std::vector<Found>& all, const WhoArguments& arguments) {
+    std::string meanings;
+    for (const Found& found : all)
+        meanings += fmt::format(
+            "{}\n{{\"meaning\":\"{}\",\"command\":\"{}\",\"found\":{},\"more\":{},\"sessions\":[\n{}\n]}}",
+            meanings.empty() ? "" : ",", found.meaning.name, escaped(found.meaning.command), found.count,
+            found.more, itemsOf(found.sessions));
+    fmt::print("{{\"asked\":\"{}\",\"meanings\":[{}]}}\n", escaped(arguments.text), meanings);
+}
+
+void who(Context& context, const WhoArguments& arguments) {
+    const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
+    const std::vector<Meaning> meanings = meaningsOf(arguments.text);
+    if (meanings.empty()) throw CLI::ValidationError("the text is empty");
+    const auto source = journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
+    const auto all =
+        withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
+    if (all.empty()) {
+        std::vector<std::string_view> words;
+        for (const Meaning& meaning : meanings)
+            words.push_back(meaning.words);
+        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n",
+                   printable(arguments.text), fmt::join(words, " or "));
+        context.exit_code = kRefusedOrNotFound;
+    }
+    if (arguments.json)
+        printJson(all, arguments);
+    else if (!all.empty())
+        printText(all, arguments);
+}
+
+}  // namespace
+
+void addWhoCommand(CLI::App& root, Context& context) {
+    const auto arguments = std::make_shared<WhoArguments>();
+    CLI::App* command = root.add_subcommand("who",
+                                            "Find the sessions that a text may mean: a client, sender, "
+                                            "recipient, user, Message-ID, queue id or session id");
+    command
+        ->add_option("TEXT", arguments->text, "An address, name or id, as in a log, a header or a complaint")
+        ->required();
+    command->add_option("--since", arguments->since, kSinceHelp);
+    command->add_option("--until", arguments->until, kUntilHelp);
+    command
+        ->add_option("--limit", arguments->limit,
+                     "Print at most this many sessions of each, the newest (default: 5)")
+        ->check(limitError);
+    command->add_flag("--json", arguments->json, "Print JSON");
+    addViewOptions(*command, arguments->view, Prints::OneTable);
+    command->callback([&context, arguments] { who(context, *arguments); });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/meanings.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+/// The names of what it may mean.
+std::string namesOf(std::string_view text) {
+    std::string names;
+    for (const Meaning& meaning : meaningsOf(text))
+        names.append(names.empty() ? "" : " ").append(meaning.name);
+    return names;
+}
+
+TEST(MeaningsTest, AreTheLikelyOnesOfAText) {
+    EXPECT_EQ(namesOf("192.0.2.7"), "client balancer");
+    EXPECT_EQ(namesOf("2001:db8::/32"), "client balancer");
+    EXPECT_EQ(namesOf("alice@example.net"), "message_id from to user");
+    EXPECT_EQ(namesOf(" <20261125.1@x> "), "message_id from to user");
+    EXPECT_EQ(namesOf("Message-ID: <20261125.1@x>"), "message_id");
+    EXPECT_EQ(namesOf("@example.net"), "from to");
+    EXPECT_EQ(namesOf("<>"), "from");
+    EXPECT_EQ(namesOf("01M7Z3RQRF9RDWPG"), "session queue_id message_id user helo");
+    EXPECT_EQ(namesOf("C15B6A82298"), "queue_id message_id user helo") << "no time begins like that";
+    EXPECT_EQ(namesOf("4fXyLo2z1tz9vNw"), "queue_id message_id user helo") << "no U, L, I, O in our ids";
+    EXPECT_EQ(namesOf("alice"), "queue_id message_id user helo");
+    EXPECT_EQ(namesOf(""), "");
+    EXPECT_EQ(namesOf(" \t"), "");
+}
+
+TEST(MeaningsTest, NameTheCommandThatAsksForIt) {
+    EXPECT_EQ(meaningsOf("192.0.2.7")[0].command, "mailgate sessions --client 192.0.2.7");
+    EXPECT_EQ(meaningsOf("<>")[0].command, "mailgate sessions --from '<>'");
+    EXPECT_EQ(meaningsOf("01M7Z3RQRF9RDWPG")[0].command, "mailgate sessions show 01M7Z3RQRF9RDWPG");
+    EXPECT_EQ(meaningsOf("o'neil@x; rm -rf")[1].command, "mailgate sessions --from 'o'\\''neil@x; rm -rf'");
+}
+
+TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {
+    const auto meanings = meaningsOf("<alice@example.net>");
+    EXPECT_EQ(meanings[0].filter.message_id, "alice@example.net");
+    EXPECT_EQ(meanings[1].filter.from, "alice@example.net");
+    EXPECT_EQ(meanings[2].filter.to, "alice@example.net");
+    EXPECT_EQ(meanings[3].filter.user, "alice@example.net");
+    EXPECT_FALSE(meanings[1].filter.to);
+    EXPECT_TRUE(meaningsOf("alice").back().is_slow);
+}
+
+}  // namespace
+}  // namespace mailgate::cli

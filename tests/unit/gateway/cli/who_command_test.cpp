@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
+#include "store/backends/journal.h"
+#include "tests/support/command_line.h"
+#include "tests/support/journal_sample.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class WhoCommandTest : public test::CommandTest {
+  protected:
+    /// Seven mails of one client, from alice to bob, and one back.
+    WhoCommandTest() {
+        store::JournalOptions options;
+        options.url = "sqlite:" + folder_.file("mailgate-journal.db");
+        const std::int64_t now = unixMillis();
+        for (const std::uint64_t number : {1, 2, 3, 4, 5, 6, 7, 8}) {
+            sessions_.push_back(
+                test::sampleSession(number, now - 60'000 * static_cast<std::int64_t>(10 - number)));
+            store::JournalSession& session = sessions_.back();
+            session.client = test::sampleV4(0xC0000207);
+            session.helo = "mail.partner.example";
+            session.mail[0].from = number == 8 ? "bob@example.net" : "alice@partner.example";
+            session.mail[0].recipients = {number == 8 ? "alice@partner.example" : "bob@example.net"};
+            session.mail[0].message_id = std::to_string(number) + "@partner.example";
+        }
+        store::journal::openSink(options)->append(sessions_);
+    }
+
+    std::vector<store::JournalSession> sessions_;
+};
+
+TEST_F(WhoCommandTest, SaysAsWhatItIsKnown) {
+    const test::Ran alice = run({"who", "alice@partner.example"});
+    EXPECT_EQ(alice.exit_code, kDone) << alice.errors;
+    EXPECT_THAT(
+        alice.output,
+        StartsWith(
+            "a sender: 7 sessions, the newest 5: mailgate sessions --from alice@partner.example\nTIME"));
+    EXPECT_THAT(alice.output,
+                HasSubstr("\n\na recipient: 1 session: mailgate sessions --to alice@partner.example\nTIME"));
+    EXPECT_THAT(alice.output, Not(HasSubstr("a user")));
+    EXPECT_THAT(run({"who", "alice@partner.example", "--limit", "7"}).output,
+                StartsWith("a sender: 7 sessions: mail"));
+}
+
+TEST_F(WhoCommandTest, TakesWhateverNamesASession) {
+    const auto first = [this](const std::string& text) {
+        const std::string output = run({"who", text}).output;
+        return output.substr(0, output.find(':'));
+    };
+    EXPECT_EQ(first("<3@partner.example>"), "a Message-ID");
+    EXPECT_EQ(first("Message-ID: <3@partner.example>"), "a Message-ID");
+    EXPECT_EQ(first(sessions_[2].mail[0].queue_id), "a queue id");
+    EXPECT_EQ(first(sessions_[2].id.substr(0, 16)), "a session");
+    EXPECT_EQ(first("192.0.2.0/24"), "a client");
+    EXPECT_EQ(first("mail.partner.example"), "a HELO name");
+    EXPECT_EQ(first("@example.net"), "a sender");
+}
+
+TEST_F(WhoCommandTest, JsonHasTheSessionsOfEachMeaning) {
+    const std::string json = run({"who", "<3@partner.example>", "--json"}).output;
+    EXPECT_THAT(
+        json,
+        AllOf(StartsWith("{\"asked\":\"<3@partner.example>\",\"meanings\":[\n{\"meaning\":\"message_id\","),
+              HasSubstr("\"found\":1,\"more\":false,\"sessions\":[\n{\"time\":"),
+              HasSubstr(sessions_[2].id)));
+}
+
+TEST_F(WhoCommandTest, ThatNobodyIsMeantIsSaidInWords) {
+    const test::Ran none = run({"who", "carol@example.org\x1B"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.output, "");
+    EXPECT_EQ(none.errors,
+              "mailgate: no session in the journal has \"carol@example.org\\x1B\" as a Message-ID or a "
+              "sender or a recipient or a user\n");
+    EXPECT_EQ(run({"who", ""}).exit_code, kUsage);
+    EXPECT_EQ(run({"who"}).exit_code, kUsage);
+    EXPECT_EQ(run({"who", "192.0.2.7", "--since", "1m"}).exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(run({"who", "carol", "--json"}).output, HasSubstr("\"meanings\":[]"));
+}
+
+}  // namespace
+}  // namespace mailgate::cli
