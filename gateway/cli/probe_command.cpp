@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
-#include "gateway/config/load.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
 
@@ -61,7 +61,7 @@ bool means(std::string_view wanted, const UpstreamConfig& upstream, const Server
 }
 
 int probe(const Context& context, const std::string& wanted) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     bool found = false;
     bool well = true;
     for (const UpstreamConfig& upstream : config.upstreams) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
 #include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/would_refuse.h"
-#include "gateway/config/load.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 
@@ -52,7 +52,7 @@ bool isMonitored(const ListenerConfig& listener) {
 void wouldRefuse(Context& context, const ReportArguments& arguments) {
     const std::int64_t now = unixMillis();
     const std::int64_t since = *periodArgument(arguments.since, std::nullopt, arguments.view.zone()).since_ms;
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     store::JournalFilter filter;
     filter.would_refuse = true;
     filter.since_ms = since;

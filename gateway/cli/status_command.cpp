@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
-#include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
@@ -183,7 +183,7 @@ std::string asText(const Object& status, const std::vector<std::string>& rule_wa
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
     if (!json) {
         print(asText(*status, ruleWarnings(config), view), view);

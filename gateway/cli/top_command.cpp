@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
 #include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/screen.h"
-#include "gateway/config/load.h"
 #include "store/backends/journal.h"
 
 #include <fmt/format.h>
@@ -39,7 +39,7 @@ SumsBy orderOf(const std::string& word) {
 
 void top(Context& context, const TopArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
-    const auto source = store::journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
+    const auto source = store::journal::openSource(chosenConfig(context).journal.url);
     const store::JournalTop sums = source->top(*period.since_ms, period.until_ms.value_or(unixMillis()),
                                                orderOf(arguments.by), arguments.limit);
     if (sums.sessions == 0) {
