@@ -63,7 +63,7 @@ _mailgate() {
         who*)    words="--since --until --limit --json --wide --columns --utc --no-pager" ;;
         report) words="would-refuse" ;;
         "report would-refuse") words="--since --until --client --listener --limit --json" ;;
-        status) words="--json --wide --utc --no-pager" ;;
+        status) words="--check --sessions --journal --certificates --json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
         "tls status") words="--json --wide --columns --utc --no-pager" ;;
         "tls test"*) words="--starttls --server-name --ca --json" ;;

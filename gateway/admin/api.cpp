@@ -183,8 +183,23 @@ Response Api::health(const Request&) {
     return plainResponse(200, "ok\n");
 }
 
-Response Api::ready(const Request&) {
-    return control_.ready() ? plainResponse(200, "ready\n") : plainResponse(503, "not ready\n");
+Response Api::ready(const Request& request) {
+    std::string listener;
+    for (const auto& [key, value] : request.query) {
+        if (key != "listener") return plainResponse(400, "unknown parameter: expected listener\n");
+        listener = value;
+    }
+    switch (control_.ready(listener)) {
+        case Readiness::Ready:
+            return plainResponse(200, "ready\n");
+        case Readiness::NotReady:
+            return plainResponse(503, "not ready\n");
+        case Readiness::NoServer:
+            return plainResponse(503, "no server\n");
+        case Readiness::UnknownListener:
+            return plainResponse(404, "no such listener\n");
+    }
+    return plainResponse(500, "");
 }
 
 Response Api::status(const Request&) {

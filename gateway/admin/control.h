@@ -40,6 +40,8 @@ struct ListenerStatus {
     std::string mode = "enforce";
     std::vector<std::pair<std::string, std::uint64_t>>
         would_refuse{};  ///< sessions let pass in monitor mode, by reason
+    std::string upstream{};
+    bool available = true;  ///< some server of the upstream takes sessions
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
@@ -47,6 +49,11 @@ struct Histogram {
     std::vector<double> upper_bounds;
     std::vector<std::uint64_t> counts;  ///< not cumulative, one more than bounds
     double sum = 0;
+};
+
+struct UpstreamStatus {
+    std::string name;
+    Histogram connect_seconds, greeting_seconds;
 };
 
 struct Status {
@@ -64,13 +71,24 @@ struct Status {
     std::uint64_t rules = 0, rules_bytes = 0;
     std::uint64_t rules_expiring = 0;  ///< within rules.warn_expiry
     std::int64_t rules_version = 0, rules_loaded_ms = 0;  ///< Unix time the table in force was built
+    bool last_reload_failed = false;
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
-    Histogram connect_seconds, greeting_seconds;
+    std::uint64_t journal_max_bytes = 0;  ///< as configured; 0: there is no journal
+    std::int64_t journal_oldest_ms = 0;   ///< Unix time of the oldest session in it; 0: it is empty
+    std::vector<UpstreamStatus> upstreams;
     std::vector<double> worker_lag_seconds;  ///< per worker: how late its last timer tick was
     std::vector<std::string>
         address_alarms;  ///< listeners whose sessions come mostly from one private address
+};
+
+/// Whether clients are served.
+enum class Readiness : std::uint8_t {
+    Ready,
+    NotReady,         ///< not yet, or no more: the gateway is stopping
+    NoServer,         ///< it takes connections, but has no server to give them to
+    UnknownListener,  ///< there is none of that name
 };
 
 /// The outcome of an order: `ok`, or what was wrong in one sentence.
@@ -100,8 +118,9 @@ class Control {
     virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
-    /// True once workers accept and the rules are loaded, false from the moment a stop begins.
-    virtual bool ready() = 0;
+    /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,
+    /// while any has. Waits for nothing.
+    virtual Readiness ready(std::string_view listener) = 0;
 };
 
 }  // namespace mailgate::admin

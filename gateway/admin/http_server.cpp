@@ -60,7 +60,8 @@ bool isProbe(std::string_view head) {
     std::string_view line = head.substr(0, head.find('\n'));
     const std::string_view method = takeWord(line);
     const std::string_view target = takeWord(line);
-    return (method == "GET" || method == "HEAD") && (target == "/readyz" || target == "/healthz") &&
+    return (method == "GET" || method == "HEAD") &&
+           (target == "/readyz" || target == "/healthz" || target.starts_with("/readyz?listener=")) &&
            line.starts_with("HTTP/") && !holdsIgnoringCase(head, "content-length") &&
            !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
 }

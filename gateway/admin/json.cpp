@@ -75,6 +75,8 @@ Object toJson(const ListenerStatus& listener) {
     object.set("refusals", countsByName(listener.refusals));
     object.set("would_refuse", countsByName(listener.would_refuse));
     setTotals(object, kListenerCounters, listener.totals, CounterGroup::Content);
+    object.set("upstream", textOrNull(listener.upstream));
+    object.set("available", listener.available);
     object.set("live", listener.live);
     object.set("paused", listener.paused);
     return object;
@@ -158,6 +160,8 @@ Object journalOf(const Status& status) {
     object.set("written", status.journal_written);
     object.set("lost", status.journal_lost);
     object.set("bytes", status.journal_bytes);
+    object.set("max_bytes", status.journal_max_bytes);
+    object.set("oldest", timeOrNull(status.journal_oldest_ms));
     return object;
 }
 
@@ -170,6 +174,7 @@ Object toJson(const Status& status) {
     object.set("pid", status.pid);
     object.set("started", timeOrNull(status.started_ms));
     object.set("draining", status.draining);
+    object.set("last_reload_failed", status.last_reload_failed);
     object.set("live", status.live);
     object.set("max_sessions", status.max_sessions);
     object.set("listeners", toArray(status.listeners));

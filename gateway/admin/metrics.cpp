@@ -49,9 +49,13 @@ class Families {
         return *this;
     }
 
-    Families& histogram(std::string name, std::string help, const Histogram& measured) {
-        family(MetricType::Histogram, std::move(name), std::move(help));
+    Families& histograms(std::string name, std::string help) {
+        return family(MetricType::Histogram, std::move(name), std::move(help));
+    }
+
+    Families& sample(Labels labels, const Histogram& measured) {
         ClientMetric metric;
+        metric.label = std::move(labels);
         std::uint64_t cumulative = 0;
         for (std::size_t i = 0; i < measured.counts.size(); ++i) {
             cumulative += measured.counts[i];
@@ -120,6 +124,8 @@ void addGateway(Families& out, const Status& status) {
                 [&](auto add) { add(Labels{}, status.totals); });
     addCounters(out, kGatewayCounters, CounterGroup::Content,
                 [&](auto add) { add(Labels{}, status.totals); });
+    out.gauges("mailgate_last_reload_failed", "1 while the last reload was refused and nothing changed.")
+        .sample({}, status.last_reload_failed ? 1 : 0);
 }
 
 void addListeners(Families& out, const Status& status) {
@@ -140,6 +146,9 @@ void addListeners(Families& out, const Status& status) {
         for (const auto& [reason, number] : listener.would_refuse)
             out.sample({{"listener", listener.name}, {"reason", reason}}, real(number));
     addCounters(out, kListenerCounters, CounterGroup::Content, each);
+    out.gauges("mailgate_listener_available", "1 while the listener has a server that takes sessions.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, listener.available ? 1 : 0);
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, real(listener.live));
@@ -198,6 +207,8 @@ void addRules(Families& out, const Status& status) {
     out.gauges("mailgate_rules", "Access rules in force.").sample({}, real(status.rules));
     out.gauges("mailgate_rules_bytes", "Memory of the access table in force.")
         .sample({}, real(status.rules_bytes));
+    out.gauges("mailgate_rules_version", "Version of the access rules in force: each change is one more.")
+        .sample({}, real(status.rules_version));
     out.gauges("mailgate_rules_age_seconds", "Age of the access table in force.");
     if (status.rules_loaded_ms != 0) out.sample({}, secondsSince(status.rules_loaded_ms));
     out.gauges("mailgate_rules_expiring", "Access rules that expire within rules.warn_expiry.")
@@ -245,15 +256,22 @@ void addServers(Families& out, const Status& status) {
                "Unix time at which the certificate expires that the server showed last.");
     for (const ServerStatus& server : status.servers)
         if (server.certificate_expires != 0) out.sample(labelsOf(server), real(server.certificate_expires));
-    out.histogram("mailgate_connect_seconds", "Time to connect to a server.", status.connect_seconds);
-    out.histogram("mailgate_greeting_seconds", "Time from the connection to the server's greeting.",
-                  status.greeting_seconds);
+    out.histograms("mailgate_connect_seconds", "Time to connect to a server.");
+    for (const UpstreamStatus& upstream : status.upstreams)
+        out.sample({{"upstream", upstream.name}}, upstream.connect_seconds);
+    out.histograms("mailgate_greeting_seconds", "Time from the connection to the server's greeting.");
+    for (const UpstreamStatus& upstream : status.upstreams)
+        out.sample({{"upstream", upstream.name}}, upstream.greeting_seconds);
 }
 
 void addRecords(Families& out, const Status& status) {
     out.gauges("mailgate_journal_queue_records", "Records that wait to be written to the journal.")
         .sample({}, real(status.journal_queued));
     out.gauges("mailgate_journal_bytes", "Size of the journal.").sample({}, real(status.journal_bytes));
+    out.gauges("mailgate_journal_max_bytes", "Size at which its oldest sessions are deleted.");
+    if (status.journal_max_bytes != 0) out.sample({}, real(status.journal_max_bytes));
+    out.gauges("mailgate_journal_oldest_seconds", "Unix time of the oldest session in the journal.");
+    if (status.journal_oldest_ms != 0) out.sample({}, real(status.journal_oldest_ms) / 1000);
     out.counters("mailgate_journal_written_total", "Records written to the journal.")
         .sample({}, real(status.journal_written));
     out.counters("mailgate_journal_lost_total", "Records that the journal could not take.")

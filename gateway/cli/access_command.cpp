@@ -4,13 +4,13 @@
 #include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
-#include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
@@ -227,10 +227,7 @@ rules::Edit editOf(const Arguments& arguments) {
 class Access {
   public:
     Access(Context& context, const Arguments& arguments)
-        : context_(context),
-          arguments_(arguments),
-          config_(loadConfig(findConfig(context.config_file))),
-          site_(siteOf(config_)) {}
+        : context_(context), arguments_(arguments), config_(chosenConfig(context)), site_(siteOf(config_)) {}
 
     void put(Verdict verdict);
     void remove();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
@@ -14,8 +15,8 @@ namespace mailgate::cli {
 namespace {
 
 void check(Context& context) {
-    const Config config =
-        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
+    const std::filesystem::path file = chosenFile(context);
+    const Config config = withProgress("resolving names", [&] { return loadConfig(file); });
     for (const std::string& warning : config.warnings)
         fmt::print("{}\n", warning);
     const Preflight site = examineSite(config);
@@ -27,8 +28,10 @@ void check(Context& context) {
         context.exit_code = kBadConfiguration;
         return;
     }
-    fmt::print("{}: ok, {}, {}\n", config.file, counted(config.listeners.size(), "listener"),
-               counted(config.upstreams.size(), "upstream"));
+    const std::size_t included = config.files.size() - 1;
+    fmt::print("{}: ok, {}, {}{}\n", config.file, counted(config.listeners.size(), "listener"),
+               counted(config.upstreams.size(), "upstream"),
+               included == 0 ? "" : fmt::format(", with {}", counted(included, "included file")));
 }
 
 }  // namespace

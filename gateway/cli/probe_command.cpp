@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
-#include "gateway/config/load.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
 
@@ -71,8 +71,7 @@ bool means(std::string_view wanted, const UpstreamConfig& upstream, const Server
 }
 
 int probe(const Context& context, const std::string& wanted) {
-    const Config config =
-        withProgress("resolving names", [&] { return loadConfig(findConfig(context.config_file)); });
+    const Config config = withProgress("resolving names", [&] { return chosenConfig(context); });
     bool found = false;
     bool well = true;
     for (const UpstreamConfig& upstream : config.upstreams) {

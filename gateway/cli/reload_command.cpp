@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
 #include "gateway/config/load.h"
@@ -14,7 +15,7 @@ namespace {
 
 // The file is checked here first: its errors are then told where they are read, with the exit code for them.
 void reload(const Context& context) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = loadConfig(chosenFile(context));
     const auto answer =
         withProgress("reloading", [&] { return admin::Client(config.admin.socket).post("/v1/reload"); });
     fmt::print("{}: reloaded: {}\n", config.file, answer->optValue<std::string>("detail", "done"));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/would_refuse.h"
-#include "gateway/config/load.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 
@@ -46,7 +46,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     store::JournalFilter filter = arguments.filter();
     filter.would_refuse = true;
     const std::int64_t since = *filter.since_ms;
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const auto source = journal::openSource(config.journal.url);
     const WouldRefuse report = readJournal(*source, filter);
     if (report.sessions() == 0) requireKnownNames(config, filter, source.get());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/chosen_config.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/gateway.h"
 
@@ -11,7 +12,7 @@ namespace mailgate::cli {
 void addServeCommand(CLI::App& root, Context& context) {
     CLI::App* serve = root.add_subcommand(
         "serve", "Run in the foreground (systemd Type=notify); SIGHUP reloads, SIGTERM drains and stops");
-    serve->callback([&context] { Gateway(loadConfig(findConfig(context.config_file))).run(); });
+    serve->callback([&context] { Gateway(loadConfig(chosenFile(context))).run(); });
 }
 
 }  // namespace mailgate::cli

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
-#include "gateway/config/load.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -20,7 +20,7 @@ std::string whyNoServerName(const std::string& text) {
 }
 
 void setAdminState(const Context& context, const std::string& state, const std::string& name) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const std::size_t slash = name.find('/');
     Poco::JSON::Object order;
     order.set("admin_state", state);

@@ -2,13 +2,13 @@
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
-#include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
@@ -97,9 +97,7 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
 /// What the command line and the configuration say, and how to print.
 struct Asked {
     Asked(const Context& context, const SessionsArguments& given, const CLI::App& command)
-        : arguments(given),
-          filter(filterOf(given, command)),
-          config(loadConfig(findConfig(context.config_file))) {}
+        : arguments(given), filter(filterOf(given, command)), config(chosenConfig(context)) {}
 
     const SessionsArguments& arguments;
     const JournalFilter filter;
@@ -342,7 +340,7 @@ std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view 
 }
 
 void kill(Context& context, const SessionsArguments& arguments) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const admin::Client gateway(config.admin.socket);
     const auto ids = liveIds(gateway, arguments.id);
     if (ids.empty())
@@ -355,7 +353,7 @@ void kill(Context& context, const SessionsArguments& arguments) {
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const auto found = journal::openSource(config.journal.url)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));

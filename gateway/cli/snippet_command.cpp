@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
-#include "gateway/config/load.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/config/values.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/mail_protocol.h"
@@ -467,9 +467,8 @@ void addSnippetCommand(CLI::App& root, Context& context) {
     command->require_subcommand(1);
     const auto add = [&](const std::string& name, const std::string& what, Writer writer) {
         CLI::App* snippet = command->add_subcommand(name, what);
-        snippet->callback([&context, writer = std::move(writer)] {
-            fmt::print("{}", writer(loadConfig(findConfig(context.config_file))));
-        });
+        snippet->callback(
+            [&context, writer = std::move(writer)] { fmt::print("{}", writer(chosenConfig(context))); });
         return snippet;
     };
     add("postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix);

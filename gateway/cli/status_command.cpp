@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
-#include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
+#include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/String.h>
@@ -16,7 +18,9 @@
 
 #include <cstdint>
 #include <iostream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,9 +99,11 @@ std::string listenerTable(const Object& status, const TableStyle& style) {
             row.emplace_back(cell(listener, counter));
         const bool paused = isSet(listener, "paused");
         const std::string mode = cell(listener, "mode");
+        const bool available = listener.optValue("available", true);
         std::string state = paused ? "PAUSED" : "listening";
+        if (!available) state += ", NO SERVER";
         if (mode != "enforce" && mode != "-") state += ", " + mode;
-        row.emplace_back(std::move(state), paused ? Colour::Bad : Colour::Good);
+        row.emplace_back(std::move(state), paused || !available ? Colour::Bad : Colour::Good);
         row.emplace_back(addressesOf(listener));
         return row;
     });
@@ -164,6 +170,8 @@ std::string warningsOf(const Object& status, const Config& config) {
         text += wrapped(fmt::format("Warning: {}.", warning), 0, standardOutput().columns) + "\n";
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
+    if (isSet(status, "last_reload_failed"))
+        text += "The last reload failed, and nothing changed: the log's config.failed says why.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     const Array::Ptr alarms = status.getArray("address_alarms");
@@ -180,20 +188,70 @@ std::string warningsOf(const Object& status, const Config& config) {
     return text.empty() ? text : "\n" + text;
 }
 
-std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
-    const TableStyle style = view.style();
+/// "12 access rules, version 41"
+std::string rulesOf(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
-    return fmt::format(
-        "mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n\n{}\n{}{}", word(status, "version"),
-        word(status, "name"), word(status, "pid"), Times(view.zone()).text(word(status, "started")),
-        word(status, "live"), word(status, "max_sessions"),
-        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
-        listenerTable(status, style), serverTable(status, style, view.times()), warningsOf(status, config));
+    if (!rules) return counted(0, "access rule");
+    return fmt::format("{}, version {}", counted(rules->optValue<std::size_t>("count", 0), "access rule"),
+                       word(*rules, "version"));
 }
 
-void printStatus(const Context& context, bool json, const ViewOptions& view) {
-    const Config config = loadConfig(findConfig(context.config_file));
+/// "1.5 MiB"
+std::string sizeText(std::uint64_t bytes) {
+    constexpr std::string_view kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    auto value = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit)
+        value /= 1024;
+    return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+/// "journal: 12.3 MiB of 10.0 GiB, since 2026-11-01 ...", with its line's end; nothing without a journal.
+std::string journalLine(const Object& status, const Times& times) {
+    const Object::Ptr journal = status.getObject("journal");
+    if (!journal || journal->optValue<std::uint64_t>("max_bytes", 0) == 0) return "";
+    const std::string oldest = cell(*journal, "oldest");
+    return fmt::format("journal: {} of {}{}{}\n", sizeText(journal->optValue<std::uint64_t>("bytes", 0)),
+                       sizeText(journal->optValue<std::uint64_t>("max_bytes", 0)),
+                       oldest == "-" ? "" : ", since ", oldest == "-" ? "" : times.text(oldest));
+}
+
+bool lacksServers(const Object& status) {
+    const Array::Ptr listeners = status.getArray("listeners");
+    for (unsigned i = 0; listeners && i < listeners->size(); ++i)
+        if (!listeners->getObject(i)->optValue("available", true)) return true;
+    return false;
+}
+
+std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
+    const TableStyle style = view.style();
+    return fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n{}\n{}\n{}{}",
+                       word(status, "version"), word(status, "name"), word(status, "pid"),
+                       Times(view.zone()).text(word(status, "started")), word(status, "live"),
+                       word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())),
+                       listenerTable(status, style), serverTable(status, style, view.times()),
+                       warningsOf(status, config));
+}
+
+/// One line whatever happens, and the exit code that goes with it.
+void printCheck(Context& context, const CheckLimits& limits) {
+    CheckResult result;
+    try {
+        const Config config = chosenConfig(context);
+        result = checkStatus(*admin::Client(config.admin.socket).get("/v1/status"), limits);
+    } catch (const admin::ClientError& error) {
+        result = checkFailed(CheckState::Critical, error.what());
+    } catch (const std::exception& error) {
+        result = checkFailed(CheckState::Unknown, error.what());
+    }
+    fmt::print("{}\n", result.line);
+    context.exit_code = static_cast<int>(result.state);
+}
+
+void printStatus(Context& context, bool json, const ViewOptions& view) {
+    const Config config = chosenConfig(context);
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
+    if (lacksServers(*status)) context.exit_code = kRefusedOrNotFound;
     if (!json) {
         print(asText(*status, config, view), view);
         return;
@@ -201,6 +259,29 @@ void printStatus(const Context& context, bool json, const ViewOptions& view) {
     constexpr unsigned kIndent = 2;
     status->stringify(std::cout, kIndent);
     std::cout << '\n';
+}
+
+std::string textOf(const std::optional<unsigned>& limit) {
+    return limit ? fmt::to_string(*limit) : "";
+}
+
+/// Which must last.
+void addThreshold(CLI::App& command, CLI::Option& check, const std::string& name, Threshold& threshold,
+                  const std::string& what) {
+    const auto read = [name, &threshold](const std::string& text) {
+        const auto parsed = parseThreshold(text);
+        if (!parsed)
+            throw CLI::ValidationError(
+                fmt::format("{}: expected WARNING or WARNING,CRITICAL, found \"{}\"", name, printable(text)));
+        threshold = *parsed;
+    };
+    command
+        .add_option_function<std::string>(
+            name, read,
+            fmt::format("With --check: {} (default: {}{}{})", what, textOf(threshold.warning),
+                        threshold.critical ? "," : "", textOf(threshold.critical)))
+        ->type_name("WARN,CRIT")
+        ->needs(&check);
 }
 
 }  // namespace
@@ -212,7 +293,21 @@ void addStatusCommand(CLI::App& root, Context& context) {
     command->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();
     addViewOptions(*command, *view, Prints::Tables);
-    command->callback([&context, json, view] { printStatus(context, *json, *view); });
+    const auto check = std::make_shared<bool>(false);
+    const auto limits = std::make_shared<CheckLimits>();
+    CLI::Option* checks = command->add_flag("--check", *check,
+                                            "Print one line for a monitoring system (Nagios): exit status 0 "
+                                            "OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN");
+    addThreshold(*command, *checks, "--sessions", limits->sessions, "percent of max_sessions");
+    addThreshold(*command, *checks, "--journal", limits->journal, "percent of journal.max_size");
+    addThreshold(*command, *checks, "--certificates", limits->certificates,
+                 "days that certificates have left");
+    command->callback([&context, json, view, check, limits] {
+        if (*check)
+            printCheck(context, *limits);
+        else
+            printStatus(context, *json, *view);
+    });
 }
 
 }  // namespace mailgate::cli

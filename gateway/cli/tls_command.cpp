@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
-#include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/io/resolve.h"
 #include "gateway/tls/expiry.h"
@@ -103,7 +103,7 @@ std::string serverCertificateTable(const Array& servers, const TableStyle& style
 }
 
 void printCertificates(const Context& context, bool json, const ViewOptions& view) {
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const Object::Ptr answer = admin::Client(config.admin.socket).get("/v1/status");
     const Array::Ptr certificates = answer->getArray("certificates");
     const Array::Ptr servers = serverCertificates(*answer);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
-#include "gateway/config/load.h"
 #include "store/backends/journal.h"
 
 #include <fmt/format.h>
@@ -60,7 +60,7 @@ store::JournalTopQuery queryOf(const TopArguments& arguments, const store::Journ
 void top(Context& context, const TopArguments& arguments) {
     const store::JournalFilter filter = arguments.filter();
     const store::JournalTopQuery query = queryOf(arguments, filter);
-    const Config config = loadConfig(findConfig(context.config_file));
+    const Config config = chosenConfig(context);
     const auto source = store::journal::openSource(config.journal.url);
     const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
     if (sums.sessions == 0) {

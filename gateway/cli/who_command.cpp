@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/meanings.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
-#include "gateway/config/load.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
@@ -121,7 +121,7 @@ void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
-    const auto source = journal::openSource(loadConfig(findConfig(context.config_file)).journal.url);
+    const auto source = journal::openSource(chosenConfig(context).journal.url);
     const auto all =
         withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     if (all.empty()) {

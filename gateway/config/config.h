@@ -192,9 +192,10 @@ struct AdminConfig {
 };
 
 struct Config {
-    std::string file;      ///< as given on the command line
-    std::string name;      ///< in refusals, logs and the unique id; default: the host's name
-    unsigned workers = 0;  ///< 0: one per processor that may be used
+    std::string file;                  ///< as given on the command line
+    std::vector<std::string> files{};  ///< that one, and those that were included
+    std::string name;                  ///< in refusals, logs and the unique id; default: the host's name
+    unsigned workers = 0;              ///< 0: one per processor that may be used
     std::size_t max_sessions = 50'000;
     std::chrono::milliseconds drain_timeout{30'000};
     std::string user;

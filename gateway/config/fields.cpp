@@ -193,15 +193,15 @@ Kind<UpstreamConfig> ofServerTls(std::string type,
             [shown = std::move(shown)](const U&) { return shown; }};
 }
 
-/// `words` must last.
+/// `words` and `hints` must last.
 template <auto Member, typename Words>
-auto choice(const Words& words, std::string type = {}) {
+auto choice(const Words& words, std::string type = {}, std::span<const WordHint> hints = {}) {
     using T = StructOf<Member>;
     using Value = typename MemberOf<Member>::Value;
     return kindOf<Member>(
         type.empty() ? typeOfWords(words) : std::move(type),
-        [&words](TableReader& table, std::string_view key, T& config) {
-            table.choice<Value>(key, config.*Member, words);
+        [&words, hints](TableReader& table, std::string_view key, T& config) {
+            table.choice<Value>(key, config.*Member, words, hints);
         },
         [&words](const T& config) { return wordFor(config.*Member, words); });
 }
@@ -238,6 +238,17 @@ constexpr auto kProtocols = [] {
         words[i] = {kProtocolWords[i], static_cast<Protocol>(i)};
     return words;
 }();
+constexpr WordHint kProtocolHints[] = {
+    {"smtps", "that is protocol = \"smtp\" with tls = \"implicit\" or \"passthrough\""},
+    {"imaps", "that is protocol = \"imap\" with tls = \"implicit\" or \"passthrough\""},
+    {"pop3s", "that is protocol = \"pop3\" with tls = \"implicit\" or \"passthrough\""},
+    {"submissions", "that is protocol = \"smtp\" with tls = \"implicit\" or \"passthrough\""},
+    {"submission", "that is protocol = \"smtp\""},
+    {"esmtp", "that is protocol = \"smtp\""},
+    {"imap4", "that is protocol = \"imap\""},
+    {"pop", "that is protocol = \"pop3\""},
+    {"managesieve", "that is protocol = \"sieve\""},
+};
 constexpr Word<LogFormat> kLogFormats[] = {{"json", LogFormat::Json}, {"logfmt", LogFormat::Logfmt}};
 constexpr Word<LogLevel> kLogLevels[] = {{"debug", LogLevel::Debug},
                                          {"information", LogLevel::Information},
@@ -259,11 +270,68 @@ constexpr Word<Balance> kBalances[] = {
 constexpr std::string_view kNeeded = "needed";
 constexpr std::string_view kNone = "none";
 
+/// What has no member of its own: a change of it is one of the listeners and upstreams.
+Kind<Config> throughOthers(std::string type,
+                           std::function<void(Reading&, TableReader&, std::string_view, Config&)> read) {
+    return {std::move(type), std::move(read), [](const Config&, const Config&) { return true; }, {}};
+}
+
+/// Values are read, and judged, with those who have none of their own.
+template <typename Struct>
+const toml::table* readDefaults(TableReader& parent, std::string_view key, const Fields<Struct>& fields,
+                                std::initializer_list<std::string_view> each_has_its_own) {
+    TableReader table = parent.table(key);
+    for (const std::string_view own : each_has_its_own)
+        table.applies(own, false, fmt::format("has no default: each {} needs its own", key));
+    for (const Field<Struct>& field : fields)
+        table.know(field.key);
+    table.rejectUnknown();
+    return table.table();
+}
+
 }  // namespace
 
 // ---- the tables
 
 using C = Config;
+const Fields<Config>& rootFields() {
+    static const Fields<Config> fields{
+        {"include", throughOthers("path or array", readInclude), kReload,
+         "further files, relative to this one; `*`, `?` and `[…]` in the last part stand for several, which "
+         "are read in the order of their names; before the first table; see below",
+         kNone},
+        {"networks", throughOthers("table of networks", readNetworkLists), kReload,
+         "lists of networks by name: `balancers = [\"10.0.0.8\", \"10.0.0.9\"]` is what `\"@balancers\"` "
+         "stands "
+         "for wherever networks are listed",
+         kNone},
+    };
+    return fields;
+}
+
+const Fields<Config>& defaultsFields() {
+    static const Fields<Config> fields{
+        {"listener",
+         throughOthers(
+             "table",
+             [](Reading& reading, TableReader& table, std::string_view key, Config&) {
+                 reading.listener_defaults = readDefaults(table, key, listenerFields(), {"name", "address"});
+             }),
+         kReload,
+         "keys of `[[listener]]` but `name` and `address`, for all that do not say otherwise and where they "
+         "have a meaning",
+         kNone},
+        {"upstream",
+         throughOthers(
+             "table",
+             [](Reading& reading, TableReader& table, std::string_view key, Config&) {
+                 reading.upstream_defaults = readDefaults(table, key, upstreamFields(), {"name", "server"});
+             }),
+         kReload, "likewise keys of `[[upstream]]` but `name` and `server`", kNone},
+    };
+    return fields;
+}
+
 const Fields<Config>& gatewayFields() {
     static const Fields<Config> fields{
         {"name", own<&C::name>("host name", readHostName), kReload, "in refusals, logs and session ids",
@@ -384,8 +452,8 @@ const Fields<ListenerConfig>& listenerFields() {
     static const Fields<ListenerConfig> fields{
         {"name", name<&L::name>(), kReload, "in rules, logs and commands; unique", kNeeded,
          "missing: a name is needed"},
-        {"protocol", choice<&L::protocol>(kProtocols), kReload, "what the clients speak", kNeeded,
-         "missing: the protocol that the clients speak"},
+        {"protocol", choice<&L::protocol>(kProtocols, {}, kProtocolHints), kReload, "what the clients speak",
+         kNeeded, "missing: the protocol that the clients speak"},
         {"address", own<&L::addresses>("address or array", readAddresses), kReload,
          "`\"0.0.0.0:25\"`, `\"[::]:25\"` (takes IPv4 too unless 0.0.0.0 is bound on the port); each once",
          kNeeded},

@@ -43,6 +43,8 @@ struct Field {
 template <typename T>
 using Fields = std::vector<Field<T>>;
 
+const Fields<Config>& rootFields();
+const Fields<Config>& defaultsFields();
 const Fields<Config>& gatewayFields();
 const Fields<Config>& storeFields();
 const Fields<RulesConfig>& rulesFields();
@@ -55,8 +57,8 @@ const Fields<ListenerConfig>& listenerFields();
 const Fields<UpstreamConfig>& upstreamFields();
 const Fields<ServerConfig>& serverFields();
 
-/// The tables that a file has once: visit(path, fields, part), where part(config) is the struct that they fill. A table
-/// comes before those inside of it.
+/// The tables that a file has once: visit(path, fields, part), where part(config) is the struct that they fill; the path
+/// of the keys before the first table is empty. A table comes before those inside of it.
 template <typename Visit>
 void forEachSection(Visit visit) {
     const auto whole = [](auto& config) -> auto& {
@@ -65,6 +67,8 @@ void forEachSection(Visit visit) {
     const auto timeouts = [](auto& config) -> auto& {
         return config.timeouts;
     };
+    visit("", rootFields(), whole);
+    visit("defaults", defaultsFields(), whole);
     visit("gateway", gatewayFields(), whole);
     visit("store", storeFields(), whole);
     visit(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/load.h"
 
+#include "gateway/config/documents.h"
 #include "gateway/config/fields.h"
 #include "gateway/config/readers.h"
 #include "gateway/config/toml_reader.h"
@@ -10,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,6 +89,8 @@ class Loader {
     void nameForTls(TableReader& table, const UpstreamConfig& upstream, ServerConfig& server);
     void checkServerTls(TableReader& table, const ListenerConfig& listener);
     void checkLoops();
+    void warnOfDoubleServers();
+    void warnOfUnusedNetworks();
     void warnOfImplicitTls(TableReader& table, const ListenerConfig& listener);
     void warnOfUntoldTls(TableReader& table, const ListenerConfig& listener);
     void warnOfIdleUpstreams();
@@ -95,6 +99,7 @@ class Loader {
 
     struct Reached {
         Endpoint endpoint;
+        std::size_t upstream, server;
         std::string key;
         Position where;
     };
@@ -117,7 +122,7 @@ class Loader {
 };
 
 Config Loader::load(const toml::table& document) {
-    TableReader root(&document, "", document.source().begin, problems_);
+    TableReader root(&document, "", {}, problems_);
     readSections(root);
     readUpstreams(root.tables("upstream"));
     readListeners(root.tables("listener"));
@@ -126,6 +131,8 @@ Config Loader::load(const toml::table& document) {
     root.rejectUnknown();
     resolveNames();
     checkLoops();
+    warnOfDoubleServers();
+    warnOfUnusedNetworks();
     warnOfIdleUpstreams();
     chooseCheckProtocols();
     warnOfUnqualifiedName();
@@ -144,6 +151,7 @@ void Loader::read(TableReader& table, const config::Fields<Struct>& fields, Stru
 void Loader::readSections(TableReader& root) {
     std::map<std::string, TableReader, std::less<>> tables;
     config::forEachSection([&](std::string_view path, const auto& fields, auto part) {
+        if (path.empty()) return read(root, fields, part(config_));
         const std::size_t dot = path.rfind('.');
         TableReader& parent = dot == std::string_view::npos ? root : tables.find(path.substr(0, dot))->second;
         const auto table = tables.emplace(path, parent.table(path.substr(dot + 1))).first;  // npos + 1 is 0
@@ -166,6 +174,7 @@ void Loader::readUpstreams(std::vector<TableReader> tables) {
 UpstreamConfig Loader::readUpstream(TableReader& table, Names& names) {
     UpstreamConfig upstream;
     reading_.names = &names;
+    table.setDefaults(reading_.upstream_defaults, "defaults.upstream");
     read(table, config::upstreamFields(), upstream);
     protocol_given_.push_back(table.has("check_protocol"));
     Names server_names;
@@ -187,7 +196,8 @@ ServerConfig Loader::readServer(TableReader& table, Names& names, const Upstream
     nameForTls(table, upstream, server);
     table.rejectUnknown();
     for (const Endpoint& endpoint : server.endpoints)
-        reached_.push_back({endpoint, table.pathOf("address"), table.where("address")});
+        reached_.push_back({endpoint, config_.upstreams.size(), upstream.servers.size(),
+                            table.pathOf("address"), table.where("address")});
     return server;
 }
 
@@ -215,6 +225,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
     reading_.names = &names;
     for (TableReader& table : tables) {
         ListenerConfig& listener = config_.listeners.emplace_back();
+        table.setDefaults(reading_.listener_defaults, "defaults.listener");
         read(table, config::listenerFields(), listener);
         warnOfImplicitTls(table, listener);
         warnOfUntoldTls(table, listener);
@@ -238,7 +249,8 @@ void Loader::resolveNames() {
                                           inQuotes(server.host), resolved[i].error));
         for (const IpAddress& address : resolved[i].addresses) {
             server.endpoints.push_back({address, server.port});
-            reached_.push_back({server.endpoints.back(), named.key, named.where});
+            reached_.push_back(
+                {server.endpoints.back(), named.upstream, named.server, named.key, named.where});
         }
     }
 }
@@ -293,10 +305,34 @@ void Loader::checkLoops() {
             reading_.bound.begin(), reading_.bound.end(),
             [&](const Reading::Bound& bound) { return reaches(server.endpoint, bound.endpoint); });
         if (own != reading_.bound.end())
-            problems_.error(
-                server.where, server.key,
-                fmt::format("{} is this gateway's own listener ({}, line {}): sessions would loop",
-                            server.endpoint.toString(), own->endpoint.toString(), own->where.line));
+            problems_.error(server.where, server.key,
+                            fmt::format("{} is this gateway's own listener ({}, {}): sessions would loop",
+                                        server.endpoint.toString(), own->endpoint.toString(),
+                                        problems_.lineOf(own->where, server.where)));
+    }
+}
+
+void Loader::warnOfDoubleServers() {
+    std::map<std::pair<std::size_t, std::string>, const Reached*> first;
+    for (const Reached& server : reached_) {
+        const auto [seen, added] =
+            first.emplace(std::pair(server.upstream, server.endpoint.toString()), &server);
+        if (added || seen->second->server == server.server) continue;
+        problems_.warning(
+            server.where, server.key,
+            fmt::format(
+                "{} is server {} as well ({}): it gets the sessions of both, and when it fails both do",
+                server.endpoint.toString(),
+                inQuotes(config_.upstreams[server.upstream].servers[seen->second->server].name),
+                problems_.lineOf(seen->second->where, server.where)));
+    }
+}
+
+void Loader::warnOfUnusedNetworks() {
+    for (const auto& [name, list] : reading_.networks) {
+        if (!list.used)
+            problems_.warning(list.where, "networks",
+                              fmt::format("nothing refers to {}", inQuotes("@" + name)));
     }
 }
 
@@ -342,9 +378,10 @@ void Loader::warnOfUnqualifiedName() {
                                   inQuotes(config_.name)));
 }
 
+/// Throws ConfigError, without the file's name.
 std::string readFile(const fs::path& file) {
-    const auto fail = [&](std::string_view why) -> std::string {
-        throw ConfigError(fmt::format("{}: cannot be read: {}", file.string(), why));
+    const auto fail = [](std::string_view why) -> std::string {
+        throw ConfigError(fmt::format("cannot be read: {}", why));
     };
     std::error_code ignored;  // opening it will say what is wrong
     if (fs::is_directory(file, ignored)) return fail("it is a folder");
@@ -359,6 +396,26 @@ std::string readFile(const fs::path& file) {
     return text;
 }
 
+/// Of who runs this; so is the link if it is one.
+bool isOwnFile(const fs::path& file) {
+    struct stat target {
+    }, link{};
+    return ::stat(file.c_str(), &target) == 0 && ::lstat(file.c_str(), &link) == 0 &&
+           target.st_uid == ::geteuid() && link.st_uid == ::geteuid();
+}
+
+std::optional<std::vector<std::string>> filesOf(const fs::path& folder) {
+    std::error_code error;
+    std::vector<std::string> names;
+    for (fs::directory_iterator each(folder.empty() ? "." : folder, error), end; !error && each != end;
+         each.increment(error)) {
+        std::error_code gone;
+        if (!each->is_directory(gone)) names.push_back(each->path().filename().string());
+    }
+    if (error) return std::nullopt;
+    return names;
+}
+
 }  // namespace
 
 IdleLimits defaultIdleLimits() noexcept {
@@ -368,40 +425,47 @@ IdleLimits defaultIdleLimits() noexcept {
     return limits;
 }
 
-fs::path findConfig(const std::string& given) {
-    if (!given.empty()) return given;
-    const std::array<fs::path, 2> places{"mailgate.toml", "/etc/mailgate/mailgate.toml"};
-    for (const fs::path& place : places) {
-        std::error_code ignored;  // a folder that may not be looked into holds no configuration for us
-        if (fs::exists(place, ignored)) return place;
+FoundConfig findConfig(const std::string& given) {
+    using How = FoundConfig::How;
+    if (!given.empty()) return {given, How::Named};
+    const fs::path own = "mailgate.toml";
+    std::error_code ignored;  // a folder that may not be looked into holds no configuration for us
+    std::string passed_over;
+    if (fs::exists(own, ignored)) {
+        if (isOwnFile(own)) return {own, How::WorkingFolder};
+        passed_over = fmt::format("{} is not used, because it belongs to another user: name it with --config",
+                                  fs::absolute(own).string());
     }
+    if (fs::exists(kSystemConfig, ignored)) return {kSystemConfig, How::System, std::move(passed_over)};
     throw ConfigError(
-        fmt::format("no configuration file: neither {} nor {} exists; name one with --config FILE",
-                    fs::absolute(places[0]).string(), places[1].string()));
+        passed_over.empty()
+            ? fmt::format("no configuration file: neither {} nor {} exists; name one with --config FILE",
+                          fs::absolute(own).string(), kSystemConfig)
+            : fmt::format("no configuration file: {} does not exist, and {}", kSystemConfig, passed_over));
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
-    return parseConfig(readFile(file), file, resolveHost, stop);
+    std::string text;
+    try {
+        text = readFile(file);
+    } catch (const ConfigError& error) {
+        throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
+    }
+    return parseConfig(text, file, resolveHost, {filesOf, readFile}, stop);
 }
 
 Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve,
-                   const std::stop_token& stop) {
+                   const config::FileSource& source, const std::stop_token& stop) {
     Problems problems(file.string());
     const auto resolve_all = [&](const std::vector<std::string>& hosts) {
         return resolveAll(hosts, resolve, kNamePatience, stop);
     };
-    try {
-        if (const auto where = config::tooDeep(toml)) {
-            problems.error(*where, "", "tables or arrays are nested too deeply");
-            throw ConfigError(problems.errorText());
-        }
-        const toml::table document = toml::parse(toml, std::string_view{});
+    std::vector<std::string> files;
+    const toml::table document = config::readDocument(toml, file, source, problems, files);
+    if (!problems.hasErrors()) {
         Config config = Loader(file, resolve_all, problems).load(document);
+        config.files = std::move(files);
         if (!problems.hasErrors()) return config;
-    } catch (const toml::parse_error& error) {
-        // The description may quote the document.
-        const std::string text = inQuotes(error.description(), 400);
-        problems.error(error.source().begin, "", std::string_view(text).substr(1, text.size() - 2));
     }
     throw ConfigError(problems.errorText());
 }
@@ -409,9 +473,9 @@ Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& 
 std::vector<std::string> configKeys() {
     std::set<std::string> keys;
     for (const config::DescribedTable& table : config::describeTables()) {
-        keys.insert(table.path);
+        if (!table.path.empty()) keys.insert(table.path);
         for (const config::Described& key : table.keys)
-            keys.insert(fmt::format("{}.{}", table.path, key.key));
+            keys.insert(table.path.empty() ? key.key : fmt::format("{}.{}", table.path, key.key));
     }
     return {keys.begin(), keys.end()};
 }

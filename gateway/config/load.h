@@ -4,6 +4,7 @@
 
 #include "gateway/base/config_error.h"
 #include "gateway/config/config.h"
+#include "gateway/config/documents.h"
 #include "gateway/io/resolve.h"
 
 #include <filesystem>
@@ -15,17 +16,34 @@
 
 namespace mailgate {
 
-/// The file that --config names, or the first of ./mailgate.toml and /etc/mailgate/mailgate.toml that exists.
-/// Throws ConfigError naming both when there is none.
-std::filesystem::path findConfig(const std::string& given);
+/// Where the system's configuration is.
+inline constexpr const char* kSystemConfig = "/etc/mailgate/mailgate.toml";
+
+struct FoundConfig {
+    enum class How : std::uint8_t { Named, WorkingFolder, System };
+    std::filesystem::path file;
+    How how = How::Named;
+    std::string passed_over{};  ///< why a mailgate.toml of the working folder is not it; empty: there is none
+};
+
+/// The file that --config names, or the first of ./mailgate.toml and kSystemConfig that exists. One in the working folder
+/// has to belong to the process's user: in a folder of somebody else's it would be him who decides. Throws ConfigError
+/// naming both when there is none.
+FoundConfig findConfig(const std::string& given);
 
 /// Reads, checks and resolves. All errors are reported at once, in the file's order. Names that have no answer
 /// within kNamePatience, or when `stop` is requested, are a warning. Throws ConfigError.
 Config loadConfig(const std::filesystem::path& file, const std::stop_token& stop = {});
 
+/// Without a folder or file: for texts that include nothing.
+inline const config::FileSource kNoFiles{
+    [](const std::filesystem::path&) { return std::nullopt; },
+    [](const std::filesystem::path&) -> std::string { throw ConfigError("there are no other files"); }};
+
 /// The same from text, for tests; `file` is used in messages and as the base of relative paths.
 Config parseConfig(std::string_view toml, const std::filesystem::path& file,
-                   const Resolver& resolve = resolveHost, const std::stop_token& stop = {});
+                   const Resolver& resolve = resolveHost, const config::FileSource& source = kNoFiles,
+                   const std::stop_token& stop = {});
 
 /// Every key that a configuration may hold, dotted ("timeouts.idle.smtp"), sorted.
 std::vector<std::string> configKeys();

@@ -46,11 +46,29 @@ void checkSocketPath(TableReader& table, std::string_view key, std::string_view 
                                      kMaxSocketPath, path.size(), inQuotes(path)));
 }
 
-std::optional<Network> readNetwork(Reading& reading, const LocatedText& item, const std::string& key) {
+std::vector<Network> networksOfList(Reading& reading, const LocatedText& item, const std::string& key) {
+    const std::string name = item.text.substr(1);
+    const auto list = reading.networks.find(name);
+    if (list != reading.networks.end()) {
+        list->second.used = true;
+        return list->second.networks;
+    }
+    std::vector<std::string> names;
+    for (const auto& [known, networks] : reading.networks)
+        names.push_back(known);
+    reading.problems.error(
+        item.where, key,
+        fmt::format("there is no {} in [networks]{}", inQuotes(name), didYouMean(name, names)));
+    return {};
+}
+
+/// One, or with "@NAME" those of a list.
+std::vector<Network> readNetworks(Reading& reading, const LocatedText& item, const std::string& key) {
+    if (item.text.starts_with('@')) return networksOfList(reading, item, key);
     const auto parsed = parseNetwork(item.text);
-    if (const auto* network = std::get_if<Network>(&parsed)) return *network;
+    if (const auto* network = std::get_if<Network>(&parsed)) return {*network};
     reading.problems.error(item.where, key, std::get<NetworkError>(parsed).message);
-    return std::nullopt;
+    return {};
 }
 
 std::optional<Endpoint> readBindAddress(Reading& reading, const LocatedText& item, const std::string& key) {
@@ -65,20 +83,49 @@ std::optional<Endpoint> readBindAddress(Reading& reading, const LocatedText& ite
     return std::nullopt;
 }
 
-void readTrustedNetwork(Reading& reading, const LocatedText& item, const std::string& key,
-                        ListenerConfig& listener) {
+/// What may be reached from the Internet: neither loopback nor a private network (RFC 1918, 4193, 6598).
+bool isPublic(const Endpoint& bound) {
+    static const std::vector<Network> kPrivate = [] {
+        std::vector<Network> networks;
+        for (const char* text :
+             {"10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"})
+            networks.push_back(std::get<Network>(parseNetwork(text)));
+        return networks;
+    }();
+    return !bound.address.isLoopback() &&
+           std::none_of(kPrivate.begin(), kPrivate.end(),
+                        [&](const Network& network) { return network.contains(bound.address.bytes); });
+}
+
+void warnOfWideNetwork(Reading& reading, const LocatedText& item, const std::string& key,
+                       const ListenerConfig& listener, const Network& network) {
     // Wider than any one site: 10.0.0.0/8 and fc00::/7 are the widest private networks.
     constexpr unsigned kWidestV4 = 96 + 8;
     constexpr unsigned kWidestV6 = 7;
-    const auto network = readNetwork(reading, item, key);
-    if (!network) return;
-    if (network->prefix_length < (network->isV4() ? kWidestV4 : kWidestV6))
+    if (network.prefix_length >= (network.isV4() ? kWidestV4 : kWidestV6)) return;
+    const bool everybody = network.prefix_length == (network.isV4() ? 96u : 0u);
+    const auto open = std::find_if(listener.addresses.begin(), listener.addresses.end(), isPublic);
+    if (everybody && open != listener.addresses.end())
+        reading.problems.warning(
+            item.where, key,
+            fmt::format(
+                "{} is everybody, and {} may be reached from the Internet: whoever connects there can "
+                "claim to be any client, and so passes all access rules; list the balancers alone",
+                network.toString(), open->toString()));
+    else
         reading.problems.warning(
             item.where, key,
             fmt::format("{} is far larger than a site's balancers need: anybody who connects from there can "
                         "choose the client address that the access rules see",
-                        network->toString()));
-    listener.trusted.push_back(*network);
+                        network.toString()));
+}
+
+void readTrustedNetworks(Reading& reading, const LocatedText& item, const std::string& key,
+                         ListenerConfig& listener) {
+    for (const Network& network : readNetworks(reading, item, key)) {
+        warnOfWideNetwork(reading, item, key, listener, network);
+        listener.trusted.push_back(network);
+    }
 }
 
 /// { network = "10.0.0.9", tls = true }
@@ -88,10 +135,13 @@ void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& l
     table.boolean("tls", tls);
     const std::size_t before = listener.trusted.size();
     if (table.text("network", text))
-        readTrustedNetwork(reading, {text, table.where("network")}, table.pathOf("network"), listener);
+        readTrustedNetworks(reading, {text, table.where("network")}, table.pathOf("network"), listener);
     else if (!table.isWrong("network"))
         table.error("network", "missing: expected the balancer's address or network");
-    if (tls && listener.trusted.size() > before) listener.trusted_tls.push_back(listener.trusted.back());
+    if (tls)
+        listener.trusted_tls.insert(listener.trusted_tls.end(),
+                                    listener.trusted.begin() + static_cast<std::ptrdiff_t>(before),
+                                    listener.trusted.end());
     table.rejectUnknown();
 }
 
@@ -111,20 +161,19 @@ bool hasMessages(const ListenerConfig& listener) {
     return transfersMail(listener.protocol);
 }
 
-void rejectWithoutMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
-    if (table.has(key) && !hasMessages(listener)) table.error(key, "is for smtp and lmtp listeners only");
+bool forMessages(TableReader& table, std::string_view key, const ListenerConfig& listener) {
+    return table.applies(key, hasMessages(listener), "is for smtp and lmtp listeners only");
 }
 
 /// What only a listener needs where TLS ends.
-void rejectWithoutTls(TableReader& table, std::string_view key, const ListenerConfig& listener) {
-    if (table.has(key) && !listener.endsTls() && !table.isWrong("tls"))
-        table.error(key, "would be ignored, because tls is neither \"starttls\" nor \"implicit\"");
+bool forTls(TableReader& table, std::string_view key, const ListenerConfig& listener) {
+    return table.applies(key, listener.endsTls() || table.isWrong("tls"),
+                         "would be ignored, because tls is neither \"starttls\" nor \"implicit\"");
 }
 
 void readTlsText(TableReader& table, std::string_view key, std::string& value,
                  const ListenerConfig& listener) {
-    table.text(key, value);
-    rejectWithoutTls(table, key, listener);
+    if (forTls(table, key, listener)) table.text(key, value);
 }
 
 void readPath(Reading& reading, TableReader& table, std::string_view key, std::string& file) {
@@ -144,9 +193,9 @@ CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stap
 }
 
 /// What only an upstream needs whose servers speak TLS with the gateway.
-void rejectWithoutServerTls(TableReader& table, std::string_view key, const UpstreamConfig& upstream) {
-    if (table.has(key) && upstream.tls == UpstreamTls::Off && !table.isWrong("tls"))
-        table.error(key, "would be ignored, because tls is \"off\"");
+bool forServerTls(TableReader& table, std::string_view key, const UpstreamConfig& upstream) {
+    return table.applies(key, upstream.tls != UpstreamTls::Off || table.isWrong("tls"),
+                         "would be ignored, because tls is \"off\"");
 }
 
 /// Whom a certificate is for.
@@ -175,10 +224,36 @@ void Names::read(TableReader& table, std::string_view key, std::string& name) {
     const auto first = std::find(names_.begin(), names_.end(), name);
     if (first == names_.end()) {
         names_.push_back(name);
-        lines_.push_back(table.where(key).line);
+        places_.push_back(table.where(key));
     } else {
-        const auto line = lines_[static_cast<std::size_t>(first - names_.begin())];
-        table.error(key, fmt::format("{} is already used on line {}", inQuotes(name), line));
+        const Position& place = places_[static_cast<std::size_t>(first - names_.begin())];
+        table.error(key, fmt::format("{} is already used on {}", inQuotes(name), table.lineOf(place, key)));
+    }
+}
+
+// What it names has been read already: the documents are one by now.
+void readInclude(Reading&, TableReader& table, std::string_view key, Config&) {
+    table.texts(key);
+}
+
+void readNetworkLists(Reading& reading, TableReader& table, std::string_view key, Config&) {
+    TableReader lists = table.table(key);
+    if (lists.table() == nullptr) return;
+    for (const auto& [name, node] : *lists.table()) {
+        const std::string word(name.str());
+        NetworkList list{{}, lists.where(word), false};
+        if (!isName(word, kMaxNameLength))
+            lists.error(word, fmt::format("expected a name of 1 to {} letters, digits, '.', '-' or '_'",
+                                          kMaxNameLength));
+        for (const LocatedText& item : lists.texts(word)) {
+            if (item.text.starts_with('@'))
+                reading.problems.error(item.where, lists.pathOf(word),
+                                       "a list of networks cannot name another one");
+            else
+                for (const Network& network : readNetworks(reading, item, lists.pathOf(word)))
+                    list.networks.push_back(network);
+        }
+        reading.networks.emplace(word, std::move(list));
     }
 }
 
@@ -250,9 +325,10 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
             std::find_if(reading.bound.begin(), reading.bound.end(),
                          [&](const Reading::Bound& bound) { return overlap(bound.endpoint, *endpoint); });
         if (other != reading.bound.end())
-            reading.problems.error(item.where, path,
-                                   fmt::format("{} is already used by {} on line {}", endpoint->toString(),
-                                               other->endpoint.toString(), other->where.line));
+            reading.problems.error(
+                item.where, path,
+                fmt::format("{} is already used by {} on {}", endpoint->toString(),
+                            other->endpoint.toString(), reading.problems.lineOf(other->where, item.where)));
         reading.bound.push_back({*endpoint, item.where});
         listener.addresses.push_back(*endpoint);
     }
@@ -261,16 +337,16 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
 }
 
 void readTrusted(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (!table.applies(
+            key, listener.proxy != ProxyMode::Off || table.isWrong("proxy"),
+            "would be ignored, because proxy is \"off\": remove it, or set proxy to \"require\" or "
+            "\"mixed\""))
+        return;
     TableReader::Mixed items = table.textsAndTables(key);
     for (const LocatedText& item : items.texts)
-        readTrustedNetwork(reading, item, table.pathOf(key), listener);
+        readTrustedNetworks(reading, item, table.pathOf(key), listener);
     for (TableReader& item : items.tables)
         readTrustedBalancer(reading, item, listener);
-    if (table.isWrong("proxy")) return;
-    if (listener.proxy == ProxyMode::Off && table.has(key))
-        table.error(key,
-                    "would be ignored, because proxy is \"off\": remove it, or set proxy to \"require\" or "
-                    "\"mixed\"");
     if (listener.proxy != ProxyMode::Off && table.isEmpty(key))
         table.error(key,
                     listener.proxy == ProxyMode::Require
@@ -290,7 +366,14 @@ void readRefusalFooter(Reading& reading, TableReader& table, std::string_view ke
 }
 
 void readListenerTls(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    table.choice<ListenerTls>(key, listener.tls, kListenerTls);
+    constexpr std::string_view kFromTheFirstByte =
+        "TLS from the first byte (ports 465, 993, 995) is \"implicit\" where it ends here, \"passthrough\" "
+        "where "
+        "it ends at the server";
+    constexpr WordHint kHints[] = {{"smtps", kFromTheFirstByte}, {"imaps", kFromTheFirstByte},
+                                   {"pop3s", kFromTheFirstByte}, {"ssl", kFromTheFirstByte},
+                                   {"tls", kFromTheFirstByte},   {"on", kFromTheFirstByte}};
+    table.choice<ListenerTls>(key, listener.tls, kListenerTls, kHints);
     if (listener.tls == ListenerTls::StartTls && listener.protocol == Protocol::Tcp &&
         !table.isWrong("protocol")) {
         table.error(key, "\"starttls\" is for mail protocols: tcp has no STARTTLS");
@@ -307,17 +390,18 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
         listener.protocol == Protocol::Smtp &&
         std::any_of(listener.addresses.begin(), listener.addresses.end(), takesOthersMail);
     listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
+    if (!table.applies(key, listener.tls == ListenerTls::StartTls || table.isWrong("tls"),
+                       "would be ignored, because tls is not \"starttls\""))
+        return;
     table.boolean(key, listener.tls_required);
-    if (table.has(key) && listener.tls != ListenerTls::StartTls && !table.isWrong("tls"))
-        table.error(key, "would be ignored, because tls is not \"starttls\"");
     if (listener.tls_required && may_lack_it)
         table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (!forTls(table, key, listener)) return;
     for (TableReader& item : table.tables(key))
         listener.certificates.push_back(readCertificate(reading, item, true));
-    rejectWithoutTls(table, key, listener);
     if (listener.endsTls() && table.isEmpty(key))
         table.error(
             key,
@@ -342,33 +426,35 @@ void readGroups(Reading&, TableReader& table, std::string_view key, ListenerConf
 }
 
 void readClientCertificates(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    table.choice<ClientCertificates>(key, listener.tls_options.client_certificates, kClientCertificates);
-    rejectWithoutTls(table, key, listener);
+    if (forTls(table, key, listener))
+        table.choice<ClientCertificates>(key, listener.tls_options.client_certificates, kClientCertificates);
 }
 
 void readClientCa(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     std::string& file = listener.tls_options.client_ca;
-    readTlsText(table, key, file, listener);
     const bool asked = listener.tls_options.client_certificates != ClientCertificates::Off;
+    if (!forTls(table, key, listener) ||
+        !table.applies(key, asked || table.isWrong("client_certificates"),
+                       "would be ignored, because client_certificates is \"off\""))
+        return;
+    table.text(key, file);
     if (asked && file.empty())
         table.error(key, "missing: client_certificates needs the PEM file of the CA that issues them");
-    if (!asked && !file.empty() && !table.isWrong("client_certificates"))
-        table.error(key, "would be ignored, because client_certificates is \"off\"");
     if (!file.empty()) file = reading.absolute(file);
 }
 
 void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    if (hasMessages(listener)) listener.bare_lf = BareLfPolicy::Normalize;
+    if (!forMessages(table, key, listener)) return;
+    listener.bare_lf = BareLfPolicy::Normalize;
     table.choice<BareLfPolicy>(key, listener.bare_lf, kBareLfPolicies);
-    rejectWithoutMessages(table, key, listener);
 }
 
 void readBareLfExclude(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    if (!forMessages(table, key, listener)) return;
     for (const LocatedText& item : table.texts(key)) {
-        if (const auto network = readNetwork(reading, item, table.pathOf(key)))
-            listener.bare_lf_exclude.push_back(*network);
+        for (const Network& network : readNetworks(reading, item, table.pathOf(key)))
+            listener.bare_lf_exclude.push_back(network);
     }
-    rejectWithoutMessages(table, key, listener);
 }
 
 void readLogMessageId(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
@@ -412,9 +498,9 @@ void readUpstreamTls(Reading&, TableReader& table, std::string_view key, Upstrea
 }
 
 void readTlsVerify(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    if (!forServerTls(table, key, upstream)) return;
     table.choice<bool>(key, upstream.tls_options.verify, kTlsVerify);
-    rejectWithoutServerTls(table, key, upstream);
-    if (upstream.tls != UpstreamTls::Off && !upstream.tls_options.verify)
+    if (!upstream.tls_options.verify)
         table.warning(
             key,
             "\"off\" believes whoever answers: anybody on the way to the servers can read and change "
@@ -422,24 +508,22 @@ void readTlsVerify(Reading&, TableReader& table, std::string_view key, UpstreamC
 }
 
 void readTrustedCa(Reading& reading, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
+    if (!forServerTls(table, key, upstream) ||
+        !table.applies(key, upstream.tls_options.verify, "would be ignored, because tls_verify is \"off\""))
+        return;
     std::string& ca = upstream.tls_options.ca;
     if (table.text(key, ca) && ca != "system") ca = reading.absolute(ca);
-    rejectWithoutServerTls(table, key, upstream);
-    if (table.has(key) && !upstream.tls_options.verify)
-        table.error(key, "would be ignored, because tls_verify is \"off\"");
 }
 
 void readUpstreamServerName(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
-    readCertificateName(table, key, upstream.server_name);
-    rejectWithoutServerTls(table, key, upstream);
+    if (forServerTls(table, key, upstream)) readCertificateName(table, key, upstream.server_name);
 }
 
 void readClientCertificate(Reading& reading, TableReader& table, std::string_view key,
                            UpstreamConfig& upstream) {
+    if (!forServerTls(table, key, upstream)) return;
     TableReader files = table.table(key);
-    if (!table.has(key)) return;
-    upstream.client_certificate = readCertificate(reading, files, false);
-    rejectWithoutServerTls(table, key, upstream);
+    if (table.has(key)) upstream.client_certificate = readCertificate(reading, files, false);
 }
 
 void readServerName(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {

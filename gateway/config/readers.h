@@ -9,6 +9,8 @@
 #include "gateway/config/toml_reader.h"
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,8 +27,16 @@ class Names {
 
   private:
     std::vector<std::string> names_;
-    std::vector<toml::source_index> lines_;
+    std::vector<Position> places_;
 };
+
+/// [networks]: lists that stand for their networks as "@NAME".
+struct NetworkList {
+    std::vector<Network> networks;
+    Position where;
+    bool used = false;
+};
+using NetworkLists = std::map<std::string, NetworkList, std::less<>>;
 
 /// What a reader may need besides its own table, and what it leaves for the checks of the whole.
 struct Reading {
@@ -40,6 +50,9 @@ struct Reading {
     std::filesystem::path base;
     Names* names = nullptr;    ///< of the kind of table that is read
     std::vector<Bound> bound;  ///< all that the gateway listens on
+    NetworkLists networks{};   ///< by name
+    const toml::table* listener_defaults = nullptr;
+    const toml::table* upstream_defaults = nullptr;
 
     std::string absolute(const std::string& path) const { return (base / path).lexically_normal().string(); }
 };
@@ -65,6 +78,8 @@ inline constexpr Word<ClientCertificates> kClientCertificates[] = {
     {"optional", ClientCertificates::Optional},
     {"required", ClientCertificates::Required}};
 
+void readInclude(Reading&, TableReader&, std::string_view key, Config&);
+void readNetworkLists(Reading&, TableReader&, std::string_view key, Config&);
 void readHostName(Reading&, TableReader&, std::string_view key, Config&);
 void readStoreUrl(Reading&, TableReader&, std::string_view key, Config&);
 void readJournalUrl(Reading&, TableReader&, std::string_view key, JournalConfig&);

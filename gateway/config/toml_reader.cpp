@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <tuple>
 
 namespace mailgate::config {
 
@@ -54,6 +56,25 @@ std::size_t behindString(std::string_view toml, std::size_t at) noexcept {
             return at;
     }
     return toml.size();
+}
+
+std::string sizeRange(std::size_t low, std::size_t high) {
+    const std::string longest = formatSize(high);
+    if (!longest.ends_with('B')) return fmt::format("a size from {} to {} bytes", low, high);
+    return fmt::format("a size from \"{}\" to \"{}\"", formatSize(low), longest);
+}
+
+/// Of "10GB", "64k" and the like: that units are powers of 1,024 here.
+std::string sizeMeant(std::string_view text) {
+    constexpr std::string_view kUnits = "kKmMgG";
+    const std::size_t end = text.find_first_not_of("0123456789");
+    if (end == 0 || end == std::string_view::npos) return "";
+    const std::size_t unit = text.find_first_not_of(' ', end);
+    if (unit == std::string_view::npos || kUnits.find(text[unit]) == std::string_view::npos) return "";
+    const std::string_view rest = text.substr(unit + 1);
+    if (rest != "" && rest != "b" && rest != "B" && rest != "ib" && rest != "iB") return "";
+    const std::string meant = fmt::format("{}{}iB", text.substr(0, end), kUnits[kUnits.find(text[unit]) | 1]);
+    return fmt::format(": the units are KiB, MiB and GiB (did you mean {}?)", inQuotes(meant));
 }
 
 std::string joinWords(std::span<const std::string_view> words) {
@@ -111,30 +132,47 @@ std::optional<Position> tooDeep(std::string_view toml) noexcept {
     return std::nullopt;
 }
 
-void Problems::error(Position where, std::string_view key, std::string_view message) {
+Position Problems::placeOf(const toml::source_region& source) const {
+    Position where{source.begin.line, source.begin.column};
+    if (!source.path) return where;
+    const auto file = std::find(files_.begin(), files_.end(), *source.path);
+    where.file = file == files_.end() ? 0 : static_cast<std::size_t>(file - files_.begin());
+    return where;
+}
+
+std::string Problems::lineOf(const Position& where, const Position& from) const {
+    if (where.file == from.file) return fmt::format("line {}", where.line);
+    return fmt::format("line {} of {}", where.line, files_[where.file]);
+}
+
+void Problems::error(const Position& where, std::string_view key, std::string_view message) {
     add(errors_, where, "", key, message);
 }
 
-void Problems::warning(Position where, std::string_view key, std::string_view message) {
+void Problems::warning(const Position& where, std::string_view key, std::string_view message) {
     add(warnings_, where, "warning: ", key, message);
 }
 
-void Problems::add(std::vector<Problem>& to, Position where, std::string_view kind, std::string_view key,
-                   std::string_view message) const {
+void Problems::add(std::vector<Problem>& to, const Position& where, std::string_view kind,
+                   std::string_view key, std::string_view message) const {
     // A document without a line has its root at 0:0.
     const auto line = std::max<toml::source_index>(where.line, 1);
     const auto column = std::max<toml::source_index>(where.column, 1);
     const std::string_view colon = key.empty() ? "" : ": ";
-    to.push_back({where, fmt::format("{}:{}:{}: {}{}{}{}", file_, line, column, kind, key, colon, message)});
+    to.push_back({where, fmt::format("{}:{}:{}: {}{}{}{}", files_[where.file], line, column, kind, key, colon,
+                                     message)});
 }
 
 std::vector<std::string> Problems::inOrder(std::vector<Problem> problems) {
-    std::stable_sort(problems.begin(), problems.end(),
-                     [](const Problem& a, const Problem& b) { return a.where < b.where; });
+    std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+        return std::tie(a.where.file, a.where.line, a.where.column) <
+               std::tie(b.where.file, b.where.line, b.where.column);
+    });
     std::vector<std::string> texts;
+    std::set<std::string_view> told;  // a default may be wrong for every listener
     texts.reserve(problems.size());
-    for (Problem& problem : problems)
-        texts.push_back(std::move(problem.text));
+    for (const Problem& problem : problems)
+        if (told.insert(problem.text).second) texts.push_back(problem.text);
     return texts;
 }
 
@@ -169,7 +207,19 @@ std::string didYouMean(std::string_view word, std::span<const std::string> candi
 
 const toml::node* TableReader::find(std::string_view key) {
     known_.emplace_back(key);
-    return table_ == nullptr ? nullptr : table_->get(key);
+    return nodeOf(key);
+}
+
+const toml::node* TableReader::nodeOf(std::string_view key) const {
+    if (isOwn(key)) return table_->get(key);
+    return defaults_ == nullptr ? nullptr : defaults_->get(key);
+}
+
+bool TableReader::applies(std::string_view key, bool condition, std::string_view why_not) {
+    if (condition) return true;
+    known_.emplace_back(key);
+    if (isOwn(key)) error(key, why_not);
+    return false;
 }
 
 bool TableReader::text(std::string_view key, std::string& value) {
@@ -221,8 +271,8 @@ bool TableReader::size(std::string_view key, std::size_t& value, std::size_t low
     if (const auto* number = node->as_integer(); number != nullptr && number->get() >= 0)
         bytes = static_cast<std::uint64_t>(number->get());
     if (!bytes || *bytes < low || *bytes > high) {
-        wrongKind(key, *node,
-                  fmt::format("a size from {} to {} bytes, such as {} or \"1KiB\"", low, high, low));
+        const auto* text = node->as_string();
+        wrongKind(key, *node, sizeRange(low, high), bytes || text == nullptr ? "" : sizeMeant(text->get()));
         return false;
     }
     value = static_cast<std::size_t>(*bytes);
@@ -270,9 +320,9 @@ TableReader::Mixed TableReader::items(std::string_view key, bool with_tables) {
         const auto* text = item.as_string();
         const auto* table = item.as_table();
         if (text != nullptr && !hasControls(text->get()))
-            found.texts.push_back({text->get(), item.source().begin});
+            found.texts.push_back({text->get(), problems_->placeOf(item.source())});
         else if (table != nullptr && with_tables)
-            found.tables.emplace_back(table, pathOf(key), item.source().begin, *problems_);
+            found.tables.emplace_back(table, pathOf(key), problems_->placeOf(item.source()), *problems_);
         else
             wrongKind(key, item, "a text in quotes, or an array of them");
     };
@@ -289,7 +339,7 @@ TableReader TableReader::table(std::string_view key) {
     const toml::node* node = find(key);
     const toml::table* table = node == nullptr ? nullptr : node->as_table();
     if (node != nullptr && table == nullptr) wrongKind(key, *node, fmt::format("a table, [{}]", pathOf(key)));
-    return TableReader(table, pathOf(key), node == nullptr ? where_ : node->source().begin, *problems_);
+    return TableReader(table, pathOf(key), where(key), *problems_);
 }
 
 std::vector<TableReader> TableReader::tables(std::string_view key) {
@@ -298,13 +348,14 @@ std::vector<TableReader> TableReader::tables(std::string_view key) {
     const std::string expected = fmt::format("an array of tables, [[{}]]", pathOf(key));
     const auto* array = node->as_array();
     if (array == nullptr) {
-        wrongKind(key, *node, expected);
+        wrongKind(key, *node, expected,
+                  node->is_table() ? ": two brackets, because there may be more than one" : "");
         return {};
     }
     std::vector<TableReader> readers;
     for (const toml::node& item : *array) {
         if (const auto* table = item.as_table())
-            readers.emplace_back(table, pathOf(key), item.source().begin, *problems_);
+            readers.emplace_back(table, pathOf(key), problems_->placeOf(item.source()), *problems_);
         else
             wrongKind(key, item, expected);
     }
@@ -316,17 +367,18 @@ bool TableReader::isWrong(std::string_view key) const {
 }
 
 bool TableReader::isEmpty(std::string_view key) const {
-    const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
+    const toml::node* node = nodeOf(key);
     return node == nullptr || (node->is_array() && node->as_array()->empty());
 }
 
 Position TableReader::where(std::string_view key) const {
-    const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
-    return node == nullptr ? where_ : node->source().begin;
+    const toml::node* node = nodeOf(key);
+    return node == nullptr ? where_ : problems_->placeOf(node->source());
 }
 
 std::string TableReader::pathOf(std::string_view key) const {
-    return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
+    const std::string& path = isOwn(key) || nodeOf(key) == nullptr ? path_ : defaults_path_;
+    return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
 }
 
 void TableReader::error(std::string_view key, std::string_view message) {
@@ -337,16 +389,21 @@ void TableReader::warning(std::string_view key, std::string_view message) {
     problems_->warning(where(key), pathOf(key), message);
 }
 
-void TableReader::wrongKind(std::string_view key, const toml::node& node, std::string_view expected) {
+void TableReader::wrongKind(std::string_view key, const toml::node& node, std::string_view expected,
+                            std::string_view hint) {
     wrong_.emplace_back(key);
-    problems_->error(node.source().begin, pathOf(key),
-                     fmt::format("expected {}, found {}", expected, describe(node)));
+    problems_->error(problems_->placeOf(node.source()), pathOf(key),
+                     fmt::format("expected {}, found {}{}", expected, describe(node), hint));
 }
 
 void TableReader::wrongWord(std::string_view key, std::string_view word,
-                            std::span<const std::string_view> known) {
+                            std::span<const std::string_view> known, std::span<const WordHint> hints) {
     wrong_.emplace_back(key);
-    error(key, fmt::format("expected {}, found {}", joinWords(known), inQuotes(word)));
+    const auto hint =
+        std::find_if(hints.begin(), hints.end(), [word](const WordHint& each) { return each.word == word; });
+    const std::string_view told = hint == hints.end() ? std::string_view() : hint->value;
+    error(key, fmt::format("expected {}, found {}{}{}", joinWords(known), inQuotes(word),
+                           told.empty() ? "" : ": ", told));
 }
 
 void TableReader::rejectUnknown() {
@@ -355,7 +412,12 @@ void TableReader::rejectUnknown() {
         if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
         const std::string name =
             isPlain(key.str()) && key.length() <= 80 ? std::string(key.str()) : inQuotes(key.str());
-        problems_->error(key.source().begin, pathOf(name), "unknown key" + didYouMean(key.str(), known_));
+        const bool misplaced = key.str() == "include" && !path_.empty();
+        problems_->error(
+            problems_->placeOf(key.source()), pathOf(name),
+            "unknown key" + (misplaced
+                                 ? std::string(": include has to stand before the first [table] of its file")
+                                 : didYouMean(key.str(), known_)));
     }
 }
 

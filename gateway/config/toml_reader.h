@@ -20,21 +20,33 @@
 
 namespace mailgate::config {
 
-/// Line and column, from 1.
-using Position = toml::source_position;
+/// Line and column, from 1, of one of the configuration's files.
+struct Position {
+    toml::source_index line = 0, column = 0;
+    std::size_t file = 0;  ///< as Problems numbers them; 0: the main one
+
+    friend bool operator==(const Position&, const Position&) = default;
+};
 
 /// What is wrong or doubtful, with its place.
 class Problems {
   public:
-    explicit Problems(std::string file) : file_(std::move(file)) {}
+    /// `file`: the main one, as it is told.
+    explicit Problems(std::string file) : files_{std::move(file)} {}
 
-    void error(Position where, std::string_view key, std::string_view message);
-    void warning(Position where, std::string_view key, std::string_view message);
+    /// An included file, under the name with which it is parsed.
+    void addFile(std::string name) { files_.push_back(std::move(name)); }
+    Position placeOf(const toml::source_region& source) const;
+    /// "line 3", and of which file where `from` is in another one.
+    std::string lineOf(const Position& where, const Position& from) const;
+
+    void error(const Position& where, std::string_view key, std::string_view message);
+    void warning(const Position& where, std::string_view key, std::string_view message);
 
     bool hasErrors() const noexcept { return !errors_.empty(); }
-    /// "FILE:LINE:COLUMN: key: message", one a line, in the file's order.
+    /// "FILE:LINE:COLUMN: key: message", one a line, in the files' order, each once.
     std::string errorText() const;
-    /// "FILE:LINE:COLUMN: warning: key: message", in the file's order.
+    /// "FILE:LINE:COLUMN: warning: key: message", likewise.
     std::vector<std::string> warnings() const;
 
   private:
@@ -43,10 +55,10 @@ class Problems {
         std::string text;
     };
     static std::vector<std::string> inOrder(std::vector<Problem> problems);
-    void add(std::vector<Problem>& to, Position where, std::string_view kind, std::string_view key,
+    void add(std::vector<Problem>& to, const Position& where, std::string_view kind, std::string_view key,
              std::string_view message) const;
 
-    std::string file_;
+    std::vector<std::string> files_;
     std::vector<Problem> errors_;
     std::vector<Problem> warnings_;
 };
@@ -69,6 +81,9 @@ struct Word {
     Value value;
 };
 
+/// A word that is none, and what its user should be told.
+using WordHint = Word<std::string_view>;
+
 /// A text and where it stands.
 struct LocatedText {
     std::string text;
@@ -78,8 +93,14 @@ struct LocatedText {
 class TableReader {
   public:
     /// `table` may be null: the table is absent and every key keeps its default. `path` is empty for the document.
-    TableReader(const toml::table* table, std::string path, Position where, Problems& problems)
+    TableReader(const toml::table* table, std::string path, const Position& where, Problems& problems)
         : table_(table), path_(std::move(path)), where_(where), problems_(&problems) {}
+
+    /// Another table, which must last: what this one does not say is taken from there.
+    void setDefaults(const toml::table* table, std::string path) {
+        defaults_ = table;
+        defaults_path_ = std::move(path);
+    }
 
     /// All readers: the value stays as it is when the key is absent or wrong; true when it was read.
     bool text(std::string_view key, std::string& value);
@@ -89,9 +110,10 @@ class TableReader {
     bool duration(std::string_view key, std::chrono::milliseconds& value, std::chrono::milliseconds low,
                   std::chrono::milliseconds high);
 
-    /// One of some words.
+    /// One of some words; `hints` are for others that people try.
     template <typename Value>
-    bool choice(std::string_view key, Value& value, std::span<const Word<Value>> words) {
+    bool choice(std::string_view key, Value& value, std::span<const Word<Value>> words,
+                std::span<const WordHint> hints = {}) {
         std::string word;
         if (!text(key, word)) return false;
         std::vector<std::string_view> known;
@@ -102,7 +124,7 @@ class TableReader {
             }
             known.push_back(name);
         }
-        wrongWord(key, word, known);
+        wrongWord(key, word, known, hints);
         return false;
     }
 
@@ -116,27 +138,43 @@ class TableReader {
     TableReader table(std::string_view key);
     std::vector<TableReader> tables(std::string_view key);  ///< [[key]]
 
-    bool has(std::string_view key) const { return table_ != nullptr && table_->get(key) != nullptr; }
+    /// Whether a key has a meaning here. If not, it is an error where the table has it, and a default is left out.
+    bool applies(std::string_view key, bool condition, std::string_view why_not);
+
+    /// A key that is read elsewhere.
+    void know(std::string_view key) { known_.emplace_back(key); }
+
+    bool has(std::string_view key) const { return nodeOf(key) != nullptr; }
     bool isWrong(std::string_view key) const;                    ///< its value was not understood
     bool isEmpty(std::string_view key) const;                    ///< absent, or an array of nothing
     bool isEmptyText(std::string_view key);                      ///< "": switched off, where that is a value
     void error(std::string_view key, std::string_view message);  ///< at the key's value, else at the table
     void warning(std::string_view key, std::string_view message);
-    Position where() const noexcept { return where_; }
+    const Position& where() const noexcept { return where_; }
     Position where(std::string_view key) const;
     std::string pathOf(std::string_view key) const;
+    /// "line 3": where something is that is told of at `key`.
+    std::string lineOf(const Position& other, std::string_view key) const {
+        return problems_->lineOf(other, where(key));
+    }
+    const toml::table* table() const noexcept { return table_; }
 
     /// Reports the keys that nobody asked for. To be called when all have been read.
     void rejectUnknown();
 
   private:
+    bool isOwn(std::string_view key) const { return table_ != nullptr && table_->get(key) != nullptr; }
+    const toml::node* nodeOf(std::string_view key) const;
     const toml::node* find(std::string_view key);
     Mixed items(std::string_view key, bool with_tables);
-    void wrongKind(std::string_view key, const toml::node& node, std::string_view expected);
-    void wrongWord(std::string_view key, std::string_view word, std::span<const std::string_view> known);
+    void wrongKind(std::string_view key, const toml::node& node, std::string_view expected,
+                   std::string_view hint = {});
+    void wrongWord(std::string_view key, std::string_view word, std::span<const std::string_view> known,
+                   std::span<const WordHint> hints);
 
     const toml::table* table_;
-    std::string path_;
+    const toml::table* defaults_ = nullptr;
+    std::string path_, defaults_path_;
     Position where_;
     Problems* problems_;
     std::vector<std::string> known_;

@@ -5,6 +5,7 @@
 #include "gateway/base/memory_reserve.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
+#include "gateway/daemon/service_unit.h"
 #include "store/backends/journal.h"
 
 #include <fmt/format.h>
@@ -214,6 +215,8 @@ void Gateway::logStart(const InheritedSockets& inherited) {
     line.endArray();
     log_->write(line);
     std::vector<std::string> warnings = config.warnings;
+    for (std::string& warning : drainWarnings(config, stopLimit()))
+        warnings.push_back(std::move(warning));
     for (std::string& warning : certificateWarnings(reloader_->current()->tls))
         warnings.push_back(std::move(warning));
     if (possible_sessions_ < config.max_sessions) {

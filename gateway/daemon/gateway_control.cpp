@@ -61,6 +61,7 @@ admin::Status GatewayControl::status() {
     const auto generation = parts_.reloader.current();
     const Counters& counters = parts_.state.counters;
     admin::Status status;
+    const Millis now = monotonicMillis();
     status.name = generation->config.name;
     status.version = MAILGATE_VERSION;
     status.pid = ::getpid();
@@ -87,6 +88,8 @@ admin::Status GatewayControl::status() {
                                               value(own.would_refuse[reason]));
         }
         if (listener.endsTls()) row.handshakes = handshakeCounts(own.handshakes);
+        row.upstream = listener.upstream;
+        row.available = generation->upstreams[listener.upstream_index]->available(now);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -127,9 +130,15 @@ admin::Status GatewayControl::status() {
         status.journal_written = parts_.journal->written();
         status.journal_lost = parts_.journal->lost();
         status.journal_bytes = parts_.journal->bytes();
+        status.journal_max_bytes = generation->config.journal.max_bytes;
+        status.journal_oldest_ms = parts_.journal->oldestMs();
     }
-    status.connect_seconds = snapshot(counters.connect);
-    status.greeting_seconds = snapshot(counters.greeting);
+    for (std::size_t i = 0; i < generation->upstreams.size(); ++i) {
+        const UpstreamCounters& own = *generation->upstream_counters[i];
+        status.upstreams.push_back(
+            {generation->config.upstreams[i].name, snapshot(own.connect), snapshot(own.greeting)});
+    }
+    status.last_reload_failed = counters.last_reload_failed;
     for (const auto& worker : parts_.workers)
         status.worker_lag_seconds.push_back(static_cast<double>(worker->lag()) / 1000);
     return status;
@@ -188,6 +197,19 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
     return {true, drain ? fmt::format("{}/{} gets no new sessions; its current sessions end within {} s",
                                       upstream, server, spread / 1000)
                         : fmt::format("{}/{} gets new sessions again", upstream, server)};
+}
+
+admin::Readiness GatewayControl::ready(std::string_view listener) {
+    using admin::Readiness;
+    if (!ready_.load(std::memory_order_relaxed)) return Readiness::NotReady;
+    const auto generation = parts_.reloader.current();
+    bool known = false;
+    for (const ListenerConfig& own : generation->config.listeners) {
+        if (!listener.empty() && own.name != listener) continue;
+        known = true;
+        if (generation->upstreams[own.upstream_index]->available(monotonicMillis())) return Readiness::Ready;
+    }
+    return known ? Readiness::NoServer : Readiness::UnknownListener;
 }
 
 admin::Outcome GatewayControl::reload() {

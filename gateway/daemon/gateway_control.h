@@ -46,7 +46,7 @@ class GatewayControl final : public admin::Control {
     std::optional<std::size_t> cut(const admin::Cut& cut) override;
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override;
     admin::Outcome reload() override;
-    bool ready() override { return ready_.load(std::memory_order_relaxed); }
+    admin::Readiness ready(std::string_view listener) override;
 
   private:
     const Parts parts_;

@@ -3,7 +3,9 @@
 
 #include "gateway/base/clock.h"
 #include "gateway/config/load.h"
+#include "gateway/config/values.h"
 #include "gateway/daemon/privileges.h"
+#include "gateway/daemon/service_unit.h"
 #include "gateway/daemon/tls_listeners.h"
 #include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/log_target.h"
@@ -57,6 +59,8 @@ class Examination {
     Preflight run() {
         requireUser(config_.user);
         found_.warnings = addressesNotHere(config_);
+        for (std::string& warning : drainWarnings(config_, stopLimit()))
+            found_.warnings.push_back(std::move(warning));
         may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
         examineCertificates();
         dropPrivileges(config_.user);
@@ -245,6 +249,14 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
                         printable(name)));
     }
     return warnings;
+}
+
+std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit) {
+    if (!limit || config.drain_timeout < *limit) return {};
+    return {fmt::format(
+        "gateway.drain_timeout is {}, but systemd kills the gateway {} after the order to stop: set "
+        "TimeoutStopSec to more (systemctl edit mailgate)",
+        formatDuration(config.drain_timeout), formatDuration(*limit))};
 }
 
 std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing) {

@@ -4,8 +4,10 @@
 
 #include "gateway/config/config.h"
 
+#include <chrono>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,6 +28,9 @@ Preflight examineSite(const Config& config);
 /// which says how many rules name it.
 std::vector<std::string> unknownListenerWarnings(const Config& config,
                                                  const std::map<std::string, std::size_t>& listeners);
+
+/// That systemd would kill the gateway before drain_timeout is over; `limit`: stopLimit().
+std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit);
 
 /// "nobody may enter listener mx: ..." for each listener that refuses all. `allowing`: which listeners live allow rules
 /// name; "": a rule for all.

@@ -143,6 +143,8 @@ admin::Outcome Reloader::carryOut() {
         commit(std::move(next));
         site_.log.reopen();
         logReloaded(changes);
+        count(site_.state.counters.reloads);
+        site_.state.counters.last_reload_failed = false;
         return done;
     } catch (const Stopping&) {
         return kStopping;
@@ -151,6 +153,8 @@ admin::Outcome Reloader::carryOut() {
         LogLine line = site_.log.line(LogLevel::Error, "config.failed");
         line.text("detail", error.what());
         site_.log.write(line);
+        count(site_.state.counters.failed_reloads);
+        site_.state.counters.last_reload_failed = true;
         return {false, error.what()};
     }
 }
@@ -219,11 +223,13 @@ std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners
     for (std::size_t i = 0; i < now.upstreams.size(); ++i) {
         const UpstreamConfig& upstream = now.upstreams[i];
         auto pool = std::make_unique<UpstreamPool>(upstream, poolEvents(site_.log), std::move(server_tls[i]));
-        if (before) {
-            for (const auto& old : before->upstreams) {
-                if (old->config().name == upstream.name) pool->carryOver(*old);
-            }
+        std::shared_ptr<UpstreamCounters> counters;
+        for (std::size_t old = 0; before && old < before->upstreams.size(); ++old) {
+            if (before->upstreams[old]->config().name != upstream.name) continue;
+            pool->carryOver(*before->upstreams[old]);
+            counters = before->upstream_counters[old];
         }
+        generation->upstream_counters.push_back(counters ? counters : std::make_shared<UpstreamCounters>());
         generation->upstreams.push_back(std::move(pool));
     }
     for (const ListenerConfig& listener : now.listeners) {

@@ -93,7 +93,7 @@ Next ConnectPhase::wait(const Connector::Waiting& waiting) {
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
-    context_.host.counters().connect.add(record.connected - record.connecting);
+    record.upstreamCounters().connect.add(record.connected - record.connecting);
     if (const TlsTransport* tls = connector_.tls()) context_.serverSecured(*tls);
     if (context_.opaqueFromStart()) {
         connector_.transport()->noDelay();

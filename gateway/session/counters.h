@@ -123,6 +123,9 @@ struct ListenerTotals {
     Counter admitted{0};
     Counter refused{0};  ///< by rule or default
     Counter failed_logins{0};
+    Counter logins{0};
+    Counter mails{0};
+    Counter recipients{0};
 };
 inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
     {"accepted", &ListenerTotals::accepted, CounterGroup::Sessions,
@@ -133,6 +136,12 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
      "mailgate_sessions_total", "verdict", "deny"},
     {"failed_logins", &ListenerTotals::failed_logins, CounterGroup::Content,
      "Logins that a server refused, in sessions that have ended.", "mailgate_failed_logins_total"},
+    {"logins", &ListenerTotals::logins, CounterGroup::Content,
+     "Sessions in which a server accepted a login, of those that have ended.", "mailgate_logins_total"},
+    {"mails", &ListenerTotals::mails, CounterGroup::Content,
+     "Messages that a server accepted, as far as the session could be read.", "mailgate_mails_total"},
+    {"recipients", &ListenerTotals::recipients, CounterGroup::Content, "Recipients of these messages.",
+     "mailgate_recipients_total"},
 };
 
 struct ListenerCounters : ListenerTotals {
@@ -143,6 +152,11 @@ struct ListenerCounters : ListenerTotals {
     std::atomic<int> paused{0};  ///< workers that accept nothing for want of descriptors
     AddressVote address_vote;
     std::atomic<bool> address_alarm{false};  ///< most sessions come from one private address
+};
+
+/// Of the servers of an upstream, over all that its sessions did.
+struct UpstreamCounters {
+    TimeHistogram connect, greeting;
 };
 
 /// Connections closed for their PROXY header, by reason and balancer. Bounded: the first kMaxBalancers trusted
@@ -174,6 +188,8 @@ struct GatewayTotals {
     Counter empty{0};
     Counter bytes_in{0};
     Counter bytes_out{0};
+    Counter reloads{0};
+    Counter failed_reloads{0};
 };
 inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
     {"accepted", &GatewayTotals::accepted, CounterGroup::Sessions,
@@ -198,13 +214,17 @@ inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
      "Bytes relayed in sessions that have ended.", "mailgate_relayed_bytes_total", "direction", "in"},
     {"bytes_out", &GatewayTotals::bytes_out, CounterGroup::Content,
      "Bytes relayed in sessions that have ended.", "mailgate_relayed_bytes_total", "direction", "out"},
+    {"reloads", &GatewayTotals::reloads, CounterGroup::Content,
+     "Reloads of the configuration by their result.", "mailgate_reloads_total", "result", "done"},
+    {"failed_reloads", &GatewayTotals::failed_reloads, CounterGroup::Content,
+     "Reloads of the configuration by their result.", "mailgate_reloads_total", "result", "failed"},
 };
 
 struct Counters : GatewayTotals {
     std::array<Counter, kCloseReasons> ends{};  ///< admitted sessions, by how they ended
     std::array<Counter, kRefusals> refusals{};  ///< refused ones, by reason
     RejectionTally rejections;
-    TimeHistogram connect, greeting;
+    std::atomic<bool> last_reload_failed{false};
 };
 
 // A counter without a row would be reported nowhere.

@@ -22,9 +22,11 @@ struct Generation {
     Config config;
     std::vector<std::unique_ptr<UpstreamPool>> upstreams;      ///< as in the configuration
     std::vector<std::shared_ptr<ListenerCounters>> listeners;  ///< likewise; they outlive a reload by name
-    std::vector<std::shared_ptr<TlsListener>> tls;             ///< likewise; null where TLS does not end
-    std::shared_ptr<Snapshot<RuleNotes>> rule_notes;           ///< null: no listener's footer shows them
-    std::shared_ptr<store::AccessWatcher> access;  ///< built for the names of `config.listeners`, in order
+    std::vector<std::shared_ptr<UpstreamCounters>>
+        upstream_counters;                            ///< as `upstreams`; they outlive a reload by name
+    std::vector<std::shared_ptr<TlsListener>> tls;    ///< likewise; null where TLS does not end
+    std::shared_ptr<Snapshot<RuleNotes>> rule_notes;  ///< null: no listener's footer shows them
+    std::shared_ptr<store::AccessWatcher> access;     ///< built for the names of `config.listeners`, in order
 };
 
 }  // namespace mailgate

@@ -64,7 +64,7 @@ Next RelayPhase::begin() {
     record.last_activity = context_.host.now();
     if (record.greeted == 0) {
         record.greeted = record.last_activity;
-        context_.host.counters().greeting.add(record.greeted - record.connected);
+        record.upstreamCounters().greeting.add(record.greeted - record.connected);
     }
     arm();
     watch();

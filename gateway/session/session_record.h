@@ -97,6 +97,9 @@ struct SessionRecord {
     ListenerCounters& listenerCounters() const {
         return *arrival.generation->listeners[arrival.listener_index];
     }
+    UpstreamCounters& upstreamCounters() const {
+        return *arrival.generation->upstream_counters[arrival.listener->upstream_index];
+    }
     UpstreamPool& pool() const { return *arrival.generation->upstreams[arrival.listener->upstream_index]; }
 };
 

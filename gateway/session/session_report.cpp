@@ -245,6 +245,12 @@ store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& recor
     return entry;
 }
 
+void countMail(ListenerCounters& counters, const MailTransaction& mail) noexcept {
+    if (!mail.accepted) return;
+    count(counters.mails);
+    count(counters.recipients, mail.recipient_count);
+}
+
 void logEnd(EventSink& log, const store::JournalSession& entry) {
     // In the order of time: the session's own line is its last.
     for (std::size_t at = mailInLine(entry).size(); at < entry.mail.size(); ++at) {
@@ -262,7 +268,11 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     count(host.counters().ends[static_cast<std::size_t>(record.end)]);
     count(host.counters().bytes_in, bytes_in);
     count(host.counters().bytes_out, bytes_out);
-    count(record.listenerCounters().failed_logins, record.facts.failed_logins);
+    ListenerCounters& counters = record.listenerCounters();
+    count(counters.failed_logins, record.facts.failed_logins);
+    if (record.facts.authenticated == true) count(counters.logins);
+    for (const MailTransaction& mail : record.facts.transactions)
+        countMail(counters, mail);
     EventSink& log = host.log();
     const bool logged = log.enabled(LogLevel::Information);
     if (!host.recorder() && !logged) return;
@@ -276,6 +286,7 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
 
 void mail(SessionHost& host, const SessionRecord& record, const MailTransaction& mail,
           std::uint32_t number) noexcept {
+    countMail(record.listenerCounters(), mail);
     Recorder* const recorder = host.recorder();
     if (!recorder && !host.log().enabled(LogLevel::Information)) return;
     try {

@@ -231,7 +231,10 @@ void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, con
     // Beyond the sessions that are served and those that are told why they are not, there is only closing.
     const std::size_t most = state_.max_sessions.load(std::memory_order_relaxed);
     if (state_.sessions.load(std::memory_order_relaxed) > most + GatewayState::refusedBeside(most)) {
+        constexpr auto kFull = static_cast<std::size_t>(Refusal::GatewayFull);
         count(state_.counters.turned_away);
+        count(state_.counters.refusals[kFull]);
+        count(generation_->listeners[listening.listener]->refusals[kFull]);
         return;
     }
     if (!trusted && listening.wildcard) {

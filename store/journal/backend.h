@@ -117,6 +117,9 @@ class Sink {
 
     /// What the journal takes on the disk.
     virtual std::uint64_t bytes() const = 0;
+
+    /// Unix milliseconds of the earliest start of a session, to a group of them; 0: there is none.
+    virtual std::int64_t oldestMs() const { return 0; }
 };
 
 /// A place in the journal, for following it. The empty one is the beginning.

@@ -113,6 +113,7 @@ struct Journal::Impl {
 
     std::atomic<std::size_t> in_flight{0};
     std::atomic<std::uint64_t> written{0}, lost{0}, bytes{0};
+    std::atomic<std::int64_t> oldest_ms{0};
 
     std::thread thread;
     // The writer's own:
@@ -224,6 +225,7 @@ void Journal::Impl::maintain() {
             return;
         }
         bytes = sink->bytes();
+        oldest_ms = sink->oldestMs();
         if (left == journal::Maintenance::Done) next_maintenance = Clock::now() + kMaintenance;
         maintenance_failed = false;
     } catch (const std::exception& error) {
@@ -292,6 +294,7 @@ void Journal::start() {
     try {
         impl_->sink = impl_->open(impl_->options);
         impl_->bytes = impl_->sink->bytes();
+        impl_->oldest_ms = impl_->sink->oldestMs();
     } catch (const StoreError& error) {
         using Kind = StoreError::Kind;
         const bool passes =
@@ -367,6 +370,10 @@ std::uint64_t Journal::lost() const noexcept {
 
 std::uint64_t Journal::bytes() const noexcept {
     return impl_->bytes;
+}
+
+std::int64_t Journal::oldestMs() const noexcept {
+    return impl_->oldest_ms;
 }
 
 }  // namespace mailgate::store

@@ -56,6 +56,8 @@ class Journal {
     std::uint64_t written() const noexcept;  ///< committed since the start
     std::uint64_t lost() const noexcept;
     std::uint64_t bytes() const noexcept;  ///< size of the files, as last looked at
+    /// Unix milliseconds of the oldest session's start, likewise; 0: there is none.
+    std::int64_t oldestMs() const noexcept;
 
   private:
     struct Impl;

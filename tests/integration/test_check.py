@@ -10,7 +10,7 @@ import unittest
 
 from harness import backend, mailgate
 from harness.authority import Authority
-from harness.process import Scratch
+from harness.process import Scratch, wait_until
 
 scratch = server = None
 
@@ -49,6 +49,46 @@ class Check(Site):
     def test_an_unknown_user(self):
         self.change("[gateway]\n", '[gateway]\nuser = "mailgat"\n')
         self.expect('gateway.user: there is no user "mailgat"')
+
+    def test_includes(self):
+        """`check`, `serve` and `reload` take the included files, and name the one that is wrong."""
+        text = self.gateway.config.read_text()
+        at = text.index("[[listener]]")
+        folder = self.gateway.folder / "conf.d"
+        folder.mkdir()
+        site = folder / "10-site.toml"
+        site.write_text(text[at:])
+        self.gateway.config.write_text('include = "conf.d/*.toml"\n' + text[:at])
+        check = self.gateway.run("check")
+        self.assertEqual((check.returncode, check.stdout.endswith("1 listener, 1 upstream, with 1 included file\n")), (0, True),
+                         check.stdout + check.stderr)
+        whole = self.gateway.config.read_text()
+        self.gateway.write_config = lambda: self.gateway.config.write_text(whole)
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        wait_until(self.gateway.socket.exists, "the admin socket")
+        site.write_text(text[at:].replace('"open"', '"allowlist"'))
+        reload = self.gateway.run("reload")
+        self.assertIn("reloaded: listener smtp: access", reload.stdout, reload.stderr)
+        (folder / "20-log.toml").write_text('[log]\nlevel = "debug"\n')
+        reload = self.gateway.run("reload")
+        self.assertEqual(reload.returncode, 78)
+        self.assertRegex(reload.stderr, r"conf.d/20-log.toml:2:9: log.level: is already set on line \d+ of .*mailgate.toml")
+
+    def test_the_working_folders_file(self):
+        """It is said, and has to be one's own."""
+        def here(*words):
+            return subprocess.run([mailgate.binary(), *words], cwd=self.gateway.folder, capture_output=True, text=True, timeout=60)
+        listed = here("access", "export")
+        self.assertEqual(listed.stderr, f"mailgate: with {self.gateway.config}, rules in {self.gateway.database}\n")
+        self.assertEqual(self.gateway.run("access", "export").stderr, "", "it was named")
+        if os.geteuid() != 0:
+            return
+        os.chown(self.gateway.config, 65534, 65534)
+        listed = here("access", "export")
+        self.assertIn("mailgate.toml is not used, because it belongs to another user", listed.stderr)
+        self.assertNotEqual(listed.returncode, 0)
+        self.assertEqual(self.gateway.run("access", "export").stderr, "")
 
     def test_folders_that_are_missing(self):
         text = self.gateway.config.read_text()

@@ -146,6 +146,125 @@ class Scraped(unittest.TestCase):
         wait_until(lambda: healths() == {"ok"}, lambda: f"every rule evaluated without an error: {healths()}")
 
 
+def samples(text):
+    """The value of each series, and of each family the sum."""
+    values = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        name, value = line.rsplit(" ", 1)
+        values[name] = float(value)
+        if "{" in name:
+            family = name.partition("{")[0]
+            values[family] = values.get(family, 0) + float(value)
+    return values
+
+
+class Sums(unittest.TestCase):
+    """A gateway of its own, so that what is counted is what happened here."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = scratch.start(backend.Backend(backend.smtp))
+        cls.gone = reserve_port()
+        cls.gateway = scratch.start(Observed(
+            scratch, [mailgate.listener("smtp", "mail", name="mx", access="allowlist"),
+                      mailgate.listener("smtp", "mail", name="slow", client_rate=2),
+                      mailgate.listener("imap", "none", name="nobody")],
+            [mailgate.upstream("mail", cls.server.port), mailgate.upstream("none", cls.gone)], name="sums", timeouts={"hold": "0s"}))
+        wait_until(lambda: cls.gateway.socket.exists(), "the admin socket")
+        cls.gateway.access("allow", "192.0.2.0/24", "--listener", "mx")
+
+    def talk(self, listener, client, *lines):
+        with proxyclient.connect(self.gateway.port(listener), proxyclient.header_v2(client)) as connection:
+            reply = proxyclient.read_line(connection)
+            for line in lines if reply.startswith(b"220") else ():
+                connection.sendall(line + b"\r\n")
+                while (reply := proxyclient.read_line(connection))[3:4] == b"-":
+                    pass
+            return reply
+
+    def test_each_connection_has_one_outcome(self):
+        mail = (b"EHLO c.example", b"MAIL FROM:<a@partner.example>", b"RCPT TO:<b@example.net>", b"RCPT TO:<c@example.net>", b"DATA",
+                b"Subject: x\r\n\r\nhello\r\n.", b"QUIT")
+        wait_until(lambda: self.talk("mx", "192.0.2.7", b"QUIT").startswith(b"221"), "the rule to be in force")
+        for _ in range(3):
+            self.assertRegex(self.talk("mx", "192.0.2.7", *mail), rb"^221 ")
+        self.assertRegex(self.talk("mx", "203.0.113.9"), rb"^554 ")
+        replies = [self.talk("slow", "198.51.100.1", b"QUIT")[:3] for _ in range(4)]
+        self.assertEqual(set(replies), {b"221", b"421"})
+        self.assertRegex(self.talk("nobody", "198.51.100.2"), rb"^\* BYE ")
+        with proxyclient.connect(self.gateway.port("mx"), proxyclient.LOCAL_V2) as probe:
+            self.assertRegex(proxyclient.read_line(probe), rb"^220 ")
+            probe.sendall(b"QUIT\r\n")
+            proxyclient.read_to_end(probe)
+        with proxyclient.connect(self.gateway.port("mx"), b"PROXY TCP4 nonsense\r\n") as rejected:
+            proxyclient.read_to_end(rejected)
+        proxyclient.connect(self.gateway.port("mx"), b"").close()
+        wait_until(lambda: samples(self.gateway.http("/metrics"))["mailgate_sessions_live"] == 0, "the end of all sessions")
+        wait_until(lambda: self.balance(), lambda: f"equal sums: {samples(self.gateway.http('/metrics'))}")
+        now = samples(self.gateway.http("/metrics"))
+        self.assertEqual(now["mailgate_listener_refusals_total"], now["mailgate_refusals_total"])
+        self.assertEqual(now['mailgate_refusals_total{reason="access"}'], now['mailgate_sessions_total{listener="mx",verdict="deny"}'])
+        self.assertEqual(now["mailgate_refusals_total"],
+                         now['mailgate_refusals_total{reason="access"}'] + now["mailgate_turned_away_total"])
+        self.assertEqual((now['mailgate_mails_total{listener="mx"}'], now['mailgate_recipients_total{listener="mx"}']), (3, 6))
+        self.assertGreater(now['mailgate_listener_refusals_total{listener="slow",reason="too_many"}'], 0)
+        self.assertEqual(now['mailgate_listener_refusals_total{listener="nobody",reason="no_server"}'], 1)
+        self.assertGreater(now['mailgate_connect_seconds_count{upstream="mail"}'], 0)
+        # ... and the tables say the same.
+        status = self.gateway.ask("GET", "/v1/status")[1]
+        for listener in status["listeners"]:
+            self.assertEqual(listener["refused"], sum(listener["refusals"].values()))
+        self.assertEqual(sum(listener["refused"] for listener in status["listeners"]),
+                         status["totals"]["refused"] + status["totals"]["turned_away"])
+
+    def balance(self):
+        now = samples(self.gateway.http("/metrics"))
+        outcomes = ("mailgate_empty_connections_total", "mailgate_balancer_probes_total", "mailgate_proxy_rejections_total",
+                    "mailgate_refusals_total", "mailgate_session_ends_total")
+        return now["mailgate_connections_total"] == sum(now.get(name, 0) for name in outcomes)
+
+    def http_status(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.http_port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def test_readiness_and_the_check_follow_the_servers(self):
+        self.talk("nobody", "198.51.100.3")  # without checks, a failed session tells
+        self.assertEqual(self.http_status("/readyz"), 200)
+        self.assertEqual(self.http_status("/readyz?listener=mx"), 200)
+        self.assertEqual(self.http_status("/readyz?listener=other"), 404)
+        self.assertEqual(self.gateway.run("server", "drain", "none/none1").returncode, 0)
+        self.addCleanup(self.gateway.run, "server", "ready", "none/none1")
+        self.assertEqual(self.http_status("/readyz?listener=nobody"), 503)
+        check = self.gateway.run("status", "--check")
+        self.assertEqual(check.returncode, 2, check.stdout)
+        self.assertRegex(check.stdout, r"\AMAILGATE CRITICAL - listener nobody has no server[^|\n]*\|( [a-z_]+=\d+[a-zB]?[;:0-9]*)+\n\Z")
+        self.assertEqual(self.gateway.run("status").returncode, 1)
+        self.assertEqual(self.gateway.run("server", "drain", "mail/mail1").returncode, 0)
+        self.addCleanup(self.gateway.run, "server", "ready", "mail/mail1")
+        self.assertEqual(self.http_status("/readyz"), 503)
+        self.assertEqual(self.http_status("/healthz"), 200)
+
+    def test_a_failed_reload_is_counted_until_the_next_succeeds(self):
+        def failed():
+            return samples(self.gateway.http("/metrics"))["mailgate_last_reload_failed"]
+        text = self.gateway.config.read_text()
+        self.addCleanup(self.gateway.config.write_text, text)
+        self.gateway.config.write_text(text.replace("workers = 2", "workers = 3"))
+        self.assertEqual(self.gateway.run("reload").returncode, 1)
+        self.assertEqual(failed(), 1)
+        self.assertRegex(self.gateway.run("status", "--check").stdout, "the last reload failed")
+        self.gateway.config.write_text(text)
+        self.assertEqual(self.gateway.run("reload").returncode, 0)
+        self.assertEqual(failed(), 0)
+        self.assertEqual(samples(self.gateway.http("/metrics"))['mailgate_reloads_total{result="failed"}'], 1)
+
+
 class Socket(unittest.TestCase):
     def test_the_http_listener_takes_no_orders(self):
         self.assertEqual(gateway.http("/healthz"), "ok\n")

@@ -81,7 +81,13 @@ class FakeControl : public Control {
         orders.push_back("reload");
         return reload_outcome;
     }
-    bool ready() override { return is_ready; }
+    Readiness ready(std::string_view listener) override {
+        if (!is_ready) return Readiness::NotReady;
+        for (const ListenerStatus& own : now.listeners) {
+            if (own.name == listener) return own.available ? Readiness::Ready : Readiness::NoServer;
+        }
+        return listener.empty() ? Readiness::Ready : Readiness::UnknownListener;
+    }
 
     Status now;
     std::vector<LiveSession> live;

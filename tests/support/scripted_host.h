@@ -78,6 +78,7 @@ class ScriptedHost final : public SessionHost {
                                                     TlsUpstream::Callbacks{});
             generation_->upstreams.push_back(
                 std::make_unique<UpstreamPool>(upstream, UpstreamPool::Events{}, std::move(tls)));
+            generation_->upstream_counters.push_back(std::make_shared<UpstreamCounters>());
         }
         for (std::size_t i = 0; i < generation_->config.listeners.size(); ++i) {
             generation_->listeners.push_back(std::make_shared<ListenerCounters>());

@@ -431,6 +431,19 @@ bool Writer::isReplaced() const {
     return sqlite::identityOf(database_.path()) != identity_;
 }
 
+std::int64_t Writer::oldestMs() const {
+    std::int64_t oldest = 0;
+    const auto add = [&](const Segment& segment) {
+        const bool counts = segment.rows > 0 && segment.first_ms > 0;
+        if (counts && (oldest == 0 || segment.first_ms < oldest)) oldest = segment.first_ms;
+    };
+    for (const Segment& segment : sealed_)
+        add(segment);
+    for (const auto& open : open_)
+        if (open) add(open->segment);
+    return oldest;
+}
+
 std::uint64_t Writer::bytes() const {
     return sizeOf(database_.path()) + sizeOf(database_.path() + "-wal");
 }

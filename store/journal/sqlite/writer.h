@@ -26,6 +26,7 @@ class Writer final : public Sink {
     Maintenance maintain(std::int64_t now_ms) override;
     /// Of the database and its WAL, as they are on the disk.
     std::uint64_t bytes() const override;
+    std::int64_t oldestMs() const override;
 
   private:
     struct Open {

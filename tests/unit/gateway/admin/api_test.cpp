@@ -197,6 +197,18 @@ TEST_F(ApiTest, IsReadyWhenTheGatewayIs) {
     EXPECT_EQ(ask("GET", "healthz").status, 200);
 }
 
+TEST_F(ApiTest, AListenerIsReadyWhileItHasAServer) {
+    const auto ready = [this](const char* key, const char* listener) {
+        const Response response = ask("GET", "readyz", {}, {{key, listener}}, Origin::Http);
+        return fmt::format("{} {}", response.status, response.body);
+    };
+    control_.now.listeners[1].available = false;
+    EXPECT_EQ(ready("listener", "smtp"), "200 ready\n");
+    EXPECT_EQ(ready("listener", "imap"), "503 no server\n");
+    EXPECT_EQ(ready("listener", "mx"), "404 no such listener\n");
+    EXPECT_EQ(ready("upstream", "mx"), "400 unknown parameter: expected listener\n");
+}
+
 TEST_F(ApiTest, EveryOrderIsLoggedWithItsOutcomeAndReadingIsNone) {
     ask("DELETE", "v1/sessions/01A");
     ask("DELETE", "v1/sessions/01Z");

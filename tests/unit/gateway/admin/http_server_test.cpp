@@ -139,6 +139,8 @@ TEST_F(HttpServerTest, AnswersARequestHoweverItsBytesCome) {
 TEST_F(HttpServerTest, ProbesAreAnsweredWhileEveryThreadIsTaken) {
     const auto taken = takeAllThreads();
     EXPECT_THAT(ask("GET /readyz HTTP/1.1\r\nHost: gw\r\n\r\n"), EndsWith("GET /readyz "));
+    EXPECT_THAT(ask("GET /readyz?listener=mx HTTP/1.1\r\nHost: gw\r\n\r\n"),
+                EndsWith("GET /readyz?listener=mx "));
     EXPECT_THAT(ask("HEAD /healthz HTTP/1.0\n\n"), StartsWith("HTTP/1.0 200"));
     open();
     for (const Descriptor& socket : taken)

@@ -32,6 +32,11 @@ TEST(Metrics, CountsByWhatMatters) {
     control.now.servers[1].healthy = false;
     control.now.worker_lag_seconds = {0.25, 0.5};
     control.now.journal_lost = 3;
+    control.now.journal_max_bytes = 2048;
+    control.now.rules_version = 41;
+    control.now.last_reload_failed = true;
+    control.now.listeners[1].available = false;
+    control.now.listeners[0].totals = {12, 7, 3, 0, 0, 21, 34};
     control.now.address_alarms = {"imap"};
     const std::string text = metricsOf(control);
     for (const char* line : {
@@ -57,6 +62,13 @@ TEST(Metrics, CountsByWhatMatters) {
              "address=\"127.0.0.1:10143\",result=\"done\",version=\"TLSv1.3\"} 4\n",
              "mailgate_server_certificate_expiry_seconds{upstream=\"dovecot\",server=\"imap1\","
              "address=\"127.0.0.1:10143\"} 1900000000\n",
+             "mailgate_listener_available{listener=\"imap\"} 0\n",
+             "mailgate_mails_total{listener=\"smtp\"} 21\n",
+             "mailgate_recipients_total{listener=\"smtp\"} 34\n",
+             "mailgate_logins_total{listener=\"smtp\"} 0\n",
+             "mailgate_last_reload_failed 1\n",
+             "mailgate_rules_version 41\n",
+             "mailgate_journal_max_bytes 2048\n",
              "mailgate_worker_lag_seconds{worker=\"1\"} 0.5\n",
              "mailgate_journal_lost_total 3\n",
          })
@@ -65,12 +77,14 @@ TEST(Metrics, CountsByWhatMatters) {
 
 TEST(Metrics, HistogramsAreCumulative) {
     FakeControl control;
-    control.now.connect_seconds = {{0.01, 0.1}, {3, 2, 1}, 1.5};
+    control.now.upstreams = {{"postfix", {{0.01, 0.1}, {3, 2, 1}, 1.5}, {}}};
     const std::string text = metricsOf(control);
     EXPECT_THAT(text, HasSubstr("# TYPE mailgate_connect_seconds histogram\n"));
-    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_count 6\nmailgate_connect_seconds_sum 1.5\n"));
-    EXPECT_THAT(text, testing::ContainsRegex("mailgate_connect_seconds_bucket.le=\"0.1[0-9]*\". 5\n"));
-    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_bucket{le=\"+Inf\"} 6\n"));
+    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_count{upstream=\"postfix\"} 6\n"
+                                "mailgate_connect_seconds_sum{upstream=\"postfix\"} 1.5\n"));
+    EXPECT_THAT(text, testing::ContainsRegex(
+                          "mailgate_connect_seconds_bucket.upstream=\"postfix\",le=\"0.1[0-9]*\". 5\n"));
+    EXPECT_THAT(text, HasSubstr("mailgate_connect_seconds_bucket{upstream=\"postfix\",le=\"+Inf\"} 6\n"));
     EXPECT_THAT(text, Not(HasSubstr("mailgate_greeting_seconds"))) << "nothing was measured";
 }
 
@@ -119,7 +133,9 @@ std::string_view typeName(prometheus::MetricType type) {
 TEST(Metrics, TheDocumentHasEveryFamily) {
     FakeControl control;
     control.now.rules_loaded_ms = 1'000;
-    control.now.connect_seconds = control.now.greeting_seconds = {{0.01}, {3, 2}, 1.5};
+    control.now.upstreams = {{"postfix", {{0.01}, {3, 2}, 1.5}, {{0.01}, {3, 2}, 1.5}}};
+    control.now.journal_max_bytes = 1;
+    control.now.journal_oldest_ms = 1'000;
     control.now.ends = {{"client_quit", 5}};
     control.now.refusals = {{"access", 4}};
     control.now.rejections = {{"bad_v1", "10.0.0.9", 2}};

@@ -4,6 +4,8 @@
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 
 namespace mailgate::cli {
@@ -29,7 +31,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     EXPECT_EQ(status.exit_code, kDone);
     EXPECT_THAT(status.output,
                 StartsWith("mailgate 1.2.3 gw.example.net, pid 77\nup since 2026-11-18T11:06:40Z\n2 of "
-                           "1000 sessions, 1 access rule\n\nLISTENER  PROTOCOL  LIVE  "));
+                           "1000 sessions, 1 access rule, version 0\n\nLISTENER  PROTOCOL  LIVE  "));
     EXPECT_THAT(status.output,
                 testing::ContainsRegex("\nsmtp +smtp +2 .*listening +0.0.0.0:25, \\[::\\]:25\n"));
     EXPECT_THAT(status.output, testing::ContainsRegex("\nimap +imap +0 .*PAUSED +0.0.0.0:143\n"));
@@ -61,6 +63,50 @@ TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
                 HasSubstr("\n1 access rule expires soon (mailgate access list --expiring 3d).\n"));
     control_.now.rules_expiring = 2;
     EXPECT_THAT(run({"status"}).output, HasSubstr("\n2 access rules expire soon ("));
+}
+
+TEST_F(StatusCommandTest, TheJournalAndAListenerWithoutAServerAreSaid) {
+    control_.now.journal_bytes = 3u << 19;
+    control_.now.journal_max_bytes = std::uint64_t{10} << 30;
+    control_.now.journal_oldest_ms = 1'795'000'000'000;
+    control_.now.listeners[1].available = false;
+    control_.now.last_reload_failed = true;
+    startGateway();
+    const test::Ran status = run({"status", "--utc"});
+    EXPECT_EQ(status.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(status.output, HasSubstr("\njournal: 1.5 MiB of 10.0 GiB, since 2026-11-18T"));
+    EXPECT_THAT(status.output, testing::ContainsRegex("\nimap +imap +0 .*PAUSED, NO SERVER +"));
+    EXPECT_THAT(status.output, HasSubstr("\nThe last reload failed, and nothing changed"));
+    EXPECT_EQ(run({"status", "--json"}).exit_code, kRefusedOrNotFound);
+}
+
+TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
+    control_.now.listeners[1].paused = false;
+    control_.now.certificates.clear();
+    control_.now.servers[1].certificate_expires = 0;
+    startGateway();
+    const test::Ran good = run({"status", "--check"});
+    EXPECT_EQ(good.exit_code, 0);
+    EXPECT_EQ(good.output,
+              "MAILGATE OK - 2 listeners, 2 of 2 servers up, 2 sessions | servers_down=0;;;0;2 rules=0;;;0 "
+              "sessions=2;800;950;0;1000\n");
+    const test::Ran full = run({"status", "--check", "--sessions", "0,50"});
+    EXPECT_EQ(full.exit_code, 1);
+    EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1000 sessions |"));
+    EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code, kUsage);
+    EXPECT_EQ(run({"status", "--sessions", "80"}).exit_code, kUsage) << "means nothing without --check";
+}
+
+TEST_F(StatusCommandTest, CheckSaysWhyItCannotAsk) {
+    const test::Ran away = run({"status", "--check"});
+    EXPECT_EQ(away.exit_code, 2);
+    EXPECT_THAT(away.output, StartsWith("MAILGATE CRITICAL - mailgate is not listening on "));
+    EXPECT_EQ(away.errors, "");
+    configure("nonsense = 1\n");
+    const test::Ran wrong = run({"status", "--check"});
+    EXPECT_EQ(wrong.exit_code, 3);
+    EXPECT_THAT(wrong.output, StartsWith("MAILGATE UNKNOWN - "));
+    EXPECT_EQ(std::count(wrong.output.begin(), wrong.output.end(), '\n'), 1);
 }
 
 TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {

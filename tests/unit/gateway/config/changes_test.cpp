@@ -87,6 +87,7 @@ KeySample sampleOf(const std::string& key, const std::string& type) {
 std::vector<KeySample> allSamples() {
     std::vector<KeySample> samples;
     for (const config::DescribedTable& table : config::describeTables()) {
+        if (table.path.empty() || table.path == "defaults") continue;  // what they change is others' keys
         for (const config::Described& row : table.keys) {
             const std::string key = table.path + "." + row.key;
             const auto* own = std::ranges::find(kOwnSamples, key, &KeySample::key);

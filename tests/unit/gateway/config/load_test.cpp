@@ -9,10 +9,15 @@
 #include <gtest/gtest.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace mailgate {
 namespace {
@@ -197,6 +202,215 @@ TEST(Config, ASyntaxErrorNamesItsPlace) {
     EXPECT_THAT(errorsOf("[log]\nformat = \"json\n"), HasSubstr("/etc/mailgate/mailgate.toml:2:"));
 }
 
+TEST(Config, ASlipIsToldInWordsThatHelp) {
+    const std::pair<std::string, std::string> slips[] = {
+        {"[log]\nformat = \"json\nlevel = \"error\"\n",
+         ":2:15: the quote that closes the text of column 10 is missing"},
+        {"[gateway]\nname = \"a", ":2:10: the quote that closes the text of column 8 is missing"},
+        {"[[listener]]\naddress = [\"a:1\", \"b:2]\n",
+         "the quote that closes the text of column 19 is missing"},
+        {"[[listener]]\nprotocol = smtp  # mail\n",
+         ":2:12: what is no number, true or false needs quotes: \"smtp\""},
+        {"[[listener]]\naddress = 0.0.0.0:25\n", "needs quotes: \"0.0.0.0:25\""},
+        {"[timeouts]\nhold = 30s\n", "needs quotes: \"30s\""},
+        {"[[listener]]\ntrusted = [10.0.0.0/8]\n", "needs quotes: \"10.0.0.0/8\""},
+        {"[gateway]\nname = gw\"\n", "a quote is missing at the beginning of \"gw\""},
+        {"[listener]\nname = \"a\"\n[[listener]]\n",
+         ":3:1: there may be more than one: write [[listener]] with"},
+        {"[listener]\nname = \"a\"\n[listener]\n",
+         ":3:1: there may be more than one: write [[listener]] with"},
+        {"[log]\n[log]\n", ":2:1: the table \"log\" is here for the second time"},
+        {"[listener]\nname = \"a\"\n", "[[listener]], found a table: two brackets"},
+        {"[gateway]\nworkers 4\n", "expected '=', saw '4'"},
+        {"[journal]\nmax_size = \"10GB\"\n",
+         "expected a size from \"16MiB\" to \"16384GiB\", found \"10GB\": the units are KiB, MiB and GiB "
+         "(did you "
+         "mean \"10GiB\"?)"},
+        {"[[listener]]\ntls = \"smtps\"\n",
+         "found \"smtps\": TLS from the first byte (ports 465, 993, 995) is"},
+        {"[[listener]]\nprotocol = \"smtps\"\n",
+         "found \"smtps\": that is protocol = \"smtp\" with tls = \"implicit\" or \"passthrough\""},
+    };
+    for (const auto& [text, words] : slips)
+        EXPECT_THAT(errorsOf(text), HasSubstr(words)) << text;
+}
+
+// ---- defaults and lists of networks
+
+TEST(Config, WhatAListenerDoesNotSayItsDefaultsDo) {
+    const std::string defaults =
+        "[networks]\nbalancers = [\"10.0.0.8\", \"10.0.0.9\"]\n"
+        "[defaults.listener]\nproxy = \"require\"\ntrusted = \"@balancers\"\naccess = \"open\"\n"
+        "bare_lf = \"pass\"\ntls_required = true\n"
+        "[defaults.upstream]\nfall = 7\nsend_proxy = \"v1\"\ntls_verify = \"off\"\n";
+    const std::string imap =
+        "[[listener]]\nname = \"imap\"\nprotocol = \"imap\"\naddress = \"[::]:143\"\nupstream = "
+        "\"postfix\"\nproxy = "
+        "\"off\"\n";
+    const Config config = parse(defaults + site("access = \"allowlist\"", "fall = 3\ncheck = false") + imap);
+    ASSERT_EQ(config.listeners.size(), 2u);
+    EXPECT_EQ(config.listeners[0].proxy, ProxyMode::Require);
+    EXPECT_EQ(config.listeners[0].trusted.size(), 2u);
+    EXPECT_EQ(config.listeners[0].access, AccessDefault::Allowlist) << "what it says itself holds";
+    EXPECT_EQ(config.listeners[0].bare_lf, BareLfPolicy::Pass);
+    EXPECT_EQ(config.listeners[1].access, AccessDefault::Open);
+    EXPECT_THAT(config.listeners[1].trusted, IsEmpty()) << "of no meaning where no header is read";
+    EXPECT_EQ(config.upstreams[0].fall, 3u);
+    EXPECT_EQ(config.upstreams[0].send_proxy, SendProxy::V1);
+    EXPECT_TRUE(config.upstreams[0].tls_options.verify);
+}
+
+TEST(Config, DefaultsAreJudgedOnceAndWhereTheyStand) {
+    EXPECT_EQ(
+        errorsOf("[defaults.listener]\nmode = \"x\"\nname = \"a\"\nacess = 1\n[defaults.server]\n" + site() +
+                 "[[listener]]\nname = \"b\"\nprotocol = \"smtp\"\naddress = \"[::]:25\"\nupstream = "
+                 "\"postfix\"\n"),
+        "/etc/mailgate/mailgate.toml:2:8: defaults.listener.mode: expected \"enforce\", \"soft\" or "
+        "\"monitor\", found \"x\"\n"
+        "/etc/mailgate/mailgate.toml:3:8: defaults.listener.name: has no default: each listener needs its "
+        "own\n"
+        "/etc/mailgate/mailgate.toml:4:1: defaults.listener.acess: unknown key (did you mean \"access\"?)\n"
+        "/etc/mailgate/mailgate.toml:5:11: defaults.server: unknown key");
+}
+
+TEST(Config, AListOfNetworksStandsWhereverNetworksDo) {
+    const std::string lists = "[networks]\nlb = [\"10.0.0.8\", \"10.1.0.0/16\"]\nold = \"192.0.2.7\"\n";
+    const Config config =
+        parse(lists + site("proxy = \"require\"\ntrusted = [\"@lb\", \"10.9.9.9\", { network = "
+                           "\"@old\", tls = true }]\nbare_lf_exclude = \"@old\""));
+    EXPECT_EQ(config.listeners[0].trusted.size(), 4u);
+    EXPECT_EQ(config.listeners[0].trusted_tls.size(), 1u);
+    EXPECT_EQ(config.listeners[0].bare_lf_exclude.size(), 1u);
+    EXPECT_THAT(
+        errorsOf(lists + site("proxy = \"require\"\ntrusted = \"@lbs\"")),
+        HasSubstr(":10:11: listener.trusted: there is no \"lbs\" in [networks] (did you mean \"lb\"?)"));
+    EXPECT_THAT(errorsOf("[networks]\na = \"10.0.0.1/8\"\nb = \"@a\"\n\"c d\" = []\n" + site()),
+                testing::AllOf(HasSubstr(":2:5: networks.a: 10.0.0.1/8 has host bits set"),
+                               HasSubstr(":3:5: networks.b: a list of networks cannot name another one"),
+                               HasSubstr(":4:9: networks.c d: expected a name")));
+}
+
+// ---- several files
+
+using FileTexts = std::map<std::string, std::string>;  // by name
+
+/// Files of /etc/mailgate beside the main one.
+class Included {
+  public:
+    explicit Included(FileTexts files) : files_(std::move(files)) {}
+
+    Config load(const std::string& main) const {
+        const config::FileSource source{
+            [this](const fs::path& folder) -> std::optional<std::vector<std::string>> {
+                std::vector<std::string> names;
+                for (const auto& [name, text] : files_)
+                    if ((kFile.parent_path() / name).parent_path() == folder)
+                        names.push_back(fs::path(name).filename().string());
+                std::reverse(names.begin(), names.end());
+                return names.empty() ? std::nullopt : std::optional(names);
+            },
+            [this](const fs::path& file) {
+                const auto found = files_.find(file.lexically_relative(kFile.parent_path()).string());
+                if (found == files_.end()) throw ConfigError("cannot be read: no such file");
+                return found->second;
+            }};
+        return parseConfig(main, kFile, resolveForTest, source);
+    }
+    std::string errors(const std::string& main) const {
+        try {
+            load(main);
+        } catch (const ConfigError& error) {
+            return error.what();
+        }
+        return "";
+    }
+
+  private:
+    FileTexts files_;
+};
+
+TEST(Include, FilesAreReadInTheOrderOfTheirNamesAndJoined) {
+    const Included files(FileTexts{{"conf.d/20-b.toml", "[timeouts]\nhold = \"9s\"\n"},
+                                   {"conf.d/10-a.toml", site()},
+                                   {"conf.d/.hidden.toml", "nonsense"},
+                                   {"conf.d/30-c.toml~", "nonsense"},
+                                   {"more.toml", "include = \"conf.d/*.toml\"\n[log]\nlevel = \"error\"\n"}});
+    const Config config = files.load("include = [\"more.toml\"]\n[timeouts]\nconnect = \"3s\"\n");
+    EXPECT_THAT(config.files,
+                ElementsAre("/etc/mailgate/mailgate.toml", "/etc/mailgate/more.toml",
+                            "/etc/mailgate/conf.d/10-a.toml", "/etc/mailgate/conf.d/20-b.toml"));
+    EXPECT_EQ(config.timeouts.connect, 3s);
+    EXPECT_EQ(config.timeouts.hold, 9s);
+    EXPECT_EQ(config.log.level, LogLevel::Error);
+    EXPECT_EQ(config.listeners.size(), 1u);
+    EXPECT_EQ(config.store_url, "sqlite:/etc/mailgate/mailgate.db");
+}
+
+TEST(Include, AnErrorNamesItsFileAndAllFilesAreToldAtOnce) {
+    const Included files(FileTexts{{"a.toml", "[log]\nlevel = \"none\"\n[[listener]]\nname = \"smtp\"\n"},
+                                   {"b.toml", "x = \"\n"},
+                                   {"c.toml", "\n[log]\nlevel = \"error\"\nformat = [\n"}});
+    EXPECT_THAT(files.errors("include = \"a.toml\"\n" + site()),
+                testing::AllOf(
+                    HasSubstr("/etc/mailgate/a.toml:2:9: log.level: expected"),
+                    HasSubstr("/etc/mailgate/a.toml:4:8: listener.name: \"smtp\" is already used on line 3 "
+                              "of /etc/mailgate/mailgate.toml")));
+    EXPECT_THAT(
+        files.errors("include = [\"b.toml\", \"c.toml\", \"d.toml\"]\n" + site()),
+        testing::AllOf(
+            HasSubstr("/etc/mailgate/b.toml:1:7: the quote"), HasSubstr("/etc/mailgate/c.toml:"),
+            HasSubstr("/etc/mailgate/mailgate.toml:1:32: include: \"/etc/mailgate/d.toml\": cannot be "
+                      "read: no such file")));
+}
+
+TEST(Include, WhatIsSetTwiceIsRefused) {
+    const Included files(FileTexts{{"a.toml", "[log]\nlevel = \"error\"\n[timeouts.idle]\nsmtp = \"7m\"\n"}});
+    EXPECT_EQ(files.errors(
+                  "include = \"a.toml\"\n[log]\nlevel = \"debug\"\n[timeouts]\nidle = { smtp = \"8m\" }\n" +
+                  site()),
+              "/etc/mailgate/a.toml:2:9: log.level: is already set on line 3 of /etc/mailgate/mailgate.toml\n"
+              "/etc/mailgate/a.toml:4:8: timeouts.idle.smtp: is already set on line 5 of "
+              "/etc/mailgate/mailgate.toml");
+}
+
+TEST(Include, ACycleAndAFileThatComesTwiceAreRefused) {
+    const Included files(FileTexts{{"a.toml", "include = \"b.toml\"\n"},
+                                   {"b.toml", "include = \"./a.toml\"\n"},
+                                   {"c.toml", ""},
+                                   {"mailgate.toml", ""}});
+    EXPECT_THAT(
+        files.errors("include = \"a.toml\"\n" + site()),
+        HasSubstr("/etc/mailgate/b.toml:1:11: include: \"/etc/mailgate/a.toml\": would include itself"));
+    EXPECT_THAT(files.errors("include = [\"c.toml\", \"c.*\"]\n" + site()),
+                HasSubstr("mailgate.toml:1:22: include: \"/etc/mailgate/c.toml\": is included twice"));
+    EXPECT_THAT(files.errors("include = \"m*.toml\"\n" + site()),
+                HasSubstr("would include itself: name the others in a"));
+}
+
+TEST(Include, WhatAPatternDoesNotFindIsSaid) {
+    const Included files(FileTexts{{"conf.d/a.toml", ""}});
+    EXPECT_THAT(files.errors("include = \"cnf.d/*.toml\"\n" + site()),
+                HasSubstr(":1:11: include: the folder \"/etc/mailgate/cnf.d\" cannot be read"));
+    EXPECT_THAT(files.errors("include = \"*/a.toml\"\n" + site()),
+                HasSubstr("wildcards may stand in the last part"));
+    EXPECT_THAT(
+        warningsOf(files.load("include = \"conf.d/*.conf\"\n" + site())),
+        ElementsAre(HasSubstr(":1:11: warning: include: no file is named \"/etc/mailgate/conf.d/*.conf\"")));
+    EXPECT_THAT(files.errors("[gateway]\ninclude = \"conf.d/*.toml\"\n" + site()),
+                HasSubstr("gateway.include: unknown key: include has to stand before the first [table]"));
+}
+
+TEST(Include, RealFilesAreFoundNextToTheMainOne) {
+    const TemporaryFolder folder;
+    fs::create_directory(folder.path() / "conf.d");
+    fs::create_directory(folder.path() / "conf.d/x.toml");
+    std::ofstream(folder.path() / "mailgate.toml") << "include = \"conf.d/*.toml\"\n";
+    std::ofstream(folder.path() / "conf.d/site.toml") << site();
+    EXPECT_EQ(loadConfig(folder.path() / "mailgate.toml").listeners.size(), 1u);
+    fs::remove_all(folder.path() / "conf.d");
+    EXPECT_THROW(loadConfig(folder.path() / "mailgate.toml"), ConfigError);
+}
+
 TEST(Config, AnEmptyFileSaysWhatIsNeeded) {
     EXPECT_EQ(errorsOf(""),
               "/etc/mailgate/mailgate.toml:1:1: listener: missing: at least one [[listener]] is needed\n"
@@ -315,7 +529,16 @@ struct Doubtful {
 TEST(Config, WhatIsDoubtfulIsAWarning) {
     const Doubtful doubtful[] = {
         {site("proxy = \"mixed\"\ntrusted = \"0.0.0.0/0\""),
-         ":7:11: warning: listener.trusted: 0.0.0.0/0 is far larger"},
+         ":7:11: warning: listener.trusted: 0.0.0.0/0 is everybody, and 0.0.0.0:2525 may be reached from the "
+         "Internet"},
+        {site("proxy = \"mixed\"\ntrusted = \"8.0.0.0/6\""),
+         ":7:11: warning: listener.trusted: 8.0.0.0/6 is far larger"},
+        {site(kTrusted, "",
+              "address = \"192.0.2.1:25\"\n[[upstream.server]]\nname = \"mx2\"\naddress = "
+              "\"192.0.2.1:25\""),
+         ":17:11: warning: upstream.server.address: 192.0.2.1:25 is server \"mx1\" as well (line 14)"},
+        {"[networks]\nspare = \"192.0.2.1\"\n" + site(),
+         ":2:9: warning: networks: nothing refers to \"@spare\""},
         {site(kTrusted, "", "address = \"nowhere.example:25\""),
          "upstream.server.address: \"nowhere.example\" cannot be resolved now: no such name"},
         {site(kTrusted, "send_proxy = \"off\"\nlost_client_address = \"accepted\""), "are an open relay if"},
@@ -549,7 +772,7 @@ TEST(FindConfig, TakesTheGivenThenTheWorkingFoldersThenSaysWhereItLooked) {
     const TemporaryFolder folder;
     const fs::path before = fs::current_path();
     fs::current_path(folder.path());
-    EXPECT_EQ(findConfig("other.toml"), "other.toml");
+    EXPECT_EQ(findConfig("other.toml").file, "other.toml");
     if (!fs::exists("/etc/mailgate/mailgate.toml")) {
         try {
             findConfig("");
@@ -560,7 +783,26 @@ TEST(FindConfig, TakesTheGivenThenTheWorkingFoldersThenSaysWhereItLooked) {
         }
     }
     std::ofstream("mailgate.toml") << "";
-    EXPECT_EQ(findConfig(""), "mailgate.toml");
+    EXPECT_EQ(findConfig("").file, "mailgate.toml");
+    EXPECT_EQ(findConfig("").how, FoundConfig::How::WorkingFolder);
+    fs::current_path(before);
+}
+
+TEST(FindConfig, AFileOfSomebodyElseIsUsedWhenItIsNamedAlone) {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root gives files away";
+    const TemporaryFolder folder;
+    const fs::path before = fs::current_path();
+    fs::current_path(folder.path());
+    std::ofstream("mailgate.toml") << "";
+    ASSERT_EQ(::chown("mailgate.toml", 65534, 65534), 0);
+    EXPECT_EQ(findConfig("mailgate.toml").how, FoundConfig::How::Named);
+    std::string words;
+    try {
+        words = findConfig("").passed_over;
+    } catch (const ConfigError& error) {
+        words = error.what();
+    }
+    EXPECT_THAT(words, HasSubstr("mailgate.toml is not used, because it belongs to another user"));
     fs::current_path(before);
 }
 

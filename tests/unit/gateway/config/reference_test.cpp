@@ -26,8 +26,9 @@ std::string markdownReference() {
     std::string text = "| Key | Type | Default | Meaning |\n|---|---|---|---|\n";
     for (const DescribedTable& table : describeTables()) {
         for (const Described& key : table.keys)
-            text += fmt::format("| `{}.{}` | {} | {} | {}{} |\n", table.path, key.key, key.type, key.without,
-                                key.meaning, key.change == Change::Restart ? "; needs a restart" : "");
+            text += fmt::format("| `{}{}{}` | {} | {} | {}{} |\n", table.path, table.path.empty() ? "" : ".",
+                                key.key, key.type, key.without, key.meaning,
+                                key.change == Change::Restart ? "; needs a restart" : "");
     }
     return text;
 }
@@ -53,7 +54,11 @@ std::string manText(std::string_view text) {
 std::string manReference() {
     std::string text;
     for (const DescribedTable& table : describeTables()) {
-        text += fmt::format("# {}{}{}\n\n", table.array ? "[[" : "[", table.path, table.array ? "]]" : "]");
+        if (table.path.empty())
+            text += "# BEFORE THE FIRST TABLE\n\n";
+        else
+            text +=
+                fmt::format("# {}{}{}\n\n", table.array ? "[[" : "[", table.path, table.array ? "]]" : "]");
         if (!table.about.empty()) text += table.about + "\n\n";
         for (const Described& key : table.keys) {
             const std::string_view word = key.without == "needed" ? "" : "default: ";
@@ -93,12 +98,17 @@ std::map<std::string, std::string> sampleValues() {
         if (line.starts_with("# ")) line.erase(0, 2);
         const std::string word =
             line.substr(0, line.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_[."));
-        if (word.starts_with('[')) {
+        if (word.starts_with("[networks") || word.starts_with("[defaults.")) {
+            // Keys of the site's own, or of another table: the table itself is what there is to show.
+            values[word.substr(1)];
+            table = "-";
+        } else if (word.starts_with('[')) {
             table = word.substr(word.find_first_not_of('['));
             values[table];
         } else if (!word.empty() && line.substr(word.size()).starts_with(" = ")) {
             const std::string value = line.substr(word.size() + 3);
-            values[table + "." + word] = value.substr(0, value.find_last_not_of(' ', value.find(" #")) + 1);
+            values[table.empty() ? word : table + "." + word] =
+                value.substr(0, value.find_last_not_of(' ', value.find(" #")) + 1);
         }
     }
     return values;
@@ -107,15 +117,18 @@ std::map<std::string, std::string> sampleValues() {
 TEST(Reference, TheSampleShowsEveryKeyAndNoOther) {
     std::vector<std::string> shown;
     for (const auto& [key, value] : sampleValues())
-        shown.push_back(key);
-    EXPECT_THAT(shown, testing::ElementsAreArray(configKeys()));
+        if (!key.starts_with("-.")) shown.push_back(key);
+    // The table around those for listeners and upstreams has no line of its own.
+    std::vector<std::string> keys = configKeys();
+    std::erase(keys, "defaults");
+    EXPECT_THAT(shown, testing::ElementsAreArray(keys));
 }
 
 TEST(Reference, TheSampleShowsTheDefaults) {
     const std::map<std::string, std::string> sample = sampleValues();
     for (const DescribedTable& table : describeTables()) {
         for (const Described& row : table.keys) {
-            const std::string key = table.path + "." + row.key;
+            const std::string key = table.path.empty() ? row.key : table.path + "." + row.key;
             // A first set-up has balancers.
             if (!row.without.starts_with('`') || key == "listener.proxy") continue;
             EXPECT_EQ("`" + sample.at(key) + "`", row.without.substr(0, row.without.rfind('`') + 1)) << key;

@@ -168,10 +168,12 @@ TEST(TableReaderTest, SaysWhatWasExpectedAndFoundAndKeepsTheValueBefore) {
         {"integer", "10", "a whole number from 1 to 9, found 10"},
         {"integer", "5.0", "a whole number from 1 to 9, found a fraction"},
         {"integer", "\"5\"", "a whole number from 1 to 9, found \"5\""},
-        {"size", "9", "a size from 10 to 2048 bytes, such as 10 or \"1KiB\", found 9"},
-        {"size", "-1", "a size from 10 to 2048 bytes, such as 10 or \"1KiB\", found -1"},
-        {"size", "\"3KiB\"", "a size from 10 to 2048 bytes, such as 10 or \"1KiB\", found \"3KiB\""},
-        {"size", "\"1kb\"", "a size from 10 to 2048 bytes, such as 10 or \"1KiB\", found \"1kb\""},
+        {"size", "9", "a size from \"10\" to \"2KiB\", found 9"},
+        {"size", "-1", "a size from \"10\" to \"2KiB\", found -1"},
+        {"size", "\"3KiB\"", "a size from \"10\" to \"2KiB\", found \"3KiB\""},
+        {"size", "\"1kb\"",
+         "a size from \"10\" to \"2KiB\", found \"1kb\": the units are KiB, MiB and GiB (did you mean "
+         "\"1KiB\"?)"},
         {"duration", "\"1h1m\"",
          "a duration such as \"250ms\", \"30s\", \"5m\", \"1h\" or \"7d\", found \"1h1m\""},
         {"duration", "30", "a duration such as \"250ms\", \"30s\", \"5m\", \"1h\" or \"7d\", found 30"},
@@ -233,7 +235,9 @@ TEST(TableReaderTest, TablesInsideHaveTheirPathAndPlace) {
     EXPECT_EQ(document.errors(),
               "f:3:1: t.b: expected a table, [t.b], found an array of tables\n"
               "f:6:1: t.b.y: unknown key\n"
-              "f:7:1: t.c: expected an array of tables, [[t.c]], found a table");
+              "f:7:1: t.c: expected an array of tables, [[t.c]], found a table: two brackets, because there "
+              "may be more "
+              "than one");
 }
 
 TEST(TableReaderTest, AKeyThatNobodyAskedForIsUnknown) {

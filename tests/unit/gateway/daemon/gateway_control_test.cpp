@@ -67,7 +67,9 @@ TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
     ASSERT_EQ(status.servers.size(), 1U);
     EXPECT_EQ(status.servers.front().server, "mx1");
     EXPECT_EQ(status.worker_lag_seconds.size(), 2U);
-    EXPECT_EQ(status.connect_seconds.counts.size(), status.connect_seconds.upper_bounds.size() + 1);
+    ASSERT_EQ(status.upstreams.size(), 1u);
+    const admin::Histogram& connect = status.upstreams[0].connect_seconds;
+    EXPECT_EQ(connect.counts.size(), connect.upper_bounds.size() + 1);
     EXPECT_TRUE(control().sessions().empty());
     EXPECT_FALSE(control().kill("01"));
 }

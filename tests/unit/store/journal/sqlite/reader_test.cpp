@@ -317,7 +317,7 @@ TEST_F(JournalReaderTest, FindsAMailByItsMessageId) {
         EXPECT_THAT(journal::Reader(url()).newest(filter, 10), IsEmpty());
     }
     JournalFilter filter;
-    filter.message_id = "54321@PARTNER.example";
+    filter.message_id = "44321@PARTNER.example";
     EXPECT_EQ(journal::Reader(url()).count(filter, 10), 1u) << "in whatever case";
 }
 

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/status_check.h"
+
+#include "gateway/log/escape.h"
+
+#include <Poco/JSON/Array.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+struct Finding {
+    CheckState state;
+    std::string text;
+};
+
+std::optional<std::optional<unsigned>> parsePart(std::string_view text) {
+    if (text.empty()) return std::optional<unsigned>();
+    unsigned number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return number;
+}
+
+template <typename Each>
+void forEach(const Object& object, const std::string& key, Each each) {
+    const Array::Ptr items = object.getArray(key);
+    for (unsigned i = 0; items && i < items->size(); ++i)
+        if (const Object::Ptr item = items->getObject(i)) each(*item);
+}
+
+std::string textOf(const Object& object, const std::string& key) {
+    return escaped(object.optValue<std::string>(key, ""));
+}
+
+std::uint64_t numberOf(const Object& object, const std::string& key) {
+    return object.optValue<std::uint64_t>(key, 0);
+}
+
+CheckState atLeast(double value, const Threshold& threshold) {
+    if (threshold.critical && value >= *threshold.critical) return CheckState::Critical;
+    return threshold.warning && value >= *threshold.warning ? CheckState::Warning : CheckState::Ok;
+}
+
+CheckState atMost(std::int64_t value, const Threshold& threshold) {
+    const auto reached = [value](const std::optional<unsigned>& limit) {
+        return limit && value <= static_cast<std::int64_t>(*limit);
+    };
+    if (reached(threshold.critical)) return CheckState::Critical;
+    return reached(threshold.warning) ? CheckState::Warning : CheckState::Ok;
+}
+
+/// "80 % of 50000" in the unit of the value, as perfdata has its limits.
+std::string share(const std::optional<unsigned>& percent, std::uint64_t whole) {
+    return percent ? fmt::to_string(whole / 100 * *percent + whole % 100 * *percent / 100) : "";
+}
+
+std::string_view wordFor(CheckState state) {
+    constexpr std::string_view kWords[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+    return kWords[static_cast<std::size_t>(state)];
+}
+
+/// What follows the bar is for programs.
+std::string withoutBars(std::string text) {
+    std::replace(text.begin(), text.end(), '|', '/');
+    return text;
+}
+
+class Check {
+  public:
+    Check(const Object& status, const CheckLimits& limits) : status_(status), limits_(limits) {}
+
+    CheckResult run() {
+        checkServers();
+        checkListeners();
+        checkGateway();
+        checkSessions();
+        checkJournal();
+        checkCertificates();
+        CheckResult result;
+        std::stable_sort(findings_.begin(), findings_.end(),
+                         [](const Finding& a, const Finding& b) { return a.state > b.state; });
+        std::string text = fmt::format("{}, {} of {} servers up, {} sessions", listeners_, up_, servers_,
+                                       numberOf(status_, "live"));
+        if (!findings_.empty()) {
+            result.state = findings_.front().state;
+            text.clear();
+            for (const Finding& finding : findings_)
+                text += (text.empty() ? "" : "; ") + finding.text;
+        }
+        result.line =
+            fmt::format("MAILGATE {} - {} |{}", wordFor(result.state), withoutBars(text), performance_);
+        return result;
+    }
+
+  private:
+    void found(CheckState state, std::string text) {
+        if (state != CheckState::Ok) findings_.push_back({state, std::move(text)});
+    }
+    void measured(std::string_view sample) { performance_ += fmt::format(" {}", sample); }
+
+    void checkServers() {
+        forEach(status_, "servers", [&](const Object& server) {
+            ++servers_;
+            if (server.optValue("healthy", false)) {
+                ++up_;
+                return;
+            }
+            const std::string reason = textOf(server, "reason");
+            found(CheckState::Warning,
+                  fmt::format("server {}/{} is down{}{}", textOf(server, "upstream"),
+                              textOf(server, "server"), reason.empty() ? "" : ": ", reason));
+        });
+        measured(fmt::format("servers_down={};;;0;{}", servers_ - up_, servers_));
+    }
+
+    void checkListeners() {
+        std::size_t count = 0;
+        forEach(status_, "listeners", [&](const Object& listener) {
+            ++count;
+            const std::string name = textOf(listener, "name");
+            if (!listener.optValue("available", true))
+                found(CheckState::Critical, fmt::format("listener {} has no server", name));
+            if (listener.optValue("paused", false))
+                found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
+        });
+        listeners_ = fmt::format("{} listener{}", count, count == 1 ? "" : "s");
+    }
+
+    void checkGateway() {
+        if (status_.optValue("draining", false)) found(CheckState::Warning, "the gateway is stopping");
+        if (status_.optValue("last_reload_failed", false))
+            found(CheckState::Warning, "the last reload failed");
+        const Object::Ptr rules = status_.getObject("rules");
+        if (rules && rules->optValue("store_failed", false))
+            found(CheckState::Critical, "the access rules cannot be read");
+        if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
+        if (const Array::Ptr alarms = status_.getArray("address_alarms"))
+            for (unsigned i = 0; i < alarms->size(); ++i)
+                found(CheckState::Warning, fmt::format("listener {} may have lost its clients' addresses",
+                                                       escaped(alarms->getElement<std::string>(i))));
+    }
+
+    void checkSessions() {
+        const std::uint64_t live = numberOf(status_, "live"), most = numberOf(status_, "max_sessions");
+        measured(fmt::format("sessions={};{};{};0;{}", live, share(limits_.sessions.warning, most),
+                             share(limits_.sessions.critical, most), most));
+        const double percent = most == 0 ? 0 : 100 * static_cast<double>(live) / static_cast<double>(most);
+        found(atLeast(percent, limits_.sessions), fmt::format("{} of {} sessions", live, most));
+    }
+
+    void checkJournal() {
+        const Object::Ptr journal = status_.getObject("journal");
+        const std::uint64_t most = journal ? numberOf(*journal, "max_bytes") : 0;
+        if (most == 0) return;
+        const std::uint64_t bytes = numberOf(*journal, "bytes");
+        measured(fmt::format("journal={}B;{};{};0;{}", bytes, share(limits_.journal.warning, most),
+                             share(limits_.journal.critical, most), most));
+        measured(fmt::format("journal_lost={}c", numberOf(*journal, "lost")));
+        const double percent = 100 * static_cast<double>(bytes) / static_cast<double>(most);
+        found(atLeast(percent, limits_.journal),
+              fmt::format("the journal has {:.0f} % of its max_size: old sessions are deleted for room",
+                          percent));
+    }
+
+    void checkCertificates() {
+        std::optional<std::int64_t> least;
+        const auto add = [&](const Object& owner, const char* key, const std::string& whose) {
+            if (owner.get(key).isEmpty()) return;
+            const auto days = owner.getValue<std::int64_t>(key);
+            least = least ? std::min(*least, days) : days;
+            found(atMost(days, limits_.certificates),
+                  days < 0 ? fmt::format("the certificate of {} has expired", whose)
+                           : fmt::format("the certificate of {} expires in {} day{}", whose, days,
+                                         days == 1 ? "" : "s"));
+        };
+        forEach(status_, "certificates", [&](const Object& certificate) {
+            add(certificate, "days_left", "listener " + textOf(certificate, "listener"));
+        });
+        forEach(status_, "servers", [&](const Object& server) {
+            add(server, "certificate_days_left",
+                fmt::format("server {}/{}", textOf(server, "upstream"), textOf(server, "server")));
+        });
+        const auto limit = [](const std::optional<unsigned>& days) {
+            return days ? fmt::format("{}:", *days + 1) : "";  // at least that many are in order
+        };
+        if (least)
+            measured(fmt::format("certificate_days={};{};{}", *least, limit(limits_.certificates.warning),
+                                 limit(limits_.certificates.critical)));
+    }
+
+    const Object& status_;
+    const CheckLimits& limits_;
+    std::vector<Finding> findings_;
+    std::string performance_, listeners_;
+    std::size_t servers_ = 0, up_ = 0;
+};
+
+}  // namespace
+
+std::optional<Threshold> parseThreshold(std::string_view text) {
+    const std::size_t comma = text.find(',');
+    const auto warning = parsePart(text.substr(0, comma));
+    const auto critical = parsePart(comma == std::string_view::npos ? "" : text.substr(comma + 1));
+    if (!warning || !critical) return std::nullopt;
+    return Threshold{*warning, *critical};
+}
+
+CheckResult checkStatus(const Object& status, const CheckLimits& limits) {
+    return Check(status, limits).run();
+}
+
+CheckResult checkFailed(CheckState state, std::string_view why) {
+    return {state, fmt::format("MAILGATE {} - {}", wordFor(state), withoutBars(escaped(why)))};
+}
+
+}  // namespace mailgate::cli

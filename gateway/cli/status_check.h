@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The gateway's state as a monitoring plugin reports it: one line and an exit code, as Nagios and its kin read
+/// them (https://www.monitoring-plugins.org/doc/guidelines.html).
+#pragma once
+
+#include <Poco/JSON/Object.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace mailgate::cli {
+
+/// Where a value begins to be a warning, and critical; never, without one.
+struct Threshold {
+    std::optional<unsigned> warning, critical;
+};
+
+/// "80" or "80,95"; "" of a part: never. Nothing for anything else.
+std::optional<Threshold> parseThreshold(std::string_view text);
+
+struct CheckLimits {
+    Threshold sessions{80, 95};           ///< percent of max_sessions, or more
+    Threshold journal{95, std::nullopt};  ///< percent of journal.max_size, or more
+    Threshold certificates{14, 3};        ///< days left, or fewer
+};
+
+enum class CheckState : int { Ok = 0, Warning = 1, Critical = 2, Unknown = 3 };
+
+struct CheckResult {
+    CheckState state = CheckState::Ok;
+    std::string line;  ///< without its end
+};
+
+/// `status`: the answer to GET /v1/status.
+CheckResult checkStatus(const Poco::JSON::Object& status, const CheckLimits& limits);
+/// Of a gateway that could not be asked: why not.
+CheckResult checkFailed(CheckState state, std::string_view why);
+
+}  // namespace mailgate::cli

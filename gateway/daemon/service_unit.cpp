@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/service_unit.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace mailgate {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr std::string_view kUnit = "mailgate.service";
+// systemd-system.conf(5), DefaultTimeoutStopSec.
+constexpr milliseconds kDefault{90'000};
+// The first one that has a file of a name is heard.
+constexpr const char* kFolders[] = {"etc/systemd/system", "run/systemd/system",
+                                    "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+                                    "lib/systemd/system"};
+
+struct Unit {
+    std::string_view word;
+    std::int64_t milliseconds;
+};
+constexpr Unit kUnits[] = {{"", 1'000},         {"s", 1'000},        {"sec", 1'000},       {"second", 1'000},
+                           {"seconds", 1'000},  {"ms", 1},           {"msec", 1},          {"m", 60'000},
+                           {"min", 60'000},     {"minute", 60'000},  {"minutes", 60'000},  {"h", 3'600'000},
+                           {"hr", 3'600'000},   {"hour", 3'600'000}, {"hours", 3'600'000}, {"d", 86'400'000},
+                           {"day", 86'400'000}, {"days", 86'400'000}};
+
+std::string_view trimmed(std::string_view text) {
+    const std::size_t begin = std::min(text.find_first_not_of(" \t\r"), text.size());
+    return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
+}
+
+std::optional<fs::path> unitFile(const fs::path& root) {
+    std::error_code ignored;
+    for (const char* folder : kFolders)
+        if (fs::exists(root / folder / kUnit, ignored)) return root / folder / kUnit;
+    return std::nullopt;
+}
+
+/// In the order in which they are read: by name, whatever their folder.
+std::vector<fs::path> dropIns(const fs::path& root) {
+    std::vector<fs::path> files;
+    for (const char* folder : kFolders) {
+        std::error_code error;
+        const fs::path drop_ins = root / folder / (std::string(kUnit) + ".d");
+        for (fs::directory_iterator each(drop_ins, error), end; !error && each != end;
+             each.increment(error)) {
+            const auto same = [&](const fs::path& file) {
+                return file.filename() == each->path().filename();
+            };
+            if (each->path().extension() == ".conf" && std::none_of(files.begin(), files.end(), same))
+                files.push_back(each->path());
+        }
+    }
+    std::sort(files.begin(), files.end(),
+              [](const fs::path& a, const fs::path& b) { return a.filename() < b.filename(); });
+    return files;
+}
+
+void readLimit(const fs::path& file, std::optional<milliseconds>& limit) {
+    std::ifstream stream(file);
+    bool of_service = false;
+    for (std::string line; std::getline(stream, line);) {
+        const std::string_view text = trimmed(line);
+        const std::size_t equals = text.find('=');
+        if (text.starts_with('[')) of_service = text == "[Service]";
+        if (!of_service || equals == std::string_view::npos) continue;
+        const std::string_view key = trimmed(text.substr(0, equals)),
+                               value = trimmed(text.substr(equals + 1));
+        if (key != "TimeoutStopSec" && key != "TimeoutSec") continue;
+        limit = value.empty() ? kDefault : parseTimeSpan(value);
+        if (limit && limit->count() == 0) limit.reset();  // no limit either
+    }
+}
+
+}  // namespace
+
+std::optional<milliseconds> parseTimeSpan(std::string_view text) {
+    constexpr std::int64_t kLongest = std::int64_t{10} * 366 * 86'400'000;
+    std::int64_t sum = 0;
+    text = trimmed(text);
+    if (text.empty()) return std::nullopt;
+    while (!text.empty()) {
+        std::int64_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (error != std::errc() || number < 0 || number > kLongest) return std::nullopt;
+        text = trimmed(text.substr(static_cast<std::size_t>(end - text.data())));
+        const std::size_t length = std::min(text.find_first_of(" \t0123456789"), text.size());
+        const auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const Unit& each) {
+            return each.word == text.substr(0, length);
+        });
+        if (unit == std::end(kUnits) || number > kLongest / unit->milliseconds) return std::nullopt;
+        sum = std::min(sum + number * unit->milliseconds, kLongest);
+        text = trimmed(text.substr(length));
+    }
+    return milliseconds(sum);
+}
+
+std::optional<milliseconds> stopLimit(const fs::path& root) {
+    const auto unit = unitFile(root);
+    if (!unit) return std::nullopt;
+    std::optional<milliseconds> limit = kDefault;
+    readLimit(*unit, limit);
+    for (const fs::path& file : dropIns(root))
+        readLimit(file, limit);
+    return limit;
+}
+
+}  // namespace mailgate

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What systemd's unit of the gateway says on this machine (systemd.service(5), systemd.unit(5)).
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+namespace mailgate {
+
+/// TimeoutStopSec of mailgate.service with its drop-ins: when systemd kills a gateway that has not stopped yet. Nothing where
+/// the unit is not installed, or sets no limit. `root`: where the folders of units are.
+std::optional<std::chrono::milliseconds> stopLimit(const std::filesystem::path& root = "/");
+
+/// As systemd.time(7) has it: "60", "1min 30s". Nothing for "infinity", and for what is none.
+std::optional<std::chrono::milliseconds> parseTimeSpan(std::string_view text);
+
+}  // namespace mailgate

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/service_unit.h"
+
+#include "gateway/daemon/preflight.h"
+#include "tests/support/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace mailgate {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+TEST(ServiceUnit, TimeSpansAreSystemds) {
+    EXPECT_EQ(parseTimeSpan("60"), 60s);
+    EXPECT_EQ(parseTimeSpan("60s"), 60s);
+    EXPECT_EQ(parseTimeSpan("1min 30s"), 90s);
+    EXPECT_EQ(parseTimeSpan("2h5m"), 2h + 5min);
+    EXPECT_EQ(parseTimeSpan(" 500 ms "), 500ms);
+    EXPECT_EQ(parseTimeSpan("0"), 0s);
+    for (const char* none : {"", "infinity", "-1", "1 fortnight", "s", "99999999999999999999", "1.5s"})
+        EXPECT_EQ(parseTimeSpan(none), std::nullopt) << none;
+}
+
+class StopLimit : public testing::Test {
+  protected:
+    void write(const std::string& file, const std::string& text) {
+        const fs::path path = folder_.path() / file;
+        fs::create_directories(path.parent_path());
+        std::ofstream(path) << text;
+    }
+
+    TemporaryFolder folder_;
+};
+
+TEST_F(StopLimit, IsTheUnitsAndTheDropInsOverrideIt) {
+    EXPECT_EQ(stopLimit(folder_.path()), std::nullopt) << "no unit";
+    write("usr/lib/systemd/system/mailgate.service", "[Unit]\nTimeoutStopSec=1\n[Service]\nType=notify\n");
+    EXPECT_EQ(stopLimit(folder_.path()), 90s) << "systemd's own";
+    write("usr/lib/systemd/system/mailgate.service", "[Service]\n# TimeoutStopSec=1\nTimeoutStopSec = 60s\n");
+    EXPECT_EQ(stopLimit(folder_.path()), 60s);
+    write("etc/systemd/system/mailgate.service.d/20-b.conf", "[Service]\nTimeoutStopSec=5min\n");
+    write("usr/lib/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nTimeoutStopSec=1min\n");
+    EXPECT_EQ(stopLimit(folder_.path()), 5min) << "the last name wins";
+    write("etc/systemd/system/mailgate.service.d/20-b.conf", "[Service]\nTimeoutStopSec=infinity\n");
+    EXPECT_EQ(stopLimit(folder_.path()), std::nullopt);
+    write("etc/systemd/system/mailgate.service", "[Service]\nTimeoutSec=7\n");
+    write("etc/systemd/system/mailgate.service.d/20-b.conf", "[Install]\nTimeoutStopSec=8\n");
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "");
+    EXPECT_EQ(stopLimit(folder_.path()), 7s)
+        << "an administrator's unit and empty drop-in take the place of the package's";
+}
+
+TEST_F(StopLimit, ADrainThatLastsLongerIsWarnedOf) {
+    Config config;
+    config.drain_timeout = 60s;
+    EXPECT_THAT(drainWarnings(config, std::nullopt), testing::IsEmpty());
+    EXPECT_THAT(drainWarnings(config, 61s), testing::IsEmpty());
+    EXPECT_THAT(drainWarnings(config, 60s),
+                testing::ElementsAre(
+                    "gateway.drain_timeout is 1m, but systemd kills the gateway 1m after the order to "
+                    "stop: set TimeoutStopSec to more (systemctl edit mailgate)"));
+}
+
+}  // namespace
+}  // namespace mailgate
