@@ -59,7 +59,7 @@ void addDefaults(AccessRule& rule, const RuleStore::Defaults& sets, UnixSeconds 
 
 /// What a line says besides its rule.
 struct Said {
-    bool never_expires, no_note;
+    bool never_expires, no_note, names_reply;
 };
 
 /// What a line says of a rule changes, and the rest of it stays.
@@ -423,7 +423,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     said.reserve(imported.rules.size());
     for (store::ImportedRule& one : imported.rules) {
         rules.push_back(std::move(one.rule));
-        said.push_back({one.never_expires, one.no_note});
+        said.push_back({one.never_expires, one.no_note, one.names_reply});
     }
     imported.rules = {};
     ImportOutcome outcome{.format = imported.format};
