@@ -26,9 +26,7 @@ namespace {
 
 constexpr Millis kSweepInterval = 5'000;
 
-// A signature takes a millisecond (RSA), and a handshake under way some 60 KiB: those who are in must not wait for a flood
-// of those who want to be.
-constexpr unsigned kHandshakeStepsPerTurn = 8;
+// A handshake under way takes some 60 KiB.
 constexpr std::size_t kHandshakesAtOnce = 1'024;
 
 // The end of a drain that somebody else decides.
@@ -209,7 +207,7 @@ void Worker::stop() {
 }
 
 void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
-    handshake_steps_left_ = kHandshakeStepsPerTurn;
+    ration_.beginTurn();
     set_.drain();
 }
 
@@ -351,9 +349,7 @@ bool Worker::handshakeBegins() noexcept {
 }
 
 bool Worker::mayShakeHands() noexcept {
-    if (handshake_steps_left_ == 0) return false;
-    --handshake_steps_left_;
-    return true;
+    return ration_.take(std::chrono::steady_clock::now());
 }
 
 bool Worker::mayLogTlsFailure(const IpAddress& client, TlsFailure failure,
