@@ -110,7 +110,8 @@ struct TlsServerContext::Callbacks {
         TicketKeys& keys = *of(ssl).tickets_;
         if (sealing) {
             const auto key = keys.current();
-            if (!key || RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1) return 0;
+            if (!key || !ticketCipher() || RAND_bytes(iv, EVP_CIPHER_get_iv_length(ticketCipher())) != 1)
+                return 0;
             std::memcpy(name, key->name.data(), key->name.size());
             return use(*key, iv, cipher, mac, true) ? 1 : 0;
         }
@@ -132,6 +133,12 @@ struct TlsServerContext::Callbacks {
         return renewed ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
     }
 
+    /// Looked up once: by name it would be for every ticket.
+    static const EVP_CIPHER* ticketCipher() noexcept {
+        static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
+        return fetched;
+    }
+
     static bool use(const TicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                     bool sealing) noexcept {
         char sha256[] = "SHA256";
@@ -141,8 +148,8 @@ struct TlsServerContext::Callbacks {
             OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
             OSSL_PARAM_construct_end(),
         };
-        return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), nullptr, key.cipher.data(), iv,
-                                 sealing ? 1 : 0) == 1 &&
+        return EVP_CipherInit_ex(cipher, ticketCipher(), nullptr, key.cipher.data(), iv, sealing ? 1 : 0) ==
+                   1 &&
                EVP_MAC_CTX_set_params(mac, parameters) == 1;
     }
 };

@@ -27,9 +27,7 @@ namespace {
 
 constexpr Millis kSweepInterval = 5'000;
 
-// A signature takes a millisecond (RSA), and a handshake under way some 60 KiB: those who are in must not wait for a flood
-// of those who want to be.
-constexpr unsigned kHandshakeStepsPerTurn = 8;
+// A handshake under way takes some 60 KiB.
 constexpr std::size_t kHandshakesAtOnce = 1'024;
 
 // The end of a drain that somebody else decides.
@@ -357,11 +355,8 @@ bool Worker::handshakeBegins() noexcept {
 }
 
 bool Worker::mayShakeHands() noexcept {
-    if (std::exchange(handshake_turn_, set_.turn()) != set_.turn())
-        handshake_steps_left_ = kHandshakeStepsPerTurn;
-    if (handshake_steps_left_ == 0) return false;
-    --handshake_steps_left_;
-    return true;
+    if (std::exchange(handshake_turn_, set_.turn()) != set_.turn()) ration_.beginTurn();
+    return ration_.take(std::chrono::steady_clock::now());
 }
 
 bool Worker::mayLogTlsFailure(const IpAddress& client, TlsFailure failure,

@@ -11,6 +11,7 @@
 #include "gateway/session/live_session.h"
 #include "gateway/session/session_host.h"
 #include "gateway/worker/acceptor.h"
+#include "gateway/worker/handshake_ration.h"
 #include "gateway/worker/journal_recorder.h"
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/reactor.h"
@@ -180,9 +181,9 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     std::shared_ptr<const Generation> generation_;
     CachedShare<store::AccessTable> table_;  ///< of the generation's
     std::shared_ptr<const store::AccessTable>
-        older_table_;                    ///< kept while a session of an older generation looks at it
-    std::size_t handshakes_ = 0;         ///< TLS handshakes under way
-    unsigned handshake_steps_left_ = 0;  ///< in this turn:
+        older_table_;             ///< kept while a session of an older generation looks at it
+    std::size_t handshakes_ = 0;  ///< TLS handshakes under way
+    HandshakeRation ration_;      ///< of their steps, in this turn:
     unsigned handshake_turn_ = 0;
     bool stopping_ = false;
     Session* sessions_ = nullptr;  ///< intrusive list

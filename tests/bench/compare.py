@@ -177,6 +177,7 @@ class Bench:
         run = self.run(name, count)
         run.wait_idle()
         flood = self._run(name, "imap-logout", **FLOOD)
+        flood.yields()
         time.sleep(1)
         outcome = self._require_clean(name, run.finish(), count)
         flood.end()
