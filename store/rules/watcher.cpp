@@ -136,7 +136,8 @@ void AccessWatcher::Impl::turn() {
     } catch (const StoreError&) {
         // Kept, and tried again in a while. A lock held that long hinders no look-up: nothing to tell.
     }
-    if (steady_clock::now() >= next_upkeep && !must_load) lookAfter();
+    // Not while something is wrong with the store: what a tampered trail would not record must not happen.
+    if (steady_clock::now() >= next_upkeep && !must_load && reported.empty()) lookAfter();
 }
 
 void AccessWatcher::Impl::lookAfter() {

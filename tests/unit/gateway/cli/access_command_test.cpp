@@ -138,7 +138,7 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
         {{"allow", "192.0.2.2", "--program", "a\nb"}, "--program: the name is too long or contains control"},
         {{"deny", "192.0.2.2", "--client-rate", "5"}, "--client-rate"},
         {{"remove", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
-        {{"test", "192.0.2.0/24"}, "192.0.2.0/24 is a network: test one address"},
+        {{"test", "192.0.2.0/24"}, "192.0.2.0/24 is a network: test addresses"},
         {{"test", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
         {{"rename-listener", "old", "nobody"}, "no listener is named \"nobody\""},
         {{"rename-listener", "smtp", "smtp"},

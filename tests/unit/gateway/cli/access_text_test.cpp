@@ -157,7 +157,8 @@ TEST(AccessTextTest, RulesAsJson) {
         "\"note\":\"say "
         "\\\"x\\\"\",\"owner\":null,\"ticket\":null,\"created_at\":\"2023-11-14T22:13:20Z\",\"created_by\":"
         "\"alice\","
-        "\"expires_at\":null,\"client_sessions\":0,\"client_rate\":null,\"hits\":0,\"last_hit_at\":"
+        "\"expires_at\":null,\"client_sessions\":0,\"client_rate\":null,\"reply\":null,\"hits\":0,\"last_hit_"
+        "at\":"
         "null}\n]}\n");
     one.network = network("192.0.2.1");
     EXPECT_NE(ruleAsJson(one).find("\"network\":\"192.0.2.1/32\""), std::string::npos);

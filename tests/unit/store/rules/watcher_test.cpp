@@ -284,6 +284,25 @@ TEST_F(AccessWatcherTest, RulesThatExpiredLongAgoAreRemovedWhileItRuns) {
     EXPECT_EQ(verdict("192.0.2.1"), "deny");
 }
 
+TEST_F(AccessWatcherTest, NothingIsRemovedThatTheTrailWouldNotRecord) {
+    add("192.0.2.0/24", "deny");
+    shell_->run(
+        "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('203.0.113.1', 'deny', 1);"
+        "DROP TRIGGER access_rule_removed");
+    watcher_->start();
+    await("trigger access_rule_removed is missing");
+    // Hits are written in the same turn, and before.
+    for (const char* hits : {"1", "2"}) {
+        hit("192.0.2.1");
+        const auto until = std::chrono::steady_clock::now() + kDeadline;
+        while (shell_->value("SELECT hits FROM access_rule WHERE id = 1") != hits) {
+            ASSERT_LT(std::chrono::steady_clock::now(), until);
+            std::this_thread::yield();
+        }
+    }
+    EXPECT_EQ(shell_->value("SELECT count(*) FROM access_rule"), "2");
+}
+
 TEST_F(AccessWatcherTest, StoppingTwiceOrUnstartedIsNothing) {
     watcher_->stop();
     watcher_->start();
