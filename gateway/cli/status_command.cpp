@@ -151,7 +151,7 @@ std::string monitoringOf(const Object& status) {
 std::string warningsOf(const Object& status, const std::vector<std::string>& rules) {
     std::string text = monitoringOf(status);
     for (const std::string& warning : rules)
-        text += wrapped(fmt::format("Warning: {}.", warning), 0, standardOutput().columns) + "\n";
+        text += fmt::format("Warning: {}.\n", warning);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
@@ -179,7 +179,7 @@ std::string asText(const Object& status, const std::vector<std::string>& rule_wa
                        word(status, "max_sessions"),
                        counted(rules ? rules->optValue<std::size_t>("count", 0) : 0, "access rule"),
                        listenerTable(status, style), serverTable(status, style, view.times()),
-                       warningsOf(status, rule_warnings));
+                       wrapped(warningsOf(status, rule_warnings), style.width));
 }
 
 void printStatus(const Context& context, bool json, const ViewOptions& view) {

@@ -231,7 +231,7 @@ class Manual(unittest.TestCase):
 
     def commands(self):
         text = subprocess.run([mailgate.binary(), "--help"], text=True, capture_output=True, check=True).stdout
-        return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):], re.MULTILINE)
+        return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):text.index("Exit status:")], re.MULTILINE)
 
     def complete(self, *words):
         """What bash offers for the last word."""
