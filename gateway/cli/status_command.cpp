@@ -14,7 +14,6 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -189,9 +188,7 @@ void printStatus(const Context& context, bool json, const ViewOptions& view) {
         print(asText(*status, ruleWarnings(config), view), view);
         return;
     }
-    constexpr unsigned kIndent = 2;
-    status->stringify(std::cout, kIndent);
-    std::cout << '\n';
+    printDocument(*status);
 }
 
 }  // namespace
