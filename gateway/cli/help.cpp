@@ -86,6 +86,15 @@ std::string nameInHelp(const CLI::Option& option) {
     return name + (isRepeated(option) && value.find("...") == std::string::npos ? " ..." : "");
 }
 
+/// Beside the names, on a screen of that many columns; 0: in one line.
+std::string described(std::string_view description, std::size_t columns) {
+    constexpr std::size_t kLeast = 20;  // fewer are no column
+    std::string text = wrapped(description, columns < kHelpColumn + kLeast ? 0 : columns - kHelpColumn);
+    for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; ++at)
+        text.insert(at + 1, kHelpColumn, ' ');
+    return text;
+}
+
 class HelpFormatter final : public CLI::Formatter {
   public:
     HelpFormatter() { column_width(kHelpColumn); }
@@ -107,7 +116,7 @@ class HelpFormatter final : public CLI::Formatter {
         const bool fits = begin.size() + 1 < kHelpColumn;
         return begin +
                (fits ? std::string(kHelpColumn - begin.size(), ' ') : "\n" + std::string(kHelpColumn, ' ')) +
-               wrapped(description, kHelpColumn, standardOutput().columns) + "\n";
+               described(description, standardOutput().columns) + "\n";
     }
 };
 

@@ -2,7 +2,9 @@
 #include "gateway/cli/screen.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/log/escape.h"
 
+#include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -22,6 +24,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 namespace mailgate::cli {
@@ -203,6 +206,13 @@ void print(std::string_view text, const ViewOptions& options) {
     if (screen.terminal && !options.no_pager && lines >= screen.rows && isPaged(text)) return;
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
+}
+
+void printDocument(const Poco::JSON::Object& document) {
+    constexpr unsigned kIndent = 2;
+    std::ostringstream text;
+    document.stringify(text, kIndent);
+    std::fputs((visibleJson(text.str()) + "\n").c_str(), stdout);
 }
 
 void printWithNote(std::string text, std::string_view note, const ViewOptions& options) {

@@ -14,6 +14,9 @@
 namespace CLI {
 class App;
 }
+namespace Poco::JSON {
+class Object;
+}
 
 namespace mailgate::cli {
 
@@ -52,5 +55,8 @@ void print(std::string_view text, const ViewOptions& options);
 
 /// The same with a remark: at the end on a terminal, otherwise on standard error, where no program reads it.
 void printWithNote(std::string text, std::string_view note, const ViewOptions& options);
+
+/// Prints a whole document to standard output, in lines; what peers have put into it cannot control a terminal.
+void printDocument(const Poco::JSON::Object& document);
 
 }  // namespace mailgate::cli

@@ -111,22 +111,23 @@ std::string clipped(std::string_view text, std::size_t width, Letters letters) {
     return std::string(text.substr(0, bytes)) + (letters == Letters::Utf8 ? "…" : "~");
 }
 
-std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
-    if (width <= indent + 20) return std::string(text);
+std::string wrapped(std::string_view text, std::size_t width) {
+    if (width == 0) return std::string(text);
     std::string result;
-    std::size_t column = indent;
+    std::size_t used = 0;
     while (!text.empty()) {
-        const std::size_t end = std::min(text.find(' '), text.size());
-        if (column > indent && column + 1 + end > width) {
-            result += "\n" + std::string(indent, ' ');
-            column = indent;
-        } else if (column > indent) {
-            result += ' ';
-            ++column;
+        const std::string_view word = text.substr(0, text.find_first_of(" \n"));
+        const std::size_t columns = screenWidth(word);
+        const bool fits = used + 1 + columns <= width;
+        if (used > 0) result += fits ? ' ' : '\n';
+        used = used > 0 && fits ? used + 1 + columns : columns;
+        result += word;
+        text.remove_prefix(word.size());
+        if (text.starts_with('\n')) {
+            result += '\n';
+            used = 0;
         }
-        result += text.substr(0, end);
-        column += end;
-        text.remove_prefix(std::min(end + 1, text.size()));
+        if (!text.empty()) text.remove_prefix(1);
     }
     return result;
 }

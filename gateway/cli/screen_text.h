@@ -24,7 +24,8 @@ std::size_t screenWidth(std::string_view text);
 /// As much of it as fits, the last column being `…` (with Letters::Ascii `~`) where it is cut. `text` is shown() text.
 std::string clipped(std::string_view text, std::size_t width, Letters letters = Letters::Utf8);
 
-/// Prose of ours in lines of up to `width` columns, all but the first one indented; 0, or too few: in one line.
-std::string wrapped(std::string_view text, std::size_t indent, std::size_t width);
+/// Its lines broken between words where they are longer than `width` columns (0: no limit). A word that is longer
+/// stays whole. `text` is lines of shown() text.
+std::string wrapped(std::string_view text, std::size_t width);
 
 }  // namespace mailgate::cli

@@ -17,7 +17,6 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
-#include <iostream>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -167,7 +166,7 @@ std::string expiringOf(const Object& status, const Config& config) {
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
     for (const std::string& warning : ruleWarnings(config))
-        text += wrapped(fmt::format("Warning: {}.", warning), 0, standardOutput().columns) + "\n";
+        text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (isSet(status, "last_reload_failed"))
@@ -230,7 +229,7 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
                        Times(view.zone()).text(word(status, "started")), word(status, "live"),
                        word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())),
                        listenerTable(status, style), serverTable(status, style, view.times()),
-                       warningsOf(status, config));
+                       wrapped(warningsOf(status, config), style.width));
 }
 
 /// One line whatever happens, and the exit code that goes with it.
@@ -256,9 +255,7 @@ void printStatus(Context& context, bool json, const ViewOptions& view) {
         print(asText(*status, config, view), view);
         return;
     }
-    constexpr unsigned kIndent = 2;
-    status->stringify(std::cout, kIndent);
-    std::cout << '\n';
+    printDocument(*status);
 }
 
 std::string textOf(const std::optional<unsigned>& limit) {

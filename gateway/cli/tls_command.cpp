@@ -19,7 +19,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <iostream>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -113,12 +112,10 @@ void printCertificates(const Context& context, bool json, const ViewOptions& vie
               view);
         return;
     }
-    constexpr unsigned kIndent = 2;
     Object all;
     all.set("certificates", certificates);
     all.set("servers", servers);
-    all.stringify(std::cout, kIndent);
-    std::cout << '\n';
+    printDocument(all);
 }
 
 /// What `mailgate tls test` is asked for.
@@ -195,9 +192,7 @@ void printJson(const TlsTest& test, const std::string& name, const Endpoint& ser
     all.set("verdict", orNull(toString(report.verdict)));
     all.set("verdict_text", orNull(report.verdict_text));
     all.set("chain", chain);
-    constexpr unsigned kIndent = 2;
-    all.stringify(std::cout, kIndent);
-    std::cout << '\n';
+    printDocument(all);
 }
 
 void printText(const TlsTest& test, const std::string& name, const Endpoint& server,

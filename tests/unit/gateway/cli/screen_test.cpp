@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/screen.h"
 
+#include <Poco/JSON/Object.h>
 #include <gmock/gmock.h>
 
 #include <pty.h>
@@ -73,6 +74,14 @@ TEST(ScreenTest, APipeIsNoTerminal) {
     EXPECT_FALSE(screen.terminal || screen.colours);
     EXPECT_EQ(style.width, 0u);
     EXPECT_EQ(style.letters, Letters::Utf8) << "whatever the locale is, as files have it";
+}
+
+TEST(ScreenTest, ADocumentCannotControlATerminal) {
+    Poco::JSON::Object document;
+    document.set("subject", "CN=\xE2\x80\xAEx\x1B");
+    testing::internal::CaptureStdout();
+    printDocument(document);
+    EXPECT_THAT(testing::internal::GetCapturedStdout(), testing::HasSubstr("\"CN=\\u202ex\\u001B\"\n}\n"));
 }
 
 TEST(ScreenTest, TheTerminalTellsItsSize) {

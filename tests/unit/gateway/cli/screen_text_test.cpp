@@ -56,13 +56,12 @@ TEST(ScreenText, ATerminalThatKnowsOnlyAsciiGetsNothingElse) {
     EXPECT_EQ(clipped("abcdef", 5, Letters::Ascii), "abcd~");
 }
 
-TEST(ScreenTextTest, ProseIsWrappedAtBlanks) {
-    const std::string text = "the words of a sentence that is long enough";
-    EXPECT_EQ(wrapped(text, 0, 0), text);
-    EXPECT_EQ(wrapped(text, 0, 24), "the words of a sentence\nthat is long enough");
-    EXPECT_EQ(wrapped(text, 2, 26), "the words of a sentence\n  that is long enough");
-    EXPECT_EQ(wrapped("a " + std::string(40, 'x') + " b", 0, 24), "a\n" + std::string(40, 'x') + "\nb");
-    EXPECT_EQ(wrapped("", 0, 24), "");
+TEST(ScreenText, LinesAreBrokenBetweenWords) {
+    EXPECT_EQ(wrapped("one two three\nfour\n", 7), "one two\nthree\nfour\n");
+    EXPECT_EQ(wrapped("one two three\nfour\n", 13), "one two three\nfour\n");
+    EXPECT_EQ(wrapped("one two three\nfour\n", 0), "one two three\nfour\n");
+    EXPECT_EQ(wrapped("\na longerword b\n", 6), "\na\nlongerword\nb\n") << "a word stays whole";
+    EXPECT_EQ(wrapped("\u4E2D\u6587 \u5B57", 6), "\u4E2D\u6587\n\u5B57");
 }
 
 }  // namespace
