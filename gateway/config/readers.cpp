@@ -458,8 +458,7 @@ void readBareLfExclude(Reading& reading, TableReader& table, std::string_view ke
 }
 
 void readLogMessageId(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    table.boolean(key, listener.log_message_id);
-    rejectWithoutMessages(table, key, listener);
+    if (forMessages(table, key, listener)) table.boolean(key, listener.log_message_id);
 }
 
 void readUpstreamName(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
