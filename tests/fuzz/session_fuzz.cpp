@@ -14,10 +14,11 @@
 //   * nothing is written behind a FIN.
 //
 // The first byte picks the opening; then come steps of two bytes, what and how much; the first four kinds of
-// step are followed by so many bytes.
+// step are followed by so many bytes. Behind these openings are those of sessions with TLS (secure_session.h).
 
 #include "protocols/proxy/decoder.h"
 #include "protocols/refusal.h"
+#include "tests/fuzz/secure_session.h"
 #include "tests/support/scripted_host.h"
 
 #include <algorithm>
@@ -464,7 +465,12 @@ class Play {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace mailgate::test;
     if (size == 0 || size > 2048) return 0;
-    Play play(kOpenings[data[0] % std::size(kOpenings)]);
-    play.run({reinterpret_cast<const char*>(data) + 1, size - 1});
+    const std::string_view script(reinterpret_cast<const char*>(data) + 1, size - 1);
+    const std::size_t opening = data[0] % (std::size(kOpenings) + std::size(kSecureOpenings));
+    if (opening < std::size(kOpenings)) {
+        Play(kOpenings[opening]).run(script);
+    } else {
+        SecurePlay(kSecureOpenings[opening - std::size(kOpenings)]).run(script);
+    }
     return 0;
 }
