@@ -36,6 +36,12 @@ int errorSlot() noexcept {
     return slot;
 }
 
+/// Looked up once: by name it would be for every ticket.
+const EVP_CIPHER* ticketCipher() noexcept {
+    static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
+    return fetched;
+}
+
 std::string digestOf(std::string_view text) {
     std::string digest(SHA256_DIGEST_LENGTH, '\0');
     SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
@@ -125,12 +131,6 @@ struct TlsServerContext::Callbacks {
         if (!found || !use(found->key, iv, cipher, mac, false)) return 0;
         // RFC 8446 C.4: a client should show each ticket once, so in TLS 1.3 it needs the next one.
         return found->previous || SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
-    }
-
-    /// Looked up once: by name it would be for every ticket.
-    static const EVP_CIPHER* ticketCipher() noexcept {
-        static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
-        return fetched;
     }
 
     static bool use(const TicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
