@@ -10,9 +10,12 @@ set -euo pipefail
 build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev
        libsystemd-dev prometheus-cpp-dev libidn2-dev libssl-dev scdoc file dpkg-dev)
 demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl jq sqlite3 openssl python3)
-test=(isync msmtp testssl.sh libnginx-mod-mail prometheus clang clang-format clang-tidy llvm libgtest-dev libgmock-dev libbenchmark-dev
+test=(isync prometheus clang clang-format clang-tidy llvm libgtest-dev libgmock-dev libbenchmark-dev
       fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime lintian
       tmux less dnsmasq-base nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
+
+# What meets TLS at the gateway, or is measured beside it.
+test+=(msmtp testssl.sh libnginx-mod-mail)
 
 # Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
 # the program alone is unpacked, for the tests, beside the libraries that it needs.
