@@ -12,8 +12,10 @@ build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt
 demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl jq sqlite3 openssl python3)
 test=(isync prometheus clang clang-format clang-tidy lld llvm libgtest-dev libgmock-dev libbenchmark-dev
       fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime lintian
-      tmux less python3-jsonschema dnsmasq-base bind9-dnsutils valgrind nginx libnginx-mod-stream libnginx-mod-mail
-      stunnel4 hitch dovecot-submissiond msmtp testssl.sh)
+      tmux less python3-jsonschema dnsmasq-base bind9-dnsutils valgrind nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
+
+# What meets TLS at the gateway, or is measured beside it.
+test+=(msmtp testssl.sh libnginx-mod-mail)
 
 # Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
 # the program alone is unpacked, for the tests, beside the libraries that it needs.

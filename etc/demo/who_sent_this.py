@@ -82,7 +82,11 @@ class Site:
         session = IMAPS(self.imap, proxyclient.header_v2(client, port, destination_port=993), self.context)
         with contextlib.suppress(session.error):
             session.login(user, password)
-        session.logout()
+        # The server closes, not we: who is first would be another one each time.
+        session.send(session._new_tag() + b" LOGOUT\r\n")
+        while session.readline():
+            pass
+        session.shutdown()
 
     def refused(self, client, port):
         with proxyclient.connect(self.smtp, proxyclient.header_v2(client, port)) as session:

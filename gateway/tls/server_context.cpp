@@ -35,6 +35,12 @@ int errorSlot() noexcept {
     return slot;
 }
 
+/// Looked up once: by name it would be for every ticket.
+const EVP_CIPHER* ticketCipher() noexcept {
+    static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
+    return fetched;
+}
+
 std::string digestOf(std::string_view text) {
     std::string digest(SHA256_DIGEST_LENGTH, '\0');
     SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
@@ -131,12 +137,6 @@ struct TlsServerContext::Callbacks {
         if (shown && openssl::seconds(X509_get0_notAfter(shown)) <= of(ssl).tickets_->now())
             return SSL_TICKET_RETURN_IGNORE_RENEW;
         return renewed ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
-    }
-
-    /// Looked up once: by name it would be for every ticket.
-    static const EVP_CIPHER* ticketCipher() noexcept {
-        static const EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
-        return fetched;
     }
 
     static bool use(const TicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
