@@ -667,7 +667,7 @@ namespace {
 // Of rules and of entries, in one transaction.
 constexpr std::size_t kMostPruned = 5'000;
 // Trimming leaves an entry: not more often than this, in seconds.
-constexpr UnixSeconds kTrimEvery = 24 * 60 * 60;
+constexpr UnixSeconds kTrimEvery = 86'400;
 
 }  // namespace
 

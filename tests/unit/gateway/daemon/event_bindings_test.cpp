@@ -115,7 +115,7 @@ TEST_F(EventBindings, WarnOfRulesThatExpire) {
                       HasSubstr(R"("listener":"mx","set":"manual","owner":"ops","ticket":"",)"
                                 R"("expires_at":"2030-03-17T17:46:40Z"})"),
                       HasSubstr(R"("rule":10,)"), HasSubstr(R"("more":2})"), Not(HasSubstr(R"("rule":11,)")),
-                      HasSubstr(R"("event":"access.pruned","level":"information","rules":3,"entries":7})")));
+                      HasSubstr(R"("event":"access.pruned","rules":3,"entries":7})")));
 }
 
 TEST_F(EventBindings, MakeADefectOfWhatPocoWouldSwallow) {
