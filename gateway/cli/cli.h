@@ -35,8 +35,8 @@ void addReloadCommand(CLI::App& root, Context& context);
 void addProbeCommand(CLI::App& root, Context& context);
 void addSnippetCommand(CLI::App& root, Context& context);
 
-/// All commands. `context` must outlive `root`.
-void addCommands(CLI::App& root, Context& context);
+/// All commands. `context` must outlive `app`.
+void addCommands(CLI::App& app, Context& context);
 
 /// Parses and runs. Never throws.
 int run(int argc, char** argv);

@@ -126,6 +126,7 @@ void who(Context& context, const WhoArguments& arguments) {
         withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     if (all.empty()) {
         std::vector<std::string_view> words;
+        words.reserve(meanings.size());
         for (const Meaning& meaning : meanings)
             words.push_back(meaning.words);
         fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n",
