@@ -2,6 +2,7 @@
 #include "store/journal/journal.h"
 
 #include "store/journal/fields.h"
+#include "store/journal/packed_records.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -27,6 +29,13 @@ constexpr std::size_t kWakeAt = 4'096;  ///< this many do not wait
 constexpr auto kRetry = 1s;             ///< after a failure
 constexpr auto kMaintenance = 1s;       ///< how often retention is looked at
 constexpr auto kStopWithin = 4s;        ///< a last attempt may wait a second for a lock
+
+/// Records that the sink gets at once, in one transaction.
+constexpr std::size_t kMostAtOnce = kWakeAt;
+constexpr std::size_t kKeptUnpacked = 512;  ///< after a burst, memory goes back
+constexpr std::size_t kMostUnpacked = std::size_t{8} << 20;
+/// Packed, a record takes at least a sixteenth of what its texts and lists take: only larger ones can be too large.
+constexpr std::size_t kSurelySmall = kMaxRecordBytes / 16;
 
 std::int64_t unixMillis() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -83,8 +92,9 @@ std::size_t bytesOf(const JournalSession& session) noexcept {
 }
 
 /// Leaves recipients out, those of the last mails first, until the record is small enough. What has gone
-/// through the protocol's own bound is.
-std::size_t cutToSize(JournalSession& session, std::size_t bytes) noexcept {
+/// through the protocol's own bound is. True: some were.
+bool cutToSize(JournalSession& session, std::size_t bytes) noexcept {
+    const bool cut = bytes > kMaxRecordBytes;
     for (auto mail = session.mail.rbegin(); mail != session.mail.rend() && bytes > kMaxRecordBytes; ++mail) {
         bytes -= bytesOf(mail->recipients) + bytesOf(mail->refused) + bytesOf(mail->replies);
         mail->recipients = {};
@@ -92,7 +102,7 @@ std::size_t cutToSize(JournalSession& session, std::size_t bytes) noexcept {
         mail->replies = {};
         mail->truncated = true;
     }
-    return bytes;
+    return cut;
 }
 
 }  // namespace
@@ -104,9 +114,9 @@ struct Journal::Impl {
 
     mutable std::mutex mutex;  // guards what follows
     std::condition_variable wake_writer, settled_changed;
-    std::vector<JournalSession> queue;
-    std::size_t queue_bytes = 0, batch_bytes = 0;  ///< the second: of what the writer has taken
-    std::uint64_t accepted = 0, settled = 0;       ///< handed over; written or given up
+    journal::PackedRecords queue;
+    std::size_t batch_bytes = 0;              ///< of what the writer has taken
+    std::uint64_t accepted = 0, settled = 0;  ///< handed over; written or given up
     bool stopping = false;
     Clock::time_point stop_deadline{};
     bool flushing = false;
@@ -118,7 +128,10 @@ struct Journal::Impl {
     std::thread thread;
     // The writer's own:
     std::unique_ptr<journal::Sink> sink;
-    std::vector<JournalSession> batch;
+    journal::PackedRecords batch;
+    std::size_t batch_written = 0, batch_place = 0;  ///< of its records; and where the next one is
+    std::vector<JournalSession> unpacked;            ///< used again and again
+    std::size_t unpacked_bytes = 0;  ///< that have been in there, of which it may keep the memory
     Clock::time_point next_maintenance{};
     bool maintenance_failed = false;
     std::optional<std::uint64_t> lost_before_trouble;  ///< set while in trouble
@@ -129,8 +142,10 @@ struct Journal::Impl {
     bool hasRoomFor(std::size_t bytes) const;  ///< with the mutex
     void takeBatch(Clock::duration wait);
     bool writeBatch();
+    void writeSome();
+    std::size_t batchLeft() const noexcept { return batch.count() - batch_written; }
     void maintain();
-    void settle();
+    void settle(std::size_t records);
     void trouble(const std::string& what);
     void noticeOverflow();
     void noticeRecovery();
@@ -153,41 +168,41 @@ void Journal::Impl::run() {
 
 bool Journal::Impl::isFinished() const {
     const std::lock_guard lock(mutex);
-    return stopping && ((batch.empty() && queue.empty()) || Clock::now() >= stop_deadline);
+    return stopping && ((batchLeft() == 0 && queue.empty()) || Clock::now() >= stop_deadline);
 }
 
 bool Journal::Impl::hasRoomFor(std::size_t bytes) const {
-    return !stopping && queue.size() + in_flight < options.max_queued &&
-           queue_bytes + batch_bytes + bytes <= options.max_queued_bytes;
+    return !stopping && queue.count() + in_flight < options.max_queued &&
+           queue.bytes() + batch_bytes + bytes <= options.max_queued_bytes;
 }
 
 /// Waits for records and takes what is queued; a batch that could not be written is left to be tried again.
 void Journal::Impl::takeBatch(Clock::duration wait) {
     std::unique_lock lock(mutex);
-    const bool retry = !batch.empty();
+    const bool retry = batchLeft() > 0;
     if (retry && stopping)
         wake_writer.wait_for(lock, kGather);
     else
         wake_writer.wait_for(lock, wait, [&] {
-            return stopping || (!retry && (queue.size() >= kWakeAt || (flushing && !queue.empty())));
+            return stopping || (!retry && (queue.count() >= kWakeAt || (flushing && !queue.empty())));
         });
     flushing = false;
-    if (!retry) {
-        batch.swap(queue);
-        batch_bytes = std::exchange(queue_bytes, 0);
-    }
-    in_flight = batch.size();
+    if (retry) return;
+    batch.swap(queue);
+    batch_bytes = batch.bytes();
+    in_flight = batch.count();
 }
 
 bool Journal::Impl::writeBatch() {
     try {
         if (!sink) sink = open(options);
-        if (!batch.empty()) sink->append(batch);
+        while (batchLeft() > 0)
+            writeSome();
     } catch (const std::bad_alloc&) {
         // What waits would hold the memory that writing it takes.
         sink.reset();
-        lost += batch.size();
-        settle();
+        lost += batchLeft();
+        settle(batchLeft());
         noticeOverflow();
         return false;
     } catch (const std::exception& error) {
@@ -195,24 +210,41 @@ bool Journal::Impl::writeBatch() {
         trouble(error.what());
         return false;
     }
-    written += batch.size();
-    settle();
     noticeOverflow();
     noticeRecovery();
     return true;
 }
 
-/// The batch is in the file, or lost.
-void Journal::Impl::settle() {
-    if (batch.empty()) return;
+void Journal::Impl::writeSome() {
+    const std::size_t records = std::min(batchLeft(), kMostAtOnce);
+    if (unpacked.size() < records) unpacked.resize(records);
+    std::size_t place = batch_place;
+    for (std::size_t at = 0; at < records; ++at)
+        batch.read(place, unpacked[at]);
+    sink->append(std::span(unpacked).first(records));
+    batch_place = place;
+    written += records;
+    settle(records);
+}
+
+/// The next `records` of the batch are in the file, or lost.
+void Journal::Impl::settle(std::size_t records) {
+    batch_written += records;
+    const bool over = batchLeft() == 0;
     {
         const std::lock_guard lock(mutex);
-        settled += batch.size();
-        in_flight = batch_bytes = 0;
+        settled += records;
+        in_flight -= records;
+        if (over) batch_bytes = 0;
     }
     settled_changed.notify_all();
+    if (!over) return;
+    unpacked_bytes += batch.bytes();
     batch.clear();
-    if (batch.capacity() > 4 * kWakeAt) batch.shrink_to_fit();
+    batch_written = batch_place = 0;
+    if (unpacked.size() <= kKeptUnpacked && unpacked_bytes <= kMostUnpacked) return;
+    std::vector<JournalSession>().swap(unpacked);
+    unpacked_bytes = 0;
 }
 
 void Journal::Impl::maintain() {
@@ -255,7 +287,7 @@ void Journal::Impl::noticeRecovery() {
     if (!lost_before_trouble || maintenance_failed) return;
     {
         const std::lock_guard lock(mutex);
-        if (queue.size() > options.max_queued / 2 || queue_bytes > options.max_queued_bytes / 2) return;
+        if (queue.count() > options.max_queued / 2 || queue.bytes() > options.max_queued_bytes / 2) return;
     }
     lost_seen = lost;
     const std::uint64_t lost_meanwhile = lost_seen - *lost_before_trouble;
@@ -264,15 +296,16 @@ void Journal::Impl::noticeRecovery() {
 }
 
 void Journal::Impl::giveUp() {
-    std::size_t left = batch.size();
+    std::size_t left = batchLeft();
     {
         const std::lock_guard lock(mutex);
-        left += queue.size();
+        left += queue.count();
         queue.clear();
         settled += left;
-        in_flight = queue_bytes = batch_bytes = 0;
+        in_flight = batch_bytes = 0;
     }
     batch.clear();
+    batch_written = batch_place = 0;
     lost += left;
     settled_changed.notify_all();
     if (left > 0) trouble(fmt::format("the journal stopped before {} sessions were written", left));
@@ -317,20 +350,26 @@ void Journal::stop() {
 }
 
 bool Journal::record(JournalSession&& session) noexcept {
+    // Of the thread, as others wait for the lock.
+    thread_local journal::PackedRecords packed;
     try {
         bool wake = false;
-        const std::size_t bytes = cutToSize(session, bytesOf(session));
+        packed.clear();
+        packed.add(session);
+        if (packed.bytes() > kSurelySmall && cutToSize(session, bytesOf(session))) {
+            packed.clear();
+            packed.add(session);
+        }
         {
             const std::lock_guard lock(impl_->mutex);
-            if (!impl_->hasRoomFor(bytes)) {
+            if (!impl_->hasRoomFor(packed.bytes())) {
                 ++impl_->lost;
                 return false;
             }
-            impl_->queue.push_back(std::move(session));
-            impl_->queue_bytes += bytes;
+            impl_->queue.append(packed);
             ++impl_->accepted;
             // Once on the way up: a waiting thread is not woken per record.
-            wake = impl_->queue.size() == kWakeAt;
+            wake = impl_->queue.count() == kWakeAt;
         }
         if (wake) impl_->wake_writer.notify_one();
         return true;
@@ -357,7 +396,7 @@ bool Journal::flush(std::chrono::milliseconds at_most) {
 
 std::size_t Journal::queued() const noexcept {
     const std::lock_guard lock(impl_->mutex);
-    return impl_->queue.size() + impl_->in_flight;
+    return impl_->queue.count() + impl_->in_flight;
 }
 
 std::uint64_t Journal::written() const noexcept {
