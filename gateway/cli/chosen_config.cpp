@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <unistd.h>
-
 namespace mailgate::cli {
 
 namespace {
@@ -27,8 +25,7 @@ bool isSystems(const fs::path& file) {
 }
 
 bool isToBeSaid(const FoundConfig& config) {
-    if (isSystems(config.file)) return false;
-    return config.how == FoundConfig::How::WorkingFolder || ::isatty(STDERR_FILENO) != 0;
+    return config.how == FoundConfig::How::WorkingFolder && !isSystems(config.file);
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ namespace mailgate::cli {
 /// is not it. Throws ConfigError.
 std::filesystem::path chosenFile(const Context& context);
 
-/// For all others. Where it is not the system's, standard error says which configuration and which rules these are: in the
-/// working folder always, since nobody named it; one that was named, on a terminal. Throws ConfigError.
+/// For all others. Where nobody named it, and it is the working folder's and not the system's, standard error says which
+/// configuration and which rules these are. Throws ConfigError.
 Config chosenConfig(const Context& context);
 
 }  // namespace mailgate::cli

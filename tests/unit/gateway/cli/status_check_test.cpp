@@ -4,6 +4,7 @@
 #include "gateway/admin/json.h"
 #include "tests/support/fake_control.h"
 
+#include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -26,8 +27,10 @@ admin::Status soundStatus() {
     return control.now;
 }
 
+/// As it comes over the socket.
 CheckResult resultFor(const admin::Status& status, const CheckLimits& limits = {}) {
-    return checkStatus(admin::toJson(status), limits);
+    const auto parsed = Poco::JSON::Parser().parse(admin::toText(admin::toJson(status)));
+    return checkStatus(*parsed.extract<Poco::JSON::Object::Ptr>(), limits);
 }
 
 TEST(StatusCheck, AThresholdIsOneNumberOrTwo) {
