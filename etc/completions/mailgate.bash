@@ -34,7 +34,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions who top report status tls server probe snippet reload version help --version" ;;
+        "") words="serve check access sessions who top report status tls server probe snippet reload backup restore version help --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run --json" ;;
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
@@ -63,6 +63,9 @@ _mailgate() {
         who*)    words="--since --until --limit --json --wide --columns --utc --no-pager" ;;
         report) words="would-refuse" ;;
         "report would-refuse") words="--since --until --client --listener --limit --json" ;;
+        backup) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+        restore*) words="--parts"
+                  [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; } ;;
         status) words="--check --sessions --journal --certificates --json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
         "tls status") words="--json --wide --columns --utc --no-pager" ;;

@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions who top report status tls server probe snippet reload version help
+set -l commands serve check access sessions who top report status tls server probe snippet reload backup restore version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -105,6 +105,8 @@ complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_sub
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'
+complete -c mailgate -n '__fish_seen_subcommand_from backup restore' -a '(__fish_complete_directories)'
+complete -c mailgate -n '__fish_seen_subcommand_from restore' -l parts -x -a 'rules,journal rules journal rules,journal,configuration' -d 'what to restore'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l check -d 'one line for a monitoring system'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l sessions -x -a 80,95 -d 'percent: warning,critical'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l journal -x -a 95 -d 'percent: warning,critical'

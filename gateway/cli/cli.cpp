@@ -169,6 +169,8 @@ void addCommands(CLI::App& app, Context& context) {
     addReloadCommand(app, context);
     addProbeCommand(app, context);
     addSnippetCommand(app, context);
+    addBackupCommand(app, context);
+    addRestoreCommand(app, context);
     app.add_subcommand("version", "Print the version")->callback([] {
         std::puts("mailgate " MAILGATE_VERSION);
     });

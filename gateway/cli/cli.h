@@ -34,6 +34,8 @@ void addServerCommand(CLI::App& root, Context& context);
 void addReloadCommand(CLI::App& root, Context& context);
 void addProbeCommand(CLI::App& root, Context& context);
 void addSnippetCommand(CLI::App& root, Context& context);
+void addBackupCommand(CLI::App& root, Context& context);
+void addRestoreCommand(CLI::App& root, Context& context);
 
 /// All commands. `context` must outlive `app`.
 void addCommands(CLI::App& app, Context& context);

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/client.h"
+#include "gateway/base/clock.h"
+#include "gateway/cli/backup.h"
+#include "gateway/cli/chosen_config.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
+#include "gateway/config/load.h"
+#include "protocols/values/text.h"
+#include "store/backends/backup.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = BackupFile::Kind;
+
+volatile sig_atomic_t interrupted = 0;
+
+/// Ctrl-C and SIGTERM are heard where nothing is half done, for the time of its life.
+class Interruptible {
+  public:
+    Interruptible() {
+        interrupted = 0;
+        struct sigaction note {};
+        note.sa_handler = [](int) { interrupted = 1; };
+        for (std::size_t at = 0; at < kSignals.size(); ++at)
+            ::sigaction(kSignals[at], &note, &before_[at]);
+    }
+    ~Interruptible() {
+        for (std::size_t at = 0; at < kSignals.size(); ++at)
+            ::sigaction(kSignals[at], &before_[at], nullptr);
+    }
+    Interruptible(const Interruptible&) = delete;
+    Interruptible& operator=(const Interruptible&) = delete;
+
+  private:
+    static constexpr std::array<int, 2> kSignals{SIGINT, SIGTERM};
+    std::array<struct sigaction, 2> before_{};
+};
+
+/// A line for each thing that is done, and the end of all when it is interrupted.
+class Reporter {
+  public:
+    void report(std::string_view what, std::uint64_t done, std::uint64_t total) {
+        if (interrupted != 0) throw BackupError("interrupted: nothing was left behind, and nothing changed");
+        if (what != what_) {
+            progress_.reset();
+            what_ = what;
+            progress_.emplace(what_);
+        }
+        progress_->outOf(total);
+        progress_->at(done);
+    }
+    BackupReport callback() {
+        return [this](std::string_view what, std::uint64_t done, std::uint64_t total) {
+            report(what, done, total);
+        };
+    }
+
+  private:
+    std::string what_;
+    std::optional<Progress> progress_;
+};
+
+std::string sizeText(std::uint64_t bytes) {
+    return bytes < 1'000'000 ? fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3)
+                             : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+std::string_view wordFor(Kind kind) {
+    constexpr std::string_view kWords[] = {"rules", "journal", "configuration"};
+    return kWords[static_cast<std::size_t>(kind)];
+}
+
+void backUp(const Context& context, const std::string& folder) {
+    const Config config = chosenConfig(context);
+    const Interruptible interruptible;
+    std::optional<Reporter> reporter(std::in_place);
+    const Backup backup = makeBackup(config, folder, reporter->callback());
+    reporter.reset();
+    for (const BackupFile& file : backup.files)
+        fmt::print("{:<14} {:>10}  {}\n", wordFor(file.kind), sizeText(file.bytes),
+                   printable(file.origin, std::string::npos));
+    fmt::print("{}: backup made and verified\n", printable(folder, std::string::npos));
+}
+
+// ---- and back
+
+/// Which parts --parts names.
+struct Parts {
+    bool rules = true, journal = true, configuration = false;
+    bool has(Kind kind) const noexcept {
+        return kind == Kind::Rules ? rules : kind == Kind::Journal ? journal : configuration;
+    }
+};
+
+Parts partsArgument(const std::vector<std::string>& words) {
+    Parts parts{false, false, false};
+    for (const std::string& word : words) {
+        parts.rules = parts.rules || word == "rules";
+        parts.journal = parts.journal || word == "journal";
+        parts.configuration = parts.configuration || word == "configuration";
+    }
+    return parts;
+}
+
+constexpr const char* kInUse = "stop the gateway first (systemctl stop mailgate)";
+
+/// A gateway that answers would go on with the files that are put aside.
+void requireStopped(const Config& config) {
+    if (config.admin.socket.empty()) return;
+    try {
+        admin::Client(config.admin.socket).get("/v1/status");
+    } catch (const admin::ClientError& error) {
+        if (error.status() == 0) return;
+    }
+    throw BackupError(fmt::format("a gateway runs with this configuration: {}", kInUse));
+}
+
+void requireOutOfUse(const fs::path& database) {
+    try {
+        store::takeOutOfUse("sqlite:" + database.string());
+    } catch (const store::StoreError& error) {
+        using StoreKind = store::StoreError::Kind;
+        if (error.kind() == StoreKind::Locked)
+            throw BackupError(fmt::format("{}: is in use: {}", database.string(), kInUse));
+        // What is damaged is what a backup is for, and what is not there is in nobody's way.
+        if (error.kind() != StoreKind::Damaged && error.kind() != StoreKind::Open) throw;
+    }
+}
+
+/// Where everything goes: with the configuration beside it as it was, else where the present one says.
+std::vector<Replacement> replacementsFor(const Context& context, const Backup& backup, const Parts& parts) {
+    std::vector<Replacement> all;
+    const auto main = std::find_if(backup.files.begin(), backup.files.end(),
+                                   [](const BackupFile& file) { return file.kind == Kind::Configuration; });
+    std::optional<Config> present;
+    fs::path new_main;
+    if (parts.configuration) {
+        if (main == backup.files.end()) throw BackupError("the backup has no configuration");
+        new_main = context.config_file.empty() ? fs::path(main->origin) : fs::absolute(context.config_file);
+    } else {
+        present = chosenConfig(context);
+        requireStopped(*present);
+    }
+    const auto pathOf = [](const std::string& url) { return fs::path(url.substr(url.find(':') + 1)); };
+    for (const BackupFile& file : backup.files) {
+        if (!parts.has(file.kind)) continue;
+        if (!present)
+            all.push_back({&file, placeOf(file, *main, new_main)});
+        else
+            all.push_back(
+                {&file, pathOf(file.kind == Kind::Rules ? present->store_url : present->journal.url)});
+    }
+    return all;
+}
+
+void restore(const Context& context, const std::string& folder, const Parts& parts) {
+    const Interruptible interruptible;
+    const Backup backup = readBackup(folder);
+    const std::vector<Replacement> replacements = replacementsFor(context, backup, parts);
+    if (replacements.empty()) throw BackupError(fmt::format("{}: has nothing of that", printable(folder)));
+    std::optional<Reporter> reporter(std::in_place);
+    verifyBackup(backup, folder, reporter->callback());
+    for (const Replacement& replacement : replacements)
+        if (replacement.file->kind != Kind::Configuration) requireOutOfUse(replacement.target);
+    putInPlace(replacements, folder, reporter->callback());
+    reporter.reset();
+    for (const Replacement& replacement : replacements)
+        fmt::print("{:<14} {}\n", wordFor(replacement.file->kind),
+                   printable(replacement.target.string(), std::string::npos));
+    fmt::print("restored the backup of {} of {}; what was there is beside it as *.before-restore\n",
+               printable(backup.gateway), formatUtc(backup.created_ms / 1000));
+}
+
+}  // namespace
+
+void addBackupCommand(CLI::App& root, Context& context) {
+    CLI::App* command = root.add_subcommand(
+        "backup",
+        "Copy rules, journal and configuration to a new folder, while the gateway runs, and verify the copy");
+    const auto folder = std::make_shared<std::string>();
+    command->add_option("DIR", *folder, "The folder to make; its parent must exist")->required();
+    command->callback([&context, folder] { backUp(context, *folder); });
+}
+
+void addRestoreCommand(CLI::App& root, Context& context) {
+    CLI::App* command = root.add_subcommand(
+        "restore", "Put the rules and the journal of a backup in place, while the gateway is stopped");
+    const auto folder = std::make_shared<std::string>();
+    const auto parts =
+        std::make_shared<std::vector<std::string>>(std::vector<std::string>{"rules", "journal"});
+    command->add_option("DIR", *folder, "The folder that mailgate backup made")->required();
+    command
+        ->add_option(
+            "--parts", *parts,
+            "What to restore, separated by commas: rules, journal, configuration (default: rules,journal)")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::IsMember({"rules", "journal", "configuration"}));
+    command->callback([&context, folder, parts] { restore(context, *folder, partsArgument(*parts)); });
+}
+
+}  // namespace mailgate::cli

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/backends/backup.h"
+
+#include "store/sqlite/copy.h"
+#include "store/sqlite/database.h"
+
+namespace mailgate::store {
+
+bool hasDatabase(const std::string& url) {
+    return sqlite::examine(sqlite::pathOf(url), {});
+}
+
+void copyTo(const std::string& url, const std::string& to, const BackupProgress& progress) {
+    sqlite::copyDatabase(sqlite::pathOf(url), to, progress);
+}
+
+void verifyCopy(const std::string& file, const BackupProgress& progress) {
+    sqlite::verifyDatabase(file, progress);
+}
+
+std::string takeOutOfUse(const std::string& url) {
+    std::string path = sqlite::pathOf(url);
+    sqlite::releaseDatabase(path);
+    return path;
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/sqlite/copy.h"
+
+#include "store/sqlite/database.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <exception>
+#include <memory>
+
+namespace mailgate::store::sqlite {
+
+namespace {
+
+using Kind = StoreError::Kind;
+
+constexpr std::string_view kDamagedBackup = "take another backup";
+
+struct FinishBackup {
+    void operator()(sqlite3_backup* backup) const noexcept { sqlite3_backup_finish(backup); }
+};
+
+/// What a progress handler of SQLite calls, which may not throw.
+struct Watch {
+    const CopyProgress& progress;
+    std::exception_ptr thrown;
+};
+
+int callProgress(void* argument) noexcept {
+    auto& watch = *static_cast<Watch*>(argument);
+    try {
+        watch.progress(0, 0);
+        return 0;
+    } catch (...) {
+        watch.thrown = std::current_exception();
+        return 1;
+    }
+}
+
+}  // namespace
+
+void copyDatabase(const std::string& from, const std::string& to, const CopyProgress& progress) {
+    constexpr int kPagesAtOnce = 256;
+    Database source(from, {.create = false});
+    Database copy(to, {});
+    // One state of it: without a transaction around all steps every commit of somebody else would begin the copy anew.
+    source.snapshot([&] {
+        source.number("SELECT count(*) FROM sqlite_master");
+        const std::unique_ptr<sqlite3_backup, FinishBackup> backup(
+            sqlite3_backup_init(copy.handle(), "main", source.handle(), "main"));
+        if (!backup) copy.fail(sqlite3_errcode(copy.handle()));
+        int code = SQLITE_OK;
+        do {
+            code = sqlite3_backup_step(backup.get(), kPagesAtOnce);
+            const int total = sqlite3_backup_pagecount(backup.get());
+            progress(static_cast<std::uint64_t>(total - sqlite3_backup_remaining(backup.get())),
+                     static_cast<std::uint64_t>(total));
+        } while (code == SQLITE_OK);
+        if (code != SQLITE_DONE) copy.fail(code);
+    });
+    copy.run("PRAGMA journal_mode = DELETE");
+}
+
+void verifyDatabase(const std::string& path, const CopyProgress& progress) {
+    constexpr int kInstructions = 10'000;
+    Database database(path, {.create = false, .when_damaged = kDamagedBackup});
+    Watch watch{progress, nullptr};
+    sqlite3_progress_handler(database.handle(), kInstructions, callProgress, &watch);
+    std::string found;
+    try {
+        found = database.text("PRAGMA integrity_check(1)");
+    } catch (const StoreError&) {
+        if (watch.thrown) std::rethrow_exception(watch.thrown);
+        throw;
+    }
+    if (found != "ok")
+        throw StoreError(Kind::Damaged,
+                         fmt::format("{}: the database is damaged ({}): {}", path, found, kDamagedBackup));
+}
+
+void releaseDatabase(const std::string& path) {
+    if (!examine(path, {})) return;
+    Database database(path, {.create = false, .busy_timeout = std::chrono::milliseconds(500)});
+    // Refused while there is another connection, whatever that does.
+    if (database.text("PRAGMA journal_mode = DELETE") != "delete")
+        throw StoreError(Kind::Locked, fmt::format("{}: the database is in use", path));
+}
+
+}  // namespace mailgate::store::sqlite

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/backup.h"
+#include "tests/support/command_line.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace mailgate::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::string contentOf(const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+class BackupCommandTest : public test::CommandTest {
+  protected:
+    void allow(const std::string& network) const {
+        ASSERT_EQ(run({"access", "allow", network}).exit_code, kDone);
+    }
+    std::string rules() const { return run({"access", "export"}).output; }
+    /// Names in the test's folder that a backup or a restore must not leave behind.
+    std::string leftovers() const {
+        std::string names;
+        for (const auto& entry : fs::directory_iterator(folder_.path())) {
+            const std::string name = entry.path().filename();
+            if (name.find("partial") != std::string::npos || name.ends_with(".restoring"))
+                names += name + " ";
+        }
+        return names;
+    }
+
+    const std::string backup_ = folder_.file("backup");
+};
+
+TEST_F(BackupCommandTest, WhatWasBackedUpComesBack) {
+    allow("192.0.2.0/24");
+    const test::Ran made = run({"backup", backup_});
+    ASSERT_EQ(made.exit_code, kDone) << made.errors;
+    EXPECT_THAT(made.output, HasSubstr("configuration "));
+    EXPECT_THAT(made.output, HasSubstr("backup made and verified\n"));
+    EXPECT_EQ(leftovers(), "");
+    EXPECT_EQ(contentOf(fs::path(backup_) / "configuration/00-mailgate.toml"), kSite);
+    const std::string before = rules();
+    allow("198.51.100.0/24");
+    const std::string after = rules();
+    ASSERT_NE(before, after);
+    const test::Ran restored = run({"restore", backup_});
+    ASSERT_EQ(restored.exit_code, kDone) << restored.errors;
+    EXPECT_EQ(rules(), before);
+    EXPECT_EQ(leftovers(), "");
+    // The way back from the way back.
+    fs::rename(folder_.file("mailgate.db.before-restore"), folder_.file("mailgate.db"));
+    EXPECT_EQ(rules(), after);
+}
+
+TEST_F(BackupCommandTest, AFolderThatIsThereIsNotTouched) {
+    fs::create_directory(backup_);
+    EXPECT_EQ(run({"backup", backup_}).exit_code, kDone) << "an empty one is made for it";
+    const test::Ran again = run({"backup", backup_});
+    EXPECT_EQ(again.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(again.errors, HasSubstr("exists already"));
+    EXPECT_THAT(run({"backup", folder_.file("none/backup")}).errors,
+                HasSubstr("cannot be made: No such file"));
+    EXPECT_EQ(leftovers(), "");
+}
+
+TEST_F(BackupCommandTest, ADamagedBackupIsRefusedAndNothingChanges) {
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    allow("198.51.100.0/24");
+    const std::string before = rules();
+    const fs::path copy = fs::path(backup_) / "rules.db", list = fs::path(backup_) / "mailgate-backup.json";
+    const std::string good = contentOf(copy), good_list = contentOf(list);
+    const auto refused = [&](const std::string& why) {
+        const test::Ran done = run({"restore", backup_});
+        EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+        EXPECT_THAT(done.errors, HasSubstr(why));
+        EXPECT_EQ(rules(), before);
+        EXPECT_EQ(leftovers(), "");
+        EXPECT_FALSE(fs::exists(folder_.file("mailgate.db.before-restore")));
+    };
+    std::string bad = good;
+    bad[bad.size() / 2] ^= 1;
+    std::ofstream(copy, std::ios::binary) << bad;
+    refused("is not as it was written");
+    std::ofstream(copy, std::ios::binary) << good.substr(0, good.size() / 2);
+    refused("is not as it was written");
+    fs::remove(copy);
+    refused("cannot be opened");
+    std::ofstream(copy, std::ios::binary) << good;
+    std::ofstream(list) << good_list.substr(0, good_list.size() / 2);
+    refused("is damaged");
+    std::string astray = good_list;
+    astray.replace(astray.find("rules.db"), 8, "../up.db");
+    std::ofstream(list) << astray;
+    refused("is no name of a file in a backup");
+    std::ofstream(list) << "{\"format\": 2}";
+    refused("made by a newer mailgate");
+    fs::remove(list);
+    refused("is no backup");
+}
+
+TEST_F(BackupCommandTest, WhileAGatewayRunsNothingIsRestored) {
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    startGateway();
+    const test::Ran done = run({"restore", backup_});
+    EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(done.errors, HasSubstr("stop the gateway first"));
+}
+
+TEST_F(BackupCommandTest, TheConfigurationComesBackWithTheRest) {
+    allow("192.0.2.0/24");
+    const std::string before = rules();
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    // As on another machine.
+    fs::create_directory(folder_.file("new"));
+    const std::string moved = folder_.file("new/mailgate.toml");
+    const test::Ran done =
+        test::ran({"--config", moved, "restore", backup_, "--parts", "rules,journal,configuration"});
+    ASSERT_EQ(done.exit_code, kDone) << done.errors;
+    EXPECT_EQ(contentOf(moved), kSite);
+    EXPECT_EQ(test::ran({"--config", moved, "access", "export"}).output, before);
+    EXPECT_EQ(run({"restore", backup_, "--parts", "everything"}).exit_code, kUsage);
+}
+
+TEST(BackupPlaces, FilesStayInTheirPlaceRelativeToTheMainOne) {
+    const BackupFile main{BackupFile::Kind::Configuration, "", "/etc/mailgate/mailgate.toml", 0, ""};
+    const auto place = [&](const char* origin) {
+        const BackupFile file{BackupFile::Kind::Configuration, "", origin, 0, ""};
+        return placeOf(file, main, "/srv/gw/mg.toml").string();
+    };
+    EXPECT_EQ(placeOf(main, main, "/srv/gw/mg.toml"), "/srv/gw/mg.toml");
+    EXPECT_EQ(place("/etc/mailgate/conf.d/10.toml"), "/srv/gw/conf.d/10.toml");
+    EXPECT_EQ(place("/var/lib/mailgate/mailgate.db"), "/var/lib/mailgate/mailgate.db");
+}
+
+}  // namespace
+}  // namespace mailgate::cli
