@@ -2,44 +2,123 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/config/values.h"
+#include "protocols/values/text.h"
 
+#include <Poco/JSON/Array.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <compare>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace mailgate::cli {
 
 namespace {
 
+constexpr std::string_view kAny = "*";
+
 std::string whyNoServerName(const std::string& text) {
     const std::size_t slash = text.find('/');
     const bool named = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
                        text.find('/', slash + 1) == std::string::npos;
-    return named ? "" : "name a server as mailgate status lists it, such as postfix/mx1";
+    return named
+               ? ""
+               : "name a server as mailgate status lists it, such as postfix/mx1, or */mx1 in all upstreams";
 }
 
-void setAdminState(const Context& context, const std::string& state, const std::string& name) {
-    const Config config = chosenConfig(context);
+struct Target {
+    std::string upstream, server;
+    friend auto operator<=>(const Target&, const Target&) = default;
+};
+
+/// "192.0.2.1" of "192.0.2.1:25", and of "[2001:db8::1]:25" what is between the brackets.
+std::string hostOf(const std::string& address) {
+    const auto parts = parseHostPort(address);
+    return parts ? parts->host : address;
+}
+
+/// Whether a server of the configuration is on `host`, by name or by address.
+bool isOn(const ServerConfig& server, const std::string& host) {
+    const auto same = [&](const Endpoint& endpoint) { return endpoint.address.toString() == host; };
+    return hostOf(server.address) == host ||
+           std::any_of(server.endpoints.begin(), server.endpoints.end(), same);
+}
+
+std::set<Target> serversOn(const Config& config, const std::string& host) {
+    std::set<Target> targets;
+    for (const UpstreamConfig& upstream : config.upstreams)
+        for (const ServerConfig& server : upstream.servers)
+            if (isOn(server, host)) targets.insert({upstream.name, server.name});
+    return targets;
+}
+
+/// One is left for the gateway to know, which has the last word; of several it says which there are.
+std::set<Target> serversNamed(const admin::Client& gateway, const std::string& name) {
     const std::size_t slash = name.find('/');
+    const Target wanted{name.substr(0, slash), name.substr(slash + 1)};
+    if (wanted.upstream != kAny && wanted.server != kAny) return {wanted};
+    std::set<Target> targets;
+    const auto servers = gateway.get("/v1/status")->getArray("servers");
+    for (unsigned i = 0; servers && i < servers->size(); ++i) {
+        const auto server = servers->getObject(i);
+        Target one{server->optValue<std::string>("upstream", ""),
+                   server->optValue<std::string>("server", "")};
+        if ((wanted.upstream == kAny || wanted.upstream == one.upstream) &&
+            (wanted.server == kAny || wanted.server == one.server))
+            targets.insert(std::move(one));
+    }
+    return targets;
+}
+
+std::string orderFor(const admin::Client& gateway, const std::string& state, const Target& target) {
     Poco::JSON::Object order;
     order.set("admin_state", state);
     order.set("wish", state);  // for a gateway that was started before its program was replaced
-    const auto answer =
-        admin::Client(config.admin.socket)
-            .post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(name.substr(0, slash)),
-                              admin::percentEncoded(name.substr(slash + 1))),
-                  order);
-    fmt::print("{}\n", answer->optValue<std::string>("detail", name + ": done"));
+    const auto answer = gateway.post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(target.upstream),
+                                                 admin::percentEncoded(target.server)),
+                                     order);
+    return answer->optValue<std::string>("detail",
+                                         fmt::format("{}/{}: done", target.upstream, target.server));
 }
 
-void addState(CLI::App& server, Context& context, const std::string& name, const std::string& help) {
-    CLI::App* command = server.add_subcommand(name, help);
-    const auto target = std::make_shared<std::string>();
-    command->add_option("UPSTREAM/SERVER", *target, "The server, as mailgate status lists it")
-        ->required()
-        ->check(CLI::Validator(whyNoServerName, "UPSTREAM/SERVER"));
-    command->callback([&context, name, target] { setAdminState(context, name, *target); });
+void setAdminState(Context& context, const std::string& state, const std::string& name,
+                   const std::string& host) {
+    const Config config = chosenConfig(context);
+    const admin::Client gateway(config.admin.socket);
+    const std::set<Target> targets = name.empty() ? serversOn(config, host) : serversNamed(gateway, name);
+    if (targets.empty()) {
+        fmt::print(stderr, "mailgate: no server is {}\n",
+                   name.empty() ? "on " + printable(host) : printable(name));
+        context.exit_code = kRefusedOrNotFound;
+    }
+    for (const Target& target : targets)
+        fmt::print("{}\n", orderFor(gateway, state, target));
+}
+
+void addState(CLI::App& server, Context& context, const std::string& state, const std::string& help) {
+    CLI::App* command = server.add_subcommand(state, help);
+    const auto name = std::make_shared<std::string>(), host = std::make_shared<std::string>();
+    CLI::Option* named =
+        command
+            ->add_option(
+                "UPSTREAM/SERVER", *name,
+                "The server, as mailgate status lists it; * stands for all upstreams, or for all servers")
+            ->check(CLI::Validator(whyNoServerName, "UPSTREAM/SERVER"));
+    command
+        ->add_option("--host", *host,
+                     "All servers on this host: a name or an address, as the configuration has it")
+        ->excludes(named);
+    command->callback([&context, state, name, host] {
+        if (name->empty() && host->empty())
+            throw CLI::RequiredError("a server, such as postfix/mx1, or --host HOST");
+        setAdminState(context, state, *name, *host);
+    });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
+#include "gateway/daemon/admin_states.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/service_unit.h"
@@ -58,6 +59,16 @@ store::JournalOptions journalOptions(const JournalConfig& config) {
     return options;
 }
 
+/// Why it cannot be known which servers were drained; empty: it is.
+std::string drainAsBefore(const Generation& generation) {
+    try {
+        drainAgain(generation, readDrained(adminStateFile(generation.config.store_url)));
+        return "";
+    } catch (const std::exception& error) {
+        return fmt::format("which servers were drained is not known: {}", error.what());
+    }
+}
+
 }  // namespace
 
 Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
@@ -93,12 +104,13 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
         GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
+    const std::string forgotten = drainAsBefore(*first.generation);
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, first.generation, std::move(sockets)));
     admin_ = std::make_unique<admin::AdminServer>(admin, *control_, log_.get());
     reloader_->start();
     reloader_->commit(std::move(first));
-    logStart(inherited);
+    logStart(inherited, forgotten);
     for (std::size_t i = 0; i < workers_.size(); ++i)
         workers_[i]->start(fmt::format("worker-{}", i));
     control_->serving();
@@ -201,7 +213,7 @@ void Gateway::drain() {
 
 // ---- what it says about itself
 
-void Gateway::logStart(const InheritedSockets& inherited) {
+void Gateway::logStart(const InheritedSockets& inherited, const std::string& forgotten) {
     const Config& config = reloader_->current()->config;
     LogLine line = log_->line(LogLevel::Information, "gateway.start");
     line.text("name", config.name).text("version", MAILGATE_VERSION).number("pid", ::getpid());
@@ -224,6 +236,10 @@ void Gateway::logStart(const InheritedSockets& inherited) {
             "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
             config.max_sessions, possible_sessions_));
     }
+    for (const auto& [upstream, server] : drainedOf(*reloader_->current()))
+        warnings.push_back(
+            fmt::format("server {0}/{1} is still drained: mailgate server ready {0}/{1}", upstream, server));
+    if (!forgotten.empty()) warnings.push_back(forgotten);
     for (const std::string& name : inherited.unused()) {
         warnings.push_back(
             fmt::format("systemd passed the socket {}, but no listener has that name and address", name));

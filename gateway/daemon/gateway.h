@@ -44,7 +44,7 @@ class Gateway {
   private:
     void startJournal(const JournalConfig& config);
     void stopThreads();
-    void logStart(const InheritedSockets& inherited);
+    void logStart(const InheritedSockets& inherited, const std::string& forgotten);
     void logStop();
     bool awaitStop(std::chrono::milliseconds limit);
     void beat();

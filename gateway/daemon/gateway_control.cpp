@@ -2,6 +2,7 @@
 #include "gateway/daemon/gateway_control.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/daemon/admin_states.h"
 #include "gateway/log/escape.h"
 
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <future>
 #include <iterator>
 #include <thread>
@@ -174,6 +176,7 @@ std::optional<std::size_t> GatewayControl::cut(const admin::Cut& cut) {
 
 admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server,
                                          AdminState state) {
+    const std::lock_guard lock(orders_);
     const auto generation = parts_.reloader.current();
     const auto pool =
         std::find_if(generation->upstreams.begin(), generation->upstreams.end(),
@@ -194,9 +197,35 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
                     self.undrainServer(upstream, server);
             });
     }
-    return {true, drain ? fmt::format("{}/{} gets no new sessions; its current sessions end within {} s",
-                                      upstream, server, spread / 1000)
-                        : fmt::format("{}/{} gets new sessions again", upstream, server)};
+    const std::string warning =
+        drain && !(*pool)->available(monotonicMillis())
+            ? fmt::format("; no other server of {} takes sessions: its clients are told to try again later",
+                          upstream)
+            : "";
+    return {true, fmt::format("{}/{} gets {}{}{}", upstream, server,
+                              drain ? fmt::format("no new sessions; its current sessions end within {} s",
+                                                  spread / 1000)
+                                    : "new sessions again",
+                              warning, kept(*generation, upstream, server, drain))};
+}
+
+/// Keeps it for the next start; what is to be said of that, if anything.
+std::string GatewayControl::kept(const Generation& generation, std::string_view upstream,
+                                 std::string_view server, bool drained) const {
+    const std::string file = adminStateFile(generation.config.store_url);
+    try {
+        DrainedServers all = readDrained(file);
+        std::pair<std::string, std::string> one(upstream, server);
+        if (drained)
+            all.insert(std::move(one));
+        else
+            all.erase(one);
+        forgetUnknown(all, generation.config);
+        writeDrained(file, all);
+        return "";
+    } catch (const std::exception& error) {
+        return fmt::format("; a restart will not know of it ({})", error.what());
+    }
 }
 
 admin::Readiness GatewayControl::ready(std::string_view listener) {

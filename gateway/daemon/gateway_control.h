@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,8 +50,12 @@ class GatewayControl final : public admin::Control {
     admin::Readiness ready(std::string_view listener) override;
 
   private:
+    std::string kept(const Generation& generation, std::string_view upstream, std::string_view server,
+                     bool drained) const;
+
     const Parts parts_;
     const std::int64_t started_ms_;
+    std::mutex orders_;  ///< one after the other, since all that is drained is kept as a whole
     std::atomic<bool> ready_{false};
     std::atomic<bool> draining_{false};
 };

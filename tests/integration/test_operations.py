@@ -319,6 +319,30 @@ class Drain(Operated):
         self.order(gateway, "server", "ready", "mx/mx1")
         self.assertEqual(self.greetings(gateway), {b"one", b"two"})
 
+    def test_a_machine_is_drained_over_a_restart(self):
+        servers = [self.serve(name, behaviour=backend.smtp) for name in ("one", "two")]
+        ports = [server.port for server in servers]
+        upstreams = [mailgate.upstream("mx", *ports), mailgate.upstream("submission", *ports)]
+        for upstream in upstreams:
+            for number, server in enumerate(upstream["server"], 1):
+                server["name"] = f"host{number}"
+        gateway = self.start([mailgate.listener("smtp", "mx"), mailgate.listener("smtp", "submission", name="submission")], upstreams)
+        said = self.order(gateway, "server", "drain", "*/host1")
+        self.assertEqual([line.split()[0] for line in said.splitlines()], ["mx/host1", "submission/host1"])
+        self.assertNotIn("no other server", said)
+        self.assertIn("no other server of mx takes sessions", self.order(gateway, "server", "drain", "mx/host2"))
+        self.order(gateway, "server", "ready", "mx/host2")
+        for stop in (gateway.stop, gateway.kill):
+            stop()
+            started = len(gateway.events("gateway.start"))
+            gateway.launch()
+            gateway.wait_events(started + 1, "gateway.start")
+            wait_until(gateway.socket.exists, "the admin socket")
+            self.assertEqual(self.greetings(gateway), {b"two"})
+        self.assertTrue(gateway.wait_event("config.warning", detail="server mx/host1 is still drained: mailgate server ready mx/host1"))
+        self.order(gateway, "server", "ready", "--host", "127.0.0.1")
+        self.assertEqual(self.greetings(gateway), {b"one", b"two"})
+
     def test_smtp_ends_at_once_or_after_the_transaction(self):
         gateway = self.start_two()
         idle, busy, other = (self.talk(gateway.port("smtp"), name) for name in (b"one", b"one", b"two"))

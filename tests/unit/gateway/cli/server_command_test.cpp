@@ -45,6 +45,30 @@ TEST_F(ServerCommandTest, WhatIsNoServersNameIsAUsageError) {
     EXPECT_THAT(control_.orders, IsEmpty());
 }
 
+TEST_F(ServerCommandTest, AMachineIsNamedOnceForAllItsUpstreams) {
+    control_.now.servers = {admin::FakeControl::server("mx", "mx1", "192.0.2.1:25"),
+                            admin::FakeControl::server("mx", "mx2", "192.0.2.2:25"),
+                            admin::FakeControl::server("submission", "mx1", "192.0.2.1:587"),
+                            admin::FakeControl::server("submission", "mx1", "[2001:db8::1]:587")};
+    startGateway();
+    EXPECT_EQ(run({"server", "drain", "*/mx1"}).output, "mx/mx1: done\nsubmission/mx1: done\n");
+    EXPECT_THAT(control_.orders, ElementsAre("drain mx/mx1", "drain submission/mx1"));
+    control_.orders.clear();
+    const test::Ran none = run({"server", "ready", "*/mx9"});
+    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(none.errors, "mailgate: no server is */mx9\n");
+    EXPECT_THAT(control_.orders, IsEmpty());
+}
+
+TEST_F(ServerCommandTest, AHostIsOneByNameOrAddress) {
+    startGateway();
+    EXPECT_EQ(run({"server", "drain", "--host", "127.0.0.1"}).output, "postfix/mx1: done\n");
+    EXPECT_THAT(control_.orders, ElementsAre("drain postfix/mx1"));
+    EXPECT_EQ(run({"server", "drain", "--host", "192.0.2.9"}).errors,
+              "mailgate: no server is on 192.0.2.9\n");
+    EXPECT_EQ(run({"server", "drain", "postfix/mx1", "--host", "127.0.0.1"}).exit_code, kUsage);
+}
+
 TEST_F(ServerCommandTest, WithoutAGatewayItFails) {
     const test::Ran alone = run({"server", "drain", "postfix/mx1"});
     EXPECT_EQ(alone.exit_code, kRefusedOrNotFound);

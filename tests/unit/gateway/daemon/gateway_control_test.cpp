@@ -86,7 +86,10 @@ TEST_F(GatewayControlTest, SessionsEndForTheReasonsOfSessionEnd) {
 TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
     const admin::Outcome drained = control().setServer("mx", "mx1", AdminState::Drain);
     EXPECT_TRUE(drained.ok);
-    EXPECT_EQ(drained.message, "mx/mx1 gets no new sessions; its current sessions end within 7 s");
+    EXPECT_EQ(drained.message,
+              "mx/mx1 gets no new sessions; its current sessions end within 7 s; no other server of mx takes "
+              "sessions: its "
+              "clients are told to try again later");
     EXPECT_TRUE(control().status().servers.front().draining);
     EXPECT_TRUE(control().setServer("mx", "mx1", AdminState::Ready).ok);
     EXPECT_FALSE(control().status().servers.front().draining);
@@ -95,6 +98,22 @@ TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
     EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
     EXPECT_EQ(control().setServer("mx", "\x1B[2J", AdminState::Drain).message,
               "upstream \"mx\" has no server \"\\u001b[2J\"");
+}
+
+TEST_F(GatewayControlTest, WhatIsDrainedIsDrainedAfterARestart) {
+    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Drain).ok);
+    const auto restart = [this] {
+        gateway_.reset();
+        gateway_ = std::make_unique<Gateway>(loadConfig(folder_.file("mailgate.toml")));
+    };
+    restart();
+    EXPECT_TRUE(control().status().servers.front().draining);
+    EXPECT_EQ(control().ready("smtp"), admin::Readiness::NoServer);
+    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Ready).ok);
+    restart();
+    EXPECT_FALSE(control().status().servers.front().draining);
+    EXPECT_EQ(control().ready("smtp"), admin::Readiness::Ready);
+    EXPECT_EQ(control().ready("imap"), admin::Readiness::UnknownListener);
 }
 
 TEST_F(GatewayControlTest, ACutByTheRulesWaitsUntilTheyAreInForce) {

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Which servers an administrator has drained, from one start of the gateway to the next: a small text beside the
+/// database of the access rules, replaced as a whole.
+#pragma once
+
+#include "gateway/session/generation.h"
+
+#include <set>
+#include <string>
+#include <utility>
+
+namespace mailgate {
+
+/// (upstream, server)
+using DrainedServers = std::set<std::pair<std::string, std::string>>;
+
+/// Its path, beside the database at `store_url`: "sqlite:/p/mailgate.db" has /p/mailgate.db-servers.
+std::string adminStateFile(const std::string& store_url);
+
+/// None where there is no file. Throws std::runtime_error, with a sentence, when it cannot be read or is none of ours.
+DrainedServers readDrained(const std::string& file);
+/// On the disk when it returns. Throws std::runtime_error, with a sentence.
+void writeDrained(const std::string& file, const DrainedServers& drained);
+
+/// Those that the configuration has no more.
+void forgetUnknown(DrainedServers& drained, const Config& config);
+
+/// The servers of a generation that are drained now, and back: those of `drained` that it has.
+DrainedServers drainedOf(const Generation& generation);
+void drainAgain(const Generation& generation, const DrainedServers& drained);
+
+}  // namespace mailgate
