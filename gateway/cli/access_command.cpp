@@ -725,6 +725,7 @@ void Access::test() {
     for (const Network& address : addresses)
         if (address.prefix_length != 128) usageError(address.toString() + " is a network: test addresses");
     std::vector<AddressBytes> clients;
+    clients.reserve(addresses.size());
     for (const Network& address : addresses)
         clients.push_back(address.address);
     const auto decisions = service().test(clients, arguments_.listeners);
