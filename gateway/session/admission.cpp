@@ -16,6 +16,7 @@ store::ClientLimits judge(SessionContext& context) {
         return {};
     }
     admission.allowed = match->verdict == store::Verdict::Allow;
+    admission.temporary = match->temporary;
     admission.rule = match->network;
     admission.rule_id = table.ruleId(match->rule);
     table.hit(match->rule, now);

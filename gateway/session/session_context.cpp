@@ -89,7 +89,7 @@ std::unique_ptr<Dialogue> SessionContext::refusalDialogue(Refusal refusal) const
 }
 
 bool SessionContext::ruleIsTemporary(Refusal refusal) const noexcept {
-    return refusal == Refusal::Rule && record.admission.match && record.admission.match->temporary;
+    return refusal == Refusal::Rule && record.admission.temporary;
 }
 
 std::string SessionContext::ruleNote() const {

@@ -21,6 +21,7 @@ namespace mailgate {
 /// The verdict of the access rules on a client.
 struct Admission {
     bool allowed = false;
+    bool temporary = false;       ///< by the rule a denial is not to be permanent
     std::optional<Network> rule;  ///< that matched; none: the listener's default
     std::int64_t rule_id = 0;     ///< its id: a moment later the table may be another
 };

@@ -85,7 +85,7 @@ TEST_F(DialoguePhaseTest, InSoftModeNothingThatARefusedClientHearsIsPermanent) {
 
 TEST_F(DialoguePhaseTest, ARuleMayRefuseForNow) {
     arriveAdmitted(makeConfig());
-    context_->record.admission.match.emplace().temporary = true;
+    context_->record.admission.temporary = true;
     expectStep<next::Stay>(refuseArrived());
     EXPECT_THAT(client_->heard(), StartsWith("450 4.7.1"));
     expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b>\r\n"));
