@@ -115,12 +115,20 @@ class Json(unittest.TestCase):
     def test_objects(self):
         session = lines("sessions")[-1]["session"]
         closed = backend.reserve_port()
+        rules = str(scratch.path / "rules.txt")
+        pathlib.Path(rules).write_text("deny 198.51.100.66 set=imported listener=smtp,watched\n")
         for words in (("who", "alice@partner.example"), ("who", "198.51.100.7"), ("who", session[:16]), ("who", "nobody"),
                       ("top",), *(("top", "--by", group) for group in
                                   ("client", "network", "sender", "recipient", "user", "helo", "end")),
                       ("report", "would-refuse"), ("status",), ("tls", "status"), ("tls", "test", f"127.0.0.1:{closed}"),
                       ("access", "list"), ("access", "list", "--expired"), ("access", "history"),
-                      ("access", "set", "list"), ("access", "set", "show", "partners")):
+                      ("access", "set", "list"), ("access", "set", "show", "partners"), ("access", "report"),
+                      ("access", "test", "192.0.2.66", "203.0.113.7"), ("access", "diff", rules),
+                      ("access", "import", rules, "--dry-run"), ("access", "import", rules),
+                      ("access", "allow", "198.51.100.9", "--dry-run"), ("access", "allow", "198.51.100.9", "--set", "new"),
+                      ("access", "deny", "198.51.100.10", "--cut", "--set", "new"), ("access", "undo"),
+                      ("access", "rename-listener", "gone", "smtp"), ("access", "remove", "198.51.100.66", "--yes"),
+                      ("access", "set", "define", "new", "--note", "x"), ("access", "set", "remove", "new", "--yes")):
             with self.subTest(words=words):
                 done = gateway.run(*words, "--json")
                 documented = table()
