@@ -13,6 +13,7 @@
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
+#include "gateway/names/keeper.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
@@ -128,12 +129,23 @@ Network parsedNetwork(const std::string& text) {
     return std::get<Network>(parsed);
 }
 
-std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
-    std::vector<Network> networks;
-    for (const std::string& text : texts)
+std::string parsedName(const std::string& text) {
+    auto parsed = store::parseRuleName(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
+    return std::move(std::get<std::string>(parsed));
+}
+
+/// For each text what it is goes to the one or the other.
+void parseSubjects(const std::vector<std::string>& texts, std::vector<Network>& networks,
+                   std::vector<std::string>& names) {
+    for (const std::string& text : texts) {
+        if (store::isRuleName(text)) {
+            names.push_back(parsedName(text));
+            continue;
+        }
         for (const Network& network : networksIn(text))
             networks.push_back(network);
-    return networks;
+    }
 }
 
 /// "none": what the listener says.
@@ -174,8 +186,7 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
     if (error == std::errc() && end == text.data() + text.size() && id > 0)
         selection.ids.push_back(id);
     else
-        for (const Network& network : networksIn(text))
-            selection.networks.push_back(network);
+        parseSubjects({text}, selection.networks, selection.names);
 }
 
 rules::RuleSelection selectionOf(const Arguments& arguments) {
@@ -298,6 +309,7 @@ class Access {
     void importText(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
+    void resolveNames(const rules::PutOutcome& put);
     void cutSessions(const rules::PutOutcome& put);
     void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
@@ -435,7 +447,9 @@ void Access::put(Verdict verdict) {
     rules::PutRequest request{
         .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
     if (arguments_.set) request.set = *arguments_.set;
-    request.networks = parsedNetworks(arguments_.networks);
+    parseSubjects(arguments_.networks, request.networks, request.names);
+    if (arguments_.cut && !request.names.empty())
+        usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
     perform([&] { put(request); });
 }
@@ -450,7 +464,33 @@ void Access::put(const rules::PutRequest& request) {
     for (const rules::Overlap& overlap : overlaps.first)
         fmt::print("note: {}\n", sentenceOf(overlap));
     if (overlaps.more > 0) fmt::print("note: and {} more\n", overlaps.more);
+    if (!arguments_.dry_run) resolveNames(outcome);
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
+}
+
+/// The running gateway would do it within a second; but who makes a rule wants to see what becomes of it.
+void Access::resolveNames(const rules::PutOutcome& put) {
+    for (const RuleStore::EditResult& result : put.rules) {
+        const AccessRule& rule = result.rule;
+        if (rule.name.empty() || result.kind == RuleStore::PutKind::Kept) continue;
+        const auto states = service().names();
+        const auto before = states.find(rule.id);
+        const auto resolved = names::resolveRule(
+            store(), rule, before == states.end() ? store::NameState() : before->second,
+            [this](const AccessRule& one, const names::NameAnswer& answer) {
+                return names::objectionTo(one, answer, site_);
+            },
+            names::queryDns, now());
+        const auto sentence = sentenceOf(rule, resolved.state, now());
+        if (resolved.state.error.empty())
+            fmt::print("note: {}\n", sentence);
+        else
+            warn(sentence);
+        for (const std::string& term : resolved.ignored)
+            warn(fmt::format("ignored in its SPF records: {}", term));
+        for (const std::string& warning : names::warningsOf(resolved.state.networks, site_))
+            warn(fmt::format("{}: {}", rule.name, warning));
+    }
 }
 
 /// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
@@ -490,6 +530,8 @@ void Access::reportMissing(const Network& missing) {
 void Access::reportMissing(const rules::Selected& selected) {
     for (const Network& missing : selected.missing)
         reportMissing(missing);
+    for (const std::string& name : selected.missing_names)
+        fail(fmt::format("there is no rule for {}: nothing was removed", name));
     for (const std::int64_t id : selected.missing_ids)
         fail(fmt::format("there is no rule {}{}: nothing was removed", id,
                          arguments_.set ? " in set " + *arguments_.set : ""));
@@ -529,11 +571,13 @@ void Access::remove() {
 }
 
 void Access::removeSelected(const rules::RuleSelection& selection) {
-    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
     const auto selected = service().select(selection);
-    if (!selected.missing.empty() || !selected.missing_ids.empty()) return reportMissing(selected);
+    if (!selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty())
+        return reportMissing(selected);
     if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
-    const bool clear = !selection.networks.empty() ? !inSeveralSets(selected.rules) : named;
+    const bool by_subject = !selection.networks.empty() || !selection.names.empty();
+    const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
     if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
 }
 
@@ -632,10 +676,14 @@ void Access::list() {
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = service().list(filter);
     if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    const auto names = service().names();
     if (arguments_.json)
-        std::fputs(rulesAsJson(rules).c_str(), stdout);
+        std::fputs(rulesAsJson(rules, names).c_str(), stdout);
     else
-        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()), arguments_.view);
+        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names), arguments_.view);
+    for (const AccessRule& rule : rules)
+        if (const auto state = names.find(rule.id); state != names.end() && !state->second.error.empty())
+            warn(sentenceOf(rule, state->second, now()));
     warnOfUnknownListeners();
 }
 
@@ -878,7 +926,11 @@ void addProgramOption(const Commands::Command& command) {
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
     auto command = commands.add(std::string(toString(verdict)), what,
                                 [verdict](Access& access) { access.put(verdict); });
-    command.networks("NET", "Addresses, networks (CIDR, or with a mask) or ranges (FIRST-LAST)")->required();
+    command
+        .networks("NET",
+                  "Addresses, networks (CIDR, or with a mask) or ranges (FIRST-LAST); or names: "
+                  "host:NAME, spf:DOMAIN")
+        ->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
     command.text(
         "--expires", &Arguments::expires,

@@ -26,10 +26,15 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
+/// `names`: what the names of rules stand for.
 std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
-                         const Times& times);
-std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an object with an array "rules"
-std::string ruleAsJson(const store::AccessRule& rule);
+                         const Times& times, const rules::NameStates& names = {});
+std::string rulesAsJson(std::span<const store::AccessRule> rules,
+                        const rules::NameStates& names = {});  ///< an object with an array "rules"
+std::string ruleAsJson(const store::AccessRule& rule, const rules::NameStates& names = {});
+/// "host:home.example.org is 203.0.113.9, 2001:db8::9; asked again in 5m"; of a name without an answer, or with one that
+/// is no longer good, why.
+std::string sentenceOf(const store::AccessRule& rule, const store::NameState& state, UnixSeconds now);
 /// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
 /// formula begin with an apostrophe.
 std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);

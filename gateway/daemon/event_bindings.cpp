@@ -146,6 +146,32 @@ store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, 
     return events;
 }
 
+names::NameKeeper::Events ruleNameEvents(EventLog& log, std::function<rules::Site()> site) {
+    names::NameKeeper::Events events;
+    events.changed = [&log, site = std::move(site)](const store::AccessRule& rule, const store::NameState&,
+                                                    const store::NameState& now) {
+        LogLine line = log.line(LogLevel::Information, "access.name_changed");
+        line.number("rule", rule.id).text("name", rule.name);
+        line.beginArray("networks");
+        for (const Network& network : now.networks)
+            line.item(network.toString());
+        line.endArray();
+        log.write(line);
+        for (const std::string& warning : names::warningsOf(now.networks, site())) {
+            LogLine warned = log.line(LogLevel::Warning, "access.name_warning");
+            warned.number("rule", rule.id).text("name", rule.name).text("detail", warning);
+            log.write(warned);
+        }
+    };
+    events.failed = [&log](const store::AccessRule& rule, const store::NameState& now) {
+        LogLine line = log.line(LogLevel::Warning, "access.name_failed");
+        line.number("rule", rule.id).text("name", rule.name).text("reason", now.error);
+        line.number("networks", static_cast<std::int64_t>(now.networks.size()));
+        log.write(line);
+    };
+    return events;
+}
+
 void DefectLog::exception(const Poco::Exception& error) {
     report(error.displayText());
 }
