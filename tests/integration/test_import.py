@@ -23,6 +23,7 @@ def setUpModule():
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
     gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail", access="open")], [mailgate.upstream("mail", 25)])
+    gateway.write_config()
     blocklist = gateway.folder / "blocklist.txt"
     # From the last to the first: the order of the file is not that of the database.
     blocklist.write_text("".join(f"{10 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24\n" for n in range(RULES - 1, -1, -1)))
