@@ -7,7 +7,6 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
-#include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
@@ -100,6 +99,22 @@ std::string importFormatNames() {
     for (const store::ImportFormat format : store::kImportFormats)
         names.append(names.empty() ? "" : ", ").append(toString(format));
     return names;
+}
+
+/// What is going on in that step of an import.
+std::string_view wordsOf(store::Progress::Step step) {
+    using Step = store::Progress::Step;
+    switch (step) {
+        case Step::Read:
+            return "reading lines";
+        case Step::Compare:
+            return "comparing rules";
+        case Step::Write:
+            return "writing rules";
+        case Step::Finish:
+            break;
+    }
+    return "finishing";
 }
 
 UnixSeconds now() {
@@ -326,6 +341,7 @@ class Access {
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
+    std::variant<rules::ImportOutcome, rules::Refusal> imported(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
     void resolveNames(const rules::PutOutcome& put);
@@ -860,15 +876,26 @@ void Access::diff() {
     if (change.count() > 0) context_.exit_code = kRefusedOrNotFound;
 }
 
+/// In steps, each of which begins at nothing.
+std::variant<rules::ImportOutcome, rules::Refusal> Access::imported(const std::string& text) {
+    using Step = store::Progress::Step;
+    Progress line("importing rules");
+    std::optional<Step> current;
+    const auto follow = [&](Step step, std::size_t done, std::size_t total) {
+        if (current != step) line.begin(std::string(wordsOf(step)), total);
+        current = step;
+        line.at(done);
+    };
+    return service().import({.text = text,
+                             .options = importOptions(),
+                             .replace = arguments_.replace,
+                             .all_sets = arguments_.all_sets,
+                             .insist = arguments_.force,
+                             .progress = store::Progress(follow)});
+}
+
 void Access::importText(const std::string& text) {
-    ProgressLine progress;
-    const auto answer = service().import({.text = text,
-                                          .options = importOptions(),
-                                          .replace = arguments_.replace,
-                                          .all_sets = arguments_.all_sets,
-                                          .insist = arguments_.force,
-                                          .progress = progress.progress()});
-    progress.clear();
+    const auto answer = imported(text);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     reportImport(outcome);

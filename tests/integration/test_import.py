@@ -57,7 +57,7 @@ class Terminal:
 class BigImport(unittest.TestCase):
     def test_an_interrupt_leaves_nothing_of_what_the_terminal_tells(self):
         terminal = Terminal("access", "import", "--verdict", "deny", str(blocklist))
-        terminal.wait(rf"writing rules: [\d,]+ of {RULES:,} \([\d,]+/s, \d+ s left\)")
+        terminal.wait(rf"writing rules: [\d,]+ of {RULES:,}, \d+ %, [\d,]+/s, \d+ s left")
         self.assertEqual(terminal.interrupt(), 2)
         self.assertIn("no rule matches", gateway.run("access", "list").stderr)
         self.assertIn("no change is recorded", gateway.run("access", "history").stderr)
