@@ -7,13 +7,13 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
-#include "gateway/cli/progress_line.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
+#include "gateway/names/keeper.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
@@ -101,6 +101,22 @@ std::string importFormatNames() {
     return names;
 }
 
+/// What is going on in that step of an import.
+std::string_view wordsOf(store::Progress::Step step) {
+    using Step = store::Progress::Step;
+    switch (step) {
+        case Step::Read:
+            return "reading lines";
+        case Step::Compare:
+            return "comparing rules";
+        case Step::Write:
+            return "writing rules";
+        case Step::Finish:
+            break;
+    }
+    return "finishing";
+}
+
 UnixSeconds now() {
     return std::time(nullptr);
 }
@@ -130,12 +146,23 @@ Network parsedNetwork(const std::string& text) {
     return std::get<Network>(parsed);
 }
 
-std::vector<Network> parsedNetworks(const std::vector<std::string>& texts) {
-    std::vector<Network> networks;
-    for (const std::string& text : texts)
+std::string parsedName(const std::string& text) {
+    auto parsed = store::parseRuleName(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
+    return std::move(std::get<std::string>(parsed));
+}
+
+/// For each text what it is goes to the one or the other.
+void parseSubjects(const std::vector<std::string>& texts, std::vector<Network>& networks,
+                   std::vector<std::string>& names) {
+    for (const std::string& text : texts) {
+        if (store::isRuleName(text)) {
+            names.push_back(parsedName(text));
+            continue;
+        }
         for (const Network& network : networksIn(text))
             networks.push_back(network);
-    return networks;
+    }
 }
 
 /// "none": what the listener says.
@@ -184,8 +211,7 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
     if (error == std::errc() && end == text.data() + text.size() && id > 0)
         selection.ids.push_back(id);
     else
-        for (const Network& network : networksIn(text))
-            selection.networks.push_back(network);
+        parseSubjects({text}, selection.networks, selection.names);
 }
 
 rules::RuleSelection selectionOf(const Arguments& arguments) {
@@ -311,12 +337,14 @@ class Access {
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
     void report(const rules::InTheWay& refusal);
-    void put(const rules::PutRequest& request);
+    rules::PutOutcome put(const rules::PutRequest& request);
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
+    std::variant<rules::ImportOutcome, rules::Refusal> imported(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
+    void resolveNames(const rules::PutOutcome& put);
     void cutSessions(const rules::PutOutcome& put);
     void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
@@ -487,15 +515,24 @@ void Access::put(Verdict verdict) {
     rules::PutRequest request{
         .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
     if (arguments_.set) request.set = *arguments_.set;
-    request.networks = parsedNetworks(arguments_.networks);
+    parseSubjects(arguments_.networks, request.networks, request.names);
+    if (arguments_.cut && !request.names.empty())
+        usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
-    perform([&] { put(request); });
+    rules::PutOutcome outcome;
+    perform([&] { outcome = put(request); });
+    if (arguments_.dry_run && !request.names.empty())
+        remark("names are not asked in a dry run: whom a name that has no rule yet concerns is not known\n");
+    if (!arguments_.dry_run) resolveNames(outcome);
 }
 
-void Access::put(const rules::PutRequest& request) {
-    const auto answer = service().put(request);
-    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
-    const auto& outcome = std::get<rules::PutOutcome>(answer);
+rules::PutOutcome Access::put(const rules::PutRequest& request) {
+    auto answer = service().put(request);
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) {
+        reportRefusal(*refusal);
+        return {};
+    }
+    auto& outcome = std::get<rules::PutOutcome>(answer);
     for (const RuleStore::EditResult& result : outcome.rules)
         reportPut(result);
     const auto overlaps = service().overlaps(outcome);
@@ -503,6 +540,32 @@ void Access::put(const rules::PutRequest& request) {
         remark("note: {}\n", sentenceOf(overlap));
     if (overlaps.more > 0) remark("note: and {} more\n", overlaps.more);
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
+    return std::move(outcome);
+}
+
+/// The running gateway would do it within a second; but who makes a rule wants to see what becomes of it.
+void Access::resolveNames(const rules::PutOutcome& put) {
+    for (const RuleStore::EditResult& result : put.rules) {
+        const AccessRule& rule = result.rule;
+        if (rule.name.empty() || result.kind == RuleStore::PutKind::Kept) continue;
+        const auto states = service().names();
+        const auto before = states.find(rule.id);
+        const auto resolved = names::resolveRule(
+            store(), rule, before == states.end() ? store::NameState() : before->second,
+            [this](const AccessRule& one, const names::NameAnswer& answer) {
+                return names::objectionTo(one, answer, site_);
+            },
+            names::queryDns, now());
+        const auto sentence = sentenceOf(rule, resolved.state, now());
+        if (resolved.state.error.empty())
+            remark("note: {}\n", sentence);
+        else
+            warn(sentence);
+        for (const std::string& term : resolved.ignored)
+            warn(fmt::format("ignored in its SPF records: {}", term));
+        for (const std::string& warning : names::warningsOf(resolved.state.networks, site_))
+            warn(fmt::format("{}: {}", rule.name, warning));
+    }
 }
 
 /// Sessions already admitted stay, unless the running gateway is asked to end them: those that the rules deny now.
@@ -543,6 +606,8 @@ void Access::reportMissing(const Network& missing) {
 void Access::reportMissing(const rules::Selected& selected) {
     for (const Network& missing : selected.missing)
         reportMissing(missing);
+    for (const std::string& name : selected.missing_names)
+        fail(fmt::format("there is no rule for {}: nothing was removed", name));
     for (const std::int64_t id : selected.missing_ids)
         fail(fmt::format("there is no rule {}{}: nothing was removed", id,
                          arguments_.set ? " in set " + *arguments_.set : ""));
@@ -582,11 +647,13 @@ void Access::remove() {
 }
 
 void Access::removeSelected(const rules::RuleSelection& selection) {
-    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
     const auto selected = service().select(selection);
-    if (!selected.missing.empty() || !selected.missing_ids.empty()) return reportMissing(selected);
+    if (!selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty())
+        return reportMissing(selected);
     if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
-    const bool clear = !selection.networks.empty() ? !inSeveralSets(selected.rules) : named;
+    const bool by_subject = !selection.networks.empty() || !selection.names.empty();
+    const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
     if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
 }
 
@@ -604,12 +671,13 @@ void Access::showSet() {
     const auto set = std::find_if(sets.begin(), sets.end(),
                                   [&](const rules::SetSummary& one) { return one.name == arguments_.name; });
     const auto rules = service().select({.set = arguments_.name}).rules;
+    const auto names = service().names();
     if (arguments_.json) {
-        std::fputs(setAsJson(*set, rules).c_str(), stdout);
+        std::fputs(setAsJson(*set, rules, names).c_str(), stdout);
         return;
     }
     print(sentenceOf(set->name, rules.size(), set->defaults) + '\n' +
-              rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()),
+              rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names),
           arguments_.view);
 }
 
@@ -687,10 +755,14 @@ void Access::list() {
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
     if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    const auto names = service().names();
     if (arguments_.json)
-        std::fputs(rulesAsJson(rules).c_str(), stdout);
+        std::fputs(rulesAsJson(rules, names).c_str(), stdout);
     else
-        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times()), arguments_.view);
+        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names), arguments_.view);
+    for (const AccessRule& rule : rules)
+        if (const auto state = names.find(rule.id); state != names.end() && !state->second.error.empty())
+            warn(sentenceOf(rule, state->second, now()));
     warnOfUnknownListeners();
 }
 
@@ -700,7 +772,7 @@ void Access::report() {
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
     if (arguments_.format == "json" || (arguments_.json && arguments_.format.empty()))
-        std::fputs(reportAsJson(rules, site_).c_str(), stdout);
+        std::fputs(reportAsJson(rules, site_, service().names()).c_str(), stdout);
     else if (arguments_.format.empty() || arguments_.format == "csv")
         std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
     else
@@ -721,18 +793,18 @@ void Access::reportDecision(const rules::Decision& decision) const {
 
 void Access::test() {
     requireConfigured(arguments_.listeners);
-    const auto addresses = parsedNetworks(arguments_.networks);
-    for (const Network& address : addresses)
-        if (address.prefix_length != 128) usageError(address.toString() + " is a network: test addresses");
     std::vector<AddressBytes> clients;
-    clients.reserve(addresses.size());
-    for (const Network& address : addresses)
-        clients.push_back(address.address);
+    for (const std::string& text : arguments_.networks)
+        for (const Network& address : networksIn(text)) {
+            if (address.prefix_length != 128)
+                usageError(address.toString() + " is a network: test addresses");
+            clients.push_back(address.address);
+        }
     const auto decisions = service().test(clients, arguments_.listeners);
     for (const rules::Decision& decision : decisions)
         if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
     if (arguments_.json) {
-        std::fputs(decisionsAsJson(decisions, now()).c_str(), stdout);
+        std::fputs(decisionsAsJson(decisions, now(), service().names()).c_str(), stdout);
         return;
     }
     for (const rules::Decision& decision : decisions)
@@ -804,15 +876,26 @@ void Access::diff() {
     if (change.count() > 0) context_.exit_code = kRefusedOrNotFound;
 }
 
+/// In steps, each of which begins at nothing.
+std::variant<rules::ImportOutcome, rules::Refusal> Access::imported(const std::string& text) {
+    using Step = store::Progress::Step;
+    Progress line("importing rules");
+    std::optional<Step> current;
+    const auto follow = [&](Step step, std::size_t done, std::size_t total) {
+        if (current != step) line.begin(std::string(wordsOf(step)), total);
+        current = step;
+        line.at(done);
+    };
+    return service().import({.text = text,
+                             .options = importOptions(),
+                             .replace = arguments_.replace,
+                             .all_sets = arguments_.all_sets,
+                             .insist = arguments_.force,
+                             .progress = store::Progress(follow)});
+}
+
 void Access::importText(const std::string& text) {
-    ProgressLine progress;
-    const auto answer = service().import({.text = text,
-                                          .options = importOptions(),
-                                          .replace = arguments_.replace,
-                                          .all_sets = arguments_.all_sets,
-                                          .insist = arguments_.force,
-                                          .progress = progress.progress()});
-    progress.clear();
+    const auto answer = imported(text);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     reportImport(outcome);
@@ -964,7 +1047,11 @@ void addProgramOption(const Commands::Command& command) {
 Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::string& what) {
     auto command = commands.add(std::string(toString(verdict)), what,
                                 [verdict](Access& access) { access.put(verdict); });
-    command.networks("NET", "Addresses, networks (CIDR, or with a mask) or ranges (FIRST-LAST)")->required();
+    command
+        .networks("NET",
+                  "Addresses, networks (CIDR, or with a mask) or ranges (FIRST-LAST); or names: "
+                  "host:NAME, spf:DOMAIN")
+        ->required();
     command.listeners("Apply the rule to this listener only (may be repeated; default: all listeners)");
     command.text(
         "--expires", &Arguments::expires,

@@ -75,15 +75,26 @@ RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds 
     RehearsedChange change{.entries = {}, .networks = {}, .contrast = {site, nullptr, nullptr, now}};
     std::shared_ptr<const store::AccessTable> before, after;
     std::set<Network> networks;
+    std::map<std::int64_t, store::NameState> names;
+    const auto readNames = [&] {
+        for (store::NamedRule& named : store.namedRules())
+            names.insert_or_assign(named.rule.id, std::move(named.state));
+    };
     store.rehearse([&] {
+        readNames();
         before = store.load(listeners);
         const std::int64_t end = store.endOfTrail();
         work();
+        readNames();
         store.forEachEntry(end, [&](const RuleStore::AuditEntry& entry) {
             ++(entry.before.empty() ? change.added : entry.after.empty() ? change.removed : change.changed);
             if (change.entries.size() < most) change.entries.push_back(entry);
             for (const std::string& line : {entry.before, entry.after})
-                if (const auto rule = store::parseTrailRule(line)) networks.insert(rule->network);
+                if (const auto rule = store::parseTrailRule(line); rule && rule->name.empty())
+                    networks.insert(rule->network);
+                else if (rule)
+                    for (const Network& network : names[entry.rule_id].networks)
+                        networks.insert(network);
         });
         after = store.load(listeners);
     });

@@ -123,6 +123,40 @@ std::string standingText(const rules::Overlap& overlap) {
     return "";
 }
 
+constexpr std::size_t kMaxNamed = 10;  ///< networks of a name in a sentence
+
+/// "192.0.2.1, 192.0.2.2 and 3 more"
+std::string networksText(const std::vector<Network>& networks, std::size_t most) {
+    std::string text;
+    for (std::size_t at = 0; at < std::min(networks.size(), most); ++at)
+        text += (at == 0 ? "" : ", ") + networks[at].toString();
+    return networks.size() > most ? text + fmt::format(" and {} more", networks.size() - most) : text;
+}
+
+/// A rule for a name that has a network is about to decide on an address of it.
+std::string subjectText(const AccessRule& rule) {
+    if (rule.name.empty() || rule.network == Network{}) return subjectOf(rule);
+    return fmt::format("{} ({})", rule.name, rule.network.toString());
+}
+
+/// "host:home.example.org (203.0.113.9 and 1 more)"
+std::string subjectCell(const AccessRule& rule, const rules::NameStates& names) {
+    const auto state = rule.name.empty() ? names.end() : names.find(rule.id);
+    if (state == names.end()) return subjectOf(rule);
+    return fmt::format("{} ({})", rule.name,
+                       state->second.networks.empty() ? "unknown" : networksText(state->second.networks, 1));
+}
+
+/// `"name":"host:home.example.org","stands_for":["203.0.113.9/32"],`; of a rule for a network null.
+std::string jsonName(const AccessRule& rule, const rules::NameStates& names) {
+    if (rule.name.empty()) return R"("name":null,"stands_for":null,)";
+    std::string networks;
+    if (const auto state = names.find(rule.id); state != names.end())
+        for (const Network& network : state->second.networks)
+            networks += (networks.empty() ? "" : ",") + jsonNetwork(network);
+    return fmt::format(R"("name":{},"stands_for":[{}],)", jsonText(rule.name), networks);
+}
+
 std::string scopeOf(const AccessRule& rule) {
     return rule.listener.empty() ? "all listeners" : "listener " + rule.listener;
 }
@@ -131,7 +165,7 @@ std::string scopeOf(const AccessRule& rule) {
 
 std::string sentenceOf(const AccessRule& rule) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
-                                       rule.network.toString(), scopeOf(rule));
+                                       subjectText(rule), scopeOf(rule));
     if (rule.set != store::kManualSet) sentence += fmt::format(", set {}", escaped(rule.set));
     if (!rule.note.empty()) sentence += fmt::format(", \"{}\"", escaped(rule.note));
     if (!rule.owner.empty()) sentence += fmt::format(", owner {}", escaped(rule.owner));
@@ -167,7 +201,18 @@ std::string sentenceOf(const rules::NearMiss& near) {
     return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
-std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, const Times& times) {
+std::string sentenceOf(const AccessRule& rule, const store::NameState& state, UnixSeconds now) {
+    if (state.networks.empty())
+        return fmt::format("{} stands for nothing yet, so the rule matches nobody: {}", rule.name,
+                           escaped(state.error));
+    std::string sentence = fmt::format("{} is {}", rule.name, networksText(state.networks, kMaxNamed));
+    if (!state.error.empty()) return sentence + fmt::format(", as before: {}", escaped(state.error));
+    return sentence +
+           fmt::format("; asked again in {}", durationText(std::max<UnixSeconds>(state.due - now, 0)));
+}
+
+std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, const Times& times,
+                         const rules::NameStates& names) {
     // Few have any.
     const auto none = [&](std::string AccessRule::*text) {
         return std::all_of(rules.begin(), rules.end(),
@@ -202,7 +247,7 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
                    rule.set,
                    {std::string(toString(rule.verdict)),
                     rule.verdict == Verdict::Allow ? Colour::Good : Colour::Bad},
-                   rule.network.toString(),
+                   subjectCell(rule, names),
                    rule.listener.empty() ? "all" : rule.listener,
                    limitsCell(rule.limits),
                    orDash(toString(rule.reply)),
@@ -216,21 +261,29 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
     return table.text();
 }
 
-std::string ruleAsJson(const AccessRule& rule) {
+std::string ruleAsJson(const AccessRule& rule, const rules::NameStates& names) {
     return fmt::format(
-        R"({{"id":{},"set":{},"network":{},"verdict":"{}","listener":{},"note":{},"owner":{},"ticket":{},)"
+        R"({{"id":{},"set":{},"network":{},{}"verdict":"{}","listener":{},"note":{},"owner":{},"ticket":{},)"
         R"("created_at":{},"created_by":{},"expires_at":{},"client_sessions":{},"client_rate":{},"reply":{},)"
         R"("hits":{},"last_hit_at":{}}})",
-        rule.id, jsonText(rule.set), jsonNetwork(rule.network), toString(rule.verdict),
-        jsonTextOrNull(rule.listener), jsonText(rule.note), jsonTextOrNull(rule.owner),
-        jsonTextOrNull(rule.ticket), jsonTime(rule.created_at), jsonText(rule.created_by),
-        jsonTime(rule.expires_at), jsonNumberOrNull(rule.limits.sessions),
+        rule.id, jsonText(rule.set), rule.name.empty() ? jsonNetwork(rule.network) : "null",
+        jsonName(rule, names), toString(rule.verdict), jsonTextOrNull(rule.listener), jsonText(rule.note),
+        jsonTextOrNull(rule.owner), jsonTextOrNull(rule.ticket), jsonTime(rule.created_at),
+        jsonText(rule.created_by), jsonTime(rule.expires_at), jsonNumberOrNull(rule.limits.sessions),
         jsonNumberOrNull(rule.limits.per_minute), jsonTextOrNull(toString(rule.reply)), rule.hits,
         jsonTime(rule.last_hit_at));
 }
 
-std::string rulesAsJson(std::span<const AccessRule> rules) {
-    return jsonObject(jsonArray("rules", rules, ruleAsJson));
+namespace {
+
+std::string ruleArray(std::span<const AccessRule> rules, const rules::NameStates& names) {
+    return jsonArray("rules", rules, [&](const AccessRule& rule) { return ruleAsJson(rule, names); });
+}
+
+}  // namespace
+
+std::string rulesAsJson(std::span<const AccessRule> rules, const rules::NameStates& names) {
+    return jsonObject(ruleArray(rules, names));
 }
 
 namespace {
@@ -268,7 +321,7 @@ std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& sit
             listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", ""});
     for (const AccessRule& rule : rules)
         csv += csvRow(std::vector<std::string>{
-            rule.network.toString(), std::string(toString(rule.verdict)),
+            subjectOf(rule), std::string(toString(rule.verdict)),
             rule.listener.empty() ? "all" : rule.listener, rule.set, rule.note, rule.owner, rule.ticket,
             formatUtc(rule.created_at), rule.created_by, timeOrNothing(rule.expires_at),
             std::to_string(rule.hits), timeOrNothing(rule.last_hit_at), std::to_string(rule.id)});
@@ -313,9 +366,9 @@ std::string setsAsJson(std::span<const rules::SetSummary> sets) {
     return jsonObject(jsonArray("sets", sets, summaryAsJson));
 }
 
-std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> rules) {
-    return jsonObject(jsonArray("sets", std::span(&set, 1), summaryAsJson) + ",\n" +
-                      jsonArray("rules", rules, ruleAsJson));
+std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> rules,
+                      const rules::NameStates& names) {
+    return jsonObject(jsonArray("sets", std::span(&set, 1), summaryAsJson) + ",\n" + ruleArray(rules, names));
 }
 
 std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults) {
@@ -339,7 +392,7 @@ std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const
                 style);
     for (const auto& entry : entries) {
         std::string what = entry.before.empty() ? entry.after : entry.before;
-        if (entry.action == "change") what += "  ->  " + entry.after;
+        if (!entry.before.empty() && !entry.after.empty()) what += "  ->  " + entry.after;
         table.add({times.text(entry.at * 1'000), entry.who, std::to_string(entry.change), entry.action,
                    entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), std::move(what)});
     }
@@ -376,25 +429,26 @@ std::string changesAsJson(const ChangeReport& report) {
                       }));
 }
 
-std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now) {
+std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now,
+                            const rules::NameStates& names) {
     return jsonObject(jsonArray("decisions", decisions, [&](const rules::Decision& decision) {
         std::string others;
         for (const AccessRule& rule : decision.others)
             others += fmt::format(R"({}{{"expired":{},"rule":{}}})", others.empty() ? "" : ",",
-                                  !store::isLive(rule, now), ruleAsJson(rule));
+                                  !store::isLive(rule, now), ruleAsJson(rule, names));
         return fmt::format(R"({{"address":{},"listener":{},"allowed":{},"rule":{},"others":[{}]}})",
                            jsonText(Network{decision.client, 128}.toString()), jsonText(decision.listener),
-                           decision.allowed, decision.by ? ruleAsJson(*decision.by) : "null", others);
+                           decision.allowed, decision.by ? ruleAsJson(*decision.by, names) : "null", others);
     }));
 }
 
-std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& site) {
+std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& site,
+                         const rules::NameStates& names) {
     const auto listener = [](const rules::Site::Listener& one) {
         return fmt::format(R"({{"name":{},"access":"{}"}})", jsonText(one.name),
                            one.allowlist ? "allowlist" : "open");
     };
-    return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" +
-                      jsonArray("rules", rules, ruleAsJson));
+    return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" + ruleArray(rules, names));
 }
 
 std::string plainLine(std::string_view line) {

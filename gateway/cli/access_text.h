@@ -26,10 +26,15 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
+/// `names`: what the names of rules stand for.
 std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
-                         const Times& times);
-std::string rulesAsJson(std::span<const store::AccessRule> rules);  ///< an object with an array "rules"
-std::string ruleAsJson(const store::AccessRule& rule);
+                         const Times& times, const rules::NameStates& names = {});
+std::string rulesAsJson(std::span<const store::AccessRule> rules,
+                        const rules::NameStates& names = {});  ///< an object with an array "rules"
+std::string ruleAsJson(const store::AccessRule& rule, const rules::NameStates& names = {});
+/// "host:home.example.org is 203.0.113.9, 2001:db8::9; asked again in 5m"; of a name without an answer, or with one that
+/// is no longer good, why.
+std::string sentenceOf(const store::AccessRule& rule, const store::NameState& state, UnixSeconds now);
 /// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
 /// formula begin with an apostrophe.
 std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);
@@ -48,9 +53,11 @@ struct ChangeReport {
 /// An object with an array "changes".
 std::string changesAsJson(const ChangeReport& report);
 /// Likewise, "decisions".
-std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now);
+std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeconds now,
+                            const rules::NameStates& names = {});
 /// Likewise, "rules", and "listeners" with what each does with others.
-std::string reportAsJson(std::span<const store::AccessRule> rules, const rules::Site& site);
+std::string reportAsJson(std::span<const store::AccessRule> rules, const rules::Site& site,
+                         const rules::NameStates& names = {});
 
 /// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
 std::string plainLine(std::string_view line);
@@ -60,7 +67,8 @@ std::string changeLine(const store::RuleStore::AuditEntry& entry);
 std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style, const Times& times);
 std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise, "sets"
 /// Likewise, with one set and its rules.
-std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules);
+std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules,
+                      const rules::NameStates& names = {});
 /// "set git: 3 rules, new rules get the note \"from git\" and expire after 180d"
 std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults);
 

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <utility>
 
@@ -35,19 +36,27 @@ std::size_t roomOn(int terminal) {
 }  // namespace
 
 std::string progressText(std::string_view what, std::uint64_t done, std::uint64_t total,
-                         std::chrono::seconds since) {
+                         std::chrono::milliseconds since) {
     std::string text = fmt::format("{}: ", what);
-    if (total > 0)
-        text += fmt::format("{} of {}, {} %, ", grouped(std::min(done, total)), grouped(total),
-                            static_cast<int>(100.0 * static_cast<double>(std::min(done, total)) /
-                                             static_cast<double>(total)));
-    else if (done > 0)
+    if (total > 0) {
+        done = std::min(done, total);
+        const double part = static_cast<double>(done) / static_cast<double>(total);
+        text += fmt::format("{} of {}, {} %, ", grouped(done), grouped(total), static_cast<int>(100 * part));
+        if (done > 0 && since.count() > 0) {
+            const double seconds = std::chrono::duration<double>(since).count();
+            return text +
+                   fmt::format("{}/s, {:.0f} s left",
+                               grouped(static_cast<std::uint64_t>(static_cast<double>(done) / seconds)),
+                               std::ceil(seconds / part - seconds));
+        }
+    } else if (done > 0) {
         text += grouped(done) + ", ";
-    return text + fmt::format("{} s", since.count());
+    }
+    return text + fmt::format("{} s", std::chrono::duration_cast<std::chrono::seconds>(since).count());
 }
 
 Progress::Progress(std::string what, std::uint64_t total, int terminal, std::chrono::milliseconds patience)
-    : what_(std::move(what)), terminal_(terminal), total_(total) {
+    : terminal_(terminal), total_(total), what_(std::move(what)) {
     if (!canReplaceLine(terminal)) return;
     const SignalsBlocked blocked;  // they are the command's thread's
     printer_ = std::thread([this, patience] { run(patience); });
@@ -63,13 +72,21 @@ Progress::~Progress() {
     printer_.join();
 }
 
+void Progress::begin(std::string what, std::uint64_t total) {
+    const std::lock_guard lock(mutex_);
+    what_ = std::move(what);
+    outOf(total);
+    began_ = std::chrono::steady_clock::now();
+    at(0);
+}
+
 void Progress::run(std::chrono::milliseconds patience) {
     constexpr std::chrono::milliseconds kRhythm{250};
     std::unique_lock lock(mutex_);
     if (ended_.wait_for(lock, patience, [this] { return is_over_; })) return;
     do {
         const auto since =
-            std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began_);
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
         const std::string text = progressText(what_, done_.load(std::memory_order_relaxed),
                                               total_.load(std::memory_order_relaxed), since);
         print(std::string(kErased) + clipped(text, roomOn(terminal_), Letters::Ascii));

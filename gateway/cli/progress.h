@@ -16,10 +16,10 @@
 
 namespace mailgate::cli {
 
-/// "importing rules: 120,000 of 1,000,000, 12 %, 7 s"; without a total "exporting rules: 120,000, 7 s", without a count
-/// "asking postfix/mx1: 7 s".
+/// "writing rules: 120,000 of 1,000,000, 12 %, 17,142/s, 52 s left", before anything is done "writing rules: 0 of 1,000,000,
+/// 0 %, 7 s"; without a total "exporting rules: 120,000, 7 s", without a count "asking postfix/mx1: 7 s".
 std::string progressText(std::string_view what, std::uint64_t done, std::uint64_t total,
-                         std::chrono::seconds since);
+                         std::chrono::milliseconds since);
 
 /// For the time of its life. Nothing is printed before two seconds are over, nor where the line would be in the way:
 /// into a pipe, a file, a dumb terminal. The line is taken away at the end, whatever ends it. Since another thread
@@ -46,16 +46,20 @@ class Progress {
     void at(std::uint64_t done) noexcept { done_.store(done, std::memory_order_relaxed); }
     void outOf(std::uint64_t total) noexcept { total_.store(total, std::memory_order_relaxed); }
 
+    /// The next step, which is counted from nothing.
+    void begin(std::string what, std::uint64_t total);
+
   private:
     void run(std::chrono::milliseconds patience);
     void print(std::string_view text) const noexcept;
 
-    const std::string what_;
     const int terminal_;
-    const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     std::atomic<std::uint64_t> done_{0}, total_;
     std::mutex mutex_;
     std::condition_variable ended_;
+    // Guarded by the mutex.
+    std::string what_;
+    std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     bool is_over_ = false;
     std::thread printer_;  ///< none where nothing is printed
 };

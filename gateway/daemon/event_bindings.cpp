@@ -29,7 +29,7 @@ void logUnknownListeners(EventLog& log, const std::map<std::string, std::size_t>
 void logExpiring(EventLog& log, const store::AccessRule& rule, std::size_t more) {
     LogLine line = log.line(LogLevel::Warning, "access.expiring");
     line.number("rule", rule.id).text("verdict", toString(rule.verdict));
-    line.text("network", rule.network.toString()).text("listener", rule.listener).text("set", rule.set);
+    line.text("network", subjectOf(rule)).text("listener", rule.listener).text("set", rule.set);
     line.text("owner", rule.owner).text("ticket", rule.ticket);
     line.text("expires_at", formatUtc(rule.expires_at.value_or(0)));
     if (more > 0) line.number("more", static_cast<std::int64_t>(more));
@@ -168,6 +168,32 @@ store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, 
             // The next change has them read again; a refusal goes without.
         }
         changed(table, build_seconds);
+    };
+    return events;
+}
+
+names::NameKeeper::Events ruleNameEvents(EventLog& log, std::function<rules::Site()> site) {
+    names::NameKeeper::Events events;
+    events.changed = [&log, site = std::move(site)](const store::AccessRule& rule, const store::NameState&,
+                                                    const store::NameState& now) {
+        LogLine line = log.line(LogLevel::Information, "access.name_changed");
+        line.number("rule", rule.id).text("name", rule.name);
+        line.beginArray("networks");
+        for (const Network& network : now.networks)
+            line.item(network.toString());
+        line.endArray();
+        log.write(line);
+        for (const std::string& warning : names::warningsOf(now.networks, site())) {
+            LogLine warned = log.line(LogLevel::Warning, "access.name_warning");
+            warned.number("rule", rule.id).text("name", rule.name).text("detail", warning);
+            log.write(warned);
+        }
+    };
+    events.failed = [&log](const store::AccessRule& rule, const store::NameState& now) {
+        LogLine line = log.line(LogLevel::Warning, "access.name_failed");
+        line.number("rule", rule.id).text("name", rule.name).text("reason", now.error);
+        line.number("networks", static_cast<std::int64_t>(now.networks.size()));
+        log.write(line);
     };
     return events;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/log/event_log.h"
+#include "gateway/names/keeper.h"
 #include "gateway/session/rule_notes.h"
 #include "gateway/upstream/name_watcher.h"
 #include "gateway/upstream/upstream_pool.h"
@@ -16,6 +17,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -37,6 +39,9 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
 /// read last stay.
 store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,
                                            std::shared_ptr<Snapshot<RuleNotes>> notes);
+
+/// `site`: that of the configuration in force.
+names::NameKeeper::Events ruleNameEvents(EventLog& log, std::function<rules::Site()> site);
 
 /// Poco swallows what escapes a callback; here that is a defect, and has to be seen.
 class DefectLog final : public Poco::ErrorHandler {

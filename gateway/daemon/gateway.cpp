@@ -7,7 +7,9 @@
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/service_unit.h"
+#include "gateway/daemon/site.h"
 #include "store/backends/journal.h"
+#include "store/backends/rules.h"
 
 #include <fmt/format.h>
 
@@ -95,6 +97,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     server_tls_.tell(*log_);
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
+    const std::string store_url = config.store_url;
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
@@ -115,6 +118,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
         workers_[i]->start(fmt::format("worker-{}", i));
     control_->serving();
     admin_->start();
+    startNames(store_url);
 }
 
 Gateway::~Gateway() {
@@ -125,6 +129,7 @@ Gateway::~Gateway() {
 /// Those that work with the workers, then these.
 void Gateway::stopThreads() {
     reloader_->refuse();
+    names_.reset();
     admin_->stop();
     reloader_->stop();
     for (const auto& worker : workers_)
@@ -138,6 +143,16 @@ void Gateway::startJournal(const JournalConfig& config) {
     journal_ = std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink,
                                                 journalEvents(*log_));
     journal_->start();
+}
+
+void Gateway::startNames(const std::string& store_url) {
+    names_ = std::make_unique<names::NameKeeper>(
+        [store_url] { return store::openRules(store_url, {.use = store::RuleStore::Use::Assist}); },
+        [this](const store::AccessRule& rule, const names::NameAnswer& answer) {
+            return names::objectionTo(rule, answer, siteOf(reloader_->current()->config));
+        },
+        ruleNameEvents(*log_, [this] { return siteOf(reloader_->current()->config); }));
+    names_->start();
 }
 
 // ---- running

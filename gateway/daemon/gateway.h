@@ -10,6 +10,7 @@
 #include "gateway/daemon/tls_listeners.h"
 #include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/event_log.h"
+#include "gateway/names/keeper.h"
 #include "gateway/upstream/health_checker.h"
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/worker.h"
@@ -43,6 +44,7 @@ class Gateway {
 
   private:
     void startJournal(const JournalConfig& config);
+    void startNames(const std::string& store_url);
     void stopThreads();
     void logStart(const InheritedSockets& inherited, const std::string& forgotten);
     void logStop();
@@ -63,6 +65,7 @@ class Gateway {
     std::unique_ptr<Reloader> reloader_;
     std::unique_ptr<GatewayControl> control_;
     std::unique_ptr<admin::AdminServer> admin_;
+    std::unique_ptr<names::NameKeeper> names_;  ///< of the access rules
 
     std::chrono::microseconds watchdog_{0};  ///< how often systemd wants to hear of us; 0: never
     std::vector<std::future<void>> beats_;   ///< what the workers still owe

@@ -42,6 +42,11 @@ inline constexpr EventRow kEvents[] = {
      "the access rules cannot be read, or the triggers of their file were altered; the rules read last stay "
      "in force"},
     {"access.recovered", LogLevel::Warning, "the access rules can be read again"},
+    {"access.name_changed", LogLevel::Information, "what the name of a rule stands for has changed"},
+    {"access.name_failed", LogLevel::Warning,
+     "the name of a rule has no answer that can be used; the last one stays in force"},
+    {"access.name_warning", LogLevel::Warning,
+     "the name of a rule stands for the site's own balancers or servers"},
     {"access.unknown_listener", LogLevel::Warning,
      "rules name listeners that the configuration does not have: they have no effect"},
     {"access.expiring", LogLevel::Warning,

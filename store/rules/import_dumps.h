@@ -2,12 +2,13 @@
 /// \file  Sets of addresses as packet filters print them. Pure functions; the text may be hostile. Internal to store/.
 #pragma once
 
-#include "store/rules/import_formats.h"
+#include "store/rules/import_lines.h"
+#include "store/rules/import_result.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <span>
 #include <string_view>
 #include <vector>
 

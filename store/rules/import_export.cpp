@@ -120,8 +120,9 @@ bool isNetwork(std::string_view word) {
 /// The word of an unquoted note that may well be meant as something else; empty: none.
 std::string_view mistakable(std::string_view note) {
     std::string_view rest = note;
-    if (const std::string_view first = takeField(rest);
-        first == "-" || import::isListWord(first) || namesOption(first) || isNetwork(first) || assigns(note))
+    if (const std::string_view first = takeField(rest); first == "-" || isRuleName(first) ||
+                                                        import::isListWord(first) || namesOption(first) ||
+                                                        isNetwork(first) || assigns(note))
         return first;
     for (rest = note; !rest.empty();)
         if (const std::string_view word = takeField(rest); import::looksLikeOption(word)) return word;
@@ -180,6 +181,15 @@ class LineReader {
             word = takeField(rest_);
             if (!word.empty()) at_ = word;
             if (word.empty()) return fmt::format("a network must follow {}", toString(*verdict_));
+        }
+        if (isRuleName(word)) {
+            auto name = parseRuleName(word);
+            if (auto* error = std::get_if<NetworkError>(&name)) return std::move(error->message);
+            if (!verdict_) return import::verdictMissing(word);
+            rule_.verdict = *verdict_;
+            rule_.name = std::move(std::get<std::string>(name));
+            networks_ = {rule_.network};
+            return std::nullopt;
         }
         auto parsed = parseNetworks(word);
         if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
@@ -511,9 +521,16 @@ std::optional<AccessRule> parseTrailRule(std::string_view line) {
     const std::string_view verdict = takeWord(line);
     if (verdict != "allow" && verdict != "deny") return std::nullopt;
     rule.verdict = verdict == "allow" ? Verdict::Allow : Verdict::Deny;
-    const auto network = parseNetwork(takeWord(line));
-    if (std::holds_alternative<NetworkError>(network)) return std::nullopt;
-    rule.network = std::get<Network>(network);
+    const std::string_view subject = takeWord(line);
+    if (isRuleName(subject)) {
+        auto name = parseRuleName(subject);
+        if (std::holds_alternative<NetworkError>(name)) return std::nullopt;
+        rule.name = std::move(std::get<std::string>(name));
+    } else {
+        const auto network = parseNetwork(subject);
+        if (std::holds_alternative<NetworkError>(network)) return std::nullopt;
+        rule.network = std::get<Network>(network);
+    }
     for (std::string_view option = optionAt(line); !option.empty(); option = optionAt(line))
         if (!readTrailOption(option, line, rule)) return std::nullopt;
     auto note = trailNote(line);
@@ -566,7 +583,7 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
 }
 
 std::string formatRule(const AccessRule& rule, NoteForm form, const SetDefaults& defaults) {
-    std::string line = fmt::format("{} {}", toString(rule.verdict), rule.network.toString());
+    std::string line = fmt::format("{} {}", toString(rule.verdict), subjectOf(rule));
     if (rule.set != kManualSet) line += fmt::format(" {}{}", kSetOption, rule.set);
     if (!rule.listener.empty()) line += fmt::format(" {}{}", kListenerOption, rule.listener);
     if (rule.expires_at)

@@ -2,6 +2,7 @@
 /// \file  Lists in other formats as access rules: what a line says, and which format a file has. Internal to store/.
 #pragma once
 
+#include "store/rules/import_lines.h"
 #include "store/rules/import_result.h"
 
 #include <cstddef>
@@ -14,18 +15,9 @@
 
 namespace mailgate::store::import {
 
-/// A line that is neither blank nor a comment, without its end.
-struct Line {
-    std::size_t number;  ///< from 1
-    std::string_view text;
-};
-
 /// The format that the first distinctive line belongs to (Plain where all lines are networks only), or an error for a
 /// line that belongs to none.
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
-
-/// Where a part of the line begins, in characters from 1; 0: `part` is none.
-std::size_t placeIn(std::string_view line, std::string_view part) noexcept;
 
 /// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
 std::optional<Verdict> verdictOf(std::string_view word);

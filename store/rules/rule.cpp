@@ -11,6 +11,8 @@ namespace mailgate::store {
 
 namespace {
 
+constexpr std::string_view kHost = "host:", kSpf = "spf:";
+
 std::string lineError(std::string_view what, std::string_view text, std::size_t longest) {
     if (text.size() > longest) return fmt::format("the {} is longer than {} bytes", what, longest);
     if (std::any_of(text.begin(), text.end(), isControl))
@@ -45,6 +47,36 @@ std::optional<RuleReply> ruleReplyOf(std::string_view words) noexcept {
         if (more) words.remove_prefix(comma + 1);
     }
     return reply;
+}
+
+bool isRuleName(std::string_view text) noexcept {
+    return startsWithIgnoreCase(text, kHost) || startsWithIgnoreCase(text, kSpf);
+}
+
+std::variant<std::string, NetworkError> parseRuleName(std::string_view text) {
+    constexpr std::size_t kLongestName = 253, kLongestLabel = 63;  // RFC 1035 section 2.3.4
+    constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    std::string name = lowerCase(text);
+    std::string_view rest = std::string_view(name).substr(name.find(':') + 1);
+    bool ok = rest.size() <= kLongestName;
+    while (ok) {
+        const std::string_view label = rest.substr(0, rest.find('.'));
+        ok = !label.empty() && label.size() <= kLongestLabel &&
+             label.find_first_not_of(kLetters) == std::string_view::npos;
+        if (label.size() == rest.size()) break;
+        rest.remove_prefix(label.size() + 1);
+    }
+    const bool address = std::holds_alternative<Network>(parseNetwork(rest)) ||
+                         rest.find_first_not_of("0123456789") == std::string_view::npos;
+    if (ok && !address) return name;
+    return NetworkError{
+        fmt::format("\"{}\" is not a name such as host:home.example.org or spf:example.org (an "
+                    "international one as A-labels, xn--...)",
+                    printable(text))};
+}
+
+std::string subjectOf(const AccessRule& rule) {
+    return rule.name.empty() ? rule.network.toString() : rule.name;
 }
 
 bool isSetName(std::string_view name) noexcept {

@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
+#include <vector>
 
 namespace mailgate::store {
 
@@ -62,11 +64,29 @@ struct SetDefaults {
     friend bool operator==(const SetDefaults&, const SetDefaults&) = default;
 };
 
+/// What a rule may be for besides a network, as far as its beginning tells: "host:NAME", whose addresses those of a host
+/// are, or "spf:DOMAIN", whose mail comes from them (RFC 7208).
+bool isRuleName(std::string_view text) noexcept;
+/// As rules have it, in lower case; or what is wrong with it.
+std::variant<std::string, NetworkError> parseRuleName(std::string_view text);
+
+/// What is known of a name; what it stands for is what the last good answer has said.
+struct NameState {
+    std::vector<Network> networks;  ///< sorted; empty: nothing yet
+    UnixSeconds asked_at = 0;
+    std::optional<UnixSeconds> answered_at{};  ///< with success
+    UnixSeconds due = 0;                       ///< when to ask again
+    std::string error;                         ///< of the last time; empty: none
+
+    friend bool operator==(const NameState&, const NameState&) = default;
+};
+
 /// One row: a network, a verdict, and the listener it covers (empty: all). A rule for two listeners is two rows. A set
 /// has one for each network, listener and verdict; other sets may have the same.
 struct AccessRule {
     std::int64_t id = 0;
     Network network;
+    std::string name;  ///< not empty: the rule is for what this stands for, and not for `network`
     Verdict verdict = Verdict::Deny;
     std::string listener;
     std::string set{kManualSet};
@@ -82,6 +102,14 @@ struct AccessRule {
     std::optional<UnixSeconds> last_hit_at;
 
     friend bool operator==(const AccessRule&, const AccessRule&) = default;
+};
+
+/// What it is for: the name, or the network.
+std::string subjectOf(const AccessRule& rule);
+
+struct NamedRule {
+    AccessRule rule;
+    NameState state;
 };
 
 inline bool isLive(const AccessRule& rule, UnixSeconds now) noexcept {

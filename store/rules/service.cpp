@@ -37,14 +37,22 @@ std::vector<AccessRule> rulesOf(const PutRequest& request) {
     rule.verdict = request.verdict;
     std::vector<AccessRule> rules;
     rule.set = request.set;
-    for (const Network& network : request.networks) {
-        rule.network = network;
+    const auto add = [&] {
         rule.listener.clear();
         if (request.listeners.empty()) rules.push_back(rule);
         for (const std::string& listener : request.listeners) {
             rule.listener = listener;
             rules.push_back(rule);
         }
+    };
+    for (const Network& network : request.networks) {
+        rule.network = network;
+        add();
+    }
+    rule.network = {};
+    for (const std::string& name : request.names) {
+        rule.name = name;
+        add();
     }
     return rules;
 }
@@ -157,6 +165,7 @@ std::optional<WholeInternet> wholeInternet(const Network& network) noexcept {
 
 std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site) {
     std::vector<Hazard> found;
+    if (!rule.name.empty()) return found;  // what it stands for is looked at when that is known
     if (const auto whole = wholeInternet(rule.network)) found.emplace_back(*whole);
     if (allows(rule)) return found;
     for (const Site::Listener& listener : site.listeners) {
@@ -172,6 +181,7 @@ std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site) {
 }
 
 std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept {
+    if (!rule.name.empty() || !other.name.empty()) return std::nullopt;
     if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
         !overlap(rule.network, other.network))
         return std::nullopt;
@@ -251,7 +261,8 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
         },
         who_);
     for (const RuleStore::EditResult& result : outcome.rules)
-        if (!allows(result.rule)) outcome.cuts.push_back({result.rule.network, result.rule.listener});
+        if (!allows(result.rule) && result.rule.name.empty())
+            outcome.cuts.push_back({result.rule.network, result.rule.listener});
     return outcome;
 }
 
@@ -279,7 +290,7 @@ std::vector<std::string> Service::closedListeners() {
 Notes<NearMiss> Service::nearMisses(const Network& network) {
     Notes<NearMiss> near;
     store_().forEachRule([&](const AccessRule& rule) {
-        if (!overlap(rule.network, network)) return;
+        if (!rule.name.empty() || !overlap(rule.network, network)) return;
         using Relation = NearMiss::Relation;
         near.add({rule.network == network          ? Relation::Same
                   : rule.network.contains(network) ? Relation::Around
@@ -291,10 +302,12 @@ Notes<NearMiss> Service::nearMisses(const Network& network) {
 
 Selected Service::select(const RuleSelection& selection) {
     Selected selected;
-    const bool named = !selection.networks.empty() || !selection.ids.empty();
+    const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
     // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
     store_().forEachRule([&](const AccessRule& rule) {
-        if (named && !isAmong(selection.networks, rule.network) && !isAmong(selection.ids, rule.id)) return;
+        const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
+                                               : isAmong(selection.names, rule.name);
+        if (named && !subject && !isAmong(selection.ids, rule.id)) return;
         if (store::isProgram(who_) && rule.created_by != who_) return;
         if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
         if (selection.set && rule.set != *selection.set) return;
@@ -306,8 +319,11 @@ Selected Service::select(const RuleSelection& selection) {
         return std::any_of(selected.rules.begin(), selected.rules.end(), matches);
     };
     for (const Network& network : selection.networks)
-        if (!found([&](const AccessRule& rule) { return rule.network == network; }))
+        if (!found([&](const AccessRule& rule) { return rule.name.empty() && rule.network == network; }))
             selected.missing.push_back(network);
+    for (const std::string& name : selection.names)
+        if (!found([&](const AccessRule& rule) { return rule.name == name; }))
+            selected.missing_names.push_back(name);
     for (const std::int64_t id : selection.ids)
         if (!found([&](const AccessRule& rule) { return rule.id == id; })) selected.missing_ids.push_back(id);
     return selected;
@@ -473,11 +489,25 @@ std::variant<std::size_t, Refusal> Service::renameListener(const std::string& fr
 
 namespace {
 
-bool passes(const AccessRule& rule, const ListFilter& filter, UnixSeconds now) {
+/// Of what the name of a rule stands for; of another rule its network.
+template <typename Matches>
+const Network* matchingNetwork(const AccessRule& rule, const NameStates& names, const Matches& matches) {
+    if (rule.name.empty()) return matches(rule.network) ? &rule.network : nullptr;
+    const auto state = names.find(rule.id);
+    if (state == names.end()) return nullptr;
+    const Network* found = nullptr;
+    for (const Network& network : state->second.networks)
+        if (matches(network) && (found == nullptr || network.prefix_length > found->prefix_length))
+            found = &network;
+    return found;
+}
+
+bool passes(const AccessRule& rule, const ListFilter& filter, const NameStates& names, UnixSeconds now) {
     if (isLive(rule, now) == filter.expired) return false;
     if (filter.set && rule.set != *filter.set) return false;
     if (!noteContains(rule, filter.note_contains)) return false;
-    if (filter.covering && !rule.network.contains(*filter.covering)) return false;
+    const auto covers_it = [&](const Network& network) { return network.contains(*filter.covering); };
+    if (filter.covering && matchingNetwork(rule, names, covers_it) == nullptr) return false;
     if (filter.unused_for &&
         std::max(rule.created_at, rule.last_hit_at.value_or(0)) > now - *filter.unused_for)
         return false;
@@ -490,17 +520,26 @@ bool passes(const AccessRule& rule, const ListFilter& filter, UnixSeconds now) {
 
 }  // namespace
 
+NameStates Service::names() {
+    NameStates states;
+    for (store::NamedRule& named : store_().namedRules())
+        states.emplace(named.rule.id, std::move(named.state));
+    return states;
+}
+
 std::vector<AccessRule> Service::list(const ListFilter& filter) {
+    const NameStates states = filter.covering ? names() : NameStates();
     std::vector<AccessRule> rules;
     const bool compares = filter.overlapping || filter.shadowed;
     store_().forEachRule([&](const AccessRule& rule) {
-        if (compares ? isLive(rule, now_) : passes(rule, filter, now_)) rules.push_back(rule);
+        if (compares ? isLive(rule, now_) && rule.name.empty() : passes(rule, filter, states, now_))
+            rules.push_back(rule);
     });
     if (!compares) return rules;
     const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
     const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
     std::erase_if(rules, [&](const AccessRule& rule) {
-        return !passes(rule, filter, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
+        return !passes(rule, filter, states, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
                (filter.overlapping && !meeting.contains(rule.id));
     });
     return rules;
@@ -509,15 +548,22 @@ std::vector<AccessRule> Service::list(const ListFilter& filter) {
 std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
                                     std::span<const std::string> listeners) {
     std::vector<std::vector<AccessRule>> matching(clients.size());
+    const NameStates states = names();
     store_().forEachRule([&](const AccessRule& rule) {
-        for (std::size_t at = 0; at < clients.size(); ++at)
-            if (rule.network.contains(clients[at])) matching[at].push_back(rule);
+        for (std::size_t at = 0; at < clients.size(); ++at) {
+            const auto contains = [&](const Network& network) { return network.contains(clients[at]); };
+            const Network* const network = matchingNetwork(rule, states, contains);
+            if (network == nullptr) continue;
+            matching[at].push_back(rule);
+            matching[at].back().network = *network;
+        }
     });
     std::vector<Decision> decisions;
     for (std::size_t at = 0; at < clients.size(); ++at) {
-        std::stable_sort(matching[at].begin(), matching[at].end(), [](const AccessRule& a, const AccessRule& b) {
-            return a.network.prefix_length > b.network.prefix_length;
-        });
+        std::stable_sort(matching[at].begin(), matching[at].end(),
+                         [](const AccessRule& a, const AccessRule& b) {
+                             return a.network.prefix_length > b.network.prefix_length;
+                         });
         for (const Site::Listener& listener : site_.listeners)
             if (listeners.empty() ||
                 std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end())

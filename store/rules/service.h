@@ -167,6 +167,7 @@ struct Edit {
 struct PutRequest {
     Verdict verdict{};
     std::vector<Network> networks{};
+    std::vector<std::string> names{};      ///< as parseRuleName() gives them
     std::vector<std::string> listeners{};  ///< empty: one rule for all
     std::string set{store::kManualSet};
     Edit edit{};
@@ -200,10 +201,11 @@ struct ImportOutcome {
     std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
 };
 
-/// Which rules are meant: those of one of the networks or with one of the ids, or any if there are none, for which all
+/// Which rules are meant: those for one of the networks or names or with one of the ids, or any if there are none, for which all
 /// the rest holds.
 struct RuleSelection {
     std::vector<Network> networks{};
+    std::vector<std::string> names{};
     std::vector<std::int64_t> ids{};
     std::vector<std::string> listeners{};  ///< naming one of them; empty: any
     std::optional<std::string> set{};
@@ -214,6 +216,7 @@ struct Selected {
     std::vector<AccessRule> rules{};
     // What nothing was found for.
     std::vector<Network> missing{};
+    std::vector<std::string> missing_names{};
     std::vector<std::int64_t> missing_ids{};
 };
 
@@ -238,7 +241,10 @@ struct ListFilter {
     bool shadowed = false;                          ///< rules::shadowed()
 };
 
-/// What the rules say of one address on one listener.
+/// What is known of the names of rules, by the rule's id.
+using NameStates = std::map<std::int64_t, store::NameState>;
+
+/// What the rules say of one address on one listener. A rule for a name has the network of it that matches.
 struct Decision {
     AddressBytes client{};
     std::string listener{};
@@ -291,6 +297,7 @@ class Service {
     /// What there is around a network without a rule.
     Notes<NearMiss> nearMisses(const Network& network);
 
+    NameStates names();
     std::vector<AccessRule> list(const ListFilter& filter);
     /// Of each client on each of the listeners, or on all there are.
     std::vector<Decision> test(std::span<const AddressBytes> clients, std::span<const std::string> listeners);

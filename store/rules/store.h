@@ -38,6 +38,7 @@ class RuleStore {
         Administer,  ///< a missing database is created; a change is on the disk when it is acknowledged
         Serve,       ///< likewise, and all of it is checked; what it writes (hits) may be lost in a power cut
         Resume,      ///< as Serve, but the rules must be there
+        Assist,      ///< likewise, beside somebody who serves and has checked it
         Inspect,     ///< nothing is created, migrated or to be changed; an older schema is StoreError
         Rescue,      ///< as Administer, but rules whose audit trail was tampered with are read all the same
     };
@@ -186,13 +187,21 @@ class RuleStore {
     virtual void forEachExpiring(UnixSeconds from, UnixSeconds until,
                                  const std::function<void(const AccessRule&)>& visit) = 0;
 
+    // Rules for names. Each keeps what its name stands for, which makes it match.
+
+    virtual std::vector<NamedRule> namedRules() = 0;
+    /// Keeps what is known of the rule's name. Other networks than before are a change by programName("names"), of which
+    /// the trail tells. False: there is no such rule.
+    virtual bool keepName(std::int64_t rule_id, const NameState& state) = 0;
+
     // The audit trail.
 
     struct AuditEntry {
         std::int64_t id;
         UnixSeconds at;
         std::string who;
-        std::string action;    ///< add, change, remove; trim: older entries were removed
+        std::string
+            action;  ///< add, change, remove; resolve: what a rule's name stands for; trim: older entries were removed
         std::int64_t rule_id;  ///< 0: the defaults of a set were changed, or the trail was trimmed
         std::string before;    ///< the rule as a line of the export; empty for add
         std::string after;     ///< empty for remove

@@ -417,7 +417,7 @@ class Command(unittest.TestCase):
                             ("allow 0.0.0.0/0\n", "--force")):
             with self.subTest(text=text):
                 self.assertIn(words, self.do_import(text, code=1))
-        for arguments in (("--verdict", "maybe"), ("--format", "nft")):
+        for arguments in (("--verdict", "maybe"), ("--format", "nftables")):
             self.do_import("192.0.2.1\n", *arguments, code=2)
         self.assertEqual(self.rules(), [])
 

@@ -23,6 +23,7 @@ def setUpModule():
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
     gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail", access="open")], [mailgate.upstream("mail", 25)])
+    gateway.write_config()
     blocklist = gateway.folder / "blocklist.txt"
     # From the last to the first: the order of the file is not that of the database.
     blocklist.write_text("".join(f"{10 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24\n" for n in range(RULES - 1, -1, -1)))
@@ -56,7 +57,7 @@ class Terminal:
 class BigImport(unittest.TestCase):
     def test_an_interrupt_leaves_nothing_of_what_the_terminal_tells(self):
         terminal = Terminal("access", "import", "--verdict", "deny", str(blocklist))
-        terminal.wait(rf"writing rules: [\d,]+ of {RULES:,} \([\d,]+/s, \d+ s left\)")
+        terminal.wait(rf"writing rules: [\d,]+ of {RULES:,}, \d+ %, [\d,]+/s, \d+ s left")
         self.assertEqual(terminal.interrupt(), 2)
         self.assertIn("no rule matches", gateway.run("access", "list").stderr)
         self.assertIn("no change is recorded", gateway.run("access", "history").stderr)

@@ -20,7 +20,8 @@ using PutKind = RuleStore::PutKind;
 namespace {
 
 bool isSamePlace(const AccessRule& a, const AccessRule& b) {
-    return a.network == b.network && a.listener == b.listener && a.verdict == b.verdict && a.set == b.set;
+    return a.network == b.network && a.name == b.name && a.listener == b.listener && a.verdict == b.verdict &&
+           a.set == b.set;
 }
 
 /// A rule as the index sorts it.
@@ -74,7 +75,7 @@ std::uint64_t Bulk::hashOf(std::string_view network, std::string_view listener, 
 }
 
 std::uint64_t Bulk::hashOf(const AccessRule& rule) {
-    return hashOf(rule.network.toString(), rule.listener, toString(rule.verdict), rule.set);
+    return hashOf(subjectOf(rule), rule.listener, toString(rule.verdict), rule.set);
 }
 
 /// By text, as the index has it: the sqlite3 shell may have written a network in another way.
@@ -85,13 +86,28 @@ void Bulk::readPlaces() {
                             Place{rows.number(0), 0});
 }
 
-std::optional<AccessRule> Bulk::find(const AccessRule& like) {
-    const auto place = places_.find(hashOf(like));
-    if (place == places_.end()) return std::nullopt;
+/// Where the rule is among the new ones; null: it is none of them.
+AccessRule** Bulk::pendingOf(const AccessRule& like, std::uint64_t hash) {
+    const auto place = places_.find(hash);
+    if (place == places_.end()) return nullptr;
     if (place->second.id == 0) {
-        const AccessRule& rule = *pending_[place->second.pending];
-        if (isSamePlace(rule, like)) return rule;
-    } else {
+        AccessRule*& pending = pending_[place->second.pending];
+        if (pending != nullptr && isSamePlace(*pending, like)) return &pending;
+    }
+    // Two rules have the same hash: not within anybody's lifetime, but it is looked for all the same.
+    if (!collided_) return nullptr;
+    const auto found = std::find_if(pending_.begin(), pending_.end(), [&](const AccessRule* pending) {
+        return pending != nullptr && isSamePlace(*pending, like);
+    });
+    return found == pending_.end() ? nullptr : &*found;
+}
+
+std::optional<AccessRule> Bulk::find(const AccessRule& like) {
+    asked_ = hashOf(like);
+    const auto place = places_.find(asked_);
+    if (place == places_.end()) return std::nullopt;
+    if (AccessRule** const pending = pendingOf(like, asked_)) return **pending;
+    if (place->second.id != 0) {
         by_id_.reset();
         by_id_.bind(1, place->second.id);
         std::optional<AccessRule> found;
@@ -99,16 +115,13 @@ std::optional<AccessRule> Bulk::find(const AccessRule& like) {
         by_id_.reset();
         if (found && isSamePlace(*found, like)) return found;
     }
-    // Two rules have the same hash: not within anybody's lifetime, but it is asked for all the same.
-    for (const AccessRule* rule : pending_)
-        if (isSamePlace(*rule, like)) return *rule;
     return finder_.find(like);
 }
 
 PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     if (!found) {
         rule.id = 0;
-        places_.try_emplace(hashOf(rule), Place{0, pending_.size()});
+        if (!places_.try_emplace(asked_, Place{0, pending_.size()}).second) collided_ = true;
         pending_.push_back(&rule);
         return PutKind::Added;
     }
@@ -120,14 +133,14 @@ PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     rule.last_hit_at = found->last_hit_at;
     if (rule == *found) return PutKind::Unchanged;
     if (found->id != 0) return putter_.put(rule).kind;
-    for (AccessRule*& pending : pending_)
-        if (isSamePlace(*pending, rule)) pending = &rule;
+    if (AccessRule** const pending = pendingOf(rule, asked_)) *pending = &rule;
     return PutKind::Changed;
 }
 
 void Bulk::forget(const AccessRule& gone) {
-    places_.erase(hashOf(gone));
-    std::erase_if(pending_, [&](const AccessRule* rule) { return isSamePlace(*rule, gone); });
+    const std::uint64_t hash = hashOf(gone);
+    if (AccessRule** const pending = pendingOf(gone, hash)) *pending = nullptr;
+    places_.erase(hash);
 }
 
 void Bulk::remove(const std::vector<std::int64_t>& ids) {
@@ -171,7 +184,7 @@ void Bulk::finish() {
     std::vector<Sorted> sorted;
     sorted.reserve(pending_.size());
     for (AccessRule* rule : pending_)
-        sorted.push_back({rule->network.toString(), rule});
+        if (rule != nullptr) sorted.push_back({subjectOf(*rule), rule});
     std::sort(sorted.begin(), sorted.end());
     const WithoutTriggers without(database_);
     const std::int64_t before =

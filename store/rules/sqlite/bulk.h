@@ -41,7 +41,7 @@ class Bulk {
 
     /// The rule with the set, network, listener and verdict of another, as it is or will be.
     std::optional<AccessRule> find(const AccessRule& like);
-    /// As Putter::put(). `found`: what find() has told of it. A new rule has its id from finish() on, where `rule` must
+    /// As Putter::put(), of the rule that find() was asked for last. `found`: what that has told. A new rule has its id from finish() on, where `rule` must
     /// still be.
     RuleStore::PutKind put(AccessRule& rule, const std::optional<AccessRule>& found);
     /// For one that was found, and now is not there any more.
@@ -61,6 +61,7 @@ class Bulk {
     static std::uint64_t hashOf(std::string_view network, std::string_view listener, std::string_view verdict,
                                 std::string_view set) noexcept;
     static std::uint64_t hashOf(const AccessRule& rule);
+    AccessRule** pendingOf(const AccessRule& like, std::uint64_t hash);
     void readPlaces();
     void removeMost();
 
@@ -71,7 +72,9 @@ class Bulk {
     Putter putter_;
     sqlite::RawStatement by_id_;
     std::unordered_map<std::uint64_t, Place> places_;
-    std::vector<AccessRule*> pending_;
+    std::vector<AccessRule*> pending_;  ///< null: it has been forgotten
+    bool collided_ = false;             ///< a new rule has the hash of another one
+    std::uint64_t asked_ = 0;           ///< hash of the rule that find() was asked for last
 };
 
 }  // namespace mailgate::store::rows

@@ -36,6 +36,19 @@ void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view 
 
 }  // namespace
 
+namespace {
+
+std::string readName(const Database& database, std::int64_t id, std::string_view text) {
+    auto parsed = parseRuleName(text);
+    if (auto* error = std::get_if<NetworkError>(&parsed))
+        throw StoreError(StoreError::Kind::BadRow,
+                         fmt::format("{}: table access_rule, row id {}, column network: {}", database.path(),
+                                     id, error->message));
+    return std::move(std::get<std::string>(parsed));
+}
+
+}  // namespace
+
 Network readNetwork(const Database& database, std::int64_t id, std::string_view text) {
     auto parsed = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
@@ -59,7 +72,10 @@ ClientLimits readLimits(const RawStatement& row, int column) {
 AccessRule readRule(const Database& database, const RawStatement& row) {
     AccessRule rule;
     rule.id = row.number(0);
-    rule.network = readNetwork(database, rule.id, row.text(1));
+    if (isRuleName(row.text(1)))
+        rule.name = readName(database, rule.id, row.text(1));
+    else
+        rule.network = readNetwork(database, rule.id, row.text(1));
     rule.verdict = row.text(2) == "allow" ? Verdict::Allow : Verdict::Deny;
     rule.listener = row.text(3);
     rule.note = row.text(4);
@@ -101,7 +117,7 @@ Putter::Putter(Database& database, std::string_view who)
                  " ticket = ?10, reply = ?11 WHERE id = ?12") {}
 
 RuleStore::PutResult Putter::put(const AccessRule& rule) {
-    const std::string network = rule.network.toString();
+    const std::string network = subjectOf(rule);
     bindRule(find_, rule, network);
     if (find_.step()) {
         const std::int64_t id = find_.number(0);
@@ -123,7 +139,7 @@ std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
 }
 
 void Putter::restore(const AccessRule& rule) {
-    const std::string network = rule.network.toString();
+    const std::string network = subjectOf(rule);
     bindRule(restore_, rule, network);
     restore_.bind(12, std::string_view(rule.created_by));
     restore_.bind(13, rule.created_at);
@@ -132,7 +148,7 @@ void Putter::restore(const AccessRule& rule) {
 }
 
 void Putter::overwrite(const AccessRule& rule) {
-    const std::string network = rule.network.toString();
+    const std::string network = subjectOf(rule);
     bindRule(overwrite_, rule, network);
     overwrite_.bind(12, rule.id);
     overwrite_.step();
@@ -145,7 +161,7 @@ Finder::Finder(Database& database)
                         kAllRules)) {}
 
 std::optional<AccessRule> Finder::find(const AccessRule& like) {
-    const std::string network = like.network.toString();
+    const std::string network = subjectOf(like);
     find_.reset();
     find_.bind(1, network);
     find_.bind(2, std::string_view(like.listener));

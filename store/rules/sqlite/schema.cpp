@@ -321,8 +321,46 @@ std::string versionOfReplies() {
                kRaiseVersion, [&](std::string_view row) { return ruleLine3(row, kReply); }, true);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 5> kMigrations{version1, version2, version3,
-                                                               versionOfTrimming, versionOfReplies};
+// A row outlives its rule, which may be restored.
+constexpr std::string_view kNames = R"(
+CREATE TABLE access_name(
+  rule_id     INTEGER PRIMARY KEY,
+  networks    TEXT NOT NULL DEFAULT '',
+  asked_at    INTEGER NOT NULL DEFAULT 0,
+  answered_at INTEGER,
+  due         INTEGER NOT NULL DEFAULT 0,
+  error       TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TRIGGER access_name_added AFTER INSERT ON access_name WHEN NEW.networks <> '' BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, change, action, rule_id, after)
+    VALUES ({who}, {change}, '{action}', NEW.rule_id, {name} || NEW.networks);
+END;
+CREATE TRIGGER access_name_changed AFTER UPDATE OF rule_id, networks ON access_name
+WHEN NEW.networks IS NOT OLD.networks OR NEW.rule_id <> OLD.rule_id BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, change, action, rule_id, before, after)
+    VALUES ({who}, {change}, '{action}', NEW.rule_id, {name} || OLD.networks, {name} || NEW.networks);
+END;
+CREATE TRIGGER access_name_removed AFTER DELETE ON access_name WHEN OLD.networks <> '' BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, change, action, rule_id, before)
+    VALUES ({who}, {change}, '{action}', OLD.rule_id, 'rule ' || OLD.rule_id || '{is}' || OLD.networks);
+END;
+)";
+
+std::string versionOfNames() {
+    return fmt::format(
+        kNames, fmt::arg("who", kWho), fmt::arg("change", kChange), fmt::arg("action", kResolve),
+        fmt::arg("is", kNameIs),
+        fmt::arg("name",
+                 fmt::format("coalesce((SELECT network FROM access_rule WHERE id = NEW.rule_id), 'rule ' || "
+                             "NEW.rule_id) || '{}'",
+                             kNameIs)));
+}
+
+constexpr std::array<sqlite::Schema::Migration, 6> kMigrations{
+    version1, version2, version3, versionOfTrimming, versionOfReplies, versionOfNames};
 
 using Triggers = std::map<std::string, std::string>;
 

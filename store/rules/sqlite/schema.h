@@ -6,6 +6,9 @@
 ///     access_set    what a rule of a set gets that is not said of it; a set without such defaults needs no row
 ///     access_audit  what was changed when by whom; triggers write it, and refuse to change it. `change`: the id of the
 ///                   first row of one transaction of mailgate's; null in others, whose rows are a change each
+///     access_name   of a rule whose network is a name, such as 'host:home.example.org': the networks that it stands for,
+///                   with a blank between, since when, until when, and why there is no newer answer. Other networks are
+///                   an entry in the trail, and raise the version
 ///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
 ///                   acting and change, who changes rules in the present transaction ('' outside of one) and the
 ///                   first id of its rows; undo_after, the last row of the trail that cannot be read back; and
@@ -22,6 +25,9 @@ namespace mailgate::store::schema {
 
 /// "mgat" in ASCII, as `PRAGMA application_id`: tells our file from another program's.
 constexpr std::int64_t kApplicationId = 0x6D676174;
+
+/// Of the entries in the trail that say what a name stands for: their action, and what follows the name in them.
+constexpr std::string_view kResolve = "resolve", kNameIs = " is ";
 
 /// The newest version known here (`PRAGMA user_version`).
 std::int64_t currentVersion() noexcept;

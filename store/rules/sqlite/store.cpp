@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/sqlite/store.h"
 
+#include "protocols/values/text.h"
 #include "store/rules/import_export.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
@@ -34,7 +35,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 bool mayCreate(RuleStore::Use use) noexcept {
-    return use != RuleStore::Use::Resume && use != RuleStore::Use::Inspect;
+    return use != RuleStore::Use::Resume && use != RuleStore::Use::Inspect && use != RuleStore::Use::Assist;
 }
 
 bool administers(RuleStore::Use use) noexcept {
@@ -60,9 +61,36 @@ std::optional<Network> networkOf(std::string_view line) {
     return std::nullopt;
 }
 
+/// Networks with a blank between; none when there is something else among them.
+std::optional<std::vector<Network>> readNetworks(std::string_view text) {
+    std::vector<Network> networks;
+    while (!text.empty()) {
+        const auto parsed = parseNetwork(text.substr(0, text.find(' ')));
+        if (std::holds_alternative<NetworkError>(parsed)) return std::nullopt;
+        networks.push_back(std::get<Network>(parsed));
+        text.remove_prefix(std::min(text.find(' '), text.size() - 1) + 1);
+    }
+    return networks;
+}
+
+/// The line of a rule, or that of what a name stands for.
 bool touches(std::string_view line, const Network& asked) {
+    const auto meets = [&](const Network& network) {
+        return network.contains(asked) || asked.contains(network);
+    };
+    if (const std::size_t is = line.find(schema::kNameIs); isRuleName(line) && is != std::string_view::npos) {
+        const auto networks = readNetworks(line.substr(is + schema::kNameIs.size()));
+        return networks && std::any_of(networks->begin(), networks->end(), meets);
+    }
     const auto network = networkOf(line);
-    return network && (network->contains(asked) || asked.contains(*network));
+    return network && meets(*network);
+}
+
+std::string writeNetworks(const std::vector<Network>& networks) {
+    std::string text;
+    for (const Network& network : networks)
+        text += (text.empty() ? "" : " ") + network.toString();
+    return text;
 }
 
 class SqliteRuleStore final : public RuleStore {
@@ -97,6 +125,8 @@ class SqliteRuleStore final : public RuleStore {
     Pruned prune(UnixSeconds expired_before, UnixSeconds trail_before, std::string_view who) override;
     void forEachExpiring(UnixSeconds from, UnixSeconds until,
                          const std::function<void(const AccessRule&)>& visit) override;
+    std::vector<NamedRule> namedRules() override;
+    bool keepName(std::int64_t rule_id, const NameState& state) override;
     void rehearse(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
     std::int64_t endOfTrail() override {
@@ -112,6 +142,7 @@ class SqliteRuleStore final : public RuleStore {
     Database& database();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
+    std::vector<NamedRule> readNamed();
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -225,15 +256,23 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
     std::int64_t read_version = 0;
     snapshot([&] {
         read_version = version();
+        std::map<std::int64_t, std::vector<Network>> names;
+        for (NamedRule& named : readNamed())
+            names.emplace(named.rule.id, std::move(named.state.networks));
         RawStatement rows(database(),
                           "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
                           " rule_set, reply FROM access_rule");
         while (rows.step()) {
             const std::int64_t id = rows.number(0);
-            builder.add(id, readNetwork(database(), id, rows.text(1)),
-                        rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(3),
-                        optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
-                        ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
+            const auto add = [&](const Network& network) {
+                builder.add(id, network, rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny,
+                            rows.text(3), optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
+                            ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
+            };
+            if (!isRuleName(rows.text(1)))
+                add(readNetwork(database(), id, rows.text(1)));
+            else
+                std::for_each(names[id].begin(), names[id].end(), add);
         }
     });
     return builder.build(read_version);
@@ -643,6 +682,67 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     return result;
 }
 
+/// Of the index of networks two small parts.
+std::vector<NamedRule> SqliteRuleStore::readNamed() {
+    std::vector<NamedRule> named;
+    RawStatement states(
+        database(), "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ?");
+    for (const std::string_view range :
+         {"network >= 'host:' AND network < 'host;'", "network >= 'spf:' AND network < 'spf;'"}) {
+        RawStatement rows(database(), fmt::format("{} WHERE {}", kAllRules, range));
+        while (rows.step()) {
+            NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
+            states.reset();
+            states.bind(1, one.rule.id);
+            if (!states.step()) continue;
+            auto networks = readNetworks(states.text(0));
+            if (!networks)
+                throw StoreError(
+                    StoreError::Kind::BadRow,
+                    fmt::format("{}: table access_name, row rule_id {}, column networks: \"{}\" is no list "
+                                "of networks",
+                                path_, one.rule.id, printable(states.text(0))));
+            one.state = {std::move(*networks), states.number(1), optionalNumber(states, 2), states.number(3),
+                         std::string(states.text(4))};
+        }
+        states.reset();
+    }
+    return named;
+}
+
+std::vector<NamedRule> SqliteRuleStore::namedRules() {
+    if (database_ && !rehearsing_ && fileReplaced()) database_.reset();
+    std::vector<NamedRule> named;
+    snapshot([&] { named = readNamed(); });
+    return named;
+}
+
+bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
+    bool there = false;
+    change(programName("names"), [&] {
+        RawStatement rule(database(), "SELECT 1 FROM access_rule WHERE id = ?");
+        rule.bind(1, rule_id);
+        there = rule.step();
+        if (!there) return;
+        RawStatement keep(database(),
+                          "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error)"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (rule_id) DO UPDATE"
+                          " SET networks = ?2, asked_at = ?3, answered_at = ?4, due = ?5, error = ?6");
+        const std::string networks = writeNetworks(state.networks);
+        keep.bind(1, rule_id);
+        keep.bind(2, std::string_view(networks));
+        keep.bind(3, state.asked_at);
+        if (state.answered_at)
+            keep.bind(4, *state.answered_at);
+        else
+            keep.bindNull(4);
+        keep.bind(5, state.due);
+        keep.bind(6, std::string_view(state.error));
+        keep.step();
+    });
+    return there;
+}
+
 bool SqliteRuleStore::addHits(std::span<const HitCount> counts) {
     if (!database_ || fileReplaced()) return false;
     database().transaction([&] {
@@ -791,6 +891,7 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<
             sets.insert(nameOf(entry));
     std::vector<AuditEntry> later;
     forEachEntry(entries.back().id, [&](const AuditEntry& entry) {
+        if (entry.action == schema::kResolve) return;
         if (entry.rule_id != 0 ? rules.contains(entry.rule_id) : sets.contains(nameOf(entry)))
             later.push_back(entry);
     });

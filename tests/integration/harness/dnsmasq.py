@@ -11,7 +11,8 @@ ADDRESS = "127.0.0.153"  # at the port that resolvers ask: 53
 class Dnsmasq:
     """Answers for the names that it is told, without a time to live."""
 
-    def __init__(self, scratch):
+    def __init__(self, scratch, records=()):
+        """`records`: lines of its configuration, such as txt-record=NAME,TEXT."""
         folder = scratch.folder("dnsmasq")
         self.resolv = folder / "resolv.conf"
         self.resolv.write_text(f"nameserver {ADDRESS}\noptions timeout:1 attempts:1\n")
@@ -20,7 +21,7 @@ class Dnsmasq:
         self._process = Process("dnsmasq", [
             "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=",
             "--log-facility=-", "--no-resolv", "--no-hosts", f"--addn-hosts={self._hosts}", "--local-ttl=0",
-            "--bind-interfaces", "--no-dhcp-interface=lo", f"--listen-address={ADDRESS}", "--log-queries"],
+            "--bind-interfaces", "--no-dhcp-interface=lo", f"--listen-address={ADDRESS}", "--log-queries", *(f"--{record}" for record in records)],
             folder / "output.txt")
 
     def start(self):

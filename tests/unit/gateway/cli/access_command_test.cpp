@@ -186,7 +186,7 @@ TEST_F(AccessCommandTest, AListIsImportedAsAWholeOrNotAtAll) {
               "imported 2 rules (mailgate): 1 allow, 1 deny; 0 added, 0 changed, 2 unchanged, 0 removed\n");
     EXPECT_THAT(
         refusal(kRefusedOrNotFound, {"import", list("allow 192.0.2.9\nallow 192.0.2.5/24\ndeny x\n")}),
-        MatchesRegex(name + ":2: [^\n]*\n" + name + ":3: [^\n]*\nmailgate: nothing was imported\n"));
+        MatchesRegex(name + ":2:7: [^\n]*\n" + name + ":3:6: [^\n]*\nmailgate: nothing was imported\n"));
     EXPECT_THAT(refusal(kRefusedOrNotFound, {"import", list("deny 10.0.0.0/8\n")}),
                 StartsWith(name + ":1: denying 10.0.0.0/8 would shut out"));
     EXPECT_EQ(

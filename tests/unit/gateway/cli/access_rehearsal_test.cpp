@@ -91,6 +91,25 @@ TEST_F(RehearsalTest, SaysWhatWouldBeChanged) {
     EXPECT_EQ(store_->history({}).size(), 1u);
 }
 
+TEST_F(RehearsalTest, OfANameTheSessionsFromWhatItStandsFor) {
+    store::AccessRule named;
+    named.name = "host:home.example.org";
+    named.verdict = store::Verdict::Allow;
+    const std::int64_t id = store_->put(std::span(&named, 1), "alice").front().id;
+    store_->keepName(id, {.networks = {network("192.0.2.7"), network("2001:db8::/48")}, .error = {}});
+    record("1", "192.0.2.7");
+    record("2", "2001:db8::1");
+    record("3", "203.0.113.1");
+    const auto removal = rehearse(*store_, kOneListener, kNow, 100,
+                                  [&] { store_->remove(std::vector<std::int64_t>{id}, "alice"); });
+    EXPECT_EQ(removal.networks, (std::vector{network("192.0.2.7"), network("2001:db8::/48")}));
+    EXPECT_EQ(concernedBy(removal, journal_, 1'000).sessions, 2u);
+    store_->remove(std::vector<std::int64_t>{id}, "alice");
+    const auto restored = rehearse(*store_, kOneListener, kNow, 100,
+                                   [&] { store_->undo(store_->lastChangeBy("alice"), "alice"); });
+    EXPECT_EQ(concernedBy(restored, journal_, 1'000).sessions, 2u);
+}
+
 TEST_F(RehearsalTest, SumsUpTheSessionsThatWouldBeDecidedOtherwise) {
     store::AccessRule allowed;
     allowed.verdict = store::Verdict::Allow;

@@ -3,7 +3,7 @@
 
 #include "tests/support/networks.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 namespace mailgate::cli {
 namespace {
@@ -152,8 +152,8 @@ TEST(AccessTextTest, RulesAsJson) {
     one.limits.sessions = 0;
     EXPECT_EQ(
         rulesAsJson(std::vector{one}),
-        "{\"rules\":[\n  {\"id\":12,\"set\":\"manual\",\"network\":\"198.51.100.0/24\",\"verdict\":\"allow\","
-        "\"listener\":null,"
+        "{\"rules\":[\n  {\"id\":12,\"set\":\"manual\",\"network\":\"198.51.100.0/24\",\"name\":null,"
+        "\"stands_for\":null,\"verdict\":\"allow\",\"listener\":null,"
         "\"note\":\"say "
         "\\\"x\\\"\",\"owner\":null,\"ticket\":null,\"created_at\":\"2023-11-14T22:13:20Z\",\"created_by\":"
         "\"alice\","
@@ -164,6 +164,40 @@ TEST(AccessTextTest, RulesAsJson) {
     EXPECT_NE(ruleAsJson(one).find("\"network\":\"192.0.2.1/32\""), std::string::npos);
     one.network = network("2001:db8::1");
     EXPECT_NE(ruleAsJson(one).find("\"network\":\"2001:db8::1/128\""), std::string::npos);
+}
+
+TEST(AccessTextTest, ARuleForANameTellsWhatThatStandsFor) {
+    AccessRule one = rule();
+    one.network = {};
+    one.name = "host:home.example.org";
+    store::NameState state;
+    state.networks = {network("192.0.2.1"), network("2001:db8::/48")};
+    state.due = 1'300;
+    EXPECT_NE(ruleAsJson(one, {{one.id, state}})
+                  .find("\"network\":null,\"name\":\"host:home.example.org\","
+                        "\"stands_for\":[\"192.0.2.1/32\",\"2001:db8::/48\"],"),
+              std::string::npos);
+    EXPECT_NE(ruleAsJson(one).find("\"stands_for\":[],"), std::string::npos);
+    const rules::Decision decision{
+        .client = address("192.0.2.1"), .listener = "mx", .allowed = true, .by = one, .others = {one}};
+    for (const std::string& json : {decisionsAsJson(std::vector{decision}, 0, {{one.id, state}}),
+                                    reportAsJson(std::vector{one}, {}, {{one.id, state}}),
+                                    setAsJson({.name = "manual"}, std::vector{one}, {{one.id, state}})})
+        EXPECT_NE(json.find("\"stands_for\":[\"192.0.2.1/32\",\"2001:db8::/48\"],"), std::string::npos);
+    EXPECT_NE(rulesAsTable(std::vector{one}, {}, Times(Zone::Utc), {{one.id, state}})
+                  .find("host:home.example.org (192.0.2.1 and 1 more)"),
+              std::string::npos);
+    EXPECT_THAT(sentenceOf(one), testing::StartsWith("rule 12: allow host:home.example.org on"));
+    EXPECT_EQ(sentenceOf(one, state, 1'000),
+              "host:home.example.org is 192.0.2.1, 2001:db8::/48; asked again in 5m");
+    state.error = "mute\x1b";
+    EXPECT_EQ(sentenceOf(one, state, 1'000),
+              "host:home.example.org is 192.0.2.1, 2001:db8::/48, as before: mute\\u001b");
+    state.networks.clear();
+    EXPECT_THAT(sentenceOf(one, state, 1'000),
+                testing::HasSubstr("stands for nothing yet, so the rule matches nobody"));
+    one.network = network("192.0.2.1");
+    EXPECT_THAT(sentenceOf(one), testing::HasSubstr("allow host:home.example.org (192.0.2.1) on"));
 }
 
 TEST(AccessTextTest, TheHistoryAsTableAndJson) {

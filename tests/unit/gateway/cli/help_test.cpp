@@ -53,8 +53,10 @@ class HelpTest : public testing::Test {
 
 TEST_F(HelpTest, ASynopsisHasWhatTheCommandTakes) {
     EXPECT_EQ(synopsisOf(command({"sessions", "show"})), "*sessions show* _ID_ [--json]");
-    EXPECT_EQ(synopsisOf(command({"access", "test"})), "*access test* _ADDR_ [--listener _NAME_]...");
-    EXPECT_EQ(synopsisOf(command({"server", "drain"})), "*server drain* _UPSTREAM_/_SERVER_");
+    EXPECT_EQ(synopsisOf(command({"access", "test"})),
+              "*access test* _ADDR_... [--listener _NAME_]... [--json]");
+    EXPECT_EQ(synopsisOf(command({"server", "drain"})),
+              "*server drain* [_UPSTREAM_/_SERVER_] [--host _TEXT_]");
     EXPECT_EQ(synopsisOf(command({"serve"})), "*serve*");
     EXPECT_THAT(synopsisOf(command({"access", "import"})), HasSubstr(" [--verdict *allow*|*deny*] "));
     EXPECT_THAT(optionsReference(app_),

@@ -72,9 +72,16 @@ TEST(ProgressTest, SaysHowFarItIsAndForHowLong) {
     EXPECT_EQ(progressText("asking postfix/mx1", 0, 0, 7s), "asking postfix/mx1: 7 s");
     EXPECT_EQ(progressText("exporting rules", 120'000, 0, 7s), "exporting rules: 120,000, 7 s");
     EXPECT_EQ(progressText("importing rules", 0, 1'000'000, 3s), "importing rules: 0 of 1,000,000, 0 %, 3 s");
-    EXPECT_EQ(progressText("importing rules", 129'999, 1'000'000, 3s),
-              "importing rules: 129,999 of 1,000,000, 12 %, 3 s");
-    EXPECT_EQ(progressText("importing rules", 12, 10, 3s), "importing rules: 10 of 10, 100 %, 3 s");
+    EXPECT_EQ(progressText("importing rules", 129'999, 1'000'000, 0s),
+              "importing rules: 129,999 of 1,000,000, 12 %, 0 s");
+}
+
+TEST(ProgressTest, OfAKnownTotalItSaysHowFastItIsAndForHowLongYet) {
+    EXPECT_EQ(progressText("importing rules", 120'000, 1'000'000, 7s),
+              "importing rules: 120,000 of 1,000,000, 12 %, 17,142/s, 52 s left");
+    EXPECT_EQ(progressText("importing rules", 1'000, 1'001, 500ms),
+              "importing rules: 1,000 of 1,001, 99 %, 2,000/s, 1 s left");
+    EXPECT_EQ(progressText("importing rules", 12, 10, 5s), "importing rules: 10 of 10, 100 %, 2/s, 0 s left");
 }
 
 TEST(ProgressTest, TheLineReplacesItselfAndIsTakenAway) {
@@ -87,6 +94,10 @@ TEST(ProgressTest, TheLineReplacesItselfAndIsTakenAway) {
         EXPECT_TRUE(terminal.shows("\r\x1b[Kcounting: 5 of 10, 50 %"));
         progress.outOf(20);
         EXPECT_TRUE(terminal.shows("counting: 5 of 20, 25 %"));
+        progress.begin("adding", 20);
+        EXPECT_TRUE(terminal.shows("\r\x1b[Kadding: 0 of 20, 0 %"));
+        progress.begin("finishing", 0);
+        EXPECT_TRUE(terminal.shows("\r\x1b[Kfinishing: "));
     }
     EXPECT_THAT(terminal.all(), testing::EndsWith("s\r\x1b[K"));
 }

@@ -105,6 +105,7 @@ TEST_F(EventBindings, WarnOfRulesThatExpire) {
     fresh[0].listener = "mx";
     fresh[0].owner = "ops";
     fresh[0].expires_at = 1'900'000'000;
+    fresh[1].name = "host:home.example.org";
     events.expiring(fresh, 14);
     EXPECT_EQ(state.expiring, 14u);
     events.expiring({}, 0);
@@ -114,6 +115,7 @@ TEST_F(EventBindings, WarnOfRulesThatExpire) {
                 AllOf(HasSubstr(R"("event":"access.expiring","level":"warning","rule":1,"verdict":"deny",)"),
                       HasSubstr(R"("listener":"mx","set":"manual","owner":"ops","ticket":"",)"
                                 R"("expires_at":"2030-03-17T17:46:40Z"})"),
+                      HasSubstr(R"("network":"host:home.example.org","listener":"")"),
                       HasSubstr(R"("rule":10,)"), HasSubstr(R"("more":2})"), Not(HasSubstr(R"("rule":11,)")),
                       HasSubstr(R"("event":"access.pruned","rules":3,"entries":7})")));
 }

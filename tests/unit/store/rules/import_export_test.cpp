@@ -258,6 +258,26 @@ TEST(Import, NetworksMayBeRangesAndHaveMasks) {
                 HasSubstr("\"-\" is not an option"));
 }
 
+TEST(Import, RulesMayBeForNames) {
+    EXPECT_THAT(
+        imported("allow host:Home.example.org listener=smtp Anna\ndeny spf:_spf.example.org set=acme\n",
+                 options(), ImportFormat::Mailgate),
+        ElementsAre("1: allow host:home.example.org listener=smtp Anna",
+                    "2: deny spf:_spf.example.org set=acme"));
+    EXPECT_THAT(imported("network,verdict\nhost:home.example.org,allow\n", options(), ImportFormat::Csv),
+                ElementsAre("2: allow host:home.example.org"));
+    EXPECT_THAT(errorsOf(parseRules("allow host:a..b\n", options())), HasSubstr("is not a name such as"));
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1 host:a.b\n", options())),
+                HasSubstr("\"host:a.b\" is not an option"));
+    const auto rule = parseTrailRule("allow host:home.example.org listener=smtp Anna");
+    ASSERT_TRUE(rule);
+    EXPECT_EQ(formatRule(*rule), "allow host:home.example.org listener=smtp Anna");
+    EXPECT_FALSE(parseTrailRule("allow host:a..b"));
+    const std::string both = "deny spf:_spf.example.org reply=temporary,note ask Anna";
+    EXPECT_THAT(imported(both + "\n", options()), ElementsAre("1: " + both));
+    EXPECT_EQ(formatRule(parseTrailRule(both).value()), both);
+}
+
 TEST(Import, ErrorsNameTheColumn) {
     const struct {
         const char* text;
@@ -266,7 +286,9 @@ TEST(Import, ErrorsNameTheColumn) {
         {"  allow 192.0.2.5/24\n", 9},
         {"allow 192.0.2.1 listener=pop3\n", 17},
         {"allow 192.0.2.1 listener=smtp expires=tomorrow\n", 31},
-        {"allow 192.0.2.1 m\xC3\xBC" "de Listener=smtp\n", 22},
+        {"allow 192.0.2.1 m\xC3\xBC"
+         "de Listener=smtp\n",
+         22},
         {"allow 192.0.2.1 \"open\n", 17},
         {"allow\n", 1},
         {"192.0.2.0/24 REJECT\n192.0.2.1 HOLD\n", 11},

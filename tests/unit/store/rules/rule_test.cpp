@@ -61,5 +61,22 @@ TEST(RuleReply, HasOneSpelling) {
         EXPECT_EQ(ruleReplyOf(words), std::nullopt) << words;
 }
 
+TEST(RuleName, IsAHostOrADomainInLowerCase) {
+    const auto parsed = [](std::string_view text) {
+        const auto name = parseRuleName(text);
+        return std::holds_alternative<std::string>(name) ? std::get<std::string>(name) : "";
+    };
+    EXPECT_EQ(parsed("host:home.Example.org"), "host:home.example.org");
+    EXPECT_EQ(parsed("SPF:_spf.example.org"), "spf:_spf.example.org");
+    EXPECT_EQ(parsed("host:" + std::string(63, 'a') + ".b"), "host:" + std::string(63, 'a') + ".b");
+    for (const std::string wrong : {"host:", "spf:.", "host:a..b", "host:a.", "host:a b", "host:192.0.2.1",
+                                    "host:2001:db8::1", "host:b\xC3\xBC.org", "host:42"})
+        EXPECT_EQ(parsed(wrong), "") << wrong;
+    EXPECT_EQ(parsed("host:" + std::string(64, 'a')), "");
+    EXPECT_EQ(parsed("host:" + std::string(254, 'a')), "");
+    EXPECT_FALSE(isRuleName("192.0.2.1"));
+    EXPECT_FALSE(isRuleName("2001:db8::1"));
+}
+
 }  // namespace
 }  // namespace mailgate::store

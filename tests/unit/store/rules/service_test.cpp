@@ -465,6 +465,35 @@ TEST_F(ServiceTest, ListsWhatMayNeedALook) {
     EXPECT_THAT(networks({.note_contains = "OLD", .expired = true}), ElementsAre("203.0.113.1"));
 }
 
+TEST_F(ServiceTest, ARuleForANameIsFoundByTheNameAndByWhatItStandsFor) {
+    PutRequest named{.verdict = Verdict::Allow, .names = {"host:home.example.org"}, .edit = {}};
+    const auto outcome = put(named);
+    const auto id = outcome.rules.at(0).rule.id;
+    EXPECT_TRUE(outcome.cuts.empty());
+    put(request(Verdict::Deny, "192.0.2.0/24"));
+    store::NameState state;
+    state.networks = {network("192.0.2.0/28"), network("192.0.2.1"), network("2001:db8::1")};
+    store_->keepName(id, state);
+    EXPECT_EQ(service().names().at(id), state);
+    const auto tested = [&](std::string_view client) {
+        const AddressBytes bytes = address(client);
+        return service().test(std::span(&bytes, 1), {}).at(0);
+    };
+    const auto decision = tested("192.0.2.1");
+    ASSERT_TRUE(decision.by);
+    EXPECT_EQ(decision.by->name, "host:home.example.org");
+    EXPECT_EQ(decision.by->network, network("192.0.2.1")) << "the most specific one";
+    EXPECT_EQ(tested("192.0.2.77").by->name, "");
+    EXPECT_EQ(service().list({.covering = network("2001:db8::1")}).size(), 1u);
+    EXPECT_EQ(service().list({.covering = network("2001:db8::2")}).size(), 0u);
+    EXPECT_TRUE(service().overlaps(outcome).first.empty());
+    const auto missing = service().select({.networks = {network("::")}, .names = {"host:other.example.org"}});
+    EXPECT_THAT(missing.missing, SizeIs(1)) << "it is not for the address that a rule for a name has";
+    EXPECT_THAT(missing.missing_names, SizeIs(1));
+    EXPECT_THAT(remove({.names = {"host:home.example.org"}}).removed, SizeIs(1));
+    EXPECT_FALSE(tested("2001:db8::1").by);
+}
+
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
     put(request(Verdict::Allow, "192.0.2.0/24"));
     put(request(Verdict::Deny, "192.0.2.1", {"mx"}));

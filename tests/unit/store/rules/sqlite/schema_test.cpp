@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <map>
 
 namespace mailgate::store {
 namespace {
@@ -130,6 +131,45 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     shell.run("UPDATE access_rule SET client_rate = 5 WHERE client_rate = 60");
     EXPECT_EQ(store->history({}).back().who, "sqlite3");
+}
+
+// By taking away what the later schemas added.
+TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
+    const std::string no_names = "DROP TABLE access_name;";
+    const std::string no_replies =
+        no_names +
+        "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER access_rule_removed;"
+        "CREATE TRIGGER access_rule_added AFTER INSERT ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_rule_changed AFTER UPDATE ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+        "ALTER TABLE access_rule DROP COLUMN reply;";
+    const std::string no_trimming =
+        no_replies +
+        "DROP TRIGGER access_audit_trim_all; DROP TRIGGER access_audit_trimmed; DROP TRIGGER "
+        "access_meta_no_insert; DROP TRIGGER access_audit_no_delete;"
+        "CREATE TRIGGER access_audit_no_delete BEFORE DELETE ON access_audit BEGIN SELECT raise(ABORT, ''); "
+        "END;"
+        "ALTER TABLE access_meta DROP COLUMN trimmed_to;";
+    for (const auto& [schema, script] :
+         std::map<int, std::string>{{3, no_trimming}, {4, no_replies}, {5, no_names}}) {
+        SCOPED_TRACE(schema);
+        const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
+        create(file, 2);
+        Shell(file).run(script + "PRAGMA user_version = " + std::to_string(schema));
+        const auto store = openRules("sqlite:" + file, {.use = Use::Serve});
+        EXPECT_EQ(Shell(file).value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
+        EXPECT_EQ(store->version(), 3) << "an upgrade changes no rule";
+        EXPECT_EQ(store->history({}).size(), 2u);
+
+        AccessRule named;
+        named.name = "host:home.example.org";
+        named.reply = {.temporary = true, .shows_note = true};
+        const std::int64_t id = store->put(std::span(&named, 1), "test").front().id;
+        EXPECT_TRUE(store->keepName(id, {.networks = {network("192.0.2.1")}, .error = {}}));
+        EXPECT_EQ(store->history({})[2].after, "deny host:home.example.org reply=temporary,note");
+        EXPECT_EQ(store->history({}).back().after, "host:home.example.org is 192.0.2.1");
+        EXPECT_EQ(store->undo(3, "test").kind, RuleStore::UndoResult::Kind::Done);
+    }
 }
 
 TEST_F(Opening, AnEmptyFileIsAStoreToBe) {

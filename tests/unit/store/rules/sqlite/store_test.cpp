@@ -80,6 +80,93 @@ TEST_F(RuleStoreTest, ARuleComesBackAsItWasPut) {
     EXPECT_EQ(found[0].last_hit_at, std::nullopt);
 }
 
+NameState standingFor(std::initializer_list<std::string_view> networks) {
+    NameState state;
+    for (const std::string_view each : networks)
+        state.networks.push_back(network(each));
+    state.asked_at = 1'000;
+    state.answered_at = 1'000;
+    state.due = 1'060;
+    return state;
+}
+
+TEST_F(RuleStoreTest, ARuleForANameMatchesWhatThatStandsFor) {
+    AccessRule named = rule(Verdict::Allow, "::", "smtp", "Anna");
+    named.name = "host:home.example.org";
+    const auto id = put(named).id;
+    EXPECT_EQ(put(named).kind, PutKind::Unchanged);
+    const std::vector<std::string> listeners{"imap", "smtp"};
+    EXPECT_EQ(store_->load(listeners)->size(), 0u);
+    const auto version = store_->version();
+    EXPECT_TRUE(store_->keepName(id, standingFor({"192.0.2.1", "2001:db8::/48"})));
+    EXPECT_GT(store_->version(), version);
+    const auto table = store_->load(listeners);
+    EXPECT_EQ(table->size(), 2u);
+    const auto match = table->lookup(address("2001:db8::7"), 1, 0);
+    ASSERT_TRUE(match);
+    EXPECT_EQ(table->ruleId(match->rule), id);
+    EXPECT_FALSE(table->lookup(address("2001:db8::7"), 0, 0)) << "another listener";
+    const auto all = store_->namedRules();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].rule.name, "host:home.example.org");
+    EXPECT_EQ(all[0].state, standingFor({"192.0.2.1", "2001:db8::/48"}));
+    EXPECT_FALSE(store_->keepName(4711, standingFor({"192.0.2.1"})));
+}
+
+TEST_F(RuleStoreTest, ARuleForANameHasItsReply) {
+    AccessRule named = rule(Verdict::Deny, "::");
+    named.name = "spf:example.org";
+    named.reply.temporary = true;
+    const auto id = put(named).id;
+    store_->keepName(id, standingFor({"192.0.2.0/24"}));
+    const auto match = store_->load(std::vector<std::string>{"smtp"})->lookup(address("192.0.2.9"), 0, 0);
+    ASSERT_TRUE(match);
+    EXPECT_TRUE(match->temporary);
+    EXPECT_EQ(audit().front(), "alice add: - > deny spf:example.org reply=temporary");
+    store_->remove(std::vector<std::int64_t>{id}, "alice");
+    store_->undo(store_->lastChangeBy("alice"), "alice");
+    EXPECT_EQ(store_->namedRules().at(0).rule.reply, named.reply);
+    EXPECT_EQ(store_->namedRules()[0].state.networks, standingFor({"192.0.2.0/24"}).networks);
+}
+
+TEST_F(RuleStoreTest, AnExpiredRuleForANameIsPruned) {
+    AccessRule named = rule(Verdict::Allow, "::", "", "", 1'000);
+    named.name = "host:home.example.org";
+    store_->keepName(put(named).id, standingFor({"192.0.2.1"}));
+    EXPECT_EQ(store_->prune(1'000, 0, "alice").rules, 1u);
+    EXPECT_THAT(store_->namedRules(), IsEmpty());
+    EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 0u);
+}
+
+TEST_F(RuleStoreTest, TheTrailTellsWhatANameStandsFor) {
+    AccessRule named = rule(Verdict::Allow, "::");
+    named.name = "spf:example.org";
+    const auto id = put(named).id;
+    store_->keepName(id, standingFor({"192.0.2.1"}));
+    auto failed = standingFor({"192.0.2.1"});
+    failed.error = "mute";
+    const auto version = store_->version();
+    store_->keepName(id, failed);
+    EXPECT_EQ(store_->version(), version) << "nobody is decided about otherwise";
+    store_->keepName(id, standingFor({"192.0.2.2"}));
+    EXPECT_THAT(
+        audit(),
+        ElementsAre("alice add: - > allow spf:example.org",
+                    "program names resolve: - > spf:example.org is 192.0.2.1",
+                    "program names resolve: spf:example.org is 192.0.2.1 > spf:example.org is 192.0.2.2"));
+    EXPECT_EQ(audit(network("192.0.2.2")).size(), 1u);
+    const auto undone = store_->undo(store_->lastChangeBy("alice"), "alice");
+    EXPECT_EQ(undone.kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 0u);
+    store_->undo(store_->lastChangeBy("alice"), "alice");
+    EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 1u) << "with its last answer";
+}
+
+TEST_F(RuleStoreTest, OneWhoAssistsCreatesNothing) {
+    EXPECT_THROW(openRules("sqlite:" + folder_.file("none.db"), {.use = Use::Assist}), StoreError);
+    EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Assist})->version(), store_->version());
+}
+
 TEST_F(RuleStoreTest, PuttingAgainChangesNoteAndExpiry) {
     const auto first = put(rule(Verdict::Deny, "192.0.2.1", "", "spam"));
     EXPECT_EQ(first.kind, PutKind::Added);

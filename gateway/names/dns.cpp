@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/names/dns.h"
+
+#include <fmt/format.h>
+
+#include <arpa/nameser.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <resolv.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+namespace mailgate::names {
+
+namespace {
+
+constexpr std::size_t kLongestMessage = 65'535;
+
+int typeNumber(DnsType type) noexcept {
+    switch (type) {
+        case DnsType::A:
+            return ns_t_a;
+        case DnsType::Aaaa:
+            return ns_t_aaaa;
+        case DnsType::Mx:
+            return ns_t_mx;
+        case DnsType::Txt:
+            return ns_t_txt;
+    }
+    return ns_t_invalid;
+}
+
+DnsAnswer failed(std::string error) {
+    DnsAnswer answer;
+    answer.kind = DnsAnswer::Kind::Failed;
+    answer.error = std::move(error);
+    return answer;
+}
+
+std::string joinedStrings(const std::uint8_t* data, std::size_t length) {
+    std::string text;
+    for (std::size_t at = 0; at < length;) {
+        const std::size_t size = std::min<std::size_t>(data[at], length - at - 1);
+        text.append(reinterpret_cast<const char*>(data) + at + 1, size);
+        at += 1 + size;
+    }
+    return text;
+}
+
+/// The name in a record's data from that octet on; none: it is not one.
+std::optional<std::string> nameIn(const ns_msg& message, const ns_rr& record, std::size_t from) {
+    std::array<char, NS_MAXDNAME> name{};
+    if (ns_rr_rdlen(record) <= from ||
+        ns_name_uncompress(ns_msg_base(message), ns_msg_end(message), ns_rr_rdata(record) + from, name.data(),
+                           name.size()) < 0)
+        return std::nullopt;
+    return std::string(name.data());
+}
+
+void addRecord(const ns_msg& message, const ns_rr& record, DnsType type, DnsAnswer& answer) {
+    const std::uint8_t* const data = ns_rr_rdata(record);
+    const std::size_t length = ns_rr_rdlen(record);
+    IpAddress address;
+    switch (type) {
+        case DnsType::A: {
+            std::array<std::uint8_t, 4> octets{};
+            if (length != octets.size()) return;
+            std::memcpy(octets.data(), data, length);
+            answer.addresses.push_back(IpAddress::fromV4(octets));
+            return;
+        }
+        case DnsType::Aaaa:
+            if (length != address.bytes.size()) return;
+            std::memcpy(address.bytes.data(), data, length);
+            answer.addresses.push_back(address);
+            return;
+        case DnsType::Txt:
+            answer.texts.push_back(joinedStrings(data, length));
+            return;
+        case DnsType::Mx:
+            if (auto host = nameIn(message, record, 2)) answer.texts.push_back(std::move(*host));
+            return;
+    }
+}
+
+/// For as long as one question takes.
+class Resolver {
+  public:
+    Resolver() noexcept : ready_(res_ninit(&state_) == 0) {}
+    ~Resolver() {
+        if (ready_) res_nclose(&state_);
+    }
+    Resolver(const Resolver&) = delete;
+    Resolver& operator=(const Resolver&) = delete;
+
+    bool ready() const noexcept { return ready_; }
+    int ask(const std::string& name, DnsType type, std::vector<std::uint8_t>& message) noexcept {
+        return res_nquery(&state_, name.c_str(), ns_c_in, typeNumber(type), message.data(),
+                          static_cast<int>(message.size()));
+    }
+    int error() const noexcept { return state_.res_h_errno; }
+
+  private:
+    struct __res_state state_ {};
+    const bool ready_;
+};
+
+}  // namespace
+
+std::string_view toString(DnsType type) noexcept {
+    switch (type) {
+        case DnsType::A:
+            return "A";
+        case DnsType::Aaaa:
+            return "AAAA";
+        case DnsType::Mx:
+            return "MX";
+        case DnsType::Txt:
+            return "TXT";
+    }
+    return "";
+}
+
+DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type) {
+    ns_msg parsed;
+    if (message.size() > kLongestMessage ||
+        ns_initparse(message.data(), static_cast<int>(message.size()), &parsed) < 0)
+        return failed("the answer cannot be read");
+    DnsAnswer answer;
+    answer.ttl = std::numeric_limits<std::uint32_t>::max();
+    for (int at = 0; at < ns_msg_count(parsed, ns_s_an); ++at) {
+        ns_rr record;
+        if (ns_parserr(&parsed, ns_s_an, at, &record) < 0) return failed("the answer cannot be read");
+        const auto found = static_cast<int>(ns_rr_type(record));
+        if (found != typeNumber(type) && found != ns_t_cname) continue;
+        answer.ttl = std::min<std::uint32_t>(answer.ttl, ns_rr_ttl(record));
+        if (found == typeNumber(type)) addRecord(parsed, record, type, answer);
+    }
+    if (answer.addresses.empty() && answer.texts.empty()) {
+        answer.ttl = 0;
+        return answer;
+    }
+    answer.kind = DnsAnswer::Kind::Found;
+    return answer;
+}
+
+DnsAnswer queryDns(const std::string& name, DnsType type) {
+    Resolver resolver;
+    if (!resolver.ready()) return failed("/etc/resolv.conf cannot be read");
+    std::vector<std::uint8_t> message(kLongestMessage);
+    const int length = resolver.ask(name, type, message);
+    if (length < 0) {
+        if (resolver.error() == HOST_NOT_FOUND || resolver.error() == NO_DATA) return {};
+        return failed(fmt::format("the name servers do not answer for {} {}", toString(type), name));
+    }
+    message.resize(std::min<std::size_t>(static_cast<std::size_t>(length), message.size()));
+    return readResponse(message, type);
+}
+
+}  // namespace mailgate::names
