@@ -69,7 +69,7 @@ struct Status {
     std::vector<std::pair<std::string, std::uint64_t>> ends;      ///< sessions by how they ended
     std::vector<std::pair<std::string, std::uint64_t>> refusals;  ///< refused sessions by reason
     std::uint64_t rules = 0, rules_bytes = 0;
-    std::uint64_t rules_expiring = 0;  ///< within rules.warn_expiry
+    std::uint64_t rules_expiring = 0;                     ///< within rules.warn_expiry
     std::int64_t rules_version = 0, rules_loaded_ms = 0;  ///< Unix time the table in force was built
     bool last_reload_failed = false;
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
