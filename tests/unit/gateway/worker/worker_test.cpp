@@ -124,6 +124,7 @@ class WorkerTest : public testing::Test {
             generation->listeners.push_back(std::make_shared<ListenerCounters>());
             names.emplace_back(name);
         }
+        generation->upstream_counters.push_back(std::make_shared<UpstreamCounters>());
         generation->upstreams.push_back(
             std::make_unique<UpstreamPool>(config.upstreams.front(), UpstreamPool::Events{}));
         generation->access = std::make_shared<store::AccessWatcher>(
