@@ -39,9 +39,9 @@ struct Backup {
     std::vector<BackupFile> files;  ///< the configuration's main file is the first of its kind
 };
 
-/// Makes `folder`, which must not exist or be empty, as a whole or not at all: everything is copied beside it, read back,
+/// Makes `given`, which must not exist or be empty, as a whole or not at all: everything is copied beside it, read back,
 /// brought to the disk, and then named. Throws BackupError and StoreError.
-Backup makeBackup(const Config& config, const std::filesystem::path& folder, const BackupReport& report);
+Backup makeBackup(const Config& config, const std::filesystem::path& given, const BackupReport& report);
 
 /// Reads the list of a backup. Throws BackupError.
 Backup readBackup(const std::filesystem::path& folder);

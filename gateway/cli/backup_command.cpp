@@ -76,7 +76,7 @@ class Reporter {
     std::optional<Progress> progress_;
 };
 
-std::string sizeText(std::uint64_t bytes) {
+std::string copiedText(std::uint64_t bytes) {
     return bytes < 1'000'000 ? fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3)
                              : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
@@ -93,7 +93,7 @@ void backUp(const Context& context, const std::string& folder) {
     const Backup backup = makeBackup(config, folder, reporter->callback());
     reporter.reset();
     for (const BackupFile& file : backup.files)
-        fmt::print("{:<14} {:>10}  {}\n", wordFor(file.kind), sizeText(file.bytes),
+        fmt::print("{:<14} {:>10}  {}\n", wordFor(file.kind), copiedText(file.bytes),
                    printable(file.origin, std::string::npos));
     fmt::print("{}: backup made and verified\n", printable(folder, std::string::npos));
 }

@@ -18,19 +18,20 @@ namespace {
 
 using Text = std::optional<std::string> store::JournalFilter::*;
 
-struct Kind {
+struct KnownKind {
     std::string_view name, words, option;
     Text member;
     bool is_slow = false;
 };
-constexpr Kind kMessageId{"message_id", "a Message-ID", "--message-id", &store::JournalFilter::message_id};
-constexpr Kind kQueueId{"queue_id", "a queue id", "--queue-id", &store::JournalFilter::queue_id};
-constexpr Kind kFrom{"from", "a sender", "--from", &store::JournalFilter::from};
-constexpr Kind kTo{"to", "a recipient", "--to", &store::JournalFilter::to};
-constexpr Kind kUser{"user", "a user", "--user", &store::JournalFilter::user};
-constexpr Kind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
+constexpr KnownKind kMessageId{"message_id", "a Message-ID", "--message-id",
+                               &store::JournalFilter::message_id};
+constexpr KnownKind kQueueId{"queue_id", "a queue id", "--queue-id", &store::JournalFilter::queue_id};
+constexpr KnownKind kFrom{"from", "a sender", "--from", &store::JournalFilter::from};
+constexpr KnownKind kTo{"to", "a recipient", "--to", &store::JournalFilter::to};
+constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::user};
+constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
-Meaning meaning(const Kind& kind, std::string_view value) {
+Meaning meaning(const KnownKind& kind, std::string_view value) {
     Meaning meaning{.name = kind.name,
                     .words = kind.words,
                     .command = fmt::format("mailgate sessions {} {}", kind.option,
@@ -90,7 +91,7 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
                             .filter = {},
                             .session_id = std::string(text)});
     }
-    for (const Kind& kind : {kQueueId, kMessageId, kUser, kHelo})
+    for (const KnownKind& kind : {kQueueId, kMessageId, kUser, kHelo})
         meanings.push_back(meaning(kind, address));
     return meanings;
 }

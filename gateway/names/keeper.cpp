@@ -21,9 +21,9 @@ using store::AccessRule;
 using store::NamedRule;
 using store::NameState;
 
-constexpr std::size_t kMaxLookups = 8;  ///< side by side: a mute name server keeps no other name waiting
-constexpr std::chrono::seconds kPatience{30};  ///< for a turn's answers
-constexpr std::chrono::seconds kPause{1};      ///< between looks for what is due
+constexpr std::size_t kMostAtOnce = 8;  ///< side by side: a mute name server keeps no other name waiting
+constexpr std::chrono::seconds kTurnPatience{30};  ///< for a turn's answers
+constexpr std::chrono::seconds kPause{1};          ///< between looks for what is due
 
 UnixSeconds secondsBetween(UnixSeconds least, UnixSeconds wanted, UnixSeconds most) {
     return std::clamp(wanted, least, most);
@@ -186,12 +186,12 @@ void NameKeeper::resolve(const std::vector<NamedRule>& due, const std::stop_toke
         if (std::find(names.begin(), names.end(), one.rule.name) == names.end())
             names.push_back(one.rule.name);
     const auto lookups = std::make_shared<Lookups>(names, query_);
-    for (std::size_t threads = 0; threads < std::min(names.size(), kMaxLookups); ++threads)
+    for (std::size_t threads = 0; threads < std::min(names.size(), kMostAtOnce); ++threads)
         std::thread([lookups] { lookups->work(); }).detach();
     std::vector<std::optional<NameAnswer>> answers;
     {
         std::unique_lock lock(lookups->mutex);
-        lookups->answered.wait_for(lock, stop, kPatience, [&] { return lookups->open == 0; });
+        lookups->answered.wait_for(lock, stop, kTurnPatience, [&] { return lookups->open == 0; });
         lookups->over = true;
         answers = lookups->answers;
     }

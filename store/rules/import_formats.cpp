@@ -278,7 +278,7 @@ class Reader {
     Problem addConsistent(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
                           std::string_view text);
     Problem accessEntry(std::size_t number, std::string_view pattern, std::string_view network,
-                        std::string_view rest);
+                        std::string_view line);
     Problem nginxLine(std::size_t number, std::string_view line);
     Problem accessLine(std::size_t number, std::string_view line);
     Problem plainLine(std::size_t number, std::string_view line);
