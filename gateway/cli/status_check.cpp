@@ -38,7 +38,7 @@ void forEach(const Object& object, const std::string& key, Each each) {
         if (const Object::Ptr item = items->getObject(i)) each(*item);
 }
 
-std::string textOf(const Object& object, const std::string& key) {
+std::string escapedText(const Object& object, const std::string& key) {
     return escaped(object.optValue<std::string>(key, ""));
 }
 
@@ -115,10 +115,10 @@ class Check {
                 ++up_;
                 return;
             }
-            const std::string reason = textOf(server, "reason");
+            const std::string reason = escapedText(server, "reason");
             found(CheckState::Warning,
-                  fmt::format("server {}/{} is down{}{}", textOf(server, "upstream"),
-                              textOf(server, "server"), reason.empty() ? "" : ": ", reason));
+                  fmt::format("server {}/{} is down{}{}", escapedText(server, "upstream"),
+                              escapedText(server, "server"), reason.empty() ? "" : ": ", reason));
         });
         measured(fmt::format("servers_down={};;;0;{}", servers_ - up_, servers_));
     }
@@ -127,7 +127,7 @@ class Check {
         std::size_t count = 0;
         forEach(status_, "listeners", [&](const Object& listener) {
             ++count;
-            const std::string name = textOf(listener, "name");
+            const std::string name = escapedText(listener, "name");
             if (!listener.optValue("available", true))
                 found(CheckState::Critical, fmt::format("listener {} has no server", name));
             if (listener.optValue("paused", false))
@@ -184,11 +184,11 @@ class Check {
                                          days == 1 ? "" : "s"));
         };
         forEach(status_, "certificates", [&](const Object& certificate) {
-            add(certificate, "days_left", "listener " + textOf(certificate, "listener"));
+            add(certificate, "days_left", "listener " + escapedText(certificate, "listener"));
         });
         forEach(status_, "servers", [&](const Object& server) {
             add(server, "certificate_days_left",
-                fmt::format("server {}/{}", textOf(server, "upstream"), textOf(server, "server")));
+                fmt::format("server {}/{}", escapedText(server, "upstream"), escapedText(server, "server")));
         });
         const auto limit = [](const std::optional<unsigned>& days) {
             return days ? fmt::format("{}:", *days + 1) : "";  // at least that many are in order

@@ -15,7 +15,8 @@ bool holds(std::string_view text, std::string_view words) {
     return text.find(words) != std::string_view::npos;
 }
 
-std::string_view trimmed(std::string_view text) {
+/// Nor the CR of lines that end with CR LF.
+std::string_view withoutBlanks(std::string_view text) {
     const std::size_t begin = std::min(text.find_first_not_of(" \t\r"), text.size());
     return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
 }
@@ -49,7 +50,7 @@ std::string_view bareValue(std::string_view line, std::size_t column) {
     column = std::min(column, line.size());
     const std::size_t begin = line.find_last_of(kBefore, column == 0 ? 0 : column - 1) + 1;  // npos + 1 is 0
     const std::string_view value = line.substr(std::min(begin, line.size()));
-    return trimmed(value.substr(0, value.find_first_of(kBehind)));
+    return withoutBlanks(value.substr(0, value.find_first_of(kBehind)));
 }
 
 /// 'listener' of "cannot redefine existing table 'listener' as array-of-tables".
@@ -90,7 +91,7 @@ std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
     const std::string_view line = lineOf(toml, where.line);
     if (holds(description, "control characters other than TAB") ||
         (holds(description, "parsing string") && holds(description, "end-of-file"))) {
-        if (const std::size_t column = openQuote(line); column != 0 && where.column > trimmed(line).size())
+        if (const std::size_t column = openQuote(line); column != 0 && where.column > withoutBlanks(line).size())
             return fmt::format("the quote that closes the text of column {} is missing", column);
     }
     if (holds(description, "could not determine value type") || holds(description, "floating-point") ||

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/service_unit.h"
 
+#include "protocols/values/text.h"
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
@@ -30,11 +32,6 @@ constexpr Unit kUnits[] = {{"", 1'000},         {"s", 1'000},        {"sec", 1'0
                            {"min", 60'000},     {"minute", 60'000},  {"minutes", 60'000},  {"h", 3'600'000},
                            {"hr", 3'600'000},   {"hour", 3'600'000}, {"hours", 3'600'000}, {"d", 86'400'000},
                            {"day", 86'400'000}, {"days", 86'400'000}};
-
-std::string_view trimmed(std::string_view text) {
-    const std::size_t begin = std::min(text.find_first_not_of(" \t\r"), text.size());
-    return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
-}
 
 std::optional<fs::path> unitFile(const fs::path& root) {
     std::error_code ignored;

@@ -5,7 +5,7 @@ import contextlib
 import json
 import pathlib
 import re
-import subprocess
+import sqlite3
 import unittest
 
 import jsonschema
@@ -117,6 +117,8 @@ class Json(unittest.TestCase):
         closed = backend.reserve_port()
         rules = str(scratch.path / "rules.txt")
         pathlib.Path(rules).write_text("deny 198.51.100.66 set=imported listener=smtp,watched\n")
+        with contextlib.closing(sqlite3.connect(gateway.database)) as database, database:
+            database.execute("INSERT INTO access_rule(network, verdict, listener) VALUES ('198.51.100.77', 'deny', 'gone')")
         for words in (("who", "alice@partner.example"), ("who", "198.51.100.7"), ("who", session[:16]), ("who", "nobody"),
                       ("top",), *(("top", "--by", group) for group in
                                   ("client", "network", "sender", "recipient", "user", "helo", "end")),
