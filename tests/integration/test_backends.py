@@ -176,7 +176,8 @@ class Failing(unittest.TestCase):
                         kind, left = fields[5].split(":")
                         return int(left, 16) / 100 if kind == "02" else None
             for side, column, port in (("client", 1, gateway.port("smtp")), ("server", 2, server.port)):
-                left = wait_until(lambda: seconds_to_the_next_probe(column, port), f"keep-alive towards the {side}")
+                # It is asked for when the session has lasted a minute.
+                left = wait_until(lambda: seconds_to_the_next_probe(column, port), f"keep-alive towards the {side}", deadline=90)
                 self.assertTrue(60 < left <= 121, (side, left))
 
     def test_two_postfixes_share_the_sessions_by_weight(self):
