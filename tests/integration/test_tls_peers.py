@@ -365,7 +365,7 @@ class Page(unittest.TestCase):
 
     def check(self, number, block):
         folder = scratch.folder(f"page-{number}")
-        for name in set(re.findall(r"/etc/mailgate/tls/([\w.]+)\.(?:pem|key)", block)):
+        for name in set(re.findall(r"/etc/mailgate/tls/([\w.-]+)\.(?:pem|key)", block)):
             if name == "site-ca":
                 (folder / "site-ca.pem").write_text(authority.certificate.read_text())
                 continue
