@@ -224,11 +224,13 @@ bool lacksServers(const Object& status) {
 
 std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
     const TableStyle style = view.style();
-    return fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n{}\n{}\n{}{}",
-                       word(status, "version"), word(status, "name"), word(status, "pid"),
-                       Times(view.zone()).text(word(status, "started")), word(status, "live"),
-                       word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())),
-                       listenerTable(status, style), serverTable(status, style, view.times()),
+    const std::string head =
+        fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n{}", word(status, "version"),
+                    word(status, "name"), word(status, "pid"),
+                    Times(view.zone()).text(word(status, "started")), word(status, "live"),
+                    word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())));
+    return fmt::format("{}\n{}\n{}{}", wrapped(head, style.width), listenerTable(status, style),
+                       serverTable(status, style, view.times()),
                        wrapped(warningsOf(status, config), style.width));
 }
 
