@@ -30,7 +30,7 @@ BALANCER = "192.0.2.10"
 MX, STORE = "mx.example.net", "imap.example.net"
 # Dovecot answers each failed login of an address later than the one before.
 PROMPT_REFUSALS = "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
-MESSAGE = b"Subject: hello\r\n\r\nbody\r\n"
+MESSAGE = b"Message-ID: <20261126.1@partner.example>\r\nSubject: hello\r\n\r\nbody\r\n"
 
 
 def server(upstream_name, name, port):
