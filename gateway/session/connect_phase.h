@@ -23,8 +23,7 @@ namespace mailgate {
 
 class ConnectPhase : public Phase {
   public:
-    explicit ConnectPhase(SessionContext& context) noexcept
-        : Phase(context), connector_(context.record.listener().protocol) {}
+    explicit ConnectPhase(SessionContext& context) noexcept : Phase(context) {}
 
     Next begin();
     Next onClient(std::uint32_t events);
@@ -52,7 +51,8 @@ class ConnectPhase : public Phase {
     Next hold();
     std::string proxyHeader() const;
 
-    Connector connector_;  ///< has the connection until it is relayed
+    // Apart: the session keeps room for its largest phase as long as it lasts.
+    std::unique_ptr<Connector> connector_;  ///< has the connection until it is relayed; from begin() on
     std::unique_ptr<GreetingSwallower>
         swallower_;  ///< after STARTTLS, of the server that is tried; else null
     UpstreamPool::Tried tried_ = 0;
