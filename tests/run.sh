@@ -66,10 +66,11 @@ again=()
 if [ $quick = yes ]; then
   build release
 else
-  # What has passed under the address sanitizer waits for servers in the same way in the release build.
-  again=(--label-exclude '^integration$')
+  # What has passed under the address sanitizer does the same in the release build. There, what measures, packages, kills or
+  # carries everything runs once more.
+  again=(--tests-regex '^(integration|style|bench)\.' --label-exclude '^integration$')
   export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
-  # Deadlines are four times as long under a sanitizer, so three tests at a time may share two processors.
+  # Deadlines are four times as long under a sanitizer, so three or four tests at a time may share two processors.
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan thread_tests
   build_meanwhile asan
@@ -78,7 +79,7 @@ else
   built
   build_meanwhile release tidy
   # The package is made of the release build alone.
-  check asan 3 --exclude-regex '^(integration\.package|style\..*)$'
+  check asan 4 --exclude-regex '^(integration\.package|style\..*)$'
   fuzzing=$SECONDS
   # What chance finds belongs to a night's fuzzing; whether a change passes must not hang on it.
   SEED=1 tests/fuzz/run.sh 40
