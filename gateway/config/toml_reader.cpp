@@ -72,7 +72,7 @@ std::string sizeMeant(std::string_view text) {
     const std::size_t unit = text.find_first_not_of(' ', end);
     if (unit == std::string_view::npos || kUnits.find(text[unit]) == std::string_view::npos) return "";
     const std::string_view rest = text.substr(unit + 1);
-    if (rest != "" && rest != "b" && rest != "B" && rest != "ib" && rest != "iB") return "";
+    if (!rest.empty() && rest != "b" && rest != "B" && rest != "ib" && rest != "iB") return "";
     const std::string meant = fmt::format("{}{}iB", text.substr(0, end), kUnits[kUnits.find(text[unit]) | 1]);
     return fmt::format(": the units are KiB, MiB and GiB (did you mean {}?)", inQuotes(meant));
 }

@@ -158,7 +158,8 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
     template <typename Find, typename Put, typename Gone>
     std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
-                                    std::string_view who, const Find& find, const Put& put, const Gone& gone);
+                                    std::string_view who, const Find& find, const Put& put,
+                                    const Gone& remove);
     std::vector<PutResult> putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules,
                                      std::vector<AccessRule>& completed, const Complete& complete);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
@@ -562,6 +563,7 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
     ReplaceResult result;
     const auto idsOf = [](const std::vector<PutResult>& puts) {
         std::vector<std::int64_t> ids;
+        ids.reserve(puts.size());
         for (const PutResult& put : puts)
             ids.push_back(put.id);
         return ids;
