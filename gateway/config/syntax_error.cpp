@@ -91,7 +91,8 @@ std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
     const std::string_view line = lineOf(toml, where.line);
     if (holds(description, "control characters other than TAB") ||
         (holds(description, "parsing string") && holds(description, "end-of-file"))) {
-        if (const std::size_t column = openQuote(line); column != 0 && where.column > withoutBlanks(line).size())
+        if (const std::size_t column = openQuote(line);
+            column != 0 && where.column > withoutBlanks(line).size())
             return fmt::format("the quote that closes the text of column {} is missing", column);
     }
     if (holds(description, "could not determine value type") || holds(description, "floating-point") ||
