@@ -69,6 +69,13 @@ TEST(Objections, ToEverybodyAndToDenyingTheSitesOwn) {
     EXPECT_EQ(objectionTo(rule, answerOf({"192.0.2.1", "10.0.1.5"}), site), "");
     EXPECT_THAT(objectionTo(rule, answerOf({"0.0.0.0/0"}), site),
                 HasSubstr("it is 0.0.0.0/0, half of the Internet or more"));
+    const auto together = [](const char* family) {
+        return std::string("its networks are together half of ") + family + " or more";
+    };
+    EXPECT_EQ(objectionTo(rule, answerOf({"0.0.0.0/2", "64.0.0.0/2"}), site), together("IPv4"));
+    EXPECT_EQ(objectionTo(rule, answerOf({"2000::/5", "2800::/5"}), site), together("IPv6"));
+    EXPECT_EQ(objectionTo(rule, answerOf({"0.0.0.0/2", "0.0.0.0/3", "0.0.0.0/2", "2000::/5"}), site), "")
+        << "what is in another one counts once";
     rule.verdict = store::Verdict::Deny;
     EXPECT_THAT(
         objectionTo(rule, answerOf({"192.0.2.1", "10.0.1.5"}), site),
