@@ -640,6 +640,9 @@ void Access::remove() {
     const auto selection = selectionOf(arguments_);
     if (arguments_.networks.empty() && !selection.set && !selection.note_contains && !selection.expired_for)
         usageError("say which rules: networks, numbers of rules, --set, --note-contains or --expired-for");
+    // Every note contains it: a script's variable that is not set must not select all rules.
+    if (selection.note_contains && selection.note_contains->empty())
+        usageError("--note-contains is empty: it would select every rule");
     requireKnown();
     // A program's set may have no rule left.
     if (!arguments_.program) requireSet(arguments_.set);

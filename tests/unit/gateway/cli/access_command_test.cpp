@@ -137,6 +137,7 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
         {{"allow", "192.0.2.2", "--program", ""}, "--program: the name is empty"},
         {{"allow", "192.0.2.2", "--program", "a\nb"}, "--program: the name is too long or contains control"},
         {{"deny", "192.0.2.2", "--client-rate", "5"}, "--client-rate"},
+        {{"remove", "--note-contains", "", "--yes"}, "--note-contains is empty: it would select every rule"},
         {{"remove", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
         {{"test", "192.0.2.0/24"}, "192.0.2.0/24 is a network: test addresses"},
         {{"test", "192.0.2.1", "--listener", "nobody"}, "no listener is named \"nobody\""},
