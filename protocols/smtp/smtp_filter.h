@@ -123,8 +123,8 @@ class SmtpFilter final : public StreamFilter {
     Step onStartTls(std::string_view line, std::string_view& bytes, Output& out);
     std::optional<Step> onUntimely(smtp::Verb verb, std::string_view arguments, std::string_view line,
                                    std::string_view& bytes, Output& out);
-    Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
-    void sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
+    Step sendOn(Command&& command, std::string_view line, std::string_view& bytes, Output& out);
+    void sendAs(Command&& command, const std::optional<std::string>& words, std::string_view line,
                 std::string_view& bytes, Output& out);
     Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
     Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
@@ -135,7 +135,7 @@ class SmtpFilter final : public StreamFilter {
     Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;
     bool isForbidden(smtp::Verb verb) const noexcept;
-    void await(Command command);
+    void await(Command&& command);
 
     bool resumeBehindOddEnd(int code);
     Rest onReplayed(std::string_view bytes, Output& out);
