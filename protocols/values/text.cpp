@@ -144,8 +144,9 @@ std::string lowerCase(std::string_view text) {
 }
 
 bool equalsIgnoreCase(std::string_view one, std::string_view other) noexcept {
+    // Mostly they are in the same case.
     return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                      [](char a, char b) { return lower(a) == lower(b); });
+                      [](char a, char b) { return a == b || lower(a) == lower(b); });
 }
 
 bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept {
