@@ -57,6 +57,7 @@ struct TlsFacts {
     bool resumed = false;
     Millis handshake_ms = 0;
     std::optional<TlsPeerCertificate> peer;
+    std::string_view fault{};  ///< how it ended, if that was wrong (TlsTransport::fault()); known then
 };
 
 class TlsTransport final : public Transport {

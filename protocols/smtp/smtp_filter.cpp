@@ -997,9 +997,9 @@ void SmtpFilter::answeredAuth(int code) {
 void SmtpFilter::loginFailed() {
     facts_.authenticated = false;
     ++facts_.failed_logins;
-    std::vector<std::string>& users = facts_.failed_users;
+    LeanVector<std::string>& users = facts_.failed_users;
     if (!sasl_.named() || users.size() == kMaxFailedUsersKept) return;
-    if (std::find(users.begin(), users.end(), facts_.user) == users.end()) users.push_back(facts_.user);
+    if (std::find(users.begin(), users.end(), facts_.user) == users.end()) users.own().push_back(facts_.user);
 }
 
 void SmtpFilter::offeredUser(std::string name) {
