@@ -59,10 +59,6 @@ std::string_view quotedName(std::string_view description) {
     return description.substr(begin, description.find('\'', begin) - begin);
 }
 
-bool mayComeOften(std::string_view table) {
-    return table == "listener" || table == "upstream" || table == "upstream.server" || table == "server";
-}
-
 std::string missingQuotes(std::string_view value) {
     const std::size_t quote = value.find_first_of("\"'");
     if (quote != std::string_view::npos)
@@ -71,8 +67,7 @@ std::string missingQuotes(std::string_view value) {
 }
 
 std::string doubleTable(std::string_view name) {
-    if (mayComeOften(name))
-        return fmt::format("there may be more than one: write [[{0}]] with two brackets, each time", name);
+    if (mayComeOften(name)) return needsTwoBrackets(name);
     return fmt::format("the table {} is here for the second time: put its keys into one", inQuotes(name));
 }
 
@@ -84,6 +79,14 @@ std::string escapedLine(std::string_view text) {
 }
 
 }  // namespace
+
+bool mayComeOften(std::string_view table) noexcept {
+    return table == "listener" || table == "upstream" || table == "upstream.server" || table == "server";
+}
+
+std::string needsTwoBrackets(std::string_view table) {
+    return fmt::format("there may be more than one: write [[{0}]] with two brackets, each time", table);
+}
 
 std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
     const std::string_view description = error.description();

@@ -373,6 +373,20 @@ TEST(Include, WhatIsSetTwiceIsRefused) {
               "/etc/mailgate/mailgate.toml");
 }
 
+TEST(Include, ASingleTableWhereThereMayBeSeveralIsTold) {
+    const Included files(
+        FileTexts{{"one.toml", "[listener]\nname = \"b\"\n"}, {"other.toml", "[listener]\nname = \"c\"\n"}});
+    constexpr std::string_view kTold =
+        ": listener: there may be more than one: write [[listener]] with two brackets, each time";
+    EXPECT_EQ(files.errors("include = \"one.toml\"\n" + site()),
+              fmt::format("/etc/mailgate/one.toml:1:1{}", kTold));
+    EXPECT_EQ(files.errors("include = [\"one.toml\", \"other.toml\"]\n"),
+              fmt::format("/etc/mailgate/other.toml:1:1{}", kTold));
+    const Included several(FileTexts{{"site.toml", site()}});
+    EXPECT_EQ(several.errors("include = \"site.toml\"\n[listener]\nname = \"a\"\n"),
+              fmt::format("/etc/mailgate/mailgate.toml:2:1{}", kTold));
+}
+
 TEST(Include, ACycleAndAFileThatComesTwiceAreRefused) {
     const Included files(FileTexts{{"a.toml", "include = \"b.toml\"\n"},
                                    {"b.toml", "include = \"./a.toml\"\n"},
