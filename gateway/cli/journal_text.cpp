@@ -46,7 +46,6 @@ Cell whoText(const JournalSession& session) {
             failed ? Colour::Warning : Colour::None};
 }
 
-/// Behind it nothing was seen.
 /// "TLS1.3" where it ended here; else what was seen of it.
 std::string tlsText(const JournalSession& session) {
     if (session.tls_version.starts_with("TLSv")) return "TLS" + session.tls_version.substr(4);
@@ -398,7 +397,7 @@ void addField(Story& story, const Field<JournalSession, std::int64_t>& field, co
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
-    if (field.name == "reply") return store::journal::hasReply(session);
+    if (field.applies && !field.applies(session)) return false;
     if (field.name == "bytes_in" && session.refused()) return session.bytes_in > 0;  // none are counted
     if (field.name == "failed_logins") return session.failed_logins > 0;
     if constexpr (std::is_same_v<Value, std::string> || std::is_same_v<Value, std::vector<std::string>> ||

@@ -67,6 +67,18 @@ TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("connect +-\n"));
 }
 
+TEST(JournalText, NothingIsToldOfATlsHandshakeThatNeverWas) {
+    JournalSession session = test::filledSession();
+    EXPECT_TRUE(tells(sessionAsStory(session, Zone::Utc), "handshake"));
+    session.tls.clear();
+    session.tls_version.clear();
+    session.tls_handshake_ms = -1;
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "handshake"));
+    EXPECT_TRUE(tells(sessionAsStory(session, Zone::Utc), "helo"));
+    session.protocol = "imap";
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "helo"));
+}
+
 TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
     JournalSession session = test::filledSession();
     session.would_refuse = {"access", "bare_lf"};
