@@ -208,6 +208,13 @@ void print(std::string_view text, const ViewOptions& options) {
     std::fflush(stdout);
 }
 
+Poco::JSON::Array::Ptr jsonTexts(const std::vector<std::string>& texts) {
+    Poco::JSON::Array::Ptr array(new Poco::JSON::Array);
+    for (const std::string& text : texts)
+        array->add(text);
+    return array;
+}
+
 void printDocument(const Poco::JSON::Object& document) {
     constexpr unsigned kIndent = 2;
     std::ostringstream text;

@@ -5,6 +5,9 @@
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,9 +16,6 @@
 
 namespace CLI {
 class App;
-}
-namespace Poco::JSON {
-class Object;
 }
 
 namespace mailgate::cli {
@@ -55,6 +55,9 @@ void print(std::string_view text, const ViewOptions& options);
 
 /// The same with a remark: at the end on a terminal, otherwise on standard error, where no program reads it.
 void printWithNote(std::string text, std::string_view note, const ViewOptions& options);
+
+/// An array of texts for a document.
+Poco::JSON::Array::Ptr jsonTexts(const std::vector<std::string>& texts);
 
 /// Prints a whole document to standard output, in lines; what peers have put into it cannot control a terminal.
 void printDocument(const Poco::JSON::Object& document);
