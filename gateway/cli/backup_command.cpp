@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/backup.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -229,7 +230,7 @@ void addRestoreCommand(CLI::App& root, Context& context) {
             "What to restore, separated by commas: rules, journal, configuration (default: rules,journal)")
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->check(CLI::IsMember({"rules", "journal", "configuration"}));
+        ->check(oneOf({"rules", "journal", "configuration"}));
     command->callback([&context, folder, parts] { restore(context, *folder, partsArgument(*parts)); });
 }
 

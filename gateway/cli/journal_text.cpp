@@ -63,8 +63,12 @@ std::string recipientsText(const JournalMail& mail) {
     return text;
 }
 
-std::string outcomeText(const JournalMail& mail) {
-    return orDash(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
+Cell outcomeText(const JournalMail& mail) {
+    constexpr std::size_t kLongestId = 20;  // Postfix' long ones; what is longer is not to crowd out all else
+    if (mail.queue_id.empty()) return orDash(mail.reply);
+    Cell id(mail.queue_id);
+    id.whole = mail.queue_id.size() <= kLongestId;
+    return id;
 }
 
 Cell endText(const JournalSession& session) {
@@ -90,7 +94,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             whoText(session),
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
-            mail == nullptr ? "-" : outcomeText(*mail),
+            mail == nullptr ? Cell("-") : outcomeText(*mail),
             endText(session),
             session.protocol,
             session.balancer ? addressText(*session.balancer) : "-",

@@ -4,12 +4,14 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/site.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <memory>
@@ -180,9 +182,9 @@ int probe(const Context& context, const std::string& wanted, bool as_json) {
         }
     }
     if (!found) {
-        fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", printable(wanted),
-                   config.file);
-        return kRefusedOrNotFound;
+        fmt::print(stderr, "mailgate: no upstream or server is named \"{}\": {} has {}\n", printable(wanted),
+                   config.file, fmt::join(serverNames(config), ", "));
+        return kUsage;
     }
     if (as_json) {
         Object all;
@@ -204,7 +206,7 @@ void addProbeCommand(CLI::App& root, Context& context) {
     command->add_flag("--json", *as_json, "Print JSON");
     command->footer(
         "Exit status: 0 the servers accept what mailgate is configured to send, 1 something has to be "
-        "changed or the server is not configured, 2 usage error, 78 configuration error.");
+        "changed, 2 usage error, 78 configuration error.");
     command->callback([&context, wanted, as_json] { context.exit_code = probe(context, *wanted, *as_json); });
 }
 

@@ -449,9 +449,11 @@ FoundConfig findConfig(const std::string& given) {
     if (fs::exists(kSystemConfig, ignored)) return {kSystemConfig, How::System, std::move(passed_over)};
     throw ConfigError(
         passed_over.empty()
-            ? fmt::format("no configuration file: neither {} nor {} exists; name one with --config FILE",
-                          fs::absolute(own).string(), kSystemConfig)
-            : fmt::format("no configuration file: {} does not exist, and {}", kSystemConfig, passed_over));
+            ? fmt::format(
+                  "mailgate: no configuration file: neither {} nor {} exists; name one with --config FILE",
+                  fs::absolute(own).string(), kSystemConfig)
+            : fmt::format("mailgate: no configuration file: {} does not exist, and {}", kSystemConfig,
+                          passed_over));
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
