@@ -376,7 +376,9 @@ std::vector<std::string> endNames() {
         if (endsAdmitted(static_cast<CloseReason>(at)))
             names.emplace_back(toString(static_cast<CloseReason>(at)));
     for (std::size_t at = 0; at < kRefusals; ++at)
-        names.emplace_back(reasonFor(static_cast<Refusal>(at)));
+        if (const std::string_view name = reasonFor(static_cast<Refusal>(at));
+            std::find(names.begin(), names.end(), name) == names.end())
+            names.emplace_back(name);
     return names;
 }
 
@@ -404,12 +406,12 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
                         "Recipient that the server refused: an address or @domain");
     sessions.add_option("--reply", arguments.reply,
                         "Part of the server's reply to a mail, or of the reply to a refused client");
-    sessions.add_option("--protocol", arguments.protocol, "smtp, lmtp, imap, pop3, sieve or tcp")
+    sessions.add_option("--protocol", arguments.protocol, "Protocol of the listener")
         ->check(oneOf({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
     sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
     sessions
         .add_option("--tls", arguments.tls,
-                    "starttls, implicit, passthrough or balancer, as in the log, or none")
+                    "How TLS was spoken, as the log has it; none: it was not")
         ->check(oneOf({"starttls", "implicit", "passthrough", "balancer", "none"}));
     sessions.add_option("--end", arguments.end, "Close reason, or reason of the refusal, as in column END")
         ->check(CLI::Validator(endError, ""));

@@ -86,12 +86,9 @@ void addTopCommand(CLI::App& root, Context& context) {
     arguments->since = "1h";
     arguments->limit = 10;
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
-    command
-        ->add_option(
-            "--by", arguments->by,
-            "Print the busiest of these instead: client, network, sender, recipient, user, helo or end")
+    command->add_option("--by", arguments->by, "Print the busiest of these instead")
         ->check(CLI::Validator(byError, "client|network|sender|recipient|user|helo|end"));
-    command->add_option("--sort", arguments->sort, "sessions (default), bytes, refused or failed-logins")
+    command->add_option("--sort", arguments->sort, "What is counted (default: sessions)")
         ->check(oneOf({"sessions", "bytes", "refused", "failed-logins"}));
     addJournalOptions(*command, *arguments, "of each", Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });
