@@ -324,7 +324,7 @@ class Socket(unittest.TestCase):
             done = gateway.run("server", state, "mail/mail1")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(draining(), expected)
-        self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 1)
+        self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 2)
         self.assertEqual(gateway.run("server", "drain", "mail").returncode, 2)
 
     def test_the_reload_command(self):
