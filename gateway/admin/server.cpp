@@ -2,10 +2,10 @@
 #include "gateway/admin/server.h"
 
 #include "gateway/admin/api.h"
-#include "gateway/admin/http_server.h"
 #include "gateway/admin/unix_listener.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/config/values.h"
+#include "gateway/http/server.h"
 #include "gateway/io/listen_error.h"
 
 #include <Poco/ErrorHandler.h>
@@ -58,7 +58,7 @@ void send(net::HTTPServerResponse& http, const Response& response) {
 class Handler final : public net::HTTPRequestHandler {
   public:
     /// `socket_path` is empty for the HTTP listener.
-    Handler(Api& api, HttpServer& server, const std::string& socket_path)
+    Handler(Api& api, http::Server& server, const std::string& socket_path)
         : api_(api), server_(server), socket_path_(socket_path) {}
 
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
@@ -100,25 +100,25 @@ class Handler final : public net::HTTPRequestHandler {
     }
 
     Api& api_;
-    HttpServer& server_;
+    http::Server& server_;
     const std::string& socket_path_;
 };
 
 class Handlers final : public net::HTTPRequestHandlerFactory {
   public:
-    Handlers(Api& api, HttpServer& server, std::string socket_path)
+    Handlers(Api& api, http::Server& server, std::string socket_path)
         : api_(api), server_(server), socket_path_(std::move(socket_path)) {}
     net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
         return new Handler(api_, server_, socket_path_);
     }
 
-    static HttpServer::Handlers of(Api& api, const std::string& socket_path) {
-        return [&api, socket_path](HttpServer& server) { return new Handlers(api, server, socket_path); };
+    static http::Server::Handlers of(Api& api, const std::string& socket_path) {
+        return [&api, socket_path](http::Server& server) { return new Handlers(api, server, socket_path); };
     }
 
   private:
     Api& api_;
-    HttpServer& server_;
+    http::Server& server_;
     const std::string socket_path_;
 };
 
@@ -149,13 +149,13 @@ class AdminServer::Impl {
     }
 
     void start() {
-        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+        for (std::optional<http::Server>* server : {&unix_server_, &http_server_}) {
             if (*server) (*server)->start();
         }
     }
 
     void stop() {
-        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+        for (std::optional<http::Server>* server : {&unix_server_, &http_server_}) {
             if (*server) (*server)->stop();
         }
     }
@@ -163,8 +163,8 @@ class AdminServer::Impl {
   private:
     Api api_;
     std::optional<UnixListener> unix_listener_;
-    std::optional<HttpServer> unix_server_;
-    std::optional<HttpServer> http_server_;
+    std::optional<http::Server> unix_server_;
+    std::optional<http::Server> http_server_;
 };
 
 AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The admin socket (docs/admin-api.md) and the HTTP listener for metrics.
 ///
-/// Poco's HTTP on threads of its own (HttpServer): it reaches the workers only through Control. The Unix socket takes
+/// Poco's HTTP on threads of its own (http::Server): it reaches the workers only through Control. The Unix socket takes
 /// orders from root, the gateway's own user and the members of the socket file's group; the HTTP listener answers
 /// /metrics, /healthz and /readyz and takes no orders from anybody.
 #pragma once

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One endpoint of the admin server: a listening socket and the threads that serve it.
+/// \file  An HTTP server that slow and hostile peers cost little: a listening socket and the threads that serve it.
 ///
 /// A connection gets a thread only once the head of its request has arrived. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
@@ -24,9 +24,9 @@
 #include <thread>
 #include <vector>
 
-namespace mailgate::admin {
+namespace mailgate::http {
 
-class HttpServer {
+class Server {
   public:
     using Clock = std::chrono::steady_clock;
     static constexpr auto kHeadLimit = std::chrono::seconds(5);
@@ -35,13 +35,13 @@ class HttpServer {
     static constexpr std::size_t kMaxHead = std::size_t{32} << 10;
     static constexpr unsigned kThreads = 4;
 
-    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(HttpServer&)>;
+    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
 
     /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
-    HttpServer(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
-    ~HttpServer();
-    HttpServer(const HttpServer&) = delete;
-    HttpServer& operator=(const HttpServer&) = delete;
+    Server(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
 
     /// Throws std::system_error.
     void start();
@@ -98,4 +98,4 @@ class HttpServer {
     std::vector<std::thread> threads_;
 };
 
-}  // namespace mailgate::admin
+}  // namespace mailgate::http

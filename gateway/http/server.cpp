@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/admin/http_server.h"
+#include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
 #include "protocols/stream/lines.h"
@@ -21,7 +21,7 @@
 #include <system_error>
 #include <utility>
 
-namespace mailgate::admin {
+namespace mailgate::http {
 namespace {
 
 namespace net = Poco::Net;
@@ -72,7 +72,7 @@ bool isWhole(std::string_view head) {
 
 }  // namespace
 
-HttpServer::HttpServer(const net::ServerSocket& socket, const Handlers& handlers)
+Server::Server(const net::ServerSocket& socket, const Handlers& handlers)
     : socket_(socket),
       params_(serverParams()),
       handlers_(handlers(*this)),
@@ -93,19 +93,19 @@ HttpServer::HttpServer(const net::ServerSocket& socket, const Handlers& handlers
     }
 }
 
-HttpServer::~HttpServer() {
+Server::~Server() {
     stop();
     ::close(epoll_);
     ::close(wake_fd_);
 }
 
-void HttpServer::start() {
+void Server::start() {
     threads_.emplace_back([this] { watch(); });
     for (unsigned i = 0; i < kThreads; ++i)
         threads_.emplace_back([this] { work(); });
 }
 
-void HttpServer::stop() {
+void Server::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -124,13 +124,13 @@ void HttpServer::stop() {
     socket_.close();
 }
 
-void HttpServer::wake() noexcept {
+void Server::wake() noexcept {
     [[maybe_unused]] const int ignored = ::eventfd_write(wake_fd_, 1);
 }
 
 // ---- those who have not asked yet
 
-void HttpServer::watch() {
+void Server::watch() {
     while (true) {
         std::array<epoll_event, 64> events;
         const int count = ::epoll_wait(epoll_, events.data(), events.size(), enforceLimits());
@@ -156,7 +156,7 @@ void HttpServer::watch() {
 }
 
 /// Closes what is beyond its limit; returns how long to wait for the next, in milliseconds.
-int HttpServer::enforceLimits() {
+int Server::enforceLimits() {
     const Clock::time_point now = Clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now)
         drop(waiting_.begin());
@@ -172,7 +172,7 @@ int HttpServer::enforceLimits() {
     return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
 }
 
-void HttpServer::accept() {
+void Server::accept() {
     try {
         const net::StreamSocket socket = socket_.acceptConnection();
         if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
@@ -188,7 +188,7 @@ void HttpServer::accept() {
     }
 }
 
-void HttpServer::look(WaitingList::iterator waiting) {
+void Server::look(WaitingList::iterator waiting) {
     const Head head = headOf(waiting->socket);
     if (head == Head::Incomplete) return;
     auto socket = std::make_unique<net::StreamSocket>(waiting->socket);
@@ -213,7 +213,7 @@ void HttpServer::look(WaitingList::iterator waiting) {
     }
 }
 
-HttpServer::Head HttpServer::headOf(const net::StreamSocket& socket) {
+Server::Head Server::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
@@ -222,14 +222,14 @@ HttpServer::Head HttpServer::headOf(const net::StreamSocket& socket) {
     return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
 }
 
-void HttpServer::drop(WaitingList::iterator waiting) {
+void Server::drop(WaitingList::iterator waiting) {
     by_descriptor_.erase(descriptorOf(waiting->socket));
     waiting_.erase(waiting);
 }
 
 // ---- those who have
 
-void HttpServer::work() {
+void Server::work() {
     std::unique_lock lock(mutex_);
     while (true) {
         changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
@@ -242,7 +242,7 @@ void HttpServer::work() {
     }
 }
 
-void HttpServer::serve(const net::StreamSocket& socket) {
+void Server::serve(const net::StreamSocket& socket) {
     const Descriptor handle(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
     {
         const std::lock_guard lock(mutex_);
@@ -261,15 +261,15 @@ void HttpServer::serve(const net::StreamSocket& socket) {
     served_.erase(std::this_thread::get_id());
 }
 
-void HttpServer::suspendPeerLimit() {
+void Server::suspendPeerLimit() {
     limitPeer(Clock::time_point::max());
 }
 
-void HttpServer::restartPeerLimit() {
+void Server::restartPeerLimit() {
     limitPeer(Clock::now() + kPeerLimit);
 }
 
-void HttpServer::limitPeer(Clock::time_point until) {
+void Server::limitPeer(Clock::time_point until) {
     {
         const std::lock_guard lock(mutex_);
         served_.at(std::this_thread::get_id()).until = until;
@@ -277,4 +277,4 @@ void HttpServer::limitPeer(Clock::time_point until) {
     wake();
 }
 
-}  // namespace mailgate::admin
+}  // namespace mailgate::http
