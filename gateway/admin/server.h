@@ -8,19 +8,31 @@
 
 #include "gateway/admin/control.h"
 #include "gateway/config/config.h"
+#include "gateway/http/server.h"
 #include "gateway/log/event_log.h"
 
+#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerResponse.h>
+
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace mailgate::admin {
 
 /// Constructed, started and stopped by one thread.
 class AdminServer {
   public:
+    /// What answers paths on the Unix socket that begin with kFurtherRoot, for a user who may give orders there.
+    using Further =
+        std::function<void(http::Server& server, const std::string& user,
+                           Poco::Net::HTTPServerRequest& request, Poco::Net::HTTPServerResponse& response)>;
+    static constexpr std::string_view kFurtherRoot = "/api/";
+
     /// Binds what `config` names; nothing is answered yet. A socket file that nobody listens on is replaced.
     /// `control` and `log` (may be null: no log) must outlive this object. Throws ListenError: another
     /// gateway answers there, the path is no socket, the address is taken.
-    AdminServer(const AdminConfig& config, Control& control, EventLog* log);
+    AdminServer(const AdminConfig& config, Control& control, EventLog* log, Further further = {});
     ~AdminServer();  ///< stops
 
     void start();

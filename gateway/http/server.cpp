@@ -2,6 +2,7 @@
 #include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
+#include "gateway/http/request_head.h"
 #include "protocols/stream/lines.h"
 
 #include <Poco/ErrorHandler.h>
@@ -48,12 +49,6 @@ int descriptorOf(const net::Socket& socket) {
     return socket.impl()->sockfd();
 }
 
-bool holdsIgnoringCase(std::string_view text, std::string_view word) {
-    return std::search(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) {
-               return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
-           }) != text.end();
-}
-
 /// Answered from what the gateway knows at once, and without anything more to be read: Poco's parser would wait for a
 /// version that is not there, and for the body of a method that may have one.
 bool isProbe(std::string_view head) {
@@ -66,14 +61,11 @@ bool isProbe(std::string_view head) {
            !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
 }
 
-bool isWhole(std::string_view head) {
-    return head.find("\r\n\r\n") != std::string_view::npos || head.find("\n\n") != std::string_view::npos;
-}
-
 }  // namespace
 
-Server::Server(const net::ServerSocket& socket, const Handlers& handlers)
+Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tls)
     : socket_(socket),
+      tls_(std::move(tls)),
       params_(serverParams()),
       handlers_(handlers(*this)),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
@@ -174,10 +166,12 @@ int Server::enforceLimits() {
 
 void Server::accept() {
     try {
-        const net::StreamSocket socket = socket_.acceptConnection();
+        std::unique_ptr<TlsConnection> tls;
+        const net::StreamSocket socket = acceptConnection(tls);
+        if (tls_ && !tls) return;
         if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
-        const int fd = descriptorOf(socket);
-        waiting_.push_back({socket, Clock::now() + kHeadLimit});
+        waiting_.push_back({socket, std::move(tls), Clock::now() + kHeadLimit});
+        const int fd = waiting_.back().descriptor();
         const auto added = std::prev(waiting_.end());
         by_descriptor_[fd] = added;
         epoll_event event{};
@@ -188,17 +182,32 @@ void Server::accept() {
     }
 }
 
+/// Where TLS is spoken, the connection is `tls`'s, which stays null when there is no memory for it.
+net::StreamSocket Server::acceptConnection(std::unique_ptr<TlsConnection>& tls) {
+    net::StreamSocket socket = socket_.acceptConnection();
+    if (!tls_) return socket;
+    const int own = ::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0);
+    if (own < 0) return socket;
+    ::fcntl(own, F_SETFL, ::fcntl(own, F_GETFL) | O_NONBLOCK);
+    tls = TlsConnection::accept(own, tls_());
+    return net::StreamSocket();
+}
+
 void Server::look(WaitingList::iterator waiting) {
-    const Head head = headOf(waiting->socket);
+    const Head head = waiting->tls ? headOf(*waiting->tls) : headOf(waiting->socket);
     if (head == Head::Incomplete) return;
-    auto socket = std::make_unique<net::StreamSocket>(waiting->socket);
-    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(*socket), nullptr);
-    drop(waiting);
+    const int fd = waiting->descriptor();
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    by_descriptor_.erase(fd);
+    auto socket = std::make_unique<net::StreamSocket>(
+        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+    waiting_.erase(waiting);
     switch (head) {
         case Head::Probe:
             return serve(*socket);
         case Head::TooLong:
-            ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (!tls_)
+                ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             return;
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
@@ -218,12 +227,19 @@ Server::Head Server::headOf(const net::StreamSocket& socket) {
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
     const std::string_view head(head_.data(), static_cast<std::size_t>(got));
-    if (isWhole(head)) return isProbe(head) ? Head::Probe : Head::Complete;
+    if (isWholeRequest(head, head_.size())) return isProbe(head) ? Head::Probe : Head::Complete;
     return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
 }
 
+Server::Head Server::headOf(TlsConnection& connection) const {
+    if (!connection.advance(kMaxHead)) return Head::Gone;
+    const std::string& text = connection.received();
+    if (isWholeRequest(text, kMaxHead)) return Head::Complete;
+    return text.size() >= kMaxHead ? Head::TooLong : Head::Incomplete;
+}
+
 void Server::drop(WaitingList::iterator waiting) {
-    by_descriptor_.erase(descriptorOf(waiting->socket));
+    by_descriptor_.erase(waiting->descriptor());
     waiting_.erase(waiting);
 }
 
@@ -253,6 +269,7 @@ void Server::serve(const net::StreamSocket& socket) {
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
         net::HTTPServerConnection(socket, params_, handlers_).run();
+        if (tls_) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
     } catch (const std::exception& error) {
         Poco::ErrorHandler::handle(error);
