@@ -838,5 +838,36 @@ TEST(FindConfig, AFileOfSomebodyElseIsUsedWhenItIsNamedAlone) {
     fs::current_path(before);
 }
 
+TEST(LoadConsole, NeedsTlsWhereOthersCanConnect) {
+    const auto errors = [](const std::string& console) {
+        return errorsOf("[console]\n" + console + "\n" + site());
+    };
+    EXPECT_EQ(errors("address = \"\""), "");
+    EXPECT_EQ(errors("address = \"127.0.0.1:8026\""), "");
+    EXPECT_EQ(errors("address = \"[::1]:8026\""), "");
+    EXPECT_THAT(errors("address = \"0.0.0.0:8026\""), HasSubstr("insecure = \"accepted\""));
+    EXPECT_EQ(errors("address = \"0.0.0.0:8026\"\ncertificates = [{ certificate = \"a.pem\" }]"), "");
+    EXPECT_EQ(errors("address = \"0.0.0.0:8026\"\ninsecure = \"accepted\""), "");
+    EXPECT_THAT(
+        warningsOf(parse("[console]\naddress = \"0.0.0.0:8026\"\ninsecure = \"accepted\"\n" + site())),
+        ElementsAre(HasSubstr("in the clear")));
+    EXPECT_THAT(
+        warningsOf(parse("[console]\naddress = \"127.0.0.1:8026\"\ninsecure = \"accepted\"\n" + site())),
+        ElementsAre(HasSubstr("no effect")));
+    EXPECT_THAT(errors("address = \"console.example.net:8026\""), HasSubstr("expected an address"));
+    EXPECT_THAT(errors("address = \"0.0.0.0:2525\"\ninsecure = \"accepted\""), HasSubstr("already used"));
+}
+
+TEST(LoadConsole, BelievesNoHeaderWithoutAProxy) {
+    const auto errors = [](const std::string& console) {
+        return errorsOf("[console]\n" + console + "\n" + site());
+    };
+    EXPECT_THAT(errors("user_header = \"X-User\""), HasSubstr("trusted_proxies"));
+    EXPECT_EQ(errors("trusted_proxies = [\"10.0.0.1\", \"2001:db8::/64\"]\nuser_header = \"X-User\""), "");
+    EXPECT_THAT(errors("trusted_proxies = \"10.0.0.1\"\nuser_header = \"X User\""),
+                HasSubstr("header field"));
+    EXPECT_THAT(errors("trusted_proxies = \"10.0.0.1/8\""), HasSubstr("host bits"));
+}
+
 }  // namespace
 }  // namespace mailgate
