@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions who top report status tls server probe snippet reload backup restore version help
+set -l commands serve check access sessions who top report status tls server console probe snippet reload backup restore version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -53,7 +53,7 @@ complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothin
 complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
 complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access allow deny remove list test import diff set report undo rename-listener history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access allow deny remove list test import diff set report undo rename-listener history; or __fish_seen_subcommand_from sessions top report status tls check probe reload' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F
 complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto mailgate plain cidr access nginx ipset nft haproxy drop csv' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'
@@ -103,6 +103,12 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l lim
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l host -x -d 'all servers at this name or address'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and not __fish_seen_subcommand_from user token' -a 'user token'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from user token; and not __fish_seen_subcommand_from add passwd remove list' -a 'add passwd remove list'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from add' -l role -x -a 'viewer operator admin' -d 'what it may do'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from token' -l user -x -d 'whose token'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from token' -l expires -x -a '1d 7d 30d 90d never' -d 'how long it may be used'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from list' -l json -d 'as JSON'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'

@@ -46,7 +46,6 @@ Cell whoText(const JournalSession& session) {
             failed ? Colour::Warning : Colour::None};
 }
 
-/// Behind it nothing was seen.
 /// "TLS1.3" where it ended here; else what was seen of it.
 std::string tlsText(const JournalSession& session) {
     if (session.tls_version.starts_with("TLSv")) return "TLS" + session.tls_version.substr(4);
@@ -64,8 +63,12 @@ std::string recipientsText(const JournalMail& mail) {
     return text;
 }
 
-std::string outcomeText(const JournalMail& mail) {
-    return orDash(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
+Cell outcomeText(const JournalMail& mail) {
+    constexpr std::size_t kLongestId = 20;  // Postfix' long ones; what is longer is not to crowd out all else
+    if (mail.queue_id.empty()) return orDash(mail.reply);
+    Cell id(mail.queue_id);
+    id.whole = mail.queue_id.size() <= kLongestId;
+    return id;
 }
 
 Cell endText(const JournalSession& session) {
@@ -91,7 +94,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             whoText(session),
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
-            mail == nullptr ? "-" : outcomeText(*mail),
+            mail == nullptr ? Cell("-") : outcomeText(*mail),
             endText(session),
             session.protocol,
             session.balancer ? addressText(*session.balancer) : "-",
@@ -183,15 +186,6 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 
 }  // namespace
 
-std::string envelopeAddress(std::string_view text) {
-    if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);
-    return std::string(text);
-}
-
-std::string messageId(std::string_view text) {
-    return envelopeAddress(trimmed(text)).substr(0, kMaxMessageIdBytes);
-}
-
 Table sessionTable(TableStyle style, const Times& times) {
     constexpr bool kOnRequest = true;
     return Table(
@@ -222,22 +216,6 @@ void addSessions(Table& table, std::span<const JournalSession> sessions, const T
         for (const JournalMail& mail : session.mail)
             table.add(tableRow(session, &mail, times));
     }
-}
-
-std::string sessionAsJson(const JournalSession& session) {
-    const std::chrono::system_clock::time_point ended{std::chrono::milliseconds(session.endedMs())};
-    std::string lines;
-    if (session.kind != store::JournalKind::Mail) {
-        LogLine line(LogFormat::Json, LogLevel::Information, eventOf(session), ended);
-        writeSession(line, session);
-        lines = line.finish();
-    }
-    for (std::size_t at = mailInLine(session).size(); at < session.mail.size(); ++at) {
-        LogLine line(LogFormat::Json, LogLevel::Information, "session.mail", ended);
-        writeFurtherMail(line, session, at);
-        lines += line.finish();
-    }
-    return lines;
 }
 
 namespace {
@@ -398,7 +376,7 @@ void addField(Story& story, const Field<JournalSession, std::int64_t>& field, co
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
-    if (field.name == "reply") return store::journal::hasReply(session);
+    if (field.applies && !field.applies(session)) return false;
     if (field.name == "bytes_in" && session.refused()) return session.bytes_in > 0;  // none are counted
     if (field.name == "failed_logins") return session.failed_logins > 0;
     if constexpr (std::is_same_v<Value, std::string> || std::is_same_v<Value, std::vector<std::string>> ||

@@ -56,6 +56,13 @@ std::unique_ptr<SocketTransport> SocketTransport::adopt(SessionSet& set, int fd,
     return transport;
 }
 
+std::unique_ptr<SocketTransport> SocketTransport::adopt(int fd) noexcept {
+    std::unique_ptr<SocketTransport> transport(new (std::nothrow)
+                                                   SocketTransport(nullptr, fd, nullptr, 0, false));
+    if (!transport) ::close(fd);
+    return transport;
+}
+
 std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const Endpoint& to,
                                                           EventHandler& handler, unsigned slot,
                                                           int& error) noexcept {

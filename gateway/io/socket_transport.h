@@ -29,6 +29,9 @@ class SocketTransport final : public Transport {
     /// what poll(2) says.
     static std::unique_ptr<SocketTransport> connect(const Endpoint& to, int& error) noexcept;
 
+    /// An accepted connection, likewise in no set. Null (and `fd` closed) when there is no memory.
+    static std::unique_ptr<SocketTransport> adopt(int fd) noexcept;
+
     ~SocketTransport() override;
     SocketTransport(const SocketTransport&) = delete;
     SocketTransport& operator=(const SocketTransport&) = delete;

@@ -359,8 +359,34 @@ std::string versionOfNames() {
                              kNameIs)));
 }
 
-constexpr std::array<sqlite::Schema::Migration, 6> kMigrations{
-    version1, version2, version3, versionOfTrimming, versionOfReplies, versionOfNames};
+// Who may use the console (store/accounts). The rules do not depend on them, and they leave no entry in the trail.
+constexpr std::string_view kAccounts = R"(
+CREATE TABLE console_account(
+  name        TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._@-]*'),
+  role        TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  password    TEXT NOT NULL,
+  password_at INTEGER NOT NULL,
+  created_at  INTEGER NOT NULL,
+  created_by  TEXT NOT NULL
+) STRICT;
+CREATE TABLE console_token(
+  name       TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._@-]*'),
+  role       TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  account    TEXT NOT NULL DEFAULT '',
+  secret     TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX console_token_by_secret ON console_token(secret);
+)";
+
+std::string versionOfAccounts() {
+    return std::string(kAccounts);
+}
+
+constexpr std::array<sqlite::Schema::Migration, 7> kMigrations{
+    version1, version2, version3, versionOfTrimming, versionOfReplies, versionOfNames, versionOfAccounts};
 
 using Triggers = std::map<std::string, std::string>;
 
@@ -423,6 +449,10 @@ std::int64_t currentVersion() noexcept {
 
 void migrate(sqlite::Database& database, bool create) {
     kMigrator.migrate(database, create);
+}
+
+void requireKnown(sqlite::Database& database) {
+    kMigrator.requireKnown(database);
 }
 
 void requireCurrent(sqlite::Database& database) {

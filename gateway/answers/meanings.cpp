@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/cli/meanings.h"
+#include "gateway/answers/meanings.h"
 
-#include "gateway/cli/journal_text.h"
-#include "gateway/cli/would_refuse.h"
+#include "gateway/answers/journal.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -12,9 +11,12 @@
 #include <utility>
 #include <variant>
 
-namespace mailgate::cli {
+namespace mailgate::answers {
 
 namespace {
+
+constexpr std::string_view kShellSafe =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_+=:,./-";
 
 using Text = std::optional<std::string> store::JournalFilter::*;
 
@@ -28,6 +30,8 @@ constexpr KnownKind kMessageId{"message_id", "a Message-ID", "--message-id",
 constexpr KnownKind kQueueId{"queue_id", "a queue id", "--queue-id", &store::JournalFilter::queue_id};
 constexpr KnownKind kFrom{"from", "a sender", "--from", &store::JournalFilter::from};
 constexpr KnownKind kTo{"to", "a recipient", "--to", &store::JournalFilter::to};
+constexpr KnownKind kFromDomain{"from", "a sender's domain", "--from", &store::JournalFilter::from};
+constexpr KnownKind kToDomain{"to", "a recipient's domain", "--to", &store::JournalFilter::to};
 constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::user};
 constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
@@ -67,7 +71,24 @@ bool mayBeSessionId(std::string_view text) noexcept {
            });
 }
 
+bool mayBeDomain(std::string_view text) noexcept {
+    return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
+}
+
 }  // namespace
+
+std::string shellWord(std::string_view text) {
+    std::string line = printable(text, text.size());
+    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
+    std::string word = "'";
+    for (const char character : line) {
+        if (character == '\'')
+            word += "'\\''";
+        else
+            word += character;
+    }
+    return word + "'";
+}
 
 std::vector<Meaning> meaningsOf(std::string_view text) {
     constexpr std::string_view kField = "message-id:";
@@ -91,9 +112,13 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
                             .filter = {},
                             .session_id = std::string(text)});
     }
-    for (const KnownKind& kind : {kQueueId, kMessageId, kUser, kHelo})
+    for (const KnownKind& kind : {kQueueId, kMessageId, kUser})
         meanings.push_back(meaning(kind, address));
+    if (mayBeDomain(address))
+        for (const KnownKind& kind : {kFromDomain, kToDomain})
+            meanings.push_back(meaning(kind, "@" + address));
+    meanings.push_back(meaning(kHelo, address));
     return meanings;
 }
 
-}  // namespace mailgate::cli
+}  // namespace mailgate::answers
