@@ -118,8 +118,13 @@ IoResult SocketTransport::read(std::span<char> into) noexcept {
     return readiness_.conclude(result(got), got < static_cast<ssize_t>(into.size()));
 }
 
-IoResult SocketTransport::write(std::string_view bytes) noexcept {
-    const ssize_t put = uninterrupted([&] { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); });
+IoResult SocketTransport::writeLast(std::string_view bytes) noexcept {
+    return send(bytes, MSG_MORE);
+}
+
+IoResult SocketTransport::send(std::string_view bytes, int flags) noexcept {
+    const ssize_t put =
+        uninterrupted([&] { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | flags); });
     if (put >= 0) return {IoStatus::Ok, static_cast<std::size_t>(put), 0};
     return failed();
 }

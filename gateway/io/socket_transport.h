@@ -44,7 +44,8 @@ class SocketTransport final : public Transport {
     void note(std::uint32_t events) noexcept override { readiness_.note(events); }
     bool readable() const noexcept override { return readiness_.readable(); }
     IoResult read(std::span<char> into) noexcept override;
-    IoResult write(std::string_view bytes) noexcept override;
+    IoResult write(std::string_view bytes) noexcept override { return send(bytes, 0); }
+    IoResult writeLast(std::string_view bytes) noexcept override;
     IoResult spliceTo(Pipe& pipe) noexcept override;
     IoResult spliceFrom(Pipe& pipe) noexcept override;
     int peek() noexcept override;
@@ -60,6 +61,8 @@ class SocketTransport final : public Transport {
         : handler_(handler), fd_(fd), slot_(slot), no_delay_(no_delay) {
         if (set) handler->join(*set);
     }
+
+    IoResult send(std::string_view bytes, int flags) noexcept;
 
     static std::unique_ptr<SocketTransport> connect(SessionSet* set, const Endpoint& to,
                                                     EventHandler* handler, unsigned slot,

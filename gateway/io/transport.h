@@ -52,6 +52,9 @@ class Transport {
     /// On a connection that is being established: WouldBlock until it is, Error with the cause if that failed; an
     /// empty write finds out.
     virtual IoResult write(std::string_view bytes) noexcept = 0;
+    /// The same of the last bytes: the end, shutdownWrite() or the destructor, comes in this very turn and may travel
+    /// with them.
+    virtual IoResult writeLast(std::string_view bytes) noexcept { return write(bytes); }
 
     /// Whether there is a descriptor that spliceTo() and spliceFrom() can use.
     virtual bool canSplice() const noexcept { return true; }

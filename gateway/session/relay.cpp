@@ -206,7 +206,8 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
 std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view decided,
                                           std::string_view left) noexcept {
     Flow& source = flow(source_side);
-    if (!source.block && left.empty()) return writeOn(source_side, decided);
+    // The end follows it: pump() returns Status::Ended.
+    if (!source.block && left.empty()) return writeOn(source_side, decided, source.eof);
     std::unique_ptr<Block> from = std::move(source.block);
     source.unseen = 0;
     auto stop = writeOn(source_side, decided);
@@ -268,13 +269,13 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     return decide(source_side, held(source_side));
 }
 
-std::optional<Relay::Status> Relay::writeOn(Side source_side, std::string_view bytes) noexcept {
+std::optional<Relay::Status> Relay::writeOn(Side source_side, std::string_view bytes, bool last) noexcept {
     if (bytes.empty()) return std::nullopt;
     Transport& sink = end(other(source_side));
     // Nagle's algorithm would hold back the second of two small writes until the first is acknowledged. Asked
     // for only then: in a lock-step dialogue each write is answered, and the system call saved.
     if (flow(other(source_side)).unanswered) sink.noDelay();
-    const IoResult put = sink.write(bytes);
+    const IoResult put = last ? sink.writeLast(bytes) : sink.write(bytes);
     if (put.status == IoStatus::Error) return Status::SinkLost;
     if (put.status == IoStatus::Ok) {
         wroteTo(other(source_side));

@@ -135,7 +135,7 @@ class Relay {
     std::optional<Status> flush(Side source) noexcept;
     std::optional<Status> copyOnce(Side source) noexcept;
     std::optional<Status> spliceOnce(Side source) noexcept;
-    std::optional<Status> writeOn(Side source, std::string_view bytes) noexcept;
+    std::optional<Status> writeOn(Side source, std::string_view bytes, bool last = false) noexcept;
     void wroteTo(Side sink) noexcept;
 
     const Resources& resources_;

@@ -30,6 +30,7 @@ struct ScriptedPeer {
     int acknowledgements = 0;                     ///< that were asked for
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
+    bool told_last = false;         ///< that the end comes behind what was written last
     bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
@@ -57,7 +58,13 @@ class ScriptedTransport final : public Transport {
         const IoResult got = take(into);
         return readiness_.conclude(got, got.bytes < into.size());
     }
+    IoResult writeLast(std::string_view bytes) noexcept override {
+        const IoResult put = write(bytes);
+        peer_->told_last = true;
+        return put;
+    }
     IoResult write(std::string_view bytes) noexcept override {
+        peer_->told_last = false;
         if (peer_->write_error) return {IoStatus::Error, 0, peer_->write_error};
         if (peer_->got_fin && !bytes.empty()) {
             peer_->wrote_behind_fin = true;

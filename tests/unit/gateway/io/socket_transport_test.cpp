@@ -97,6 +97,19 @@ TEST_F(SocketTransportTest, PassesEndsBothWays) {
     EXPECT_EQ(read(IoStatus::Eof), "");
 }
 
+TEST_F(SocketTransportTest, LetsTheEndTravelWithTheLastBytes) {
+    connect();
+    transport_->writeLast("bye");
+    pollfd waiting{peer_.get(), POLLIN | POLLRDHUP, 0};
+    EXPECT_EQ(::poll(&waiting, 1, 0), 0) << "not before the end is there";
+    transport_.reset();
+    ASSERT_EQ(::poll(&waiting, 1, kPatienceMs), 1);
+    EXPECT_TRUE(waiting.revents & POLLRDHUP);
+    char bytes[8];
+    EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), 3);
+    EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), 0);
+}
+
 TEST_F(SocketTransportTest, TellsAtTheFirstWriteThatNobodyListens) {
     transport_ = SocketTransport::connect(endpoint_, error_);
     if (!transport_) {

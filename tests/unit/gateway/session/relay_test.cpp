@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -96,6 +97,33 @@ TEST_F(RelayTest, CarriesOutWhatATapDecidesWhateverThePiecesAndHoweverLittleTheS
             EXPECT_EQ(client_->heard(), "answer\nanswer\n") << piece << ' ' << room;
         }
     }
+}
+
+TEST_F(RelayTest, LetsTheEndTravelWithTheLastBytes) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) { return editLines(bytes, out); };
+    EXPECT_EQ(serverSends("more\n"), Relay::Status::Open);
+    EXPECT_FALSE(client_->told_last) << "nothing has ended";
+    server_->sends("bye\n");
+    server_->finished = true;
+    server_end_.note(kReadable | kHangup);
+    EXPECT_EQ(relay_.pump(Side::Server), Relay::Status::Ended);
+    EXPECT_EQ(client_->heard(), "more\nbye\n");
+    EXPECT_TRUE(client_->told_last);
+}
+
+TEST_F(RelayTest, HoldsNothingBackBeforeAnEndThatHasToWait) {
+    tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
+        out.pass(std::min<std::size_t>(bytes.size(), 4));
+        return Rest::Hold;
+    };
+    client_->sends("one\ntwo\n");
+    client_->finished = true;
+    client_end_.note(kReadable | kHangup);
+    EXPECT_EQ(relay_.pump(Side::Client), Relay::Status::Open) << "the server has to speak first";
+    EXPECT_EQ(server_->heard(), "one\n");
+    EXPECT_FALSE(server_->told_last);
+    EXPECT_EQ(relay_.pump(Side::Client), Relay::Status::Ended);
+    EXPECT_EQ(server_->heard(), "two\n");
 }
 
 TEST_F(RelayTest, HasRoomForAReadThatDoublesWhileTheSinkTakesNothing) {
