@@ -2,11 +2,11 @@
 #include "gateway/names/keeper.h"
 
 #include "gateway/base/signals_blocked.h"
+#include "store/rules/reach.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <ctime>
 #include <new>
 #include <optional>
@@ -67,22 +67,6 @@ NameState judged(const NamedRule& named, NameAnswer answer, const Objection& obj
     return stateAfter(named.state, answer, now);
 }
 
-/// Of all addresses of a family (of IPv6: of 2000::/3, the global ones) as many as are in one of `networks`.
-double shareOf(const std::vector<Network>& networks, bool v4) {
-    const int whole = v4 ? 96 : 3;
-    double share = 0;
-    for (std::size_t i = 0; i < networks.size(); ++i) {
-        const Network& network = networks[i];
-        if (network.isV4() != v4) continue;
-        // What is in another one, or is there twice, counts once.
-        const bool counted = std::any_of(networks.begin(), networks.end(), [&](const Network& other) {
-            return &other != &network && other.contains(network) && (other != network || &other < &network);
-        });
-        if (!counted) share += std::ldexp(1.0, whole - static_cast<int>(network.prefix_length));
-    }
-    return share;
-}
-
 }  // namespace
 
 std::string objectionTo(const AccessRule& rule, const NameAnswer& answer, const rules::Site& site) {
@@ -97,9 +81,8 @@ std::string objectionTo(const AccessRule& rule, const NameAnswer& answer, const 
                                ownName(hazard));
         }
     }
-    constexpr double kHalf = 0.5;
     for (const bool v4 : {true, false})
-        if (shareOf(answer.networks, v4) >= kHalf)
+        if (rules::shareOf(answer.networks, v4) >= rules::kHalfOfAll)
             return fmt::format("its networks are together half of {} or more", v4 ? "IPv4" : "IPv6");
     return {};
 }
