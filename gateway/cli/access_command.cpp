@@ -81,6 +81,7 @@ struct Arguments {
     bool all_sets = false;
     bool yes = false;
     bool dry_run = false;
+    bool compares = false;  ///< a list with what is there
     std::optional<std::int64_t> change;
     bool expired = false;
     bool overlapping = false;
@@ -333,6 +334,9 @@ class Access {
     }
     void report(const rules::ReplyOnAllow&) { usageError("--reply is for deny rules"); }
     void report(const rules::Hazardous& refusal);
+    void report(const rules::TooMuchTogether& refusal) {
+        fail(dangerOf(refusal) + std::string(kNothingDone));
+    }
     void report(const rules::NothingLeft&);
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
@@ -341,6 +345,7 @@ class Access {
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
+    void warnOfForce(const rules::Refusal& refusal) const;
     std::variant<rules::ImportOutcome, rules::Refusal> imported(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
@@ -464,7 +469,7 @@ void Access::reportRefusal(const rules::Refusal& refusal) {
 
 void Access::report(const rules::Hazardous& refusal) {
     failAt(refusal.line == 0 ? "mailgate" : fmt::format("{}:{}", arguments_.file, refusal.line),
-           sentenceOf(refusal));
+           dangerOf(refusal) + std::string(kNothingDone));
 }
 
 void Access::report(const rules::NothingLeft&) {
@@ -901,9 +906,20 @@ void Access::importText(const std::string& text) {
     const auto answer = imported(text);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
+    if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
     reportImport(outcome);
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
+}
+
+/// What is compared is not refused.
+void Access::warnOfForce(const rules::Refusal& refusal) const {
+    std::string why = "it contains no rules, and --replace would remove them all";
+    if (const auto* hazardous = std::get_if<rules::Hazardous>(&refusal))
+        why = fmt::format("line {}: {}", hazardous->line, dangerOf(*hazardous));
+    else if (const auto* together = std::get_if<rules::TooMuchTogether>(&refusal))
+        why = dangerOf(*together);
+    warn(fmt::format("{}: {}: access import would do this only with --force", arguments_.file, why));
 }
 
 void Access::reportImport(const rules::ImportOutcome& outcome) const {
@@ -946,7 +962,7 @@ void Access::renameListener() {
 }
 
 void Access::renameRules() {
-    const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name);
+    const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name, arguments_.force);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
     if (renamed == 0)
@@ -1026,6 +1042,12 @@ class Commands {
     Context& context_;
 };
 
+void addForceOption(const Commands::Command& command) {
+    command.flag("--force", &Arguments::force,
+                 "Do it even if that denies the site's own balancers or servers, or if all rules together "
+                 "then cover half of the Internet or more");
+}
+
 void addDryRunOption(const Commands::Command& command) {
     command.flag(
         "--dry-run", &Arguments::dry_run,
@@ -1064,9 +1086,7 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
     addSetOption(command, "The set of rules that it belongs to (default: manual)");
     command.text("--owner", &Arguments::owner, "Who is to be asked about the rule");
     command.text("--ticket", &Arguments::ticket, "Where the rule was asked for");
-    command.flag(
-        "--force", &Arguments::force,
-        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(command);
     addProgramOption(command);
     addChangeOptions(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
@@ -1100,9 +1120,7 @@ void addFileCommands(Commands& commands) {
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
-    import.flag(
-        "--force", &Arguments::force,
-        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(import);
     addChangeOptions(import);
     const auto diff = commands.add(
         "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
@@ -1110,6 +1128,7 @@ void addFileCommands(Commands& commands) {
     addFileOptions(diff);
     diff.flag("--json", &Arguments::json, "Print JSON");
     diff.arguments->replace = diff.arguments->force = diff.arguments->dry_run = true;
+    diff.arguments->compares = true;
     const auto exported = commands.add("export", "Print all rules in the format that access import reads",
                                        [](Access& access) { access.exportRules(); });
     addSetOption(exported, "Only the rules of this set");
@@ -1119,6 +1138,7 @@ void addFileCommands(Commands& commands) {
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
+    addForceOption(rename);
     addChangeOptions(rename);
 }
 
@@ -1209,8 +1229,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                                    [](Access& access) { access.undo(); });
     undo.app.add_option("CHANGE", undo.arguments->change,
                         "Its number, as access history shows it (default: your last change)");
-    undo.flag("--force", &Arguments::force,
-              "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(undo);
     addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });

@@ -3,8 +3,12 @@
 
 #include "protocols/values/text.h"
 #include "store/rules/hygiene.h"
+#include "store/rules/reach.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <tuple>
 
 namespace mailgate::rules {
 
@@ -114,12 +118,13 @@ bool isAmong(const std::vector<Value>& values, const Value& value) {
 }
 
 /// The sets of which a list is to be all there is; none: all sets.
-RuleStore::Sets setsToReplace(std::span<const AccessRule> rules, const ImportRequest& request) {
+RuleStore::Sets setsToReplace(std::span<const store::ImportedRule> rules, const ImportRequest& request) {
+    if (!request.replace) return std::vector<std::string>();
     if (request.all_sets) return std::nullopt;
     std::vector<std::string> sets;
     if (request.options.set) sets.push_back(*request.options.set);
-    for (const AccessRule& rule : rules)
-        if (!isAmong(sets, rule.set)) sets.push_back(rule.set);
+    for (const store::ImportedRule& one : rules)
+        if (!isAmong(sets, one.rule.set)) sets.push_back(one.rule.set);
     if (sets.empty()) sets.emplace_back(store::kManualSet);
     return sets;
 }
@@ -245,12 +250,100 @@ std::optional<Hazardous> Service::hazardous(const AccessRule& rule, std::size_t 
     return Hazardous{rule, line, std::move(hazards)};
 }
 
+namespace {
+
+/// Of one verdict and one family what rules are for, by listener; "": all of them.
+class Holding {
+  public:
+    void add(std::string_view listener, const Network& network) {
+        auto found = networks_.find(listener);
+        if (found == networks_.end()) found = networks_.emplace(listener, std::vector<Network>()).first;
+        found->second.push_back(network);
+    }
+    double shareOn(const std::string& listener, bool v4, const Holding& besides = {}) const {
+        std::vector<Network> all;
+        for (const Holding* holding : {this, &besides})
+            for (const std::string_view name : {std::string_view(), std::string_view(listener)})
+                if (const auto found = holding->networks_.find(name); found != holding->networks_.end())
+                    all.insert(all.end(), found->second.begin(), found->second.end());
+        return shareOf(std::move(all), v4);
+    }
+
+  private:
+    std::map<std::string, std::vector<Network>, std::less<>> networks_;
+};
+
+/// Half of everything, three quarters of it, all of it: who has insisted on one may go on within it. 0: less than half.
+int stageOf(double share) noexcept {
+    constexpr double kStages = 4;
+    return share < kHalfOfAll ? 0 : static_cast<int>(std::floor(share * kStages));
+}
+
+std::vector<const AccessRule*> pointersTo(std::span<const AccessRule> rules) {
+    std::vector<const AccessRule*> pointers;
+    for (const AccessRule& rule : rules)
+        pointers.push_back(&rule);
+    return pointers;
+}
+
+/// Sums of shares, by verdict, listener and family: never less than what the networks are together.
+using Bounds = std::map<std::tuple<Verdict, std::string, bool>, double>;
+
+void addTo(Bounds& bounds, Verdict verdict, std::string_view listener, const Network& network) {
+    const bool v4 = network.isV4();
+    bounds[{verdict, std::string(listener), v4}] += shareOf(network, v4);
+}
+
+}  // namespace
+
+/// `replaced`: the sets whose rules go; none: all. Whom rules already let in, or keep out, is measured only where the sum
+/// of everything gives a reason to.
+std::optional<TooMuchTogether> Service::tooMuch(std::span<const AccessRule* const> added,
+                                                const RuleStore::Sets& replaced) {
+    const auto goes = [&](const RuleStore::Held& held) {
+        return !replaced || std::find(replaced->begin(), replaced->end(), held.set) != replaced->end();
+    };
+    const auto counts = [&](const AccessRule& rule) { return rule.name.empty() && isLive(rule, now_); };
+    Bounds bounds;
+    for (const AccessRule* rule : added)
+        if (counts(*rule)) addTo(bounds, rule->verdict, rule->listener, rule->network);
+    if (bounds.empty()) return std::nullopt;
+    store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
+        if (!goes(held)) addTo(bounds, held.verdict, held.listener, held.network);
+    });
+    for (const Site::Listener& listener : site_.listeners)
+        for (const Verdict verdict : {Verdict::Allow, Verdict::Deny})
+            for (const bool v4 : {true, false}) {
+                if (bounds[{verdict, "", v4}] + bounds[{verdict, listener.name, v4}] < kHalfOfAll) continue;
+                Holding change, kept, before;
+                for (const AccessRule* rule : added)
+                    if (counts(*rule) && rule->verdict == verdict) change.add(rule->listener, rule->network);
+                store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
+                    if (held.verdict != verdict) return;
+                    before.add(held.listener, held.network);
+                    if (!goes(held)) kept.add(held.listener, held.network);
+                });
+                if (const double own = change.shareOn(listener.name, v4); own >= kHalfOfAll)
+                    return TooMuchTogether{verdict, listener.name, v4, own, false};
+                const double after = change.shareOn(listener.name, v4, kept);
+                if (stageOf(after) > stageOf(before.shareOn(listener.name, v4)))
+                    return TooMuchTogether{verdict, listener.name, v4, after, true};
+            }
+    return std::nullopt;
+}
+
+std::optional<Refusal> Service::hazardOf(std::span<const AccessRule* const> added) {
+    for (const AccessRule* rule : added)
+        if (auto refusal = hazardous(*rule, 0)) return std::move(*refusal);
+    if (auto refusal = tooMuch(added, std::vector<std::string>())) return std::move(*refusal);
+    return std::nullopt;
+}
+
 std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     if (auto refusal = refusalOf(request)) return std::move(*refusal);
     const auto wanted = rulesOf(request);
-    for (const AccessRule& rule : wanted)
-        if (auto refusal = hazardous(rule, 0); refusal && !request.insist)
-            return Refusal(std::move(*refusal));
+    if (!request.insist)
+        if (auto refusal = hazardOf(pointersTo(wanted))) return std::move(*refusal);
     PutOutcome outcome;
     const auto sets = store_().setDefaults();
     outcome.rules = store_().edit(
@@ -355,12 +448,13 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
 
 std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
     const std::int64_t number = change ? *change : store_().lastChangeBy(who_);
-    std::optional<Hazardous> refusal;
-    store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
-        if (insist || refusal || entry.change != number) return;
-        if (const auto rule = store::parseTrailRule(entry.before)) refusal = hazardous(*rule, 0);
-    });
-    if (refusal) return Refusal(std::move(*refusal));
+    std::vector<AccessRule> restored;
+    if (!insist)
+        store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+            if (entry.change != number) return;
+            if (auto rule = store::parseTrailRule(entry.before)) restored.push_back(std::move(*rule));
+        });
+    if (auto refusal = hazardOf(pointersTo(restored))) return std::move(*refusal);
     return store_().undo(number, who_);
 }
 
@@ -409,13 +503,15 @@ std::vector<std::string> Service::closedBy(const RuleStore::UndoResult& result) 
                                                                       : std::vector<std::string>();
 }
 
-std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
-                                          const ImportRequest& request) const {
-    if (!imported.errors.empty()) return UnreadableList{imported.errors};
-    if (request.insist) return std::nullopt;
+std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, const ImportRequest& request) {
     if (request.replace && imported.rules.empty()) return NothingLeft{};
     for (const store::ImportedRule& one : imported.rules)
-        if (auto refusal = hazardous(one.rule, one.line)) return Refusal(std::move(*refusal));
+        if (auto refusal = hazardous(one.rule, one.line)) return std::move(*refusal);
+    std::vector<const AccessRule*> rules;
+    rules.reserve(imported.rules.size());
+    for (const store::ImportedRule& one : imported.rules)
+        rules.push_back(&one.rule);
+    if (auto refusal = tooMuch(rules, setsToReplace(imported.rules, request))) return std::move(*refusal);
     return std::nullopt;
 }
 
@@ -430,8 +526,11 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     options.progress = &request.progress;
     if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
     auto imported = store::parseRules(request.text, options);
-    if (auto refusal = refusalOf(imported, request)) return std::move(*refusal);
+    if (!imported.errors.empty()) return Refusal(UnreadableList{imported.errors});
+    auto hazard = hazardOf(imported, request);
+    if (hazard && !request.insist) return std::move(*hazard);
 
+    const auto replaced = setsToReplace(imported.rules, request);
     // A million of them are a lot of memory: none is kept twice.
     std::vector<AccessRule> rules;
     std::vector<Said> said;
@@ -442,7 +541,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         said.push_back({one.never_expires, one.no_note, one.names_reply});
     }
     imported.rules = {};
-    ImportOutcome outcome{.format = imported.format};
+    ImportOutcome outcome{.format = imported.format, .insisted = std::move(hazard)};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
     const auto count = [&](PutKind kind) {
@@ -456,7 +555,6 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     };
     const Reporting reporting(store_(), request.progress);
     if (request.replace) {
-        const auto replaced = setsToReplace(rules, request);
         const auto complete = [&](AccessRule& rule, const AccessRule& wanted, const AccessRule* present) {
             completeLine(rule, said_of(wanted), present, sets, now_);
         };
@@ -479,9 +577,18 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     return outcome;
 }
 
-std::variant<std::size_t, Refusal> Service::renameListener(const std::string& from, const std::string& to) {
+std::variant<std::size_t, Refusal> Service::renameListener(const std::string& from, const std::string& to,
+                                                           bool insist) {
     if (!configured(to)) return Refusal(UnknownListener{to});
     if (configured(from)) return Refusal(StillConfigured{from});
+    std::vector<AccessRule> moved;
+    if (!insist)
+        store_().forEachRule([&](const AccessRule& rule) {
+            if (rule.listener != from || !isLive(rule, now_)) return;
+            moved.push_back(rule);
+            moved.back().listener = to;
+        });
+    if (auto refusal = hazardOf(pointersTo(moved))) return std::move(*refusal);
     auto result = store_().renameListener(from, to, who_);
     if (!result.in_the_way.empty()) return Refusal(InTheWay{std::move(result.in_the_way)});
     return result.renamed;

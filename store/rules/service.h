@@ -136,6 +136,14 @@ struct Hazardous {
     std::size_t line;  ///< of the list that holds it, from 1; 0: none
     std::vector<Hazard> hazards;
 };
+/// Likewise: networks that are harmless one by one, but together most of a family.
+struct TooMuchTogether {
+    Verdict verdict;
+    std::string listener;
+    bool v4;
+    double share;      ///< of all addresses of the family
+    bool with_others;  ///< only together with rules that are there already
+};
 /// Every rule would be removed, and none put; likewise.
 struct NothingLeft {};
 struct UnreadableList {
@@ -148,8 +156,9 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
-                             ReplyOnAllow, Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
+using Refusal =
+    std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny, ReplyOnAllow,
+                 Hazardous, TooMuchTogether, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -199,6 +208,7 @@ struct ImportOutcome {
     std::size_t added = 0, changed = 0, unchanged = 0;
     std::vector<std::string> removed{};               ///< as lines of the export
     std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
+    std::optional<Refusal> insisted{};                ///< what it would have been had nobody insisted
 };
 
 /// Which rules are meant: those for one of the networks or names or with one of the ids, or any if there are none, for which all
@@ -282,8 +292,9 @@ class Service {
     std::vector<SetSummary> sets();
     /// A set without rules and defaults is none.
     std::optional<UnknownSet> unknownSet(const std::optional<std::string>& name);
-    /// How many rules were renamed.
-    std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to);
+    /// How many rules were renamed. What they are for the other listener is judged as in put().
+    std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to,
+                                                      bool insist);
 
     // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
     // reading the other rules may fail when the change has not.
@@ -311,7 +322,10 @@ class Service {
     bool configured(std::string_view name) const noexcept;
     std::optional<Refusal> refusalOf(const PutRequest& request) const;
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
-    std::optional<Refusal> refusalOf(const store::ImportResult& imported, const ImportRequest& request) const;
+    std::optional<TooMuchTogether> tooMuch(std::span<const AccessRule* const> added,
+                                           const RuleStore::Sets& replaced);
+    std::optional<Refusal> hazardOf(std::span<const AccessRule* const> added);
+    std::optional<Refusal> hazardOf(const store::ImportResult& imported, const ImportRequest& request);
     std::vector<std::string> closedListeners();
 
     const Opener store_;

@@ -67,6 +67,13 @@ class RuleStore {
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
     virtual std::map<std::string, std::size_t> ruleListeners() = 0;
+    /// Which networks rules in force at that time are for, those of names too. A row that cannot be read is left out.
+    struct Held {
+        Verdict verdict;
+        std::string_view listener, set;
+        const Network& network;
+    };
+    virtual void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) = 0;
     /// The listeners that rules in force at that time allow somebody on; "": all.
     virtual std::set<std::string> allowing(UnixSeconds now) = 0;
     /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has

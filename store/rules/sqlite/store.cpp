@@ -113,6 +113,7 @@ class SqliteRuleStore final : public RuleStore {
                                  std::string_view who) override;
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
+    void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
     std::set<std::string> allowing(UnixSeconds now) override;
     RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
                         const std::optional<std::string>& set) override;
@@ -593,6 +594,26 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
             if (result.put[at].id == 0) result.put[at].id = completed[at].id;
     });
     return result;
+}
+
+void SqliteRuleStore::forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) {
+    RawStatement rows(database(),
+                      "SELECT network, verdict, listener, rule_set, coalesce(networks, '')"
+                      " FROM access_rule LEFT JOIN access_name ON rule_id = access_rule.id"
+                      " WHERE expires_at IS NULL OR expires_at > ?");
+    rows.bind(1, now);
+    while (rows.step()) {
+        const auto tell = [&](const Network& network) {
+            visit({rows.text(1) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(2), rows.text(3),
+                   network});
+        };
+        if (isRuleName(rows.text(0))) {
+            const auto networks = readNetworks(rows.text(4));
+            if (networks) std::for_each(networks->begin(), networks->end(), tell);
+        } else if (const auto parsed = parseNetwork(rows.text(0)); std::holds_alternative<Network>(parsed)) {
+            tell(std::get<Network>(parsed));
+        }
+    }
 }
 
 std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {

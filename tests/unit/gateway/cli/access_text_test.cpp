@@ -222,15 +222,18 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
 
 TEST(AccessTextTest, WhyAChangeWasNotMade) {
     rules::Hazardous refused{rule(), 0, {rules::WholeInternet{true, true}}};
-    EXPECT_EQ(sentenceOf(refused),
-              "allowing 198.51.100.0/24 would let in half of IPv4: nothing was changed; use --force to "
-              "do it anyway");
+    EXPECT_EQ(dangerOf(refused), "allowing 198.51.100.0/24 would let in half of IPv4");
     refused.rule.verdict = Verdict::Deny;
     refused.hazards = {rules::WholeInternet{false, false}, rules::OwnBalancers{network("10.0.0.0/8"), "mx"},
                        rules::OwnServer{"smtp/a", "mail:25"}};
-    EXPECT_EQ(sentenceOf(refused),
+    EXPECT_EQ(dangerOf(refused),
               "denying 198.51.100.0/24 would shut out all of IPv6, the balancers 10.0.0.0/8 of listener mx, "
-              "the server smtp/a (mail:25): nothing was changed; use --force to do it anyway");
+              "the server smtp/a (mail:25)");
+    EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Allow, "mx", true, 0.999, false}),
+              "allowing these networks would let in 99% of IPv4 on listener mx");
+    EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Deny, "mx", false, 0.5, true}),
+              "denying these networks would, together with the rules that are there, shut out 50% of IPv6 on "
+              "listener mx");
 }
 
 TEST(AccessTextTest, WhatARuleMeets) {

@@ -184,6 +184,73 @@ TEST_F(ServiceTest, WhoInsistsIsObeyed) {
     EXPECT_EQ(put(one).rules.at(0).kind, PutKind::Added);
 }
 
+TEST_F(ServiceTest, PiecesOfTheInternetAddUp) {
+    PutRequest all = request(Verdict::Allow, "0.0.0.0/2");
+    all.networks = {network("0.0.0.0/2"), network("64.0.0.0/2"), network("128.0.0.0/2"),
+                    network("192.0.0.0/2")};
+    const auto refused = refusal<TooMuchTogether>(all);
+    EXPECT_EQ(refused.share, 1);
+    EXPECT_TRUE(refused.v4);
+    EXPECT_FALSE(refused.with_others);
+    EXPECT_EQ(refused.listener, "mx");
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
+    put(request(Verdict::Deny, "64.0.0.0/2"));
+    EXPECT_EQ(refusal<TooMuchTogether>(request(Verdict::Deny, "128.0.0.0/2", {"imap"})).listener, "imap");
+    PutRequest six = request(Verdict::Allow, "2000::/5", {"imap"});
+    put(six);
+    six.networks = {network("2800::/5")};
+    EXPECT_FALSE(refusal<TooMuchTogether>(six).v4);
+    put(request(Verdict::Allow, "2800::/5", {"mx"}));
+    EXPECT_THAT(networks(), SizeIs(4)) << "what was refused is not there";
+}
+
+TEST_F(ServiceTest, WhoHasInsistedOnHalfMayGoOnWithinIt) {
+    PutRequest half = request(Verdict::Allow, "0.0.0.0/1");
+    half.insist = true;
+    put(half);
+    put(request(Verdict::Allow, "198.51.100.0/24"));
+    put(request(Verdict::Allow, "127.0.0.0/8"));
+    EXPECT_EQ(refusal<TooMuchTogether>(request(Verdict::Allow, "128.0.0.0/2")).share, 0.75 + 1.0 / (1 << 24));
+}
+
+TEST_F(ServiceTest, AListIsMeasuredWithWhatIsThereAfterwards) {
+    const std::string_view half = "allow 64.0.0.0/2 set=a\n";
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(import(half))));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(import(half, true))));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(
+        std::get<Refusal>(import("allow 128.0.0.0/2\nallow 192.0.0.0/3\nallow 224.0.0.0/3\n", true))));
+    imported({.text = "allow 64.0.0.0/2\n", .replace = true});  // in place of the other quarter
+    imported({.text = "allow 0.0.0.0/2 expires=2001-01-01T00:00:00Z\n"});
+    EXPECT_THAT(networks(), ElementsAre("64.0.0.0/2"));
+    const auto outcome = imported({.text = half, .replace = true, .all_sets = true});
+    EXPECT_FALSE(outcome.insisted);
+    EXPECT_TRUE(imported({.text = "allow 0.0.0.0/2\n", .insist = true}).insisted)
+        << "who only compares is told";
+}
+
+TEST_F(ServiceTest, WhatANameStandsForCountsToo) {
+    PutRequest name = request(Verdict::Allow, "192.0.2.1");
+    name.networks.clear();
+    name.names = {"spf:example.org"};
+    const auto outcome = put(name);
+    store_->keepName(outcome.rules.at(0).rule.id,
+                     {{network("0.0.0.0/2")}, kNow, kNow, kNow + 60, ""});
+    EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
+}
+
+TEST_F(ServiceTest, UndoingLetsNobodyInInPieces) {
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    remove({.networks = {network("0.0.0.0/2")}});
+    put(request(Verdict::Allow, "64.0.0.0/2"));
+    const auto removal = store_->history(network("0.0.0.0/2")).back().change;
+    auto answer = service().undo(removal, false);
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(answer)));
+    EXPECT_EQ(std::get<RuleStore::UndoResult>(service().undo(removal, true)).kind,
+              RuleStore::UndoResult::Kind::Done);
+}
+
 TEST_F(ServiceTest, PuttingSaysWhatBecameOfEachRule) {
     PutRequest one = request(Verdict::Allow, "198.51.100.0/24", {"mx", "imap"});
     one.edit.note = "partner";
@@ -270,16 +337,28 @@ TEST_F(ServiceTest, NamesAreThoseOfListenersOrOfRules) {
 TEST_F(ServiceTest, RulesFollowTheirListener) {
     put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
     put(request(Verdict::Deny, "192.0.2.1", {"imap"}));
-    auto answer = service().renameListener("imap", "mx");
+    auto answer = service().renameListener("imap", "mx", false);
     EXPECT_EQ(std::get<StillConfigured>(std::get<Refusal>(answer)).listener, "imap");
-    answer = service().renameListener("old", "new");
+    answer = service().renameListener("old", "new", false);
     EXPECT_EQ(std::get<UnknownListener>(std::get<Refusal>(answer)).name, "new");
-    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 0u);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", false)), 0u);
     store::Shell(file_).run("UPDATE access_rule SET listener = 'old' WHERE listener = 'imap'");
-    answer = service().renameListener("old", "mx");
+    answer = service().renameListener("old", "mx", false);
     EXPECT_THAT(std::get<InTheWay>(std::get<Refusal>(answer)).rules, SizeIs(1));
     store::Shell(file_).run("DELETE FROM access_rule WHERE listener = 'mx'");
-    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 1u);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", false)), 1u);
+}
+
+TEST_F(ServiceTest, ARenamedListenerIsGuardedAsANewRuleIs) {
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    store::Shell shell(file_);
+    shell.run("INSERT INTO access_rule(network, verdict, listener) VALUES ('10.0.0.0/8', 'deny', 'old')");
+    auto answer = service().renameListener("old", "mx", false);
+    EXPECT_THAT(std::get<Hazardous>(std::get<Refusal>(answer)).hazards, SizeIs(1));
+    shell.run("UPDATE access_rule SET network = '64.0.0.0/2', verdict = 'allow' WHERE listener = 'old'");
+    answer = service().renameListener("old", "mx", false);
+    EXPECT_TRUE(std::get<TooMuchTogether>(std::get<Refusal>(answer)).with_others);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", true)), 1u);
 }
 
 TEST_F(ServiceTest, AListIsImportedAsAWholeOrNotAtAll) {
