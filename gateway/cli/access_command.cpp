@@ -458,7 +458,7 @@ void Access::warnOfUnknownListeners() {
 void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
     for (const std::string& listener : listeners)
         warn(
-            fmt::format("listener \"{}\" has access = \"allowlist\" and there is no allow rule for it: it "
+            fmt::format("listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
                         "refuses every client",
                         listener));
 }
@@ -505,6 +505,7 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
             return;
         case RuleStore::PutKind::Changed:
             tell("changed {}\n", sentence);
+            if (result.taken_over) tell("note: {}\n", takeOverNote(result));
             return;
         case RuleStore::PutKind::Unchanged:
             tell("unchanged {}\n", sentence);
@@ -528,7 +529,9 @@ void Access::put(Verdict verdict) {
     perform([&] { outcome = put(request); });
     if (arguments_.dry_run && !request.names.empty())
         remark("names are not asked in a dry run: whom a name that has no rule yet concerns is not known\n");
-    if (!arguments_.dry_run) resolveNames(outcome);
+    if (arguments_.dry_run) return;
+    resolveNames(outcome);
+    warnOfClosed(service().closedBy(outcome));
 }
 
 rules::PutOutcome Access::put(const rules::PutRequest& request) {
@@ -926,6 +929,13 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
          counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
          outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+    if (outcome.expired > 0)
+        remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
+               outcome.expired == 1 ? "has" : "have");
+    if (outcome.taken_over > 0)
+        tell("note: {} of programs {} yours now, and the programs leave {} alone\n",
+             counted(outcome.taken_over, "rule"), outcome.taken_over == 1 ? "is" : "are",
+             outcome.taken_over == 1 ? "it" : "them");
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removed.size() > kMaxShown)

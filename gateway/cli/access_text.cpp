@@ -210,6 +210,15 @@ std::string sentenceOf(const rules::NearMiss& near) {
     return fmt::format("{}: {}", relationText(near.relation), sentenceOf(near.rule));
 }
 
+std::string takeOverNote(const RuleStore::EditResult& result) {
+    const AccessRule& former = *result.taken_over;
+    std::string note = fmt::format("rule {} was rule {} of {}, which leaves it alone from now on",
+                                   result.rule.id, former.id, escaped(former.created_by));
+    if (former.expires_at && !result.rule.expires_at)
+        note += fmt::format("; it no longer expires at {}", formatUtc(*former.expires_at));
+    return note;
+}
+
 std::string sentenceOf(const AccessRule& rule, const store::NameState& state, UnixSeconds now) {
     if (state.networks.empty())
         return fmt::format("{} stands for nothing yet, so the rule matches nobody: {}", rule.name,

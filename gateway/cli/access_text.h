@@ -30,6 +30,9 @@ std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
+/// "rule 9 was rule 7 of program fail2ban, which leaves it alone from now on; ..."
+std::string takeOverNote(const store::RuleStore::EditResult& result);
+
 /// `names`: what the names of rules stand for.
 std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
                          const Times& times, const rules::NameStates& names = {});

@@ -64,7 +64,9 @@ std::string ownName(const rules::Hazard& hazard) {
 
 NameState judged(const NamedRule& named, NameAnswer answer, const Objection& objection, UnixSeconds now) {
     if (answer.error.empty() && objection) answer.error = objection(named.rule, answer);
-    return stateAfter(named.state, answer, now);
+    NameState state = stateAfter(named.state, answer, now);
+    state.name = named.rule.name;
+    return state;
 }
 
 }  // namespace

@@ -370,7 +370,7 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     return found;
 }
 
-/// An allowlist without rules refuses everybody.
+/// An allowlist whose rules let in nobody, if there are any.
 std::vector<std::string> Service::closedListeners() {
     const auto allowing = store_().allowing(now_);
     std::vector<std::string> closed;
@@ -489,6 +489,13 @@ std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result
     return opened ? closedListeners() : std::vector<std::string>();
 }
 
+std::vector<std::string> Service::closedBy(const PutOutcome& outcome) {
+    const bool opens = std::any_of(
+        outcome.rules.begin(), outcome.rules.end(),
+        [](const RuleStore::EditResult& result) { return allows(result.rule) && !result.rule.name.empty(); });
+    return opens ? closedListeners() : std::vector<std::string>();
+}
+
 std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
     return !outcome.removed.empty() ? closedListeners() : std::vector<std::string>();
 }
@@ -544,6 +551,8 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     ImportOutcome outcome{.format = imported.format, .insisted = std::move(hazard)};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
+    outcome.expired = static_cast<std::size_t>(std::count_if(
+        rules.begin(), rules.end(), [&](const AccessRule& rule) { return !isLive(rule, now_); }));
     const auto count = [&](PutKind kind) {
         ++(kind == PutKind::Added     ? outcome.added
            : kind == PutKind::Changed ? outcome.changed
@@ -572,8 +581,10 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         if (is_new) addDefaults(rule, sets, now_);
         addWhatIsSaid(rule, wanted, said_of(wanted));
     };
-    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_))
+    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_)) {
         count(one.kind);
+        if (one.taken_over) ++outcome.taken_over;
+    }
     return outcome;
 }
 

@@ -206,6 +206,8 @@ struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
     std::size_t added = 0, changed = 0, unchanged = 0;
+    std::size_t expired = 0;                          ///< of the list's rules
+    std::size_t taken_over = 0;                       ///< from programs
     std::vector<std::string> removed{};               ///< as lines of the export
     std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
     std::optional<Refusal> insisted{};                ///< what it would have been had nobody insisted
@@ -303,6 +305,8 @@ class Service {
     Notes<Overlap> overlaps(const PutOutcome& outcome);
     /// The allowlists that let in nobody now, where the change may have been what closed them.
     std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
+    /// Where it is a name that was to let somebody in: that may stand for nothing.
+    std::vector<std::string> closedBy(const PutOutcome& outcome);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
     std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
     /// What there is around a network without a rule.

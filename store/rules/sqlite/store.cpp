@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -92,6 +93,15 @@ std::string writeNetworks(const std::vector<Network>& networks) {
         text += (text.empty() ? "" : " ") + network.toString();
     return text;
 }
+
+/// Rules in force for names, with what each stands for. A row of access_name for another name is of no use: somebody has
+/// given the rule a new one.
+constexpr std::string_view kAnswered =
+    "access_name CROSS JOIN access_rule ON access_rule.id = rule_id AND name = lower(network)"
+    " WHERE (expires_at IS NULL OR expires_at > ?)";
+
+/// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
+constexpr UnixSeconds kKeepAnswers = 7 * 86'400;
 
 class SqliteRuleStore final : public RuleStore {
   public:
@@ -450,28 +460,31 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const Acce
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
         progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        bool changed = false;
-        bool is_new = true;
         auto found = find(wanted);
-        if (found) {
-            const bool gone = !isLive(*found, now);
-            const bool others = found->created_by != who;
-            if (!gone && others && isProgram(who)) {
-                results.push_back({PutKind::Kept, std::move(*found)});
-                continue;
-            }
-            if (gone || (others && isProgram(found->created_by))) {
-                remove(*found);
-                found.reset();
-                changed = !gone;
-            } else {
-                is_new = false;
-            }
+        if (found && !isLive(*found, now) && isLive(wanted, now)) {
+            remove(*found);
+            found.reset();
+        }
+        const bool others = found && found->created_by != who;
+        if (others && isProgram(who)) {
+            results.push_back({PutKind::Kept, std::move(*found)});
+            continue;
         }
         EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
+        const bool is_new = !found;
+        if (others && isProgram(found->created_by)) {
+            remove(*found);
+            result.taken_over = std::make_shared<AccessRule>(std::move(*found));
+            found.reset();
+            result.rule.id = result.rule.hits = 0;
+            result.rule.last_hit_at.reset();
+            result.rule.created_by = who;
+            result.rule.created_at = now;
+            if (result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
+        }
         edited(result.rule, wanted, is_new);
         const PutKind kind = put(result.rule, found);
-        result.kind = changed ? PutKind::Changed : kind;
+        result.kind = result.taken_over ? PutKind::Changed : kind;
     }
     return results;
 }
@@ -597,33 +610,41 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
 }
 
 void SqliteRuleStore::forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) {
-    RawStatement rows(database(),
-                      "SELECT network, verdict, listener, rule_set, coalesce(networks, '')"
-                      " FROM access_rule LEFT JOIN access_name ON rule_id = access_rule.id"
-                      " WHERE expires_at IS NULL OR expires_at > ?");
-    rows.bind(1, now);
-    while (rows.step()) {
-        const auto tell = [&](const Network& network) {
-            visit({rows.text(1) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(2), rows.text(3),
-                   network});
-        };
-        if (isRuleName(rows.text(0))) {
-            const auto networks = readNetworks(rows.text(4));
-            if (networks) std::for_each(networks->begin(), networks->end(), tell);
-        } else if (const auto parsed = parseNetwork(rows.text(0)); std::holds_alternative<Network>(parsed)) {
-            tell(std::get<Network>(parsed));
-        }
-    }
+    const auto forEachRow = [&](std::string_view query, const auto& tell) {
+        RawStatement rows(database(), query);
+        rows.bind(1, now);
+        while (rows.step())
+            tell(rows.text(0), [&](const Network& network) {
+                visit({rows.text(1) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(2), rows.text(3),
+                       network});
+            });
+    };
+    forEachRow(
+        "SELECT network, verdict, listener, rule_set FROM access_rule"
+        " WHERE expires_at IS NULL OR expires_at > ?",
+        [](std::string_view text, const auto& tell) {
+            if (const auto parsed = parseNetwork(text); std::holds_alternative<Network>(parsed))
+                tell(std::get<Network>(parsed));
+        });
+    forEachRow(fmt::format("SELECT networks, verdict, listener, rule_set FROM {}", kAnswered),
+               [](std::string_view text, const auto& tell) {
+                   if (const auto networks = readNetworks(text))
+                       std::for_each(networks->begin(), networks->end(), tell);
+               });
 }
 
 std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {
     std::set<std::string> listeners;
-    RawStatement rows(database(),
-                      "SELECT DISTINCT listener FROM access_rule"
-                      " WHERE verdict = 'allow' AND (expires_at IS NULL OR expires_at > ?)");
-    rows.bind(1, now);
-    while (rows.step())
-        listeners.emplace(rows.text(0));
+    for (const std::string& from :
+         {std::string("access_rule WHERE (expires_at IS NULL OR expires_at > ?)"
+                      " AND network NOT LIKE 'host:%' AND network NOT LIKE 'spf:%'"),
+          fmt::format("{} AND networks <> ''", kAnswered)}) {
+        RawStatement rows(database(),
+                          fmt::format("SELECT DISTINCT listener FROM {} AND verdict = 'allow'", from));
+        rows.bind(1, now);
+        while (rows.step())
+            listeners.emplace(rows.text(0));
+    }
     return listeners;
 }
 
@@ -686,17 +707,24 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     RenameResult result;
     change(who, [&] {
         Finder finder(database());
+        const UnixSeconds now = database().number("SELECT unixepoch()");
+        std::vector<std::int64_t> expired;
         forEach([&](const AccessRule& rule) {
             if (rule.listener != from) return;
             ++result.renamed;
             AccessRule renamed = rule;
             renamed.listener = to;
-            if (auto found = finder.find(renamed)) result.in_the_way.push_back(std::move(*found));
+            auto found = finder.find(renamed);
+            if (found && isLive(*found, now))
+                result.in_the_way.push_back(std::move(*found));
+            else if (found)
+                expired.push_back(found->id);
         });
         if (!result.in_the_way.empty()) {
             result.renamed = 0;
             return;
         }
+        removeIds(expired);
         RawStatement rename(database(), "UPDATE access_rule SET listener = ?2 WHERE listener = ?1");
         rename.bind(1, std::string_view(from));
         rename.bind(2, std::string_view(to));
@@ -705,18 +733,20 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     return result;
 }
 
-/// Of the index of networks two small parts.
+/// Of the index of networks a few small parts. The sqlite3 shell may write a name as it likes.
 std::vector<NamedRule> SqliteRuleStore::readNamed() {
     std::vector<NamedRule> named;
     RawStatement states(
-        database(), "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ?");
-    for (const std::string_view range :
-         {"network >= 'host:' AND network < 'host;'", "network >= 'spf:' AND network < 'spf;'"}) {
-        RawStatement rows(database(), fmt::format("{} WHERE {}", kAllRules, range));
+        database(),
+        "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
+    for (const std::string_view kind : {"host", "HOST", "Host", "spf", "SPF", "Spf"}) {
+        RawStatement rows(database(),
+                          fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
         while (rows.step()) {
             NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
             states.reset();
             states.bind(1, one.rule.id);
+            states.bind(2, std::string_view(one.rule.name));
             if (!states.step()) continue;
             auto networks = readNetworks(states.text(0));
             if (!networks)
@@ -743,14 +773,16 @@ std::vector<NamedRule> SqliteRuleStore::namedRules() {
 bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
     bool there = false;
     change(programName("names"), [&] {
-        RawStatement rule(database(), "SELECT 1 FROM access_rule WHERE id = ?");
+        RawStatement rule(database(), "SELECT lower(network) FROM access_rule WHERE id = ?");
         rule.bind(1, rule_id);
-        there = rule.step();
+        there = rule.step() && (state.name.empty() || rule.text(0) == state.name);
         if (!there) return;
-        RawStatement keep(database(),
-                          "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error)"
-                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (rule_id) DO UPDATE"
-                          " SET networks = ?2, asked_at = ?3, answered_at = ?4, due = ?5, error = ?6");
+        RawStatement keep(
+            database(),
+            "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error, name)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (rule_id) DO UPDATE"
+            " SET networks = ?2, asked_at = ?3, answered_at = ?4, due = ?5, error = ?6, name = ?7");
+        const std::string name(rule.text(0));
         const std::string networks = writeNetworks(state.networks);
         keep.bind(1, rule_id);
         keep.bind(2, std::string_view(networks));
@@ -761,6 +793,7 @@ bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
             keep.bindNull(4);
         keep.bind(5, state.due);
         keep.bind(6, std::string_view(state.error));
+        keep.bind(7, std::string_view(name));
         keep.step();
     });
     return there;
@@ -829,6 +862,11 @@ RuleStore::Pruned SqliteRuleStore::prune(UnixSeconds expired_before, UnixSeconds
             removeIds(ids);
             pruned.rules = ids.size();
         });
+    constexpr std::string_view kForgotten =
+        "FROM access_name WHERE asked_at < unixepoch() - {} AND rule_id NOT IN (SELECT id FROM access_rule)";
+    const std::string forgotten = fmt::format(kForgotten, kKeepAnswers);
+    if (database().number("SELECT count(*) " + forgotten) > 0)
+        database().transaction([&] { database().run("DELETE " + forgotten); });
     if (const std::int64_t end = endOfOldEntries(trail_before); end > trimmedTo())
         change(who, [&] {
             RawStatement trim(database(), "UPDATE access_meta SET trimmed_to = ?");
@@ -860,13 +898,15 @@ void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
 }
 
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
-    RawStatement rows(database(),
-                      "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id)"
-                      " FROM access_audit WHERE id > ? ORDER BY id");
+    RawStatement rows(
+        database(),
+        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at"
+        " FROM access_audit WHERE id > ? ORDER BY id");
     rows.bind(1, after);
     while (rows.step())
         visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
-               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7)});
+               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7),
+               std::string(rows.text(8)), rows.number(9)});
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
@@ -899,25 +939,42 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::entriesOf(std::int64_t chang
     return entries;
 }
 
-/// What has happened to the same rules and sets since.
+/// What has been done to the same rules and sets since and still is so: a change that was taken back is none, and neither
+/// is what took it back.
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<AuditEntry>& entries) {
-    const auto nameOf = [](const AuditEntry& entry) {
+    using Subject = std::pair<std::int64_t, std::string>;
+    const auto subjectOfEntry = [](const AuditEntry& entry) -> Subject {
+        if (entry.rule_id != 0) return {entry.rule_id, ""};
         const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
-        return set ? set->first : std::string();
+        return {0, set ? set->first : std::string()};
     };
-    std::set<std::int64_t> rules;
-    std::set<std::string> sets;
+    // Of each what it was after the change, and then what it became: up to now, without detours.
+    struct Way {
+        std::string first;
+        std::vector<AuditEntry> then;
+    };
+    std::map<Subject, Way> ways;
     for (const AuditEntry& entry : entries)
-        if (entry.rule_id != 0)
-            rules.insert(entry.rule_id);
-        else
-            sets.insert(nameOf(entry));
-    std::vector<AuditEntry> later;
+        ways[subjectOfEntry(entry)].first = entry.after;
     forEachEntry(entries.back().id, [&](const AuditEntry& entry) {
         if (entry.action == schema::kResolve) return;
-        if (entry.rule_id != 0 ? rules.contains(entry.rule_id) : sets.contains(nameOf(entry)))
-            later.push_back(entry);
+        const auto found = ways.find(subjectOfEntry(entry));
+        if (found == ways.end()) return;
+        Way& way = found->second;
+        const auto same = std::find_if(way.then.begin(), way.then.end(),
+                                       [&](const AuditEntry& before) { return before.after == entry.after; });
+        if (way.first == entry.after)
+            way.then.clear();
+        else if (same != way.then.end())
+            way.then.erase(same + 1, way.then.end());
+        else
+            way.then.push_back(entry);
     });
+    std::vector<AuditEntry> later;
+    for (auto& [subject, way] : ways)
+        std::move(way.then.begin(), way.then.end(), std::back_inserter(later));
+    std::sort(later.begin(), later.end(),
+              [](const AuditEntry& a, const AuditEntry& b) { return a.id < b.id; });
     return later;
 }
 
@@ -929,7 +986,7 @@ struct TakenBackInPart {};
 std::set<std::int64_t> removedIn(const std::vector<RuleStore::AuditEntry>& entries) {
     std::set<std::int64_t> removed;
     for (const RuleStore::AuditEntry& entry : entries)
-        if (entry.rule_id != 0 && entry.after.empty()) removed.insert(entry.rule_id);
+        if (entry.rule_id != 0 && entry.after.empty() && entry.made_by.empty()) removed.insert(entry.rule_id);
     return removed;
 }
 
@@ -941,7 +998,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         std::string who;
         UnixSeconds at;
     };
-    // Who has made the rules that were removed, and when.
+    // Who has made the rules that were removed, and when, where the entry does not say.
     const auto removed = removedIn(entries);
     std::map<std::int64_t, Origin> origins;
     if (!removed.empty())
@@ -951,6 +1008,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         });
     Finder finder(database());
     Putter putter(database(), who);
+    const UnixSeconds now = database().number("SELECT unixepoch()");
     std::for_each(entries.rbegin(), entries.rend(), [&](const AuditEntry& entry) {
         if (entry.rule_id == 0) {
             const auto set = parseTrailSet(entry.before.empty() ? entry.after : entry.before);
@@ -964,16 +1022,25 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         AccessRule rule = parseTrailRule(entry.before).value();
         rule.id = entry.rule_id;
-        if (auto other = finder.find(rule); other && other->id != rule.id) {
+        auto other = finder.find(rule);
+        if (other && other->id == rule.id) other.reset();
+        if (other && isLive(*other, now)) {
             result.in_the_way.push_back(std::move(*other));
-        } else if (!entry.after.empty()) {
-            putter.overwrite(rule);
-        } else {
-            const auto origin = origins.find(rule.id);
-            rule.created_by = origin == origins.end() ? std::string(who) : origin->second.who;
-            rule.created_at = origin == origins.end() ? entry.at : origin->second.at;
-            putter.restore(rule);
+            return;
         }
+        if (other) removeIds({other->id});
+        if (!entry.after.empty()) {
+            putter.overwrite(rule);
+            return;
+        }
+        const auto origin = origins.find(rule.id);
+        rule.created_by = !entry.made_by.empty()    ? entry.made_by
+                          : origin != origins.end() ? origin->second.who
+                                                    : std::string(who);
+        rule.created_at = !entry.made_by.empty()    ? entry.made_at
+                          : origin != origins.end() ? origin->second.at
+                                                    : entry.at;
+        putter.restore(rule);
     });
 }
 

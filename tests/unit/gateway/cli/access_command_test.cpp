@@ -174,7 +174,7 @@ TEST_F(AccessCommandTest, ARuleThatIsNotThereIsNamedWithThoseNear) {
               "left unchanged, not a rule of fail2ban: rule 1: allow 192.0.2.0/24 on all listeners\n");
     EXPECT_THAT(
         access({"remove", "192.0.2.0/24"}).errors,
-        HasSubstr("warning: listener \"smtp\" has access = \"allowlist\" and there is no allow rule"));
+        HasSubstr("warning: listener \"smtp\" has access = \"allowlist\" and no allow rule lets anybody in"));
 }
 
 TEST_F(AccessCommandTest, AListIsImportedAsAWholeOrNotAtAll) {

@@ -236,6 +236,22 @@ TEST(AccessTextTest, WhyAChangeWasNotMade) {
               "listener mx");
 }
 
+TEST(AccessTextTest, WhatBecameOfAProgramsRule) {
+    store::RuleStore::EditResult taken{store::RuleStore::PutKind::Changed, rule()};
+    AccessRule former = rule();
+    former.id = 7;
+    former.created_by = "program fail2ban";
+    taken.taken_over = std::make_shared<AccessRule>(former);
+    EXPECT_EQ(takeOverNote(taken),
+              "rule 12 was rule 7 of program fail2ban, which leaves it alone from now on");
+    former.expires_at = 1'700'000'000;
+    taken.taken_over = std::make_shared<AccessRule>(former);
+    EXPECT_EQ(
+        takeOverNote(taken),
+        "rule 12 was rule 7 of program fail2ban, which leaves it alone from now on; it no longer expires at "
+        "2023-11-14T22:13:20Z");
+}
+
 TEST(AccessTextTest, WhatARuleMeets) {
     using rules::Standing;
     const std::string other = "rule 12: allow 198.51.100.0/24 on all listeners";

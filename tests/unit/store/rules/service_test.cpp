@@ -235,8 +235,7 @@ TEST_F(ServiceTest, WhatANameStandsForCountsToo) {
     name.networks.clear();
     name.names = {"spf:example.org"};
     const auto outcome = put(name);
-    store_->keepName(outcome.rules.at(0).rule.id,
-                     {{network("0.0.0.0/2")}, kNow, kNow, kNow + 60, ""});
+    store_->keepName(outcome.rules.at(0).rule.id, {{network("0.0.0.0/2")}, kNow, kNow, kNow + 60, ""});
     EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
 }
 
@@ -278,6 +277,48 @@ TEST_F(ServiceTest, AProgramLeavesTheRulesOfPeople) {
     put(request(Verdict::Deny, "192.0.2.1"));
     const auto outcome = put(request(Verdict::Deny, "192.0.2.1"), store::programName("fail2ban"));
     EXPECT_EQ(outcome.rules.at(0).kind, PutKind::Kept);
+}
+
+TEST_F(ServiceTest, WhoTakesOverAProgramsRuleSaysWhatChanges) {
+    PutRequest ban = request(Verdict::Deny, "192.0.2.1");
+    ban.edit.note = "banned";
+    ban.edit.expires_at = kNow + 3'600;
+    put(ban, store::programName("fail2ban"));
+    const auto outcome = put(request(Verdict::Deny, "192.0.2.1"));
+    ASSERT_TRUE(outcome.rules.at(0).taken_over);
+    EXPECT_EQ(outcome.rules.at(0).rule.note, "banned");
+    EXPECT_EQ(outcome.rules.at(0).rule.expires_at, std::nullopt) << "denied by hand is denied for good";
+    put(ban, store::programName("other"));
+    EXPECT_FALSE(put(request(Verdict::Deny, "192.0.2.1")).rules.at(0).taken_over);
+
+    PutRequest exception = request(Verdict::Allow, "192.0.2.2");
+    exception.edit.expires_at = kNow + 3'600;
+    put(exception, store::programName("ansible"));
+    EXPECT_EQ(put(request(Verdict::Allow, "192.0.2.2")).rules.at(0).rule.expires_at, kNow + 3'600);
+    put(exception, store::programName("ansible"));
+    ban.networks = {network("192.0.2.3")};
+    put(ban, store::programName("fail2ban"));
+    EXPECT_EQ(imported({.text = "deny 192.0.2.3 ticket=T1\n"}).taken_over, 1u);
+}
+
+TEST_F(ServiceTest, RulesOfAListMayHaveExpiredAlready) {
+    const std::string_view text = "deny 192.0.2.1 expires=2001-01-01T00:00:00Z\ndeny 192.0.2.2\n";
+    auto outcome = imported({.text = text});
+    EXPECT_EQ(outcome.expired, 1u);
+    EXPECT_EQ(outcome.added, 2u);
+    outcome = imported({.text = text});
+    EXPECT_EQ(outcome.expired, 1u);
+    EXPECT_EQ(outcome.unchanged, 2u);
+}
+
+TEST_F(ServiceTest, ANameWithoutAnAnswerOpensNothing) {
+    PutRequest name{
+        .verdict = Verdict::Allow, .names = {"host:home.example.org"}, .listeners = {"mx"}, .edit = {}};
+    const auto outcome = put(name);
+    EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
+    store_->keepName(outcome.rules.at(0).rule.id, {{network("192.0.2.1")}, kNow, kNow, kNow + 60, ""});
+    EXPECT_THAT(service().closedBy(outcome), IsEmpty());
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "192.0.2.1"))), IsEmpty());
 }
 
 TEST_F(ServiceTest, OverlapsAreOfRulesInForce) {

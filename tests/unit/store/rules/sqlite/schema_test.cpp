@@ -135,7 +135,15 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
-    const std::string no_names = "DROP TABLE access_name;";
+    const std::string no_origins =
+        "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
+        "access_name_removed;"
+        "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
+        "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_name DROP COLUMN name;";
+    const std::string no_names = no_origins + "DROP TABLE access_name;";
     const std::string no_replies =
         no_names +
         "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER access_rule_removed;"
@@ -151,7 +159,7 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         "END;"
         "ALTER TABLE access_meta DROP COLUMN trimmed_to;";
     for (const auto& [schema, script] :
-         std::map<int, std::string>{{3, no_trimming}, {4, no_replies}, {5, no_names}}) {
+         std::map<int, std::string>{{3, no_trimming}, {4, no_replies}, {5, no_names}, {6, no_origins}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -170,6 +178,22 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         EXPECT_EQ(store->history({}).back().after, "host:home.example.org is 192.0.2.1");
         EXPECT_EQ(store->undo(3, "test").kind, RuleStore::UndoResult::Kind::Done);
     }
+}
+
+TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
+    create(file_, 1);
+    Shell(file_).run(
+        "UPDATE access_rule SET network = 'HOST:home.example.org';"
+        "INSERT INTO access_name(rule_id, networks, name) VALUES (1, '192.0.2.1', '');"
+        "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
+        "access_name_removed;"
+        "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
+        "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_name DROP COLUMN name; PRAGMA user_version = 6");
+    EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
+                testing::ElementsAre(network("192.0.2.1")));
 }
 
 TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
