@@ -39,6 +39,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -271,12 +272,21 @@ class Access {
     void exportRules();
     void renameListener();
     void history();
+    /// Of rows that were left out because they cannot be read.
+    void warnOfBadRows() const {
+        for (const auto& [id, what] : bad_rows_)
+            warn(what);
+    }
 
   private:
-    RuleStore& store(RuleStore::Use use = RuleStore::Use::Administer) {
-        if (!store_) store_ = store::openRules(config_.store_url, {.use = use});
+    /// What only reads, or does so as if, writes nothing.
+    RuleStore& store() {
+        const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
+        if (!store_)
+            store_ = store::openRules(config_.store_url, {.use = reads ? RuleStore::Use::Read : use_});
         return *store_;
     }
+    void onlyRead() { use_ = RuleStore::Use::Read; }
     void fail(const std::string& message) { failAt("mailgate", message); }
     /// `place`: in a list that was to be imported.
     void failAt(std::string_view place, const std::string& message) {
@@ -285,7 +295,8 @@ class Access {
     }
 
     rules::Service service() {
-        return {[this]() -> RuleStore& { return store(); }, site_, author(), now()};
+        return {[this]() -> RuleStore& { return store(); }, site_, author(), now(),
+                [this](const RuleStore::BadRow& row) { bad_rows_.emplace(row.id, row.what); }};
     }
 
     /// Makes a change, or says what it would be.
@@ -354,7 +365,7 @@ class Access {
     void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
     bool mayRemove(std::span<const AccessRule> rules);
-    bool removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set = {});
+    bool removeRules(const rules::Selected& selected, const std::optional<std::string>& set = {});
     void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
@@ -363,8 +374,10 @@ class Access {
     const Arguments& arguments_;
     const Config config_;
     const rules::Site site_;
+    RuleStore::Use use_ = RuleStore::Use::Administer;
     std::unique_ptr<RuleStore> store_;
-    std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
+    std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
+    std::optional<std::size_t> ended_;              ///< sessions; none: nobody asked for that
 };
 
 void Access::perform(const std::function<void()>& change) {
@@ -634,12 +647,14 @@ bool Access::mayRemove(std::span<const AccessRule> rules) {
     return false;
 }
 
-bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set) {
-    const auto result = service().remove(rules, set);
+bool Access::removeRules(const rules::Selected& selected, const std::optional<std::string>& set) {
+    const auto result = service().remove(selected, set);
     for (const std::int64_t id : result.missing)
         fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
     for (const AccessRule& rule : result.removed)
         tell("removed {}\n", sentenceOf(rule));
+    for (const std::int64_t id : result.unreadable)
+        tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));
     return result.missing.empty();
 }
@@ -662,13 +677,15 @@ void Access::removeSelected(const rules::RuleSelection& selection) {
     const auto selected = service().select(selection);
     if (!selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty())
         return reportMissing(selected);
-    if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
+    if (selected.rules.empty() && selected.unreadable.empty())
+        return fail("there is no such rule: nothing was removed");
     const bool by_subject = !selection.networks.empty() || !selection.names.empty();
     const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
-    if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
+    if (clear || mayRemove(selected.rules)) removeRules(selected);
 }
 
 void Access::listSets() {
+    onlyRead();
     const auto sets = service().sets();
     if (arguments_.json)
         std::fputs(setsAsJson(sets).c_str(), stdout);
@@ -677,6 +694,7 @@ void Access::listSets() {
 }
 
 void Access::showSet() {
+    onlyRead();
     requireSet(arguments_.name);
     const auto sets = service().sets();
     const auto set = std::find_if(sets.begin(), sets.end(),
@@ -708,9 +726,9 @@ void Access::defineSet() {
 void Access::removeSet() {
     requireSet(arguments_.name);
     perform([&] {
-        const auto rules = service().select({.set = arguments_.name}).rules;
-        if (!rules.empty() && !mayRemove(rules)) return;
-        if (removeRules(rules, arguments_.name)) tell("removed set {}\n", arguments_.name);
+        const auto selected = service().select({.set = arguments_.name});
+        if (!selected.rules.empty() && !mayRemove(selected.rules)) return;
+        if (removeRules(selected, arguments_.name)) tell("removed set {}\n", arguments_.name);
     });
 }
 
@@ -749,6 +767,7 @@ void Access::undo() {
 }
 
 void Access::list() {
+    onlyRead();
     requireKnown();
     requireSet(arguments_.set);
     rules::ListFilter filter{.listeners = arguments_.listeners,
@@ -779,6 +798,7 @@ void Access::list() {
 
 /// For an auditor: who may enter, also where no rule says so.
 void Access::report() {
+    onlyRead();
     requireKnown();
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
@@ -803,6 +823,7 @@ void Access::reportDecision(const rules::Decision& decision) const {
 }
 
 void Access::test() {
+    onlyRead();
     requireConfigured(arguments_.listeners);
     std::vector<AddressBytes> clients;
     for (const std::string& text : arguments_.networks)
@@ -869,6 +890,7 @@ void Access::importFile() {
 
 /// What the rules of the file would change, if they were all there is.
 void Access::diff() {
+    onlyRead();
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
@@ -946,7 +968,8 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
 
 void Access::exportRules() {
     std::size_t count = 0;
-    const auto defaults = store(RuleStore::Use::Rescue).setDefaults();
+    use_ = RuleStore::Use::Rescue;
+    const auto defaults = store().setDefaults();
     requireSet(arguments_.set);
     // On a terminal the rules themselves show how far it is.
     std::optional<Progress> progress;
@@ -983,6 +1006,7 @@ void Access::renameRules() {
 }
 
 void Access::history() {
+    onlyRead();
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
     const auto entries = store().history(about);
@@ -1037,6 +1061,7 @@ class Commands {
         command.app.callback([&context = context_, arguments = command.arguments, run] {
             Access access(context, *arguments);
             run(access);
+            access.warnOfBadRows();
         });
         return command;
     }

@@ -361,12 +361,14 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
 
 Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     Notes<Overlap> found;
-    store_().forEachRule([&](const AccessRule& other) {
-        if (!isLive(other, now_)) return;
-        for (const RuleStore::EditResult& result : outcome.rules)
-            if (const auto standing = standingOf(result.rule, other))
-                found.add({result.rule.id, *standing, other});
-    });
+    store_().forEachRule(
+        [&](const AccessRule& other) {
+            if (!isLive(other, now_)) return;
+            for (const RuleStore::EditResult& result : outcome.rules)
+                if (const auto standing = standingOf(result.rule, other))
+                    found.add({result.rule.id, *standing, other});
+        },
+        bad_);
     return found;
 }
 
@@ -382,32 +384,45 @@ std::vector<std::string> Service::closedListeners() {
 
 Notes<NearMiss> Service::nearMisses(const Network& network) {
     Notes<NearMiss> near;
-    store_().forEachRule([&](const AccessRule& rule) {
-        if (!rule.name.empty() || !overlap(rule.network, network)) return;
-        using Relation = NearMiss::Relation;
-        near.add({rule.network == network          ? Relation::Same
-                  : rule.network.contains(network) ? Relation::Around
-                                                   : Relation::Contains,
-                  rule});
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            if (!rule.name.empty() || !overlap(rule.network, network)) return;
+            using Relation = NearMiss::Relation;
+            near.add({rule.network == network          ? Relation::Same
+                      : rule.network.contains(network) ? Relation::Around
+                                                       : Relation::Contains,
+                      rule});
+        },
+        bad_);
     return near;
 }
 
 Selected Service::select(const RuleSelection& selection) {
     Selected selected;
     const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
+    const auto unreadable = [&](const RuleStore::BadRow& row) {
+        if (isAmong(selection.ids, row.id))
+            selected.unreadable.push_back(row.id);
+        else if (bad_)
+            bad_(row);
+        else
+            throw store::StoreError(store::StoreError::Kind::BadRow, row.what);
+    };
     // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
-    store_().forEachRule([&](const AccessRule& rule) {
-        const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
-                                               : isAmong(selection.names, rule.name);
-        if (named && !subject && !isAmong(selection.ids, rule.id)) return;
-        if (store::isProgram(who_) && rule.created_by != who_) return;
-        if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
-        if (selection.set && rule.set != *selection.set) return;
-        if (selection.expired_for && (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
-            return;
-        if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
+                                                   : isAmong(selection.names, rule.name);
+            if (named && !subject && !isAmong(selection.ids, rule.id)) return;
+            if (store::isProgram(who_) && rule.created_by != who_) return;
+            if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
+            if (selection.set && rule.set != *selection.set) return;
+            if (selection.expired_for &&
+                (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
+                return;
+            if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
+        },
+        unreadable);
     const auto found = [&](const auto& matches) {
         return std::any_of(selected.rules.begin(), selected.rules.end(), matches);
     };
@@ -418,14 +433,15 @@ Selected Service::select(const RuleSelection& selection) {
         if (!found([&](const AccessRule& rule) { return rule.name == name; }))
             selected.missing_names.push_back(name);
     for (const std::int64_t id : selection.ids)
-        if (!found([&](const AccessRule& rule) { return rule.id == id; })) selected.missing_ids.push_back(id);
+        if (!found([&](const AccessRule& rule) { return rule.id == id; }) &&
+            !isAmong(selected.unreadable, id))
+            selected.missing_ids.push_back(id);
     return selected;
 }
 
-RuleStore::RemoveResult Service::remove(std::span<const AccessRule> rules,
-                                        const std::optional<std::string>& set) {
-    std::vector<std::int64_t> ids;
-    for (const AccessRule& rule : rules)
+RuleStore::RemoveResult Service::remove(const Selected& selected, const std::optional<std::string>& set) {
+    std::vector<std::int64_t> ids = selected.unreadable;
+    for (const AccessRule& rule : selected.rules)
         ids.push_back(rule.id);
     return store_().remove(ids, who_, set);
 }
@@ -463,12 +479,14 @@ std::vector<SetSummary> Service::sets() {
     found[std::string(store::kManualSet)];
     for (const auto& [name, defaults] : store_().setDefaults())
         found[name].defaults = defaults;
-    store_().forEachRule([&](const AccessRule& rule) {
-        SetSummary& set = found[rule.set];
-        ++(!isLive(rule, now_) ? set.expired : allows(rule) ? set.allowing : set.denying);
-        set.hits += rule.hits;
-        set.last_hit_at = std::max(set.last_hit_at, rule.last_hit_at);
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            SetSummary& set = found[rule.set];
+            ++(!isLive(rule, now_) ? set.expired : allows(rule) ? set.allowing : set.denying);
+            set.hits += rule.hits;
+            set.last_hit_at = std::max(set.last_hit_at, rule.last_hit_at);
+        },
+        bad_);
     std::vector<SetSummary> sets;
     for (auto& [name, set] : found) {
         set.name = name;
@@ -594,11 +612,13 @@ std::variant<std::size_t, Refusal> Service::renameListener(const std::string& fr
     if (configured(from)) return Refusal(StillConfigured{from});
     std::vector<AccessRule> moved;
     if (!insist)
-        store_().forEachRule([&](const AccessRule& rule) {
-            if (rule.listener != from || !isLive(rule, now_)) return;
-            moved.push_back(rule);
-            moved.back().listener = to;
-        });
+        store_().forEachRule(
+            [&](const AccessRule& rule) {
+                if (rule.listener != from || !isLive(rule, now_)) return;
+                moved.push_back(rule);
+                moved.back().listener = to;
+            },
+            bad_);
     if (auto refusal = hazardOf(pointersTo(moved))) return std::move(*refusal);
     auto result = store_().renameListener(from, to, who_);
     if (!result.in_the_way.empty()) return Refusal(InTheWay{std::move(result.in_the_way)});
@@ -649,10 +669,12 @@ std::vector<AccessRule> Service::list(const ListFilter& filter) {
     const NameStates states = filter.covering ? names() : NameStates();
     std::vector<AccessRule> rules;
     const bool compares = filter.overlapping || filter.shadowed;
-    store_().forEachRule([&](const AccessRule& rule) {
-        if (compares ? isLive(rule, now_) && rule.name.empty() : passes(rule, filter, states, now_))
-            rules.push_back(rule);
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            if (compares ? isLive(rule, now_) && rule.name.empty() : passes(rule, filter, states, now_))
+                rules.push_back(rule);
+        },
+        bad_);
     if (!compares) return rules;
     const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
     const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
@@ -667,15 +689,17 @@ std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
                                     std::span<const std::string> listeners) {
     std::vector<std::vector<AccessRule>> matching(clients.size());
     const NameStates states = names();
-    store_().forEachRule([&](const AccessRule& rule) {
-        for (std::size_t at = 0; at < clients.size(); ++at) {
-            const auto contains = [&](const Network& network) { return network.contains(clients[at]); };
-            const Network* const network = matchingNetwork(rule, states, contains);
-            if (network == nullptr) continue;
-            matching[at].push_back(rule);
-            matching[at].back().network = *network;
-        }
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            for (std::size_t at = 0; at < clients.size(); ++at) {
+                const auto contains = [&](const Network& network) { return network.contains(clients[at]); };
+                const Network* const network = matchingNetwork(rule, states, contains);
+                if (network == nullptr) continue;
+                matching[at].push_back(rule);
+                matching[at].back().network = *network;
+            }
+        },
+        bad_);
     std::vector<Decision> decisions;
     for (std::size_t at = 0; at < clients.size(); ++at) {
         std::stable_sort(matching[at].begin(), matching[at].end(),

@@ -230,6 +230,7 @@ struct Selected {
     std::vector<Network> missing{};
     std::vector<std::string> missing_names{};
     std::vector<std::int64_t> missing_ids{};
+    std::vector<std::int64_t> unreadable{};  ///< of the numbers given, those of rows that cannot be read
 };
 
 struct SetSummary {
@@ -271,16 +272,18 @@ class Service {
     /// Opens the store when it is needed: what is refused before touches no database.
     using Opener = std::function<RuleStore&()>;
 
+    /// Rows that cannot be read do not hide the others; without it they are StoreError.
+    using OnBadRow = std::function<void(const RuleStore::BadRow&)>;
+
     /// `site` must outlive it.
-    Service(Opener store, const Site& site, std::string who, UnixSeconds now)
-        : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now) {}
+    Service(Opener store, const Site& site, std::string who, UnixSeconds now, OnBadRow bad = {})
+        : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now), bad_(std::move(bad)) {}
 
     std::variant<PutOutcome, Refusal> put(const PutRequest& request);
     /// What may be removed: a program's own rules only, if one acts.
     Selected select(const RuleSelection& selection);
     /// When one is not there any more nothing is removed. With `set`, its defaults go too.
-    RuleStore::RemoveResult remove(std::span<const AccessRule> rules,
-                                   const std::optional<std::string>& set = {});
+    RuleStore::RemoveResult remove(const Selected& selected, const std::optional<std::string>& set = {});
     std::variant<ImportOutcome, Refusal> import(const ImportRequest& request);
     /// Gives a set a default note and a default lifetime (seconds; none inside: no default); what is not given
     /// stays.
@@ -336,6 +339,7 @@ class Service {
     const Site& site_;
     const std::string who_;
     const UnixSeconds now_;
+    const OnBadRow bad_;
 };
 
 }  // namespace mailgate::rules

@@ -40,7 +40,8 @@ class RuleStore {
         Resume,      ///< as Serve, but the rules must be there
         Assist,      ///< likewise, beside somebody who serves and has checked it
         Inspect,     ///< nothing is created, migrated or to be changed; an older schema is StoreError
-        Rescue,      ///< as Administer, but rules whose audit trail was tampered with are read all the same
+        Read,  ///< likewise, but for rehearsals; an older schema, or no database, is read as a copy in memory
+        Rescue,  ///< as Read, but rules whose audit trail was tampered with are read all the same
     };
     struct Options {
         Use use = Use::Administer;
@@ -61,8 +62,14 @@ class RuleStore {
 
     // Reading. A row that cannot be read is StoreError(BadRow) naming table, id and value.
 
-    /// In the order of their ids, from one state of the database.
-    virtual void forEachRule(const std::function<void(const AccessRule&)>& visit) = 0;
+    /// One that somebody has written who knows no better, with the sqlite3 shell.
+    struct BadRow {
+        std::int64_t id;
+        std::string what;  ///< a sentence
+    };
+    /// In the order of their ids, from one state of the database. With `bad`, rows that cannot be read go there.
+    virtual void forEachRule(const std::function<void(const AccessRule&)>& visit,
+                             const std::function<void(const BadRow&)>& bad = {}) = 0;
     /// The rules as a look-up table; those for other listeners are left out.
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
@@ -152,7 +159,8 @@ class RuleStore {
 
     struct RemoveResult {
         std::vector<AccessRule> removed;
-        std::vector<std::int64_t> missing;  ///< when there is one, nothing was removed
+        std::vector<std::int64_t> missing;       ///< when there is one, nothing was removed
+        std::vector<std::int64_t> unreadable{};  ///< that were removed as well
     };
     /// A program removes none but its own rules: others are missing. With `set`, its defaults go too.
     virtual RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
@@ -201,6 +209,7 @@ class RuleStore {
 
     // Rules for names. Each keeps what its name stands for, which makes it match.
 
+    /// Rows that cannot be read are left out.
     virtual std::vector<NamedRule> namedRules() = 0;
     /// Keeps what is known of the rule's name. Other networks than before are a change by programName("names"), of which
     /// the trail tells. False: there is no such rule, or it is for another name than was asked for.

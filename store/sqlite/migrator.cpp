@@ -48,6 +48,10 @@ void Migrator::migrate(Database& database, bool create) const {
     });
 }
 
+bool Migrator::isCurrent(Database& database) const {
+    return checkedVersion(database, true) == currentVersion();
+}
+
 void Migrator::requireCurrent(Database& database) const {
     const std::int64_t version = checkedVersion(database, false);
     if (version < currentVersion())

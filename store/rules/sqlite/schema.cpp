@@ -464,6 +464,10 @@ void migrate(sqlite::Database& database, bool create) {
     kMigrator.migrate(database, create);
 }
 
+bool isCurrent(sqlite::Database& database) {
+    return kMigrator.isCurrent(database);
+}
+
 void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }

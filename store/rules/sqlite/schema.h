@@ -37,6 +37,9 @@ std::int64_t currentVersion() noexcept;
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.
 void migrate(sqlite::Database& database, bool create);
 
+/// False: it is of an older schema, or nothing yet. Throws StoreError as migrate() does; changes nothing.
+bool isCurrent(sqlite::Database& database);
+
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);
 

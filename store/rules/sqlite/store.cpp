@@ -6,6 +6,7 @@
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
+#include "store/sqlite/copy.h"
 #include "store/sqlite/database.h"
 
 #include <fmt/format.h>
@@ -35,12 +36,12 @@ using rows::readRule;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-bool mayCreate(RuleStore::Use use) noexcept {
-    return use != RuleStore::Use::Resume && use != RuleStore::Use::Inspect && use != RuleStore::Use::Assist;
+bool reads(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Read || use == RuleStore::Use::Rescue;
 }
 
-bool administers(RuleStore::Use use) noexcept {
-    return use == RuleStore::Use::Administer || use == RuleStore::Use::Rescue;
+bool mayCreate(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Administer || use == RuleStore::Use::Serve;
 }
 
 bool serves(RuleStore::Use use) noexcept {
@@ -48,7 +49,7 @@ bool serves(RuleStore::Use use) noexcept {
 }
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
-    return {mayCreate(use), administers(use) ? Durability::PowerLoss : Durability::Process,
+    return {mayCreate(use), use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
             lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
 }
 
@@ -109,7 +110,8 @@ class SqliteRuleStore final : public RuleStore {
         open(options.use);
     }
 
-    void forEachRule(const std::function<void(const AccessRule&)>& visit) override;
+    void forEachRule(const std::function<void(const AccessRule&)>& visit,
+                     const std::function<void(const BadRow&)>& bad) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
     void checkTrail() override { schema::checkTriggers(database()); }
@@ -153,7 +155,7 @@ class SqliteRuleStore final : public RuleStore {
     Database& database();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
-    std::vector<NamedRule> readNamed();
+    std::vector<NamedRule> readNamed(bool skips_bad);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -181,7 +183,6 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<AuditEntry> entriesOf(std::int64_t change);
     std::vector<AuditEntry> laterThan(const std::vector<AuditEntry>& entries);
     void takeBack(std::vector<AuditEntry> entries, std::string_view who, UndoResult& result);
-    void forEach(const std::function<void(const AccessRule&)>& visit);
     void removeIds(const std::vector<std::int64_t>& ids);
     std::vector<std::int64_t> expiredBefore(UnixSeconds time);
     std::int64_t endOfOldEntries(UnixSeconds before);
@@ -209,13 +210,19 @@ class SqliteRuleStore final : public RuleStore {
 };
 
 void SqliteRuleStore::open(Use use) {
-    auto database = std::make_unique<Database>(path_, optionsFor(use, options_.lock_timeout));
+    const auto options = optionsFor(use, options_.lock_timeout);
+    auto database =
+        reads(use) ? sqlite::openToRead(path_, options) : std::make_unique<Database>(path_, options);
     identity_ = identityOf(path_);
     written_ = lastWritten(path_);
-    if (use == Use::Inspect)
+    if (use == Use::Inspect) {
         schema::requireCurrent(*database);
-    else
+    } else if (!reads(use)) {
         schema::migrate(*database, mayCreate(use));
+    } else if (!schema::isCurrent(*database)) {
+        database = sqlite::copyInMemory(*database);
+        schema::migrate(*database, true);
+    }
     if (serves(use)) schema::quickCheck(*database);
     if (use != Use::Rescue) schema::checkTriggers(*database);
     database_ = std::move(database);
@@ -224,12 +231,26 @@ void SqliteRuleStore::open(Use use) {
 
 /// A file that was there once has to be there.
 Database& SqliteRuleStore::database() {
-    if (!database_) open(Use::Resume);
+    if (!database_) open(reads(options_.use) ? options_.use : Use::Resume);
     return *database_;
 }
 
-void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit) {
-    snapshot([&] { forEach(visit); });
+void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit,
+                                  const std::function<void(const BadRow&)>& bad) {
+    snapshot([&] {
+        RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
+        while (rows.step()) {
+            std::optional<AccessRule> rule;
+            try {
+                rule = readRule(database(), rows);
+            } catch (const StoreError& error) {
+                if (!bad || error.kind() != StoreError::Kind::BadRow) throw;
+                bad({rows.number(0), error.what()});
+                continue;
+            }
+            visit(*rule);
+        }
+    });
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
@@ -254,7 +275,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
         loaded_ = table->version();
         stale_ = false;
         seen_ = looked_at_;
-        checkpoint();
+        if (!reads(options_.use)) checkpoint();
         return table;
     } catch (const StoreError& error) {
         // A bad row stays bad until somebody writes; anything else may pass by itself.
@@ -269,7 +290,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
     snapshot([&] {
         read_version = version();
         std::map<std::int64_t, std::vector<Network>> names;
-        for (NamedRule& named : readNamed())
+        for (NamedRule& named : readNamed(false))
             names.emplace(named.rule.id, std::move(named.state.networks));
         RawStatement rows(database(),
                           "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
@@ -427,12 +448,6 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::putAll(std::span<const Access
     return results;
 }
 
-void SqliteRuleStore::forEach(const std::function<void(const AccessRule&)>& visit) {
-    RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
-    while (rows.step())
-        visit(readRule(database(), rows));
-}
-
 void SqliteRuleStore::removeIds(const std::vector<std::int64_t>& ids) {
     RawStatement remove(database(), "DELETE FROM access_rule WHERE id = ?");
     for (const std::int64_t id : ids) {
@@ -562,7 +577,7 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::putInBulk(Bulk& bulk, std::sp
 std::vector<std::int64_t> SqliteRuleStore::othersOf(const Sets& sets, std::vector<std::int64_t> kept) {
     std::sort(kept.begin(), kept.end());
     std::vector<std::int64_t> others;
-    // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
+    // Not through readRule(): a row that cannot be read must not stand in the way of its removal.
     RawStatement ids(database(), "SELECT id, rule_set FROM access_rule ORDER BY id");
     while (ids.step()) {
         const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
@@ -657,14 +672,22 @@ RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> id
             one.reset();
             one.bind(1, id);
             std::optional<AccessRule> rule;
-            if (one.step()) rule = readRule(database(), one);
+            try {
+                if (one.step()) rule = readRule(database(), one);
+            } catch (const StoreError& error) {
+                if (error.kind() != StoreError::Kind::BadRow || isProgram(who)) throw;
+                result.unreadable.push_back(id);
+                continue;
+            }
             if (rule && (!isProgram(who) || rule->created_by == who))
                 result.removed.push_back(std::move(*rule));
             else
                 result.missing.push_back(id);
         }
+        one.reset();
         if (!result.missing.empty()) {
             result.removed.clear();
+            result.unreadable.clear();
             return;
         }
         removeIds({ids.begin(), ids.end()});
@@ -709,17 +732,18 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
         Finder finder(database());
         const UnixSeconds now = database().number("SELECT unixepoch()");
         std::vector<std::int64_t> expired;
-        forEach([&](const AccessRule& rule) {
-            if (rule.listener != from) return;
+        RawStatement rows(database(), fmt::format("{} WHERE listener = ? ORDER BY id", kAllRules));
+        rows.bind(1, std::string_view(from));
+        while (rows.step()) {
             ++result.renamed;
-            AccessRule renamed = rule;
+            AccessRule renamed = readRule(database(), rows);
             renamed.listener = to;
             auto found = finder.find(renamed);
             if (found && isLive(*found, now))
                 result.in_the_way.push_back(std::move(*found));
             else if (found)
                 expired.push_back(found->id);
-        });
+        }
         if (!result.in_the_way.empty()) {
             result.renamed = 0;
             return;
@@ -734,7 +758,7 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
 }
 
 /// Of the index of networks a few small parts. The sqlite3 shell may write a name as it likes.
-std::vector<NamedRule> SqliteRuleStore::readNamed() {
+std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
     std::vector<NamedRule> named;
     RawStatement states(
         database(),
@@ -743,12 +767,14 @@ std::vector<NamedRule> SqliteRuleStore::readNamed() {
         RawStatement rows(database(),
                           fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
         while (rows.step()) {
+            if (skips_bad && std::holds_alternative<NetworkError>(parseRuleName(rows.text(1)))) continue;
             NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
             states.reset();
             states.bind(1, one.rule.id);
             states.bind(2, std::string_view(one.rule.name));
             if (!states.step()) continue;
             auto networks = readNetworks(states.text(0));
+            if (!networks && skips_bad) continue;  // so that it is asked for again
             if (!networks)
                 throw StoreError(
                     StoreError::Kind::BadRow,
@@ -766,7 +792,7 @@ std::vector<NamedRule> SqliteRuleStore::readNamed() {
 std::vector<NamedRule> SqliteRuleStore::namedRules() {
     if (database_ && !rehearsing_ && fileReplaced()) database_.reset();
     std::vector<NamedRule> named;
-    snapshot([&] { named = readNamed(); });
+    snapshot([&] { named = readNamed(true); });
     return named;
 }
 

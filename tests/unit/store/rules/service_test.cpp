@@ -131,7 +131,7 @@ class ServiceTest : public testing::Test {
     }
 
     RuleStore::RemoveResult remove(const RuleSelection& selection) {
-        return service().remove(service().select(selection).rules);
+        return service().remove(service().select(selection));
     }
     ImportOutcome imported(const ImportRequest& request) {
         auto answer = service().import(request);
@@ -176,6 +176,33 @@ TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
     const auto outcome = put(request(Verdict::Deny, "192.0.2.2"));
     EXPECT_EQ(outcome.rules.at(0).kind, PutKind::Added);
     EXPECT_THROW(service().overlaps(outcome), store::StoreError);
+}
+
+// One that can be is none: whoever has written it can be told, and remove it.
+TEST_F(ServiceTest, ARowThatCannotBeReadIsToldOfAndRemoved) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    store::Shell(file_).run(
+        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/24', 'allow'), ('host:BAD NAME', "
+        "'deny');"
+        "INSERT INTO access_name(rule_id, networks, name) VALUES (3, 'nonsense', 'host:bad name')");
+    std::vector<std::int64_t> told;
+    Service tolerant([this]() -> RuleStore& { return *store_; }, kSite, "alice", kNow,
+                     [&](const RuleStore::BadRow& row) {
+                         EXPECT_THAT(row.what,
+                                     testing::HasSubstr("mailgate access remove " + std::to_string(row.id) +
+                                                        " removes the row"));
+                         told.push_back(row.id);
+                     });
+    EXPECT_THAT(tolerant.list({}), SizeIs(1));
+    EXPECT_THAT(told, ElementsAre(2, 3));
+    const std::vector clients{address("192.0.2.1")};
+    EXPECT_FALSE(tolerant.test(clients, {}).at(0).allowed);
+    const auto selected = tolerant.select({.ids = {1, 2, 4}});
+    EXPECT_THAT(selected.unreadable, ElementsAre(2));
+    EXPECT_THAT(selected.missing_ids, ElementsAre(4));
+    const auto removed = tolerant.remove(tolerant.select({.ids = {2, 3}}));
+    EXPECT_THAT(removed.unreadable, ElementsAre(2, 3));
+    EXPECT_THAT(networks(), ElementsAre("192.0.2.1")) << "and nobody minds any more";
 }
 
 TEST_F(ServiceTest, WhoInsistsIsObeyed) {
@@ -549,7 +576,7 @@ TEST_F(ServiceTest, SetsAreCounted) {
     EXPECT_EQ(service().unknownSet("gti")->name, "gti");
     for (const char* name : {"git", "empty", "manual"})
         EXPECT_FALSE(service().unknownSet(name)) << name;
-    service().remove(service().select({.set = "git"}).rules, "git");
+    service().remove(service().select({.set = "git"}), "git");
     EXPECT_TRUE(service().unknownSet("git"));
 }
 

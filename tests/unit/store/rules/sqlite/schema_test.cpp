@@ -7,7 +7,9 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 
 namespace mailgate::store {
@@ -297,6 +299,44 @@ TEST_F(Opening, InspectingChangesNothing) {
     Shell(file_).run("PRAGMA user_version = 1");
     expectError(Kind::Other, "older schema", file_, Use::Inspect);
     EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
+}
+
+TEST_F(Opening, ReadingWritesNothing) {
+    const auto rulesIn = [&](const RuleStore::Options& options) {
+        std::size_t rules = 0;
+        const auto store = openRules("sqlite:" + file_, options);
+        store->rehearse([&] {
+            AccessRule added;
+            added.network = network("203.0.113.9");
+            store->put(std::span(&added, 1), "test");
+            store->load({});
+            store->forEachRule([&](const AccessRule&) { ++rules; });
+        });
+        store->namedRules();
+        return rules;
+    };
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 1u);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    { const std::ofstream empty(file_); }
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 1u);
+    EXPECT_EQ(std::filesystem::file_size(file_), 0u);
+    const auto bytes = [&] {
+        std::ifstream file(file_, std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    Shell(file_).run(kSecondSchema);
+    std::string before = bytes();
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 3u);
+    EXPECT_EQ(bytes(), before) << "an older schema is read as it is";
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "2");
+    EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Rescue})->history({}).size(), 4u);
+    EXPECT_EQ(bytes(), before);
+    openRules("sqlite:" + file_);
+    before = bytes();
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 3u);
+    EXPECT_EQ(bytes(), before);
+    Shell(file_).run("PRAGMA user_version = 99");
+    expectError(Kind::NewerSchema, "written by a newer mailgate", file_, Use::Read);
 }
 
 }  // namespace
