@@ -47,6 +47,12 @@ NameState stateAfter(const NameState& before, const NameAnswer& answer, UnixSeco
         return state;
     }
     state.networks = answer.networks;
+    if (answer.missing) {
+        // What is not said about one family leaves it as it was.
+        for (const Network& network : before.networks)
+            if (network.isV4() == (*answer.missing == DnsType::A)) state.networks.push_back(network);
+        std::sort(state.networks.begin(), state.networks.end());
+    }
     state.answered_at = now;
     state.due = now + secondsBetween(kLeastTtl.count(), answer.ttl, kMostTtl.count());
     return state;
