@@ -189,8 +189,9 @@ store::RuleReply parsedReply(const std::string& text) {
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
-    // Not earlier than was asked for.
-    return (timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local) + 999) / 1'000;
+    const std::int64_t time = timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local);
+    if (time <= unixMillis()) usageError(fmt::format("--expires: {} is in the past", printable(text)));
+    return (time + 999) / 1'000;  // not earlier than was asked for
 }
 
 /// "never": no default.
@@ -805,7 +806,7 @@ void Access::report() {
     if (arguments_.format == "json" || (arguments_.json && arguments_.format.empty()))
         std::fputs(reportAsJson(rules, site_, service().names()).c_str(), stdout);
     else if (arguments_.format.empty() || arguments_.format == "csv")
-        std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
+        std::fputs(rulesAsCsv(rules, site_, service().names()).c_str(), stdout);
     else
         usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
@@ -951,6 +952,8 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
          counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
          outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+    for (const store::ImportError& contradiction : outcome.contradictions)
+        remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
     if (outcome.expired > 0)
         remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
                outcome.expired == 1 ? "has" : "have");

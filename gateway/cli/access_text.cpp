@@ -327,22 +327,33 @@ std::string timeOrNothing(const std::optional<UnixSeconds>& time) {
     return time ? formatUtc(*time) : "";
 }
 
+/// What the name of a rule stands for, with a blank between.
+std::string standsFor(const AccessRule& rule, const rules::NameStates& names) {
+    std::string networks;
+    if (const auto state = rule.name.empty() ? names.end() : names.find(rule.id); state != names.end())
+        for (const Network& network : state->second.networks)
+            networks += (networks.empty() ? "" : " ") + network.toString();
+    return networks;
+}
+
 }  // namespace
 
-std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site) {
+std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site,
+                       const rules::NameStates& names) {
     std::string csv =
         "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_at,"
-        "id\r\n";
+        "id,stands_for\r\n";
     for (const rules::Site::Listener& listener : site.listeners)
         csv += csvRow(std::vector<std::string>{
             "others", listener.allowlist ? "deny" : "allow", listener.name, "",
-            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", ""});
+            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", "", ""});
     for (const AccessRule& rule : rules)
-        csv += csvRow(std::vector<std::string>{
-            subjectOf(rule), std::string(toString(rule.verdict)),
-            rule.listener.empty() ? "all" : rule.listener, rule.set, rule.note, rule.owner, rule.ticket,
-            formatUtc(rule.created_at), rule.created_by, timeOrNothing(rule.expires_at),
-            std::to_string(rule.hits), timeOrNothing(rule.last_hit_at), std::to_string(rule.id)});
+        csv += csvRow(std::vector<std::string>{subjectOf(rule), std::string(toString(rule.verdict)),
+                                               rule.listener.empty() ? "all" : rule.listener, rule.set,
+                                               rule.note, rule.owner, rule.ticket, formatUtc(rule.created_at),
+                                               rule.created_by, timeOrNothing(rule.expires_at),
+                                               std::to_string(rule.hits), timeOrNothing(rule.last_hit_at),
+                                               std::to_string(rule.id), standsFor(rule, names)});
     return csv;
 }
 

@@ -44,7 +44,8 @@ std::string ruleAsJson(const store::AccessRule& rule, const rules::NameStates& n
 std::string sentenceOf(const store::AccessRule& rule, const store::NameState& state, UnixSeconds now);
 /// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
 /// formula begin with an apostrophe.
-std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);
+std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site,
+                       const rules::NameStates& names = {});
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
                            const Times& times);
 std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <tuple>
 
 namespace mailgate::rules {
@@ -186,7 +187,6 @@ std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site) {
 }
 
 std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept {
-    if (!rule.name.empty() || !other.name.empty()) return std::nullopt;
     if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
         !overlap(rule.network, other.network))
         return std::nullopt;
@@ -359,14 +359,41 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     return outcome;
 }
 
+namespace {
+
+/// A rule for a name once for each network that it stands for; of a name that stands for a great many, none.
+std::vector<AccessRule> eachNetworkOf(const AccessRule& rule, const NameStates& states) {
+    constexpr std::size_t kMany = 100;
+    if (rule.name.empty()) return {rule};
+    std::vector<AccessRule> rules;
+    const auto state = states.find(rule.id);
+    if (state == states.end() || state->second.networks.size() > kMany) return rules;
+    for (const Network& network : state->second.networks) {
+        rules.push_back(rule);
+        rules.back().network = network;
+    }
+    return rules;
+}
+
+}  // namespace
+
 Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     Notes<Overlap> found;
+    const NameStates states = names();
+    std::vector<AccessRule> ours;
+    for (const RuleStore::EditResult& result : outcome.rules)
+        for (AccessRule& one : eachNetworkOf(result.rule, states))
+            ours.push_back(std::move(one));
     store_().forEachRule(
         [&](const AccessRule& other) {
             if (!isLive(other, now_)) return;
-            for (const RuleStore::EditResult& result : outcome.rules)
-                if (const auto standing = standingOf(result.rule, other))
-                    found.add({result.rule.id, *standing, other});
+            const auto meet = [&](const AccessRule& theirs) {
+                for (const AccessRule& one : ours)
+                    if (const auto standing = standingOf(one, theirs)) found.add({one.id, *standing, theirs});
+            };
+            if (other.name.empty()) return meet(other);
+            for (const AccessRule& theirs : eachNetworkOf(other, states))
+                meet(theirs);
         },
         bad_);
     return found;
@@ -384,14 +411,17 @@ std::vector<std::string> Service::closedListeners() {
 
 Notes<NearMiss> Service::nearMisses(const Network& network) {
     Notes<NearMiss> near;
+    const NameStates states = names();
     store_().forEachRule(
         [&](const AccessRule& rule) {
-            if (!rule.name.empty() || !overlap(rule.network, network)) return;
-            using Relation = NearMiss::Relation;
-            near.add({rule.network == network          ? Relation::Same
-                      : rule.network.contains(network) ? Relation::Around
-                                                       : Relation::Contains,
-                      rule});
+            for (AccessRule& one : eachNetworkOf(rule, states)) {
+                if (!overlap(one.network, network)) continue;
+                using Relation = NearMiss::Relation;
+                const auto relation = one.network == network          ? Relation::Same
+                                      : one.network.contains(network) ? Relation::Around
+                                                                      : Relation::Contains;
+                return near.add({relation, std::move(one)});
+            }
         },
         bad_);
     return near;
@@ -566,7 +596,9 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         said.push_back({one.never_expires, one.no_note, one.names_reply});
     }
     imported.rules = {};
-    ImportOutcome outcome{.format = imported.format, .insisted = std::move(hazard)};
+    ImportOutcome outcome{.format = imported.format,
+                          .contradictions = std::move(imported.contradictions),
+                          .insisted = std::move(hazard)};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
     outcome.expired = static_cast<std::size_t>(std::count_if(
@@ -666,18 +698,36 @@ NameStates Service::names() {
 }
 
 std::vector<AccessRule> Service::list(const ListFilter& filter) {
-    const NameStates states = filter.covering ? names() : NameStates();
-    std::vector<AccessRule> rules;
     const bool compares = filter.overlapping || filter.shadowed;
+    const NameStates states = filter.covering || compares ? names() : NameStates();
+    std::vector<AccessRule> rules;
     store_().forEachRule(
         [&](const AccessRule& rule) {
-            if (compares ? isLive(rule, now_) && rule.name.empty() : passes(rule, filter, states, now_))
-                rules.push_back(rule);
+            if (compares ? isLive(rule, now_) : passes(rule, filter, states, now_)) rules.push_back(rule);
         },
         bad_);
     if (!compares) return rules;
-    const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
-    const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
+    // A name that stands for nothing meets nobody.
+    std::vector<AccessRule> named;
+    for (const AccessRule& rule : rules) {
+        const auto state = rule.name.empty() ? states.end() : states.find(rule.id);
+        if (state == states.end()) continue;
+        for (const Network& network : state->second.networks) {
+            named.push_back(rule);
+            named.back().network = network;
+        }
+    }
+    const bool has_names =
+        std::any_of(rules.begin(), rules.end(), [](const AccessRule& rule) { return !rule.name.empty(); });
+    std::vector<AccessRule> compared;
+    if (has_names) {
+        std::copy_if(rules.begin(), rules.end(), std::back_inserter(compared),
+                     [](const AccessRule& rule) { return rule.name.empty(); });
+        compared.insert(compared.end(), named.begin(), named.end());
+    }
+    const std::vector<AccessRule>& by_network = has_names ? compared : rules;
+    const auto idle = filter.shadowed ? shadowed(by_network, listenerNames(site_)) : std::set<std::int64_t>();
+    const auto meeting = filter.overlapping ? overlapping(by_network) : std::set<std::int64_t>();
     std::erase_if(rules, [&](const AccessRule& rule) {
         return !passes(rule, filter, states, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
                (filter.overlapping && !meeting.contains(rule.id));

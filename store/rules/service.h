@@ -206,11 +206,12 @@ struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
     std::size_t added = 0, changed = 0, unchanged = 0;
-    std::size_t expired = 0;                          ///< of the list's rules
-    std::size_t taken_over = 0;                       ///< from programs
-    std::vector<std::string> removed{};               ///< as lines of the export
-    std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
-    std::optional<Refusal> insisted{};                ///< what it would have been had nobody insisted
+    std::size_t expired = 0;                           ///< of the list's rules
+    std::size_t taken_over = 0;                        ///< from programs
+    std::vector<std::string> removed{};                ///< as lines of the export
+    std::vector<store::ImportError> contradictions{};  ///< in the list
+    std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
+    std::optional<Refusal> insisted{};                 ///< what it would have been had nobody insisted
 };
 
 /// Which rules are meant: those for one of the networks or names or with one of the ids, or any if there are none, for which all

@@ -120,12 +120,19 @@ TEST(AccessTextTest, RulesAsCsv) {
     one.listener = "mx";
     EXPECT_EQ(rulesAsCsv(std::vector{one}, site),
               "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_"
-              "at,id\r\n"
-              "others,deny,mx,,access = allowlist,,,,,,,,\r\n"
-              "others,allow,imap,,access = open,,,,,,,,\r\n"
+              "at,id,stands_for\r\n"
+              "others,deny,mx,,access = allowlist,,,,,,,,,\r\n"
+              "others,allow,imap,,access = open,,,,,,,,,\r\n"
               "198.51.100.0/24,allow,mx,manual,\"'=cmd \"\"x\"\", "
               "evil\\u000a\",\"'-1\",,2023-11-14T22:13:20Z,alice,"
-              "2030-03-17T17:46:40Z,0,,12\r\n");
+              "2030-03-17T17:46:40Z,0,,12,\r\n");
+    one = rule();
+    one.name = "host:home.example.org";
+    EXPECT_THAT(
+        rulesAsCsv(std::vector{one}, site,
+                   {{12, {{network("192.0.2.1"), network("2001:db8::1")}, 0, {}, 0, ""}}}),
+        testing::HasSubstr("host:home.example.org,allow,all,manual,,,,2023-11-14T22:13:20Z,alice,,0,,12,"
+                           "192.0.2.1 2001:db8::1\r\n"));
 }
 
 TEST(AccessTextTest, SetsAsTableSentenceAndJson) {

@@ -633,12 +633,54 @@ TEST_F(ServiceTest, ARuleForANameIsFoundByTheNameAndByWhatItStandsFor) {
     EXPECT_EQ(tested("192.0.2.77").by->name, "");
     EXPECT_EQ(service().list({.covering = network("2001:db8::1")}).size(), 1u);
     EXPECT_EQ(service().list({.covering = network("2001:db8::2")}).size(), 0u);
-    EXPECT_TRUE(service().overlaps(outcome).first.empty());
+    const auto overlaps = service().overlaps(outcome);
+    ASSERT_EQ(overlaps.first.size(), 2u);
+    EXPECT_EQ(overlaps.first[0].rule_id, id);
+    EXPECT_EQ(overlaps.first[0].standing, Standing::MoreSpecific);
+    const auto others = service().overlaps(put(request(Verdict::Deny, "192.0.2.1")));
+    ASSERT_EQ(others.first.size(), 2u);
+    EXPECT_EQ(others.first[0].other.name, "host:home.example.org");
+    const auto near = service().nearMisses(network("2001:db8::/32"));
+    ASSERT_EQ(near.first.size(), 1u);
+    EXPECT_EQ(near.first[0].rule.network, network("2001:db8::1"));
     const auto missing = service().select({.networks = {network("::")}, .names = {"host:other.example.org"}});
     EXPECT_THAT(missing.missing, SizeIs(1)) << "it is not for the address that a rule for a name has";
     EXPECT_THAT(missing.missing_names, SizeIs(1));
     EXPECT_THAT(remove({.names = {"host:home.example.org"}}).removed, SizeIs(1));
     EXPECT_FALSE(tested("2001:db8::1").by);
+}
+
+TEST_F(ServiceTest, NamesAreComparedByWhatTheyStandFor) {
+    const auto idsOf = [&](const ListFilter& filter) {
+        std::vector<std::int64_t> ids;
+        for (const AccessRule& each : service().list(filter))
+            ids.push_back(each.id);
+        return ids;
+    };
+    PutRequest named{
+        .verdict = Verdict::Allow, .names = {"host:home.example.org", "host:other.example.org"}, .edit = {}};
+    put(named);  // 1, 2
+    const store::NameState answer{{network("192.0.2.0/31"), network("192.0.2.0")}, kNow, kNow, kNow + 60, ""};
+    store_->keepName(1, answer);
+    EXPECT_THAT(idsOf({.overlapping = true}), IsEmpty()) << "a rule is not compared with itself";
+    put(request(Verdict::Deny, "192.0.2.0/24"));  // 3
+    EXPECT_THAT(idsOf({.overlapping = true}), ElementsAre(1, 3));
+    EXPECT_THAT(idsOf({.shadowed = true}), IsEmpty()) << "nor a name that stands for nothing";
+    put(request(Verdict::Deny, "192.0.2.0"));  // 4
+    put(request(Verdict::Deny, "192.0.2.1"));  // 5
+    EXPECT_THAT(idsOf({.shadowed = true}), ElementsAre(1));
+    remove({.ids = {4}});
+    EXPECT_THAT(idsOf({.shadowed = true}), IsEmpty());
+}
+
+TEST_F(ServiceTest, ALineThatIsThereTwiceChangesNothing) {
+    const std::string_view text = "allow 192.0.2.1 a note\nallow 192.0.2.1 a note\ndeny 192.0.2.1\n";
+    const auto outcome = imported({.text = text, .replace = true});
+    EXPECT_EQ(outcome.added, 2u);
+    ASSERT_THAT(outcome.contradictions, SizeIs(1));
+    EXPECT_EQ(imported({.text = text, .replace = true}).unchanged, 2u);
+    EXPECT_TRUE(std::holds_alternative<UnreadableList>(
+        std::get<Refusal>(import("allow 192.0.2.1\nallow 192.0.2.1 a note\n", true))));
 }
 
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {
