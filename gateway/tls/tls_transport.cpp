@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
@@ -32,7 +33,36 @@ constexpr std::uint32_t kMaxHandshakeBytes = std::uint32_t{256} << 10;
 constexpr std::uint32_t kBytesPerCredit = std::uint32_t{16} << 10;
 constexpr std::uint16_t kMaxCredit = 64;
 
+// As many records as a relay writes at once, whatever the cipher adds to them.
+constexpr std::size_t kSealedBytes = std::size_t{4} * SSL3_RT_MAX_PACKET_SIZE;
+
 }  // namespace
+
+/// Records on their way. A write seals what it can into the thread's spare one; a connection keeps it only where below
+/// has not taken all.
+struct TlsTransport::Sealed {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    std::uint32_t untaken = 0;  ///< plain text in it that no write has reported as taken
+    std::uint32_t last = 0;     ///< ... of the last record
+    char bytes[kSealedBytes];
+
+    std::size_t room() const noexcept { return kSealedBytes - end; }
+
+    static std::unique_ptr<Sealed>& spare() noexcept {
+        thread_local std::unique_ptr<Sealed> kept;
+        return kept;
+    }
+    /// Null when there is no memory.
+    static std::unique_ptr<Sealed> borrow() noexcept {
+        if (spare()) return std::move(spare());
+        return std::unique_ptr<Sealed>(new (std::nothrow) Sealed);
+    }
+    static void giveBack(std::unique_ptr<Sealed> sealed) noexcept {
+        sealed->begin = sealed->end = sealed->untaken = sealed->last = 0;
+        if (!spare()) spare() = std::move(sealed);
+    }
+};
 
 /// What OpenSSL calls back.
 struct TlsTransport::Callbacks {
@@ -83,6 +113,8 @@ struct TlsTransport::Callbacks {
         return made;
     }
 };
+
+TlsTransport::TlsTransport(std::shared_ptr<const void> context) noexcept : context_(std::move(context)) {}
 
 std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& below,
                                                  std::shared_ptr<const void> context,
@@ -178,10 +210,22 @@ int TlsTransport::takeFromBelow(char* into, int size) noexcept {
 
 /// 0: not now; less: the connection is gone.
 int TlsTransport::giveToBelow(const char* bytes, int size) noexcept {
+    if (gathers_) {
+        const std::size_t taken = std::min(sealed_->room(), static_cast<std::size_t>(size));
+        std::memcpy(sealed_->bytes + sealed_->end, bytes, taken);
+        sealed_->end += static_cast<std::uint32_t>(taken);
+        return static_cast<int>(taken);
+    }
+    if (!flushSealed()) return error_ ? -1 : 0;
+    return writeBelow({bytes, static_cast<std::size_t>(size)});
+}
+
+/// As giveToBelow().
+int TlsTransport::writeBelow(std::string_view bytes) noexcept {
     // The second piece would wait for the peer to acknowledge the first (Nagle's algorithm).
     if (writes_ > 0) below_->noDelay();
     if (writes_ < std::numeric_limits<std::uint8_t>::max()) ++writes_;
-    const IoResult put = below_->write({bytes, static_cast<std::size_t>(size)});
+    const IoResult put = below_->write(bytes);
     switch (put.status) {
         case IoStatus::Ok:
             return static_cast<int>(put.bytes);
@@ -193,6 +237,16 @@ int TlsTransport::giveToBelow(const char* bytes, int size) noexcept {
     }
     if (!error_) error_ = put.error;
     return -1;
+}
+
+/// True: nothing is left. Else not now, or the connection is gone: then error_ is set.
+bool TlsTransport::flushSealed() noexcept {
+    if (!sealed_) return true;
+    const int put = writeBelow({sealed_->bytes + sealed_->begin, sealed_->end - sealed_->begin});
+    if (put > 0) sealed_->begin += static_cast<std::uint32_t>(put);
+    if (sealed_->begin < sealed_->end) return false;
+    Sealed::giveBack(std::move(sealed_));
+    return true;
 }
 
 TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
@@ -325,21 +379,47 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
     // As a socket answers behind its FIN; OpenSSL would not read either any more.
     if (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) return {IoStatus::Error, 0, EPIPE};
     begin();
-    std::size_t total = 0;
-    while (total < bytes.size()) {
-        std::size_t put = 0;
-        ERR_clear_error();
-        const int result = SSL_write_ex(ssl_, bytes.data() + total, bytes.size() - total, &put);
-        if (result == 1) {
-            total += put;
+    std::size_t taken = 0;
+    while (taken < bytes.size()) {
+        if (!sealed_ && !seal(bytes.substr(taken))) break;
+        const std::uint32_t untaken = sealed_->untaken, last = sealed_->last;
+        if (untaken > bytes.size() - taken) return {IoStatus::Error, 0, EPROTO};  // not what was to come first
+        if (flushSealed()) {
+            taken += untaken;
             continue;
         }
-        const int error = SSL_get_error(ssl_, result);
-        if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
-        if (error == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
-        return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
+        // The last record counts as taken once all is out: whoever waits for that asks for the rest.
+        taken += untaken - last;
+        sealed_->untaken = last;
+        break;
     }
-    return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};
+    if (failure_ || error_) return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
+    return taken > 0 ? IoResult{IoStatus::Ok, taken} : IoResult{IoStatus::WouldBlock};
+}
+
+/// As many whole records of `bytes` as there is room for, into sealed_. False: none, and sealed_ is as it was.
+bool TlsTransport::seal(std::string_view bytes) noexcept {
+    sealed_ = Sealed::borrow();
+    if (!sealed_) {
+        error_ = ENOMEM;
+        return false;
+    }
+    gathers_ = true;
+    while (!bytes.empty() && sealed_->room() >= SSL3_RT_MAX_PACKET_SIZE) {
+        std::size_t put = 0;
+        const int result = SSL_write_ex(ssl_, bytes.data(), bytes.size(), &put);
+        if (result != 1) {
+            if (SSL_get_error(ssl_, result) == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
+            break;
+        }
+        bytes.remove_prefix(put);
+        sealed_->last = static_cast<std::uint32_t>(put);
+        sealed_->untaken += sealed_->last;
+    }
+    gathers_ = false;
+    if (sealed_->end > 0 && !failure_) return true;
+    Sealed::giveBack(std::move(sealed_));
+    return false;
 }
 
 IoResult TlsTransport::spliceTo(Pipe&) noexcept {

@@ -5,8 +5,9 @@
 /// What is read and written then is plain text, and the contract is Transport's: events tell of changes once, `more`
 /// and `last` are true whatever is still inside OpenSSL, where epoll cannot see it.
 ///
-/// What a write did not take has to come first in the next one: a part of it may have been sealed already. Between two
-/// calls nothing is kept but what OpenSSL keeps, and that is no buffer while the connection is idle.
+/// What a write did not take has to come first in the next one: a part of it may have been sealed already. The records of
+/// one write go below together, in as few calls as that takes. Between two calls nothing is kept but what OpenSSL keeps,
+/// which is no buffer while the connection is idle, and sealed records that below has not taken yet.
 ///
 /// What one call does is bounded, whatever the peer sends: how much it reads from below, how many records it opens. Key
 /// updates and the like are counted against the bytes that come with them.
@@ -144,8 +145,9 @@ class TlsTransport final : public Transport {
 
   private:
     struct Callbacks;
+    struct Sealed;
 
-    explicit TlsTransport(std::shared_ptr<const void> context) noexcept : context_(std::move(context)) {}
+    explicit TlsTransport(std::shared_ptr<const void> context) noexcept;
     static std::unique_ptr<TlsTransport> make(std::unique_ptr<Transport>& below,
                                               std::shared_ptr<const void> context,
                                               ssl_ctx_st* openssl_context) noexcept;
@@ -155,6 +157,9 @@ class TlsTransport final : public Transport {
     IoResult readBelow(std::span<char> into) noexcept;
     int takeFromBelow(char* into, int size) noexcept;
     int giveToBelow(const char* bytes, int size) noexcept;
+    int writeBelow(std::string_view bytes) noexcept;
+    bool seal(std::string_view bytes) noexcept;
+    bool flushSealed() noexcept;
     void begin() noexcept;
     void stopped(int result) noexcept;
     TlsFailure handshakeFailure(int error) noexcept;
@@ -169,6 +174,7 @@ class TlsTransport final : public Transport {
     std::string early_;  ///< read from below before this came to be
     ssl_st* ssl_ = nullptr;
     bio_st* bio_ = nullptr;  ///< owned by ssl_
+    std::unique_ptr<Sealed> sealed_;  ///< records that below has not taken yet; null: none
     Millis started_ = -1;
     Millis handshake_ms_ = 0;
     std::uint32_t handshake_bytes_ = 0;
@@ -187,6 +193,7 @@ class TlsTransport final : public Transport {
     bool ended_ = false;        ///< the peer's end has been reached, or comes behind what is read
     bool truncated_ = false;
     bool buffered_ = false;     ///< a read may give something without anything from below
+    bool gathers_ = false;      ///< what OpenSSL writes goes to sealed_
     bool wants_write_ = false;  ///< a read cannot go on before something is written
     bool closing_ = false;      ///< close_notify is due, and FIN behind it
 };
