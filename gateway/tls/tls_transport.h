@@ -9,6 +9,8 @@
 /// one write go below together, in as few calls as that takes. Between two calls nothing is kept but what OpenSSL keeps,
 /// which is no buffer while the connection is idle, and sealed records that below has not taken yet.
 ///
+/// To be used on the thread that made it, as all that is a session's.
+///
 /// What one call does is bounded, whatever the peer sends: how much it reads from below, how many records it opens. Key
 /// updates and the like are counted against the bytes that come with them.
 #pragma once
@@ -21,13 +23,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-struct bio_st;
 struct ssl_st;
 
 namespace mailgate {
@@ -51,13 +51,12 @@ struct TlsChainCertificate {
 
 /// Of an established connection.
 struct TlsFacts {
-    std::string version;  ///< "TLSv1.3"
-    std::string cipher;   ///< "TLS_AES_256_GCM_SHA384"
-    std::string sni;      ///< the name that was asked for, fit for a log line; empty: none
-    std::string alpn;     ///< empty: none
-    bool resumed = false;
+    std::string_view version;  ///< "TLSv1.3": a text of OpenSSL's, which stays
+    std::string_view cipher;   ///< "TLS_AES_256_GCM_SHA384": likewise
+    std::string sni;           ///< the name that was asked for, fit for a log line; empty: none
     Millis handshake_ms = 0;
-    std::optional<TlsPeerCertificate> peer;
+    std::unique_ptr<const TlsPeerCertificate> peer;  ///< null: it has shown none
+    bool resumed = false;
 };
 
 class TlsTransport final : public Transport {
@@ -153,7 +152,7 @@ class TlsTransport final : public Transport {
                                               ssl_ctx_st* openssl_context) noexcept;
     bool expect(const std::string& server_name) noexcept;
 
-    bool readableBelow() const noexcept { return !early_.empty() || below_->readable(); }
+    bool readableBelow() const noexcept { return early_ || below_->readable(); }
     IoResult readBelow(std::span<char> into) noexcept;
     int takeFromBelow(char* into, int size) noexcept;
     int giveToBelow(const char* bytes, int size) noexcept;
@@ -171,12 +170,11 @@ class TlsTransport final : public Transport {
 
     std::shared_ptr<const void> context_;  ///< what OpenSSL's callbacks look into
     std::unique_ptr<Transport> below_;
-    std::string early_;  ///< read from below before this came to be
+    std::unique_ptr<std::string> early_;  ///< read from below before this came to be; null: nothing is left
     ssl_st* ssl_ = nullptr;
-    bio_st* bio_ = nullptr;  ///< owned by ssl_
     std::unique_ptr<Sealed> sealed_;  ///< records that below has not taken yet; null: none
     Millis started_ = -1;
-    Millis handshake_ms_ = 0;
+    std::uint32_t handshake_ms_ = 0;
     std::uint32_t handshake_bytes_ = 0;
     std::uint32_t progress_ = 0;   ///< bytes of plain text towards the next credit
     std::uint16_t credit_ = 64;    ///< messages that are not plain text, still to be borne
