@@ -475,7 +475,13 @@ int TlsTransport::peek() noexcept {
     return first;
 }
 
+void TlsTransport::resetOnClose() noexcept {
+    resets_ = true;
+    below_->resetOnClose();
+}
+
 void TlsTransport::shutdownWrite() noexcept {
+    if (resets_) return;
     if (!established_ || failure_) return below_->shutdownWrite();
     closing_ = true;
     finishWriting();

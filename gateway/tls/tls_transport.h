@@ -136,6 +136,8 @@ class TlsTransport final : public Transport {
     int peek() noexcept override;
     /// Sends close_notify, then FIN; reading goes on.
     void shutdownWrite() noexcept override;
+    /// Without a close_notify, too.
+    void resetOnClose() noexcept override;
     void notifyWritable() noexcept override { below_->notifyWritable(); }
     std::size_t unacknowledged() const noexcept override { return below_->unacknowledged(); }
     void acknowledge() noexcept override { below_->acknowledge(); }
@@ -193,6 +195,7 @@ class TlsTransport final : public Transport {
     bool buffered_ = false;     ///< a read may give something without anything from below
     bool gathers_ = false;      ///< what OpenSSL writes goes to sealed_
     bool wants_write_ = false;  ///< a read cannot go on before something is written
+    bool resets_ = false;       ///< there will be no close_notify
     bool closing_ = false;      ///< close_notify is due, and FIN behind it
 };
 

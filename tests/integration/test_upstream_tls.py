@@ -533,6 +533,16 @@ class Mirror(unittest.TestCase):
                 self.assertEqual((line["end"], line["tls"]), ("server_lost", None))
                 self.assertEqual(line["server_tls"], {"mode": "starttls", "error": "wrong_name"})
 
+    def greeted(self, name, behaviour, **settings):
+        """(gateway, client): whose EHLO a scripted server has answered."""
+        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
+        client = proxyclient.connect(gateway.port("smtp"), HEADER)
+        self.addCleanup(client.close)
+        proxyclient.read_line(client)
+        client.sendall(b"EHLO client.example.org\r\n")
+        proxyclient.read_until(client, rb"^250 ")
+        return gateway, client
+
     def scripted(self, name, answer, **settings):
         """Up to the client's STARTTLS, which a scripted server answers; all that the server got behind it."""
         heard = []
@@ -544,13 +554,7 @@ class Mirror(unittest.TestCase):
             proxyclient.read_line(sock)
             sock.sendall(answer)
             heard.append(proxyclient.read_to_end(sock))
-        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
-        client = proxyclient.connect(gateway.port("smtp"), HEADER)
-        self.addCleanup(client.close)
-        proxyclient.read_line(client)
-        client.sendall(b"EHLO client.example.org\r\n")
-        proxyclient.read_until(client, rb"^250 ")
-        return gateway, client, heard
+        return *self.greeted(name, behaviour, **settings), heard
 
     def test_a_refusal_of_the_server_is_the_clients(self):
         gateway, client, heard = self.scripted("refuses", b"454 4.7.0 TLS not available due to local problem\r\n")
@@ -589,13 +593,7 @@ class Mirror(unittest.TestCase):
                 sock.sendall(b"454 4.7.0 not now\r\n" if refusal else b"220 2.0.0 go\r\n")
             with server_context(right).wrap_socket(sock, server_side=True) as wrapped:
                 within(wrapped, got)
-        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
-        client = proxyclient.connect(gateway.port("smtp"), HEADER)
-        self.addCleanup(client.close)
-        proxyclient.read_line(client)
-        client.sendall(b"EHLO client.example.org\r\n")
-        proxyclient.read_until(client, rb"^250 ")
-        return gateway, client, got
+        return *self.greeted(name, behaviour, **settings), got
 
     def test_a_refusal_need_not_be_the_last_word(self):
         def within(sock, got):
@@ -863,6 +861,46 @@ class Connections(unittest.TestCase):
                     client.sendall(b"EHLO client.example.org\r\n")
                     proxyclient.read_to_end(client)
                 self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], end)
+
+    def test_an_end_that_was_cut_off_is_a_reset_where_nothing_else_would_show_it(self):
+        ends = []
+
+        def until_the_end(sock):
+            """How it ends."""
+            try:
+                while sock.recv(100):
+                    pass
+                return "end"
+            except (ConnectionResetError, ssl.SSLEOFError):  # Python's ssl has the latter for both
+                return "reset"
+
+        def listens(sock):
+            take_header(sock)
+            ends.append(until_the_end(sock))
+
+        def says_half(wrapped):
+            wrapped.sendall(b"half of it")
+            wrapped.shutdown(socket.SHUT_RDWR)
+        own = {"tls": "implicit", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}]}
+        hearing = scratch.start(Backend(lambda connection: listens(connection.socket), reads_header=False))
+        gateway = scratch.start(mailgate.Mailgate(
+            scratch, [mailgate.listener("tcp", "servers", **own)], [mailgate.upstream("servers", hearing.port)], name="cut-client"))
+        for cut_off in (True, False):
+            client = Mirror.secure(proxyclient.connect(gateway.port("tcp"), HEADER))
+            client.sendall(b"half of it")
+            if cut_off:
+                client.shutdown(socket.SHUT_RDWR)
+            else:
+                client.unwrap()
+            client.close()
+            self.assertEqual(wait_until(lambda: ends, "the session's end").pop(), "reset" if cut_off else "end")
+        server = scratch.start(TlsBackend(says_half, server_context(right)))
+        gateway = serve("tcp", server.port, "cut-server", listener=own)
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        with context.wrap_socket(proxyclient.connect(gateway.port("tcp"), HEADER), server_hostname=NAME,
+                                 suppress_ragged_eofs=False) as client:
+            self.assertEqual(until_the_end(client), "reset")
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], "server_lost")
 
     def test_the_server_hears_the_end_of_tls(self):
         ends = []

@@ -31,6 +31,7 @@ struct ScriptedPeer {
     int acknowledgements = 0;                     ///< that were asked for
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
+    bool reset = false;             ///< instead, as soon as it is closed
     bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
@@ -94,6 +95,7 @@ class ScriptedTransport final : public Transport {
         return peer_->to_read.empty() ? -1 : static_cast<unsigned char>(peer_->to_read.front());
     }
     void shutdownWrite() noexcept override { peer_->got_fin = true; }
+    void resetOnClose() noexcept override { peer_->reset = true; }
     void notifyWritable() noexcept override { peer_->wants_writable = true; }
     std::size_t unacknowledged() const noexcept override { return peer_->unacknowledged; }
     void acknowledge() noexcept override { ++peer_->acknowledgements; }

@@ -290,6 +290,14 @@ TEST_P(TlsTransportTest, ClosesBehindWhatWaitsForRoom) {
     EXPECT_EQ(SSL_get_shutdown(client().ssl()) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
 }
 
+TEST_P(TlsTransportTest, SaysNoEndWhereItIsToBeAReset) {
+    server().resetOnClose();
+    server().shutdownWrite();
+    EXPECT_TRUE(connection_->wire->reset);
+    EXPECT_EQ(connection_->wire->heard(), "");
+    EXPECT_FALSE(connection_->wire->got_fin);
+}
+
 TEST_P(TlsTransportTest, ClosesInOrder) {
     server().write("bye");
     server().shutdownWrite();
