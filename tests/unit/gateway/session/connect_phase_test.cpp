@@ -356,6 +356,19 @@ TEST_F(ConnectPhaseTlsTest, TheGreetingFromBeforeStartTlsIsTheClients) {
     EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
 }
 
+TEST_F(ConnectPhaseTlsTest, ASilenceBehindTheGreetingIsNotOneInsteadOfIt) {
+    for (const bool greets : {false, true}) {
+        Config config = makeConfig();
+        config.upstreams[0].check = false;
+        config.upstreams[0].fall = 1;
+        shakingHands(UpstreamTls::StartTls, std::move(config));
+        if (greets) expectStep<next::Stay>(serverSends("220 mx\r\n"));
+        const auto asked = context_->record.endpoint;
+        expectStep<next::Stay>(phase_->onDeadline());
+        EXPECT_EQ(asked->health.reason(), greets ? "does not start TLS in time" : "no greeting in time");
+    }
+}
+
 TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
     Config config = makeConfig(Protocol::Imap);
     config.listeners[0].tls = ListenerTls::StartTls;
