@@ -192,7 +192,8 @@ bool TlsTransport::expect(const std::string& server_name) noexcept {
         return X509_VERIFY_PARAM_set1_ip(SSL_get0_param(ssl_), address->bytes.data() + skip,
                                          address->bytes.size() - skip) == 1;
     }
-    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    // RFC 9525 2: a name that stands in the subject alone is none.
+    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return SSL_set_tlsext_host_name(ssl_, server_name.c_str()) == 1 &&
            SSL_set1_host(ssl_, server_name.c_str()) == 1;
 }

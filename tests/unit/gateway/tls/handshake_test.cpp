@@ -488,6 +488,11 @@ TEST_F(TlsClientTest, VerifiesTheServer) {
     EXPECT_EQ(outcome(client(), "other.example.net"), "wrong_name, alert_bad_certificate");
     EXPECT_EQ(outcome(client(), "192.0.2.26"), "wrong_name, alert_bad_certificate");
 
+    certificates_ = {files_.certificate({.common_name = "mx.example.net"})};
+    EXPECT_EQ(outcome(client(), "mx.example.net"), "wrong_name, alert_bad_certificate")
+        << "a name that stands in the subject alone is none";
+    certificates_ = {files_.certificate({{"mx.example.net"}})};
+
     const CertificateAuthority others("Others");
     const std::string other_ca = files_.write("others.pem", others.pem());
     EXPECT_EQ(outcome(client([&](TlsClientOptions& options) { options.ca = other_ca; }), "mx.example.net"),
