@@ -58,7 +58,8 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
             row.back() = std::make_shared<TlsListener>(listener.tls_options, listener.certificates, tickets_,
                                                        std::move(callbacks));
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("listener {}: {}", listener.name, error.what()));
+            throw ConfigError(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
+                                          listener.name, error.what()));
         }
     }
     return row;
