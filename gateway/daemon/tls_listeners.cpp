@@ -40,7 +40,8 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
         try {
             row.back() = listenerOf(listener.name, listener.tls_options, listener.certificates);
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("listener {}: {}", listener.name, error.what()));
+            throw ConfigError(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
+                                          listener.name, error.what()));
         }
     }
     return row;
