@@ -758,7 +758,10 @@ void Access::list() {
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
-    if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    const bool all =
+        !about_live && !filter.covering && filter.listeners.empty() && !filter.set && !filter.note_contains;
+    if (rules.empty())
+        fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
     if (arguments_.json)
         std::fputs(rulesAsJson(rules, names).c_str(), stdout);

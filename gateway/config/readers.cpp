@@ -321,11 +321,16 @@ void readSocket(Reading& reading, TableReader& table, std::string_view key, Admi
 void readHttpAddress(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
     if (!table.text(key, admin.http) || admin.http.empty()) return;
     const auto target = parseHostPort(admin.http);
-    if (!target)
+    if (!target) {
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
-    else if (const auto address = IpAddress::parse(target->host))
+    } else if (const auto address = IpAddress::parse(target->host)) {
         reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        if (isWildcard(*address))
+            table.warning(key,
+                          "has no authentication, and whoever reaches this machine reaches it there: name "
+                          "the address that the monitoring uses, or keep others out with a firewall");
+    }
 }
 
 void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
