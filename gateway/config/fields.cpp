@@ -451,7 +451,7 @@ using Console = ConsoleConfig;
 const Fields<ConsoleConfig>& consoleFields() {
     static const Fields<ConsoleConfig> fields{
         {"address", ownText<&Console::address>("address", readConsoleAddress), kRestart,
-         "where the console's API is served, such as `127.0.0.1:8026`; empty: nowhere"},
+         "where the console and its API are served, such as `127.0.0.1:8026`; empty: nowhere"},
         {"certificates", own<&Console::certificates>("array of tables", readConsoleCertificates), kRestart,
          "as `listener.certificates`: with them it speaks TLS, and new files are taken up as they come; "
          "needed unless the "
