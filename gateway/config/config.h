@@ -194,6 +194,16 @@ struct AdminConfig {
     friend bool operator==(const AdminConfig&, const AdminConfig&) = default;
 };
 
+struct ConsoleConfig {
+    std::string address;                         ///< host:port, an IP address; empty: there is no console
+    std::vector<CertificateFiles> certificates;  ///< none: it speaks HTTP in the clear
+    bool insecure_accepted = false;        ///< must be set for that where others than this host can connect
+    std::vector<Network> trusted_proxies;  ///< whose X-Forwarded-For and `user_header` are believed
+    std::string user_header;               ///< in which they say who has logged in with them; empty: none
+
+    friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
+};
+
 struct Config {
     std::string file;                  ///< as given on the command line
     std::vector<std::string> files{};  ///< that one, and those that were included
@@ -207,6 +217,7 @@ struct Config {
     JournalConfig journal;
     LogConfig log;
     AdminConfig admin;
+    ConsoleConfig console;
     Timeouts timeouts;
     std::vector<ListenerConfig> listeners;
     std::vector<UpstreamConfig> upstreams;

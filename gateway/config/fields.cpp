@@ -139,7 +139,7 @@ auto size(std::size_t low, std::size_t high) {
 }
 
 std::string typeOfDuration(milliseconds low, milliseconds high) {
-    if (high < kLongest) return fmt::format("{} to {}", formatDuration(low), formatDuration(high));
+    if (high != kLongest) return fmt::format("{} to {}", formatDuration(low), formatDuration(high));
     return low <= kShortest ? "duration" : fmt::format("{} or more", formatDuration(low));
 }
 
@@ -387,7 +387,7 @@ const Fields<JournalConfig>& journalFields() {
         {"max_size", size<&J::max_bytes>(kSmallestJournal, kLargestSize), kRestart,
          "size of the files; beyond it refused clients are deleted first, until they are a fifth of it, then "
          "the oldest sessions"},
-        {"mask_after", own<&J::mask_after>("1h or more, `\"\"`", readMaskAfter), kRestart,
+        {"mask_after", own<&J::mask_after>("1h to 3650d, `\"\"`", readMaskAfter), kRestart,
          "how long the host part of client addresses is kept (IPv4 /24 and IPv6 /48 stay), see below; "
          "`\"\"`: as long as the session",
          "`\"\"`"},
@@ -443,6 +443,31 @@ const Fields<AdminConfig>& adminFields() {
          "Unix socket that the command line talks to, mode 0660; empty: none"},
         {"http", ownText<&AdminConfig::http>("address", readHttpAddress), kRestart,
          "metrics and health, read only and without authentication; empty: none"},
+    };
+    return fields;
+}
+
+using Console = ConsoleConfig;
+const Fields<ConsoleConfig>& consoleFields() {
+    static const Fields<ConsoleConfig> fields{
+        {"address", ownText<&Console::address>("address", readConsoleAddress), kRestart,
+         "where the console and its API are served, such as `127.0.0.1:8026`; empty: nowhere"},
+        {"certificates", own<&Console::certificates>("array of tables", readConsoleCertificates), kRestart,
+         "as `listener.certificates`: with them it speaks TLS, and new files are taken up as they come; "
+         "needed unless the "
+         "address is this host's alone",
+         kNone},
+        {"insecure", own<&Console::insecure_accepted>("`accepted`", readInsecure), kRestart,
+         "must be set where others than this host can connect and there are no certificates: behind a proxy "
+         "on a network of "
+         "its own, for instance",
+         kNone},
+        {"trusted_proxies", own<&Console::trusted_proxies>("network or array", readTrustedProxies), kRestart,
+         "reverse proxies whose `X-Forwarded-For` and `user_header` are believed", kNone},
+        {"user_header", ownText<&Console::user_header>("header field", readUserHeader), kRestart,
+         "in which a trusted proxy says who has logged in with it, such as `X-Remote-User`: the name of an "
+         "account, which needs no "
+         "password then; empty: none. The proxy must remove it from what clients send"},
     };
     return fields;
 }

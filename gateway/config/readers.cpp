@@ -5,6 +5,7 @@
 #include "gateway/log/escape.h"
 #include "protocols/mail_protocol.h"
 #include "protocols/refusal.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 
@@ -320,11 +321,77 @@ void readSocket(Reading& reading, TableReader& table, std::string_view key, Admi
 void readHttpAddress(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
     if (!table.text(key, admin.http) || admin.http.empty()) return;
     const auto target = parseHostPort(admin.http);
-    if (!target)
+    if (!target) {
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
-    else if (const auto address = IpAddress::parse(target->host))
+    } else if (const auto address = IpAddress::parse(target->host)) {
         reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        if (isWildcard(*address))
+            table.warning(key,
+                          "has no authentication, and whoever reaches this machine reaches it there: name "
+                          "the address that the monitoring uses, or keep others out with a firewall");
+    }
+}
+
+void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    if (!table.text(key, console.address) || console.address.empty()) return;
+    const LocatedText item{console.address, table.where(key)};
+    if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
+        reading.bound.push_back({*endpoint, item.where});
+    else
+        console.address.clear();
+}
+
+void readConsoleCertificates(Reading& reading, TableReader& table, std::string_view key,
+                             ConsoleConfig& console) {
+    for (TableReader& item : table.tables(key))
+        console.certificates.push_back(readCertificate(reading, item, true));
+}
+
+/// The last to be read of what this hangs on.
+void readInsecure(Reading&, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    static constexpr Word<bool> kWords[] = {{"accepted", true}};
+    table.choice<bool>(key, console.insecure_accepted, kWords);
+    const auto host = parseHostPort(console.address);
+    const auto address = host ? IpAddress::parse(host->host) : std::nullopt;
+    const bool exposed = address && !address->isLoopback() && console.certificates.empty();
+    if (exposed && !console.insecure_accepted)
+        table.error(
+            "address",
+            fmt::format(
+                "without TLS everybody on the way to {} can read and use passwords and tokens: give the "
+                "console certificates, or an address of this host alone, such as \"127.0.0.1:8026\"; if you "
+                "accept that, add insecure = \"accepted\"",
+                console.address));
+    else if (exposed)
+        table.warning("address",
+                      "passwords, tokens and all that the console shows go over the network in the clear");
+    else if (console.insecure_accepted)
+        table.warning(key, "has no effect: the console has TLS, or is reached from this host alone");
+}
+
+void readTrustedProxies(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    for (const LocatedText& item : table.texts(key))
+        for (const Network& network : readNetworks(reading, item, table.pathOf(key)))
+            console.trusted_proxies.push_back(network);
+}
+
+void readUserHeader(Reading&, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    constexpr std::size_t kLongest = 64;
+    if (!table.text(key, console.user_header) || console.user_header.empty()) return;
+    const auto is_of_names = [](char character) {
+        return character == '-' || (character >= '0' && character <= '9') ||
+               (lower(character) >= 'a' && lower(character) <= 'z');
+    };
+    if (console.user_header.size() > kLongest ||
+        !std::all_of(console.user_header.begin(), console.user_header.end(), is_of_names))
+        table.error(key,
+                    fmt::format("expected the name of a header field, such as \"X-Remote-User\", found {}",
+                                inQuotes(console.user_header)));
+    else if (console.trusted_proxies.empty())
+        table.error(
+            key,
+            "needs trusted_proxies: from anybody else the header would be a password that everybody knows");
 }
 
 void readAddresses(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {

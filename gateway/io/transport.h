@@ -32,8 +32,6 @@ struct Pipe {
     int read_end = -1;
     int write_end = -1;
     std::size_t bytes = 0;
-
-    bool isOpen() const noexcept { return read_end >= 0; }
 };
 
 class Transport {

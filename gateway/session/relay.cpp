@@ -139,7 +139,7 @@ void Relay::dropHeld(Side source_side) noexcept {
     Flow& source = flow(source_side);
     source.unseen = 0;
     if (source.block) resources_.blocks.giveBack(std::move(source.block));
-    if (source.pipe.isOpen()) resources_.pipes.giveBack(std::exchange(source.pipe, {}));
+    if (source.pipe) resources_.pipes.giveBack(std::move(source.pipe));
 }
 
 void Relay::showHeld(Side source_side) noexcept {
@@ -163,17 +163,21 @@ Relay::Status Relay::reply(Side to, std::string_view text) noexcept {
 
 Relay::Status Relay::pump(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (const auto stop = showHeldAgain(source_side)) return *stop;
+    if (source.unseen > 0) {
+        if (const auto stop = showHeldAgain(source_side)) return *stop;
+    }
     for (int reads = 0; reads < kReadsPerTurn; ++reads) {
-        if (const auto stop = flush(source_side)) return *stop;
-        if (stalled(source_side)) return Status::Open;
+        if (!drained(source_side)) {
+            if (const auto stop = flush(source_side)) return *stop;
+            if (stalled(source_side)) return Status::Open;
+        }
         // What was not whole when its sender ended goes nowhere.
         if (source.eof) {
             dropHeld(source_side);
             return Status::Ended;
         }
         if (!mayHaveInput(source_side)) return Status::Open;
-        const bool spliced = source.pipe.isOpen() || (source.bulk && !tap_ && canSplice());
+        const bool spliced = source.pipe || (source.bulk && !tap_ && canSplice());
         if (const auto stop = spliced ? spliceOnce(source_side) : copyOnce(source_side)) return *stop;
     }
     return Status::Unfinished;
@@ -191,8 +195,7 @@ void Relay::endSource(Side source_side) noexcept {
 }
 
 std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
-    Flow& source = flow(source_side);
-    if (source.unseen == 0 || (source.rest == Rest::More && tap_)) return std::nullopt;
+    if (flow(source_side).rest == Rest::More && tap_) return std::nullopt;
     if (const auto stop = flush(source_side)) return stop;
     return decide(source_side, held(source_side));
 }
@@ -214,6 +217,7 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
 std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view decided,
                                           std::string_view left) noexcept {
     Flow& source = flow(source_side);
+    if (!source.block && left.empty()) return writeOn(source_side, decided);
     std::unique_ptr<Block> from = std::move(source.block);
     source.unseen = 0;
     auto stop = writeOn(source_side, decided);
@@ -234,8 +238,8 @@ std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view dec
 std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
     Flow& source = flow(source_side);
     Transport& sink = end(other(source_side));
-    while (source.pipe.bytes > 0) {
-        const IoResult put = sink.spliceFrom(source.pipe);
+    while (source.pipe && source.pipe->bytes > 0) {
+        const IoResult put = sink.spliceFrom(*source.pipe);
         if (put.status == IoStatus::Error) return Status::SinkLost;
         if (put.status == IoStatus::WouldBlock) {
             sink.notifyWritable();
@@ -303,13 +307,13 @@ void Relay::wroteTo(Side sink) noexcept {
 
 std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (!source.pipe.isOpen()) source.pipe = resources_.pipes.borrow().value_or(Pipe{});
-    if (!source.pipe.isOpen()) {
+    if (!source.pipe) source.pipe = resources_.pipes.borrow();
+    if (!source.pipe) {
         source.bulk = false;
         return copyOnce(source_side);
     }
     end(other(source_side)).noDelay();
-    const IoResult got = end(source_side).spliceTo(source.pipe);
+    const IoResult got = end(source_side).spliceTo(*source.pipe);
     switch (got.status) {
         case IoStatus::Ok:
             source.bytes += got.bytes;
@@ -324,7 +328,7 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     }
     // Nothing under way: the pipe goes back, and the next bytes show by their number whether it is worth another.
     source.bulk = false;
-    resources_.pipes.giveBack(std::exchange(source.pipe, {}));
+    resources_.pipes.giveBack(std::move(source.pipe));
     return std::nullopt;
 }
 

@@ -105,13 +105,13 @@ class Relay {
         return flow(source).unseen > 0 && flow(source).rest == Rest::Hold;
     }
     /// Nothing read from `source` waits to be written.
-    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe.isOpen(); }
+    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
 
   private:
     /// One direction, named by its source.
     struct Flow {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
-        Pipe pipe;                     ///< the same, while the direction is spliced; else none
+        std::unique_ptr<Pipe> pipe;    ///< the same, while the direction is spliced; else null
         std::uint64_t bytes = 0;       ///< read from the source
         std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
         Rest rest = Rest::Hold;        ///< what `unseen` waits for

@@ -56,6 +56,7 @@ struct TlsFacts {
     std::string sni;           ///< the name that was asked for, fit for a log line; empty: none
     Millis handshake_ms = 0;
     std::unique_ptr<const TlsPeerCertificate> peer;  ///< null: it has shown none
+    std::string_view fault{};  ///< how it ended, if that was wrong (TlsTransport::fault()); known then
     bool resumed = false;
 };
 

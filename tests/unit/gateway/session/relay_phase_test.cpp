@@ -73,8 +73,10 @@ TEST_F(RelayPhaseTest, OffersStartTlsAndBeginsItOnceAllBeforeIsAnswered) {
     expectStep<next::Stay>(serverSends("250 mx\r\n"));
     EXPECT_EQ(client_->heard(), "250-mx\r\n250 STARTTLS\r\n");
     server_->heard();
-    const auto asked = expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
-    EXPECT_THAT(asked.reply, StartsWith("220 "));
+    const Next step = clientSends(*phase_, "STARTTLS\r\n");
+    const auto& asked = expectStep<next::ShakeHands>(step);
+    ASSERT_TRUE(asked.reply);
+    EXPECT_THAT(*asked.reply, StartsWith("220 "));
     EXPECT_EQ(client_->heard(), "") << "the next phase says it";
     EXPECT_EQ(server_->heard(), "");
     EXPECT_EQ(host_->handshakes, 1);
@@ -452,8 +454,10 @@ class RelayPhaseMirrorTest : public RelayPhaseTest {
 
 TEST_F(RelayPhaseMirrorTest, AnswersTheClientOnceTheServerHasTls) {
     consented();
-    const auto answered = expectStep<next::ShakeHands>(shakeHands());
-    EXPECT_THAT(answered.reply, StartsWith("220 "));
+    const Next step = shakeHands();
+    const auto& answered = expectStep<next::ShakeHands>(step);
+    ASSERT_TRUE(answered.reply);
+    EXPECT_THAT(*answered.reply, StartsWith("220 "));
     EXPECT_EQ(client_->heard(), "") << "the next phase says it";
     EXPECT_EQ(host_->handshakes, 1) << "the client's follows";
     EXPECT_TRUE(context_->server_tls);

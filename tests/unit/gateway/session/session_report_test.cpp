@@ -173,7 +173,7 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     EXPECT_EQ(kept().rule_id, 12);
     EXPECT_EQ(kept().reply, "554 5.7.1 no") << "without its end of line";
     EXPECT_THAT(log(), HasSubstr("\"event\":\"session.refused\""));
-    report::refused(*host_, record(), Refusal::TooMany, {"client_sessions", 20}, "\r\n");
+    report::refused(*host_, record(), Refusal::TooMany, {LimitReached::Which::Sessions, 20}, "\r\n");
     EXPECT_EQ(kept().rule_id, 0) << "it was not the rule that refused";
     EXPECT_EQ(kept().limit, "client_sessions");
     EXPECT_EQ(kept().limit_value, 20u);
