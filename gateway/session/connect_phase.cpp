@@ -218,7 +218,7 @@ Next ConnectPhase::onDeadline() {
                 return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
             return failed({ServerFailure::ConnectTimeout});
         case Stage::StartingTls:
-            if (connector_->awaitsStartTls()) return failed({ServerFailure::NoStartTlsInTime});
+            if (connector().awaitsStartTls()) return failed({ServerFailure::NoStartTlsInTime});
             [[fallthrough]];
         case Stage::AwaitingGreeting:
         case Stage::Swallowing:
