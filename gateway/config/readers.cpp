@@ -344,9 +344,8 @@ void readConsoleAddress(Reading& reading, TableReader& table, std::string_view k
 
 void readConsoleCertificates(Reading& reading, TableReader& table, std::string_view key,
                              ConsoleConfig& console) {
-    Places unused;
     for (TableReader& item : table.tables(key))
-        console.certificates.push_back(readCertificate(reading, item, true, unused));
+        console.certificates.push_back(readCertificate(reading, item, true, console.places));
 }
 
 /// The last to be read of what this hangs on.

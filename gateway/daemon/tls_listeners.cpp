@@ -55,7 +55,7 @@ std::shared_ptr<TlsListener> TlsListeners::makeConsole(const ConsoleConfig& conf
     try {
         console_ = listenerOf(kConsole, options, config.certificates);
     } catch (const TlsError& error) {
-        throw ConfigError(fmt::format("console: {}", error.what()));
+        throw ConfigError(fmt::format("{}console: {}", config.places.before(error.what()), error.what()));
     }
     return console_;
 }
