@@ -197,7 +197,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.json) {
         printJson(sessions);
         std::fputs(cutAsJson(sessions.size(), found - (more ? 1 : 0), more).c_str(), stdout);
-        if (arguments.follow) follow(*source, asked.filter, end, printJson);
+        if (arguments.follow) follow(*source, asked.filter, end, [](const auto& newer) { printJson(newer); });
         return;
     }
     const Times times = arguments.view.times();
