@@ -80,7 +80,8 @@ _mailgate() {
         "console user add"*) words="--role" ;;
         "console token add"*) words="--role --user --expires" ;;
         "console user list" | "console token list") words="--json --wide --columns --utc --no-pager" ;;
-        probe) words=$(_mailgate_names upstream) ;;
+        probe*) words="--json $(_mailgate_names upstream)" ;;
+        check* | reload*) words="--json" ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac

@@ -48,6 +48,10 @@ void Migrator::migrate(Database& database, bool create) const {
     });
 }
 
+void Migrator::requireKnown(Database& database) const {
+    checkedVersion(database, false);
+}
+
 void Migrator::requireCurrent(Database& database) const {
     const std::int64_t version = checkedVersion(database, false);
     if (version < currentVersion())

@@ -43,6 +43,9 @@ class Migrator {
     /// database, NewerSchema, and the schema's kind for an empty file unless `create`.
     void migrate(Database& database, bool create) const;
 
+    /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
+    void requireKnown(Database& database) const;
+
     /// Throws StoreError as migrate() does, and Other for a file of an older version; changes nothing.
     void requireCurrent(Database& database) const;
 

@@ -451,6 +451,10 @@ void migrate(sqlite::Database& database, bool create) {
     kMigrator.migrate(database, create);
 }
 
+void requireKnown(sqlite::Database& database) {
+    kMigrator.requireKnown(database);
+}
+
 void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }

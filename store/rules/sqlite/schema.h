@@ -38,6 +38,9 @@ std::int64_t currentVersion() noexcept;
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.
 void migrate(sqlite::Database& database, bool create);
 
+/// Throws StoreError as migrate() does, for an empty file too; changes nothing.
+void requireKnown(sqlite::Database& database);
+
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);
 
