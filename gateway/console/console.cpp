@@ -313,7 +313,8 @@ class Console::Impl {
     http::Server server_;
 };
 
-Console::Console(const ConsoleConfig& config, Parts parts) : impl_(std::make_unique<Impl>(config, parts)) {}
+Console::Console(const ConsoleConfig& config, const Parts& parts)
+    : impl_(std::make_unique<Impl>(config, parts)) {}
 
 Console::~Console() {
     stop();

@@ -201,7 +201,7 @@ void addValue(Html& html, const Var& value) {
         html.text(textOf(value));
         return;
     }
-    const auto array = value.extract<Array::Ptr>();
+    const auto& array = value.extract<Array::Ptr>();
     html.markup("<ul>");
     for (const Var& item : *array) {
         html.markup("<li>");

@@ -185,8 +185,7 @@ class Answers(Console):
         self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "ready")
         self.change("POST", "/servers/mail/gone/ready", status=404)
         self.change("POST", "/servers/mail/mail1/burn", status=404)
-        orders = gateway.events("admin.order", order="drain", target="mail/mail1")
-        self.assertEqual([order["user"] for order in orders], ["token operator (console)"])
+        gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
@@ -414,7 +413,7 @@ class LoggingIn(Console):
         right = {**session, "X-CSRF-Token": answer.json["csrf_token"]}
         self.change("POST", "/rules", rule, 201, token=None, headers=right)
         self.assertEqual(self.get("/rules?match=192.0.2.120")["rules"][0]["created_by"], "admin-person (console)")
-        self.assertEqual(gateway.events("console.login")[-1]["user"], "admin-person")
+        gateway.wait_event("console.login", user="admin-person", role="admin")
         other = self.log_in()
         self.assertEqual(self.change("DELETE", "/session", token=None, headers=right).json["ended"], 1)
         self.get("/session", 401, token=None, headers=session)
@@ -456,7 +455,7 @@ class LoggingIn(Console):
         self.assertEqual(paused.status, 429)
         self.assertTrue(1 <= int(paused.headers["Retry-After"]) <= 60)
         self.assertEqual(guess("192.0.2.67", "admin-person", PASSWORD).status, 200, "others are not concerned")
-        lines = gateway.events("console.login_failed", client="192.0.2.66")
+        lines = gateway.wait_events(5, "console.login_failed", client="192.0.2.66")
         self.assertEqual([line["user"] for line in lines], [f"user{number}" for number in range(5)])
         self.assertNotIn("wrong horse", gateway.log_text())
         self.assertNotIn(PASSWORD, gateway.log_text())
@@ -469,7 +468,7 @@ class LoggingIn(Console):
         gateway.run("console", "user", "remove", "emil")
         self.get("/status", 401, token=emils)
         wait_until(lambda: ask("GET", "/status", token=expired).status == 401, "the token's end")
-        self.assertEqual(gateway.events("console.login_failed", reason="expired")[0]["user"], "old")
+        self.assertEqual(gateway.wait_event("console.login_failed", reason="expired")["user"], "old")
         removed = add_token("gone", "admin")
         self.get("/status", token=removed)
         gateway.run("console", "token", "remove", "gone")
@@ -591,7 +590,7 @@ class Pages(unittest.TestCase):
             self.ask("POST", link, {"csrf_token": page.fields["csrf_token"]}, {**operator, "Sec-Fetch-Site": "cross-site"}, 403)
             self.ask("POST", link, {"csrf_token": page.fields["csrf_token"]}, operator, 303)
             self.assertIn(b"421", proxyclient.read_line(client))
-        self.assertEqual(gateway.events("admin.order", order="kill", ok=True)[-1]["user"], "operator-person (console)")
+        gateway.wait_event("admin.order", order="kill", ok=True, user="operator-person (console)")
 
     def test_logging_out(self):
         session = self.log_in("viewer-person")
