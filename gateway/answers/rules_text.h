@@ -64,7 +64,8 @@ std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise,
 /// Likewise, with one set and its rules.
 std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules,
                       const rules::NameStates& names = {});
-/// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
+/// Escaped (gateway/log/escape.h), but for quotes and backslashes, which mean nothing to a terminal: what is quoted already
+/// would be so twice.
 std::string plainLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
 std::string changeLine(const store::RuleStore::AuditEntry& entry);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
+#include "gateway/cli/screen_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
