@@ -41,7 +41,7 @@ _mailgate() {
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
         "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
-        "access rename-listener "*) words=$(_mailgate_names listener) ;;
+        "access rename-listener "*) words="$(_mailgate_names listener) --force --dry-run --json" ;;
         "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
         "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;
@@ -74,14 +74,14 @@ _mailgate() {
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
+        probe*) words="--json $(_mailgate_names upstream)" ;;
+        check* | reload*) words="--json" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;
         "console token") words="add remove list" ;;
         "console user add"*) words="--role" ;;
         "console token add"*) words="--role --user --expires" ;;
         "console user list" | "console token list") words="--json --wide --columns --utc --no-pager" ;;
-        probe*) words="--json $(_mailgate_names upstream)" ;;
-        check* | reload*) words="--json" ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac

@@ -24,8 +24,10 @@ std::string networksText(const std::vector<Network>& networks, std::size_t most)
 /// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
 std::string sentenceOf(const store::AccessRule& rule);
 
-/// "denying 192.0.2.0/24 would shut out the balancers ...: nothing was changed"
-std::string sentenceOf(const rules::Hazardous& refused);
+/// "denying 192.0.2.0/24 would shut out the balancers ..."
+std::string dangerOf(const rules::Hazardous& refused);
+/// "allowing these networks would let in 75% of IPv4 on listener mx"
+std::string dangerOf(const rules::TooMuchTogether& refused);
 /// "rule 2 wins, being more specific, over rule 1: ..."
 std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."

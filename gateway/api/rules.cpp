@@ -388,7 +388,7 @@ Response removeRule(const Call& call) {
         access.store().together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
-            access.service().remove(std::span(&present, 1));
+            access.service().remove({.rules = {present}});
         });
         return std::nullopt;
     });

@@ -60,11 +60,23 @@ std::string escapeOf(char32_t code_point) {
                        0xDC00 + ((value - 0x10000) & 0x3FF));
 }
 
+/// Escaped, but for quotes and backslashes, which mean nothing to a terminal: what is quoted already would be so twice.
+std::string withQuotes(std::string_view text) {
+    std::string safe;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find_first_of("\"\\"), text.size());
+        safe += escaped(text.substr(0, end));
+        if (end < text.size()) safe += text[end];
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return safe;
+}
+
 }  // namespace
 
 std::string shown(std::string_view text, Letters letters) {
     constexpr int kMarks = 2;
-    std::string safe = escaped(text);
+    const std::string safe = withQuotes(text);
     if (isPlain(text)) return safe;
     const InUtf8 utf8;
     std::string out;
