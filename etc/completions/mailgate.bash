@@ -74,14 +74,14 @@ _mailgate() {
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
+        probe*) words="--json $(_mailgate_names upstream)" ;;
+        check* | reload*) words="--json" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;
         "console token") words="add remove list" ;;
         "console user add"*) words="--role" ;;
         "console token add"*) words="--role --user --expires" ;;
         "console user list" | "console token list") words="--json --wide --columns --utc --no-pager" ;;
-        probe*) words="--json $(_mailgate_names upstream)" ;;
-        check* | reload*) words="--json" ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac

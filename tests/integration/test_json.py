@@ -131,8 +131,8 @@ class Json(unittest.TestCase):
                       ("top",), *(("top", "--by", group) for group in
                                   ("client", "network", "sender", "recipient", "user", "helo", "end")),
                       ("report", "would-refuse"), ("status",), ("tls", "status"), ("tls", "test", f"127.0.0.1:{closed}"),
-                      ("console", "user", "list"), ("console", "token", "list"),
                       ("tls", "test", "no-such-host.invalid:993"), ("check",), ("reload",), ("probe",), ("probe", "gone"),
+                      ("console", "user", "list"), ("console", "token", "list"),
                       ("access", "list"), ("access", "list", "--expired"), ("access", "history"),
                       ("access", "set", "list"), ("access", "set", "show", "partners"), ("access", "report"),
                       ("access", "test", "192.0.2.66", "203.0.113.7"), ("access", "diff", rules),
