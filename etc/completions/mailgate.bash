@@ -41,7 +41,7 @@ _mailgate() {
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
         "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
-        "access rename-listener "*) words=$(_mailgate_names listener) ;;
+        "access rename-listener "*) words="$(_mailgate_names listener) --force --dry-run --json" ;;
         "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
         "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <variant>
 
@@ -153,14 +154,23 @@ std::string sentenceOf(const AccessRule& rule) {
     return sentence;
 }
 
-std::string sentenceOf(const rules::Hazardous& refused) {
+std::string dangerOf(const rules::TooMuchTogether& refused) {
+    constexpr double kPercent = 100;
+    const bool allow = refused.verdict == Verdict::Allow;
+    return fmt::format(
+        "{} these networks would{} {} {:.0f}% of {} on listener {}", allow ? "allowing" : "denying",
+        refused.with_others ? ", together with the rules that are there," : "", allow ? "let in" : "shut out",
+        std::floor(refused.share * kPercent), refused.v4 ? "IPv4" : "IPv6", refused.listener);
+}
+
+std::string dangerOf(const rules::Hazardous& refused) {
     const bool allow = refused.rule.verdict == Verdict::Allow;
     std::string hazards;
     for (const rules::Hazard& hazard : refused.hazards)
         hazards +=
             (hazards.empty() ? "" : ", ") + std::visit([](const auto& kind) { return textOf(kind); }, hazard);
-    return fmt::format("{} {} would {} {}: nothing was changed", allow ? "allowing" : "denying",
-                       refused.rule.network.toString(), allow ? "let in" : "shut out", hazards);
+    return fmt::format("{} {} would {} {}", allow ? "allowing" : "denying", refused.rule.network.toString(),
+                       allow ? "let in" : "shut out", hazards);
 }
 
 std::string sentenceOf(const rules::Overlap& overlap) {

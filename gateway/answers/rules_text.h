@@ -24,8 +24,10 @@ std::string networksText(const std::vector<Network>& networks, std::size_t most)
 /// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
 std::string sentenceOf(const store::AccessRule& rule);
 
-/// "denying 192.0.2.0/24 would shut out the balancers ...: nothing was changed"
-std::string sentenceOf(const rules::Hazardous& refused);
+/// "denying 192.0.2.0/24 would shut out the balancers ..."
+std::string dangerOf(const rules::Hazardous& refused);
+/// "allowing these networks would let in 75% of IPv4 on listener mx"
+std::string dangerOf(const rules::TooMuchTogether& refused);
 /// "rule 2 wins, being more specific, over rule 1: ..."
 std::string sentenceOf(const rules::Overlap& overlap);
 /// "it lies inside: rule 1: ..."
@@ -62,7 +64,8 @@ std::string setsAsJson(std::span<const rules::SetSummary> sets);  ///< likewise,
 /// Likewise, with one set and its rules.
 std::string setAsJson(const rules::SetSummary& set, std::span<const store::AccessRule> rules,
                       const rules::NameStates& names = {});
-/// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
+/// Escaped (gateway/log/escape.h), but for quotes and backslashes, which mean nothing to a terminal: what is quoted already
+/// would be so twice.
 std::string plainLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
 std::string changeLine(const store::RuleStore::AuditEntry& entry);

@@ -45,9 +45,14 @@ Problem of(const rules::LimitsOnDeny&) {
 Problem of(const rules::ReplyOnAllow&) {
     return {kUnprocessable, "invalid_value", "reply is for deny rules"};
 }
+constexpr std::string_view kForced = ": nothing was changed; with \"force\" it is done anyway";
+
 Problem of(const rules::Hazardous& refusal) {
-    return {kConflict, "hazardous", answers::sentenceOf(refusal) + "; with \"force\" it is done anyway",
+    return {kConflict, "hazardous", answers::dangerOf(refusal) + std::string(kForced),
             fmt::format("\"line\":{}", refusal.line == 0 ? "null" : fmt::to_string(refusal.line))};
+}
+Problem of(const rules::TooMuchTogether& refusal) {
+    return {kConflict, "hazardous", answers::dangerOf(refusal) + std::string(kForced)};
 }
 Problem of(const rules::NothingLeft&) {
     return {

@@ -33,7 +33,7 @@ namespace {
 using store::AccessRule;
 using store::RuleStore;
 
-constexpr std::size_t kUsual = 100, kMost = 1'000;
+constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
 constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
 
 /// The store and the service for one request.
@@ -58,7 +58,7 @@ class Rules {
     Response perform(bool dry_run, int status, const Change& change);
 
     /// Throws Problem unless it is there.
-    AccessRule ruleOf(const std::string& id);
+    AccessRule ruleOf(const std::string& text);
 
   private:
     std::string rehearsed(const Change& change);
@@ -258,7 +258,7 @@ Response rules(const Call& call) {
     filter.overlapping = query.flag("overlapping");
     filter.shadowed = query.flag("shadowed");
     filter.covering = query.network("match");
-    const std::size_t limit = query.limit(kUsual, kMost);
+    const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const std::int64_t after = query.number("cursor").value_or(0);
     query.rejectOthers();
     if (filter.expired &&
@@ -313,7 +313,7 @@ Response testRules(const Call& call) {
 Response ruleHistory(const Call& call) {
     QueryValues query(call.request);
     const auto network = query.network("network");
-    const std::size_t limit = query.limit(kUsual, kMost);
+    const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor");
     query.rejectOthers();
     auto entries = Rules(call).store().history(network);
@@ -388,7 +388,7 @@ Response removeRule(const Call& call) {
         access.store().together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
-            access.service().remove(std::span(&present, 1));
+            access.service().remove({.rules = {present}});
         });
         return std::nullopt;
     });

@@ -33,7 +33,7 @@ using store::JournalFilter;
 using store::JournalSession;
 namespace journal = store::journal;
 
-constexpr std::size_t kUsual = 50, kMost = 500;
+constexpr std::size_t kUsualSessions = 50, kMostSessions = 500;
 constexpr std::size_t kDeepest = 20'000;  ///< sessions that are looked at for one page
 
 std::int64_t timeValue(const char* name, const std::string& text, answers::TimeMeans means) {
@@ -268,7 +268,7 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
 Response sessions(const Call& call) {
     QueryValues query(call.request);
     JournalFilter filter = filterOf(query);
-    const std::size_t limit = query.limit(kUsual, kMost);
+    const std::size_t limit = query.limit(kUsualSessions, kMostSessions);
     const auto cursor = cursorOf(query);
     const auto text = query.text("q");
     if (text) {
@@ -286,7 +286,7 @@ Response sessions(const Call& call) {
 Response liveSessions(const Call& call) {
     QueryValues query(call.request);
     JournalFilter filter = liveFilterOf(query);
-    const std::size_t limit = query.limit(kMost, kDeepest);
+    const std::size_t limit = query.limit(kMostSessions, kDeepest);
     query.rejectOthers();
     if (call.masks()) mask(filter);
     const std::int64_t now = unixMillis();

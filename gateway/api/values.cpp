@@ -119,16 +119,16 @@ void QueryValues::rejectOthers() const {
 
 BodyValues::BodyValues(const Request& request) {
     constexpr std::size_t kMaxDepth = 8;  // the parser's memory and its destructors nest with the text
-    const Problem malformed(400, "malformed_body", "expected a JSON object in UTF-8");
-    if (!isUtf8(request.body)) throw malformed;
+    const auto malformed = [] { return Problem(400, "malformed_body", "expected a JSON object in UTF-8"); };
+    if (!isUtf8(request.body)) throw malformed();
     try {
         Poco::JSON::Parser parser;
         parser.setDepth(kMaxDepth);
         object_ = parser.parse(request.body).extract<Poco::JSON::Object::Ptr>();
     } catch (const Poco::Exception&) {
-        throw malformed;
+        throw malformed();
     }
-    if (!object_) throw malformed;
+    if (!object_) throw malformed();
 }
 
 Poco::Dynamic::Var BodyValues::get(std::string_view name) {

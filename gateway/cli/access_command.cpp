@@ -9,6 +9,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/screen_text.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/daemon/preflight.h"
@@ -39,6 +40,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -81,6 +83,7 @@ struct Arguments {
     bool all_sets = false;
     bool yes = false;
     bool dry_run = false;
+    bool compares = false;  ///< a list with what is there
     std::optional<std::int64_t> change;
     bool expired = false;
     bool overlapping = false;
@@ -175,8 +178,9 @@ store::RuleReply parsedReply(const std::string& text) {
 /// "never": for good.
 std::optional<UnixSeconds> parsedExpiry(const std::string& text) {
     if (text == "never") return std::nullopt;
-    // Not earlier than was asked for.
-    return (timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local) + 999) / 1'000;
+    const std::int64_t time = timeArgument("--expires", text, TimeMeans::Expiry, Zone::Local);
+    if (time <= unixMillis()) usageError(fmt::format("--expires: {} is in the past", printable(text)));
+    return (time + 999) / 1'000;  // not earlier than was asked for
 }
 
 /// "never": no default.
@@ -258,12 +262,21 @@ class Access {
     void exportRules();
     void renameListener();
     void history();
+    /// Of rows that were left out because they cannot be read.
+    void warnOfBadRows() const {
+        for (const auto& [id, what] : bad_rows_)
+            warn(what);
+    }
 
   private:
-    RuleStore& store(RuleStore::Use use = RuleStore::Use::Administer) {
-        if (!store_) store_ = store::openRules(config_.store_url, {.use = use});
+    /// What only reads, or does so as if, writes nothing.
+    RuleStore& store() {
+        const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
+        if (!store_)
+            store_ = store::openRules(config_.store_url, {.use = reads ? RuleStore::Use::Read : use_});
         return *store_;
     }
+    void onlyRead() { use_ = RuleStore::Use::Read; }
     void fail(const std::string& message) { failAt("mailgate", message); }
     /// `place`: in a list that was to be imported.
     void failAt(std::string_view place, const std::string& message) {
@@ -272,7 +285,8 @@ class Access {
     }
 
     rules::Service service() {
-        return {[this]() -> RuleStore& { return store(); }, site_, author(), now()};
+        return {[this]() -> RuleStore& { return store(); }, site_, author(), now(),
+                [this](const RuleStore::BadRow& row) { bad_rows_.emplace(row.id, row.what); }};
     }
 
     /// Makes a change, or says what it would be.
@@ -320,6 +334,9 @@ class Access {
     }
     void report(const rules::ReplyOnAllow&) { usageError("--reply is for deny rules"); }
     void report(const rules::Hazardous& refusal);
+    void report(const rules::TooMuchTogether& refusal) {
+        fail(dangerOf(refusal) + std::string(kNothingDone));
+    }
     void report(const rules::NothingLeft&);
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
@@ -328,6 +345,7 @@ class Access {
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
+    void warnOfForce(const rules::Refusal& refusal) const;
     std::variant<rules::ImportOutcome, rules::Refusal> imported(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
     void reportPut(const RuleStore::EditResult& result) const;
@@ -336,7 +354,7 @@ class Access {
     void reportMissing(const rules::Selected& selected);
     void reportMissing(const Network& missing);
     bool mayRemove(std::span<const AccessRule> rules);
-    bool removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set = {});
+    bool removeRules(const rules::Selected& selected, const std::optional<std::string>& set = {});
     void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
     store::ImportOptions importOptions() const;
@@ -345,8 +363,10 @@ class Access {
     const Arguments& arguments_;
     const Config config_;
     const rules::Site site_;
+    RuleStore::Use use_ = RuleStore::Use::Administer;
     std::unique_ptr<RuleStore> store_;
-    std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
+    std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
+    std::optional<std::size_t> ended_;              ///< sessions; none: nobody asked for that
 };
 
 void Access::perform(const std::function<void()>& change) {
@@ -426,7 +446,7 @@ void Access::warnOfUnknownListeners() {
 void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
     for (const std::string& listener : listeners)
         warn(
-            fmt::format("listener \"{}\" has access = \"allowlist\" and there is no allow rule for it: it "
+            fmt::format("listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
                         "refuses every client",
                         listener));
 }
@@ -437,7 +457,7 @@ void Access::reportRefusal(const rules::Refusal& refusal) {
 
 void Access::report(const rules::Hazardous& refusal) {
     failAt(refusal.line == 0 ? "mailgate" : fmt::format("{}:{}", arguments_.file, refusal.line),
-           sentenceOf(refusal) + "; use --force to do it anyway");
+           dangerOf(refusal) + std::string(kNothingDone));
 }
 
 void Access::report(const rules::NothingLeft&) {
@@ -473,6 +493,7 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
             return;
         case RuleStore::PutKind::Changed:
             tell("changed {}\n", sentence);
+            if (result.taken_over) tell("note: {}\n", takeOverNote(result));
             return;
         case RuleStore::PutKind::Unchanged:
             tell("unchanged {}\n", sentence);
@@ -496,7 +517,9 @@ void Access::put(Verdict verdict) {
     perform([&] { outcome = put(request); });
     if (arguments_.dry_run && !request.names.empty())
         remark("names are not asked in a dry run: whom a name that has no rule yet concerns is not known\n");
-    if (!arguments_.dry_run) resolveNames(outcome);
+    if (arguments_.dry_run) return;
+    resolveNames(outcome);
+    warnOfClosed(service().closedBy(outcome));
 }
 
 rules::PutOutcome Access::put(const rules::PutRequest& request) {
@@ -599,12 +622,14 @@ bool Access::mayRemove(std::span<const AccessRule> rules) {
     return false;
 }
 
-bool Access::removeRules(std::span<const AccessRule> rules, const std::optional<std::string>& set) {
-    const auto result = service().remove(rules, set);
+bool Access::removeRules(const rules::Selected& selected, const std::optional<std::string>& set) {
+    const auto result = service().remove(selected, set);
     for (const std::int64_t id : result.missing)
         fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
     for (const AccessRule& rule : result.removed)
         tell("removed {}\n", sentenceOf(rule));
+    for (const std::int64_t id : result.unreadable)
+        tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));
     return result.missing.empty();
 }
@@ -627,13 +652,15 @@ void Access::removeSelected(const rules::RuleSelection& selection) {
     const auto selected = service().select(selection);
     if (!selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty())
         return reportMissing(selected);
-    if (selected.rules.empty()) return fail("there is no such rule: nothing was removed");
+    if (selected.rules.empty() && selected.unreadable.empty())
+        return fail("there is no such rule: nothing was removed");
     const bool by_subject = !selection.networks.empty() || !selection.names.empty();
     const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
-    if (clear || mayRemove(selected.rules)) removeRules(selected.rules);
+    if (clear || mayRemove(selected.rules)) removeRules(selected);
 }
 
 void Access::listSets() {
+    onlyRead();
     const auto sets = service().sets();
     if (arguments_.json)
         std::fputs(setsAsJson(sets).c_str(), stdout);
@@ -642,6 +669,7 @@ void Access::listSets() {
 }
 
 void Access::showSet() {
+    onlyRead();
     requireSet(arguments_.name);
     const auto sets = service().sets();
     const auto set = std::find_if(sets.begin(), sets.end(),
@@ -673,9 +701,9 @@ void Access::defineSet() {
 void Access::removeSet() {
     requireSet(arguments_.name);
     perform([&] {
-        const auto rules = service().select({.set = arguments_.name}).rules;
-        if (!rules.empty() && !mayRemove(rules)) return;
-        if (removeRules(rules, arguments_.name)) tell("removed set {}\n", arguments_.name);
+        const auto selected = service().select({.set = arguments_.name});
+        if (!selected.rules.empty() && !mayRemove(selected.rules)) return;
+        if (removeRules(selected, arguments_.name)) tell("removed set {}\n", arguments_.name);
     });
 }
 
@@ -714,6 +742,7 @@ void Access::undo() {
 }
 
 void Access::list() {
+    onlyRead();
     requireKnown();
     requireSet(arguments_.set);
     rules::ListFilter filter{.listeners = arguments_.listeners,
@@ -730,7 +759,10 @@ void Access::list() {
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
-    if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    const bool all =
+        !about_live && !filter.covering && filter.listeners.empty() && !filter.set && !filter.note_contains;
+    if (rules.empty())
+        fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
     if (arguments_.json)
         std::fputs(rulesAsJson(rules, names).c_str(), stdout);
@@ -744,13 +776,14 @@ void Access::list() {
 
 /// For an auditor: who may enter, also where no rule says so.
 void Access::report() {
+    onlyRead();
     requireKnown();
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
     if (arguments_.format == "json" || (arguments_.json && arguments_.format.empty()))
         std::fputs(reportAsJson(rules, site_, service().names()).c_str(), stdout);
     else if (arguments_.format.empty() || arguments_.format == "csv")
-        std::fputs(rulesAsCsv(rules, site_).c_str(), stdout);
+        std::fputs(rulesAsCsv(rules, site_, service().names()).c_str(), stdout);
     else
         usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
@@ -768,6 +801,7 @@ void Access::reportDecision(const rules::Decision& decision) const {
 }
 
 void Access::test() {
+    onlyRead();
     requireConfigured(arguments_.listeners);
     std::vector<AddressBytes> clients;
     for (const std::string& text : arguments_.networks)
@@ -834,6 +868,7 @@ void Access::importFile() {
 
 /// What the rules of the file would change, if they were all there is.
 void Access::diff() {
+    onlyRead();
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
@@ -874,15 +909,35 @@ void Access::importText(const std::string& text) {
     const auto answer = imported(text);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
+    if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
     reportImport(outcome);
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
+}
+
+/// What is compared is not refused.
+void Access::warnOfForce(const rules::Refusal& refusal) const {
+    std::string why = "it contains no rules, and --replace would remove them all";
+    if (const auto* hazardous = std::get_if<rules::Hazardous>(&refusal))
+        why = fmt::format("line {}: {}", hazardous->line, dangerOf(*hazardous));
+    else if (const auto* together = std::get_if<rules::TooMuchTogether>(&refusal))
+        why = dangerOf(*together);
+    warn(fmt::format("{}: {}: access import would do this only with --force", arguments_.file, why));
 }
 
 void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
          counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
          outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+    for (const store::ImportError& contradiction : outcome.contradictions)
+        remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
+    if (outcome.expired > 0)
+        remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
+               outcome.expired == 1 ? "has" : "have");
+    if (outcome.taken_over > 0)
+        tell("note: {} of programs {} yours now, and the programs leave {} alone\n",
+             counted(outcome.taken_over, "rule"), outcome.taken_over == 1 ? "is" : "are",
+             outcome.taken_over == 1 ? "it" : "them");
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removed.size() > kMaxShown)
@@ -893,7 +948,8 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
 
 void Access::exportRules() {
     std::size_t count = 0;
-    const auto defaults = store(RuleStore::Use::Rescue).setDefaults();
+    use_ = RuleStore::Use::Rescue;
+    const auto defaults = store().setDefaults();
     requireSet(arguments_.set);
     // On a terminal the rules themselves show how far it is.
     std::optional<Progress> progress;
@@ -919,7 +975,7 @@ void Access::renameListener() {
 }
 
 void Access::renameRules() {
-    const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name);
+    const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name, arguments_.force);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
     if (renamed == 0)
@@ -930,6 +986,7 @@ void Access::renameRules() {
 }
 
 void Access::history() {
+    onlyRead();
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
     const auto entries = store().history(about);
@@ -984,6 +1041,7 @@ class Commands {
         command.app.callback([&context = context_, arguments = command.arguments, run] {
             Access access(context, *arguments);
             run(access);
+            access.warnOfBadRows();
         });
         return command;
     }
@@ -998,6 +1056,12 @@ class Commands {
     CLI::App& access_;
     Context& context_;
 };
+
+void addForceOption(const Commands::Command& command) {
+    command.flag("--force", &Arguments::force,
+                 "Do it even if that denies the site's own balancers or servers, or if all rules together "
+                 "then cover half of the Internet or more");
+}
 
 void addDryRunOption(const Commands::Command& command) {
     command.flag(
@@ -1037,9 +1101,7 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
     addSetOption(command, "The set of rules that it belongs to (default: manual)");
     command.text("--owner", &Arguments::owner, "Who is to be asked about the rule");
     command.text("--ticket", &Arguments::ticket, "Where the rule was asked for");
-    command.flag(
-        "--force", &Arguments::force,
-        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(command);
     addProgramOption(command);
     addChangeOptions(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
@@ -1073,9 +1135,7 @@ void addFileCommands(Commands& commands) {
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
-    import.flag(
-        "--force", &Arguments::force,
-        "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(import);
     addChangeOptions(import);
     const auto diff = commands.add(
         "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
@@ -1083,6 +1143,7 @@ void addFileCommands(Commands& commands) {
     addFileOptions(diff);
     diff.flag("--json", &Arguments::json, "Print JSON");
     diff.arguments->replace = diff.arguments->force = diff.arguments->dry_run = true;
+    diff.arguments->compares = true;
     const auto exported = commands.add("export", "Print all rules in the format that access import reads",
                                        [](Access& access) { access.exportRules(); });
     addSetOption(exported, "Only the rules of this set");
@@ -1092,6 +1153,7 @@ void addFileCommands(Commands& commands) {
     rename.app.add_option("OLD", rename.arguments->old_name, "The old name, still used in rules")->required();
     rename.app.add_option("NEW", rename.arguments->new_name, "The new name, as in the configuration")
         ->required();
+    addForceOption(rename);
     addChangeOptions(rename);
 }
 
@@ -1182,8 +1244,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                                    [](Access& access) { access.undo(); });
     undo.app.add_option("CHANGE", undo.arguments->change,
                         "Its number, as access history shows it (default: your last change)");
-    undo.flag("--force", &Arguments::force,
-              "Do it even if that denies the site's own balancers or servers, or covers the whole Internet");
+    addForceOption(undo);
     addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
+#include "gateway/cli/screen_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -51,6 +52,15 @@ std::string subjectCell(const AccessRule& rule, const rules::NameStates& names) 
 }
 
 }  // namespace
+
+std::string takeOverNote(const RuleStore::EditResult& result) {
+    const AccessRule& former = *result.taken_over;
+    std::string note = fmt::format("rule {} was rule {} of {}, which leaves it alone from now on",
+                                   result.rule.id, former.id, escaped(former.created_by));
+    if (former.expires_at && !result.rule.expires_at)
+        note += fmt::format("; it no longer expires at {}", formatUtc(*former.expires_at));
+    return note;
+}
 
 std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& style, const Times& times,
                          const rules::NameStates& names) {
@@ -125,22 +135,33 @@ std::string timeOrNothing(const std::optional<UnixSeconds>& time) {
     return time ? formatUtc(*time) : "";
 }
 
+/// What the name of a rule stands for, with a blank between.
+std::string standsFor(const AccessRule& rule, const rules::NameStates& names) {
+    std::string networks;
+    if (const auto state = rule.name.empty() ? names.end() : names.find(rule.id); state != names.end())
+        for (const Network& network : state->second.networks)
+            networks += (networks.empty() ? "" : " ") + network.toString();
+    return networks;
+}
+
 }  // namespace
 
-std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site) {
+std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& site,
+                       const rules::NameStates& names) {
     std::string csv =
         "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_at,"
-        "id\r\n";
+        "id,stands_for\r\n";
     for (const rules::Site::Listener& listener : site.listeners)
         csv += csvRow(std::vector<std::string>{
             "others", listener.allowlist ? "deny" : "allow", listener.name, "",
-            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", ""});
+            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", "", ""});
     for (const AccessRule& rule : rules)
-        csv += csvRow(std::vector<std::string>{
-            subjectOf(rule), std::string(toString(rule.verdict)),
-            rule.listener.empty() ? "all" : rule.listener, rule.set, rule.note, rule.owner, rule.ticket,
-            formatUtc(rule.created_at), rule.created_by, timeOrNothing(rule.expires_at),
-            std::to_string(rule.hits), timeOrNothing(rule.last_hit_at), std::to_string(rule.id)});
+        csv += csvRow(std::vector<std::string>{subjectOf(rule), std::string(toString(rule.verdict)),
+                                               rule.listener.empty() ? "all" : rule.listener, rule.set,
+                                               rule.note, rule.owner, rule.ticket, formatUtc(rule.created_at),
+                                               rule.created_by, timeOrNothing(rule.expires_at),
+                                               std::to_string(rule.hits), timeOrNothing(rule.last_hit_at),
+                                               std::to_string(rule.id), standsFor(rule, names)});
     return csv;
 }
 

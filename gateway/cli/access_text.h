@@ -20,6 +20,7 @@ namespace mailgate::cli {
 using answers::changeLine;
 using answers::ChangeReport;
 using answers::changesAsJson;
+using answers::dangerOf;
 using answers::decisionsAsJson;
 using answers::historyAsJson;
 using answers::plainLine;
@@ -30,12 +31,19 @@ using answers::sentenceOf;
 using answers::setAsJson;
 using answers::setsAsJson;
 
+/// The end of a sentence that begins with a danger.
+inline constexpr std::string_view kNothingDone = ": nothing was changed; use --force to do it anyway";
+
+/// "rule 9 was rule 7 of program fail2ban, which leaves it alone from now on; ..."
+std::string takeOverNote(const store::RuleStore::EditResult& result);
+
 /// `names`: what the names of rules stand for.
 std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableStyle& style,
                          const Times& times, const rules::NameStates& names = {});
 /// With a heading, as RFC 4180 has it; the listeners' defaults come first. Cells that a spreadsheet would take for a
 /// formula begin with an apostrophe.
-std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site);
+std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site,
+                       const rules::NameStates& names = {});
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
                            const Times& times);
 std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style, const Times& times);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/screen_text.h"
 
+#include "gateway/answers/rules_text.h"
 #include "gateway/log/escape.h"
 
 #include <fmt/format.h>
@@ -64,7 +65,7 @@ std::string escapeOf(char32_t code_point) {
 
 std::string shown(std::string_view text, Letters letters) {
     constexpr int kMarks = 2;
-    std::string safe = escaped(text);
+    const std::string safe = answers::plainLine(text);
     if (isPlain(text)) return safe;
     const InUtf8 utf8;
     std::string out;

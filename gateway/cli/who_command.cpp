@@ -154,7 +154,7 @@ void addWhoCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<WhoArguments>();
     CLI::App* command = root.add_subcommand("who",
                                             "Find the sessions that a text may mean: a client, sender, "
-                                            "recipient, user, Message-ID, queue id or session id");
+                                            "recipient, user, domain, Message-ID, queue id or session id");
     command
         ->add_option("TEXT", arguments->text, "An address, name or id, as in a log, a header or a complaint")
         ->required();

@@ -4,6 +4,7 @@
 /// Their spelling, limits and meaning are in fields.cpp.
 #pragma once
 
+#include "gateway/config/places.h"
 #include "gateway/log/log_config.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/tls/server_context.h"
@@ -60,6 +61,7 @@ enum class UpstreamTls : std::uint8_t {
 
 struct ListenerConfig {
     std::string name;
+    Places places;  ///< of what TLS needs
     Protocol protocol = Protocol::Tcp;
     std::vector<Endpoint>
         addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
@@ -117,6 +119,7 @@ struct ServerConfig {
 
 struct UpstreamConfig {
     std::string name;
+    Places places;  ///< of what TLS needs
     SendProxy send_proxy = SendProxy::V2;
     bool lost_client_address_accepted = false;  ///< must be set for send_proxy = "off"
     std::size_t max_header_bytes = 536;         ///< of the header sent; 536 is Postfix's limit
@@ -197,6 +200,7 @@ struct ConsoleConfig {
     bool insecure_accepted = false;        ///< must be set for that where others than this host can connect
     std::vector<Network> trusted_proxies;  ///< whose X-Forwarded-For and `user_header` are believed
     std::string user_header;               ///< in which they say who has logged in with them; empty: none
+    Places places;                         ///< of what TLS needs
 
     friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
 };

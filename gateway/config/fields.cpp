@@ -139,7 +139,7 @@ auto size(std::size_t low, std::size_t high) {
 }
 
 std::string typeOfDuration(milliseconds low, milliseconds high) {
-    if (high < kLongest) return fmt::format("{} to {}", formatDuration(low), formatDuration(high));
+    if (high != kLongest) return fmt::format("{} to {}", formatDuration(low), formatDuration(high));
     return low <= kShortest ? "duration" : fmt::format("{} or more", formatDuration(low));
 }
 
@@ -387,7 +387,7 @@ const Fields<JournalConfig>& journalFields() {
         {"max_size", size<&J::max_bytes>(kSmallestJournal, kLargestSize), kRestart,
          "size of the files; beyond it refused clients are deleted first, until they are a fifth of it, then "
          "the oldest sessions"},
-        {"mask_after", own<&J::mask_after>("1h or more, `\"\"`", readMaskAfter), kRestart,
+        {"mask_after", own<&J::mask_after>("1h to 3650d, `\"\"`", readMaskAfter), kRestart,
          "how long the host part of client addresses is kept (IPv4 /24 and IPv6 /48 stay), see below; "
          "`\"\"`: as long as the session",
          "`\"\"`"},
@@ -451,7 +451,7 @@ using Console = ConsoleConfig;
 const Fields<ConsoleConfig>& consoleFields() {
     static const Fields<ConsoleConfig> fields{
         {"address", ownText<&Console::address>("address", readConsoleAddress), kRestart,
-         "where the console's API is served, such as `127.0.0.1:8026`; empty: nowhere"},
+         "where the console and its API are served, such as `127.0.0.1:8026`; empty: nowhere"},
         {"certificates", own<&Console::certificates>("array of tables", readConsoleCertificates), kRestart,
          "as `listener.certificates`: with them it speaks TLS, and new files are taken up as they come; "
          "needed unless the "

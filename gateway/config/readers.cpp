@@ -189,11 +189,15 @@ void readPath(Reading& reading, TableReader& table, std::string_view key, std::s
 }
 
 /// `stapled`: an OCSP response may be named too.
-CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled) {
+CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled, Places& places) {
     CertificateFiles files;
-    readPath(reading, table, "certificate", files.certificate);
-    readPath(reading, table, "key", files.key);
-    if (stapled) readPath(reading, table, "ocsp", files.ocsp);
+    const auto read = [&](std::string_view key, std::string& file) {
+        readPath(reading, table, key, file);
+        if (!file.empty()) places.add(file, table.placeOf(key));
+    };
+    read("certificate", files.certificate);
+    read("key", files.key);
+    if (stapled) read("ocsp", files.ocsp);
     if (files.certificate.empty()) table.error("certificate", "missing: expected the path of a PEM file");
     table.rejectUnknown();
     return files;
@@ -317,11 +321,16 @@ void readSocket(Reading& reading, TableReader& table, std::string_view key, Admi
 void readHttpAddress(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
     if (!table.text(key, admin.http) || admin.http.empty()) return;
     const auto target = parseHostPort(admin.http);
-    if (!target)
+    if (!target) {
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
-    else if (const auto address = IpAddress::parse(target->host))
+    } else if (const auto address = IpAddress::parse(target->host)) {
         reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        if (isWildcard(*address))
+            table.warning(key,
+                          "has no authentication, and whoever reaches this machine reaches it there: name "
+                          "the address that the monitoring uses, or keep others out with a firewall");
+    }
 }
 
 void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
@@ -336,7 +345,7 @@ void readConsoleAddress(Reading& reading, TableReader& table, std::string_view k
 void readConsoleCertificates(Reading& reading, TableReader& table, std::string_view key,
                              ConsoleConfig& console) {
     for (TableReader& item : table.tables(key))
-        console.certificates.push_back(readCertificate(reading, item, true));
+        console.certificates.push_back(readCertificate(reading, item, true, console.places));
 }
 
 /// The last to be read of what this hangs on.
@@ -470,7 +479,7 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     if (!forTls(table, key, listener)) return;
     for (TableReader& item : table.tables(key))
-        listener.certificates.push_back(readCertificate(reading, item, true));
+        listener.certificates.push_back(readCertificate(reading, item, true, listener.places));
     if (listener.endsTls() && table.isEmpty(key))
         table.error(
             key,
@@ -487,10 +496,12 @@ void readMinVersion(Reading&, TableReader& table, std::string_view key, Listener
 }
 
 void readCiphers(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    listener.places.add(std::string(key), table.placeOf(key));
     readTlsText(table, key, listener.tls_options.ciphers, listener);
 }
 
 void readGroups(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    listener.places.add(std::string(key), table.placeOf(key));
     readTlsText(table, key, listener.tls_options.groups, listener);
 }
 
@@ -509,7 +520,9 @@ void readClientCa(Reading& reading, TableReader& table, std::string_view key, Li
     table.text(key, file);
     if (asked && file.empty())
         table.error(key, "missing: client_certificates needs the PEM file of the CA that issues them");
-    if (!file.empty()) file = reading.absolute(file);
+    if (file.empty()) return;
+    file = reading.absolute(file);
+    listener.places.add(file, table.placeOf(key));
 }
 
 void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
@@ -580,7 +593,9 @@ void readTrustedCa(Reading& reading, TableReader& table, std::string_view key, U
         !table.applies(key, upstream.tls_options.verify, "would be ignored, because tls_verify is \"off\""))
         return;
     std::string& ca = upstream.tls_options.ca;
-    if (table.text(key, ca) && ca != "system") ca = reading.absolute(ca);
+    if (!table.text(key, ca) || ca == "system") return;
+    ca = reading.absolute(ca);
+    upstream.places.add(ca, table.placeOf(key));
 }
 
 void readUpstreamServerName(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
@@ -591,7 +606,7 @@ void readClientCertificate(Reading& reading, TableReader& table, std::string_vie
                            UpstreamConfig& upstream) {
     if (!forServerTls(table, key, upstream)) return;
     TableReader files = table.table(key);
-    if (table.has(key)) upstream.client_certificate = readCertificate(reading, files, false);
+    if (table.has(key)) upstream.client_certificate = readCertificate(reading, files, false, upstream.places);
 }
 
 void readServerName(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {

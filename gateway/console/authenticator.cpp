@@ -96,7 +96,7 @@ Identity Authenticator::identify(const Credentials& credentials) {
         return unauthorized("expected Authorization: Bearer, with a token");
     if (!credentials.proxy_user.empty()) return ofProxy(credentials);
     if (!credentials.cookie.empty()) return ofSession(credentials);
-    return unknown(*accounts_());
+    return unknown();
 }
 
 Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
@@ -137,11 +137,16 @@ Identity Authenticator::ofSession(const Credentials& credentials) {
     return Known{principalOf(*account), account->name, login->csrf_token};
 }
 
-api::Response Authenticator::unknown(store::AccountStore& accounts) const {
+bool Authenticator::hasAccounts() const {
+    const auto accounts = accounts_();
+    return !accounts->accounts().empty() || !accounts->tokens().empty();
+}
+
+api::Response Authenticator::unknown() const {
     return unauthorized(
-        accounts.accounts().empty() && accounts.tokens().empty()
-            ? "there is no account yet: mailgate console user add NAME --role admin makes the first"
-            : "log in, or send a token");
+        hasAccounts()
+            ? "log in, or send a token"
+            : "there is no account yet: mailgate console user add NAME --role admin makes the first");
 }
 
 std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,

@@ -61,6 +61,8 @@ class Authenticator {
     Authenticator(Accounts accounts, EventSink* log) : accounts_(std::move(accounts)), log_(log) {}
 
     Identity identify(const Credentials& credentials);
+    /// Before that nobody can be known.
+    bool hasAccounts() const;
 
     struct LoggedIn {
         std::string secret;
@@ -75,7 +77,7 @@ class Authenticator {
     Identity ofToken(const Credentials& credentials, std::string_view secret);
     Identity ofProxy(const Credentials& credentials);
     Identity ofSession(const Credentials& credentials);
-    api::Response unknown(store::AccountStore& accounts) const;
+    api::Response unknown() const;
     std::optional<api::Response> pause(const Credentials& credentials, const std::string& user);
     void onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
                    std::string_view reason);

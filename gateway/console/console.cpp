@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/screens.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
@@ -97,6 +98,7 @@ class Handler final : public net::HTTPRequestHandler {
     void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
         if (const std::string why = ambiguityOf(http); !why.empty())
             return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        if (!http.getURI().starts_with("/api/")) return reply(http_response, pageOf(http));
         auto request = requestFrom(http);
         if (!request)
             return reply(
@@ -120,13 +122,89 @@ class Handler final : public net::HTTPRequestHandler {
         answer(site_.parts.api, server_, std::move(*request), http, http_response);
     }
 
+    // ---- pages
+
+    api::Response pageOf(net::HTTPServerRequest& http) {
+        const auto request = pageRequestFrom(http);
+        if (!request) return htmlResponse(messagePage({}, "Not found", "There is no such page."), 404);
+        if (auto response = openResponse(*request)) return std::move(*response);
+        const bool is_post = request->method == "POST";
+        if (is_post && !(isOfOurs(http) && hasType(http, "application/x-www-form-urlencoded")))
+            return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
+                                403);
+        const Credentials credentials = credentialsOf(http, false);
+        const bool logs_in = request->path.size() == 1 && request->path[0] == "login";
+        if (logs_in && is_post) return logInByForm(credentials, http);
+        server_.suspendPeerLimit();
+        auto identity = site_.authenticator.identify(credentials);
+        server_.restartPeerLimit();
+        if (const auto* response = std::get_if<api::Response>(&identity))
+            return strangersPage(*response, logs_in);
+        const Known& known = std::get<Known>(identity);
+        if (logs_in) return redirection("/");
+        const std::string csrf_token =
+            is_post ? fieldNamed(formFields(readBody(http, kMaxLogin, server_)), "csrf_token") : "";
+        if (is_post && request->path.size() == 1 && request->path[0] == "logout")
+            return logOut(credentials, known, csrf_token);
+        server_.suspendPeerLimit();
+        return pageFor(site_.parts.api, known, *request, csrf_token);
+    }
+
+    /// Who is not known gets the form, but for whom that would be of no use.
+    api::Response strangersPage(const api::Response& refusal, bool logs_in) {
+        constexpr int kUnauthorized = 401;
+        if (refusal.status != kUnauthorized)
+            return htmlResponse(
+                messagePage({}, "Not possible", "The proxy names somebody who has no account here."),
+                refusal.status);
+        if (!site_.authenticator.hasAccounts())
+            return htmlResponse(messagePage({}, "No account yet",
+                                            "On the gateway: mailgate console user add NAME --role admin"),
+                                kUnauthorized);
+        return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
+    }
+
+    api::Response logInByForm(const Credentials& credentials, net::HTTPServerRequest& http) {
+        const auto fields = formFields(readBody(http, kMaxLogin, server_));
+        server_.suspendPeerLimit();
+        auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
+                                                fieldNamed(fields, "password"));
+        if (const auto* response = std::get_if<api::Response>(&result)) {
+            constexpr int kTooMany = 429;
+            return htmlResponse(logInPage(response->status == kTooMany
+                                              ? "Too many failures: wait for a minute, and try again."
+                                              : "The name or the password is wrong."),
+                                response->status);
+        }
+        api::Response response = redirection("/");
+        response.headers.emplace_back(
+            "Set-Cookie", cookieOf(std::get<Authenticator::LoggedIn>(result).secret, credentials.is_secure,
+                                   credentials::LoginSessions::kAbsolute));
+        return response;
+    }
+
+    api::Response logOut(const Credentials& credentials, const Known& known, const std::string& csrf_token) {
+        if (csrf_token != known.csrf_token)
+            return htmlResponse(
+                messagePage({}, "Not possible", "This page is too old: go back, and load it again."), 403);
+        site_.authenticator.logOut(credentials);
+        api::Response response = redirection("/login");
+        response.headers.emplace_back("Set-Cookie",
+                                      cookieOf("", credentials.is_secure, std::chrono::seconds(0)));
+        return response;
+    }
+
+    static bool hasType(const net::HTTPServerRequest& http, std::string_view wanted) {
+        const std::string type = http.get("Content-Type", "");
+        return equalsIgnoreCase(trimmed(std::string_view(type).substr(0, type.find(';'))), wanted);
+    }
+
     /// A form of another site can send other types only, and not this one unasked.
     static bool isJson(const net::HTTPServerRequest& http) {
         if (http.getMethod() == "DELETE" && !http.has("Content-Type") && !http.has("Transfer-Encoding") &&
             http.get("Content-Length", "0") == "0")
             return true;
-        const std::string type = http.get("Content-Type", "");
-        return equalsIgnoreCase(trimmed(type.substr(0, type.find(';'))), "application/json");
+        return hasType(http, "application/json");
     }
 
     /// Fields of one name are a list (RFC 9110 5.3).
@@ -235,7 +313,8 @@ class Console::Impl {
     http::Server server_;
 };
 
-Console::Console(const ConsoleConfig& config, Parts parts) : impl_(std::make_unique<Impl>(config, parts)) {}
+Console::Console(const ConsoleConfig& config, const Parts& parts)
+    : impl_(std::make_unique<Impl>(config, parts)) {}
 
 Console::~Console() {
     stop();

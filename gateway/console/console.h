@@ -25,7 +25,7 @@ class Console {
     };
 
     /// Binds; nothing is answered yet. `parts` must outlive it. Throws ListenError.
-    Console(const ConsoleConfig& config, Parts parts);
+    Console(const ConsoleConfig& config, const Parts& parts);
     ~Console();  ///< stops
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;

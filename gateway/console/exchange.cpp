@@ -108,7 +108,7 @@ void send(net::HTTPServerResponse& http, const api::Response& response) {
              "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
     http.set("Referrer-Policy", "no-referrer");
     for (const auto& [name, value] : response.headers)
-        http.add(name, value);
+        http.set(name, value);
     http.sendBuffer(response.body.data(), response.body.size());
 }
 

@@ -27,8 +27,8 @@ std::string readBody(Poco::Net::HTTPServerRequest& http, std::size_t most, http:
 void send(Poco::Net::HTTPServerResponse& http, const api::Response& response);
 
 /// Any path of the API for who has been let in already, as on the Unix socket: with all rights.
-void answer(api::Api& api, http::Server& server, const std::string& user,
-            Poco::Net::HTTPServerRequest& request, Poco::Net::HTTPServerResponse& response);
+void answer(api::Api& api, http::Server& server, const std::string& user, Poco::Net::HTTPServerRequest& http,
+            Poco::Net::HTTPServerResponse& response);
 
 /// Reads the body, has the request answered, and sends the answer.
 void answer(api::Api& api, http::Server& server, api::Request request, Poco::Net::HTTPServerRequest& http,

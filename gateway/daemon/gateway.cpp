@@ -173,7 +173,7 @@ void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<Tls
     if (config.address.empty()) return;
     console::Console::Parts parts{*api_, [store_url] { return store::openAccounts(store_url); }, log_.get()};
     if (tls) parts.tls = [tls] { return tls->context(); };
-    console_ = std::make_unique<console::Console>(config, std::move(parts));
+    console_ = std::make_unique<console::Console>(config, parts);
 }
 
 void Gateway::startNames(const std::string& store_url) {

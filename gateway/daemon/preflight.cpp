@@ -41,11 +41,8 @@ std::string folderOf(const std::string& path) {
 std::vector<std::string> readRuleWarnings(const Config& config) {
     if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
-    const UnixSeconds now = unixMillis() / 1'000;
-    std::set<std::string> allowing;
-    rules->forEachRule([&](const store::AccessRule& rule) {
-        if (rule.verdict == store::Verdict::Allow && store::isLive(rule, now)) allowing.insert(rule.listener);
-    });
+    rules->forEachRule([](const store::AccessRule&) {});
+    const auto allowing = rules->allowing(unixMillis() / 1'000);
     std::vector<std::string> warnings = unknownListenerWarnings(config, rules->ruleListeners());
     for (std::string& warning : closedListenerWarnings(config, allowing))
         warnings.push_back(std::move(warning));

@@ -40,7 +40,8 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
         try {
             row.back() = listenerOf(listener.name, listener.tls_options, listener.certificates);
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("listener {}: {}", listener.name, error.what()));
+            throw ConfigError(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
+                                          listener.name, error.what()));
         }
     }
     return row;
@@ -54,7 +55,7 @@ std::shared_ptr<TlsListener> TlsListeners::makeConsole(const ConsoleConfig& conf
     try {
         console_ = listenerOf(kConsole, options, config.certificates);
     } catch (const TlsError& error) {
-        throw ConfigError(fmt::format("console: {}", error.what()));
+        throw ConfigError(fmt::format("{}console: {}", config.places.before(error.what()), error.what()));
     }
     return console_;
 }

@@ -30,6 +30,8 @@ class TlsSocket final : public net::StreamSocketImpl {
           connection_(std::move(connection)),
           limit_ms_(limit_ms) {}
 
+    ~TlsSocket() override { reset(); }  // the descriptor is the connection's
+
     using net::StreamSocketImpl::receiveBytes;
     using net::StreamSocketImpl::sendBytes;
 
@@ -48,9 +50,6 @@ class TlsSocket final : public net::StreamSocketImpl {
     void shutdownSend() override { connection_->finish(); }
     /// The connection is closed with this object, and by its owner alone.
     void close() override { connection_->finish(); }
-
-  protected:
-    ~TlsSocket() override { reset(); }
 
   private:
     std::unique_ptr<TlsConnection> connection_;

@@ -161,6 +161,11 @@ void SocketTransport::shutdownWrite() noexcept {
     ::shutdown(fd_, SHUT_WR);
 }
 
+void SocketTransport::resetOnClose() noexcept {
+    const ::linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void SocketTransport::notifyWritable() noexcept {
     if (!handler_ || writable_events_) return;
     writable_events_ = true;

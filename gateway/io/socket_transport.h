@@ -50,6 +50,7 @@ class SocketTransport final : public Transport {
     IoResult spliceFrom(Pipe& pipe) noexcept override;
     int peek() noexcept override;
     void shutdownWrite() noexcept override;
+    void resetOnClose() noexcept override;
     void notifyWritable() noexcept override;
     std::size_t unacknowledged() const noexcept override;
     void acknowledge() noexcept override;

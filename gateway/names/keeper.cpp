@@ -2,11 +2,11 @@
 #include "gateway/names/keeper.h"
 
 #include "gateway/base/signals_blocked.h"
+#include "store/rules/reach.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <ctime>
 #include <new>
 #include <optional>
@@ -47,6 +47,12 @@ NameState stateAfter(const NameState& before, const NameAnswer& answer, UnixSeco
         return state;
     }
     state.networks = answer.networks;
+    if (answer.missing) {
+        // What is not said about one family leaves it as it was.
+        for (const Network& network : before.networks)
+            if (network.isV4() == (*answer.missing == DnsType::A)) state.networks.push_back(network);
+        std::sort(state.networks.begin(), state.networks.end());
+    }
     state.answered_at = now;
     state.due = now + secondsBetween(kLeastTtl.count(), answer.ttl, kMostTtl.count());
     return state;
@@ -64,23 +70,9 @@ std::string ownName(const rules::Hazard& hazard) {
 
 NameState judged(const NamedRule& named, NameAnswer answer, const Objection& objection, UnixSeconds now) {
     if (answer.error.empty() && objection) answer.error = objection(named.rule, answer);
-    return stateAfter(named.state, answer, now);
-}
-
-/// Of all addresses of a family (of IPv6: of 2000::/3, the global ones) as many as are in one of `networks`.
-double shareOf(const std::vector<Network>& networks, bool v4) {
-    const int whole = v4 ? 96 : 3;
-    double share = 0;
-    for (std::size_t i = 0; i < networks.size(); ++i) {
-        const Network& network = networks[i];
-        if (network.isV4() != v4) continue;
-        // What is in another one, or is there twice, counts once.
-        const bool counted = std::any_of(networks.begin(), networks.end(), [&](const Network& other) {
-            return &other != &network && other.contains(network) && (other != network || &other < &network);
-        });
-        if (!counted) share += std::ldexp(1.0, whole - static_cast<int>(network.prefix_length));
-    }
-    return share;
+    NameState state = stateAfter(named.state, answer, now);
+    state.name = named.rule.name;
+    return state;
 }
 
 }  // namespace
@@ -97,9 +89,8 @@ std::string objectionTo(const AccessRule& rule, const NameAnswer& answer, const 
                                ownName(hazard));
         }
     }
-    constexpr double kHalf = 0.5;
     for (const bool v4 : {true, false})
-        if (shareOf(answer.networks, v4) >= kHalf)
+        if (rules::shareOf(answer.networks, v4) >= rules::kHalfOfAll)
             return fmt::format("its networks are together half of {} or more", v4 ? "IPv4" : "IPv6");
     return {};
 }

@@ -37,8 +37,19 @@ class Collector {
   public:
     explicit Collector(const DnsQuery& query) : query_(query) {}
 
+    /// Name servers that know one kind of address only are not rare.
     void addHost(const std::string& host) {
-        addAddresses(host, {}, false);
+        std::optional<NoAnswer> failure;
+        for (const DnsType type : {DnsType::A, DnsType::Aaaa})
+            try {
+                for (const IpAddress& address : ask(host, type).addresses)
+                    add(networkAround(address.bytes, 128));
+            } catch (const NoAnswer& no_answer) {
+                if (failure || answer_.networks.size() > kMaxNetworks) throw;
+                failure = no_answer;
+                answer_.missing = type;
+            }
+        if (failure && answer_.networks.empty()) throw NoAnswer(*failure);
         if (answer_.networks.empty()) throw NoAnswer{fmt::format("{} has no address", host)};
     }
     void addSpf(const std::string& domain) {

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,8 @@ struct NameAnswer {
     std::uint32_t ttl = 0;             ///< seconds that it is good for; of an error 0
     std::string error;                 ///< why there is none; empty: there is
     std::vector<std::string> ignored;  ///< terms of SPF records that say nothing here
+    /// The name servers have not said this about a host; of the other family they have.
+    std::optional<DnsType> missing{};
 };
 
 /// `name`: "host:NAME" or "spf:NAME".

@@ -64,8 +64,10 @@ Next ConnectPhase::tryNext() {
     context_.record.server_tls.reset();
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
-    return proceed(connector().begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
-                                     context_.tlsToServer()));
+    auto tls = context_.tlsToServer();
+    std::string header = proxyHeader(tls && tls->starttls);
+    return proceed(connector().begin(std::move(transport), error, std::move(header), to.address.isLoopback(),
+                                     std::move(tls)));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
@@ -216,6 +218,8 @@ Next ConnectPhase::onDeadline() {
                 return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
             return failed({ServerFailure::ConnectTimeout});
         case Stage::StartingTls:
+            if (connector().awaitsStartTls()) return failed({ServerFailure::NoStartTlsInTime});
+            [[fallthrough]];
         case Stage::AwaitingGreeting:
         case Stage::Swallowing:
             return failed({ServerFailure::NoGreeting});
@@ -276,7 +280,9 @@ std::string_view ConnectPhase::name() const noexcept {
     return "holding";
 }
 
-std::string ConnectPhase::proxyHeader() const {
+/// `starttls`: TLS will be asked for behind it. A server that took the client for secure by then would not offer it
+/// (Dovecot 2.4).
+std::string ConnectPhase::proxyHeader(bool starttls) const {
     const SessionRecord& record = context_.record;
     const UpstreamConfig& upstream = record.pool().config();
     const proxy::Connection connection{record.client, record.destination};
@@ -291,10 +297,12 @@ std::string ConnectPhase::proxyHeader() const {
     using proxy::TlvType;
     std::vector<proxy::Tlv> tlvs;
     // Whether passwords may be sent hangs on it: it comes first.
-    if (record.tls)
-        tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
-    else if (const auto told = balancerTls(record, upstream.pass_tlvs))
-        tlvs.push_back(proxy::encodeSsl(*told));
+    if (!starttls) {
+        if (record.tls)
+            tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
+        else if (const auto told = balancerTls(record, upstream.pass_tlvs))
+            tlvs.push_back(proxy::encodeSsl(*told));
+    }
     tlvs.push_back({static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record.id.text())});
     if (record.tlvs && upstream.pass_tlvs) {
         for (const TlvType type : {TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {

@@ -49,7 +49,7 @@ class ConnectPhase : public Phase {
     Next relayWith(std::string_view greeting, bool ended, bool greeted = false);
     Next failed(const Connector::Failed& failed);
     Next hold();
-    std::string proxyHeader() const;
+    std::string proxyHeader(bool starttls) const;
 
     // Apart: the session keeps room for its largest phase as long as it lasts.
     struct Way {

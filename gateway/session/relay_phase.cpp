@@ -273,6 +273,11 @@ Next RelayPhase::endViolated() {
 }
 
 Next RelayPhase::onSourceEnded(Side source) {
+    // Only the end could say that all has arrived: it is no clean one for the other side either.
+    if (context_.mayLackBytesOf(source)) {
+        (source == Side::Client ? context_.server : context_.client)->resetOnClose();
+        return next::Close{source == Side::Client ? CloseReason::ClientClosed : CloseReason::ServerLost};
+    }
     return source == Side::Server ? onServerEnded() : passEnd(source);
 }
 

@@ -241,6 +241,9 @@ store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& recor
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
     if (refusal == Refusal::Rule) entry.rule_id = record.admission.rule_id;
+    // Of one that was served, until there was no server for it after STARTTLS.
+    entry.failed_logins = record.facts.failed_logins;
+    entry.failed_users = record.facts.failed_users;
     entry.reply = withoutLineEnd(reply);
     return entry;
 }
@@ -299,9 +302,12 @@ void mail(SessionHost& host, const SessionRecord& record, const MailTransaction&
 void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, const LimitReached& limit,
              std::string_view reply) {
     count(record.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
+    count(record.listenerCounters().failed_logins, record.facts.failed_logins);
     if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
-        host.repeatedRefusal(record.client.address, record.arrival.listener_index, refusal);
+        record.facts.failed_logins > 0
+            ? nullptr
+            : host.repeatedRefusal(record.client.address, record.arrival.listener_index, refusal);
     if (repeated && *repeated) return;
     store::JournalSession entry = refusedEntry(host, record, refusal, reply);
     entry.limit = limit.name();

@@ -55,6 +55,11 @@ Network widest(const AddressBytes& first, const AddressBytes& last, unsigned sho
 }
 
 std::variant<std::vector<Network>, NetworkError> parseRange(std::string_view text, std::size_t dash) {
+    if (trimmed(text.substr(0, dash)).empty() || trimmed(text.substr(dash + 1)).empty())
+        return NetworkError{
+            fmt::format("\"{}\" is no range: both of its ends and the dash are one word, such as "
+                        "192.0.2.10-192.0.2.20",
+                        printable(text))};
     auto begin = parseEnd(trimmed(text.substr(0, dash)));
     if (auto* error = std::get_if<NetworkError>(&begin)) return std::move(*error);
     auto end = parseEnd(trimmed(text.substr(dash + 1)));

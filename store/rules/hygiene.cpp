@@ -103,7 +103,7 @@ std::set<std::int64_t> overlapping(std::span<const AccessRule> rules) {
             while (!around.empty() && !around.back()->network.contains(rule->network))
                 around.pop_back();
             for (const AccessRule* outer : around)
-                if (meet(*outer, *rule)) found.insert({outer->id, rule->id});
+                if (outer->id != rule->id && meet(*outer, *rule)) found.insert({outer->id, rule->id});
             around.push_back(rule);
         }
     }

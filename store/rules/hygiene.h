@@ -16,7 +16,8 @@ namespace mailgate::rules {
 std::set<std::int64_t> shadowed(std::span<const store::AccessRule> rules,
                                 std::span<const std::string> listeners);
 
-/// The ids of those whose network is that of another, or lies in or around it, on a listener that both cover.
+/// The ids of those whose network is that of another, or lies in or around it, on a listener that both cover. Here and above
+/// a rule for a name is there once for each network that it stands for.
 std::set<std::int64_t> overlapping(std::span<const store::AccessRule> rules);
 
 }  // namespace mailgate::rules

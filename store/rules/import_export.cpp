@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -340,6 +342,10 @@ class LineReader {
                 return "the note contains a control character";
             if (const std::string_view word = mistakable(rest_); !word.empty()) {
                 at_ = word;
+                if (word == "-")
+                    return "\"-\" after a network: a range is one word, such as 192.0.2.10-192.0.2.20; put a "
+                           "note "
+                           "that begins with it in double quotes";
                 return fmt::format(
                     "\"{}\" is not an option (set=, listener=, expires=, client_sessions=, client_rate=, "
                     "reply=, owner= and ticket= follow the network, one network per line); put a note that "
@@ -460,6 +466,95 @@ void moveTo(const std::string& set, ImportResult& result) {
     }
 }
 
+/// What makes a rule the one it is, but for the verdict.
+bool isSameSubject(const AccessRule& a, const AccessRule& b) noexcept {
+    return a.network == b.network && a.name == b.name && a.listener == b.listener && a.set == b.set;
+}
+
+std::size_t hashOfSubject(const AccessRule& rule) noexcept {
+    constexpr std::size_t kOdd = 0x9E3779B97F4A7C15;
+    const std::hash<std::string_view> hash;
+    std::size_t value = rule.network.prefix_length;
+    const auto add = [&](std::size_t more) { value = (value ^ value >> 29) * kOdd + more; };
+    add(hash({reinterpret_cast<const char*>(rule.network.address.data()), rule.network.address.size()}));
+    for (const std::string* text : {&rule.name, &rule.listener, &rule.set})
+        add(hash(*text));
+    return value ^ value >> 32;
+}
+
+/// Both lines make the same of the rule.
+bool saysTheSame(const ImportedRule& a, const ImportedRule& b) {
+    return a.rule == b.rule && a.never_expires == b.never_expires && a.no_note == b.no_note &&
+           a.names_reply == b.names_reply;
+}
+
+/// Finds rules that several lines are for. In our own format, and of rows with columns, two that say different things are an
+/// error; elsewhere, where a line has no more than a note, the last one counts, as it would if they came one after another.
+class Repetitions {
+  public:
+    Repetitions(ImportResult& result, bool strict)
+        : result_(result), strict_(strict), slots_(std::bit_ceil(2 * result.rules.size() + 2)) {}
+
+    void resolve() {
+        for (std::size_t at = 0; at < result_.rules.size(); ++at)
+            place(at);
+        if (!result_.errors.empty() || gone_.empty()) return;
+        std::sort(gone_.begin(), gone_.end());
+        std::size_t at = 0;
+        auto next = gone_.begin();
+        std::erase_if(result_.rules, [&](const ImportedRule&) {
+            const bool goes = next != gone_.end() && *next == at;
+            if (goes) ++next;
+            ++at;
+            return goes;
+        });
+    }
+
+  private:
+    /// Into the first slot that is free, past those that others with this hash have.
+    void place(std::size_t at) {
+        const ImportedRule& one = result_.rules[at];
+        const std::size_t mask = slots_.size() - 1;
+        for (std::size_t slot = hashOfSubject(one.rule) & mask;; slot = (slot + 1) & mask) {
+            if (slots_[slot] == 0) {
+                slots_[slot] = at + 1;
+                return;
+            }
+            const ImportedRule& other = result_.rules[slots_[slot] - 1];
+            if (!isSameSubject(one.rule, other.rule)) continue;
+            if (one.rule.verdict != other.rule.verdict) {
+                noteContradiction(one, other);
+                continue;
+            }
+            if (strict_ && !saysTheSame(one, other)) return refuse(one, other);
+            gone_.push_back(slots_[slot] - 1);
+            slots_[slot] = at + 1;
+            return;
+        }
+    }
+    void refuse(const ImportedRule& one, const ImportedRule& other) {
+        if (result_.errors.size() < kMaxImportErrors)
+            result_.errors.push_back(
+                {one.line, fmt::format("{} {} is in line {} already, with something else",
+                                       toString(one.rule.verdict), subjectOf(one.rule), other.line)});
+    }
+    void noteContradiction(const ImportedRule& one, const ImportedRule& other) {
+        constexpr std::size_t kMost = 10;
+        if (result_.contradictions.size() == kMost) return;
+        const bool denies = one.rule.verdict == Verdict::Deny;
+        const std::string there = denies ? fmt::format("the allow rule of line {}", other.line)
+                                         : fmt::format("it is denied in line {}", other.line);
+        result_.contradictions.push_back(
+            {one.line, denies ? fmt::format("deny {} overrides {}", subjectOf(one.rule), there)
+                              : fmt::format("allow {} has no effect: {}", subjectOf(one.rule), there)});
+    }
+
+    ImportResult& result_;
+    const bool strict_;
+    std::vector<std::size_t> slots_;  ///< a rule's place from 1 on; 0: free
+    std::vector<std::size_t> gone_;
+};
+
 /// The note at the end of a line of the trail: it begins with a quote only where it stands in quotes.
 std::optional<std::string> trailNote(std::string_view rest) {
     if (!rest.starts_with('"')) return std::string(rest);
@@ -579,6 +674,8 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     if (!result.errors.empty()) return result;
     if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))
         result.errors.push_back(std::move(*error));
+    else if (result.rules.size() > 1)
+        Repetitions(result, own || result.format == ImportFormat::Csv).resolve();
     return result;
 }
 

@@ -679,6 +679,9 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
     if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
         return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
+    if (second == "-")
+        return ImportError{line.number, "a range is one word, such as 192.0.2.10-192.0.2.20",
+                           placeIn(line.text, second)};
     return ImportError{line.number,
                        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format",
                                    printable(second), printable(first)),

@@ -73,6 +73,9 @@ struct ImportResult {
     /// Names that are not among `listeners`; only a file that this program wrote, with its end mark, may contain
     /// them.
     std::vector<std::string> unknown_listeners;
+    /// Lines of which one allows what another denies, on the same listener and in the same set; the first few. Both are
+    /// rules that may well be meant, and deny comes first.
+    std::vector<ImportError> contradictions;
 };
 
 }  // namespace mailgate::store

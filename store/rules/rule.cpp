@@ -57,12 +57,15 @@ std::variant<std::string, NetworkError> parseRuleName(std::string_view text) {
     constexpr std::size_t kLongestName = 253, kLongestLabel = 63;  // RFC 1035 section 2.3.4
     constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-_";
     std::string name = lowerCase(text);
+    if (name.ends_with('.') && !name.ends_with(":.")) name.pop_back();  // the root, which other tools write
     std::string_view rest = std::string_view(name).substr(name.find(':') + 1);
     bool ok = rest.size() <= kLongestName;
     while (ok) {
         const std::string_view label = rest.substr(0, rest.find('.'));
+        // Of host names (RFC 1123 section 2.1), and with underscores as in _spf.
         ok = !label.empty() && label.size() <= kLongestLabel &&
-             label.find_first_not_of(kLetters) == std::string_view::npos;
+             label.find_first_not_of(kLetters) == std::string_view::npos && label.front() != '-' &&
+             label.back() != '-' && label.find_first_not_of("-_") != std::string_view::npos;
         if (label.size() == rest.size()) break;
         rest.remove_prefix(label.size() + 1);
     }

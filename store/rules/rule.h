@@ -77,6 +77,7 @@ struct NameState {
     std::optional<UnixSeconds> answered_at{};  ///< with success
     UnixSeconds due = 0;                       ///< when to ask again
     std::string error;                         ///< of the last time; empty: none
+    std::string name{};  ///< that was asked for, of an answer to be kept; empty: the rule's
 
     friend bool operator==(const NameState&, const NameState&) = default;
 };

@@ -3,8 +3,13 @@
 
 #include "protocols/values/text.h"
 #include "store/rules/hygiene.h"
+#include "store/rules/reach.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <tuple>
 
 namespace mailgate::rules {
 
@@ -114,12 +119,13 @@ bool isAmong(const std::vector<Value>& values, const Value& value) {
 }
 
 /// The sets of which a list is to be all there is; none: all sets.
-RuleStore::Sets setsToReplace(std::span<const AccessRule> rules, const ImportRequest& request) {
+RuleStore::Sets setsToReplace(std::span<const store::ImportedRule> rules, const ImportRequest& request) {
+    if (!request.replace) return std::vector<std::string>();
     if (request.all_sets) return std::nullopt;
     std::vector<std::string> sets;
     if (request.options.set) sets.push_back(*request.options.set);
-    for (const AccessRule& rule : rules)
-        if (!isAmong(sets, rule.set)) sets.push_back(rule.set);
+    for (const store::ImportedRule& one : rules)
+        if (!isAmong(sets, one.rule.set)) sets.push_back(one.rule.set);
     if (sets.empty()) sets.emplace_back(store::kManualSet);
     return sets;
 }
@@ -181,7 +187,6 @@ std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site) {
 }
 
 std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept {
-    if (!rule.name.empty() || !other.name.empty()) return std::nullopt;
     if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
         !overlap(rule.network, other.network))
         return std::nullopt;
@@ -245,12 +250,100 @@ std::optional<Hazardous> Service::hazardous(const AccessRule& rule, std::size_t 
     return Hazardous{rule, line, std::move(hazards)};
 }
 
+namespace {
+
+/// Of one verdict and one family what rules are for, by listener; "": all of them.
+class Holding {
+  public:
+    void add(std::string_view listener, const Network& network) {
+        auto found = networks_.find(listener);
+        if (found == networks_.end()) found = networks_.emplace(listener, std::vector<Network>()).first;
+        found->second.push_back(network);
+    }
+    double shareOn(const std::string& listener, bool v4, const Holding& besides = {}) const {
+        std::vector<Network> all;
+        for (const Holding* holding : {this, &besides})
+            for (const std::string_view name : {std::string_view(), std::string_view(listener)})
+                if (const auto found = holding->networks_.find(name); found != holding->networks_.end())
+                    all.insert(all.end(), found->second.begin(), found->second.end());
+        return shareOf(std::move(all), v4);
+    }
+
+  private:
+    std::map<std::string, std::vector<Network>, std::less<>> networks_;
+};
+
+/// Half of everything, three quarters of it, all of it: who has insisted on one may go on within it. 0: less than half.
+int stageOf(double share) noexcept {
+    constexpr double kStages = 4;
+    return share < kHalfOfAll ? 0 : static_cast<int>(std::floor(share * kStages));
+}
+
+std::vector<const AccessRule*> pointersTo(std::span<const AccessRule> rules) {
+    std::vector<const AccessRule*> pointers;
+    for (const AccessRule& rule : rules)
+        pointers.push_back(&rule);
+    return pointers;
+}
+
+/// Sums of shares, by verdict, listener and family: never less than what the networks are together.
+using Bounds = std::map<std::tuple<Verdict, std::string, bool>, double>;
+
+void addTo(Bounds& bounds, Verdict verdict, std::string_view listener, const Network& network) {
+    const bool v4 = network.isV4();
+    bounds[{verdict, std::string(listener), v4}] += shareOf(network, v4);
+}
+
+}  // namespace
+
+/// `replaced`: the sets whose rules go; none: all. Whom rules already let in, or keep out, is measured only where the sum
+/// of everything gives a reason to.
+std::optional<TooMuchTogether> Service::tooMuch(std::span<const AccessRule* const> added,
+                                                const RuleStore::Sets& replaced) {
+    const auto goes = [&](const RuleStore::Held& held) {
+        return !replaced || std::find(replaced->begin(), replaced->end(), held.set) != replaced->end();
+    };
+    const auto counts = [&](const AccessRule& rule) { return rule.name.empty() && isLive(rule, now_); };
+    Bounds bounds;
+    for (const AccessRule* rule : added)
+        if (counts(*rule)) addTo(bounds, rule->verdict, rule->listener, rule->network);
+    if (bounds.empty()) return std::nullopt;
+    store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
+        if (!goes(held)) addTo(bounds, held.verdict, held.listener, held.network);
+    });
+    for (const Site::Listener& listener : site_.listeners)
+        for (const Verdict verdict : {Verdict::Allow, Verdict::Deny})
+            for (const bool v4 : {true, false}) {
+                if (bounds[{verdict, "", v4}] + bounds[{verdict, listener.name, v4}] < kHalfOfAll) continue;
+                Holding change, kept, before;
+                for (const AccessRule* rule : added)
+                    if (counts(*rule) && rule->verdict == verdict) change.add(rule->listener, rule->network);
+                store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
+                    if (held.verdict != verdict) return;
+                    before.add(held.listener, held.network);
+                    if (!goes(held)) kept.add(held.listener, held.network);
+                });
+                if (const double own = change.shareOn(listener.name, v4); own >= kHalfOfAll)
+                    return TooMuchTogether{verdict, listener.name, v4, own, false};
+                const double after = change.shareOn(listener.name, v4, kept);
+                if (stageOf(after) > stageOf(before.shareOn(listener.name, v4)))
+                    return TooMuchTogether{verdict, listener.name, v4, after, true};
+            }
+    return std::nullopt;
+}
+
+std::optional<Refusal> Service::hazardOf(std::span<const AccessRule* const> added) {
+    for (const AccessRule* rule : added)
+        if (auto refusal = hazardous(*rule, 0)) return std::move(*refusal);
+    if (auto refusal = tooMuch(added, std::vector<std::string>())) return std::move(*refusal);
+    return std::nullopt;
+}
+
 std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     if (auto refusal = refusalOf(request)) return std::move(*refusal);
     const auto wanted = rulesOf(request);
-    for (const AccessRule& rule : wanted)
-        if (auto refusal = hazardous(rule, 0); refusal && !request.insist)
-            return Refusal(std::move(*refusal));
+    if (!request.insist)
+        if (auto refusal = hazardOf(pointersTo(wanted))) return std::move(*refusal);
     PutOutcome outcome;
     const auto sets = store_().setDefaults();
     outcome.rules = store_().edit(
@@ -266,18 +359,47 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     return outcome;
 }
 
+namespace {
+
+/// A rule for a name once for each network that it stands for; of a name that stands for a great many, none.
+std::vector<AccessRule> eachNetworkOf(const AccessRule& rule, const NameStates& states) {
+    constexpr std::size_t kMany = 100;
+    if (rule.name.empty()) return {rule};
+    std::vector<AccessRule> rules;
+    const auto state = states.find(rule.id);
+    if (state == states.end() || state->second.networks.size() > kMany) return rules;
+    for (const Network& network : state->second.networks) {
+        rules.push_back(rule);
+        rules.back().network = network;
+    }
+    return rules;
+}
+
+}  // namespace
+
 Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     Notes<Overlap> found;
-    store_().forEachRule([&](const AccessRule& other) {
-        if (!isLive(other, now_)) return;
-        for (const RuleStore::EditResult& result : outcome.rules)
-            if (const auto standing = standingOf(result.rule, other))
-                found.add({result.rule.id, *standing, other});
-    });
+    const NameStates states = names();
+    std::vector<AccessRule> ours;
+    for (const RuleStore::EditResult& result : outcome.rules)
+        for (AccessRule& one : eachNetworkOf(result.rule, states))
+            ours.push_back(std::move(one));
+    store_().forEachRule(
+        [&](const AccessRule& other) {
+            if (!isLive(other, now_)) return;
+            const auto meet = [&](const AccessRule& theirs) {
+                for (const AccessRule& one : ours)
+                    if (const auto standing = standingOf(one, theirs)) found.add({one.id, *standing, theirs});
+            };
+            if (other.name.empty()) return meet(other);
+            for (const AccessRule& theirs : eachNetworkOf(other, states))
+                meet(theirs);
+        },
+        bad_);
     return found;
 }
 
-/// An allowlist without rules refuses everybody.
+/// An allowlist whose rules let in nobody, if there are any.
 std::vector<std::string> Service::closedListeners() {
     const auto allowing = store_().allowing(now_);
     std::vector<std::string> closed;
@@ -289,32 +411,48 @@ std::vector<std::string> Service::closedListeners() {
 
 Notes<NearMiss> Service::nearMisses(const Network& network) {
     Notes<NearMiss> near;
-    store_().forEachRule([&](const AccessRule& rule) {
-        if (!rule.name.empty() || !overlap(rule.network, network)) return;
-        using Relation = NearMiss::Relation;
-        near.add({rule.network == network          ? Relation::Same
-                  : rule.network.contains(network) ? Relation::Around
-                                                   : Relation::Contains,
-                  rule});
-    });
+    const NameStates states = names();
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            for (AccessRule& one : eachNetworkOf(rule, states)) {
+                if (!overlap(one.network, network)) continue;
+                using Relation = NearMiss::Relation;
+                const auto relation = one.network == network          ? Relation::Same
+                                      : one.network.contains(network) ? Relation::Around
+                                                                      : Relation::Contains;
+                return near.add({relation, std::move(one)});
+            }
+        },
+        bad_);
     return near;
 }
 
 Selected Service::select(const RuleSelection& selection) {
     Selected selected;
     const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
+    const auto unreadable = [&](const RuleStore::BadRow& row) {
+        if (isAmong(selection.ids, row.id))
+            selected.unreadable.push_back(row.id);
+        else if (bad_)
+            bad_(row);
+        else
+            throw store::StoreError(store::StoreError::Kind::BadRow, row.what);
+    };
     // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
-    store_().forEachRule([&](const AccessRule& rule) {
-        const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
-                                               : isAmong(selection.names, rule.name);
-        if (named && !subject && !isAmong(selection.ids, rule.id)) return;
-        if (store::isProgram(who_) && rule.created_by != who_) return;
-        if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
-        if (selection.set && rule.set != *selection.set) return;
-        if (selection.expired_for && (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
-            return;
-        if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
+                                                   : isAmong(selection.names, rule.name);
+            if (named && !subject && !isAmong(selection.ids, rule.id)) return;
+            if (store::isProgram(who_) && rule.created_by != who_) return;
+            if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
+            if (selection.set && rule.set != *selection.set) return;
+            if (selection.expired_for &&
+                (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
+                return;
+            if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
+        },
+        unreadable);
     const auto found = [&](const auto& matches) {
         return std::any_of(selected.rules.begin(), selected.rules.end(), matches);
     };
@@ -325,14 +463,15 @@ Selected Service::select(const RuleSelection& selection) {
         if (!found([&](const AccessRule& rule) { return rule.name == name; }))
             selected.missing_names.push_back(name);
     for (const std::int64_t id : selection.ids)
-        if (!found([&](const AccessRule& rule) { return rule.id == id; })) selected.missing_ids.push_back(id);
+        if (!found([&](const AccessRule& rule) { return rule.id == id; }) &&
+            !isAmong(selected.unreadable, id))
+            selected.missing_ids.push_back(id);
     return selected;
 }
 
-RuleStore::RemoveResult Service::remove(std::span<const AccessRule> rules,
-                                        const std::optional<std::string>& set) {
-    std::vector<std::int64_t> ids;
-    for (const AccessRule& rule : rules)
+RuleStore::RemoveResult Service::remove(const Selected& selected, const std::optional<std::string>& set) {
+    std::vector<std::int64_t> ids = selected.unreadable;
+    for (const AccessRule& rule : selected.rules)
         ids.push_back(rule.id);
     return store_().remove(ids, who_, set);
 }
@@ -355,12 +494,13 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
 
 std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
     const std::int64_t number = change ? *change : store_().lastChangeBy(who_);
-    std::optional<Hazardous> refusal;
-    store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
-        if (insist || refusal || entry.change != number) return;
-        if (const auto rule = store::parseTrailRule(entry.before)) refusal = hazardous(*rule, 0);
-    });
-    if (refusal) return Refusal(std::move(*refusal));
+    std::vector<AccessRule> restored;
+    if (!insist)
+        store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+            if (entry.change != number) return;
+            if (auto rule = store::parseTrailRule(entry.before)) restored.push_back(std::move(*rule));
+        });
+    if (auto refusal = hazardOf(pointersTo(restored))) return std::move(*refusal);
     return store_().undo(number, who_);
 }
 
@@ -369,12 +509,14 @@ std::vector<SetSummary> Service::sets() {
     found[std::string(store::kManualSet)];
     for (const auto& [name, defaults] : store_().setDefaults())
         found[name].defaults = defaults;
-    store_().forEachRule([&](const AccessRule& rule) {
-        SetSummary& set = found[rule.set];
-        ++(!isLive(rule, now_) ? set.expired : allows(rule) ? set.allowing : set.denying);
-        set.hits += rule.hits;
-        set.last_hit_at = std::max(set.last_hit_at, rule.last_hit_at);
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            SetSummary& set = found[rule.set];
+            ++(!isLive(rule, now_) ? set.expired : allows(rule) ? set.allowing : set.denying);
+            set.hits += rule.hits;
+            set.last_hit_at = std::max(set.last_hit_at, rule.last_hit_at);
+        },
+        bad_);
     std::vector<SetSummary> sets;
     for (auto& [name, set] : found) {
         set.name = name;
@@ -395,6 +537,13 @@ std::vector<std::string> Service::closedBy(const RuleStore::RemoveResult& result
     return opened ? closedListeners() : std::vector<std::string>();
 }
 
+std::vector<std::string> Service::closedBy(const PutOutcome& outcome) {
+    const bool opens = std::any_of(
+        outcome.rules.begin(), outcome.rules.end(),
+        [](const RuleStore::EditResult& result) { return allows(result.rule) && !result.rule.name.empty(); });
+    return opens ? closedListeners() : std::vector<std::string>();
+}
+
 std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
     return !outcome.removed.empty() ? closedListeners() : std::vector<std::string>();
 }
@@ -409,13 +558,15 @@ std::vector<std::string> Service::closedBy(const RuleStore::UndoResult& result) 
                                                                       : std::vector<std::string>();
 }
 
-std::optional<Refusal> Service::refusalOf(const store::ImportResult& imported,
-                                          const ImportRequest& request) const {
-    if (!imported.errors.empty()) return UnreadableList{imported.errors};
-    if (request.insist) return std::nullopt;
+std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, const ImportRequest& request) {
     if (request.replace && imported.rules.empty()) return NothingLeft{};
     for (const store::ImportedRule& one : imported.rules)
-        if (auto refusal = hazardous(one.rule, one.line)) return Refusal(std::move(*refusal));
+        if (auto refusal = hazardous(one.rule, one.line)) return std::move(*refusal);
+    std::vector<const AccessRule*> rules;
+    rules.reserve(imported.rules.size());
+    for (const store::ImportedRule& one : imported.rules)
+        rules.push_back(&one.rule);
+    if (auto refusal = tooMuch(rules, setsToReplace(imported.rules, request))) return std::move(*refusal);
     return std::nullopt;
 }
 
@@ -430,8 +581,11 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     options.progress = &request.progress;
     if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
     auto imported = store::parseRules(request.text, options);
-    if (auto refusal = refusalOf(imported, request)) return std::move(*refusal);
+    if (!imported.errors.empty()) return Refusal(UnreadableList{imported.errors});
+    auto hazard = hazardOf(imported, request);
+    if (hazard && !request.insist) return std::move(*hazard);
 
+    const auto replaced = setsToReplace(imported.rules, request);
     // A million of them are a lot of memory: none is kept twice.
     std::vector<AccessRule> rules;
     std::vector<Said> said;
@@ -442,9 +596,13 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         said.push_back({one.never_expires, one.no_note, one.names_reply});
     }
     imported.rules = {};
-    ImportOutcome outcome{.format = imported.format};
+    ImportOutcome outcome{.format = imported.format,
+                          .contradictions = std::move(imported.contradictions),
+                          .insisted = std::move(hazard)};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
+    outcome.expired = static_cast<std::size_t>(std::count_if(
+        rules.begin(), rules.end(), [&](const AccessRule& rule) { return !isLive(rule, now_); }));
     const auto count = [&](PutKind kind) {
         ++(kind == PutKind::Added     ? outcome.added
            : kind == PutKind::Changed ? outcome.changed
@@ -456,7 +614,6 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     };
     const Reporting reporting(store_(), request.progress);
     if (request.replace) {
-        const auto replaced = setsToReplace(rules, request);
         const auto complete = [&](AccessRule& rule, const AccessRule& wanted, const AccessRule* present) {
             completeLine(rule, said_of(wanted), present, sets, now_);
         };
@@ -474,14 +631,27 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         if (is_new) addDefaults(rule, sets, now_);
         addWhatIsSaid(rule, wanted, said_of(wanted));
     };
-    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_))
+    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_)) {
         count(one.kind);
+        if (one.taken_over) ++outcome.taken_over;
+    }
     return outcome;
 }
 
-std::variant<std::size_t, Refusal> Service::renameListener(const std::string& from, const std::string& to) {
+std::variant<std::size_t, Refusal> Service::renameListener(const std::string& from, const std::string& to,
+                                                           bool insist) {
     if (!configured(to)) return Refusal(UnknownListener{to});
     if (configured(from)) return Refusal(StillConfigured{from});
+    std::vector<AccessRule> moved;
+    if (!insist)
+        store_().forEachRule(
+            [&](const AccessRule& rule) {
+                if (rule.listener != from || !isLive(rule, now_)) return;
+                moved.push_back(rule);
+                moved.back().listener = to;
+            },
+            bad_);
+    if (auto refusal = hazardOf(pointersTo(moved))) return std::move(*refusal);
     auto result = store_().renameListener(from, to, who_);
     if (!result.in_the_way.empty()) return Refusal(InTheWay{std::move(result.in_the_way)});
     return result.renamed;
@@ -528,16 +698,36 @@ NameStates Service::names() {
 }
 
 std::vector<AccessRule> Service::list(const ListFilter& filter) {
-    const NameStates states = filter.covering ? names() : NameStates();
-    std::vector<AccessRule> rules;
     const bool compares = filter.overlapping || filter.shadowed;
-    store_().forEachRule([&](const AccessRule& rule) {
-        if (compares ? isLive(rule, now_) && rule.name.empty() : passes(rule, filter, states, now_))
-            rules.push_back(rule);
-    });
+    const NameStates states = filter.covering || compares ? names() : NameStates();
+    std::vector<AccessRule> rules;
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            if (compares ? isLive(rule, now_) : passes(rule, filter, states, now_)) rules.push_back(rule);
+        },
+        bad_);
     if (!compares) return rules;
-    const auto idle = filter.shadowed ? shadowed(rules, listenerNames(site_)) : std::set<std::int64_t>();
-    const auto meeting = filter.overlapping ? overlapping(rules) : std::set<std::int64_t>();
+    // A name that stands for nothing meets nobody.
+    std::vector<AccessRule> named;
+    for (const AccessRule& rule : rules) {
+        const auto state = rule.name.empty() ? states.end() : states.find(rule.id);
+        if (state == states.end()) continue;
+        for (const Network& network : state->second.networks) {
+            named.push_back(rule);
+            named.back().network = network;
+        }
+    }
+    const bool has_names =
+        std::any_of(rules.begin(), rules.end(), [](const AccessRule& rule) { return !rule.name.empty(); });
+    std::vector<AccessRule> compared;
+    if (has_names) {
+        std::copy_if(rules.begin(), rules.end(), std::back_inserter(compared),
+                     [](const AccessRule& rule) { return rule.name.empty(); });
+        compared.insert(compared.end(), named.begin(), named.end());
+    }
+    const std::vector<AccessRule>& by_network = has_names ? compared : rules;
+    const auto idle = filter.shadowed ? shadowed(by_network, listenerNames(site_)) : std::set<std::int64_t>();
+    const auto meeting = filter.overlapping ? overlapping(by_network) : std::set<std::int64_t>();
     std::erase_if(rules, [&](const AccessRule& rule) {
         return !passes(rule, filter, states, now_) || (filter.shadowed && !idle.contains(rule.id)) ||
                (filter.overlapping && !meeting.contains(rule.id));
@@ -549,15 +739,17 @@ std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
                                     std::span<const std::string> listeners) {
     std::vector<std::vector<AccessRule>> matching(clients.size());
     const NameStates states = names();
-    store_().forEachRule([&](const AccessRule& rule) {
-        for (std::size_t at = 0; at < clients.size(); ++at) {
-            const auto contains = [&](const Network& network) { return network.contains(clients[at]); };
-            const Network* const network = matchingNetwork(rule, states, contains);
-            if (network == nullptr) continue;
-            matching[at].push_back(rule);
-            matching[at].back().network = *network;
-        }
-    });
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            for (std::size_t at = 0; at < clients.size(); ++at) {
+                const auto contains = [&](const Network& network) { return network.contains(clients[at]); };
+                const Network* const network = matchingNetwork(rule, states, contains);
+                if (network == nullptr) continue;
+                matching[at].push_back(rule);
+                matching[at].back().network = *network;
+            }
+        },
+        bad_);
     std::vector<Decision> decisions;
     for (std::size_t at = 0; at < clients.size(); ++at) {
         std::stable_sort(matching[at].begin(), matching[at].end(),

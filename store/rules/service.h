@@ -136,6 +136,14 @@ struct Hazardous {
     std::size_t line;  ///< of the list that holds it, from 1; 0: none
     std::vector<Hazard> hazards;
 };
+/// Likewise: networks that are harmless one by one, but together most of a family.
+struct TooMuchTogether {
+    Verdict verdict;
+    std::string listener;
+    bool v4;
+    double share;      ///< of all addresses of the family
+    bool with_others;  ///< only together with rules that are there already
+};
 /// Every rule would be removed, and none put; likewise.
 struct NothingLeft {};
 struct UnreadableList {
@@ -148,8 +156,9 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
-                             ReplyOnAllow, Hazardous, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
+using Refusal =
+    std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny, ReplyOnAllow,
+                 Hazardous, TooMuchTogether, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -197,8 +206,12 @@ struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
     std::size_t added = 0, changed = 0, unchanged = 0;
-    std::vector<std::string> removed{};               ///< as lines of the export
-    std::map<std::string, std::size_t> left_alone{};  ///< rules that were none of those to replace, by set
+    std::size_t expired = 0;                           ///< of the list's rules
+    std::size_t taken_over = 0;                        ///< from programs
+    std::vector<std::string> removed{};                ///< as lines of the export
+    std::vector<store::ImportError> contradictions{};  ///< in the list
+    std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
+    std::optional<Refusal> insisted{};                 ///< what it would have been had nobody insisted
 };
 
 /// Which rules are meant: those for one of the networks or names or with one of the ids, or any if there are none, for which all
@@ -218,6 +231,7 @@ struct Selected {
     std::vector<Network> missing{};
     std::vector<std::string> missing_names{};
     std::vector<std::int64_t> missing_ids{};
+    std::vector<std::int64_t> unreadable{};  ///< of the numbers given, those of rows that cannot be read
 };
 
 struct SetSummary {
@@ -259,16 +273,18 @@ class Service {
     /// Opens the store when it is needed: what is refused before touches no database.
     using Opener = std::function<RuleStore&()>;
 
+    /// Rows that cannot be read do not hide the others; without it they are StoreError.
+    using OnBadRow = std::function<void(const RuleStore::BadRow&)>;
+
     /// `site` must outlive it.
-    Service(Opener store, const Site& site, std::string who, UnixSeconds now)
-        : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now) {}
+    Service(Opener store, const Site& site, std::string who, UnixSeconds now, OnBadRow bad = {})
+        : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now), bad_(std::move(bad)) {}
 
     std::variant<PutOutcome, Refusal> put(const PutRequest& request);
     /// What may be removed: a program's own rules only, if one acts.
     Selected select(const RuleSelection& selection);
     /// When one is not there any more nothing is removed. With `set`, its defaults go too.
-    RuleStore::RemoveResult remove(std::span<const AccessRule> rules,
-                                   const std::optional<std::string>& set = {});
+    RuleStore::RemoveResult remove(const Selected& selected, const std::optional<std::string>& set = {});
     std::variant<ImportOutcome, Refusal> import(const ImportRequest& request);
     /// Gives a set a default note and a default lifetime (seconds; none inside: no default); what is not given
     /// stays.
@@ -282,8 +298,9 @@ class Service {
     std::vector<SetSummary> sets();
     /// A set without rules and defaults is none.
     std::optional<UnknownSet> unknownSet(const std::optional<std::string>& name);
-    /// How many rules were renamed.
-    std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to);
+    /// How many rules were renamed. What they are for the other listener is judged as in put().
+    std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to,
+                                                      bool insist);
 
     // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
     // reading the other rules may fail when the change has not.
@@ -292,6 +309,8 @@ class Service {
     Notes<Overlap> overlaps(const PutOutcome& outcome);
     /// The allowlists that let in nobody now, where the change may have been what closed them.
     std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
+    /// Where it is a name that was to let somebody in: that may stand for nothing.
+    std::vector<std::string> closedBy(const PutOutcome& outcome);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
     std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
     /// What there is around a network without a rule.
@@ -311,13 +330,17 @@ class Service {
     bool configured(std::string_view name) const noexcept;
     std::optional<Refusal> refusalOf(const PutRequest& request) const;
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
-    std::optional<Refusal> refusalOf(const store::ImportResult& imported, const ImportRequest& request) const;
+    std::optional<TooMuchTogether> tooMuch(std::span<const AccessRule* const> added,
+                                           const RuleStore::Sets& replaced);
+    std::optional<Refusal> hazardOf(std::span<const AccessRule* const> added);
+    std::optional<Refusal> hazardOf(const store::ImportResult& imported, const ImportRequest& request);
     std::vector<std::string> closedListeners();
 
     const Opener store_;
     const Site& site_;
     const std::string who_;
     const UnixSeconds now_;
+    const OnBadRow bad_;
 };
 
 }  // namespace mailgate::rules

@@ -40,7 +40,8 @@ class RuleStore {
         Resume,      ///< as Serve, but the rules must be there
         Assist,      ///< likewise, beside somebody who serves and has checked it
         Inspect,     ///< nothing is created, migrated or to be changed; an older schema is StoreError
-        Rescue,      ///< as Administer, but rules whose audit trail was tampered with are read all the same
+        Read,  ///< likewise, but for rehearsals; an older schema, or no database, is read as a copy in memory
+        Rescue,  ///< as Read, but rules whose audit trail was tampered with are read all the same
     };
     struct Options {
         Use use = Use::Administer;
@@ -61,13 +62,27 @@ class RuleStore {
 
     // Reading. A row that cannot be read is StoreError(BadRow) naming table, id and value.
 
-    /// In the order of their ids, from one state of the database.
-    virtual void forEachRule(const std::function<void(const AccessRule&)>& visit) = 0;
+    /// One that somebody has written who knows no better, with the sqlite3 shell.
+    struct BadRow {
+        std::int64_t id;
+        std::string what;  ///< a sentence
+    };
+    /// In the order of their ids, from one state of the database. With `bad`, rows that cannot be read go there.
+    virtual void forEachRule(const std::function<void(const AccessRule&)>& visit,
+                             const std::function<void(const BadRow&)>& bad = {}) = 0;
     /// The rules as a look-up table; those for other listeners are left out.
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// How many rules name each listener, by name.
     virtual std::map<std::string, std::size_t> ruleListeners() = 0;
-    /// The listeners that rules in force at that time allow somebody on; "": all.
+    /// Which networks rules in force at that time are for, those of names too. A row that cannot be read is left out.
+    struct Held {
+        Verdict verdict;
+        std::string_view listener, set;
+        const Network& network;
+    };
+    virtual void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) = 0;
+    /// The listeners that rules in force at that time allow somebody on; "": all. A name that stands for nothing allows
+    /// nobody.
     virtual std::set<std::string> allowing(UnixSeconds now) = 0;
     /// Throws StoreError(Damaged) when what writes the audit trail and guards it was tampered with: what has
     /// been changed since is not known. Cheap.
@@ -119,14 +134,17 @@ class RuleStore {
 
     struct EditResult {
         PutKind kind;
-        AccessRule rule;  ///< as it is now
+        AccessRule rule;                                 ///< as it is now
+        std::shared_ptr<const AccessRule> taken_over{};  ///< the program's rule that this one has become of
     };
     /// `rule`: what there is, or what `wanted` names and nothing more; `is_new` tells.
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted, bool is_new)>;
     /// For each of the `rules`, calls `change` with the rule to edit: the one with the same set, network, listener and
-    /// verdict, if it exists and is in force, else a new one. One that has expired counts as gone. A program (see
-    /// programName) leaves everybody else's rules as they are; a person who changes a program's makes it a new one
-    /// of their own.
+    /// verdict, if it exists and is in force, else a new one. One that has expired counts as gone, unless `wanted` has
+    /// expired as well. A program (see programName) leaves everybody else's rules as they are. A person who changes a
+    /// program's takes it over: as a rule of their own, with a new number, which the program leaves alone from then on.
+    /// It keeps what it has, but for the expiry of a denial, which was the program's: a ban is for a time, what a
+    /// person denies is denied until they say otherwise.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
                                          std::string_view who) = 0;
 
@@ -145,7 +163,8 @@ class RuleStore {
 
     struct RemoveResult {
         std::vector<AccessRule> removed;
-        std::vector<std::int64_t> missing;  ///< when there is one, nothing was removed
+        std::vector<std::int64_t> missing;       ///< when there is one, nothing was removed
+        std::vector<std::int64_t> unreadable{};  ///< that were removed as well
     };
     /// A program removes none but its own rules: others are missing. With `set`, its defaults go too.
     virtual RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
@@ -163,7 +182,7 @@ class RuleStore {
         std::size_t renamed = 0;
         std::vector<AccessRule> in_the_way;  ///< of the new name; when there is one, nothing was renamed
     };
-    /// The rules that name the listener `from` name `to`.
+    /// The rules that name the listener `from` name `to`. Expired rules of the new name make room.
     virtual RenameResult renameListener(const std::string& from, const std::string& to,
                                         std::string_view who) = 0;
 
@@ -185,7 +204,8 @@ class RuleStore {
     };
     /// Removes rules that expired at `expired_before` or earlier, as a change by `who`; and from its beginning on what the audit
     /// trail has from before `trail_before`, but for a change of which a part is younger. That this was done is an entry
-    /// too; it is put off until there is a day's worth. So much at once as hinders nobody.
+    /// too; it is put off until there is a day's worth. What a name has stood for goes a week after its rule. So much at
+    /// once as hinders nobody.
     virtual Pruned prune(UnixSeconds expired_before, UnixSeconds trail_before, std::string_view who) = 0;
     /// The rules that expire after `from`, and at `until` at the latest.
     virtual void forEachExpiring(UnixSeconds from, UnixSeconds until,
@@ -193,9 +213,10 @@ class RuleStore {
 
     // Rules for names. Each keeps what its name stands for, which makes it match.
 
+    /// Rows that cannot be read are left out.
     virtual std::vector<NamedRule> namedRules() = 0;
     /// Keeps what is known of the rule's name. Other networks than before are a change by programName("names"), of which
-    /// the trail tells. False: there is no such rule.
+    /// the trail tells. False: there is no such rule, or it is for another name than was asked for.
     virtual bool keepName(std::int64_t rule_id, const NameState& state) = 0;
 
     // The audit trail.
@@ -210,6 +231,9 @@ class RuleStore {
         std::string before;    ///< the rule as a line of the export; empty for add
         std::string after;     ///< empty for remove
         std::int64_t change;   ///< what was done at once has one number
+        // Of a rule that was removed: who has made it, and when. Nothing where an earlier version has written the entry.
+        std::string made_by{};
+        UnixSeconds made_at = 0;
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
@@ -223,7 +247,7 @@ class RuleStore {
             Done,
             NotFound,
             Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
-            LaterChanges,  ///< stand on it
+            LaterChanges,  ///< stand on it; those that were taken back since do not
             InTheWay,      ///< rules are, of the same set, network, listener and verdict
         };
         Kind kind = Kind::NotFound;
@@ -236,8 +260,8 @@ class RuleStore {
     virtual std::int64_t lastChange() const noexcept = 0;
     /// The last change that `who` has made; 0: there is none.
     virtual std::int64_t lastChangeBy(std::string_view who) = 0;
-    /// Takes back what was changed at once: a rule that was removed gets its number, author and time again. This is a
-    /// change like any other.
+    /// Takes back what was changed at once, where all of it is as that change left it: a rule that was removed gets its
+    /// number, author and time again. This is a change like any other. Expired rules are not in its way.
     virtual UndoResult undo(std::int64_t change, std::string_view who) = 0;
 
   protected:

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/sqlite/copy.h"
 
-#include "store/sqlite/database.h"
-
 #include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <exception>
-#include <memory>
+#include <filesystem>
+#include <system_error>
 
 namespace mailgate::store::sqlite {
 
@@ -36,7 +35,40 @@ int callProgress(void* argument) noexcept {
     }
 }
 
+/// What is in the log beside the file has not reached it yet.
+bool hasLog(const std::string& path) {
+    std::error_code none;
+    const auto size = std::filesystem::file_size(path + "-wal", none);
+    return !none && size > 0;
+}
+
 }  // namespace
+
+std::unique_ptr<Database> copyInMemory(Database& source) {
+    auto copy = Database::inMemory(source.path());
+    const std::unique_ptr<sqlite3_backup, FinishBackup> backup(
+        sqlite3_backup_init(copy->handle(), "main", source.handle(), "main"));
+    if (!backup) copy->fail(sqlite3_errcode(copy->handle()));
+    if (const int code = sqlite3_backup_step(backup.get(), -1); code != SQLITE_DONE) copy->fail(code);
+    return copy;
+}
+
+std::unique_ptr<Database> openToRead(const std::string& path, const OpenOptions& options) {
+    OpenOptions reading = options;
+    reading.create = reading.immutable = true;
+    if (!examine(path, reading)) return Database::inMemory(path);
+    reading.create = reading.immutable = false;
+    try {
+        auto database = std::make_unique<Database>(path, reading);
+        database->number("PRAGMA schema_version");  // reads
+        return database;
+    } catch (const StoreError& error) {
+        if ((error.kind() != Kind::DiskFull && error.kind() != Kind::ReadOnly) || hasLog(path)) throw;
+    }
+    reading.immutable = true;
+    Database file(path, reading);
+    return copyInMemory(file);
+}
 
 void copyDatabase(const std::string& from, const std::string& to, const CopyProgress& progress) {
     constexpr int kPagesAtOnce = 256;

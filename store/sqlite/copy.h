@@ -2,10 +2,12 @@
 /// \file  A database as a whole: copied while others write to it, looked through, and taken out of use. Internal to store/.
 #pragma once
 
+#include "store/sqlite/database.h"
 #include "store/store_error.h"
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace mailgate::store::sqlite {
@@ -17,6 +19,14 @@ using CopyProgress = std::function<void(std::uint64_t done, std::uint64_t total)
 /// on writing; their write-ahead log grows meanwhile. Throws StoreError: DiskFull when there is no room for the copy, Open
 /// when there is nothing to copy.
 void copyDatabase(const std::string& from, const std::string& to, const CopyProgress& progress);
+
+/// A copy of its present state, in memory.
+std::unique_ptr<Database> copyInMemory(Database& source);
+
+/// To read what is there. Where there is nothing it is an empty database in memory, and where SQLite cannot write what it
+/// keeps beside the file (a full disk, a file of somebody else's) a copy in memory, if there is no log that it would
+/// lack. Throws StoreError as Database does.
+std::unique_ptr<Database> openToRead(const std::string& path, const OpenOptions& options);
 
 /// Reads all of it. Throws StoreError(Damaged) unless it is sound. Nobody else may use the file.
 void verifyDatabase(const std::string& path, const CopyProgress& progress);

@@ -136,6 +136,17 @@ void configureLibrary() {
     });
 }
 
+/// RFC 3986: what is no letter, digit or slash is escaped.
+std::string immutableUri(std::string_view absolute) {
+    constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-";
+    std::string uri = "file:";
+    for (const char character : absolute)
+        uri += kPlain.find(character) != std::string_view::npos
+                   ? std::string(1, character)
+                   : fmt::format("%{:02X}", static_cast<unsigned char>(character));
+    return uri + "?immutable=1";
+}
+
 }  // namespace
 
 std::string pathOf(std::string_view url) {
@@ -155,7 +166,7 @@ bool examine(const std::string& path, const OpenOptions& options) {
         if (!std::filesystem::is_directory(folder))
             throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
         if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
-        if (!mayWrite(folder)) throwReadOnly(path);
+        if (!options.immutable && !mayWrite(folder)) throwReadOnly(path);
         return false;
     }
     if (!S_ISREG(status.st_mode))
@@ -165,7 +176,7 @@ bool examine(const std::string& path, const OpenOptions& options) {
     // the next process to close one would take the write-ahead log from under them.
     if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0)
         throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-    if (!mayWrite(path)) throwReadOnly(path);
+    if (!options.immutable && !mayWrite(path)) throwReadOnly(path);
     return status.st_size > 0;
 }
 
@@ -185,16 +196,30 @@ Database::Database(const std::string& path, const OpenOptions& options)
     : path_(path), when_damaged_(options.when_damaged) {
     configureLibrary();
     examine(path, options);
-    if (options.create) createForOwnerAndGroup(path);
+    if (options.create && !options.immutable) createForOwnerAndGroup(path);
     // SQLite takes "file:..." for a URI and ":memory:" for no file; an absolute path is neither.
     const std::string absolute = std::filesystem::absolute(path).string();
     const int create = options.create ? SQLITE_OPEN_CREATE : 0;
     sqlite3* opened = nullptr;
-    const int code = sqlite3_open_v2(absolute.c_str(), &opened, SQLITE_OPEN_READWRITE | create, nullptr);
+    const int code = options.immutable ? sqlite3_open_v2(immutableUri(absolute).c_str(), &opened,
+                                                         SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, nullptr)
+                                       : sqlite3_open_v2(absolute.c_str(), &opened,
+                                                         SQLITE_OPEN_READWRITE | create, nullptr);
     handle_.reset(opened);  // which is there to say why, even where opening has failed
     if (code != SQLITE_OK) fail(code);
     requireMagic();
     prepare(options);
+}
+
+std::unique_ptr<Database> Database::inMemory(const std::string& path) {
+    configureLibrary();
+    std::unique_ptr<Database> database(new Database(path));
+    sqlite3* opened = nullptr;
+    const int code =
+        sqlite3_open_v2(":memory:", &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    database->handle_.reset(opened);
+    if (code != SQLITE_OK) database->fail(code);
+    return database;
 }
 
 /// Read through SQLite's own descriptor, see examine().
@@ -217,7 +242,7 @@ void CloseDatabase::operator()(sqlite3* handle) const noexcept {
 
 void Database::prepare(const OpenOptions& options) {
     sqlite3_busy_timeout(handle(), static_cast<int>(options.busy_timeout.count()));
-    if (sqlite3_db_readonly(handle(), "main") == 1) throwReadOnly(path_);
+    if (!options.immutable && sqlite3_db_readonly(handle(), "main") == 1) throwReadOnly(path_);
     run("PRAGMA cache_size = -65536");  // KiB; 2 MiB, the default, makes an import of a million rules twenty
                                         // times slower
     run(options.durability == Durability::PowerLoss ? "PRAGMA synchronous = FULL"

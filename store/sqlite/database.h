@@ -27,6 +27,9 @@ struct OpenOptions {
     bool create = true;  ///< a missing or empty file becomes a database
     Durability durability = Durability::PowerLoss;
     std::chrono::milliseconds busy_timeout{5'000};  ///< how long to wait for another process's lock
+    /// Nothing is written, not even what SQLite keeps beside the file while it reads, and what is in a log beside it is not
+    /// read: for a file that nobody writes meanwhile.
+    bool immutable = false;
     /// The end of a sentence that begins with what is damaged.
     std::string_view when_damaged = "restore it from a backup, or move it away and import the rules again";
 };
@@ -57,6 +60,8 @@ class Database {
   public:
     /// Throws StoreError: Open, ReadOnly, Damaged, Locked.
     Database(const std::string& path, const OpenOptions& options);
+    /// An empty one in memory, whose errors name the path.
+    static std::unique_ptr<Database> inMemory(const std::string& path);
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
@@ -80,6 +85,7 @@ class Database {
     [[noreturn]] void fail(int code);
 
   private:
+    explicit Database(const std::string& path) : path_(path) {}
     bool withoutRoom(int code) const;
     void between(const char* begin, const std::function<void()>& work, const char* end = "COMMIT");
     void requireMagic();

@@ -45,6 +45,8 @@ class Migrator {
 
     /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
     void requireKnown(Database& database) const;
+    /// False: it is of an older version, or nothing yet. Throws StoreError as migrate() does; changes nothing.
+    bool isCurrent(Database& database) const;
 
     /// Throws StoreError as migrate() does, and Other for a file of an older version; changes nothing.
     void requireCurrent(Database& database) const;

@@ -2,6 +2,8 @@
 // What is read of HTTP requests before Poco does, or beside it: whether one is whole, cookies, what proxies say of the client.
 
 #include "gateway/console/authenticator.h"
+#include "gateway/console/html.h"
+#include "gateway/console/screens.h"
 #include "gateway/http/request_head.h"
 
 #include <cstddef>
@@ -20,6 +22,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     const std::string value = console::cookieNamed(text, "mailgate");
     if (!value.empty() && text.find("mailgate=" + value) == std::string::npos) std::abort();
+
+    for (const auto& [name, field] : console::formFields(text))
+        if (name.size() + field.size() > text.size()) std::abort();
+    const std::string shown = console::htmlText(text);
+    if (shown.find_first_of("<>\"'\n\r") != std::string::npos) std::abort();
 
     ConsoleConfig config;
     config.trusted_proxies = {std::get<Network>(parseNetwork("10.0.0.0/24"))};

@@ -2,6 +2,7 @@
 """The console's API: who may, what it answers (docs/openapi.yaml, to the letter), what hostile clients cost."""
 
 import contextlib
+import html.parser
 import http.client
 import json
 import pathlib
@@ -184,8 +185,7 @@ class Answers(Console):
         self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "ready")
         self.change("POST", "/servers/mail/gone/ready", status=404)
         self.change("POST", "/servers/mail/mail1/burn", status=404)
-        orders = gateway.events("admin.order", order="drain", target="mail/mail1")
-        self.assertEqual([order["user"] for order in orders], ["token operator (console)"])
+        gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
@@ -413,7 +413,7 @@ class LoggingIn(Console):
         right = {**session, "X-CSRF-Token": answer.json["csrf_token"]}
         self.change("POST", "/rules", rule, 201, token=None, headers=right)
         self.assertEqual(self.get("/rules?match=192.0.2.120")["rules"][0]["created_by"], "admin-person (console)")
-        self.assertEqual(gateway.events("console.login")[-1]["user"], "admin-person")
+        gateway.wait_event("console.login", user="admin-person", role="admin")
         other = self.log_in()
         self.assertEqual(self.change("DELETE", "/session", token=None, headers=right).json["ended"], 1)
         self.get("/session", 401, token=None, headers=session)
@@ -455,7 +455,7 @@ class LoggingIn(Console):
         self.assertEqual(paused.status, 429)
         self.assertTrue(1 <= int(paused.headers["Retry-After"]) <= 60)
         self.assertEqual(guess("192.0.2.67", "admin-person", PASSWORD).status, 200, "others are not concerned")
-        lines = gateway.events("console.login_failed", client="192.0.2.66")
+        lines = gateway.wait_events(5, "console.login_failed", client="192.0.2.66")
         self.assertEqual([line["user"] for line in lines], [f"user{number}" for number in range(5)])
         self.assertNotIn("wrong horse", gateway.log_text())
         self.assertNotIn(PASSWORD, gateway.log_text())
@@ -468,7 +468,7 @@ class LoggingIn(Console):
         gateway.run("console", "user", "remove", "emil")
         self.get("/status", 401, token=emils)
         wait_until(lambda: ask("GET", "/status", token=expired).status == 401, "the token's end")
-        self.assertEqual(gateway.events("console.login_failed", reason="expired")[0]["user"], "old")
+        self.assertEqual(gateway.wait_event("console.login_failed", reason="expired")["user"], "old")
         removed = add_token("gone", "admin")
         self.get("/status", token=removed)
         gateway.run("console", "token", "remove", "gone")
@@ -477,6 +477,167 @@ class LoggingIn(Console):
             with self.subTest(wrong=wrong):
                 self.get("/status", 401, token=None, headers={"Authorization": wrong})
         self.assertNotIn(removed, gateway.log_text())
+
+
+class Page(html.parser.HTMLParser):
+    """What a page has, and that it is well-formed."""
+
+    VOID = {"meta", "link", "input"}
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.links, self.fields, self.labels, self.words = [], [], [], {}, set(), ""
+        self.feed(text)
+        self.close()
+        assert self.open == [], self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "a":
+            self.links.append(attrs["href"])
+        if tag == "input":
+            self.fields[attrs["name"]] = attrs.get("value", "")
+            if attrs.get("type") != "hidden":
+                self.labels.add("needs " + attrs["id"])
+        if tag == "label":
+            self.labels.add("has " + attrs["for"])
+        assert "style" not in attrs and not any(name.startswith("on") for name in attrs), attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.words += data + " "
+
+
+class Pages(unittest.TestCase):
+    def ask(self, method, path, form=None, headers=None, status=200):
+        """(page, headers of the answer)"""
+        sent = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
+            browser.request(method, path, form and urllib.parse.urlencode(form), {**sent, **(headers or {})})
+            got = browser.getresponse()
+            text = got.read().decode()
+        self.assertEqual(got.status, status, text)
+        self.assertIn("default-src 'self'", got.headers["Content-Security-Policy"])
+        if got.status == 303:
+            return None, got.headers
+        self.assertEqual(got.headers["Content-Type"], "text/html; charset=utf-8")
+        self.assertEqual(got.headers["Cache-Control"], "no-store")
+        page = Page(text)
+        self.assertFalse({"script", "style", "iframe"} & set(page.tags))
+        self.assertEqual({"has " + need[6:] for need in page.labels if need.startswith("needs ")},
+                         {has for has in page.labels if has.startswith("has ")}, "every field has its label")
+        return page, got.headers
+
+    def log_in(self, user):
+        _, headers = self.ask("POST", "/login", {"user": user, "password": PASSWORD}, status=303)
+        self.assertEqual(headers["Location"], "/")
+        return {"Cookie": headers["Set-Cookie"].split(";")[0]}
+
+    def test_who_is_not_known_logs_in(self):
+        for path in ("/", "/sessions", "/sessions/live", "/nothing", "/sessions/x/end"):
+            _, headers = self.ask("GET", path, status=303)
+            self.assertEqual(headers["Location"], "/login")
+        page, _ = self.ask("GET", "/login")
+        self.assertEqual(set(page.fields), {"user", "password"})
+        page, _ = self.ask("POST", "/login", {"user": '"><b>', "password": "wrong horse battery"}, status=401)
+        self.assertIn("is wrong", page.words)
+        self.assertNotIn("b", page.tags)
+        self.ask("POST", "/login", {"user": "admin-person", "password": PASSWORD}, {"Sec-Fetch-Site": "cross-site"}, 403)
+        self.ask("POST", "/login", {"user": "admin-person", "password": PASSWORD}, {"Origin": "http://evil.example"}, 403)
+        self.log_in("admin-person")
+
+    def test_the_overview(self):
+        page, _ = self.ask("GET", "/", headers=self.log_in("viewer-person"))
+        for words in ("gw.example.net", "smtp", "mail1", "up", "viewer-person (console)"):
+            self.assertIn(words, page.words)
+        self.assertLess({"h1", "main", "nav", "caption", "th"}, set(page.tags))
+
+    def test_sessions_and_one_of_them(self):
+        session = self.log_in("operator-person")
+        page, _ = self.ask("GET", "/sessions?q=alice%40partner.example", headers=session)
+        self.assertIn("a sender", page.words)
+        self.assertIn("198.51.100.7", page.words)
+        self.assertEqual(page.fields["q"], "alice@partner.example")
+        [link] = [link for link in page.links if re.fullmatch("/sessions/[0-9A-Z]{26}", link)]
+        story, _ = self.ask("GET", link, headers=session)
+        for words in ("alice@partner.example", "bob@example.net", "198.51.100.7", "queue id", "FAKE0001"):
+            self.assertIn(words, story.words)
+        page, _ = self.ask("GET", "/sessions?q=nobody%40nowhere.example", headers=session)
+        self.assertIn("nothing of this name", page.words)
+        self.ask("GET", "/sessions/0000000000", headers=session, status=404)
+        self.ask("GET", "/nothing", headers=session, status=404)
+        masked, _ = self.ask("GET", "/sessions?q=alice%40partner.example", headers=self.log_in("viewer-person"))
+        self.assertIn("198.51.100.0/24", masked.words)
+        self.assertNotIn("198.51.100.7", masked.words)
+
+    def test_a_session_is_ended_by_a_form_of_the_page(self):
+        operator, viewer = self.log_in("operator-person"), self.log_in("viewer-person")
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.98"))) as client:
+            proxyclient.read_line(client)
+            page, _ = self.ask("GET", "/sessions/live", headers=viewer)
+            self.assertFalse([link for link in page.links if link.endswith("/end")])
+            page, _ = self.ask("GET", "/sessions/live", headers=operator)
+            [link] = [link for link in page.links if link.endswith("/end")]
+            self.ask("POST", link, {"csrf_token": "x"}, operator, 403)
+            self.ask("POST", link, {}, operator, 403)
+            self.ask("POST", link, self.ask("GET", "/", headers=viewer)[0].fields, viewer, 403)
+            page, _ = self.ask("GET", link, headers=operator)
+            self.ask("POST", link, {"csrf_token": page.fields["csrf_token"]}, {**operator, "Sec-Fetch-Site": "cross-site"}, 403)
+            self.ask("POST", link, {"csrf_token": page.fields["csrf_token"]}, operator, 303)
+            self.assertIn(b"421", proxyclient.read_line(client))
+        gateway.wait_event("admin.order", order="kill", ok=True, user="operator-person (console)")
+
+    def test_logging_out(self):
+        session = self.log_in("viewer-person")
+        page, _ = self.ask("GET", "/", headers=session)
+        self.ask("POST", "/logout", {"csrf_token": "x"}, session, 403)
+        _, headers = self.ask("POST", "/logout", {"csrf_token": page.fields["csrf_token"]}, session, 303)
+        self.assertIn("Max-Age=0", headers["Set-Cookie"])
+        self.ask("GET", "/", headers=session, status=303)
+
+    def test_what_clients_say_is_text(self):
+        evil = "<script>alert(1)</script>\"'&amp;\u202e"
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.97"))) as client:
+            proxyclient.read_line(client)
+            client.sendall(f"EHLO {evil}\r\n".encode())
+            proxyclient.read_reply(client)
+            session = self.log_in("operator-person")
+            live, _ = self.ask("GET", "/sessions/live", headers=session)
+            client.sendall(b"QUIT\r\n")
+            proxyclient.read_to_end(client)
+        wait_until(lambda: "198.51.100.97" in ask("GET", "/sessions?client=198.51.100.97").body, "the session")
+        page, _ = self.ask("GET", "/sessions?q=198.51.100.97", headers=session)
+        [link] = [link for link in page.links if re.fullmatch("/sessions/[0-9A-Z]{26}", link)]
+        story, _ = self.ask("GET", link, headers=session)
+        for shown in (live, page, story):
+            self.assertIn("alert(1)", shown.words)
+            self.assertNotIn("\u202e", shown.words)
+        page, _ = self.ask("GET", "/sessions?" + urllib.parse.urlencode({"q": evil}), headers=session)
+        self.assertIn("<script>", page.fields["q"])
+
+    def test_the_style_sheet_is_kept_for_good(self):
+        page = ask_text("/login")
+        [path] = re.findall(r'rel="stylesheet" href="([^"]+)"', page)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
+            browser.request("GET", path)
+            got = browser.getresponse()
+            style = got.read().decode()
+        self.assertEqual((got.status, got.headers["Content-Type"]), (200, "text/css; charset=utf-8"))
+        self.assertIn("immutable", got.headers["Cache-Control"])
+        self.assertLess(len(style), 15_000)
+        self.assertNotRegex(style, r"url\(|@import|https?:")
+        self.assertNotRegex(page, r'(src|href)="https?:', "nothing is fetched from elsewhere")
+
+
+def ask_text(path):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
+        browser.request("GET", path)
+        return browser.getresponse().read().decode()
 
 
 class Fail2ban(unittest.TestCase):

@@ -250,6 +250,20 @@ class FullDisk(Rules):
         self.assertEqual(self.intact(), before)
 
 
+    def test_reading_needs_no_room(self):
+        """SQLite would keep an index of its log beside the file, for as long as it reads."""
+        self.prepare()
+        self.disk.fill()
+        for arguments in (("list",), ("test", ALLOWED), ("export",), ("report",), ("history",), ("set", "list"),
+                          ("deny", "192.0.2.9", "--dry-run")):
+            done = self.gateway.run("access", *arguments)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertIn("manual" if "set" in arguments else "192.0.2.9" if "deny" in arguments else ALLOWED, done.stdout)
+        self.expect_refused_change("the disk is full")
+        self.disk.free()
+        self.assertEqual(len(self.intact()[0]), 2)
+
+
 class Limited(Rules):
     def test_a_command_that_may_write_no_more_says_so_and_changes_nothing(self):
         """A limit of file sizes comes with a signal that would end the command without a word."""

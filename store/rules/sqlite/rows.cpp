@@ -42,8 +42,9 @@ std::string readName(const Database& database, std::int64_t id, std::string_view
     auto parsed = parseRuleName(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw StoreError(StoreError::Kind::BadRow,
-                         fmt::format("{}: table access_rule, row id {}, column network: {}", database.path(),
-                                     id, error->message));
+                         fmt::format("{}: table access_rule, row id {}, column network: {} (mailgate access "
+                                     "remove {} removes the row)",
+                                     database.path(), id, error->message, id));
     return std::move(std::get<std::string>(parsed));
 }
 
@@ -53,8 +54,9 @@ Network readNetwork(const Database& database, std::int64_t id, std::string_view 
     auto parsed = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw StoreError(StoreError::Kind::BadRow,
-                         fmt::format("{}: table access_rule, row id {}, column network: {}", database.path(),
-                                     id, error->message));
+                         fmt::format("{}: table access_rule, row id {}, column network: {} (mailgate access "
+                                     "remove {} removes the row)",
+                                     database.path(), id, error->message, id));
     return std::get<Network>(parsed);
 }
 

@@ -310,15 +310,16 @@ ALTER TABLE access_rule ADD COLUMN reply TEXT NOT NULL DEFAULT ''
   CHECK (reply = '' OR verdict = 'deny' AND reply IN ('temporary', 'note', 'temporary,note'));
 )";
 
+constexpr std::string_view kReplyOfRule =
+    " || CASE WHEN {0}.reply <> '' THEN ' reply=' || {0}.reply ELSE '' END";
+
 std::string versionOfReplies() {
-    constexpr std::string_view kReply =
-        " || CASE WHEN {0}.reply <> '' THEN ' reply=' || {0}.reply ELSE '' END";
     return std::string(kReplies) +
            trail(
                "access_rule",
                "id, network, verdict, listener, rule_set, note, owner, ticket, created_at, created_by, "
                "expires_at, client_sessions, client_rate, reply",
-               kRaiseVersion, [&](std::string_view row) { return ruleLine3(row, kReply); }, true);
+               kRaiseVersion, [](std::string_view row) { return ruleLine3(row, kReplyOfRule); }, true);
 }
 
 // A row outlives its rule, which may be restored.
@@ -359,6 +360,44 @@ std::string versionOfNames() {
                              kNameIs)));
 }
 
+// A removal says who had made the rule, for the day on which it is taken back. What a name stands for is that name's, and
+// no longer of use when somebody gives the rule another one; it goes without a trace once its rule is gone.
+constexpr std::string_view kOrigins = R"(
+ALTER TABLE access_audit ADD COLUMN made_by TEXT;
+ALTER TABLE access_audit ADD COLUMN made_at INTEGER;
+DROP TRIGGER access_rule_removed;
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at);
+END;
+
+ALTER TABLE access_name ADD COLUMN name TEXT NOT NULL DEFAULT '';
+UPDATE access_name SET name = coalesce((SELECT lower(network) FROM access_rule WHERE id = rule_id), '');
+DROP TRIGGER access_name_changed;
+CREATE TRIGGER access_name_changed AFTER UPDATE OF rule_id, networks, name ON access_name
+WHEN NEW.networks IS NOT OLD.networks OR NEW.rule_id <> OLD.rule_id OR NEW.name <> OLD.name BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, change, action, rule_id, before, after)
+    VALUES ({who}, {change}, '{action}', NEW.rule_id, {old_name} || OLD.networks, {new_name} || NEW.networks);
+END;
+DROP TRIGGER access_name_removed;
+CREATE TRIGGER access_name_removed AFTER DELETE ON access_name
+WHEN OLD.networks <> '' AND EXISTS (SELECT 1 FROM access_rule WHERE id = OLD.rule_id) BEGIN
+  UPDATE access_meta SET rules_version = rules_version + 1;
+  INSERT INTO access_audit(who, change, action, rule_id, before)
+    VALUES ({who}, {change}, '{action}', OLD.rule_id, {old_name} || OLD.networks);
+END;
+)";
+
+std::string versionOfOrigins() {
+    const auto name = [](std::string_view row) {
+        return fmt::format("coalesce(nullif({0}.name, ''), 'rule ' || {0}.rule_id) || '{1}'", row, kNameIs);
+    };
+    return fmt::format(kOrigins, fmt::arg("who", kWho), fmt::arg("change", kChange),
+                       fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)),
+                       fmt::arg("action", kResolve), fmt::arg("old_name", name("OLD")),
+                       fmt::arg("new_name", name("NEW")));
+}
+
 // Who may use the console (store/accounts). The rules do not depend on them, and they leave no entry in the trail.
 constexpr std::string_view kAccounts = R"(
 CREATE TABLE console_account(
@@ -385,8 +424,9 @@ std::string versionOfAccounts() {
     return std::string(kAccounts);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 7> kMigrations{
-    version1, version2, version3, versionOfTrimming, versionOfReplies, versionOfNames, versionOfAccounts};
+constexpr std::array<sqlite::Schema::Migration, 8> kMigrations{
+    version1,         version2,       version3,         versionOfTrimming,
+    versionOfReplies, versionOfNames, versionOfOrigins, versionOfAccounts};
 
 using Triggers = std::map<std::string, std::string>;
 
@@ -453,6 +493,10 @@ void migrate(sqlite::Database& database, bool create) {
 
 void requireKnown(sqlite::Database& database) {
     kMigrator.requireKnown(database);
+}
+
+bool isCurrent(sqlite::Database& database) {
+    return kMigrator.isCurrent(database);
 }
 
 void requireCurrent(sqlite::Database& database) {

@@ -5,10 +5,11 @@
 ///                       INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny');
 ///     access_set    what a rule of a set gets that is not said of it; a set without such defaults needs no row
 ///     access_audit  what was changed when by whom; triggers write it, and refuse to change it. `change`: the id of the
-///                   first row of one transaction of mailgate's; null in others, whose rows are a change each
+///                   first row of one transaction of mailgate's; null in others, whose rows are a change each. `made_by`,
+///                   `made_at`: of a rule that was removed, who had made it when
 ///     access_name   of a rule whose network is a name, such as 'host:home.example.org': the networks that it stands for,
-///                   with a blank between, since when, until when, and why there is no newer answer. Other networks are
-///                   an entry in the trail, and raise the version
+///                   with a blank between, since when, until when, and why there is no newer answer; `name`: of which
+///                   name that is. Other networks are an entry in the trail, and raise the version
 ///     access_meta   one row: rules_version, which every change of a rule raises (counting hits does not),
 ///                   acting and change, who changes rules in the present transaction ('' outside of one) and the
 ///                   first id of its rows; undo_after, the last row of the trail that cannot be read back; and
@@ -40,6 +41,8 @@ void migrate(sqlite::Database& database, bool create);
 
 /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
 void requireKnown(sqlite::Database& database);
+/// False: it is of an older schema, or nothing yet. Throws StoreError as migrate() does; changes nothing.
+bool isCurrent(sqlite::Database& database);
 
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);

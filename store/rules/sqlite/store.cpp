@@ -6,6 +6,7 @@
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
+#include "store/sqlite/copy.h"
 #include "store/sqlite/database.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -34,12 +36,12 @@ using rows::readRule;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-bool mayCreate(RuleStore::Use use) noexcept {
-    return use != RuleStore::Use::Resume && use != RuleStore::Use::Inspect && use != RuleStore::Use::Assist;
+bool reads(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Read || use == RuleStore::Use::Rescue;
 }
 
-bool administers(RuleStore::Use use) noexcept {
-    return use == RuleStore::Use::Administer || use == RuleStore::Use::Rescue;
+bool mayCreate(RuleStore::Use use) noexcept {
+    return use == RuleStore::Use::Administer || use == RuleStore::Use::Serve;
 }
 
 bool serves(RuleStore::Use use) noexcept {
@@ -47,7 +49,7 @@ bool serves(RuleStore::Use use) noexcept {
 }
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
-    return {mayCreate(use), administers(use) ? Durability::PowerLoss : Durability::Process,
+    return {mayCreate(use), use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
             lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
 }
 
@@ -93,13 +95,23 @@ std::string writeNetworks(const std::vector<Network>& networks) {
     return text;
 }
 
+/// Rules in force for names, with what each stands for. A row of access_name for another name is of no use: somebody has
+/// given the rule a new one.
+constexpr std::string_view kAnswered =
+    "access_name CROSS JOIN access_rule ON access_rule.id = rule_id AND name = lower(network)"
+    " WHERE (expires_at IS NULL OR expires_at > ?)";
+
+/// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
+constexpr UnixSeconds kKeepAnswers = 7 * 86'400;
+
 class SqliteRuleStore final : public RuleStore {
   public:
     SqliteRuleStore(std::string path, const Options& options) : path_(std::move(path)), options_(options) {
         open(options.use);
     }
 
-    void forEachRule(const std::function<void(const AccessRule&)>& visit) override;
+    void forEachRule(const std::function<void(const AccessRule&)>& visit,
+                     const std::function<void(const BadRow&)>& bad) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
     void checkTrail() override { schema::checkTriggers(database()); }
@@ -113,6 +125,7 @@ class SqliteRuleStore final : public RuleStore {
                                  std::string_view who) override;
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
+    void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
     std::set<std::string> allowing(UnixSeconds now) override;
     RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
                         const std::optional<std::string>& set) override;
@@ -145,7 +158,7 @@ class SqliteRuleStore final : public RuleStore {
     void within(const std::function<void()>& transaction);
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
-    std::vector<NamedRule> readNamed();
+    std::vector<NamedRule> readNamed(bool skips_bad);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -173,7 +186,6 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<AuditEntry> entriesOf(std::int64_t change);
     std::vector<AuditEntry> laterThan(const std::vector<AuditEntry>& entries);
     void takeBack(std::vector<AuditEntry> entries, std::string_view who, UndoResult& result);
-    void forEach(const std::function<void(const AccessRule&)>& visit);
     void removeIds(const std::vector<std::int64_t>& ids);
     std::vector<std::int64_t> expiredBefore(UnixSeconds time);
     std::int64_t endOfOldEntries(UnixSeconds before);
@@ -201,13 +213,19 @@ class SqliteRuleStore final : public RuleStore {
 };
 
 void SqliteRuleStore::open(Use use) {
-    auto database = std::make_unique<Database>(path_, optionsFor(use, options_.lock_timeout));
+    const auto options = optionsFor(use, options_.lock_timeout);
+    auto database =
+        reads(use) ? sqlite::openToRead(path_, options) : std::make_unique<Database>(path_, options);
     identity_ = identityOf(path_);
     written_ = lastWritten(path_);
-    if (use == Use::Inspect)
+    if (use == Use::Inspect) {
         schema::requireCurrent(*database);
-    else
+    } else if (!reads(use)) {
         schema::migrate(*database, mayCreate(use));
+    } else if (!schema::isCurrent(*database)) {
+        database = sqlite::copyInMemory(*database);
+        schema::migrate(*database, true);
+    }
     if (serves(use)) schema::quickCheck(*database);
     if (use != Use::Rescue) schema::checkTriggers(*database);
     database_ = std::move(database);
@@ -216,12 +234,26 @@ void SqliteRuleStore::open(Use use) {
 
 /// A file that was there once has to be there.
 Database& SqliteRuleStore::database() {
-    if (!database_) open(Use::Resume);
+    if (!database_) open(reads(options_.use) ? options_.use : Use::Resume);
     return *database_;
 }
 
-void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit) {
-    snapshot([&] { forEach(visit); });
+void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit,
+                                  const std::function<void(const BadRow&)>& bad) {
+    snapshot([&] {
+        RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
+        while (rows.step()) {
+            std::optional<AccessRule> rule;
+            try {
+                rule = readRule(database(), rows);
+            } catch (const StoreError& error) {
+                if (!bad || error.kind() != StoreError::Kind::BadRow) throw;
+                bad({rows.number(0), error.what()});
+                continue;
+            }
+            visit(*rule);
+        }
+    });
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
@@ -246,7 +278,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
         loaded_ = table->version();
         stale_ = false;
         seen_ = looked_at_;
-        checkpoint();
+        if (!reads(options_.use)) checkpoint();
         return table;
     } catch (const StoreError& error) {
         // A bad row stays bad until somebody writes; anything else may pass by itself.
@@ -261,7 +293,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
     snapshot([&] {
         read_version = version();
         std::map<std::int64_t, std::vector<Network>> names;
-        for (NamedRule& named : readNamed())
+        for (NamedRule& named : readNamed(false))
             names.emplace(named.rule.id, std::move(named.state.networks));
         RawStatement rows(database(),
                           "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
@@ -430,12 +462,6 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::putAll(std::span<const Access
     return results;
 }
 
-void SqliteRuleStore::forEach(const std::function<void(const AccessRule&)>& visit) {
-    RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
-    while (rows.step())
-        visit(readRule(database(), rows));
-}
-
 void SqliteRuleStore::removeIds(const std::vector<std::int64_t>& ids) {
     RawStatement remove(database(), "DELETE FROM access_rule WHERE id = ?");
     for (const std::int64_t id : ids) {
@@ -463,28 +489,31 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const Acce
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
         progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        bool changed = false;
-        bool is_new = true;
         auto found = find(wanted);
-        if (found) {
-            const bool gone = !isLive(*found, now);
-            const bool others = found->created_by != who;
-            if (!gone && others && isProgram(who)) {
-                results.push_back({PutKind::Kept, std::move(*found)});
-                continue;
-            }
-            if (gone || (others && isProgram(found->created_by))) {
-                remove(*found);
-                found.reset();
-                changed = !gone;
-            } else {
-                is_new = false;
-            }
+        if (found && !isLive(*found, now) && isLive(wanted, now)) {
+            remove(*found);
+            found.reset();
+        }
+        const bool others = found && found->created_by != who;
+        if (others && isProgram(who)) {
+            results.push_back({PutKind::Kept, std::move(*found)});
+            continue;
         }
         EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
+        const bool is_new = !found;
+        if (others && isProgram(found->created_by)) {
+            remove(*found);
+            result.taken_over = std::make_shared<AccessRule>(std::move(*found));
+            found.reset();
+            result.rule.id = result.rule.hits = 0;
+            result.rule.last_hit_at.reset();
+            result.rule.created_by = who;
+            result.rule.created_at = now;
+            if (result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
+        }
         edited(result.rule, wanted, is_new);
         const PutKind kind = put(result.rule, found);
-        result.kind = changed ? PutKind::Changed : kind;
+        result.kind = result.taken_over ? PutKind::Changed : kind;
     }
     return results;
 }
@@ -562,7 +591,7 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::putInBulk(Bulk& bulk, std::sp
 std::vector<std::int64_t> SqliteRuleStore::othersOf(const Sets& sets, std::vector<std::int64_t> kept) {
     std::sort(kept.begin(), kept.end());
     std::vector<std::int64_t> others;
-    // Not through forEach(): a row that cannot be read must not stand in the way of its removal.
+    // Not through readRule(): a row that cannot be read must not stand in the way of its removal.
     RawStatement ids(database(), "SELECT id, rule_set FROM access_rule ORDER BY id");
     while (ids.step()) {
         const bool meant = !sets || std::find(sets->begin(), sets->end(), ids.text(1)) != sets->end();
@@ -609,14 +638,42 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
     return result;
 }
 
+void SqliteRuleStore::forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) {
+    const auto forEachRow = [&](std::string_view query, const auto& tell) {
+        RawStatement rows(database(), query);
+        rows.bind(1, now);
+        while (rows.step())
+            tell(rows.text(0), [&](const Network& network) {
+                visit({rows.text(1) == "allow" ? Verdict::Allow : Verdict::Deny, rows.text(2), rows.text(3),
+                       network});
+            });
+    };
+    forEachRow(
+        "SELECT network, verdict, listener, rule_set FROM access_rule"
+        " WHERE expires_at IS NULL OR expires_at > ?",
+        [](std::string_view text, const auto& tell) {
+            if (const auto parsed = parseNetwork(text); std::holds_alternative<Network>(parsed))
+                tell(std::get<Network>(parsed));
+        });
+    forEachRow(fmt::format("SELECT networks, verdict, listener, rule_set FROM {}", kAnswered),
+               [](std::string_view text, const auto& tell) {
+                   if (const auto networks = readNetworks(text))
+                       std::for_each(networks->begin(), networks->end(), tell);
+               });
+}
+
 std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {
     std::set<std::string> listeners;
-    RawStatement rows(database(),
-                      "SELECT DISTINCT listener FROM access_rule"
-                      " WHERE verdict = 'allow' AND (expires_at IS NULL OR expires_at > ?)");
-    rows.bind(1, now);
-    while (rows.step())
-        listeners.emplace(rows.text(0));
+    for (const std::string& from :
+         {std::string("access_rule WHERE (expires_at IS NULL OR expires_at > ?)"
+                      " AND network NOT LIKE 'host:%' AND network NOT LIKE 'spf:%'"),
+          fmt::format("{} AND networks <> ''", kAnswered)}) {
+        RawStatement rows(database(),
+                          fmt::format("SELECT DISTINCT listener FROM {} AND verdict = 'allow'", from));
+        rows.bind(1, now);
+        while (rows.step())
+            listeners.emplace(rows.text(0));
+    }
     return listeners;
 }
 
@@ -629,14 +686,22 @@ RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> id
             one.reset();
             one.bind(1, id);
             std::optional<AccessRule> rule;
-            if (one.step()) rule = readRule(database(), one);
+            try {
+                if (one.step()) rule = readRule(database(), one);
+            } catch (const StoreError& error) {
+                if (error.kind() != StoreError::Kind::BadRow || isProgram(who)) throw;
+                result.unreadable.push_back(id);
+                continue;
+            }
             if (rule && (!isProgram(who) || rule->created_by == who))
                 result.removed.push_back(std::move(*rule));
             else
                 result.missing.push_back(id);
         }
+        one.reset();
         if (!result.missing.empty()) {
             result.removed.clear();
+            result.unreadable.clear();
             return;
         }
         removeIds({ids.begin(), ids.end()});
@@ -679,17 +744,25 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     RenameResult result;
     change(who, [&] {
         Finder finder(database());
-        forEach([&](const AccessRule& rule) {
-            if (rule.listener != from) return;
+        const UnixSeconds now = database().number("SELECT unixepoch()");
+        std::vector<std::int64_t> expired;
+        RawStatement rows(database(), fmt::format("{} WHERE listener = ? ORDER BY id", kAllRules));
+        rows.bind(1, std::string_view(from));
+        while (rows.step()) {
             ++result.renamed;
-            AccessRule renamed = rule;
+            AccessRule renamed = readRule(database(), rows);
             renamed.listener = to;
-            if (auto found = finder.find(renamed)) result.in_the_way.push_back(std::move(*found));
-        });
+            auto found = finder.find(renamed);
+            if (found && isLive(*found, now))
+                result.in_the_way.push_back(std::move(*found));
+            else if (found)
+                expired.push_back(found->id);
+        }
         if (!result.in_the_way.empty()) {
             result.renamed = 0;
             return;
         }
+        removeIds(expired);
         RawStatement rename(database(), "UPDATE access_rule SET listener = ?2 WHERE listener = ?1");
         rename.bind(1, std::string_view(from));
         rename.bind(2, std::string_view(to));
@@ -698,20 +771,24 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     return result;
 }
 
-/// Of the index of networks two small parts.
-std::vector<NamedRule> SqliteRuleStore::readNamed() {
+/// Of the index of networks a few small parts. The sqlite3 shell may write a name as it likes.
+std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
     std::vector<NamedRule> named;
     RawStatement states(
-        database(), "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ?");
-    for (const std::string_view range :
-         {"network >= 'host:' AND network < 'host;'", "network >= 'spf:' AND network < 'spf;'"}) {
-        RawStatement rows(database(), fmt::format("{} WHERE {}", kAllRules, range));
+        database(),
+        "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
+    for (const std::string_view kind : {"host", "HOST", "Host", "spf", "SPF", "Spf"}) {
+        RawStatement rows(database(),
+                          fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
         while (rows.step()) {
+            if (skips_bad && std::holds_alternative<NetworkError>(parseRuleName(rows.text(1)))) continue;
             NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
             states.reset();
             states.bind(1, one.rule.id);
+            states.bind(2, std::string_view(one.rule.name));
             if (!states.step()) continue;
             auto networks = readNetworks(states.text(0));
+            if (!networks && skips_bad) continue;  // so that it is asked for again
             if (!networks)
                 throw StoreError(
                     StoreError::Kind::BadRow,
@@ -729,21 +806,23 @@ std::vector<NamedRule> SqliteRuleStore::readNamed() {
 std::vector<NamedRule> SqliteRuleStore::namedRules() {
     if (database_ && !within_ && fileReplaced()) database_.reset();
     std::vector<NamedRule> named;
-    snapshot([&] { named = readNamed(); });
+    snapshot([&] { named = readNamed(true); });
     return named;
 }
 
 bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
     bool there = false;
     change(programName("names"), [&] {
-        RawStatement rule(database(), "SELECT 1 FROM access_rule WHERE id = ?");
+        RawStatement rule(database(), "SELECT lower(network) FROM access_rule WHERE id = ?");
         rule.bind(1, rule_id);
-        there = rule.step();
+        there = rule.step() && (state.name.empty() || rule.text(0) == state.name);
         if (!there) return;
-        RawStatement keep(database(),
-                          "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error)"
-                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (rule_id) DO UPDATE"
-                          " SET networks = ?2, asked_at = ?3, answered_at = ?4, due = ?5, error = ?6");
+        RawStatement keep(
+            database(),
+            "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error, name)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (rule_id) DO UPDATE"
+            " SET networks = ?2, asked_at = ?3, answered_at = ?4, due = ?5, error = ?6, name = ?7");
+        const std::string name(rule.text(0));
         const std::string networks = writeNetworks(state.networks);
         keep.bind(1, rule_id);
         keep.bind(2, std::string_view(networks));
@@ -754,6 +833,7 @@ bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
             keep.bindNull(4);
         keep.bind(5, state.due);
         keep.bind(6, std::string_view(state.error));
+        keep.bind(7, std::string_view(name));
         keep.step();
     });
     return there;
@@ -822,6 +902,11 @@ RuleStore::Pruned SqliteRuleStore::prune(UnixSeconds expired_before, UnixSeconds
             removeIds(ids);
             pruned.rules = ids.size();
         });
+    constexpr std::string_view kForgotten =
+        "FROM access_name WHERE asked_at < unixepoch() - {} AND rule_id NOT IN (SELECT id FROM access_rule)";
+    const std::string forgotten = fmt::format(kForgotten, kKeepAnswers);
+    if (database().number("SELECT count(*) " + forgotten) > 0)
+        database().transaction([&] { database().run("DELETE " + forgotten); });
     if (const std::int64_t end = endOfOldEntries(trail_before); end > trimmedTo())
         change(who, [&] {
             RawStatement trim(database(), "UPDATE access_meta SET trimmed_to = ?");
@@ -853,13 +938,15 @@ void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
 }
 
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
-    RawStatement rows(database(),
-                      "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id)"
-                      " FROM access_audit WHERE id > ? ORDER BY id");
+    RawStatement rows(
+        database(),
+        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at"
+        " FROM access_audit WHERE id > ? ORDER BY id");
     rows.bind(1, after);
     while (rows.step())
         visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
-               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7)});
+               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7),
+               std::string(rows.text(8)), rows.number(9)});
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
@@ -892,25 +979,42 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::entriesOf(std::int64_t chang
     return entries;
 }
 
-/// What has happened to the same rules and sets since.
+/// What has been done to the same rules and sets since and still is so: a change that was taken back is none, and neither
+/// is what took it back.
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<AuditEntry>& entries) {
-    const auto nameOf = [](const AuditEntry& entry) {
+    using Subject = std::pair<std::int64_t, std::string>;
+    const auto subjectOfEntry = [](const AuditEntry& entry) -> Subject {
+        if (entry.rule_id != 0) return {entry.rule_id, ""};
         const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
-        return set ? set->first : std::string();
+        return {0, set ? set->first : std::string()};
     };
-    std::set<std::int64_t> rules;
-    std::set<std::string> sets;
+    // Of each what it was after the change, and then what it became: up to now, without detours.
+    struct Way {
+        std::string first;
+        std::vector<AuditEntry> then;
+    };
+    std::map<Subject, Way> ways;
     for (const AuditEntry& entry : entries)
-        if (entry.rule_id != 0)
-            rules.insert(entry.rule_id);
-        else
-            sets.insert(nameOf(entry));
-    std::vector<AuditEntry> later;
+        ways[subjectOfEntry(entry)].first = entry.after;
     forEachEntry(entries.back().id, [&](const AuditEntry& entry) {
         if (entry.action == schema::kResolve) return;
-        if (entry.rule_id != 0 ? rules.contains(entry.rule_id) : sets.contains(nameOf(entry)))
-            later.push_back(entry);
+        const auto found = ways.find(subjectOfEntry(entry));
+        if (found == ways.end()) return;
+        Way& way = found->second;
+        const auto same = std::find_if(way.then.begin(), way.then.end(),
+                                       [&](const AuditEntry& before) { return before.after == entry.after; });
+        if (way.first == entry.after)
+            way.then.clear();
+        else if (same != way.then.end())
+            way.then.erase(same + 1, way.then.end());
+        else
+            way.then.push_back(entry);
     });
+    std::vector<AuditEntry> later;
+    for (auto& [subject, way] : ways)
+        std::move(way.then.begin(), way.then.end(), std::back_inserter(later));
+    std::sort(later.begin(), later.end(),
+              [](const AuditEntry& a, const AuditEntry& b) { return a.id < b.id; });
     return later;
 }
 
@@ -922,7 +1026,7 @@ struct TakenBackInPart {};
 std::set<std::int64_t> removedIn(const std::vector<RuleStore::AuditEntry>& entries) {
     std::set<std::int64_t> removed;
     for (const RuleStore::AuditEntry& entry : entries)
-        if (entry.rule_id != 0 && entry.after.empty()) removed.insert(entry.rule_id);
+        if (entry.rule_id != 0 && entry.after.empty() && entry.made_by.empty()) removed.insert(entry.rule_id);
     return removed;
 }
 
@@ -934,7 +1038,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         std::string who;
         UnixSeconds at;
     };
-    // Who has made the rules that were removed, and when.
+    // Who has made the rules that were removed, and when, where the entry does not say.
     const auto removed = removedIn(entries);
     std::map<std::int64_t, Origin> origins;
     if (!removed.empty())
@@ -944,6 +1048,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         });
     Finder finder(database());
     Putter putter(database(), who);
+    const UnixSeconds now = database().number("SELECT unixepoch()");
     std::for_each(entries.rbegin(), entries.rend(), [&](const AuditEntry& entry) {
         if (entry.rule_id == 0) {
             const auto set = parseTrailSet(entry.before.empty() ? entry.after : entry.before);
@@ -957,16 +1062,25 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         AccessRule rule = parseTrailRule(entry.before).value();
         rule.id = entry.rule_id;
-        if (auto other = finder.find(rule); other && other->id != rule.id) {
+        auto other = finder.find(rule);
+        if (other && other->id == rule.id) other.reset();
+        if (other && isLive(*other, now)) {
             result.in_the_way.push_back(std::move(*other));
-        } else if (!entry.after.empty()) {
-            putter.overwrite(rule);
-        } else {
-            const auto origin = origins.find(rule.id);
-            rule.created_by = origin == origins.end() ? std::string(who) : origin->second.who;
-            rule.created_at = origin == origins.end() ? entry.at : origin->second.at;
-            putter.restore(rule);
+            return;
         }
+        if (other) removeIds({other->id});
+        if (!entry.after.empty()) {
+            putter.overwrite(rule);
+            return;
+        }
+        const auto origin = origins.find(rule.id);
+        rule.created_by = !entry.made_by.empty()    ? entry.made_by
+                          : origin != origins.end() ? origin->second.who
+                                                    : std::string(who);
+        rule.created_at = !entry.made_by.empty()    ? entry.made_at
+                          : origin != origins.end() ? origin->second.at
+                                                    : entry.at;
+        putter.restore(rule);
     });
 }
 

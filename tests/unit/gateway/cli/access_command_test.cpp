@@ -51,6 +51,7 @@ class AccessCommandTest : public test::CommandTest {
 };
 
 TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
+    EXPECT_EQ(access({"list"}).errors, "mailgate: there are no rules\n");
     EXPECT_EQ(done({"allow", "198.51.100.0/24", "--note", "partner"}),
               "added rule 1: allow 198.51.100.0/24 on all listeners, \"partner\"\n");
     EXPECT_EQ(
@@ -73,6 +74,7 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(none.output, "{\"rules\":[]}\n");
     EXPECT_EQ(none.errors, "mailgate: no rule matches\n");
+    EXPECT_EQ(access({"list", "--note", "nowhere"}).errors, "mailgate: no rule matches\n");
     EXPECT_EQ(done({"remove", "198.51.100.0/24", "--listener", "smtp"}),
               "removed rule 2: allow 198.51.100.0/24 on listener smtp\n");
     EXPECT_THAT(done({"history", "198.51.100.0/24"}), HasSubstr("remove"));
@@ -129,6 +131,7 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
         {{"set", "define", "git", "--expires", "0d"}, "--expires: the duration is 0"},
         {{"allow", "192.0.2.2", "--expires", "2001-01-01T00:00:00Z"},
          "--expires: 2001-01-01T00:00:00Z is in the past"},
+        {{"allow", "192.0.2.2", "--expires", "0s"}, "--expires: 0s is in the past"},
         {{"allow", "192.0.2.2", "--client-sessions", "-1"}, "--client-sessions: \"-1\" is neither"},
         {{"allow", "192.0.2.2", "--client-rate", "5x"}, "--client-rate: \"5x\" is neither"},
         {{"allow", "192.0.2.2", "--client-rate", "99999999999"},
@@ -174,7 +177,7 @@ TEST_F(AccessCommandTest, ARuleThatIsNotThereIsNamedWithThoseNear) {
               "left unchanged, not a rule of fail2ban: rule 1: allow 192.0.2.0/24 on all listeners\n");
     EXPECT_THAT(
         access({"remove", "192.0.2.0/24"}).errors,
-        HasSubstr("warning: listener \"smtp\" has access = \"allowlist\" and there is no allow rule"));
+        HasSubstr("warning: listener \"smtp\" has access = \"allowlist\" and no allow rule lets anybody in"));
 }
 
 TEST_F(AccessCommandTest, AListIsImportedAsAWholeOrNotAtAll) {

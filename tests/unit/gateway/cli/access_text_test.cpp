@@ -120,12 +120,19 @@ TEST(AccessTextTest, RulesAsCsv) {
     one.listener = "mx";
     EXPECT_EQ(rulesAsCsv(std::vector{one}, site),
               "network,verdict,listener,set,note,owner,ticket,created_at,created_by,expires_at,hits,last_hit_"
-              "at,id\r\n"
-              "others,deny,mx,,access = allowlist,,,,,,,,\r\n"
-              "others,allow,imap,,access = open,,,,,,,,\r\n"
+              "at,id,stands_for\r\n"
+              "others,deny,mx,,access = allowlist,,,,,,,,,\r\n"
+              "others,allow,imap,,access = open,,,,,,,,,\r\n"
               "198.51.100.0/24,allow,mx,manual,\"'=cmd \"\"x\"\", "
               "evil\\u000a\",\"'-1\",,2023-11-14T22:13:20Z,alice,"
-              "2030-03-17T17:46:40Z,0,,12\r\n");
+              "2030-03-17T17:46:40Z,0,,12,\r\n");
+    one = rule();
+    one.name = "host:home.example.org";
+    EXPECT_THAT(
+        rulesAsCsv(std::vector{one}, site,
+                   {{12, {{network("192.0.2.1"), network("2001:db8::1")}, 0, {}, 0, ""}}}),
+        testing::HasSubstr("host:home.example.org,allow,all,manual,,,,2023-11-14T22:13:20Z,alice,,0,,12,"
+                           "192.0.2.1 2001:db8::1\r\n"));
 }
 
 TEST(AccessTextTest, SetsAsTableSentenceAndJson) {
@@ -222,13 +229,34 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
 
 TEST(AccessTextTest, WhyAChangeWasNotMade) {
     rules::Hazardous refused{rule(), 0, {rules::WholeInternet{true, true}}};
-    EXPECT_EQ(sentenceOf(refused), "allowing 198.51.100.0/24 would let in half of IPv4: nothing was changed");
+    EXPECT_EQ(dangerOf(refused), "allowing 198.51.100.0/24 would let in half of IPv4");
     refused.rule.verdict = Verdict::Deny;
     refused.hazards = {rules::WholeInternet{false, false}, rules::OwnBalancers{network("10.0.0.0/8"), "mx"},
                        rules::OwnServer{"smtp/a", "mail:25"}};
-    EXPECT_EQ(sentenceOf(refused),
+    EXPECT_EQ(dangerOf(refused),
               "denying 198.51.100.0/24 would shut out all of IPv6, the balancers 10.0.0.0/8 of listener mx, "
-              "the server smtp/a (mail:25): nothing was changed");
+              "the server smtp/a (mail:25)");
+    EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Allow, "mx", true, 0.999, false}),
+              "allowing these networks would let in 99% of IPv4 on listener mx");
+    EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Deny, "mx", false, 0.5, true}),
+              "denying these networks would, together with the rules that are there, shut out 50% of IPv6 on "
+              "listener mx");
+}
+
+TEST(AccessTextTest, WhatBecameOfAProgramsRule) {
+    store::RuleStore::EditResult taken{store::RuleStore::PutKind::Changed, rule()};
+    AccessRule former = rule();
+    former.id = 7;
+    former.created_by = "program fail2ban";
+    taken.taken_over = std::make_shared<AccessRule>(former);
+    EXPECT_EQ(takeOverNote(taken),
+              "rule 12 was rule 7 of program fail2ban, which leaves it alone from now on");
+    former.expires_at = 1'700'000'000;
+    taken.taken_over = std::make_shared<AccessRule>(former);
+    EXPECT_EQ(
+        takeOverNote(taken),
+        "rule 12 was rule 7 of program fail2ban, which leaves it alone from now on; it no longer expires at "
+        "2023-11-14T22:13:20Z");
 }
 
 TEST(AccessTextTest, WhatARuleMeets) {

@@ -171,7 +171,7 @@ TEST(TableTest, ACellObeysNobodysTerminal) {
         {.colours = true});
     EXPECT_EQ(text,
               "ID        NAME        PLACE  NOTE\n"
-              "a\\u000ab  \\u001b[31m  \uFFFD      say \\\"x\\\\y\\\"\n"
+              "a\\u000ab  \\u001b[31m  \uFFFD      say \"x\\y\"\n"
               "\\u202e    \\u0301x     \u4E2D\u6587   1\n");
 }
 

@@ -85,7 +85,7 @@ KeySample sampleOf(const std::string& key, const std::string& type) {
         const std::size_t next = type.find('`', end + 1) + 1;
         return {key, quoted(type.substr(1, end - 1)), quoted(type.substr(next, type.find('`', next) - next))};
     }
-    if (high.ends_with('s')) return {key, quoted(low), quoted(high)};
+    if (high.ends_with('s') || high.ends_with('d')) return {key, quoted(low), quoted(high)};
     return {key, low, high};
 }
 

@@ -241,6 +241,16 @@ TEST(Config, ASlipIsToldInWordsThatHelp) {
         EXPECT_THAT(errorsOf(text), HasSubstr(words)) << text;
 }
 
+TEST(Config, MetricsForEverybodyAreWarnedOf) {
+    const auto warnings = [](const std::string& http) {
+        return warningsOf(parse("[admin]\nhttp = \"" + http + "\"\n" + site()));
+    };
+    EXPECT_THAT(warnings("0.0.0.0:8025"),
+                ElementsAre(HasSubstr(":2:8: warning: admin.http: has no authentication")));
+    EXPECT_THAT(warnings("[::]:8025"), testing::SizeIs(1));
+    EXPECT_THAT(warnings("127.0.0.1:8025"), IsEmpty());
+}
+
 // ---- defaults and lists of networks
 
 TEST(Config, WhatAListenerDoesNotSayItsDefaultsDo) {

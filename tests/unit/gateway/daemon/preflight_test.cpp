@@ -104,6 +104,12 @@ TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
     EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter")))) << "it refuses nobody";
     config_.listeners[0].mode = ListenerMode::Soft;
     EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter")));
+    store::AccessRule name;
+    name.verdict = store::Verdict::Allow;
+    name.name = "host:home.example.org";
+    store::openRules(config_.store_url)->put(std::span(&name, 1), "test");
+    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter")))
+        << "nor does a name that stands for nothing";
     put(store::Verdict::Allow, "", {});
     EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter"))));
 }

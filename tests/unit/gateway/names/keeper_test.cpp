@@ -42,6 +42,19 @@ TEST(StateAfter, AnAnswerIsGoodForItsTimeToLive) {
     EXPECT_EQ(stateAfter(state, answerOf({"192.0.2.2"}, 4'000'000'000), kNow).due, kNow + kMostTtl.count());
 }
 
+TEST(StateAfter, WhatIsNotSaidOfOneFamilyLeavesItAsItWas) {
+    const auto both = stateAfter({}, answerOf({"192.0.2.1", "2001:db8::1"}), kNow);
+    NameAnswer half = answerOf({"192.0.2.2"});
+    half.missing = DnsType::Aaaa;
+    auto state = stateAfter(both, half, kNow);
+    EXPECT_THAT(state.networks, ElementsAre(network("192.0.2.2"), network("2001:db8::1")));
+    EXPECT_EQ(state.error, "");
+    half = answerOf({"2001:db8::2"});
+    half.missing = DnsType::A;
+    EXPECT_THAT(stateAfter(both, half, kNow).networks,
+                ElementsAre(network("192.0.2.1"), network("2001:db8::2")));
+}
+
 TEST(StateAfter, AFailureKeepsTheLastAnswerAndIsTriedAgainEverLater) {
     const auto good = stateAfter({}, answerOf({"192.0.2.1"}, 86'400), kNow);
     auto state = stateAfter(good, failure("mute"), kNow + 100);

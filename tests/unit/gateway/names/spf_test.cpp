@@ -92,14 +92,31 @@ TEST(ResolveName, AHostIsItsAddresses) {
     EXPECT_EQ(records.fails("mute.example.org").resolve("host:mute.example.org").error, "mute");
 }
 
-TEST(ResolveName, HalfAnAnswerIsNone) {
-    const auto answer = resolveName("host:h.example.org", [](const std::string&, DnsType type) {
+// Of a record it would be: an exception could be in the other half.
+TEST(ResolveName, HalfAnAnswerIsOneOfAHostAlone) {
+    DnsType known = DnsType::A;
+    const auto query = [&](const std::string&, DnsType type) {
         DnsAnswer one;
-        one.kind = type == DnsType::A ? DnsAnswer::Kind::Found : DnsAnswer::Kind::Failed;
+        one.kind = type == known ? DnsAnswer::Kind::Found : DnsAnswer::Kind::Failed;
         one.error = "mute";
-        if (type == DnsType::A) one.addresses.push_back({network("192.0.2.1").address});
+        if (type == DnsType::Txt) {
+            one.kind = DnsAnswer::Kind::Found;
+            one.texts = {"v=spf1 a:h.example.org -all"};
+        } else if (type == known) {
+            one.addresses.push_back({network(known == DnsType::A ? "192.0.2.1" : "2001:db8::1").address});
+        }
         return one;
-    });
+    };
+    auto answer = resolveName("host:h.example.org", query);
+    EXPECT_THAT(networksOf(answer), ElementsAre("192.0.2.1"));
+    EXPECT_EQ(answer.missing, DnsType::Aaaa);
+    EXPECT_EQ(resolveName("spf:example.org", query).error, "mute");
+    known = DnsType::Aaaa;
+    answer = resolveName("host:h.example.org", query);
+    EXPECT_THAT(networksOf(answer), ElementsAre("2001:db8::1"));
+    EXPECT_EQ(answer.missing, DnsType::A);
+    known = DnsType::Mx;
+    answer = resolveName("host:h.example.org", query);
     EXPECT_EQ(answer.error, "mute");
     EXPECT_THAT(answer.networks, IsEmpty());
 }

@@ -185,6 +185,19 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     EXPECT_THAT(host_->records.kept, SizeIs(2));
 }
 
+TEST_F(SessionReportTest, ARefusalAfterStartTlsHasTheLoginsThatFailedBefore) {
+    arriveAdmitted(makeConfig(Protocol::Imap));
+    record().facts.failed_logins = 2;
+    record().facts.failed_users = {"alice", "bob"};
+    std::unique_ptr<store::JournalSession> place;
+    host_->repeated = &place;
+    report::refused(*host_, record(), Refusal::NoServer, {}, "* BYE\r\n");
+    EXPECT_FALSE(place) << "it is like no other";
+    EXPECT_EQ(kept().failed_logins, 2u);
+    EXPECT_THAT(log(), HasSubstr("\"failed_logins\":2,\"failed_users\":[\"alice\",\"bob\"]"));
+    EXPECT_EQ(value(listener().failed_logins), 2u);
+}
+
 TEST_F(SessionReportTest, OfRefusalsThatRepeatTheFirstIsKeptForLater) {
     arriveAdmitted(makeConfig());
     std::unique_ptr<store::JournalSession> place;

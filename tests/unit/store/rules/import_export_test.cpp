@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 
 namespace mailgate::store {
 namespace {
@@ -255,7 +256,7 @@ TEST(Import, NetworksMayBeRangesAndHaveMasks) {
     EXPECT_THAT(imported("ip,action\n192.0.2.1-192.0.2.2,deny\n", options(), ImportFormat::Csv),
                 ElementsAre("2: deny 192.0.2.1", "2: deny 192.0.2.2"));
     EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1 - 192.0.2.2\n", options())),
-                HasSubstr("\"-\" is not an option"));
+                HasSubstr("a range is one word"));
 }
 
 TEST(Import, RulesMayBeForNames) {
@@ -668,6 +669,61 @@ TEST(Export, EveryNoteComesBackAsItWas) {
             EXPECT_EQ(result.rules[0].rule.expires_at, 1'800'000'000);
         }
     }
+}
+
+TEST(Import, ARuleIsInAListOnce) {
+    const auto twice = [](std::string_view first, std::string_view second) {
+        return errorsOf(parseRules(std::string(first) + '\n' + std::string(second) + '\n', options()));
+    };
+    EXPECT_EQ(twice("deny 192.0.2.1", "deny 192.0.2.1 a note"),
+              "2: deny 192.0.2.1 is in line 1 already, with something else\n");
+    for (const auto& [first, second] : std::map<std::string, std::string>{
+             {"allow 192.0.2.0/24 client_rate=5", "allow 192.0.2.0-192.0.2.255"},
+             {"deny 192.0.2.1", "deny 192.0.2.1 reply=default"},
+             {"deny 192.0.2.1 expires=never", "deny 192.0.2.1/32"},
+             {"deny 192.0.2.1 listener=smtp,imap", "deny 192.0.2.1 listener=imap x"},
+             {"deny host:a.example", "deny HOST:a.example. owner=x"}})
+        EXPECT_THAT(twice(first, second), HasSubstr("in line 1 already")) << second;
+    for (const auto& [first, second] :
+         std::map<std::string, std::string>{{"deny 192.0.2.1 x", "deny 192.0.2.1/32 x"},
+                                            {"deny 192.0.2.1", "deny 192.0.2.1 set=a x"},
+                                            {"deny 192.0.2.1 listener=imap", "deny 192.0.2.1 x"},
+                                            {"deny host:a.example", "deny spf:a.example x"}})
+        EXPECT_EQ(twice(first, second), "") << second;
+    EXPECT_THAT(linesOf(parseRules("deny 192.0.2.1 x\ndeny 192.0.2.2\ndeny 192.0.2.1 x\n", options())),
+                ElementsAre("2: deny 192.0.2.2", "3: deny 192.0.2.1 x"));
+    EXPECT_THAT(linesOf(parseRules("192.0.2.1 ; SBL1\n192.0.2.1 ; SBL2\n", options())),
+                ElementsAre("2: deny 192.0.2.1 SBL2"))
+        << "others' lists have comments";
+    EXPECT_THAT(errorsOf(parseRules("ip,action,note\n192.0.2.1,deny,a\n192.0.2.1,deny,b\n", options())),
+                HasSubstr("3: deny 192.0.2.1 is in line 2 already"));
+    std::string many;
+    for (int turn = 0; turn < 2; ++turn)
+        for (int each = 0; each < 5'000; ++each)
+            many += "deny 10." + std::to_string(each / 256) + "." + std::to_string(each % 256) + ".0/24\n";
+    EXPECT_EQ(parseRules(many + formatEnd(10'000) + "\n", options()).rules.size(), 5'000u);
+}
+
+TEST(Import, LinesThatContradictEachOtherAreTold) {
+    const auto told = [](std::string_view text) {
+        const auto result = parseRules(text, options());
+        EXPECT_EQ(errorsOf(result), "");
+        std::string all;
+        for (const ImportError& one : result.contradictions)
+            all += std::to_string(one.line) + ": " + one.message + "\n";
+        return all;
+    };
+    EXPECT_EQ(told("allow 192.0.2.1\ndeny 192.0.2.1\n"),
+              "2: deny 192.0.2.1 overrides the allow rule of line 1\n");
+    EXPECT_EQ(told("deny 192.0.2.1 x\nallow 192.0.2.1 y\n"),
+              "2: allow 192.0.2.1 has no effect: it is denied in line 1\n");
+    EXPECT_EQ(told("allow 192.0.2.0/24\ndeny 192.0.2.1\nallow 192.0.2.1 listener=smtp\n"), "");
+}
+
+TEST(Import, ARangeWithBlanksIsNone) {
+    for (const char* text : {"deny 192.0.2.1 - 192.0.2.9\n", "192.0.2.1 - 192.0.2.9\n"})
+        EXPECT_THAT(errorsOf(parseRules(text, options(Verdict::Deny))), HasSubstr("a range is one word"))
+            << text;
 }
 
 TEST(Export, TheExpiryIsKeptWithoutAListenerToo) {

@@ -69,8 +69,12 @@ TEST(RuleName, IsAHostOrADomainInLowerCase) {
     EXPECT_EQ(parsed("host:home.Example.org"), "host:home.example.org");
     EXPECT_EQ(parsed("SPF:_spf.example.org"), "spf:_spf.example.org");
     EXPECT_EQ(parsed("host:" + std::string(63, 'a') + ".b"), "host:" + std::string(63, 'a') + ".b");
-    for (const std::string wrong : {"host:", "spf:.", "host:a..b", "host:a.", "host:a b", "host:192.0.2.1",
+    for (const std::string wrong : {"host:", "spf:.", "host:a..b", "host:a..", "host:a b", "host:192.0.2.1",
                                     "host:2001:db8::1", "host:b\xC3\xBC.org", "host:42"})
+        EXPECT_EQ(parsed(wrong), "") << wrong;
+    EXPECT_EQ(parsed("host:home.example.org."), "host:home.example.org") << "as dig(1) prints it";
+    for (const std::string wrong :
+         {"host:-", "host:_", "host:a.-b", "host:a-.b", "spf:_", "spf:__.example.org"})
         EXPECT_EQ(parsed(wrong), "") << wrong;
     EXPECT_EQ(parsed("host:" + std::string(64, 'a')), "");
     EXPECT_EQ(parsed("host:" + std::string(254, 'a')), "");

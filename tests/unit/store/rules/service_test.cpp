@@ -131,7 +131,7 @@ class ServiceTest : public testing::Test {
     }
 
     RuleStore::RemoveResult remove(const RuleSelection& selection) {
-        return service().remove(service().select(selection).rules);
+        return service().remove(service().select(selection));
     }
     ImportOutcome imported(const ImportRequest& request) {
         auto answer = service().import(request);
@@ -178,10 +178,103 @@ TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
     EXPECT_THROW(service().overlaps(outcome), store::StoreError);
 }
 
+// One that can be is none: whoever has written it can be told, and remove it.
+TEST_F(ServiceTest, ARowThatCannotBeReadIsToldOfAndRemoved) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    store::Shell(file_).run(
+        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/24', 'allow'), ('host:BAD NAME', "
+        "'deny');"
+        "INSERT INTO access_name(rule_id, networks, name) VALUES (3, 'nonsense', 'host:bad name')");
+    std::vector<std::int64_t> told;
+    Service tolerant([this]() -> RuleStore& { return *store_; }, kSite, "alice", kNow,
+                     [&](const RuleStore::BadRow& row) {
+                         EXPECT_THAT(row.what,
+                                     testing::HasSubstr("mailgate access remove " + std::to_string(row.id) +
+                                                        " removes the row"));
+                         told.push_back(row.id);
+                     });
+    EXPECT_THAT(tolerant.list({}), SizeIs(1));
+    EXPECT_THAT(told, ElementsAre(2, 3));
+    const std::vector clients{address("192.0.2.1")};
+    EXPECT_FALSE(tolerant.test(clients, {}).at(0).allowed);
+    const auto selected = tolerant.select({.ids = {1, 2, 4}});
+    EXPECT_THAT(selected.unreadable, ElementsAre(2));
+    EXPECT_THAT(selected.missing_ids, ElementsAre(4));
+    const auto removed = tolerant.remove(tolerant.select({.ids = {2, 3}}));
+    EXPECT_THAT(removed.unreadable, ElementsAre(2, 3));
+    EXPECT_THAT(networks(), ElementsAre("192.0.2.1")) << "and nobody minds any more";
+}
+
 TEST_F(ServiceTest, WhoInsistsIsObeyed) {
     PutRequest one = request(Verdict::Deny, "10.0.0.0/8");
     one.insist = true;
     EXPECT_EQ(put(one).rules.at(0).kind, PutKind::Added);
+}
+
+TEST_F(ServiceTest, PiecesOfTheInternetAddUp) {
+    PutRequest all = request(Verdict::Allow, "0.0.0.0/2");
+    all.networks = {network("0.0.0.0/2"), network("64.0.0.0/2"), network("128.0.0.0/2"),
+                    network("192.0.0.0/2")};
+    const auto refused = refusal<TooMuchTogether>(all);
+    EXPECT_EQ(refused.share, 1);
+    EXPECT_TRUE(refused.v4);
+    EXPECT_FALSE(refused.with_others);
+    EXPECT_EQ(refused.listener, "mx");
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
+    put(request(Verdict::Deny, "64.0.0.0/2"));
+    EXPECT_EQ(refusal<TooMuchTogether>(request(Verdict::Deny, "128.0.0.0/2", {"imap"})).listener, "imap");
+    PutRequest six = request(Verdict::Allow, "2000::/5", {"imap"});
+    put(six);
+    six.networks = {network("2800::/5")};
+    EXPECT_FALSE(refusal<TooMuchTogether>(six).v4);
+    put(request(Verdict::Allow, "2800::/5", {"mx"}));
+    EXPECT_THAT(networks(), SizeIs(4)) << "what was refused is not there";
+}
+
+TEST_F(ServiceTest, WhoHasInsistedOnHalfMayGoOnWithinIt) {
+    PutRequest half = request(Verdict::Allow, "0.0.0.0/1");
+    half.insist = true;
+    put(half);
+    put(request(Verdict::Allow, "198.51.100.0/24"));
+    put(request(Verdict::Allow, "127.0.0.0/8"));
+    EXPECT_EQ(refusal<TooMuchTogether>(request(Verdict::Allow, "128.0.0.0/2")).share, 0.75 + 1.0 / (1 << 24));
+}
+
+TEST_F(ServiceTest, AListIsMeasuredWithWhatIsThereAfterwards) {
+    const std::string_view half = "allow 64.0.0.0/2 set=a\n";
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(import(half))));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(import(half, true))));
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(
+        std::get<Refusal>(import("allow 128.0.0.0/2\nallow 192.0.0.0/3\nallow 224.0.0.0/3\n", true))));
+    imported({.text = "allow 64.0.0.0/2\n", .replace = true});  // in place of the other quarter
+    imported({.text = "allow 0.0.0.0/2 expires=2001-01-01T00:00:00Z\n"});
+    EXPECT_THAT(networks(), ElementsAre("64.0.0.0/2"));
+    const auto outcome = imported({.text = half, .replace = true, .all_sets = true});
+    EXPECT_FALSE(outcome.insisted);
+    EXPECT_TRUE(imported({.text = "allow 0.0.0.0/2\n", .insist = true}).insisted)
+        << "who only compares is told";
+}
+
+TEST_F(ServiceTest, WhatANameStandsForCountsToo) {
+    PutRequest name = request(Verdict::Allow, "192.0.2.1");
+    name.networks.clear();
+    name.names = {"spf:example.org"};
+    const auto outcome = put(name);
+    store_->keepName(outcome.rules.at(0).rule.id, {{network("0.0.0.0/2")}, kNow, kNow, kNow + 60, ""});
+    EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
+}
+
+TEST_F(ServiceTest, UndoingLetsNobodyInInPieces) {
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    remove({.networks = {network("0.0.0.0/2")}});
+    put(request(Verdict::Allow, "64.0.0.0/2"));
+    const auto removal = store_->history(network("0.0.0.0/2")).back().change;
+    auto answer = service().undo(removal, false);
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(answer)));
+    EXPECT_EQ(std::get<RuleStore::UndoResult>(service().undo(removal, true)).kind,
+              RuleStore::UndoResult::Kind::Done);
 }
 
 TEST_F(ServiceTest, PuttingSaysWhatBecameOfEachRule) {
@@ -211,6 +304,48 @@ TEST_F(ServiceTest, AProgramLeavesTheRulesOfPeople) {
     put(request(Verdict::Deny, "192.0.2.1"));
     const auto outcome = put(request(Verdict::Deny, "192.0.2.1"), store::programName("fail2ban"));
     EXPECT_EQ(outcome.rules.at(0).kind, PutKind::Kept);
+}
+
+TEST_F(ServiceTest, WhoTakesOverAProgramsRuleSaysWhatChanges) {
+    PutRequest ban = request(Verdict::Deny, "192.0.2.1");
+    ban.edit.note = "banned";
+    ban.edit.expires_at = kNow + 3'600;
+    put(ban, store::programName("fail2ban"));
+    const auto outcome = put(request(Verdict::Deny, "192.0.2.1"));
+    ASSERT_TRUE(outcome.rules.at(0).taken_over);
+    EXPECT_EQ(outcome.rules.at(0).rule.note, "banned");
+    EXPECT_EQ(outcome.rules.at(0).rule.expires_at, std::nullopt) << "denied by hand is denied for good";
+    put(ban, store::programName("other"));
+    EXPECT_FALSE(put(request(Verdict::Deny, "192.0.2.1")).rules.at(0).taken_over);
+
+    PutRequest exception = request(Verdict::Allow, "192.0.2.2");
+    exception.edit.expires_at = kNow + 3'600;
+    put(exception, store::programName("ansible"));
+    EXPECT_EQ(put(request(Verdict::Allow, "192.0.2.2")).rules.at(0).rule.expires_at, kNow + 3'600);
+    put(exception, store::programName("ansible"));
+    ban.networks = {network("192.0.2.3")};
+    put(ban, store::programName("fail2ban"));
+    EXPECT_EQ(imported({.text = "deny 192.0.2.3 ticket=T1\n"}).taken_over, 1u);
+}
+
+TEST_F(ServiceTest, RulesOfAListMayHaveExpiredAlready) {
+    const std::string_view text = "deny 192.0.2.1 expires=2001-01-01T00:00:00Z\ndeny 192.0.2.2\n";
+    auto outcome = imported({.text = text});
+    EXPECT_EQ(outcome.expired, 1u);
+    EXPECT_EQ(outcome.added, 2u);
+    outcome = imported({.text = text});
+    EXPECT_EQ(outcome.expired, 1u);
+    EXPECT_EQ(outcome.unchanged, 2u);
+}
+
+TEST_F(ServiceTest, ANameWithoutAnAnswerOpensNothing) {
+    PutRequest name{
+        .verdict = Verdict::Allow, .names = {"host:home.example.org"}, .listeners = {"mx"}, .edit = {}};
+    const auto outcome = put(name);
+    EXPECT_THAT(service().closedBy(outcome), ElementsAre("mx"));
+    store_->keepName(outcome.rules.at(0).rule.id, {{network("192.0.2.1")}, kNow, kNow, kNow + 60, ""});
+    EXPECT_THAT(service().closedBy(outcome), IsEmpty());
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "192.0.2.1"))), IsEmpty());
 }
 
 TEST_F(ServiceTest, OverlapsAreOfRulesInForce) {
@@ -270,16 +405,28 @@ TEST_F(ServiceTest, NamesAreThoseOfListenersOrOfRules) {
 TEST_F(ServiceTest, RulesFollowTheirListener) {
     put(request(Verdict::Deny, "192.0.2.1", {"mx"}));
     put(request(Verdict::Deny, "192.0.2.1", {"imap"}));
-    auto answer = service().renameListener("imap", "mx");
+    auto answer = service().renameListener("imap", "mx", false);
     EXPECT_EQ(std::get<StillConfigured>(std::get<Refusal>(answer)).listener, "imap");
-    answer = service().renameListener("old", "new");
+    answer = service().renameListener("old", "new", false);
     EXPECT_EQ(std::get<UnknownListener>(std::get<Refusal>(answer)).name, "new");
-    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 0u);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", false)), 0u);
     store::Shell(file_).run("UPDATE access_rule SET listener = 'old' WHERE listener = 'imap'");
-    answer = service().renameListener("old", "mx");
+    answer = service().renameListener("old", "mx", false);
     EXPECT_THAT(std::get<InTheWay>(std::get<Refusal>(answer)).rules, SizeIs(1));
     store::Shell(file_).run("DELETE FROM access_rule WHERE listener = 'mx'");
-    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx")), 1u);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", false)), 1u);
+}
+
+TEST_F(ServiceTest, ARenamedListenerIsGuardedAsANewRuleIs) {
+    put(request(Verdict::Allow, "0.0.0.0/2"));
+    store::Shell shell(file_);
+    shell.run("INSERT INTO access_rule(network, verdict, listener) VALUES ('10.0.0.0/8', 'deny', 'old')");
+    auto answer = service().renameListener("old", "mx", false);
+    EXPECT_THAT(std::get<Hazardous>(std::get<Refusal>(answer)).hazards, SizeIs(1));
+    shell.run("UPDATE access_rule SET network = '64.0.0.0/2', verdict = 'allow' WHERE listener = 'old'");
+    answer = service().renameListener("old", "mx", false);
+    EXPECT_TRUE(std::get<TooMuchTogether>(std::get<Refusal>(answer)).with_others);
+    EXPECT_EQ(std::get<std::size_t>(service().renameListener("old", "mx", true)), 1u);
 }
 
 TEST_F(ServiceTest, AListIsImportedAsAWholeOrNotAtAll) {
@@ -429,7 +576,7 @@ TEST_F(ServiceTest, SetsAreCounted) {
     EXPECT_EQ(service().unknownSet("gti")->name, "gti");
     for (const char* name : {"git", "empty", "manual"})
         EXPECT_FALSE(service().unknownSet(name)) << name;
-    service().remove(service().select({.set = "git"}).rules, "git");
+    service().remove(service().select({.set = "git"}), "git");
     EXPECT_TRUE(service().unknownSet("git"));
 }
 
@@ -486,12 +633,54 @@ TEST_F(ServiceTest, ARuleForANameIsFoundByTheNameAndByWhatItStandsFor) {
     EXPECT_EQ(tested("192.0.2.77").by->name, "");
     EXPECT_EQ(service().list({.covering = network("2001:db8::1")}).size(), 1u);
     EXPECT_EQ(service().list({.covering = network("2001:db8::2")}).size(), 0u);
-    EXPECT_TRUE(service().overlaps(outcome).first.empty());
+    const auto overlaps = service().overlaps(outcome);
+    ASSERT_EQ(overlaps.first.size(), 2u);
+    EXPECT_EQ(overlaps.first[0].rule_id, id);
+    EXPECT_EQ(overlaps.first[0].standing, Standing::MoreSpecific);
+    const auto others = service().overlaps(put(request(Verdict::Deny, "192.0.2.1")));
+    ASSERT_EQ(others.first.size(), 2u);
+    EXPECT_EQ(others.first[0].other.name, "host:home.example.org");
+    const auto near = service().nearMisses(network("2001:db8::/32"));
+    ASSERT_EQ(near.first.size(), 1u);
+    EXPECT_EQ(near.first[0].rule.network, network("2001:db8::1"));
     const auto missing = service().select({.networks = {network("::")}, .names = {"host:other.example.org"}});
     EXPECT_THAT(missing.missing, SizeIs(1)) << "it is not for the address that a rule for a name has";
     EXPECT_THAT(missing.missing_names, SizeIs(1));
     EXPECT_THAT(remove({.names = {"host:home.example.org"}}).removed, SizeIs(1));
     EXPECT_FALSE(tested("2001:db8::1").by);
+}
+
+TEST_F(ServiceTest, NamesAreComparedByWhatTheyStandFor) {
+    const auto idsOf = [&](const ListFilter& filter) {
+        std::vector<std::int64_t> ids;
+        for (const AccessRule& each : service().list(filter))
+            ids.push_back(each.id);
+        return ids;
+    };
+    PutRequest named{
+        .verdict = Verdict::Allow, .names = {"host:home.example.org", "host:other.example.org"}, .edit = {}};
+    put(named);  // 1, 2
+    const store::NameState answer{{network("192.0.2.0/31"), network("192.0.2.0")}, kNow, kNow, kNow + 60, ""};
+    store_->keepName(1, answer);
+    EXPECT_THAT(idsOf({.overlapping = true}), IsEmpty()) << "a rule is not compared with itself";
+    put(request(Verdict::Deny, "192.0.2.0/24"));  // 3
+    EXPECT_THAT(idsOf({.overlapping = true}), ElementsAre(1, 3));
+    EXPECT_THAT(idsOf({.shadowed = true}), IsEmpty()) << "nor a name that stands for nothing";
+    put(request(Verdict::Deny, "192.0.2.0"));  // 4
+    put(request(Verdict::Deny, "192.0.2.1"));  // 5
+    EXPECT_THAT(idsOf({.shadowed = true}), ElementsAre(1));
+    remove({.ids = {4}});
+    EXPECT_THAT(idsOf({.shadowed = true}), IsEmpty());
+}
+
+TEST_F(ServiceTest, ALineThatIsThereTwiceChangesNothing) {
+    const std::string_view text = "allow 192.0.2.1 a note\nallow 192.0.2.1 a note\ndeny 192.0.2.1\n";
+    const auto outcome = imported({.text = text, .replace = true});
+    EXPECT_EQ(outcome.added, 2u);
+    ASSERT_THAT(outcome.contradictions, SizeIs(1));
+    EXPECT_EQ(imported({.text = text, .replace = true}).unchanged, 2u);
+    EXPECT_TRUE(std::holds_alternative<UnreadableList>(
+        std::get<Refusal>(import("allow 192.0.2.1\nallow 192.0.2.1 a note\n", true))));
 }
 
 TEST_F(ServiceTest, TestingNamesTheRuleThatDecides) {

@@ -192,6 +192,21 @@ TEST_F(Trimming, NoChangeIsCutInTwo) {
     EXPECT_THAT(networks(), ElementsAre("192.0.2.1"));
 }
 
+// Who has made a rule is in the entry of its removal: that of its making may be gone.
+TEST_F(Trimming, AProgramsRuleIsItsOwnAgainAfterwards) {
+    AccessRule ban;
+    ban.network = network("192.0.2.1");
+    store_->put(std::span(&ban, 1), programName("fail2ban"));
+    shell_.run("UPDATE access_rule SET created_at = 4711");
+    store_->remove(std::vector<std::int64_t>{1}, "alice");
+    const auto removal = store_->lastChange();
+    date(1, 2, now_ - 102 * kDay);
+    ASSERT_EQ(upkeep_.run(*store_, now_).entries, 2u);
+    EXPECT_EQ(store_->undo(removal, "alice").kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_EQ(shell_.value("SELECT created_by FROM access_rule"), "program fail2ban");
+    EXPECT_EQ(shell_.value("SELECT created_at FROM access_rule"), "4711");
+}
+
 TEST_F(Trimming, AClockThatWasWrongDoesNotRemoveIt) {
     for (const char* text : {"192.0.2.1", "192.0.2.2", "192.0.2.3"})
         put({text});

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/sqlite/database.h"
 
+#include "store/sqlite/copy.h"
+
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
@@ -336,6 +338,30 @@ TEST_F(DatabaseTest, AReadOnlyFolder) {
                     HasSubstr("the folder " + folder_.path().string() + " is read-only"));
     }
     ::chmod(folder_.path().c_str(), 0755);
+}
+
+// Who may read the file, and not write beside it, reads all that is in it; what is in a log it may not leave out.
+TEST_F(DatabaseTest, WhatMayNotBeWrittenIsReadAsACopy) {
+    fill();
+    Database(file_, {}).run("PRAGMA journal_mode = WAL");
+    ::chmod(file_.c_str(), 0444);
+    ::chmod(folder_.path().c_str(), 0555);
+    {
+        const AsNobody nobody;
+        EXPECT_EQ(openToRead(file_, {})->number("SELECT count(*) FROM t"), 2000);
+    }
+    ::chmod(folder_.path().c_str(), 0755);
+    std::ofstream(file_ + "-wal") << "a log";
+    ::chmod(folder_.path().c_str(), 0555);
+    {
+        const AsNobody nobody;
+        EXPECT_THAT(failureOf(Kind::ReadOnly, [&] { openToRead(file_, {}); }), HasSubstr("read-only"));
+    }
+    ::chmod(folder_.path().c_str(), 0755);
+    EXPECT_EQ(openToRead(folder_.file("none.db"), {})->number("SELECT count(*) FROM sqlite_schema"), 0);
+    EXPECT_FALSE(std::filesystem::exists(folder_.file("none.db")));
+    EXPECT_THAT(failureOf(Kind::Open, [&] { openToRead(folder_.file("none/none.db"), {}); }),
+                HasSubstr("does not exist"));
 }
 
 TEST_F(DatabaseTest, AnUnreadableFile) {

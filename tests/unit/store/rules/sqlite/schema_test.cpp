@@ -7,7 +7,9 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 
 namespace mailgate::store {
@@ -136,7 +138,16 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
     const std::string no_accounts = "DROP TABLE console_account; DROP TABLE console_token;";
-    const std::string no_names = no_accounts + "DROP TABLE access_name;";
+    const std::string no_origins =
+        no_accounts +
+        "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
+        "access_name_removed;"
+        "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
+        "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_name DROP COLUMN name;";
+    const std::string no_names = no_origins + "DROP TABLE access_name;";
     const std::string no_replies =
         no_names +
         "DROP TRIGGER access_rule_added; DROP TRIGGER access_rule_changed; DROP TRIGGER access_rule_removed;"
@@ -151,8 +162,8 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         "CREATE TRIGGER access_audit_no_delete BEFORE DELETE ON access_audit BEGIN SELECT raise(ABORT, ''); "
         "END;"
         "ALTER TABLE access_meta DROP COLUMN trimmed_to;";
-    for (const auto& [schema, script] :
-         std::map<int, std::string>{{3, no_trimming}, {4, no_replies}, {5, no_names}, {6, no_accounts}}) {
+    for (const auto& [schema, script] : std::map<int, std::string>{
+             {3, no_trimming}, {4, no_replies}, {5, no_names}, {6, no_origins}, {7, no_accounts}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -171,6 +182,22 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         EXPECT_EQ(store->history({}).back().after, "host:home.example.org is 192.0.2.1");
         EXPECT_EQ(store->undo(3, "test").kind, RuleStore::UndoResult::Kind::Done);
     }
+}
+
+TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
+    create(file_, 1);
+    Shell(file_).run(
+        "UPDATE access_rule SET network = 'HOST:home.example.org';"
+        "INSERT INTO access_name(rule_id, networks, name) VALUES (1, '192.0.2.1', '');"
+        "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
+        "access_name_removed;"
+        "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
+        "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
+        "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_name DROP COLUMN name; PRAGMA user_version = 6");
+    EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
+                testing::ElementsAre(network("192.0.2.1")));
 }
 
 TEST_F(Opening, AnEmptyFileIsAStoreToBe) {
@@ -274,6 +301,44 @@ TEST_F(Opening, InspectingChangesNothing) {
     Shell(file_).run("PRAGMA user_version = 1");
     expectError(Kind::Other, "older schema", file_, Use::Inspect);
     EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "1");
+}
+
+TEST_F(Opening, ReadingWritesNothing) {
+    const auto rulesIn = [&](const RuleStore::Options& options) {
+        std::size_t rules = 0;
+        const auto store = openRules("sqlite:" + file_, options);
+        store->rehearse([&] {
+            AccessRule added;
+            added.network = network("203.0.113.9");
+            store->put(std::span(&added, 1), "test");
+            store->load({});
+            store->forEachRule([&](const AccessRule&) { ++rules; });
+        });
+        store->namedRules();
+        return rules;
+    };
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 1u);
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    { const std::ofstream empty(file_); }
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 1u);
+    EXPECT_EQ(std::filesystem::file_size(file_), 0u);
+    const auto bytes = [&] {
+        std::ifstream file(file_, std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    Shell(file_).run(kSecondSchema);
+    std::string before = bytes();
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 3u);
+    EXPECT_EQ(bytes(), before) << "an older schema is read as it is";
+    EXPECT_EQ(Shell(file_).value("PRAGMA user_version"), "2");
+    EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Rescue})->history({}).size(), 4u);
+    EXPECT_EQ(bytes(), before);
+    openRules("sqlite:" + file_);
+    before = bytes();
+    EXPECT_EQ(rulesIn({.use = Use::Read}), 3u);
+    EXPECT_EQ(bytes(), before);
+    Shell(file_).run("PRAGMA user_version = 99");
+    expectError(Kind::NewerSchema, "written by a newer mailgate", file_, Use::Read);
 }
 
 }  // namespace

@@ -11,6 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
 #include <thread>
 
 namespace mailgate::store {
@@ -243,6 +248,57 @@ TEST_F(RuleStoreTest, AProgramLeavesTheRulesOfOthersAlone) {
     EXPECT_EQ(remove(3, "bob").removed.size(), 1u);
 }
 
+TEST_F(RuleStoreTest, WhoTakesOverAProgramsRuleChangesWhatIsSaid) {
+    const std::string program = programName("fail2ban");
+    AccessRule ban = rule(Verdict::Deny, "192.0.2.1", "smtp", "banned", 4'000'000'000);
+    ban.owner = "ops";
+    ban.reply.temporary = true;
+    AccessRule exception = rule(Verdict::Allow, "192.0.2.2", "", "for a day", 4'000'000'000);
+    exception.limits = {5, {}};
+    for (const std::size_t bulk_from : {1, 1'000}) {
+        SCOPED_TRACE(bulk_from);
+        const auto store =
+            openRules("sqlite:" + folder_.file(std::to_string(bulk_from)), {.bulk_from = bulk_from});
+        store->put(std::vector{ban, exception}, program);
+        const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "smtp"), rule(Verdict::Allow, "192.0.2.2")};
+        const auto taken = store->edit(
+            wanted,
+            [](AccessRule& one, const AccessRule&, bool is_new) {
+                EXPECT_FALSE(is_new);
+                one.ticket = "T1";
+            },
+            "alice");
+        ASSERT_EQ(taken.size(), 2u);
+        EXPECT_EQ(taken[0].kind, PutKind::Changed);
+        ASSERT_TRUE(taken[0].taken_over);
+        EXPECT_EQ(taken[0].taken_over->created_by, program);
+        EXPECT_EQ(taken[0].taken_over->expires_at, 4'000'000'000);
+        std::vector<AccessRule> now;
+        store->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+        ASSERT_EQ(now.size(), 2u);
+        EXPECT_EQ(formatRule(now[0]),
+                  "deny 192.0.2.1 listener=smtp reply=temporary owner=ops ticket=T1 banned")
+            << "for good";
+        EXPECT_EQ(formatRule(now[1]),
+                  "allow 192.0.2.2 expires=2096-10-02T07:06:40Z client_sessions=5 ticket=T1 for a day")
+            << "no longer than the program has allowed";
+        EXPECT_EQ(now[0].created_by, "alice");
+        EXPECT_EQ(now[0].id, 3);
+        EXPECT_EQ(store->remove(std::vector{now[0].id}, program).missing.size(), 1u);
+    }
+}
+
+// Each import of a list with a past expiry would write it anew.
+TEST_F(RuleStoreTest, ARuleThatIsToBeExpiredIsTheOneThatIs) {
+    const AccessRule past = rule(Verdict::Deny, "192.0.2.1", "", "a ban", 1'000'000'000);
+    put(past);
+    const auto edited = store_->edit(
+        std::span(&past, 1), [](AccessRule& one, const AccessRule& wanted, bool) { one.note = wanted.note; },
+        "bob");
+    EXPECT_EQ(edited[0].kind, PutKind::Unchanged);
+    EXPECT_EQ(edited[0].rule.id, 1);
+}
+
 TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
     put(rule(Verdict::Deny, "192.0.2.1", "mx", "spam"));
     put(rule(Verdict::Allow, "192.0.2.0/24", "mx"));
@@ -257,6 +313,22 @@ TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
                                      "3 allow 192.0.2.0/24 imap"));
     EXPECT_EQ(audit().at(3),
               "bob change: deny 192.0.2.1 listener=mx spam > deny 192.0.2.1 listener=inbound spam");
+}
+
+TEST_F(RuleStoreTest, ExpiredRulesAreInNobodysWay) {
+    using Kind = RuleStore::UndoResult::Kind;
+    put(rule(Verdict::Deny, "192.0.2.1", "mx"));
+    put(rule(Verdict::Deny, "192.0.2.1", "inbound", "gone", 1'000'000'000));
+    EXPECT_EQ(store_->renameListener("mx", "inbound", "bob").renamed, 1u);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 inbound"));
+    EXPECT_EQ(store_->undo(store_->lastChange(), "bob").kind, Kind::Done);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 mx", "2 deny 192.0.2.1 inbound"));
+
+    store_->remove(std::vector<std::int64_t>{1}, "bob");
+    const std::int64_t removal = store_->lastChange();
+    put(rule(Verdict::Deny, "192.0.2.1", "mx", "gone", 1'000'000'000));
+    EXPECT_EQ(store_->undo(removal, "bob").kind, Kind::Done);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 mx", "2 deny 192.0.2.1 inbound"));
 }
 
 TEST_F(RuleStoreTest, EveryChangeIsInTheTrailWithItsAuthor) {
@@ -512,7 +584,6 @@ TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "see a=b", 4'000'000'000));
     put(rule(Verdict::Allow, "192.0.2.2"));
     shell_.run("UPDATE access_rule SET created_at = 5, created_by = 'eve' WHERE id = 1");
-    const auto made_at = store_->history({}).at(0).at;
     const std::vector wanted{rule(Verdict::Allow, "192.0.2.2", "", "changed"),
                              rule(Verdict::Deny, "192.0.2.3")};
     store_->replaceAll(wanted, {}, {}, "bob");
@@ -529,8 +600,8 @@ TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     store_->forEachRule([&](const AccessRule& one) { found.push_back(one); });
     EXPECT_EQ(found[0].note, "see a=b");
     EXPECT_EQ(found[0].expires_at, 4'000'000'000);
-    EXPECT_EQ(found[0].created_by, "alice") << "who has made it, not who has taken the removal back";
-    EXPECT_EQ(found[0].created_at, made_at);
+    EXPECT_EQ(found[0].created_by, "eve") << "who has made it, not who has taken the removal back";
+    EXPECT_EQ(found[0].created_at, 5);
     EXPECT_EQ(found[1].note, "");
 
     result = store_->undo(change, "carol");
@@ -560,6 +631,240 @@ TEST_F(RuleStoreTest, WhatALaterChangeStandsOnIsNotUndone) {
     EXPECT_EQ(audit().size(), 4u) << "nothing was changed";
     EXPECT_EQ(store_->undo(4, "carol").kind, Kind::Done);
     EXPECT_EQ(shell_.value("SELECT note FROM access_rule"), "anew");
+}
+
+TEST_F(RuleStoreTest, WhatWasTakenBackDoesNotStandOnAChange) {
+    using Kind = RuleStore::UndoResult::Kind;
+    const auto undo = [&](std::int64_t change) { return store_->undo(change, "carol"); };
+    put(rule(Verdict::Deny, "192.0.2.1"));                // 1
+    put(rule(Verdict::Deny, "192.0.2.1", "", "second"));  // 2
+    put(rule(Verdict::Deny, "192.0.2.1", "", "third"));   // 3
+    EXPECT_EQ(undo(3).kind, Kind::Done);                  // 4
+    const auto result = undo(1);
+    ASSERT_EQ(result.kind, Kind::LaterChanges);
+    ASSERT_EQ(result.entries.size(), 1u) << "3 has been taken back";
+    EXPECT_EQ(result.entries[0].id, 2);
+    EXPECT_EQ(undo(2).kind, Kind::Done);  // 5
+    EXPECT_EQ(undo(5).kind, Kind::Done);  // 6: done again
+    EXPECT_EQ(shell_.value("SELECT note FROM access_rule"), "second");
+    EXPECT_EQ(undo(4).kind, Kind::Done);  // 7
+    EXPECT_EQ(shell_.value("SELECT note FROM access_rule"), "third");
+    EXPECT_EQ(undo(3).kind, Kind::Done);  // 8
+    EXPECT_EQ(undo(2).kind, Kind::Done);  // 9
+    EXPECT_EQ(undo(1).kind, Kind::Done);  // 10
+    EXPECT_THAT(rules(), IsEmpty());
+    EXPECT_EQ(undo(10).kind, Kind::Done);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
+}
+
+/// Changes and undos by chance beside a model of them, which knows what each change has made of what.
+class UndoByChance {
+  public:
+    UndoByChance(RuleStore& store, unsigned seed) : store_(store), random_(seed) {}
+
+    void changeSomething() {
+        const State before = state();
+        const auto who = oneOf(std::vector<std::string>{"alice", "bob", programName("fail2ban")});
+        const auto some = [&] {
+            AccessRule one =
+                rule(oneOf(std::vector{Verdict::Allow, Verdict::Deny}),
+                     oneOf(std::vector{"192.0.2.1", "192.0.2.2", "192.0.2.0/24"}),
+                     oneOf(std::vector{"", "mx"}), oneOf(std::vector{"", "a=b", "\"x\"", "note"}));
+            one.set = oneOf(std::vector{"manual", "git"});
+            one.owner = oneOf(std::vector{"", "a b"});
+            return one;
+        };
+        const std::vector rules{some(), some()};
+        switch (number(6)) {
+            case 0:
+                store_.put(std::span(rules).first(1), who);
+                break;
+            case 1:
+                store_.edit(
+                    rules,
+                    [](AccessRule& one, const AccessRule& wanted, bool) {
+                        one.note = wanted.note;
+                        one.owner = wanted.owner;
+                    },
+                    who);
+                break;
+            case 2:
+                store_.replaceAll(rules, std::vector<std::string>{"git"}, {}, "alice");
+                break;
+            case 3: {
+                std::vector<std::int64_t> ids;
+                for (const auto& [subject, line] : before)
+                    if (subject.first != 0 && number(2) == 0) ids.push_back(subject.first);
+                store_.remove(ids, who, number(4) == 0 ? std::optional<std::string>("git") : std::nullopt);
+                break;
+            }
+            case 4:
+                store_.defineSet("git", {oneOf(std::vector{"x", "y=z"}), {}}, who);
+                break;
+            default:
+                store_.renameListener("mx", "imap", who);
+        }
+        note(before);
+    }
+
+    void undoSomething() {
+        if (changes_.empty()) return;
+        const std::size_t at = number(changes_.size());
+        const Change& change = changes_[at];
+        const State before = state();
+        State wanted = before;
+        bool stands = true;
+        for (const auto& [subject, lines] : change.lines) {
+            stands = stands && lines.second == lineOf(before, subject);
+            wanted.erase(subject);
+            if (lines.first) wanted.emplace(subject, *lines.first);
+        }
+        const auto result = store_.undo(change.number, "carol");
+        using Kind = RuleStore::UndoResult::Kind;
+        const Kind kind = !stands ? Kind::LaterChanges : sharesAPlace(wanted) ? Kind::InTheWay : Kind::Done;
+        ASSERT_EQ(result.kind, kind) << "change " << change.number;
+        ASSERT_EQ(state(), kind == Kind::Done ? wanted : before) << "change " << change.number;
+        note(before);
+    }
+
+    /// As who is told to undo the later changes first, and does.
+    void undoAll() {
+        using Kind = RuleStore::UndoResult::Kind;
+        for (std::size_t at = changes_.size(); at-- > 0;) {
+            auto result = store_.undo(changes_[at].number, "dave");
+            for (int steps = 0; result.kind == Kind::LaterChanges; ++steps) {
+                ASSERT_LT(steps, 1'000);
+                auto first = store_.undo(result.entries.back().change, "dave");
+                while (first.kind == Kind::LaterChanges)
+                    first = store_.undo(first.entries.back().change, "dave");
+                if (first.kind != Kind::Done) break;
+                result = store_.undo(changes_[at].number, "dave");
+            }
+        }
+    }
+
+  private:
+    using Subject = std::pair<std::int64_t, std::string>;
+    using State = std::map<Subject, std::string>;
+    using Line = std::optional<std::string>;
+    struct Change {
+        std::int64_t number;
+        std::map<Subject, std::pair<Line, Line>> lines;  ///< before and after
+    };
+
+    std::size_t number(std::size_t below) { return random_() % below; }
+    template <typename Value>
+    Value oneOf(const std::vector<Value>& values) {
+        return values[number(values.size())];
+    }
+    State state() {
+        State found;
+        store_.forEachRule([&](const AccessRule& one) {
+            found.emplace(Subject{one.id, ""}, std::string(toString(one.verdict)) + ' ' + subjectOf(one) +
+                                                   ' ' + one.listener + ' ' + one.set + '|' +
+                                                   formatRule(one) + " by " + one.created_by);
+        });
+        for (const auto& [name, defaults] : store_.setDefaults())
+            found.emplace(Subject{0, name}, defaults.note);
+        return found;
+    }
+    static Line lineOf(const State& state, const Subject& subject) {
+        const auto found = state.find(subject);
+        return found == state.end() ? Line() : Line(found->second);
+    }
+    static bool sharesAPlace(const State& state) {
+        std::set<std::string> places;
+        return std::any_of(state.begin(), state.end(), [&](const auto& one) {
+            if (one.first.first == 0) return false;
+            return !places.insert(one.second.substr(0, one.second.find('|'))).second;
+        });
+    }
+    /// What has been done last, if it was anything.
+    void note(const State& before) {
+        const State after = state();
+        Change change{store_.lastChange(), {}};
+        for (const State* side : {&before, &after})
+            for (const auto& [subject, line] : *side)
+                if (lineOf(before, subject) != lineOf(after, subject))
+                    change.lines[subject] = {lineOf(before, subject), lineOf(after, subject)};
+        if (!change.lines.empty()) changes_.push_back(std::move(change));
+    }
+
+    RuleStore& store_;
+    std::mt19937 random_;
+    std::vector<Change> changes_;
+};
+
+TEST_F(RuleStoreTest, ChangesAndUndosByChanceKeepTheStateOfAModel) {
+    for (unsigned seed = 1; seed <= 8; ++seed) {
+        SCOPED_TRACE(seed);
+        const auto store = openRules("sqlite:" + folder_.file("chance" + std::to_string(seed)));
+        UndoByChance chance(*store, seed);
+        std::mt19937 coin(seed);
+        for (int turn = 0; turn < 60; ++turn) {
+            if (coin() % 2 == 0)
+                chance.changeSomething();
+            else
+                chance.undoSomething();
+            if (HasFatalFailure()) return;
+        }
+        chance.undoAll();
+        if (HasFatalFailure()) return;
+    }
+}
+
+// A name's answer is of no use to another name, whoever has given it to the rule.
+TEST_F(RuleStoreTest, ARuleWithANewNameHasNoAnswerYet) {
+    AccessRule named;
+    named.verdict = Verdict::Allow;
+    named.name = "host:old.example.org";
+    const auto id = put(named).id;
+    NameState state{.networks = {network("192.0.2.1")}, .error = {}};
+    state.name = named.name;
+    ASSERT_TRUE(store_->keepName(id, state));
+    EXPECT_THAT(store_->allowing(0), ElementsAre(""));
+    shell_.run("UPDATE access_rule SET network = 'HOST:new.example.org'");
+    EXPECT_THAT(store_->namedRules().at(0).state.networks, IsEmpty());
+    EXPECT_EQ(store_->load({})->lookup(address("192.0.2.1"), 0, 0), std::nullopt);
+    EXPECT_THAT(store_->allowing(0), IsEmpty()) << "a name without an answer lets in nobody";
+    store_->forEachHeld(0, [](const RuleStore::Held&) { FAIL() << "it holds no network"; });
+    EXPECT_FALSE(store_->keepName(id, state)) << "what the old one was asked for comes too late";
+
+    const auto version = store_->version();
+    state.name = "host:new.example.org";
+    ASSERT_TRUE(store_->keepName(id, state));
+    EXPECT_GT(store_->version(), version) << "though the networks are the same";
+    EXPECT_EQ(audit().back(),
+              "program names resolve: host:old.example.org is 192.0.2.1 > host:new.example.org is 192.0.2.1");
+    EXPECT_THAT(store_->namedRules().at(0).state.networks, ElementsAre(network("192.0.2.1")));
+}
+
+TEST_F(RuleStoreTest, WhatANameStoodForGoesAWeekAfterItsRule) {
+    AccessRule named;
+    named.name = "host:home.example.org";
+    const auto id = put(named).id;
+    const auto now = std::time(nullptr);
+    const auto asked = [&](std::int64_t days) {
+        NameState state{.networks = {network("192.0.2.1")}, .error = {}};
+        state.asked_at = now - days * 86'400;
+        store_->keepName(id, state);
+    };
+    const auto answers = [&] { return shell_.value("SELECT count(*) FROM access_name"); };
+    asked(8);
+    store_->prune(0, 0, "x");
+    EXPECT_EQ(answers(), "1") << "its rule is there";
+    store_->remove(std::vector{id}, "bob");
+    EXPECT_EQ(store_->undo(store_->lastChange(), "bob").kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_THAT(store_->namedRules().at(0).state.networks, ElementsAre(network("192.0.2.1")));
+    asked(1);
+    store_->remove(std::vector{id}, "bob");
+    store_->prune(0, 0, "x");
+    EXPECT_EQ(answers(), "1");
+    shell_.run("UPDATE access_name SET asked_at = unixepoch() - 8 * 86400");
+    const auto entries = audit().size();
+    store_->prune(0, 0, "x");
+    EXPECT_EQ(answers(), "0");
+    EXPECT_EQ(audit().size(), entries);
 }
 
 TEST_F(RuleStoreTest, DefaultsOfASetAreTakenBackToo) {
