@@ -162,6 +162,9 @@ void SocketTransport::shutdownWrite() noexcept {
 }
 
 void SocketTransport::resetOnClose() noexcept {
+    // What was written last may still wait for an end (writeLast()) that does not come: this sends it.
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const ::linger at_once{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }

@@ -110,6 +110,19 @@ TEST_F(SocketTransportTest, LetsTheEndTravelWithTheLastBytes) {
     EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), 0);
 }
 
+TEST_F(SocketTransportTest, SendsTheLastBytesBeforeAResetToo) {
+    connect();
+    transport_->writeLast("bye");
+    transport_->resetOnClose();
+    pollfd waiting{peer_.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&waiting, 1, kPatienceMs), 1);
+    char bytes[8];
+    EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), 3);
+    transport_.reset();
+    EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), -1);
+    EXPECT_EQ(errno, ECONNRESET);
+}
+
 TEST_F(SocketTransportTest, TellsAtTheFirstWriteThatNobodyListens) {
     transport_ = SocketTransport::connect(endpoint_, error_);
     if (!transport_) {
