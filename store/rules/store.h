@@ -147,6 +147,7 @@ class RuleStore {
     struct ReplaceResult {
         std::vector<PutResult> put;
         std::vector<std::string> removed;  ///< as lines of the export
+        std::size_t taken_over = 0;        ///< of programs, which are the person's now, as with edit()
     };
     /// Which rules are there to be replaced: those of these sets; none: all.
     using Sets = std::optional<std::vector<std::string>>;

@@ -173,11 +173,11 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
                                     std::string_view who, const Find& find, const Put& put,
                                     const Gone& remove);
-    std::vector<PutResult> putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules,
-                                     std::vector<AccessRule>& completed, const Complete& complete);
+    void putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules, std::vector<AccessRule>& completed,
+                   const Complete& complete, std::string_view who, ReplaceResult& result);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
-    std::vector<PutResult> putCompleted(std::span<const AccessRule> rules, const Complete& complete,
-                                        std::string_view who);
+    void putCompleted(std::span<const AccessRule> rules, const Complete& complete, std::string_view who,
+                      ReplaceResult& result);
     void snapshot(const std::function<void()>& work);
     void writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults);
     std::vector<AuditEntry> entriesOf(std::int64_t change);
@@ -535,42 +535,68 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
     return results;
 }
 
-/// As putAll(), each made whole first.
-std::vector<RuleStore::PutResult> SqliteRuleStore::putCompleted(std::span<const AccessRule> rules,
-                                                                const Complete& complete,
-                                                                std::string_view who) {
-    if (!complete) return putAll(rules, who);
-    std::vector<PutResult> results;
-    results.reserve(rules.size());
+namespace {
+
+/// Whether the rule would say nothing that the one there does not; who has made it, and how often it was used, apart.
+bool saysTheSame(AccessRule rule, const AccessRule& there) {
+    rule.id = there.id;
+    rule.created_at = there.created_at;
+    rule.created_by = there.created_by;
+    rule.hits = there.hits;
+    rule.last_hit_at = there.last_hit_at;
+    return rule == there;
+}
+
+/// A person who changes a program's rule makes it their own.
+bool takesOver(const AccessRule& rule, const AccessRule& there, std::string_view who) {
+    return isProgram(there.created_by) && !isProgram(who) && !saysTheSame(rule, there);
+}
+
+}  // namespace
+
+/// Each made whole first.
+void SqliteRuleStore::putCompleted(std::span<const AccessRule> rules, const Complete& complete,
+                                   std::string_view who, ReplaceResult& result) {
+    result.put.reserve(rules.size());
     Finder finder(database());
     Putter putter(database(), who);
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
-        const auto present = finder.find(wanted);
+        const auto found = finder.find(wanted);
         AccessRule rule = wanted;
-        complete(rule, wanted, present && isLive(*present, now) ? &*present : nullptr);
-        results.push_back(putter.put(rule));
+        if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
+        if (!found || !takesOver(rule, *found, who)) {
+            result.put.push_back(putter.put(rule));
+            continue;
+        }
+        removeIds({found->id});
+        result.put.push_back({PutKind::Changed, putter.put(rule).id});
+        ++result.taken_over;
     }
-    return results;
 }
 
 /// Likewise, and the new ones are written by finish(); `completed` holds them till then.
-std::vector<RuleStore::PutResult> SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
-                                                             std::vector<AccessRule>& completed,
-                                                             const Complete& complete) {
-    std::vector<PutResult> results;
-    results.reserve(rules.size());
+void SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
+                                std::vector<AccessRule>& completed, const Complete& complete,
+                                std::string_view who, ReplaceResult& result) {
+    result.put.reserve(rules.size());
     completed.reserve(rules.size());
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
-        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        const auto found = bulk.find(wanted);
+        progress_.tell(Progress::Step::Compare, result.put.size(), rules.size());
+        auto found = bulk.find(wanted);
         AccessRule& rule = completed.emplace_back(wanted);
         if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
+        const bool taken = found && takesOver(rule, *found, who);
+        if (taken) {
+            bulk.forget(*found);
+            removeIds({found->id});
+            found.reset();
+            ++result.taken_over;
+        }
         const PutKind kind = bulk.put(rule, found);
-        results.push_back({kind, rule.id});
+        result.put.push_back({taken ? PutKind::Changed : kind, rule.id});
     }
-    return results;
 }
 
 /// The rules of the sets but these.
@@ -605,14 +631,14 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
     };
     change(who, [&] {
         if (rules.size() < options_.bulk_from) {
-            result.put = putCompleted(rules, complete, who);
+            putCompleted(rules, complete, who, result);
             const std::int64_t before = endOfTrail();
             removeIds(othersOf(sets, idsOf(result.put)));
             return removed(before);
         }
         std::vector<AccessRule> completed;
         Bulk bulk(database(), who, rules.size(), progress_);
-        result.put = putInBulk(bulk, rules, completed, complete);
+        putInBulk(bulk, rules, completed, complete, who, result);
         const std::int64_t before = endOfTrail();
         bulk.remove(othersOf(sets, idsOf(result.put)));
         removed(before);

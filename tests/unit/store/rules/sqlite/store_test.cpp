@@ -288,6 +288,36 @@ TEST_F(RuleStoreTest, WhoTakesOverAProgramsRuleChangesWhatIsSaid) {
     }
 }
 
+TEST_F(RuleStoreTest, ReplacingAProgramsRuleTakesItOver) {
+    const std::string program = programName("fail2ban");
+    const AccessRule ban = rule(Verdict::Deny, "192.0.2.1", "", "banned", 4'000'000'000);
+    const AccessRule kept = rule(Verdict::Deny, "192.0.2.2", "", "banned", 4'000'000'000);
+    for (const std::size_t bulk_from : {1, 1'000}) {
+        SCOPED_TRACE(bulk_from);
+        const auto store =
+            openRules("sqlite:" + folder_.file(std::to_string(bulk_from)), {.bulk_from = bulk_from});
+        store->put(std::vector{ban, kept}, program);
+        const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "", "for good"), kept};
+        const auto replaced = store->replaceAll(wanted, {}, {}, "alice");
+        EXPECT_EQ(replaced.put.at(0).kind, PutKind::Changed);
+        EXPECT_EQ(replaced.put.at(1).kind, PutKind::Unchanged);
+        EXPECT_EQ(replaced.taken_over, 1u);
+        EXPECT_THAT(replaced.removed, IsEmpty());
+        std::vector<AccessRule> now;
+        store->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+        ASSERT_EQ(now.size(), 2u);
+        EXPECT_EQ(now[0].created_by, program) << "nothing else is said of it";
+        EXPECT_EQ(formatRule(now[1]), "deny 192.0.2.1 for good");
+        EXPECT_EQ(now[1].created_by, "alice");
+        EXPECT_EQ(store->remove(std::vector{now[1].id}, program).missing.size(), 1u);
+        EXPECT_EQ(store->undo(store->lastChangeBy("alice"), "alice").kind, RuleStore::UndoResult::Kind::Done);
+        now.clear();
+        store->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+        EXPECT_EQ(formatRule(now.at(0)), "deny 192.0.2.1 expires=2096-10-02T07:06:40Z banned");
+        EXPECT_EQ(now.at(0).created_by, program);
+    }
+}
+
 // Each import of a list with a past expiry would write it anew.
 TEST_F(RuleStoreTest, ARuleThatIsToBeExpiredIsTheOneThatIs) {
     const AccessRule past = rule(Verdict::Deny, "192.0.2.1", "", "a ban", 1'000'000'000);
