@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/sqlite/rows.h"
 
+#include "protocols/values/text.h"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
+
+#include <algorithm>
+#include <iterator>
 
 namespace mailgate::store::rows {
 
@@ -36,10 +41,18 @@ void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view 
 
 }  // namespace
 
-namespace {
+std::variant<std::string, NetworkError> nameOfRow(std::string_view text) {
+    auto name = parseRuleName(text);
+    const std::string_view kind = text.substr(0, text.find(':'));
+    const bool found = std::find(std::begin(kNameKinds), std::end(kNameKinds), kind) != std::end(kNameKinds);
+    if (const auto* parsed = std::get_if<std::string>(&name);
+        parsed && (!found || lowerCase(text) != *parsed))
+        return NetworkError{fmt::format("\"{}\" has to be written as {}", printable(text), *parsed)};
+    return name;
+}
 
 std::string readName(const Database& database, std::int64_t id, std::string_view text) {
-    auto parsed = parseRuleName(text);
+    auto parsed = nameOfRow(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw StoreError(StoreError::Kind::BadRow,
                          fmt::format("{}: table access_rule, row id {}, column network: {} (mailgate access "
@@ -47,8 +60,6 @@ std::string readName(const Database& database, std::int64_t id, std::string_view
                                      database.path(), id, error->message, id));
     return std::move(std::get<std::string>(parsed));
 }
-
-}  // namespace
 
 Network readNetwork(const Database& database, std::int64_t id, std::string_view text) {
     auto parsed = parseNetwork(text);

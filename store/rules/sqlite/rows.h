@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <variant>
 
 namespace mailgate::store::rows {
 
@@ -15,7 +17,13 @@ constexpr std::string_view kAllRules =
     "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
     " client_sessions, client_rate, rule_set, owner, ticket, reply FROM access_rule";
 
-/// Throws StoreError(BadRow) naming table, id and value.
+/// How the kinds of names may be written, for which the index of networks is asked.
+constexpr std::string_view kNameKinds[]{"host", "HOST", "Host", "spf", "SPF", "Spf"};
+/// The name of a row that is for one. The sqlite3 shell may write it as it likes, in capitals too, but not so that what the
+/// name stands for would not be found.
+std::variant<std::string, NetworkError> nameOfRow(std::string_view text);
+/// These throw StoreError(BadRow) naming table, id and value.
+std::string readName(const sqlite::Database& database, std::int64_t id, std::string_view text);
 Network readNetwork(const sqlite::Database& database, std::int64_t id, std::string_view text);
 std::optional<std::int64_t> optionalNumber(const sqlite::RawStatement& row, int column);
 /// From two columns.

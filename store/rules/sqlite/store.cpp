@@ -28,9 +28,12 @@ namespace {
 using rows::Bulk;
 using rows::Finder;
 using rows::kAllRules;
+using rows::kNameKinds;
+using rows::nameOfRow;
 using rows::optionalNumber;
 using rows::Putter;
 using rows::readLimits;
+using rows::readName;
 using rows::readNetwork;
 using rows::readRule;
 using std::chrono::milliseconds;
@@ -302,10 +305,12 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
                             rows.text(3), optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
                             ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
             };
-            if (!isRuleName(rows.text(1)))
+            if (!isRuleName(rows.text(1))) {
                 add(readNetwork(database(), id, rows.text(1)));
-            else
-                std::for_each(names[id].begin(), names[id].end(), add);
+                continue;
+            }
+            readName(database(), id, rows.text(1));
+            std::for_each(names[id].begin(), names[id].end(), add);
         }
     });
     return builder.build(read_version);
@@ -789,11 +794,11 @@ std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
     RawStatement states(
         database(),
         "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
-    for (const std::string_view kind : {"host", "HOST", "Host", "spf", "SPF", "Spf"}) {
+    for (const std::string_view kind : kNameKinds) {
         RawStatement rows(database(),
                           fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
         while (rows.step()) {
-            if (skips_bad && std::holds_alternative<NetworkError>(parseRuleName(rows.text(1)))) continue;
+            if (skips_bad && std::holds_alternative<NetworkError>(nameOfRow(rows.text(1)))) continue;
             NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
             states.reset();
             states.bind(1, one.rule.id);

@@ -5,6 +5,7 @@
 #include "store/rules/import_export.h"
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fcntl.h>
@@ -132,6 +133,29 @@ TEST_F(RuleStoreTest, ARuleForANameHasItsReply) {
     store_->undo(store_->lastChangeBy("alice"), "alice");
     EXPECT_EQ(store_->namedRules().at(0).rule.reply, named.reply);
     EXPECT_EQ(store_->namedRules()[0].state.networks, standingFor({"192.0.2.0/24"}).networks);
+}
+
+// It would be listed, and deny nobody.
+TEST_F(RuleStoreTest, ANameWrittenSoThatNobodyAsksForItIsABadRow) {
+    for (const char* name : {"host:home.example.org.", "hOsT:home.example.org"}) {
+        SCOPED_TRACE(name);
+        shell_.run(
+            fmt::format("DELETE FROM access_rule;"
+                        "INSERT INTO access_rule(network, verdict) VALUES ('{}', 'deny')",
+                        name));
+        EXPECT_THAT(store_->namedRules(), IsEmpty()) << "the others are asked for all the same";
+        std::string why;
+        try {
+            store_->load(std::vector<std::string>{"smtp"});
+        } catch (const StoreError& error) {
+            EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
+            why = error.what();
+        }
+        EXPECT_THAT(why, HasSubstr("has to be written as host:home.example.org"));
+    }
+    shell_.run("UPDATE access_rule SET network = 'HOST:Home.example.org'");
+    EXPECT_EQ(store_->namedRules().at(0).rule.name, "host:home.example.org");
+    EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 0u);
 }
 
 TEST_F(RuleStoreTest, AnExpiredRuleForANameIsPruned) {
