@@ -122,8 +122,8 @@ Putter::Putter(Database& database, std::string_view who)
            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
       restore_(database,
                "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
-               "client_rate, rule_set, owner, ticket, reply, created_by, created_at, id)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"),
+               "client_rate, rule_set, owner, ticket, reply, created_by, created_at, id, hits, last_hit_at)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
       overwrite_(database,
                  "UPDATE access_rule SET network = ?1, listener = ?2, verdict = ?3, note = ?4,"
                  " expires_at = ?5, client_sessions = ?6, client_rate = ?7, rule_set = ?8, owner = ?9,"
@@ -151,17 +151,17 @@ std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
     return sqlite3_last_insert_rowid(database_.handle());
 }
 
-void Putter::restore(const AccessRule& rule) {
-    const std::string network = subjectOf(rule);
+void Putter::restore(const AccessRule& rule, std::string_view network) {
     bindRule(restore_, rule, network);
     restore_.bind(12, std::string_view(rule.created_by));
     restore_.bind(13, rule.created_at);
     restore_.bind(14, rule.id);
+    restore_.bind(15, rule.hits);
+    bindNumber(restore_, 16, rule.last_hit_at);
     restore_.step();
 }
 
-void Putter::overwrite(const AccessRule& rule) {
-    const std::string network = subjectOf(rule);
+void Putter::overwrite(const AccessRule& rule, std::string_view network) {
     bindRule(overwrite_, rule, network);
     overwrite_.bind(12, rule.id);
     overwrite_.step();
@@ -174,7 +174,10 @@ Finder::Finder(Database& database)
                         kAllRules)) {}
 
 std::optional<AccessRule> Finder::find(const AccessRule& like) {
-    const std::string network = subjectOf(like);
+    return find(like, subjectOf(like));
+}
+
+std::optional<AccessRule> Finder::find(const AccessRule& like, std::string_view network) {
     find_.reset();
     find_.bind(1, network);
     find_.bind(2, std::string_view(like.listener));

@@ -38,10 +38,10 @@ class Putter {
     RuleStore::PutResult put(const AccessRule& rule);
     /// A rule that is not there yet; `network`: its text. Its id.
     std::int64_t add(const AccessRule& rule, std::string_view network);
-    /// A rule that there was, with its id, author and time.
-    void restore(const AccessRule& rule);
+    /// A rule that there was, with its id, author, time and counters; `network`: its text.
+    void restore(const AccessRule& rule, std::string_view network);
     /// The rule with that id becomes this one.
-    void overwrite(const AccessRule& rule);
+    void overwrite(const AccessRule& rule, std::string_view network);
 
   private:
     sqlite::Database& database_;
@@ -58,6 +58,8 @@ class Finder {
   public:
     explicit Finder(sqlite::Database& database);
     std::optional<AccessRule> find(const AccessRule& like);
+    /// With the network written like this: the sqlite3 shell may have done so in another way.
+    std::optional<AccessRule> find(const AccessRule& like, std::string_view network);
 
   private:
     sqlite::Database& database_;

@@ -360,14 +360,16 @@ std::string versionOfNames() {
                              kNameIs)));
 }
 
-// A removal says who had made the rule, for the day on which it is taken back. What a name stands for is that name's, and
+// A removal says who had made the rule, and how often it was used, for the day on which it is taken back. What a name stands for is that name's, and
 // no longer of use when somebody gives the rule another one; it goes without a trace once its rule is gone.
 constexpr std::string_view kOrigins = R"(
 ALTER TABLE access_audit ADD COLUMN made_by TEXT;
 ALTER TABLE access_audit ADD COLUMN made_at INTEGER;
+ALTER TABLE access_audit ADD COLUMN hits INTEGER;
+ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
 DROP TRIGGER access_rule_removed;
 CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
-  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at);
+  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at, hits, last_hit_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at, OLD.hits, OLD.last_hit_at);
 END;
 
 ALTER TABLE access_name ADD COLUMN name TEXT NOT NULL DEFAULT '';

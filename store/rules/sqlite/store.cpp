@@ -56,12 +56,16 @@ OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_time
             lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
 }
 
-/// The network of an audit line ("deny 192.0.2.0/24 ..."); none when the row held something else.
+/// What an audit line, which is not empty, is about, as the row has it: "192.0.2.0/24" of "deny 192.0.2.0/24 ...".
+std::string_view subjectIn(std::string_view line) {
+    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
+    return line.substr(0, line.find(' '));
+}
+
+/// Its network; none when the row held something else.
 std::optional<Network> networkOf(std::string_view line) {
-    const std::size_t space = line.find(' ');
-    if (space == std::string_view::npos) return std::nullopt;
-    line.remove_prefix(space + 1);
-    const auto parsed = parseNetwork(line.substr(0, line.find(' ')));
+    if (line.empty()) return std::nullopt;
+    const auto parsed = parseNetwork(subjectIn(line));
     if (const auto* network = std::get_if<Network>(&parsed)) return *network;
     return std::nullopt;
 }
@@ -957,13 +961,14 @@ void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
     RawStatement rows(
         database(),
-        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at"
+        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at,"
+        " coalesce(hits, 0), last_hit_at"
         " FROM access_audit WHERE id > ? ORDER BY id");
     rows.bind(1, after);
     while (rows.step())
         visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
                rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7),
-               std::string(rows.text(8)), rows.number(9)});
+               std::string(rows.text(8)), rows.number(9), rows.number(10), optionalNumber(rows, 11)});
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
@@ -1079,7 +1084,8 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         AccessRule rule = parseTrailRule(entry.before).value();
         rule.id = entry.rule_id;
-        auto other = finder.find(rule);
+        const std::string_view network = subjectIn(entry.before);
+        auto other = finder.find(rule, network);
         if (other && other->id == rule.id) other.reset();
         if (other && isLive(*other, now)) {
             result.in_the_way.push_back(std::move(*other));
@@ -1087,7 +1093,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         if (other) removeIds({other->id});
         if (!entry.after.empty()) {
-            putter.overwrite(rule);
+            putter.overwrite(rule, network);
             return;
         }
         const auto origin = origins.find(rule.id);
@@ -1097,7 +1103,9 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         rule.created_at = !entry.made_by.empty()    ? entry.made_at
                           : origin != origins.end() ? origin->second.at
                                                     : entry.at;
-        putter.restore(rule);
+        rule.hits = entry.hits;
+        rule.last_hit_at = entry.last_hit_at;
+        putter.restore(rule, network);
     });
 }
 

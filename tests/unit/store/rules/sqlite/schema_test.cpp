@@ -144,6 +144,7 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
         "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
         "ALTER TABLE access_name DROP COLUMN name;";
     const std::string no_names = no_origins + "DROP TABLE access_name;";
     const std::string no_replies =
@@ -193,6 +194,7 @@ TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
         "CREATE TRIGGER access_name_changed AFTER UPDATE OF networks ON access_name BEGIN SELECT 1; END;"
         "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
+        "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
         "ALTER TABLE access_name DROP COLUMN name; PRAGMA user_version = 6");
     EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
                 testing::ElementsAre(network("192.0.2.1")));

@@ -648,6 +648,21 @@ TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     EXPECT_EQ(store_->lastChangeBy("nobody"), 0);
 }
 
+TEST_F(RuleStoreTest, WhatComesBackIsAsItWasWritten) {
+    put(rule(Verdict::Allow, "192.0.2.1", "", "a"));
+    shell_.run("INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1/32', 'allow', 'b')");
+    store_->addHits(std::vector<RuleStore::HitCount>{{1, 3, 1'800'000'005}});
+    store_->remove(std::vector<std::int64_t>{1, 2}, "bob");
+    EXPECT_EQ(store_->undo(store_->lastChange(), "bob").kind, RuleStore::UndoResult::Kind::Done);
+    std::vector<AccessRule> now;
+    store_->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+    ASSERT_EQ(now.size(), 2u) << "of one network, written in two ways";
+    EXPECT_EQ(now[0].hits, 3) << "it would be listed as unused";
+    EXPECT_EQ(now[0].last_hit_at, 1'800'000'005);
+    EXPECT_EQ(audit().back(), "bob add: - > allow 192.0.2.1 a");
+    EXPECT_EQ(audit().at(audit().size() - 2), "bob add: - > allow 192.0.2.1/32 b");
+}
+
 TEST_F(RuleStoreTest, WhatALaterChangeStandsOnIsNotUndone) {
     using Kind = RuleStore::UndoResult::Kind;
     const auto id = put(rule(Verdict::Deny, "192.0.2.1")).id;
