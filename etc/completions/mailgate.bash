@@ -73,7 +73,8 @@ _mailgate() {
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
-        probe) words=$(_mailgate_names upstream) ;;
+        probe*) words="--json $(_mailgate_names upstream)" ;;
+        check* | reload*) words="--json" ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac

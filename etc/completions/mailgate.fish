@@ -53,7 +53,7 @@ complete -c mailgate -n '__mailgate_access list' -l shadowed -d 'deciding nothin
 complete -c mailgate -n '__mailgate_access list' -l overlapping -d 'with other rules'
 complete -c mailgate -n '__mailgate_access report' -l format -x -a 'csv json' -d format
 complete -c mailgate -n '__mailgate_access list' -l expired -d 'expired rules'
-complete -c mailgate -n '__mailgate_access allow deny remove list test import diff set report undo rename-listener history; or __fish_seen_subcommand_from sessions top report status tls' -l json -d 'as JSON'
+complete -c mailgate -n '__mailgate_access allow deny remove list test import diff set report undo rename-listener history; or __fish_seen_subcommand_from sessions top report status tls check probe reload' -l json -d 'as JSON'
 complete -c mailgate -n '__mailgate_access import diff' -F
 complete -c mailgate -n '__mailgate_access import diff' -l format -x -a 'auto mailgate plain cidr access nginx ipset nft haproxy drop csv' -d 'of the file'
 complete -c mailgate -n '__mailgate_access import diff' -l verdict -x -a 'allow deny' -d 'for lines without one'

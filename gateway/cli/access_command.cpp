@@ -8,6 +8,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/screen_text.h"
 #include "gateway/cli/site.h"
 #include "gateway/cli/table.h"
 #include "gateway/daemon/preflight.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/access_text.h"
 
+#include "gateway/cli/screen_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -478,17 +479,6 @@ std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& s
                            one.allowlist ? "allowlist" : "open");
     };
     return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" + ruleArray(rules, names));
-}
-
-std::string plainLine(std::string_view line) {
-    std::string plain;
-    while (!line.empty()) {
-        const std::size_t end = std::min(line.find_first_of("\"\\"), line.size());
-        plain += escaped(line.substr(0, end));
-        if (end < line.size()) plain += line[end];
-        line.remove_prefix(std::min(end + 1, line.size()));
-    }
-    return plain;
 }
 
 std::string changeLine(const RuleStore::AuditEntry& entry) {

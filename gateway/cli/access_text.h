@@ -67,8 +67,6 @@ std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeco
 std::string reportAsJson(std::span<const store::AccessRule> rules, const rules::Site& site,
                          const rules::NameStates& names = {});
 
-/// A line of the export or the trail for a terminal: as it is, but for characters that this would act on.
-std::string plainLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
 std::string changeLine(const store::RuleStore::AuditEntry& entry);
 

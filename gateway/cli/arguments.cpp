@@ -5,13 +5,35 @@
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <numeric>
+#include <span>
 #include <system_error>
+#include <utility>
 #include <variant>
 
 namespace mailgate::cli {
+
+namespace {
+
+/// How many characters have to be replaced, added or left out to make the one word the other.
+std::size_t distance(std::string_view from, std::string_view to) {
+    std::vector<std::size_t> row(to.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < from.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < to.size(); ++j)
+            diagonal = std::exchange(row[j + 1],
+                                     std::min({diagonal + (from[i] != to[j]), row[j] + 1, row[j + 1] + 1}));
+    }
+    return row.back();
+}
+
+}  // namespace
 
 std::int64_t timeArgument(const std::string& option, const std::string& text, TimeMeans means, Zone zone) {
     const auto time = parseTime(text, unixMillis(), means, zone);
@@ -48,6 +70,28 @@ const std::string kSinceHelp =
     "7d, 1w), "
     "or an RFC 3339 time";
 const std::string kUntilHelp = "End of the period, in the same form";
+
+std::string didYouMean(const std::vector<std::string>& names, std::string_view word) {
+    std::string question;
+    std::size_t least = 3;
+    for (const std::string& name : names)
+        if (const std::size_t far = distance(word, name); far < least) {
+            least = far;
+            question = fmt::format(": did you mean \"{}\"?", name);
+        }
+    return question;
+}
+
+CLI::Validator oneOf(std::vector<std::string> words) {
+    const std::string described = fmt::format("{{{}}}", fmt::join(words, ","));
+    return {[words = std::move(words)](const std::string& text) -> std::string {
+                if (std::find(words.begin(), words.end(), text) != words.end()) return {};
+                const std::span<const std::string> before(words.data(), words.size() - 1);
+                return fmt::format("expected {} or {}, found \"{}\"", fmt::join(before, ", "), words.back(),
+                                   printable(text));
+            },
+            described};
+}
 
 std::string limitError(const std::string& text) {
     std::uint32_t number = 0;

@@ -8,6 +8,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
+
+namespace CLI {
+class Validator;
+}
 
 namespace mailgate::cli {
 
@@ -27,6 +33,12 @@ Period periodArgument(const std::optional<std::string>& since, const std::option
 
 /// Their lines in --help.
 extern const std::string kSinceHelp, kUntilHelp;
+
+/// The one that was probably meant, as a question behind a colon; empty when none is near.
+std::string didYouMean(const std::vector<std::string>& names, std::string_view word);
+
+/// Takes one of these words; --help lists them.
+CLI::Validator oneOf(std::vector<std::string> words);
 
 /// What is wrong with the value of --limit; empty: nothing.
 std::string limitError(const std::string& text);

@@ -121,12 +121,14 @@ void copyFile(const fs::path& from, const fs::path& to, const BackupReport& repo
     if (::fsync(file.get()) != 0) failedAt(to, "cannot be brought to the disk");
 }
 
+void makeFolder(const fs::path& path) {
+    if (::mkdir(path.c_str(), 0750) != 0) failedAt(path, "cannot be made");
+}
+
 /// Removed with all that is in it unless it was kept.
 class TemporaryCopy {
   public:
-    explicit TemporaryCopy(fs::path path) : path_(std::move(path)) {
-        if (::mkdir(path_.c_str(), 0750) != 0) failedAt(path_, "cannot be made");
-    }
+    explicit TemporaryCopy(fs::path path) : path_(std::move(path)) { makeFolder(path_); }
     ~TemporaryCopy() {
         std::error_code ignored;  // there is nobody left to tell
         if (!kept_) fs::remove_all(path_, ignored);
@@ -194,10 +196,14 @@ BackupFile fileFrom(const Object& row) {
 
 void requireNewFolder(const fs::path& folder) {
     std::error_code error;
+    if (folder.has_filename() && !fs::is_directory(folder.parent_path(), error))
+        throw BackupError(
+            fmt::format("{}: the folder {} does not exist", folder.string(), folder.parent_path().string()));
     if (folder.filename().empty() || folder.filename() == "." || folder.filename() == "..")
         throw BackupError(fmt::format("{}: name the folder that is to be made", folder.string()));
-    if (!fs::exists(fs::symlink_status(folder, error))) return;
-    if (!fs::is_directory(folder, error) || !fs::is_empty(folder, error))
+    const fs::file_status status = fs::symlink_status(folder, error);
+    if (!fs::exists(status)) return;
+    if (!fs::is_directory(status) || !fs::is_empty(folder, error))
         throw BackupError(
             fmt::format("{}: exists already: name a folder that is to be made", folder.string()));
 }
@@ -206,15 +212,26 @@ void requireNewFolder(const fs::path& folder) {
 void addDatabase(Backup& backup, const fs::path& folder, Kind kind, const std::string& url,
                  const BackupReport& report) {
     const std::string_view word = kKinds[static_cast<std::size_t>(kind)];
-    if (!store::hasDatabase(url)) return;
     BackupFile file{kind, fmt::format("{}.db", word), url.substr(url.find(':') + 1), 0, ""};
+    if (!store::hasDatabase(url)) {
+        backup.missing.push_back({kind, file.origin});
+        return;
+    }
     const fs::path path = folder / file.name;
     store::copyTo(url, path.string(), [&](std::uint64_t done, std::uint64_t total) {
         report(fmt::format("copying the {}, pages", word), done, total);
     });
-    store::verifyCopy(path.string(), [&](std::uint64_t, std::uint64_t) {
-        report(fmt::format("verifying the copy of the {}", word), 0, 0);
-    });
+    try {
+        store::verifyCopy(path.string(), [&](std::uint64_t, std::uint64_t) {
+            report(fmt::format("verifying the copy of the {}", word), 0, 0);
+        });
+    } catch (const store::StoreError& error) {
+        if (error.kind() != store::StoreError::Kind::Damaged) throw;
+        std::string_view finding = error.what();  // of the copy, whose name nobody knows
+        if (finding.starts_with(path.string() + ": ")) finding.remove_prefix(path.string().size() + 2);
+        throw BackupError(
+            fmt::format("no backup was made: a copy of {} cannot be used: {}", file.origin, finding));
+    }
     const Summed sum = summed(path, report, "reading it back, bytes");
     file.bytes = sum.bytes;
     file.sha256 = sum.sha256;
@@ -223,7 +240,7 @@ void addDatabase(Backup& backup, const fs::path& folder, Kind kind, const std::s
 
 void addConfiguration(Backup& backup, const fs::path& folder, const Config& config,
                       const BackupReport& report) {
-    fs::create_directory(folder / "configuration");
+    makeFolder(folder / "configuration");
     for (std::size_t i = 0; i < config.files.size(); ++i) {
         const fs::path origin = fs::absolute(config.files[i]).lexically_normal();
         BackupFile file{Kind::Configuration,
@@ -244,7 +261,9 @@ class Exchange {
     ~Exchange() {
         for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
             if (step->placed) ::unlink(step->target.c_str());
-            if (step->is_aside) ::rename(step->aside.c_str(), step->target.c_str());
+            // Of two names of one file rename() leaves both.
+            if (step->is_aside && ::rename(step->aside.c_str(), step->target.c_str()) == 0)
+                ::unlink(step->aside.c_str());
             if (!step->copy.empty()) ::unlink(step->copy.c_str());
         }
     }
@@ -252,7 +271,9 @@ class Exchange {
     Exchange(const Exchange&) = delete;
     Exchange& operator=(const Exchange&) = delete;
 
-    void bring(const fs::path& from, const fs::path& target, const BackupReport& report) {
+    /// `check` throws if the copy is of no use.
+    void bring(const fs::path& from, const fs::path& target, const BackupReport& report,
+               const std::function<void(const std::string& copy)>& check) {
         std::error_code ignored;
         fs::create_directories(target.parent_path(), ignored);  // the copy says why it cannot be there
         const std::string copy = target.string() + ".restoring", aside = target.string() + ".before-restore";
@@ -262,14 +283,14 @@ class Exchange {
         ::unlink(copy.c_str());
         steps_.push_back({target.string(), copy, aside});
         copyFile(from, copy, report, "copying, bytes");
+        check(copy);
         likeBefore(target, copy);
     }
     void place() {
         for (Step& step : steps_) {
             std::error_code ignored;
             if (fs::exists(fs::symlink_status(step.target, ignored))) {
-                if (::rename(step.target.c_str(), step.aside.c_str()) != 0)
-                    failedAt(step.target, "cannot be put aside");
+                if (!putAside(step)) failedAt(step.target, "cannot be put aside");
                 step.is_aside = true;
             } else if (step.copy.empty()) {
                 ::unlink(step.aside.c_str());  // of an earlier one, whose database is not kept any longer
@@ -288,6 +309,13 @@ class Exchange {
         std::string target, copy, aside;  ///< copy: empty where nothing takes its place
         bool is_aside = false, placed = false;
     };
+
+    /// What is replaced has its name until that: a gateway that starts after a crash in between must not begin without rules.
+    static bool putAside(const Step& step) {
+        ::unlink(step.aside.c_str());
+        if (!step.copy.empty() && ::link(step.target.c_str(), step.aside.c_str()) == 0) return true;
+        return ::rename(step.target.c_str(), step.aside.c_str()) == 0;
+    }
 
     /// Who may use what is there may use what takes its place; the folder's owner may use what is new.
     static void likeBefore(const fs::path& target, const std::string& copy) {
@@ -312,7 +340,7 @@ Backup makeBackup(const Config& config, const fs::path& given, const BackupRepor
     requireNewFolder(folder);
     TemporaryCopy copy(folder.parent_path() /
                        fmt::format(".{}.partial-{}", folder.filename().string(), ::getpid()));
-    Backup backup{config.name, MAILGATE_VERSION, unixMillis(), {}};
+    Backup backup{config.name, MAILGATE_VERSION, unixMillis(), {}, {}};
     addConfiguration(backup, copy.path(), config, report);
     addDatabase(backup, copy.path(), Kind::Rules, config.store_url, report);
     if (config.journal.enabled) addDatabase(backup, copy.path(), Kind::Journal, config.journal.url, report);
@@ -341,13 +369,14 @@ Backup readBackup(const fs::path& folder) {
         Backup backup{list->getValue<std::string>("gateway"),
                       list->getValue<std::string>("version"),
                       list->getValue<std::int64_t>("created_ms"),
+                      {},
                       {}};
         const Array::Ptr files = list->getArray("files");
         for (unsigned i = 0; files && i < files->size(); ++i)
             backup.files.push_back(fileFrom(*files->getObject(i)));
         return backup;
-    } catch (const Poco::Exception& error) {
-        throw BackupError(fmt::format("{}: is damaged ({})", path.string(), error.displayText()));
+    } catch (const Poco::Exception&) {  // its words are a programmer's
+        throw BackupError(fmt::format("{}: is damaged, or no list of a backup", path.string()));
     }
 }
 
@@ -361,11 +390,32 @@ void verifyBackup(const Backup& backup, const fs::path& folder, const BackupRepo
     }
 }
 
+namespace {
+
+/// Throws unless this version can use the file that has come from `from`.
+void requireUsable(Kind kind, const std::string& copy, const fs::path& from) {
+    try {
+        if (kind == Kind::Rules) store::requireRules(copy);
+        if (kind == Kind::Journal) store::requireJournal(copy);
+    } catch (const store::StoreError& error) {
+        if (error.kind() == store::StoreError::Kind::NewerSchema)
+            throw BackupError(fmt::format("{}: was written by a newer mailgate: restore it with that version",
+                                          from.string()));
+        throw BackupError(fmt::format("{}: does not hold the {} of a mailgate", from.string(),
+                                      kKinds[static_cast<std::size_t>(kind)]));
+    }
+}
+
+}  // namespace
+
 void putInPlace(const std::vector<Replacement>& replacements, const fs::path& folder,
                 const BackupReport& report) {
     Exchange exchange;
-    for (const Replacement& replacement : replacements)
-        exchange.bring(folder / replacement.file->name, replacement.target, report);
+    for (const Replacement& replacement : replacements) {
+        const fs::path from = folder / replacement.file->name;
+        exchange.bring(from, replacement.target, report,
+                       [&](const std::string& copy) { requireUsable(replacement.file->kind, copy, from); });
+    }
     exchange.place();
 }
 

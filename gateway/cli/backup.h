@@ -33,10 +33,17 @@ struct BackupFile {
     std::string sha256;
 };
 
+/// Beside those files: a database that is not there yet.
+struct MissingDatabase {
+    BackupFile::Kind kind;
+    std::string origin;
+};
+
 struct Backup {
     std::string gateway, version;  ///< whose, and the program's
     std::int64_t created_ms = 0;
-    std::vector<BackupFile> files;  ///< the configuration's main file is the first of its kind
+    std::vector<MissingDatabase> missing;  ///< of one that has just been made
+    std::vector<BackupFile> files;         ///< the configuration's main file is the first of its kind
 };
 
 /// Makes `given`, which must not exist or be empty, as a whole or not at all: everything is copied beside it, read back,

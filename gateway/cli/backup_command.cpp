@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/backup.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -30,15 +31,18 @@ using Kind = BackupFile::Kind;
 
 volatile sig_atomic_t interrupted = 0;
 
-/// Ctrl-C and SIGTERM are heard where nothing is half done, for the time of its life.
+/// Ctrl-C, SIGTERM and the end of the terminal are heard where nothing is half done, for the time of its life.
 class Interruptible {
   public:
     Interruptible() {
         interrupted = 0;
         struct sigaction note {};
         note.sa_handler = [](int) { interrupted = 1; };
-        for (std::size_t at = 0; at < kSignals.size(); ++at)
+        for (std::size_t at = 0; at < kSignals.size(); ++at) {
             ::sigaction(kSignals[at], &note, &before_[at]);
+            if (before_[at].sa_handler == SIG_IGN)
+                ::sigaction(kSignals[at], &before_[at], nullptr);  // nohup(1)
+        }
     }
     ~Interruptible() {
         for (std::size_t at = 0; at < kSignals.size(); ++at)
@@ -48,8 +52,8 @@ class Interruptible {
     Interruptible& operator=(const Interruptible&) = delete;
 
   private:
-    static constexpr std::array<int, 2> kSignals{SIGINT, SIGTERM};
-    std::array<struct sigaction, 2> before_{};
+    static constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
+    std::array<struct sigaction, 3> before_{};
 };
 
 /// A line for each thing that is done, and the end of all when it is interrupted.
@@ -86,7 +90,12 @@ std::string_view wordFor(Kind kind) {
     return kWords[static_cast<std::size_t>(kind)];
 }
 
+void requireName(const std::string& folder) {
+    if (folder.empty()) throw CLI::ValidationError("DIR", "the name is empty");
+}
+
 void backUp(const Context& context, const std::string& folder) {
+    requireName(folder);
     const Config config = chosenConfig(context);
     const Interruptible interruptible;
     std::optional<Reporter> reporter(std::in_place);
@@ -95,6 +104,9 @@ void backUp(const Context& context, const std::string& folder) {
     for (const BackupFile& file : backup.files)
         fmt::print("{:<14} {:>10}  {}\n", wordFor(file.kind), copiedText(file.bytes),
                    printable(file.origin, std::string::npos));
+    for (const MissingDatabase& missing : backup.missing)
+        fmt::print("{:<14} {:>10}  {} does not exist yet\n", wordFor(missing.kind), "none",
+                   printable(missing.origin, std::string::npos));
     fmt::print("{}: backup made and verified\n", printable(folder, std::string::npos));
 }
 
@@ -157,7 +169,13 @@ std::vector<Replacement> replacementsFor(const Context& context, const Backup& b
         present = chosenConfig(context);
         requireStopped(*present);
     }
-    const auto pathOf = [](const std::string& url) { return fs::path(url.substr(url.find(':') + 1)); };
+    // The file itself, where a link leads to it.
+    const auto pathOf = [](const std::string& url) {
+        const fs::path path(url.substr(url.find(':') + 1));
+        std::error_code error;
+        const fs::path file = fs::weakly_canonical(path, error);
+        return error ? path : file;
+    };
     for (const BackupFile& file : backup.files) {
         if (!parts.has(file.kind)) continue;
         if (!present)
@@ -170,6 +188,7 @@ std::vector<Replacement> replacementsFor(const Context& context, const Backup& b
 }
 
 void restore(const Context& context, const std::string& folder, const Parts& parts) {
+    requireName(folder);
     const Interruptible interruptible;
     const Backup backup = readBackup(folder);
     const std::vector<Replacement> replacements = replacementsFor(context, backup, parts);
@@ -211,7 +230,7 @@ void addRestoreCommand(CLI::App& root, Context& context) {
             "What to restore, separated by commas: rules, journal, configuration (default: rules,journal)")
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->check(CLI::IsMember({"rules", "journal", "configuration"}));
+        ->check(oneOf({"rules", "journal", "configuration"}));
     command->callback([&context, folder, parts] { restore(context, *folder, partsArgument(*parts)); });
 }
 

@@ -3,43 +3,105 @@
 
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace mailgate::cli {
 
 namespace {
 
-void check(Context& context) {
-    const std::filesystem::path file = chosenFile(context);
-    const Config config = withProgress("resolving names", [&] { return loadConfig(file); });
-    for (const std::string& warning : config.warnings)
-        fmt::print("{}\n", warning);
-    const Preflight site = examineSite(config);
-    for (const std::string& warning : site.warnings)
-        fmt::print("warning: {}\n", warning);
-    for (const std::string& error : site.errors)
-        fmt::print(stderr, "{}: {}\n", config.file, error);
-    if (!site.errors.empty()) {
-        context.exit_code = kBadConfiguration;
-        return;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+/// What there is to say of a configuration and the machine.
+struct Examination {
+    std::string file;
+    std::optional<Config> config;  ///< none: the file has errors
+    std::vector<std::string> warnings, errors;
+};
+
+Examination examine(const std::filesystem::path& file) {
+    Examination found{.file = file.string(), .config = {}, .warnings = {}, .errors = {}};
+    try {
+        found.config = withProgress("resolving names", [&] { return loadConfig(file); });
+    } catch (const ConfigError& error) {
+        std::istringstream lines(error.what());
+        for (std::string line; std::getline(lines, line);)
+            found.errors.push_back(std::move(line));
+        return found;
     }
+    found.warnings = found.config->warnings;
+    const Preflight site = examineSite(*found.config);
+    for (const std::string& warning : site.warnings)
+        found.warnings.push_back("warning: " + warning);
+    for (const std::string& error : site.errors)
+        found.errors.push_back(fmt::format("{}: {}", found.file, error));
+    return found;
+}
+
+void printText(const Examination& found) {
+    for (const std::string& warning : found.warnings)
+        fmt::print("{}\n", warning);
+    for (const std::string& error : found.errors)
+        fmt::print(stderr, "{}\n", error);
+    if (!found.errors.empty()) return;
+    const Config& config = *found.config;
     const std::size_t included = config.files.size() - 1;
-    fmt::print("{}: ok, {}, {}{}\n", config.file, counted(config.listeners.size(), "listener"),
+    fmt::print("{}: ok, {}, {}{}\n", found.file, counted(config.listeners.size(), "listener"),
                counted(config.upstreams.size(), "upstream"),
                included == 0 ? "" : fmt::format(", with {}", counted(included, "included file")));
+}
+
+template <typename Items>
+Array::Ptr namesIn(const Items& items) {
+    Array::Ptr names(new Array);
+    for (const auto& item : items)
+        names->add(item.name);
+    return names;
+}
+
+void printJson(const Examination& found) {
+    const Config config = found.config.value_or(Config{});
+    Object all(Poco::JSON_PRESERVE_KEY_ORDER);
+    all.set("file", found.file);
+    all.set("ok", found.errors.empty());
+    all.set("files", jsonTexts(config.files));
+    all.set("listeners", namesIn(config.listeners));
+    all.set("upstreams", namesIn(config.upstreams));
+    all.set("warnings", jsonTexts(found.warnings));
+    all.set("errors", jsonTexts(found.errors));
+    printDocument(all);
+}
+
+void check(Context& context, bool json) {
+    const Examination found = examine(chosenFile(context));
+    json ? printJson(found) : printText(found);
+    if (!found.errors.empty()) context.exit_code = kBadConfiguration;
 }
 
 }  // namespace
 
 void addCheckCommand(CLI::App& root, Context& context) {
-    root.add_subcommand("check",
-                        "Check the configuration, and whether serve could start with it on this machine")
-        ->callback([&context] { check(context); });
+    CLI::App* command = root.add_subcommand(
+        "check", "Check the configuration, and whether serve could start with it on this machine");
+    const auto json = std::make_shared<bool>(false);
+    command->add_flag("--json", *json, "Print JSON");
+    command->callback([&context, json] { check(context, *json); });
 }
 
 }  // namespace mailgate::cli

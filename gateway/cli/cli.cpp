@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/examples.h"
 #include "gateway/cli/help.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <signal.h>
@@ -18,7 +20,6 @@
 #include <exception>
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,31 +28,6 @@
 namespace mailgate::cli {
 
 namespace {
-
-/// How many characters have to be replaced, added or left out to make the one word the other.
-std::size_t distance(std::string_view from, std::string_view to) {
-    std::vector<std::size_t> row(to.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < from.size(); ++i) {
-        std::size_t diagonal = std::exchange(row[0], i + 1);
-        for (std::size_t j = 0; j < to.size(); ++j)
-            diagonal = std::exchange(row[j + 1],
-                                     std::min({diagonal + (from[i] != to[j]), row[j] + 1, row[j + 1] + 1}));
-    }
-    return row.back();
-}
-
-/// The one that was probably meant, as a question; empty when none is near.
-std::string didYouMean(const std::vector<std::string>& names, std::string_view word) {
-    std::string question;
-    std::size_t least = 3;
-    for (const std::string& name : names)
-        if (const std::size_t far = distance(word, name); far < least) {
-            least = far;
-            question = fmt::format(": did you mean \"{}\"?", name);
-        }
-    return question;
-}
 
 std::vector<std::string> commandNames(const CLI::App& app) {
     std::vector<std::string> names;
@@ -86,17 +62,56 @@ std::string unknownCommand(const CLI::App& app, const std::string& word) {
                        didYouMean(commandNames(app), word));
 }
 
+std::string missingCommand(const CLI::App& app) {
+    return fmt::format("{} needs a subcommand: {}", pathOf(&app), fmt::join(commandNames(app), ", "));
+}
+
+std::string unwantedArgument(const CLI::App& app, std::string_view word) {
+    const bool takes_some =
+        !app.get_options([](const CLI::Option* option) { return option->get_positional(); }).empty();
+    return fmt::format("{} takes no {}argument: \"{}\"", pathOf(&app), takes_some ? "further " : "",
+                       printable(word));
+}
+
+/// Its name may be a command's instead of the kind's.
+bool is(const CLI::Error& error, CLI::ExitCodes kind) {
+    return error.get_exit_code() == static_cast<int>(kind);
+}
+
+/// What CLI11 says in its own words of options that are used wrongly.
+std::string misusedOption(const CLI::Error& error) {
+    const std::string said = printable(error.what(), std::string::npos);  // with what was typed in it
+    const std::size_t colon = said.find(": ");
+    if (is(error, CLI::ExitCodes::ArgumentMismatch) && colon != std::string::npos)
+        return said.ends_with(" missing") ? said.substr(0, colon) + " needs a value"
+                                          : said.substr(0, colon) + " may be given once only";
+    constexpr std::string_view kExcludes = " excludes ";
+    if (const std::size_t at = said.find(kExcludes);
+        is(error, CLI::ExitCodes::ExcludesError) && at != std::string::npos)
+        return fmt::format("{} and {} cannot be combined", said.substr(0, at),
+                           said.substr(at + kExcludes.size()));
+    return said;
+}
+
 /// A word where a subcommand had to be is what is wrong, not that there is none; an option is told by its name.
 std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
-    std::string sentence = printable(error.what(), std::string::npos);  // with what was typed in it
     const CLI::App* app = root;
     while (!app->get_subcommands().empty())
         app = app->get_subcommands().front();
     const std::vector<std::string> words = root->remaining(true);
-    if (!words.empty() && words.front().starts_with("--"))
+    const bool extra = is(error, CLI::ExitCodes::ExtrasError);
+    const bool none = app->get_require_subcommand_min() > 0 && app->get_subcommands().empty();
+    std::string sentence;
+    if (!words.empty() && words.front().size() > 1 && words.front().starts_with('-'))
         sentence = unknownOption(app, words.front());
-    else if (app->get_require_subcommand_min() > 0 && !words.empty() && !words.front().starts_with('-'))
+    else if (!words.empty() && (none || extra) && !commandNames(*app).empty())
         sentence = unknownCommand(*app, words.front());
+    else if (!words.empty() && extra)
+        sentence = unwantedArgument(*app, words.front());
+    else if (none && is(error, CLI::ExitCodes::RequiredError))
+        sentence = missingCommand(*app);
+    else
+        sentence = misusedOption(error);
     return fmt::format("mailgate: {}\nRun with --help for more information.\n", sentence);
 }
 

@@ -46,7 +46,6 @@ Cell whoText(const JournalSession& session) {
             failed ? Colour::Warning : Colour::None};
 }
 
-/// Behind it nothing was seen.
 /// "TLS1.3" where it ended here; else what was seen of it.
 std::string tlsText(const JournalSession& session) {
     if (session.tls_version.starts_with("TLSv")) return "TLS" + session.tls_version.substr(4);
@@ -64,8 +63,12 @@ std::string recipientsText(const JournalMail& mail) {
     return text;
 }
 
-std::string outcomeText(const JournalMail& mail) {
-    return orDash(mail.queue_id.empty() ? std::string_view(mail.reply).substr(0, 60) : mail.queue_id);
+Cell outcomeText(const JournalMail& mail) {
+    constexpr std::size_t kLongestId = 20;  // Postfix' long ones; what is longer is not to crowd out all else
+    if (mail.queue_id.empty()) return orDash(mail.reply);
+    Cell id(mail.queue_id);
+    id.whole = mail.queue_id.size() <= kLongestId;
+    return id;
 }
 
 Cell endText(const JournalSession& session) {
@@ -91,7 +94,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             whoText(session),
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
-            mail == nullptr ? "-" : outcomeText(*mail),
+            mail == nullptr ? Cell("-") : outcomeText(*mail),
             endText(session),
             session.protocol,
             session.balancer ? addressText(*session.balancer) : "-",
@@ -398,7 +401,7 @@ void addField(Story& story, const Field<JournalSession, std::int64_t>& field, co
 template <typename Value>
 bool isTold(const Field<JournalSession, Value>& field, const JournalSession& session) {
     if (field.lines == store::journal::kRefused && !session.refused()) return false;
-    if (field.name == "reply") return store::journal::hasReply(session);
+    if (field.applies && !field.applies(session)) return false;
     if (field.name == "bytes_in" && session.refused()) return session.bytes_in > 0;  // none are counted
     if (field.name == "failed_logins") return session.failed_logins > 0;
     if constexpr (std::is_same_v<Value, std::string> || std::is_same_v<Value, std::vector<std::string>> ||

@@ -28,6 +28,8 @@ constexpr KnownKind kMessageId{"message_id", "a Message-ID", "--message-id",
 constexpr KnownKind kQueueId{"queue_id", "a queue id", "--queue-id", &store::JournalFilter::queue_id};
 constexpr KnownKind kFrom{"from", "a sender", "--from", &store::JournalFilter::from};
 constexpr KnownKind kTo{"to", "a recipient", "--to", &store::JournalFilter::to};
+constexpr KnownKind kFromDomain{"from", "a sender's domain", "--from", &store::JournalFilter::from};
+constexpr KnownKind kToDomain{"to", "a recipient's domain", "--to", &store::JournalFilter::to};
 constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::user};
 constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
@@ -67,6 +69,10 @@ bool mayBeSessionId(std::string_view text) noexcept {
            });
 }
 
+bool mayBeDomain(std::string_view text) noexcept {
+    return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
+}
+
 }  // namespace
 
 std::vector<Meaning> meaningsOf(std::string_view text) {
@@ -91,8 +97,12 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
                             .filter = {},
                             .session_id = std::string(text)});
     }
-    for (const KnownKind& kind : {kQueueId, kMessageId, kUser, kHelo})
+    for (const KnownKind& kind : {kQueueId, kMessageId, kUser})
         meanings.push_back(meaning(kind, address));
+    if (mayBeDomain(address))
+        for (const KnownKind& kind : {kFromDomain, kToDomain})
+            meanings.push_back(meaning(kind, "@" + address));
+    meanings.push_back(meaning(kHelo, address));
     return meanings;
 }
 

@@ -3,18 +3,33 @@
 
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/screen.h"
+#include "gateway/cli/site.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/values/text.h"
 
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace mailgate::cli {
 
 namespace {
+
+using Poco::Dynamic::Var;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+constexpr const char* kUnresolved = "its name cannot be resolved";
 
 void printAnswer(std::string_view what, const ProbeAnswer& answer) {
     if (answer.tried)
@@ -32,8 +47,8 @@ void printTls(const UpstreamConfig& upstream, const TlsReport& tls) {
                                              : "");
 }
 
-/// True when nothing has to change.
-bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, const ProbeReport& report) {
+void printReport(const UpstreamConfig& upstream, const ServerConfig& server, const ProbeReport& report,
+                 const std::vector<std::string>& advice) {
     fmt::print("{}/{} {} ({})\n", upstream.name, server.name, report.endpoint.toString(),
                toString(upstream.check_protocol));
     if (!report.unreachable.empty()) {
@@ -52,11 +67,61 @@ bool printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
     if (report.largest_header > 0)
         fmt::print("  {:<16} up to {} bytes{}\n", "header size", report.largest_header,
                    report.larger_reason.empty() ? "" : ", a longer one is refused: " + report.larger_reason);
-    const std::vector<std::string> advice = adviseOn(upstream, report);
     for (const std::string& line : advice)
         fmt::print("  => {}\n", line);
     if (advice.empty()) fmt::print("  => as configured\n");
-    return advice.empty();
+}
+
+void printUnresolved(const UpstreamConfig& upstream, const ServerConfig& server) {
+    fmt::print("{}/{} {}\n  => {}\n", upstream.name, server.name, server.address, kUnresolved);
+}
+
+Var orNull(std::string_view text) {
+    return text.empty() ? Var() : Var(std::string(text));
+}
+
+/// Null where it was not tried.
+Var json(const ProbeAnswer& answer) {
+    if (!answer.tried) return {};
+    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
+    object->set("accepted", answer.accepted);
+    object->set("reason", orNull(answer.accepted ? "" : answer.reason));
+    return object;
+}
+
+Var json(const UpstreamConfig& upstream, const std::optional<TlsReport>& tls) {
+    if (!tls) return {};
+    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
+    object->set("mode", upstream.asksForStartTls() ? "starttls" : "implicit");
+    object->set("version", tls->version);
+    object->set("cipher", tls->cipher);
+    object->set("subject", tls->chain.empty() ? Var() : Var(tls->chain.front().subject));
+    object->set("not_after", tls->chain.empty() ? Var() : Var(formatUtc(tls->chain.front().not_after)));
+    object->set("verified", !tls->verdict && upstream.tls_options.verify);
+    object->set("refused", orNull(tls->verdict ? tls->verdict_text : ""));
+    return object;
+}
+
+/// `address`: the one that was asked.
+Object::Ptr json(const UpstreamConfig& upstream, const ServerConfig& server, const std::string& address,
+                 const ProbeReport& report, const std::vector<std::string>& advice) {
+    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
+    object->set("upstream", upstream.name);
+    object->set("server", server.name);
+    object->set("address", address);
+    object->set("protocol", std::string(toString(upstream.check_protocol)));
+    object->set("ok", advice.empty());
+    object->set("unreachable", orNull(report.unreachable));
+    object->set("greets_without_header", report.greets_without_header);
+    object->set("v1", json(report.v1));
+    object->set("v2", json(report.v2));
+    object->set("tcp6", json(report.tcp6));
+    object->set("local", json(report.local));
+    object->set("tls", json(upstream, report.tls));
+    object->set("largest_header", report.largest_header);
+    object->set("larger_reason", orNull(report.larger_reason));
+    object->set("advice", jsonTexts(advice));
+    return object;
 }
 
 ProbeReport reportOn(const UpstreamConfig& upstream, const ServerConfig& server, const Endpoint& endpoint,
@@ -70,28 +135,63 @@ bool means(std::string_view wanted, const UpstreamConfig& upstream, const Server
     return wanted.empty() || wanted == upstream.name || wanted == upstream.name + "/" + server.name;
 }
 
-int probe(const Context& context, const std::string& wanted) {
+/// What is told of each address as soon as it is known: in a document, or as text where there is none.
+class Reports {
+  public:
+    explicit Reports(Array::Ptr document) : document_(std::move(document)) {}
+
+    void addUnresolved(const UpstreamConfig& upstream, const ServerConfig& server) {
+        well_ = false;
+        ProbeReport report;
+        report.unreachable = kUnresolved;
+        if (document_)
+            document_->add(json(upstream, server, server.address, report, {kUnresolved}));
+        else
+            printUnresolved(upstream, server);
+    }
+
+    void add(const UpstreamConfig& upstream, const ServerConfig& server, const ProbeReport& report) {
+        const std::vector<std::string> advice = adviseOn(upstream, report);
+        well_ = well_ && advice.empty();
+        if (document_)
+            document_->add(json(upstream, server, report.endpoint.toString(), report, advice));
+        else
+            printReport(upstream, server, report, advice);
+    }
+
+    /// Nothing has to change.
+    bool areWell() const noexcept { return well_; }
+
+  private:
+    Array::Ptr document_;
+    bool well_ = true;
+};
+
+int probe(const Context& context, const std::string& wanted, bool as_json) {
     const Config config = withProgress("resolving names", [&] { return chosenConfig(context); });
+    Array::Ptr servers(as_json ? new Array : nullptr);
+    Reports reports(servers);
     bool found = false;
-    bool well = true;
     for (const UpstreamConfig& upstream : config.upstreams) {
         for (const ServerConfig& server : upstream.servers) {
             if (!means(wanted, upstream, server)) continue;
             found = true;
-            if (server.endpoints.empty()) {
-                fmt::print("{}/{} {}\n  => its name cannot be resolved\n", upstream.name, server.name,
-                           server.address);
-                well = false;
-            }
+            if (server.endpoints.empty()) reports.addUnresolved(upstream, server);
             for (const Endpoint& endpoint : server.endpoints)
-                well =
-                    printReport(upstream, server, reportOn(upstream, server, endpoint, config.name)) && well;
+                reports.add(upstream, server, reportOn(upstream, server, endpoint, config.name));
         }
     }
-    if (found) return well ? kDone : kRefusedOrNotFound;
-    fmt::print(stderr, "mailgate: there is no upstream or server \"{}\" in {}\n", printable(wanted),
-               config.file);
-    return kRefusedOrNotFound;
+    if (!found) {
+        fmt::print(stderr, "mailgate: no upstream or server is named \"{}\": {} has {}\n", printable(wanted),
+                   config.file, fmt::join(serverNames(config), ", "));
+        return kUsage;
+    }
+    if (as_json) {
+        Object all;
+        all.set("servers", servers);
+        printDocument(all);
+    }
+    return reports.areWell() ? kDone : kRefusedOrNotFound;
 }
 
 }  // namespace
@@ -102,10 +202,12 @@ void addProbeCommand(CLI::App& root, Context& context) {
     const auto wanted = std::make_shared<std::string>();
     command->add_option("UPSTREAM[/SERVER]", *wanted,
                         "A server, or all servers of an upstream (default: all servers)");
+    const auto as_json = std::make_shared<bool>(false);
+    command->add_flag("--json", *as_json, "Print JSON");
     command->footer(
         "Exit status: 0 the servers accept what mailgate is configured to send, 1 something has to be "
-        "changed or the server is not configured, 2 usage error, 78 configuration error.");
-    command->callback([&context, wanted] { context.exit_code = probe(context, *wanted); });
+        "changed, 2 usage error, 78 configuration error.");
+    command->callback([&context, wanted, as_json] { context.exit_code = probe(context, *wanted, *as_json); });
 }
 
 }  // namespace mailgate::cli

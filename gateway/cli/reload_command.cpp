@@ -3,32 +3,51 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/screen.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
 
+#include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace mailgate::cli {
 
 namespace {
 
+void printJson(const std::string& file, const std::string& detail, const std::vector<std::string>& warnings) {
+    Poco::JSON::Object all(Poco::JSON_PRESERVE_KEY_ORDER);
+    all.set("file", file);
+    all.set("detail", detail);
+    all.set("warnings", jsonTexts(warnings));
+    printDocument(all);
+}
+
 // The file is checked here first: its errors are then told where they are read, with the exit code for them.
-void reload(const Context& context) {
+void reload(const Context& context, bool json) {
     const Config config = loadConfig(chosenFile(context));
     const auto answer =
         withProgress("reloading", [&] { return admin::Client(config.admin.socket).post("/v1/reload"); });
-    fmt::print("{}: reloaded: {}\n", config.file, answer->optValue<std::string>("detail", "done"));
-    for (const std::string& warning : ruleWarnings(config))
+    const auto detail = answer->optValue<std::string>("detail", "done");
+    const std::vector<std::string> warnings = ruleWarnings(config);
+    if (json) return printJson(config.file, detail, warnings);
+    fmt::print("{}: reloaded: {}\n", config.file, detail);
+    for (const std::string& warning : warnings)
         fmt::print(stderr, "warning: {}\n", warning);
 }
 
 }  // namespace
 
 void addReloadCommand(CLI::App& root, Context& context) {
-    root.add_subcommand(
-            "reload", "Reload the configuration of the running gateway; if it has an error, nothing changes")
-        ->callback([&context] { reload(context); });
+    CLI::App* command = root.add_subcommand(
+        "reload", "Reload the configuration of the running gateway; if it has an error, nothing changes");
+    const auto json = std::make_shared<bool>(false);
+    command->add_flag("--json", *json, "Print JSON");
+    command->callback([&context, json] { reload(context, *json); });
 }
 
 }  // namespace mailgate::cli

@@ -208,6 +208,19 @@ void print(std::string_view text, const ViewOptions& options) {
     std::fflush(stdout);
 }
 
+std::string asTyped(std::string_view text) {
+    constexpr std::size_t kLongest = 200;  // columns
+    const Letters letters = standardOutput().letters;
+    return clipped(shown(text, letters), kLongest, letters);
+}
+
+Poco::JSON::Array::Ptr jsonTexts(const std::vector<std::string>& texts) {
+    Poco::JSON::Array::Ptr array(new Poco::JSON::Array);
+    for (const std::string& text : texts)
+        array->add(text);
+    return array;
+}
+
 void printDocument(const Poco::JSON::Object& document) {
     constexpr unsigned kIndent = 2;
     std::ostringstream text;

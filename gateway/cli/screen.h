@@ -5,6 +5,9 @@
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,9 +16,6 @@
 
 namespace CLI {
 class App;
-}
-namespace Poco::JSON {
-class Object;
 }
 
 namespace mailgate::cli {
@@ -49,12 +49,18 @@ struct ViewOptions {
 };
 void addViewOptions(CLI::App& command, ViewOptions& options, Prints prints);
 
+/// What was typed on the command line, for a message: letters as they are, nothing that controls a terminal.
+std::string asTyped(std::string_view text);
+
 /// Prints to standard output; on a terminal that has not so many lines through $PAGER, else less(1), unless the
 /// options say otherwise. Returns when the pager has ended.
 void print(std::string_view text, const ViewOptions& options);
 
 /// The same with a remark: at the end on a terminal, otherwise on standard error, where no program reads it.
 void printWithNote(std::string text, std::string_view note, const ViewOptions& options);
+
+/// An array of texts for a document.
+Poco::JSON::Array::Ptr jsonTexts(const std::vector<std::string>& texts);
 
 /// Prints a whole document to standard output, in lines; what peers have put into it cannot control a terminal.
 void printDocument(const Poco::JSON::Object& document);

@@ -60,8 +60,9 @@ std::string escapeOf(char32_t code_point) {
                        0xDC00 + ((value - 0x10000) & 0x3FF));
 }
 
-/// Escaped, but for quotes and backslashes, which mean nothing to a terminal: what is quoted already would be so twice.
-std::string withQuotes(std::string_view text) {
+}  // namespace
+
+std::string plainLine(std::string_view text) {
     std::string safe;
     while (!text.empty()) {
         const std::size_t end = std::min(text.find_first_of("\"\\"), text.size());
@@ -72,11 +73,9 @@ std::string withQuotes(std::string_view text) {
     return safe;
 }
 
-}  // namespace
-
 std::string shown(std::string_view text, Letters letters) {
     constexpr int kMarks = 2;
-    const std::string safe = withQuotes(text);
+    const std::string safe = plainLine(text);
     if (isPlain(text)) return safe;
     const InUtf8 utf8;
     std::string out;

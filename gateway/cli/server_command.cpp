@@ -94,8 +94,9 @@ void setAdminState(Context& context, const std::string& state, const std::string
     const std::set<Target> targets = name.empty() ? serversOn(config, host) : serversNamed(gateway, name);
     if (targets.empty()) {
         fmt::print(stderr, "mailgate: no server is {}\n",
-                   name.empty() ? "on " + printable(host) : printable(name));
-        context.exit_code = kRefusedOrNotFound;
+                   name.empty() ? fmt::format("on host \"{}\"", printable(host))
+                                : fmt::format("named \"{}\"", printable(name)));
+        context.exit_code = kUsage;
     }
     for (const Target& target : targets)
         fmt::print("{}\n", orderFor(gateway, state, target));
@@ -117,7 +118,14 @@ void addState(CLI::App& server, Context& context, const std::string& state, cons
     command->callback([&context, state, name, host] {
         if (name->empty() && host->empty())
             throw CLI::RequiredError("a server, such as postfix/mx1, or --host HOST");
-        setAdminState(context, state, *name, *host);
+        try {
+            setAdminState(context, state, *name, *host);
+        } catch (const admin::ClientError& error) {
+            constexpr int kNotFound = 404;
+            if (error.status() != kNotFound) throw;
+            fmt::print(stderr, "mailgate: {}\n", error.what());
+            context.exit_code = kUsage;
+        }
     });
 }
 

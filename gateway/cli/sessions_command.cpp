@@ -10,11 +10,13 @@
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
+#include "gateway/session/counters.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 #include "store/journal/filter.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -115,7 +117,7 @@ void failNone(Context& context, const Asked& asked, journal::Source& source) {
     user.user = asked.filter.user;
     if (user.user && source.newest(user, 1).empty())
         return fail(context,
-                    fmt::format("no session in the journal has the user \"{}\"", printable(*user.user)));
+                    fmt::format("no session in the journal has the user \"{}\"", asTyped(*user.user)));
     fail(context, "no session in the journal matches");
 }
 
@@ -175,6 +177,8 @@ void followTable(const Asked& asked, journal::Source& source, const std::vector<
 constexpr const char* kSearching = "searching the journal";
 
 void list(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
+    if (arguments.follow && arguments.until)
+        throw CLI::ValidationError("--until cannot be combined with --follow");
     const Asked asked(context, arguments, command);
     const auto source = journal::openSource(asked.config.journal.url);
     const journal::Position end = source->end();
@@ -366,6 +370,27 @@ void show(Context& context, const SessionsArguments& arguments) {
         print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters), arguments.view);
 }
 
+std::vector<std::string> endNames() {
+    std::vector<std::string> names;
+    for (std::size_t at = 0; at < kCloseReasons; ++at)
+        if (endsAdmitted(static_cast<CloseReason>(at)))
+            names.emplace_back(toString(static_cast<CloseReason>(at)));
+    for (std::size_t at = 0; at < kRefusals; ++at)
+        if (const std::string_view name = reasonFor(static_cast<Refusal>(at));
+            std::find(names.begin(), names.end(), name) == names.end())
+            names.emplace_back(name);
+    return names;
+}
+
+/// What is wrong with the value of --end; empty: nothing.
+std::string endError(const std::string& text) {
+    const std::vector<std::string> names = endNames();
+    if (std::find(names.begin(), names.end(), text) != names.end()) return {};
+    const std::string near = didYouMean(names, text);
+    return fmt::format("no session ends with \"{}\"{}", printable(text),
+                       near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
+}
+
 void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--client", arguments.client, "Client address or network");
     sessions.add_option("--from", arguments.from, "Envelope sender: an address, @domain, or <>");
@@ -381,15 +406,18 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
                         "Recipient that the server refused: an address or @domain");
     sessions.add_option("--reply", arguments.reply,
                         "Part of the server's reply to a mail, or of the reply to a refused client");
-    sessions.add_option("--protocol", arguments.protocol, "smtp, lmtp, imap, pop3, sieve or tcp")
-        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
+    sessions.add_option("--protocol", arguments.protocol, "Protocol of the listener")
+        ->check(oneOf({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
     sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
-    sessions.add_option("--tls", arguments.tls,
-                        "starttls, implicit, passthrough or balancer, as in the log, or none");
-    sessions.add_option("--end", arguments.end, "Close reason, or reason of the refusal, as in column END");
+    sessions
+        .add_option("--tls", arguments.tls,
+                    "How TLS was spoken, as the log has it; none: it was not")
+        ->check(oneOf({"starttls", "implicit", "passthrough", "balancer", "none"}));
+    sessions.add_option("--end", arguments.end, "Close reason, or reason of the refusal, as in column END")
+        ->check(CLI::Validator(endError, ""));
     sessions.add_option("--rule", arguments.rule, "Network of the rule that matched; default: no rule did");
     sessions.add_option("--verdict", arguments.verdict, "Verdict of the access rules")
-        ->check(CLI::IsMember({"allow", "deny"}));
+        ->check(oneOf({"allow", "deny"}));
     sessions.add_flag("--refused", arguments.refused, "Only clients that were refused a session");
     sessions.add_flag("--would-refuse", arguments.would_refuse,
                       "Only sessions that a listener in monitor mode would have refused");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/cli.h"
 
 #include "gateway/cli/chosen_config.h"
@@ -479,7 +480,7 @@ void addSnippetCommand(CLI::App& root, Context& context) {
             return dovecot(config, *version == "2.4" ? DovecotVersion::V24 : DovecotVersion::V23);
         })
         ->add_option("--version", *version, "Version of Dovecot: 2.3 (default) or 2.4")
-        ->check(CLI::IsMember({"2.3", "2.4"}));
+        ->check(oneOf({"2.3", "2.4"}));
     add("haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy);
     add("nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx);
     add("aws-nlb", "AWS CLI commands for a Network Load Balancer in front of mailgate", awsNlb);

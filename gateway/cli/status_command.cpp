@@ -264,14 +264,20 @@ std::string textOf(const std::optional<unsigned>& limit) {
     return limit ? fmt::to_string(*limit) : "";
 }
 
-/// Which must last.
+constexpr bool kFalls = true;
+
+/// Which must last. `falls`: what is measured gets worse the lower it is.
 void addThreshold(CLI::App& command, CLI::Option& check, const std::string& name, Threshold& threshold,
-                  const std::string& what) {
-    const auto read = [name, &threshold](const std::string& text) {
+                  const std::string& what, bool falls = false) {
+    const auto read = [name, &threshold, falls](const std::string& text) {
         const auto parsed = parseThreshold(text);
         if (!parsed)
             throw CLI::ValidationError(
                 fmt::format("{}: expected WARNING or WARNING,CRITICAL, found \"{}\"", name, printable(text)));
+        const bool both = parsed->warning && parsed->critical;
+        if (both && (falls ? *parsed->critical > *parsed->warning : *parsed->critical < *parsed->warning))
+            throw CLI::ValidationError(
+                fmt::format("{}: {} would be CRITICAL before it is a WARNING", name, printable(text)));
         threshold = *parsed;
     };
     command
@@ -294,13 +300,15 @@ void addStatusCommand(CLI::App& root, Context& context) {
     addViewOptions(*command, *view, Prints::Tables);
     const auto check = std::make_shared<bool>(false);
     const auto limits = std::make_shared<CheckLimits>();
-    CLI::Option* checks = command->add_flag("--check", *check,
-                                            "Print one line for a monitoring system (Nagios): exit status 0 "
-                                            "OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN");
+    CLI::Option* checks = command
+                              ->add_flag("--check", *check,
+                                         "Print one line for a monitoring system (Nagios): exit status 0 "
+                                         "OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN")
+                              ->excludes("--json");
     addThreshold(*command, *checks, "--sessions", limits->sessions, "percent of max_sessions");
     addThreshold(*command, *checks, "--journal", limits->journal, "percent of journal.max_size");
     addThreshold(*command, *checks, "--certificates", limits->certificates,
-                 "days that certificates have left");
+                 "days that certificates have left", kFalls);
     command->callback([&context, json, view, check, limits] {
         if (*check)
             printCheck(context, *limits);

@@ -94,7 +94,7 @@ void Table::add(Row row) {
 }
 
 std::size_t Table::leastOf(const Laid& laid) const {
-    return std::min(laid.width, columns_[laid.column].least);
+    return std::min(laid.width, std::max(laid.whole, columns_[laid.column].least));
 }
 
 /// Whether there was one that could go.
@@ -125,9 +125,11 @@ void Table::shrink() {
 void Table::layOut() {
     for (Laid& laid : laid_) {
         laid.width = screenWidth(columns_[laid.column].title);
+        laid.whole = 0;
         if (style_.follows) laid.width = std::max(laid.width, columns_[laid.column].usual);
         for (const Row& row : rows_) {
             const std::size_t width = screenWidth(row[laid.column].text);
+            if (row[laid.column].whole) laid.whole = std::max(laid.whole, width);
             if (style_.width > 0 || width <= kAligned) laid.width = std::max(laid.width, width);
         }
     }

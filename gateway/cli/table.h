@@ -26,6 +26,7 @@ struct Cell {
 
     std::string text;
     Colour colour = Colour::None;
+    bool whole = false;  ///< is not clipped, whatever its column's least width
 };
 
 /// A column is made for what it usually has, and gives way in an order of its own.
@@ -70,6 +71,7 @@ class Table {
     struct Laid {
         std::size_t column;  ///< of columns_
         std::size_t width;
+        std::size_t whole = 0;  ///< width of the widest cell that is not to be clipped
     };
 
     void choose();

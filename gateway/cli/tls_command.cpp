@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
@@ -247,7 +248,7 @@ void addTestCommand(CLI::App& tls, Context& context) {
     const auto test = std::make_shared<TlsTest>();
     command->add_option("HOST:PORT", test->server, "The server")->required();
     command->add_option("--starttls", test->starttls, "Use the STARTTLS of this protocol")
-        ->check(CLI::IsMember({"smtp", "lmtp", "imap", "pop3", "sieve"}));
+        ->check(oneOf({"smtp", "lmtp", "imap", "pop3", "sieve"}));
     command->add_option("--server-name", test->name,
                         "Name that the certificate must be valid for (default: HOST)");
     command->add_option("--ca", test->ca, "PEM file of the trusted CAs (default: the system's)");

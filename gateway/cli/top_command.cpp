@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/base/clock.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
@@ -54,6 +55,10 @@ store::JournalTopQuery queryOf(const TopArguments& arguments, const store::Journ
     if (group != kGroups.end()) query.of = {group->second};
     if (arguments.by && group == kGroups.end()) query.by = kOrders.at(*arguments.by);
     if (!arguments.sort.empty()) query.by = kOrders.at(arguments.sort);
+    if (query.by == SumsBy::FailedLogins &&
+        (query.of == std::vector{SumsOf::Senders} || query.of == std::vector{SumsOf::Recipients}))
+        throw CLI::ValidationError(fmt::format(
+            "--sort: a {} has no failed logins: expected sessions, bytes or refused", *arguments.by));
     return query;
 }
 
@@ -81,13 +86,10 @@ void addTopCommand(CLI::App& root, Context& context) {
     arguments->since = "1h";
     arguments->limit = 10;
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
-    command
-        ->add_option(
-            "--by", arguments->by,
-            "Print the busiest of these instead: client, network, sender, recipient, user, helo or end")
+    command->add_option("--by", arguments->by, "Print the busiest of these instead")
         ->check(CLI::Validator(byError, "client|network|sender|recipient|user|helo|end"));
-    command->add_option("--sort", arguments->sort, "sessions (default), bytes, refused or failed-logins")
-        ->check(CLI::IsMember({"sessions", "bytes", "refused", "failed-logins"}));
+    command->add_option("--sort", arguments->sort, "What is counted (default: sessions)")
+        ->check(oneOf({"sessions", "bytes", "refused", "failed-logins"}));
     addJournalOptions(*command, *arguments, "of each", Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });
 }

@@ -117,6 +117,17 @@ void printJson(const std::vector<Found>& all, const WhoArguments& arguments) {
     fmt::print("{{\"asked\":\"{}\",\"meanings\":[{}]}}\n", escaped(arguments.text), meanings);
 }
 
+/// "a sender, a recipient or a user"; what is slow to look for comes last, and was looked for too.
+std::string alternatives(const std::vector<Meaning>& meanings) {
+    std::vector<std::string_view> words;
+    for (const Meaning& meaning : meanings)
+        if (std::find(words.begin(), words.end(), meaning.words) == words.end())
+            words.push_back(meaning.words);
+    const std::string_view last = words.back();
+    words.pop_back();
+    return words.empty() ? std::string(last) : fmt::format("{} or {}", fmt::join(words, ", "), last);
+}
+
 void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
@@ -125,12 +136,8 @@ void who(Context& context, const WhoArguments& arguments) {
     const auto all =
         withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     if (all.empty()) {
-        std::vector<std::string_view> words;
-        words.reserve(meanings.size());
-        for (const Meaning& meaning : meanings)
-            words.push_back(meaning.words);
-        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n",
-                   printable(arguments.text), fmt::join(words, " or "));
+        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n", asTyped(arguments.text),
+                   alternatives(meanings));
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)

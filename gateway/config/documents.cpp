@@ -136,6 +136,8 @@ class Documents {
             toml::node* before = into.get(key.str());
             if (before == nullptr)
                 node.visit([&, &name = key](auto& value) { into.insert(name, std::move(value)); });
+            else if (mayComeOften(keyPath(path, key.str())) && (before->is_table() || node.is_table()))
+                reportOneBracket(keyPath(path, key.str()), node.is_table() ? node : *before);
             else if (before->is_table() && node.is_table())
                 join(*before->as_table(), *node.as_table(), keyPath(path, key.str()));
             else if (before->is_array_of_tables() && node.is_array_of_tables())
@@ -144,6 +146,10 @@ class Documents {
             else
                 reportSecond(keyPath(path, key.str()), *before, node);
         }
+    }
+
+    void reportOneBracket(const std::string& key, const toml::node& table) {
+        problems_.error(problems_.placeOf(table.source()), key, needsTwoBrackets(key));
     }
 
     void reportSecond(const std::string& key, const toml::node& before, const toml::node& now) {

@@ -396,6 +396,16 @@ std::string readFile(const fs::path& file) {
     return text;
 }
 
+/// What is included is no pipe or device, at which a reload would wait.
+std::string readIncluded(const fs::path& file) {
+    std::error_code ignored;
+    if (fs::is_directory(file, ignored))
+        throw ConfigError("cannot be read: it is a folder: name its files, such as \"conf.d/*.toml\"");
+    if (fs::exists(file, ignored) && !fs::is_regular_file(file, ignored))
+        throw ConfigError("cannot be read: it is no regular file");
+    return readFile(file);
+}
+
 /// Of who runs this; so is the link if it is one.
 bool isOwnFile(const fs::path& file) {
     struct stat target {
@@ -439,9 +449,11 @@ FoundConfig findConfig(const std::string& given) {
     if (fs::exists(kSystemConfig, ignored)) return {kSystemConfig, How::System, std::move(passed_over)};
     throw ConfigError(
         passed_over.empty()
-            ? fmt::format("no configuration file: neither {} nor {} exists; name one with --config FILE",
-                          fs::absolute(own).string(), kSystemConfig)
-            : fmt::format("no configuration file: {} does not exist, and {}", kSystemConfig, passed_over));
+            ? fmt::format(
+                  "mailgate: no configuration file: neither {} nor {} exists; name one with --config FILE",
+                  fs::absolute(own).string(), kSystemConfig)
+            : fmt::format("mailgate: no configuration file: {} does not exist, and {}", kSystemConfig,
+                          passed_over));
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
@@ -451,7 +463,7 @@ Config loadConfig(const fs::path& file, const std::stop_token& stop) {
     } catch (const ConfigError& error) {
         throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
     }
-    return parseConfig(text, file, resolveHost, {filesOf, readFile}, stop);
+    return parseConfig(text, file, resolveHost, {filesOf, readIncluded}, stop);
 }
 
 Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve,

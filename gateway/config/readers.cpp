@@ -122,6 +122,12 @@ void warnOfWideNetwork(Reading& reading, const LocatedText& item, const std::str
 
 void readTrustedNetworks(Reading& reading, const LocatedText& item, const std::string& key,
                          ListenerConfig& listener) {
+    const auto list =
+        item.text.starts_with('@') ? reading.networks.find(item.text.substr(1)) : reading.networks.end();
+    if (list != reading.networks.end() && list->second.empty)
+        reading.problems.error(
+            item.where, key,
+            fmt::format("{} is an empty list: there would be no balancer", inQuotes(item.text)));
     for (const Network& network : readNetworks(reading, item, key)) {
         warnOfWideNetwork(reading, item, key, listener, network);
         listener.trusted.push_back(network);
@@ -241,7 +247,8 @@ void readNetworkLists(Reading& reading, TableReader& table, std::string_view key
     if (lists.table() == nullptr) return;
     for (const auto& [name, node] : *lists.table()) {
         const std::string word(name.str());
-        NetworkList list{{}, lists.where(word), false};
+        NetworkList list{
+            .networks = {}, .where = lists.where(word), .empty = lists.isEmpty(word), .used = false};
         if (!isName(word, kMaxNameLength))
             lists.error(word, fmt::format("expected a name of 1 to {} letters, digits, '.', '-' or '_'",
                                           kMaxNameLength));

@@ -34,6 +34,7 @@ class Names {
 struct NetworkList {
     std::vector<Network> networks;
     Position where;
+    bool empty = false;  ///< in the file
     bool used = false;
 };
 using NetworkLists = std::map<std::string, NetworkList, std::less<>>;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace mailgate::config {
 
@@ -59,11 +60,16 @@ std::string_view quotedName(std::string_view description) {
     return description.substr(begin, description.find('\'', begin) - begin);
 }
 
-bool mayComeOften(std::string_view table) {
-    return table == "listener" || table == "upstream" || table == "upstream.server" || table == "server";
+/// As word processors and web pages write them.
+bool holdsCurlyQuote(std::string_view text) {
+    constexpr std::string_view kCurly[] = {"\u201c", "\u201d", "\u201e", "\u2018", "\u2019"};
+    return std::any_of(std::begin(kCurly), std::end(kCurly),
+                       [text](std::string_view quote) { return holds(text, quote); });
 }
 
 std::string missingQuotes(std::string_view value) {
+    if (holdsCurlyQuote(value))
+        return fmt::format("these quotes are typographic ones, write \" or ': {}", inQuotes(value));
     const std::size_t quote = value.find_first_of("\"'");
     if (quote != std::string_view::npos)
         return fmt::format("a quote is missing at the beginning of {}", inQuotes(value.substr(0, quote)));
@@ -71,8 +77,7 @@ std::string missingQuotes(std::string_view value) {
 }
 
 std::string doubleTable(std::string_view name) {
-    if (mayComeOften(name))
-        return fmt::format("there may be more than one: write [[{0}]] with two brackets, each time", name);
+    if (mayComeOften(name)) return needsTwoBrackets(name);
     return fmt::format("the table {} is here for the second time: put its keys into one", inQuotes(name));
 }
 
@@ -84,6 +89,14 @@ std::string escapedLine(std::string_view text) {
 }
 
 }  // namespace
+
+bool mayComeOften(std::string_view table) noexcept {
+    return table == "listener" || table == "upstream" || table == "upstream.server" || table == "server";
+}
+
+std::string needsTwoBrackets(std::string_view table) {
+    return fmt::format("there may be more than one: write [[{0}]] with two brackets, each time", table);
+}
 
 std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
     const std::string_view description = error.description();
@@ -102,6 +115,9 @@ std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
     }
     if (holds(description, "table header: cannot redefine existing"))
         return doubleTable(quotedName(description));
+    if (holds(description, "key-value pair: cannot redefine existing"))
+        return fmt::format("the key {} is already set above", inQuotes(quotedName(description)));
+    if (holds(description, "invalid utf-8 sequence")) return "this is no UTF-8 text";
     return escapedLine(description);
 }
 

@@ -12,4 +12,10 @@ namespace mailgate::config {
 /// `toml` is the text whose parsing has failed with `error`. One line, escaped: it may quote the text.
 std::string syntaxError(std::string_view toml, const toml::parse_error& error);
 
+/// Of [[listener]] and its like.
+bool mayComeOften(std::string_view table) noexcept;
+
+/// What to tell where such a table has one bracket.
+std::string needsTwoBrackets(std::string_view table);
+
 }  // namespace mailgate::config

@@ -35,6 +35,14 @@ void syncFolderOf(const std::string& file) {
         failed(file, "its folder cannot be brought to the disk");
 }
 
+DrainedServers serversOf(const Config& config) {
+    DrainedServers servers;
+    for (const UpstreamConfig& upstream : config.upstreams)
+        for (const ServerConfig& server : upstream.servers)
+            servers.emplace(upstream.name, server.name);
+    return servers;
+}
+
 }  // namespace
 
 std::string adminStateFile(const std::string& store_url) {
@@ -83,11 +91,11 @@ void writeDrained(const std::string& file, const DrainedServers& drained) {
 }
 
 void forgetUnknown(DrainedServers& drained, const Config& config) {
-    DrainedServers known;
-    for (const UpstreamConfig& upstream : config.upstreams)
-        for (const ServerConfig& server : upstream.servers)
-            known.emplace(upstream.name, server.name);
-    std::erase_if(drained, [&](const auto& one) { return !known.contains(one); });
+    std::erase_if(drained, [known = serversOf(config)](const auto& one) { return !known.contains(one); });
+}
+
+void forgetKnown(DrainedServers& drained, const Config& config) {
+    std::erase_if(drained, [known = serversOf(config)](const auto& one) { return known.contains(one); });
 }
 
 DrainedServers drainedOf(const Generation& generation) {

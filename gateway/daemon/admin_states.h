@@ -25,6 +25,9 @@ void writeDrained(const std::string& file, const DrainedServers& drained);
 /// Those that the configuration has no more.
 void forgetUnknown(DrainedServers& drained, const Config& config);
 
+/// Those that the configuration has.
+void forgetKnown(DrainedServers& drained, const Config& config);
+
 /// The servers of a generation that are drained now, and back: those of `drained` that it has.
 DrainedServers drainedOf(const Generation& generation);
 void drainAgain(const Generation& generation, const DrainedServers& drained);

@@ -3,6 +3,7 @@
 
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
+#include "gateway/daemon/admin_states.h"
 #include "protocols/dialogue/refusal_wording.h"
 #include "store/backends/rules.h"
 
@@ -44,6 +45,32 @@ store::UpkeepOptions upkeepOf(const RulesConfig& rules) {
         return std::chrono::duration_cast<std::chrono::seconds>(time).count();
     };
     return {seconds(rules.keep_expired), seconds(rules.keep_audit), seconds(rules.warn_expiry)};
+}
+
+/// Those among the new servers that were drained when they were last here, as after a restart.
+void drainReturned(const Generation& next, const Generation& before) {
+    DrainedServers drained;
+    try {
+        drained = readDrained(adminStateFile(next.config.store_url));
+    } catch (const std::runtime_error&) {
+        return;  // a start tells of it
+    }
+    forgetKnown(drained, before.config);
+    drainAgain(next, drained);
+}
+
+/// A drain is of a name: who has renamed a server in maintenance must hear that it gets sessions.
+std::vector<std::string> drainChanges(const Generation& before, const Generation& next) {
+    std::vector<std::string> changes;
+    DrainedServers gone = drainedOf(before), returned = drainedOf(next);
+    forgetKnown(gone, next.config);
+    forgetKnown(returned, before.config);
+    for (const auto& [upstream, server] : gone)
+        changes.push_back(
+            fmt::format("server {}/{} was drained: a server of another name is not", upstream, server));
+    for (const auto& [upstream, server] : returned)
+        changes.push_back(fmt::format("server {}/{} is still drained", upstream, server));
+    return changes;
 }
 
 std::vector<Endpoint> addressesOf(const Config& config) {
@@ -177,6 +204,8 @@ Reloader::Successor Reloader::prepareNext() {
     Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), std::move(added),
                                    before.get());
     next.changes = std::move(changes);
+    for (std::string& change : drainChanges(*before, *next.generation))
+        next.changes.push_back(std::move(change));
     site_.log.apply(next.generation->config.log);
     return next;
 }
@@ -232,6 +261,7 @@ std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners
         generation->upstream_counters.push_back(counters ? counters : std::make_shared<UpstreamCounters>());
         generation->upstreams.push_back(std::move(pool));
     }
+    if (before) drainReturned(*generation, *before);
     for (const ListenerConfig& listener : now.listeners) {
         std::shared_ptr<ListenerCounters> counters;
         for (std::size_t i = 0; before && i < before->config.listeners.size(); ++i) {

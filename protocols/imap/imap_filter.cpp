@@ -123,7 +123,7 @@ ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
     if (command.find('\0') != std::string_view::npos) violate(Violation::BadCommand);
     if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) violate(Violation::ForbiddenCommand);
     arguments = command.substr(std::min(bytes.size() - arguments.size(), command.size()));
-    if (kind == Kind::Id) onWords(kind, WordReader(arguments, std::nullopt));
+    if (kind == Kind::Id) onWords(kind, WordReader(arguments, std::nullopt, Lists::Allowed));
     if (violation()) return {};
     const bool plain =
         kind == Kind::Login ? isPlain(arguments, std::nullopt) : kind == Kind::Id && isPlainList(arguments);
@@ -145,7 +145,7 @@ ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
     if (in_use) return {.action = Action::Hold};
 
     named_ = false;
-    onWords(kind, WordReader(arguments, std::nullopt));
+    onWords(kind, WordReader(arguments, std::nullopt, Lists::Allowed));
     unanswered_.push_back({.kind = kind, .tag = std::string(head.tag)});
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;
     literal_ = extent.literal.value_or(0);
@@ -167,7 +167,7 @@ ImapFilter::Decision ImapFilter::onRest(std::string_view bytes) {
     } else if (extent.state != Extent::State::Whole || odd || text.find('\0') != std::string_view::npos) {
         violate(Violation::BadCommand);
     } else {
-        onWords(kind, WordReader(text, literal_));
+        onWords(kind, WordReader(text, literal_, Lists::Allowed));
     }
     if (violation()) return {};
     awaits_ = extent.literal ? Awaits::Leave : Awaits::Reply;

@@ -87,7 +87,7 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
     }
     if (violation()) return {};
     if (response) {
-        WordReader words(command, std::nullopt);
+        WordReader words(command, std::nullopt, Lists::Unknown);
         offered(sasl_.respond(words.next().value_or(std::string())));
         return {.action = Action::Pass, .bytes = extent.bytes};
     }
@@ -101,7 +101,8 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
     if (violation()) return {};
     if (!passes(action)) return {.action = action, .bytes = extent.bytes};
     if (kind == Kind::Logout) facts_.quit = true;
-    if (kind == Kind::Authenticate) onMechanism(WordReader(command.substr(verb.size()), std::nullopt));
+    if (kind == Kind::Authenticate)
+        onMechanism(WordReader(command.substr(verb.size()), std::nullopt, Lists::Unknown));
     unanswered_.push(kind);
     return {.action = action, .bytes = extent.bytes};
 }
@@ -174,7 +175,7 @@ std::optional<std::string> SieveFilter::onData(std::string_view reply) {
     if (!asked) violate(Violation::UnexpectedReply);
     if (!std::exchange(in_reply_, true)) tls_listed_ = false;
     // The literals of a server need no leave.
-    const auto name = WordReader(reply, std::nullopt).next();
+    const auto name = WordReader(reply, std::nullopt, Lists::Unknown).next();
     if (no_header_ && name && equalsIgnoreCase(*name, "XCLIENT")) return std::string();
     if (!tls_.endsHere()) return std::nullopt;
     if (name) return onCapability(*name, reply);
@@ -189,7 +190,7 @@ std::optional<std::string> SieveFilter::onCapability(std::string_view name, std:
     }
     if (!equalsIgnoreCase(name, "SASL")) return std::nullopt;
     if (tls_.demanded()) return "\"SASL\" \"\"\r\n";
-    WordReader words(reply, std::nullopt);
+    WordReader words(reply, std::nullopt, Lists::Unknown);
     words.next();
     const auto mechanisms = words.next();
     if (!mechanisms || !isStrings(reply, 2)) {

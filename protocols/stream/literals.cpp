@@ -28,6 +28,11 @@ std::size_t endOfQuoted(std::string_view text) noexcept {
     return std::string_view::npos;
 }
 
+/// Whether what follows a string or a literal ends it.
+bool endsString(std::string_view rest, Lists lists) noexcept {
+    return rest.empty() || rest.front() == ' ' || (rest.front() == ')' && lists == Lists::Allowed);
+}
+
 /// Strings and literals stand alone between spaces and a list's parentheses; { and " have no other use.
 LineEnd scanLine(std::string_view line, Lists lists) noexcept {
     bool between = true;
@@ -42,8 +47,7 @@ LineEnd scanLine(std::string_view line, Lists lists) noexcept {
         }
         if (c == '"') {
             taken = endOfQuoted(line);
-            const bool alone = taken < line.size() ? line[taken] == ' ' || line[taken] == ')' : true;
-            if (!between || taken == std::string_view::npos || !alone)
+            if (!between || taken == std::string_view::npos || !endsString(line.substr(taken), lists))
                 return {.malformed = true, .literal = {}};
         } else if (hasControls(line.substr(0, 1))) {
             return {.malformed = true, .literal = {}};
@@ -95,10 +99,6 @@ bool isArguments(std::string_view text, Arguments kind, std::size_t most) noexce
         text.remove_prefix(1);
     }
     return false;
-}
-
-bool followsLiteral(std::string_view line) noexcept {
-    return line.empty() || line.front() == ' ' || line.front() == ')';
 }
 
 /// Takes a quoted string ("…", with \ before " and \) off the front of `text`. Nothing, and `text` as it was,
@@ -154,7 +154,7 @@ Extent measureCommand(std::string_view bytes, std::optional<std::size_t> literal
         const std::string_view line = withoutLineEnd(rest.substr(0, *end));
         at += *end;
         const LineEnd last = scanLine(line, lists);
-        if (last.malformed || (literal && !followsLiteral(line)))
+        if (last.malformed || (literal && !endsString(line, lists)))
             return {.state = State::Malformed, .bytes = at, .literal = {}};
         if (!last.literal) return {.state = State::Whole, .bytes = at, .literal = {}, .unasked = unasked};
         if (last.literal->bytes > kMaxLoginLineBytes) {
@@ -183,7 +183,8 @@ bool isStrings(std::string_view text, std::size_t most) noexcept {
 
 std::optional<std::string> WordReader::next() {
     if (literal_) return take(*std::exchange(literal_, std::nullopt));
-    text_.remove_prefix(std::min(text_.find_first_not_of(" ()"), text_.size()));
+    const std::string_view between = lists_ == Lists::Allowed ? " ()" : " ";
+    text_.remove_prefix(std::min(text_.find_first_not_of(between), text_.size()));
     if (text_.starts_with('"')) return takeQuoted(text_);
     const std::size_t line_end = text_.find('\n');
     if (text_.starts_with('{') && line_end != std::string_view::npos) {

@@ -36,7 +36,7 @@ struct Extent {
     bool unasked = false;                ///< Whole: has a literal that does not wait for leave
 };
 
-/// Whether ( may stand before a string: in IMAP.
+/// Whether parentheses make lists, and may stand around a string: in IMAP. In ManageSieve they are part of an atom.
 enum class Lists : std::uint8_t { Allowed, Unknown };
 
 /// Measures what `bytes` begin with: `literal` bytes of a literal that the server has asked for, if any, then the
@@ -51,11 +51,11 @@ bool isPlain(std::string_view text, std::optional<std::size_t> literal) noexcept
 /// Strings in ASCII without escapes, `most` at the most.
 bool isStrings(std::string_view text, std::size_t most) noexcept;
 
-/// The words of something that was measured, in their order. Parentheses around them are left out.
+/// The words of something that was measured, in their order. A list's parentheses around them are left out.
 class WordReader {
   public:
-    WordReader(std::string_view text, std::optional<std::size_t> literal) noexcept
-        : text_(text), literal_(literal) {}
+    WordReader(std::string_view text, std::optional<std::size_t> literal, Lists lists) noexcept
+        : text_(text), literal_(literal), lists_(lists) {}
 
     /// Unquoted. Nothing at the end. Throws std::bad_alloc.
     std::optional<std::string> next();
@@ -65,6 +65,7 @@ class WordReader {
 
     std::string_view text_;
     std::optional<std::size_t> literal_;  ///< stands at the front of text_
+    Lists lists_;
 };
 
 }  // namespace mailgate

@@ -22,6 +22,10 @@ void copyTo(const std::string& url, const std::string& to, const BackupProgress&
 /// Throws StoreError(Damaged) unless the copy is whole and sound.
 void verifyCopy(const std::string& file, const BackupProgress& progress);
 
+/// Throw StoreError unless the copy holds that, in a form that this version can read: NewerSchema, Open or Damaged.
+void requireRules(const std::string& file);
+void requireJournal(const std::string& file);
+
 /// The file of the database at `url`, which nobody uses: all that there is of it. Throws StoreError(Locked) while somebody does.
 std::string takeOutOfUse(const std::string& url);
 

@@ -52,6 +52,10 @@ bool Migrator::isCurrent(Database& database) const {
     return checkedVersion(database, true) == currentVersion();
 }
 
+void Migrator::requireKnown(Database& database) const {
+    checkedVersion(database, false);
+}
+
 void Migrator::requireCurrent(Database& database) const {
     const std::int64_t version = checkedVersion(database, false);
     if (version < currentVersion())

@@ -46,6 +46,9 @@ class Migrator {
     /// False: it is of an older version, or nothing yet. Throws StoreError as migrate() does; changes nothing.
     bool isCurrent(Database& database) const;
 
+    /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
+    void requireKnown(Database& database) const;
+
     /// Throws StoreError as migrate() does, and Other for a file of an older version; changes nothing.
     void requireCurrent(Database& database) const;
 

@@ -2,7 +2,6 @@
 # Looks for inputs that break what tests/fuzz asserts, one target after the other. Needs clang.
 #   tests/fuzz/run.sh 3600           an hour in all: one share for each target, six for the session
 #   tests/fuzz/run.sh 600 session    only this target
-#   SEED=1 tests/fuzz/run.sh 40      the same inputs in the same order each time, as far as the seconds reach
 # An input that breaks something is kept in build/fuzz/findings (exit 1); run the target on that file alone to see how. New
 # inputs that reach more code gather in build/fuzz/corpus, so that the next run goes on from there; of these, what is
 # worth keeping for good is copied to tests/fuzz/corpus by hand.
@@ -10,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-[[ "${1-}" =~ ^[1-9][0-9]*$ ]] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
+[[ "${1-}" =~ ^[1-9][0-9]*$ ]] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
 seconds=$1
 shift
 targets=("$@")
@@ -37,7 +36,7 @@ for target in "${targets[@]}"; do
   share=$((seconds * $(weight "$target") / shares))
   echo "== $target: $((share > 0 ? share : 1)) s"
   mkdir -p "$output/corpus/$target"
-  "build/asan/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -seed="${SEED-0}" -timeout=60 -rss_limit_mb=1024 \
+  "build/asan/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -timeout=60 -rss_limit_mb=1024 \
     -artifact_prefix="$output/findings/$target-" "$output/corpus/$target" "tests/fuzz/corpus/$target" \
     >"$output/$target.log" 2>&1 || { tail -n 40 "$output/$target.log"; failed+=("$target"); }
   sed -n 's/^Done \(.*\)/   \1/p' "$output/$target.log"

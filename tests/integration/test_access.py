@@ -588,7 +588,7 @@ class Command(unittest.TestCase):
             self.assertIn("there are manual", self.gateway.run("access", command, "--set", "nope").stderr)
 
     def test_a_rule_written_with_the_sqlite_shell_is_a_manual_one(self):
-        self.gateway.access("set", "list")
+        self.gateway.access("import", os.devnull, "--verdict", "deny")  # makes the database
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')")
             database.execute("INSERT INTO access_rule(network, verdict, rule_set) VALUES ('192.0.2.0/24', 'deny', 'shell')")
@@ -666,7 +666,7 @@ class Command(unittest.TestCase):
             self.assertIn(words, done.stderr)
 
     def test_two_editors_at_once_undo_their_own(self):
-        self.gateway.access("set", "list")
+        self.gateway.access("import", os.devnull, "--verdict", "deny")  # makes the database
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')")
         self.gateway.access("deny", "192.0.2.2")
@@ -685,7 +685,7 @@ class Command(unittest.TestCase):
         for number in (1, 2):
             listings.append(self.gateway.folder / f"{number}.txt")
             listings[-1].write_text("".join(f"allow 10.{number}.{third}.0/24\n" for third in range(200)))
-        self.gateway.access("set", "list")
+        self.gateway.access("import", os.devnull, "--verdict", "deny")
         running = [subprocess.Popen(self.gateway.argv("access", "import", "--replace", "--set", "partners", str(listing)),
                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for listing in listings]
         for process in running:

@@ -151,7 +151,7 @@ class Running(Site):
 
 
 class Interrupted(Site):
-    def test_ctrl_c_leaves_nothing_behind(self):
+    def test_ctrl_c_or_the_end_of_the_terminal_leaves_nothing_behind(self):
         """At whatever moment it comes: either there is a whole backup, or nothing."""
         self.start()
         with Traffic(self.gateway.port("smtp")) as traffic:
@@ -161,7 +161,7 @@ class Interrupted(Site):
             command = subprocess.Popen(self.gateway.argv("backup", str(folder)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 command.wait(0.01 * delay)
-            command.send_signal(signal.SIGINT)
+            command.send_signal(signal.SIGHUP if delay % 2 else signal.SIGINT)
             _, errors = command.communicate(timeout=60)
             self.assertEqual(folder.exists(), command.returncode == 0, errors)
             self.assert_nothing_left()

@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import sqlite3
+import subprocess
 import unittest
 
 import jsonschema
@@ -16,11 +17,15 @@ from harness.process import Scratch, wait_until
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "json.schema.json").read_text())
 
-scratch = gateway = current = None
+scratch = gateway = server = current = None
 
 
 def replies(connection):
-    """Takes any mail, but none for nobody@."""
+    """Takes any mail, but none for nobody@; of PROXY headers not those without addresses, which probe tries."""
+    try:
+        connection.read_header()
+    except ValueError:
+        return
     connection.send(b"220 mx.example.net ESMTP\r\n")
     with contextlib.suppress(ConnectionError):
         while True:
@@ -37,13 +42,13 @@ def replies(connection):
 
 
 def setUpModule():
-    global scratch, gateway, current
+    global scratch, gateway, server, current
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
-    server = scratch.start(backend.Backend(replies))
+    server = scratch.start(backend.Backend(replies, reads_header=False))
     gateway = scratch.start(mailgate.Mailgate(
         scratch, [mailgate.listener("smtp", "mail"), mailgate.listener("smtp", "mail", name="watched", access="allowlist", mode="monitor")],
-        [mailgate.upstream("mail", server.port)], admin={"socket": "mailgate.sock"}))
+        [mailgate.upstream("mail", server.port), mailgate.upstream("gone", backend.reserve_port())], admin={"socket": "mailgate.sock"}))
     gateway.access("deny", "192.0.2.0/24", "--note", "ticket 4711", "--owner", "alice")
     gateway.access("allow", "203.0.113.7", "--expires", "7d", "--client-rate", "5", "--set", "partners")
     wait_until(lambda: any(line["rules"] == 2 for line in gateway.events("access.changed")), "the rules")
@@ -123,6 +128,7 @@ class Json(unittest.TestCase):
                       ("top",), *(("top", "--by", group) for group in
                                   ("client", "network", "sender", "recipient", "user", "helo", "end")),
                       ("report", "would-refuse"), ("status",), ("tls", "status"), ("tls", "test", f"127.0.0.1:{closed}"),
+                      ("tls", "test", "no-such-host.invalid:993"), ("check",), ("reload",), ("probe",), ("probe", "gone"),
                       ("access", "list"), ("access", "list", "--expired"), ("access", "history"),
                       ("access", "set", "list"), ("access", "set", "show", "partners"), ("access", "report"),
                       ("access", "test", "192.0.2.66", "203.0.113.7"), ("access", "diff", rules),
@@ -137,6 +143,27 @@ class Json(unittest.TestCase):
                 command = max((name for name in documented if " ".join(words).startswith(name)), key=len)
                 self.requires(documented[command], json.loads(done.stdout))
                 self.assertTrue(done.stdout.endswith("\n"))
+
+    def test_what_check_has_found(self):
+        well = json.loads(gateway.run("check", "--json").stdout)
+        self.assertEqual((well["ok"], well["files"], well["listeners"], well["upstreams"], well["errors"]),
+                         (True, [str(gateway.config)], ["smtp", "watched"], ["mail", "gone"], []))
+        wrong = scratch.path / "wrong.toml"
+        wrong.write_text(gateway.config.read_text().replace("[gateway]", '[gateway]\nnmae = "x"', 1))
+        done = subprocess.run([mailgate.binary(), "check", "--json", "--config", str(wrong)], text=True, capture_output=True, timeout=60)
+        found = json.loads(done.stdout)
+        self.requires("check", found)
+        self.assertEqual((done.returncode, done.stderr, found["ok"], len(found["errors"])), (78, "", False, 1))
+        self.assertIn(f"{wrong}:", found["errors"][0])
+
+    def test_what_a_server_accepts(self):
+        done = gateway.run("probe", "mail", "--json")
+        answer, = json.loads(done.stdout)["servers"]
+        self.assertEqual((done.returncode, answer["ok"], answer["advice"]), (0, True, []), answer)
+        self.assertEqual(answer["address"], f"127.0.0.1:{server.port}")
+        self.assertEqual(answer["v2"], {"accepted": True, "reason": None})
+        unreachable, = json.loads(gateway.run("probe", "gone", "--json").stdout)["servers"]
+        self.assertEqual((unreachable["ok"], unreachable["v2"]), (False, None))
 
     def test_what_there_is_none_of_is_an_empty_array(self):
         for words, array in ((("who", "nobody"), "meanings"), (("access", "list", "--expired"), "rules"),

@@ -4,6 +4,7 @@
 import http.client
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import unittest
@@ -116,6 +117,17 @@ class Rules(unittest.TestCase):
             for word in set(word for word in "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
                             if word.startswith(("mailgate_", "process_"))):
                 self.assertIn(f"`{word.removesuffix('_bucket')}`", described)
+
+
+    def test_the_dashboard_shows_what_the_alerts_are_about(self):
+        def metrics(text):
+            return set(re.findall(r"mailgate_\w+", text))
+        panels = [target["expr"] for panel in json.loads((ETC / "grafana/mailgate.json").read_text())["panels"]
+                  for target in panel["targets"]]
+        alerts = re.findall(r"(?s)expr: (.*?)\n +(?:for|labels):", (ETC / "prometheus/alerts.yml").read_text())
+        self.assertGreater(len(alerts), 15)
+        told_by_the_log = {"mailgate_address_alarm", "mailgate_rules_store_failed", "mailgate_listener_refusals_total"}
+        self.assertEqual(set().union(*map(metrics, alerts)) - set().union(*map(metrics, panels)) - told_by_the_log, set())
 
 
 class Scraped(unittest.TestCase):
@@ -312,7 +324,7 @@ class Socket(unittest.TestCase):
             done = gateway.run("server", state, "mail/mail1")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(draining(), expected)
-        self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 1)
+        self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 2)
         self.assertEqual(gateway.run("server", "drain", "mail").returncode, 2)
 
     def test_the_reload_command(self):

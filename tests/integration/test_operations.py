@@ -415,7 +415,7 @@ class Drain(Operated):
         for target, word in (("mx/none", 'no server "none"'), ("none/mx1", 'no upstream "none"')):
             for state in ("drain", "ready"):
                 done = gateway.run("server", state, target)
-                self.assertEqual(done.returncode, 1, target)
+                self.assertEqual(done.returncode, 2, target)
                 self.assertIn(word, done.stderr)
 
     def test_a_restarted_server_serves_again(self):

@@ -115,8 +115,8 @@ class Probe(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertNotIn("mx2", done.stdout)
         missing = site.run("probe", "mx/mx9")
-        self.assertEqual(missing.returncode, 1)
-        self.assertIn('no upstream or server "mx/mx9"', missing.stderr)
+        self.assertEqual(missing.returncode, 2)
+        self.assertIn('no upstream or server is named "mx/mx9"', missing.stderr)
 
 
 class TlsDovecot(Dovecot):

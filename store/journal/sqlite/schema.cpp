@@ -175,4 +175,8 @@ void migrate(sqlite::Database& database, bool create) {
     kMigrator.migrate(database, create);
 }
 
+void requireKnown(sqlite::Database& database) {
+    kMigrator.requireKnown(database);
+}
+
 }  // namespace mailgate::store::journal

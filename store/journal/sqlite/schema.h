@@ -67,4 +67,7 @@ std::vector<Segment> readSegments(sqlite::Database& database);
 /// (and for one that is not there yet unless `create`), NewerSchema.
 void migrate(sqlite::Database& database, bool create);
 
+/// Throws StoreError as migrate() does; changes nothing.
+void requireKnown(sqlite::Database& database);
+
 }  // namespace mailgate::store::journal

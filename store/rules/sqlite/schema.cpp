@@ -470,6 +470,10 @@ bool isCurrent(sqlite::Database& database) {
     return kMigrator.isCurrent(database);
 }
 
+void requireKnown(sqlite::Database& database) {
+    kMigrator.requireKnown(database);
+}
+
 void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }

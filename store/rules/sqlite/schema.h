@@ -40,6 +40,9 @@ void migrate(sqlite::Database& database, bool create);
 /// False: it is of an older schema, or nothing yet. Throws StoreError as migrate() does; changes nothing.
 bool isCurrent(sqlite::Database& database);
 
+/// Throws StoreError as migrate() does, for an empty file too; changes nothing.
+void requireKnown(sqlite::Database& database);
+
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);
 

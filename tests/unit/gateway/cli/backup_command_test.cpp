@@ -2,7 +2,10 @@
 #include "gateway/cli/backup.h"
 #include "tests/support/command_line.h"
 
+#include <Poco/SHA2Engine.h>
 #include <gmock/gmock.h>
+
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -19,6 +22,12 @@ using testing::HasSubstr;
 std::string contentOf(const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
     return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::string sumOf(const std::string& bytes) {
+    Poco::SHA2Engine engine(Poco::SHA2Engine::SHA_256);
+    engine.update(bytes.data(), bytes.size());
+    return Poco::DigestEngine::digestToHex(engine.digest());
 }
 
 class BackupCommandTest : public test::CommandTest {
@@ -69,7 +78,12 @@ TEST_F(BackupCommandTest, AFolderThatIsThereIsNotTouched) {
     EXPECT_EQ(again.exit_code, kRefusedOrNotFound);
     EXPECT_THAT(again.errors, HasSubstr("exists already"));
     EXPECT_THAT(run({"backup", folder_.file("none/backup")}).errors,
-                HasSubstr("cannot be made: No such file"));
+                HasSubstr("none/backup: the folder " + folder_.file("none") + " does not exist"));
+    fs::create_directory(folder_.file("elsewhere"));
+    fs::create_symlink(folder_.file("elsewhere"), folder_.file("link"));
+    EXPECT_THAT(run({"backup", folder_.file("link")}).errors, HasSubstr("exists already"));
+    EXPECT_EQ(run({"backup", ""}).exit_code, kUsage);
+    EXPECT_EQ(run({"restore", ""}).exit_code, kUsage);
     EXPECT_EQ(leftovers(), "");
 }
 
@@ -107,6 +121,72 @@ TEST_F(BackupCommandTest, ADamagedBackupIsRefusedAndNothingChanges) {
     refused("made by a newer mailgate");
     fs::remove(list);
     refused("is no backup");
+}
+
+TEST_F(BackupCommandTest, OthersMayNotLookIntoItAndWhatIsMissingIsSaid) {
+    const mode_t before = ::umask(0);
+    const test::Ran made = run({"backup", backup_});
+    ::umask(before);
+    ASSERT_EQ(made.exit_code, kDone) << made.errors;
+    for (const char* part : {"", "configuration", "configuration/00-mailgate.toml"})
+        EXPECT_EQ(fs::status(fs::path(backup_) / part).permissions() & fs::perms::others_all, fs::perms::none)
+            << part;
+    EXPECT_THAT(made.output, testing::ContainsRegex("rules +none  .*mailgate.db does not exist yet\n"));
+    EXPECT_THAT(made.output, testing::ContainsRegex("journal +none  "));
+}
+
+TEST_F(BackupCommandTest, OfADamagedDatabaseTheDatabaseIsNamed) {
+    allow("192.0.2.0/24");
+    const std::string database = folder_.file("mailgate.db");
+    ASSERT_EQ(run({"access", "list"}).exit_code, kDone);
+    std::fstream(database, std::ios::in | std::ios::out | std::ios::binary).seekp(4096)
+        << std::string(200, '\xff');
+    const test::Ran done = run({"backup", backup_});
+    EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(done.errors, HasSubstr(database + " cannot be used: the database is damaged ("));
+    EXPECT_EQ(std::count(done.errors.begin(), done.errors.end(), '\n'), 1) << done.errors;
+    EXPECT_FALSE(fs::exists(backup_));
+    EXPECT_EQ(leftovers(), "");
+}
+
+TEST_F(BackupCommandTest, WhatANewerVersionWroteIsNotPutInPlace) {
+    allow("192.0.2.0/24");
+    const std::string before = rules();
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    const fs::path copy = fs::path(backup_) / "rules.db", list = fs::path(backup_) / "mailgate-backup.json";
+    const auto refused = [&](std::size_t at, const std::string& why) {
+        const std::string good = contentOf(copy), good_list = contentOf(list);
+        std::string changed = good, changed_list = good_list;
+        changed[at] = 99;
+        std::ofstream(copy, std::ios::binary) << changed;
+        changed_list.replace(changed_list.find(sumOf(good)), 64, sumOf(changed));
+        std::ofstream(list) << changed_list;
+        const test::Ran done = run({"restore", backup_});
+        EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+        EXPECT_THAT(done.errors, HasSubstr(copy.string() + why));
+        EXPECT_EQ(rules(), before);
+        EXPECT_EQ(leftovers(), "");
+        std::ofstream(copy, std::ios::binary) << good;
+        std::ofstream(list) << good_list;
+    };
+    constexpr std::size_t kUserVersion = 63, kApplicationId = 71;  // their last bytes in an SQLite file
+    refused(kUserVersion, ": was written by a newer mailgate");
+    refused(kApplicationId, ": does not hold the rules of a mailgate");
+    EXPECT_EQ(run({"restore", backup_}).exit_code, kDone);
+}
+
+TEST_F(BackupCommandTest, ALinkToTheDatabaseStaysOne) {
+    allow("192.0.2.0/24");
+    const std::string before = rules(), link = folder_.file("mailgate.db");
+    fs::create_directory(folder_.file("disk"));
+    fs::rename(link, folder_.file("disk/rules.db"));
+    fs::create_symlink(folder_.file("disk/rules.db"), link);
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    allow("198.51.100.0/24");
+    ASSERT_EQ(run({"restore", backup_}).exit_code, kDone);
+    EXPECT_TRUE(fs::is_symlink(link));
+    EXPECT_EQ(rules(), before);
+    EXPECT_TRUE(fs::exists(folder_.file("disk/rules.db.before-restore")));
 }
 
 TEST_F(BackupCommandTest, WhileAGatewayRunsNothingIsRestored) {

@@ -38,10 +38,25 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"help", "acess"}, "mailgate: mailgate has no subcommand \"acess\": did you mean \"access\"?\n"},
         {{"help", "access", "ls"},
          "mailgate: mailgate access has no subcommand \"ls\": did you mean \"list\"?\n"},
-        {{}, "mailgate: A subcommand is required\n"},
-        {{"access"}, "mailgate: A subcommand is required\n"},
-        {{"reload", "now"}, "mailgate: The following argument was not expected: now\n"},
-        {{"reload", "\x1B[2J"}, "mailgate: The following argument was not expected: \\x1B[2J\n"},
+        {{"server"}, "mailgate: mailgate server needs a subcommand: drain, ready\n"},
+        {{"reload", "now"}, "mailgate: mailgate reload takes no argument: \"now\"\n"},
+        {{"reload", "\x1B[2J"}, "mailgate: mailgate reload takes no argument: \"\\x1B[2J\"\n"},
+        {{"backup", "a", "b", "c"}, "mailgate: mailgate backup takes no further argument: \"b\"\n"},
+        {{"sessions", "shw", "01"},
+         "mailgate: mailgate sessions has no subcommand \"shw\": did you mean \"show\"?\n"},
+        {{"-v"}, "mailgate: mailgate has no option \"-v\"\n"},
+        {{"top", "--limit"}, "mailgate: --limit needs a value\n"},
+        {{"top", "--since", "1h", "--since", "2h"}, "mailgate: --since may be given once only\n"},
+        {{"server", "drain", "p/a", "--host", "h"},
+         "mailgate: UPSTREAM/SERVER and --host cannot be combined\n"},
+        {{"sessions", "--protocol", "http"},
+         "mailgate: --protocol: expected smtp, lmtp, imap, pop3, sieve or tcp, found \"http\"\n"},
+        {{"sessions", "--end", "client_quitt"},
+         "mailgate: --end: no session ends with \"client_quitt\": did you mean \"client_quit\"?\n"},
+        {{"sessions", "--tls", "tls13"},
+         "mailgate: --tls: expected starttls, implicit, passthrough, balancer or none, found \"tls13\"\n"},
+        {{"restore", "x", "--parts", ""},
+         "mailgate: --parts: expected rules, journal or configuration, found \"\"\n"},
         {{"sessions", "show"}, "mailgate: ID is required\n"},
     };
     for (const Case& wrong : cases) {
@@ -50,6 +65,11 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         EXPECT_EQ(done.errors, std::string(wrong.error) + test::kMoreHelp);
         EXPECT_EQ(done.output, "");
     }
+}
+
+TEST(Cli, WithoutACommandTheCommandsAreNamed) {
+    EXPECT_THAT(ran({}).errors, StartsWith("mailgate: mailgate needs a subcommand: serve, check, access, "));
+    EXPECT_THAT(ran({"access"}).errors, StartsWith("mailgate: mailgate access needs a subcommand: allow, "));
 }
 
 TEST(Cli, HelpAndVersionAreNoErrors) {

@@ -67,6 +67,30 @@ TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("connect +-\n"));
 }
 
+TEST(JournalText, InAPipeAReplyIsWholeAndOnATerminalAQueueIdIs) {
+    JournalSession session = test::filledSession();
+    JournalMail& mail = session.mail.front();
+    mail.queue_id.clear();
+    mail.reply = "550 5.7.1 " + std::string(200, 'r');
+    EXPECT_THAT(sessionsOf(session, {}), HasSubstr(mail.reply));
+    EXPECT_THAT(sessionsOf(session, {.width = 130}), Not(HasSubstr(mail.reply)));
+    mail.queue_id = "4fXyLo2z1tz9vNwQ";
+    mail.from = std::string(80, 'f');
+    EXPECT_THAT(sessionsOf(session, {.width = 130}), HasSubstr(mail.queue_id));
+}
+
+TEST(JournalText, NothingIsToldOfATlsHandshakeThatNeverWas) {
+    JournalSession session = test::filledSession();
+    EXPECT_TRUE(tells(sessionAsStory(session, Zone::Utc), "handshake"));
+    session.tls.clear();
+    session.tls_version.clear();
+    session.tls_handshake_ms = -1;
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "handshake"));
+    EXPECT_TRUE(tells(sessionAsStory(session, Zone::Utc), "helo"));
+    session.protocol = "imap";
+    EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "helo"));
+}
+
 TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
     JournalSession session = test::filledSession();
     session.would_refuse = {"access", "bare_lf"};

@@ -28,6 +28,7 @@ TEST(MeaningsTest, AreTheLikelyOnesOfAText) {
     EXPECT_EQ(namesOf("C15B6A82298"), "queue_id message_id user helo") << "no time begins like that";
     EXPECT_EQ(namesOf("4fXyLo2z1tz9vNw"), "queue_id message_id user helo") << "no U, L, I, O in our ids";
     EXPECT_EQ(namesOf("alice"), "queue_id message_id user helo");
+    EXPECT_EQ(namesOf("partner.example"), "queue_id message_id user from to helo");
     EXPECT_EQ(namesOf(""), "");
     EXPECT_EQ(namesOf(" \t"), "");
 }
@@ -47,6 +48,8 @@ TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {
     EXPECT_EQ(meanings[3].filter.user, "alice@example.net");
     EXPECT_FALSE(meanings[1].filter.to);
     EXPECT_TRUE(meaningsOf("alice").back().is_slow);
+    EXPECT_EQ(meaningsOf("partner.example")[3].filter.from, "@partner.example");
+    EXPECT_EQ(meaningsOf("partner.example")[4].command, "mailgate sessions --to @partner.example");
 }
 
 }  // namespace

@@ -53,9 +53,10 @@ TEST_F(ProbeCommandTest, OneServerCanBeChosen) {
 TEST_F(ProbeCommandTest, AServerThatIsNotConfiguredIsNamed) {
     for (const char* name : {"postfix/mx9", "mx1", "postfix/", "POSTFIX"}) {
         const test::Ran none = run({"probe", name});
-        EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
-        EXPECT_EQ(none.errors,
-                  fmt::format("mailgate: there is no upstream or server \"{}\" in {}\n", name, file_));
+        EXPECT_EQ(none.exit_code, kUsage);
+        EXPECT_EQ(none.errors, fmt::format("mailgate: no upstream or server is named \"{}\": {} has "
+                                           "postfix/mx1, postfix/mx2, postfix/mx3\n",
+                                           name, file_));
         EXPECT_EQ(none.output, "");
     }
     EXPECT_THAT(run({"probe", "\x1B[2J"}).errors, Not(HasSubstr("\x1B")));

@@ -16,7 +16,7 @@ TEST(ScreenText, NothingIsShownThatATerminalObeysOrThatTurnsTheLine) {
     EXPECT_EQ(shown("a\x1B[31mb\r\n\t"), "a\\u001b[31mb\\u000d\\u000a\\u0009");
     EXPECT_EQ(shown("a\u202Eb\u2066c\u200Fd"), "a\\u202eb\\u2066c\\u200fd");
     EXPECT_EQ(shown("a\u200Bb\uFEFFc\u00ADd"), "a\\u200bb\\ufeffc\\u00add");
-    EXPECT_EQ(shown("say \"x\\y\" \a"), "say \"x\\y\" \\u0007") << "quotes are none of it";
+    EXPECT_EQ(shown("say \"x\\y\" \a"), "say \"x\\y\" \\u0007") << "quotes mean nothing to it";
     EXPECT_EQ(shown("\xFF\xC0\x80"), "\uFFFD\uFFFD\uFFFD");
     EXPECT_EQ(shown(std::string_view("a\0b", 3)), "a\\u0000b");
 }

@@ -27,7 +27,7 @@ TEST_F(ServerCommandTest, SetsWhatTheAdministratorWants) {
 TEST_F(ServerCommandTest, AServerThatTheGatewayDoesNotHaveIsARefusal) {
     startGateway();
     const test::Ran unknown = run({"server", "drain", "postfix/mx 9?"});
-    EXPECT_EQ(unknown.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(unknown.exit_code, kUsage);
     EXPECT_EQ(unknown.errors, "mailgate: there is no such server\n");
     EXPECT_THAT(control_.orders, ElementsAre("drain postfix/mx 9?")) << "as it was written";
 }
@@ -55,8 +55,8 @@ TEST_F(ServerCommandTest, AMachineIsNamedOnceForAllItsUpstreams) {
     EXPECT_THAT(control_.orders, ElementsAre("drain mx/mx1", "drain submission/mx1"));
     control_.orders.clear();
     const test::Ran none = run({"server", "ready", "*/mx9"});
-    EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
-    EXPECT_EQ(none.errors, "mailgate: no server is */mx9\n");
+    EXPECT_EQ(none.exit_code, kUsage);
+    EXPECT_EQ(none.errors, "mailgate: no server is named \"*/mx9\"\n");
     EXPECT_THAT(control_.orders, IsEmpty());
 }
 
@@ -65,7 +65,7 @@ TEST_F(ServerCommandTest, AHostIsOneByNameOrAddress) {
     EXPECT_EQ(run({"server", "drain", "--host", "127.0.0.1"}).output, "postfix/mx1: done\n");
     EXPECT_THAT(control_.orders, ElementsAre("drain postfix/mx1"));
     EXPECT_EQ(run({"server", "drain", "--host", "192.0.2.9"}).errors,
-              "mailgate: no server is on 192.0.2.9\n");
+              "mailgate: no server is on host \"192.0.2.9\"\n");
     EXPECT_EQ(run({"server", "drain", "postfix/mx1", "--host", "127.0.0.1"}).exit_code, kUsage);
 }
 

@@ -104,6 +104,8 @@ TEST_F(SessionsCommandTest, ThatNoneIsFoundIsSaidInWords) {
 }
 
 TEST_F(SessionsCommandTest, WhatCannotBeMeantIsAUsageError) {
+    EXPECT_THAT(run({"sessions", "--follow", "--until", "1h"}).errors,
+                HasSubstr("--until cannot be combined with --follow"));
     journal();
     struct Case {
         std::vector<std::string> words;

@@ -94,6 +94,11 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
     EXPECT_EQ(full.exit_code, 1);
     EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1000 sessions |"));
     EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code, kUsage);
+    EXPECT_THAT(run({"status", "--check", "--sessions", "95,80"}).errors,
+                HasSubstr("--sessions: 95,80 would be CRITICAL before it is a WARNING"));
+    EXPECT_EQ(run({"status", "--check", "--certificates", "3,14"}).exit_code, kUsage);
+    EXPECT_EQ(run({"status", "--check", "--certificates", "14,3"}).exit_code, 0);
+    EXPECT_EQ(run({"status", "--check", "--json"}).exit_code, kUsage);
     EXPECT_EQ(run({"status", "--sessions", "80"}).exit_code, kUsage) << "means nothing without --check";
 }
 

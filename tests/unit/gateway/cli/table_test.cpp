@@ -73,6 +73,18 @@ TEST(TableTest, WithALimitTheWidestAreClippedFirst) {
         ElementsAre(testing::_, "22  " + std::string(21, 'n') + "\u2026  pppppppppppppppppppp  tttttttttt"));
 }
 
+TEST(TableTest, WhatIsToStayWholeIsNotClippedWhereOthersOfItsColumnAre) {
+    Table table({{.name = "id", .title = "ID", .least = 4}, {.name = "text", .title = "TEXT", .least = 4}},
+                {.width = 60});
+    Cell id("0123456789abcdef");
+    id.whole = true;
+    table.add({id, std::string(80, 'x')});
+    table.add({std::string(70, 'y'), "-"});
+    const std::string text = table.text();
+    EXPECT_THAT(text, HasSubstr("0123456789abcdef "));
+    EXPECT_THAT(text, HasSubstr("yyy…"));
+}
+
 TEST(TableTest, ColumnsLeaveInTheirOrderWhereClippingDoesNotDo) {
     std::vector<Column> columns = people();
     for (Column& column : columns)

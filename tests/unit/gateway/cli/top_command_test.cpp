@@ -81,6 +81,10 @@ TEST_F(TopCommandTest, WhatIsSummedUpIsChosen) {
 }
 
 TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {
+    for (const char* of : {"sender", "recipient"})
+        EXPECT_THAT(
+            run({"top", "--by", of, "--sort", "failed-logins"}).errors,
+            HasSubstr(std::string("a ") + of + " has no failed logins: expected sessions, bytes or refused"));
     journal();
     const std::vector<std::vector<std::string>> cases{{"top", "--since", "tomorrow"}, {"top", "--since", ""},
                                                       {"top", "--by", "size"},        {"top", "--limit", "0"},

@@ -81,9 +81,14 @@ TEST_F(WhoCommandTest, ThatNobodyIsMeantIsSaidInWords) {
     const test::Ran none = run({"who", "carol@example.org\x1B"});
     EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(none.output, "");
-    EXPECT_EQ(none.errors,
-              "mailgate: no session in the journal has \"carol@example.org\\x1B\" as a Message-ID or a "
-              "sender or a recipient or a user\n");
+    EXPECT_EQ(
+        none.errors,
+        "mailgate: no session in the journal has \"carol@example.org\\u001b\" as a Message-ID, a sender, a "
+        "recipient or a user\n");
+    EXPECT_THAT(
+        run({"who", "other.example"}).errors,
+        HasSubstr(
+            "as a queue id, a Message-ID, a user, a sender's domain, a recipient's domain or a HELO name"));
     EXPECT_EQ(run({"who", ""}).exit_code, kUsage);
     EXPECT_EQ(run({"who"}).exit_code, kUsage);
     EXPECT_EQ(run({"who", "192.0.2.7", "--since", "1m"}).exit_code, kRefusedOrNotFound);

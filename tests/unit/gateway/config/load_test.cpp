@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -220,6 +221,11 @@ TEST(Config, ASlipIsToldInWordsThatHelp) {
         {"[listener]\nname = \"a\"\n[listener]\n",
          ":3:1: there may be more than one: write [[listener]] with"},
         {"[log]\n[log]\n", ":2:1: the table \"log\" is here for the second time"},
+        {"[log]\nlevel = \"error\"\nlevel = \"debug\"\n", ":3:9: the key \"level\" is already set above"},
+        {"[log]\nlevel = \u201cerror\u201d\n", ":2:9: these quotes are typographic ones, write \" or '"},
+        {"[log]\n\xff\xfe\n", "this is no UTF-8 text"},
+        {"[networks]\nbalancers = []\n[[listener]]\nproxy = \"mixed\"\ntrusted = \"@balancers\"\n",
+         ":5:11: listener.trusted: \"@balancers\" is an empty list: there would be no balancer"},
         {"[listener]\nname = \"a\"\n", "[[listener]], found a table: two brackets"},
         {"[gateway]\nworkers 4\n", "expected '=', saw '4'"},
         {"[journal]\nmax_size = \"10GB\"\n",
@@ -373,6 +379,20 @@ TEST(Include, WhatIsSetTwiceIsRefused) {
               "/etc/mailgate/mailgate.toml");
 }
 
+TEST(Include, ASingleTableWhereThereMayBeSeveralIsTold) {
+    const Included files(
+        FileTexts{{"one.toml", "[listener]\nname = \"b\"\n"}, {"other.toml", "[listener]\nname = \"c\"\n"}});
+    constexpr std::string_view kTold =
+        ": listener: there may be more than one: write [[listener]] with two brackets, each time";
+    EXPECT_EQ(files.errors("include = \"one.toml\"\n" + site()),
+              fmt::format("/etc/mailgate/one.toml:1:1{}", kTold));
+    EXPECT_EQ(files.errors("include = [\"one.toml\", \"other.toml\"]\n"),
+              fmt::format("/etc/mailgate/other.toml:1:1{}", kTold));
+    const Included several(FileTexts{{"site.toml", site()}});
+    EXPECT_EQ(several.errors("include = \"site.toml\"\n[listener]\nname = \"a\"\n"),
+              fmt::format("/etc/mailgate/mailgate.toml:2:1{}", kTold));
+}
+
 TEST(Include, ACycleAndAFileThatComesTwiceAreRefused) {
     const Included files(FileTexts{{"a.toml", "include = \"b.toml\"\n"},
                                    {"b.toml", "include = \"./a.toml\"\n"},
@@ -407,6 +427,18 @@ TEST(Include, RealFilesAreFoundNextToTheMainOne) {
     std::ofstream(folder.path() / "mailgate.toml") << "include = \"conf.d/*.toml\"\n";
     std::ofstream(folder.path() / "conf.d/site.toml") << site();
     EXPECT_EQ(loadConfig(folder.path() / "mailgate.toml").listeners.size(), 1u);
+    ASSERT_EQ(::mkfifo((folder.path() / "conf.d/pipe.toml").c_str(), 0600), 0);
+    const auto errors = [&](const std::string& include) -> std::string {
+        std::ofstream(folder.path() / "other.toml") << "include = \"" << include << "\"\n";
+        try {
+            loadConfig(folder.path() / "other.toml");
+        } catch (const ConfigError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    EXPECT_THAT(errors("conf.d/*.toml"), HasSubstr("pipe.toml\": cannot be read: it is no regular file"));
+    EXPECT_THAT(errors("conf.d"), HasSubstr("it is a folder: name its files, such as \"conf.d/*.toml\""));
     fs::remove_all(folder.path() / "conf.d");
     EXPECT_THROW(loadConfig(folder.path() / "mailgate.toml"), ConfigError);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/reloader.h"
+#include "gateway/daemon/admin_states.h"
 #include "gateway/daemon/tls_listeners.h"
 
 #include "gateway/config/load.h"
@@ -127,6 +128,32 @@ TEST_F(ReloaderTest, AReloadSaysWhatHasChangedAndKeepsWhatHasNot) {
     EXPECT_EQ(after->access, before->access) << "the names of the listeners are the same";
     EXPECT_THAT(logged("config.reloaded"), HasSubstr("gateway.max_sessions"));
     EXPECT_EQ(reloader_.reload().message, "nothing has changed");
+}
+
+TEST_F(ReloaderTest, ADrainIsOfAServersNameWhicheverWayItIsLost) {
+    begin();
+    reloader_.start();
+    const std::string original = readAll(file());
+    const auto rename = [&](const std::string& to) {
+        std::string text = original;
+        text.replace(text.find("mx1"), 3, to);
+        std::ofstream(file()) << text;
+    };
+    reloader_.current()->upstreams[0]->setAdminState("mx1", AdminState::Drain);
+    writeDrained(adminStateFile(reloader_.current()->config.store_url), {{"mx", "mx1"}});
+    rename("mx9");
+    EXPECT_THAT(reloader_.reload().message,
+                HasSubstr("server mx/mx1 was drained: a server of another name is not"));
+    EXPECT_FALSE(reloader_.current()->upstreams[0]->status()[0].draining);
+    rename("mx1");
+    EXPECT_THAT(reloader_.reload().message, HasSubstr("server mx/mx1 is still drained"));
+    EXPECT_TRUE(reloader_.current()->upstreams[0]->status()[0].draining) << "as after a restart";
+    rename("mx9");
+    writeDrained(adminStateFile(reloader_.current()->config.store_url), {});
+    reloader_.reload();
+    rename("mx1");
+    EXPECT_THAT(reloader_.reload().message, Not(HasSubstr("drained")));
+    EXPECT_FALSE(reloader_.current()->upstreams[0]->status()[0].draining);
 }
 
 TEST_F(ReloaderTest, ListenersComeAndGoAndKeepTheirCountersByName) {

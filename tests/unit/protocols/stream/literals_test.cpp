@@ -18,8 +18,9 @@ Extent measured(std::string_view bytes, std::optional<std::size_t> literal = {},
     return measureCommand(bytes, literal, kMaxLoginLineBytes, lists);
 }
 
-std::vector<std::string> wordsIn(std::string_view text, std::optional<std::size_t> literal = {}) {
-    WordReader reader(text, literal);
+std::vector<std::string> wordsIn(std::string_view text, std::optional<std::size_t> literal = {},
+                                 Lists lists = Lists::Allowed) {
+    WordReader reader(text, literal, lists);
     std::vector<std::string> words;
     while (const auto word = reader.next())
         words.push_back(*word);
@@ -77,7 +78,8 @@ TEST(MeasureCommand, FindsWhatNoGrammarAllows) {
         EXPECT_EQ(measured(line).bytes, std::string_view(line).size()) << line;
     }
     EXPECT_EQ(measured("a1 (\"x\")\r\n").state, State::Whole);
-    EXPECT_EQ(measured("a1 (\"x\")\r\n", {}, Lists::Unknown).state, State::Malformed);
+    for (const char* line : {"a1 (\"x\")\r\n", "a1 \"x\")\r\n", "a1 {1+}\r\nx)\r\n"})
+        EXPECT_EQ(measured(line, {}, Lists::Unknown).state, State::Malformed) << line;
 }
 
 TEST(MeasureCommand, IsBounded) {
@@ -95,6 +97,7 @@ TEST(WordReader, UnquotesAndLeavesParenthesesOut) {
               (std::vector<std::string>{"LOGIN", "al\"ice", "a b\r\n", "x", ""}));
     EXPECT_EQ(wordsIn("a b secret\r\n", 3), (std::vector<std::string>{"a b", "secret"}));
     EXPECT_TRUE(wordsIn("{9+}\r\nshort").empty());
+    EXPECT_EQ(wordsIn("(a \"b\" )\r\n", {}, Lists::Unknown), (std::vector<std::string>{"(a", "b", ")"}));
 }
 
 TEST(IsPlain, TakesOneSpaceBetweenArguments) {
