@@ -360,16 +360,14 @@ std::string versionOfNames() {
                              kNameIs)));
 }
 
-// A removal says who had made the rule, and how often it was used, for the day on which it is taken back. What a name stands for is that name's, and
+// A removal says who had made the rule, for the day on which it is taken back. What a name stands for is that name's, and
 // no longer of use when somebody gives the rule another one; it goes without a trace once its rule is gone.
 constexpr std::string_view kOrigins = R"(
 ALTER TABLE access_audit ADD COLUMN made_by TEXT;
 ALTER TABLE access_audit ADD COLUMN made_at INTEGER;
-ALTER TABLE access_audit ADD COLUMN hits INTEGER;
-ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
 DROP TRIGGER access_rule_removed;
 CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
-  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at, hits, last_hit_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at, OLD.hits, OLD.last_hit_at);
+  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at);
 END;
 
 ALTER TABLE access_name ADD COLUMN name TEXT NOT NULL DEFAULT '';
@@ -400,8 +398,24 @@ std::string versionOfOrigins() {
                        fmt::arg("new_name", name("NEW")));
 }
 
-constexpr std::array<sqlite::Schema::Migration, 7> kMigrations{
-    version1, version2, version3, versionOfTrimming, versionOfReplies, versionOfNames, versionOfOrigins};
+// And how often it was used: one that comes back is not an unused one.
+constexpr std::string_view kCounters = R"(
+ALTER TABLE access_audit ADD COLUMN hits INTEGER;
+ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
+DROP TRIGGER access_rule_removed;
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at, hits, last_hit_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at, OLD.hits, OLD.last_hit_at);
+END;
+)";
+
+std::string versionOfCounters() {
+    return fmt::format(kCounters, fmt::arg("who", kWho), fmt::arg("change", kChange),
+                       fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)));
+}
+
+constexpr std::array<sqlite::Schema::Migration, 8> kMigrations{
+    version1,         version2,       version3,         versionOfTrimming,
+    versionOfReplies, versionOfNames, versionOfOrigins, versionOfCounters};
 
 using Triggers = std::map<std::string, std::string>;
 
