@@ -86,7 +86,7 @@ std::string cidr(const Network& network) {
 
 std::set<std::string> listenersOf(const WouldRefuseNetwork& network) {
     std::set<std::string> names;
-    for (const auto& obstacle : network.obstacles)
+    for (const auto& [obstacle, clients] : network.obstacles)
         names.insert(obstacle.listener);
     return names;
 }
@@ -115,13 +115,14 @@ std::string networkAsJson(const WouldRefuseNetwork& network) {
 /// Composes the commands for one network.
 class Remedy {
   public:
-    explicit Remedy(const WouldRefuseNetwork& network)
-        : network_(network),
-          target_(network.clients.size() == 1 ? *network.clients.begin() : network.network) {}
+    explicit Remedy(const WouldRefuseNetwork& network) : network_(network) {}
 
     std::vector<std::string> lines() {
-        for (const auto& obstacle : network_.obstacles)
+        for (const auto& [obstacle, clients] : network_.obstacles) {
+            // Whom nothing is in the way of, or something else, is not let in with it.
+            target_ = clients.size() == 1 ? *clients.begin() : network_.network;
             add(obstacle);
+        }
         std::vector<std::string> lines;
         for (const auto& [key, options] : rules_)
             allowed_[{key.first, fmt::format("{}", fmt::join(options, ""))}].push_back(key.second);
@@ -210,7 +211,7 @@ class Remedy {
     }
 
     const WouldRefuseNetwork& network_;
-    const Network target_;  ///< the client, where there is but one
+    Network target_;  ///< the client, where an obstacle is in the way of but one
     std::map<std::pair<std::string, std::string>, std::set<std::string>>
         rules_;  ///< options by network and listener
     std::map<std::pair<std::string, std::string>, std::vector<std::string>>
@@ -258,8 +259,9 @@ void WouldRefuse::add(const JournalSession& session) {
     if (entry.clients.size() < WouldRefuseNetwork::kMaxClients) entry.clients.insert(client);
     for (const std::string& reason : session.would_refuse) {
         ++entry.reasons[reason];
-        entry.obstacles.insert(
-            {obstacleOf(reason, session), session.listener, session.rule, session.allowed});
+        auto& clients =
+            entry.obstacles[{obstacleOf(reason, session), session.listener, session.rule, session.allowed}];
+        if (clients.size() < WouldRefuseNetwork::kMaxClients) clients.insert(client);
     }
     entry.mails += session.mail_count;
     for (const JournalMail& mail : session.mail) {
@@ -287,7 +289,7 @@ std::optional<Network> limitingNetwork(const WouldRefuseNetwork::Obstacle& obsta
 std::set<Network> WouldRefuse::limitingNetworks() const {
     std::set<Network> found;
     for (const auto& [network, entry] : networks_)
-        for (const auto& obstacle : entry.obstacles)
+        for (const auto& [obstacle, clients] : entry.obstacles)
             if (const auto limiting = limitingNetwork(obstacle)) found.insert(*limiting);
     return found;
 }
@@ -295,7 +297,7 @@ std::set<Network> WouldRefuse::limitingNetworks() const {
 void WouldRefuse::addLimiting(const store::AccessRule& rule) {
     for (auto& [network, entry] : networks_)
         if (std::any_of(entry.obstacles.begin(), entry.obstacles.end(),
-                        [&](const auto& obstacle) { return limitingNetwork(obstacle) == rule.network; }))
+                        [&](const auto& one) { return limitingNetwork(one.first) == rule.network; }))
             entry.limiting.push_back(rule);
 }
 

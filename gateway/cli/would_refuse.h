@@ -45,7 +45,7 @@ struct WouldRefuseNetwork {
         bool allowed = false;
         friend auto operator<=>(const Obstacle&, const Obstacle&) = default;
     };
-    std::set<Obstacle> obstacles;
+    std::map<Obstacle, std::set<Network>> obstacles;  ///< and in whose way, the first kMaxClients
     /// Allow rules in force in which a limit can be changed, each with the network that it is for or that its name has.
     std::vector<store::AccessRule> limiting;
 

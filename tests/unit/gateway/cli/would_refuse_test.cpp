@@ -104,7 +104,21 @@ TEST(WouldRefuseReport, OneClientIsLetInAloneAndSeveralAsTheirNetwork) {
     JournalSession mx = watched(kAcme + 7, "");
     mx.mail.clear();
     EXPECT_THAT(commandsFor({mx, submission}),
+                ElementsAre("mailgate access allow 198.51.100.7 --listener mx",
+                            "mailgate access allow 198.51.100.8 --listener submission"))
+        << "one on each";
+    JournalSession neighbour = mx, there = submission;
+    neighbour.client = submission.client;
+    there.client = mx.client;
+    EXPECT_THAT(commandsFor({mx, neighbour, submission, there}),
                 ElementsAre("mailgate access allow 198.51.100.0/24 --listener mx --listener submission"));
+    JournalSession limited = submission;
+    limited.listener = "mx";
+    limited.would_refuse = {"too_many"};
+    limited.limit = "client_rate";
+    EXPECT_THAT(commandsFor({mx, limited}),
+                ElementsAre("mailgate access allow 198.51.100.7 --listener mx",
+                            "mailgate access allow 198.51.100.8 --listener mx --client-rate 0"));
 }
 
 TEST(WouldRefuseReport, ADenyRuleIsOverriddenByAMoreSpecificOneOnly) {
