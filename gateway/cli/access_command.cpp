@@ -467,8 +467,9 @@ void Access::report(const rules::NothingLeft&) {
 
 void Access::report(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
-        failAt(error.column == 0 ? fmt::format("{}:{}", arguments_.file, error.line)
-                                 : fmt::format("{}:{}:{}", arguments_.file, error.line, error.column),
+        failAt(error.line == 0     ? arguments_.file
+               : error.column == 0 ? fmt::format("{}:{}", arguments_.file, error.line)
+                                   : fmt::format("{}:{}:{}", arguments_.file, error.line, error.column),
                error.message);
     fail("nothing was imported");
 }
@@ -725,8 +726,8 @@ void Access::undo() {
                                               : fmt::format("{} has not changed anything", author()));
             case Kind::Unreadable:
                 return fail(
-                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
-                                "changed no rules",
+                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
+                                "changed no rules, or one of them could not be read",
                                 number));
             case Kind::LaterChanges:
                 for (const auto& entry : result.entries)

@@ -7,6 +7,7 @@
 #include "gateway/cli/would_refuse.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
+#include "store/backends/rules.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -38,6 +39,32 @@ WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& fil
     return report;
 }
 
+/// A limit that is in the way is that of the rule which allows the client, or can be: which one has to be known.
+void addLimiting(const Config& config, WouldRefuse& report) {
+    const auto wanted = report.limitingNetworks();
+    if (wanted.empty()) return;
+    const auto allows = [now = unixMillis() / 1'000](const store::AccessRule& rule) {
+        return rule.verdict == store::Verdict::Allow && store::isLive(rule, now);
+    };
+    try {
+        const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
+        rules->forEachRule(
+            [&](const store::AccessRule& rule) {
+                if (rule.name.empty() && allows(rule) && wanted.contains(rule.network))
+                    report.addLimiting(rule);
+            },
+            [](const store::RuleStore::BadRow&) {});
+        for (store::NamedRule& named : rules->namedRules())
+            for (const Network& network : named.state.networks) {
+                named.rule.network = network;
+                if (allows(named.rule) && wanted.contains(network)) report.addLimiting(named.rule);
+            }
+    } catch (const store::StoreError& error) {
+        fmt::print(stderr, "warning: the rules whose limits are in the way are not known: {}\n",
+                   error.what());
+    }
+}
+
 bool isMonitored(const ListenerConfig& listener) {
     return listener.mode == ListenerMode::Monitor;
 }
@@ -48,7 +75,8 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
     const auto source = journal::openSource(config.journal.url);
-    const WouldRefuse report = readJournal(*source, filter);
+    WouldRefuse report = readJournal(*source, filter);
+    addLimiting(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, source.get());
     if (arguments.json) {
         const std::int64_t until = filter.until_ms.value_or(unixMillis());

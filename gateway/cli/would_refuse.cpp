@@ -82,7 +82,7 @@ std::string cidr(const Network& network) {
 
 std::set<std::string> listenersOf(const WouldRefuseNetwork& network) {
     std::set<std::string> names;
-    for (const auto& obstacle : network.obstacles)
+    for (const auto& [obstacle, clients] : network.obstacles)
         names.insert(obstacle.listener);
     return names;
 }
@@ -111,13 +111,14 @@ std::string networkAsJson(const WouldRefuseNetwork& network) {
 /// Composes the commands for one network.
 class Remedy {
   public:
-    explicit Remedy(const WouldRefuseNetwork& network)
-        : network_(network),
-          target_(network.clients.size() == 1 ? *network.clients.begin() : network.network) {}
+    explicit Remedy(const WouldRefuseNetwork& network) : network_(network) {}
 
     std::vector<std::string> lines() {
-        for (const auto& obstacle : network_.obstacles)
+        for (const auto& [obstacle, clients] : network_.obstacles) {
+            // Whom nothing is in the way of, or something else, is not let in with it.
+            target_ = clients.size() == 1 ? *clients.begin() : network_.network;
             add(obstacle);
+        }
         std::vector<std::string> lines;
         for (const auto& [key, options] : rules_)
             allowed_[{key.first, fmt::format("{}", fmt::join(options, ""))}].push_back(key.second);
@@ -127,6 +128,8 @@ class Remedy {
                 line += " --listener " + shellWord(listener);
             lines.push_back(line + key.second + note());
         }
+        for (const auto& [rule, options] : limits_)
+            lines.push_back(fmt::format("mailgate access allow {}{}", rule, fmt::join(options, "")));
         std::move(comments_.begin(), comments_.end(), std::back_inserter(lines));
         return lines;
     }
@@ -136,14 +139,9 @@ class Remedy {
 
     void add(const Obstacle& obstacle) {
         if (obstacle.reason == "access") return addAccess(obstacle);
-        // The limit is that of a rule which allows them, if one does: its own network has to be named.
-        const std::string target = obstacle.allowed && !obstacle.rule.empty()
-                                       ? ruleNetwork(obstacle.rule).toString()
-                                       : target_.toString();
-        if (obstacle.reason == "client_sessions")
-            rules_[{target, obstacle.listener}].insert(" --client-sessions 0");
-        else if (obstacle.reason == "client_rate")
-            rules_[{target, obstacle.listener}].insert(" --client-rate 0");
+        if (obstacle.reason == "client_sessions" || obstacle.reason == "client_rate")
+            addLimit(obstacle,
+                     obstacle.reason == "client_rate" ? " --client-rate 0" : " --client-sessions 0");
         else if (obstacle.reason == "bare_lf")
             comment(fmt::format(
                 "bare_lf: in the configuration, listener {}: bare_lf_exclude = [\"{}\"], or bare_lf "
@@ -151,6 +149,37 @@ class Remedy {
                 shellWord(obstacle.listener), target_.toString()));
         else
             comment(fmt::format("{}: no rule lets them in", shellWord(obstacle.reason)));
+    }
+
+    /// A limit is that of the rule which allows them, if one does: that one has to be changed. Another one, for the
+    /// listener or in another set, would neither expire with it nor have its other limit.
+    void addLimit(const Obstacle& obstacle, const std::string& option) {
+        if (!obstacle.allowed || obstacle.rule.empty()) {
+            rules_[{target_.toString(), obstacle.listener}].insert(option);
+            return;
+        }
+        const Network limited = ruleNetwork(obstacle.rule);
+        const store::AccessRule* const rule = limiting(limited, obstacle.listener);
+        if (rule == nullptr)
+            return comment(fmt::format("{}: no rule for {} is in force on listener {} any more",
+                                       obstacle.reason, limited.toString(), shellWord(obstacle.listener)));
+        std::string named = rule->name.empty() ? rule->network.toString() : shellWord(rule->name);
+        if (!rule->listener.empty()) named += " --listener " + shellWord(rule->listener);
+        if (rule->set != store::kManualSet) named += " --set " + shellWord(rule->set);
+        limits_[named].insert(option);
+    }
+
+    /// The one that decides there, as in AccessTable; null: none is known.
+    const store::AccessRule* limiting(const Network& limited, const std::string& listener) const {
+        const auto order = [](const store::AccessRule& rule) {
+            return std::tuple(rule.listener.empty(), rule.set != store::kManualSet, rule.set, -rule.id);
+        };
+        const store::AccessRule* found = nullptr;
+        for (const store::AccessRule& rule : network_.limiting)
+            if (rule.network == limited && covers(rule, listener) &&
+                (found == nullptr || order(rule) < order(*found)))
+                found = &rule;
+        return found;
     }
 
     /// A more specific rule wins over the one that denies; for the same network deny wins.
@@ -178,11 +207,12 @@ class Remedy {
     }
 
     const WouldRefuseNetwork& network_;
-    const Network target_;  ///< the client, where there is but one
+    Network target_;  ///< the client, where an obstacle is in the way of but one
     std::map<std::pair<std::string, std::string>, std::set<std::string>>
         rules_;  ///< options by network and listener
     std::map<std::pair<std::string, std::string>, std::vector<std::string>>
-        allowed_;  ///< listeners by network and options
+        allowed_;                                          ///< listeners by network and options
+    std::map<std::string, std::set<std::string>> limits_;  ///< options by rule
     std::set<std::string> comments_;
 };
 
@@ -212,8 +242,9 @@ void WouldRefuse::add(const JournalSession& session) {
     if (entry.clients.size() < WouldRefuseNetwork::kMaxClients) entry.clients.insert(client);
     for (const std::string& reason : session.would_refuse) {
         ++entry.reasons[reason];
-        entry.obstacles.insert(
-            {obstacleOf(reason, session), session.listener, session.rule, session.allowed});
+        auto& clients =
+            entry.obstacles[{obstacleOf(reason, session), session.listener, session.rule, session.allowed}];
+        if (clients.size() < WouldRefuseNetwork::kMaxClients) clients.insert(client);
     }
     entry.mails += session.mail_count;
     for (const JournalMail& mail : session.mail) {
@@ -223,6 +254,34 @@ void WouldRefuse::add(const JournalSession& session) {
         else
             ++entry.other_mails;
     }
+}
+
+namespace {
+
+/// The network of the rule whose limit it is; none: it is the listener's.
+std::optional<Network> limitingNetwork(const WouldRefuseNetwork::Obstacle& obstacle) {
+    const bool limit = obstacle.reason == "client_sessions" || obstacle.reason == "client_rate";
+    if (!limit || !obstacle.allowed || obstacle.rule.empty()) return std::nullopt;
+    const auto parsed = parseNetwork(obstacle.rule);
+    if (const auto* network = std::get_if<Network>(&parsed)) return *network;
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::set<Network> WouldRefuse::limitingNetworks() const {
+    std::set<Network> found;
+    for (const auto& [network, entry] : networks_)
+        for (const auto& [obstacle, clients] : entry.obstacles)
+            if (const auto limiting = limitingNetwork(obstacle)) found.insert(*limiting);
+    return found;
+}
+
+void WouldRefuse::addLimiting(const store::AccessRule& rule) {
+    for (auto& [network, entry] : networks_)
+        if (std::any_of(entry.obstacles.begin(), entry.obstacles.end(),
+                        [&](const auto& one) { return limitingNetwork(one.first) == rule.network; }))
+            entry.limiting.push_back(rule);
 }
 
 std::vector<const WouldRefuseNetwork*> WouldRefuse::heaviest(std::size_t limit) const {

@@ -9,6 +9,7 @@
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/journal/record.h"
+#include "store/rules/rule.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -44,7 +45,9 @@ struct WouldRefuseNetwork {
         bool allowed = false;
         friend auto operator<=>(const Obstacle&, const Obstacle&) = default;
     };
-    std::set<Obstacle> obstacles;
+    std::map<Obstacle, std::set<Network>> obstacles;  ///< and in whose way, the first kMaxClients
+    /// Allow rules in force in which a limit can be changed, each with the network that it is for or that its name has.
+    std::vector<store::AccessRule> limiting;
 
     /// Lines for a shell: commands, and as comments what no command can do.
     std::vector<std::string> commands() const;
@@ -55,6 +58,11 @@ struct WouldRefuseNetwork {
 class WouldRefuse {
   public:
     void add(const store::JournalSession& session);
+
+    /// The networks of the rules that allowed clients with limits which are in their way.
+    std::set<Network> limitingNetworks() const;
+    /// One that is in force, with such a network.
+    void addLimiting(const store::AccessRule& rule);
 
     std::uint64_t sessions() const noexcept { return sessions_; }
     std::size_t networks() const noexcept { return networks_.size(); }

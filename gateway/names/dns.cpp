@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/names/dns.h"
 
+#include "protocols/values/text.h"
+
 #include <fmt/format.h>
 
 #include <arpa/nameser.h>
@@ -130,14 +132,24 @@ DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type) {
     if (message.size() > kLongestMessage ||
         ns_initparse(message.data(), static_cast<int>(message.size()), &parsed) < 0)
         return failed("the answer cannot be read");
+    ns_rr asked;
+    if (ns_parserr(&parsed, ns_s_qd, 0, &asked) < 0) return failed("the answer cannot be read");
+    // What is said of another name is no answer. A name comes after the one that leads to it (RFC 1034 section 4.3.2).
+    std::string name = lowerCase(ns_rr_name(asked));
     DnsAnswer answer;
     answer.ttl = std::numeric_limits<std::uint32_t>::max();
     for (int at = 0; at < ns_msg_count(parsed, ns_s_an); ++at) {
         ns_rr record;
         if (ns_parserr(&parsed, ns_s_an, at, &record) < 0) return failed("the answer cannot be read");
         const auto found = static_cast<int>(ns_rr_type(record));
-        if (found != typeNumber(type) && found != ns_t_cname) continue;
+        if ((found != typeNumber(type) && found != ns_t_cname) || lowerCase(ns_rr_name(record)) != name)
+            continue;
         answer.ttl = std::min<std::uint32_t>(answer.ttl, ns_rr_ttl(record));
+        if (found == ns_t_cname) {
+            const auto next = nameIn(parsed, record, 0);
+            if (!next) return failed("the answer cannot be read");
+            name = lowerCase(*next);
+        }
         if (found == typeNumber(type)) addRecord(parsed, record, type, answer);
     }
     if (answer.addresses.empty() && answer.texts.empty()) {

@@ -45,6 +45,12 @@ store::ListenerIndex indexOf(const Config& config, std::string_view listener) {
     return static_cast<store::ListenerIndex>(found - config.listeners.begin());
 }
 
+/// A listener that would let the client in again.
+bool onlyMonitors(const Config& config, std::string_view listener) {
+    const auto index = indexOf(config, listener);
+    return index < config.listeners.size() && config.listeners[index].mode == ListenerMode::Monitor;
+}
+
 /// By a rule: a listener's default ends no session.
 bool isDenied(const store::AccessTable& table, const Endpoint& client, store::ListenerIndex listener,
               UnixSeconds now) {
@@ -176,7 +182,9 @@ std::size_t Worker::cut(const Network& network, const std::vector<std::string>& 
         const bool listed =
             listeners.empty() || std::find(listeners.begin(), listeners.end(), listener) != listeners.end();
         if (!listed || !session.identified() || !network.contains(session.client().address.bytes)) return;
-        if (table && !isDenied(*table, session.client(), indexOf(rules->config, listener), now)) return;
+        if (table && (!isDenied(*table, session.client(), indexOf(rules->config, listener), now) ||
+                      onlyMonitors(rules->config, listener)))
+            return;
         if (session.kill()) ++ended;
     });
     return ended;

@@ -52,7 +52,26 @@ struct Covered {
     bool whole() const { return begun && until == after(rule->network); }
 };
 
-/// Adds the rules that decide about some address of those that cover a listener.
+/// What a rule that expires has decided, or one for a name that moves, comes back to the rules around it.
+bool isLasting(const AccessRule& rule) {
+    return !rule.expires_at && rule.name.empty();
+}
+
+/// Those around the network up to the first that lasts, which has itself covered those around it, and those of the same
+/// network as that one.
+void cover(std::vector<Covered>& around, const Network& network) {
+    const AccessRule* lasting = nullptr;
+    for (auto one = around.rbegin(); one != around.rend(); ++one) {
+        if (lasting != nullptr && one->rule->network != lasting->network) return;
+        if (isLasting(*one->rule)) lasting = one->rule;
+        // After a gap this one is not where it would have to begin, and neither are those that follow.
+        if (one->rule->network == network || one->until != network.address) continue;
+        one->until = after(network);
+        one->begun = true;
+    }
+}
+
+/// Adds the rules that decide about some address of those that cover a listener, or will do so when others expire.
 void addDeciding(const Rules& rules, std::set<std::int64_t>& deciding) {
     std::vector<Covered> around;
     const auto leave = [&] {
@@ -61,15 +80,12 @@ void addDeciding(const Rules& rules, std::set<std::int64_t>& deciding) {
     };
     const AccessRule* before = nullptr;
     for (const AccessRule* rule : rules) {
-        const bool beaten = before != nullptr && before->network == rule->network;
-        before = rule;
-        if (beaten) continue;
+        if (before != nullptr && before->network == rule->network) continue;
         while (!around.empty() && !around.back().rule->network.contains(rule->network))
             leave();
-        // After a gap this one is not where it would have to begin, and neither are those that follow.
-        if (!around.empty() && around.back().until == rule->network.address) {
-            around.back().until = after(rule->network);
-            around.back().begun = true;
+        if (isLasting(*rule)) {
+            before = rule;
+            cover(around, rule->network);
         }
         around.push_back({rule, rule->network.address});
     }

@@ -12,7 +12,8 @@
 namespace mailgate::rules {
 
 /// Of rules in force, the ids of those that decide about no address on any of the listeners: another rule for the
-/// same network comes first, narrower ones cover it all, or it names another listener.
+/// same network comes first, narrower ones cover it all, or it names another listener. Others count only if they stay:
+/// none that expires, and none for a name.
 std::set<std::int64_t> shadowed(std::span<const store::AccessRule> rules,
                                 std::span<const std::string> listeners);
 

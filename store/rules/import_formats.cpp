@@ -30,6 +30,9 @@ constexpr std::array<std::string_view, 4> kDenying{"deny", "reject", "drop", "bl
 constexpr std::array<std::string_view, 11> kOtherActions{
     "bcc",  "defer_if_permit", "defer_if_reject", "discard", "filter", "hold",
     "info", "prepend",         "redirect",        "warn",    "ban"};
+// What a value of a map says of those who are not meant to come in, in somebody's own words.
+constexpr std::array<std::string_view, 8> kDenied{"denied", "rejected",  "dropped",     "blocked",
+                                                  "banned", "blocklist", "blacklisted", "blacklist"};
 constexpr int kMaxJsonDepth = 4;
 
 bool isOneOf(std::string_view word, Words words) {
@@ -369,9 +372,13 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
     const auto said = verdictOf(value);
     std::string_view rest = value;
     at_ = value;
-    if (const std::string_view word = takeField(rest); !said && isListWord(word))
+    const std::string_view word = takeField(rest);
+    if (!said && isListWord(word))
         return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
                            printable(word));
+    if (options_.verdict == Verdict::Allow && isOneOf(lowerCase(word), kDenied))
+        return fmt::format("\"{}\" does not sound like one to allow: write what is meant, allow or deny",
+                           printable(value));
     if (!said && !options_.verdict)
         return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));

@@ -622,6 +622,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         for (const RuleStore::PutResult& one : result.put)
             count(one.kind);
         outcome.removed = std::move(result.removed);
+        outcome.taken_over = result.taken_over;
         if (replaced)
             for (const auto& [set, size] : store_().ruleSets())
                 if (!isAmong(*replaced, set)) outcome.left_alone.emplace(set, size);

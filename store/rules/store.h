@@ -151,6 +151,7 @@ class RuleStore {
     struct ReplaceResult {
         std::vector<PutResult> put;
         std::vector<std::string> removed;  ///< as lines of the export
+        std::size_t taken_over = 0;        ///< of programs, which are the person's now, as with edit()
     };
     /// Which rules are there to be replaced: those of these sets; none: all.
     using Sets = std::optional<std::vector<std::string>>;
@@ -231,9 +232,12 @@ class RuleStore {
         std::string before;    ///< the rule as a line of the export; empty for add
         std::string after;     ///< empty for remove
         std::int64_t change;   ///< what was done at once has one number
-        // Of a rule that was removed: who has made it, and when. Nothing where an earlier version has written the entry.
+        // Of a rule that was removed: who has made it, and when, and its counters. Nothing where an earlier version has
+        // written the entry.
         std::string made_by{};
         UnixSeconds made_at = 0;
+        std::int64_t hits = 0;
+        std::optional<UnixSeconds> last_hit_at{};
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
@@ -261,7 +265,7 @@ class RuleStore {
     /// The last change that `who` has made; 0: there is none.
     virtual std::int64_t lastChangeBy(std::string_view who) = 0;
     /// Takes back what was changed at once, where all of it is as that change left it: a rule that was removed gets its
-    /// number, author and time again. This is a change like any other. Expired rules are not in its way.
+    /// number, author, time and counters again. This is a change like any other. Expired rules are not in its way.
     virtual UndoResult undo(std::int64_t change, std::string_view who) = 0;
 
   protected:

@@ -599,6 +599,16 @@ class ByHand(Operated):
         # In force before the first session ended.
         self.assertRegex(self.talk(gateway.port("smtp")).greeting, rb"^5")
 
+    def test_a_denial_that_cuts_ends_nothing_where_it_would_refuse_nobody(self):
+        gateway = self.start_one()
+        here, there = self.talk(gateway.port("smtp")), self.talk(gateway.port("submission"))
+        next(settings for settings in gateway.listeners if settings["name"] == "submission")["mode"] = "monitor"
+        gateway.write_config()
+        self.order(gateway, "reload")
+        self.assertIn("1 session ended", self.order(gateway, "access", "deny", "198.51.100.0/24", "--cut"))
+        self.assertRegex(here.rest(), rb"^421 ")
+        self.assertRegex(there.say(b"NOOP"), rb"^250 ")
+
     def test_the_status_tells_what_goes_on(self):
         gateway = self.start_one()
         self.talk(gateway.port("smtp"))

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/sqlite/rows.h"
 
+#include "protocols/values/text.h"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
+
+#include <algorithm>
+#include <iterator>
 
 namespace mailgate::store::rows {
 
@@ -36,10 +41,18 @@ void bindRule(RawStatement& statement, const AccessRule& rule, std::string_view 
 
 }  // namespace
 
-namespace {
+std::variant<std::string, NetworkError> nameOfRow(std::string_view text) {
+    auto name = parseRuleName(text);
+    const std::string_view kind = text.substr(0, text.find(':'));
+    const bool found = std::find(std::begin(kNameKinds), std::end(kNameKinds), kind) != std::end(kNameKinds);
+    if (const auto* parsed = std::get_if<std::string>(&name);
+        parsed && (!found || lowerCase(text) != *parsed))
+        return NetworkError{fmt::format("\"{}\" has to be written as {}", printable(text), *parsed)};
+    return name;
+}
 
 std::string readName(const Database& database, std::int64_t id, std::string_view text) {
-    auto parsed = parseRuleName(text);
+    auto parsed = nameOfRow(text);
     if (auto* error = std::get_if<NetworkError>(&parsed))
         throw StoreError(StoreError::Kind::BadRow,
                          fmt::format("{}: table access_rule, row id {}, column network: {} (mailgate access "
@@ -47,8 +60,6 @@ std::string readName(const Database& database, std::int64_t id, std::string_view
                                      database.path(), id, error->message, id));
     return std::move(std::get<std::string>(parsed));
 }
-
-}  // namespace
 
 Network readNetwork(const Database& database, std::int64_t id, std::string_view text) {
     auto parsed = parseNetwork(text);
@@ -111,8 +122,8 @@ Putter::Putter(Database& database, std::string_view who)
            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"),
       restore_(database,
                "INSERT INTO access_rule(network, listener, verdict, note, expires_at, client_sessions, "
-               "client_rate, rule_set, owner, ticket, reply, created_by, created_at, id)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"),
+               "client_rate, rule_set, owner, ticket, reply, created_by, created_at, id, hits, last_hit_at)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
       overwrite_(database,
                  "UPDATE access_rule SET network = ?1, listener = ?2, verdict = ?3, note = ?4,"
                  " expires_at = ?5, client_sessions = ?6, client_rate = ?7, rule_set = ?8, owner = ?9,"
@@ -140,17 +151,17 @@ std::int64_t Putter::add(const AccessRule& rule, std::string_view network) {
     return sqlite3_last_insert_rowid(database_.handle());
 }
 
-void Putter::restore(const AccessRule& rule) {
-    const std::string network = subjectOf(rule);
+void Putter::restore(const AccessRule& rule, std::string_view network) {
     bindRule(restore_, rule, network);
     restore_.bind(12, std::string_view(rule.created_by));
     restore_.bind(13, rule.created_at);
     restore_.bind(14, rule.id);
+    restore_.bind(15, rule.hits);
+    bindNumber(restore_, 16, rule.last_hit_at);
     restore_.step();
 }
 
-void Putter::overwrite(const AccessRule& rule) {
-    const std::string network = subjectOf(rule);
+void Putter::overwrite(const AccessRule& rule, std::string_view network) {
     bindRule(overwrite_, rule, network);
     overwrite_.bind(12, rule.id);
     overwrite_.step();
@@ -163,7 +174,10 @@ Finder::Finder(Database& database)
                         kAllRules)) {}
 
 std::optional<AccessRule> Finder::find(const AccessRule& like) {
-    const std::string network = subjectOf(like);
+    return find(like, subjectOf(like));
+}
+
+std::optional<AccessRule> Finder::find(const AccessRule& like, std::string_view network) {
     find_.reset();
     find_.bind(1, network);
     find_.bind(2, std::string_view(like.listener));

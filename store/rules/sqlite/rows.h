@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <variant>
 
 namespace mailgate::store::rows {
 
@@ -15,7 +17,13 @@ constexpr std::string_view kAllRules =
     "SELECT id, network, verdict, listener, note, created_at, created_by, expires_at, hits, last_hit_at,"
     " client_sessions, client_rate, rule_set, owner, ticket, reply FROM access_rule";
 
-/// Throws StoreError(BadRow) naming table, id and value.
+/// How the kinds of names may be written, for which the index of networks is asked.
+constexpr std::string_view kNameKinds[]{"host", "HOST", "Host", "spf", "SPF", "Spf"};
+/// The name of a row that is for one. The sqlite3 shell may write it as it likes, in capitals too, but not so that what the
+/// name stands for would not be found.
+std::variant<std::string, NetworkError> nameOfRow(std::string_view text);
+/// These throw StoreError(BadRow) naming table, id and value.
+std::string readName(const sqlite::Database& database, std::int64_t id, std::string_view text);
 Network readNetwork(const sqlite::Database& database, std::int64_t id, std::string_view text);
 std::optional<std::int64_t> optionalNumber(const sqlite::RawStatement& row, int column);
 /// From two columns.
@@ -30,10 +38,10 @@ class Putter {
     RuleStore::PutResult put(const AccessRule& rule);
     /// A rule that is not there yet; `network`: its text. Its id.
     std::int64_t add(const AccessRule& rule, std::string_view network);
-    /// A rule that there was, with its id, author and time.
-    void restore(const AccessRule& rule);
+    /// A rule that there was, with its id, author, time and counters; `network`: its text.
+    void restore(const AccessRule& rule, std::string_view network);
     /// The rule with that id becomes this one.
-    void overwrite(const AccessRule& rule);
+    void overwrite(const AccessRule& rule, std::string_view network);
 
   private:
     sqlite::Database& database_;
@@ -50,6 +58,8 @@ class Finder {
   public:
     explicit Finder(sqlite::Database& database);
     std::optional<AccessRule> find(const AccessRule& like);
+    /// With the network written like this: the sqlite3 shell may have done so in another way.
+    std::optional<AccessRule> find(const AccessRule& like, std::string_view network);
 
   private:
     sqlite::Database& database_;

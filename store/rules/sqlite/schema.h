@@ -6,7 +6,7 @@
 ///     access_set    what a rule of a set gets that is not said of it; a set without such defaults needs no row
 ///     access_audit  what was changed when by whom; triggers write it, and refuse to change it. `change`: the id of the
 ///                   first row of one transaction of mailgate's; null in others, whose rows are a change each. `made_by`,
-///                   `made_at`: of a rule that was removed, who had made it when
+///                   `made_at`: of a rule that was removed, who had made it when; `hits`, `last_hit_at`: its counters
 ///     access_name   of a rule whose network is a name, such as 'host:home.example.org': the networks that it stands for,
 ///                   with a blank between, since when, until when, and why there is no newer answer; `name`: of which
 ///                   name that is. Other networks are an entry in the trail, and raise the version

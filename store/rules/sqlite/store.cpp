@@ -28,9 +28,12 @@ namespace {
 using rows::Bulk;
 using rows::Finder;
 using rows::kAllRules;
+using rows::kNameKinds;
+using rows::nameOfRow;
 using rows::optionalNumber;
 using rows::Putter;
 using rows::readLimits;
+using rows::readName;
 using rows::readNetwork;
 using rows::readRule;
 using std::chrono::milliseconds;
@@ -53,12 +56,16 @@ OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_time
             lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
 }
 
-/// The network of an audit line ("deny 192.0.2.0/24 ..."); none when the row held something else.
+/// What an audit line, which is not empty, is about, as the row has it: "192.0.2.0/24" of "deny 192.0.2.0/24 ...".
+std::string_view subjectIn(std::string_view line) {
+    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
+    return line.substr(0, line.find(' '));
+}
+
+/// Its network; none when the row held something else.
 std::optional<Network> networkOf(std::string_view line) {
-    const std::size_t space = line.find(' ');
-    if (space == std::string_view::npos) return std::nullopt;
-    line.remove_prefix(space + 1);
-    const auto parsed = parseNetwork(line.substr(0, line.find(' ')));
+    if (line.empty()) return std::nullopt;
+    const auto parsed = parseNetwork(subjectIn(line));
     if (const auto* network = std::get_if<Network>(&parsed)) return *network;
     return std::nullopt;
 }
@@ -176,11 +183,11 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
                                     std::string_view who, const Find& find, const Put& put,
                                     const Gone& remove);
-    std::vector<PutResult> putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules,
-                                     std::vector<AccessRule>& completed, const Complete& complete);
+    void putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules, std::vector<AccessRule>& completed,
+                   const Complete& complete, std::string_view who, ReplaceResult& result);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
-    std::vector<PutResult> putCompleted(std::span<const AccessRule> rules, const Complete& complete,
-                                        std::string_view who);
+    void putCompleted(std::span<const AccessRule> rules, const Complete& complete, std::string_view who,
+                      ReplaceResult& result);
     void snapshot(const std::function<void()>& work);
     void writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults);
     std::vector<AuditEntry> entriesOf(std::int64_t change);
@@ -305,10 +312,12 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
                             rows.text(3), optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
                             ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
             };
-            if (!isRuleName(rows.text(1)))
+            if (!isRuleName(rows.text(1))) {
                 add(readNetwork(database(), id, rows.text(1)));
-            else
-                std::for_each(names[id].begin(), names[id].end(), add);
+                continue;
+            }
+            readName(database(), id, rows.text(1));
+            std::for_each(names[id].begin(), names[id].end(), add);
         }
     });
     return builder.build(read_version);
@@ -549,42 +558,68 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessR
     return results;
 }
 
-/// As putAll(), each made whole first.
-std::vector<RuleStore::PutResult> SqliteRuleStore::putCompleted(std::span<const AccessRule> rules,
-                                                                const Complete& complete,
-                                                                std::string_view who) {
-    if (!complete) return putAll(rules, who);
-    std::vector<PutResult> results;
-    results.reserve(rules.size());
+namespace {
+
+/// Whether the rule would say nothing that the one there does not; who has made it, and how often it was used, apart.
+bool saysTheSame(AccessRule rule, const AccessRule& there) {
+    rule.id = there.id;
+    rule.created_at = there.created_at;
+    rule.created_by = there.created_by;
+    rule.hits = there.hits;
+    rule.last_hit_at = there.last_hit_at;
+    return rule == there;
+}
+
+/// A person who changes a program's rule makes it their own.
+bool takesOver(const AccessRule& rule, const AccessRule& there, std::string_view who) {
+    return isProgram(there.created_by) && !isProgram(who) && !saysTheSame(rule, there);
+}
+
+}  // namespace
+
+/// Each made whole first.
+void SqliteRuleStore::putCompleted(std::span<const AccessRule> rules, const Complete& complete,
+                                   std::string_view who, ReplaceResult& result) {
+    result.put.reserve(rules.size());
     Finder finder(database());
     Putter putter(database(), who);
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
-        const auto present = finder.find(wanted);
+        const auto found = finder.find(wanted);
         AccessRule rule = wanted;
-        complete(rule, wanted, present && isLive(*present, now) ? &*present : nullptr);
-        results.push_back(putter.put(rule));
+        if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
+        if (!found || !takesOver(rule, *found, who)) {
+            result.put.push_back(putter.put(rule));
+            continue;
+        }
+        removeIds({found->id});
+        result.put.push_back({PutKind::Changed, putter.put(rule).id});
+        ++result.taken_over;
     }
-    return results;
 }
 
 /// Likewise, and the new ones are written by finish(); `completed` holds them till then.
-std::vector<RuleStore::PutResult> SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
-                                                             std::vector<AccessRule>& completed,
-                                                             const Complete& complete) {
-    std::vector<PutResult> results;
-    results.reserve(rules.size());
+void SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
+                                std::vector<AccessRule>& completed, const Complete& complete,
+                                std::string_view who, ReplaceResult& result) {
+    result.put.reserve(rules.size());
     completed.reserve(rules.size());
     const UnixSeconds now = database().number("SELECT unixepoch()");
     for (const AccessRule& wanted : rules) {
-        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        const auto found = bulk.find(wanted);
+        progress_.tell(Progress::Step::Compare, result.put.size(), rules.size());
+        auto found = bulk.find(wanted);
         AccessRule& rule = completed.emplace_back(wanted);
         if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
+        const bool taken = found && takesOver(rule, *found, who);
+        if (taken) {
+            bulk.forget(*found);
+            removeIds({found->id});
+            found.reset();
+            ++result.taken_over;
+        }
         const PutKind kind = bulk.put(rule, found);
-        results.push_back({kind, rule.id});
+        result.put.push_back({taken ? PutKind::Changed : kind, rule.id});
     }
-    return results;
 }
 
 /// The rules of the sets but these.
@@ -619,14 +654,14 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
     };
     change(who, [&] {
         if (rules.size() < options_.bulk_from) {
-            result.put = putCompleted(rules, complete, who);
+            putCompleted(rules, complete, who, result);
             const std::int64_t before = endOfTrail();
             removeIds(othersOf(sets, idsOf(result.put)));
             return removed(before);
         }
         std::vector<AccessRule> completed;
         Bulk bulk(database(), who, rules.size(), progress_);
-        result.put = putInBulk(bulk, rules, completed, complete);
+        putInBulk(bulk, rules, completed, complete, who, result);
         const std::int64_t before = endOfTrail();
         bulk.remove(othersOf(sets, idsOf(result.put)));
         removed(before);
@@ -777,11 +812,11 @@ std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
     RawStatement states(
         database(),
         "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
-    for (const std::string_view kind : {"host", "HOST", "Host", "spf", "SPF", "Spf"}) {
+    for (const std::string_view kind : kNameKinds) {
         RawStatement rows(database(),
                           fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
         while (rows.step()) {
-            if (skips_bad && std::holds_alternative<NetworkError>(parseRuleName(rows.text(1)))) continue;
+            if (skips_bad && std::holds_alternative<NetworkError>(nameOfRow(rows.text(1)))) continue;
             NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
             states.reset();
             states.bind(1, one.rule.id);
@@ -940,13 +975,14 @@ void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
     RawStatement rows(
         database(),
-        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at"
+        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at,"
+        " coalesce(hits, 0), last_hit_at"
         " FROM access_audit WHERE id > ? ORDER BY id");
     rows.bind(1, after);
     while (rows.step())
         visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
                rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7),
-               std::string(rows.text(8)), rows.number(9)});
+               std::string(rows.text(8)), rows.number(9), rows.number(10), optionalNumber(rows, 11)});
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
@@ -1062,7 +1098,8 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         AccessRule rule = parseTrailRule(entry.before).value();
         rule.id = entry.rule_id;
-        auto other = finder.find(rule);
+        const std::string_view network = subjectIn(entry.before);
+        auto other = finder.find(rule, network);
         if (other && other->id == rule.id) other.reset();
         if (other && isLive(*other, now)) {
             result.in_the_way.push_back(std::move(*other));
@@ -1070,7 +1107,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         }
         if (other) removeIds({other->id});
         if (!entry.after.empty()) {
-            putter.overwrite(rule);
+            putter.overwrite(rule, network);
             return;
         }
         const auto origin = origins.find(rule.id);
@@ -1080,7 +1117,9 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         rule.created_at = !entry.made_by.empty()    ? entry.made_at
                           : origin != origins.end() ? origin->second.at
                                                     : entry.at;
-        putter.restore(rule);
+        rule.hits = entry.hits;
+        rule.last_hit_at = entry.last_hit_at;
+        putter.restore(rule, network);
     });
 }
 

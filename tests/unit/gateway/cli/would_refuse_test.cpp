@@ -104,7 +104,21 @@ TEST(WouldRefuseReport, OneClientIsLetInAloneAndSeveralAsTheirNetwork) {
     JournalSession mx = watched(kAcme + 7, "");
     mx.mail.clear();
     EXPECT_THAT(commandsFor({mx, submission}),
+                ElementsAre("mailgate access allow 198.51.100.7 --listener mx",
+                            "mailgate access allow 198.51.100.8 --listener submission"))
+        << "one on each";
+    JournalSession neighbour = mx, there = submission;
+    neighbour.client = submission.client;
+    there.client = mx.client;
+    EXPECT_THAT(commandsFor({mx, neighbour, submission, there}),
                 ElementsAre("mailgate access allow 198.51.100.0/24 --listener mx --listener submission"));
+    JournalSession limited = submission;
+    limited.listener = "mx";
+    limited.would_refuse = {"too_many"};
+    limited.limit = "client_rate";
+    EXPECT_THAT(commandsFor({mx, limited}),
+                ElementsAre("mailgate access allow 198.51.100.7 --listener mx",
+                            "mailgate access allow 198.51.100.8 --listener mx --client-rate 0"));
 }
 
 TEST(WouldRefuseReport, ADenyRuleIsOverriddenByAMoreSpecificOneOnly) {
@@ -133,10 +147,6 @@ TEST(WouldRefuseReport, EachReasonHasItsRemedy) {
     EXPECT_THAT(commandsFor({limit, rate}),
                 ElementsAre("mailgate access allow 198.51.100.7 --listener mx --client-rate "
                             "0 --client-sessions 0"));
-    limit.rule = "198.51.100.0/28";
-    EXPECT_THAT(commandsFor({limit}), ElementsAre("mailgate access allow 198.51.100.0/28 --listener mx "
-                                                  "--client-sessions 0"))
-        << "the limit is that rule's";
     JournalSession bare_lf = watched(kAcme + 7, "", "bare_lf");
     bare_lf.mail.clear();
     EXPECT_THAT(
@@ -146,6 +156,40 @@ TEST(WouldRefuseReport, EachReasonHasItsRemedy) {
     JournalSession other = watched(kAcme + 7, "", "something_new");
     other.mail.clear();
     EXPECT_THAT(commandsFor({other}), ElementsAre("# something_new: no rule lets them in"));
+}
+
+// A rule beside it would be for good where the one that is there expires, and its note would be another.
+TEST(WouldRefuseReport, ALimitIsThatOfTheRuleWhichHasIt) {
+    JournalSession limited = watched(kAcme + 7, "a@acme.example", "too_many");
+    limited.limit = "client_sessions";
+    limited.rule = "198.51.100.0/28";
+    JournalSession rate = limited;
+    rate.limit = "client_rate";
+    WouldRefuse report;
+    report.add(limited);
+    report.add(rate);
+    const auto commands = [&] { return report.heaviest(1).at(0)->commands(); };
+    EXPECT_THAT(
+        commands(),
+        ElementsAre("# client_rate: no rule for 198.51.100.0/28 is in force on listener mx any more",
+                    "# client_sessions: no rule for 198.51.100.0/28 is in force on listener mx any more"));
+    store::AccessRule rule;
+    rule.network = std::get<Network>(parseNetwork("198.51.100.0/28"));
+    EXPECT_THAT(report.limitingNetworks(), ElementsAre(rule.network));
+    rule.verdict = store::Verdict::Allow;
+    rule.set = "acme";
+    report.addLimiting(rule);
+    EXPECT_THAT(commands(), ElementsAre("mailgate access allow 198.51.100.0/28 --set acme --client-rate 0 "
+                                        "--client-sessions 0"));
+    rule.listener = "imap";
+    report.addLimiting(rule);
+    rule.listener = "mx";
+    rule.set = "manual";
+    rule.name = "host:home.example";
+    report.addLimiting(rule);
+    EXPECT_THAT(commands(),
+                ElementsAre("mailgate access allow host:home.example --listener mx --client-rate 0 "
+                            "--client-sessions 0"));
 }
 
 TEST(WouldRefuseReport, NothingThatAClientSentReachesAShellOrATerminal) {

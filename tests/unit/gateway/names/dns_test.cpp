@@ -11,13 +11,14 @@ namespace {
 using testing::ElementsAre;
 using Kind = DnsAnswer::Kind;
 
-/// A response (RFC 1035 section 4.1) about "a.b" with records of the same name.
+/// A response (RFC 1035 section 4.1) about "a.b" with records, of the same name if no other is given.
 class Response {
   public:
-    Response& record(unsigned type, std::uint32_t ttl, const std::string& data) {
+    Response& record(unsigned type, std::uint32_t ttl, const std::string& data,
+                     const std::string& name = std::string("\xC0\x0C", 2)) {
         ++records_;
-        body_ += std::string("\xC0\x0C", 2) + number(type) + number(1) + number(ttl >> 16) +
-                 number(ttl & 0xFFFF) + number(static_cast<unsigned>(data.size())) + data;
+        body_ += name + number(type) + number(1) + number(ttl >> 16) + number(ttl & 0xFFFF) +
+                 number(static_cast<unsigned>(data.size())) + data;
         return *this;
     }
     std::vector<std::uint8_t> bytes() const {
@@ -49,6 +50,22 @@ TEST(DnsResponse, RecordsOfTheTypeAreReadAndTheLeastTimeToLive) {
     ASSERT_EQ(answer.addresses.size(), 2u);
     EXPECT_EQ(answer.addresses[1].bytes, address("192.0.2.2"));
     EXPECT_EQ(answer.ttl, 20u);
+}
+
+TEST(DnsResponse, WhatIsSaidOfAnotherNameIsNoAnswer) {
+    const std::string address_1("\xC0\x00\x02\x01", 4), address_2("\xC0\x00\x02\x02", 4);
+    const std::string other("\1c\1D\0", 5);
+    EXPECT_EQ(readResponse(Response().record(kA, 60, address_1, other).bytes(), DnsType::A).kind,
+              Kind::Nothing);
+    const auto led = readResponse(Response()
+                                      .record(kA, 60, address_2, other)
+                                      .record(kCname, 60, std::string("\1C\1d\0", 5))
+                                      .record(kA, 60, address_1, other)
+                                      .record(kA, 60, address_2)
+                                      .bytes(),
+                                  DnsType::A);
+    ASSERT_EQ(led.addresses.size(), 1u);
+    EXPECT_EQ(led.addresses[0].bytes, address("192.0.2.1"));
 }
 
 TEST(DnsResponse, StringsOfATextAreJoined) {

@@ -3,6 +3,8 @@
 
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
+
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -373,6 +375,12 @@ TEST(Import, ListsOfHaproxy) {
     EXPECT_THAT(
         errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
         HasSubstr("\"reject spammers\" is not a value of a map"));
+    for (const char* value : {"Blocked", "denied by tom", "blacklist"})
+        EXPECT_THAT(errorsOf(parseRules(fmt::format("10.0.0.0/8 {}\n", value),
+                                        options(Verdict::Allow, ImportFormat::Haproxy))),
+                    HasSubstr("does not sound like one to allow"));
+    EXPECT_THAT(imported("10.0.0.0/8 blocked\n", options(Verdict::Deny, ImportFormat::Haproxy)),
+                ElementsAre("1: deny 10.0.0.0/8 blocked"));
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
 }
 

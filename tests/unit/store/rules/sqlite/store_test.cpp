@@ -5,6 +5,7 @@
 #include "store/rules/import_export.h"
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fcntl.h>
@@ -132,6 +133,29 @@ TEST_F(RuleStoreTest, ARuleForANameHasItsReply) {
     store_->undo(store_->lastChangeBy("alice"), "alice");
     EXPECT_EQ(store_->namedRules().at(0).rule.reply, named.reply);
     EXPECT_EQ(store_->namedRules()[0].state.networks, standingFor({"192.0.2.0/24"}).networks);
+}
+
+// It would be listed, and deny nobody.
+TEST_F(RuleStoreTest, ANameWrittenSoThatNobodyAsksForItIsABadRow) {
+    for (const char* name : {"host:home.example.org.", "hOsT:home.example.org"}) {
+        SCOPED_TRACE(name);
+        shell_.run(
+            fmt::format("DELETE FROM access_rule;"
+                        "INSERT INTO access_rule(network, verdict) VALUES ('{}', 'deny')",
+                        name));
+        EXPECT_THAT(store_->namedRules(), IsEmpty()) << "the others are asked for all the same";
+        std::string why;
+        try {
+            store_->load(std::vector<std::string>{"smtp"});
+        } catch (const StoreError& error) {
+            EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
+            why = error.what();
+        }
+        EXPECT_THAT(why, HasSubstr("has to be written as host:home.example.org"));
+    }
+    shell_.run("UPDATE access_rule SET network = 'HOST:Home.example.org'");
+    EXPECT_EQ(store_->namedRules().at(0).rule.name, "host:home.example.org");
+    EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 0u);
 }
 
 TEST_F(RuleStoreTest, AnExpiredRuleForANameIsPruned) {
@@ -285,6 +309,36 @@ TEST_F(RuleStoreTest, WhoTakesOverAProgramsRuleChangesWhatIsSaid) {
         EXPECT_EQ(now[0].created_by, "alice");
         EXPECT_EQ(now[0].id, 3);
         EXPECT_EQ(store->remove(std::vector{now[0].id}, program).missing.size(), 1u);
+    }
+}
+
+TEST_F(RuleStoreTest, ReplacingAProgramsRuleTakesItOver) {
+    const std::string program = programName("fail2ban");
+    const AccessRule ban = rule(Verdict::Deny, "192.0.2.1", "", "banned", 4'000'000'000);
+    const AccessRule kept = rule(Verdict::Deny, "192.0.2.2", "", "banned", 4'000'000'000);
+    for (const std::size_t bulk_from : {1, 1'000}) {
+        SCOPED_TRACE(bulk_from);
+        const auto store =
+            openRules("sqlite:" + folder_.file(std::to_string(bulk_from)), {.bulk_from = bulk_from});
+        store->put(std::vector{ban, kept}, program);
+        const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "", "for good"), kept};
+        const auto replaced = store->replaceAll(wanted, {}, {}, "alice");
+        EXPECT_EQ(replaced.put.at(0).kind, PutKind::Changed);
+        EXPECT_EQ(replaced.put.at(1).kind, PutKind::Unchanged);
+        EXPECT_EQ(replaced.taken_over, 1u);
+        EXPECT_THAT(replaced.removed, IsEmpty());
+        std::vector<AccessRule> now;
+        store->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+        ASSERT_EQ(now.size(), 2u);
+        EXPECT_EQ(now[0].created_by, program) << "nothing else is said of it";
+        EXPECT_EQ(formatRule(now[1]), "deny 192.0.2.1 for good");
+        EXPECT_EQ(now[1].created_by, "alice");
+        EXPECT_EQ(store->remove(std::vector{now[1].id}, program).missing.size(), 1u);
+        EXPECT_EQ(store->undo(store->lastChangeBy("alice"), "alice").kind, RuleStore::UndoResult::Kind::Done);
+        now.clear();
+        store->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+        EXPECT_EQ(formatRule(now.at(0)), "deny 192.0.2.1 expires=2096-10-02T07:06:40Z banned");
+        EXPECT_EQ(now.at(0).created_by, program);
     }
 }
 
@@ -612,6 +666,21 @@ TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     for (const std::int64_t none : {0, 5, 99, -1})
         EXPECT_EQ(store_->undo(none, "carol").kind, Kind::NotFound) << none;
     EXPECT_EQ(store_->lastChangeBy("nobody"), 0);
+}
+
+TEST_F(RuleStoreTest, WhatComesBackIsAsItWasWritten) {
+    put(rule(Verdict::Allow, "192.0.2.1", "", "a"));
+    shell_.run("INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1/32', 'allow', 'b')");
+    store_->addHits(std::vector<RuleStore::HitCount>{{1, 3, 1'800'000'005}});
+    store_->remove(std::vector<std::int64_t>{1, 2}, "bob");
+    EXPECT_EQ(store_->undo(store_->lastChange(), "bob").kind, RuleStore::UndoResult::Kind::Done);
+    std::vector<AccessRule> now;
+    store_->forEachRule([&](const AccessRule& one) { now.push_back(one); });
+    ASSERT_EQ(now.size(), 2u) << "of one network, written in two ways";
+    EXPECT_EQ(now[0].hits, 3) << "it would be listed as unused";
+    EXPECT_EQ(now[0].last_hit_at, 1'800'000'005);
+    EXPECT_EQ(audit().back(), "bob add: - > allow 192.0.2.1 a");
+    EXPECT_EQ(audit().at(audit().size() - 2), "bob add: - > allow 192.0.2.1/32 b");
 }
 
 TEST_F(RuleStoreTest, WhatALaterChangeStandsOnIsNotUndone) {
