@@ -8,11 +8,11 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-       libsystemd-dev prometheus-cpp-dev libidn2-dev libssl-dev scdoc file dpkg-dev)
+       libsystemd-dev prometheus-cpp-dev libidn2-dev libssl-dev libcrypt-dev scdoc file dpkg-dev)
 demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl jq sqlite3 openssl python3)
 test=(isync prometheus clang clang-format clang-tidy lld llvm libgtest-dev libgmock-dev libbenchmark-dev
       fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime lintian
-      tmux less python3-jsonschema dnsmasq-base bind9-dnsutils valgrind nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
+      tmux less python3-jsonschema python3-yaml dnsmasq-base bind9-dnsutils valgrind nginx libnginx-mod-stream stunnel4 hitch dovecot-submissiond)
 
 # What meets TLS at the gateway, or is measured beside it.
 test+=(msmtp testssl.sh libnginx-mod-mail)

@@ -19,6 +19,7 @@ _mailgate() {
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
+        --role) mapfile -t COMPREPLY < <(compgen -W "viewer operator admin" -- "$cur"); return ;;
         --by) mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
@@ -34,7 +35,7 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions who top report status tls server probe snippet reload backup restore version help --version" ;;
+        "") words="serve check access sessions who top report status tls server console probe snippet reload backup restore version help --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run --json" ;;
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
@@ -75,6 +76,12 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
+        console) words="user token" ;;
+        "console user") words="add passwd remove list" ;;
+        "console token") words="add remove list" ;;
+        "console user add"*) words="--role" ;;
+        "console token add"*) words="--role --user --expires" ;;
+        "console user list" | "console token list") words="--json --wide --columns --utc --no-pager" ;;
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
     esac

@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions who top report status tls server probe snippet reload backup restore version help
+set -l commands serve check access sessions who top report status tls server console probe snippet reload backup restore version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -103,6 +103,12 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l lim
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l host -x -d 'all servers at this name or address'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and not __fish_seen_subcommand_from user token' -a 'user token'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from user token; and not __fish_seen_subcommand_from add passwd remove list' -a 'add passwd remove list'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from add' -l role -x -a 'viewer operator admin' -d 'what it may do'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from token' -l user -x -d 'whose token'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from token' -l expires -x -a '1d 7d 30d 90d never' -d 'how long it may be used'
+complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from list' -l json -d 'as JSON'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'

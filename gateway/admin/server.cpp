@@ -2,11 +2,11 @@
 #include "gateway/admin/server.h"
 
 #include "gateway/admin/api.h"
-#include "gateway/admin/http_server.h"
 #include "gateway/admin/unix_listener.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/config/values.h"
-#include "gateway/io/listen_error.h"
+#include "gateway/http/listen.h"
+#include "gateway/http/server.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPRequestHandler.h>
@@ -58,23 +58,33 @@ void send(net::HTTPServerResponse& http, const Response& response) {
 class Handler final : public net::HTTPRequestHandler {
   public:
     /// `socket_path` is empty for the HTTP listener.
-    Handler(Api& api, HttpServer& server, const std::string& socket_path)
-        : api_(api), server_(server), socket_path_(socket_path) {}
+    Handler(Api& api, http::Server& server, const std::string& socket_path,
+            const AdminServer::Further& further)
+        : api_(api), server_(server), socket_path_(socket_path), further_(further) {}
 
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
+        if (further_ && !socket_path_.empty() && http.getURI().starts_with(AdminServer::kFurtherRoot)) {
+            const Peer peer(descriptorOf(http));
+            if (peer.mayUse(descriptorOf(http), socket_path_))
+                return further_(server_, peer.user(), http, http_response);
+        }
         const Response response = respond(http);
         server_.restartPeerLimit();
         send(http_response, response);
     }
 
   private:
+    static int descriptorOf(net::HTTPServerRequest& http) {
+        return static_cast<net::HTTPServerRequestImpl&>(http).socket().impl()->sockfd();
+    }
+
     Response respond(net::HTTPServerRequest& http) {
         if (http.getURI().size() > kMaxTarget) return errorResponse(414, "the path is too long");
         std::optional<Request> request =
             requestFrom(http, socket_path_.empty() ? Origin::Http : Origin::Socket);
         if (!request) return errorResponse(400, "the path is not well-formed");
         if (request->origin == Origin::Socket) {
-            const int fd = static_cast<net::HTTPServerRequestImpl&>(http).socket().impl()->sockfd();
+            const int fd = descriptorOf(http);
             const Peer peer(fd);
             if (!peer.mayUse(fd, socket_path_))
                 return errorResponse(403, fmt::format("{} may not use this socket", peer.user()));
@@ -100,62 +110,59 @@ class Handler final : public net::HTTPRequestHandler {
     }
 
     Api& api_;
-    HttpServer& server_;
+    http::Server& server_;
     const std::string& socket_path_;
+    const AdminServer::Further& further_;
 };
 
 class Handlers final : public net::HTTPRequestHandlerFactory {
   public:
-    Handlers(Api& api, HttpServer& server, std::string socket_path)
-        : api_(api), server_(server), socket_path_(std::move(socket_path)) {}
+    Handlers(Api& api, http::Server& server, std::string socket_path, AdminServer::Further further)
+        : api_(api), server_(server), socket_path_(std::move(socket_path)), further_(std::move(further)) {}
     net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
-        return new Handler(api_, server_, socket_path_);
+        return new Handler(api_, server_, socket_path_, further_);
     }
 
-    static HttpServer::Handlers of(Api& api, const std::string& socket_path) {
-        return [&api, socket_path](HttpServer& server) { return new Handlers(api, server, socket_path); };
+    static http::Server::Handlers of(Api& api, const std::string& socket_path,
+                                     const AdminServer::Further& further = {}) {
+        return [&api, socket_path, further](http::Server& server) {
+            return new Handlers(api, server, socket_path, further);
+        };
     }
 
   private:
     Api& api_;
-    HttpServer& server_;
+    http::Server& server_;
     const std::string socket_path_;
+    const AdminServer::Further further_;
 };
 
 net::ServerSocket listenOnTcp(const std::string& address) {
-    // Poco's shorter ways set SO_REUSEPORT as well: two gateways would share the address.
-    constexpr bool kReuseAddress = true, kReusePort = false;
-    try {
-        const HostPort host_port = parseHostPort(address).value();
-        net::ServerSocket socket;
-        socket.bind(net::SocketAddress(host_port.host, host_port.port), kReuseAddress, kReusePort);
-        socket.listen();
-        return socket;
-    } catch (const Poco::Exception& error) {
-        throw ListenError(fmt::format("admin.http {}: cannot listen: {}", address, error.displayText()));
-    }
+    const HostPort host_port = parseHostPort(address).value();
+    return http::listenOn(host_port.host, host_port.port, "admin.http " + address);
 }
 
 }  // namespace
 
 class AdminServer::Impl {
   public:
-    Impl(const AdminConfig& config, Control& control, EventLog* log) : api_(control, log) {
+    Impl(const AdminConfig& config, Control& control, EventLog* log, const Further& further)
+        : api_(control, log) {
         if (!config.socket.empty()) {
             unix_listener_.emplace(config.socket);
-            unix_server_.emplace(unix_listener_->socket(), Handlers::of(api_, config.socket));
+            unix_server_.emplace(unix_listener_->socket(), Handlers::of(api_, config.socket, further));
         }
         if (!config.http.empty()) http_server_.emplace(listenOnTcp(config.http), Handlers::of(api_, ""));
     }
 
     void start() {
-        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+        for (std::optional<http::Server>* server : {&unix_server_, &http_server_}) {
             if (*server) (*server)->start();
         }
     }
 
     void stop() {
-        for (std::optional<HttpServer>* server : {&unix_server_, &http_server_}) {
+        for (std::optional<http::Server>* server : {&unix_server_, &http_server_}) {
             if (*server) (*server)->stop();
         }
     }
@@ -163,12 +170,12 @@ class AdminServer::Impl {
   private:
     Api api_;
     std::optional<UnixListener> unix_listener_;
-    std::optional<HttpServer> unix_server_;
-    std::optional<HttpServer> http_server_;
+    std::optional<http::Server> unix_server_;
+    std::optional<http::Server> http_server_;
 };
 
-AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log)
-    : impl_(std::make_unique<Impl>(config, control, log)) {}
+AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log, Further further)
+    : impl_(std::make_unique<Impl>(config, control, log, further)) {}
 
 AdminServer::~AdminServer() {
     stop();

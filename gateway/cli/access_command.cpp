@@ -3,6 +3,7 @@
 #include "gateway/base/clock.h"
 #include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
+#include "gateway/cli/acting_user.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -26,7 +27,6 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -122,18 +122,6 @@ std::string_view wordsOf(store::Progress::Step step) {
 
 UnixSeconds now() {
     return std::time(nullptr);
-}
-
-std::string userName(uid_t user) {
-    const passwd* entry = ::getpwuid(user);
-    return entry == nullptr ? fmt::format("uid {}", user) : entry->pw_name;
-}
-
-/// The Unix user for the audit trail: who called sudo(8) rather than root.
-std::string actingUser() {
-    const char* sudo_user = ::getuid() == 0 ? std::getenv("SUDO_USER") : nullptr;
-    return sudo_user == nullptr || *sudo_user == '\0' ? userName(::getuid())
-                                                      : fmt::format("{} (sudo)", sudo_user);
 }
 
 /// Ranges and masks are several networks, perhaps.
@@ -308,7 +296,6 @@ class Access {
     std::size_t mostShown() const noexcept {
         return arguments_.json ? std::numeric_limits<std::size_t>::max() : kMaxShown;
     }
-    void printChange();
     /// Of what has been done: nothing where it has not.
     template <typename... Values>
     void tell(fmt::format_string<Values...> sentence, Values&&... values) const {
@@ -385,7 +372,8 @@ class Access {
 void Access::perform(const std::function<void()>& change) {
     if (!arguments_.dry_run) {
         change();
-        if (arguments_.json && context_.exit_code == kDone) printChange();
+        if (arguments_.json && context_.exit_code == kDone)
+            std::fputs(lastChangeAsJson(store(), ended_).c_str(), stdout);
         return;
     }
     const auto rehearsed = rehearse(store(), site_, now(), mostShown(), change);
@@ -416,21 +404,6 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());
         return std::nullopt;
     }
-}
-
-/// What the command has just done.
-void Access::printChange() {
-    const std::int64_t number = store().lastChange();
-    std::vector<RuleStore::AuditEntry> entries;
-    ChangeReport report;
-    store().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
-        if (entry.change != number) return;
-        ++(entry.before.empty() ? report.added : entry.after.empty() ? report.removed : report.changed);
-        entries.push_back(entry);
-    });
-    report.entries = entries;
-    report.ended = ended_;
-    std::fputs(changesAsJson(report).c_str(), stdout);
 }
 
 /// For the audit trail.
@@ -787,7 +760,10 @@ void Access::list() {
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
-    if (rules.empty()) fail(arguments_.expired ? "no rule has expired" : "no rule matches");
+    const bool all =
+        !about_live && !filter.covering && filter.listeners.empty() && !filter.set && !filter.note_contains;
+    if (rules.empty())
+        fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
     if (arguments_.json)
         std::fputs(rulesAsJson(rules, names).c_str(), stdout);

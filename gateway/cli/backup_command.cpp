@@ -81,8 +81,10 @@ class Reporter {
 };
 
 std::string copiedText(std::uint64_t bytes) {
-    return bytes < 1'000'000 ? fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3)
-                             : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+    const auto size = static_cast<double>(bytes);
+    if (bytes < 1'000'000) return fmt::format("{:.1f} kB", size / 1e3);
+    return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", size / 1e6)
+                                 : fmt::format("{:.1f} GB", size / 1e9);
 }
 
 std::string_view wordFor(Kind kind) {

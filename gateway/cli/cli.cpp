@@ -181,6 +181,7 @@ void addCommands(CLI::App& app, Context& context) {
     addStatusCommand(app, context);
     addTlsCommand(app, context);
     addServerCommand(app, context);
+    addConsoleCommand(app, context);
     addReloadCommand(app, context);
     addProbeCommand(app, context);
     addSnippetCommand(app, context);

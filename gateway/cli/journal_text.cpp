@@ -186,15 +186,6 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 
 }  // namespace
 
-std::string envelopeAddress(std::string_view text) {
-    if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);
-    return std::string(text);
-}
-
-std::string messageId(std::string_view text) {
-    return envelopeAddress(trimmed(text)).substr(0, kMaxMessageIdBytes);
-}
-
 Table sessionTable(TableStyle style, const Times& times) {
     constexpr bool kOnRequest = true;
     return Table(
@@ -225,22 +216,6 @@ void addSessions(Table& table, std::span<const JournalSession> sessions, const T
         for (const JournalMail& mail : session.mail)
             table.add(tableRow(session, &mail, times));
     }
-}
-
-std::string sessionAsJson(const JournalSession& session) {
-    const std::chrono::system_clock::time_point ended{std::chrono::milliseconds(session.endedMs())};
-    std::string lines;
-    if (session.kind != store::JournalKind::Mail) {
-        LogLine line(LogFormat::Json, LogLevel::Information, eventOf(session), ended);
-        writeSession(line, session);
-        lines = line.finish();
-    }
-    for (std::size_t at = mailInLine(session).size(); at < session.mail.size(); ++at) {
-        LogLine line(LogFormat::Json, LogLevel::Information, "session.mail", ended);
-        writeFurtherMail(line, session, at);
-        lines += line.finish();
-    }
-    return lines;
 }
 
 namespace {

@@ -3,6 +3,7 @@
 /// line. Pure functions.
 #pragma once
 
+#include "gateway/answers/journal.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/journal/backend.h"
@@ -14,11 +15,9 @@
 
 namespace mailgate::cli {
 
-/// As the command line takes an envelope address: "<>" is the null sender.
-std::string envelopeAddress(std::string_view text);
-
-/// As the journal has a Message-ID: without < and >, as long as it is kept.
-std::string messageId(std::string_view text);
+using answers::envelopeAddress;
+using answers::messageId;
+using answers::sessionAsJson;
 
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
@@ -27,8 +26,6 @@ inline constexpr std::size_t kShownOfId = 16;
 Table sessionTable(TableStyle style, const Times& times);
 /// One row for each mail, one for a session without any.
 void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
-/// The log lines of the session (docs/log.md): its own, then those of mails that had no place in it.
-std::string sessionAsJson(const store::JournalSession& session);
 /// All that is known, one fact a line, the timings in their order.
 std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
 

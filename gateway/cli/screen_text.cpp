@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/screen_text.h"
 
+#include "gateway/answers/rules_text.h"
 #include "gateway/log/escape.h"
 
 #include <fmt/format.h>
@@ -62,20 +63,9 @@ std::string escapeOf(char32_t code_point) {
 
 }  // namespace
 
-std::string plainLine(std::string_view text) {
-    std::string safe;
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find_first_of("\"\\"), text.size());
-        safe += escaped(text.substr(0, end));
-        if (end < text.size()) safe += text[end];
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return safe;
-}
-
 std::string shown(std::string_view text, Letters letters) {
     constexpr int kMarks = 2;
-    const std::string safe = plainLine(text);
+    const std::string safe = answers::plainLine(text);
     if (isPlain(text)) return safe;
     const InUtf8 utf8;
     std::string out;

@@ -13,11 +13,7 @@ namespace mailgate::cli {
 /// What the terminal can show.
 enum class Letters : std::uint8_t { Utf8, Ascii };
 
-/// `text` escaped (gateway/log/escape.h), but for quotes and backslashes, which mean nothing to a terminal: what is quoted
-/// already would be so twice.
-std::string plainLine(std::string_view text);
-
-/// As plainLine(), so that it stays on its line and in its direction; also what has no width
+/// `text` as answers::plainLine() has it, so that it stays on its line and in its direction; also what has no width
 /// of its own and no letter before it, marks beyond two of one letter, and what the C library does not know
 /// becomes \uXXXX. What is left takes screenWidth() columns. With Letters::Ascii nothing else is left.
 std::string shown(std::string_view text, Letters letters = Letters::Utf8);

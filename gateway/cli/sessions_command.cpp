@@ -197,7 +197,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.json) {
         printJson(sessions);
         std::fputs(cutAsJson(sessions.size(), found - (more ? 1 : 0), more).c_str(), stdout);
-        if (arguments.follow) follow(*source, asked.filter, end, printJson);
+        if (arguments.follow) follow(*source, asked.filter, end, [](const auto& newer) { printJson(newer); });
         return;
     }
     const Times times = arguments.view.times();
@@ -409,9 +409,7 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--protocol", arguments.protocol, "Protocol of the listener")
         ->check(oneOf({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
     sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");
-    sessions
-        .add_option("--tls", arguments.tls,
-                    "How TLS was spoken, as the log has it; none: it was not")
+    sessions.add_option("--tls", arguments.tls, "How TLS was spoken, as the log has it; none: it was not")
         ->check(oneOf({"starttls", "implicit", "passthrough", "balancer", "none"}));
     sessions.add_option("--end", arguments.end, "Close reason, or reason of the refusal, as in column END")
         ->check(CLI::Validator(endError, ""));

@@ -88,7 +88,7 @@ void addTopCommand(CLI::App& root, Context& context) {
     CLI::App* command = root.add_subcommand("top", "Print the busiest clients, senders and users");
     command->add_option("--by", arguments->by, "Print the busiest of these instead")
         ->check(CLI::Validator(byError, "client|network|sender|recipient|user|helo|end"));
-    command->add_option("--sort", arguments->sort, "What is counted (default: sessions)")
+    command->add_option("--sort", arguments->sort, "Sort by this, the most first (default: sessions)")
         ->check(oneOf({"sessions", "bytes", "refused", "failed-logins"}));
     addJournalOptions(*command, *arguments, "of each", Prints::Tables);
     command->callback([&context, arguments] { top(context, *arguments); });

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/answers/meanings.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_text.h"
-#include "gateway/cli/meanings.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/log/escape.h"
@@ -27,6 +27,8 @@ namespace mailgate::cli {
 namespace {
 
 namespace journal = store::journal;
+using answers::Meaning;
+using answers::meaningsOf;
 
 struct WhoArguments {
     std::string text;
@@ -152,7 +154,7 @@ void addWhoCommand(CLI::App& root, Context& context) {
     const auto arguments = std::make_shared<WhoArguments>();
     CLI::App* command = root.add_subcommand("who",
                                             "Find the sessions that a text may mean: a client, sender, "
-                                            "recipient, user, Message-ID, queue id or session id");
+                                            "recipient, user, domain, Message-ID, queue id or session id");
     command
         ->add_option("TEXT", arguments->text, "An address, name or id, as in a log, a header or a complaint")
         ->required();

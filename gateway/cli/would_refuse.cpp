@@ -23,9 +23,6 @@ constexpr unsigned kGroupV6 = 56;
 constexpr std::size_t kSendersInRow = 3;
 constexpr std::size_t kSendersInJson = 20;
 
-constexpr std::string_view kShellSafe =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_+=:,./-";
-
 Network groupOf(const Network& client) noexcept {
     const unsigned prefix = client.isV4() ? kGroupV4 : kGroupV6;
     return client.prefix_length <= prefix ? client : networkAround(client.address, prefix);
@@ -38,8 +35,7 @@ std::string obstacleOf(const std::string& reason, const JournalSession& session)
 /// Nothing that a shell or a terminal could take for more than it is.
 bool isPlainSender(std::string_view sender) noexcept {
     constexpr std::size_t kLongest = 100;
-    return !sender.empty() && sender.size() <= kLongest &&
-           sender.find_first_not_of(kShellSafe) == sender.npos;
+    return !sender.empty() && sender.size() <= kLongest && shellWord(sender) == sender;
 }
 
 std::string senderText(std::string_view sender) {
@@ -221,19 +217,6 @@ class Remedy {
 };
 
 }  // namespace
-
-std::string shellWord(std::string_view text) {
-    std::string line = printable(text, text.size());
-    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
-    std::string word = "'";
-    for (const char character : line) {
-        if (character == '\'')
-            word += "'\\''";
-        else
-            word += character;
-    }
-    return word + "'";
-}
 
 std::vector<std::string> WouldRefuseNetwork::commands() const {
     return Remedy(*this).lines();

@@ -5,6 +5,7 @@
 /// What clients sent is escaped in all output, and in commands there is none of it but senders of plain letters.
 #pragma once
 
+#include "gateway/answers/meanings.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/journal/record.h"
@@ -21,8 +22,7 @@
 
 namespace mailgate::cli {
 
-/// One word for a POSIX shell, whatever is in it.
-std::string shellWord(std::string_view text);
+using answers::shellWord;
 
 /// The clients of a network: an IPv4 /24, an IPv6 /56, or what the journal has left of the addresses.
 struct WouldRefuseNetwork {

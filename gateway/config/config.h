@@ -4,6 +4,7 @@
 /// Their spelling, limits and meaning are in fields.cpp.
 #pragma once
 
+#include "gateway/config/places.h"
 #include "gateway/log/log_config.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/tls/server_context.h"
@@ -60,6 +61,7 @@ enum class UpstreamTls : std::uint8_t {
 
 struct ListenerConfig {
     std::string name;
+    Places places;  ///< of what TLS needs
     Protocol protocol = Protocol::Tcp;
     std::vector<Endpoint>
         addresses;  ///< one or more; [::] takes IPv4 too unless 0.0.0.0 is bound on the same port
@@ -117,6 +119,7 @@ struct ServerConfig {
 
 struct UpstreamConfig {
     std::string name;
+    Places places;  ///< of what TLS needs
     SendProxy send_proxy = SendProxy::V2;
     bool lost_client_address_accepted = false;  ///< must be set for send_proxy = "off"
     std::size_t max_header_bytes = 536;         ///< of the header sent; 536 is Postfix's limit
@@ -191,6 +194,17 @@ struct AdminConfig {
     friend bool operator==(const AdminConfig&, const AdminConfig&) = default;
 };
 
+struct ConsoleConfig {
+    std::string address;                         ///< host:port, an IP address; empty: there is no console
+    std::vector<CertificateFiles> certificates;  ///< none: it speaks HTTP in the clear
+    bool insecure_accepted = false;        ///< must be set for that where others than this host can connect
+    std::vector<Network> trusted_proxies;  ///< whose X-Forwarded-For and `user_header` are believed
+    std::string user_header;               ///< in which they say who has logged in with them; empty: none
+    Places places;                         ///< of what TLS needs
+
+    friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
+};
+
 struct Config {
     std::string file;                  ///< as given on the command line
     std::vector<std::string> files{};  ///< that one, and those that were included
@@ -204,6 +218,7 @@ struct Config {
     JournalConfig journal;
     LogConfig log;
     AdminConfig admin;
+    ConsoleConfig console;
     Timeouts timeouts;
     std::vector<ListenerConfig> listeners;
     std::vector<UpstreamConfig> upstreams;

@@ -447,6 +447,31 @@ const Fields<AdminConfig>& adminFields() {
     return fields;
 }
 
+using Console = ConsoleConfig;
+const Fields<ConsoleConfig>& consoleFields() {
+    static const Fields<ConsoleConfig> fields{
+        {"address", ownText<&Console::address>("address", readConsoleAddress), kRestart,
+         "where the console and its API are served, such as `127.0.0.1:8026`; empty: nowhere"},
+        {"certificates", own<&Console::certificates>("array of tables", readConsoleCertificates), kRestart,
+         "as `listener.certificates`: with them it speaks TLS, and new files are taken up as they come; "
+         "needed unless the "
+         "address is this host's alone",
+         kNone},
+        {"insecure", own<&Console::insecure_accepted>("`accepted`", readInsecure), kRestart,
+         "must be set where others than this host can connect and there are no certificates: behind a proxy "
+         "on a network of "
+         "its own, for instance",
+         kNone},
+        {"trusted_proxies", own<&Console::trusted_proxies>("network or array", readTrustedProxies), kRestart,
+         "reverse proxies whose `X-Forwarded-For` and `user_header` are believed", kNone},
+        {"user_header", ownText<&Console::user_header>("header field", readUserHeader), kRestart,
+         "in which a trusted proxy says who has logged in with it, such as `X-Remote-User`: the name of an "
+         "account, which needs no "
+         "password then; empty: none. The proxy must remove it from what clients send"},
+    };
+    return fields;
+}
+
 using L = ListenerConfig;
 const Fields<ListenerConfig>& listenerFields() {
     static const Fields<ListenerConfig> fields{

@@ -47,6 +47,7 @@ const Fields<Config>& rootFields();
 const Fields<Config>& defaultsFields();
 const Fields<Config>& gatewayFields();
 const Fields<Config>& storeFields();
+const Fields<ConsoleConfig>& consoleFields();
 const Fields<RulesConfig>& rulesFields();
 const Fields<JournalConfig>& journalFields();
 const Fields<Timeouts>& timeoutFields();
@@ -81,6 +82,8 @@ void forEachSection(Visit visit) {
         "log", logFields(), [](auto& config) -> auto& { return config.log; });
     visit(
         "admin", adminFields(), [](auto& config) -> auto& { return config.admin; });
+    visit(
+        "console", consoleFields(), [](auto& config) -> auto& { return config.console; });
 }
 
 /// What the rows say, for documents.

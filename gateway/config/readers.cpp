@@ -5,6 +5,7 @@
 #include "gateway/log/escape.h"
 #include "protocols/mail_protocol.h"
 #include "protocols/refusal.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 
@@ -188,11 +189,15 @@ void readPath(Reading& reading, TableReader& table, std::string_view key, std::s
 }
 
 /// `stapled`: an OCSP response may be named too.
-CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled) {
+CertificateFiles readCertificate(Reading& reading, TableReader& table, bool stapled, Places& places) {
     CertificateFiles files;
-    readPath(reading, table, "certificate", files.certificate);
-    readPath(reading, table, "key", files.key);
-    if (stapled) readPath(reading, table, "ocsp", files.ocsp);
+    const auto read = [&](std::string_view key, std::string& file) {
+        readPath(reading, table, key, file);
+        if (!file.empty()) places.add(file, table.placeOf(key));
+    };
+    read("certificate", files.certificate);
+    read("key", files.key);
+    if (stapled) read("ocsp", files.ocsp);
     if (files.certificate.empty()) table.error("certificate", "missing: expected the path of a PEM file");
     table.rejectUnknown();
     return files;
@@ -316,11 +321,77 @@ void readSocket(Reading& reading, TableReader& table, std::string_view key, Admi
 void readHttpAddress(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
     if (!table.text(key, admin.http) || admin.http.empty()) return;
     const auto target = parseHostPort(admin.http);
-    if (!target)
+    if (!target) {
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
-    else if (const auto address = IpAddress::parse(target->host))
+    } else if (const auto address = IpAddress::parse(target->host)) {
         reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        if (isWildcard(*address))
+            table.warning(key,
+                          "has no authentication, and whoever reaches this machine reaches it there: name "
+                          "the address that the monitoring uses, or keep others out with a firewall");
+    }
+}
+
+void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    if (!table.text(key, console.address) || console.address.empty()) return;
+    const LocatedText item{console.address, table.where(key)};
+    if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
+        reading.bound.push_back({*endpoint, item.where});
+    else
+        console.address.clear();
+}
+
+void readConsoleCertificates(Reading& reading, TableReader& table, std::string_view key,
+                             ConsoleConfig& console) {
+    for (TableReader& item : table.tables(key))
+        console.certificates.push_back(readCertificate(reading, item, true, console.places));
+}
+
+/// The last to be read of what this hangs on.
+void readInsecure(Reading&, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    static constexpr Word<bool> kWords[] = {{"accepted", true}};
+    table.choice<bool>(key, console.insecure_accepted, kWords);
+    const auto host = parseHostPort(console.address);
+    const auto address = host ? IpAddress::parse(host->host) : std::nullopt;
+    const bool exposed = address && !address->isLoopback() && console.certificates.empty();
+    if (exposed && !console.insecure_accepted)
+        table.error(
+            "address",
+            fmt::format(
+                "without TLS everybody on the way to {} can read and use passwords and tokens: give the "
+                "console certificates, or an address of this host alone, such as \"127.0.0.1:8026\"; if you "
+                "accept that, add insecure = \"accepted\"",
+                console.address));
+    else if (exposed)
+        table.warning("address",
+                      "passwords, tokens and all that the console shows go over the network in the clear");
+    else if (console.insecure_accepted)
+        table.warning(key, "has no effect: the console has TLS, or is reached from this host alone");
+}
+
+void readTrustedProxies(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    for (const LocatedText& item : table.texts(key))
+        for (const Network& network : readNetworks(reading, item, table.pathOf(key)))
+            console.trusted_proxies.push_back(network);
+}
+
+void readUserHeader(Reading&, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    constexpr std::size_t kLongest = 64;
+    if (!table.text(key, console.user_header) || console.user_header.empty()) return;
+    const auto is_of_names = [](char character) {
+        return character == '-' || (character >= '0' && character <= '9') ||
+               (lower(character) >= 'a' && lower(character) <= 'z');
+    };
+    if (console.user_header.size() > kLongest ||
+        !std::all_of(console.user_header.begin(), console.user_header.end(), is_of_names))
+        table.error(key,
+                    fmt::format("expected the name of a header field, such as \"X-Remote-User\", found {}",
+                                inQuotes(console.user_header)));
+    else if (console.trusted_proxies.empty())
+        table.error(
+            key,
+            "needs trusted_proxies: from anybody else the header would be a password that everybody knows");
 }
 
 void readAddresses(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
@@ -408,7 +479,7 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {
     if (!forTls(table, key, listener)) return;
     for (TableReader& item : table.tables(key))
-        listener.certificates.push_back(readCertificate(reading, item, true));
+        listener.certificates.push_back(readCertificate(reading, item, true, listener.places));
     if (listener.endsTls() && table.isEmpty(key))
         table.error(
             key,
@@ -425,10 +496,12 @@ void readMinVersion(Reading&, TableReader& table, std::string_view key, Listener
 }
 
 void readCiphers(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    listener.places.add(std::string(key), table.placeOf(key));
     readTlsText(table, key, listener.tls_options.ciphers, listener);
 }
 
 void readGroups(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
+    listener.places.add(std::string(key), table.placeOf(key));
     readTlsText(table, key, listener.tls_options.groups, listener);
 }
 
@@ -447,7 +520,9 @@ void readClientCa(Reading& reading, TableReader& table, std::string_view key, Li
     table.text(key, file);
     if (asked && file.empty())
         table.error(key, "missing: client_certificates needs the PEM file of the CA that issues them");
-    if (!file.empty()) file = reading.absolute(file);
+    if (file.empty()) return;
+    file = reading.absolute(file);
+    listener.places.add(file, table.placeOf(key));
 }
 
 void readBareLf(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
@@ -518,7 +593,9 @@ void readTrustedCa(Reading& reading, TableReader& table, std::string_view key, U
         !table.applies(key, upstream.tls_options.verify, "would be ignored, because tls_verify is \"off\""))
         return;
     std::string& ca = upstream.tls_options.ca;
-    if (table.text(key, ca) && ca != "system") ca = reading.absolute(ca);
+    if (!table.text(key, ca) || ca == "system") return;
+    ca = reading.absolute(ca);
+    upstream.places.add(ca, table.placeOf(key));
 }
 
 void readUpstreamServerName(Reading&, TableReader& table, std::string_view key, UpstreamConfig& upstream) {
@@ -529,7 +606,7 @@ void readClientCertificate(Reading& reading, TableReader& table, std::string_vie
                            UpstreamConfig& upstream) {
     if (!forServerTls(table, key, upstream)) return;
     TableReader files = table.table(key);
-    if (table.has(key)) upstream.client_certificate = readCertificate(reading, files, false);
+    if (table.has(key)) upstream.client_certificate = readCertificate(reading, files, false, upstream.places);
 }
 
 void readServerName(Reading&, TableReader& table, std::string_view key, ServerConfig& server) {

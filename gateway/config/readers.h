@@ -88,6 +88,11 @@ void readMaskAfter(Reading&, TableReader&, std::string_view key, JournalConfig&)
 void readLogTarget(Reading&, TableReader&, std::string_view key, LogConfig&);
 void readSocket(Reading&, TableReader&, std::string_view key, AdminConfig&);
 void readHttpAddress(Reading&, TableReader&, std::string_view key, AdminConfig&);
+void readConsoleAddress(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
+void readConsoleCertificates(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
+void readInsecure(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
+void readTrustedProxies(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
+void readUserHeader(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
 
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);

@@ -155,12 +155,15 @@ void Problems::warning(const Position& where, std::string_view key, std::string_
 
 void Problems::add(std::vector<Problem>& to, const Position& where, std::string_view kind,
                    std::string_view key, std::string_view message) const {
+    const std::string_view colon = key.empty() ? "" : ": ";
+    to.push_back({where, fmt::format("{}: {}{}{}{}", text(where), kind, key, colon, message)});
+}
+
+std::string Problems::text(const Position& where) const {
     // A document without a line has its root at 0:0.
     const auto line = std::max<toml::source_index>(where.line, 1);
     const auto column = std::max<toml::source_index>(where.column, 1);
-    const std::string_view colon = key.empty() ? "" : ": ";
-    to.push_back({where, fmt::format("{}:{}:{}: {}{}{}{}", files_[where.file], line, column, kind, key, colon,
-                                     message)});
+    return fmt::format("{}:{}:{}", files_[where.file], line, column);
 }
 
 std::vector<std::string> Problems::inOrder(std::vector<Problem> problems) {

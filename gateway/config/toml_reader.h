@@ -43,6 +43,8 @@ class Problems {
     void error(const Position& where, std::string_view key, std::string_view message);
     void warning(const Position& where, std::string_view key, std::string_view message);
 
+    /// "FILE:LINE:COLUMN".
+    std::string text(const Position& where) const;
     bool hasErrors() const noexcept { return !errors_.empty(); }
     /// "FILE:LINE:COLUMN: key: message", one a line, in the files' order, each once.
     std::string errorText() const;
@@ -153,6 +155,8 @@ class TableReader {
     const Position& where() const noexcept { return where_; }
     Position where(std::string_view key) const;
     std::string pathOf(std::string_view key) const;
+    /// "FILE:LINE:COLUMN": for what is found out later.
+    std::string placeOf(std::string_view key) const { return problems_->text(where(key)); }
     /// "line 3": where something is that is told of at `key`.
     std::string lineOf(const Position& other, std::string_view key) const {
         return problems_->lineOf(other, where(key));

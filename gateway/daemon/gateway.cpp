@@ -3,11 +3,13 @@
 
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
+#include "gateway/console/exchange.h"
 #include "gateway/daemon/admin_states.h"
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/service_unit.h"
 #include "gateway/daemon/site.h"
+#include "store/backends/accounts.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
@@ -85,6 +87,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
     ListeningSockets listening = openListeners(config, worker_count, &inherited);
     TlsListeners::Row certificates = tls_.make(config);
+    const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
     dropPrivileges(config.user);
     // Before they are opened to serve.
@@ -97,6 +100,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     server_tls_.tell(*log_);
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
+    const ConsoleConfig console = config.console;
     const std::string store_url = config.store_url;
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
@@ -110,7 +114,14 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const std::string forgotten = drainAsBefore(*first.generation);
     for (auto& sockets : listening)
         workers_.push_back(std::make_unique<Worker>(*state_, first.generation, std::move(sockets)));
-    admin_ = std::make_unique<admin::AdminServer>(admin, *control_, log_.get());
+    makeApi();
+    admin_ = std::make_unique<admin::AdminServer>(
+        admin, *control_, log_.get(),
+        [this](http::Server& server, const std::string& user, Poco::Net::HTTPServerRequest& request,
+               Poco::Net::HTTPServerResponse& response) {
+            console::answer(*api_, server, user, request, response);
+        });
+    makeConsole(console, console_tls, store_url);
     reloader_->start();
     reloader_->commit(std::move(first));
     logStart(inherited, forgotten);
@@ -118,6 +129,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
         workers_[i]->start(fmt::format("worker-{}", i));
     control_->serving();
     admin_->start();
+    if (console_) console_->start();
     startNames(store_url);
 }
 
@@ -130,6 +142,7 @@ Gateway::~Gateway() {
 void Gateway::stopThreads() {
     reloader_->refuse();
     names_.reset();
+    if (console_) console_->stop();
     admin_->stop();
     reloader_->stop();
     for (const auto& worker : workers_)
@@ -143,6 +156,24 @@ void Gateway::startJournal(const JournalConfig& config) {
     journal_ = std::make_unique<store::Journal>(journalOptions(config), store::journal::openSink,
                                                 journalEvents(*log_));
     journal_->start();
+}
+
+void Gateway::makeApi() {
+    api_ = std::make_unique<api::Api>(api::Parts{*control_,
+                                                 [this] {
+                                                     const auto generation = reloader_->current();
+                                                     return std::shared_ptr<const Config>(
+                                                         generation, &generation->config);
+                                                 },
+                                                 siteOf, log_.get()});
+}
+
+void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
+                          const std::string& store_url) {
+    if (config.address.empty()) return;
+    console::Console::Parts parts{*api_, [store_url] { return store::openAccounts(store_url); }, log_.get()};
+    if (tls) parts.tls = [tls] { return tls->context(); };
+    console_ = std::make_unique<console::Console>(config, parts);
 }
 
 void Gateway::startNames(const std::string& store_url) {

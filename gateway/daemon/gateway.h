@@ -3,7 +3,9 @@
 #pragma once
 
 #include "gateway/admin/server.h"
+#include "gateway/api/api.h"
 #include "gateway/config/config.h"
+#include "gateway/console/console.h"
 #include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/gateway_control.h"
 #include "gateway/daemon/reloader.h"
@@ -44,6 +46,9 @@ class Gateway {
 
   private:
     void startJournal(const JournalConfig& config);
+    void makeApi();
+    void makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
+                     const std::string& store_url);
     void startNames(const std::string& store_url);
     void stopThreads();
     void logStart(const InheritedSockets& inherited, const std::string& forgotten);
@@ -64,8 +69,10 @@ class Gateway {
     Reloader::Workers workers_;
     std::unique_ptr<Reloader> reloader_;
     std::unique_ptr<GatewayControl> control_;
+    std::unique_ptr<api::Api> api_;
     std::unique_ptr<admin::AdminServer> admin_;
-    std::unique_ptr<names::NameKeeper> names_;  ///< of the access rules
+    std::unique_ptr<console::Console> console_;  ///< null: there is none
+    std::unique_ptr<names::NameKeeper> names_;   ///< of the access rules
 
     std::chrono::microseconds watchdog_{0};  ///< how often systemd wants to hear of us; 0: never
     std::vector<std::future<void>> beats_;   ///< what the workers still owe

@@ -14,6 +14,8 @@
 namespace mailgate {
 namespace {
 
+const std::string kConsole = "console";  ///< as a listener, in the log
+
 UnixSeconds wallClock() {
     return unixMillis() / 1000;
 }
@@ -35,43 +37,65 @@ TlsListeners::Row TlsListeners::make(const Config& config) {
     for (const ListenerConfig& listener : config.listeners) {
         row.emplace_back();
         if (!listener.endsTls()) continue;
-        TlsListener::Callbacks callbacks{
-            [this, name = listener.name](const Certificate& certificate) {
-                EventLog& log = *log_;
-                LogLine line = log.line(LogLevel::Information, "tls.certificate_renewed");
-                addCertificate(line, name, certificate);
-                log.write(line);
-            },
-            [this, name = listener.name](const std::string& why) {
-                EventLog& log = *log_;
-                LogLine line = log.line(LogLevel::Error, "tls.certificate_refused");
-                line.text("listener", name).text("detail", why);
-                log.write(line);
-            },
-            [this, name = listener.name](const std::string& client_ca) {
-                EventLog& log = *log_;
-                LogLine line = log.line(LogLevel::Information, "tls.certificate_renewed");
-                line.text("listener", name).text("certificate", client_ca);
-                log.write(line);
-            }};
         try {
-            row.back() = std::make_shared<TlsListener>(listener.tls_options, listener.certificates, tickets_,
-                                                       std::move(callbacks));
+            row.back() = listenerOf(listener.name, listener.tls_options, listener.certificates);
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("listener {}: {}", listener.name, error.what()));
+            throw ConfigError(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
+                                          listener.name, error.what()));
         }
     }
     return row;
 }
 
+std::shared_ptr<TlsListener> TlsListeners::makeConsole(const ConsoleConfig& config) {
+    if (config.address.empty() || config.certificates.empty()) return nullptr;
+    TlsServerOptions options;
+    options.alpn = "http/1.1";
+    options.scope = kConsole;
+    try {
+        console_ = listenerOf(kConsole, options, config.certificates);
+    } catch (const TlsError& error) {
+        throw ConfigError(fmt::format("{}console: {}", config.places.before(error.what()), error.what()));
+    }
+    return console_;
+}
+
+std::shared_ptr<TlsListener> TlsListeners::listenerOf(const std::string& name,
+                                                      const TlsServerOptions& options,
+                                                      const std::vector<CertificateFiles>& certificates) {
+    TlsListener::Callbacks callbacks{
+        [this, name](const Certificate& certificate) {
+            EventLog& log = *log_;
+            LogLine line = log.line(LogLevel::Information, "tls.certificate_renewed");
+            addCertificate(line, name, certificate);
+            log.write(line);
+        },
+        [this, name](const std::string& why) {
+            EventLog& log = *log_;
+            LogLine line = log.line(LogLevel::Error, "tls.certificate_refused");
+            line.text("listener", name).text("detail", why);
+            log.write(line);
+        },
+        [this, name](const std::string& client_ca) {
+            EventLog& log = *log_;
+            LogLine line = log.line(LogLevel::Information, "tls.certificate_renewed");
+            line.text("listener", name).text("certificate", client_ca);
+            log.write(line);
+        }};
+    return std::make_shared<TlsListener>(options, certificates, tickets_, std::move(callbacks));
+}
+
 void TlsListeners::poll(const Config& config, const Row& listeners) {
     const UnixSeconds now = wallClock();
-    for (std::size_t i = 0; i < listeners.size(); ++i) {
-        if (!listeners[i]) continue;
-        listeners[i]->poll(now);
-        for (const auto& certificate : listeners[i]->context()->certificates())
-            warnOfExpiry(config.listeners[i].name, *certificate, now);
-    }
+    for (std::size_t i = 0; i < listeners.size(); ++i)
+        if (listeners[i]) poll(config.listeners[i].name, *listeners[i], now);
+    if (console_) poll(kConsole, *console_, now);
+}
+
+void TlsListeners::poll(const std::string& name, TlsListener& listener, UnixSeconds now) {
+    listener.poll(now);
+    for (const auto& certificate : listener.context()->certificates())
+        warnOfExpiry(name, *certificate, now);
 }
 
 void TlsListeners::warnOfExpiry(const std::string& listener, const Certificate& certificate,

@@ -26,6 +26,8 @@ class TlsListeners {
 
     /// Reads them all. Throws ConfigError: which listener, which file, and what is wrong with it.
     Row make(const Config& config);
+    /// Those of the console, which has a row of its own for as long as the process lives; null: it has none. Throws ConfigError.
+    std::shared_ptr<TlsListener> makeConsole(const ConsoleConfig& config);
 
     /// From now on `log`, which must live as long, tells what poll() finds.
     void tell(EventLog& log) noexcept { log_ = &log; }
@@ -33,11 +35,15 @@ class TlsListeners {
     void poll(const Config& config, const Row& listeners);
 
   private:
+    std::shared_ptr<TlsListener> listenerOf(const std::string& name, const TlsServerOptions& options,
+                                            const std::vector<CertificateFiles>& certificates);
+    void poll(const std::string& name, TlsListener& listener, UnixSeconds now);
     void warnOfExpiry(const std::string& listener, const Certificate& certificate, UnixSeconds now);
 
     std::shared_ptr<TicketKeys> tickets_;  ///< of all listeners and configurations: clients outlast a reload
     std::atomic<EventLog*> log_{nullptr};
-    ExpiryWarnings warnings_;  ///< by listener and certificate
+    std::shared_ptr<TlsListener> console_;  ///< null: it has no certificates
+    ExpiryWarnings warnings_;               ///< by listener and certificate
 };
 
 /// What is not wrong with certificates but will trouble clients: a sentence each.

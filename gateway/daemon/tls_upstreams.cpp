@@ -34,7 +34,8 @@ TlsUpstreams::Row TlsUpstreams::make(const Config& config) {
             row.back() = std::make_shared<TlsUpstream>(upstream.tls_options, upstream.client_certificate,
                                                        std::move(callbacks));
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("upstream {}: {}", upstream.name, error.what()));
+            throw ConfigError(fmt::format("{}upstream {}: {}", upstream.places.before(error.what()),
+                                          upstream.name, error.what()));
         }
     }
     return row;

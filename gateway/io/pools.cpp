@@ -34,30 +34,29 @@ void BlockPool::giveBack(std::unique_ptr<Block> block) noexcept {
 }
 
 PipePool::~PipePool() {
-    for (const Pipe& pipe : free_)
-        closePipe(pipe);
+    for (const auto& pipe : free_)
+        closePipe(*pipe);
 }
 
-std::optional<Pipe> PipePool::borrow() noexcept {
+std::unique_ptr<Pipe> PipePool::borrow() noexcept {
     if (!free_.empty()) {
-        const Pipe pipe = free_.back();
+        std::unique_ptr<Pipe> pipe = std::move(free_.back());
         free_.pop_back();
         return pipe;
     }
+    std::unique_ptr<Pipe> pipe(new (std::nothrow) Pipe);
     int ends[2];
-    if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return std::nullopt;
+    if (!pipe || ::pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return nullptr;
     // Refused beyond the user's soft limit for pipe pages: then the pipe keeps its default size.
     ::fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes);
-    return Pipe{ends[0], ends[1], 0};
+    *pipe = {ends[0], ends[1], 0};
+    return pipe;
 }
 
-void PipePool::giveBack(Pipe pipe) noexcept {
-    if (pipe.bytes != 0 || free_.size() >= kKept) {
-        closePipe(pipe);
-        return;
-    }
+void PipePool::giveBack(std::unique_ptr<Pipe> pipe) noexcept {
+    if (pipe->bytes != 0 || free_.size() >= kKept) return closePipe(*pipe);
     if (free_.capacity() == 0) free_.reserve(kKept);
-    free_.push_back(pipe);
+    free_.push_back(std::move(pipe));
 }
 
 }  // namespace mailgate

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace mailgate {
@@ -44,14 +43,14 @@ class PipePool {
     PipePool(const PipePool&) = delete;
     PipePool& operator=(const PipePool&) = delete;
 
-    /// None when the kernel gives no more: the caller copies instead.
-    std::optional<Pipe> borrow() noexcept;
+    /// Null when the kernel gives no more: the caller copies instead.
+    std::unique_ptr<Pipe> borrow() noexcept;
     /// A pipe that is not empty is closed, never handed to another session.
-    void giveBack(Pipe pipe) noexcept;
+    void giveBack(std::unique_ptr<Pipe> pipe) noexcept;
 
   private:
     static constexpr std::size_t kKept = 16;
-    std::vector<Pipe> free_;
+    std::vector<std::unique_ptr<Pipe>> free_;
 };
 
 }  // namespace mailgate

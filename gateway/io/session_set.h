@@ -33,14 +33,21 @@ enum Event : std::uint32_t {
     kUrgent = 16,  ///< urgent data: a short read does not mean "drained"
 };
 
+class SessionSet;
+
 class EventHandler {
   public:
     virtual ~EventHandler() = default;
     /// `slot`: 0 to 3, as registered. `events`: Event bits.
     virtual void onEvents(unsigned slot, std::uint32_t events) = 0;
 
+    /// Where its connections are watched (SocketTransport), which need not know it each.
+    SessionSet* set() const noexcept { return set_; }
+    void join(SessionSet& set) noexcept { set_ = &set; }
+
   private:
     friend class SessionSet;
+    SessionSet* set_ = nullptr;
     EventHandler* next_retired_ = nullptr;
 };
 

@@ -56,6 +56,13 @@ std::unique_ptr<SocketTransport> SocketTransport::adopt(SessionSet& set, int fd,
     return transport;
 }
 
+std::unique_ptr<SocketTransport> SocketTransport::adopt(int fd) noexcept {
+    std::unique_ptr<SocketTransport> transport(new (std::nothrow)
+                                                   SocketTransport(nullptr, fd, nullptr, 0, false));
+    if (!transport) ::close(fd);
+    return transport;
+}
+
 std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const Endpoint& to,
                                                           EventHandler& handler, unsigned slot,
                                                           int& error) noexcept {
@@ -96,7 +103,7 @@ SocketTransport::~SocketTransport() {
 
 bool SocketTransport::watch(bool writable) noexcept {
     writable_events_ = writable;
-    return !set_ || set_->add(fd_, *handler_, slot_, writable);
+    return !handler_ || handler_->set()->add(fd_, *handler_, slot_, writable);
 }
 
 Endpoint SocketTransport::localEnd() const noexcept {
@@ -149,10 +156,15 @@ void SocketTransport::shutdownWrite() noexcept {
     ::shutdown(fd_, SHUT_WR);
 }
 
+void SocketTransport::resetOnClose() noexcept {
+    const ::linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void SocketTransport::notifyWritable() noexcept {
-    if (!set_ || writable_events_) return;
+    if (!handler_ || writable_events_) return;
     writable_events_ = true;
-    set_->modify(fd_, *handler_, slot_, true);
+    handler_->set()->modify(fd_, *handler_, slot_, true);
 }
 
 std::size_t SocketTransport::unacknowledged() const noexcept {

@@ -29,6 +29,9 @@ class SocketTransport final : public Transport {
     /// what poll(2) says.
     static std::unique_ptr<SocketTransport> connect(const Endpoint& to, int& error) noexcept;
 
+    /// An accepted connection, likewise in no set. Null (and `fd` closed) when there is no memory.
+    static std::unique_ptr<SocketTransport> adopt(int fd) noexcept;
+
     ~SocketTransport() override;
     SocketTransport(const SocketTransport&) = delete;
     SocketTransport& operator=(const SocketTransport&) = delete;
@@ -46,6 +49,7 @@ class SocketTransport final : public Transport {
     IoResult spliceFrom(Pipe& pipe) noexcept override;
     int peek() noexcept override;
     void shutdownWrite() noexcept override;
+    void resetOnClose() noexcept override;
     void notifyWritable() noexcept override;
     std::size_t unacknowledged() const noexcept override;
     void acknowledge() noexcept override;
@@ -54,23 +58,21 @@ class SocketTransport final : public Transport {
 
   private:
     SocketTransport(SessionSet* set, int fd, EventHandler* handler, unsigned slot, bool no_delay) noexcept
-        : set_(set),
-          handler_(handler),
-          fd_(fd),
-          slot_(static_cast<std::uint8_t>(slot)),
-          no_delay_(no_delay) {}
+        : handler_(handler), fd_(fd), slot_(slot), no_delay_(no_delay) {
+        if (set) handler->join(*set);
+    }
 
     static std::unique_ptr<SocketTransport> connect(SessionSet* set, const Endpoint& to,
                                                     EventHandler* handler, unsigned slot,
                                                     int& error) noexcept;
 
-    SessionSet* set_;  ///< null, with handler_: in none
-    EventHandler* handler_;
-    Readiness readiness_;
+    // Every session keeps two of these.
+    EventHandler* handler_;  ///< in whose set it is; null: in none
     int fd_;
-    std::uint8_t slot_;
-    bool no_delay_;
-    bool writable_events_ = false;
+    Readiness readiness_;
+    std::uint8_t slot_ : 2;
+    bool no_delay_ : 1;
+    bool writable_events_ : 1 = false;
 };
 
 }  // namespace mailgate

@@ -32,8 +32,6 @@ struct Pipe {
     int read_end = -1;
     int write_end = -1;
     std::size_t bytes = 0;
-
-    bool isOpen() const noexcept { return read_end >= 0; }
 };
 
 class Transport {
@@ -67,6 +65,9 @@ class Transport {
 
     /// Sends FIN; reading goes on.
     virtual void shutdownWrite() noexcept = 0;
+
+    /// From now on closing is a reset: who is at the other end must not take what it has got for all that there was.
+    virtual void resetOnClose() noexcept = 0;
 
     /// Asks for an event when a write that would have blocked may go on. Idempotent; stays on.
     virtual void notifyWritable() noexcept = 0;

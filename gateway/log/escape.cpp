@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/escape.h"
 
+#include "protocols/values/byte_words.h"
+
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <iterator>
 
 namespace mailgate {
@@ -23,23 +24,17 @@ std::uint8_t byteAt(std::string_view text, std::size_t at) noexcept {
     return static_cast<std::uint8_t>(text[at]);
 }
 
-/// Whether one of eight bytes is not plain (the known trick: a subtraction borrows through the highest bit of a byte).
-bool anyToEscape(std::uint64_t bytes) noexcept {
-    constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101, kHigh = 0x80 * kOnes;
-    const auto zero = [](std::uint64_t word) { return (word - kOnes) & ~word; };
-    const std::uint64_t control = (bytes - 0x20 * kOnes) & ~bytes;
-    return ((control | zero(bytes ^ '"' * kOnes) | zero(bytes ^ '\\' * kOnes) | zero(bytes ^ 0x7F * kOnes) |
-             bytes) &
-            kHigh) != 0;
+/// Whether one of eight bytes is not plain.
+bool anyToEscape(std::uint64_t word) noexcept {
+    using namespace byte_words;
+    return any(below(word, 0x20) | equal(word, '"') | equal(word, '\\') | equal(word, 0x7F) | word);
 }
 
 std::size_t plainRun(std::string_view text) noexcept {
     std::size_t length = 0;
     while (text.size() - length >= sizeof(std::uint64_t)) {
-        std::uint64_t bytes = 0;
-        std::memcpy(&bytes, text.data() + length, sizeof bytes);
-        if (anyToEscape(bytes)) break;
-        length += sizeof bytes;
+        if (anyToEscape(byte_words::load(text, length))) break;
+        length += sizeof(std::uint64_t);
     }
     while (length < text.size() && kPlain[byteAt(text, length)])
         ++length;

@@ -26,9 +26,16 @@ inline constexpr EventRow kEvents[] = {
      "a new configuration is in force; `changes` says what is different"},
     {"config.failed", LogLevel::Error, "a reload was refused (`detail`); nothing has changed"},
     {"admin.order", LogLevel::Information,
-     "an administrator gave an order over the admin socket: `order` (`kill`, `cut`, `drain`, `ready`, "
+     "an administrator gave an order over the admin socket or the API: `order` (`kill`, `cut`, `drain`, "
+     "`ready`, "
      "`reload`), `user`, `target`, `ok`, `detail`",
      LogLevel::Warning},
+    {"console.login", LogLevel::Information,
+     "somebody has logged in at the console (`user`, `role`, `client`)"},
+    {"console.login_failed", LogLevel::Warning,
+     "a password, a token or the user that a trusted proxy named was refused (`client`, `user`, `with`: "
+     "`password`, `token` or "
+     "`proxy`, `reason`); after five in a row from one client nothing more is logged of it for a minute"},
     {"journal.failed", LogLevel::Error,
      "the journal cannot be written (`detail`); sessions wait in memory, mail goes on"},
     {"journal.recovered", LogLevel::Warning,

@@ -91,17 +91,22 @@ LogLine::LogLine(LogFormat format, LogLevel level, std::string_view event,
 /// Adds what `append` writes, unless the line has no room for it. `at_least`: what is known of its length before.
 template <typename Append>
 bool LogLine::add(std::size_t at_least, Append append) {
+    if (!hasRoomFor(at_least)) return false;
+    const std::size_t before = buffer_.size();
+    const Frame frame = top();
+    append();
+    if (hasRoomFor(0)) return true;
+    buffer_.resize(before);
+    top() = frame;
+    return false;
+}
+
+/// Where it has not, the line is marked.
+bool LogLine::hasRoomFor(std::size_t bytes) noexcept {
     const bool nested = depth_ > 0;
     if (finished_ || skipped_depth_ > 0 || (nested && nested_full_)) return false;
     const std::size_t limit = kMaxLogLineBytes - kReservedForEnd - (nested ? kReservedForFields : 0);
-    const std::size_t before = buffer_.size();
-    const Frame frame = top();
-    if (before + at_least <= limit) {
-        append();
-        if (buffer_.size() <= limit) return true;
-        buffer_.resize(before);
-        top() = frame;
-    }
+    if (buffer_.size() + bytes <= limit) return true;
     nested_full_ = nested_full_ || nested;
     truncated_ = true;
     return false;
@@ -117,6 +122,7 @@ LogLine& LogLine::field(std::string_view key, AppendValue appendValue) {
 }
 
 LogLine& LogLine::text(std::string_view key, std::string_view value) {
+    if (json() && isPlain(value)) return jsonField(key, value, true);
     add(key.size() + value.size(), [&] {
         appendKey(key);
         appendText(value);
@@ -124,24 +130,43 @@ LogLine& LogLine::text(std::string_view key, std::string_view value) {
     return *this;
 }
 
+/// A whole field whose value needs no escaping, in one piece.
+LogLine& LogLine::jsonField(std::string_view key, std::string_view value, bool quoted) {
+    const std::size_t bytes = key.size() + value.size() + (top().empty ? 3 : 4) + (quoted ? 2 : 0);
+    if (!hasRoomFor(bytes)) return *this;
+    char* at = extend(buffer_, bytes);
+    if (!std::exchange(top().empty, false)) *at++ = ',';
+    *at++ = '"';
+    at = put(at, key);
+    *at++ = '"';
+    *at++ = ':';
+    if (quoted) *at++ = '"';
+    at = put(at, value);
+    if (quoted) *at = '"';
+    return *this;
+}
+
 LogLine& LogLine::textOrNull(std::string_view key, std::string_view value) {
     return value.empty() ? null(key) : text(key, value);
 }
 
+/// A value that needs no quotes.
+LogLine& LogLine::bare(std::string_view key, std::string_view value) {
+    if (json()) return jsonField(key, value, false);
+    return field(key, [&] { put(extend(buffer_, value.size()), value); });
+}
+
 LogLine& LogLine::number(std::string_view key, std::int64_t value) {
-    return field(key, [&] {
-        const fmt::format_int digits(value);
-        put(extend(buffer_, digits.size()), {digits.data(), digits.size()});
-    });
+    const fmt::format_int digits(value);
+    return bare(key, {digits.data(), digits.size()});
 }
 
 LogLine& LogLine::boolean(std::string_view key, bool value) {
-    return field(key, [&] { buffer_.append(std::string_view(value ? "true" : "false")); });
+    return bare(key, value ? "true" : "false");
 }
 
 LogLine& LogLine::null(std::string_view key) {
-    if (!json()) return *this;
-    return field(key, [&] { put(extend(buffer_, 4), "null"); });
+    return json() ? bare(key, "null") : *this;
 }
 
 LogLine& LogLine::beginArray(std::string_view key) {

@@ -60,6 +60,9 @@ class LogLine {
     LogLine& field(std::string_view key, AppendValue appendValue);
     template <typename Append>
     bool add(std::size_t at_least, Append append);
+    LogLine& jsonField(std::string_view key, std::string_view value, bool quoted);
+    LogLine& bare(std::string_view key, std::string_view value);
+    bool hasRoomFor(std::size_t bytes) noexcept;
     void appendKey(std::string_view key);
     void appendText(std::string_view value);
     void separate();  ///< JSON: the comma

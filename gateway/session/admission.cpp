@@ -36,9 +36,9 @@ LimitReached claimPlace(SessionContext& context, const store::ClientLimits& rule
         case ClientTable::Verdict::Admitted:
             break;
         case ClientTable::Verdict::TooManySessions:
-            return {"client_sessions", limits.sessions};
+            return {LimitReached::Which::Sessions, limits.sessions};
         case ClientTable::Verdict::TooFast:
-            return {"client_rate", limits.per_minute};
+            return {LimitReached::Which::Rate, limits.per_minute};
     }
     return {};
 }
@@ -55,8 +55,7 @@ Next admit(SessionContext& context, const next::Admit& arrived) {
     if (!record.admission.allowed && context.mustRefuse(Refusal::Rule)) return next::Refuse{Refusal::Rule};
     if (host.stopping()) return next::Refuse{Refusal::ShuttingDown};
     const LimitReached limit = claimPlace(context, rule_limits);
-    if (!limit.name.empty() && context.mustRefuse(Refusal::TooMany, limit))
-        return next::Refuse{Refusal::TooMany, limit};
+    if (limit && context.mustRefuse(Refusal::TooMany, limit)) return next::Refuse{Refusal::TooMany, limit};
     if (host.full()) return next::Refuse{Refusal::GatewayFull};
     count(host.counters().admitted);
     count(record.listenerCounters().admitted);

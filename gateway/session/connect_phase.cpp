@@ -44,7 +44,7 @@ Next ConnectPhase::begin() {
     context_.record.connecting = context_.host.now();
     context_.record.connected = context_.record.greeted = 0;
     hold_until_ = context_.record.connecting + context_.config().timeouts.hold.count();
-    connector_ = std::make_unique<Connector>(context_.record.listener().protocol);
+    way_ = std::make_unique<Way>(context_.record.listener().protocol);
     return tryNext();
 }
 
@@ -64,8 +64,10 @@ Next ConnectPhase::tryNext() {
     context_.record.server_tls.reset();
     int error = 0;
     auto transport = host.connect(to, context_.events, context_.server_slot, error);
-    return proceed(connector_->begin(std::move(transport), error, proxyHeader(), to.address.isLoopback(),
-                                     context_.tlsToServer()));
+    auto tls = context_.tlsToServer();
+    std::string header = proxyHeader(tls && tls->starttls);
+    return proceed(connector().begin(std::move(transport), error, std::move(header), to.address.isLoopback(),
+                                     std::move(tls)));
 }
 
 Next ConnectPhase::proceed(const Connector::Progress& progress) {
@@ -80,10 +82,10 @@ Next ConnectPhase::proceed(const Connector::Progress& progress) {
 
 Next ConnectPhase::wait(const Connector::Waiting& waiting) {
     const Timeouts& timeouts = context_.config().timeouts;
-    if (stage_ == Stage::Connecting && connector_->startingTls()) {
+    if (stage_ == Stage::Connecting && connector().startingTls()) {
         stage_ = Stage::StartingTls;
         context_.armIn(timeouts.greeting.count());
-    } else if (stage_ == Stage::StartingTls && connector_->shakingHands()) {
+    } else if (stage_ == Stage::StartingTls && connector().shakingHands()) {
         stage_ = Stage::Connecting;
         context_.armIn(timeouts.connect.count());
     }
@@ -95,9 +97,9 @@ Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
     record.connected = context_.host.now();
     record.upstreamCounters().connect.add(record.connected - record.connecting);
-    if (const TlsTransport* tls = connector_->tls()) context_.serverSecured(*tls);
+    if (const TlsTransport* tls = connector().tls()) context_.serverSecured(*tls);
     if (context_.opaqueFromStart()) {
-        connector_->transport()->noDelay();
+        connector().transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
         if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = "passthrough";
         return relayWith({}, false);
@@ -109,15 +111,15 @@ Next ConnectPhase::awaitGreeting() {
     }
     if (Next step = watchTls(); !stays(step)) return step;
     // A server that waits for no header may have spoken already, and no further event will tell.
-    return connector_->hasMore() ? onServer(0) : next::Stay{};
+    return connector().hasMore() ? onServer(0) : next::Stay{};
 }
 
 Next ConnectPhase::askBehindHeader() {
-    swallower_ = std::make_unique<GreetingSwallower>(context_.record.listener().protocol);
-    const std::string_view question = swallower_->opening();
+    way_->swallower = std::make_unique<GreetingSwallower>(context_.record.listener().protocol);
+    const std::string_view question = way_->swallower->opening();
     if (question.empty()) return next::Stay{};
-    connector_->transport()->noDelay();
-    const IoResult put = connector_->transport()->write(question);
+    connector().transport()->noDelay();
+    const IoResult put = connector().transport()->write(question);
     const bool whole = put.status == IoStatus::Ok && put.bytes == question.size();
     return whole ? next::Stay{} : failed({ServerFailure::HeaderNotTaken});
 }
@@ -130,27 +132,27 @@ Next ConnectPhase::onClient(std::uint32_t events) {
 // A client that opens with a TLS handshake gets no greeting in the clear and must not wait for one. Anybody can send
 // that byte: the server's first byte tells the filter whether it is TLS.
 Next ConnectPhase::watchTls() {
-    if (context_.tlsPolicy().endsHere() || connector_->tls()) return next::Stay{};
+    if (context_.tlsPolicy().endsHere() || connector().tls()) return next::Stay{};
     const std::string_view early = relay().held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
     if (early.empty() && relay().mayHaveInput(Side::Client)) first = context_.client->peek();
     if (first != kTlsHandshake) return next::Stay{};
-    connector_->transport()->noDelay();
-    return relayWith(connector_->heard(), false);
+    connector().transport()->noDelay();
+    return relayWith(connector().heard(), false);
 }
 
 Next ConnectPhase::onServer(std::uint32_t events) {
     if (stage_ == Stage::Holding) return next::Stay{};
     if (stage_ == Stage::Swallowing) return swallowOn(events);
-    if (connector_->shakingHands()) return shakeHands(events);
-    return proceed(connector_->onEvents(events, context_.host.resources().scratch));
+    if (connector().shakingHands()) return shakeHands(events);
+    return proceed(connector().onEvents(events, context_.host.resources().scratch));
 }
 
 /// Its steps are rationed with those of clients.
 Next ConnectPhase::shakeHands(std::uint32_t events) {
     if (context_.host.mayShakeHands())
-        return proceed(connector_->onEvents(events, context_.host.resources().scratch));
-    connector_->transport()->note(events);
+        return proceed(connector().onEvents(events, context_.host.resources().scratch));
+    connector().transport()->note(events);
     context_.defer(Side::Server);
     return next::Stay{};
 }
@@ -161,7 +163,7 @@ Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     // Its words stand; ours would only follow them.
     if (greeting.verdict == Greeting::Refused) {
         record.facts.goodbye = true;
-    } else if (swallower_) {
+    } else if (way_->swallower) {
         if (Next step = swallow(greeting.bytes, greeting.ended); !stays(step)) return step;
         // TLS may have read ahead, of which no event tells.
         return stage_ == Stage::Swallowing ? swallowOn(0) : next::Stay{};
@@ -172,8 +174,8 @@ Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
 
 // The client has been greeted. What is handed on of it is what the protocol has sent anew behind STARTTLS.
 Next ConnectPhase::swallow(std::string_view greeting, bool ended) {
-    GreetingSwallower::State state = swallower_->onBytes(greeting);
-    if (ended) state = swallower_->onEnd();
+    GreetingSwallower::State state = way_->swallower->onBytes(greeting);
+    if (ended) state = way_->swallower->onEnd();
     switch (state) {
         case GreetingSwallower::State::Reading:
             stage_ = Stage::Swallowing;
@@ -184,15 +186,15 @@ Next ConnectPhase::swallow(std::string_view greeting, bool ended) {
             break;
     }
     context_.record.pool().reportSuccess(*context_.record.endpoint);
-    return relayWith(swallower_->forClient(), ended, swallower_->greeted());
+    return relayWith(way_->swallower->forClient(), ended, way_->swallower->greeted());
 }
 
 Next ConnectPhase::swallowOn(std::uint32_t events) {
     const std::span<char> scratch = context_.host.resources().scratch;
-    connector_->transport()->note(events);
+    connector().transport()->note(events);
     // The next server may have come as far by then.
-    while (stage_ == Stage::Swallowing && connector_->transport()->readable()) {
-        const IoResult got = connector_->transport()->read(scratch);
+    while (stage_ == Stage::Swallowing && connector().transport()->readable()) {
+        const IoResult got = connector().transport()->read(scratch);
         if (got.status == IoStatus::WouldBlock) break;
         if (got.status == IoStatus::Error) return failed({ServerFailure::ResetWithoutGreeting});
         const bool ended = got.last || got.status == IoStatus::Eof;
@@ -202,8 +204,8 @@ Next ConnectPhase::swallowOn(std::uint32_t events) {
 }
 
 Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted) {
-    context_.server_tls = connector_->tls() != nullptr;
-    context_.server = connector_->take();
+    context_.server_tls = connector().tls() != nullptr;
+    context_.server = connector().take();
     relay().attach(Side::Server, context_.server.get());
     if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
     return next::Relay{.drain = drain_, .greeted = greeted};
@@ -212,10 +214,12 @@ Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted
 Next ConnectPhase::onDeadline() {
     switch (stage_) {
         case Stage::Connecting:
-            if (connector_->shakingHands())
+            if (connector().shakingHands())
                 return failed({ServerFailure::NoHandshake, 0, {TlsFailure::Reason::Timeout}});
             return failed({ServerFailure::ConnectTimeout});
         case Stage::StartingTls:
+            if (connector().awaitsStartTls()) return failed({ServerFailure::NoStartTlsInTime});
+            [[fallthrough]];
         case Stage::AwaitingGreeting:
         case Stage::Swallowing:
             return failed({ServerFailure::NoGreeting});
@@ -235,7 +239,7 @@ Next ConnectPhase::failed(const Connector::Failed& failed) {
     if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
     record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
     onUndrain();  // the next server need not be drained
-    (void)connector_->take();
+    (void)connector().take();
     context_.leaveServer();
     return tryNext();
 }
@@ -276,7 +280,9 @@ std::string_view ConnectPhase::name() const noexcept {
     return "holding";
 }
 
-std::string ConnectPhase::proxyHeader() const {
+/// `starttls`: TLS will be asked for behind it. A server that took the client for secure by then would not offer it
+/// (Dovecot 2.4).
+std::string ConnectPhase::proxyHeader(bool starttls) const {
     const SessionRecord& record = context_.record;
     const UpstreamConfig& upstream = record.pool().config();
     const proxy::Connection connection{record.client, record.destination};
@@ -291,10 +297,12 @@ std::string ConnectPhase::proxyHeader() const {
     using proxy::TlvType;
     std::vector<proxy::Tlv> tlvs;
     // Whether passwords may be sent hangs on it: it comes first.
-    if (record.tls)
-        tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
-    else if (const auto told = balancerTls(record, upstream.pass_tlvs))
-        tlvs.push_back(proxy::encodeSsl(*told));
+    if (!starttls) {
+        if (record.tls)
+            tlvs.push_back(proxy::encodeSsl(clientTls(*record.tls)));
+        else if (const auto told = balancerTls(record, upstream.pass_tlvs))
+            tlvs.push_back(proxy::encodeSsl(*told));
+    }
     tlvs.push_back({static_cast<std::uint8_t>(TlvType::UniqueId), std::string(record.id.text())});
     if (record.tlvs && upstream.pass_tlvs) {
         for (const TlvType type : {TlvType::Authority, TlvType::Aws, TlvType::Azure, TlvType::Gcp}) {

@@ -49,12 +49,18 @@ class ConnectPhase : public Phase {
     Next relayWith(std::string_view greeting, bool ended, bool greeted = false);
     Next failed(const Connector::Failed& failed);
     Next hold();
-    std::string proxyHeader() const;
+    std::string proxyHeader(bool starttls) const;
 
     // Apart: the session keeps room for its largest phase as long as it lasts.
-    std::unique_ptr<Connector> connector_;  ///< has the connection until it is relayed; from begin() on
-    std::unique_ptr<GreetingSwallower>
-        swallower_;  ///< after STARTTLS, of the server that is tried; else null
+    struct Way {
+        explicit Way(Protocol protocol) noexcept : connector(protocol) {}
+        Connector connector;  ///< has the connection until it is relayed
+        std::unique_ptr<GreetingSwallower>
+            swallower{};  ///< after STARTTLS, of the server that is tried; else null
+    };
+    Connector& connector() const noexcept { return way_->connector; }
+
+    std::unique_ptr<Way> way_;  ///< from begin() on
     UpstreamPool::Tried tried_ = 0;
     Millis hold_until_ = 0;
     Drain drain_;

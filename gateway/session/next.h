@@ -9,6 +9,7 @@
 #include "protocols/values/address.h"
 #include "protocols/values/time.h"
 
+#include <memory>
 #include <string>
 #include <variant>
 
@@ -42,8 +43,8 @@ struct Refuse {
 };
 /// It may enter, and speaks TLS, which ends here; or it asked for that, and gets `reply` first.
 struct ShakeHands {
-    std::string reply;
-    Drain drain;  ///< asked for while it was relayed
+    std::unique_ptr<std::string> reply{};  ///< null: from the first byte on
+    Drain drain{};                         ///< asked for while it was relayed
 };
 /// It is to be served; the server is yet to be found.
 struct Connect {};

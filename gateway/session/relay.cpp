@@ -7,6 +7,13 @@
 
 namespace mailgate {
 
+namespace {
+
+// What nobody looks at nobody edits: that buffer is free then, and twice as large. A block takes as much.
+constexpr std::size_t kBulkBytes = 2 * kReadBytes;
+
+}  // namespace
+
 /// What a tap decides about bytes that `from` sent. As long as it only passes, nothing is copied.
 class Relay::Edit final : public Output {
   public:
@@ -72,8 +79,12 @@ Relay::~Relay() {
 }
 
 IoResult Relay::readFrom(Side side, std::size_t limit) noexcept {
+    return readInto(side, resources_.scratch.first(limit));
+}
+
+IoResult Relay::readInto(Side side, std::span<char> buffer) noexcept {
     Flow& source = flow(side);
-    const IoResult got = end(side).read(resources_.scratch.first(limit));
+    const IoResult got = end(side).read(buffer);
     if (got.status == IoStatus::Ok) {
         source.bytes += got.bytes;
         source.unanswered = false;
@@ -128,7 +139,7 @@ void Relay::dropHeld(Side source_side) noexcept {
     Flow& source = flow(source_side);
     source.unseen = 0;
     if (source.block) resources_.blocks.giveBack(std::move(source.block));
-    if (source.pipe.isOpen()) resources_.pipes.giveBack(std::exchange(source.pipe, {}));
+    if (source.pipe) resources_.pipes.giveBack(std::move(source.pipe));
 }
 
 void Relay::showHeld(Side source_side) noexcept {
@@ -152,17 +163,21 @@ Relay::Status Relay::reply(Side to, std::string_view text) noexcept {
 
 Relay::Status Relay::pump(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (const auto stop = showHeldAgain(source_side)) return *stop;
+    if (source.unseen > 0) {
+        if (const auto stop = showHeldAgain(source_side)) return *stop;
+    }
     for (int reads = 0; reads < kReadsPerTurn; ++reads) {
-        if (const auto stop = flush(source_side)) return *stop;
-        if (stalled(source_side)) return Status::Open;
+        if (!drained(source_side)) {
+            if (const auto stop = flush(source_side)) return *stop;
+            if (stalled(source_side)) return Status::Open;
+        }
         // What was not whole when its sender ended goes nowhere.
         if (source.eof) {
             dropHeld(source_side);
             return Status::Ended;
         }
         if (!mayHaveInput(source_side)) return Status::Open;
-        const bool spliced = source.pipe.isOpen() || (source.bulk && !tap_);
+        const bool spliced = source.pipe || (source.bulk && !tap_ && canSplice());
         if (const auto stop = spliced ? spliceOnce(source_side) : copyOnce(source_side)) return *stop;
     }
     return Status::Unfinished;
@@ -180,8 +195,7 @@ void Relay::endSource(Side source_side) noexcept {
 }
 
 std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
-    Flow& source = flow(source_side);
-    if (source.unseen == 0 || (source.rest == Rest::More && tap_)) return std::nullopt;
+    if (flow(source_side).rest == Rest::More && tap_) return std::nullopt;
     if (const auto stop = flush(source_side)) return stop;
     return decide(source_side, held(source_side));
 }
@@ -203,6 +217,7 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
 std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view decided,
                                           std::string_view left) noexcept {
     Flow& source = flow(source_side);
+    if (!source.block && left.empty()) return writeOn(source_side, decided);
     std::unique_ptr<Block> from = std::move(source.block);
     source.unseen = 0;
     auto stop = writeOn(source_side, decided);
@@ -223,8 +238,8 @@ std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view dec
 std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
     Flow& source = flow(source_side);
     Transport& sink = end(other(source_side));
-    while (source.pipe.bytes > 0) {
-        const IoResult put = sink.spliceFrom(source.pipe);
+    while (source.pipe && source.pipe->bytes > 0) {
+        const IoResult put = sink.spliceFrom(*source.pipe);
         if (put.status == IoStatus::Error) return Status::SinkLost;
         if (put.status == IoStatus::WouldBlock) {
             sink.notifyWritable();
@@ -248,7 +263,10 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
 
 std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    const IoResult got = readFrom(source_side, kReadBytes - source.unseen);
+    const bool wide = source.bulk && !tap_ && source.unseen == 0;
+    const std::span<char> into =
+        wide ? resources_.edited.first(kBulkBytes) : resources_.scratch.first(kReadBytes - source.unseen);
+    const IoResult got = readInto(source_side, into);
     switch (got.status) {
         case IoStatus::Ok:
             break;
@@ -258,9 +276,10 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
         case IoStatus::Error:
             return Status::SourceLost;
     }
-    source.bulk = got.bytes == kReadBytes && ends_[0]->canSplice() && ends_[1]->canSplice();
-    if (source.unseen == 0) return decide(source_side, scratch(got.bytes));
-    if (!hold(source_side, scratch(got.bytes))) return Status::NoMemory;
+    source.bulk = got.bytes >= kReadBytes;
+    const std::string_view bytes(into.data(), got.bytes);
+    if (source.unseen == 0) return decide(source_side, bytes);
+    if (!hold(source_side, bytes)) return Status::NoMemory;
     return decide(source_side, held(source_side));
 }
 
@@ -288,13 +307,13 @@ void Relay::wroteTo(Side sink) noexcept {
 
 std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (!source.pipe.isOpen()) source.pipe = resources_.pipes.borrow().value_or(Pipe{});
-    if (!source.pipe.isOpen()) {
+    if (!source.pipe) source.pipe = resources_.pipes.borrow();
+    if (!source.pipe) {
         source.bulk = false;
         return copyOnce(source_side);
     }
     end(other(source_side)).noDelay();
-    const IoResult got = end(source_side).spliceTo(source.pipe);
+    const IoResult got = end(source_side).spliceTo(*source.pipe);
     switch (got.status) {
         case IoStatus::Ok:
             source.bytes += got.bytes;
@@ -309,7 +328,7 @@ std::optional<Relay::Status> Relay::spliceOnce(Side source_side) noexcept {
     }
     // Nothing under way: the pipe goes back, and the next bytes show by their number whether it is worth another.
     source.bulk = false;
-    resources_.pipes.giveBack(std::exchange(source.pipe, {}));
+    resources_.pipes.giveBack(std::move(source.pipe));
     return std::nullopt;
 }
 

@@ -2,7 +2,7 @@
 /// \file  Moves bytes both ways between a client and its server, in order, as the filter lets them go on.
 ///
 /// Knows nothing of protocols: a tap decides what goes on, and its Output is written here, the one place that knows
-/// about partial writes. Reads go through the worker's scratch buffer; only bytes that the other side
+/// about partial writes. Reads go through the worker's buffers; only bytes that the other side
 /// would not take are kept, in one pooled block per direction, and while a direction holds such bytes its
 /// source is not read (backpressure). A direction that nobody watches and that sees large reads moves by
 /// splice, where both ends have descriptors for it. The end of one side is passed on as a half-close once the bytes before it are out.
@@ -105,20 +105,20 @@ class Relay {
         return flow(source).unseen > 0 && flow(source).rest == Rest::Hold;
     }
     /// Nothing read from `source` waits to be written.
-    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe.isOpen(); }
+    bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
 
   private:
     /// One direction, named by its source.
     struct Flow {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
-        Pipe pipe;                     ///< the same, while the direction is spliced; else none
+        std::unique_ptr<Pipe> pipe;    ///< the same, while the direction is spliced; else null
         std::uint64_t bytes = 0;       ///< read from the source
         std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
         Rest rest = Rest::Hold;        ///< what `unseen` waits for
         // A bit each: there are two of these in every session, and most of those do nothing.
         bool eof : 1 = false;         ///< the source has ended
         bool ended : 1 = false;       ///< ... and the sink has been told
-        bool bulk : 1 = false;        ///< reads fill the scratch buffer
+        bool bulk : 1 = false;        ///< the last read was of kReadBytes or more
         bool unanswered : 1 = false;  ///< we wrote to this source and have read nothing from it since
     };
 
@@ -129,6 +129,8 @@ class Relay {
 
     class Edit;
 
+    IoResult readInto(Side side, std::span<char> buffer) noexcept;
+    bool canSplice() const noexcept { return ends_[0]->canSplice() && ends_[1]->canSplice(); }
     std::optional<Status> decide(Side source, std::string_view bytes) noexcept;
     std::optional<Status> putOn(Side source, std::string_view decided, std::string_view left) noexcept;
     std::optional<Status> showHeldAgain(Side source) noexcept;

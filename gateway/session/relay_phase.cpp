@@ -115,10 +115,12 @@ Next RelayPhase::onEvents(Side side, std::uint32_t events) {
     if (securing_) return onSecuring(side, events);
     // What is held back hides that its sender is gone: nothing more is read.
     if ((events & kFailed) && relay().stalled(side)) return onLost(side);
+    const bool other_too = (events & kWritable) || events == 0;
+    if (!other_too) return pump(side);
     if (events != kWritable) {
         if (Next step = pump(side); !stays(step)) return step;
     }
-    return (events & kWritable) || events == 0 ? pump(other(side)) : next::Stay{};
+    return pump(other(side));
 }
 
 Next RelayPhase::pump(Side source) {
@@ -126,7 +128,6 @@ Next RelayPhase::pump(Side source) {
     if (violated_ && !filter_ && source == Side::Client) return next::Stay{};
     // It has begun in this very turn.
     if (securing_) return next::Stay{};
-    Next step = next::Stay{};
     switch (relay().pump(source)) {
         case Relay::Status::Open:
             break;
@@ -134,18 +135,18 @@ Next RelayPhase::pump(Side source) {
             context_.defer(source);
             break;
         case Relay::Status::Ended:
-            step = onSourceEnded(source);
+            if (Next step = onSourceEnded(source); !stays(step)) return step;
             break;
         case Relay::Status::SourceLost:
-            step = onLost(source);
+            if (Next step = onLost(source); !stays(step)) return step;
             break;
         case Relay::Status::SinkLost:
-            step = onLost(other(source));
+            if (Next step = onLost(other(source)); !stays(step)) return step;
             break;
         case Relay::Status::NoMemory:
             return next::Close{CloseReason::GatewayError};
     }
-    return stays(step) ? afterPump(source) : step;
+    return afterPump(source);
 }
 
 Next RelayPhase::afterPump(Side source) {
@@ -185,7 +186,7 @@ std::optional<Next> RelayPhase::spokeBehindStartTls(Side side) {
 Next RelayPhase::answerStartTls() {
     const bool ready = context_.beginHandshake();
     std::string reply = filter_->answerStartTls(ready);
-    if (ready) return next::ShakeHands{std::move(reply), drain_};
+    if (ready) return next::ShakeHands{std::make_unique<std::string>(std::move(reply)), drain_};
     (void)relay().reply(Side::Client, reply);
     return maybeDrain();
 }
@@ -200,11 +201,16 @@ Next RelayPhase::secureServer() {
     context_.server->noDelay();
     auto secured = TlsTransport::connect(context_.server, tls->context, tls->name, tls->peer);
     if (!secured) throw std::bad_alloc();
-    securing_ = secured.get();
     context_.server = std::move(secured);
-    relay().attach(Side::Server, securing_);
+    relay().attach(Side::Server, context_.server.get());
+    securing_ = true;
     context_.armIn(context_.config().timeouts.connect.count());
     return shakeHands();
+}
+
+/// The server's transport, from there on.
+TlsTransport& RelayPhase::secured() noexcept {
+    return static_cast<TlsTransport&>(*context_.server);
 }
 
 /// What the client says meanwhile is looked at when the server is done.
@@ -215,7 +221,7 @@ Next RelayPhase::onSecuring(Side side, std::uint32_t events) {
 
 Next RelayPhase::shakeHands() {
     TlsTransport::Handshake step{TlsTransport::Handshake::State::Wants, {}, true};
-    if (context_.host.mayShakeHands()) step = securing_->advance(context_.host.now());
+    if (context_.host.mayShakeHands()) step = secured().advance(context_.host.now());
     switch (step.state) {
         case TlsTransport::Handshake::State::Wants:
             if (step.again) context_.defer(Side::Server);
@@ -225,7 +231,8 @@ Next RelayPhase::shakeHands() {
         case TlsTransport::Handshake::State::Done:
             break;
     }
-    context_.serverSecured(*std::exchange(securing_, nullptr));
+    securing_ = false;
+    context_.serverSecured(secured());
     context_.server_tls = true;
     if (auto spoke = spokeBehindStartTls(Side::Client)) return std::move(*spoke);
     return answerStartTls();
@@ -266,6 +273,11 @@ Next RelayPhase::endViolated() {
 }
 
 Next RelayPhase::onSourceEnded(Side source) {
+    // Only the end could say that all has arrived: it is no clean one for the other side either.
+    if (context_.mayLackBytesOf(source)) {
+        (source == Side::Client ? context_.server : context_.client)->resetOnClose();
+        return next::Close{source == Side::Client ? CloseReason::ClientClosed : CloseReason::ServerLost};
+    }
     return source == Side::Server ? onServerEnded() : passEnd(source);
 }
 

@@ -44,6 +44,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next startTls();
     std::optional<Next> spokeBehindStartTls(Side side);
     Next secureServer();
+    TlsTransport& secured() noexcept;
     Next onSecuring(Side side, std::uint32_t events);
     Next shakeHands();
     Next serverNotSecured(TlsFailure failure);
@@ -64,12 +65,11 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Millis keepAliveAt() const noexcept;
     void keepAlive() noexcept;
 
-    TlsTransport* securing_ =
-        nullptr;  ///< the server's transport, while hands are shaken with it after STARTTLS
     std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
     Drain drain_;
     const bool greeted_;                           ///< before STARTTLS
     CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
+    bool securing_ = false;                        ///< hands are shaken with the server, after STARTTLS
     bool kept_alive_ = false;                      ///< the kernel looks after both connections
     bool server_lost_ = false;
     bool watches_bare_lf_ = false;  ///< messages that the listener would reject are normalized

@@ -66,7 +66,7 @@ bool Session::on(Event event) {
     try {
         Next step = std::visit([&](auto& phase) -> Next { return event(phase); }, phase_);
         if (stays(step)) return false;
-        advance(step);
+        advance(std::move(step));
         return true;
     } catch (const std::bad_alloc&) {
     }
@@ -122,7 +122,7 @@ void Session::closeTls(CloseReason& reason) noexcept {
     const auto& tls = static_cast<const TlsTransport&>(*context_.client);
     if (reason == CloseReason::ClientReset && tls.broken()) reason = CloseReason::TlsError;
     // Whoever has said goodbye has nothing that could be missing.
-    if (!record.facts.quit) record.tls_fault = tls.fault();
+    if (!record.facts.quit) record.tls->fault = tls.fault();
 }
 
 void Session::close(CloseReason reason) {

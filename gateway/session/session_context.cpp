@@ -59,7 +59,7 @@ bool SessionContext::mustRefuse(Refusal refusal, const LimitReached& limit) noex
     const auto reason = static_cast<std::size_t>(refusal);
     if (record.would_refuse.test(reason)) return false;
     record.would_refuse.set(reason);
-    if (!limit.name.empty()) record.would_limit = limit;
+    if (limit) record.would_limit = limit;
     count(record.listenerCounters().would_refuse[reason]);
     return false;
 }

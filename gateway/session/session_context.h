@@ -83,6 +83,12 @@ struct SessionContext {
     bool serverCutOff() const noexcept {
         return server_tls && static_cast<const TlsTransport&>(*server).truncated();
     }
+    /// The end of `side` was cut off, and nothing in what it has said shows whether that was all.
+    bool mayLackBytesOf(Side side) const noexcept {
+        if (record.listener().protocol != Protocol::Tcp) return false;
+        if (side == Side::Server) return serverCutOff();
+        return record.tls && static_cast<const TlsTransport&>(*client).truncated();
+    }
     /// Nothing can be said or seen in the clear, from the first byte on.
     bool opaqueFromStart() const noexcept;
     /// In which protocol the client can be sent words of ours; Tcp: in none.

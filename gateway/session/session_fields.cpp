@@ -157,6 +157,7 @@ class ObjectPath {
     explicit ObjectPath(LogLine& line) noexcept : line_(line) {}
 
     void goTo(std::string_view path) {
+        if (path.empty() && open_.empty()) return;
         while (!open_.empty() && path != open_ && !isIn(path, open_)) {
             line_.endObject();
             open_ = open_.substr(0, open_.rfind('.') == std::string_view::npos ? 0 : open_.rfind('.'));

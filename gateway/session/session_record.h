@@ -36,10 +36,25 @@ struct AcceptedConnection {
     bool header_expected = false;  ///< by the listener's `proxy` and the peer
 };
 
-/// The limit that a client has reached, by its name in log and journal.
+/// The limit that a client has reached.
 struct LimitReached {
-    std::string_view name;  ///< empty: none
+    enum class Which : std::uint8_t { None, Sessions, Rate };
+    Which which = Which::None;
     std::uint32_t value = 0;
+
+    /// In log and journal, and the key that sets it; empty: none.
+    constexpr std::string_view name() const noexcept {
+        switch (which) {
+            case Which::None:
+                break;
+            case Which::Sessions:
+                return "client_sessions";
+            case Which::Rate:
+                return "client_rate";
+        }
+        return {};
+    }
+    explicit constexpr operator bool() const noexcept { return which != Which::None; }
 };
 
 /// Of TLS with the server, for log and journal.
@@ -68,7 +83,6 @@ struct SessionRecord {
     std::unique_ptr<proxy::Tlvs> tlvs;           ///< null when the header had none
     std::unique_ptr<TlsFacts> tls;               ///< null: TLS does not end here, or not yet
     std::unique_ptr<ServerTlsFacts> server_tls;  ///< null: none was spoken with the server
-    std::string_view tls_fault;                  ///< how it ended, if that was wrong (TlsTransport::fault())
     std::shared_ptr<ServerEndpoint> endpoint;    ///< tried or used last
     SessionFacts facts;
     std::int64_t wall_start;  ///< Unix time, milliseconds

@@ -139,7 +139,7 @@ store::JournalSession begin(const SessionRecord& record, Millis now) {
             entry.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)));
     if (record.would_refuse.test(static_cast<std::size_t>(Refusal::Rule)))
         entry.rule_id = record.admission.rule_id;
-    entry.limit = record.would_limit.name;
+    entry.limit = record.would_limit.name();
     entry.limit_value = record.would_limit.value;
     if (record.tlvs) entry.balancer_told = balancerTold(*record.tlvs);
     entry.header_ms = record.header_done - record.start;
@@ -169,7 +169,7 @@ void addTls(store::JournalSession& entry, const SessionRecord& record) {
     entry.tls_sni = facts.sni;
     entry.tls_resumed = facts.resumed;
     entry.tls_handshake_ms = facts.handshake_ms;
-    entry.tls_error = record.tls_fault;
+    entry.tls_error = facts.fault;
     if (!facts.peer) return;
     entry.tls_client_subject = facts.peer->subject;
     entry.tls_client_sha256 = facts.peer->sha256;
@@ -194,14 +194,14 @@ store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     SessionFacts& facts = record.facts;
     entry.helo = std::move(facts.helo);
     entry.user = std::move(facts.user);
-    entry.tls = std::move(facts.tls);
+    entry.tls = facts.tls;
     addTls(entry, record);
     addServerTls(entry, record);
     entry.authenticated = facts.authenticated;
     entry.failed_logins = facts.failed_logins;
-    entry.failed_users = std::move(facts.failed_users);
+    entry.failed_users = facts.failed_users.take();
     entry.mail.reserve(facts.transactions.size());
-    for (MailTransaction& mail : facts.transactions)
+    for (MailTransaction& mail : facts.transactions.take())
         entry.mail.push_back(journalMail(std::move(mail), 0));
     entry.mail_count = facts.transaction_count;
     entry.end = toString(record.end);
@@ -241,6 +241,9 @@ store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& recor
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
     if (refusal == Refusal::Rule) entry.rule_id = record.admission.rule_id;
+    // Of one that was served, until there was no server for it after STARTTLS.
+    entry.failed_logins = record.facts.failed_logins;
+    entry.failed_users = record.facts.failed_users;
     entry.reply = withoutLineEnd(reply);
     return entry;
 }
@@ -299,12 +302,15 @@ void mail(SessionHost& host, const SessionRecord& record, const MailTransaction&
 void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, const LimitReached& limit,
              std::string_view reply) {
     count(record.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
+    count(record.listenerCounters().failed_logins, record.facts.failed_logins);
     if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
-        host.repeatedRefusal(record.client.address, record.arrival.listener_index, refusal);
+        record.facts.failed_logins > 0
+            ? nullptr
+            : host.repeatedRefusal(record.client.address, record.arrival.listener_index, refusal);
     if (repeated && *repeated) return;
     store::JournalSession entry = refusedEntry(host, record, refusal, reply);
-    entry.limit = limit.name;
+    entry.limit = limit.name();
     entry.limit_value = limit.value;
     if (!repeated) return keep(host, std::move(entry));
     *repeated = std::make_unique<store::JournalSession>(std::move(entry));

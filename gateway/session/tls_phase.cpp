@@ -25,10 +25,13 @@ Next TlsPhase::begin() {
 
 // As long as it is not out as a whole the client has nothing to answer.
 Next TlsPhase::sendReply() {
-    const IoResult put = context_.client->write(reply_);
+    const IoResult put = context_.client->write(*reply_);
     if (put.status == IoStatus::Error) return next::Close{CloseReason::ClientReset};
-    reply_.erase(0, put.bytes);
-    if (reply_.empty()) return secure();
+    reply_->erase(0, put.bytes);
+    if (reply_->empty()) {
+        reply_.reset();
+        return secure();
+    }
     context_.client->notifyWritable();
     return next::Stay{};
 }
@@ -47,7 +50,7 @@ Next TlsPhase::secure() {
 }
 
 Next TlsPhase::onClient(std::uint32_t events) {
-    if (!reply_.empty()) {
+    if (reply_) {
         if (events & kFailed) return next::Close{CloseReason::ClientReset};
         return (events & kWritable) ? sendReply() : next::Stay{};
     }

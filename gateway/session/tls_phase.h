@@ -16,6 +16,7 @@
 #include "gateway/tls/tls_transport.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,10 +26,7 @@ namespace mailgate {
 class TlsPhase : public Phase {
   public:
     explicit TlsPhase(SessionContext& context, next::ShakeHands&& asked = {}) noexcept
-        : Phase(context),
-          reply_(std::move(asked.reply)),
-          drain_(asked.drain),
-          after_starttls_(!reply_.empty()) {}
+        : Phase(context), reply_(std::move(asked.reply)), drain_(asked.drain), after_starttls_(reply_) {}
     ~TlsPhase();
 
     Next begin();
@@ -48,8 +46,8 @@ class TlsPhase : public Phase {
     Next failed(TlsFailure failure);
     void giveUp() noexcept;
 
-    TlsTransport* tls_ = nullptr;  ///< the client's transport, while the handshake lasts
-    std::string reply_;            ///< what is left of it
+    TlsTransport* tls_ = nullptr;         ///< the client's transport, while the handshake lasts
+    std::unique_ptr<std::string> reply_;  ///< what is left of it; null: nothing
     Drain drain_;
     const bool after_starttls_;
     bool queued_ = false;  ///< an event without bits is to come

@@ -239,6 +239,11 @@ void Certificate::readNames() {
                                 ": names its host in the subject alone, which clients no longer look at");
         }
     }
+    // RFC 5280 4.2.1.12.
+    if (!(X509_get_extended_key_usage(leaf_) & (XKU_SSL_SERVER | XKU_ANYEKU))) {
+        warnings_.push_back(files_.certificate +
+                            ": is not for servers (extended key usage), and clients refuse it");
+    }
     if (names_.empty()) {
         warnings_.push_back(files_.certificate +
                             ": is for no host name, and presented only to clients that ask for none");

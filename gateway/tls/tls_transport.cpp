@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
@@ -22,8 +23,8 @@ using Reason = TlsFailure::Reason;
 constexpr char kHandshakeRecord = 22;
 constexpr char kAlertRecord = 21;
 
-// A full record is 16 KiB: four of them fill the worker's buffer, and a fifth may be begun.
-constexpr std::uint8_t kReadsPerCall = 6;
+// A full record is 16 KiB: eight of them fill the largest buffer of a relay, and a ninth may be begun.
+constexpr std::uint8_t kReadsPerCall = 10;
 // Records may be of one byte each, or of none.
 constexpr int kRecordsPerCall = 128;
 // Certificates of clients are the largest that there is in it (OpenSSL's own limit for a chain: 100 KiB).
@@ -32,22 +33,73 @@ constexpr std::uint32_t kMaxHandshakeBytes = std::uint32_t{256} << 10;
 constexpr std::uint32_t kBytesPerCredit = std::uint32_t{16} << 10;
 constexpr std::uint16_t kMaxCredit = 64;
 
+// As many records as a relay writes at once, whatever the cipher adds to them.
+constexpr std::size_t kSealedBytes = std::size_t{8} * SSL3_RT_MAX_PACKET_SIZE;
+
+/// The keys that the handshake was agreed with, of which nobody has any more use: OpenSSL keeps them as long as the
+/// connection. Their shells stay, some 400 bytes go.
+void emptyEphemeralKeys(SSL* ssl) noexcept {
+    const auto empty = [](EVP_PKEY* key) {
+        EVP_PKEY_set_type(key, EVP_PKEY_get_id(key));
+        EVP_PKEY_free(key);
+    };
+    EVP_PKEY* key = nullptr;
+    if (SSL_get_tmp_key(ssl, &key) == 1) empty(key);
+    if (SSL_get_peer_tmp_key(ssl, &key) == 1) empty(key);
+    ERR_clear_error();
+}
+
 }  // namespace
 
-/// What OpenSSL calls back.
+/// Records on their way. A write seals what it can into the thread's spare one; a connection keeps it only where below
+/// has not taken all.
+struct TlsTransport::Sealed {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    std::uint32_t untaken = 0;  ///< plain text in it that no write has reported as taken
+    std::uint32_t last = 0;     ///< ... of the last record
+    char bytes[kSealedBytes];
+
+    std::size_t room() const noexcept { return kSealedBytes - end; }
+
+    static std::unique_ptr<Sealed>& spare() noexcept {
+        thread_local std::unique_ptr<Sealed> kept;
+        return kept;
+    }
+    /// Null when there is no memory.
+    static std::unique_ptr<Sealed> borrow() noexcept {
+        if (spare()) return std::move(spare());
+        return std::unique_ptr<Sealed>(new (std::nothrow) Sealed);
+    }
+    static void giveBack(std::unique_ptr<Sealed> sealed) noexcept {
+        sealed->begin = sealed->end = sealed->untaken = sealed->last = 0;
+        if (!spare()) spare() = std::move(sealed);
+    }
+};
+
+/// What OpenSSL calls back, in the middle of a call that begin() has announced. So connections of a thread can share one
+/// BIO, which has nothing to remember: some 200 bytes less for each.
 struct TlsTransport::Callbacks {
-    static TlsTransport& of(BIO* bio) noexcept { return *static_cast<TlsTransport*>(BIO_get_data(bio)); }
+    static TlsTransport*& current() noexcept {
+        thread_local TlsTransport* caller = nullptr;
+        return caller;
+    }
+    /// Null when there is no memory.
+    static BIO* shared() noexcept {
+        thread_local const openssl::Bio bio(method() ? BIO_new(method()) : nullptr);
+        return bio.get();
+    }
 
     static int onRead(BIO* bio, char* into, int size) noexcept {
         BIO_clear_retry_flags(bio);
-        const int got = size > 0 ? of(bio).takeFromBelow(into, size) : 0;
+        const int got = size > 0 ? current()->takeFromBelow(into, size) : 0;
         if (got <= 0) BIO_set_retry_read(bio);
         return got > 0 ? got : -1;
     }
 
     static int onWrite(BIO* bio, const char* bytes, int size) noexcept {
         BIO_clear_retry_flags(bio);
-        const int put = size > 0 ? of(bio).giveToBelow(bytes, size) : 0;
+        const int put = size > 0 ? current()->giveToBelow(bytes, size) : 0;
         if (put == 0) BIO_set_retry_write(bio);
         return put > 0 ? put : -1;
     }
@@ -84,16 +136,17 @@ struct TlsTransport::Callbacks {
     }
 };
 
+TlsTransport::TlsTransport(std::shared_ptr<const void> context) noexcept : context_(std::move(context)) {}
+
 std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& below,
                                                  std::shared_ptr<const void> context,
                                                  SSL_CTX* openssl_context) noexcept {
     std::unique_ptr<TlsTransport> made(new (std::nothrow) TlsTransport(std::move(context)));
-    const BIO_METHOD* method = Callbacks::method();
-    if (!made || !method) return nullptr;
+    BIO* const bio = Callbacks::shared();
+    if (!made || !bio) return nullptr;
     made->ssl_ = SSL_new(openssl_context);
-    if (!made->ssl_ || !(made->bio_ = BIO_new(method))) return nullptr;
-    BIO_set_data(made->bio_, made.get());
-    SSL_set_bio(made->ssl_, made->bio_, made->bio_);
+    if (!made->ssl_ || BIO_up_ref(bio) != 1) return nullptr;
+    SSL_set_bio(made->ssl_, bio, bio);
     SSL_set_msg_callback(made->ssl_, &Callbacks::onMessage);
     SSL_set_msg_callback_arg(made->ssl_, made.get());
     made->verifies_ = SSL_get_verify_mode(made->ssl_) != SSL_VERIFY_NONE;
@@ -104,10 +157,15 @@ std::unique_ptr<TlsTransport> TlsTransport::make(std::unique_ptr<Transport>& bel
 std::unique_ptr<TlsTransport> TlsTransport::accept(std::unique_ptr<Transport>& below,
                                                    const std::shared_ptr<const TlsServerContext>& context,
                                                    std::string early) noexcept {
+    std::unique_ptr<std::string> kept;
+    if (!early.empty()) {
+        kept.reset(new (std::nothrow) std::string(std::move(early)));
+        if (!kept) return nullptr;
+    }
     auto made = make(below, context, context->context());
     if (!made) return nullptr;
     SSL_set_accept_state(made->ssl_);
-    made->early_ = std::move(early);
+    made->early_ = std::move(kept);
     return made;
 }
 
@@ -134,7 +192,8 @@ bool TlsTransport::expect(const std::string& server_name) noexcept {
         return X509_VERIFY_PARAM_set1_ip(SSL_get0_param(ssl_), address->bytes.data() + skip,
                                          address->bytes.size() - skip) == 1;
     }
-    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    // RFC 9525 2: a name that stands in the subject alone is none.
+    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return SSL_set_tlsext_host_name(ssl_, server_name.c_str()) == 1 &&
            SSL_set1_host(ssl_, server_name.c_str()) == 1;
 }
@@ -146,16 +205,17 @@ TlsTransport::~TlsTransport() {
 /// Of a call from outside: what it may do starts anew. What others left in OpenSSL's queue of errors, which belongs
 /// to the thread, would be taken for ours.
 void TlsTransport::begin() noexcept {
+    Callbacks::current() = this;
     reads_left_ = kReadsPerCall;
     writes_ = 0;
     ERR_clear_error();
 }
 
 IoResult TlsTransport::readBelow(std::span<char> into) noexcept {
-    if (early_.empty()) return below_->read(into);
-    const std::size_t bytes = early_.copy(into.data(), into.size());
-    early_.erase(0, bytes);
-    if (early_.empty()) std::string().swap(early_);
+    if (!early_) return below_->read(into);
+    const std::size_t bytes = early_->copy(into.data(), into.size());
+    early_->erase(0, bytes);
+    if (early_->empty()) early_.reset();
     return {IoStatus::Ok, bytes};
 }
 
@@ -178,10 +238,22 @@ int TlsTransport::takeFromBelow(char* into, int size) noexcept {
 
 /// 0: not now; less: the connection is gone.
 int TlsTransport::giveToBelow(const char* bytes, int size) noexcept {
+    if (gathers_) {
+        const std::size_t taken = std::min(sealed_->room(), static_cast<std::size_t>(size));
+        std::memcpy(sealed_->bytes + sealed_->end, bytes, taken);
+        sealed_->end += static_cast<std::uint32_t>(taken);
+        return static_cast<int>(taken);
+    }
+    if (!flushSealed()) return error_ ? -1 : 0;
+    return writeBelow({bytes, static_cast<std::size_t>(size)});
+}
+
+/// As giveToBelow().
+int TlsTransport::writeBelow(std::string_view bytes) noexcept {
     // The second piece would wait for the peer to acknowledge the first (Nagle's algorithm).
     if (writes_ > 0) below_->noDelay();
     if (writes_ < std::numeric_limits<std::uint8_t>::max()) ++writes_;
-    const IoResult put = below_->write({bytes, static_cast<std::size_t>(size)});
+    const IoResult put = below_->write(bytes);
     switch (put.status) {
         case IoStatus::Ok:
             return static_cast<int>(put.bytes);
@@ -195,6 +267,16 @@ int TlsTransport::giveToBelow(const char* bytes, int size) noexcept {
     return -1;
 }
 
+/// True: nothing is left. Else not now, or the connection is gone: then error_ is set.
+bool TlsTransport::flushSealed() noexcept {
+    if (!sealed_) return true;
+    const int put = writeBelow({sealed_->bytes + sealed_->begin, sealed_->end - sealed_->begin});
+    if (put > 0) sealed_->begin += static_cast<std::uint32_t>(put);
+    if (sealed_->begin < sealed_->end) return false;
+    Sealed::giveBack(std::move(sealed_));
+    return true;
+}
+
 TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
     if (failure_) return {Handshake::State::Failed, failure_};
     if (established_) return {Handshake::State::Done};
@@ -203,7 +285,8 @@ TlsTransport::Handshake TlsTransport::advance(Millis now) noexcept {
     const int result = SSL_do_handshake(ssl_);
     if (result == 1) {
         established_ = true;
-        handshake_ms_ = now - started_;
+        handshake_ms_ = static_cast<std::uint32_t>(now - started_);
+        emptyEphemeralKeys(ssl_);
         buffered_ = SSL_has_pending(ssl_) == 1 || below_ended_;
         return {Handshake::State::Done};
     }
@@ -325,21 +408,48 @@ IoResult TlsTransport::write(std::string_view bytes) noexcept {
     // As a socket answers behind its FIN; OpenSSL would not read either any more.
     if (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) return {IoStatus::Error, 0, EPIPE};
     begin();
-    std::size_t total = 0;
-    while (total < bytes.size()) {
-        std::size_t put = 0;
-        ERR_clear_error();
-        const int result = SSL_write_ex(ssl_, bytes.data() + total, bytes.size() - total, &put);
-        if (result == 1) {
-            total += put;
+    std::size_t taken = 0;
+    while (taken < bytes.size()) {
+        if (!sealed_ && !seal(bytes.substr(taken))) break;
+        const std::uint32_t untaken = sealed_->untaken, last = sealed_->last;
+        if (untaken > bytes.size() - taken)
+            return {IoStatus::Error, 0, EPROTO};  // not what was to come first
+        if (flushSealed()) {
+            taken += untaken;
             continue;
         }
-        const int error = SSL_get_error(ssl_, result);
-        if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ) break;
-        if (error == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
-        return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
+        // The last record counts as taken once all is out: whoever waits for that asks for the rest.
+        taken += untaken - last;
+        sealed_->untaken = last;
+        break;
     }
-    return total > 0 ? IoResult{IoStatus::Ok, total} : IoResult{IoStatus::WouldBlock};
+    if (failure_ || error_) return {IoStatus::Error, 0, error_ ? error_ : EPIPE};
+    return taken > 0 ? IoResult{IoStatus::Ok, taken} : IoResult{IoStatus::WouldBlock};
+}
+
+/// As many whole records of `bytes` as there is room for, into sealed_. False: none, and sealed_ is as it was.
+bool TlsTransport::seal(std::string_view bytes) noexcept {
+    sealed_ = Sealed::borrow();
+    if (!sealed_) {
+        error_ = ENOMEM;
+        return false;
+    }
+    gathers_ = true;
+    while (!bytes.empty() && sealed_->room() >= SSL3_RT_MAX_PACKET_SIZE) {
+        std::size_t put = 0;
+        const int result = SSL_write_ex(ssl_, bytes.data(), bytes.size(), &put);
+        if (result != 1) {
+            if (SSL_get_error(ssl_, result) == SSL_ERROR_SSL) breakOff(opensslFailure(), EPROTO);
+            break;
+        }
+        bytes.remove_prefix(put);
+        sealed_->last = static_cast<std::uint32_t>(put);
+        sealed_->untaken += sealed_->last;
+    }
+    gathers_ = false;
+    if (sealed_->end > 0 && !failure_) return true;
+    Sealed::giveBack(std::move(sealed_));
+    return false;
 }
 
 IoResult TlsTransport::spliceTo(Pipe&) noexcept {
@@ -366,7 +476,13 @@ int TlsTransport::peek() noexcept {
     return first;
 }
 
+void TlsTransport::resetOnClose() noexcept {
+    resets_ = true;
+    below_->resetOnClose();
+}
+
 void TlsTransport::shutdownWrite() noexcept {
+    if (resets_) return;
     if (!established_ || failure_) return below_->shutdownWrite();
     closing_ = true;
     finishWriting();
@@ -387,16 +503,13 @@ TlsFacts TlsTransport::facts() const {
     facts.cipher = cipher();
     if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name))
         facts.sni = printable(name, 255);
-    const unsigned char* protocol = nullptr;
-    unsigned int size = 0;
-    SSL_get0_alpn_selected(ssl_, &protocol, &size);
-    if (size > 0) facts.alpn.assign(reinterpret_cast<const char*>(protocol), size);
     facts.resumed = resumed();
     facts.handshake_ms = handshake_ms_;
     if (const X509* certificate = SSL_get0_peer_certificate(ssl_)) {
-        facts.peer = {openssl::subjectOf(certificate), openssl::commonNameOf(certificate),
-                      openssl::sha256Of(certificate), openssl::seconds(X509_get0_notAfter(certificate)),
-                      peerVerified()};
+        facts.peer = std::make_unique<TlsPeerCertificate>(
+            TlsPeerCertificate{openssl::subjectOf(certificate), openssl::commonNameOf(certificate),
+                               openssl::sha256Of(certificate),
+                               openssl::seconds(X509_get0_notAfter(certificate)), peerVerified()});
     }
     return facts;
 }

@@ -5,8 +5,11 @@
 /// What is read and written then is plain text, and the contract is Transport's: events tell of changes once, `more`
 /// and `last` are true whatever is still inside OpenSSL, where epoll cannot see it.
 ///
-/// What a write did not take has to come first in the next one: a part of it may have been sealed already. Between two
-/// calls nothing is kept but what OpenSSL keeps, and that is no buffer while the connection is idle.
+/// What a write did not take has to come first in the next one: a part of it may have been sealed already. The records of
+/// one write go below together, in as few calls as that takes. Between two calls nothing is kept but what OpenSSL keeps,
+/// which is no buffer while the connection is idle, and sealed records that below has not taken yet.
+///
+/// To be used on the thread that made it, as all that is a session's.
 ///
 /// What one call does is bounded, whatever the peer sends: how much it reads from below, how many records it opens. Key
 /// updates and the like are counted against the bytes that come with them.
@@ -20,13 +23,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-struct bio_st;
 struct ssl_st;
 
 namespace mailgate {
@@ -50,13 +51,13 @@ struct TlsChainCertificate {
 
 /// Of an established connection.
 struct TlsFacts {
-    std::string version;  ///< "TLSv1.3"
-    std::string cipher;   ///< "TLS_AES_256_GCM_SHA384"
-    std::string sni;      ///< the name that was asked for, fit for a log line; empty: none
-    std::string alpn;     ///< empty: none
-    bool resumed = false;
+    std::string_view version;  ///< "TLSv1.3": a text of OpenSSL's, which stays
+    std::string_view cipher;   ///< "TLS_AES_256_GCM_SHA384": likewise
+    std::string sni;           ///< the name that was asked for, fit for a log line; empty: none
     Millis handshake_ms = 0;
-    std::optional<TlsPeerCertificate> peer;
+    std::unique_ptr<const TlsPeerCertificate> peer;  ///< null: it has shown none
+    std::string_view fault{};  ///< how it ended, if that was wrong (TlsTransport::fault()); known then
+    bool resumed = false;
 };
 
 class TlsTransport final : public Transport {
@@ -136,6 +137,8 @@ class TlsTransport final : public Transport {
     int peek() noexcept override;
     /// Sends close_notify, then FIN; reading goes on.
     void shutdownWrite() noexcept override;
+    /// Without a close_notify, too.
+    void resetOnClose() noexcept override;
     void notifyWritable() noexcept override { below_->notifyWritable(); }
     std::size_t unacknowledged() const noexcept override { return below_->unacknowledged(); }
     void acknowledge() noexcept override { below_->acknowledge(); }
@@ -144,17 +147,21 @@ class TlsTransport final : public Transport {
 
   private:
     struct Callbacks;
+    struct Sealed;
 
-    explicit TlsTransport(std::shared_ptr<const void> context) noexcept : context_(std::move(context)) {}
+    explicit TlsTransport(std::shared_ptr<const void> context) noexcept;
     static std::unique_ptr<TlsTransport> make(std::unique_ptr<Transport>& below,
                                               std::shared_ptr<const void> context,
                                               ssl_ctx_st* openssl_context) noexcept;
     bool expect(const std::string& server_name) noexcept;
 
-    bool readableBelow() const noexcept { return !early_.empty() || below_->readable(); }
+    bool readableBelow() const noexcept { return early_ || below_->readable(); }
     IoResult readBelow(std::span<char> into) noexcept;
     int takeFromBelow(char* into, int size) noexcept;
     int giveToBelow(const char* bytes, int size) noexcept;
+    int writeBelow(std::string_view bytes) noexcept;
+    bool seal(std::string_view bytes) noexcept;
+    bool flushSealed() noexcept;
     void begin() noexcept;
     void stopped(int result) noexcept;
     TlsFailure handshakeFailure(int error) noexcept;
@@ -166,11 +173,11 @@ class TlsTransport final : public Transport {
 
     std::shared_ptr<const void> context_;  ///< what OpenSSL's callbacks look into
     std::unique_ptr<Transport> below_;
-    std::string early_;  ///< read from below before this came to be
+    std::unique_ptr<std::string> early_;  ///< read from below before this came to be; null: nothing is left
     ssl_st* ssl_ = nullptr;
-    bio_st* bio_ = nullptr;  ///< owned by ssl_
+    std::unique_ptr<Sealed> sealed_;  ///< records that below has not taken yet; null: none
     Millis started_ = -1;
-    Millis handshake_ms_ = 0;
+    std::uint32_t handshake_ms_ = 0;
     std::uint32_t handshake_bytes_ = 0;
     std::uint32_t progress_ = 0;   ///< bytes of plain text towards the next credit
     std::uint16_t credit_ = 64;    ///< messages that are not plain text, still to be borne
@@ -187,7 +194,9 @@ class TlsTransport final : public Transport {
     bool ended_ = false;        ///< the peer's end has been reached, or comes behind what is read
     bool truncated_ = false;
     bool buffered_ = false;     ///< a read may give something without anything from below
+    bool gathers_ = false;      ///< what OpenSSL writes goes to sealed_
     bool wants_write_ = false;  ///< a read cannot go on before something is written
+    bool resets_ = false;       ///< there will be no close_notify
     bool closing_ = false;      ///< close_notify is due, and FIN behind it
 };
 

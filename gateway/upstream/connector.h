@@ -85,6 +85,10 @@ class Connector {
     Transport* transport() const noexcept { return transport_.get(); }
     /// The header is out, and STARTTLS is under way: the server takes as long as for its greeting.
     bool startingTls() const noexcept { return stage_ == Stage::StartingTls; }
+    /// ... and it has greeted: what is awaited is its next word.
+    bool awaitsStartTls() const noexcept {
+        return startingTls() && tls_->starttls->state() != StartTlsDialogue::State::Greeting;
+    }
     /// ... and the handshake.
     bool shakingHands() const noexcept { return encrypted_ && stage_ == Stage::ShakingHands; }
     /// onEvents() without bits has something to report though no event came.

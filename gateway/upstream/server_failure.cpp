@@ -30,6 +30,7 @@ constexpr std::array kRows{
     Row{HeaderNotTaken, "took only part of the PROXY header", kUnchecked},
     Row{NoGreeting, "no greeting in time", kUnchecked},
     Row{NoHandshake, "no TLS handshake in time", kUnchecked},
+    Row{NoStartTlsInTime, "does not start TLS in time", kUnchecked},
     Row{ClosedWithoutGreeting, "closed without a greeting", kUnchecked},
     Row{ResetWithoutGreeting, "reset without a greeting", kUnchecked},
     Row{ClosedInGreeting, "closed in mid-greeting", kUnchecked},

@@ -20,6 +20,7 @@ enum class ServerFailure : std::uint8_t {
     HeaderNotTaken,         ///< not all of it was taken in one send
     NoGreeting,             ///< in time
     NoHandshake,            ///< TLS: in time
+    NoStartTlsInTime,       ///< it has greeted, and nothing more
     ClosedWithoutGreeting,  ///< an end of file instead of a word
     ResetWithoutGreeting,
     ClosedInGreeting,

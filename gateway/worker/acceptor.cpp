@@ -30,6 +30,11 @@ Acceptor::~Acceptor() {
 }
 
 void Acceptor::onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+    acceptClients();
+    owner_.onTurnOver();  // nothing of this may be needed any more
+}
+
+void Acceptor::acceptClients() {
     set_.readClock();
     if (memory_reserve::low()) return pause(ENOMEM);
     for (int count = 0; count < kAcceptsPerTurn; ++count) {

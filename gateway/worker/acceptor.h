@@ -32,6 +32,8 @@ class Acceptor final : private Timer {
                                 const Endpoint& peer) = 0;
         /// It has paused for the reason in `error`; called once, until onResumed().
         virtual void onPaused(const ListeningSocket& listening, int error) = 0;
+        /// It has accepted all that it will in this turn, and may be destroyed in this call.
+        virtual void onTurnOver() {}
         /// It can accept again, or (`closed`) never will.
         virtual void onResumed(const ListeningSocket& listening, bool closed) = 0;
     };
@@ -49,6 +51,7 @@ class Acceptor final : private Timer {
     using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;
 
     void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
+    void acceptClients();
     void onTimer() override;
     void failed(int error);
     void pause(int error);

@@ -212,6 +212,7 @@ void Worker::undrainServer(const std::string& upstream, const std::string& serve
 void Worker::stop() {
     if (!thread_.isRunning()) return;
     set_.post([this] {
+        stopped_ = true;
         reactor_.stop();
         set_.leave();
     });
@@ -219,7 +220,17 @@ void Worker::stop() {
 }
 
 void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
+    // The set is readable because a listening socket is, whose turn it is.
+    if (std::exchange(yielded_, false)) return;
+    serve();
+}
+
+/// After accepting too: what clients say first has come with them, mostly, and the reactor would only come back here. What
+/// else it has to handle in its turn it still does once stopped.
+void Worker::serve() {
+    if (stopped_) return;
     set_.serve();
+    yielded_ = true;
 }
 
 void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {

@@ -148,8 +148,10 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
 
   private:
     void run() override;
+    void serve();
     void onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
     void onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) override;
+    void onTurnOver() override { serve(); }
     void onPaused(const ListeningSocket& listening, int error) override;
     void onResumed(const ListeningSocket& listening, bool closed) override;
     std::unique_ptr<Acceptor> makeAcceptor(ListeningSocket socket);
@@ -186,6 +188,8 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     HandshakeRation ration_;      ///< of their steps, in this turn:
     unsigned handshake_turn_ = 0;
     bool stopping_ = false;
+    bool stopped_ = false;         ///< the reactor goes no further
+    bool yielded_ = false;         ///< the sessions have, to the reactor
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;
     Sweeper sweeper_{*this};

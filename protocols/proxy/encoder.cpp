@@ -43,7 +43,7 @@ void appendFixedPart(std::string& out, Command command, Family family, Transport
 
 void appendAddress(std::string& out, const IpAddress& address, Family family) {
     const std::size_t skipped = family == Family::Inet ? address.bytes.size() - 4 : 0;
-    out.append(address.bytes.begin() + skipped, address.bytes.end());
+    out.append(reinterpret_cast<const char*>(address.bytes.data()) + skipped, address.bytes.size() - skipped);
 }
 
 void appendTlv(std::string& out, std::uint8_t type, std::string_view value) {

@@ -22,8 +22,8 @@ constexpr bool isSpace(char c) noexcept {
 constexpr std::uint32_t kMaxChunkBytes = 0x7fff'ffff;
 
 void skipSpace(std::string_view& text) noexcept {
-    const auto* const word = std::find_if_not(text.begin(), text.end(), isSpace);
-    text.remove_prefix(static_cast<std::size_t>(word - text.begin()));
+    while (!text.empty() && isSpace(text.front()))
+        text.remove_prefix(1);
 }
 
 /// Takes what comes before the first that `ends` a word off the front of `text`.
@@ -42,21 +42,26 @@ std::string_view trimmed(std::string_view text) noexcept {
     return text;
 }
 
-/// What stands for itself outside of quotes, in the opinion of all servers: neither space nor syntax.
-constexpr bool isPlain(char c) noexcept {
-    switch (c) {
-        case ' ':
-        case '<':
-        case '>':
-        case '(':
-        case ')':
-        case '"':
-        case '\\':
-        case ';':
-            return false;
-        default:
-            return !isControl(c);
+/// What stands for itself outside of quotes, in the opinion of all servers: neither space nor syntax. A table: each session
+/// looks at every character of its addresses.
+constexpr std::array<bool, 256> kPlain = [] {
+    std::array<bool, 256> plain{};
+    for (unsigned byte = 0; byte < plain.size(); ++byte) {
+        const char c = static_cast<char>(byte);
+        plain[byte] = !isControl(c) && std::string_view(" <>()\"\\;").find(c) == std::string_view::npos;
     }
+    return plain;
+}();
+
+constexpr bool isPlain(char c) noexcept {
+    return kPlain[static_cast<unsigned char>(c)];
+}
+
+std::size_t plainRun(std::string_view text) noexcept {
+    std::size_t length = 0;
+    while (length < text.size() && isPlain(text[length]))
+        ++length;
+    return length;
 }
 
 std::optional<std::string> withoutRoute(std::string&& path) {
@@ -80,6 +85,12 @@ std::optional<std::string> takePath(std::string_view& text) {
     bool ended = false;  // space came: only the > may follow
     skipSpace(text);
     for (std::size_t at = 0; at < text.size(); ++at) {
+        if (!quoted && !ended) {
+            const std::size_t run = plainRun(text.substr(at));
+            path.append(text, at, run);
+            at += run;
+            if (at == text.size()) break;
+        }
         const char c = text[at];
         if (c == '>' && !quoted) {
             text.remove_prefix(at + 1);
@@ -95,7 +106,7 @@ std::optional<std::string> takePath(std::string_view& text) {
         } else if (c == '\\') {
             if (++at == text.size() || isControl(text[at])) return std::nullopt;
             path.push_back(text[at]);
-        } else if (quoted ? !isControl(c) || c == '\t' : isPlain(c)) {
+        } else if (quoted && (!isControl(c) || c == '\t')) {
             path.push_back(c);
         } else {
             return std::nullopt;
@@ -107,7 +118,7 @@ std::optional<std::string> takePath(std::string_view& text) {
 /// Some leave the <> out, and most servers take it.
 std::optional<std::string> takeBarePath(std::string_view& text) {
     const std::string_view word = takeArgument(text);
-    const bool plain = std::all_of(word.begin(), word.end(), isPlain);
+    const bool plain = plainRun(word) == word.size();
     return plain && !word.empty() && word.front() != '@' ? std::optional(std::string(word)) : std::nullopt;
 }
 
@@ -128,7 +139,9 @@ Verb verbOf(std::string_view word) noexcept {
         {"PROXY", Verb::Proxy},
     }};
     for (const Entry& entry : kVerbs) {
-        if (equalsIgnoreCase(word, entry.word)) return entry.verb;
+        if (word.size() == entry.word.size() && lower(word.front()) == lower(entry.word.front()) &&
+            equalsIgnoreCase(word, entry.word))
+            return entry.verb;
     }
     return Verb::Other;
 }
@@ -141,7 +154,7 @@ CommandLine parseCommand(std::string_view line) noexcept {
 
 std::string_view takeArgument(std::string_view& text) noexcept {
     skipSpace(text);
-    const std::string_view word = takeUpTo(text, isSpace);
+    const std::string_view word = takeUpTo(text, [](char c) { return isSpace(c); });
     skipSpace(text);
     return word;
 }
@@ -149,8 +162,7 @@ std::string_view takeArgument(std::string_view& text) noexcept {
 std::optional<std::string> respaced(std::string_view line) {
     std::string_view from_verb = line;
     skipSpace(from_verb);
-    const bool odd = std::any_of(line.begin(), line.end(), [](char c) { return isSpace(c) && c != ' '; });
-    if (!odd && from_verb.size() == line.size()) return std::nullopt;
+    if (from_verb.size() == line.size() && !hasControls(line)) return std::nullopt;
     std::string text(from_verb);
     bool quoted = false;
     for (std::size_t at = 0; at < text.size(); ++at) {

@@ -82,7 +82,8 @@ void MailLog::noteRecipientReply(std::string_view reply) {
 void MailLog::close() {
     if (!std::exchange(open_, false)) return;
     answered_ = 0;
-    keep(std::exchange(mail_, MailTransaction()), std::exchange(bytes_, 0), number_);
+    keep(std::move(mail_), std::exchange(bytes_, 0), number_);
+    mail_ = {};
 }
 
 bool MailLog::grow(std::size_t bytes) noexcept {
@@ -94,8 +95,8 @@ bool MailLog::grow(std::size_t bytes) noexcept {
     return has_room;
 }
 
-void MailLog::keep(MailTransaction mail, std::size_t bytes, std::uint32_t number) {
-    std::vector<MailTransaction>& all = facts_.transactions;
+void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number) {
+    std::vector<MailTransaction>& all = facts_.transactions.own();
     const bool empty = cameToNothing(mail);
     if (all.size() == kMaxTransactionsKept && !empty) {
         const auto idle = std::find_if(all.begin(), all.end(), cameToNothing);

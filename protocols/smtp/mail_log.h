@@ -52,7 +52,7 @@ class MailLog {
     bool grow(std::size_t bytes) noexcept;
     void noteReply(std::string_view reply) { mail_.reply = reply; }
     void noteRecipientReply(std::string_view reply);
-    void keep(MailTransaction mail, std::size_t bytes, std::uint32_t number);
+    void keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number);
 
     struct Kept {
         std::uint32_t number;

@@ -2,6 +2,7 @@
 #include "protocols/smtp/message_screen.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace mailgate::smtp {
@@ -36,6 +37,18 @@ class Cursor {
     std::uint64_t& size_;
     std::size_t done_ = 0;
 };
+
+/// Where the first line begins that is not plain: without a dot at its front, and with CR LF at its end only. A line
+/// begins at `at`. Nearly all lines are, and what follows a line end is then as it was before.
+std::size_t behindPlainLines(std::string_view input, std::size_t at) noexcept {
+    while (at < input.size() && input[at] != '.') {
+        const std::size_t cr = input.find('\r', at);
+        if (cr == std::string_view::npos || cr + 1 == input.size() || input[cr + 1] != '\n') break;
+        if (std::memchr(input.data() + at, '\n', cr - at)) break;
+        at = cr + 2;
+    }
+    return at;
+}
 
 constexpr std::size_t kDotLineBytes = 3;
 /// A smuggler says all of it at once.
@@ -76,7 +89,7 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
     const std::string_view input = bytes;
     Cursor cursor(input, out, size_);
     std::size_t at = 0;
-    std::size_t lf = input.find('\n');
+    std::size_t lf = 0;   // looked for when it is not behind `at`
     std::size_t odd = 0;  // what is to be remembered begins here
     const auto stop = [&](std::size_t passed, Progress progress) {
         remember(input.substr(odd, passed - odd));
@@ -85,6 +98,8 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
         return progress;
     };
     while (at < input.size()) {
+        if (before_ == Before::CrLf) at = behindPlainLines(input, at);
+        if (at == input.size()) break;
         if (input[at] == '.' && before_ != Before::Text) {
             const Dot dot = judgeDot(input.substr(at));
             if (dot == Dot::Undecided) return stop(at, Progress::Going);
@@ -106,7 +121,7 @@ MessageScreen::Progress MessageScreen::read(std::string_view& bytes, Output& out
             ++at;
             continue;
         }
-        if (lf < at) lf = input.find('\n', at);
+        if (lf <= at) lf = input.find('\n', at);
         const std::size_t end = std::min(lf, input.size());
         const std::size_t cr = std::min(input.substr(at, end - at).find('\r'), end - at) + at;
         if (cr < end && (cr + 1 < end || lf == std::string_view::npos)) {

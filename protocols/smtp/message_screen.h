@@ -39,7 +39,9 @@ class MessageScreen {
     std::uint64_t sizeAtOddEnd() const noexcept { return odd_size_.value_or(0); }
     /// Returns what came after it, and forgets it.
     std::string takeAfterOddEnd() noexcept;
-    void forgetOddEnd() noexcept { takeAfterOddEnd(); }
+    void forgetOddEnd() noexcept {
+        if (odd_size_) takeAfterOddEnd();
+    }
 
   private:
     enum class Before : std::uint8_t { Text, Cr, Lf, CrLf };

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace mailgate {
 
@@ -50,19 +49,20 @@ constexpr bool endsToken(char c) noexcept {
 }
 
 std::string_view tokenIn(std::string_view text) noexcept {
-    const auto end = std::find_if(text.begin(), text.end(), endsToken);
+    const auto end = std::find_if(text.begin(), text.end(), [](char c) { return endsToken(c); });
     return text.substr(0, static_cast<std::size_t>(end - text.begin()));
 }
 
 }  // namespace
 
 std::optional<int> smtpReplyCode(std::string_view line) noexcept {
-    if (line.size() > 3 && line[3] != ' ' && line[3] != '-') return std::nullopt;
+    if (line.size() < 3 || (line.size() > 3 && line[3] != ' ' && line[3] != '-')) return std::nullopt;
     int code = 0;
-    const std::string_view digits = line.substr(0, 3);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code);
-    const bool whole = error == std::errc() && end == digits.data() + 3;
-    return whole && code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
+    for (const char c : line.substr(0, 3)) {
+        if (!isDigit(c)) return std::nullopt;
+        code = code * 10 + (c - '0');
+    }
+    return code >= 200 && code <= 599 ? std::optional(code) : std::nullopt;
 }
 
 namespace smtp {
@@ -70,7 +70,8 @@ namespace smtp {
 std::string_view keywordOf(std::string_view line) noexcept {
     std::string_view text = line.substr(std::min<std::size_t>(line.size(), 4));
     text.remove_prefix(std::min(text.find_first_not_of(" \t\v\f\r"), text.size()));
-    return text.substr(0, static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), isKeywordChar) -
+    return text.substr(0, static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(),
+                                                                    [](char c) { return isKeywordChar(c); }) -
                                                    text.begin()));
 }
 
@@ -86,7 +87,8 @@ std::string_view queueIdOf(std::string_view reply) noexcept {
     if (take(text, "Ok: ")) {                        // Postfix
         std::string_view rest = text;
         const std::string_view size = takeWord(rest);  // after BDAT: "Ok: 123 bytes queued as ..."
-        if (std::all_of(size.begin(), size.end(), isDigit) && take(rest, "bytes ")) text = rest;
+        if (std::all_of(size.begin(), size.end(), [](char c) { return isDigit(c); }) && take(rest, "bytes "))
+            text = rest;
         return take(text, "queued as ") ? tokenIn(text) : std::string_view();
     }
     const std::string_view id = takeWord(text);  // Sendmail, OpenSMTPD

@@ -61,15 +61,16 @@ void passLine(std::string_view line, std::string_view bytes, Output& out) {
 
 /// What no server takes for text of a line.
 bool hasCrOrNul(std::string_view line) noexcept {
-    return line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos;
+    return hasControls(line) &&
+           (line.find('\r') != std::string_view::npos || line.find('\0') != std::string_view::npos);
 }
 
 /// What is not offered: what never passes, and extensions whose replies cannot be told apart by counting.
 bool isHidden(std::string_view keyword) noexcept {
-    for (const std::string_view hidden : {"XCLIENT", "XFORWARD", "PRDR", "XEXCH50"}) {
-        if (equalsIgnoreCase(keyword, hidden)) return true;
-    }
-    return false;
+    constexpr std::array<std::string_view, 4> kHidden{"XCLIENT", "XFORWARD", "PRDR", "XEXCH50"};
+    return std::any_of(kHidden.begin(), kHidden.end(), [&](std::string_view hidden) {
+        return keyword.size() == hidden.size() && equalsIgnoreCase(keyword, hidden);
+    });
 }
 
 /// The command is not known, not understood, or comes at the wrong time (RFC 5321 4.2.2).
@@ -82,9 +83,14 @@ constexpr bool judgesCredentials(int code) noexcept {
     return code >= 500 && !isCommandError(code) && code != 530 && code != 534 && code != 538;
 }
 
+/// What is kept of a line.
+std::string_view cutReply(std::string_view line) noexcept {
+    return line.substr(0, kMaxReplyBytes);
+}
+
 /// A multi-line reply's first line is kept as if it were the only one.
 std::string singleLine(std::string_view line) {
-    std::string text(line.substr(0, kMaxReplyBytes));
+    std::string text(cutReply(line));
     if (text.size() > 3) text[3] = ' ';
     return text;
 }
@@ -200,14 +206,22 @@ class Offers {
     Output& out_;
 };
 
-bool offersChunking(std::string_view reply) {
-    bool offered = false;
-    const char* const first = reply.data();
+/// What a reply to EHLO says, as far as it matters here.
+struct Extensions {
+    bool chunking = false;
+    bool hidden = false;
+};
+
+/// The first line names the server and offers nothing.
+Extensions extensionsIn(std::string_view reply) {
+    Extensions found;
+    reply.remove_prefix(reply.find('\n') + 1);
     forEachLine(reply, [&](std::string_view line) {
         const std::string_view keyword = smtp::keywordOf(withoutCr(line.substr(0, line.size() - 1)));
-        offered = offered || (line.data() != first && equalsIgnoreCase(keyword, "CHUNKING"));
+        found.chunking |= equalsIgnoreCase(keyword, "CHUNKING");
+        found.hidden |= isHidden(keyword);
     });
-    return offered;
+    return found;
 }
 
 /// For what the server has already.
@@ -573,14 +587,14 @@ SmtpFilter::Step SmtpFilter::onChunk(std::string_view arguments, std::string_vie
     return Step::Done;
 }
 
-SmtpFilter::Step SmtpFilter::sendOn(Command command, std::string_view line, std::string_view& bytes,
+SmtpFilter::Step SmtpFilter::sendOn(Command&& command, std::string_view line, std::string_view& bytes,
                                     Output& out) {
     sendAs(std::move(command), smtp::respaced(line), line, bytes, out);
     return Step::Done;
 }
 
 /// `words`: what goes on in place of `line`, if anything.
-void SmtpFilter::sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
+void SmtpFilter::sendAs(Command&& command, const std::optional<std::string>& words, std::string_view line,
                         std::string_view& bytes, Output& out) {
     const std::size_t whole = wholeSize(line, bytes);
     await(std::move(command));
@@ -632,7 +646,7 @@ SmtpFilter::Step SmtpFilter::violate(Violation violation) noexcept {
     return Step::Hold;
 }
 
-void SmtpFilter::await(Command command) {
+void SmtpFilter::await(Command&& command) {
     const std::size_t path_bytes = command.path.size();
     const bool hello = isHello(command.kind);
     const bool chunk = command.kind == Kind::Chunk || command.kind == Kind::LastChunk;
@@ -764,9 +778,10 @@ bool SmtpFilter::readHelloReply(std::string_view& bytes, Output& out) {
         mistrust(Violation::UnexpectedReply);
         return false;
     }
-    if (isPositive(code_)) chunking_ = offersChunking(reply);
-    onReply(code_, singleLine(withoutCr(reply.substr(0, reply.find('\n')))));
-    if (isPositive(code_))
+    const Extensions found = isPositive(code_) ? extensionsIn(reply) : Extensions{};
+    if (isPositive(code_)) chunking_ = found.chunking;
+    onReply(code_, {});  // no words of it are kept
+    if (isPositive(code_) && (found.hidden || screen_.tls.endsHere()))
         Offers(reply, screen_.tls, out).pass();
     else
         out.pass(reply.size());
@@ -784,6 +799,11 @@ void SmtpFilter::onReplyLine(std::string_view line) {
     }
     code_ = *code;
     in_reply_ = smtp::isContinued(line);
+    if (first && !in_reply_) {
+        onReply(*code, cutReply(line));
+        if (!replay_.empty()) replay();
+        return;
+    }
     // Exim's says how long the chunk was before it names the message.
     const auto names_message = [&] {
         return smtp::queueIdOf(first_line_).empty() && !smtp::queueIdOf(line).empty();
@@ -977,9 +997,9 @@ void SmtpFilter::answeredAuth(int code) {
 void SmtpFilter::loginFailed() {
     facts_.authenticated = false;
     ++facts_.failed_logins;
-    std::vector<std::string>& users = facts_.failed_users;
+    LeanVector<std::string>& users = facts_.failed_users;
     if (!sasl_.named() || users.size() == kMaxFailedUsersKept) return;
-    if (std::find(users.begin(), users.end(), facts_.user) == users.end()) users.push_back(facts_.user);
+    if (std::find(users.begin(), users.end(), facts_.user) == users.end()) users.own().push_back(facts_.user);
 }
 
 void SmtpFilter::offeredUser(std::string name) {

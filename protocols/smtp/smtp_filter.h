@@ -54,9 +54,6 @@ class SmtpFilter final : public StreamFilter {
           hello_due_(screen.greeted) {}
 
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
-    std::optional<Violation> violation() const noexcept override { return violation_; }
-    bool opaque() const noexcept override { return opaque_; }
-    bool startsTls() const noexcept override { return starts_tls_ && !violation_; }
     std::string answerStartTls(bool ready) override;
     bool noReplyPending() const noexcept override {
         return serverAtBoundary() && (unanswered_.empty() || server_fault_);
@@ -123,8 +120,8 @@ class SmtpFilter final : public StreamFilter {
     Step onStartTls(std::string_view line, std::string_view& bytes, Output& out);
     std::optional<Step> onUntimely(smtp::Verb verb, std::string_view arguments, std::string_view line,
                                    std::string_view& bytes, Output& out);
-    Step sendOn(Command command, std::string_view line, std::string_view& bytes, Output& out);
-    void sendAs(Command command, const std::optional<std::string>& words, std::string_view line,
+    Step sendOn(Command&& command, std::string_view line, std::string_view& bytes, Output& out);
+    void sendAs(Command&& command, const std::optional<std::string>& words, std::string_view line,
                 std::string_view& bytes, Output& out);
     Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
     Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
@@ -135,7 +132,7 @@ class SmtpFilter final : public StreamFilter {
     Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;
     bool isForbidden(smtp::Verb verb) const noexcept;
-    void await(Command command);
+    void await(Command&& command);
 
     bool resumeBehindOddEnd(int code);
     Rest onReplayed(std::string_view bytes, Output& out);
@@ -181,11 +178,9 @@ class SmtpFilter final : public StreamFilter {
     std::uint32_t final_replies_left_ = 0;  ///< LMTP: recipients whose final reply is still to come
     std::uint32_t refusals_ = 0;            ///< command lines that were answered here
     int code_ = 0;                          ///< of the reply that in_reply_ is about
-    std::optional<Violation> violation_;
     Reading reading_ = Reading::Commands;
     std::uint8_t tls_verb_size_ = 0;
     const bool lmtp_;
-    bool opaque_ = false;
     bool replaying_ = false;
     bool in_reply_ = false;  ///< between the lines of a multi-line reply
     bool chunked_ = false;   ///< a BDAT of the message under way has gone on
@@ -199,7 +194,6 @@ class SmtpFilter final : public StreamFilter {
     bool client_spoke_ = false;
     bool server_spoke_ = false;
     bool hello_due_ = false;  ///< TLS has begun since the client last said EHLO or HELO
-    bool starts_tls_ = false;
     bool mirrored_ = false;   ///< the server has the client's STARTTLS (TlsPolicy::mirror)
     bool tls_first_ = false;  ///< the client opened with a TLS handshake, it seems; the server is silent yet
 };

@@ -205,9 +205,9 @@ void LoginFilter::accepted() {
 void LoginFilter::refused() {
     facts_.authenticated = false;
     ++facts_.failed_logins;
-    std::vector<std::string>& failed = facts_.failed_users;
+    LeanVector<std::string>& failed = facts_.failed_users;
     const bool known = std::find(failed.begin(), failed.end(), attempt_) != failed.end();
-    if (!attempt_.empty() && !known && failed.size() < kMaxFailedUsersKept) failed.push_back(attempt_);
+    if (!attempt_.empty() && !known && failed.size() < kMaxFailedUsersKept) failed.own().push_back(attempt_);
     attempt_.clear();
 }
 

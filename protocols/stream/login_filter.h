@@ -31,11 +31,8 @@ class LoginFilter : public StreamFilter {
     LoginFilter(SessionFacts& facts, const ScreenConfig& screen) noexcept
         : facts_(facts), no_header_(screen.no_header), tls_(screen.tls), greeting_over_(screen.greeted) {}
 
-    bool startsTls() const noexcept final { return starts_tls_ && !violation_; }
     std::string answerStartTls(bool ready) final;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
-    bool opaque() const noexcept final { return opaque_; }
-    std::optional<Violation> violation() const noexcept final { return violation_; }
     bool noReplyPending() const noexcept final { return lost_ || interruptible(); }
     void finish() noexcept final {}
 
@@ -107,14 +104,11 @@ class LoginFilter : public StreamFilter {
     bool refuse(std::string_view command, Action why, Output& out);
     bool takeStartTls(std::size_t command, Output& out);
 
-    std::string attempt_;  ///< the name in the login that is going on
-    std::optional<Violation> violation_;
+    std::string attempt_;           ///< the name in the login that is going on
     std::uint32_t hello_left_ = 0;  ///< of a TLS ClientHello's record
     bool hello_ = false;            ///< one has gone on, and the server has not spoken yet
     bool lost_ = false;             ///< what the server says next would not be understood: none of it goes on
-    bool opaque_ = false;
-    bool starts_tls_ = false;
-    bool mirrored_ = false;  ///< the server has a STARTTLS that it has not answered
+    bool mirrored_ = false;         ///< the server has a STARTTLS that it has not answered
     std::uint8_t refusals_ = 0;
 };
 

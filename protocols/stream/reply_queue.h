@@ -23,13 +23,14 @@ class ReplyQueue {
     const Command& back() const { return commands_.back(); }
 
     /// Not when full(). Throws std::bad_alloc.
-    void push(Command command) {
+    template <typename Pushed>
+    void push(Pushed&& command) {
         // A pipeline that never runs dry would otherwise grow the vector for ever.
         if (head_ > kMaxUnanswered) {
             commands_.erase(commands_.begin(), commands_.begin() + static_cast<std::ptrdiff_t>(head_));
             head_ = 0;
         }
-        commands_.push_back(std::move(command));
+        commands_.push_back(std::forward<Pushed>(command));
     }
 
     /// Not when empty().

@@ -5,10 +5,13 @@
 /// and marked. Never a password, a SASL response or message content.
 #pragma once
 
+#include "protocols/values/lean_vector.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mailgate {
@@ -62,14 +65,15 @@ struct SessionFacts {
     /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
     /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password.
     std::optional<bool> authenticated;
-    std::uint32_t failed_logins = 0;        ///< logins that the server refused for good
-    std::vector<std::string> failed_users;  ///< their names where seen, without repetition, the first few
-    std::string tls;  ///< "starttls" or "implicit" once the session went opaque that way
-    std::vector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
-    std::uint32_t transaction_count = 0;        ///< all MAIL commands that the server answered
-    bool bare_lf = false;                       ///< lines of a message went on with other ends than they had
-    bool quit = false;                          ///< the client said QUIT / LOGOUT
-    bool greeted = false;                       ///< the server's greeting was seen, and it was a welcome
+    std::uint32_t failed_logins = 0;       ///< logins that the server refused for good
+    LeanVector<std::string> failed_users;  ///< their names where seen, without repetition, the first few
+    std::string_view
+        tls;  ///< "starttls" or "implicit" once the session went opaque that way; text that never goes
+    LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
+    std::uint32_t transaction_count = 0;       ///< all MAIL commands that the server answered
+    bool bare_lf = false;                      ///< lines of a message went on with other ends than they had
+    bool quit = false;                         ///< the client said QUIT / LOGOUT
+    bool greeted = false;                      ///< the server's greeting was seen, and it was a welcome
     bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
 };
 

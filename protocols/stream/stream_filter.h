@@ -123,15 +123,17 @@ class StreamFilter {
     /// called after opaque(); after a violation() of the client's only with the server's bytes, until noReplyPending().
     [[nodiscard]] virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 
+    // Asked after each read: members, and no virtual functions.
+
     /// Why the session must end, if so: nothing of what was left over may go on.
-    virtual std::optional<Violation> violation() const noexcept { return std::nullopt; }
+    std::optional<Violation> violation() const noexcept { return violation_; }
 
     /// TLS ends at the gateway, and the client has asked for it with a whole command, in its turn: all that it said
     /// before has been answered (with TlsPolicy::mirror the server has said yes too, which the client has not been
     /// told). Nothing more may be shown to the filter, from neither side, before answerStartTls(). What the client
     /// has sent behind the command, here or in its socket, and what the server has sent behind its consent, must
     /// not be used: either ends the session. Never true beside a violation().
-    virtual bool startsTls() const noexcept { return false; }
+    bool startsTls() const noexcept { return starts_tls_ && !violation_; }
 
     /// What the client has to be sent, once, when startsTls(). `ready`: what follows these words is the handshake;
     /// the facts forget what the client said in the clear, and this filter is done: another one, TlsPolicy::Stage::Within,
@@ -143,7 +145,7 @@ class StreamFilter {
     virtual bool noReplyPending() const noexcept { return interruptible(); }
 
     /// Nothing more can or should be seen (STARTTLS accepted, IMAP/POP3/ManageSieve logged in): detach.
-    virtual bool opaque() const noexcept = 0;
+    bool opaque() const noexcept { return opaque_; }
 
     /// True while a line of ours may be put into the server-to-client stream without breaking it: no half
     /// line, no open literal or multi-line reply. (Meaningless once opaque.)
@@ -161,6 +163,11 @@ class StreamFilter {
 
     /// The session is over: a transaction that is still open is written to the facts as it stands.
     virtual void finish() noexcept = 0;
+
+  protected:
+    std::optional<Violation> violation_;
+    bool opaque_ = false;
+    bool starts_tls_ = false;
 };
 
 }  // namespace mailgate

@@ -10,6 +10,7 @@ Rest HeaderScreen::onBytes(Side from, std::string_view bytes, Output& out) noexc
     for (std::size_t at = 0; from == Side::Client && at < bytes.size(); ++at) {
         v1_ = v1_ && bytes[at] == proxy::wire::kV1Signature[seen_];
         v2_ = v2_ && bytes[at] == proxy::wire::kV2Signature[seen_];
+        opaque_ = !v1_ && !v2_;
         ++seen_;
         const bool header = (v1_ && seen_ == proxy::wire::kV1Signature.size()) ||
                             (v2_ && seen_ == proxy::wire::kV2Signature.size());
@@ -17,7 +18,7 @@ Rest HeaderScreen::onBytes(Side from, std::string_view bytes, Output& out) noexc
             violation_ = Violation::ForbiddenCommand;
             passed = at;
         }
-        if (header || opaque()) break;
+        if (header || opaque_) break;
     }
     out.pass(passed);
     return Rest::Hold;

@@ -11,8 +11,6 @@ namespace mailgate {
 class HeaderScreen final : public StreamFilter {
   public:
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override;
-    bool opaque() const noexcept override { return !v1_ && !v2_; }
-    std::optional<Violation> violation() const noexcept override { return violation_; }
     bool serverAtBoundary() const noexcept override { return false; }
     bool noReplyPending() const noexcept override { return true; }
     bool interruptible() const noexcept override { return false; }
@@ -22,7 +20,6 @@ class HeaderScreen final : public StreamFilter {
     std::size_t seen_ = 0;
     bool v1_ = true;
     bool v2_ = true;
-    std::optional<Violation> violation_;
 };
 
 }  // namespace mailgate

@@ -6,10 +6,27 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
+#include <array>
+#include <cstdint>
 
 namespace mailgate {
 namespace {
+
+/// In decimal.
+struct Octet {
+    std::array<char, 3> digits{};
+    std::uint8_t length = 0;
+};
+constexpr std::array<Octet, 256> kOctets = [] {
+    std::array<Octet, 256> octets{};
+    for (unsigned number = 0; number < octets.size(); ++number) {
+        Octet& octet = octets[number];
+        for (unsigned unit = 100; unit > 0; unit /= 10)
+            if (number >= unit || unit == 1)
+                octet.digits[octet.length++] = static_cast<char>('0' + number / unit % 10);
+    }
+    return octets;
+}();
 
 /// inet_pton(3) for text that is not terminated. A NUL inside would end the address early, so it is refused.
 bool presentationToNetwork(int family, std::string_view text, std::uint8_t* network) noexcept {
@@ -61,8 +78,10 @@ std::string IpAddress::toString() const {
     // Every session writes several: inet_ntop(3) would go through snprintf() for each.
     char* end = text.data();
     for (std::size_t at = kMappedPrefix.size(); at < bytes.size(); ++at) {
+        const Octet& octet = kOctets[bytes[at]];
         if (end != text.data()) *end++ = '.';
-        end = std::to_chars(end, text.data() + text.size(), bytes[at]).ptr;
+        std::copy(octet.digits.begin(), octet.digits.end(), end);  // one too many is overwritten
+        end += octet.length;
     }
     return {text.data(), end};
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/values/text.h"
 
+#include "protocols/values/byte_words.h"
+
 #include <fmt/format.h>
 #include <idn2.h>
 
@@ -113,7 +115,13 @@ std::string printable(std::string_view text, std::size_t limit) {
 }
 
 bool hasControls(std::string_view text) noexcept {
-    return std::any_of(text.begin(), text.end(), isControl);
+    while (text.size() >= sizeof(std::uint64_t)) {
+        using namespace byte_words;
+        const std::uint64_t word = load(text, 0);
+        if (any(below(word, 0x20) | equal(word, 0x7F))) return true;
+        text.remove_prefix(sizeof word);
+    }
+    return std::any_of(text.begin(), text.end(), [](char c) { return isControl(c); });
 }
 
 std::string_view trimmed(std::string_view text) noexcept {
@@ -136,8 +144,9 @@ std::string lowerCase(std::string_view text) {
 }
 
 bool equalsIgnoreCase(std::string_view one, std::string_view other) noexcept {
+    // Mostly they are in the same case.
     return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                      [](char a, char b) { return lower(a) == lower(b); });
+                      [](char a, char b) { return a == b || lower(a) == lower(b); });
 }
 
 bool startsWithIgnoreCase(std::string_view text, std::string_view prefix) noexcept {

@@ -142,8 +142,8 @@ inline constexpr auto kSessionFields = [] {
         field(&S::helo, {.name = "helo", .lines = kEnd, .when_empty = Null, .applies = carriesMail, .masking = Masking::HeloName, .label = "helo"}),
         field(&S::user, {.name = "user", .lines = Line(kEnd | kMail), .when_empty = Null, .label = "user"}),
         field(&S::authenticated, {.name = "authenticated", .lines = kEnd, .when_empty = Null, .applies = hasLogin}),
-        field(&S::failed_logins, {.name = "failed_logins", .lines = kEnd, .applies = hasLogin, .since = 3, .label = "failed logins"}),
-        field(&S::failed_users, {.name = "failed_users", .lines = kEnd, .applies = hasFailedLogins, .since = 3}),
+        field(&S::failed_logins, {.name = "failed_logins", .lines = kSessions, .applies = hasLogin, .since = 3, .label = "failed logins"}),
+        field(&S::failed_users, {.name = "failed_users", .lines = kSessions, .applies = hasFailedLogins, .since = 3}),
         field(&S::tls, {.name = "mode", .object = "tls", .lines = kEnd, .when_empty = Null, .column = "tls", .label = "tls"}),
         field(&S::tls_version, {.name = "version", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_version", .since = 4}),  // with `mode`
         field(&S::tls_cipher, {.name = "cipher", .object = "tls", .lines = kEnd, .when_empty = LeftOut, .column = "tls_cipher", .since = 4}),

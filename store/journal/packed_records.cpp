@@ -19,42 +19,73 @@ constexpr std::size_t kKeptCapacity = std::size_t{1} << 20;  // after a burst, m
 template <typename Value>
 constexpr bool kIsPlain = std::is_trivially_copyable_v<Value>;
 
-template <typename Value>
+using Size = std::uint32_t;  ///< of a text or a list
+
+/// How much memory a record takes, and then, in the same order, what is in there.
+class Measure {
+  public:
+    std::size_t bytes() const noexcept { return bytes_; }
+    void put(const void* /*from*/, std::size_t size) noexcept { bytes_ += size; }
+
+  private:
+    std::size_t bytes_ = 0;
+};
+class Packer {
+  public:
+    explicit Packer(char* to) noexcept : to_(to) {}
+    void put(const void* from, std::size_t size) noexcept {
+        std::memcpy(to_, from, size);
+        to_ += size;
+    }
+
+  private:
+    char* to_;
+};
+
+template <typename Out, typename Value>
 requires kIsPlain<Value>
-void pack(std::string& out, const Value& value) {
-    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+void pack(Out& out, const Value& value) noexcept {
+    out.put(&value, sizeof value);
 }
-void packSize(std::string& out, std::size_t size) {
-    pack(out, static_cast<std::uint32_t>(size));
+template <typename Out>
+void pack(Out& out, const std::string& value) noexcept {
+    pack(out, static_cast<Size>(value.size()));
+    // Most are empty.
+    if (!value.empty()) out.put(value.data(), value.size());
 }
-void pack(std::string& out, const std::string& value) {
-    packSize(out, value.size());
-    out.append(value);
-}
-void pack(std::string& out, const JournalRefusal& value) {
+template <typename Out>
+void pack(Out& out, const JournalRefusal& value) noexcept {
     pack(out, value.to);
     pack(out, value.reply);
 }
-void pack(std::string& out, const std::pair<std::string, std::string>& value) {
+template <typename Out>
+void pack(Out& out, const std::pair<std::string, std::string>& value) noexcept {
     pack(out, value.first);
     pack(out, value.second);
 }
-void pack(std::string& out, const JournalMail& value);
-template <typename Item>
-void pack(std::string& out, const std::vector<Item>& items) {
-    packSize(out, items.size());
+template <typename Out>
+void pack(Out& out, const JournalMail& value) noexcept;
+template <typename Out, typename Item>
+void pack(Out& out, const std::vector<Item>& items) noexcept {
+    pack(out, static_cast<Size>(items.size()));
     for (const Item& item : items)
         pack(out, item);
 }
-template <typename Record>
-void packFields(std::string& out, const Record& record) {
+template <typename Out, typename Record>
+void packFields(Out& out, const Record& record) noexcept {
     eachField<Record>([&](const auto& field) {
         if (!field.again) pack(out, record.*field.member);
     });
 }
-void pack(std::string& out, const JournalMail& value) {
+template <typename Out>
+void pack(Out& out, const JournalMail& value) noexcept {
     pack(out, value.number);
     packFields(out, value);
+}
+template <typename Out>
+void packRecord(Out& out, const JournalSession& record) noexcept {
+    pack(out, record.kind);
+    packFields(out, record);
 }
 
 /// Takes the same from the front of `in`.
@@ -70,6 +101,7 @@ class Unpacker {
     }
     void take(std::string& value) {
         const std::size_t size = takeSize();
+        if (size == 0) return value.clear();  // as most are
         value.assign(in_.data(), size);
         in_.remove_prefix(size);
     }
@@ -101,7 +133,7 @@ class Unpacker {
 
   private:
     std::size_t takeSize() noexcept {
-        std::uint32_t size = 0;
+        Size size = 0;
         take(size);
         return size;
     }
@@ -113,13 +145,11 @@ class Unpacker {
 
 void PackedRecords::add(const JournalSession& record) {
     const std::size_t before = bytes_.size();
-    try {
-        pack(bytes_, record.kind);
-        packFields(bytes_, record);
-    } catch (...) {
-        bytes_.resize(before);
-        throw;
-    }
+    Measure measure;
+    packRecord(measure, record);
+    bytes_.resize(before + measure.bytes());
+    Packer packer(bytes_.data() + before);
+    packRecord(packer, record);
     ++count_;
 }
 

@@ -111,6 +111,10 @@ class RuleStore {
     /// meanwhile to write.
     virtual void rehearse(const std::function<void()>& work) = 0;
 
+    /// What `work` changes with the functions below is changed at once, or, if it throws, not at all; it begins when nobody else
+    /// writes, so that what it has read stays true.
+    virtual void together(const std::function<void()>& work) = 0;
+
     enum class PutKind : std::uint8_t {
         Added,
         Changed,

@@ -48,12 +48,12 @@ void Migrator::migrate(Database& database, bool create) const {
     });
 }
 
-bool Migrator::isCurrent(Database& database) const {
-    return checkedVersion(database, true) == currentVersion();
-}
-
 void Migrator::requireKnown(Database& database) const {
     checkedVersion(database, false);
+}
+
+bool Migrator::isCurrent(Database& database) const {
+    return checkedVersion(database, true) == currentVersion();
 }
 
 void Migrator::requireCurrent(Database& database) const {

@@ -43,11 +43,10 @@ class Migrator {
     /// database, NewerSchema, and the schema's kind for an empty file unless `create`.
     void migrate(Database& database, bool create) const;
 
-    /// False: it is of an older version, or nothing yet. Throws StoreError as migrate() does; changes nothing.
-    bool isCurrent(Database& database) const;
-
     /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
     void requireKnown(Database& database) const;
+    /// False: it is of an older version, or nothing yet. Throws StoreError as migrate() does; changes nothing.
+    bool isCurrent(Database& database) const;
 
     /// Throws StoreError as migrate() does, and Other for a file of an older version; changes nothing.
     void requireCurrent(Database& database) const;

@@ -59,7 +59,7 @@ class BigImport(unittest.TestCase):
         terminal = Terminal("access", "import", "--verdict", "deny", str(blocklist))
         terminal.wait(rf"writing rules: [\d,]+ of {RULES:,}, \d+ %, [\d,]+/s, \d+ s left")
         self.assertEqual(terminal.interrupt(), 2)
-        self.assertIn("no rule matches", gateway.run("access", "list").stderr)
+        self.assertIn("there are no rules", gateway.run("access", "list").stderr)
         self.assertIn("no change is recorded", gateway.run("access", "history").stderr)
 
     def test_pipes_get_the_result_alone(self):

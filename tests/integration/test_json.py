@@ -121,6 +121,9 @@ class Json(unittest.TestCase):
         session = lines("sessions")[-1]["session"]
         closed = backend.reserve_port()
         rules = str(scratch.path / "rules.txt")
+        gateway.run("console", "user", "add", "alice", "--role", "admin", stdin="correct horse battery\n")
+        gateway.run("console", "token", "add", "one", "--role", "viewer", "--user", "alice")
+        gateway.run("console", "token", "add", "two", "--role", "viewer", "--expires", "never")
         pathlib.Path(rules).write_text("deny 198.51.100.66 set=imported listener=smtp,watched\n")
         with contextlib.closing(sqlite3.connect(gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict, listener) VALUES ('198.51.100.77', 'deny', 'gone')")
@@ -129,6 +132,7 @@ class Json(unittest.TestCase):
                                   ("client", "network", "sender", "recipient", "user", "helo", "end")),
                       ("report", "would-refuse"), ("status",), ("tls", "status"), ("tls", "test", f"127.0.0.1:{closed}"),
                       ("tls", "test", "no-such-host.invalid:993"), ("check",), ("reload",), ("probe",), ("probe", "gone"),
+                      ("console", "user", "list"), ("console", "token", "list"),
                       ("access", "list"), ("access", "list", "--expired"), ("access", "history"),
                       ("access", "set", "list"), ("access", "set", "show", "partners"), ("access", "report"),
                       ("access", "test", "192.0.2.66", "203.0.113.7"), ("access", "diff", rules),

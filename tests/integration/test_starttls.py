@@ -4,8 +4,10 @@
 import email.message
 import imaplib
 import json
+import os
 import poplib
 import re
+import signal
 import smtplib
 import socket
 import ssl
@@ -20,6 +22,7 @@ from harness.process import Scratch, wait_until
 
 PASSWORD = USERS["bob"]
 NAME = "mail.example.org"
+ELSEWHERE = "127.0.0.2"  # a client with the server's own address has a secure connection, says Dovecot 2.4
 scratch = authority = dovecot = postfix = gateway = None
 
 
@@ -60,8 +63,8 @@ def trusting():
 class Clear:
     """A client in the clear that can go on within TLS."""
 
-    def __init__(self, listener, header=b""):
-        self.socket = proxyclient.connect(gateway.port(listener), header)
+    def __init__(self, listener, header=b"", source=None):
+        self.socket = proxyclient.connect(gateway.port(listener), header, source=source)
         self.port = self.socket.getsockname()[1]
 
     def __enter__(self):
@@ -249,13 +252,36 @@ class Logins(unittest.TestCase):
                 self.assertEqual(shown.returncode, 0, shown.stderr)
                 self.assertIn(b"Verify return code: 0 (ok)", shown.stdout)
 
+    def test_a_dovecot_that_greets_twice(self):
+        """Whose authentication does not answer for a while: the second connection's greetings are both kept from the client."""
+        with Clear("imap") as client:
+            client.until(rb"\* OK")
+            auth = dovecot.processes("dovecot/auth")
+            self.assertTrue(auth)
+            try:
+                for pid in auth:
+                    os.kill(pid, signal.SIGSTOP)
+                client.sends(b"s STARTTLS\r\n")
+                client.until(rb"s OK")
+                client.secure()
+                client.sends(b"a LOGIN bob %s\r\n" % PASSWORD.encode())
+                client.socket.settimeout(4)  # its "Waiting for authentication process" comes after 2.5 seconds
+                with self.assertRaises(TimeoutError):
+                    client.socket.recv(1)
+            finally:
+                for pid in auth:
+                    os.kill(pid, signal.SIGCONT)
+            client.socket.settimeout(30)
+            self.assertNotRegex(client.until(rb"a OK"), rb"(?m)^\* OK")
+
     def test_servers_that_cannot_be_told_are_connected_to_anew_all_the_same(self):
-        client = imaplib.IMAP4("127.0.0.1", gateway.port("imap-v1"), timeout=30)
-        client.host = NAME
-        client.starttls(trusting())
-        with self.assertRaisesRegex(imaplib.IMAP4.error, "PRIVACYREQUIRED"):
-            client.login("bob", PASSWORD)
-        client.logout()
+        with Clear("imap-v1", source=ELSEWHERE) as client:
+            client.until(rb"\* OK")
+            client.sends(b"s STARTTLS\r\n")
+            client.until(rb"s OK")
+            client.secure()
+            client.sends(b"a LOGIN bob %s\r\n" % PASSWORD.encode())
+            self.assertIn(b"a NO [PRIVACYREQUIRED]", client.until(rb"a "))
         self.assertIn('send_proxy = "v2" tells them', gateway.run("check").stdout)
 
 
@@ -288,7 +314,7 @@ class Required(unittest.TestCase):
         self.assertEqual((line["end"], line["failed_logins"] if "failed_logins" in line else 0), ("tls_required", 0))
 
     def test_where_it_is_not_required_the_server_decides(self):
-        with Clear("imap-optional") as client:
+        with Clear("imap-optional", source=ELSEWHERE) as client:
             greeting = client.until(rb"\* OK")
             self.assertIn(b"STARTTLS", greeting)
             client.sends(b"a LOGIN bob builder-3141\r\n")
@@ -307,6 +333,18 @@ class Required(unittest.TestCase):
                 client.socket.close()
                 line = gateway.wait_event("session.end", listener=listener, user="bob")
                 self.assertEqual((line["tls"]["mode"], line["tls"].get("version")), ("balancer", version))
+
+    def test_a_balancers_alpn_stays_here(self):
+        # Dovecot 2.4.0 and 2.4.1 close the connection for any, later ones for another than their own.
+        for alpn in (b"imap", b"h2"):
+            tlv = b"\x01" + len(alpn).to_bytes(2, "big") + alpn
+            with self.subTest(alpn=alpn), Clear("imap-balanced", proxyclient.header_v2("198.51.100.79", tlvs=tlv)) as client:
+                client.until(rb"\* OK")
+                client.sends(b"b LOGOUT\r\n")
+                client.rest()
+                client.socket.close()
+                self.assertEqual(gateway.wait_event("session.end", client="198.51.100.79", alpn=alpn.decode())["end"], "client_quit")
+        self.assertEqual(gateway.events("server.down", upstream="imap"), [])
 
     def test_a_balancer_that_does_not_end_it_does_not(self):
         with Clear("imap-balanced", proxyclient.header_v2("198.51.100.78")) as client:

@@ -474,4 +474,4 @@ class Files(unittest.TestCase):
         self.assertIn("nowhere.pem", broken.process.text())
         done = broken.run("check")
         self.assertEqual(done.returncode, 78)
-        self.assertIn("nowhere.pem", done.stderr)
+        self.assertRegex(done.stderr, r"mailgate\.toml:\d+:\d+: listener imap: \S*nowhere\.pem: ")

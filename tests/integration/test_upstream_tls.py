@@ -284,7 +284,8 @@ class StartTls(unittest.TestCase):
             self.assertIn(b"mx.example.net", client.ehlo()[1])
             self.assertFalse(client.has_extn("starttls"), "the server has TLS already")
             client.sendmail("sender@example.com", ["dave@example.net"], "Subject: insisted\r\n\r\nbody\r\n")
-        self.assertIn(b"with ESMTPS", postfix.wait_messages("dave", 1)[-1])
+        wait_until(lambda: any(b"with ESMTPS" in message and b"Subject: insisted" in message
+                               for message in postfix.messages("dave")), "the message")
         self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["helo"], "client.example.org")
         self.assertEqual(gateway.events("server.down"), [])
 
@@ -532,6 +533,16 @@ class Mirror(unittest.TestCase):
                 self.assertEqual((line["end"], line["tls"]), ("server_lost", None))
                 self.assertEqual(line["server_tls"], {"mode": "starttls", "error": "wrong_name"})
 
+    def greeted(self, name, behaviour, **settings):
+        """(gateway, client): whose EHLO a scripted server has answered."""
+        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
+        client = proxyclient.connect(gateway.port("smtp"), HEADER)
+        self.addCleanup(client.close)
+        proxyclient.read_line(client)
+        client.sendall(b"EHLO client.example.org\r\n")
+        proxyclient.read_until(client, rb"^250 ")
+        return gateway, client
+
     def scripted(self, name, answer, **settings):
         """Up to the client's STARTTLS, which a scripted server answers; all that the server got behind it."""
         heard = []
@@ -543,13 +554,7 @@ class Mirror(unittest.TestCase):
             proxyclient.read_line(sock)
             sock.sendall(answer)
             heard.append(proxyclient.read_to_end(sock))
-        gateway = self.serve("smtp", speaks(behaviour).port, name, check=False, **settings)
-        client = proxyclient.connect(gateway.port("smtp"), HEADER)
-        self.addCleanup(client.close)
-        proxyclient.read_line(client)
-        client.sendall(b"EHLO client.example.org\r\n")
-        proxyclient.read_until(client, rb"^250 ")
-        return gateway, client, heard
+        return *self.greeted(name, behaviour, **settings), heard
 
     def test_a_refusal_of_the_server_is_the_clients(self):
         gateway, client, heard = self.scripted("refuses", b"454 4.7.0 TLS not available due to local problem\r\n")
@@ -574,6 +579,65 @@ class Mirror(unittest.TestCase):
         client.sendall(b"STARTTLS\r\n")
         self.assertRegex(proxyclient.read_to_end(client), rb"(?s)^454 4\.7\.0 .*\r\n421 4\.")
         self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["server_tls"]["error"], "timeout")
+
+    def consenting(self, name, within, refusals=0, **settings):
+        """The server refuses so often, then consents and shakes hands; `within(socket, what it got)` is what it does in TLS."""
+        got = []
+
+        def behaviour(sock):
+            sock.sendall(b"220 mx.example.net ESMTP\r\n")
+            proxyclient.read_line(sock)
+            sock.sendall(b"250-mx.example.net\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
+            for refusal in [True] * refusals + [False]:
+                got.append(proxyclient.read_line(sock))
+                sock.sendall(b"454 4.7.0 not now\r\n" if refusal else b"220 2.0.0 go\r\n")
+            with server_context(right).wrap_socket(sock, server_side=True) as wrapped:
+                within(wrapped, got)
+        return *self.greeted(name, behaviour, **settings), got
+
+    def test_a_refusal_need_not_be_the_last_word(self):
+        def within(sock, got):
+            got.append(proxyclient.read_line(sock))
+            sock.sendall(b"250-mx.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN SCRAM-SHA-256-PLUS\r\n")
+            got.append(proxyclient.read_line(sock))
+            sock.sendall(b"221 bye\r\n")
+            sock.unwrap()
+        gateway, client, got = self.consenting("second-try", within, refusals=1)
+        client.sendall(b"STARTTLS\r\n")
+        self.assertEqual(proxyclient.read_line(client), b"454 4.7.0 not now\r\n")
+        client.sendall(b"STARTTLS\r\n")
+        self.assertTrue(proxyclient.read_line(client).startswith(b"220 "))
+        with self.secure(client) as inside:
+            inside.sendall(b"EHLO inside.example.org\r\n")
+            self.assertEqual(proxyclient.read_until(inside, rb"^250 "), b"250-mx.example.net\r\n250 AUTH PLAIN\r\n")
+            inside.sendall(b"QUIT\r\n")
+            self.assertEqual(proxyclient.read_to_end(inside), b"221 bye\r\n")
+        self.assertEqual(got, [b"STARTTLS\r\n"] * 2 + [b"EHLO inside.example.org\r\n", b"QUIT\r\n"])
+        self.ended(gateway, end="client_quit", helo="inside.example.org")
+
+    def test_what_a_server_says_unasked_within_tls_ends_it(self):
+        def within(sock, got):
+            sock.sendall(b"250-evil.example.com\r\n250 AUTH EVIL\r\n")
+            got.append(proxyclient.read_to_end(sock))
+        gateway, client, got = self.consenting("unasked", within)
+        client.sendall(b"STARTTLS\r\n")
+        self.assertTrue(proxyclient.read_line(client).startswith(b"220 "))
+        with self.secure(client) as inside:
+            said = proxyclient.read_to_end(inside)
+        self.assertRegex(said, rb"^421 4\.5\.0 ")
+        self.assertNotIn(b"evil", said.lower())
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], "server_violation")
+        self.assertEqual(wait_until(lambda: got[1:], "the server's end"), [b""])
+
+    def test_a_client_that_never_shakes_hands(self):
+        gateway, client, got = self.consenting("silent-client", lambda sock, got: got.append(proxyclient.read_to_end(sock)),
+                                               timeouts={"tls_handshake": "300ms"})
+        client.sendall(b"STARTTLS\r\n")
+        self.assertTrue(proxyclient.read_line(client).startswith(b"220 "))
+        self.assertEqual(proxyclient.read_to_end(client), b"")
+        line = gateway.wait_event("session.end", client=CLIENT)
+        self.assertEqual((line["end"], line["tls"], line["server_tls"]["version"]), ("tls_handshake_failed", None, "TLSv1.3"))
+        self.assertEqual(wait_until(lambda: got[1:], "the server's end"), [b""])
 
     def test_what_a_client_says_behind_starttls_reaches_no_server(self):
         for pieces in ((b"STARTTLS\r\nMAIL FROM:<evil@example.com>\r\n",), (b"STARTTLS\r\n", b"MAIL FROM:<evil@example.com>\r\n")):
@@ -797,6 +861,46 @@ class Connections(unittest.TestCase):
                     client.sendall(b"EHLO client.example.org\r\n")
                     proxyclient.read_to_end(client)
                 self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], end)
+
+    def test_an_end_that_was_cut_off_is_a_reset_where_nothing_else_would_show_it(self):
+        ends = []
+
+        def until_the_end(sock):
+            """How it ends."""
+            try:
+                while sock.recv(100):
+                    pass
+                return "end"
+            except (ConnectionResetError, ssl.SSLEOFError):  # Python's ssl has the latter for both
+                return "reset"
+
+        def listens(sock):
+            take_header(sock)
+            ends.append(until_the_end(sock))
+
+        def says_half(wrapped):
+            wrapped.sendall(b"half of it")
+            wrapped.shutdown(socket.SHUT_RDWR)
+        own = {"tls": "implicit", "certificates": [{"certificate": str(right[0]), "key": str(right[1])}]}
+        hearing = scratch.start(Backend(lambda connection: listens(connection.socket), reads_header=False))
+        gateway = scratch.start(mailgate.Mailgate(
+            scratch, [mailgate.listener("tcp", "servers", **own)], [mailgate.upstream("servers", hearing.port)], name="cut-client"))
+        for cut_off in (True, False):
+            client = Mirror.secure(proxyclient.connect(gateway.port("tcp"), HEADER))
+            client.sendall(b"half of it")
+            if cut_off:
+                client.shutdown(socket.SHUT_RDWR)
+            else:
+                client.unwrap()
+            client.close()
+            self.assertEqual(wait_until(lambda: ends, "the session's end").pop(), "reset" if cut_off else "end")
+        server = scratch.start(TlsBackend(says_half, server_context(right)))
+        gateway = serve("tcp", server.port, "cut-server", listener=own)
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        with context.wrap_socket(proxyclient.connect(gateway.port("tcp"), HEADER), server_hostname=NAME,
+                                 suppress_ragged_eofs=False) as client:
+            self.assertEqual(until_the_end(client), "reset")
+        self.assertEqual(gateway.wait_event("session.end", client=CLIENT)["end"], "server_lost")
 
     def test_the_server_hears_the_end_of_tls(self):
         ends = []

@@ -29,7 +29,8 @@ struct Wanted {
     std::vector<std::string> names{};  ///< DNS names; "IP:…" for an address
     std::string common_name = "test";
     bool rsa = false;
-    long from = -3600;  ///< in seconds from now
+    std::string usage{};  ///< extended: "clientAuth"
+    long from = -3600;    ///< in seconds from now
     long until = 86'400;
 };
 
@@ -145,6 +146,7 @@ class CertificateAuthority {
             names += (names.empty() ? "" : ",") + (name.starts_with("IP:") ? name : "DNS:" + name);
         }
         if (!names.empty()) extend(made.get(), issuer, NID_subject_alt_name, names);
+        if (!wanted.usage.empty()) extend(made.get(), issuer, NID_ext_key_usage, wanted.usage);
         if (X509_sign(made.get(), signer, EVP_sha256()) == 0) throw std::runtime_error("not signed");
         return made;
     }

@@ -23,6 +23,7 @@ struct ScriptedPeer {
     bool finished = false;  ///< the peer's FIN follows to_read
     int broken = 0;         ///< errno that reading gives once to_read is empty
     std::string received;   ///< what the gateway wrote
+    int writes = 0;         ///< ... and in how many calls that took something
     std::size_t room =
         std::numeric_limits<std::size_t>::max();  ///< bytes that writing takes before it blocks
     int write_error = 0;                          ///< errno that writing gives
@@ -30,6 +31,7 @@ struct ScriptedPeer {
     int acknowledgements = 0;                     ///< that were asked for
     bool connecting = false;                      ///< connect() is still under way
     bool got_fin = false;
+    bool reset = false;             ///< instead, as soon as it is closed
     bool wrote_behind_fin = false;  ///< what a socket would have refused
     bool closed = false;
     bool wants_writable = false;
@@ -66,9 +68,12 @@ class ScriptedTransport final : public Transport {
         if (peer_->connecting || (peer_->room == 0 && !bytes.empty())) return {IoStatus::WouldBlock, 0, 0};
         const std::size_t count = std::min(bytes.size(), peer_->room);
         peer_->received += bytes.substr(0, count);
+        peer_->writes += count > 0 ? 1 : 0;
         if (peer_->room != std::numeric_limits<std::size_t>::max()) peer_->room -= count;
         return {IoStatus::Ok, count, 0};
     }
+    bool splices = true;
+    bool canSplice() const noexcept override { return splices; }
     // The bytes of a splice go through the real pipe.
     IoResult spliceTo(Pipe& pipe) noexcept override {
         char buffer[4096];
@@ -90,6 +95,7 @@ class ScriptedTransport final : public Transport {
         return peer_->to_read.empty() ? -1 : static_cast<unsigned char>(peer_->to_read.front());
     }
     void shutdownWrite() noexcept override { peer_->got_fin = true; }
+    void resetOnClose() noexcept override { peer_->reset = true; }
     void notifyWritable() noexcept override { peer_->wants_writable = true; }
     std::size_t unacknowledged() const noexcept override { return peer_->unacknowledged; }
     void acknowledge() noexcept override { ++peer_->acknowledgements; }

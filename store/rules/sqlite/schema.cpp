@@ -398,7 +398,33 @@ std::string versionOfOrigins() {
                        fmt::arg("new_name", name("NEW")));
 }
 
-// And how often it was used: one that comes back is not an unused one.
+// Who may use the console (store/accounts). The rules do not depend on them, and they leave no entry in the trail.
+constexpr std::string_view kAccounts = R"(
+CREATE TABLE console_account(
+  name        TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._@-]*'),
+  role        TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  password    TEXT NOT NULL,
+  password_at INTEGER NOT NULL,
+  created_at  INTEGER NOT NULL,
+  created_by  TEXT NOT NULL
+) STRICT;
+CREATE TABLE console_token(
+  name       TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._@-]*'),
+  role       TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  account    TEXT NOT NULL DEFAULT '',
+  secret     TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX console_token_by_secret ON console_token(secret);
+)";
+
+std::string versionOfAccounts() {
+    return std::string(kAccounts);
+}
+
+// A removal says how often the rule was used, too: one that comes back is not an unused one.
 constexpr std::string_view kCounters = R"(
 ALTER TABLE access_audit ADD COLUMN hits INTEGER;
 ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
@@ -413,9 +439,9 @@ std::string versionOfCounters() {
                        fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)));
 }
 
-constexpr std::array<sqlite::Schema::Migration, 8> kMigrations{
-    version1,         version2,       version3,         versionOfTrimming,
-    versionOfReplies, versionOfNames, versionOfOrigins, versionOfCounters};
+constexpr std::array<sqlite::Schema::Migration, 9> kMigrations{
+    version1,       version2,         version3,          versionOfTrimming, versionOfReplies,
+    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters};
 
 using Triggers = std::map<std::string, std::string>;
 
@@ -480,12 +506,12 @@ void migrate(sqlite::Database& database, bool create) {
     kMigrator.migrate(database, create);
 }
 
-bool isCurrent(sqlite::Database& database) {
-    return kMigrator.isCurrent(database);
-}
-
 void requireKnown(sqlite::Database& database) {
     kMigrator.requireKnown(database);
+}
+
+bool isCurrent(sqlite::Database& database) {
+    return kMigrator.isCurrent(database);
 }
 
 void requireCurrent(sqlite::Database& database) {

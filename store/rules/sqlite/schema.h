@@ -14,6 +14,8 @@
 ///                   acting and change, who changes rules in the present transaction ('' outside of one) and the
 ///                   first id of its rows; undo_after, the last row of the trail that cannot be read back; and
 ///                   trimmed_to, the last one that may be deleted, and is, as the trail is kept for a time only
+///     console_account, console_token   who may use the console (store/accounts): passwords as crypt(3) hashes them, tokens
+///                   as their SHA-256
 #pragma once
 
 #include "store/sqlite/database.h"
@@ -37,11 +39,10 @@ std::int64_t currentVersion() noexcept;
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.
 void migrate(sqlite::Database& database, bool create);
 
-/// False: it is of an older schema, or nothing yet. Throws StoreError as migrate() does; changes nothing.
-bool isCurrent(sqlite::Database& database);
-
 /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
 void requireKnown(sqlite::Database& database);
+/// False: it is of an older schema, or nothing yet. Throws StoreError as migrate() does; changes nothing.
+bool isCurrent(sqlite::Database& database);
 
 /// Throws StoreError as migrate() does, and Other for a file of an older schema; changes nothing.
 void requireCurrent(sqlite::Database& database);

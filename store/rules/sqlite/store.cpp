@@ -148,6 +148,7 @@ class SqliteRuleStore final : public RuleStore {
     std::vector<NamedRule> namedRules() override;
     bool keepName(std::int64_t rule_id, const NameState& state) override;
     void rehearse(const std::function<void()>& work) override;
+    void together(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
     std::int64_t endOfTrail() override {
         return database().number("SELECT coalesce(max(id), 0) FROM access_audit");
@@ -160,6 +161,8 @@ class SqliteRuleStore final : public RuleStore {
   private:
     void open(Use use);
     Database& database();
+    /// What needs a transaction takes part in this one meanwhile.
+    void within(const std::function<void()>& transaction);
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
     std::vector<NamedRule> readNamed(bool skips_bad);
@@ -206,7 +209,7 @@ class SqliteRuleStore final : public RuleStore {
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
-    bool rehearsing_ = false;
+    bool within_ = false;  ///< a transaction that goes on over several calls: rehearse(), together()
     std::int64_t last_change_ = 0;
     std::exception_ptr failure_;  ///< of the last look; null: it has not failed
     steady_clock::time_point next_look_;
@@ -414,26 +417,37 @@ void SqliteRuleStore::change(std::string_view who, const std::function<void()>& 
         work();
         act("");
     };
-    if (rehearsing_)
+    if (within_)
         acting();
     else
         database().transaction(acting);
 }
 
 void SqliteRuleStore::rehearse(const std::function<void()>& work) {
-    rehearsing_ = true;
+    within([&] { database().rehearse(work); });
+}
+
+void SqliteRuleStore::together(const std::function<void()>& work) {
+    if (within_)
+        work();
+    else
+        within([&] { database().transaction(work); });
+}
+
+void SqliteRuleStore::within(const std::function<void()>& transaction) {
+    within_ = true;
     try {
-        database().rehearse(work);
-        rehearsing_ = false;
+        transaction();
+        within_ = false;
     } catch (...) {
-        rehearsing_ = false;
+        within_ = false;
         throw;
     }
 }
 
 /// One state of the database; the rehearsal's, if there is one.
 void SqliteRuleStore::snapshot(const std::function<void()>& work) {
-    if (rehearsing_)
+    if (within_)
         work();
     else
         database().snapshot(work);
@@ -825,7 +839,7 @@ std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
 }
 
 std::vector<NamedRule> SqliteRuleStore::namedRules() {
-    if (database_ && !rehearsing_ && fileReplaced()) database_.reset();
+    if (database_ && !within_ && fileReplaced()) database_.reset();
     std::vector<NamedRule> named;
     snapshot([&] { named = readNamed(true); });
     return named;

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Dovecot instance of its own: IMAP, POP3, LMTP and ManageSieve, each behind the PROXY protocol and as such.
 
-Dovecot 2.4 has another configuration language than 2.3; the files are written for the one that is installed.
+Dovecot 2.4 has another configuration language than 2.3; the files are written for the one that is installed, here or in the
+system that MAILGATE_DOVECOT_ROOT names (tests/integration/dovecot24.sh).
 """
 
 import functools
 import os
+import pathlib
 import re
+import shlex
 import subprocess
 
 from .mailserver import MailServer
@@ -17,10 +20,22 @@ SERVICES = ("imap", "pop3", "lmtp", "sieve")
 _NOBODY = 65534
 
 
+def _command(folder, *words):
+    """Dovecot's, in the system where it is installed: that sees `folder` where we do, as long as the command runs."""
+    root = os.environ.get("MAILGATE_DOVECOT_ROOT")
+    words = ("/usr/sbin/dovecot", *map(str, words))
+    if not root:
+        return words
+    root, folder = shlex.quote(root), shlex.quote(str(folder))
+    script = (f"mount -t proc proc {root}/proc; mount -t tmpfs tmpfs {root}/tmp; mkdir -p {root}{folder}; "
+              f"mount --bind {folder} {root}{folder}; exec chroot {root} {shlex.join(words)}")
+    return ("unshare", "--mount", "sh", "-ec", script)
+
+
 @functools.cache
 def version():
     """(2, 3) or (2, 4): their configuration languages differ."""
-    text = subprocess.run(["/usr/sbin/dovecot", "--version"], text=True, capture_output=True, check=True).stdout
+    text = subprocess.run(_command("/tmp", "--version"), text=True, capture_output=True, check=True).stdout
     return tuple(map(int, re.match(r"(\d+)\.(\d+)", text).groups()))
 
 
@@ -41,7 +56,7 @@ class Dovecot(MailServer):
         self.proxy_port = {service: reserve_port() for service in SERVICES}
         self.plain_port = {service: reserve_port() for service in SERVICES}
         self._config = self.folder / "dovecot.conf"
-        self._runs(["/usr/sbin/dovecot", "-F", "-c", self._config], (*self.proxy_port.values(), *self.plain_port.values()))
+        self._runs(_command(scratch.path, "-F", "-c", self._config), (*self.proxy_port.values(), *self.plain_port.values()))
 
     def deliver(self, user, message):
         """Puts a message into the user's inbox without a session."""
@@ -54,6 +69,18 @@ class Dovecot(MailServer):
         temporary.write_bytes(message)
         os.chown(temporary, _NOBODY, _NOBODY)
         os.rename(temporary, folder / f"{self._delivered:010d}.test.mx")
+
+    def processes(self, title):
+        """Its own that call themselves so."""
+        found = []
+        for folder in pathlib.Path("/proc").iterdir():
+            try:
+                if folder.name.isdigit() and (folder / "cmdline").read_text().startswith(title) \
+                        and f"\nPPid:\t{self._process.pid}\n" in (folder / "status").read_text():
+                    found.append(int(folder.name))
+            except OSError:
+                continue  # it has ended
+        return found
 
     def _write_files(self):
         self.homes.mkdir(exist_ok=True)

@@ -56,7 +56,7 @@ class Mailgate:
     merged over the tests' defaults."""
 
     def __init__(self, scratch, listeners, upstreams, name="mailgate", timeouts=None, gateway=None, log=None,
-                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None):
+                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None, console=None):
         self.folder = scratch.folder(name)
         self.prefix = prefix  # a program that starts the daemon and the commands
         self.listeners = listeners
@@ -67,6 +67,7 @@ class Mailgate:
         self.store_url = store_url
         self.admin = admin or {}
         self.rules = rules or {}
+        self.console = console or {}
         self.config = self.folder / "mailgate.toml"
         self.database = self.folder / "mailgate.db"
         self.journal = self.folder / "mailgate-journal.db"
@@ -87,6 +88,8 @@ class Mailgate:
             parts.append(_table("[rules]", self.rules))
         if self.admin:
             parts.append(_table("[admin]", self.admin))
+        if self.console:
+            parts.append(_table("[console]", self.console))
         parts += [_table("[[listener]]", settings) for settings in self.listeners]
         for settings in self.upstreams:
             parts.append(_table("[[upstream]]", {key: value for key, value in settings.items() if key != "server"}))

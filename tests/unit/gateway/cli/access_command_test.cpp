@@ -51,6 +51,7 @@ class AccessCommandTest : public test::CommandTest {
 };
 
 TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
+    EXPECT_EQ(access({"list"}).errors, "mailgate: there are no rules\n");
     EXPECT_EQ(done({"allow", "198.51.100.0/24", "--note", "partner"}),
               "added rule 1: allow 198.51.100.0/24 on all listeners, \"partner\"\n");
     EXPECT_EQ(
@@ -73,6 +74,7 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(none.output, "{\"rules\":[]}\n");
     EXPECT_EQ(none.errors, "mailgate: no rule matches\n");
+    EXPECT_EQ(access({"list", "--note", "nowhere"}).errors, "mailgate: no rule matches\n");
     EXPECT_EQ(done({"remove", "198.51.100.0/24", "--listener", "smtp"}),
               "removed rule 2: allow 198.51.100.0/24 on listener smtp\n");
     EXPECT_THAT(done({"history", "198.51.100.0/24"}), HasSubstr("remove"));

@@ -29,6 +29,11 @@ struct KeySample {
 const KeySample kOwnSamples[] = {
     {"admin.http", "\"127.0.0.1:8025\"", "\"\""},
     {"admin.socket", "\"a.sock\"", "\"b.sock\""},
+    {"console.address", "\"127.0.0.1:8026\"", "\"127.0.0.1:8027\""},
+    {"console.certificates", "[{ certificate = \"a.pem\" }]", "[{ certificate = \"b.pem\" }]"},
+    {"console.insecure", "", "\"accepted\""},
+    {"console.trusted_proxies", "\"10.0.0.1\"", "\"10.0.0.2\""},
+    {"console.user_header", "\"X-User\"", "\"X-Remote-User\""},
     {"gateway.name", "\"gw.example.org\"", "\"gx.example.org\""},
     {"gateway.user", "\"\"", "\"mail\""},
     {"journal.mask_after", "\"\"", "\"30d\""},

@@ -241,6 +241,16 @@ TEST(Config, ASlipIsToldInWordsThatHelp) {
         EXPECT_THAT(errorsOf(text), HasSubstr(words)) << text;
 }
 
+TEST(Config, MetricsForEverybodyAreWarnedOf) {
+    const auto warnings = [](const std::string& http) {
+        return warningsOf(parse("[admin]\nhttp = \"" + http + "\"\n" + site()));
+    };
+    EXPECT_THAT(warnings("0.0.0.0:8025"),
+                ElementsAre(HasSubstr(":2:8: warning: admin.http: has no authentication")));
+    EXPECT_THAT(warnings("[::]:8025"), testing::SizeIs(1));
+    EXPECT_THAT(warnings("127.0.0.1:8025"), IsEmpty());
+}
+
 // ---- defaults and lists of networks
 
 TEST(Config, WhatAListenerDoesNotSayItsDefaultsDo) {
@@ -836,6 +846,37 @@ TEST(FindConfig, AFileOfSomebodyElseIsUsedWhenItIsNamedAlone) {
     }
     EXPECT_THAT(words, HasSubstr("mailgate.toml is not used, because it belongs to another user"));
     fs::current_path(before);
+}
+
+TEST(LoadConsole, NeedsTlsWhereOthersCanConnect) {
+    const auto errors = [](const std::string& console) {
+        return errorsOf("[console]\n" + console + "\n" + site());
+    };
+    EXPECT_EQ(errors("address = \"\""), "");
+    EXPECT_EQ(errors("address = \"127.0.0.1:8026\""), "");
+    EXPECT_EQ(errors("address = \"[::1]:8026\""), "");
+    EXPECT_THAT(errors("address = \"0.0.0.0:8026\""), HasSubstr("insecure = \"accepted\""));
+    EXPECT_EQ(errors("address = \"0.0.0.0:8026\"\ncertificates = [{ certificate = \"a.pem\" }]"), "");
+    EXPECT_EQ(errors("address = \"0.0.0.0:8026\"\ninsecure = \"accepted\""), "");
+    EXPECT_THAT(
+        warningsOf(parse("[console]\naddress = \"0.0.0.0:8026\"\ninsecure = \"accepted\"\n" + site())),
+        ElementsAre(HasSubstr("in the clear")));
+    EXPECT_THAT(
+        warningsOf(parse("[console]\naddress = \"127.0.0.1:8026\"\ninsecure = \"accepted\"\n" + site())),
+        ElementsAre(HasSubstr("no effect")));
+    EXPECT_THAT(errors("address = \"console.example.net:8026\""), HasSubstr("expected an address"));
+    EXPECT_THAT(errors("address = \"0.0.0.0:2525\"\ninsecure = \"accepted\""), HasSubstr("already used"));
+}
+
+TEST(LoadConsole, BelievesNoHeaderWithoutAProxy) {
+    const auto errors = [](const std::string& console) {
+        return errorsOf("[console]\n" + console + "\n" + site());
+    };
+    EXPECT_THAT(errors("user_header = \"X-User\""), HasSubstr("trusted_proxies"));
+    EXPECT_EQ(errors("trusted_proxies = [\"10.0.0.1\", \"2001:db8::/64\"]\nuser_header = \"X-User\""), "");
+    EXPECT_THAT(errors("trusted_proxies = \"10.0.0.1\"\nuser_header = \"X User\""),
+                HasSubstr("header field"));
+    EXPECT_THAT(errors("trusted_proxies = \"10.0.0.1/8\""), HasSubstr("host bits"));
 }
 
 }  // namespace

@@ -27,13 +27,14 @@ TEST(BlockPool, LendsWhatCameBackAndLendsItEmpty) {
 
 TEST(PipePool, LendsAnEmptyPipeAgain) {
     PipePool pool;
-    const auto pipe = pool.borrow();
+    auto pipe = pool.borrow();
     ASSERT_TRUE(pipe);
-    pool.giveBack(*pipe);
-    const auto again = pool.borrow();
+    const int first = pipe->read_end;
+    pool.giveBack(std::move(pipe));
+    auto again = pool.borrow();
     ASSERT_TRUE(again);
-    EXPECT_EQ(again->read_end, pipe->read_end);
-    pool.giveBack(*again);
+    EXPECT_EQ(again->read_end, first);
+    pool.giveBack(std::move(again));
 }
 
 TEST(PipePool, LendsNobodyTheBytesOfAnother) {
@@ -42,8 +43,9 @@ TEST(PipePool, LendsNobodyTheBytesOfAnother) {
     ASSERT_TRUE(pipe);
     ASSERT_EQ(::write(pipe->write_end, "secret", 6), 6);
     pipe->bytes = 6;
-    pool.giveBack(*pipe);
-    EXPECT_LT(::fcntl(pipe->read_end, F_GETFD), 0) << "closed";
+    const int read_end = pipe->read_end;
+    pool.giveBack(std::move(pipe));
+    EXPECT_LT(::fcntl(read_end, F_GETFD), 0) << "closed";
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
     SessionContext second(*host_, events_, host_->arrival(false));
     const Next step = admit(second, arrived());
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::TooMany);
-    EXPECT_EQ(expectStep<next::Refuse>(step).limit.name, "client_sessions");
+    EXPECT_EQ(expectStep<next::Refuse>(step).limit.name(), "client_sessions");
     EXPECT_EQ(expectStep<next::Refuse>(step).limit.value, 1U);
     context_->ticket = {};
     expectStep<next::Connect>(admit(second, arrived()));
@@ -112,7 +112,7 @@ TEST_F(AdmissionTest, InMonitorModeALimitIsRecordedAndRefusesNobody) {
     SessionContext second(*host_, events_, host_->arrival(false));
     expectStep<next::Connect>(admit(second, arrived()));
     EXPECT_EQ(wouldRefuse(second, Refusal::TooMany), 1U);
-    EXPECT_EQ(second.record.would_limit.name, "client_sessions");
+    EXPECT_EQ(second.record.would_limit.name(), "client_sessions");
     EXPECT_EQ(second.record.would_limit.value, 1U);
     context_->ticket = {};
     SessionContext third(*host_, events_, host_->arrival(false));

@@ -42,9 +42,12 @@ class ConnectPhaseTest : public PhaseTest {
         server_ = host_->nextServer();
         expectStep<next::Stay>(begin());
         expectStep<next::Stay>(phase_->onServer(kWritable));
-        const std::string& sent = server_->received;
+        return tlsIn(server_->received);
+    }
+    static std::optional<proxy::SslInfo> tlsIn(const std::string& sent) {
         const auto decoded = proxy::decode({reinterpret_cast<const std::uint8_t*>(sent.data()), sent.size()});
         const auto* header = std::get_if<proxy::Header>(&decoded);
+        EXPECT_TRUE(header);
         return header ? header->tlvs.ssl : std::nullopt;
     }
     Drain drainedNow() { return {CloseReason::Drained, host_->now(), host_->now() + 1'000}; }
@@ -353,6 +356,19 @@ TEST_F(ConnectPhaseTlsTest, TheGreetingFromBeforeStartTlsIsTheClients) {
     EXPECT_EQ(context_->relay.held(Side::Server), "220 mx\r\n");
 }
 
+TEST_F(ConnectPhaseTlsTest, ASilenceBehindTheGreetingIsNotOneInsteadOfIt) {
+    for (const bool greets : {false, true}) {
+        Config config = makeConfig();
+        config.upstreams[0].check = false;
+        config.upstreams[0].fall = 1;
+        shakingHands(UpstreamTls::StartTls, std::move(config));
+        if (greets) expectStep<next::Stay>(serverSends("220 mx\r\n"));
+        const auto asked = context_->record.endpoint;
+        expectStep<next::Stay>(phase_->onDeadline());
+        EXPECT_EQ(asked->health.reason(), greets ? "does not start TLS in time" : "no greeting in time");
+    }
+}
+
 TEST_F(ConnectPhaseTlsTest, WhatIsAskedAfterTheClientsStartTlsGoesInside) {
     Config config = makeConfig(Protocol::Imap);
     config.listeners[0].tls = ListenerTls::StartTls;
@@ -394,7 +410,7 @@ TEST_F(ConnectPhaseTlsTest, AClientThatHasTlsAlreadyIsMirroredBeforehand) {
     Config config = makeConfig();
     config.listeners[0].tls = ListenerTls::StartTls;
     shakingHands(UpstreamTls::Mirror, std::move(config));
-    server_->heard();
+    EXPECT_FALSE(tlsIn(server_->heard())) << "it would offer no STARTTLS to who has TLS already";
     expectStep<next::Stay>(serverSends("220 mx\r\n"));
     EXPECT_EQ(server_->heard().substr(0, 5), "EHLO ");
     expectStep<next::Stay>(serverSends("250-mx\r\n250 STARTTLS\r\n"));

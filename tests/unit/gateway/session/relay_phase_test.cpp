@@ -3,6 +3,7 @@
 
 #include "tests/support/scripted_phase.h"
 #include "tests/support/scripted_tls_server.h"
+#include "tests/support/tls_connection.h"
 #include "tests/support/tls_files.h"
 
 #include <gmock/gmock.h>
@@ -72,8 +73,10 @@ TEST_F(RelayPhaseTest, OffersStartTlsAndBeginsItOnceAllBeforeIsAnswered) {
     expectStep<next::Stay>(serverSends("250 mx\r\n"));
     EXPECT_EQ(client_->heard(), "250-mx\r\n250 STARTTLS\r\n");
     server_->heard();
-    const auto asked = expectStep<next::ShakeHands>(clientSends(*phase_, "STARTTLS\r\n"));
-    EXPECT_THAT(asked.reply, StartsWith("220 "));
+    const Next step = clientSends(*phase_, "STARTTLS\r\n");
+    const auto& asked = expectStep<next::ShakeHands>(step);
+    ASSERT_TRUE(asked.reply);
+    EXPECT_THAT(*asked.reply, StartsWith("220 "));
     EXPECT_EQ(client_->heard(), "") << "the next phase says it";
     EXPECT_EQ(server_->heard(), "");
     EXPECT_EQ(host_->handshakes, 1);
@@ -372,6 +375,38 @@ TEST_F(RelayPhaseTest, ATransactionThatIsOpenAtTheEndIsInTheRecord) {
 }
 
 /// The server decides about STARTTLS, and has TLS of its own before the client's begins.
+/// Bytes that mean nothing to the gateway: the client's end of TLS is the only sign that they are all.
+TEST_F(RelayPhaseTest, AnEndThatWasCutOffIsNoneForTheOtherSideEither) {
+    for (const bool says_the_end : {true, false}) {
+        Config config = makeConfig(Protocol::Tcp);
+        config.listeners[0].tls = ListenerTls::Implicit;
+        phase_.reset();
+        arriveGreeted(std::move(config), "");
+        TlsFiles files;
+        TlsConnection connection(TlsServerContext::build({}, {files.certificate({{"mx.example.net"}})},
+                                                         std::make_shared<TicketKeys>([] { return 0; })));
+        ASSERT_EQ(connection.handshake().state, kDone);
+        context_->client = std::move(connection.server);
+        context_->relay.attach(Side::Client, context_->client.get());
+        context_->record.tls = std::make_unique<TlsFacts>();
+        phase_.emplace(*context_, next::Relay{});
+        expectStep<next::Stay>(phase_->begin());
+        connection.client.writes("half of it");
+        if (says_the_end) SSL_shutdown(connection.client.ssl());
+        connection.wire->sends(connection.client.sent());
+        connection.wire->finished = true;
+        context_->client->note(kReadable | kHangup);
+        const Next step = phase_->onClient(kReadable | kHangup);
+        EXPECT_EQ(server_->received, "half of it");
+        EXPECT_EQ(server_->got_fin, says_the_end);
+        EXPECT_EQ(server_->reset, !says_the_end);
+        if (says_the_end)
+            expectStep<next::Stay>(step);
+        else
+            EXPECT_EQ(expectStep<next::Close>(step).reason, CloseReason::ClientClosed);
+    }
+}
+
 class RelayPhaseMirrorTest : public RelayPhaseTest {
   protected:
     static Config mirroring(bool verify = false) {
@@ -419,8 +454,10 @@ class RelayPhaseMirrorTest : public RelayPhaseTest {
 
 TEST_F(RelayPhaseMirrorTest, AnswersTheClientOnceTheServerHasTls) {
     consented();
-    const auto answered = expectStep<next::ShakeHands>(shakeHands());
-    EXPECT_THAT(answered.reply, StartsWith("220 "));
+    const Next step = shakeHands();
+    const auto& answered = expectStep<next::ShakeHands>(step);
+    ASSERT_TRUE(answered.reply);
+    EXPECT_THAT(*answered.reply, StartsWith("220 "));
     EXPECT_EQ(client_->heard(), "") << "the next phase says it";
     EXPECT_EQ(host_->handshakes, 1) << "the client's follows";
     EXPECT_TRUE(context_->server_tls);

@@ -115,6 +115,22 @@ TEST_F(RelayTest, HasRoomForAReadThatDoublesWhileTheSinkTakesNothing) {
     EXPECT_EQ(server_->received.find("\n\n"), std::string::npos);
 }
 
+TEST_F(RelayTest, ReadsTwiceAsMuchWhereNobodyLooksAndThereIsNoPipe) {
+    client_end_.splices = server_end_.splices = false;
+    relay_.setTap(nullptr);
+    const std::string sent(9 * kReadBytes, 'x');
+    server_->writes = 0;
+    EXPECT_EQ(clientSends(sent), Relay::Status::Open);
+    EXPECT_EQ(server_->writes, 1 + 4) << "the first read shows that there is much";
+    EXPECT_EQ(server_->heard(), sent);
+    server_->room = 0;
+    clientSends(sent);
+    EXPECT_EQ(client_->to_read.size(), 7 * kReadBytes) << "what cannot go on is not read";
+    server_->room = std::numeric_limits<std::size_t>::max();
+    relay_.pump(Side::Client);
+    EXPECT_EQ(server_->heard().size(), sent.size());
+}
+
 TEST_F(RelayTest, HasRoomForTheNextReadBehindWhatADoubledOneLeftOver) {
     tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
         for (std::size_t i = 0; i + 1 < bytes.size(); ++i) {

@@ -173,7 +173,7 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     EXPECT_EQ(kept().rule_id, 12);
     EXPECT_EQ(kept().reply, "554 5.7.1 no") << "without its end of line";
     EXPECT_THAT(log(), HasSubstr("\"event\":\"session.refused\""));
-    report::refused(*host_, record(), Refusal::TooMany, {"client_sessions", 20}, "\r\n");
+    report::refused(*host_, record(), Refusal::TooMany, {LimitReached::Which::Sessions, 20}, "\r\n");
     EXPECT_EQ(kept().rule_id, 0) << "it was not the rule that refused";
     EXPECT_EQ(kept().limit, "client_sessions");
     EXPECT_EQ(kept().limit_value, 20u);
@@ -183,6 +183,19 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     EXPECT_EQ(value(listener().refusals[static_cast<std::size_t>(Refusal::Rule)]), 1u);
     EXPECT_EQ(value(listener().refusals[static_cast<std::size_t>(Refusal::TooMany)]), 2u);
     EXPECT_THAT(host_->records.kept, SizeIs(2));
+}
+
+TEST_F(SessionReportTest, ARefusalAfterStartTlsHasTheLoginsThatFailedBefore) {
+    arriveAdmitted(makeConfig(Protocol::Imap));
+    record().facts.failed_logins = 2;
+    record().facts.failed_users = {"alice", "bob"};
+    std::unique_ptr<store::JournalSession> place;
+    host_->repeated = &place;
+    report::refused(*host_, record(), Refusal::NoServer, {}, "* BYE\r\n");
+    EXPECT_FALSE(place) << "it is like no other";
+    EXPECT_EQ(kept().failed_logins, 2u);
+    EXPECT_THAT(log(), HasSubstr("\"failed_logins\":2,\"failed_users\":[\"alice\",\"bob\"]"));
+    EXPECT_EQ(value(listener().failed_logins), 2u);
 }
 
 TEST_F(SessionReportTest, OfRefusalsThatRepeatTheFirstIsKeptForLater) {

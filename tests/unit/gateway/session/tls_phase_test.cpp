@@ -179,7 +179,8 @@ class StartTlsPhaseTest : public TlsPhaseTest {
         arriveGreeted(std::move(config), greeting);
         context_->relay.dropHeld(Side::Server);
         host_->endTlsWith(listener());
-        phase_ = std::make_unique<TlsPhase>(*context_, next::ShakeHands{std::string(kReply), {}});
+        phase_ = std::make_unique<TlsPhase>(*context_,
+                                            next::ShakeHands{std::make_unique<std::string>(kReply), {}});
     }
 };
 

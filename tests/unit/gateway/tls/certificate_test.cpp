@@ -150,6 +150,12 @@ TEST_F(CertificateTest, WarnsOfWhatWillTroubleClients) {
     const Issued old = files_.authority.issue({.common_name = "mx.example.net"});
     EXPECT_THAT(warningsOf(old.certificatePem() + authorityPem(), old),
                 ElementsAre("names its host in the subject alone, which clients no longer look at"));
+    const Issued clients = files_.authority.issue({.names = {"mx.example.net"}, .usage = "clientAuth"});
+    EXPECT_THAT(warningsOf(clients.certificatePem() + authorityPem(), clients),
+                ElementsAre("is not for servers (extended key usage), and clients refuse it"));
+    const Issued both =
+        files_.authority.issue({.names = {"mx.example.net"}, .usage = "clientAuth,serverAuth"});
+    EXPECT_THAT(warningsOf(both.certificatePem() + authorityPem(), both), IsEmpty());
     const Issued nameless = files_.authority.issue({.common_name = "a person"});
     EXPECT_THAT(warningsOf(nameless.certificatePem() + authorityPem(), nameless),
                 ElementsAre("is for no host name, and presented only to clients that ask for none"));

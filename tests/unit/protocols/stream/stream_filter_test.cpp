@@ -37,7 +37,6 @@ class Passive final : public StreamFilter {
         out.pass(bytes.size());
         return Rest::More;
     }
-    bool opaque() const noexcept override { return false; }
     bool serverAtBoundary() const noexcept override { return true; }
     bool interruptible() const noexcept override { return interruptible_; }
     void finish() noexcept override {}
@@ -48,6 +47,8 @@ class Passive final : public StreamFilter {
 TEST(StreamFilter, OfWhichNothingElseIsKnownFindsNothingWrong) {
     Passive filter;
     EXPECT_FALSE(filter.violation());
+    EXPECT_FALSE(filter.opaque());
+    EXPECT_FALSE(filter.startsTls());
     EXPECT_FALSE(filter.awaitsFinalReply());
     EXPECT_EQ(filter.sender(), "");
     EXPECT_FALSE(filter.noReplyPending()) << "or a line of ours would be taken for the reply";

@@ -141,8 +141,9 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         "DROP TRIGGER access_rule_removed;"
         "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;";
+    const std::string no_accounts = no_counters + "DROP TABLE console_account; DROP TABLE console_token;";
     const std::string no_origins =
-        no_counters +
+        no_accounts +
         "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
         "access_name_removed;"
         "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
@@ -165,8 +166,12 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
         "CREATE TRIGGER access_audit_no_delete BEFORE DELETE ON access_audit BEGIN SELECT raise(ABORT, ''); "
         "END;"
         "ALTER TABLE access_meta DROP COLUMN trimmed_to;";
-    for (const auto& [schema, script] : std::map<int, std::string>{
-             {3, no_trimming}, {4, no_replies}, {5, no_names}, {6, no_origins}, {7, no_counters}}) {
+    for (const auto& [schema, script] : std::map<int, std::string>{{3, no_trimming},
+                                                                   {4, no_replies},
+                                                                   {5, no_names},
+                                                                   {6, no_origins},
+                                                                   {7, no_accounts},
+                                                                   {8, no_counters}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -199,7 +204,8 @@ TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
         "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
-        "ALTER TABLE access_name DROP COLUMN name; PRAGMA user_version = 6");
+        "ALTER TABLE access_name DROP COLUMN name;"
+        "DROP TABLE console_account; DROP TABLE console_token; PRAGMA user_version = 6");
     EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
                 testing::ElementsAre(network("192.0.2.1")));
 }

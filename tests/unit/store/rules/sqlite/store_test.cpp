@@ -613,6 +613,26 @@ TEST_F(RuleStoreTest, ARehearsalIsSeenInsideAndLeavesNothing) {
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.2"));
 }
 
+TEST_F(RuleStoreTest, WhatIsDoneTogetherIsDoneAtOnceOrNotAtAll) {
+    store_->together([&] {
+        put(rule(Verdict::Deny, "192.0.2.1"));
+        store_->together([&] { put(rule(Verdict::Deny, "192.0.2.2")); });
+        EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule"), "0");
+        EXPECT_THAT(shell_.tryRun("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE"), HasSubstr("locked"))
+            << "nobody else";
+    });
+    EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule"), "2");
+    EXPECT_THROW(store_->together([&] {
+        put(rule(Verdict::Deny, "192.0.2.3"));
+        throw StoreError(StoreError::Kind::Other, "stop");
+    }),
+                 StoreError);
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 deny 192.0.2.2"));
+    store_->rehearse([&] { store_->together([&] { put(rule(Verdict::Deny, "192.0.2.3")); }); });
+    EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 deny 192.0.2.2")) << "a rehearsal stays one";
+    EXPECT_EQ(audit().size(), 2u);
+}
+
 TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     using Kind = RuleStore::UndoResult::Kind;
     put(rule(Verdict::Deny, "192.0.2.1", "smtp", "see a=b", 4'000'000'000));

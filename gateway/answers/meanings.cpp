@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/cli/meanings.h"
+#include "gateway/answers/meanings.h"
 
-#include "gateway/cli/journal_text.h"
-#include "gateway/cli/would_refuse.h"
+#include "gateway/answers/journal.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -12,9 +11,12 @@
 #include <utility>
 #include <variant>
 
-namespace mailgate::cli {
+namespace mailgate::answers {
 
 namespace {
+
+constexpr std::string_view kShellSafe =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_+=:,./-";
 
 using Text = std::optional<std::string> store::JournalFilter::*;
 
@@ -75,6 +77,19 @@ bool mayBeDomain(std::string_view text) noexcept {
 
 }  // namespace
 
+std::string shellWord(std::string_view text) {
+    std::string line = printable(text, text.size());
+    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
+    std::string word = "'";
+    for (const char character : line) {
+        if (character == '\'')
+            word += "'\\''";
+        else
+            word += character;
+    }
+    return word + "'";
+}
+
 std::vector<Meaning> meaningsOf(std::string_view text) {
     constexpr std::string_view kField = "message-id:";
     text = trimmed(text);
@@ -106,4 +121,4 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
     return meanings;
 }
 
-}  // namespace mailgate::cli
+}  // namespace mailgate::answers

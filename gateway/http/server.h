@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  One endpoint of the admin server: a listening socket and the threads that serve it.
+/// \file  An HTTP server that slow and hostile peers cost little: a listening socket and the threads that serve it.
 ///
-/// A connection gets a thread only once the head of its request has arrived. Until then it costs a descriptor and
+/// A connection gets a thread only once the head of its request has arrived, with the body if that is small, and the TLS
+/// handshake before it is done. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
 /// too many wait, the oldest is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer.
 #pragma once
+
+#include "gateway/http/tls_socket.h"
+#include "gateway/tls/server_context.h"
 
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/HTTPServerParams.h>
@@ -24,9 +28,9 @@
 #include <thread>
 #include <vector>
 
-namespace mailgate::admin {
+namespace mailgate::http {
 
-class HttpServer {
+class Server {
   public:
     using Clock = std::chrono::steady_clock;
     static constexpr auto kHeadLimit = std::chrono::seconds(5);
@@ -35,13 +39,15 @@ class HttpServer {
     static constexpr std::size_t kMaxHead = std::size_t{32} << 10;
     static constexpr unsigned kThreads = 4;
 
-    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(HttpServer&)>;
+    /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
+    using Tls = std::function<std::shared_ptr<const TlsServerContext>()>;
+    using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
 
     /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
-    HttpServer(const Poco::Net::ServerSocket& socket, const Handlers& handlers);
-    ~HttpServer();
-    HttpServer(const HttpServer&) = delete;
-    HttpServer& operator=(const HttpServer&) = delete;
+    Server(const Poco::Net::ServerSocket& socket, const Handlers& handlers, Tls tls = {});
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
 
     /// Throws std::system_error.
     void start();
@@ -57,7 +63,10 @@ class HttpServer {
   private:
     struct Waiting {
         Poco::Net::StreamSocket socket;
+        std::unique_ptr<TlsConnection> tls;  ///< null: in the clear; else `socket` is none yet
         Clock::time_point until;
+
+        int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
     enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Gone };
@@ -66,6 +75,8 @@ class HttpServer {
     void accept();
     void look(WaitingList::iterator waiting);
     Head headOf(const Poco::Net::StreamSocket& socket);
+    Head headOf(TlsConnection& connection) const;
+    Poco::Net::StreamSocket acceptConnection(std::unique_ptr<TlsConnection>& tls);
     void drop(WaitingList::iterator waiting);
     int enforceLimits();
     void work();
@@ -74,6 +85,7 @@ class HttpServer {
     void limitPeer(Clock::time_point until);
 
     Poco::Net::ServerSocket socket_;
+    Tls tls_;
     Poco::Net::HTTPServerParams::Ptr params_;
     Poco::Net::HTTPRequestHandlerFactory::Ptr handlers_;
     int epoll_;
@@ -98,4 +110,4 @@ class HttpServer {
     std::vector<std::thread> threads_;
 };
 
-}  // namespace mailgate::admin
+}  // namespace mailgate::http

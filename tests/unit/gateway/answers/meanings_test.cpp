@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/cli/meanings.h"
+#include "gateway/answers/meanings.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace mailgate::cli {
+namespace mailgate::answers {
 namespace {
 
 /// The names of what it may mean.
@@ -53,4 +53,4 @@ TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {
 }
 
 }  // namespace
-}  // namespace mailgate::cli
+}  // namespace mailgate::answers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/cli/time_text.h"
+#include "gateway/answers/time_text.h"
 
 #include "gateway/config/values.h"
 #include "protocols/values/text.h"
@@ -13,7 +13,7 @@
 #include <optional>
 #include <utility>
 
-namespace mailgate::cli {
+namespace mailgate::answers {
 
 namespace {
 
@@ -254,4 +254,4 @@ std::size_t Times::width() const {
     return now_ms_ ? kSecondsEnd : timeText(0, zone_).size();
 }
 
-}  // namespace mailgate::cli
+}  // namespace mailgate::answers

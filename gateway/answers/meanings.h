@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What a text that names a session, a mail or somebody may mean: for `mailgate who`. Pure.
+/// \file  What a text that names a session, a mail or somebody may mean: for `mailgate who` and searches. Pure.
 #pragma once
 
 #include "store/journal/backend.h"
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace mailgate::cli {
+namespace mailgate::answers {
 
 /// One of the ways to take a text.
 struct Meaning {
@@ -21,7 +21,10 @@ struct Meaning {
     bool is_slow = false;      ///< the whole journal is read for it: only where nothing else was meant
 };
 
+/// One word for a POSIX shell, whatever is in it.
+std::string shellWord(std::string_view text);
+
 /// The likely ones first; none for an empty text.
 std::vector<Meaning> meaningsOf(std::string_view text);
 
-}  // namespace mailgate::cli
+}  // namespace mailgate::answers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/admin/http_server.h"
+#include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
 #include "gateway/io/socket_address.h"
@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace mailgate::admin {
+namespace mailgate::http {
 namespace {
 
 namespace net = Poco::Net;
@@ -34,7 +34,7 @@ using testing::StartsWith;
 /// Answers with what was asked; "/wait" when the test opens the gate.
 class Echo final : public net::HTTPRequestHandler {
   public:
-    Echo(HttpServer& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate)
+    Echo(Server& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate)
         : server_(server), waiting_(waiting), gate_(gate) {}
 
     void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
@@ -50,29 +50,29 @@ class Echo final : public net::HTTPRequestHandler {
     }
 
   private:
-    HttpServer& server_;
+    Server& server_;
     std::counting_semaphore<>& waiting_;
     std::shared_future<void> gate_;
 };
 
 class Echoes final : public net::HTTPRequestHandlerFactory {
   public:
-    Echoes(HttpServer& server, std::counting_semaphore<>& waiting, std::shared_future<void> gate)
+    Echoes(Server& server, std::counting_semaphore<>& waiting, std::shared_future<void> gate)
         : server_(server), waiting_(waiting), gate_(std::move(gate)) {}
     net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
         return new Echo(server_, waiting_, gate_);
     }
 
   private:
-    HttpServer& server_;
+    Server& server_;
     std::counting_semaphore<>& waiting_;
     std::shared_future<void> gate_;
 };
 
-class HttpServerTest : public testing::Test {
+class ServerTest : public testing::Test {
   protected:
-    HttpServerTest() { server_->start(); }
-    ~HttpServerTest() override {
+    ServerTest() { server_->start(); }
+    ~ServerTest() override {
         if (!opened_) open();
     }
 
@@ -100,7 +100,7 @@ class HttpServerTest : public testing::Test {
     /// Requests that keep every thread until open().
     std::vector<Descriptor> takeAllThreads() {
         std::vector<Descriptor> taken;
-        for (unsigned i = 0; i < HttpServer::kThreads; ++i) {
+        for (unsigned i = 0; i < Server::kThreads; ++i) {
             taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n"));
             waiting_.acquire();
         }
@@ -120,13 +120,13 @@ class HttpServerTest : public testing::Test {
   protected:
     net::ServerSocket listening_{net::SocketAddress("127.0.0.1", 0)};
     std::uint16_t port_ = listening_.address().port();
-    std::unique_ptr<HttpServer> server_ = std::make_unique<HttpServer>(
-        listening_, [this](HttpServer& server) { return new Echoes(server, waiting_, opening_); });
+    std::unique_ptr<Server> server_ = std::make_unique<Server>(
+        listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); });
 };
 
 constexpr const char* kHealth = "GET /healthz HTTP/1.0\r\n\r\n";
 
-TEST_F(HttpServerTest, AnswersARequestHoweverItsBytesCome) {
+TEST_F(ServerTest, AnswersARequestHoweverItsBytesCome) {
     EXPECT_THAT(ask("GET /a HTTP/1.0\r\n\r\n"), EndsWith("GET /a "));
     const Descriptor slow = sent("");
     for (const char byte : std::string_view("POST /b HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody"))
@@ -136,7 +136,7 @@ TEST_F(HttpServerTest, AnswersARequestHoweverItsBytesCome) {
         << "one request a connection";
 }
 
-TEST_F(HttpServerTest, ProbesAreAnsweredWhileEveryThreadIsTaken) {
+TEST_F(ServerTest, ProbesAreAnsweredWhileEveryThreadIsTaken) {
     const auto taken = takeAllThreads();
     EXPECT_THAT(ask("GET /readyz HTTP/1.1\r\nHost: gw\r\n\r\n"), EndsWith("GET /readyz "));
     EXPECT_THAT(ask("GET /readyz?listener=mx HTTP/1.1\r\nHost: gw\r\n\r\n"),
@@ -147,7 +147,7 @@ TEST_F(HttpServerTest, ProbesAreAnsweredWhileEveryThreadIsTaken) {
         EXPECT_THAT(answerTo(socket), EndsWith("GET /wait "));
 }
 
-TEST_F(HttpServerTest, WhatHasMoreToBeReadIsNoProbe) {
+TEST_F(ServerTest, WhatHasMoreToBeReadIsNoProbe) {
     const auto taken = takeAllThreads();
     std::vector<Descriptor> others;
     for (const char* bytes : {
@@ -169,7 +169,7 @@ TEST_F(HttpServerTest, WhatHasMoreToBeReadIsNoProbe) {
     open();
 }
 
-TEST_F(HttpServerTest, WhoeverIsSlowDelaysNobody) {
+TEST_F(ServerTest, WhoeverIsSlowDelaysNobody) {
     std::vector<Descriptor> slow;
     for (int i = 0; i < 20; ++i) {
         slow.push_back(sent(""));
@@ -183,10 +183,10 @@ TEST_F(HttpServerTest, WhoeverIsSlowDelaysNobody) {
         for (const Descriptor& socket : slow)  // one byte at a time keeps a connection, but not for ever
             add(socket, "x");
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, HttpServer::kHeadLimit);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, Server::kHeadLimit);
 }
 
-TEST_F(HttpServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
+TEST_F(ServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
     const auto dripUntilClosed = [this](std::string_view bytes) {
         const auto begun = std::chrono::steady_clock::now();
         const Descriptor socket = sent(bytes);
@@ -199,34 +199,34 @@ TEST_F(HttpServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
     auto head = std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
     auto body = std::async(std::launch::async, dripUntilClosed,
                            "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
-    EXPECT_LT(head.get(), 2 * HttpServer::kHeadLimit);
-    EXPECT_LT(body.get(), 2 * HttpServer::kPeerLimit);
+    EXPECT_LT(head.get(), 2 * Server::kHeadLimit);
+    EXPECT_LT(body.get(), 2 * Server::kPeerLimit);
     EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
 }
 
-TEST_F(HttpServerTest, TheOldestOfTooManyConnectionsGoes) {
+TEST_F(ServerTest, TheOldestOfTooManyConnectionsGoes) {
     const Descriptor oldest = sent("GET /metrics HTTP/1.1\r\n");
     std::vector<Descriptor> others;
-    for (std::size_t i = 0; i < HttpServer::kMaxConnections; ++i)
+    for (std::size_t i = 0; i < Server::kMaxConnections; ++i)
         others.push_back(sent("GET /metrics HTTP/1.1\r\n"));
     EXPECT_EQ(answerTo(oldest), "");
     add(others.back(), "\r\n");
     EXPECT_THAT(answerTo(others.back()), EndsWith("GET /metrics "));
 }
 
-TEST_F(HttpServerTest, AHeadWithoutEndIsRefused) {
-    EXPECT_THAT(ask("GET /" + std::string(HttpServer::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+TEST_F(ServerTest, AHeadWithoutEndIsRefused) {
+    EXPECT_THAT(ask("GET /" + std::string(Server::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
 }
 
-TEST_F(HttpServerTest, APeerThatLeavesIsNoDefect) {
+TEST_F(ServerTest, APeerThatLeavesIsNoDefect) {
     for (const char* bytes : {"", "GET /a", "POST /a HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", kHealth})
         sent(bytes);
     EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
 }
 
-TEST_F(HttpServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {
+TEST_F(ServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {
     std::vector<Descriptor> silent;
-    for (unsigned i = 0; i < 4 * HttpServer::kThreads; ++i)
+    for (unsigned i = 0; i < 4 * Server::kThreads; ++i)
         silent.push_back(sent(""));
     const auto taken = takeAllThreads();
     const Descriptor queued = sent("GET /a HTTP/1.0\r\n\r\n");
@@ -243,4 +243,4 @@ TEST_F(HttpServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {
 }
 
 }  // namespace
-}  // namespace mailgate::admin
+}  // namespace mailgate::http

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/admin/http_server.h"
+#include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
+#include "gateway/http/request_head.h"
 #include "protocols/stream/lines.h"
 
 #include <Poco/ErrorHandler.h>
@@ -21,7 +22,7 @@
 #include <system_error>
 #include <utility>
 
-namespace mailgate::admin {
+namespace mailgate::http {
 namespace {
 
 namespace net = Poco::Net;
@@ -48,12 +49,6 @@ int descriptorOf(const net::Socket& socket) {
     return socket.impl()->sockfd();
 }
 
-bool holdsIgnoringCase(std::string_view text, std::string_view word) {
-    return std::search(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) {
-               return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
-           }) != text.end();
-}
-
 /// Answered from what the gateway knows at once, and without anything more to be read: Poco's parser would wait for a
 /// version that is not there, and for the body of a method that may have one.
 bool isProbe(std::string_view head) {
@@ -66,14 +61,11 @@ bool isProbe(std::string_view head) {
            !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
 }
 
-bool isWhole(std::string_view head) {
-    return head.find("\r\n\r\n") != std::string_view::npos || head.find("\n\n") != std::string_view::npos;
-}
-
 }  // namespace
 
-HttpServer::HttpServer(const net::ServerSocket& socket, const Handlers& handlers)
+Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tls)
     : socket_(socket),
+      tls_(std::move(tls)),
       params_(serverParams()),
       handlers_(handlers(*this)),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
@@ -93,19 +85,19 @@ HttpServer::HttpServer(const net::ServerSocket& socket, const Handlers& handlers
     }
 }
 
-HttpServer::~HttpServer() {
+Server::~Server() {
     stop();
     ::close(epoll_);
     ::close(wake_fd_);
 }
 
-void HttpServer::start() {
+void Server::start() {
     threads_.emplace_back([this] { watch(); });
     for (unsigned i = 0; i < kThreads; ++i)
         threads_.emplace_back([this] { work(); });
 }
 
-void HttpServer::stop() {
+void Server::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -124,13 +116,13 @@ void HttpServer::stop() {
     socket_.close();
 }
 
-void HttpServer::wake() noexcept {
+void Server::wake() noexcept {
     [[maybe_unused]] const int ignored = ::eventfd_write(wake_fd_, 1);
 }
 
 // ---- those who have not asked yet
 
-void HttpServer::watch() {
+void Server::watch() {
     while (true) {
         std::array<epoll_event, 64> events;
         const int count = ::epoll_wait(epoll_, events.data(), events.size(), enforceLimits());
@@ -156,7 +148,7 @@ void HttpServer::watch() {
 }
 
 /// Closes what is beyond its limit; returns how long to wait for the next, in milliseconds.
-int HttpServer::enforceLimits() {
+int Server::enforceLimits() {
     const Clock::time_point now = Clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now)
         drop(waiting_.begin());
@@ -172,12 +164,14 @@ int HttpServer::enforceLimits() {
     return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
 }
 
-void HttpServer::accept() {
+void Server::accept() {
     try {
-        const net::StreamSocket socket = socket_.acceptConnection();
+        std::unique_ptr<TlsConnection> tls;
+        const net::StreamSocket socket = acceptConnection(tls);
+        if (tls_ && !tls) return;
         if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
-        const int fd = descriptorOf(socket);
-        waiting_.push_back({socket, Clock::now() + kHeadLimit});
+        waiting_.push_back({socket, std::move(tls), Clock::now() + kHeadLimit});
+        const int fd = waiting_.back().descriptor();
         const auto added = std::prev(waiting_.end());
         by_descriptor_[fd] = added;
         epoll_event event{};
@@ -188,17 +182,32 @@ void HttpServer::accept() {
     }
 }
 
-void HttpServer::look(WaitingList::iterator waiting) {
-    const Head head = headOf(waiting->socket);
+/// Where TLS is spoken, the connection is `tls`'s, which stays null when there is no memory for it.
+net::StreamSocket Server::acceptConnection(std::unique_ptr<TlsConnection>& tls) {
+    net::StreamSocket socket = socket_.acceptConnection();
+    if (!tls_) return socket;
+    const int own = ::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0);
+    if (own < 0) return socket;
+    ::fcntl(own, F_SETFL, ::fcntl(own, F_GETFL) | O_NONBLOCK);
+    tls = TlsConnection::accept(own, tls_());
+    return net::StreamSocket();
+}
+
+void Server::look(WaitingList::iterator waiting) {
+    const Head head = waiting->tls ? headOf(*waiting->tls) : headOf(waiting->socket);
     if (head == Head::Incomplete) return;
-    auto socket = std::make_unique<net::StreamSocket>(waiting->socket);
-    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(*socket), nullptr);
-    drop(waiting);
+    const int fd = waiting->descriptor();
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    by_descriptor_.erase(fd);
+    auto socket = std::make_unique<net::StreamSocket>(
+        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+    waiting_.erase(waiting);
     switch (head) {
         case Head::Probe:
             return serve(*socket);
         case Head::TooLong:
-            ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (!tls_)
+                ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             return;
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
@@ -213,23 +222,30 @@ void HttpServer::look(WaitingList::iterator waiting) {
     }
 }
 
-HttpServer::Head HttpServer::headOf(const net::StreamSocket& socket) {
+Server::Head Server::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
     const std::string_view head(head_.data(), static_cast<std::size_t>(got));
-    if (isWhole(head)) return isProbe(head) ? Head::Probe : Head::Complete;
+    if (isWholeRequest(head, head_.size())) return isProbe(head) ? Head::Probe : Head::Complete;
     return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
 }
 
-void HttpServer::drop(WaitingList::iterator waiting) {
-    by_descriptor_.erase(descriptorOf(waiting->socket));
+Server::Head Server::headOf(TlsConnection& connection) const {
+    if (!connection.advance(kMaxHead)) return Head::Gone;
+    const std::string& text = connection.received();
+    if (isWholeRequest(text, kMaxHead)) return Head::Complete;
+    return text.size() >= kMaxHead ? Head::TooLong : Head::Incomplete;
+}
+
+void Server::drop(WaitingList::iterator waiting) {
+    by_descriptor_.erase(waiting->descriptor());
     waiting_.erase(waiting);
 }
 
 // ---- those who have
 
-void HttpServer::work() {
+void Server::work() {
     std::unique_lock lock(mutex_);
     while (true) {
         changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
@@ -242,7 +258,7 @@ void HttpServer::work() {
     }
 }
 
-void HttpServer::serve(const net::StreamSocket& socket) {
+void Server::serve(const net::StreamSocket& socket) {
     const Descriptor handle(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
     {
         const std::lock_guard lock(mutex_);
@@ -253,6 +269,7 @@ void HttpServer::serve(const net::StreamSocket& socket) {
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
         net::HTTPServerConnection(socket, params_, handlers_).run();
+        if (tls_) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
     } catch (const std::exception& error) {
         Poco::ErrorHandler::handle(error);
@@ -261,15 +278,15 @@ void HttpServer::serve(const net::StreamSocket& socket) {
     served_.erase(std::this_thread::get_id());
 }
 
-void HttpServer::suspendPeerLimit() {
+void Server::suspendPeerLimit() {
     limitPeer(Clock::time_point::max());
 }
 
-void HttpServer::restartPeerLimit() {
+void Server::restartPeerLimit() {
     limitPeer(Clock::now() + kPeerLimit);
 }
 
-void HttpServer::limitPeer(Clock::time_point until) {
+void Server::limitPeer(Clock::time_point until) {
     {
         const std::lock_guard lock(mutex_);
         served_.at(std::this_thread::get_id()).until = until;
@@ -277,4 +294,4 @@ void HttpServer::limitPeer(Clock::time_point until) {
     wake();
 }
 
-}  // namespace mailgate::admin
+}  // namespace mailgate::http

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/api/api.h"
+
+#include "gateway/api/handlers.h"
+#include "gateway/api/problem.h"
+#include "gateway/log/escape.h"
+#include "store/store_error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::api {
+
+namespace {
+
+using store::Role;
+
+constexpr std::string_view kAny = "*";
+
+struct Route {
+    std::string_view method, pattern;
+    Role least;
+    Response (*handle)(const Call&);
+    std::size_t max_body = kMaxBody;
+};
+
+// The first that matches: names that are fixed come before those that may be anything.
+constexpr Route kRoutes[] = {
+    {"GET", "/status", Role::Viewer, status},
+    {"GET", "/servers", Role::Viewer, servers},
+    {"POST", "/servers/*/*/*", Role::Operator, setServer},
+    {"GET", "/configuration", Role::Admin, configuration},
+    {"GET", "/sessions", Role::Viewer, sessions},
+    {"GET", "/sessions/live", Role::Viewer, liveSessions},
+    {"GET", "/sessions/*", Role::Viewer, session},
+    {"DELETE", "/sessions/*", Role::Operator, endSession},
+    {"GET", "/rules", Role::Viewer, rules},
+    {"POST", "/rules", Role::Operator, addRules},
+    {"GET", "/rules/test", Role::Viewer, testRules},
+    {"GET", "/rules/history", Role::Viewer, ruleHistory},
+    {"POST", "/rules/import", Role::Operator, importRules, kMaxImport},
+    {"POST", "/rules/undo", Role::Operator, undoChange},
+    {"GET", "/rules/sets", Role::Viewer, ruleSets},
+    {"GET", "/rules/*", Role::Viewer, rule},
+    {"PATCH", "/rules/*", Role::Operator, editRule},
+    {"DELETE", "/rules/*", Role::Operator, removeRule},
+};
+
+std::vector<std::string_view> segmentsOf(std::string_view pattern) {
+    std::vector<std::string_view> segments;
+    while (!pattern.empty()) {
+        pattern.remove_prefix(1);
+        const std::size_t end = std::min(pattern.find('/'), pattern.size());
+        segments.push_back(pattern.substr(0, end));
+        pattern.remove_prefix(end);
+    }
+    return segments;
+}
+
+bool matches(std::string_view pattern, const std::vector<std::string>& path) {
+    return std::ranges::equal(segmentsOf(pattern), path,
+                              [](std::string_view wanted, const std::string& segment) {
+                                  return wanted == kAny ? !segment.empty() : wanted == segment;
+                              });
+}
+
+bool isFixed(std::string_view pattern) noexcept {
+    return pattern.find('*') == std::string_view::npos;
+}
+
+/// Of the routes of this path: a name that is fixed is no place of any name.
+std::vector<const Route*> routesOf(const std::vector<std::string>& path) {
+    std::vector<const Route*> routes;
+    for (const Route& route : kRoutes)
+        if (matches(route.pattern, path)) routes.push_back(&route);
+    if (std::ranges::any_of(routes, [](const Route* route) { return isFixed(route->pattern); }))
+        std::erase_if(routes, [](const Route* route) { return !isFixed(route->pattern); });
+    return routes;
+}
+
+Response methodProblem(const std::vector<const Route*>& routes) {
+    std::vector<std::string_view> allowed;
+    for (const Route* route : routes)
+        allowed.push_back(route->method);
+    Response response = problemResponse(405, "method_not_allowed",
+                                        fmt::format("this path takes {}", fmt::join(allowed, ", ")));
+    response.headers.emplace_back("Allow", fmt::format("{}", fmt::join(allowed, ", ")));
+    return response;
+}
+
+int statusOf(store::StoreError::Kind kind) noexcept {
+    constexpr int kUnavailable = 503, kInsufficientStorage = 507, kInternal = 500;
+    switch (kind) {
+        case store::StoreError::Kind::Locked:
+            return kUnavailable;
+        case store::StoreError::Kind::DiskFull:
+            return kInsufficientStorage;
+        default:
+            return kInternal;
+    }
+}
+
+}  // namespace
+
+Response jsonResponse(std::string body, int status) {
+    return {status, std::move(body), "application/json", {}};
+}
+
+void logOrder(const Call& call, std::string_view order, std::string_view target,
+              const admin::Outcome& outcome) {
+    if (call.parts.log == nullptr) return;
+    LogLine line =
+        call.parts.log->line(outcome.ok ? LogLevel::Information : LogLevel::Warning, "admin.order");
+    line.text("order", order).text("user", call.request.who.name).textOrNull("target", target);
+    line.boolean("ok", outcome.ok);
+    if (!outcome.message.empty()) line.text("detail", outcome.message);
+    call.parts.log->write(line);
+}
+
+std::size_t Api::mostBody(const Request& request) {
+    std::size_t most = 0;
+    for (const Route* route : routesOf(request.path))
+        if (route->method == request.method && request.who.role >= route->least) most = route->max_body;
+    return most;
+}
+
+Response Api::handle(const Request& request) {
+    const auto routes = routesOf(request.path);
+    if (routes.empty()) return problemResponse(404, "not_found", "there is nothing here");
+    const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+    const auto found = std::ranges::find(routes, method, [](const Route* route) { return route->method; });
+    if (found == routes.end()) return methodProblem(routes);
+    const Route& route = **found;
+    if (request.who.role < route.least)
+        return problemResponse(403, "role",
+                               fmt::format("this needs the role {}, and {} has {}", toString(route.least),
+                                           inQuotes(request.who.name), toString(request.who.role)));
+    if (request.body.size() > route.max_body)
+        return problemResponse(413, "too_large",
+                               fmt::format("the request body is larger than {} bytes", route.max_body));
+    try {
+        return route.handle({parts_, request, parts_.config()});
+    } catch (const Problem& problem) {
+        return problemResponse(problem.status, problem.code, problem.detail, problem.members);
+    } catch (const store::StoreError& error) {
+        return problemResponse(statusOf(error.kind()), "store", error.what());
+    }
+}
+
+}  // namespace mailgate::api

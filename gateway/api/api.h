@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The API (docs/openapi.yaml): what the command line can ask and order, for programs and the console, by the same
+/// services. Who asks is known, and how requests arrive is somebody else's matter.
+///
+/// Blocks for as long as the databases take: for threads that nobody else waits for.
+#pragma once
+
+#include "gateway/api/parts.h"
+#include "gateway/api/request.h"
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+namespace mailgate::api {
+
+/// Where the paths begin.
+inline constexpr std::string_view kRoot = "/api/v1";
+
+/// Any thread.
+class Api {
+  public:
+    explicit Api(Parts parts) : parts_(std::move(parts)) {}
+
+    /// An error in the request, whatever it is, becomes a problem document; so does a database that cannot be used. Throws
+    /// only what Control throws.
+    Response handle(const Request& request);
+
+    /// How large the body may be, which need not be there yet. Larger ones are a problem for handle().
+    static std::size_t mostBody(const Request& request);
+
+  private:
+    const Parts parts_;
+};
+
+}  // namespace mailgate::api

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What each request does. Internal to gateway/api/: Api::handle() has found the route and checked the role. All of them
+/// throw Problem and StoreError.
+#pragma once
+
+#include "gateway/api/parts.h"
+#include "gateway/api/request.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace mailgate::api {
+
+/// One request under way.
+struct Call {
+    const Parts& parts;
+    const Request& request;
+    const std::shared_ptr<const Config> config;
+
+    bool masks() const noexcept { return request.who.role == store::Role::Viewer; }
+};
+
+Response status(const Call& call);
+Response servers(const Call& call);
+Response setServer(const Call& call);
+Response configuration(const Call& call);
+
+Response sessions(const Call& call);
+Response liveSessions(const Call& call);
+Response session(const Call& call);
+Response endSession(const Call& call);
+
+Response rules(const Call& call);
+Response rule(const Call& call);
+Response addRules(const Call& call);
+Response editRule(const Call& call);
+Response removeRule(const Call& call);
+Response testRules(const Call& call);
+Response importRules(const Call& call);
+Response ruleHistory(const Call& call);
+Response undoChange(const Call& call);
+Response ruleSets(const Call& call);
+
+Response jsonResponse(std::string body, int status = 200);
+
+/// An order that was given, for the log.
+void logOrder(const Call& call, std::string_view order, std::string_view target,
+              const admin::Outcome& outcome);
+
+}  // namespace mailgate::api

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What the API works with.
+#pragma once
+
+#include "gateway/admin/control.h"
+#include "gateway/config/config.h"
+#include "gateway/log/event_sink.h"
+#include "store/rules/service.h"
+
+#include <functional>
+#include <memory>
+
+namespace mailgate::api {
+
+/// What is asked. Outlives the Api; its functions may be called from any thread.
+struct Parts {
+    admin::Control& control;
+    std::function<std::shared_ptr<const Config>()> config;  ///< the one in force
+    std::function<rules::Site(const Config&)> site;         ///< what of it changes of rules are judged by
+    EventSink* log = nullptr;                               ///< null: orders are not logged
+};
+
+}  // namespace mailgate::api

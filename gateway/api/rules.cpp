@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+// Access rules: what there is, what it means, and changes, which may be rehearsed.
+#include "store/backends/rules.h"
+#include "gateway/answers/rehearsal.h"
+#include "gateway/answers/rules_text.h"
+#include "gateway/answers/time_text.h"
+#include "gateway/api/handlers.h"
+#include "gateway/api/problem.h"
+#include "gateway/api/values.h"
+#include "gateway/base/clock.h"
+#include "gateway/credentials/secret.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/network_range.h"
+#include "store/backends/journal.h"
+#include "store/rules/import_export.h"
+#include "store/rules/service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::api {
+
+namespace {
+
+using store::AccessRule;
+using store::RuleStore;
+
+constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
+constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
+
+/// The store and the service for one request.
+class Rules {
+  public:
+    explicit Rules(const Call& call)
+        : call_(call),
+          site_(call.parts.site(*call.config)),
+          now_(unixMillis() / 1'000),
+          store_(store::openRules(call.config->store_url)),
+          service_([this]() -> RuleStore& { return *store_; }, site_, call.request.who.name, now_) {}
+    Rules(const Rules&) = delete;
+    Rules& operator=(const Rules&) = delete;
+
+    RuleStore& store() noexcept { return *store_; }
+    rules::Service& service() noexcept { return service_; }
+    UnixSeconds now() const noexcept { return now_; }
+
+    /// Makes a change, or, with `dry_run`, says what it would be. `change` returns how many sessions it has ended, if it was
+    /// to end any, and throws Problem where nothing is to be changed.
+    using Change = std::function<std::optional<std::size_t>()>;
+    Response perform(bool dry_run, int status, const Change& change);
+
+    /// Throws Problem unless it is there.
+    AccessRule ruleOf(const std::string& text);
+
+  private:
+    std::string rehearsed(const Change& change);
+
+    const Call& call_;
+    const rules::Site site_;
+    const UnixSeconds now_;
+    const std::unique_ptr<RuleStore> store_;
+    rules::Service service_;
+};
+
+Response Rules::perform(bool dry_run, int status, const Change& change) {
+    if (dry_run) return jsonResponse(rehearsed(change));
+    const auto ended = change();
+    return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+}
+
+/// With the sessions of the last week that it would concern, where there is a journal.
+std::string Rules::rehearsed(const Change& change) {
+    constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
+    const auto rehearsal = answers::rehearse(*store_, site_, now_, kMostEntries, [&] { change(); });
+    if (!call_.config->journal.enabled) return answers::rehearsalAsJson(rehearsal, nullptr);
+    try {
+        const auto concerned = answers::concernedBy(
+            rehearsal, *store::journal::openSource(call_.config->journal.url), unixMillis() - kWeekMs);
+        return answers::rehearsalAsJson(rehearsal, &concerned);
+    } catch (const store::StoreError&) {
+        return answers::rehearsalAsJson(rehearsal, nullptr);
+    }
+}
+
+AccessRule Rules::ruleOf(const std::string& text) {
+    std::int64_t id = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error == std::errc() && end == text.data() + text.size()) {
+        const auto selected = service_.select({.ids = {id}});
+        if (!selected.rules.empty()) return selected.rules.front();
+    }
+    throw Problem(404, "no_rule", fmt::format("there is no rule {}", inQuotes(text)));
+}
+
+// ---- two editors do not overwrite each other
+
+/// Of what can be edited: that a rule was hit changes nothing.
+std::string etagOf(const AccessRule& rule) {
+    constexpr std::size_t kLength = 32;
+    const std::string line =
+        fmt::format("{} {} {}", rule.id, rule.created_at, store::formatRule(rule, store::NoteForm::Utf8, {}));
+    return fmt::format("\"{}\"", credentials::digestOf(line).substr(0, kLength));
+}
+
+/// RFC 9110 13.1.1. The tags are compared as a whole; none of ours is weak.
+bool namesEtag(std::string_view header, std::string_view etag) {
+    while (!header.empty()) {
+        const std::size_t end = std::min(header.find(','), header.size());
+        std::string_view one = header.substr(0, end);
+        while (one.starts_with(' ') || one.starts_with('\t'))
+            one.remove_prefix(1);
+        while (one.ends_with(' ') || one.ends_with('\t'))
+            one.remove_suffix(1);
+        if (one == "*" || one == etag) return true;
+        header.remove_prefix(std::min(end + 1, header.size()));
+    }
+    return false;
+}
+
+void requireUnchanged(const Call& call, const AccessRule& rule) {
+    if (call.request.if_match.empty())
+        throw Problem(
+            428, "precondition_required",
+            "If-Match with the rule's ETag is needed, so that nobody's change is overwritten unseen");
+    if (!namesEtag(call.request.if_match, etagOf(rule)))
+        throw Problem(412, "changed_meanwhile", fmt::format("rule {} was changed meanwhile", rule.id),
+                      fmt::format("\"rule\":{}", answers::ruleAsJson(rule)));
+}
+
+Response withEtag(Response response, const std::string& etag) {
+    response.headers.emplace_back("ETag", etag);
+    return response;
+}
+
+// ---- values
+
+UnixSeconds expiryOf(const std::string& text) {
+    const auto time = answers::parseTime(text, unixMillis(), answers::TimeMeans::Expiry, answers::Zone::Utc);
+    if (const auto* error = std::get_if<answers::TimeError>(&time))
+        throw invalid("expires_at", fmt::format("{} {}", inQuotes(text), error->why));
+    return (std::get<std::int64_t>(time) + 999) / 1'000;
+}
+
+std::optional<std::uint32_t> limitOf(BodyValues& body, const char* name) {
+    const auto number = body.number(name);
+    if (!number) return std::nullopt;
+    if (*number < 0 || *number > store::kMaxClientLimit)
+        throw invalid(name, fmt::format("expected a number from 0 to {}", store::kMaxClientLimit));
+    return static_cast<std::uint32_t>(*number);
+}
+
+/// What is not there stays; null takes away.
+rules::Edit editOf(BodyValues& body) {
+    rules::Edit edit;
+    const auto text = [&](const char* name) -> std::optional<std::string> {
+        if (!body.has(name)) return std::nullopt;
+        return body.text(name).value_or("");
+    };
+    edit.note = text("note");
+    edit.owner = text("owner");
+    edit.ticket = text("ticket");
+    if (body.has("expires_at")) {
+        const auto expiry = body.text("expires_at");
+        edit.expires_at.emplace();
+        if (expiry && *expiry != "never") *edit.expires_at = expiryOf(*expiry);
+    }
+    if (body.has("client_sessions")) edit.sessions = limitOf(body, "client_sessions");
+    if (body.has("client_rate")) edit.per_minute = limitOf(body, "client_rate");
+    if (body.has("reply")) {
+        const auto reply = store::ruleReplyOf(body.text("reply").value_or("default"));
+        if (!reply) throw invalid("reply", "expected temporary, note, temporary,note or default");
+        edit.reply = *reply;
+    }
+    return edit;
+}
+
+/// A network (or a range, or one with a mask, which may be several), or a name such as host:mx.example.org.
+void addSubject(const std::string& text, rules::PutRequest& request) {
+    if (store::isRuleName(text)) {
+        auto name = store::parseRuleName(text);
+        if (const auto* error = std::get_if<NetworkError>(&name)) throw invalid("network", error->message);
+        request.names.push_back(std::get<std::string>(std::move(name)));
+        return;
+    }
+    const auto networks = parseNetworks(text);
+    if (const auto* error = std::get_if<NetworkError>(&networks)) throw invalid("network", error->message);
+    for (const Network& network : std::get<std::vector<Network>>(networks))
+        request.networks.push_back(network);
+}
+
+store::Verdict verdictOf(BodyValues& body) {
+    const std::string verdict = body.text("verdict").value_or("");
+    if (verdict != "allow" && verdict != "deny") throw invalid("verdict", "expected \"allow\" or \"deny\"");
+    return verdict == "allow" ? store::Verdict::Allow : store::Verdict::Deny;
+}
+
+rules::PutRequest putRequestOf(BodyValues& body) {
+    rules::PutRequest request;
+    request.verdict = verdictOf(body);
+    auto subjects = body.texts("networks");
+    if (auto one = body.text("network")) subjects.push_back(std::move(*one));
+    if (subjects.empty()) throw invalid("network", "missing: expected a network, such as \"192.0.2.0/24\"");
+    for (const std::string& subject : subjects)
+        addSubject(subject, request);
+    request.listeners = body.texts("listeners");
+    if (auto one = body.text("listener")) request.listeners.push_back(std::move(*one));
+    if (auto set = body.text("set")) request.set = std::move(*set);
+    request.edit = editOf(body);
+    request.insist = body.flag("force");
+    return request;
+}
+
+template <typename Outcome>
+Outcome outcomeOf(std::variant<Outcome, rules::Refusal> answer) {
+    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) throw problemOf(*refusal);
+    return std::get<Outcome>(std::move(answer));
+}
+
+/// Ends the sessions that the rules deny from now on.
+std::size_t cutSessions(const Call& call, Rules& rules, const rules::PutOutcome& put) {
+    const std::int64_t version = rules.store().version();
+    std::size_t ended = 0;
+    for (const rules::Cut& cut : put.cuts) {
+        admin::Cut order{cut.network, {}, version};
+        if (!cut.listener.empty()) order.listeners.push_back(cut.listener);
+        ended += call.parts.control.cut(order).value_or(0);
+    }
+    return ended;
+}
+
+std::string withoutBraces(std::string object) {
+    while (object.ends_with('\n'))
+        object.pop_back();
+    return object.substr(1, object.size() - 2);
+}
+
+}  // namespace
+
+// ---- looking
+
+Response rules(const Call& call) {
+    QueryValues query(call.request);
+    rules::ListFilter filter;
+    filter.listeners = query.texts("listener");
+    filter.set = query.text("set");
+    filter.note_contains = query.text("note");
+    filter.expired = query.flag("expired");
+    filter.unused_for = query.span("unused");
+    filter.expiring_within = query.span("expiring");
+    filter.overlapping = query.flag("overlapping");
+    filter.shadowed = query.flag("shadowed");
+    filter.covering = query.network("match");
+    const std::size_t limit = query.limit(kUsualRules, kMostRules);
+    const std::int64_t after = query.number("cursor").value_or(0);
+    query.rejectOthers();
+    if (filter.expired &&
+        (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
+        throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
+
+    Rules access(call);
+    if (access.service().unknownSet(filter.set))
+        throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
+    if (const auto unknown = access.service().unknownToRules(filter.listeners))
+        throw problemOf(rules::Refusal(*unknown));
+    auto list = access.service().list(filter);
+    const std::size_t found = list.size();
+    std::ranges::sort(list, {}, &AccessRule::id);
+    list.erase(list.begin(), std::ranges::upper_bound(list, after, {}, &AccessRule::id));
+    const bool is_more = list.size() > limit;
+    if (is_more) list.resize(limit);
+    const std::int64_t version = access.store().version();
+    return withEtag(
+        jsonResponse(fmt::format("{{\"version\":{},\"found\":{},\"next\":{},{}}}", version, found,
+                                 is_more ? fmt::format("\"{}\"", list.back().id) : "null",
+                                 withoutBraces(answers::rulesAsJson(list, access.service().names())))),
+        fmt::format("\"v{}\"", version));
+}
+
+Response rule(const Call& call) {
+    QueryValues(call.request).rejectOthers();
+    Rules access(call);
+    const AccessRule found = access.ruleOf(call.request.path[1]);
+    return withEtag(jsonResponse(answers::ruleAsJson(found, access.service().names())), etagOf(found));
+}
+
+Response testRules(const Call& call) {
+    QueryValues query(call.request);
+    std::vector<AddressBytes> clients;
+    for (const std::string& text : query.texts("address")) {
+        const Network network = networkValue("address", text);
+        if (network.prefix_length != 128)
+            throw invalid("address", fmt::format("{} is a network", inQuotes(text)));
+        clients.push_back(network.address);
+    }
+    if (clients.empty()) throw invalid("address", "missing: expected an address");
+    if (clients.size() > kMostEntries) throw invalid("address", "is given too often");
+    const auto listeners = query.texts("listener");
+    query.rejectOthers();
+    Rules access(call);
+    if (const auto unknown = access.service().unknown(listeners)) throw problemOf(rules::Refusal(*unknown));
+    return jsonResponse(answers::decisionsAsJson(access.service().test(clients, listeners), access.now(),
+                                                 access.service().names()));
+}
+
+Response ruleHistory(const Call& call) {
+    QueryValues query(call.request);
+    const auto network = query.network("network");
+    const std::size_t limit = query.limit(kUsualRules, kMostRules);
+    const auto before = query.number("cursor");
+    query.rejectOthers();
+    auto entries = Rules(call).store().history(network);
+    std::ranges::reverse(entries);  // the newest first
+    if (before)
+        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.id >= *before; });
+    const bool is_more = entries.size() > limit;
+    if (is_more) entries.resize(limit);
+    return jsonResponse(fmt::format("{{\"next\":{},{}}}",
+                                    is_more ? fmt::format("\"{}\"", entries.back().id) : "null",
+                                    withoutBraces(answers::historyAsJson(entries))));
+}
+
+Response ruleSets(const Call& call) {
+    QueryValues(call.request).rejectOthers();
+    return jsonResponse(answers::setsAsJson(Rules(call).service().sets()));
+}
+
+// ---- changing
+
+Response addRules(const Call& call) {
+    BodyValues body(call.request);
+    const rules::PutRequest request = putRequestOf(body);
+    const bool dry_run = body.flag("dry_run"), cut = body.flag("cut");
+    body.rejectOthers();
+    if (cut && !request.names.empty())
+        throw invalid("cut", "is for networks: what a name stands for may change");
+    Rules access(call);
+    return access.perform(dry_run, 201, [&]() -> std::optional<std::size_t> {
+        const auto put = outcomeOf(access.service().put(request));
+        if (!cut || dry_run) return std::nullopt;
+        return cutSessions(call, access, put);
+    });
+}
+
+Response editRule(const Call& call) {
+    BodyValues body(call.request);
+    rules::PutRequest request;
+    request.edit = editOf(body);
+    request.insist = body.flag("force");
+    const bool dry_run = body.flag("dry_run");
+    body.rejectOthers();
+    Rules access(call);
+    std::string etag;
+    Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        access.store().together([&] {
+            const AccessRule present = access.ruleOf(call.request.path[1]);
+            requireUnchanged(call, present);
+            if (!store::isLive(present, access.now()))
+                throw Problem(409, "expired", "the rule has expired: add it anew");
+            request.verdict = present.verdict;
+            request.set = present.set;
+            if (!present.listener.empty()) request.listeners = {present.listener};
+            if (present.name.empty())
+                request.networks = {present.network};
+            else
+                request.names = {present.name};
+            outcomeOf(access.service().put(request));
+            etag = etagOf(access.ruleOf(call.request.path[1]));
+        });
+        return std::nullopt;
+    });
+    return dry_run ? response : withEtag(std::move(response), etag);
+}
+
+Response removeRule(const Call& call) {
+    QueryValues query(call.request);
+    const bool dry_run = query.flag("dry_run");
+    query.rejectOthers();
+    Rules access(call);
+    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        access.store().together([&] {
+            const AccessRule present = access.ruleOf(call.request.path[1]);
+            requireUnchanged(call, present);
+            access.service().remove({.rules = {present}});
+        });
+        return std::nullopt;
+    });
+}
+
+Response importRules(const Call& call) {
+    BodyValues body(call.request);
+    const std::string text = body.text("text").value_or("");
+    store::ImportOptions options;
+    const std::string format = body.text("format").value_or("auto");
+    const auto known = store::importFormatOf(format);
+    if (!known) throw invalid("format", fmt::format("{} is no format of lists", inQuotes(format)));
+    options.format = *known;
+    options.set = body.text("set");
+    if (body.has("verdict") && !body.isNull("verdict")) options.verdict = verdictOf(body);
+    const bool replace = body.flag("replace"), all_sets = body.flag("all_sets"), insist = body.flag("force");
+    const bool dry_run = body.flag("dry_run");
+    body.rejectOthers();
+    if (all_sets && (options.set || !replace))
+        throw invalid("all_sets", "is for \"replace\" without \"set\"");
+    Rules access(call);
+    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        outcomeOf(access.service().import(
+            {.text = text, .options = options, .replace = replace, .all_sets = all_sets, .insist = insist}));
+        return std::nullopt;
+    });
+}
+
+Response undoChange(const Call& call) {
+    BodyValues body(call.request);
+    const auto number = body.number("change");
+    const bool insist = body.flag("force"), dry_run = body.flag("dry_run");
+    body.rejectOthers();
+    Rules access(call);
+    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        using Kind = RuleStore::UndoResult::Kind;
+        const auto result = outcomeOf(access.service().undo(number, insist));
+        switch (result.kind) {
+            case Kind::Done:
+                return std::nullopt;
+            case Kind::NotFound:
+                throw Problem(
+                    404, "no_change",
+                    number ? fmt::format("there is no change {}", *number)
+                           : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
+            case Kind::Unreadable:
+                throw Problem(
+                    409, "cannot_be_undone",
+                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
+                                "changed no rules",
+                                result.change));
+            case Kind::LaterChanges:
+                throw Problem(
+                    409, "later_changes",
+                    fmt::format("change {} was not undone: undo the later changes first", result.change),
+                    withoutBraces(answers::historyAsJson(result.entries)));
+            case Kind::InTheWay:
+                throw problemOf(rules::Refusal(rules::InTheWay{result.in_the_way}));
+        }
+        return std::nullopt;
+    });
+}
+
+}  // namespace mailgate::api

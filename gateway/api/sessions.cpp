@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions: those under way, and those that the journal has.
+#include "gateway/admin/json.h"
+#include "gateway/answers/journal.h"
+#include "gateway/answers/mask.h"
+#include "gateway/answers/meanings.h"
+#include "gateway/answers/time_text.h"
+#include "gateway/api/handlers.h"
+#include "gateway/api/problem.h"
+#include "gateway/api/values.h"
+#include "gateway/base/clock.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/text.h"
+#include "store/backends/journal.h"
+#include "store/journal/filter.h"
+
+#include <Poco/JSON/Object.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace mailgate::api {
+
+namespace {
+
+using store::JournalFilter;
+using store::JournalSession;
+namespace journal = store::journal;
+
+constexpr std::size_t kUsualSessions = 50, kMostSessions = 500;
+constexpr std::size_t kDeepest = 20'000;  ///< sessions that are looked at for one page
+
+std::int64_t timeValue(const char* name, const std::string& text, answers::TimeMeans means) {
+    const auto time = answers::parseTime(text, unixMillis(), means, answers::Zone::Utc);
+    if (const auto* error = std::get_if<answers::TimeError>(&time))
+        throw invalid(name, fmt::format("{} {}", inQuotes(text), error->why));
+    return std::get<std::int64_t>(time);
+}
+
+/// What can be asked of sessions under way as well; the names are those of the options of `mailgate sessions`.
+JournalFilter liveFilterOf(QueryValues& query) {
+    JournalFilter filter;
+    filter.client = query.network("client");
+    filter.balancer = query.network("balancer");
+    if (const auto from = query.text("from")) filter.from = answers::envelopeAddress(*from);
+    filter.user = query.text("user");
+    filter.listener = query.text("listener");
+    filter.server = query.text("server");
+    filter.protocol = query.text("protocol");
+    filter.helo = query.text("helo");
+    filter.tls = query.text("tls");
+    if (filter.tls == "none") filter.tls = "";
+    if (const auto since = query.text("since"))
+        filter.since_ms = timeValue("since", *since, answers::TimeMeans::Beginning);
+    if (const auto until = query.text("until"))
+        filter.until_ms = timeValue("until", *until, answers::TimeMeans::End);
+    return filter;
+}
+
+JournalFilter filterOf(QueryValues& query) {
+    JournalFilter filter = liveFilterOf(query);
+    if (const auto to = query.text("to")) filter.to = answers::envelopeAddress(*to);
+    if (const auto to = query.text("refused_recipient")) filter.refused_to = answers::envelopeAddress(*to);
+    filter.queue_id = query.text("queue_id");
+    if (const auto id = query.text("message_id")) filter.message_id = answers::messageId(*id);
+    filter.reply = query.text("reply");
+    filter.end = query.text("end");
+    if (const auto rule = query.text("rule"))
+        filter.rule = *rule == "default" ? "" : networkValue("rule", *rule).toString();
+    if (const auto verdict = query.text("verdict")) {
+        if (*verdict != "allow" && *verdict != "deny") throw invalid("verdict", "expected allow or deny");
+        filter.allowed = *verdict == "allow";
+    }
+    filter.refused_only = query.flag("refused");
+    filter.would_refuse = query.flag("would_refuse");
+    filter.failed_login = query.flag("failed_logins");
+    return filter;
+}
+
+/// Who sees masked addresses cannot find out the whole one by asking for it.
+void mask(JournalFilter& filter) {
+    if (filter.client) filter.client = answers::maskedNetwork(*filter.client);
+    filter.rule.reset();
+    filter.reply.reset();
+}
+
+// ---- sessions that are over
+
+/// Where a page ends: the session, and when it ended, in case it is not there any more.
+struct Cursor {
+    std::int64_t ended_ms = 0;
+    std::string id;
+};
+
+std::optional<Cursor> cursorOf(QueryValues& query) {
+    const auto text = query.text("cursor");
+    if (!text) return std::nullopt;
+    Cursor cursor;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), cursor.ended_ms);
+    if (error != std::errc() || end == text->data() + text->size() || *end != '-')
+        throw invalid("cursor", "expected one that an earlier answer has given");
+    cursor.id = text->substr(static_cast<std::size_t>(end + 1 - text->data()));
+    return cursor;
+}
+
+struct Page {
+    std::vector<JournalSession> sessions;  ///< the newest first
+    std::optional<Cursor> next;
+};
+
+/// Those that ended before the cursor's, the newest first.
+std::vector<JournalSession> olderThan(std::vector<JournalSession> found,
+                                      const std::optional<Cursor>& cursor) {
+    std::reverse(found.begin(), found.end());
+    if (!cursor) return found;
+    const auto at = std::ranges::find(found, cursor->id, &JournalSession::id);
+    if (at != found.end()) {
+        found.erase(found.begin(), at + 1);
+        return found;
+    }
+    std::erase_if(found, [&](const JournalSession& one) { return one.endedMs() >= cursor->ended_ms; });
+    return found;
+}
+
+/// Whatever ended before the cursor's session had begun before that, which leaves few others to skip.
+Page pageOf(journal::Source& source, JournalFilter filter, const std::optional<Cursor>& cursor,
+            std::size_t limit) {
+    if (cursor)
+        filter.until_ms = filter.until_ms ? std::min(*filter.until_ms, cursor->ended_ms) : cursor->ended_ms;
+    Page page;
+    for (std::size_t wanted = limit + 1;; wanted *= 4) {
+        wanted = std::min(wanted, kDeepest);
+        auto found = source.newest(filter, wanted);
+        const bool is_all = found.size() < wanted;
+        page.sessions = olderThan(std::move(found), cursor);
+        if (page.sessions.size() > limit) break;
+        if (is_all) return page;
+        if (wanted == kDeepest)
+            throw Problem(400, "too_deep",
+                          "so many sessions go on at the time of the cursor: ask for a period");
+    }
+    page.sessions.resize(limit);
+    page.next = Cursor{page.sessions.back().endedMs(), page.sessions.back().id};
+    return page;
+}
+
+/// The lines of a session, each an object.
+std::vector<std::string> objectsOf(const Call& call, const JournalSession& session) {
+    const std::string lines =
+        answers::sessionAsJson(call.masks() ? answers::maskedSession(session) : session);
+    std::vector<std::string> objects;
+    for (std::size_t from = 0; from < lines.size();) {
+        const std::size_t end = lines.find('\n', from);
+        objects.push_back(lines.substr(from, end - from));
+        from = end + 1;
+    }
+    return objects;
+}
+
+std::string arrayOf(const Call& call, const std::vector<JournalSession>& sessions) {
+    std::string array;
+    for (const JournalSession& session : sessions)
+        for (const std::string& object : objectsOf(call, session))
+            array += (array.empty() ? "" : ",\n") + object;
+    return "[" + array + "]";
+}
+
+std::unique_ptr<journal::Source> openJournal(const Call& call) {
+    if (!call.config->journal.enabled)
+        throw Problem(404, "no_journal", "the journal is off: journal.enabled = false");
+    return journal::openSource(call.config->journal.url);
+}
+
+/// The answer to a text that says itself what it is.
+struct Search {
+    std::string asked;
+    std::vector<answers::Meaning> meanings;  ///< there are sessions of
+};
+
+void narrow(JournalFilter& filter, const answers::Meaning& meaning) {
+    const JournalFilter& wanted = meaning.filter;
+    if (wanted.client) filter.client = wanted.client;
+    if (wanted.balancer) filter.balancer = wanted.balancer;
+    for (auto member : {&JournalFilter::from, &JournalFilter::to, &JournalFilter::message_id,
+                        &JournalFilter::user, &JournalFilter::queue_id, &JournalFilter::helo})
+        if (wanted.*member) filter.*member = wanted.*member;
+}
+
+bool hasAny(journal::Source& source, const JournalFilter& filter, const answers::Meaning& meaning) {
+    if (!meaning.session_id.empty()) return !source.withId(meaning.session_id, 1).empty();
+    return !source.newest(filter, 1).empty();
+}
+
+std::string meaningAsJson(const answers::Meaning& meaning) {
+    return fmt::format(R"({{"name":"{}","words":"{}"}})", meaning.name, meaning.words);
+}
+
+Response found(const Call& call, journal::Source& source, QueryValues& query, const JournalFilter& filter,
+               const std::string& text, std::size_t limit, const std::optional<Cursor>& cursor) {
+    const auto as = query.text("as");
+    query.rejectOthers();
+    std::optional<answers::Meaning> taken;
+    JournalFilter taken_filter;
+    std::string also;
+    for (const answers::Meaning& meaning : answers::meaningsOf(text)) {
+        if (meaning.is_slow && (taken || !also.empty()) && as != meaning.name) continue;
+        JournalFilter narrowed = filter;
+        narrow(narrowed, meaning);
+        if (call.masks()) mask(narrowed);
+        if (!hasAny(source, narrowed, meaning)) continue;
+        if (!taken && (!as || *as == meaning.name)) {
+            taken = meaning;
+            taken_filter = narrowed;
+        } else {
+            also += (also.empty() ? "" : ",") + meaningAsJson(meaning);
+        }
+    }
+    Page page;
+    if (taken && !taken->session_id.empty())
+        page.sessions = source.withId(taken->session_id, limit);
+    else if (taken)
+        page = pageOf(source, taken_filter, cursor, limit);
+    return jsonResponse(fmt::format(
+        "{{\"asked\":\"{}\",\"meaning\":{},\"also\":[{}],\"sessions\":{},\"next\":{}}}", escaped(text),
+        taken ? meaningAsJson(*taken) : "null", also, arrayOf(call, page.sessions),
+        page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null"));
+}
+
+// ---- sessions under way
+
+/// As the filter knows sessions.
+JournalSession recordOf(const LiveSession& session, std::int64_t now_ms) {
+    JournalSession record;
+    record.started_ms = session.started_ms;
+    record.duration_ms = now_ms - record.started_ms;
+    if (session.client) record.client = session.client->address.bytes;
+    if (session.balancer) record.balancer = session.balancer->bytes;
+    record.listener = session.listener;
+    record.protocol = session.protocol;
+    record.upstream = session.upstream;
+    record.server = session.server;
+    record.helo = session.helo;
+    record.user = session.user;
+    record.tls = session.tls;
+    record.mail.emplace_back().from = session.from;
+    return record;
+}
+
+std::string liveAsJson(const Call& call, const LiveSession& session) {
+    Poco::JSON::Object object = admin::toJson(session);
+    if (call.masks() && session.client) {
+        const AddressBytes& client = session.client->address.bytes;
+        object.set("client", answers::maskedNetwork(Network{client, 128}).toString());
+        object.set("client_port", Poco::Dynamic::Var());
+        if (!session.helo.empty()) object.set("helo", answers::maskedHeloName(session.helo, client));
+    }
+    return visibleJson(admin::toText(object));
+}
+
+}  // namespace
+
+Response sessions(const Call& call) {
+    QueryValues query(call.request);
+    JournalFilter filter = filterOf(query);
+    const std::size_t limit = query.limit(kUsualSessions, kMostSessions);
+    const auto cursor = cursorOf(query);
+    const auto text = query.text("q");
+    if (text) {
+        const auto source = openJournal(call);
+        return found(call, *source, query, filter, *text, limit, cursor);
+    }
+    query.rejectOthers();
+    if (call.masks()) mask(filter);
+    const Page page = pageOf(*openJournal(call), filter, cursor, limit);
+    return jsonResponse(fmt::format(
+        "{{\"sessions\":{},\"next\":{}}}", arrayOf(call, page.sessions),
+        page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null"));
+}
+
+Response liveSessions(const Call& call) {
+    QueryValues query(call.request);
+    JournalFilter filter = liveFilterOf(query);
+    const std::size_t limit = query.limit(kMostSessions, kDeepest);
+    query.rejectOthers();
+    if (call.masks()) mask(filter);
+    const std::int64_t now = unixMillis();
+    std::vector<LiveSession> sessions = call.parts.control.sessions();
+    std::erase_if(sessions, [&](const LiveSession& session) {
+        const JournalSession record = recordOf(session, now);
+        return !journal::passes(record, filter) || !journal::hasWantedMail(record, filter);
+    });
+    std::ranges::sort(sessions, [](const LiveSession& one, const LiveSession& other) {
+        return std::tie(one.started_ms, one.id) > std::tie(other.started_ms, other.id);
+    });
+    std::string array;
+    for (std::size_t at = 0; at < std::min(sessions.size(), limit); ++at)
+        array += (at == 0 ? "" : ",\n") + liveAsJson(call, sessions[at]);
+    return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", sessions.size(), array));
+}
+
+Response session(const Call& call) {
+    QueryValues(call.request).rejectOthers();
+    const std::string& id = call.request.path[1];
+    const auto found = openJournal(call)->withId(id, 2);
+    if (found.empty())
+        throw Problem(404, "no_session",
+                      fmt::format("no session in the journal has the id {}", inQuotes(id)));
+    if (found.size() > 1)
+        throw Problem(409, "not_unique",
+                      fmt::format("{} is not unique: several ids begin with it, such as {} and {}",
+                                  inQuotes(id), found[0].id, found[1].id));
+    std::string array;
+    for (const std::string& object : objectsOf(call, found.front()))
+        array += (array.empty() ? "" : ",\n") + object;
+    return jsonResponse(fmt::format("{{\"sessions\":[{}]}}", array));
+}
+
+Response endSession(const Call& call) {
+    QueryValues(call.request).rejectOthers();
+    const std::string& id = call.request.path[1];
+    admin::Outcome outcome;
+    outcome.ok = call.parts.control.kill(id);
+    if (!outcome.ok)
+        outcome.message = fmt::format("there is no session under way with the id {}", inQuotes(id));
+    logOrder(call, "kill", id, outcome);
+    if (!outcome.ok) throw Problem(404, "no_session", outcome.message);
+    return jsonResponse(fmt::format(R"({{"session":"{}","ended":true}})", escaped(id)));
+}
+
+}  // namespace mailgate::api

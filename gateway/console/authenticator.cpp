@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/authenticator.h"
+
+#include "gateway/base/clock.h"
+#include "gateway/credentials/secret.h"
+#include "protocols/values/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace mailgate::console {
+
+namespace {
+
+using credentials::LoginSessions;
+using store::Account;
+using store::Role;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kUnauthorized = 401, kForbidden = 403, kTooMany = 429;
+/// In the audit trail nobody is taken for a Unix user of that name.
+constexpr std::string_view kByConsole = " (console)";
+
+bool isOneOf(const std::vector<Network>& networks, const IpAddress& address) {
+    return std::ranges::any_of(networks,
+                               [&](const Network& network) { return network.contains(address.bytes); });
+}
+
+/// Who shares it is one: a whole /64 is a customer's.
+std::string limitKey(const IpAddress& client) {
+    constexpr unsigned kV6Prefix = 64;
+    const Network whole{client.bytes, 128};
+    return (whole.isV4() ? whole : networkAround(client.bytes, kV6Prefix)).toString();
+}
+
+api::Response unauthorized(std::string_view detail) {
+    api::Response response = api::problemResponse(kUnauthorized, "unauthorized", detail);
+    response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return response;
+}
+
+api::Response tooMany(std::chrono::seconds pause) {
+    api::Response response =
+        api::problemResponse(kTooMany, "too_many_failures",
+                             fmt::format("too many failures: try again in {} seconds", pause.count()));
+    response.headers.emplace_back("Retry-After", fmt::to_string(pause.count()));
+    return response;
+}
+
+api::Principal principalOf(const Account& account) {
+    return {account.name + std::string(kByConsole), account.role};
+}
+
+}  // namespace
+
+void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
+                const ProxyFields& fields) {
+    credentials.client = peer;
+    if (!isOneOf(config.trusted_proxies, peer)) return;
+    credentials.proxy_user = fields.user;
+    credentials.is_secure =
+        credentials.is_secure || equalsIgnoreCase(trimmed(fields.forwarded_proto), "https");
+    // From the end, which our own proxy has written, as far as those are proxies of ours.
+    std::string_view rest = fields.forwarded_for;
+    while (!rest.empty()) {
+        const std::size_t comma = rest.rfind(',');
+        const std::string_view one = trimmed(comma == std::string_view::npos ? rest : rest.substr(comma + 1));
+        const auto address = IpAddress::parse(std::string(one));
+        if (!address) return;
+        credentials.client = *address;
+        if (comma == std::string_view::npos || !isOneOf(config.trusted_proxies, *address)) return;
+        rest = rest.substr(0, comma);
+    }
+}
+
+std::string cookieNamed(std::string_view header, std::string_view name) {
+    while (!header.empty()) {
+        const std::size_t end = std::min(header.find(';'), header.size());
+        const std::string_view pair = trimmed(header.substr(0, end));
+        const std::size_t equals = pair.find('=');
+        if (equals != std::string_view::npos && pair.substr(0, equals) == name)
+            return std::string(pair.substr(equals + 1));
+        header.remove_prefix(std::min(end + 1, header.size()));
+    }
+    return "";
+}
+
+Identity Authenticator::identify(const Credentials& credentials) {
+    constexpr std::string_view kBearer = "Bearer ";
+    if (startsWithIgnoreCase(credentials.authorization, kBearer))
+        return ofToken(credentials,
+                       trimmed(std::string_view(credentials.authorization).substr(kBearer.size())));
+    if (!credentials.authorization.empty())
+        return unauthorized("expected Authorization: Bearer, with a token");
+    if (!credentials.proxy_user.empty()) return ofProxy(credentials);
+    if (!credentials.cookie.empty()) return ofSession(credentials);
+    return unknown();
+}
+
+Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
+    const auto accounts = accounts_();
+    const auto token = accounts->tokenOf(credentials::digestOf(secret));
+    if (!token || !isLive(*token, unixMillis() / 1'000)) {
+        onFailure(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
+        return unauthorized(token ? "the token has expired" : "the token is none");
+    }
+    Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role}, token->account, ""};
+    if (token->account.empty()) return known;
+    const auto account = accounts->account(token->account);
+    if (!account) return unauthorized("the token is none");
+    known.who.role = std::min(token->role, account->role);
+    return known;
+}
+
+/// The proxy has asked for the password.
+Identity Authenticator::ofProxy(const Credentials& credentials) {
+    const auto account = accounts_()->account(credentials.proxy_user);
+    if (account) return Known{principalOf(*account), account->name, ""};
+    onFailure(credentials, credentials.proxy_user, "proxy", "unknown");
+    return api::problemResponse(kForbidden, "no_account",
+                                "there is no account of the name that the proxy says");
+}
+
+Identity Authenticator::ofSession(const Credentials& credentials) {
+    const auto login = sessions_.find(credentials.cookie, LoginSessions::Clock::now());
+    const auto accounts = accounts_();
+    const auto account = login ? accounts->account(login->account) : std::nullopt;
+    if (!account || account->password != login->password) {
+        sessions_.end(credentials.cookie);
+        return unauthorized("the session is over: log in again");
+    }
+    if (credentials.changes && credentials.csrf_token != login->csrf_token)
+        return api::problemResponse(kForbidden, "csrf",
+                                    "X-CSRF-Token with the session's csrf_token is needed");
+    return Known{principalOf(*account), account->name, login->csrf_token};
+}
+
+bool Authenticator::hasAccounts() const {
+    const auto accounts = accounts_();
+    return !accounts->accounts().empty() || !accounts->tokens().empty();
+}
+
+api::Response Authenticator::unknown() const {
+    return unauthorized(
+        hasAccounts()
+            ? "log in, or send a token"
+            : "there is no account yet: mailgate console user add NAME --role admin makes the first");
+}
+
+std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,
+                                                                          const std::string& user,
+                                                                          const std::string& password) {
+    if (auto response = pause(credentials, user)) return std::move(*response);
+    const auto account = accounts_()->account(user);
+    const auto is_right = passwords_.check(password, account ? account->password : "");
+    if (!is_right) return api::problemResponse(503, "busy", "too many people log in at once: try again");
+    if (!*is_right) {
+        onFailure(credentials, user, "password", account ? "password" : "unknown");
+        return unauthorized("the name or the password is wrong");
+    }
+    by_client_.onSuccess(limitKey(credentials.client));
+    by_user_.onSuccess(user);
+    const auto now = LoginSessions::Clock::now();
+    LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
+                       {principalOf(*account), account->name, ""}};
+    if (const auto login = sessions_.find(logged_in.secret, now))
+        logged_in.known.csrf_token = login->csrf_token;
+    if (log_ != nullptr) {
+        LogLine line = log_->line(LogLevel::Information, "console.login");
+        line.text("user", account->name).text("role", toString(account->role));
+        line.text("client", credentials.client.toString());
+        log_->write(line);
+    }
+    return logged_in;
+}
+
+std::optional<api::Response> Authenticator::pause(const Credentials& credentials, const std::string& user) {
+    const auto now = Clock::now();
+    const auto longest =
+        std::max(by_client_.delay(limitKey(credentials.client), now), by_user_.delay(user, now));
+    if (longest.count() == 0) return std::nullopt;
+    return tooMany(longest);
+}
+
+/// Only passwords can be guessed. A program that goes on with a token that has expired keeps nobody beside it from logging in, and is
+/// not told of each time.
+void Authenticator::onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                              std::string_view reason) {
+    const auto now = Clock::now();
+    const std::string client = limitKey(credentials.client);
+    const bool is_password = how == "password";
+    auto& limiter = is_password ? by_client_ : by_token_;
+    const bool is_news = limiter.delay(client, now).count() == 0;
+    limiter.onFailure(client, now);
+    if (is_password) by_user_.onFailure(user, now);
+    if (log_ == nullptr || !is_news) return;
+    LogLine line = log_->line(LogLevel::Warning, "console.login_failed");
+    line.text("client", credentials.client.toString()).textOrNull("user", user);
+    line.text("with", how).text("reason", reason);
+    log_->write(line);
+}
+
+}  // namespace mailgate::console

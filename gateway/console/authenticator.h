@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Who sends a request to the console: a program with a token, somebody who is logged in, or whom a trusted proxy names.
+#pragma once
+
+#include "gateway/api/request.h"
+#include "gateway/config/config.h"
+#include "gateway/credentials/login_limiter.h"
+#include "gateway/credentials/login_sessions.h"
+#include "gateway/credentials/password_pool.h"
+#include "gateway/log/event_sink.h"
+#include "store/accounts/store.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace mailgate::console {
+
+/// What of a request tells who sends it.
+struct Credentials {
+    IpAddress client;           ///< behind trusted proxies: what they say
+    bool is_secure = false;     ///< TLS, ours or a trusted proxy's
+    std::string authorization;  ///< the field; empty: none
+    std::string proxy_user;     ///< of a trusted proxy; empty: none
+    std::string cookie;         ///< the session's; empty: none
+    std::string csrf_token;
+    bool changes = false;  ///< the method is one that may change something
+};
+
+/// The client and the user of trusted proxies are read from these.
+struct ProxyFields {
+    std::string forwarded_for;    ///< X-Forwarded-For
+    std::string forwarded_proto;  ///< X-Forwarded-Proto
+    std::string user;             ///< the configured field
+};
+/// Fills in what proxies say, if the peer is one.
+void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
+                const ProxyFields& fields);
+
+/// Of a Cookie field (RFC 6265 5.4); empty: there is none.
+std::string cookieNamed(std::string_view header, std::string_view name);
+
+/// Known, or the response for who is not.
+struct Known {
+    api::Principal who;
+    std::string account;     ///< empty: a token that is nobody's
+    std::string csrf_token;  ///< of a session; empty: none is needed
+};
+using Identity = std::variant<Known, api::Response>;
+
+/// Any thread. Blocks: passwords take time.
+class Authenticator {
+  public:
+    using Accounts = std::function<std::unique_ptr<store::AccountStore>()>;
+
+    /// `log` may be null.
+    Authenticator(Accounts accounts, EventSink* log) : accounts_(std::move(accounts)), log_(log) {}
+
+    Identity identify(const Credentials& credentials);
+    /// Before that nobody can be known.
+    bool hasAccounts() const;
+
+    struct LoggedIn {
+        std::string secret;
+        Known known;
+    };
+    std::variant<LoggedIn, api::Response> logIn(const Credentials& credentials, const std::string& user,
+                                                const std::string& password);
+    void logOut(const Credentials& credentials) { sessions_.end(credentials.cookie); }
+    std::size_t logOutEverywhere(const std::string& account) { return sessions_.endAllOf(account); }
+
+  private:
+    Identity ofToken(const Credentials& credentials, std::string_view secret);
+    Identity ofProxy(const Credentials& credentials);
+    Identity ofSession(const Credentials& credentials);
+    api::Response unknown() const;
+    std::optional<api::Response> pause(const Credentials& credentials, const std::string& user);
+    void onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                   std::string_view reason);
+
+    const Accounts accounts_;
+    EventSink* const log_;
+    credentials::PasswordPool passwords_;
+    credentials::LoginSessions sessions_;
+    credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
+};
+
+}  // namespace mailgate::console

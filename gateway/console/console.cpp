@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/console.h"
+
+#include "gateway/config/values.h"
+#include "gateway/console/exchange.h"
+#include "gateway/console/screens.h"
+#include "gateway/http/listen.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/text.h"
+
+#include <Poco/ErrorHandler.h>
+#include <Poco/JSON/Object.h>
+#include <Poco/JSON/Parser.h>
+#include <Poco/Net/HTTPRequestHandler.h>
+#include <Poco/Net/HTTPRequestHandlerFactory.h>
+#include <Poco/Net/ServerSocket.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace mailgate::console {
+
+namespace {
+
+namespace net = Poco::Net;
+
+/// Of a log-in.
+constexpr std::size_t kMaxLogin = 4'096;
+
+std::string cookieName(bool is_secure) {
+    return is_secure ? "__Host-mailgate" : "mailgate";
+}
+
+std::string cookieOf(const std::string& secret, bool is_secure, std::chrono::seconds age) {
+    return fmt::format("{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{}", cookieName(is_secure),
+                       secret, age.count(), is_secure ? "; Secure" : "");
+}
+
+bool mayChange(const std::string& method) {
+    return method != "GET" && method != "HEAD";
+}
+
+/// Texts and nothing else, two of them.
+std::optional<std::pair<std::string, std::string>> nameAndPassword(const std::string& body) {
+    constexpr std::size_t kMaxDepth = 2;
+    try {
+        Poco::JSON::Parser parser;
+        parser.setDepth(kMaxDepth);
+        const auto object = parser.parse(body).extract<Poco::JSON::Object::Ptr>();
+        const auto user = object->get("user"), password = object->get("password");
+        if (object->size() != 2 || !user.isString() || !password.isString()) return std::nullopt;
+        return std::pair(user.convert<std::string>(), password.convert<std::string>());
+    } catch (const Poco::Exception&) {
+        return std::nullopt;
+    }
+}
+
+std::string sessionAsJson(const Known& known) {
+    return fmt::format(R"({{"user":{},"name":"{}","role":"{}","csrf_token":{}}})",
+                       known.account.empty() ? "null" : fmt::format("\"{}\"", escaped(known.account)),
+                       escaped(known.who.name), toString(known.who.role),
+                       known.csrf_token.empty() ? "null" : fmt::format("\"{}\"", known.csrf_token));
+}
+
+api::Response jsonResponse(std::string body, int status = 200) {
+    return {status, std::move(body), "application/json", {}};
+}
+
+/// What all requests share.
+struct Site {
+    const ConsoleConfig config;
+    Console::Parts parts;
+    Authenticator authenticator;
+};
+
+class Handler final : public net::HTTPRequestHandler {
+  public:
+    Handler(Site& site, http::Server& server) : site_(site), server_(server) {}
+
+    void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
+        try {
+            respond(http, http_response);
+        } catch (const store::StoreError& error) {
+            reply(http_response, api::problemResponse(503, "store", error.what()));
+        }
+    }
+
+  private:
+    void reply(net::HTTPServerResponse& http_response, const api::Response& response) {
+        server_.restartPeerLimit();
+        send(http_response, response);
+    }
+
+    void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
+        if (const std::string why = ambiguityOf(http); !why.empty())
+            return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        if (!http.getURI().starts_with("/api/")) return reply(http_response, pageOf(http));
+        auto request = requestFrom(http);
+        if (!request)
+            return reply(
+                http_response,
+                api::problemResponse(404, "not_found", "the API begins at /api/v1 (docs/openapi.yaml)"));
+        const bool changes = mayChange(request->method);
+        if (changes && !isJson(http))
+            return reply(http_response,
+                         api::problemResponse(415, "media_type", "expected Content-Type: application/json"));
+        const Credentials credentials = credentialsOf(http, changes);
+        const bool is_session = request->path.size() == 1 && request->path[0] == "session";
+        if (is_session && request->method == "POST") return logIn(credentials, http, http_response);
+        server_.suspendPeerLimit();
+        auto identity = site_.authenticator.identify(credentials);
+        server_.restartPeerLimit();
+        if (const auto* response = std::get_if<api::Response>(&identity))
+            return reply(http_response, *response);
+        const Known& known = std::get<Known>(identity);
+        if (is_session) return reply(http_response, session(credentials, known, *request));
+        request->who = known.who;
+        answer(site_.parts.api, server_, std::move(*request), http, http_response);
+    }
+
+    // ---- pages
+
+    api::Response pageOf(net::HTTPServerRequest& http) {
+        const auto request = pageRequestFrom(http);
+        if (!request) return htmlResponse(messagePage({}, "Not found", "There is no such page."), 404);
+        if (auto response = openResponse(*request)) return std::move(*response);
+        const bool is_post = request->method == "POST";
+        if (is_post && !(isOfOurs(http) && hasType(http, "application/x-www-form-urlencoded")))
+            return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
+                                403);
+        const Credentials credentials = credentialsOf(http, false);
+        const bool logs_in = request->path.size() == 1 && request->path[0] == "login";
+        if (logs_in && is_post) return logInByForm(credentials, http);
+        server_.suspendPeerLimit();
+        auto identity = site_.authenticator.identify(credentials);
+        server_.restartPeerLimit();
+        if (const auto* response = std::get_if<api::Response>(&identity))
+            return strangersPage(*response, logs_in);
+        const Known& known = std::get<Known>(identity);
+        if (logs_in) return redirection("/");
+        const std::string csrf_token =
+            is_post ? fieldNamed(formFields(readBody(http, kMaxLogin, server_)), "csrf_token") : "";
+        if (is_post && request->path.size() == 1 && request->path[0] == "logout")
+            return logOut(credentials, known, csrf_token);
+        server_.suspendPeerLimit();
+        return pageFor(site_.parts.api, known, *request, csrf_token);
+    }
+
+    /// Who is not known gets the form, but for whom that would be of no use.
+    api::Response strangersPage(const api::Response& refusal, bool logs_in) {
+        constexpr int kUnauthorized = 401;
+        if (refusal.status != kUnauthorized)
+            return htmlResponse(
+                messagePage({}, "Not possible", "The proxy names somebody who has no account here."),
+                refusal.status);
+        if (!site_.authenticator.hasAccounts())
+            return htmlResponse(messagePage({}, "No account yet",
+                                            "On the gateway: mailgate console user add NAME --role admin"),
+                                kUnauthorized);
+        return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
+    }
+
+    api::Response logInByForm(const Credentials& credentials, net::HTTPServerRequest& http) {
+        const auto fields = formFields(readBody(http, kMaxLogin, server_));
+        server_.suspendPeerLimit();
+        auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
+                                                fieldNamed(fields, "password"));
+        if (const auto* response = std::get_if<api::Response>(&result)) {
+            constexpr int kTooMany = 429;
+            return htmlResponse(logInPage(response->status == kTooMany
+                                              ? "Too many failures: wait for a minute, and try again."
+                                              : "The name or the password is wrong."),
+                                response->status);
+        }
+        api::Response response = redirection("/");
+        response.headers.emplace_back(
+            "Set-Cookie", cookieOf(std::get<Authenticator::LoggedIn>(result).secret, credentials.is_secure,
+                                   credentials::LoginSessions::kAbsolute));
+        return response;
+    }
+
+    api::Response logOut(const Credentials& credentials, const Known& known, const std::string& csrf_token) {
+        if (csrf_token != known.csrf_token)
+            return htmlResponse(
+                messagePage({}, "Not possible", "This page is too old: go back, and load it again."), 403);
+        site_.authenticator.logOut(credentials);
+        api::Response response = redirection("/login");
+        response.headers.emplace_back("Set-Cookie",
+                                      cookieOf("", credentials.is_secure, std::chrono::seconds(0)));
+        return response;
+    }
+
+    static bool hasType(const net::HTTPServerRequest& http, std::string_view wanted) {
+        const std::string type = http.get("Content-Type", "");
+        return equalsIgnoreCase(trimmed(std::string_view(type).substr(0, type.find(';'))), wanted);
+    }
+
+    /// A form of another site can send other types only, and not this one unasked.
+    static bool isJson(const net::HTTPServerRequest& http) {
+        if (http.getMethod() == "DELETE" && !http.has("Content-Type") && !http.has("Transfer-Encoding") &&
+            http.get("Content-Length", "0") == "0")
+            return true;
+        return hasType(http, "application/json");
+    }
+
+    /// Fields of one name are a list (RFC 9110 5.3).
+    static std::string allOf(const net::HTTPServerRequest& http, const std::string& name) {
+        std::string all;
+        for (const auto& [field, value] : http)
+            if (equalsIgnoreCase(field, name)) all += (all.empty() ? "" : ",") + value;
+        return all;
+    }
+
+    Credentials credentialsOf(const net::HTTPServerRequest& http, bool changes) const {
+        Credentials credentials;
+        credentials.is_secure = static_cast<bool>(site_.parts.tls);
+        const std::string& field = site_.config.user_header;
+        const auto peer = IpAddress::parse(http.clientAddress().host().toString());
+        applyProxy(credentials, site_.config, peer.value_or(IpAddress{}),
+                   {allOf(http, "X-Forwarded-For"), http.get("X-Forwarded-Proto", ""),
+                    field.empty() ? "" : allOf(http, field)});
+        credentials.authorization = http.get("Authorization", "");
+        credentials.cookie = cookieNamed(http.get("Cookie", ""), cookieName(credentials.is_secure));
+        credentials.csrf_token = http.get("X-CSRF-Token", "");
+        credentials.changes = changes;
+        return credentials;
+    }
+
+    void logIn(const Credentials& credentials, net::HTTPServerRequest& http,
+               net::HTTPServerResponse& http_response) {
+        if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxLogin))
+            return reply(http_response, api::problemResponse(413, "too_large", "that is no log-in"));
+        const auto given = nameAndPassword(readBody(http, kMaxLogin, server_));
+        if (!given)
+            return reply(http_response,
+                         api::problemResponse(400, "malformed_body",
+                                              "expected {\"user\": \"alice\", \"password\": \"…\"}"));
+        server_.suspendPeerLimit();
+        auto result = site_.authenticator.logIn(credentials, given->first, given->second);
+        if (const auto* response = std::get_if<api::Response>(&result))
+            return reply(http_response, *response);
+        const auto& logged_in = std::get<Authenticator::LoggedIn>(result);
+        api::Response response = jsonResponse(sessionAsJson(logged_in.known));
+        response.headers.emplace_back("Set-Cookie", cookieOf(logged_in.secret, credentials.is_secure,
+                                                             credentials::LoginSessions::kAbsolute));
+        reply(http_response, response);
+    }
+
+    api::Response session(const Credentials& credentials, const Known& known, const api::Request& request) {
+        if (request.method == "GET" || request.method == "HEAD") return jsonResponse(sessionAsJson(known));
+        if (request.method != "DELETE") {
+            api::Response response =
+                api::problemResponse(405, "method_not_allowed", "this path takes GET, POST, DELETE");
+            response.headers.emplace_back("Allow", "GET, POST, DELETE");
+            return response;
+        }
+        std::size_t ended = credentials.cookie.empty() ? 0 : 1;
+        const bool everywhere = request.query.size() == 1 &&
+                                request.query[0] == std::pair<std::string, std::string>("everywhere", "true");
+        if (!everywhere && !request.query.empty())
+            return api::problemResponse(400, "unknown_parameter", "expected everywhere=true, or nothing");
+        if (everywhere && known.account.empty())
+            return api::problemResponse(409, "no_account", "this token is of no account");
+        if (everywhere)
+            ended = site_.authenticator.logOutEverywhere(known.account);
+        else
+            site_.authenticator.logOut(credentials);
+        api::Response response = jsonResponse(fmt::format("{{\"ended\":{}}}", ended));
+        response.headers.emplace_back("Set-Cookie",
+                                      cookieOf("", credentials.is_secure, std::chrono::seconds(0)));
+        return response;
+    }
+
+    Site& site_;
+    http::Server& server_;
+};
+
+class Handlers final : public net::HTTPRequestHandlerFactory {
+  public:
+    Handlers(Site& site, http::Server& server) : site_(site), server_(server) {}
+    net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
+        return new Handler(site_, server_);
+    }
+
+  private:
+    Site& site_;
+    http::Server& server_;
+};
+
+net::ServerSocket listenOn(const std::string& address) {
+    const HostPort host_port = parseHostPort(address).value();
+    return http::listenOn(host_port.host, host_port.port, "console.address " + address);
+}
+
+}  // namespace
+
+class Console::Impl {
+  public:
+    Impl(const ConsoleConfig& config, const Parts& parts)
+        : site_{config, parts, Authenticator(parts.accounts, parts.log)},
+          server_(
+              listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
+              parts.tls) {}
+
+    http::Server& server() noexcept { return server_; }
+
+  private:
+    Site site_;
+    http::Server server_;
+};
+
+Console::Console(const ConsoleConfig& config, const Parts& parts)
+    : impl_(std::make_unique<Impl>(config, parts)) {}
+
+Console::~Console() {
+    stop();
+}
+
+void Console::start() {
+    impl_->server().start();
+}
+
+void Console::stop() noexcept {
+    if (!impl_) return;
+    try {
+        impl_->server().stop();
+    } catch (const Poco::Exception& error) {
+        Poco::ErrorHandler::handle(error);
+    }
+    impl_.reset();
+}
+
+}  // namespace mailgate::console

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/exchange.h"
+
+#include "protocols/values/text.h"
+
+#include <Poco/ErrorHandler.h>
+#include <Poco/Exception.h>
+#include <Poco/URI.h>
+
+#include <algorithm>
+#include <array>
+#include <istream>
+#include <string_view>
+#include <utility>
+
+namespace mailgate::console {
+
+namespace {
+
+namespace net = Poco::Net;
+
+constexpr std::size_t kBlock = std::size_t{256} << 10;
+
+/// Fields that mean one thing, and of which two would mean two.
+constexpr std::array<const char*, 9> kSingle{"Host",         "Content-Length", "Transfer-Encoding",
+                                             "Content-Type", "Authorization",  "Cookie",
+                                             "If-Match",     "X-CSRF-Token",   "Expect"};
+
+bool isDigits(const std::string& text) noexcept {
+    return !text.empty() && std::all_of(text.begin(), text.end(),
+                                        [](char character) { return character >= '0' && character <= '9'; });
+}
+
+api::Response defect(const std::exception& error) {
+    Poco::ErrorHandler::handle(error);
+    return api::problemResponse(500, "defect", error.what());
+}
+
+api::Response handled(api::Api& api, const api::Request& request) {
+    try {
+        return api.handle(request);
+    } catch (const Poco::Exception& error) {
+        return defect(error);
+    } catch (const std::exception& error) {
+        return defect(error);
+    }
+}
+
+}  // namespace
+
+std::string ambiguityOf(const net::HTTPServerRequest& http) {
+    for (const char* const name : kSingle) {
+        const auto first = http.find(name);
+        if (first == http.end()) continue;
+        const auto is_same = [&](const auto& field) { return equalsIgnoreCase(field.first, name); };
+        if (std::count_if(http.begin(), http.end(), is_same) > 1)
+            return std::string(name) + " comes more than once";
+    }
+    if (!http.has("Host") && http.getVersion() == net::HTTPMessage::HTTP_1_1) return "Host is missing";
+    if (http.has("Content-Length") && http.has("Transfer-Encoding"))
+        return "there are both Content-Length and Transfer-Encoding";
+    if (http.has("Content-Length") && !isDigits(http.get("Content-Length")))
+        return "Content-Length is no number";
+    if (http.has("Transfer-Encoding") && !equalsIgnoreCase(http.get("Transfer-Encoding"), "chunked"))
+        return "Transfer-Encoding is not chunked";
+    return "";
+}
+
+std::optional<api::Request> requestFrom(const net::HTTPServerRequest& http) {
+    const std::string& target = http.getURI();
+    if (target.size() > api::kMaxTarget || !target.starts_with('/')) return std::nullopt;
+    api::Request request;
+    std::vector<std::string> segments;
+    try {
+        const Poco::URI uri(target);
+        uri.getPathSegments(segments);
+        request.query = uri.getQueryParameters();
+    } catch (const Poco::Exception&) {
+        return std::nullopt;
+    }
+    if (segments.size() < 2 || segments[0] != "api" || segments[1] != "v1") return std::nullopt;
+    request.path.assign(std::make_move_iterator(segments.begin() + 2),
+                        std::make_move_iterator(segments.end()));
+    request.method = http.getMethod();
+    request.if_match = http.get("If-Match", "");
+    return request;
+}
+
+std::string readBody(net::HTTPServerRequest& http, std::size_t most, http::Server& server) {
+    std::string body;
+    std::istream& stream = http.stream();
+    while (stream && body.size() <= most) {
+        server.restartPeerLimit();
+        const std::size_t before = body.size();
+        body.resize(std::min(before + kBlock, most + 1));
+        stream.read(body.data() + before, static_cast<std::streamsize>(body.size() - before));
+        body.resize(before + static_cast<std::size_t>(stream.gcount()));
+    }
+    return body;
+}
+
+void send(net::HTTPServerResponse& http, const api::Response& response) {
+    http.setStatusAndReason(static_cast<net::HTTPResponse::HTTPStatus>(response.status));
+    http.setContentType(response.content_type);
+    http.set("Cache-Control", "no-store");
+    http.set("X-Content-Type-Options", "nosniff");
+    http.set("Content-Security-Policy",
+             "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+    http.set("Referrer-Policy", "no-referrer");
+    for (const auto& [name, value] : response.headers)
+        http.set(name, value);
+    http.sendBuffer(response.body.data(), response.body.size());
+}
+
+void answer(api::Api& api, http::Server& server, api::Request request, net::HTTPServerRequest& http,
+            net::HTTPServerResponse& response) {
+    const std::size_t most = api::Api::mostBody(request);
+    if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
+        request.body.assign(most + 1, ' ');  // too large, whatever is in it
+    else
+        request.body = readBody(http, most, server);
+    server.suspendPeerLimit();
+    const api::Response answered = handled(api, request);
+    server.restartPeerLimit();
+    send(response, answered);
+}
+
+void answer(api::Api& api, http::Server& server, const std::string& user, net::HTTPServerRequest& http,
+            net::HTTPServerResponse& response) {
+    if (const std::string why = ambiguityOf(http); !why.empty())
+        return send(response, api::problemResponse(400, "ambiguous", why));
+    auto request = requestFrom(http);
+    if (!request) return send(response, api::problemResponse(404, "not_found", "there is nothing here"));
+    request->who = {user, store::Role::Admin};
+    answer(api, server, std::move(*request), http, response);
+}
+
+}  // namespace mailgate::console

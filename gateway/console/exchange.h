@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The API's requests and responses as HTTP carries them, whichever way it comes.
+#pragma once
+
+#include "gateway/api/api.h"
+#include "gateway/http/server.h"
+
+#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerResponse.h>
+
+#include <optional>
+#include <string>
+
+namespace mailgate::console {
+
+/// Why the request can be taken for two things, so that somebody in front of us may have seen another; empty: it cannot.
+std::string ambiguityOf(const Poco::Net::HTTPServerRequest& http);
+
+/// Without who asks and without the body. None: the target is too long, not well-formed, or not the API's.
+std::optional<api::Request> requestFrom(const Poco::Net::HTTPServerRequest& http);
+
+/// Up to one byte more than `most`, which is how the reader of the result knows. A large one may take long, as long as it
+/// goes on.
+std::string readBody(Poco::Net::HTTPServerRequest& http, std::size_t most, http::Server& server);
+
+/// That a browser is to keep to itself, and to take for nothing else.
+void send(Poco::Net::HTTPServerResponse& http, const api::Response& response);
+
+/// Any path of the API for who has been let in already, as on the Unix socket: with all rights.
+void answer(api::Api& api, http::Server& server, const std::string& user, Poco::Net::HTTPServerRequest& http,
+            Poco::Net::HTTPServerResponse& response);
+
+/// Reads the body, has the request answered, and sends the answer.
+void answer(api::Api& api, http::Server& server, api::Request request, Poco::Net::HTTPServerRequest& http,
+            Poco::Net::HTTPServerResponse& response);
+
+}  // namespace mailgate::console

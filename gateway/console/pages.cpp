@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/pages.h"
+
+#include "gateway/console/assets.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/URI.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::console {
+
+namespace {
+
+using Poco::Dynamic::Var;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+enum class Place : unsigned char { None, Overview, Sessions, Live };
+
+std::string textOf(const Var& value) {
+    return value.isEmpty() ? "" : value.convert<std::string>();
+}
+
+std::string textOf(const Object& object, const char* key) {
+    return textOf(object.get(key));
+}
+
+bool isTrue(const Object& object, const char* key) {
+    return object.optValue<bool>(key, false);
+}
+
+std::vector<Object::Ptr> objectsOf(const Object& object, const char* key) {
+    std::vector<Object::Ptr> objects;
+    const auto array = object.getArray(key);
+    for (std::size_t at = 0; array && at < array->size(); ++at)
+        if (auto one = array->getObject(static_cast<unsigned>(at))) objects.push_back(std::move(one));
+    return objects;
+}
+
+std::string percentEncoded(const std::string& text) {
+    std::string encoded;
+    Poco::URI::encode(text, "/?&=#+;%'\"<>", encoded);
+    return encoded;
+}
+
+void addLink(Html& html, const char* path, std::string_view words, bool is_here) {
+    html.markup("<li><a href=\"").text(path).markup("\"");
+    if (is_here) html.markup(" aria-current=\"page\"");
+    html.markup(">").text(words).markup("</a></li>");
+}
+
+void addHeader(Html& html, const Viewer& viewer, Place place) {
+    html.markup("<header><span class=\"name\">mailgate</span><nav aria-label=\"Main\"><ul>");
+    addLink(html, "/", "Overview", place == Place::Overview);
+    addLink(html, "/sessions", "Sessions", place == Place::Sessions);
+    addLink(html, "/sessions/live", "Under way", place == Place::Live);
+    html.markup("</ul></nav>");
+    if (!viewer.csrf_token.empty())
+        html.markup(
+                "<form method=\"post\" action=\"/logout\"><input type=\"hidden\" name=\"csrf_token\" "
+                "value=\"")
+            .text(viewer.csrf_token)
+            .markup("\"><span class=\"soft\">")
+            .text(viewer.name)
+            .markup("</span><button class=\"plain\">Log out</button></form>");
+    html.markup("</header>");
+}
+
+std::string page(const Viewer& viewer, Place place, std::string_view title, const Html& content) {
+    Html html;
+    html.markup(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>")
+        .text(title)
+        .markup(" · mailgate</title><link rel=\"stylesheet\" href=\"")
+        .text(stylePath())
+        .markup("\"></head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
+    if (!viewer.name.empty()) addHeader(html, viewer, place);
+    html.markup("<main id=\"content\"><h1>")
+        .text(title)
+        .markup("</h1>")
+        .add(content)
+        .markup("</main></body></html>\n");
+    return html.str();
+}
+
+// ---- tables
+
+struct Column {
+    const char* title;
+    bool is_number;
+    std::function<void(Html& cell, const Object& row)> fill;
+};
+
+Column plain(const char* title, const char* key) {
+    return {title, false, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
+}
+
+Column number(const char* title, const char* key) {
+    return {title, true, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
+}
+
+Html tableOf(std::string_view caption, const std::vector<Object::Ptr>& rows,
+             const std::vector<Column>& columns) {
+    Html html;
+    html.markup("<div class=\"scrolls\" tabindex=\"0\" role=\"region\" aria-label=\"").text(caption);
+    html.markup("\"><table><caption>").text(caption).markup("</caption><thead><tr>");
+    for (const Column& column : columns) {
+        if (column.is_number)
+            html.markup("<th scope=\"col\" class=\"number\">");
+        else
+            html.markup("<th scope=\"col\">");
+        html.text(column.title).markup("</th>");
+    }
+    html.markup("</tr></thead><tbody>");
+    for (const auto& row : rows) {
+        html.markup("<tr>");
+        for (const Column& column : columns) {
+            if (column.is_number)
+                html.markup("<td class=\"number\">");
+            else
+                html.markup("<td>");
+            column.fill(html, *row);
+            html.markup("</td>");
+        }
+        html.markup("</tr>");
+    }
+    return html.markup("</tbody></table></div>");
+}
+
+void addTime(Html& html, const std::string& time) {
+    html.markup("<time datetime=\"").text(time).markup("\">").text(time).markup("</time>");
+}
+
+void addSessionLink(Html& html, const Object& row) {
+    const std::string id = textOf(row, "session");
+    html.markup("<a href=\"/sessions/").text(percentEncoded(id)).markup("\">");
+    addTime(html, textOf(row, row.has("time") ? "time" : "started"));
+    html.markup("</a>");
+}
+
+// ---- overview
+
+void addAlarms(Html& html, const Object& status) {
+    std::vector<std::string> alarms;
+    const auto addresses = status.getArray("address_alarms");
+    for (std::size_t at = 0; addresses && at < addresses->size(); ++at)
+        alarms.push_back(fmt::format(
+            "Most sessions of listener {} come from one private address: the clients' own are being lost",
+            textOf(addresses->get(static_cast<unsigned>(at)))));
+    if (isTrue(status, "draining")) alarms.emplace_back("The gateway is stopping");
+    if (isTrue(status, "last_reload_failed"))
+        alarms.emplace_back("The last reload was refused: mailgate check says why");
+    if (const auto rules = status.getObject("rules"); rules && isTrue(*rules, "store_failed"))
+        alarms.emplace_back("The access rules cannot be read: those read last stay in force");
+    if (const auto journal = status.getObject("journal");
+        journal && journal->optValue<std::uint64_t>("lost", 0) > 0)
+        alarms.push_back(fmt::format("The journal has lost {} sessions", textOf(*journal, "lost")));
+    for (const auto& listener : objectsOf(status, "listeners"))
+        if (!isTrue(*listener, "available"))
+            alarms.push_back(
+                fmt::format("Listener {} has no server that takes sessions", textOf(*listener, "name")));
+    if (alarms.empty()) return;
+    html.markup("<ul class=\"alarms\">");
+    for (const std::string& alarm : alarms)
+        html.markup("<li>").text(alarm).markup("</li>");
+    html.markup("</ul>");
+}
+
+void addHealth(Html& cell, const Object& server) {
+    if (isTrue(server, "draining"))
+        cell.markup("<span class=\"warning\">drained</span>");
+    else if (isTrue(server, "healthy"))
+        cell.markup("<span class=\"good\">up</span>");
+    else
+        cell.markup("<span class=\"bad\">down</span>");
+    if (const std::string reason = textOf(server, "reason"); !reason.empty()) cell.markup(" ").text(reason);
+}
+
+// ---- a session
+
+std::string wordsOf(const std::string& key) {
+    std::string words = key;
+    for (char& character : words)
+        if (character == '_') character = ' ';
+    return words;
+}
+
+void addFacts(Html& html, const Object& object);
+
+void addValue(Html& html, const Var& value) {
+    if (value.type() == typeid(Object::Ptr)) return addFacts(html, *value.extract<Object::Ptr>());
+    if (value.type() != typeid(Array::Ptr)) {
+        html.text(textOf(value));
+        return;
+    }
+    const auto& array = value.extract<Array::Ptr>();
+    html.markup("<ul>");
+    for (const Var& item : *array) {
+        html.markup("<li>");
+        addValue(html, item);
+        html.markup("</li>");
+    }
+    html.markup("</ul>");
+}
+
+/// What is not known has no line.
+void addFacts(Html& html, const Object& object) {
+    html.markup("<dl>");
+    for (const std::string& key : object.getNames()) {
+        const Var value = object.get(key);
+        const bool is_list = !value.isEmpty() && value.type() == typeid(Array::Ptr);
+        if (value.isEmpty() || (is_list && value.extract<Array::Ptr>()->empty())) continue;
+        html.markup("<dt>").text(wordsOf(key)).markup("</dt><dd>");
+        addValue(html, value);
+        html.markup("</dd>");
+    }
+    html.markup("</dl>");
+}
+
+void addSearch(Html& html, const std::string& asked) {
+    html.markup(
+            "<form class=\"search\" method=\"get\" action=\"/sessions\" role=\"search\"><p><label "
+            "for=\"q\">Who sent this?</label>"
+            "<input id=\"q\" name=\"q\" type=\"search\" maxlength=\"500\" accesskey=\"s\" "
+            "aria-describedby=\"q-help\" value=\"")
+        .text(asked)
+        .markup(
+            "\"></p><p><button>Search</button></p></form><p class=\"soft\" id=\"q-help\">An address, a "
+            "network, a sender, a recipient, a "
+            "user, a Message-ID, a queue id, or a session's id.</p>");
+}
+
+void addMeaning(Html& html, const std::string& asked, const Object& found) {
+    const auto meaning = found.getObject("meaning");
+    if (!meaning) {
+        html.markup(
+            "<p>The journal has nothing of this name. Perhaps it is older than what is kept, or still under "
+            "way: "
+            "<a href=\"/sessions/live\">sessions under way</a>.</p>");
+        return;
+    }
+    html.markup("<p>Taken for <strong>").text(textOf(*meaning, "words")).markup("</strong>.");
+    for (const auto& other : objectsOf(found, "also"))
+        html.markup(" <a href=\"/sessions?q=")
+            .text(percentEncoded(asked))
+            .markup("&amp;as=")
+            .text(percentEncoded(textOf(*other, "name")))
+            .markup("\">Take it for ")
+            .text(textOf(*other, "words"))
+            .markup("</a>");
+    html.markup("</p>");
+}
+
+/// Of the first mail; how many more there are.
+void addSender(Html& cell, const Object& session) {
+    const auto mail = session.getArray("mail");
+    if (!mail || mail->empty()) return;
+    const auto first = mail->getObject(0);
+    const std::string from = first ? textOf(*first, "from") : "";
+    cell.text(from.empty() ? "<>" : from);
+    if (mail->size() > 1) cell.text(fmt::format(" and {} more", mail->size() - 1));
+}
+
+void addRecipient(Html& cell, const Object& session) {
+    const auto mail = session.getArray("mail");
+    const auto first = mail && !mail->empty() ? mail->getObject(0) : nullptr;
+    const auto recipients = first ? first->getArray("recipients") : nullptr;
+    if (!recipients || recipients->empty()) return;
+    cell.text(textOf(recipients->get(0)));
+    if (recipients->size() > 1) cell.text(fmt::format(" and {} more", recipients->size() - 1));
+}
+
+void addEnd(Html& cell, const Object& session) {
+    if (textOf(session, "event") == "session.refused")
+        cell.markup("<span class=\"bad\">refused</span> ").text(textOf(session, "reason"));
+    else
+        cell.text(textOf(session, "end"));
+}
+
+}  // namespace
+
+std::string logInPage(std::string_view why) {
+    Html html;
+    html.markup("<div class=\"narrow\">");
+    if (!why.empty()) html.markup("<p class=\"bad\" role=\"alert\">").text(why).markup("</p>");
+    html.markup(
+        "<form method=\"post\" action=\"/login\"><p><label for=\"user\">Name</label><input id=\"user\" "
+        "name=\"user\" "
+        "autocomplete=\"username\" autocapitalize=\"none\" required autofocus></p><p><label "
+        "for=\"password\">Password</label>"
+        "<input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" "
+        "required></p>"
+        "<p><button>Log in</button></p></form></div>");
+    return page({}, Place::None, "Log in", html);
+}
+
+std::string overviewPage(const Viewer& viewer, const Object& status) {
+    Html html;
+    addAlarms(html, status);
+    const auto totals = status.getObject("totals");
+    html.markup("<dl><dt>Gateway</dt><dd>").text(textOf(status, "name")).markup(" (mailgate ");
+    html.text(textOf(status, "version")).markup(")</dd><dt>Since</dt><dd>");
+    addTime(html, textOf(status, "started"));
+    html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
+    html.text(textOf(status, "max_sessions")).markup("</dd>");
+    for (const auto& [title, key] :
+         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
+          std::pair("Turned away", "turned_away")})
+        html.markup("<dt>")
+            .text(title)
+            .markup("</dt><dd>")
+            .text(totals ? textOf(*totals, key) : "")
+            .markup("</dd>");
+    html.markup("</dl><h2>Listeners</h2>");
+    html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
+                     {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
+                      number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
+                      number("Refused", "refused"), number("Failed logins", "failed_logins")}));
+    html.markup("<h2>Servers</h2>");
+    html.add(tableOf("Where sessions go", objectsOf(status, "servers"),
+                     {plain("Upstream", "upstream"),
+                      plain("Server", "server"),
+                      plain("Address", "address"),
+                      {"Health", false, addHealth},
+                      number("Sessions", "sessions"),
+                      number("In all", "sessions_total"),
+                      number("Failures", "failures_total")}));
+    html.markup("<h2>Balancers</h2>");
+    const auto rejections = totals ? objectsOf(*totals, "rejections") : std::vector<Object::Ptr>();
+    if (rejections.empty())
+        html.markup("<p>No PROXY header has been rejected since the start.</p>");
+    else
+        html.add(
+            tableOf("Connections closed because of their PROXY header", rejections,
+                    {plain("Balancer", "balancer"), plain("Reason", "reason"), number("Count", "count")}));
+    return page(viewer, Place::Overview, "Overview", html);
+}
+
+std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Object& found) {
+    Html html;
+    addSearch(html, asked);
+    if (!asked.empty()) addMeaning(html, asked, found);
+    const auto sessions = objectsOf(found, "sessions");
+    if (sessions.empty() && asked.empty())
+        html.markup(
+            "<p>No session has ended yet. Those <a href=\"/sessions/live\">under way</a> come here when they "
+            "have.</p>");
+    if (!sessions.empty())
+        html.add(tableOf("Sessions that have ended, the newest first; times in UTC", sessions,
+                         {{"Time", false, addSessionLink},
+                          plain("Client", "client"),
+                          plain("Listener", "listener"),
+                          plain("HELO", "helo"),
+                          plain("User", "user"),
+                          {"From", false, addSender},
+                          {"To", false, addRecipient},
+                          {"End", false, addEnd}}));
+    if (const std::string next = textOf(found, "next"); !next.empty()) {
+        const auto meaning = found.has("meaning") ? found.getObject("meaning") : nullptr;
+        html.markup("<p><a rel=\"next\" href=\"/sessions?cursor=").text(percentEncoded(next));
+        if (meaning)
+            html.markup("&amp;q=")
+                .text(percentEncoded(asked))
+                .markup("&amp;as=")
+                .text(percentEncoded(textOf(*meaning, "name")));
+        html.markup("\">Older sessions</a></p>");
+    }
+    return page(viewer, Place::Sessions, "Sessions", html);
+}
+
+std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
+    Html html;
+    const auto sessions = objectsOf(found, "sessions");
+    if (sessions.empty())
+        html.markup("<p>No session is under way. <a href=\"/sessions\">Those that have ended</a></p>");
+    else
+        html.add(tableOf(
+            fmt::format("{} sessions under way, the newest first; times in UTC", textOf(found, "found")),
+            sessions,
+            {{"Since", false,
+              [&viewer](Html& cell, const Object& row) {
+                  if (!viewer.may_change) return addTime(cell, textOf(row, "started"));
+                  cell.markup("<a href=\"/sessions/")
+                      .text(percentEncoded(textOf(row, "session")))
+                      .markup("/end\">");
+                  addTime(cell, textOf(row, "started"));
+                  cell.markup("</a>");
+              }},
+             plain("Client", "client"),
+             plain("Listener", "listener"),
+             plain("State", "state"),
+             plain("Server", "server"),
+             plain("HELO", "helo"),
+             plain("User", "user"),
+             plain("From", "from"),
+             number("Mails", "mail_count"),
+             number("Bytes in", "bytes_in"),
+             number("Bytes out", "bytes_out")}));
+    return page(viewer, Place::Live, "Sessions under way", html);
+}
+
+std::string sessionPage(const Viewer& viewer, const Object& found) {
+    Html html;
+    const auto lines = objectsOf(found, "sessions");
+    for (std::size_t at = 0; at < lines.size(); ++at) {
+        if (at > 0) html.markup("<h2>Further mail</h2>");
+        addFacts(html, *lines[at]);
+    }
+    const std::string client = lines.empty() ? "" : textOf(*lines.front(), "client");
+    if (!client.empty())
+        html.markup("<p><a href=\"/sessions?q=")
+            .text(percentEncoded(client))
+            .markup("\">All sessions of this client</a></p>");
+    return page(viewer, Place::Sessions, "Session", html);
+}
+
+std::string endSessionPage(const Viewer& viewer, const std::string& id) {
+    Html html;
+    html.markup(
+            "<p>The client hears that the gateway ends its session, where the protocol allows that, and may "
+            "connect again. Mail that is "
+            "under way in it is sent again later by the client.</p><form method=\"post\" action=\"/sessions/")
+        .text(percentEncoded(id))
+        .markup("/end\"><input type=\"hidden\" name=\"csrf_token\" value=\"")
+        .text(viewer.csrf_token)
+        .markup(
+            "\"><p><button class=\"danger\">End session</button> <a href=\"/sessions/live\">Leave "
+            "it</a></p></form>");
+    return page(viewer, Place::Live, "End session " + id + "?", html);
+}
+
+std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence) {
+    Html html;
+    html.markup("<p>").text(sentence).markup("</p>");
+    return page(viewer, Place::None, heading, html);
+}
+
+}  // namespace mailgate::console

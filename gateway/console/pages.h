@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The console's pages, made of what the API answers, so that they show what it shows and nothing else. They need no
+/// scripts. Pure functions.
+#pragma once
+
+#include "gateway/console/html.h"
+
+#include <Poco/JSON/Object.h>
+
+#include <string>
+#include <string_view>
+
+namespace mailgate::console {
+
+/// For whom a page is.
+struct Viewer {
+    std::string name;  ///< empty: nobody has logged in
+    bool may_change = false;
+    std::string csrf_token;  ///< empty: none is needed, and there is no session to be ended
+};
+
+/// `why`: what was wrong with the attempt before; may be empty.
+std::string logInPage(std::string_view why);
+/// Of the API's /status.
+std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status);
+/// Of its /sessions; `asked`: the text that is looked for.
+std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
+/// Of its /sessions/live.
+std::string liveSessionsPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// Of its /sessions/ID.
+std::string sessionPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// What is asked before the session is ended.
+std::string endSessionPage(const Viewer& viewer, const std::string& id);
+/// Of a problem document, or of anything that has gone well: `heading`, and a sentence.
+std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence);
+
+}  // namespace mailgate::console

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/backends/accounts.h"
+
+#include "store/accounts/sqlite/store.h"
+#include "store/sqlite/database.h"
+
+namespace mailgate::store {
+
+std::unique_ptr<AccountStore> openAccounts(const std::string& url) {
+    return sqlite::openAccounts(sqlite::pathOf(url));
+}
+
+}  // namespace mailgate::store

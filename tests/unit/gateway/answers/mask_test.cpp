@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/answers/mask.h"
+
+#include "gateway/answers/journal.h"
+#include "tests/support/networks.h"
+
+#include <gmock/gmock.h>
+
+namespace mailgate::answers {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+store::JournalSession sessionOf(const char* client) {
+    store::JournalSession session;
+    session.id = "01JD4M0000000000000000000A";
+    session.listener = "smtp";
+    session.protocol = "smtp";
+    session.client = address(client);
+    session.client_port = 4711;
+    session.rule = client;
+    session.helo = std::string("[") + client + "]";
+    store::JournalMail& mail = session.mail.emplace_back();
+    mail.from = "alice@example.net";
+    mail.reply = std::string("554 client ") + client + " blocked";
+    mail.refused.push_back({"bob@example.net", std::string("550 not from ") + client});
+    session.balancer_told.emplace_back("proxy_authority", client);
+    return session;
+}
+
+TEST(Mask, LeavesTheAddressNowhere) {
+    for (const auto& [client, left] :
+         {std::pair("198.51.100.7", "198.51.100.0/24"), std::pair("2001:db8:1:2::7", "2001:db8:1::/48")}) {
+        SCOPED_TRACE(client);
+        const std::string whole = sessionAsJson(sessionOf(client));
+        EXPECT_THAT(whole, HasSubstr(client));
+        const std::string masked = sessionAsJson(maskedSession(sessionOf(client)));
+        EXPECT_THAT(masked, Not(HasSubstr(client)));
+        EXPECT_THAT(masked, Not(HasSubstr("4711")));
+        EXPECT_THAT(masked, HasSubstr(std::string("\"client\":\"") + left));
+        EXPECT_THAT(masked, HasSubstr("alice@example.net"));
+    }
+}
+
+TEST(Mask, OfWhatIsMaskedIsTheSame) {
+    const auto masked = maskedSession(sessionOf("198.51.100.7"));
+    EXPECT_EQ(sessionAsJson(maskedSession(masked)), sessionAsJson(masked));
+    EXPECT_EQ(maskedNetwork(network("198.51.100.7")).toString(), "198.51.100.0/24");
+    EXPECT_EQ(maskedNetwork(network("198.51.0.0/16")).toString(), "198.51.0.0/16");
+    EXPECT_EQ(maskedHeloName("host-198.51.100.7.example", address("198.51.100.7")),
+              "host-198.51.100.0/24.example");
+}
+
+}  // namespace
+}  // namespace mailgate::answers

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/pages.h"
+
+#include <Poco/JSON/Parser.h>
+#include <gmock/gmock.h>
+
+namespace mailgate::console {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+Poco::JSON::Object objectOf(const std::string& text) {
+    return *Poco::JSON::Parser().parse(text).extract<Poco::JSON::Object::Ptr>();
+}
+
+const Viewer kOperator{"alice (console)", true, "token"};
+
+TEST(Pages, SayWhatNeedsAttention) {
+    const std::string well =
+        R"("listeners": [{"name": "mx", "available": true}], "rules": {"store_failed": false})";
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}")), Not(HasSubstr("alarms")));
+    const std::string page = overviewPage(
+        kOperator,
+        objectOf(R"({"last_reload_failed": true, "address_alarms": ["<mx>"], "journal": {"lost": 3},
+            "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"));
+    for (const char* words :
+         {"The last reload was refused", "listener &lt;mx&gt; come from one private address",
+          "The journal has lost 3 sessions", "The access rules cannot be read", "Listener mx has no server"})
+        EXPECT_THAT(page, HasSubstr(words));
+}
+
+TEST(Pages, OfWhoMayNotChangeAnythingHaveNoOrders) {
+    const auto live =
+        objectOf(R"({"found": 1, "sessions": [{"session": "01JD", "started": "2026-11-26T10:00:00Z"}]})");
+    EXPECT_THAT(liveSessionsPage(kOperator, live), HasSubstr("href=\"/sessions/01JD/end\""));
+    EXPECT_THAT(liveSessionsPage({"bob", false, "token"}, live), Not(HasSubstr("/end")));
+}
+
+TEST(Pages, WithoutAnythingSayWhatToDo) {
+    const auto nothing = objectOf(R"({"sessions": [], "next": null, "meaning": null, "also": []})");
+    EXPECT_THAT(sessionsPage(kOperator, "", nothing), HasSubstr("No session has ended yet"));
+    EXPECT_THAT(sessionsPage(kOperator, "x", nothing), HasSubstr("The journal has nothing of this name"));
+    EXPECT_THAT(liveSessionsPage(kOperator, nothing), HasSubstr("No session is under way"));
+}
+
+TEST(Pages, AreOfNobodyBeforeTheLogIn) {
+    EXPECT_THAT(logInPage("<i>"), HasSubstr("&lt;i&gt;"));
+    EXPECT_THAT(logInPage(""), Not(HasSubstr("<nav")));
+    EXPECT_THAT(messagePage(kOperator, "a", "b"), HasSubstr("<nav"));
+}
+
+}  // namespace
+}  // namespace mailgate::console
