@@ -398,21 +398,6 @@ std::string versionOfOrigins() {
                        fmt::arg("new_name", name("NEW")));
 }
 
-// And how often it was used: one that comes back is not an unused one.
-constexpr std::string_view kCounters = R"(
-ALTER TABLE access_audit ADD COLUMN hits INTEGER;
-ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
-DROP TRIGGER access_rule_removed;
-CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
-  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at, hits, last_hit_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at, OLD.hits, OLD.last_hit_at);
-END;
-)";
-
-std::string versionOfCounters() {
-    return fmt::format(kCounters, fmt::arg("who", kWho), fmt::arg("change", kChange),
-                       fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)));
-}
-
 // Who may use the console (store/accounts). The rules do not depend on them, and they leave no entry in the trail.
 constexpr std::string_view kAccounts = R"(
 CREATE TABLE console_account(
@@ -439,9 +424,24 @@ std::string versionOfAccounts() {
     return std::string(kAccounts);
 }
 
+// A removal says how often the rule was used, too: one that comes back is not an unused one.
+constexpr std::string_view kCounters = R"(
+ALTER TABLE access_audit ADD COLUMN hits INTEGER;
+ALTER TABLE access_audit ADD COLUMN last_hit_at INTEGER;
+DROP TRIGGER access_rule_removed;
+CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN
+  {raise}INSERT INTO access_audit(who, change, action, rule_id, before, made_by, made_at, hits, last_hit_at) VALUES ({who}, {change}, 'remove', OLD.id, {old}, OLD.created_by, OLD.created_at, OLD.hits, OLD.last_hit_at);
+END;
+)";
+
+std::string versionOfCounters() {
+    return fmt::format(kCounters, fmt::arg("who", kWho), fmt::arg("change", kChange),
+                       fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)));
+}
+
 constexpr std::array<sqlite::Schema::Migration, 9> kMigrations{
     version1,       version2,         version3,          versionOfTrimming, versionOfReplies,
-    versionOfNames, versionOfOrigins, versionOfCounters, versionOfAccounts};
+    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters};
 
 using Triggers = std::map<std::string, std::string>;
 

@@ -137,14 +137,13 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
-    const std::string no_accounts = "DROP TABLE console_account; DROP TABLE console_token;";
     const std::string no_counters =
-        no_accounts +
         "DROP TRIGGER access_rule_removed;"
         "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;";
+    const std::string no_accounts = no_counters + "DROP TABLE console_account; DROP TABLE console_token;";
     const std::string no_origins =
-        no_counters +
+        no_accounts +
         "DROP TRIGGER access_rule_removed; DROP TRIGGER access_name_changed; DROP TRIGGER "
         "access_name_removed;"
         "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
@@ -171,8 +170,8 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
                                                                    {4, no_replies},
                                                                    {5, no_names},
                                                                    {6, no_origins},
-                                                                   {7, no_counters},
-                                                                   {8, no_accounts}}) {
+                                                                   {7, no_accounts},
+                                                                   {8, no_counters}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -205,7 +204,8 @@ TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
         "CREATE TRIGGER access_name_removed AFTER DELETE ON access_name BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
-        "ALTER TABLE access_name DROP COLUMN name; PRAGMA user_version = 6");
+        "ALTER TABLE access_name DROP COLUMN name;"
+        "DROP TABLE console_account; DROP TABLE console_token; PRAGMA user_version = 6");
     EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
                 testing::ElementsAre(network("192.0.2.1")));
 }
