@@ -4,6 +4,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/examples.h"
 #include "gateway/cli/help.h"
+#include "gateway/cli/status_check.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
@@ -133,12 +134,18 @@ void addHelpCommand(CLI::App& root) {
     });
 }
 
+/// A monitoring system takes 2 for CRITICAL: of a command line that was misspelt it knows nothing.
+int usageStatus(const CLI::App& app) {
+    const CLI::App* status = app.get_subcommand("status");
+    return status->count("--check") > 0 ? static_cast<int>(CheckState::Unknown) : kUsage;
+}
+
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     try {
         app.parse(argc, argv);
         return context.exit_code;
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? kDone : kUsage;
+        return app.exit(error) == 0 ? kDone : usageStatus(app);
     } catch (const ConfigError& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return kBadConfiguration;

@@ -55,6 +55,17 @@ bool awaitRules(const store::AccessWatcher& access, std::int64_t version) {
     return true;
 }
 
+/// What keeps a server from getting sessions that may have them, if all of its addresses are down.
+std::string onceUp(const UpstreamPool& pool, std::string_view server) {
+    std::string reason;
+    for (const ServerStatus& one : pool.status()) {
+        if (one.server != server) continue;
+        if (one.healthy) return "";
+        reason = one.reason;
+    }
+    return fmt::format(" once it is up: {}", reason);
+}
+
 }  // namespace
 
 GatewayControl::GatewayControl(Parts parts) : parts_(parts), started_ms_(unixMillis()) {}
@@ -205,7 +216,7 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
     return {true, fmt::format("{}/{} gets {}{}{}", upstream, server,
                               drain ? fmt::format("no new sessions; its current sessions end within {} s",
                                                   spread / 1000)
-                                    : "new sessions again",
+                                    : "new sessions again" + onceUp(**pool, server),
                               warning, kept(*generation, upstream, server, drain))};
 }
 

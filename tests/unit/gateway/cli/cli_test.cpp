@@ -67,6 +67,14 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
     }
 }
 
+TEST(Cli, WhatAMonitoringSystemMisspeltIsUnknown) {
+    constexpr int kUnknown = 3;
+    for (const auto& words : {std::vector<std::string>{"status", "--check", "--nonsense"},
+                              {"status", "--check", "--sessions", "many"},
+                              {"status", "--check", "extra"}})
+        EXPECT_EQ(ran(words).exit_code, kUnknown) << words.back();
+}
+
 TEST(Cli, WithoutACommandTheCommandsAreNamed) {
     EXPECT_THAT(ran({}).errors, StartsWith("mailgate: mailgate needs a subcommand: serve, check, access, "));
     EXPECT_THAT(ran({"access"}).errors, StartsWith("mailgate: mailgate access needs a subcommand: allow, "));

@@ -37,7 +37,7 @@ std::uint16_t freePort() {
     return SocketAddress::toEndpoint(bound).port;
 }
 
-/// A gateway whose one server nobody asks for anything.
+/// A gateway whose servers nobody asks for anything.
 class GatewayControlTest : public testing::Test {
   protected:
     GatewayControlTest() {
@@ -49,7 +49,9 @@ class GatewayControlTest : public testing::Test {
             << "\"\n"
                "access = \"open\"\nupstream = \"mx\"\n"
                "[[upstream]]\nname = \"mx\"\ncheck = false\n"
-               "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n";
+               "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n"
+               "[[upstream]]\nname = \"away\"\n[[upstream.server]]\nname = \"a\"\naddress = "
+               "\"mx.invalid:9\"\n";
         gateway_ = std::make_unique<Gateway>(loadConfig(folder_.file("mailgate.toml")));
     }
     admin::Control& control() { return gateway_->control(); }
@@ -64,10 +66,10 @@ TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
     EXPECT_FALSE(status.draining);
     ASSERT_EQ(status.listeners.size(), 1U);
     EXPECT_EQ(status.listeners.front().name, "smtp");
-    ASSERT_EQ(status.servers.size(), 1U);
+    ASSERT_EQ(status.servers.size(), 2U);
     EXPECT_EQ(status.servers.front().server, "mx1");
     EXPECT_EQ(status.worker_lag_seconds.size(), 2U);
-    ASSERT_EQ(status.upstreams.size(), 1u);
+    ASSERT_EQ(status.upstreams.size(), 2u);
     const admin::Histogram& connect = status.upstreams[0].connect_seconds;
     EXPECT_EQ(connect.counts.size(), connect.upper_bounds.size() + 1);
     EXPECT_TRUE(control().sessions().empty());
@@ -91,8 +93,10 @@ TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
               "sessions: its "
               "clients are told to try again later");
     EXPECT_TRUE(control().status().servers.front().draining);
-    EXPECT_TRUE(control().setServer("mx", "mx1", AdminState::Ready).ok);
+    EXPECT_EQ(control().setServer("mx", "mx1", AdminState::Ready).message, "mx/mx1 gets new sessions again");
     EXPECT_FALSE(control().status().servers.front().draining);
+    EXPECT_EQ(control().setServer("away", "a", AdminState::Ready).message,
+              "away/a gets new sessions again once it is up: its name has not been resolved yet");
     EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain).message,
               "upstream \"mx\" has no server \"mx9\"");
     EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
