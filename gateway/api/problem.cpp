@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kConflict = 409, kUnprocessable = 422;
 
-std::string quoted(std::string_view text) {
+std::string inJson(std::string_view text) {
     return fmt::format("\"{}\"", escaped(text));
 }
 
@@ -64,7 +64,7 @@ Problem of(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
         errors += fmt::format("{}{{\"line\":{},\"column\":{},\"message\":{}}}", errors.empty() ? "" : ",",
                               error.line, error.column == 0 ? "null" : fmt::to_string(error.column),
-                              quoted(error.message));
+                              inJson(error.message));
     return {kUnprocessable, "unreadable_list", "the list cannot be read: nothing was imported",
             fmt::format("\"errors\":[{}]", errors)};
 }
@@ -88,7 +88,7 @@ Response problemResponse(int status, std::string_view code, std::string_view det
         Poco::Net::HTTPResponse::getReasonForStatus(static_cast<Poco::Net::HTTPResponse::HTTPStatus>(status));
     return {status,
             fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"code":"{}","detail":{}{}{}}})",
-                        title, status, code, quoted(detail), members.empty() ? "" : ",", members),
+                        title, status, code, inJson(detail), members.empty() ? "" : ",", members),
             "application/problem+json",
             {}};
 }
