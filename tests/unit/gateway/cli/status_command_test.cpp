@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/cli/status_check.h"
 #include "tests/support/command_line.h"
 
 #include <Poco/JSON/Parser.h>
@@ -93,12 +94,14 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
     const test::Ran full = run({"status", "--check", "--sessions", "0,50"});
     EXPECT_EQ(full.exit_code, 1);
     EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1000 sessions |"));
-    EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code, kUsage);
+    EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code,
+              static_cast<int>(CheckState::Unknown));
     EXPECT_THAT(run({"status", "--check", "--sessions", "95,80"}).errors,
                 HasSubstr("--sessions: 95,80 would be CRITICAL before it is a WARNING"));
-    EXPECT_EQ(run({"status", "--check", "--certificates", "3,14"}).exit_code, kUsage);
+    EXPECT_EQ(run({"status", "--check", "--certificates", "3,14"}).exit_code,
+              static_cast<int>(CheckState::Unknown));
     EXPECT_EQ(run({"status", "--check", "--certificates", "14,3"}).exit_code, 0);
-    EXPECT_EQ(run({"status", "--check", "--json"}).exit_code, kUsage);
+    EXPECT_EQ(run({"status", "--check", "--json"}).exit_code, static_cast<int>(CheckState::Unknown));
     EXPECT_EQ(run({"status", "--sessions", "80"}).exit_code, kUsage) << "means nothing without --check";
 }
 
