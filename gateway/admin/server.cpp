@@ -174,7 +174,7 @@ class AdminServer::Impl {
     std::optional<http::Server> http_server_;
 };
 
-AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log, Further further)
+AdminServer::AdminServer(const AdminConfig& config, Control& control, EventLog* log, const Further& further)
     : impl_(std::make_unique<Impl>(config, control, log, further)) {}
 
 AdminServer::~AdminServer() {

@@ -32,7 +32,7 @@ class AdminServer {
     /// Binds what `config` names; nothing is answered yet. A socket file that nobody listens on is replaced.
     /// `control` and `log` (may be null: no log) must outlive this object. Throws ListenError: another
     /// gateway answers there, the path is no socket, the address is taken.
-    AdminServer(const AdminConfig& config, Control& control, EventLog* log, Further further = {});
+    AdminServer(const AdminConfig& config, Control& control, EventLog* log, const Further& further = {});
     ~AdminServer();  ///< stops
 
     void start();

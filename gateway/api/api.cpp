@@ -85,6 +85,7 @@ std::vector<const Route*> routesOf(const std::vector<std::string>& path) {
 
 Response methodProblem(const std::vector<const Route*>& routes) {
     std::vector<std::string_view> allowed;
+    allowed.reserve(routes.size());
     for (const Route* route : routes)
         allowed.push_back(route->method);
     Response response = problemResponse(405, "method_not_allowed",

@@ -81,7 +81,7 @@ bool is(const CLI::Error& error, CLI::ExitCodes kind) {
 
 /// What CLI11 says in its own words of options that are used wrongly.
 std::string misusedOption(const CLI::Error& error) {
-    const std::string said = printable(error.what(), std::string::npos);  // with what was typed in it
+    std::string said = printable(error.what(), std::string::npos);  // with what was typed in it
     const std::size_t colon = said.find(": ");
     if (is(error, CLI::ExitCodes::ArgumentMismatch) && colon != std::string::npos)
         return said.ends_with(" missing") ? said.substr(0, colon) + " needs a value"

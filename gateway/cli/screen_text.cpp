@@ -65,7 +65,7 @@ std::string escapeOf(char32_t code_point) {
 
 std::string shown(std::string_view text, Letters letters) {
     constexpr int kMarks = 2;
-    const std::string safe = answers::plainLine(text);
+    std::string safe = answers::plainLine(text);
     if (isPlain(text)) return safe;
     const InUtf8 utf8;
     std::string out;

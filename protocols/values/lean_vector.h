@@ -26,7 +26,11 @@ class LeanVector {
     LeanVector& operator=(LeanVector&&) noexcept = default;
     LeanVector(const LeanVector& other)
         : items_(other.empty() ? nullptr : std::make_unique<Vector>(*other.items_)) {}
-    LeanVector& operator=(const LeanVector& other) { return *this = LeanVector(other); }
+    LeanVector& operator=(const LeanVector& other) {
+        LeanVector copy(other);
+        items_.swap(copy.items_);
+        return *this;
+    }
     ~LeanVector() = default;
 
     /// To change it; valid as long as this is. Throws std::bad_alloc.

@@ -109,7 +109,7 @@ constexpr std::string_view kAnswered =
     " WHERE (expires_at IS NULL OR expires_at > ?)";
 
 /// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
-constexpr UnixSeconds kKeepAnswers = 7 * 86'400;
+constexpr UnixSeconds kKeepAnswers = UnixSeconds{7} * 86'400;
 
 class SqliteRuleStore final : public RuleStore {
   public:
