@@ -21,7 +21,11 @@ struct PageRequest {
     std::string method;
     std::vector<std::string> path;  ///< decoded; may hold anything
     std::vector<std::pair<std::string, std::string>> query;
+    bool takes_gzip = false;
+    std::string if_none_match;
 };
+/// Of an Accept-Encoding field (RFC 9110 12.5.3).
+bool takesGzip(std::string_view field);
 /// None: the target is too long or not well-formed.
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http);
 
@@ -37,7 +41,7 @@ api::Response htmlResponse(std::string html, int status = 200);
 /// To another page, with GET.
 api::Response redirection(std::string_view to);
 
-/// What needs nobody to be known: the style sheet.
+/// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);
 /// A page for somebody who is known; `forms_csrf`: what a form had as csrf_token.
 api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request,
