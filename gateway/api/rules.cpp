@@ -314,9 +314,11 @@ Response ruleHistory(const Call& call) {
     QueryValues query(call.request);
     const auto network = query.network("network");
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
-    const auto before = query.number("cursor");
+    const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
     auto entries = Rules(call).store().history(network);
+    if (change)
+        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.change != *change; });
     std::ranges::reverse(entries);  // the newest first
     if (before)
         std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.id >= *before; });

@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/pages.h"
 #include "gateway/console/screens.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
@@ -125,11 +126,13 @@ class Handler final : public net::HTTPRequestHandler {
     // ---- pages
 
     api::Response pageOf(net::HTTPServerRequest& http) {
-        const auto request = pageRequestFrom(http);
+        auto request = pageRequestFrom(http);
         if (!request) return htmlResponse(messagePage({}, "Not found", "There is no such page."), 404);
         if (auto response = openResponse(*request)) return std::move(*response);
         const bool is_post = request->method == "POST";
-        if (is_post && !(isOfOurs(http) && hasType(http, "application/x-www-form-urlencoded")))
+        const std::string boundary = boundaryOf(http.get("Content-Type", ""));
+        if (is_post &&
+            !(isOfOurs(http) && (!boundary.empty() || hasType(http, "application/x-www-form-urlencoded"))))
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
@@ -142,12 +145,22 @@ class Handler final : public net::HTTPRequestHandler {
             return strangersPage(*response, logs_in, http.has("X-Refresh"));
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
-        const std::string csrf_token =
-            is_post ? fieldNamed(formFields(readBody(http, kMaxLogin, server_)), "csrf_token") : "";
-        if (is_post && request->path.size() == 1 && request->path[0] == "logout")
-            return logOut(credentials, known, csrf_token);
+        if (is_post) {
+            const std::size_t most = mostForm(*request, known);
+            const std::string body = readBody(http, most, server_);
+            if (body.size() > most)
+                return htmlResponse(
+                    messagePage({}, "Too large",
+                                fmt::format("No more than {} bytes are taken here. For larger lists there "
+                                            "is: mailgate access import FILE",
+                                            most)),
+                    413);
+            request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
+            if (request->path.size() == 1 && request->path[0] == "logout")
+                return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
+        }
         server_.suspendPeerLimit();
-        return pageFor(site_.parts.api, known, *request, csrf_token);
+        return pageFor(site_.parts.api, known, *request);
     }
 
     /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script

@@ -2,6 +2,7 @@
 #include "gateway/console/pages.h"
 
 #include "gateway/console/assets.h"
+#include "gateway/console/page_parts.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/URI.h>
@@ -22,34 +23,6 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-enum class Place : unsigned char { None, Overview, Sessions, Live };
-
-std::string textOf(const Var& value) {
-    return value.isEmpty() ? "" : value.convert<std::string>();
-}
-
-std::string textOf(const Object& object, const char* key) {
-    return textOf(object.get(key));
-}
-
-bool isTrue(const Object& object, const char* key) {
-    return object.optValue<bool>(key, false);
-}
-
-std::vector<Object::Ptr> objectsOf(const Object& object, const char* key) {
-    std::vector<Object::Ptr> objects;
-    const auto array = object.getArray(key);
-    for (std::size_t at = 0; array && at < array->size(); ++at)
-        if (auto one = array->getObject(static_cast<unsigned>(at))) objects.push_back(std::move(one));
-    return objects;
-}
-
-std::string percentEncoded(const std::string& text) {
-    std::string encoded;
-    Poco::URI::encode(text, "/?&=#+;%'\"<>", encoded);
-    return encoded;
-}
-
 void addLink(Html& html, const char* path, std::string_view words, bool is_here) {
     html.markup("<li><a href=\"").text(path).markup("\"");
     if (is_here) html.markup(" aria-current=\"page\"");
@@ -61,6 +34,7 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     addLink(html, "/", "Overview", place == Place::Overview);
     addLink(html, "/sessions", "Sessions", place == Place::Sessions);
     addLink(html, "/sessions/live", "Under way", place == Place::Live);
+    addLink(html, "/rules", "Rules", place == Place::Rules);
     html.markup("</ul></nav>");
     if (!viewer.csrf_token.empty())
         html.markup(
@@ -96,6 +70,8 @@ void addScripts(Html& head, Place place) {
     addScript(head, AssetName::Script);
 }
 
+}  // namespace
+
 std::string page(const Viewer& viewer, Place place, std::string_view title, const Html& content) {
     Html html;
     html.markup(
@@ -116,53 +92,7 @@ std::string page(const Viewer& viewer, Place place, std::string_view title, cons
     return html.str();
 }
 
-// ---- tables
-
-struct Column {
-    const char* title;
-    bool is_number;
-    std::function<void(Html& cell, const Object& row)> fill;
-};
-
-Column plain(const char* title, const char* key) {
-    return {title, false, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
-}
-
-Column number(const char* title, const char* key) {
-    return {title, true, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
-}
-
-Html tableOf(std::string_view caption, const std::vector<Object::Ptr>& rows,
-             const std::vector<Column>& columns) {
-    Html html;
-    html.markup("<div class=\"scrolls\" tabindex=\"0\" role=\"region\" aria-label=\"").text(caption);
-    html.markup("\"><table><caption>").text(caption).markup("</caption><thead><tr>");
-    for (const Column& column : columns) {
-        if (column.is_number)
-            html.markup("<th scope=\"col\" class=\"number\">");
-        else
-            html.markup("<th scope=\"col\">");
-        html.text(column.title).markup("</th>");
-    }
-    html.markup("</tr></thead><tbody>");
-    for (const auto& row : rows) {
-        html.markup("<tr>");
-        for (const Column& column : columns) {
-            if (column.is_number)
-                html.markup("<td class=\"number\">");
-            else
-                html.markup("<td>");
-            column.fill(html, *row);
-            html.markup("</td>");
-        }
-        html.markup("</tr>");
-    }
-    return html.markup("</tbody></table></div>");
-}
-
-void addTime(Html& html, const std::string& time) {
-    html.markup("<time datetime=\"").text(time).markup("\">").text(time).markup("</time>");
-}
+namespace {
 
 void addSessionLink(Html& html, const Object& row) {
     const std::string id = textOf(row, "session");
@@ -199,16 +129,6 @@ void addAlarms(Html& html, const Object& status) {
     html.markup("</ul>");
 }
 
-void addHealth(Html& cell, const Object& server) {
-    if (isTrue(server, "draining"))
-        cell.markup("<span class=\"warning\">drained</span>");
-    else if (isTrue(server, "healthy"))
-        cell.markup("<span class=\"good\">up</span>");
-    else
-        cell.markup("<span class=\"bad\">down</span>");
-    if (const std::string reason = textOf(server, "reason"); !reason.empty()) cell.markup(" ").text(reason);
-}
-
 /// For scripts: what they measure by asking for the totals again and again.
 void addPlots(Html& html) {
     html.markup(
@@ -223,45 +143,6 @@ void addPlots(Html& html) {
 }
 
 // ---- a session
-
-std::string wordsOf(const std::string& key) {
-    std::string words = key;
-    for (char& character : words)
-        if (character == '_') character = ' ';
-    return words;
-}
-
-void addFacts(Html& html, const Object& object);
-
-void addValue(Html& html, const Var& value) {
-    if (value.type() == typeid(Object::Ptr)) return addFacts(html, *value.extract<Object::Ptr>());
-    if (value.type() != typeid(Array::Ptr)) {
-        html.text(textOf(value));
-        return;
-    }
-    const auto& array = value.extract<Array::Ptr>();
-    html.markup("<ul>");
-    for (const Var& item : *array) {
-        html.markup("<li>");
-        addValue(html, item);
-        html.markup("</li>");
-    }
-    html.markup("</ul>");
-}
-
-/// What is not known has no line.
-void addFacts(Html& html, const Object& object) {
-    html.markup("<dl>");
-    for (const std::string& key : object.getNames()) {
-        const Var value = object.get(key);
-        const bool is_list = !value.isEmpty() && value.type() == typeid(Array::Ptr);
-        if (value.isEmpty() || (is_list && value.extract<Array::Ptr>()->empty())) continue;
-        html.markup("<dt>").text(wordsOf(key)).markup("</dt><dd>");
-        addValue(html, value);
-        html.markup("</dd>");
-    }
-    html.markup("</dl>");
-}
 
 void addSearch(Html& html, const std::string& asked) {
     html.markup(

@@ -3,7 +3,7 @@
 /// scripts. Pure functions.
 #pragma once
 
-#include "gateway/console/html.h"
+#include "gateway/console/layout.h"
 
 #include <Poco/JSON/Object.h>
 
@@ -11,13 +11,6 @@
 #include <string_view>
 
 namespace mailgate::console {
-
-/// For whom a page is.
-struct Viewer {
-    std::string name;  ///< empty: nobody has logged in
-    bool may_change = false;
-    std::string csrf_token;  ///< empty: none is needed, and there is no session to be ended
-};
 
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);

@@ -32,7 +32,7 @@ std::string sha256(const std::string& content) {
 }
 
 PageRequest requestOf(std::string_view path) {
-    PageRequest request{"GET", {}, {}, false, ""};
+    PageRequest request{.method = "GET", .path = {}};
     const std::size_t slash = path.rfind('/');
     request.path = {std::string(path.substr(1, slash - 1)), std::string(path.substr(slash + 1))};
     return request;
