@@ -137,12 +137,19 @@
       this.chart = new uPlot({
         width: Math.max(this.place.clientWidth, 100), height: 160, legend: {show: false},
         cursor: {x: false, y: false, drag: {x: false, y: false}, points: {size: 6}},
-        scales: {x: {range: (chart, least, most) => [most - shown * period / 1000, most]}, y: {range: (chart, least, most) => [0, Math.max(1, most * 1.1)]}},
+        padding: [8, 28, 0, 0],
+        scales: {x: {range: (chart, least, most) => this.span(least, most)}, y: {range: (chart, least, most) => [0, Math.max(1, most * 1.1)]}},
         axes: [{...axis, space: 70, values: (chart, seconds) => seconds.map(one => clock(new Date(one * 1000)))},
                {...axis, size: 44, space: 30}],
         series: [{}, {stroke: colour(this.colour), fill: `${colour(this.colour)}26`, width: 2, points: {show: false}}],
         hooks: {setCursor: [() => this.tell()]},
       }, this.data, this.place);
+    }
+
+    /// A minute at first, then all that is kept.
+    span(least, most) {
+      const end = most || Date.now() / 1000;
+      return [Math.min(least || end, end - 60), end];
     }
 
     resize() {
