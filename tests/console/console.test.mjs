@@ -142,8 +142,10 @@ test('plots are drawn while the page is seen, and not otherwise', async () => {
 
 test('a session that is over leads to the log-in', async () => {
   const page = await pageOf('viewer');
+  await page.clock.install();
   await page.goto(`${base}/sessions/live`);
   await page.context().clearCookies();
+  await page.clock.runFor(2_000);
   await page.waitForURL(`${base}/login`);
 });
 
