@@ -3,6 +3,7 @@
 
 #include "gateway/console/assets.h"
 #include "gateway/console/page_parts.h"
+#include "gateway/console/story.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/URI.h>
@@ -337,8 +338,12 @@ std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
 std::string sessionPage(const Viewer& viewer, const Object& found) {
     Html html;
     const auto lines = objectsOf(found, "sessions");
+    if (!lines.empty()) html.add(storyOf(*lines.front()));
     for (std::size_t at = 0; at < lines.size(); ++at) {
-        if (at > 0) html.markup("<h2>Further mail</h2>");
+        if (at == 0)
+            html.markup("<h2>All that is known</h2>");
+        else
+            html.markup("<h2>Further mail</h2>");
         addFacts(html, *lines[at]);
     }
     const std::string client = lines.empty() ? "" : textOf(*lines.front(), "client");
