@@ -124,7 +124,8 @@ Identity Authenticator::ofProxy(const Credentials& credentials) {
 }
 
 Identity Authenticator::ofSession(const Credentials& credentials) {
-    const auto login = sessions_.find(credentials.cookie, LoginSessions::Clock::now());
+    const auto login =
+        sessions_.find(credentials.cookie, LoginSessions::Clock::now(), !credentials.refreshes);
     const auto accounts = accounts_();
     const auto account = login ? accounts->account(login->account) : std::nullopt;
     if (!account || account->password != login->password) {

@@ -142,7 +142,7 @@ class Handler final : public net::HTTPRequestHandler {
         auto identity = site_.authenticator.identify(credentials);
         server_.restartPeerLimit();
         if (const auto* response = std::get_if<api::Response>(&identity))
-            return strangersPage(*response, logs_in);
+            return strangersPage(*response, logs_in, http.has("X-Refresh"));
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
@@ -163,8 +163,9 @@ class Handler final : public net::HTTPRequestHandler {
         return pageFor(site_.parts.api, known, *request);
     }
 
-    /// Who is not known gets the form, but for whom that would be of no use.
-    api::Response strangersPage(const api::Response& refusal, bool logs_in) {
+    /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script
+    /// would follow a redirection without knowing.
+    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes) {
         constexpr int kUnauthorized = 401;
         if (refusal.status != kUnauthorized)
             return htmlResponse(
@@ -174,6 +175,12 @@ class Handler final : public net::HTTPRequestHandler {
             return htmlResponse(messagePage({}, "No account yet",
                                             "On the gateway: mailgate console user add NAME --role admin"),
                                 kUnauthorized);
+        if (refreshes) {
+            constexpr int kNoContent = 204;
+            api::Response response = htmlResponse("", kNoContent);
+            response.headers.emplace_back("HX-Redirect", "/login");
+            return response;
+        }
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 
@@ -240,6 +247,7 @@ class Handler final : public net::HTTPRequestHandler {
         credentials.cookie = cookieNamed(http.get("Cookie", ""), cookieName(credentials.is_secure));
         credentials.csrf_token = http.get("X-CSRF-Token", "");
         credentials.changes = changes;
+        credentials.refreshes = http.has("X-Refresh");
         return credentials;
     }
 

@@ -50,6 +50,29 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     html.markup("</header>");
 }
 
+void addScript(Html& head, AssetName name) {
+    head.markup("<script src=\"").text(asset(name).path).markup("\" defer></script>");
+}
+
+void addStyle(Html& head, AssetName name) {
+    head.markup("<link rel=\"stylesheet\" href=\"").text(asset(name).path).markup("\">");
+}
+
+/// htmx adds no styles and evaluates nothing, which Content-Security-Policy would not let it do either, and keeps no page.
+void addScripts(Html& head, Place place) {
+    head.markup(
+        "<meta name=\"htmx-config\" "
+        "content=\"{&quot;includeIndicatorStyles&quot;:false,&quot;allowEval&quot;:"
+        "false,&quot;allowScriptTags&quot;:false,&quot;historyEnabled&quot;:false,&quot;"
+        "historyCacheSize&quot;:0,&quot;selfRequestsOnly&quot;:true,&quot;timeout&quot;:10000}\">");
+    if (place == Place::Overview) {
+        addStyle(head, AssetName::PlotStyle);
+        addScript(head, AssetName::Plot);
+    }
+    addScript(head, AssetName::Htmx);
+    addScript(head, AssetName::Script);
+}
+
 }  // namespace
 
 std::string page(const Viewer& viewer, Place place, std::string_view title, const Html& content) {
@@ -58,15 +81,17 @@ std::string page(const Viewer& viewer, Place place, std::string_view title, cons
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>")
         .text(title)
-        .markup(" · mailgate</title><link rel=\"stylesheet\" href=\"")
-        .text(stylePath())
-        .markup("\"></head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
+        .markup(" · mailgate</title><link rel=\"icon\" href=\"")
+        .text(asset(AssetName::Icon).path)
+        .markup("\">");
+    addStyle(html, AssetName::Style);
+    if (!viewer.name.empty()) addScripts(html, place);
+    html.markup("</head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
     if (!viewer.name.empty()) addHeader(html, viewer, place);
-    html.markup("<main id=\"content\"><h1>")
-        .text(title)
-        .markup("</h1>")
-        .add(content)
-        .markup("</main></body></html>\n");
+    html.markup("<main id=\"content\"><h1>").text(title).markup("</h1>").add(content).markup("</main>");
+    if (!viewer.name.empty())
+        html.markup("<footer class=\"soft\">Times in <span data-zone>UTC</span></footer>");
+    html.markup("</body></html>\n");
     return html.str();
 }
 
@@ -105,6 +130,19 @@ void addAlarms(Html& html, const Object& status) {
     for (const std::string& alarm : alarms)
         html.markup("<li>").text(alarm).markup("</li>");
     html.markup("</ul>");
+}
+
+/// For scripts: what they measure by asking for the totals again and again.
+void addPlots(Html& html) {
+    html.markup(
+        "<section class=\"plots\" data-plots hidden aria-label=\"Rates\"><figure "
+        "data-colour=\"--accent\"><figcaption>"
+        "Sessions per second: <strong data-now=\"admitted refused\">-</strong></figcaption><div role=\"img\" "
+        "aria-label=\"Sessions per second over the last minutes\"></div></figure><figure "
+        "data-colour=\"--bad\">"
+        "<figcaption>Refused per second: <strong data-now=\"refused "
+        "turned_away\">-</strong></figcaption><div "
+        "role=\"img\" aria-label=\"Refused per second over the last minutes\"></div></figure></section>");
 }
 
 // ---- a session
@@ -203,7 +241,9 @@ std::string overviewPage(const Viewer& viewer, const Object& status) {
             .markup("</dt><dd>")
             .text(totals ? textOf(*totals, key) : "")
             .markup("</dd>");
-    html.markup("</dl><h2>Listeners</h2>");
+    html.markup("</dl>");
+    addPlots(html);
+    html.markup("<h2>Listeners</h2>");
     html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
                      {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
                       number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
@@ -238,7 +278,7 @@ std::string sessionsPage(const Viewer& viewer, const std::string& asked, const O
             "<p>No session has ended yet. Those <a href=\"/sessions/live\">under way</a> come here when they "
             "have.</p>");
     if (!sessions.empty())
-        html.add(tableOf("Sessions that have ended, the newest first; times in UTC", sessions,
+        html.add(tableOf("Sessions that have ended, the newest first", sessions,
                          {{"Time", false, addSessionLink},
                           plain("Client", "client"),
                           plain("Listener", "listener"),
@@ -262,32 +302,38 @@ std::string sessionsPage(const Viewer& viewer, const std::string& asked, const O
 
 std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
     Html html;
+    html.markup(
+        "<div id=\"live\" data-live hx-get=\"/sessions/live\" hx-trigger=\"refresh\" hx-select=\"#live\" "
+        "hx-swap=\"outerHTML\" hx-sync=\"this:drop\">");
     const auto sessions = objectsOf(found, "sessions");
     if (sessions.empty())
         html.markup("<p>No session is under way. <a href=\"/sessions\">Those that have ended</a></p>");
     else
-        html.add(tableOf(
-            fmt::format("{} sessions under way, the newest first; times in UTC", textOf(found, "found")),
-            sessions,
-            {{"Since", false,
-              [&viewer](Html& cell, const Object& row) {
-                  if (!viewer.may_change) return addTime(cell, textOf(row, "started"));
-                  cell.markup("<a href=\"/sessions/")
-                      .text(percentEncoded(textOf(row, "session")))
-                      .markup("/end\">");
-                  addTime(cell, textOf(row, "started"));
-                  cell.markup("</a>");
-              }},
-             plain("Client", "client"),
-             plain("Listener", "listener"),
-             plain("State", "state"),
-             plain("Server", "server"),
-             plain("HELO", "helo"),
-             plain("User", "user"),
-             plain("From", "from"),
-             number("Mails", "mail_count"),
-             number("Bytes in", "bytes_in"),
-             number("Bytes out", "bytes_out")}));
+        html.add(tableOf(fmt::format("{} sessions under way, the newest first", textOf(found, "found")),
+                         sessions,
+                         {{"Since", false,
+                           [&viewer](Html& cell, const Object& row) {
+                               if (!viewer.may_change) return addTime(cell, textOf(row, "started"));
+                               const std::string id = percentEncoded(textOf(row, "session"));
+                               cell.markup("<a id=\"end-")
+                                   .text(id)
+                                   .markup("\" href=\"/sessions/")
+                                   .text(id)
+                                   .markup("/end\">");
+                               addTime(cell, textOf(row, "started"));
+                               cell.markup("</a>");
+                           }},
+                          plain("Client", "client"),
+                          plain("Listener", "listener"),
+                          plain("State", "state"),
+                          plain("Server", "server"),
+                          plain("HELO", "helo"),
+                          plain("User", "user"),
+                          plain("From", "from"),
+                          number("Mails", "mail_count"),
+                          number("Bytes in", "bytes_in"),
+                          number("Bytes out", "bytes_out")}));
+    html.markup("</div>");
     return page(viewer, Place::Live, "Sessions under way", html);
 }
 

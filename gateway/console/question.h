@@ -22,6 +22,8 @@ struct PageRequest {
     std::vector<std::string> path;  ///< decoded; may hold anything
     Fields query{};
     Fields form{};  ///< of a POST
+    bool takes_gzip = false;
+    std::string if_none_match{};
 };
 
 api::Response htmlResponse(std::string html, int status = 200);

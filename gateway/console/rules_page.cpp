@@ -187,7 +187,7 @@ std::string rulesPage(const Viewer& viewer, const Fields& query, const RuleNames
     if (rules.empty())
         addNothing(html, viewer, query);
     else
-        html.add(tableOf(fmt::format("{} found, in the order of their numbers; times in UTC",
+        html.add(tableOf(fmt::format("{} found, in the order of their numbers",
                                      counted(found.optValue<std::uint64_t>("found", 0), "rule")),
                          rules, ruleColumns(viewer)));
     if (const std::string next = textOf(found, "next"); !next.empty())
@@ -322,7 +322,7 @@ std::string historyPage(const Viewer& viewer, const Fields& query, const Object&
             .markup(" <a href=\"/rules\">All rules</a></p>");
     else
         html.add(tableOf(
-            "Who changed what, the newest first; times in UTC. A change can be undone on its page.", changes,
+            "Who changed what, the newest first. A change can be undone on its page.", changes,
             {timeColumn("Time", "time", ""), plain("Who", "who"), changeColumn(), plain("Action", "action"),
              whatColumn()}));
     if (const std::string next = textOf(found, "next"); !next.empty())

@@ -27,10 +27,27 @@ std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& h
         uri.getPathSegments(request.path);
         request.query = formFields(uri.getRawQuery());
         request.method = http.getMethod();
+        request.takes_gzip = takesGzip(http.get("Accept-Encoding", ""));
+        request.if_none_match = http.get("If-None-Match", "");
         return request;
     } catch (const Poco::Exception&) {
         return std::nullopt;
     }
+}
+
+bool takesGzip(std::string_view field) {
+    while (!field.empty()) {
+        const std::size_t end = std::min(field.find(','), field.size());
+        std::string_view one = field.substr(0, end);
+        const std::size_t semicolon = std::min(one.find(';'), one.size());
+        const std::string_view weight = trimmed(one.substr(std::min(semicolon + 1, one.size())));
+        // "q=0", "q=0.0": everything but that
+        const bool is_refused =
+            startsWithIgnoreCase(weight, "q=") && weight.find_first_not_of("0.", 2) == std::string_view::npos;
+        if (equalsIgnoreCase(trimmed(one.substr(0, semicolon)), "gzip")) return !is_refused;
+        field.remove_prefix(std::min(end + 1, field.size()));
+    }
+    return false;
 }
 
 /// Fetch Metadata where the browser sends it, else the Origin (RFC 6454 7).
@@ -44,12 +61,23 @@ bool isOfOurs(const Poco::Net::HTTPServerRequest& http) {
 }
 
 std::optional<api::Response> openResponse(const PageRequest& request) {
-    const std::string_view path = stylePath();
-    if (request.path.size() != 2 || path != "/" + request.path[0] + "/" + request.path[1])
-        return std::nullopt;
-    api::Response response{200, std::string(styleSheet()), "text/css; charset=utf-8", {}};
+    if (request.path.size() != 2) return std::nullopt;
+    const Asset* const asset = assetAt("/" + request.path[0] + "/" + request.path[1]);
+    if (asset == nullptr) return std::nullopt;
+    constexpr int kNotModified = 304;
+    const std::string tag = "\"" + request.path[1] + (request.takes_gzip ? ".gz\"" : "\"");
+    api::Response response{200, "", std::string(asset->content_type), {}};
     response.headers.emplace_back("Cache-Control", "public, max-age=31536000, immutable");
-    response.headers.emplace_back("ETag", "\"" + request.path[1] + "\"");
+    response.headers.emplace_back("ETag", tag);
+    response.headers.emplace_back("Vary", "Accept-Encoding");
+    if (request.if_none_match.find(tag) != std::string::npos) {
+        response.status = kNotModified;
+    } else if (request.takes_gzip) {
+        response.body = asset->gzipped;
+        response.headers.emplace_back("Content-Encoding", "gzip");
+    } else {
+        response.body = contentOf(*asset);
+    }
     return response;
 }
 

@@ -13,13 +13,15 @@
 
 namespace mailgate::console {
 
+/// Of an Accept-Encoding field (RFC 9110 12.5.3).
+bool takesGzip(std::string_view field);
 /// None: the target is too long or not well-formed.
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http);
 
 /// Whether a page of ours has sent it, as far as the browser says.
 bool isOfOurs(const Poco::Net::HTTPServerRequest& http);
 
-/// What needs nobody to be known: the style sheet.
+/// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);
 /// How large a form may be that is sent there.
 std::size_t mostForm(const PageRequest& request, const Known& known);

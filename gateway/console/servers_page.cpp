@@ -143,7 +143,7 @@ std::string serversPage(const Viewer& viewer, const Object& found) {
             "<p>No server has an address yet: the names in the configuration cannot be resolved. "
             "<code>mailgate check</code> says which.</p>");
     else
-        html.add(tableOf("Where sessions go; times in UTC", servers, columns));
+        html.add(tableOf("Where sessions go", servers, columns));
     html.markup(
         "<p class=\"soft\">A drained server gets no new sessions, those that it has go on. A probe tries "
         "which "

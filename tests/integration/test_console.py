@@ -2,6 +2,7 @@
 """The console's API: who may, what it answers (docs/openapi.yaml, to the letter), what hostile clients cost."""
 
 import contextlib
+import gzip
 import html.parser
 import http.client
 import json
@@ -501,6 +502,8 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
         if tag not in self.VOID:
             self.open.append(tag)
+        if tag == "script":
+            assert attrs["src"].startswith("/assets/"), attrs
         if tag == "a":
             self.links.append(attrs["href"])
         if tag == "input":
@@ -515,6 +518,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag, tag
 
     def handle_data(self, data):
+        assert "script" not in self.open, data
         self.words += data + " "
 
 
@@ -533,7 +537,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(got.headers["Content-Type"], "text/html; charset=utf-8")
         self.assertEqual(got.headers["Cache-Control"], "no-store")
         page = Page(text)
-        self.assertFalse({"script", "style", "iframe"} & set(page.tags))
+        self.assertFalse({"style", "iframe"} & set(page.tags))
         self.assertEqual({"has " + need[6:] for need in page.labels if need.startswith("needs ")},
                          {has for has in page.labels if has.startswith("has ")}, "every field has its label")
         return page, got.headers
@@ -625,23 +629,40 @@ class Pages(unittest.TestCase):
         page, _ = self.ask("GET", "/sessions?" + urllib.parse.urlencode({"q": evil}), headers=session)
         self.assertIn("<script>", page.fields["q"])
 
-    def test_the_style_sheet_is_kept_for_good(self):
-        page = ask_text("/login")
-        [path] = re.findall(r'rel="stylesheet" href="([^"]+)"', page)
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
-            browser.request("GET", path)
-            got = browser.getresponse()
-            style = got.read().decode()
-        self.assertEqual((got.status, got.headers["Content-Type"]), (200, "text/css; charset=utf-8"))
-        self.assertIn("immutable", got.headers["Cache-Control"])
-        self.assertLess(len(style), 15_000)
-        self.assertNotRegex(style, r"url\(|@import|https?:")
+    def test_what_pages_load_is_kept_for_good(self):
+        session = self.log_in("viewer-person")
+        page = ask_text("/", session)
+        paths = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+        self.assertEqual({path.rsplit(".", 1)[1] for path in paths}, {"css", "js", "svg"})
         self.assertNotRegex(page, r'(src|href)="https?:', "nothing is fetched from elsewhere")
+        together = len(gzip.compress(page.encode()))
+        for path in paths:
+            plain = self.load(path, {})
+            self.assertIn("immutable", plain.headers["Cache-Control"])
+            packed = self.load(path, {"Accept-Encoding": "gzip, br"})
+            self.assertEqual(packed.headers["Content-Encoding"], "gzip")
+            self.assertEqual(gzip.decompress(packed.body), plain.body)
+            together += len(packed.body)
+            again = self.load(path, {"Accept-Encoding": "gzip, br", "If-None-Match": packed.headers["ETag"]})
+            self.assertEqual((again.status, again.body), (304, b""))
+            self.assertEqual(self.load(path, {"If-None-Match": packed.headers["ETag"]}).status, 200, "another coding")
+        self.assertLess(together, 80_000, "a page with all that it loads")
+        self.assertEqual(self.load(paths[0] + "x", {}).status, 303)
+
+    def load(self, path, headers):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
+            browser.request("GET", path, headers=headers)
+            got = browser.getresponse()
+            return Answer(got.status, got.headers, got.read())
+
+    def test_a_page_that_refreshes_itself_says_that_the_session_is_over(self):
+        got = self.load("/sessions/live", {"X-Refresh": "auto", "HX-Request": "true"})
+        self.assertEqual((got.status, got.headers["HX-Redirect"], got.body), (204, "/login", b""))
 
 
-def ask_text(path):
+def ask_text(path, headers):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
-        browser.request("GET", path)
+        browser.request("GET", path, headers=headers)
         return browser.getresponse().read().decode()
 
 

