@@ -36,6 +36,9 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     addLink(html, "/sessions", "Sessions", place == Place::Sessions);
     addLink(html, "/sessions/live", "Under way", place == Place::Live);
     addLink(html, "/rules", "Rules", place == Place::Rules);
+    addLink(html, "/servers", "Servers", place == Place::Servers);
+    if (viewer.sees_configuration)
+        addLink(html, "/configuration", "Configuration", place == Place::Configuration);
     html.markup("</ul></nav>");
     if (!viewer.csrf_token.empty())
         html.markup(

@@ -2,8 +2,10 @@
 #include "gateway/console/screens.h"
 
 #include "gateway/console/assets.h"
+#include "gateway/console/configuration_page.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_screen.h"
+#include "gateway/console/servers_page.h"
 #include "protocols/values/text.h"
 
 #include <Poco/Exception.h>
@@ -96,6 +98,8 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (!is_post && request.method != "GET" && request.method != "HEAD")
         return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (!path.empty() && path[0] == "rules") return rulesScreen(question, request);
+    if (!path.empty() && path[0] == "servers") return serversScreen(question, request);
+    if (!path.empty() && path[0] == "configuration") return configurationScreen(question, request);
     const bool ends = path.size() == 3 && path[0] == "sessions" && path[2] == "end";
     if (is_post && ends)
         return question.ask("DELETE", {"sessions", path[1]}, {},

@@ -186,6 +186,7 @@ class Answers(Console):
         self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "ready")
         self.change("POST", "/servers/mail/gone/ready", status=404)
         self.change("POST", "/servers/mail/mail1/burn", status=404)
+        self.change("POST", "/servers/mail/gone/probe", status=404)
         gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
     def test_the_configuration_in_force(self):
@@ -194,6 +195,10 @@ class Answers(Console):
         self.assertEqual([listener["name"] for listener in configuration["listeners"]], ["smtp"])
         self.assertEqual(configuration["upstreams"][0]["servers"][0]["address"], f"127.0.0.1:{mail.port}")
         self.assertEqual(configuration["sections"]["console"]["address"], f'"127.0.0.1:{console_port}"')
+        self.assertEqual(configuration["defaults"]["gateway"]["max_sessions"], "50000")
+        self.assertIn("postfix", [snippet["name"] for snippet in self.get("/snippets")["snippets"]])
+        self.assertEqual(self.get("/snippets/postfix")["text"], gateway.run("snippet", "postfix").stdout)
+        self.get("/snippets/nothing", 404)
 
     def test_sessions(self):
         page = self.get("/sessions?limit=1&from=@partner.example")
@@ -363,7 +368,7 @@ class Answers(Console):
 
 class Roles(Console):
     def test_every_operation_needs_its_role(self):
-        example = {"id": "1", "upstream": "mail", "server": "mail1", "state": "drain"}
+        example = {"id": "1", "upstream": "mail", "server": "mail1", "state": "drain", "name": "postfix"}
         for pattern, operations in API["paths"].items():
             for method, operation in operations.items():
                 if method == "parameters" or pattern == "/session":

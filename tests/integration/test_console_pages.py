@@ -2,6 +2,8 @@
 """The console's pages of access rules, servers and the configuration, as somebody uses them whose browser has no scripts."""
 
 import contextlib
+import http.client
+import json
 import unittest
 
 from harness import backend, mailgate, proxyclient
@@ -12,20 +14,21 @@ from harness.process import Scratch, wait_until
 PASSWORD = "correct horse battery"
 EVIL = "<script>alert(1)</script>\"'&amp;\u202e"
 
-scratch = gateway = mail = None
+scratch = gateway = mail = plain = None
 console_port = None
 browsers = {}
 
 
 def setUpModule():
-    global scratch, gateway, mail, console_port
+    global scratch, gateway, mail, plain, console_port
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
     mail = scratch.start(backend.Backend(backend.smtp))
+    plain = scratch.start(backend.Backend(backend.smtp, reads_header=False))
     console_port = reserve_port()
     gateway = scratch.start(mailgate.Mailgate(
         scratch, [mailgate.listener("smtp", "mail"), {**mailgate.listener("smtp", "mail"), "name": "second"}],
-        [mailgate.upstream("mail", mail.port)], admin={"socket": "mailgate.sock"},
+        [mailgate.upstream("mail", mail.port), mailgate.upstream("plain", plain.port)], admin={"socket": "mailgate.sock"},
         console={"address": f"127.0.0.1:{console_port}"}))
     for role in ("viewer", "operator", "admin"):
         done = gateway.run("console", "user", "add", role + "-person", "--role", role, stdin=PASSWORD + "\n")
@@ -216,6 +219,69 @@ class Rules(unittest.TestCase):
                 self.operator.open(path, 404)
         self.operator.open("/rules/changes/x", 400)
         self.operator.open("/rules/changes/x/undo", 400)
+
+
+class Servers(unittest.TestCase):
+    def test_a_server_is_drained_and_put_back(self):
+        operator, viewer = browsers["operator"], browsers["viewer"]
+        seen = viewer.open("/servers")
+        self.assertIn("mail1", seen.words)
+        self.assertEqual([form.action for form in seen.forms], ["/logout"])
+        for path in ("/servers/mail/mail1/drain", "/servers/mail/mail1/ready", "/servers/mail/mail1/probe"):
+            viewer.open(path, 403)
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.60"))) as client:
+            proxyclient.read_line(client)
+            drain = operator.open("/servers").links["Drain"][0]
+            asked = operator.open(drain)
+            self.assertIn("1 session with it now", asked.words)
+            self.assertIn("No other server of mail takes sessions", asked.words)
+            form = asked.form(drain)
+            viewer.send(form, [("csrf_token", viewer.open("/").form("/logout").value("csrf_token"))], 403)
+            operator.send(form, [("csrf_token", "x")], 403)
+            self.assertIn("ready", operator.open("/servers").words)
+            page = operator.submit(form, "Drain")
+            self.assertIn("drained", page.words)
+            self.assertIn("drained", viewer.open("/").words)
+        page = operator.submit(page.form("/servers/mail/mail1/ready"), "Put back")
+        self.assertEqual(len(page.links["Drain"]), 2)
+        gateway.wait_event("admin.order", order="ready", target="mail/mail1", user="operator-person (console)", ok=True)
+        for path in ("/servers/mail/gone/drain", "/servers/mail/mail1", "/servers/%00/x/drain", "/servers/mail/mail1/burn"):
+            operator.open(path, 404)
+        operator.open("/servers/mail/mail1/probe", 405)
+
+    def test_a_server_is_probed(self):
+        operator = browsers["operator"]
+        page = operator.submit(operator.open("/servers").form("/servers/plain/plain1/probe"), "Probe")
+        self.assertIn(f"127.0.0.1:{plain.port}", page.words)
+        self.assertIn("does not expect a PROXY header", page.words)
+        gateway.wait_event("admin.order", order="probe", target="plain/plain1", ok=True)
+
+    def test_a_program_gets_what_the_command_prints(self):
+        token = gateway.run("console", "token", "add", "probing", "--role", "operator").stdout.strip()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=60)) as connection:
+            connection.request("POST", "/api/v1/servers/plain/plain1/probe", "{}",
+                               {"Authorization": "Bearer " + token, "Content-Type": "application/json"})
+            answer = json.loads(connection.getresponse().read())
+        self.assertEqual(answer, json.loads(gateway.run("probe", "plain/plain1", "--json").stdout))
+
+
+class Configuration(unittest.TestCase):
+    def test_what_is_in_force_and_lines_for_the_neighbours(self):
+        admin = browsers["admin"]
+        for role in ("viewer", "operator"):
+            self.assertNotIn("Configuration", browsers[role].open("/").links)
+            self.assertIn("role", browsers[role].open("/configuration", 403).words)
+            browsers[role].open("/configuration/snippets/postfix", 403)
+        [configuration] = admin.open("/").links["Configuration"]
+        page = admin.open(configuration)
+        for words in (str(gateway.config), "[gateway]", "max_sessions", "50000", "is the value", "Settings of listener second", f"Server mail/mail1, 127.0.0.1:{mail.port}"):
+            self.assertIn(words, page.words)
+        [link] = page.links["postfix"]
+        self.assertIn("smtpd_upstream_proxy_protocol=haproxy", admin.open(link).words)
+        self.assertEqual("".join(admin.open("/configuration/snippets/haproxy").words.split()).count("send-proxy-v2"),
+                         gateway.run("snippet", "haproxy").stdout.count("send-proxy-v2"))
+        admin.open("/configuration/snippets/nothing", 404)
+        admin.open("/configuration/nothing", 404)
 
 
 class Empty(unittest.TestCase):
