@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/screens.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
 #include "gateway/console/pages.h"
@@ -101,11 +102,15 @@ std::size_t mostForm(const PageRequest& request, const Known& known) {
 }
 
 bool isOfPart(const PageRequest& request) {
-    return request.method == "GET" && isOfLiveSessions(request);
+    return request.method == "GET" && (request.path.empty() || isOfLiveSessions(request));
 }
 
-api::Response partFor(api::Api& api, const Known& known, const PageRequest&) {
+api::Response partFor(api::Api& api, const Known& known, const PageRequest& request) {
     const Question question(api, known);
+    if (request.path.empty())
+        return question.ask("GET", {"status"}, {}, [](const Object& status) {
+            return htmlResponse(overviewPart(status, unixMillis()).str());
+        });
     const bool may_change = question.viewer().may_change;
     return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
         return htmlResponse(liveSessionsPart(may_change, found).str());
@@ -132,8 +137,9 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (is_post)
         return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (path.empty())
-        return question.ask("GET", {"status"}, {},
-                            [&](const Object& status) { return htmlResponse(overviewPage(viewer, status)); });
+        return question.ask("GET", {"status"}, {}, [&](const Object& status) {
+            return htmlResponse(overviewPage(viewer, status, unixMillis()));
+        });
     if (path.size() == 1 && path[0] == "sessions") {
         auto query = only(request.query, {"q", "as", "cursor"});
         const std::string asked = fieldNamed(request.query, "q");

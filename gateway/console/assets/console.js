@@ -63,14 +63,9 @@
     if (notice && notice.textContent !== text) notice.textContent = text;
   }
 
-  function toLogIn() {
-    location.assign('/login');
-  }
-
   function tick() {
     if (document.hidden || paused) return;
     for (const part of live()) htmx.trigger(part, 'refresh');
-    if (plots.length > 0) measure();
   }
 
   /// Who reads may stop it (WCAG 2.2.2).
@@ -109,7 +104,10 @@
   });
   for (const failure of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout'])
     document.addEventListener(failure, () => say(silence(answered)));
-  document.addEventListener('htmx:afterSwap', onAnswer);
+  document.addEventListener('htmx:afterSettle', () => {
+    onAnswer();
+    if (plots.length > 0) measure();
+  });
   document.addEventListener('htmx:load', event => localise(event.target));
 
   // ---- plots
@@ -173,24 +171,15 @@
     }
   }
 
-  async function measure() {
-    let response;
-    try {
-      response = await fetch('/api/v1/status', {headers: {'X-Refresh': 'auto'}, cache: 'no-store', signal: AbortSignal.timeout(10_000)});
-    } catch {
-      return say(silence(answered));
-    }
-    if (response.status === 401) return toLogIn();
-    if (!response.ok) return say(silence(answered));
-    const {totals, started} = await response.json();
-    const now = {at: Date.now() / 1000, totals, started};
-    onAnswer();
-    if (before && before.started === started)
+  /// The totals of a part that has come, and when they were that; a gateway that was restarted begins anew.
+  function measure() {
+    const now = document.getElementById('now').dataset;
+    if (before && before.started === now.started && Number(now.at) > Number(before.at))
       for (const plot of plots) {
-        const sum = of => plot.total.split(' ').reduce((all, name) => all + of[name], 0);
-        plot.add(now.at, Math.max(0, sum(totals) - sum(before.totals)) / (now.at - before.at));
+        const sum = of => plot.total.split(' ').reduce((all, name) => all + Number(of[name]), 0);
+        plot.add(now.at / 1000, (sum(now) - sum(before)) / (now.at - before.at) * 1000);
       }
-    before = now;
+    before = {...now};
   }
 
   function addPlots() {
@@ -204,7 +193,7 @@
 
   localise(document);
   addPlots();
-  if (live().length > 0 || plots.length > 0) {
+  if (live().length > 0) {
     addPause();
     if (plots.length > 0) measure();
     setInterval(tick, period);
