@@ -63,8 +63,14 @@
     if (notice && notice.textContent !== text) notice.textContent = text;
   }
 
+  // What is pressed or marked is not taken away.
+  let pressed = false;
+  const isHeld = () => pressed || document.getSelection().type === 'Range';
+  document.addEventListener('pointerdown', () => { pressed = true; });
+  for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(() => { pressed = false; }));
+
   function tick() {
-    if (document.hidden || paused) return;
+    if (document.hidden || paused || isHeld()) return;
     for (const part of live()) htmx.trigger(part, 'refresh');
   }
 
@@ -101,6 +107,9 @@
   // Looking at a page is no use of the session: it ends when nobody has asked for anything.
   document.addEventListener('htmx:configRequest', event => {
     if (event.target.matches('[data-live]')) event.detail.headers['X-Refresh'] = 'auto';
+  });
+  document.addEventListener('htmx:beforeSwap', event => {
+    if (event.target.matches('[data-live]') && isHeld()) event.detail.shouldSwap = false;
   });
   for (const failure of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout'])
     document.addEventListener(failure, () => say(silence(answered)));
