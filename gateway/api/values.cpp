@@ -3,6 +3,7 @@
 
 #include "gateway/answers/time_text.h"
 #include "gateway/api/problem.h"
+#include "gateway/api/strict_json.h"
 #include "gateway/log/escape.h"
 
 #include <Poco/JSON/Array.h>
@@ -129,6 +130,8 @@ BodyValues::BodyValues(const Request& request) {
         throw malformed();
     }
     if (!object_) throw malformed();
+    if (const std::string why = ambiguityIn(request.body); !why.empty())
+        throw Problem(400, "invalid_value", why);
 }
 
 Poco::Dynamic::Var BodyValues::get(std::string_view name) {

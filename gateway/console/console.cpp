@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/console.h"
 
+#include "gateway/api/strict_json.h"
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
 #include "gateway/console/pages.h"
@@ -53,7 +54,9 @@ std::optional<std::pair<std::string, std::string>> nameAndPassword(const std::st
         parser.setDepth(kMaxDepth);
         const auto object = parser.parse(body).extract<Poco::JSON::Object::Ptr>();
         const auto user = object->get("user"), password = object->get("password");
-        if (object->size() != 2 || !user.isString() || !password.isString()) return std::nullopt;
+        if (object->size() != 2 || !user.isString() || !password.isString() ||
+            !api::ambiguityIn(body).empty())
+            return std::nullopt;
         return std::pair(user.convert<std::string>(), password.convert<std::string>());
     } catch (const Poco::Exception&) {
         return std::nullopt;
@@ -184,7 +187,18 @@ class Handler final : public net::HTTPRequestHandler {
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 
+    /// Of nobody a body is read that is not there yet: a thread would wait for it. What has a length, and a small one, is.
+    /// Returns the status of the refusal; 0: it may be read.
+    static int unfitForStrangers(const net::HTTPServerRequest& http) {
+        constexpr int kLengthRequired = 411, kTooLarge = 413, kExpectationFailed = 417;
+        if (http.has("Expect")) return kExpectationFailed;
+        if (!http.hasContentLength() || http.has("Transfer-Encoding")) return kLengthRequired;
+        return http.getContentLength64() > static_cast<Poco::Int64>(kMaxLogin) ? kTooLarge : 0;
+    }
+
     api::Response logInByForm(const Credentials& credentials, net::HTTPServerRequest& http) {
+        if (const int status = unfitForStrangers(http); status != 0)
+            return htmlResponse(logInPage("That is no log-in."), status);
         const auto fields = formFields(readBody(http, kMaxLogin, server_));
         server_.suspendPeerLimit();
         auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
@@ -253,8 +267,8 @@ class Handler final : public net::HTTPRequestHandler {
 
     void logIn(const Credentials& credentials, net::HTTPServerRequest& http,
                net::HTTPServerResponse& http_response) {
-        if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxLogin))
-            return reply(http_response, api::problemResponse(413, "too_large", "that is no log-in"));
+        if (const int status = unfitForStrangers(http); status != 0)
+            return reply(http_response, api::problemResponse(status, "no_log_in", "that is no log-in"));
         const auto given = nameAndPassword(readBody(http, kMaxLogin, server_));
         if (!given)
             return reply(http_response,

@@ -88,6 +88,7 @@ std::optional<api::Request> requestFrom(const net::HTTPServerRequest& http) {
 
 std::string readBody(net::HTTPServerRequest& http, std::size_t most, http::Server& server) {
     std::string body;
+    if (!http.hasContentLength() && !http.getChunkedTransferEncoding()) return body;  // RFC 9112 6.3
     std::istream& stream = http.stream();
     while (stream && body.size() <= most) {
         server.restartPeerLimit();

@@ -12,7 +12,7 @@ std::string LoginSessions::begin(std::string account, std::string password, Cloc
     std::string secret = newSecret();
     Login login{std::move(account), std::move(password), newSecret(), now, now};
     const std::lock_guard lock(mutex_);
-    makeRoom(now);
+    makeRoom(login.account, now);
     by_digest_.emplace(digestOf(secret), std::move(login));
     return secret;
 }
@@ -41,13 +41,17 @@ std::size_t LoginSessions::endAllOf(std::string_view account) {
     return std::erase_if(by_digest_, [&](const auto& entry) { return entry.second.account == account; });
 }
 
-void LoginSessions::makeRoom(Clock::time_point now) {
-    if (by_digest_.size() < kMost) return;
+void LoginSessions::makeRoom(std::string_view account, Clock::time_point now) {
     std::erase_if(by_digest_, [&](const auto& entry) { return isOver(entry.second, now); });
-    if (by_digest_.size() < kMost) return;
-    by_digest_.erase(std::min_element(
-        by_digest_.begin(), by_digest_.end(),
-        [](const auto& one, const auto& other) { return one.second.used < other.second.used; }));
+    const auto is_own = [&](const auto& entry) { return entry.second.account == account; };
+    const auto own = static_cast<std::size_t>(std::count_if(by_digest_.begin(), by_digest_.end(), is_own));
+    const bool is_full = own >= kMostOfAccount;
+    if (!is_full && by_digest_.size() < kMost) return;
+    by_digest_.erase(
+        std::min_element(by_digest_.begin(), by_digest_.end(), [&](const auto& one, const auto& other) {
+            if (is_full && is_own(one) != is_own(other)) return is_own(one);
+            return one.second.used < other.second.used;
+        }));
 }
 
 }  // namespace mailgate::credentials

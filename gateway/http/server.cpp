@@ -29,6 +29,10 @@ namespace net = Poco::Net;
 
 // How long a thread waits for a peer's next byte, within its limit.
 constexpr int kPeerTimeoutSeconds = 5;
+// Room for what is answered to most, so that a peer that does not read keeps no thread.
+constexpr int kSendBuffer = 128 << 10;
+constexpr std::string_view kMalformed =
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 constexpr std::string_view kTooLong =
     "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -205,10 +209,13 @@ void Server::look(WaitingList::iterator waiting) {
     switch (head) {
         case Head::Probe:
             return serve(*socket);
-        case Head::TooLong:
+        case Head::Malformed:
+        case Head::TooLong: {
+            const std::string_view answer = head == Head::TooLong ? kTooLong : kMalformed;
             if (!tls_)
-                ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+                ::send(descriptorOf(*socket), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             return;
+        }
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
             if (ready_.size() >= kMaxConnections) ready_.pop_front();
@@ -227,14 +234,15 @@ Server::Head Server::headOf(const net::StreamSocket& socket) {
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
     const std::string_view head(head_.data(), static_cast<std::size_t>(got));
-    if (isWholeRequest(head, head_.size())) return isProbe(head) ? Head::Probe : Head::Complete;
+    if (isWholeRequest(head, head_.size()))
+        return isProbe(head) ? Head::Probe : isMalformed(head) ? Head::Malformed : Head::Complete;
     return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
 }
 
 Server::Head Server::headOf(TlsConnection& connection) const {
     if (!connection.advance(kMaxHead)) return Head::Gone;
     const std::string& text = connection.received();
-    if (isWholeRequest(text, kMaxHead)) return Head::Complete;
+    if (isWholeRequest(text, kMaxHead)) return isMalformed(text) ? Head::Malformed : Head::Complete;
     return text.size() >= kMaxHead ? Head::TooLong : Head::Incomplete;
 }
 
@@ -268,6 +276,7 @@ void Server::serve(const net::StreamSocket& socket) {
     wake();
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
+        if (!tls_) net::StreamSocket(socket).setSendBufferSize(kSendBuffer);
         net::HTTPServerConnection(socket, params_, handlers_).run();
         if (tls_) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right

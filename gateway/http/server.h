@@ -69,7 +69,7 @@ class Server {
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Gone };
+    enum class Head : std::uint8_t { Incomplete, Complete, Probe, Malformed, TooLong, Gone };
 
     void watch();
     void accept();

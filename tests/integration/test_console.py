@@ -245,6 +245,36 @@ class Answers(Console):
             self.assertIn(b"421", proxyclient.read_line(client))
         self.change("DELETE", f"/sessions/{session}", status=404, token="operator")
 
+    def test_viewers_cannot_find_out_what_is_masked(self):
+        number = self.change("POST", "/rules", {"network": "192.0.2.131", "verdict": "deny"}, 201).json["changes"][0]["rule"]
+
+        def greeting():
+            with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.131"))) as client:
+                client.sendall(b"QUIT\r\n")
+                return proxyclient.read_line(client)
+        wait_until(lambda: greeting().startswith(b"554"), "the rule")
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.132"))) as client:
+            proxyclient.read_line(client)
+            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.2.132]>\r\n")
+            proxyclient.read_reply(client)
+            proxyclient.read_reply(client)
+            live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
+            self.assertNotIn("192.0.2.132", json.dumps(live))
+            for query in ("helo=[192.0.2.132]", "helo=.132", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+                self.get("/sessions/live?" + query, 403, token="viewer")
+            client.sendall(b"QUIT\r\n")
+            proxyclient.read_to_end(client)
+        wait_until(lambda: self.get("/sessions?client=192.0.2.132")["sessions"], "the session")
+        [whole, *_] = wait_until(lambda: self.get("/sessions?client=192.0.2.131&refused=true")["sessions"], "the refused one")
+        self.assertEqual(whole["rule_id"], number)
+        for one in self.get("/sessions?client=192.0.2.0/24", token="viewer")["sessions"]:
+            self.assertNotIn("192.0.2.13", json.dumps(one))
+            self.assertIsNone(one.get("rule_id"))
+        for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
+            with self.subTest(query=query):
+                self.get("/sessions?" + query, 403, token="viewer")
+        self.assertEqual([self.get("/sessions?q=" + text, token="viewer")["sessions"] for text in ("[192.0.2.132]", "[192.0.2.133]")], [[], []])
+
     def test_viewers_see_masked_addresses(self):
         masked = self.get("/sessions?from=@partner.example", token="viewer")["sessions"]
         self.assertEqual({one["client"] for one in masked}, {"198.51.100.0/24"})
@@ -439,13 +469,15 @@ class LoggingIn(Console):
         self.get("/status", 401, token=None, headers=session)
 
     def test_who_a_trusted_proxy_names(self):
-        def through(address, user):
+        def through(address, user, **headers):
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30, source_address=(address, 0))) as proxy:
-                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user})
+                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user, **headers})
                 got = proxy.getresponse()
                 return got.status, json.loads(got.read())
         self.assertEqual(through("127.0.0.9", "operator-person")[1]["name"], "operator-person (console)")
         self.assertEqual(through("127.0.0.9", "nobody")[0], 403)
+        self.assertEqual(through("127.0.0.9", "operator-person", Authorization="Basic YTpi")[0], 200, "that is the proxy's matter")
+        self.assertEqual(through("127.0.0.8", "operator-person", Authorization="Basic YTpi")[0], 401)
         self.assertEqual(through("127.0.0.8", "operator-person")[0], 401, "a proxy that is not trusted says nothing")
 
     def test_guessing_is_slowed_down_and_told(self):
@@ -745,6 +777,34 @@ class Hostile(Console):
                     connection.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
                     sent += 0x10000
             self.assertLess(sent, 1 << 24)
+
+    def test_of_nobody_a_body_is_awaited(self):
+        def stall(data):
+            connection = waiting.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=30))
+            connection.sendall(data.encode())
+            return connection
+        with contextlib.ExitStack() as waiting:
+            stalled = []
+            for path, kind in (("/login", "application/x-www-form-urlencoded"), ("/api/v1/session", "application/json")):
+                head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+                for rest in ("Transfer-Encoding: chunked\r\n", "", "Content-Length: 100000\r\n", "Content-Length: 30\r\nExpect: 100-continue\r\n",
+                             "Content-Length : 30\r\n"):
+                    stalled.append(stall(head + rest + "\r\n"))
+            stalled += [stall("GET /\n\n"), stall("\n\n")]
+            begun = time.monotonic()
+            self.get("/status")
+            for connection in stalled:
+                self.assertRegex(connection.recv(100), rb"^(HTTP/1\.1 100 Continue\r\n\r\n)?HTTP/1\.[01] 4\d\d ")
+            self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK)
+
+    def test_what_could_be_read_in_two_ways_is_refused(self):
+        rule = '{"network": "192.0.2.140", "verdict": "deny", "dry_run": true, %s}'
+        for more in ('"dry_run": false', '"client_rate": 18446744073709551616', '"network": "192.0.2.141"'):
+            self.change("POST", "/rules", rule % more, 400)
+        self.change("POST", "/rules/undo", '{"change": 18446744073709551617}', 400)
+        self.change("POST", "/rules/import", {"replace": True, "all_sets": True, "force": True}, 400)
+        self.change("POST", "/session", '{"user": "x", "user": "admin-person", "password": "x"}', 400, token=None)
+        self.assertEqual(self.get("/rules?match=192.0.2.140")["rules"], [])
 
     def test_heads_without_end(self):
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nX: " + b"a" * 70_000), r"^(HTTP/1\.1 431 |$)")

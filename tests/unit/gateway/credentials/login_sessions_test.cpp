@@ -51,6 +51,19 @@ TEST_F(LoginSessionsTest, EndAfterSomeHoursHoweverMuchTheyAreUsed) {
     EXPECT_FALSE(sessions_.find(secret, end));
 }
 
+TEST_F(LoginSessionsTest, OfOneAccountPushOutNobodyElses) {
+    const std::string bobs = sessions_.begin("bob", "", now_);
+    now_ += std::chrono::seconds(1);
+    const std::string first = sessions_.begin("alice", "", now_);
+    for (std::size_t number = 0; number < LoginSessions::kMostOfAccount; ++number) {
+        now_ += std::chrono::milliseconds(1);
+        sessions_.begin("alice", "", now_);
+    }
+    EXPECT_FALSE(sessions_.find(first, now_));
+    EXPECT_TRUE(sessions_.find(bobs, now_));
+    EXPECT_EQ(sessions_.endAllOf("alice"), LoginSessions::kMostOfAccount);
+}
+
 TEST_F(LoginSessionsTest, AreEndedOneByOneOrAllOfAnAccount) {
     const std::string one = sessions_.begin("alice", "", now_), other = sessions_.begin("alice", "", now_),
                       third = sessions_.begin("alice", "", now_), bobs = sessions_.begin("bob", "", now_);
@@ -67,14 +80,14 @@ TEST_F(LoginSessionsTest, OfTooManyTheLongestUnusedEnds) {
     std::string second;
     for (std::size_t i = 1; i < LoginSessions::kMost; ++i) {
         now_ += std::chrono::milliseconds(1);
-        second = sessions_.begin("bob", "", now_);
+        second = sessions_.begin("bob" + std::to_string(i / LoginSessions::kMostOfAccount), "", now_);
     }
     EXPECT_TRUE(sessions_.find(first, now_ + std::chrono::milliseconds(1)));
     now_ += std::chrono::milliseconds(2);
     sessions_.begin("carol", "", now_);
     EXPECT_TRUE(sessions_.find(first, now_));
     EXPECT_TRUE(sessions_.find(second, now_));
-    EXPECT_EQ(sessions_.endAllOf("bob"), LoginSessions::kMost - 2);
+    EXPECT_EQ(sessions_.endAllOf("bob0"), LoginSessions::kMostOfAccount - 2) << "it was the first of bob0's";
 }
 
 }  // namespace

@@ -37,5 +37,29 @@ TEST(RequestHead, IsNotKeptWaitingForMoreThanThereIsRoomFor) {
     EXPECT_TRUE(isWholeRequest(head("X: " + std::string(2 * kMost, 'x')), kMost));
 }
 
+TEST(RequestHead, ThatMeansTwoThingsIsMalformed) {
+    const auto with = [](const std::string& field) { return "POST / HTTP/1.1\r\n" + field + "\r\n\r\n"; };
+    for (const char* line : {"GET / HTTP/1.1", "OPTIONS * HTTP/1.0", "M-SEARCH http://x/ HTTP/1.1"})
+        EXPECT_FALSE(isMalformed(std::string(line) + "\r\nHost: x\r\n\r\n")) << line;
+    for (const char* line : {"", "GET", "GET /", "GET / ", " / HTTP/1.1", "GET  HTTP/1.1", "GET / HTTP/2.0",
+                             "GET /  HTTP/1.1", "GET / HTTP/1.1 ", "GET / http/1.1", "\r"})
+        EXPECT_TRUE(isMalformed(std::string(line) + "\r\nHost: x\r\n\r\n")) << line;
+    EXPECT_TRUE(isMalformed("GET /\n\n"));
+    EXPECT_TRUE(isMalformed("\n\n"));
+    EXPECT_TRUE(isMalformed(""));
+    for (const char* field : {"A: b", "A:", "A:b:c", "Content-Length: 0", "Content-Length:\t5 ",
+                              "content-length:5", "Content-Length: 123456789012345678"})
+        EXPECT_FALSE(isMalformed(with(field))) << field;
+    for (const char* field :
+         {"A", ": b", "A : b", "Content-Length : 5", " A: b", "A: b\r\n c", "Content-Length: 0x2",
+          "Content-Length: +2", "Content-Length: 2,2", "Content-Length: ", "Content-Length: 2 2",
+          "Content-Length: 9223372036854775808"})
+        EXPECT_TRUE(isMalformed(with(field))) << field;
+}
+
+TEST(RequestHead, IsFollowedByABodyWhateverTheSpace) {
+    EXPECT_FALSE(isWholeRequest("POST / HTTP/1.1\r\nContent-Length:\t5\r\n\r\n", kMost));
+}
+
 }  // namespace
 }  // namespace mailgate::http
