@@ -272,7 +272,7 @@ TEST_F(AdminServerTest, ReplacesASocketThatNobodyListensOn) {
         ASSERT_EQ(::bind(abandoned.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     }
     ASSERT_TRUE(fs::exists(config_.socket));
-    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("mailgate is not listening on"));
+    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("no gateway is listening on"));
     const auto server = serve();
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
 }
@@ -301,7 +301,7 @@ TEST_F(AdminServerTest, RemovesTheSocketWhenItStops) {
     server->stop();
     EXPECT_FALSE(fs::exists(config_.socket));
     EXPECT_EQ(refusalOf([&] { client().get("/v1/status"); }),
-              fmt::format("0 mailgate is not listening on {}: is it running, and with this configuration?",
+              fmt::format("0 no gateway is listening on {}: is it running, and with this configuration?",
                           config_.socket));
 }
 
