@@ -17,7 +17,7 @@ std::string LoginSessions::begin(std::string account, std::string password, Cloc
     return secret;
 }
 
-std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_point now, bool counts_as_use) {
+std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_point now) {
     const std::string digest = digestOf(secret);
     const std::lock_guard lock(mutex_);
     const auto found = by_digest_.find(digest);
@@ -26,7 +26,7 @@ std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_po
         by_digest_.erase(found);
         return std::nullopt;
     }
-    if (counts_as_use) found->second.used = now;
+    found->second.used = now;
     return found->second;
 }
 
@@ -43,15 +43,22 @@ std::size_t LoginSessions::endAllOf(std::string_view account) {
 
 void LoginSessions::makeRoom(std::string_view account, Clock::time_point now) {
     std::erase_if(by_digest_, [&](const auto& entry) { return isOver(entry.second, now); });
-    const auto is_own = [&](const auto& entry) { return entry.second.account == account; };
-    const auto own = static_cast<std::size_t>(std::count_if(by_digest_.begin(), by_digest_.end(), is_own));
-    const bool is_full = own >= kMostOfAccount;
-    if (!is_full && by_digest_.size() < kMost) return;
-    by_digest_.erase(
-        std::min_element(by_digest_.begin(), by_digest_.end(), [&](const auto& one, const auto& other) {
-            if (is_full && is_own(one) != is_own(other)) return is_own(one);
-            return one.second.used < other.second.used;
-        }));
+    const auto own = std::count_if(by_digest_.begin(), by_digest_.end(),
+                                   [&](const auto& entry) { return entry.second.account == account; });
+    if (static_cast<std::size_t>(own) >= kMostOfOne)
+        endUnusedForLongest(account);
+    else if (by_digest_.size() >= kMost)
+        endUnusedForLongest("");
+}
+
+/// Of one account, or of all if that is empty; there is one at least.
+void LoginSessions::endUnusedForLongest(std::string_view account) {
+    auto longest = by_digest_.end();
+    for (auto each = by_digest_.begin(); each != by_digest_.end(); ++each) {
+        if (!account.empty() && each->second.account != account) continue;
+        if (longest == by_digest_.end() || each->second.used < longest->second.used) longest = each;
+    }
+    by_digest_.erase(longest);
 }
 
 }  // namespace mailgate::credentials

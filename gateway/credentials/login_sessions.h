@@ -25,14 +25,14 @@ class LoginSessions {
     using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::minutes kIdle{30};
     static constexpr std::chrono::hours kAbsolute{12};
-    // Beyond these the one unused for longest ends: of the account, so that nobody logs out others, and of all.
-    static constexpr std::size_t kMostOfAccount = 20;
-    static constexpr std::size_t kMost = 1'000;
+    static constexpr std::size_t kMost = 1'000;  ///< beyond it the one unused for longest ends
+    static constexpr std::size_t kMostOfOne =
+        20;  ///< of one account; likewise: nobody's log-ins end those of others
 
     /// Returns the secret. Throws std::system_error.
     std::string begin(std::string account, std::string password, Clock::time_point now);
-    /// None: there is none, or it has expired.
-    std::optional<Login> find(std::string_view secret, Clock::time_point now, bool counts_as_use = true);
+    /// None: there is none, or it has expired. Counts as use.
+    std::optional<Login> find(std::string_view secret, Clock::time_point now);
     void end(std::string_view secret);
     /// Returns how many.
     std::size_t endAllOf(std::string_view account);
@@ -42,6 +42,7 @@ class LoginSessions {
         return now - login.used >= kIdle || now - login.begun >= kAbsolute;
     }
     void makeRoom(std::string_view account, Clock::time_point now);
+    void endUnusedForLongest(std::string_view account);
 
     std::mutex mutex_;
     std::map<std::string, Login, std::less<>> by_digest_;

@@ -3,7 +3,6 @@
 
 #include "gateway/base/descriptor.h"
 #include "gateway/http/request_head.h"
-#include "protocols/stream/lines.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
@@ -19,6 +18,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -29,12 +29,19 @@ namespace net = Poco::Net;
 
 // How long a thread waits for a peer's next byte, within its limit.
 constexpr int kPeerTimeoutSeconds = 5;
-// Room for what is answered to most, so that a peer that does not read keeps no thread.
-constexpr int kSendBuffer = 128 << 10;
-constexpr std::string_view kMalformed =
-    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 constexpr std::string_view kTooLong =
     "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+constexpr std::string_view kMalformed =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
+    "This is no well-formed request of HTTP/1.0 or 1.1\n";
+
+/// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
+void refuse(net::StreamSocket& socket, std::string_view response) {
+    try {
+        socket.sendBytes(response.data(), static_cast<int>(response.size()));
+    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
+    }
+}
 
 net::HTTPServerParams::Ptr serverParams() {
     net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
@@ -53,18 +60,6 @@ int descriptorOf(const net::Socket& socket) {
     return socket.impl()->sockfd();
 }
 
-/// Answered from what the gateway knows at once, and without anything more to be read: Poco's parser would wait for a
-/// version that is not there, and for the body of a method that may have one.
-bool isProbe(std::string_view head) {
-    std::string_view line = head.substr(0, head.find('\n'));
-    const std::string_view method = takeWord(line);
-    const std::string_view target = takeWord(line);
-    return (method == "GET" || method == "HEAD") &&
-           (target == "/readyz" || target == "/healthz" || target.starts_with("/readyz?listener=")) &&
-           line.starts_with("HTTP/") && !holdsIgnoringCase(head, "content-length") &&
-           !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
-}
-
 }  // namespace
 
 Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tls)
@@ -74,7 +69,7 @@ Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tl
       handlers_(handlers(*this)),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      head_(kMaxHead) {
+      head_(kMaxHead + kMaxSmallBody) {
     // Between an event and accept() the peer may be gone.
     ::fcntl(descriptorOf(socket_), F_SETFL, ::fcntl(descriptorOf(socket_), F_GETFL) | O_NONBLOCK);
     for (const int fd : {wake_fd_, descriptorOf(socket_)}) {
@@ -209,13 +204,10 @@ void Server::look(WaitingList::iterator waiting) {
     switch (head) {
         case Head::Probe:
             return serve(*socket);
+        case Head::TooLong:
+            return refuse(*socket, kTooLong);
         case Head::Malformed:
-        case Head::TooLong: {
-            const std::string_view answer = head == Head::TooLong ? kTooLong : kMalformed;
-            if (!tls_)
-                ::send(descriptorOf(*socket), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-            return;
-        }
+            return refuse(*socket, kMalformed);
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
             if (ready_.size() >= kMaxConnections) ready_.pop_front();
@@ -233,17 +225,27 @@ Server::Head Server::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
-    const std::string_view head(head_.data(), static_cast<std::size_t>(got));
-    if (isWholeRequest(head, head_.size()))
-        return isProbe(head) ? Head::Probe : isMalformed(head) ? Head::Malformed : Head::Complete;
-    return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
+    return headOf(std::string_view(head_.data(), static_cast<std::size_t>(got)));
 }
 
-Server::Head Server::headOf(TlsConnection& connection) const {
-    if (!connection.advance(kMaxHead)) return Head::Gone;
-    const std::string& text = connection.received();
-    if (isWholeRequest(text, kMaxHead)) return isMalformed(text) ? Head::Malformed : Head::Complete;
-    return text.size() >= kMaxHead ? Head::TooLong : Head::Incomplete;
+Server::Head Server::headOf(TlsConnection& connection) {
+    if (!connection.advance(kMaxHead + kMaxSmallBody)) return Head::Gone;
+    const Head head = headOf(connection.received());
+    return head == Head::Probe ? Head::Complete : head;  // its answer may have to wait
+}
+
+Server::Head Server::headOf(std::string_view text) noexcept {
+    switch (stateOf(text, kMaxHead, kMaxSmallBody)) {
+        case RequestState::Malformed:
+            return Head::Malformed;
+        case RequestState::TooLong:
+            return Head::TooLong;
+        case RequestState::Whole:
+            return isProbe(text) ? Head::Probe : Head::Complete;
+        case RequestState::Incomplete:
+            break;
+    }
+    return Head::Incomplete;
 }
 
 void Server::drop(WaitingList::iterator waiting) {
@@ -276,7 +278,6 @@ void Server::serve(const net::StreamSocket& socket) {
     wake();
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
-        if (!tls_) net::StreamSocket(socket).setSendBufferSize(kSendBuffer);
         net::HTTPServerConnection(socket, params_, handlers_).run();
         if (tls_) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
