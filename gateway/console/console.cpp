@@ -6,6 +6,7 @@
 #include "gateway/console/exchange.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/screens.h"
+#include "gateway/console/shared_parts.h"
 #include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
@@ -73,6 +74,7 @@ struct Site {
     const ConsoleConfig config;
     Console::Parts parts;
     Authenticator authenticator;
+    SharedParts shared;  ///< by role
 };
 
 class Handler final : public net::HTTPRequestHandler {
@@ -157,6 +159,9 @@ class Handler final : public net::HTTPRequestHandler {
                 return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
         }
         server_.suspendPeerLimit();
+        if (credentials.refreshes && isOfPart(*request))
+            return site_.shared.get(std::string(toString(known.who.role)),
+                                    [&] { return partFor(site_.parts.api, known, *request); });
         return pageFor(site_.parts.api, known, *request);
     }
 
@@ -320,7 +325,7 @@ net::ServerSocket listenOn(const std::string& address) {
 class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
-        : site_{config, parts, Authenticator(parts.accounts, parts.log)},
+        : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
           server_(
               listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
               parts.tls) {}

@@ -9,7 +9,7 @@ namespace mailgate::console {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string withEntities(std::string_view text) {
     std::string html;
     for (const char character : text) {
         switch (character) {
@@ -44,11 +44,11 @@ std::string quoted(std::string_view text) {
 }  // namespace
 
 std::string htmlText(std::string_view text) {
-    return quoted(answers::plainLine(text));
+    return withEntities(answers::plainLine(text));
 }
 
 std::string htmlValue(std::string_view text) {
-    return quoted(text);
+    return withEntities(text);
 }
 
 Html& Html::lines(std::string_view text) {

@@ -140,7 +140,10 @@ void addFacts(Html& html, const Object& object) {
         const bool is_list = !value.isEmpty() && value.type() == typeid(Array::Ptr);
         if (value.isEmpty() || (is_list && value.extract<Array::Ptr>()->empty())) continue;
         html.markup("<dt>").text(wordsOf(key)).markup("</dt><dd>");
-        addValue(html, value);
+        if (key == "time" || key == "started" || key.ends_with("_at"))
+            addTime(html, textOf(value));
+        else
+            addValue(html, value);
         html.markup("</dd>");
     }
     html.markup("</dl>");

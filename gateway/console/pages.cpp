@@ -3,6 +3,7 @@
 
 #include "gateway/console/assets.h"
 #include "gateway/console/page_parts.h"
+#include "gateway/console/story.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/URI.h>
@@ -301,19 +302,26 @@ std::string sessionsPage(const Viewer& viewer, const std::string& asked, const O
 }
 
 std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
+    return page(viewer, Place::Live, "Sessions under way", liveSessionsPart(viewer.may_change, found));
+}
+
+Html liveSessionsPart(bool may_change, const Object& found) {
     Html html;
     html.markup(
         "<div id=\"live\" data-live hx-get=\"/sessions/live\" hx-trigger=\"refresh\" hx-select=\"#live\" "
         "hx-swap=\"outerHTML\" hx-sync=\"this:drop\">");
     const auto sessions = objectsOf(found, "sessions");
+    const auto all = found.optValue<std::uint64_t>("found", 0);
     if (sessions.empty())
         html.markup("<p>No session is under way. <a href=\"/sessions\">Those that have ended</a></p>");
     else
-        html.add(tableOf(fmt::format("{} sessions under way, the newest first", textOf(found, "found")),
+        html.add(tableOf(fmt::format("{}{} under way, the newest first",
+                                     all > sessions.size() ? fmt::format("{} of ", sessions.size()) : "",
+                                     counted(all, "session")),
                          sessions,
                          {{"Since", false,
-                           [&viewer](Html& cell, const Object& row) {
-                               if (!viewer.may_change) return addTime(cell, textOf(row, "started"));
+                           [may_change](Html& cell, const Object& row) {
+                               if (!may_change) return addTime(cell, textOf(row, "started"));
                                const std::string id = percentEncoded(textOf(row, "session"));
                                cell.markup("<a id=\"end-")
                                    .text(id)
@@ -334,14 +342,18 @@ std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
                           number("Bytes in", "bytes_in"),
                           number("Bytes out", "bytes_out")}));
     html.markup("</div>");
-    return page(viewer, Place::Live, "Sessions under way", html);
+    return html;
 }
 
 std::string sessionPage(const Viewer& viewer, const Object& found) {
     Html html;
     const auto lines = objectsOf(found, "sessions");
+    if (!lines.empty()) html.add(storyOf(*lines.front()));
     for (std::size_t at = 0; at < lines.size(); ++at) {
-        if (at > 0) html.markup("<h2>Further mail</h2>");
+        if (at == 0)
+            html.markup("<h2>All that is known</h2>");
+        else
+            html.markup("<h2>Further mail</h2>");
         addFacts(html, *lines[at]);
     }
     const std::string client = lines.empty() ? "" : textOf(*lines.front(), "client");

@@ -20,6 +20,8 @@ std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status)
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.
 std::string liveSessionsPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// The part of it that refreshes itself; nothing in it is of one person.
+Html liveSessionsPart(bool may_change, const Poco::JSON::Object& found);
 /// Of its /sessions/ID.
 std::string sessionPage(const Viewer& viewer, const Poco::JSON::Object& found);
 /// What is asked before the session is ended.

@@ -27,7 +27,7 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-constexpr int kForbidden = 403, kNotFound = 404, kChangedMeanwhile = 412;
+constexpr int kNotAllowed = 403, kNotFound = 404, kChangedMeanwhile = 412;
 
 bool isSet(const Fields& form, std::string_view name) {
     return fieldNamed(form, name) == "true";
@@ -398,7 +398,7 @@ api::Response rulesScreen(const Question& question, const PageRequest& request) 
         if (route.changes && !viewer.may_change)
             return htmlResponse(
                 messagePage(viewer, "Not possible", "Changing rules needs the role operator or admin."),
-                kForbidden);
+                kNotAllowed);
         if (!route.changes && request.method == "POST")
             return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
         return route.screen(question, request);

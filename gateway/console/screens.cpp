@@ -16,6 +16,19 @@
 
 namespace mailgate::console {
 
+namespace {
+
+/// More than that nobody reads before they change.
+Fields liveQuery() {
+    return {{"limit", "100"}};
+}
+
+bool isOfLiveSessions(const PageRequest& request) {
+    return request.path == std::vector<std::string>{"sessions", "live"};
+}
+
+}  // namespace
+
 using Poco::JSON::Object;
 
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http) {
@@ -87,6 +100,18 @@ std::size_t mostForm(const PageRequest& request, const Known& known) {
     return imports && known.who.role >= store::Role::Operator ? kMostList : kUsual;
 }
 
+bool isOfPart(const PageRequest& request) {
+    return request.method == "GET" && isOfLiveSessions(request);
+}
+
+api::Response partFor(api::Api& api, const Known& known, const PageRequest&) {
+    const Question question(api, known);
+    const bool may_change = question.viewer().may_change;
+    return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
+        return htmlResponse(liveSessionsPart(may_change, found).str());
+    });
+}
+
 api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request) {
     const Question question(api, known);
     const Viewer viewer = question.viewer();
@@ -118,8 +143,8 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
             return htmlResponse(sessionsPage(viewer, std::string(trimmed(asked)), found));
         });
     }
-    if (path.size() == 2 && path[0] == "sessions" && path[1] == "live")
-        return question.ask("GET", {"sessions", "live"}, {}, [&](const Object& found) {
+    if (isOfLiveSessions(request))
+        return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
             return htmlResponse(liveSessionsPage(viewer, found));
         });
     if (path.size() == 2 && path[0] == "sessions")

@@ -25,6 +25,10 @@ bool isOfOurs(const Poco::Net::HTTPServerRequest& http);
 std::optional<api::Response> openResponse(const PageRequest& request);
 /// How large a form may be that is sent there.
 std::size_t mostForm(const PageRequest& request, const Known& known);
+/// Whether partFor() has something for it.
+bool isOfPart(const PageRequest& request);
+/// What a page that is shown asks for again by itself: the same for all of a role.
+api::Response partFor(api::Api& api, const Known& known, const PageRequest& request);
 /// A page for somebody who is known.
 api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request);
 

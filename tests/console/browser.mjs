@@ -61,7 +61,19 @@ export async function logIn(page, role, site = base) {
   return page;
 }
 
-export const pageOf = async (role, options) => logIn(await newPage(options), role);
+const cookies = {};
+/// A page of somebody who has logged in, on the overview; by the form but once.
+export async function pageOf(role) {
+  const page = await newPage();
+  if (cookies[role]) {
+    await page.context().addCookies(cookies[role]);
+    await page.goto(`${base}/`);
+  } else {
+    await logIn(page, role);
+    cookies[role] = await page.context().cookies();
+  }
+  return page;
+}
 
 /// Every finding, whatever its weight; `rules` alone, if there are any.
 export async function expectAccessible(page, rules) {

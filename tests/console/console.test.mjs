@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each screen's main job, as people do it. CONSOLE_SHOTS names a folder for pictures of them.
+// Each screen's main job, as people do it.
 import assert from 'node:assert/strict';
 import {after, afterEach, test} from 'node:test';
 import {Client, api, base, behindNginx, close, closeClients, expectAccessible, expectClean, expectFits, forgive, logIn, newPage, pageOf, until} from './browser.mjs';
@@ -12,7 +12,6 @@ afterEach(() => {
 
 const session = /\/sessions\/[0-9A-Z]{26}$/;
 const pathOf = page => new URL(page.url()).pathname;
-const shots = process.env.CONSOLE_SHOTS;
 
 /// Those that the navigation leads to, and those behind them.
 async function screens(page) {
@@ -142,8 +141,10 @@ test('plots are drawn while the page is seen, and not otherwise', async () => {
 
 test('a session that is over leads to the log-in', async () => {
   const page = await pageOf('viewer');
+  await page.clock.install();
   await page.goto(`${base}/sessions/live`);
   await page.context().clearCookies();
+  await page.clock.runFor(2_000);
   await page.waitForURL(`${base}/login`);
 });
 
@@ -226,30 +227,3 @@ test('behind nginx it is as by itself, with a cookie for TLS alone', async () =>
   await page.goto(`${behindNginx}/`);
   assert.equal(pathOf(page), '/login');
 });
-
-if (shots)
-  test('pictures', async () => {
-    const taken = async (page, name, options) => page.screenshot({path: `${shots}/${name}.png`, ...options});
-    const page = await pageOf('admin');
-    await page.waitForTimeout(8_000);
-    await taken(page, 'overview', {fullPage: true});
-    const seen = {'/': 1};
-    for (const path of await screens(page)) {
-      if (seen[path] || path === '/nothing') continue;
-      seen[path] = 1;
-      await page.goto(base + path);
-      await taken(page, path.replace(/[^a-z]+/g, '-').replace(/^-|-$/g, '').slice(0, 40) || 'x', {fullPage: true});
-    }
-    await page.emulateMedia({colorScheme: 'dark'});
-    await page.goto(`${base}/`);
-    await page.waitForTimeout(6_000);
-    await taken(page, 'overview-dark', {fullPage: true});
-    await page.setViewportSize({width: 360, height: 740});
-    await page.goto(`${base}/sessions`);
-    await taken(page, 'sessions-narrow');
-    await page.goto(`${base}/`);
-    await taken(page, 'overview-narrow', {fullPage: true});
-    const login = await newPage();
-    await login.goto(`${base}/login`);
-    await taken(login, 'login');
-  });

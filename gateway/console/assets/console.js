@@ -135,11 +135,11 @@
       if (this.chart) this.chart.destroy();
       const axis = {stroke: colour('--soft'), grid: {stroke: colour('--line'), width: 1}, ticks: {show: false}, font: '12px system-ui, sans-serif'};
       this.chart = new uPlot({
-        width: Math.max(this.place.clientWidth, 100), height: 160, legend: {show: false},
+        width: Math.max(this.place.clientWidth, 100), height: 140, legend: {show: false},
         cursor: {x: false, y: false, drag: {x: false, y: false}, points: {size: 6}},
         padding: [8, 28, 0, 0],
         scales: {x: {range: (chart, least, most) => this.span(least, most)}, y: {range: (chart, least, most) => [0, Math.max(1, most * 1.1)]}},
-        axes: [{...axis, space: 70, values: (chart, seconds) => seconds.map(one => clock(new Date(one * 1000)))},
+        axes: [{...axis, size: 28, space: 70, values: (chart, seconds) => seconds.map(one => clock(new Date(one * 1000)))},
                {...axis, size: 44, space: 30}],
         series: [{}, {stroke: colour(this.colour), fill: `${colour(this.colour)}26`, width: 2, points: {show: false}}],
         hooks: {setCursor: [() => this.tell()]},
@@ -153,7 +153,7 @@
     }
 
     resize() {
-      this.chart.setSize({width: Math.max(this.place.clientWidth, 100), height: 160});
+      this.chart.setSize({width: Math.max(this.place.clientWidth, 100), height: 140});
     }
 
     add(seconds, rate) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the console is looked at over: a gateway between real servers that has had a day's worth of sessions.
 
-    MAILGATE_BIN=build/release/gateway/mailgate /usr/bin/python3 tests/console/site.py
+    MAILGATE_BIN=build/release/gateway/mailgate /usr/bin/python3 tests/console/site_under_test.py
 
 keeps it up for a look, and prints where.
 """
