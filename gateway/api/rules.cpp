@@ -398,7 +398,9 @@ Response removeRule(const Call& call) {
 
 Response importRules(const Call& call) {
     BodyValues body(call.request);
-    const std::string text = body.text("text").value_or("");
+    const auto given = body.text("text");
+    if (!given) throw invalid("text", "missing: expected the list, which may be empty");
+    const std::string& text = *given;
     store::ImportOptions options;
     const std::string format = body.text("format").value_or("auto");
     const auto known = store::importFormatOf(format);

@@ -7,6 +7,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/screen_text.h"
@@ -18,7 +19,6 @@
 #include "gateway/names/keeper.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
@@ -398,7 +398,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
     if (change.networks.empty()) return ConcernedSessions{};
     try {
-        const auto journal = store::journal::openSource(config_.journal.url);
+        const auto journal = openJournal(config_);
         return concernedBy(change, *journal, unixMillis() - kWeekMs);
     } catch (const store::StoreError& error) {
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());

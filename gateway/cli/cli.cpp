@@ -58,26 +58,36 @@ std::string pathOf(const CLI::App* app) {
     return app->get_parent() == nullptr ? app->get_name() : pathOf(app->get_parent()) + " " + app->get_name();
 }
 
+/// "sessions show has"; of the whole program, which the message begins with anyway, "there is".
+std::string subjectOf(const CLI::App* app, std::string_view has, std::string_view there_is) {
+    if (app->get_parent() == nullptr) return std::string(there_is);
+    std::string subject = app->get_name();
+    for (app = app->get_parent(); app->get_parent() != nullptr; app = app->get_parent())
+        subject = app->get_name() + " " + subject;
+    return fmt::format("{} {}", subject, has);
+}
+
 std::string unknownOption(const CLI::App* app, std::string_view word) {
     word = word.substr(0, word.find('='));
-    return fmt::format("{} has no option \"{}\"{}", pathOf(app), printable(word),
+    return fmt::format("{} no option \"{}\"{}", subjectOf(app, "has", "there is"), printable(word),
                        didYouMean(optionNames(app), word));
 }
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
-    return fmt::format("{} has no subcommand \"{}\"{}", pathOf(&app), printable(word),
-                       didYouMean(commandNames(app), word));
+    return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
+                       printable(word), didYouMean(commandNames(app), word));
 }
 
 std::string missingCommand(const CLI::App& app) {
-    return fmt::format("{} needs a subcommand: {}", pathOf(&app), fmt::join(commandNames(app), ", "));
+    return fmt::format("{}: {}", subjectOf(&app, "needs a subcommand", "a command is needed"),
+                       fmt::join(commandNames(app), ", "));
 }
 
 std::string unwantedArgument(const CLI::App& app, std::string_view word) {
     const bool takes_some =
         !app.get_options([](const CLI::Option* option) { return option->get_positional(); }).empty();
-    return fmt::format("{} takes no {}argument: \"{}\"", pathOf(&app), takes_some ? "further " : "",
-                       printable(word));
+    return fmt::format("{} {}argument: \"{}\"", subjectOf(&app, "takes no", "there is no"),
+                       takes_some ? "further " : "", printable(word));
 }
 
 /// Its name may be a command's instead of the kind's.

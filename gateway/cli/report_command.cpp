@@ -6,7 +6,6 @@
 #include "gateway/cli/progress.h"
 #include "gateway/cli/would_refuse.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
 #include <fmt/format.h>
@@ -74,7 +73,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     filter.would_refuse = true;
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
-    const auto source = journal::openSource(config.journal.url);
+    const auto source = openJournal(config);
     WouldRefuse report = readJournal(*source, filter);
     addLimiting(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, source.get());

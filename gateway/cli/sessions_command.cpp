@@ -6,13 +6,13 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/json_fields.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 #include "store/journal/filter.h"
 
 #include <fmt/format.h>
@@ -180,7 +180,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.follow && arguments.until)
         throw CLI::ValidationError("--until cannot be combined with --follow");
     const Asked asked(context, arguments, command);
-    const auto source = journal::openSource(asked.config.journal.url);
+    const auto source = openJournal(asked.config);
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
@@ -204,10 +204,6 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     Table table = sessionTable(arguments.view.style(), times);
     addSessions(table, sessions, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
-}
-
-std::string textOf(const Poco::JSON::Object& object, const char* key) {
-    return object.isNull(key) ? std::string() : object.getValue<std::string>(key);
 }
 
 /// An object, or null.
@@ -335,11 +331,10 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
 /// The ids of the current sessions that begin like that.
 std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view prefix) {
     std::vector<std::string> ids;
-    const auto array = gateway.get("/v1/sessions")->getArray("sessions");
-    for (std::size_t at = 0; array && at < array->size(); ++at)
-        if (std::string id = textOf(*array->getObject(static_cast<unsigned>(at)), "session");
-            startsWithIgnoreCase(id, prefix))
+    forEachOf(*gateway.get("/v1/sessions"), "sessions", [&](const Poco::JSON::Object& session) {
+        if (std::string id = textOf(session, "session"); startsWithIgnoreCase(id, prefix))
             ids.push_back(std::move(id));
+    });
     return ids;
 }
 
@@ -358,7 +353,7 @@ void kill(Context& context, const SessionsArguments& arguments) {
 
 void show(Context& context, const SessionsArguments& arguments) {
     const Config config = chosenConfig(context);
-    const auto found = journal::openSource(config.journal.url)->withId(arguments.id, 2);
+    const auto found = openJournal(config)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
     if (found.size() > 1)

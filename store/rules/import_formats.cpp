@@ -741,6 +741,10 @@ std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
     return ImportFormat::Plain;
 }
 
+bool separatesWithSemicolons(std::span<const Line> lines) {
+    return !lines.empty() && headingSeparator(lines.front().text) == ';';
+}
+
 void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,
           OwnReader read_own, ImportResult& result) {
     if (lines.empty()) return;

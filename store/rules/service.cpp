@@ -632,7 +632,8 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         if (is_new) addDefaults(rule, sets, now_);
         addWhatIsSaid(rule, wanted, said_of(wanted));
     };
-    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_)) {
+    for (const RuleStore::EditResult& one :
+         store_().edit(rules, edited, who_, RuleStore::TakeOver::Changed)) {
         count(one.kind);
         if (one.taken_over) ++outcome.taken_over;
     }

@@ -137,6 +137,11 @@ class RuleStore {
         AccessRule rule;                                 ///< as it is now
         std::shared_ptr<const AccessRule> taken_over{};  ///< the program's rule that this one has become of
     };
+    /// Which of a program's rules a person takes over who edits it.
+    enum class TakeOver : std::uint8_t {
+        Any,      ///< also one that is as it was: they have named it, and it is to stay
+        Changed,  ///< one that is different afterwards: a list that an export has begun as names them all
+    };
     /// `rule`: what there is, or what `wanted` names and nothing more; `is_new` tells.
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted, bool is_new)>;
     /// For each of the `rules`, calls `change` with the rule to edit: the one with the same set, network, listener and
@@ -146,7 +151,7 @@ class RuleStore {
     /// It keeps what it has, but for the expiry of a denial, which was the program's: a ban is for a time, what a
     /// person denies is denied until they say otherwise.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
-                                         std::string_view who) = 0;
+                                         std::string_view who, TakeOver takes_over = TakeOver::Any) = 0;
 
     struct ReplaceResult {
         std::vector<PutResult> put;

@@ -245,6 +245,36 @@ class Answers(Console):
             self.assertIn(b"421", proxyclient.read_line(client))
         self.change("DELETE", f"/sessions/{session}", status=404, token="operator")
 
+    def test_viewers_cannot_find_out_what_is_masked(self):
+        number = self.change("POST", "/rules", {"network": "192.0.2.131", "verdict": "deny"}, 201).json["changes"][0]["rule"]
+
+        def greeting():
+            with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.131"))) as client:
+                client.sendall(b"QUIT\r\n")
+                return proxyclient.read_line(client)
+        wait_until(lambda: greeting().startswith(b"554"), "the rule")
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.132"))) as client:
+            proxyclient.read_line(client)
+            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.2.132]>\r\n")
+            proxyclient.read_reply(client)
+            proxyclient.read_reply(client)
+            live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
+            self.assertNotIn("192.0.2.132", json.dumps(live))
+            for query in ("helo=[192.0.2.132]", "helo=.132", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+                self.get("/sessions/live?" + query, 403, token="viewer")
+            client.sendall(b"QUIT\r\n")
+            proxyclient.read_to_end(client)
+        wait_until(lambda: self.get("/sessions?client=192.0.2.132")["sessions"], "the session")
+        [whole, *_] = wait_until(lambda: self.get("/sessions?client=192.0.2.131&refused=true")["sessions"], "the refused one")
+        self.assertEqual(whole["rule_id"], number)
+        for one in self.get("/sessions?client=192.0.2.0/24", token="viewer")["sessions"]:
+            self.assertNotIn("192.0.2.13", json.dumps(one))
+            self.assertIsNone(one.get("rule_id"))
+        for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
+            with self.subTest(query=query):
+                self.get("/sessions?" + query, 403, token="viewer")
+        self.assertEqual([self.get("/sessions?q=" + text, token="viewer")["sessions"] for text in ("[192.0.2.132]", "[192.0.2.133]")], [[], []])
+
     def test_viewers_see_masked_addresses(self):
         masked = self.get("/sessions?from=@partner.example", token="viewer")["sessions"]
         self.assertEqual({one["client"] for one in masked}, {"198.51.100.0/24"})
@@ -307,13 +337,14 @@ class Answers(Console):
         refused(400, "invalid_value", note=7)
         refused(400, "invalid_value", networks="192.0.2.5")
         refused(400, "invalid_value", expires_at="soon")
-        refused(400, "invalid_value", client_rate=2**63)
+        refused(400, "malformed_body", client_rate=2**64)
         refused(422, "unknown_listener", listener="nothing")
         refused(422, "expiry_past", expires_at="2001-01-01T00:00:00Z")
         refused(422, "invalid_value", note="x" * 1001)
         refused(422, "invalid_value", note="a\u0000b")
         refused(409, "hazardous", network="127.0.0.1")
         refused(409, "hazardous", network="0.0.0.0/0")
+        self.change("POST", "/rules/import", {"replace": True, "all_sets": True, "force": True}, 400)
         self.assertEqual(self.get("/rules?match=192.0.2.5")["rules"], [])
 
     def test_lists_and_pages(self):
@@ -439,13 +470,15 @@ class LoggingIn(Console):
         self.get("/status", 401, token=None, headers=session)
 
     def test_who_a_trusted_proxy_names(self):
-        def through(address, user):
+        def through(address, user, **headers):
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30, source_address=(address, 0))) as proxy:
-                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user})
+                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user, **headers})
                 got = proxy.getresponse()
                 return got.status, json.loads(got.read())
         self.assertEqual(through("127.0.0.9", "operator-person")[1]["name"], "operator-person (console)")
         self.assertEqual(through("127.0.0.9", "nobody")[0], 403)
+        self.assertEqual(through("127.0.0.9", "operator-person", Authorization="Basic YTpi")[0], 200, "that is the proxy's matter")
+        self.assertEqual(through("127.0.0.8", "operator-person", Authorization="Basic YTpi")[0], 401)
         self.assertEqual(through("127.0.0.8", "operator-person")[0], 401, "a proxy that is not trusted says nothing")
 
     def test_guessing_is_slowed_down_and_told(self):
@@ -759,6 +792,25 @@ class Hostile(Console):
             begun = time.monotonic()
             self.get("/status")
             self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK)
+
+    def test_no_thread_waits_for_nobody(self):
+        json_type = b"Host: x\r\nContent-Type: application/json\r\n"
+        form = b"Host: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        with contextlib.ExitStack() as open_ones:
+            for data in (b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Transfer-Encoding: chunked\r\n\r\n",
+                         b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Content-Length: 100000\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length : 30\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length: 30\r\nExpect: 100-continue\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"X: " + b"x" * 27_000 + b"\r\nContent-Length: 4000\r\n\r\n",
+                         b"GET /\n\n", b"\n\n"):
+                for _ in range(4):
+                    one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=30))
+                    one.sendall(data)
+            begun = time.monotonic()
+            for _ in range(3):
+                self.get("/status")
+            self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK, "five seconds for each four of them otherwise")
 
     def test_what_clients_send_stays_text(self):
         with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.9")) as client:

@@ -161,6 +161,26 @@ TEST_F(SessionsCommandTest, WithoutAJournalItFails) {
     EXPECT_THAT(none.errors, HasSubstr("mailgate-journal.db"));
 }
 
+TEST_F(SessionsCommandTest, ThatTheJournalIsOffIsSaidByAllThatAskIt) {
+    journal();  // of the time before
+    configure(std::string(kSite) + "[journal]\nenabled = false\n");
+    for (const char* json : {"", "--json"})
+        for (const std::vector<std::string>& asked : {std::vector<std::string>{"sessions"},
+                                                      {"sessions", "--listener", "nope"},
+                                                      {"sessions", "show", "01"},
+                                                      {"who", "alice@partner.example"},
+                                                      {"top"},
+                                                      {"report", "would-refuse"}}) {
+            std::vector<std::string> words = asked;
+            if (*json != 0) words.emplace_back(json);
+            const Ran off = run(words);
+            EXPECT_EQ(off.exit_code, kRefusedOrNotFound) << words.front();
+            EXPECT_EQ(off.errors, "mailgate: no journal is kept of sessions: " + file_ +
+                                      " has journal.enabled = false\n");
+            EXPECT_EQ(off.output, "");
+        }
+}
+
 TEST_F(SessionsCommandTest, LiveShowsWhatTheGatewayHasNow) {
     control_.live[0].helo = "mail.example.net";
     control_.live[0].from = "Bob@Example.net";

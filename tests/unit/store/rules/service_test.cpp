@@ -328,6 +328,27 @@ TEST_F(ServiceTest, WhoTakesOverAProgramsRuleSaysWhatChanges) {
     EXPECT_EQ(imported({.text = "deny 192.0.2.3 ticket=T1\n"}).taken_over, 1u);
 }
 
+TEST_F(ServiceTest, AnExportThatIsReadBackTakesNothingFromPrograms) {
+    const std::string fail2ban = store::programName("fail2ban");
+    PutRequest ban = request(Verdict::Deny, "192.0.2.1");
+    ban.networks.push_back(network("192.0.2.2"));
+    ban.edit.note = "banned";
+    ban.edit.expires_at = kNow + 3'600;
+    const auto bans = put(ban, fail2ban).rules;
+    const std::string exported =
+        store::formatRule(bans.at(0).rule) + "\n" + store::formatRule(bans.at(1).rule);
+    auto outcome = imported({.text = exported + "\n" + store::formatEnd(2) + "\n"});
+    EXPECT_EQ(outcome.unchanged, 2u);
+    EXPECT_EQ(outcome.taken_over, 0u);
+    outcome = imported({.text = exported + " by hand\n"});
+    EXPECT_EQ(outcome.unchanged, 1u);
+    EXPECT_EQ(outcome.taken_over, 1u);
+    // A list that says nothing of the end denies for good.
+    outcome = imported({.text = "deny 192.0.2.1\n"});
+    EXPECT_EQ(outcome.taken_over, 1u);
+    EXPECT_EQ(put(ban, fail2ban).rules.at(0).kind, PutKind::Kept);
+}
+
 TEST_F(ServiceTest, RulesOfAListMayHaveExpiredAlready) {
     const std::string_view text = "deny 192.0.2.1 expires=2001-01-01T00:00:00Z\ndeny 192.0.2.2\n";
     auto outcome = imported({.text = text});
