@@ -321,10 +321,9 @@ std::string historyPage(const Viewer& viewer, const Fields& query, const Object&
             .text(isFiltered(query) ? " there." : " yet. Whoever changes one is named here.")
             .markup(" <a href=\"/rules\">All rules</a></p>");
     else
-        html.add(tableOf(
-            "Who changed what, the newest first. A change can be undone on its page.", changes,
-            {timeColumn("Time", "time", ""), plain("Who", "who"), changeColumn(), plain("Action", "action"),
-             whatColumn()}));
+        html.add(tableOf("Who changed what, the newest first. A change can be undone on its page.", changes,
+                         {timeColumn("Time", "time", ""), plain("Who", "who"), changeColumn(),
+                          plain("Action", "action"), whatColumn()}));
     if (const std::string next = textOf(found, "next"); !next.empty())
         html.markup("<p><a rel=\"next\" href=\"")
             .text(linkTo("/rules/history", query, next))
