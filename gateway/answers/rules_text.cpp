@@ -99,6 +99,7 @@ std::string_view relationText(rules::NearMiss::Relation relation) {
 
 std::string standingText(const rules::Overlap& overlap) {
     const std::string theirs = sentenceOf(overlap.other);
+    const std::string_view after = overlap.outlives ? "; it stays in force when that has expired" : "";
     switch (overlap.standing) {
         case rules::Standing::Wins:
             return fmt::format("overrides {}", theirs);
@@ -108,6 +109,10 @@ std::string standingText(const rules::Overlap& overlap) {
             return fmt::format("is overridden inside {} by {}", overlap.other.network.toString(), theirs);
         case rules::Standing::MoreSpecific:
             return fmt::format("is more specific and overrides {}", theirs);
+        case rules::Standing::ComesFirst:
+            return fmt::format("comes before {}{}", theirs, after);
+        case rules::Standing::ComesAfter:
+            return fmt::format("comes after {}{}", theirs, after);
     }
     return "";
 }

@@ -267,6 +267,9 @@ TEST(AccessTextTest, WhatARuleMeets) {
               "rule 3 has no effect where " + other + " applies");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::OverriddenInside, rule()}),
               "rule 3 is overridden inside 198.51.100.0/24 by " + other);
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::ComesFirst, rule()}), "rule 3 comes before " + other);
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::ComesAfter, rule(), true}),
+              "rule 3 comes after " + other + "; it stays in force when that has expired");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::MoreSpecific, rule()}),
               "rule 3 is more specific and overrides " + other);
     using Relation = rules::NearMiss::Relation;
