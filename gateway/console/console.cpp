@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/console.h"
 
+#include "gateway/api/values.h"
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
 #include "gateway/console/screens.h"
+#include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
 #include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/ServerSocket.h>
@@ -28,8 +29,10 @@ namespace {
 
 namespace net = Poco::Net;
 
-/// Of a log-in.
-constexpr std::size_t kMaxLogin = 4'096;
+/// Of a log-in, which is read before it is known who sends it: no thread waits for the rest of one.
+constexpr std::size_t kMaxLogin = http::Server::kMaxSmallBody;
+constexpr const char* kNoLogIn =
+    "a log-in has a Content-Length of up to 4,096, and comes unasked in one piece";
 
 std::string cookieName(bool is_secure) {
     return is_secure ? "__Host-mailgate" : "mailgate";
@@ -46,17 +49,11 @@ bool mayChange(const std::string& method) {
 
 /// Texts and nothing else, two of them.
 std::optional<std::pair<std::string, std::string>> nameAndPassword(const std::string& body) {
-    constexpr std::size_t kMaxDepth = 2;
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kMaxDepth);
-        const auto object = parser.parse(body).extract<Poco::JSON::Object::Ptr>();
-        const auto user = object->get("user"), password = object->get("password");
-        if (object->size() != 2 || !user.isString() || !password.isString()) return std::nullopt;
-        return std::pair(user.convert<std::string>(), password.convert<std::string>());
-    } catch (const Poco::Exception&) {
-        return std::nullopt;
-    }
+    const auto object = api::objectIn(body);
+    if (!object || object->size() != 2) return std::nullopt;
+    const auto user = object->get("user"), password = object->get("password");
+    if (!user.isString() || !password.isString()) return std::nullopt;
+    return std::pair(user.convert<std::string>(), password.convert<std::string>());
 }
 
 std::string sessionAsJson(const Known& known) {
@@ -143,7 +140,7 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         const std::string csrf_token =
-            is_post ? fieldNamed(formFields(readBody(http, kMaxLogin, server_)), "csrf_token") : "";
+            is_post ? fieldNamed(formFields(http::readBody(http, kMaxLogin, server_)), "csrf_token") : "";
         if (is_post && request->path.size() == 1 && request->path[0] == "logout")
             return logOut(credentials, known, csrf_token);
         server_.suspendPeerLimit();
@@ -165,7 +162,8 @@ class Handler final : public net::HTTPRequestHandler {
     }
 
     api::Response logInByForm(const Credentials& credentials, net::HTTPServerRequest& http) {
-        const auto fields = formFields(readBody(http, kMaxLogin, server_));
+        if (!http::isBodyHere(http)) return htmlResponse(messagePage({}, "Not possible", kNoLogIn), 413);
+        const auto fields = formFields(http::readBody(http, kMaxLogin, server_));
         server_.suspendPeerLimit();
         auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
                                                 fieldNamed(fields, "password"));
@@ -232,9 +230,9 @@ class Handler final : public net::HTTPRequestHandler {
 
     void logIn(const Credentials& credentials, net::HTTPServerRequest& http,
                net::HTTPServerResponse& http_response) {
-        if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxLogin))
-            return reply(http_response, api::problemResponse(413, "too_large", "that is no log-in"));
-        const auto given = nameAndPassword(readBody(http, kMaxLogin, server_));
+        if (!http::isBodyHere(http))
+            return reply(http_response, api::problemResponse(413, "too_large", kNoLogIn));
+        const auto given = nameAndPassword(http::readBody(http, kMaxLogin, server_));
         if (!given)
             return reply(http_response,
                          api::problemResponse(400, "malformed_body",

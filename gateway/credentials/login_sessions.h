@@ -26,6 +26,8 @@ class LoginSessions {
     static constexpr std::chrono::minutes kIdle{30};
     static constexpr std::chrono::hours kAbsolute{12};
     static constexpr std::size_t kMost = 1'000;  ///< beyond it the one unused for longest ends
+    static constexpr std::size_t kMostOfOne =
+        20;  ///< of one account; likewise: nobody's log-ins end those of others
 
     /// Returns the secret. Throws std::system_error.
     std::string begin(std::string account, std::string password, Clock::time_point now);
@@ -39,7 +41,8 @@ class LoginSessions {
     static bool isOver(const Login& login, Clock::time_point now) noexcept {
         return now - login.used >= kIdle || now - login.begun >= kAbsolute;
     }
-    void makeRoom(Clock::time_point now);
+    void makeRoom(std::string_view account, Clock::time_point now);
+    void endUnusedForLongest(std::string_view account);
 
     std::mutex mutex_;
     std::map<std::string, Login, std::less<>> by_digest_;

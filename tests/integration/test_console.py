@@ -301,7 +301,7 @@ class Answers(Console):
         refused(400, "invalid_value", note=7)
         refused(400, "invalid_value", networks="192.0.2.5")
         refused(400, "invalid_value", expires_at="soon")
-        refused(400, "invalid_value", client_rate=2**63)
+        refused(400, "malformed_body", client_rate=2**64)
         refused(422, "unknown_listener", listener="nothing")
         refused(422, "expiry_past", expires_at="2001-01-01T00:00:00Z")
         refused(422, "invalid_value", note="x" * 1001)
@@ -735,6 +735,25 @@ class Hostile(Console):
             begun = time.monotonic()
             self.get("/status")
             self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK)
+
+    def test_no_thread_waits_for_nobody(self):
+        json_type = b"Host: x\r\nContent-Type: application/json\r\n"
+        form = b"Host: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        with contextlib.ExitStack() as open_ones:
+            for data in (b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Transfer-Encoding: chunked\r\n\r\n",
+                         b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Content-Length: 100000\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length : 30\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length: 30\r\nExpect: 100-continue\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"X: " + b"x" * 27_000 + b"\r\nContent-Length: 4000\r\n\r\n",
+                         b"GET /\n\n", b"\n\n"):
+                for _ in range(4):
+                    one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=30))
+                    one.sendall(data)
+            begun = time.monotonic()
+            for _ in range(3):
+                self.get("/status")
+            self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK, "five seconds for each four of them otherwise")
 
     def test_what_clients_send_stays_text(self):
         with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.9")) as client:

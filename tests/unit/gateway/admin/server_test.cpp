@@ -192,7 +192,8 @@ TEST_F(AdminServerTest, RequestsBeyondTheLimitsAreRefused) {
     const std::string big(kMaxBody + 1, ' ');
     const std::pair<const char*, std::string> cases[] = {
         {"413", fmt::format("POST /v1/cut HTTP/1.0\r\nContent-Length: {}\r\n\r\n", kMaxBody + 1)},
-        {"413", "POST /v1/cut HTTP/1.0\r\n\r\n" + big},
+        {"413", fmt::format("POST /v1/cut HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}",
+                            big.size(), big)},
         {"414", fmt::format("GET /v1/{} HTTP/1.0\r\n\r\n", std::string(kMaxTarget, 'a'))},
         {"400", fmt::format("GET /v1/status HTTP/1.0\r\nX: {}\r\n\r\n", std::string(9000, 'a'))},
         {"400",
