@@ -462,11 +462,13 @@ void Access::warnOfUnknownListeners() {
 }
 
 void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
+    const std::vector<std::string> refusing = allowlists(config_);  // one that monitors refuses nobody
     for (const std::string& listener : listeners)
-        warn(
-            fmt::format("listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
-                        "refuses every client",
-                        listener));
+        if (std::find(refusing.begin(), refusing.end(), listener) != refusing.end())
+            warn(fmt::format(
+                "listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
+                "refuses every client",
+                listener));
 }
 
 void Access::reportRefusal(const rules::Refusal& refusal) {

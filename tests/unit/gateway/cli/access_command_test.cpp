@@ -171,6 +171,16 @@ TEST_F(AccessCommandTest, WhatWouldShutTheSiteOutTakesForce) {
     EXPECT_THAT(done({"deny", "127.0.0.1", "--force"}), StartsWith("added rule 1"));
 }
 
+TEST_F(AccessCommandTest, ThatNobodyMayEnterIsSaidOfListenersThatRefuse) {
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_THAT(access({"remove", "192.0.2.0/24"}).errors, HasSubstr("it refuses every client"));
+    std::string monitored = kSite;
+    monitored.insert(monitored.find("[[upstream]]"), "mode = \"monitor\"\n");
+    configure(monitored);
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_EQ(access({"remove", "192.0.2.0/24"}).errors, "");
+}
+
 TEST_F(AccessCommandTest, ARuleThatIsNotThereIsNamedWithThoseNear) {
     done({"allow", "192.0.2.0/24"});
     EXPECT_EQ(refusal(kRefusedOrNotFound, {"remove", "192.0.2.1"}),
