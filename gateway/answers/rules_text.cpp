@@ -149,10 +149,11 @@ std::string sentenceOf(const AccessRule& rule) {
     if (!rule.owner.empty()) sentence += fmt::format(", owner {}", escaped(rule.owner));
     if (!rule.ticket.empty()) sentence += fmt::format(", ticket {}", escaped(rule.ticket));
     if (rule.limits.sessions)
-        sentence += fmt::format(", {} concurrent sessions per client", limitText(*rule.limits.sessions));
+        sentence += fmt::format(", {} concurrent session{} per client", limitText(*rule.limits.sessions),
+                                *rule.limits.sessions == 1 ? "" : "s");
     if (rule.limits.per_minute)
-        sentence +=
-            fmt::format(", {} new sessions per minute per client", limitText(*rule.limits.per_minute));
+        sentence += fmt::format(", {} new session{} per minute per client",
+                                limitText(*rule.limits.per_minute), *rule.limits.per_minute == 1 ? "" : "s");
     if (rule.reply.temporary) sentence += ", reply temporary";
     if (rule.reply.shows_note) sentence += ", reply with note";
     if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));

@@ -32,6 +32,10 @@ TEST(AccessTextTest, ARuleAsASentence) {
               "rule 12: allow 198.51.100.0/24 on listener mx, \"ACME\\u000a\\u001b[2J\", unlimited "
               "concurrent sessions per client, 60 new sessions per minute per client, expires "
               "2030-03-17T17:46:40Z");
+    one.limits = {1, 1};
+    EXPECT_THAT(
+        sentenceOf(one),
+        testing::HasSubstr(", 1 concurrent session per client, 1 new session per minute per client, "));
 }
 
 TEST(AccessTextTest, RulesAsATable) {
