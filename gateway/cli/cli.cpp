@@ -30,6 +30,12 @@ namespace mailgate::cli {
 
 namespace {
 
+#ifdef MAILGATE_WITHOUT_CONSOLE
+constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION " (without the console)";
+#else
+constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION;
+#endif
+
 std::vector<std::string> commandNames(const CLI::App& app) {
     std::vector<std::string> names;
     for (const CLI::App* command : app.get_subcommands({}))
@@ -193,7 +199,7 @@ void addCommands(CLI::App& app, Context& context) {
     app.require_subcommand(1);
     app.failure_message(usageErrorText);
     app.fallthrough();
-    app.set_version_flag("--version", "mailgate " MAILGATE_VERSION);
+    app.set_version_flag("--version", kVersionText);
     app.add_option("--config", context.config_file,
                    "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
     app.footer("Exit status: 0 success, 1 refused or not found, 2 usage error, 78 configuration error.");
@@ -213,9 +219,7 @@ void addCommands(CLI::App& app, Context& context) {
     addSnippetCommand(app, context);
     addBackupCommand(app, context);
     addRestoreCommand(app, context);
-    app.add_subcommand("version", "Print the version")->callback([] {
-        std::puts("mailgate " MAILGATE_VERSION);
-    });
+    app.add_subcommand("version", "Print the version")->callback([] { std::puts(kVersionText); });
     addHelpCommand(app);
     addExamples(app);
 }

@@ -4,7 +4,9 @@
 #include "gateway/api/values.h"
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/pages.h"
 #include "gateway/console/screens.h"
+#include "gateway/console/shared_parts.h"
 #include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
@@ -72,6 +74,7 @@ struct Site {
     const ConsoleConfig config;
     Console::Parts parts;
     Authenticator authenticator;
+    SharedParts shared;  ///< by role and page
 };
 
 class Handler final : public net::HTTPRequestHandler {
@@ -122,11 +125,13 @@ class Handler final : public net::HTTPRequestHandler {
     // ---- pages
 
     api::Response pageOf(net::HTTPServerRequest& http) {
-        const auto request = pageRequestFrom(http);
+        auto request = pageRequestFrom(http);
         if (!request) return htmlResponse(messagePage({}, "Not found", "There is no such page."), 404);
         if (auto response = openResponse(*request)) return std::move(*response);
         const bool is_post = request->method == "POST";
-        if (is_post && !(isOfOurs(http) && hasType(http, "application/x-www-form-urlencoded")))
+        const std::string boundary = boundaryOf(http.get("Content-Type", ""));
+        if (is_post &&
+            !(isOfOurs(http) && (!boundary.empty() || hasType(http, "application/x-www-form-urlencoded"))))
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
@@ -136,19 +141,33 @@ class Handler final : public net::HTTPRequestHandler {
         auto identity = site_.authenticator.identify(credentials);
         server_.restartPeerLimit();
         if (const auto* response = std::get_if<api::Response>(&identity))
-            return strangersPage(*response, logs_in);
+            return strangersPage(*response, logs_in, http.has("X-Refresh"));
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
-        const std::string csrf_token =
-            is_post ? fieldNamed(formFields(http::readBody(http, kMaxLogin, server_)), "csrf_token") : "";
-        if (is_post && request->path.size() == 1 && request->path[0] == "logout")
-            return logOut(credentials, known, csrf_token);
+        if (is_post) {
+            const std::size_t most = mostForm(*request, known);
+            const std::string body = http::readBody(http, most, server_);
+            if (body.size() > most)
+                return htmlResponse(
+                    messagePage({}, "Too large",
+                                fmt::format("No more than {} bytes are taken here. For larger lists there "
+                                            "is: mailgate access import FILE",
+                                            most)),
+                    413);
+            request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
+            if (request->path.size() == 1 && request->path[0] == "logout")
+                return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
+        }
         server_.suspendPeerLimit();
-        return pageFor(site_.parts.api, known, *request, csrf_token);
+        if (credentials.refreshes && isOfPart(*request))
+            return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
+                                    [&] { return partFor(site_.parts.api, known, *request); });
+        return pageFor(site_.parts.api, known, *request);
     }
 
-    /// Who is not known gets the form, but for whom that would be of no use.
-    api::Response strangersPage(const api::Response& refusal, bool logs_in) {
+    /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script
+    /// would follow a redirection without knowing.
+    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes) {
         constexpr int kUnauthorized = 401;
         if (refusal.status != kUnauthorized)
             return htmlResponse(
@@ -158,6 +177,12 @@ class Handler final : public net::HTTPRequestHandler {
             return htmlResponse(messagePage({}, "No account yet",
                                             "On the gateway: mailgate console user add NAME --role admin"),
                                 kUnauthorized);
+        if (refreshes) {
+            constexpr int kNoContent = 204;
+            api::Response response = htmlResponse("", kNoContent);
+            response.headers.emplace_back("HX-Redirect", "/login");
+            return response;
+        }
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 
@@ -225,6 +250,7 @@ class Handler final : public net::HTTPRequestHandler {
         credentials.cookie = cookieNamed(http.get("Cookie", ""), cookieName(credentials.is_secure));
         credentials.csrf_token = http.get("X-CSRF-Token", "");
         credentials.changes = changes;
+        credentials.refreshes = http.has("X-Refresh");
         return credentials;
     }
 
@@ -299,7 +325,7 @@ net::ServerSocket listenOn(const std::string& address) {
 class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
-        : site_{config, parts, Authenticator(parts.accounts, parts.log)},
+        : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
           server_(
               listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
               parts.tls) {}

@@ -17,7 +17,7 @@ std::string LoginSessions::begin(std::string account, std::string password, Cloc
     return secret;
 }
 
-std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_point now) {
+std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_point now, bool counts_as_use) {
     const std::string digest = digestOf(secret);
     const std::lock_guard lock(mutex_);
     const auto found = by_digest_.find(digest);
@@ -26,7 +26,7 @@ std::optional<Login> LoginSessions::find(std::string_view secret, Clock::time_po
         by_digest_.erase(found);
         return std::nullopt;
     }
-    found->second.used = now;
+    if (counts_as_use) found->second.used = now;
     return found->second;
 }
 

@@ -37,6 +37,14 @@ TEST_F(LoginSessionsTest, EndWhenNobodyUsesThem) {
     EXPECT_FALSE(sessions_.find(secret, now_));
 }
 
+TEST_F(LoginSessionsTest, EndThoughAPageRefreshesItself) {
+    constexpr bool kCountsAsUse = false;
+    const std::string secret = sessions_.begin("alice", "", now_);
+    for (const auto end = now_ + LoginSessions::kIdle; now_ < end; now_ += std::chrono::minutes(1))
+        EXPECT_TRUE(sessions_.find(secret, now_, kCountsAsUse));
+    EXPECT_FALSE(sessions_.find(secret, now_, kCountsAsUse));
+}
+
 TEST_F(LoginSessionsTest, EndAfterSomeHoursHoweverMuchTheyAreUsed) {
     const std::string secret = sessions_.begin("alice", "", now_);
     const auto end = now_ + LoginSessions::kAbsolute;
