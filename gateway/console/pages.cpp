@@ -225,7 +225,7 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
-std::string overviewPage(const Viewer& viewer, const Object& status) {
+std::string overviewPage(const Viewer& viewer, const Object& status, const Object* day) {
     Html html;
     addAlarms(html, status);
     const auto totals = status.getObject("totals");
@@ -235,12 +235,18 @@ std::string overviewPage(const Viewer& viewer, const Object& status) {
     html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
     html.text(textOf(status, "max_sessions")).markup("</dd>");
     for (const auto& [title, key] :
-         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
+         {std::pair("Admitted since then", "admitted"), std::pair("Refused by rules", "refused"),
           std::pair("Turned away", "turned_away")})
         html.markup("<dt>")
             .text(title)
             .markup("</dt><dd>")
             .text(totals ? textOf(*totals, key) : "")
+            .markup("</dd>");
+    if (day != nullptr)
+        html.markup("<dt>Last 24 hours</dt><dd>")
+            .text(fmt::format("{}, {} refused, {} with failed logins",
+                              counted(day->optValue<std::uint64_t>("sessions", 0), "session"),
+                              textOf(*day, "refused"), textOf(*day, "failed_logins")))
             .markup("</dd>");
     html.markup("</dl>");
     addPlots(html);

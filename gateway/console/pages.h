@@ -14,8 +14,9 @@ namespace mailgate::console {
 
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);
-/// Of the API's /status.
-std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status);
+/// Of the API's /status, and of /sessions/day; null: that is not known.
+std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status,
+                         const Poco::JSON::Object* day = nullptr);
 /// Of its /sessions; `asked`: the text that is looked for.
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.
