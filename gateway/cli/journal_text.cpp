@@ -135,7 +135,7 @@ constexpr std::array<SumsText, store::kSumsOf> kSumsTexts{
      {"USER", "users", "a user", kOfSessions},
      {"HELO", "helo_names", "a HELO name", kOfSessions},
      {"END", "ends", "an end", kOfSessions}}};
-constexpr const SumsText& textOf(store::SumsOf what) noexcept {
+constexpr const SumsText& sumsTextOf(store::SumsOf what) noexcept {
     return kSumsTexts[static_cast<std::size_t>(what)];
 }
 
@@ -418,7 +418,7 @@ std::string emptyTop(const store::JournalTop& top, const store::JournalTopQuery&
     for (const store::SumsOf what : query.of)
         if (!top.of(what).empty()) return {};
     // Each session has a client, which several things to sum up are never without.
-    std::string missing(query.of.size() == 1 ? textOf(query.of.front()).what : "");
+    std::string missing(query.of.size() == 1 ? sumsTextOf(query.of.front()).what : "");
     if (const std::string_view weight = kWeights[static_cast<std::size_t>(query.by)]; !weight.empty())
         missing.append(missing.empty() ? "" : " and ").append(weight);
     return fmt::format("no session of this period has {}", missing);
@@ -432,7 +432,7 @@ std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuer
                                            until, top.refused, top.failed_logins),
                                style.width);
     for (const store::SumsOf what : query.of)
-        text += sumsTable(textOf(what).title, top.of(what), textOf(what).columns, style);
+        text += sumsTable(sumsTextOf(what).title, top.of(what), sumsTextOf(what).columns, style);
     return text;
 }
 
@@ -443,7 +443,7 @@ std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery
         formatUtc(query.since_ms / 1'000), formatUtc(query.until_ms / 1'000), top.sessions, top.refused,
         top.failed_logins);
     for (const store::SumsOf what : query.of)
-        text += ",\n" + sumsJson(textOf(what).key, top.of(what), textOf(what).columns);
+        text += ",\n" + sumsJson(sumsTextOf(what).key, top.of(what), sumsTextOf(what).columns);
     return text + "\n}\n";
 }
 

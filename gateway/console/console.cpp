@@ -75,7 +75,7 @@ struct Site {
     const ConsoleConfig config;
     Console::Parts parts;
     Authenticator authenticator;
-    SharedParts shared;  ///< by role
+    SharedParts shared;  ///< by role and page
 };
 
 class Handler final : public net::HTTPRequestHandler {
@@ -172,7 +172,7 @@ class Handler final : public net::HTTPRequestHandler {
         }
         server_.suspendPeerLimit();
         if (credentials.refreshes && isOfPart(*request))
-            return site_.shared.get(std::string(toString(known.who.role)),
+            return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
         return pageFor(site_.parts.api, known, *request);
     }

@@ -146,6 +146,67 @@ void addPlots(Html& html) {
         "role=\"img\" aria-label=\"Refused per second over the last minutes\"></div></figure></section>");
 }
 
+/// What scripts measure by is in the totals and when they were that.
+void addNow(Html& html, const Object& status, std::int64_t at_ms) {
+    const auto totals = status.getObject("totals");
+    html.markup(
+            "<div id=\"now\" data-live hx-get=\"/\" hx-trigger=\"refresh\" hx-select=\"#now\" "
+            "hx-select-oob=\"#now-tables\" hx-swap=\"outerHTML\" hx-sync=\"this:drop\" data-at=\"")
+        .text(fmt::to_string(at_ms))
+        .markup("\" data-started=\"")
+        .text(textOf(status, "started"));
+    if (totals)
+        html.markup("\" data-admitted=\"")
+            .text(textOf(*totals, "admitted"))
+            .markup("\" data-refused=\"")
+            .text(textOf(*totals, "refused"))
+            .markup("\" data-turned_away=\"")
+            .text(textOf(*totals, "turned_away"));
+    html.markup("\">");
+    addAlarms(html, status);
+    html.markup("<dl><dt>Gateway</dt><dd>").text(textOf(status, "name")).markup(" (mailgate ");
+    html.text(textOf(status, "version")).markup(")</dd><dt>Since</dt><dd>");
+    addTime(html, textOf(status, "started"));
+    html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
+    html.text(textOf(status, "max_sessions")).markup("</dd>");
+    for (const auto& [title, key] :
+         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
+          std::pair("Turned away", "turned_away")})
+        html.markup("<dt>")
+            .text(title)
+            .markup("</dt><dd>")
+            .text(totals ? textOf(*totals, key) : "")
+            .markup("</dd>");
+    html.markup("</dl></div>");
+}
+
+void addNowTables(Html& html, const Object& status) {
+    html.markup("<div id=\"now-tables\"><h2>Listeners</h2>");
+    html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
+                     {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
+                      number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
+                      number("Refused", "refused"), number("Failed logins", "failed_logins")}));
+    html.markup("<h2>Servers</h2>");
+    html.add(tableOf("Where sessions go", objectsOf(status, "servers"),
+                     {plain("Upstream", "upstream"),
+                      plain("Server", "server"),
+                      plain("Address", "address"),
+                      {"Health", false, addHealth},
+                      number("Sessions", "sessions"),
+                      number("In all", "sessions_total"),
+                      number("Failures", "failures_total")}));
+    html.markup("<h2>Balancers</h2>");
+    const auto totals = status.getObject("totals");
+    const auto rejections = totals ? objectsOf(*totals, "rejections") : std::vector<Object::Ptr>();
+    if (rejections.empty())
+        html.markup("<p>No PROXY header has been rejected since the start.</p>");
+    else
+        html.add(
+            tableOf("Connections closed because of their PROXY header", rejections,
+                    {plain("Balancer", "balancer"), plain("Reason", "reason"), number("Count", "count")}));
+    html.markup("</div>");
+}
+
 // ---- a session
 
 void addSearch(Html& html, const std::string& asked) {
@@ -225,54 +286,25 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
-std::string overviewPage(const Viewer& viewer, const Object& status, const Object* day) {
+std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
-    addAlarms(html, status);
-    const auto totals = status.getObject("totals");
-    html.markup("<dl><dt>Gateway</dt><dd>").text(textOf(status, "name")).markup(" (mailgate ");
-    html.text(textOf(status, "version")).markup(")</dd><dt>Since</dt><dd>");
-    addTime(html, textOf(status, "started"));
-    html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
-    html.text(textOf(status, "max_sessions")).markup("</dd>");
-    for (const auto& [title, key] :
-         {std::pair("Admitted since then", "admitted"), std::pair("Refused by rules", "refused"),
-          std::pair("Turned away", "turned_away")})
-        html.markup("<dt>")
-            .text(title)
-            .markup("</dt><dd>")
-            .text(totals ? textOf(*totals, key) : "")
-            .markup("</dd>");
+    addNow(html, status, at_ms);
     if (day != nullptr)
-        html.markup("<dt>Last 24 hours</dt><dd>")
+        html.markup("<dl><dt>Last 24 hours</dt><dd>")
             .text(fmt::format("{}, {} refused, {} with failed logins",
                               counted(day->optValue<std::uint64_t>("sessions", 0), "session"),
                               textOf(*day, "refused"), textOf(*day, "failed_logins")))
-            .markup("</dd>");
-    html.markup("</dl>");
+            .markup("</dd></dl>");
     addPlots(html);
-    html.markup("<h2>Listeners</h2>");
-    html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
-                     {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
-                      number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
-                      number("Refused", "refused"), number("Failed logins", "failed_logins")}));
-    html.markup("<h2>Servers</h2>");
-    html.add(tableOf("Where sessions go", objectsOf(status, "servers"),
-                     {plain("Upstream", "upstream"),
-                      plain("Server", "server"),
-                      plain("Address", "address"),
-                      {"Health", false, addHealth},
-                      number("Sessions", "sessions"),
-                      number("In all", "sessions_total"),
-                      number("Failures", "failures_total")}));
-    html.markup("<h2>Balancers</h2>");
-    const auto rejections = totals ? objectsOf(*totals, "rejections") : std::vector<Object::Ptr>();
-    if (rejections.empty())
-        html.markup("<p>No PROXY header has been rejected since the start.</p>");
-    else
-        html.add(
-            tableOf("Connections closed because of their PROXY header", rejections,
-                    {plain("Balancer", "balancer"), plain("Reason", "reason"), number("Count", "count")}));
+    addNowTables(html, status);
     return page(viewer, Place::Overview, "Overview", html);
+}
+
+Html overviewPart(const Object& status, std::int64_t at_ms) {
+    Html html;
+    addNow(html, status, at_ms);
+    addNowTables(html, status);
+    return html;
 }
 
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Object& found) {

@@ -7,6 +7,7 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,8 +16,11 @@ namespace mailgate::console {
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);
 /// Of the API's /status, and of /sessions/day; null: that is not known.
-std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status,
+/// `at_ms`: when the status was that, since 1970.
+std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms,
                          const Poco::JSON::Object* day = nullptr);
+/// The parts of it that refresh themselves; nothing in them is of one person.
+Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms);
 /// Of its /sessions; `asked`: the text that is looked for.
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/screens.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
 #include "gateway/console/own_name.h"
@@ -102,11 +103,15 @@ std::size_t mostForm(const PageRequest& request, const Known& known) {
 }
 
 bool isOfPart(const PageRequest& request) {
-    return request.method == "GET" && isOfLiveSessions(request);
+    return request.method == "GET" && (request.path.empty() || isOfLiveSessions(request));
 }
 
-api::Response partFor(api::Api& api, const Known& known, const PageRequest&) {
+api::Response partFor(api::Api& api, const Known& known, const PageRequest& request) {
     const Question question(api, known);
+    if (request.path.empty())
+        return question.ask("GET", {"status"}, {}, [](const Object& status) {
+            return htmlResponse(overviewPart(status, unixMillis()).str());
+        });
     const bool may_change = question.viewer().may_change;
     return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
         return htmlResponse(liveSessionsPart(may_change, found).str());
@@ -135,7 +140,8 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (path.empty())
         return question.ask("GET", {"status"}, {}, [&](const Object& status) {
             const Answer day = question.answerTo({.path = {"sessions", "day"}});
-            return htmlResponse(overviewPage(viewer, status, day.ok() ? day.object.get() : nullptr));
+            return htmlResponse(
+                overviewPage(viewer, status, unixMillis(), day.ok() ? day.object.get() : nullptr));
         });
     if (path.size() == 1 && path[0] == "sessions") {
         auto query = only(request.query, {"q", "as", "cursor"});

@@ -31,7 +31,7 @@ class LoginSessions {
 
     /// Returns the secret. Throws std::system_error.
     std::string begin(std::string account, std::string password, Clock::time_point now);
-    /// None: there is none, or it has expired. Counts as use.
+    /// None: there is none, or it has expired.
     std::optional<Login> find(std::string_view secret, Clock::time_point now, bool counts_as_use = true);
     void end(std::string_view secret);
     /// Returns how many.

@@ -23,7 +23,7 @@ from harness.process import Scratch
 
 PASSWORD = "correct horse battery"
 PERIOD = 2.0
-VIEWS = {"overview": "/api/v1/status", "sessions under way": "/sessions/live"}
+VIEWS = {"overview": "/", "sessions under way": "/sessions/live"}
 
 
 def get(port, path, cookie):

@@ -61,6 +61,12 @@ export async function logIn(page, role, site = base) {
   return page;
 }
 
+/// Lets the page's clock run until it is so: what refreshes itself does that every two seconds. The clock is installed.
+export const ticksUntil = (page, condition, what) => until(async () => {
+  await page.clock.runFor(2_000);
+  return condition();
+}, what);
+
 const cookies = {};
 /// A page of somebody who has logged in, on the overview; by the form but once.
 export async function pageOf(role) {

@@ -2,7 +2,7 @@
 // Each screen's main job, as people do it.
 import assert from 'node:assert/strict';
 import {after, afterEach, test} from 'node:test';
-import {Client, api, base, behindNginx, close, closeClients, expectAccessible, expectClean, expectFits, forgive, logIn, newPage, pageOf, until} from './browser.mjs';
+import {Client, api, base, behindNginx, close, closeClients, expectAccessible, expectClean, expectFits, forgive, logIn, newPage, pageOf, ticksUntil, until} from './browser.mjs';
 
 after(close);
 afterEach(() => {
@@ -97,26 +97,43 @@ test('all of that by keys', async () => {
 
 test('a session under way comes by itself, keeps the focus, and is ended', async () => {
   const page = await pageOf('operator');
+  await page.clock.install();
   await page.goto(`${base}/sessions/live`);
   const client = new Client('smtp', '198.51.100.98');
   await client.line('220 ');
   await client.say('EHLO slow.partner.example', '250 ');
-  const row = page.locator('tr', {hasText: '198.51.100.98'});
-  await row.waitFor();
-  const link = row.locator('a');
+  const link = page.locator('tr:has-text("198.51.100.98") a');
+  await ticksUntil(page, () => link.count(), 'the session');
+  const isMarked = () => link.evaluate(element => element.marked === true);
+  const mark = () => link.evaluate(element => { element.marked = true; });
+
+  await mark();
   await link.focus();
-  const refreshed = page.waitForResponse(response => response.url().endsWith('/sessions/live'));
-  await refreshed;
-  await page.waitForFunction(() => document.activeElement.matches('tbody a'));
+  await ticksUntil(page, async () => !await isMarked(), 'another list');
+  assert.ok(await link.evaluate(element => element === document.activeElement), 'the focus stays in its row');
+
+  // What is pressed stays until it is released: else the click would be lost.
+  await mark();
+  const box = await link.boundingBox();
+  await page.mouse.move(box.x + 5, box.y + 5);
+  await page.mouse.down();
+  await page.clock.runFor(20_000);
+  assert.ok(await isMarked());
+  await page.mouse.move(box.x + 5, 5);
+  await page.mouse.up();
+  await ticksUntil(page, async () => !await isMarked(), 'another list');
+
   await page.click('button:has-text("Pause")');
   assert.equal(await page.getAttribute('button:has-text("Pause")', 'aria-pressed'), 'true');
-  await page.keyboard.press('ArrowDown');
-  await page.keyboard.press('Enter');
+  await mark();
+  await page.clock.runFor(20_000);
+  assert.ok(await isMarked());
+  await link.press('Enter');
   await page.waitForURL(/\/end$/);
   await page.click('button:has-text("End session")');
   await client.line('421 ');
   await page.waitForURL(`${base}/sessions/live`);
-  await page.waitForFunction(() => !document.body.textContent.includes('198.51.100.98'));
+  await ticksUntil(page, async () => await link.count() === 0, 'its end');
 });
 
 test('plots are drawn while the page is seen, and not otherwise', async () => {
@@ -125,9 +142,8 @@ test('plots are drawn while the page is seen, and not otherwise', async () => {
   await logIn(page, 'viewer');
   const asked = [];
   page.on('request', request => asked.push(new URL(request.url()).pathname));
-  const answer = () => page.waitForResponse(response => response.url().endsWith('/api/v1/status'));
-  for (let round = 0; round < 2; ++round) await Promise.all([answer(), page.clock.runFor(2_000)]);
-  await page.waitForFunction(() => /^\d+\.\d$/.test(document.querySelector('[data-now]').textContent));
+  const rate = page.locator('[data-now]').first();
+  await ticksUntil(page, async () => /^\d+\.\d$/.test(await rate.textContent()), 'a rate');
   assert.equal(await page.locator('[data-plots] canvas').count(), 2);
   await page.evaluate(() => Object.defineProperty(document, 'hidden', {configurable: true, get: () => true}));
   asked.length = 0;
@@ -137,7 +153,7 @@ test('plots are drawn while the page is seen, and not otherwise', async () => {
     delete document.hidden;
     document.dispatchEvent(new Event('visibilitychange'));
   });
-  await until(() => asked.includes('/api/v1/status'), 'the question of a page that is seen again');
+  await until(() => asked.includes('/'), 'the question of a page that is seen again');
 });
 
 test('a session that is over leads to the log-in', async () => {
@@ -145,8 +161,7 @@ test('a session that is over leads to the log-in', async () => {
   await page.clock.install();
   await page.goto(`${base}/sessions/live`);
   await page.context().clearCookies();
-  await page.clock.runFor(2_000);
-  await page.waitForURL(`${base}/login`);
+  await ticksUntil(page, () => pathOf(page) === '/login', 'the log-in');
 });
 
 test('no screen has a barrier, in light, dark, narrow or enlarged', async () => {

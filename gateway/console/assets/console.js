@@ -63,14 +63,15 @@
     if (notice && notice.textContent !== text) notice.textContent = text;
   }
 
-  function toLogIn() {
-    location.assign('/login');
-  }
+  // What is pressed or marked is not taken away.
+  let pressed = false;
+  const isHeld = () => pressed || document.getSelection().type === 'Range';
+  document.addEventListener('pointerdown', () => { pressed = true; });
+  for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(() => { pressed = false; }));
 
   function tick() {
-    if (document.hidden || paused) return;
+    if (document.hidden || paused || isHeld()) return;
     for (const part of live()) htmx.trigger(part, 'refresh');
-    if (plots.length > 0) measure();
   }
 
   /// Who reads may stop it (WCAG 2.2.2).
@@ -107,9 +108,15 @@
   document.addEventListener('htmx:configRequest', event => {
     if (event.target.matches('[data-live]')) event.detail.headers['X-Refresh'] = 'auto';
   });
+  document.addEventListener('htmx:beforeSwap', event => {
+    if (event.target.matches('[data-live]') && isHeld()) event.detail.shouldSwap = false;
+  });
   for (const failure of ['htmx:sendError', 'htmx:responseError', 'htmx:timeout'])
     document.addEventListener(failure, () => say(silence(answered)));
-  document.addEventListener('htmx:afterSwap', onAnswer);
+  document.addEventListener('htmx:afterSettle', () => {
+    onAnswer();
+    if (plots.length > 0) measure();
+  });
   document.addEventListener('htmx:load', event => localise(event.target));
 
   // ---- plots
@@ -173,24 +180,15 @@
     }
   }
 
-  async function measure() {
-    let response;
-    try {
-      response = await fetch('/api/v1/status', {headers: {'X-Refresh': 'auto'}, cache: 'no-store', signal: AbortSignal.timeout(10_000)});
-    } catch {
-      return say(silence(answered));
-    }
-    if (response.status === 401) return toLogIn();
-    if (!response.ok) return say(silence(answered));
-    const {totals, started} = await response.json();
-    const now = {at: Date.now() / 1000, totals, started};
-    onAnswer();
-    if (before && before.started === started)
+  /// The totals of a part that has come, and when they were that; a gateway that was restarted begins anew.
+  function measure() {
+    const now = document.getElementById('now').dataset;
+    if (before && before.started === now.started && Number(now.at) > Number(before.at))
       for (const plot of plots) {
-        const sum = of => plot.total.split(' ').reduce((all, name) => all + of[name], 0);
-        plot.add(now.at, Math.max(0, sum(totals) - sum(before.totals)) / (now.at - before.at));
+        const sum = of => plot.total.split(' ').reduce((all, name) => all + Number(of[name]), 0);
+        plot.add(now.at / 1000, (sum(now) - sum(before)) / (now.at - before.at) * 1000);
       }
-    before = now;
+    before = {...now};
   }
 
   function addPlots() {
@@ -204,7 +202,7 @@
 
   localise(document);
   addPlots();
-  if (live().length > 0 || plots.length > 0) {
+  if (live().length > 0) {
     addPause();
     if (plots.length > 0) measure();
     setInterval(tick, period);
