@@ -74,8 +74,11 @@ std::string unknownOption(const CLI::App* app, std::string_view word) {
 }
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
+    const std::vector<std::string> names = commandNames(app);
+    const std::string near = didYouMean(names, word);
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
-                       printable(word), didYouMean(commandNames(app), word));
+                       printable(word),
+                       near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
 }
 
 std::string missingCommand(const CLI::App& app) {
@@ -102,6 +105,12 @@ std::string misusedOption(const CLI::Error& error) {
     if (is(error, CLI::ExitCodes::ArgumentMismatch) && colon != std::string::npos)
         return said.ends_with(" missing") ? said.substr(0, colon) + " needs a value"
                                           : said.substr(0, colon) + " may be given once only";
+    constexpr std::string_view kUnconverted = "Could not convert: ", kEquals = " = ";
+    if (const std::size_t at = said.find(kEquals);
+        said.starts_with(kUnconverted) && at != std::string::npos)  // what is not read as text is a number
+        return fmt::format("{}: expected a number, found \"{}\"",
+                           said.substr(kUnconverted.size(), at - kUnconverted.size()),
+                           said.substr(at + kEquals.size()));
     constexpr std::string_view kExcludes = " excludes ";
     if (const std::size_t at = said.find(kExcludes);
         is(error, CLI::ExitCodes::ExcludesError) && at != std::string::npos)

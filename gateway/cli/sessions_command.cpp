@@ -55,6 +55,14 @@ struct SessionsArguments {
     ViewOptions view;
 };
 
+/// As the column END has it: "refused: access (12 times)" is the refusal "access".
+constexpr std::string_view kRefusedPrefix = "refused: ";
+std::string_view reasonIn(std::string_view end) {
+    if (!end.starts_with(kRefusedPrefix)) return end;
+    end.remove_prefix(kRefusedPrefix.size());
+    return end.substr(0, end.find(' '));
+}
+
 /// As a record has it: the network, or nothing for the listener's default.
 std::string ruleArgument(const std::string& text) {
     return text == "default" ? "" : networkArgument(text).toString();
@@ -82,12 +90,12 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--reply", arguments.reply, filter.reply);
     text("--protocol", arguments.protocol, filter.protocol);
     text("--helo", arguments.helo, filter.helo);
-    text("--end", arguments.end, filter.end);
+    text("--end", std::string(reasonIn(arguments.end)), filter.end);
     text("--tls", arguments.tls, filter.tls);
     if (filter.tls == "none") filter.tls = "";
     if (command.count("--rule") > 0) filter.rule = ruleArgument(arguments.rule);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
-    filter.refused_only = arguments.refused;
+    filter.refused_only = arguments.refused || arguments.end.starts_with(kRefusedPrefix);
     filter.would_refuse = arguments.would_refuse;
     filter.failed_login = arguments.failed_logins;
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
@@ -380,8 +388,9 @@ std::vector<std::string> endNames() {
 /// What is wrong with the value of --end; empty: nothing.
 std::string endError(const std::string& text) {
     const std::vector<std::string> names = endNames();
-    if (std::find(names.begin(), names.end(), text) != names.end()) return {};
-    const std::string near = didYouMean(names, text);
+    const std::string_view reason = reasonIn(text);
+    if (std::find(names.begin(), names.end(), reason) != names.end()) return {};
+    const std::string near = didYouMean(names, reason);
     return fmt::format("no session ends with \"{}\"{}", printable(text),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
 }

@@ -103,7 +103,8 @@ constexpr ColumnName kColumnNames[] = {
 };
 
 std::optional<Column> columnOf(std::string_view name) {
-    const std::string lower = lowerCase(trimmed(name));
+    std::string lower = lowerCase(trimmed(name));
+    std::replace(lower.begin(), lower.end(), ' ', '_');  // "IP Address"
     const auto found = std::find_if(std::begin(kColumnNames), std::end(kColumnNames),
                                     [&](const ColumnName& known) { return known.name == lower; });
     return found == std::end(kColumnNames) ? std::nullopt : std::optional(found->column);

@@ -136,6 +136,7 @@ class RuleStore {
         PutKind kind;
         AccessRule rule;                                 ///< as it is now
         std::shared_ptr<const AccessRule> taken_over{};  ///< the program's rule that this one has become of
+        std::shared_ptr<const AccessRule> expired{};     ///< the one that had, in whose place a new one is
     };
     /// Which of a program's rules a person takes over who edits it.
     enum class TakeOver : std::uint8_t {

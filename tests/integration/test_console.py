@@ -509,6 +509,8 @@ class LoggingIn(Console):
         gateway.run("console", "user", "add", "emil", "--role", "viewer", stdin=PASSWORD + "\n")
         emils = add_token("emils", "admin", "--user", "emil")
         self.assertEqual(self.get("/session", token=emils)["role"], "viewer", "no more than the account may")
+        said = gateway.run("console", "token", "add", "emils-other", "--role", "operator", "--user", "emil").stderr
+        self.assertIn("note: emil is a viewer: the token may do no more than that", said)
         gateway.run("console", "user", "remove", "emil")
         self.get("/status", 401, token=emils)
         wait_until(lambda: ask("GET", "/status", token=expired).status == 401, "the token's end")

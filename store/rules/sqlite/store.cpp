@@ -518,8 +518,10 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const Acce
     for (const AccessRule& wanted : rules) {
         progress_.tell(Progress::Step::Compare, results.size(), rules.size());
         auto found = find(wanted);
+        std::shared_ptr<const AccessRule> expired;
         if (found && !isLive(*found, now) && isLive(wanted, now)) {
             remove(*found);
+            expired = std::make_shared<AccessRule>(std::move(*found));
             found.reset();
         }
         const bool others = found && found->created_by != who;
@@ -528,6 +530,7 @@ std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const Acce
             continue;
         }
         EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
+        result.expired = std::move(expired);
         const bool programs = others && isProgram(found->created_by);
         if (programs && result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
         edited(result.rule, wanted, !found);

@@ -22,11 +22,9 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         const char* error;
     };
     const Case cases[] = {
-        {{"nonsense"}, "mailgate: there is no command \"nonsense\"\n"},
         {{"sesions", "--live"}, "mailgate: there is no command \"sesions\": did you mean \"sessions\"?\n"},
         {{"access", "alow", "192.0.2.1"},
          "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
-        {{"\x1B[2J"}, "mailgate: there is no command \"\\x1B[2J\"\n"},
         {{"sessions", "--sinse", "1h"},
          "mailgate: sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
         {{"sessions", "show", "--utx", "01"},
@@ -54,6 +52,10 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"restore", "x", "--parts", ""},
          "mailgate: --parts: expected rules, journal or configuration, found \"\"\n"},
         {{"sessions", "show"}, "mailgate: ID is required\n"},
+        {{"access", "undo", "foo"}, "mailgate: CHANGE: expected a number, found \"foo\"\n"},
+        {{"console", "user", "add", "x", "--role", "root"},
+         "mailgate: --role: expected viewer, operator or admin, found \"root\"\n"},
+        {{"server", "restart"}, "mailgate: server has no subcommand \"restart\": expected drain, ready\n"},
     };
     for (const Case& wrong : cases) {
         const Ran done = ran(wrong.words);
@@ -74,6 +76,13 @@ TEST(Cli, WhatAMonitoringSystemMisspeltIsUnknown) {
 TEST(Cli, WithoutACommandTheCommandsAreNamed) {
     EXPECT_THAT(ran({}).errors, StartsWith("mailgate: a command is needed: serve, check, access, "));
     EXPECT_THAT(ran({"access"}).errors, StartsWith("mailgate: access needs a subcommand: allow, "));
+}
+
+TEST(Cli, WhereNoneIsNearTheCommandsAreNamed) {
+    EXPECT_THAT(ran({"nonsense"}).errors,
+                StartsWith("mailgate: there is no command \"nonsense\": expected serve, check, access, "));
+    EXPECT_THAT(ran({"\x1B[2J"}).errors,
+                StartsWith("mailgate: there is no command \"\\x1B[2J\": expected serve, "));
 }
 
 TEST(Cli, HelpAndVersionAreNoErrors) {

@@ -76,6 +76,10 @@ TEST_F(SessionsCommandTest, PrintsThoseThatAreAskedForTheNewestLast) {
     EXPECT_EQ(found({}), "refused login mail");
     EXPECT_EQ(found({"--limit", "2"}), "login mail and more");
     EXPECT_EQ(found({"--client", "192.0.2.0/24"}), "mail");
+    EXPECT_EQ(found({"--end", refused_.end}), "refused");
+    EXPECT_EQ(found({"--end", "refused: " + refused_.end + " (3 times)"}), "refused")
+        << "as the column has it";
+    EXPECT_EQ(found({"--end", "refused: client_quit"}), "");
     EXPECT_EQ(found({"--from", "<" + mail_.mail[0].from + ">"}), "mail");
     EXPECT_EQ(found({"--to", mail_.mail[0].recipients[0]}), "mail");
     EXPECT_EQ(found({"--queue-id", mail_.mail[0].queue_id}), "mail");

@@ -446,6 +446,8 @@ TEST(Import, TablesWithAHeading) {
                          ImportFormat::Csv),
                 ElementsAre("3: deny 192.0.2.1 x", "5: deny 192.0.2.2"))
         << "its first cell is empty";
+    EXPECT_THAT(imported("IP Address,Action,Client Rate\n192.0.2.1,allow,7\n", options(), ImportFormat::Csv),
+                ElementsAre("2: allow 192.0.2.1 client_rate=7"));
     EXPECT_THAT(imported("note,ip\n; a comment\nx,192.0.2.1\n", options(Verdict::Deny), ImportFormat::Csv),
                 ElementsAre("3: deny 192.0.2.1 x"));
     const struct {

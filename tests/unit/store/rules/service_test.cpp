@@ -84,6 +84,31 @@ TEST(StandingTest, SaysWhichOfTwoRulesDecides) {
             << each.rule.network.toString() << " and " << each.other.network.toString();
 }
 
+TEST(StandingTest, OfOneVerdictItIsToldWhereTheyDoOtherThings) {
+    AccessRule exception = rule(Verdict::Allow, "192.0.2.1", "mx"), all = rule(Verdict::Allow, "192.0.2.1");
+    exception.id = 1;
+    all.id = 2;
+    EXPECT_EQ(standingOf(all, exception), std::nullopt) << "both let in";
+    exception.expires_at = 1'800'000'000;
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter);
+    EXPECT_EQ(standingOf(exception, all), Standing::ComesFirst);
+    EXPECT_EQ(standingOf(exception, exception), std::nullopt) << "the rule itself";
+    exception.listener.clear();
+    exception.set = "crm";
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesFirst) << "the set manual does";
+    all.set = "partners";
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter) << "in the alphabet";
+    exception.expires_at.reset();
+    exception.limits.sessions = 3;
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter);
+    AccessRule later = rule(Verdict::Deny, "192.0.2.1", "mx"), always = rule(Verdict::Deny, "192.0.2.1");
+    later.id = 3;
+    always.reply.temporary = true;
+    EXPECT_EQ(standingOf(always, later), Standing::ComesAfter);
+    later.network = network("192.0.2.0/24");
+    EXPECT_EQ(standingOf(always, later), std::nullopt);
+}
+
 TEST(NotesTest, TheFirstAreKeptAndTheRestIsCounted) {
     Notes<int> notes;
     for (int each = 0; each < 13; ++each)
@@ -385,6 +410,21 @@ TEST_F(ServiceTest, OverlapsAreOfRulesInForce) {
     ASSERT_THAT(outcome.cuts, SizeIs(1));
     EXPECT_EQ(outcome.cuts[0].network, network("192.0.2.1"));
     EXPECT_EQ(outcome.cuts[0].listener, "");
+}
+
+TEST_F(ServiceTest, AnExceptionThatIsMadePermanentElsewhereIsToldOf) {
+    PutRequest exception = request(Verdict::Allow, "192.0.2.1", {"mx"});
+    exception.edit.expires_at = kNow + 3'600;
+    put(exception);
+    EXPECT_THAT(service().overlaps(put(request(Verdict::Allow, "192.0.2.1", {"mx"}))).first, IsEmpty());
+    auto overlaps = service().overlaps(put(request(Verdict::Allow, "192.0.2.1")));
+    ASSERT_THAT(overlaps.first, SizeIs(1));
+    EXPECT_EQ(overlaps.first[0].standing, Standing::ComesAfter);
+    EXPECT_TRUE(overlaps.first[0].outlives);
+    overlaps = service().overlaps(put(exception));
+    ASSERT_THAT(overlaps.first, SizeIs(1));
+    EXPECT_EQ(overlaps.first[0].standing, Standing::ComesFirst);
+    EXPECT_FALSE(overlaps.first[0].outlives);
 }
 
 TEST_F(ServiceTest, RemovingTheLastAllowRuleClosesAllowlists) {
