@@ -170,7 +170,7 @@ void addNow(Html& html, const Object& status, std::int64_t at_ms) {
     html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
     html.text(textOf(status, "max_sessions")).markup("</dd>");
     for (const auto& [title, key] :
-         {std::pair("Admitted since then", "admitted"), std::pair("Refused by rules", "refused"),
+         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
           std::pair("Turned away", "turned_away")})
         html.markup("<dt>")
             .text(title)
@@ -286,7 +286,7 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
-std::string overviewPage(const Viewer& viewer, const Object& status, const Object* day, std::int64_t at_ms) {
+std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
     addNow(html, status, at_ms);
     if (day != nullptr)

@@ -141,7 +141,7 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
         return question.ask("GET", {"status"}, {}, [&](const Object& status) {
             const Answer day = question.answerTo({.path = {"sessions", "day"}});
             return htmlResponse(
-                overviewPage(viewer, status, day.ok() ? day.object.get() : nullptr, unixMillis()));
+                overviewPage(viewer, status, unixMillis(), day.ok() ? day.object.get() : nullptr));
         });
     if (path.size() == 1 && path[0] == "sessions") {
         auto query = only(request.query, {"q", "as", "cursor"});

@@ -19,12 +19,12 @@ const Viewer kOperator{"alice (console)", true, "token"};
 TEST(Pages, SayWhatNeedsAttention) {
     const std::string well =
         R"("listeners": [{"name": "mx", "available": true}], "rules": {"store_failed": false})";
-    EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}"), nullptr, 0), Not(HasSubstr("alarms")));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}"), 0), Not(HasSubstr("alarms")));
     const std::string page = overviewPage(
         kOperator,
         objectOf(R"({"last_reload_failed": true, "address_alarms": ["<mx>"], "journal": {"lost": 3},
             "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
-        nullptr, 0);
+        0);
     for (const char* words :
          {"The last reload was refused", "listener &lt;mx&gt; come from one private address",
           "The journal has lost 3 sessions", "The access rules cannot be read", "Listener mx has no server"})
@@ -33,9 +33,8 @@ TEST(Pages, SayWhatNeedsAttention) {
 
 TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
     const auto day = objectOf(R"({"sessions": 312, "refused": 7, "failed_logins": 1})");
-    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), &day, 0),
-                HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
-    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), nullptr, 0), Not(HasSubstr("24 hours")));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day), HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0), Not(HasSubstr("24 hours")));
 }
 
 TEST(Pages, OfWhoMayNotChangeAnythingHaveNoOrders) {
@@ -53,8 +52,7 @@ TEST(Pages, HavePartsThatAreOfNobody) {
         EXPECT_THAT(part, Not(HasSubstr("csrf")));
         EXPECT_THAT(part, HasSubstr("data-live"));
     }
-    EXPECT_THAT(overviewPage(kOperator, status, nullptr, 5),
-                HasSubstr(overviewPart(status, 5).str().substr(0, 400)));
+    EXPECT_THAT(overviewPage(kOperator, status, 5), HasSubstr(overviewPart(status, 5).str().substr(0, 400)));
     EXPECT_THAT(overviewPart(status, 5).str(), HasSubstr("data-at=\"5\""));
     EXPECT_THAT(overviewPart(status, 5).str(),
                 HasSubstr("data-admitted=\"7\" data-refused=\"2\" data-turned_away=\"1\""));
@@ -76,7 +74,7 @@ TEST(Pages, AreOfNobodyBeforeTheLogIn) {
 }
 
 TEST(Pages, HaveNoScriptInThem) {
-    for (const std::string& page : {overviewPage(kOperator, objectOf("{}"), nullptr, 0), logInPage("")}) {
+    for (const std::string& page : {overviewPage(kOperator, objectOf("{}"), 0), logInPage("")}) {
         for (std::size_t at = page.find("<script"); at != std::string::npos;
              at = page.find("<script", at + 1))
             EXPECT_EQ(page.substr(at).find("<script src=\"/assets/"), 0U) << page.substr(at, 80);
