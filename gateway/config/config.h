@@ -201,7 +201,7 @@ struct ConsoleConfig {
     std::vector<Network> trusted_proxies;  ///< whose X-Forwarded-For and `user_header` are believed
     std::string user_header;               ///< in which they say who has logged in with them; empty: none
     std::string base_url;  ///< in lower case, "https://gw.example.net:8443"; empty: none but the address
-    Places places;                         ///< of what TLS needs
+    Places places;         ///< of what TLS needs
 
     friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
 };

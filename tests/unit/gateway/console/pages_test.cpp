@@ -33,7 +33,8 @@ TEST(Pages, SayWhatNeedsAttention) {
 
 TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
     const auto day = objectOf(R"({"sessions": 312, "refused": 7, "failed_logins": 1})");
-    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day), HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day),
+                HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
     EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0), Not(HasSubstr("24 hours")));
 }
 
