@@ -7,6 +7,9 @@
 #include <sqlite3.h>
 
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -295,6 +298,13 @@ void Database::between(const char* begin, const std::function<void()>& work, con
 void Database::releaseCache() noexcept {
     if (const std::uint64_t now = shortages; std::exchange(shortages_seen_, now) != now)
         sqlite3_db_release_memory(handle());
+}
+
+void Database::releaseMemory() noexcept {
+    sqlite3_db_release_memory(handle());
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 /// A full disk is an I/O error in SQLite's words where its index of the log finds no room.

@@ -81,6 +81,9 @@ class Database {
     /// `work` sees one state of the database.
     void snapshot(const std::function<void()>& work);
 
+    /// Gives back what reading very much has left behind: pages in the cache, and holes in the heap.
+    void releaseMemory() noexcept;
+
     /// Throws the StoreError for the last failed call on handle().
     [[noreturn]] void fail(int code);
 

@@ -23,7 +23,24 @@ constexpr std::string_view kTableRows =
     "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate, rule_set, reply"
     " FROM access_rule";
 
-void addRow(AccessTable::Builder& builder, const RawStatement& row, const Network& network) {
+/// What the columns' constraints ask for, as far as it decides anything: somebody may have written without them.
+void requireSense(const Database& database, const RawStatement& row) {
+    const auto is_limit = [&](int column) {
+        const auto limit = optionalNumber(row, column);
+        return !limit || (*limit >= 0 && *limit <= kMaxClientLimit);
+    };
+    const bool allows = row.text(2) == "allow";
+    if ((allows || row.text(2) == "deny") && is_limit(5) && is_limit(6)) return;
+    throw StoreError(
+        StoreError::Kind::BadRow,
+        fmt::format("{}: table access_rule, row id {}: the verdict is not allow or deny, or a limit not "
+                    "from 0 to {} (mailgate access remove {} removes the row)",
+                    database.path(), row.number(0), kMaxClientLimit, row.number(0)));
+}
+
+void addRow(AccessTable::Builder& builder, const Database& database, const RawStatement& row,
+            const Network& network) {
+    requireSense(database, row);
     builder.add(row.number(0), network, row.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, row.text(3),
                 optionalNumber(row, 4), readLimits(row, 5), row.text(7),
                 ruleReplyOf(row.text(8)).value_or(RuleReply{}).temporary);
@@ -162,12 +179,12 @@ class TableReader::Follower {
         if (isRuleName(row.text(1))) {
             readName(database_, rule, row.text(1));
             for (const Network& network : now_.names.at(rule))
-                if (networks_.contains(network)) addRow(builder, row, network);
+                if (networks_.contains(network)) addRow(builder, database_, row, network);
             return true;
         }
         const Network network = readNetwork(database_, rule, row.text(1));
         if (!networks_.contains(network)) return false;
-        addRow(builder, row, network);
+        addRow(builder, database_, row, network);
         return true;
     }
 
@@ -198,12 +215,12 @@ std::shared_ptr<const AccessTable> TableReader::readAll(Database& database, cons
     while (rows.step()) {
         const std::int64_t id = rows.number(0);
         if (!isRuleName(rows.text(1))) {
-            addRow(builder, rows, readNetwork(database, id, rows.text(1)));
+            addRow(builder, database, rows, readNetwork(database, id, rows.text(1)));
             continue;
         }
         readName(database, id, rows.text(1));
         for (const Network& network : state.names.at(id))
-            addRow(builder, rows, network);
+            addRow(builder, database, rows, network);
     }
     return builder.build(state.version);
 }
@@ -214,6 +231,7 @@ std::shared_ptr<const AccessTable> TableReader::read(Database& database,
     if (last_) now.table = Follower(database, *last_, now).follow();
     if (!now.table) {
         now.table = readAll(database, now);
+        database.releaseMemory();
         if (!hasItsTriggers(database)) {
             last_.reset();
             return now.table;

@@ -240,6 +240,30 @@ TEST_F(TableReaderTest, ARowThatCannotBeReadIsNamedHoweverItCameAndLeavesNoTable
     expectWhatTheFileSays();
 }
 
+TEST_F(TableReaderTest, ARowWithoutSenseIsNamedHoweverItCame) {
+    put(denied("192.0.2.1"));
+    shell_.run("PRAGMA ignore_check_constraints = ON");
+    for (const char* set :
+         {"verdict = 'allow', client_sessions = -1", "client_rate = 1000001", "verdict = 'Deny'"}) {
+        SCOPED_TRACE(set);
+        shell_.run("UPDATE access_rule SET " + std::string(set) + " WHERE id = 2");
+        const auto starting = openRules("sqlite:" + file_, {.use = Use::Serve});
+        for (RuleStore* store : {following_.get(), starting.get()}) {
+            try {
+                store->load(kFollowed);
+                ADD_FAILURE() << "no error";
+            } catch (const StoreError& error) {
+                EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
+                EXPECT_THAT(error.what(), testing::HasSubstr("row id 2"));
+            }
+        }
+        shell_.run(
+            "UPDATE access_rule SET verdict = 'deny', client_sessions = NULL, client_rate = NULL WHERE id = "
+            "2");
+        EXPECT_NO_THROW(following_->load(kFollowed));
+    }
+}
+
 TEST_F(TableReaderTest, ARehearsalIsForgotten) {
     const auto one = denied("192.0.2.1");
     following_.reset();
