@@ -51,8 +51,13 @@ bool serves(RuleStore::Use use) noexcept {
 }
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
-    return {mayCreate(use), use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
-            lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+    constexpr unsigned kServingCache = 4'096;
+    OpenOptions options{
+        .create = mayCreate(use),
+        .durability = use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
+        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+    if (serves(use)) options.cache_kib = kServingCache;
+    return options;
 }
 
 /// Its network; none when the row held something else.
