@@ -17,6 +17,12 @@ test=(isync prometheus clang clang-format clang-tidy lld llvm libgtest-dev libgm
 # What meets TLS at the gateway, or is measured beside it.
 test+=(msmtp testssl.sh libnginx-mod-mail)
 
+# A browser for the console's tests.
+test+=(chromium)
+
+# What pages of the console load is fetched by npm, whichever there is: a newer one than Debian's may have been installed by hand.
+command -v npm >/dev/null || build+=(npm)
+
 # Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
 # the program alone is unpacked, for the tests, beside the libraries that it needs.
 exim=/usr/local/lib/mailgate-test/exim4

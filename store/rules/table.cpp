@@ -100,6 +100,8 @@ struct AccessTable::Data {
     std::size_t rules = 0;  ///< that can decide
     std::int64_t version = 0;
     std::map<std::string, std::size_t> unknown_listeners;
+    /// When the last allow rule of each listener expires, and behind them that of those for all; 0: there is none.
+    std::vector<UnixSeconds> allowed_until;
 
     template <typename Key>
     std::optional<Match> lookup(Family<Key> Part::*family, const AddressBytes& address,
@@ -110,6 +112,11 @@ struct AccessTable::Data {
     bool counts(std::uint32_t in_base) const noexcept;
     /// A rule that is there now, or is not any more.
     void count(ListenerIndex listener, bool is_there);
+    /// Of an allow rule its listener's place in `allowed_until`; null: it lets nobody in here.
+    UnixSeconds* untilFor(const Node& node);
+    void noteAllowing(const Node& node);
+    /// Looks at all rules, until it has found one that allows as long as `longest` says, for each listener.
+    void findAllowing(const std::vector<UnixSeconds>& longest);
 };
 
 namespace {
@@ -124,9 +131,9 @@ std::uint32_t inPart(const Part& part, const Family<KeyV6> Part::*, std::uint32_
     return static_cast<std::uint32_t>(part.v4.size()) + rule;
 }
 
-ListenerIndex listenerIn(const Part& part, std::uint32_t rule) noexcept {
+const Node& nodeIn(const Part& part, std::uint32_t rule) noexcept {
     const auto v4 = static_cast<std::uint32_t>(part.v4.size());
-    return rule < v4 ? part.v4.node(rule).listener : part.v6.node(rule - v4).listener;
+    return rule < v4 ? part.v4.node(rule) : part.v6.node(rule - v4);
 }
 
 }  // namespace
@@ -184,6 +191,36 @@ void AccessTable::Data::count(ListenerIndex listener, bool is_there) {
     if (count->second == 0) unknown_listeners.erase(count);
 }
 
+namespace {
+
+UnixSeconds endOf(const Node& node) noexcept {
+    return node.expires == parts::kNever ? std::numeric_limits<UnixSeconds>::max()
+                                         : UnixSeconds{node.expires};
+}
+
+}  // namespace
+
+UnixSeconds* AccessTable::Data::untilFor(const Node& node) {
+    const bool counts = node.listener == kAllListeners || node.listener < listeners->configured;
+    if (!counts || node.verdict() == Verdict::Deny) return nullptr;
+    return &allowed_until[std::min<std::size_t>(node.listener, listeners->configured)];
+}
+
+void AccessTable::Data::noteAllowing(const Node& node) {
+    if (UnixSeconds* const until = untilFor(node)) *until = std::max(*until, endOf(node));
+}
+
+void AccessTable::Data::findAllowing(const std::vector<UnixSeconds>& longest) {
+    allowed_until.assign(longest.size(), 0);
+    for (std::uint32_t rule = 0; rule < changes->size(); ++rule)
+        noteAllowing(nodeIn(*changes, rule));
+    for (std::uint32_t rule = 0; rule < base->size() && allowed_until != longest; ++rule) {
+        const Node& node = nodeIn(*base, rule);
+        const UnixSeconds* const until = untilFor(node);
+        if (until != nullptr && endOf(node) > *until && counts(rule)) noteAllowing(node);
+    }
+}
+
 AccessTable::AccessTable() : data_(std::make_unique<Data>()) {}
 AccessTable::~AccessTable() = default;
 
@@ -209,6 +246,11 @@ void AccessTable::takeHits(
         });
 }
 
+bool AccessTable::letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept {
+    const std::vector<UnixSeconds>& until = data_->allowed_until;
+    return listener < until.size() && std::max(until[listener], until.back()) > now;
+}
+
 std::int64_t AccessTable::ruleId(std::uint32_t rule) const noexcept {
     const std::size_t in_base = data_->base->size();
     return rule < in_base ? data_->base->ids[rule] : data_->changes->ids[rule - in_base];
@@ -226,7 +268,7 @@ bool AccessTable::holdsAny(std::span<const std::int64_t> ids) const noexcept {
     for (std::uint32_t rule = 0; rule < base.size(); ++rule)
         if (asked(base.ids[rule]) && data_->counts(rule)) return true;
     for (std::uint32_t rule = 0; rule < changes.size(); ++rule)
-        if (asked(changes.ids[rule]) && listenerIn(changes, rule) != kNoRule) return true;
+        if (asked(changes.ids[rule]) && nodeIn(changes, rule).listener != kNoRule) return true;
     return false;
 }
 
@@ -349,17 +391,26 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
     Data& data = *table->data_;
     data.version = version;
     data.listeners = std::make_shared<const ListenerNames>(std::move(pending_->listeners));
+    data.allowed_until.resize(data.listeners->configured + 1);
     const auto count = [&](const auto& rules) {
-        for (const auto& rule : rules)
-            if (rule.node.listener != kNoRule) data.count(rule.node.listener, true);
+        for (const auto& rule : rules) {
+            if (rule.node.listener == kNoRule) continue;
+            data.count(rule.node.listener, true);
+            data.noteAllowing(rule.node);
+        }
     };
     if (pending_->before) {
         const Data& before = *pending_->before->data_;
         data.rules = before.rules;
         data.unknown_listeners = before.unknown_listeners;
+        data.allowed_until = before.allowed_until;
+        bool may_end_sooner = false;
         for (const Network& network : pending_->replaced)
-            before.forEachOf(network,
-                             [&](const Node& node, std::int64_t) { data.count(node.listener, false); });
+            before.forEachOf(network, [&](const Node& node, std::int64_t) {
+                data.count(node.listener, false);
+                const UnixSeconds* const until = data.untilFor(node);
+                may_end_sooner = may_end_sooner || (until != nullptr && *until == endOf(node));
+            });
         count(pending_->v4);
         count(pending_->v6);
         data.base = before.base;
@@ -368,6 +419,7 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
             data.base = parts::merged(*data.base, *data.changes, false);
             data.changes = std::make_shared<Part>();
         }
+        if (may_end_sooner) data.findAllowing(std::vector(data.allowed_until));
     } else {
         count(pending_->v4);
         count(pending_->v6);

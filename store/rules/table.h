@@ -54,6 +54,9 @@ class AccessTable {
     void takeHits(
         const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const;
 
+    /// Whether the listener has an allow rule in force, its own or one for all.
+    bool letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept;
+
     std::int64_t ruleId(std::uint32_t rule) const noexcept;
     /// The rules of exactly this network, those that only name unknown listeners too.
     std::vector<std::int64_t> rulesOf(const Network& network) const;

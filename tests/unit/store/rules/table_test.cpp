@@ -336,6 +336,9 @@ void expectSame(const AccessTable& table, const AccessTable& other, RandomRules&
     EXPECT_EQ(table.size(), other.size());
     EXPECT_EQ(table.version(), other.version());
     EXPECT_EQ(table.unknownListeners(), other.unknownListeners());
+    for (ListenerIndex listener = 0; listener < 3; ++listener)
+        for (const UnixSeconds now : {kNow - 2, kNow, kNow + 2, UnixSeconds{5'000'000'000}})
+            EXPECT_EQ(table.letsSomebodyIn(listener, now), other.letsSomebodyIn(listener, now));
     for (; times > 0; --times) {
         const AddressBytes asked = random.address();
         const auto listener = static_cast<ListenerIndex>(random.below(3));
