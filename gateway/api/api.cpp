@@ -40,6 +40,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/snippets/*", Role::Admin, snippet},
     {"GET", "/sessions", Role::Viewer, sessions},
     {"GET", "/sessions/live", Role::Viewer, liveSessions},
+    {"GET", "/sessions/day", Role::Viewer, daySessions},
     {"GET", "/sessions/*", Role::Viewer, session},
     {"DELETE", "/sessions/*", Role::Operator, endSession},
     {"GET", "/rules", Role::Viewer, rules},
@@ -152,7 +153,11 @@ Response Api::handle(const Request& request) {
     } catch (const Problem& problem) {
         return problemResponse(problem.status, problem.code, problem.detail, problem.members);
     } catch (const store::StoreError& error) {
-        return problemResponse(statusOf(error.kind()), "store", error.what());
+        // With the path of a file.
+        return problemResponse(statusOf(error.kind()), "store",
+                               request.who.role == Role::Admin
+                                   ? error.what()
+                                   : "a database cannot be used: who has the role admin is told why");
     }
 }
 

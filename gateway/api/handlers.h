@@ -32,6 +32,7 @@ Response snippet(const Call& call);
 
 Response sessions(const Call& call);
 Response liveSessions(const Call& call);
+Response daySessions(const Call& call);
 Response session(const Call& call);
 Response endSession(const Call& call);
 

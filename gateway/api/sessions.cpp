@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -317,6 +318,43 @@ Response liveSessions(const Call& call) {
     for (std::size_t at = 0; at < std::min(sessions.size(), limit); ++at)
         array += (at == 0 ? "" : ",\n") + liveAsJson(call, sessions[at]);
     return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", sessions.size(), array));
+}
+
+namespace {
+
+/// Of a day that ended just now. Summing up reads all of it, so however many ask, it is done once a minute.
+class DaySums {
+  public:
+    std::string asJson(const Call& call) {
+        constexpr std::int64_t kDayMs = std::int64_t{24} * 60 * 60 * 1'000, kKeptMs = 60'000;
+        const std::lock_guard lock(mutex_);
+        const std::int64_t now = unixMillis();
+        if (url_ != call.config->journal.url || now < until_ms_ || now - until_ms_ >= kKeptMs) {
+            sums_ = openJournal(call)->top(
+                {.client = {}, .listener = {}, .since_ms = now - kDayMs, .until_ms = now, .of = {}});
+            until_ms_ = now;
+            url_ = call.config->journal.url;
+        }
+        return fmt::format(R"({{"since":"{}","until":"{}","sessions":{},"refused":{},"failed_logins":{}}})",
+                           formatUtc((until_ms_ - kDayMs) / 1'000), formatUtc(until_ms_ / 1'000),
+                           sums_.sessions, sums_.refused, sums_.failed_logins);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::string url_;
+    std::int64_t until_ms_ = 0;
+    store::JournalTop sums_;
+};
+
+}  // namespace
+
+Response daySessions(const Call& call) {
+    static DaySums sums;
+    QueryValues(call.request).rejectOthers();
+    if (!call.config->journal.enabled)
+        throw Problem(404, "no_journal", "the journal is off: journal.enabled = false");
+    return jsonResponse(sums.asJson(call));
 }
 
 Response session(const Call& call) {

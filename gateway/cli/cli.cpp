@@ -63,7 +63,7 @@ std::string subjectOf(const CLI::App* app, std::string_view has, std::string_vie
     if (app->get_parent() == nullptr) return std::string(there_is);
     std::string subject = app->get_name();
     for (app = app->get_parent(); app->get_parent() != nullptr; app = app->get_parent())
-        subject = app->get_name() + " " + subject;
+        subject.insert(0, app->get_name() + " ");
     return fmt::format("{} {}", subject, has);
 }
 

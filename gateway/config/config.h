@@ -200,7 +200,8 @@ struct ConsoleConfig {
     bool insecure_accepted = false;        ///< must be set for that where others than this host can connect
     std::vector<Network> trusted_proxies;  ///< whose X-Forwarded-For and `user_header` are believed
     std::string user_header;               ///< in which they say who has logged in with them; empty: none
-    Places places;                         ///< of what TLS needs
+    std::string base_url;  ///< in lower case, "https://gw.example.net:8443"; empty: none but the address
+    Places places;         ///< of what TLS needs
 
     friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
 };

@@ -468,6 +468,11 @@ const Fields<ConsoleConfig>& consoleFields() {
          "in which a trusted proxy says who has logged in with it, such as `X-Remote-User`: the name of an "
          "account, which needs no "
          "password then; empty: none. The proxy must remove it from what clients send"},
+        {"base_url", ownText<&Console::base_url>("URL", readBaseUrl), kRestart,
+         "what people enter in the browser where that is neither an address nor `gateway.name`, such as "
+         "`https://console.example.net`: a page of any other name is answered with 421 unless the console "
+         "has "
+         "`certificates`"},
     };
     return fields;
 }

@@ -336,7 +336,9 @@ void readHttpAddress(Reading& reading, TableReader& table, std::string_view key,
 void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
     if (!table.text(key, console.address) || console.address.empty()) return;
 #ifdef MAILGATE_WITHOUT_CONSOLE
-    table.error(key, "this mailgate has been built without the console, on a machine without npm");
+    table.error(
+        key,
+        "this mailgate has been built without the console: leave it out, or build mailgate where npm is");
 #endif
     const LocatedText item{console.address, table.where(key)};
     if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
@@ -395,6 +397,25 @@ void readUserHeader(Reading&, TableReader& table, std::string_view key, ConsoleC
         table.error(
             key,
             "needs trusted_proxies: from anybody else the header would be a password that everybody knows");
+}
+
+void readBaseUrl(Reading&, TableReader& table, std::string_view key, ConsoleConfig& console) {
+    if (!table.text(key, console.base_url) || console.base_url.empty()) return;
+    const std::string given = std::exchange(console.base_url, lowerCase(console.base_url));
+    std::string& url = console.base_url;
+    if (url.ends_with('/')) url.pop_back();
+    const std::size_t host = url.find("://") + 3;
+    const bool is_web = url.starts_with("http://") || url.starts_with("https://");
+    const auto is_of_hosts = [](char character) {
+        return (character >= '0' && character <= '9') || (character >= 'a' && character <= 'z') ||
+               std::string_view("-._:[]").find(character) != std::string_view::npos;
+    };
+    if (is_web && host < url.size() &&
+        std::all_of(url.begin() + static_cast<std::ptrdiff_t>(host), url.end(), is_of_hosts))
+        return;
+    table.error(
+        key, fmt::format("expected a URL without a path, such as \"https://console.example.net\", found {}",
+                         inQuotes(given)));
 }
 
 void readAddresses(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {

@@ -93,6 +93,7 @@ void readConsoleCertificates(Reading&, TableReader&, std::string_view key, Conso
 void readInsecure(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
 void readTrustedProxies(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
 void readUserHeader(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
+void readBaseUrl(Reading&, TableReader&, std::string_view key, ConsoleConfig&);
 
 void readAddresses(Reading&, TableReader&, std::string_view key, ListenerConfig&);
 void readTrusted(Reading&, TableReader&, std::string_view key, ListenerConfig&);

@@ -4,6 +4,7 @@
 #include "gateway/api/values.h"
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/own_name.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/screens.h"
 #include "gateway/console/shared_parts.h"
@@ -84,8 +85,13 @@ class Handler final : public net::HTTPRequestHandler {
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
         try {
             respond(http, http_response);
-        } catch (const store::StoreError& error) {
-            reply(http_response, api::problemResponse(503, "store", error.what()));
+        } catch (const store::StoreError&) {
+            // Anybody may ask, and it has the path of a file.
+            constexpr const char* kWhy =
+                "the accounts cannot be read: on the gateway, mailgate console user list says why";
+            reply(http_response, http.getURI().starts_with("/api/")
+                                     ? api::problemResponse(503, "store", kWhy)
+                                     : htmlResponse(messagePage({}, "Not possible", kWhy), 503));
         }
     }
 
@@ -98,6 +104,12 @@ class Handler final : public net::HTTPRequestHandler {
     void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
         if (const std::string why = ambiguityOf(http); !why.empty())
             return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        // With TLS the certificate names the console.
+        if (!site_.parts.tls && http.has("Host") &&
+            !isOwnName(http.get("Host"), site_.config.base_url, site_.parts.gateway_name))
+            return reply(http_response,
+                         api::problemResponse(421, "another_name",
+                                              "the console has another name: console.base_url tells which"));
         if (!http.getURI().starts_with("/api/")) return reply(http_response, pageOf(http));
         auto request = requestFrom(http);
         if (!request)
@@ -130,8 +142,8 @@ class Handler final : public net::HTTPRequestHandler {
         if (auto response = openResponse(*request)) return std::move(*response);
         const bool is_post = request->method == "POST";
         const std::string boundary = boundaryOf(http.get("Content-Type", ""));
-        if (is_post &&
-            !(isOfOurs(http) && (!boundary.empty() || hasType(http, "application/x-www-form-urlencoded"))))
+        if (is_post && !(isOfOurs(http, site_.config.base_url) &&
+                         (!boundary.empty() || hasType(http, "application/x-www-form-urlencoded"))))
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
@@ -193,11 +205,16 @@ class Handler final : public net::HTTPRequestHandler {
         auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
                                                 fieldNamed(fields, "password"));
         if (const auto* response = std::get_if<api::Response>(&result)) {
-            constexpr int kTooMany = 429;
-            return htmlResponse(logInPage(response->status == kTooMany
-                                              ? "Too many failures: wait for a minute, and try again."
-                                              : "The name or the password is wrong."),
-                                response->status);
+            constexpr int kTooMany = 429, kBusy = 503;
+            api::Response page = htmlResponse(
+                logInPage(response->status == kTooMany
+                              ? "Too many failures: wait for a minute, and try again."
+                          : response->status == kBusy ? "Too many people log in at once: try again."
+                                                      : "The name or the password is wrong."),
+                response->status);
+            for (const auto& [name, value] : response->headers)
+                if (name == "Retry-After") page.headers.emplace_back(name, value);
+            return page;
         }
         api::Response response = redirection("/");
         response.headers.emplace_back(

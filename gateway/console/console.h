@@ -21,6 +21,7 @@ class Console {
         api::Api& api;
         Authenticator::Accounts accounts;
         EventSink* log = nullptr;
+        std::string gateway_name{};
         http::Server::Tls tls{};  ///< none: HTTP in the clear
     };
 

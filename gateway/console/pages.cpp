@@ -286,9 +286,15 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
-std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms) {
+std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
     addNow(html, status, at_ms);
+    if (day != nullptr)
+        html.markup("<dl><dt>Last 24 hours</dt><dd>")
+            .text(fmt::format("{}, {} refused, {} with failed logins",
+                              counted(day->optValue<std::uint64_t>("sessions", 0), "session"),
+                              textOf(*day, "refused"), textOf(*day, "failed_logins")))
+            .markup("</dd></dl>");
     addPlots(html);
     addNowTables(html, status);
     return page(viewer, Place::Overview, "Overview", html);

@@ -15,9 +15,10 @@ namespace mailgate::console {
 
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);
-/// Of the API's /status.
+/// Of the API's /status, and of /sessions/day; null: that is not known.
 /// `at_ms`: when the status was that, since 1970.
-std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms);
+std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms,
+                         const Poco::JSON::Object* day = nullptr);
 /// The parts of it that refresh themselves; nothing in them is of one person.
 Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms);
 /// Of its /sessions; `asked`: the text that is looked for.

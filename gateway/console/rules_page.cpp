@@ -224,7 +224,8 @@ namespace {
 
 void addDecision(Html& html, const Viewer& viewer, const Object& decision) {
     const bool allowed = isTrue(decision, "allowed");
-    html.markup("<h2>Listener ").text(textOf(decision, "listener")).markup(": ");
+    const std::string listener = textOf(decision, "listener");
+    html.markup("<h2>Listener ").text(listener).markup(": ");
     if (allowed)
         html.markup("<span class=\"good\">admitted</span>");
     else
@@ -234,7 +235,7 @@ void addDecision(Html& html, const Viewer& viewer, const Object& decision) {
     if (!rule)
         html.markup("<p>No rule covers the address: what the listener does with all others decides.</p>");
     else
-        html.add(tableOf("The rule that decides", {rule}, ruleColumns(viewer)));
+        html.add(tableOf("The rule that decides on listener " + listener, {rule}, ruleColumns(viewer)));
     std::vector<Object::Ptr> others;
     for (const auto& other : objectsOf(decision, "others"))
         if (auto one = other->getObject("rule")) {
@@ -247,7 +248,7 @@ void addDecision(Html& html, const Viewer& viewer, const Object& decision) {
                    {"Counts", false, [](Html& cell, const Object& one) {
                         cell.text(isTrue(one, "expired") ? "no: expired" : "no: comes after");
                     }});
-    html.add(tableOf("Others that cover it", others, columns));
+    html.add(tableOf("Others that cover it on listener " + listener, others, columns));
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-constexpr int kNotAllowed = 403, kNotFound = 404, kChangedMeanwhile = 412;
+constexpr int kNotAllowed = 403, kNoSuchPage = 404, kChangedMeanwhile = 412;
 
 bool isSet(const Fields& form, std::string_view name) {
     return fieldNamed(form, name) == "true";
@@ -106,7 +106,7 @@ FormProblem problemIn(const Answer& answer) {
 }
 
 api::Response notFound(const Question& question) {
-    return htmlResponse(messagePage(question.viewer(), "Not found", "There is no such page."), kNotFound);
+    return htmlResponse(messagePage(question.viewer(), "Not found", "There is no such page."), kNoSuchPage);
 }
 
 /// What was done has a page, from which it can be undone.
@@ -178,7 +178,7 @@ api::Response change(const Question& question, const PageRequest& request) {
             if (objectsOf(found, "changes").empty())
                 return htmlResponse(
                     messagePage(question.viewer(), "Not found", "There is no change of that number."),
-                    kNotFound);
+                    kNoSuchPage);
             return htmlResponse(changePage(question.viewer(), number, ended, found));
         });
 }
@@ -218,7 +218,7 @@ api::Response add(const Question& question, const PageRequest& request) {
     return htmlResponse(previewPage(question.viewer(), pending, *answer.object));
 }
 
-api::Response import(const Question& question, const PageRequest& request) {
+api::Response importList(const Question& question, const PageRequest& request) {
     const auto form = [&](const Fields& fields, const FormProblem& problem, int status) {
         return htmlResponse(importPage(question.viewer(), fields, namesFor(question), problem), status);
     };
@@ -335,7 +335,7 @@ const std::vector<Route>& routes() {
     static const std::vector<Route> all{
         {{}, list, false},
         {{"add"}, add, true},
-        {{"import"}, import, true},
+        {{"import"}, importList, true},
         {{"why"}, why, false},
         {{"history"}, history, false},
         {{"changes", "*"}, change, false},

@@ -4,6 +4,7 @@
 #include "gateway/base/clock.h"
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
+#include "gateway/console/own_name.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_screen.h"
 #include "gateway/console/servers_page.h"
@@ -65,13 +66,13 @@ bool takesGzip(std::string_view field) {
 }
 
 /// Fetch Metadata where the browser sends it, else the Origin (RFC 6454 7).
-bool isOfOurs(const Poco::Net::HTTPServerRequest& http) {
+bool isOfOurs(const Poco::Net::HTTPServerRequest& http, const std::string& base_url) {
     if (http.has("Sec-Fetch-Site")) {
         const std::string site = http.get("Sec-Fetch-Site");
         return site == "same-origin" || site == "none";
     }
     const std::string origin = http.get("Origin", "");
-    return origin.empty() || origin.ends_with("//" + http.get("Host", ""));
+    return origin.empty() || isOwnOrigin(origin, http.get("Host", ""), base_url);
 }
 
 std::optional<api::Response> openResponse(const PageRequest& request) {
@@ -138,7 +139,9 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
         return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (path.empty())
         return question.ask("GET", {"status"}, {}, [&](const Object& status) {
-            return htmlResponse(overviewPage(viewer, status, unixMillis()));
+            const Answer day = question.answerTo({.path = {"sessions", "day"}});
+            return htmlResponse(
+                overviewPage(viewer, status, unixMillis(), day.ok() ? day.object.get() : nullptr));
         });
     if (path.size() == 1 && path[0] == "sessions") {
         auto query = only(request.query, {"q", "as", "cursor"});

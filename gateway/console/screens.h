@@ -18,8 +18,8 @@ bool takesGzip(std::string_view field);
 /// None: the target is too long or not well-formed.
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http);
 
-/// Whether a page of ours has sent it, as far as the browser says.
-bool isOfOurs(const Poco::Net::HTTPServerRequest& http);
+/// Whether a page of ours has sent it, as far as the browser says. `base_url`: of the configuration.
+bool isOfOurs(const Poco::Net::HTTPServerRequest& http, const std::string& base_url);
 
 /// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);

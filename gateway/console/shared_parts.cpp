@@ -6,7 +6,7 @@
 namespace mailgate::console {
 
 api::Response SharedParts::get(const std::string& key, const std::function<api::Response()>& make) {
-    constexpr int kShare = 100;
+    constexpr int kShare = 200;
     constexpr Clock::duration kLeast = std::chrono::seconds(1), kMost = std::chrono::seconds(10);
     const std::lock_guard lock(mutex_);
     const auto begun = now_();

@@ -13,7 +13,7 @@
 
 namespace mailgate::console {
 
-/// However many ask, a part is made at most once a second, and so seldom that making it takes a hundredth of the time; at most ten
+/// However many ask, a part is made at most once a second, and so seldom that making it takes half a percent of the time; at most ten
 /// seconds old. Any thread; while one makes a part, others wait.
 class SharedParts {
   public:

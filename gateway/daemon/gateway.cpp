@@ -101,7 +101,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     startJournal(config.journal);
     const AdminConfig admin = config.admin;
     const ConsoleConfig console = config.console;
-    const std::string store_url = config.store_url;
+    const std::string store_url = config.store_url, name = config.name;
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
@@ -121,7 +121,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
                Poco::Net::HTTPServerResponse& response) {
             console::answer(*api_, server, user, request, response);
         });
-    makeConsole(console, console_tls, store_url);
+    makeConsole(console, console_tls, store_url, name);
     reloader_->start();
     reloader_->commit(std::move(first));
     logStart(inherited, forgotten);
@@ -169,9 +169,10 @@ void Gateway::makeApi() {
 }
 
 void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
-                          const std::string& store_url) {
+                          const std::string& store_url, const std::string& name) {
     if (config.address.empty()) return;
-    console::Console::Parts parts{*api_, [store_url] { return store::openAccounts(store_url); }, log_.get()};
+    console::Console::Parts parts{*api_, [store_url] { return store::openAccounts(store_url); }, log_.get(),
+                                  name};
     if (tls) parts.tls = [tls] { return tls->context(); };
     console_ = std::make_unique<console::Console>(config, parts);
 }

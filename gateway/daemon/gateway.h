@@ -48,7 +48,7 @@ class Gateway {
     void startJournal(const JournalConfig& config);
     void makeApi();
     void makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
-                     const std::string& store_url);
+                     const std::string& store_url, const std::string& name);
     void startNames(const std::string& store_url);
     void stopThreads();
     void logStart(const InheritedSockets& inherited, const std::string& forgotten);

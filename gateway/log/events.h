@@ -27,7 +27,7 @@ inline constexpr EventRow kEvents[] = {
     {"config.failed", LogLevel::Error, "a reload was refused (`detail`); nothing has changed"},
     {"admin.order", LogLevel::Information,
      "an administrator gave an order over the admin socket or the API: `order` (`kill`, `cut`, `drain`, "
-     "`ready`, "
+     "`ready`, `probe`, "
      "`reload`), `user`, `target`, `ok`, `detail`",
      LogLevel::Warning},
     {"console.login", LogLevel::Information,

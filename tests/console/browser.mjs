@@ -14,7 +14,8 @@ export const behindNginx = process.env.CONSOLE_NGINX;
 const slack = Number(process.env.CONSOLE_SLACK);
 const paths = {smtp: Number(process.env.CONSOLE_SMTP), imap: Number(process.env.CONSOLE_IMAP)};
 
-const browser = await chromium.launch({executablePath: process.env.CHROMIUM, chromiumSandbox: process.getuid() !== 0, args: ['--disable-gpu']});
+const browser = await chromium.launch({executablePath: process.env.CHROMIUM, chromiumSandbox: process.getuid() !== 0, 
+  args: ['--disable-gpu', '--host-resolver-rules=MAP console.example.net 127.0.0.1']});
 export const close = () => browser.close();
 
 // Each is told by its screen, so that the end of a test says where.

@@ -19,6 +19,7 @@ async function screens(page) {
   const paths = await page.$$eval('nav a', links => links.map(link => link.getAttribute('href')));
   await page.goto(`${base}/sessions?q=alice%40partner.example`);
   const story = await page.getAttribute('tbody tr:first-child a', 'href');
+  paths.push('/rules/add', '/rules/import', '/rules/why?address=198.51.100.7', '/rules/history', '/configuration/snippets/haproxy');
   return [...paths, '/sessions?q=alice%40partner.example', '/sessions?q=nobody%40nowhere.example', story, `${story}/end`, '/nothing'];
 }
 
@@ -224,6 +225,47 @@ test('what peers, users and colleagues write stays text', async () => {
   await login.click('button:has-text("Log in")');
   await login.waitForSelector('[role=alert]');
   forgive(/status of 40\d/);
+});
+
+test('a rule is shown before it is added, and undone', async () => {
+  const page = await pageOf('operator');
+  await page.goto(`${base}/rules/add`);
+  await page.fill('#networks', '192.0.2.210');
+  await page.check('#verdict-deny');
+  await page.fill('#note', 'from a browser');
+  await page.click('button:has-text("Preview")');
+  await page.waitForSelector('h1:has-text("Add this?")');
+  await expectAccessible(page);
+  assert.equal((await api('GET', '/rules?match=192.0.2.210')).found, 0);
+  await page.click('button:has-text("Add")');
+  await page.waitForSelector('h1:has-text("Change ")');
+  await page.goto(`${base}/rules?match=192.0.2.210`);
+  await page.click('a:has-text("Edit")');
+  await page.fill('#note', 'by somebody');
+  await page.click('button:has-text("Preview")');
+  await page.click('button:has-text("Change")');
+  await page.waitForSelector('ins:has-text("by somebody")');
+  await page.goto(`${base}/rules?match=192.0.2.210`);
+  await page.click('a:has-text("Remove")');
+  await expectAccessible(page);
+  await page.click('button:has-text("Remove")');
+  await page.waitForSelector('h1:has-text("Change ")');
+  await page.click('a:has-text("Undo this change")');
+  await page.click('button:has-text("Undo")');
+  await page.waitForSelector('ins:has-text("by somebody")');
+  assert.equal((await api('GET', '/rules?match=192.0.2.210')).rules[0].note, 'by somebody');
+});
+
+test('a list is uploaded', async () => {
+  const page = await pageOf('operator');
+  await page.goto(`${base}/rules/import`);
+  await page.setInputFiles('#list', {name: 'list.txt', mimeType: 'text/plain', buffer: Buffer.from('deny 192.0.2.220\ndeny 192.0.2.221 # a\n')});
+  await page.click('button:has-text("Preview")');
+  await page.waitForSelector('ins:has-text("deny 192.0.2.221")');
+  await expectAccessible(page);
+  await page.click('button:has-text("Import")');
+  await page.waitForSelector('h1:has-text("Change ")');
+  assert.equal((await api('GET', '/rules?match=192.0.2.220')).found, 1);
 });
 
 test('behind nginx it is as by itself, with a cookie for TLS alone', async () => {

@@ -42,14 +42,13 @@ class Site:
         self.dovecot = scratch.start(Dovecot(scratch))
         self.postfix = scratch.start(Postfix(scratch))
         self.console = f"http://127.0.0.1:{reserve_port()}"
-        # As long as a cookie is for TLS alone when it has come by it, both ways in are needed.
+        nginx = Nginx(scratch)
+        self.behind_nginx = f"https://console.example.net:{nginx.web(int(self.console.rsplit(':', 1)[1]), scratch.path)}"
         self.gateway = scratch.start(mailgate.Mailgate(
             scratch, [mailgate.listener("smtp", "postfix"), mailgate.listener("imap", "dovecot")],
             [mailgate.upstream("postfix", self.postfix.proxy_port), mailgate.upstream("dovecot", self.dovecot.proxy_port["imap"])],
             gateway={"name": "mx-gw-1.example.net"}, admin={"socket": "mailgate.sock"},
-            console={"address": self.console.split("//")[1], "trusted_proxies": NGINX}))
-        nginx = Nginx(scratch)
-        self.behind_nginx = f"https://127.0.0.1:{nginx.web(int(self.console.rsplit(':', 1)[1]), scratch.path)}"
+            console={"address": self.console.split("//")[1], "trusted_proxies": NGINX, "base_url": self.behind_nginx}))
         scratch.start(nginx)
         for role in ROLES:
             done = self.gateway.run("console", "user", "add", role, "--role", role, stdin=PASSWORD + "\n")

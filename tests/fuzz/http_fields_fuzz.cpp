@@ -16,10 +16,16 @@
 using namespace mailgate;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    constexpr std::size_t kMost = 4'096;
+    constexpr std::size_t kMostHead = 4'096, kMostBody = 256;
     const std::string text(reinterpret_cast<const char*>(data), size);
-    // What is whole stays so, whatever comes behind it.
-    if (http::isWholeRequest(text, kMost) && !http::isWholeRequest(text + "\r\n\r\nx", kMost)) std::abort();
+    // What was said of it stays so, whatever comes behind it; and there is an end of waiting.
+    const auto state = http::stateOf(text, kMostHead, kMostBody);
+    if (state == http::RequestState::Whole || state == http::RequestState::Malformed) {
+        if (http::stateOf(text + "\r\n\r\nx", kMostHead, kMostBody) != state) std::abort();
+    } else if (state == http::RequestState::Incomplete && size >= kMostHead + kMostBody) {
+        std::abort();
+    }
+    http::isProbe(text);
 
     for (const auto& [name, field] : console::multipartFields(text, "x"))
         if (text.find(field) == std::string::npos) std::abort();

@@ -200,6 +200,11 @@ class Answers(Console):
         self.assertEqual(self.get("/snippets/postfix")["text"], gateway.run("snippet", "postfix").stdout)
         self.get("/snippets/nothing", 404)
 
+    def test_the_last_day(self):
+        day = self.get("/sessions/day")
+        self.assertGreaterEqual(day["sessions"], 2)
+        self.assertEqual(self.get("/sessions/day", token="viewer"), day, "counted once a minute")
+
     def test_sessions(self):
         page = self.get("/sessions?limit=1&from=@partner.example")
         self.assertEqual([one["client"] for one in page["sessions"]], ["198.51.100.8"])
@@ -273,7 +278,8 @@ class Answers(Console):
         for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
             with self.subTest(query=query):
                 self.get("/sessions?" + query, 403, token="viewer")
-        self.assertEqual([self.get("/sessions?q=" + text, token="viewer")["sessions"] for text in ("[192.0.2.132]", "[192.0.2.133]")], [[], []])
+        asked = [self.get("/sessions?q=" + text, token="viewer") for text in ("[192.0.2.132]", "[192.0.2.133]")]
+        self.assertEqual(*[[answer["meaning"], answer["sessions"]] for answer in asked], "who is there and who is not look alike")
 
     def test_viewers_see_masked_addresses(self):
         masked = self.get("/sessions?from=@partner.example", token="viewer")["sessions"]
@@ -725,19 +731,19 @@ class Fail2ban(unittest.TestCase):
 class Hostile(Console):
     def test_requests_that_are_two(self):
         token = f"Authorization: Bearer {tokens['admin']}\r\n"
-        post = f"POST /api/v1/rules/undo HTTP/1.1\r\nHost: x\r\n{token}Content-Type: application/json\r\n"
+        post = f"POST /api/v1/rules/undo HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Content-Type: application/json\r\n"
         for name, data in {
                 "two lengths": post + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
                 "length and chunks": post + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "two codings": post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
                 "another coding": post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
                 "a length with a sign": post + "Content-Length: +2\r\n\r\n{}",
-                "two hosts": f"GET /api/v1/status HTTP/1.1\r\nHost: x\r\nHost: y\r\n{token}\r\n",
+                "two hosts": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: y\r\n{token}\r\n",
                 "no host": f"GET /api/v1/status HTTP/1.1\r\n{token}\r\n",
-                "two tokens": f"GET /api/v1/status HTTP/1.1\r\nHost: x\r\n{token}Authorization: Bearer x\r\n\r\n"}.items():
+                "two tokens": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Authorization: Bearer x\r\n\r\n"}.items():
             with self.subTest(name=name):
                 self.assertRegex(raw(data.encode()), r"^HTTP/1\.[01] 400 ")
-        smuggled = post + "Content-Length: 2\r\n\r\n{}GET /api/v1/configuration HTTP/1.1\r\nHost: x\r\n" + token + "\r\n"
+        smuggled = post + "Content-Length: 2\r\n\r\n{}GET /api/v1/configuration HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n"
         self.assertEqual(raw(smuggled.encode()).count("HTTP/1."), 1, "a connection has one request")
 
     def test_paths(self):
@@ -750,7 +756,7 @@ class Hostile(Console):
                 json.loads(answer.body)
         for target in ("GET http://x/api/v1/status", "GET *", "GET /" + "a" * 3000, "GET /api/v1/status?%", "GET /api/v1/%"):
             with self.subTest(target=target[:40]):
-                answer = raw(f"{target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['viewer']}\r\n\r\n".encode())
+                answer = raw(f"{target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens['viewer']}\r\n\r\n".encode())
                 self.assertRegex(answer, r"^HTTP/1\.[01] (200|4\d\d) ")
 
     def test_bodies(self):
@@ -766,13 +772,13 @@ class Hostile(Console):
 
     def test_an_endless_body_of_nobody_is_not_read(self):
         with socket.create_connection(("127.0.0.1", console_port), timeout=30) as connection:
-            connection.sendall(b"POST /api/v1/rules/import HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(b"POST /api/v1/rules/import HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                                b"Transfer-Encoding: chunked\r\n\r\n")
             self.assertRegex(connection.recv(100), rb"^HTTP/1\.[01] 401 ")
 
     def test_an_endless_body_ends(self):
         with socket.create_connection(("127.0.0.1", console_port), timeout=60) as connection:
-            connection.sendall(f"POST /api/v1/rules HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['admin']}\r\n"
+            connection.sendall(f"POST /api/v1/rules HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens['admin']}\r\n"
                                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
             sent = 0
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -781,23 +787,33 @@ class Hostile(Console):
                     sent += 0x10000
             self.assertLess(sent, 1 << 24)
 
+    def test_another_name_than_ours_is_not_answered(self):
+        """A page of another site whose name was made to stand for this host would be of one origin with the console."""
+        for path, headers in (("/api/v1/session", {"X-Remote-User": "admin-person"}), ("/login", {}), ("/", {})):
+            for host, status in (("evil.example", 421), (f"evil.example:{console_port}", 421), (f"localhost:{console_port}", None), ("gw.example.net", None)):
+                with self.subTest(path=path, host=host), contextlib.closing(
+                        http.client.HTTPConnection("127.0.0.1", console_port, timeout=30, source_address=("127.0.0.9", 0))) as browser:
+                    browser.request("GET", path, headers={**headers, "Host": host})
+                    got = browser.getresponse().status
+                    self.assertEqual(got, status or (303 if path == "/" else 200))
+
     def test_heads_without_end(self):
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nX: " + b"a" * 70_000), r"^(HTTP/1\.1 431 |$)")
-        self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 1000 + b"\r\n"), r"^(HTTP/1\.[01] 400 |$)")
+        self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: a\r\n" * 1000 + b"\r\n"), r"^(HTTP/1\.[01] 400 |$)")
 
     def test_slow_clients_delay_nobody(self):
         with contextlib.ExitStack() as open_ones:
             for _ in range(300):
                 one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=30))
                 with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-                    one.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
+                    one.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{")
             begun = time.monotonic()
             self.get("/status")
             self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK)
 
     def test_no_thread_waits_for_nobody(self):
-        json_type = b"Host: x\r\nContent-Type: application/json\r\n"
-        form = b"Host: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        json_type = b"Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        form = b"Host: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         with contextlib.ExitStack() as open_ones:
             for data in (b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Transfer-Encoding: chunked\r\n\r\n",
                          b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Content-Length: 100000\r\n\r\n",
@@ -857,7 +873,7 @@ class Tls(unittest.TestCase):
         page = ask("GET", "/rules?limit=1000", token=None, headers=session, port=port, context=context)
         self.assertEqual(len(page.json["rules"]), 1000)
         with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
-            plain.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             self.assertNotIn(b"HTTP/1.1 200", plain.recv(1000))
 
     def test_elsewhere_it_has_to_be_accepted(self):

@@ -221,6 +221,12 @@ class Rules(unittest.TestCase):
         self.operator.open("/rules/changes/x/undo", 400)
 
 
+class Overview(unittest.TestCase):
+    def test_what_the_day_was_like(self):
+        page = browsers["viewer"].open("/")
+        self.assertRegex(" ".join(page.words.split()), r"Last 24 hours \d+ sessions?, \d+ refused, \d+ with failed logins")
+
+
 class Servers(unittest.TestCase):
     def test_a_server_is_drained_and_put_back(self):
         operator, viewer = browsers["operator"], browsers["viewer"]

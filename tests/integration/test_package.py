@@ -110,7 +110,7 @@ class Package(unittest.TestCase):
         unpacked = scratch.folder("unpacked")
         subprocess.run(["dpkg-deb", "--extract", packages["0.1.0"], unpacked], check=True)
         documents = unpacked / "usr/share/doc/mailgate"
-        for path in ("copyright", "changelog.gz", "README.md", "docs/operations.md", "examples/prometheus/alerts.yml",
+        for path in ("copyright", "changelog.gz", "README.md", "docs/operations.md", "docs/console/overview.png", "examples/prometheus/alerts.yml",
                      "examples/grafana/mailgate.json"):
             self.assertTrue((documents / path).exists(), path)
         changelog = scratch.path / "changelog.Debian"

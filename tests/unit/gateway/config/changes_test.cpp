@@ -34,6 +34,7 @@ const KeySample kOwnSamples[] = {
     {"console.insecure", "", "\"accepted\""},
     {"console.trusted_proxies", "\"10.0.0.1\"", "\"10.0.0.2\""},
     {"console.user_header", "\"X-User\"", "\"X-Remote-User\""},
+    {"console.base_url", "\"http://a.example\"", "\"https://b.example:8443\""},
     {"gateway.name", "\"gw.example.org\"", "\"gx.example.org\""},
     {"gateway.user", "\"\"", "\"mail\""},
     {"journal.mask_after", "\"\"", "\"30d\""},

@@ -868,6 +868,20 @@ TEST(LoadConsole, NeedsTlsWhereOthersCanConnect) {
     EXPECT_THAT(errors("address = \"0.0.0.0:2525\"\ninsecure = \"accepted\""), HasSubstr("already used"));
 }
 
+TEST(LoadConsole, HasAnAddressOfItsOwnInTheBrowser) {
+    const auto urlOf = [](const std::string& url) {
+        return parse("[console]\nbase_url = \"" + url + "\"\n" + site()).console.base_url;
+    };
+    EXPECT_EQ(urlOf(""), "");
+    EXPECT_EQ(urlOf("https://Console.example.net/"), "https://console.example.net");
+    EXPECT_EQ(urlOf("http://[2001:db8::1]:8026"), "http://[2001:db8::1]:8026");
+    for (const char* wrong : {"console.example.net", "https://", "https:///", "ftp://x", "https://x/console",
+                              "https://u@x", "https://x y", "https://x?"})
+        EXPECT_THAT(errorsOf(std::string("[console]\nbase_url = \"") + wrong + "\"\n" + site()),
+                    HasSubstr("expected a URL without a path"))
+            << wrong;
+}
+
 TEST(LoadConsole, BelievesNoHeaderWithoutAProxy) {
     const auto errors = [](const std::string& console) {
         return errorsOf("[console]\n" + console + "\n" + site());

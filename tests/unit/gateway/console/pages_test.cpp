@@ -31,6 +31,13 @@ TEST(Pages, SayWhatNeedsAttention) {
         EXPECT_THAT(page, HasSubstr(words));
 }
 
+TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
+    const auto day = objectOf(R"({"sessions": 312, "refused": 7, "failed_logins": 1})");
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day),
+                HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0), Not(HasSubstr("24 hours")));
+}
+
 TEST(Pages, OfWhoMayNotChangeAnythingHaveNoOrders) {
     const auto live =
         objectOf(R"({"found": 1, "sessions": [{"session": "01JD", "started": "2026-11-26T10:00:00Z"}]})");

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/own_name.h"
+
+#include <gtest/gtest.h>
+
+namespace mailgate::console {
+namespace {
+
+TEST(OwnName, IsAnAddressOrOneThatIsKnown) {
+    for (const char* host :
+         {"127.0.0.1", "127.0.0.1:8026", "[::1]", "[2001:db8::1]:8026", "localhost:8026", "LOCALHOST",
+          "GW.example.net", "gw.example.net:1", "console.example.net", "Console.Example.net:8443"})
+        EXPECT_TRUE(isOwnName(host, "https://console.example.net:8443", "gw.example.net")) << host;
+    for (const char* host : {"", "evil.example", "evil.example:8026", "127.0.0.1.evil.example", "x.localhost",
+                             "[::1", "[]", ":8026", "console.example.net.evil.example", "https"})
+        EXPECT_FALSE(isOwnName(host, "https://console.example.net:8443", "gw.example.net")) << host;
+    EXPECT_FALSE(isOwnName("x", "", ""));
+}
+
+TEST(OwnOrigin, IsWhereThePageWasAskedFor) {
+    EXPECT_TRUE(isOwnOrigin("http://127.0.0.1:8026", "127.0.0.1:8026", ""));
+    EXPECT_TRUE(isOwnOrigin("https://console.example.net", "127.0.0.1:8026", "https://console.example.net"));
+    for (const char* origin : {"", "null", "http://evil.example", "http://x127.0.0.1:8026",
+                               "http://127.0.0.1:8027", "http://a//127.0.0.1:8026"})
+        EXPECT_FALSE(isOwnOrigin(origin, "127.0.0.1:8026", "https://console.example.net")) << origin;
+    EXPECT_FALSE(isOwnOrigin("http://console.example.net", "127.0.0.1:8026", "https://console.example.net"));
+}
+
+}  // namespace
+}  // namespace mailgate::console
