@@ -36,12 +36,12 @@ std::string folderOf(const std::string& path) {
     return folder.empty() ? "." : folder.string();
 }
 
-/// Reads every rule. Throws StoreError when there are some that cannot be read: whoever writes with the sqlite3 shell may
-/// write a row that is none.
-std::vector<std::string> readRuleWarnings(const Config& config) {
+/// With `reads_all`, throws StoreError when there are rules that cannot be read: whoever writes with the sqlite3 shell may
+/// write a row that is none. Who serves reads them anyway.
+std::vector<std::string> readRuleWarnings(const Config& config, bool reads_all) {
     if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
-    rules->forEachRule([](const store::AccessRule&) {});
+    if (reads_all) rules->forEachRule([](const store::AccessRule&) {});
     const auto allowing = rules->allowing(unixMillis() / 1'000);
     std::vector<std::string> warnings = unknownListenerWarnings(config, rules->ruleListeners());
     for (std::string& warning : closedListenerWarnings(config, allowing))
@@ -187,7 +187,7 @@ class Examination {
     void examineStore() {
         attempt([&] {
             try {
-                for (std::string& warning : readRuleWarnings(config_))
+                for (std::string& warning : readRuleWarnings(config_, true))
                     found_.warnings.push_back(std::move(warning));
             } catch (const store::StoreError& error) {
                 // Of an older schema, or locked for the moment: no reason not to start.
@@ -282,7 +282,7 @@ std::vector<std::string> closedListenerWarnings(const Config& config, const std:
 
 std::vector<std::string> ruleWarnings(const Config& config) {
     try {
-        return readRuleWarnings(config);
+        return readRuleWarnings(config, false);
     } catch (const store::StoreError&) {
         return {};
     }

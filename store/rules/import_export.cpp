@@ -117,7 +117,9 @@ bool namesOption(std::string_view word) {
 }
 
 bool isNetwork(std::string_view word) {
-    return std::holds_alternative<std::vector<Network>>(parseNetworks(word));
+    // Hardly any word of a note is one; why it is not, nobody asks.
+    return word.find_first_of(".:") != std::string_view::npos &&
+           std::holds_alternative<std::vector<Network>>(parseNetworks(word));
 }
 
 /// The word of an unquoted note that may well be meant as something else; empty: none.

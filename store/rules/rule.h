@@ -105,6 +105,9 @@ struct AccessRule {
     friend bool operator==(const AccessRule&, const AccessRule&) = default;
 };
 
+/// Index of a listener in the list of names that a look-up table was built with.
+using ListenerIndex = std::uint16_t;
+
 /// What it is for: the name, or the network.
 std::string subjectOf(const AccessRule& rule);
 

@@ -70,8 +70,11 @@ class RuleStore {
     /// In the order of their ids, from one state of the database. With `bad`, rows that cannot be read go there.
     virtual void forEachRule(const std::function<void(const AccessRule&)>& visit,
                              const std::function<void(const BadRow&)>& bad = {}) = 0;
-    /// The rules as a look-up table; those for other listeners are left out.
+    /// The rules as a look-up table; those for other listeners decide nothing. Where it can be told what has changed since the
+    /// call before, the work is in proportion to that.
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
+    /// The next load() reads all rules, whatever it could be told.
+    virtual void distrust() noexcept {}
     /// How many rules name each listener, by name.
     virtual std::map<std::string, std::size_t> ruleListeners() = 0;
     /// Which networks rules in force at that time are for, those of names too. A row that cannot be read is left out.

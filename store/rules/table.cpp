@@ -1,280 +1,249 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/table.h"
 
-#include <algorithm>
-#include <array>
-#include <atomic>
-#include <bit>
-#include <compare>
-#include <functional>
-#include <limits>
-#include <tuple>
-#include <unordered_map>
-#include <unordered_set>
-#include <vector>
+#include "store/rules/table_part.h"
 
-// Networks nest and never overlap otherwise. So when rules are sorted by (start, prefix length), the last one that
-// starts at or before an address either holds it, or lies inside every network that does: one binary search and a
-// walk along the links to the enclosing networks find them all, narrowest first. The rules of one network are
-// neighbours in that order, linked like networks inside each other, the one that beats the others innermost.
-//
-// A walk is bounded by the prefix lengths there are times the rules that one network has, whatever the others are.
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+#include <utility>
 
 namespace mailgate::store {
 
 namespace {
 
-constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
-constexpr ListenerIndex kAllListeners = std::numeric_limits<ListenerIndex>::max();
-constexpr std::uint32_t kNever = 0;  ///< as an expiry
+using parts::Family;
+using parts::kAllListeners;
+using parts::KeyV4;
+using parts::KeyV6;
+using parts::kNone;
+using parts::kNoRule;
+using parts::Node;
+using parts::Part;
+using parts::PendingRule;
 
-std::uint64_t bigEndian(const std::uint8_t* bytes, unsigned count) noexcept {
-    std::uint64_t value = 0;
-    for (unsigned at = 0; at < count; ++at)
-        value = value << 8 | bytes[at];
-    return value;
-}
+/// What is looked up by: the configured listeners, and behind them those that rules name all the same.
+struct ListenerNames {
+    std::vector<std::string> names;
+    std::unordered_map<std::string, ListenerIndex> places;
+    std::size_t configured = 0;
 
-struct KeyV4 {
-    static constexpr unsigned kNetworkBits = 96;  ///< what Network counts before the first bit of this key
-    std::uint32_t value;
-
-    static KeyV4 of(const AddressBytes& address) noexcept {
-        return {static_cast<std::uint32_t>(bigEndian(address.data() + 12, 4))};
+    ListenerIndex add(const std::string& name) {
+        const auto [place, added] = places.emplace(name, static_cast<ListenerIndex>(names.size()));
+        if (added) names.push_back(name);
+        return place->second;
     }
-    static constexpr KeyV4 highest() noexcept { return {~std::uint32_t(0)}; }
-    unsigned sharedBits(KeyV4 other) const noexcept {
-        return static_cast<unsigned>(std::countl_zero(value ^ other.value));
-    }
-    friend auto operator<=>(const KeyV4&, const KeyV4&) = default;
-};
-
-struct KeyV6 {
-    static constexpr unsigned kNetworkBits = 0;
-    std::uint64_t high, low;
-
-    static KeyV6 of(const AddressBytes& address) noexcept {
-        return {bigEndian(address.data(), 8), bigEndian(address.data() + 8, 8)};
-    }
-    static constexpr KeyV6 highest() noexcept { return {~std::uint64_t(0), ~std::uint64_t(0)}; }
-    unsigned sharedBits(KeyV6 other) const noexcept {
-        if (high != other.high) return static_cast<unsigned>(std::countl_zero(high ^ other.high));
-        return 64 + static_cast<unsigned>(std::countl_zero(low ^ other.low));
-    }
-    friend auto operator<=>(const KeyV6&, const KeyV6&) = default;
-};
-
-/// A rule, as the walk needs it.
-struct Node {
-    std::uint32_t around = kNone;  ///< the next rule to ask: of the same network or of the enclosing one
-    std::uint32_t expires;         ///< kNever, or the second from which on it is dead
-    ListenerIndex listener;
-    Verdict verdict;
-    std::uint8_t prefix_length;  ///< in the family's own bits
-
-    bool decides(ListenerIndex asked, UnixSeconds now) const noexcept {
-        return (listener == asked || listener == kAllListeners) && (expires == kNever || expires > now);
+    /// Of a rule.
+    ListenerIndex placeOf(const std::string& name) {
+        constexpr std::size_t kMostUnknown = 1'000;
+        if (name.empty()) return kAllListeners;
+        const auto known = places.find(name);
+        if (known != places.end()) return known->second;
+        return add(names.size() < configured + kMostUnknown ? name : "...");
     }
 };
-
-struct Counter {
-    std::atomic<std::uint32_t> hits{0};
-    std::atomic<std::uint32_t> last{0};  ///< seconds since the epoch
-};
-
-/// A rule before the table is built. Among the rules of one network the one that wins is sorted last.
-template <typename Key>
-struct PendingRule {
-    Key start;
-    std::uint32_t set;  ///< its place among the sets, the first being the last to decide
-    std::uint32_t expires;
-    ListenerIndex listener;
-    Verdict verdict;
-    std::uint8_t prefix_length;
-    std::int64_t id;
-
-    Node node(std::uint32_t around) const noexcept {
-        return {around, expires, listener, verdict, prefix_length};
-    }
-
-    friend bool operator<(const PendingRule& a, const PendingRule& b) noexcept {
-        if (a.start != b.start) return a.start < b.start;
-        return a.order() < b.order();
-    }
-
-  private:
-    auto order() const noexcept {
-        const bool names_listener = listener != kAllListeners;
-        return std::tuple(prefix_length, names_listener, listener, verdict == Verdict::Deny, set, id);
-    }
-};
-
-/// All rules of one address family.
-template <typename Key>
-class Family {
-  public:
-    /// `pending` is sorted; their ids go to `ids` in its order.
-    void build(const std::vector<PendingRule<Key>>& pending, std::vector<std::int64_t>& ids);
-
-    /// The index of the rule that decides, or kNone.
-    std::uint32_t find(Key address, ListenerIndex listener, UnixSeconds now) const noexcept;
-
-    const Node& node(std::uint32_t index) const noexcept { return nodes_[index]; }
-    std::size_t size() const noexcept { return nodes_.size(); }
-    std::size_t memoryBytes() const noexcept {
-        return blocks_.capacity() * sizeof(Block) + nodes_.capacity() * sizeof(Node) +
-               firsts_.capacity() * sizeof(Key);
-    }
-
-  private:
-    /// The starts by cache line (IPv4) or by four of them (IPv6): a look-up loads one block. A million rules
-    /// have 250 KB of `firsts_` per four bytes of key, which stay in the L2 cache.
-    static constexpr std::size_t kBlockKeys = 16;
-    struct alignas(64) Block {
-        std::array<Key, kBlockKeys> keys;
-    };
-
-    Key start(std::uint32_t index) const noexcept {
-        return blocks_[index / kBlockKeys].keys[index % kBlockKeys];
-    }
-    void append(Key start);
-    std::uint32_t enclosing(std::uint32_t candidate, Key inner) const noexcept;
-    std::uint32_t lastStartingAtOrBefore(Key address) const noexcept;
-
-    std::vector<Block> blocks_;
-    std::vector<Key> firsts_;  ///< of the blocks
-    std::vector<Node> nodes_;
-};
-
-/// The candidate, or the nearest rule around it, whose network holds `inner`. Whatever is around the
-/// candidate holds the candidate's start, so comparing with that alone tells for all of them.
-template <typename Key>
-std::uint32_t Family<Key>::enclosing(std::uint32_t candidate, Key inner) const noexcept {
-    if (candidate == kNone) return kNone;
-    const unsigned shared = start(candidate).sharedBits(inner);
-    while (candidate != kNone && nodes_[candidate].prefix_length > shared)
-        candidate = nodes_[candidate].around;
-    return candidate;
-}
-
-template <typename Key>
-void Family<Key>::append(Key start) {
-    const std::size_t place = nodes_.size() % kBlockKeys;
-    if (place == 0) {
-        firsts_.push_back(start);
-        blocks_.emplace_back().keys.fill(Key::highest());
-    }
-    blocks_.back().keys[place] = start;
-}
-
-template <typename Key>
-void Family<Key>::build(const std::vector<PendingRule<Key>>& pending, std::vector<std::int64_t>& ids) {
-    const std::size_t blocks = (pending.size() + kBlockKeys - 1) / kBlockKeys;
-    blocks_.reserve(blocks);
-    firsts_.reserve(blocks);
-    nodes_.reserve(pending.size());
-    for (const PendingRule<Key>& rule : pending) {
-        const std::uint32_t around =
-            nodes_.empty() ? kNone : enclosing(static_cast<std::uint32_t>(nodes_.size() - 1), rule.start);
-        append(rule.start);
-        nodes_.push_back(rule.node(around));
-        ids.push_back(rule.id);
-    }
-}
-
-template <typename Key>
-std::uint32_t Family<Key>::lastStartingAtOrBefore(Key address) const noexcept {
-    if (firsts_.empty() || address < firsts_.front()) return kNone;
-    std::size_t block = 0;
-    // Without a branch that depends on the address: it would be mispredicted every other time.
-    for (std::size_t left = firsts_.size(); left > 1;) {
-        const std::size_t half = left / 2;
-        block = firsts_[block + half] <= address ? block + half : block;
-        left -= half;
-    }
-    std::size_t count = 0;
-    for (const Key& key : blocks_[block].keys)
-        count += key <= address ? 1 : 0;
-    // The last block is filled up with the highest key, which the highest address finds.
-    return static_cast<std::uint32_t>(std::min(block * kBlockKeys + count, nodes_.size()) - 1);
-}
-
-template <typename Key>
-std::uint32_t Family<Key>::find(Key address, ListenerIndex listener, UnixSeconds now) const noexcept {
-    std::uint32_t rule = enclosing(lastStartingAtOrBefore(address), address);
-    while (rule != kNone && !nodes_[rule].decides(listener, now))
-        rule = nodes_[rule].around;
-    return rule;
-}
 
 std::uint32_t packedExpiry(std::optional<UnixSeconds> expires_at) noexcept {
-    if (!expires_at || *expires_at > std::numeric_limits<std::uint32_t>::max()) return kNever;
+    if (!expires_at || *expires_at > std::numeric_limits<std::uint32_t>::max()) return parts::kNever;
     return static_cast<std::uint32_t>(std::max<UnixSeconds>(*expires_at, 1));
+}
+
+/// A rule within its family. Indexes of the second piece follow those of the first.
+struct Found {
+    const Node* node = nullptr;
+    std::uint32_t rule = 0;
+};
+
+/// Both pieces' networks that hold the address, narrowest first, until a rule decides. A network's rules are those of
+/// `changes`, if that has the network.
+template <typename Key>
+Found find(const Family<Key>& base, const Family<Key>& changes, Key address, ListenerIndex listener,
+           UnixSeconds now) noexcept {
+    std::uint32_t in_base = base.narrowest(address);
+    std::uint32_t in_changes = changes.narrowest(address);
+    while (in_base != kNone || in_changes != kNone) {
+        const Node* const node = in_base == kNone ? nullptr : &base.node(in_base);
+        const Node* const changed = in_changes == kNone ? nullptr : &changes.node(in_changes);
+        if (changed == nullptr || (node != nullptr && node->prefix_length > changed->prefix_length)) {
+            if (node->decides(listener, now)) return {node, in_base};
+            in_base = node->around;
+            continue;
+        }
+        if (changed->decides(listener, now))
+            return {changed, static_cast<std::uint32_t>(base.size()) + in_changes};
+        in_changes = changed->around;
+        while (in_base != kNone && base.node(in_base).prefix_length == changed->prefix_length)
+            in_base = base.node(in_base).around;
+    }
+    return {};
+}
+
+/// Calls visit(node, index) for the rules of exactly this network.
+template <typename Key, typename Visit>
+bool forEachOf(const Family<Key>& family, const Network& network, const Visit& visit) {
+    const auto length = static_cast<unsigned>(network.prefix_length - Key::kNetworkBits);
+    std::uint32_t rule = family.at(Key::of(network.address), length);
+    const bool found = rule != kNone;
+    for (; rule != kNone && family.node(rule).prefix_length == length; rule = family.node(rule).around)
+        if (family.node(rule).listener != kNoRule) visit(family.node(rule), rule);
+    return found;
 }
 
 }  // namespace
 
 struct AccessTable::Data {
-    // A rule's index: first all of IPv4, then all of IPv6.
-    Family<KeyV4> v4;
-    Family<KeyV6> v6;
-    std::vector<std::int64_t> ids;
-    std::unique_ptr<Counter[]> counters;
-    /// Of the few rules that have any, by the rule's index.
-    std::vector<std::pair<std::uint32_t, ClientLimits>> limits;
-    std::vector<std::uint32_t> temporary;  ///< likewise those whose denial is not permanent
+    // A rule's index: first all of `base`, then all of `changes`.
+    std::shared_ptr<const Part> base = std::make_shared<Part>();
+    /// Networks whose rules in `base` no longer count, with those that do.
+    std::shared_ptr<const Part> changes = std::make_shared<Part>();
+    std::shared_ptr<const ListenerNames> listeners = std::make_shared<ListenerNames>();
+    std::size_t rules = 0;  ///< that can decide
     std::int64_t version = 0;
     std::map<std::string, std::size_t> unknown_listeners;
     /// When the last allow rule of each listener expires, and behind them that of those for all; 0: there is none.
     std::vector<UnixSeconds> allowed_until;
 
-    ClientLimits limitsOf(std::uint32_t rule) const noexcept {
-        const auto found =
-            std::lower_bound(limits.begin(), limits.end(), rule,
-                             [](const auto& entry, std::uint32_t wanted) { return entry.first < wanted; });
-        return found != limits.end() && found->first == rule ? found->second : ClientLimits{};
-    }
-
     template <typename Key>
-    static std::optional<Match> lookup(const Family<Key>& family, std::size_t first_index,
-                                       const AddressBytes& address, ListenerIndex listener,
-                                       UnixSeconds now) noexcept {
-        const std::uint32_t rule = family.find(Key::of(address), listener, now);
-        if (rule == kNone) return std::nullopt;
-        const Node& node = family.node(rule);
-        return Match{node.verdict, static_cast<std::uint32_t>(first_index + rule),
-                     networkAround(address, Key::kNetworkBits + node.prefix_length)};
-    }
+    std::optional<Match> lookup(Family<Key> Part::*family, const AddressBytes& address,
+                                ListenerIndex listener, UnixSeconds now) const noexcept;
+    template <typename Visit>
+    void forEachOf(const Network& network, const Visit& visit) const;
+    /// Whether the rule at this place of `base` still counts.
+    bool counts(std::uint32_t in_base) const noexcept;
+    /// A rule that is there now, or is not any more.
+    void count(ListenerIndex listener, bool is_there);
+    /// Of an allow rule its listener's place in `allowed_until`; null: it lets nobody in here.
+    UnixSeconds* untilFor(const Node& node);
+    void noteAllowing(const Node& node);
+    /// Looks at all rules, until it has found one that allows as long as `longest` says, for each listener.
+    void findAllowing(const std::vector<UnixSeconds>& longest);
 };
+
+namespace {
+
+/// In its piece, of a rule's index in its family there.
+std::uint32_t inPart(const Part& part, const Family<KeyV4> Part::*, std::uint32_t rule) noexcept {
+    (void)part;
+    return rule;
+}
+
+std::uint32_t inPart(const Part& part, const Family<KeyV6> Part::*, std::uint32_t rule) noexcept {
+    return static_cast<std::uint32_t>(part.v4.size()) + rule;
+}
+
+const Node& nodeIn(const Part& part, std::uint32_t rule) noexcept {
+    const auto v4 = static_cast<std::uint32_t>(part.v4.size());
+    return rule < v4 ? part.v4.node(rule) : part.v6.node(rule - v4);
+}
+
+}  // namespace
+
+template <typename Key>
+std::optional<AccessTable::Match> AccessTable::Data::lookup(Family<Key> Part::*family,
+                                                            const AddressBytes& address,
+                                                            ListenerIndex listener,
+                                                            UnixSeconds now) const noexcept {
+    const Family<Key>& in_base = *base.*family;
+    const Found found = find(in_base, *changes.*family, Key::of(address), listener, now);
+    if (found.node == nullptr) return std::nullopt;
+    const bool changed = found.rule >= in_base.size();
+    const Part& part = changed ? *changes : *base;
+    const std::uint32_t rule =
+        inPart(part, family, changed ? found.rule - static_cast<std::uint32_t>(in_base.size()) : found.rule);
+    Match match{found.node->verdict(), changed ? static_cast<std::uint32_t>(base->size()) + rule : rule,
+                networkAround(address, Key::kNetworkBits + found.node->prefix_length)};
+    if ((found.node->flags & Node::kLimited) != 0) match.limits = part.limitsOf(rule);
+    match.temporary = (found.node->flags & Node::kTemporary) != 0;
+    return match;
+}
+
+template <typename Visit>
+void AccessTable::Data::forEachOf(const Network& network, const Visit& visit) const {
+    const auto of = [&](const auto family) {
+        for (const Part* part : {changes.get(), base.get()})
+            if (store::forEachOf(part->*family, network, [&](const Node& node, std::uint32_t rule) {
+                    visit(node, part->ids[inPart(*part, family, rule)]);
+                }))
+                return;
+    };
+    if (network.isV4())
+        of(&Part::v4);
+    else
+        of(&Part::v6);
+}
+
+bool AccessTable::Data::counts(std::uint32_t in_base) const noexcept {
+    const auto in = [&](const auto family, std::uint32_t rule) {
+        const auto& rules = *base.*family;
+        return (*changes.*family).at(rules.start(rule), rules.node(rule).prefix_length) == kNone;
+    };
+    const auto v4 = static_cast<std::uint32_t>(base->v4.size());
+    return in_base < v4 ? in(&Part::v4, in_base) : in(&Part::v6, in_base - v4);
+}
+
+void AccessTable::Data::count(ListenerIndex listener, bool is_there) {
+    if (listener == kAllListeners || listener < listeners->configured) {
+        rules += is_there ? 1 : std::size_t(-1);
+        return;
+    }
+    const auto count = unknown_listeners.try_emplace(listeners->names[listener], 0).first;
+    count->second += is_there ? 1 : std::size_t(-1);
+    if (count->second == 0) unknown_listeners.erase(count);
+}
+
+namespace {
+
+UnixSeconds endOf(const Node& node) noexcept {
+    return node.expires == parts::kNever ? std::numeric_limits<UnixSeconds>::max()
+                                         : UnixSeconds{node.expires};
+}
+
+}  // namespace
+
+UnixSeconds* AccessTable::Data::untilFor(const Node& node) {
+    const bool counts = node.listener == kAllListeners || node.listener < listeners->configured;
+    if (!counts || node.verdict() == Verdict::Deny) return nullptr;
+    return &allowed_until[std::min<std::size_t>(node.listener, listeners->configured)];
+}
+
+void AccessTable::Data::noteAllowing(const Node& node) {
+    if (UnixSeconds* const until = untilFor(node)) *until = std::max(*until, endOf(node));
+}
+
+void AccessTable::Data::findAllowing(const std::vector<UnixSeconds>& longest) {
+    allowed_until.assign(longest.size(), 0);
+    for (std::uint32_t rule = 0; rule < changes->size(); ++rule)
+        noteAllowing(nodeIn(*changes, rule));
+    for (std::uint32_t rule = 0; rule < base->size() && allowed_until != longest; ++rule) {
+        const Node& node = nodeIn(*base, rule);
+        const UnixSeconds* const until = untilFor(node);
+        if (until != nullptr && endOf(node) > *until && counts(rule)) noteAllowing(node);
+    }
+}
 
 AccessTable::AccessTable() : data_(std::make_unique<Data>()) {}
 AccessTable::~AccessTable() = default;
 
 std::optional<AccessTable::Match> AccessTable::lookup(const AddressBytes& address, ListenerIndex listener,
                                                       UnixSeconds now) const noexcept {
-    auto match = Network{address, 128}.isV4()
-                     ? Data::lookup(data_->v4, 0, address, listener, now)
-                     : Data::lookup(data_->v6, data_->v4.size(), address, listener, now);
-    if (match && match->verdict == Verdict::Allow) match->limits = data_->limitsOf(match->rule);
-    if (match && match->verdict == Verdict::Deny)
-        match->temporary = std::binary_search(data_->temporary.begin(), data_->temporary.end(), match->rule);
-    return match;
+    return Network{address, 128}.isV4() ? data_->lookup(&Part::v4, address, listener, now)
+                                        : data_->lookup(&Part::v6, address, listener, now);
 }
 
 void AccessTable::hit(std::uint32_t rule, UnixSeconds now) const noexcept {
-    Counter& counter = data_->counters[rule];
-    counter.last.store(static_cast<std::uint32_t>(now), std::memory_order_relaxed);
-    counter.hits.fetch_add(1, std::memory_order_relaxed);
+    const std::size_t in_base = data_->base->size();
+    if (rule < in_base)
+        data_->base->counters.hit(rule, now);
+    else
+        data_->changes->counters.hit(rule - in_base, now);
 }
 
 void AccessTable::takeHits(
     const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const {
-    for (std::size_t rule = 0; rule < data_->ids.size(); ++rule) {
-        Counter& counter = data_->counters[rule];
-        if (counter.hits.load(std::memory_order_relaxed) == 0) continue;
-        const std::uint32_t hits = counter.hits.exchange(0, std::memory_order_relaxed);
-        take(data_->ids[rule], hits, counter.last.load(std::memory_order_relaxed));
-    }
+    for (const Part* part : {data_->base.get(), data_->changes.get()})
+        part->counters.takeAll([&](std::size_t rule, std::uint32_t hits, std::uint32_t last) {
+            take(part->ids[rule], hits, last);
+        });
 }
 
 bool AccessTable::letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept {
@@ -283,11 +252,28 @@ bool AccessTable::letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const 
 }
 
 std::int64_t AccessTable::ruleId(std::uint32_t rule) const noexcept {
-    return data_->ids[rule];
+    const std::size_t in_base = data_->base->size();
+    return rule < in_base ? data_->base->ids[rule] : data_->changes->ids[rule - in_base];
+}
+
+std::vector<std::int64_t> AccessTable::rulesOf(const Network& network) const {
+    std::vector<std::int64_t> ids;
+    data_->forEachOf(network, [&](const Node&, std::int64_t id) { ids.push_back(id); });
+    return ids;
+}
+
+bool AccessTable::holdsAny(std::span<const std::int64_t> ids) const noexcept {
+    const auto asked = [&](std::int64_t id) { return std::binary_search(ids.begin(), ids.end(), id); };
+    const Part &base = *data_->base, &changes = *data_->changes;
+    for (std::uint32_t rule = 0; rule < base.size(); ++rule)
+        if (asked(base.ids[rule]) && data_->counts(rule)) return true;
+    for (std::uint32_t rule = 0; rule < changes.size(); ++rule)
+        if (asked(changes.ids[rule]) && nodeIn(changes, rule).listener != kNoRule) return true;
+    return false;
 }
 
 std::size_t AccessTable::size() const noexcept {
-    return data_->ids.size();
+    return data_->rules;
 }
 
 const std::map<std::string, std::size_t>& AccessTable::unknownListeners() const noexcept {
@@ -295,9 +281,7 @@ const std::map<std::string, std::size_t>& AccessTable::unknownListeners() const 
 }
 
 std::size_t AccessTable::memoryBytes() const noexcept {
-    return data_->v4.memoryBytes() + data_->v6.memoryBytes() + data_->ids.capacity() * sizeof(std::int64_t) +
-           data_->ids.size() * sizeof(Counter) + data_->limits.capacity() * sizeof data_->limits[0] +
-           data_->temporary.capacity() * sizeof data_->temporary[0];
+    return data_->base->memoryBytes() + data_->changes->memoryBytes();
 }
 
 std::int64_t AccessTable::version() const noexcept {
@@ -305,18 +289,19 @@ std::int64_t AccessTable::version() const noexcept {
 }
 
 struct AccessTable::Builder::Pending {
-    std::unordered_map<std::string, ListenerIndex> listeners;
+    std::shared_ptr<const AccessTable> before;  ///< null: none, all rules are added
+    ListenerNames listeners;
+    std::set<Network> replaced;
     std::vector<PendingRule<KeyV4>> v4;
     std::vector<PendingRule<KeyV6>> v6;
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
-    std::unordered_set<std::int64_t> temporary;             ///< ids
-    std::map<std::string, std::size_t> unknown_listeners;
-    std::vector<UnixSeconds> allowed_until;
     /// In the order in which they came; kManualSet is the first.
     std::map<std::string, std::uint32_t, std::less<>> sets{{std::string(kManualSet), 0}};
 
     std::uint32_t indexOf(std::string_view set);
     std::vector<std::uint32_t> setOrder() const;
+    void put(const Network& network, std::uint32_t set, Node node, std::int64_t id);
+    std::shared_ptr<const Part> part();
 };
 
 std::uint32_t AccessTable::Builder::Pending::indexOf(std::string_view set) {
@@ -336,69 +321,110 @@ std::vector<std::uint32_t> AccessTable::Builder::Pending::setOrder() const {
     return places;
 }
 
+void AccessTable::Builder::Pending::put(const Network& network, std::uint32_t set, Node node,
+                                        std::int64_t id) {
+    const auto pending = [&]<typename Key>(Key start) {
+        node.prefix_length = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
+        return PendingRule<Key>{start, set, node, id};
+    };
+    if (network.isV4())
+        v4.push_back(pending(KeyV4::of(network.address)));
+    else
+        v6.push_back(pending(KeyV6::of(network.address)));
+}
+
+std::shared_ptr<const Part> AccessTable::Builder::Pending::part() {
+    const auto places = setOrder();
+    const auto sorted = [&](auto& rules) {
+        for (auto& rule : rules)
+            rule.set = places[rule.set];
+        std::sort(rules.begin(), rules.end());
+        return std::move(rules);
+    };
+    return parts::partOf(sorted(v4), sorted(v6), [&](std::int64_t id) { return limits.at(id); });
+}
+
 AccessTable::Builder::Builder(std::span<const std::string> listeners)
     : pending_(std::make_unique<Pending>()) {
     for (const std::string& name : listeners)
-        pending_->listeners.emplace(name, static_cast<ListenerIndex>(pending_->listeners.size()));
-    pending_->allowed_until.resize(listeners.size() + 1);
+        pending_->listeners.add(name);
+    pending_->listeners.configured = pending_->listeners.names.size();
+}
+
+AccessTable::Builder::Builder(std::shared_ptr<const AccessTable> before)
+    : pending_(std::make_unique<Pending>()) {
+    pending_->listeners = *before->data_->listeners;
+    pending_->before = std::move(before);
 }
 
 AccessTable::Builder::~Builder() = default;
 
+void AccessTable::Builder::replace(const Network& network) {
+    if (pending_->before && pending_->replaced.insert(network).second)
+        pending_->put(network, 0,
+                      {.expires = parts::kNever, .listener = kNoRule, .prefix_length = 0, .flags = 0}, 0);
+}
+
 void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict verdict,
                                std::string_view listener, std::optional<UnixSeconds> expires_at,
                                const ClientLimits& limits, std::string_view set, bool temporary) {
-    ListenerIndex index = kAllListeners;
-    if (!listener.empty()) {
-        const auto known = pending_->listeners.find(std::string(listener));
-        if (known == pending_->listeners.end()) {
-            ++pending_->unknown_listeners[std::string(listener)];
-            return;
-        }
-        index = known->second;
+    replace(network);
+    const ListenerIndex index =
+        listener.empty() ? kAllListeners : pending_->listeners.placeOf(std::string(listener));
+    unsigned flags = verdict == Verdict::Deny ? Node::kDenies : 0;
+    if (verdict == Verdict::Deny && temporary) flags |= Node::kTemporary;
+    if (verdict == Verdict::Allow && limits.any()) {
+        flags |= Node::kLimited;
+        pending_->limits.emplace(id, limits);
     }
-    if (verdict == Verdict::Allow) {
-        UnixSeconds& until =
-            pending_->allowed_until[std::min<std::size_t>(index, pending_->allowed_until.size() - 1)];
-        until = std::max(until, expires_at.value_or(std::numeric_limits<UnixSeconds>::max()));
-    }
-    if (limits.any()) pending_->limits.emplace(id, limits);
-    if (temporary) pending_->temporary.insert(id);
-    const std::uint32_t set_index = pending_->indexOf(set);
-    const auto pending = [&]<typename Key>(Key start) {
-        const auto bits = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
-        return PendingRule<Key>{start, set_index, packedExpiry(expires_at), index, verdict, bits, id};
-    };
-    if (network.isV4())
-        pending_->v4.push_back(pending(KeyV4::of(network.address)));
-    else
-        pending_->v6.push_back(pending(KeyV6::of(network.address)));
+    pending_->put(network, pending_->indexOf(set),
+                  {.expires = packedExpiry(expires_at),
+                   .listener = index,
+                   .prefix_length = 0,
+                   .flags = static_cast<std::uint8_t>(flags)},
+                  id);
 }
 
 std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t version) {
+    constexpr std::size_t kMostChanges = 256, kShareOfChanges = 64;
     auto table = std::make_shared<AccessTable>();
     Data& data = *table->data_;
-    const auto places = pending_->setOrder();
-    for (auto& rule : pending_->v4)
-        rule.set = places[rule.set];
-    for (auto& rule : pending_->v6)
-        rule.set = places[rule.set];
-    std::sort(pending_->v4.begin(), pending_->v4.end());
-    std::sort(pending_->v6.begin(), pending_->v6.end());
-    const std::size_t rules = pending_->v4.size() + pending_->v6.size();
-    data.ids.reserve(rules);
-    data.v4.build(pending_->v4, data.ids);
-    data.v6.build(pending_->v6, data.ids);
-    data.counters = std::make_unique<Counter[]>(rules);
-    for (std::uint32_t rule = 0; !pending_->limits.empty() && rule < rules; ++rule) {
-        const auto found = pending_->limits.find(data.ids[rule]);
-        if (found != pending_->limits.end()) data.limits.emplace_back(rule, found->second);
-    }
-    for (std::uint32_t rule = 0; !pending_->temporary.empty() && rule < rules; ++rule)
-        if (pending_->temporary.contains(data.ids[rule])) data.temporary.push_back(rule);
     data.version = version;
-    data.unknown_listeners = std::move(pending_->unknown_listeners);
-    data.allowed_until = std::move(pending_->allowed_until);
+    data.listeners = std::make_shared<const ListenerNames>(std::move(pending_->listeners));
+    data.allowed_until.resize(data.listeners->configured + 1);
+    const auto count = [&](const auto& rules) {
+        for (const auto& rule : rules) {
+            if (rule.node.listener == kNoRule) continue;
+            data.count(rule.node.listener, true);
+            data.noteAllowing(rule.node);
+        }
+    };
+    if (pending_->before) {
+        const Data& before = *pending_->before->data_;
+        data.rules = before.rules;
+        data.unknown_listeners = before.unknown_listeners;
+        data.allowed_until = before.allowed_until;
+        bool may_end_sooner = false;
+        for (const Network& network : pending_->replaced)
+            before.forEachOf(network, [&](const Node& node, std::int64_t) {
+                data.count(node.listener, false);
+                const UnixSeconds* const until = data.untilFor(node);
+                may_end_sooner = may_end_sooner || (until != nullptr && *until == endOf(node));
+            });
+        count(pending_->v4);
+        count(pending_->v6);
+        data.base = before.base;
+        data.changes = parts::merged(*before.changes, *pending_->part(), true);
+        if (data.changes->size() > kMostChanges + data.base->size() / kShareOfChanges) {
+            data.base = parts::merged(*data.base, *data.changes, false);
+            data.changes = std::make_shared<Part>();
+        }
+        if (may_end_sooner) data.findAllowing(std::vector(data.allowed_until));
+    } else {
+        count(pending_->v4);
+        count(pending_->v6);
+        data.base = pending_->part();
+    }
     pending_.reset();
     return table;
 }

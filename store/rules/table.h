@@ -4,7 +4,11 @@
 /// The most specific network with a live rule for the listener wins; at the same network a rule that names
 /// the listener beats one that covers all, and then deny beats allow. Of several sets' rules that are equal in all that,
 /// the one of kManualSet decides, whose limits hold, then that of the set whose name comes first: ids differ between
-/// gateways, names do not. A look-up takes no lock and allocates nothing; the only thing that changes after building are the hit counters, which are relaxed atomics.
+/// gateways, names do not. A look-up takes no lock and allocates nothing; the only thing that changes after building are the hit counters, which are atomics.
+///
+/// A table is two pieces: one that holds nearly all rules, which tables that follow each other share with their counters, and
+/// a small one with the rules of the networks where something has changed since. A change costs what is changed, and
+/// what the small piece holds; when that has grown, both become one.
 #pragma once
 
 #include "store/rules/rule.h"
@@ -18,11 +22,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mailgate::store {
-
-/// Index of a listener in the list of names that the table was built with.
-using ListenerIndex = std::uint16_t;
 
 class AccessTable {
   public:
@@ -56,8 +58,13 @@ class AccessTable {
     bool letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept;
 
     std::int64_t ruleId(std::uint32_t rule) const noexcept;
+    /// The rules of exactly this network, those that only name unknown listeners too.
+    std::vector<std::int64_t> rulesOf(const Network& network) const;
+    /// One of the rules has one of the ids, which are sorted. Looks at every rule.
+    bool holdsAny(std::span<const std::int64_t> ids) const noexcept;
     std::size_t size() const noexcept;  ///< rules, without those that only name listeners unknown here
-    /// How many rules name each listener unknown here, by name: they decide nothing.
+    /// How many rules name each listener unknown here, by name: they decide nothing. A thousand names; the others are counted
+    /// together, as "...".
     const std::map<std::string, std::size_t>& unknownListeners() const noexcept;
     std::size_t memoryBytes() const noexcept;  ///< heap bytes held by the table
     std::int64_t version() const noexcept;     ///< the store's rules version it was built from
@@ -67,15 +74,19 @@ class AccessTable {
     std::unique_ptr<Data> data_;
 };
 
-/// Collects rules in any order. A rule that names a listener which is not configured is left out.
+/// Collects rules in any order. A rule that names a listener which is not configured decides nothing.
 /// Expiry is kept to the second up to the year 2106; a later one counts as never.
 class AccessTable::Builder {
   public:
-    /// `listeners`: the configured listeners; their order gives the ListenerIndex. At most 65,535.
+    /// `listeners`: the configured listeners; their order gives the ListenerIndex. At most 60,000.
     explicit Builder(std::span<const std::string> listeners);
+    /// Of a table that differs from `before`, for the same listeners, in a few networks.
+    explicit Builder(std::shared_ptr<const AccessTable> before);
     ~Builder();
 
-    /// `listener` empty: all.
+    /// All rules of this network are those that are added.
+    void replace(const Network& network);
+    /// `listener` empty: all. Where there was a table before, replaces the network's rules.
     void add(std::int64_t id, const Network& network, Verdict verdict, std::string_view listener,
              std::optional<UnixSeconds> expires_at, const ClientLimits& limits = {},
              std::string_view set = kManualSet, bool temporary = false);

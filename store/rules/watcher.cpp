@@ -21,6 +21,8 @@ using std::chrono::steady_clock;
 constexpr std::chrono::hours kUpkeepEvery{1};
 constexpr std::chrono::seconds kUpkeepAfterChange{5};  ///< so that many changes have it look once
 constexpr std::chrono::minutes kUpkeepAfterFailure{1};
+/// How often all rules are read where changes alone have been: a change that left no trace does not stay unseen for longer.
+constexpr std::chrono::hours kReadAllEvery{1};
 
 /// Counters that wait to be written.
 class PendingHits {
@@ -62,6 +64,7 @@ struct AccessWatcher::Impl {
     void turn();
     void refresh();
     void load();
+    void readAll();
     void releaseRetired();
     std::vector<std::string> noteClosed();
     void collectHits();
@@ -87,6 +90,8 @@ struct AccessWatcher::Impl {
     steady_clock::time_point next_hits;
     Upkeep upkeep;
     steady_clock::time_point next_upkeep;  ///< the epoch: at once
+    steady_clock::time_point next_reading;
+    std::int64_t read_version = 0;  ///< of the rules when all were read
 
     std::atomic<bool> stopping{false};
     std::thread thread;
@@ -103,6 +108,16 @@ void AccessWatcher::Impl::load() {
     must_load = other_rules = false;
     if (events.changed) events.changed(*fresh, took.count());
     next_upkeep = std::min(next_upkeep, steady_clock::now() + kUpkeepAfterChange);
+}
+
+/// What differs without a change is taken, too.
+void AccessWatcher::Impl::readAll() {
+    if (tables.share()->version() != read_version) {
+        store->distrust();
+        load();
+    }
+    read_version = tables.share()->version();
+    next_reading = steady_clock::now() + kReadAllEvery;
 }
 
 /// Waits for what is new, no longer than until hits are due.
@@ -159,6 +174,7 @@ void AccessWatcher::Impl::lookAfter() {
     try {
         const auto pruned = upkeep.run(*store, std::time(nullptr));
         if (pruned.rules > 0) load();
+        if (steady_clock::now() >= next_reading) readAll();
         next_upkeep = steady_clock::now();
         if (!pruned.more) next_upkeep += kUpkeepEvery;
     } catch (const StoreError&) {
@@ -220,6 +236,8 @@ AccessWatcher::~AccessWatcher() {
 
 void AccessWatcher::start() {
     impl_->load();
+    impl_->read_version = impl_->tables.share()->version();
+    impl_->next_reading = steady_clock::now() + kReadAllEvery;
     impl_->noteClosed();
     impl_->next_hits = steady_clock::now() + impl_->hits_every;
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });

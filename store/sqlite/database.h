@@ -30,6 +30,9 @@ struct OpenOptions {
     /// Nothing is written, not even what SQLite keeps beside the file while it reads, and what is in a log beside it is not
     /// read: for a file that nobody writes meanwhile.
     bool immutable = false;
+    /// How much of the file is kept in memory. With 2 MiB, SQLite's default, an import of a million rules takes twenty times as
+    /// long; who reads all of it from time to time needs no more, and would keep whatever there is.
+    unsigned cache_kib = 65'536;
     /// The end of a sentence that begins with what is damaged.
     std::string_view when_damaged = "restore it from a backup, or move it away and import the rules again";
 };
@@ -80,6 +83,9 @@ class Database {
     void rehearse(const std::function<void()>& work);
     /// `work` sees one state of the database.
     void snapshot(const std::function<void()>& work);
+
+    /// Gives back what reading very much has left behind: pages in the cache, and holes in the heap.
+    void releaseMemory() noexcept;
 
     /// Throws the StoreError for the last failed call on handle().
     [[noreturn]] void fail(int code);

@@ -105,6 +105,54 @@ AccessRule readRule(const Database& database, const RawStatement& row) {
     return rule;
 }
 
+std::optional<std::vector<Network>> readNetworks(std::string_view text) {
+    std::vector<Network> networks;
+    while (!text.empty()) {
+        const auto parsed = parseNetwork(text.substr(0, text.find(' ')));
+        if (std::holds_alternative<NetworkError>(parsed)) return std::nullopt;
+        networks.push_back(std::get<Network>(parsed));
+        text.remove_prefix(std::min(text.find(' '), text.size() - 1) + 1);
+    }
+    return networks;
+}
+
+// Of the index of networks a few small parts.
+std::vector<NamedRule> readNamed(Database& database, bool skips_bad) {
+    std::vector<NamedRule> named;
+    RawStatement states(
+        database,
+        "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
+    for (const std::string_view kind : kNameKinds) {
+        RawStatement rows(database,
+                          fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
+        while (rows.step()) {
+            if (skips_bad && std::holds_alternative<NetworkError>(nameOfRow(rows.text(1)))) continue;
+            NamedRule& one = named.emplace_back(NamedRule{readRule(database, rows), {}});
+            states.reset();
+            states.bind(1, one.rule.id);
+            states.bind(2, std::string_view(one.rule.name));
+            if (!states.step()) continue;
+            auto networks = readNetworks(states.text(0));
+            if (!networks && skips_bad) continue;  // so that it is asked for again
+            if (!networks)
+                throw StoreError(
+                    StoreError::Kind::BadRow,
+                    fmt::format("{}: table access_name, row rule_id {}, column networks: \"{}\" is no list "
+                                "of networks",
+                                database.path(), one.rule.id, printable(states.text(0))));
+            one.state = {std::move(*networks), states.number(1), optionalNumber(states, 2), states.number(3),
+                         std::string(states.text(4))};
+        }
+        states.reset();
+    }
+    return named;
+}
+
+std::string_view subjectIn(std::string_view line) {
+    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
+    return line.substr(0, line.find(' '));
+}
+
 Putter::Putter(Database& database, std::string_view who)
     : database_(database),
       who_(who),

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace mailgate::store::rows {
 
@@ -30,6 +31,15 @@ std::optional<std::int64_t> optionalNumber(const sqlite::RawStatement& row, int 
 ClientLimits readLimits(const sqlite::RawStatement& row, int column);
 /// Of a row of kAllRules.
 AccessRule readRule(const sqlite::Database& database, const sqlite::RawStatement& row);
+
+/// Networks with a blank between; none when there is something else among them.
+std::optional<std::vector<Network>> readNetworks(std::string_view text);
+/// The rules for names, which the sqlite3 shell may write as it likes. With `skips_bad`, rows that cannot be read are left out;
+/// else they are StoreError(BadRow).
+std::vector<NamedRule> readNamed(sqlite::Database& database, bool skips_bad);
+
+/// What an audit line, which is not empty, is about, as the row has it: "192.0.2.0/24" of "deny 192.0.2.0/24 ...".
+std::string_view subjectIn(std::string_view line);
 
 /// Puts rules one by one; lives inside one transaction.
 class Putter {

@@ -6,6 +6,7 @@
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
+#include "store/rules/sqlite/table_reader.h"
 #include "store/sqlite/copy.h"
 #include "store/sqlite/database.h"
 
@@ -28,14 +29,12 @@ namespace {
 using rows::Bulk;
 using rows::Finder;
 using rows::kAllRules;
-using rows::kNameKinds;
-using rows::nameOfRow;
 using rows::optionalNumber;
 using rows::Putter;
-using rows::readLimits;
-using rows::readName;
-using rows::readNetwork;
+using rows::readNamed;
+using rows::readNetworks;
 using rows::readRule;
+using rows::subjectIn;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -52,14 +51,13 @@ bool serves(RuleStore::Use use) noexcept {
 }
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
-    return {mayCreate(use), use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
-            lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
-}
-
-/// What an audit line, which is not empty, is about, as the row has it: "192.0.2.0/24" of "deny 192.0.2.0/24 ...".
-std::string_view subjectIn(std::string_view line) {
-    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
-    return line.substr(0, line.find(' '));
+    constexpr unsigned kServingCache = 4'096;
+    OpenOptions options{
+        .create = mayCreate(use),
+        .durability = use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
+        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+    if (serves(use)) options.cache_kib = kServingCache;
+    return options;
 }
 
 /// Its network; none when the row held something else.
@@ -68,18 +66,6 @@ std::optional<Network> networkOf(std::string_view line) {
     const auto parsed = parseNetwork(subjectIn(line));
     if (const auto* network = std::get_if<Network>(&parsed)) return *network;
     return std::nullopt;
-}
-
-/// Networks with a blank between; none when there is something else among them.
-std::optional<std::vector<Network>> readNetworks(std::string_view text) {
-    std::vector<Network> networks;
-    while (!text.empty()) {
-        const auto parsed = parseNetwork(text.substr(0, text.find(' ')));
-        if (std::holds_alternative<NetworkError>(parsed)) return std::nullopt;
-        networks.push_back(std::get<Network>(parsed));
-        text.remove_prefix(std::min(text.find(' '), text.size() - 1) + 1);
-    }
-    return networks;
 }
 
 /// The line of a rule, or that of what a name stands for.
@@ -120,6 +106,7 @@ class SqliteRuleStore final : public RuleStore {
     void forEachRule(const std::function<void(const AccessRule&)>& visit,
                      const std::function<void(const BadRow&)>& bad) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
+    void distrust() noexcept override { reader_.forget(); }
     std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
     void checkTrail() override { schema::checkTriggers(database()); }
     std::int64_t version() override { return database().number("SELECT rules_version FROM access_meta"); }
@@ -160,12 +147,12 @@ class SqliteRuleStore final : public RuleStore {
 
   private:
     void open(Use use);
+    void close() noexcept;
     Database& database();
     /// What needs a transaction takes part in this one meanwhile.
     void within(const std::function<void()>& transaction);
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
-    std::vector<NamedRule> readNamed(bool skips_bad);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -201,11 +188,13 @@ class SqliteRuleStore final : public RuleStore {
     const std::string path_;
     const Options options_;
     std::unique_ptr<Database> database_;  ///< none while the file is missing or bad
-    FileIdentity identity_;               ///< of the file that was opened
-    std::int64_t written_ = 0;            ///< sqlite::lastWritten() when we opened or wrote last
+    rows::TableReader reader_;
+    FileIdentity identity_;     ///< of the file that was opened
+    std::int64_t written_ = 0;  ///< sqlite::lastWritten() when we opened or wrote last
 
     std::optional<std::int64_t> seen_;    ///< data version that was read, well or badly
     std::int64_t looked_at_ = 0;          ///< data version of the last look
+    std::int64_t read_at_ = 0;            ///< data version that load() read last: a later one, perhaps
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
     bool stale_ = false;                  ///< what load() gave last is not what the file says
     bool replaced_ = false;               ///< and the file is another; not reported yet
@@ -237,6 +226,12 @@ void SqliteRuleStore::open(Use use) {
     if (use != Use::Rescue) schema::checkTriggers(*database);
     database_ = std::move(database);
     looked_at_ = dataVersion();
+}
+
+/// What is opened next may be another file.
+void SqliteRuleStore::close() noexcept {
+    database_.reset();
+    reader_.forget();
 }
 
 /// A file that was there once has to be there.
@@ -295,32 +290,12 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
 }
 
 std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const std::string> listeners) {
-    AccessTable::Builder builder(listeners);
-    std::int64_t read_version = 0;
+    std::shared_ptr<const AccessTable> table;
     snapshot([&] {
-        read_version = version();
-        std::map<std::int64_t, std::vector<Network>> names;
-        for (NamedRule& named : readNamed(false))
-            names.emplace(named.rule.id, std::move(named.state.networks));
-        RawStatement rows(database(),
-                          "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate,"
-                          " rule_set, reply FROM access_rule");
-        while (rows.step()) {
-            const std::int64_t id = rows.number(0);
-            const auto add = [&](const Network& network) {
-                builder.add(id, network, rows.text(2) == "allow" ? Verdict::Allow : Verdict::Deny,
-                            rows.text(3), optionalNumber(rows, 4), readLimits(rows, 5), rows.text(7),
-                            ruleReplyOf(rows.text(8)).value_or(RuleReply{}).temporary);
-            };
-            if (!isRuleName(rows.text(1))) {
-                add(readNetwork(database(), id, rows.text(1)));
-                continue;
-            }
-            readName(database(), id, rows.text(1));
-            std::for_each(names[id].begin(), names[id].end(), add);
-        }
+        read_at_ = dataVersion();
+        table = reader_.read(database(), listeners);
     });
-    return builder.build(read_version);
+    return table;
 }
 
 /// How many rules have each value of the column but ''. Counted here: few values, very many rows.
@@ -374,7 +349,7 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
 
 std::optional<RuleStore::News> SqliteRuleStore::look() {
     if (database_ && fileReplaced()) {
-        database_.reset();
+        close();
         stale_ = replaced_ = true;
     }
     if (!database_) seen_.reset();
@@ -383,7 +358,7 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
         if (!fileWritten()) return std::nullopt;
         // SQLite reads what it has in memory for as long as nobody commits; opening anew reads, and checks,
         // what is there.
-        database_.reset();
+        close();
         now = dataVersion();
     }
     looked_at_ = now;
@@ -391,12 +366,15 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
         checkTrail();
     } catch (const StoreError&) {
         stale_ = true;  // what was changed without them has not raised the version
+        reader_.forget();
         throw;
     }
     if (stale_ || version() != loaded_) {
         stale_ = true;
         return std::exchange(replaced_, false) ? News::Replaced : News::Changed;
     }
+    // What was written since the last reading is nothing of rules; or it is, and no trigger fired.
+    if (now != read_at_) reader_.forget();
     seen_ = now;
     checkpoint();
     return std::nullopt;
@@ -441,8 +419,10 @@ void SqliteRuleStore::within(const std::function<void()>& transaction) {
         within_ = false;
     } catch (...) {
         within_ = false;
+        reader_.forget();
         throw;
     }
+    reader_.forget();  // what was read inside may never have been
 }
 
 /// One state of the database; the rehearsal's, if there is one.
@@ -814,42 +794,10 @@ RuleStore::RenameResult SqliteRuleStore::renameListener(const std::string& from,
     return result;
 }
 
-/// Of the index of networks a few small parts. The sqlite3 shell may write a name as it likes.
-std::vector<NamedRule> SqliteRuleStore::readNamed(bool skips_bad) {
-    std::vector<NamedRule> named;
-    RawStatement states(
-        database(),
-        "SELECT networks, asked_at, answered_at, due, error FROM access_name WHERE rule_id = ? AND name = ?");
-    for (const std::string_view kind : kNameKinds) {
-        RawStatement rows(database(),
-                          fmt::format("{0} WHERE network >= '{1}:' AND network < '{1};'", kAllRules, kind));
-        while (rows.step()) {
-            if (skips_bad && std::holds_alternative<NetworkError>(nameOfRow(rows.text(1)))) continue;
-            NamedRule& one = named.emplace_back(NamedRule{readRule(database(), rows), {}});
-            states.reset();
-            states.bind(1, one.rule.id);
-            states.bind(2, std::string_view(one.rule.name));
-            if (!states.step()) continue;
-            auto networks = readNetworks(states.text(0));
-            if (!networks && skips_bad) continue;  // so that it is asked for again
-            if (!networks)
-                throw StoreError(
-                    StoreError::Kind::BadRow,
-                    fmt::format("{}: table access_name, row rule_id {}, column networks: \"{}\" is no list "
-                                "of networks",
-                                path_, one.rule.id, printable(states.text(0))));
-            one.state = {std::move(*networks), states.number(1), optionalNumber(states, 2), states.number(3),
-                         std::string(states.text(4))};
-        }
-        states.reset();
-    }
-    return named;
-}
-
 std::vector<NamedRule> SqliteRuleStore::namedRules() {
-    if (database_ && !within_ && fileReplaced()) database_.reset();
+    if (database_ && !within_ && fileReplaced()) close();
     std::vector<NamedRule> named;
-    snapshot([&] { named = readNamed(true); });
+    snapshot([&] { named = readNamed(database(), true); });
     return named;
 }
 
