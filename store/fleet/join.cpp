@@ -18,9 +18,9 @@ namespace mailgate::store {
 
 namespace {
 
-using Key = std::tuple<std::string, std::string, std::string, std::string>;
+using RuleKey = std::tuple<std::string, std::string, std::string, std::string>;
 
-Key keyOf(const SharedRule& rule) {
+RuleKey keyOf(const SharedRule& rule) {
     return {rule.network, rule.listener, rule.verdict, rule.set};
 }
 
@@ -145,6 +145,7 @@ void mergeSets(const JoinPlan& plan, const std::vector<SharedSet>& fleet_sets, P
         }
     }
     std::vector<SharedSet> sets;
+    sets.reserve(merged.size());
     for (auto& [name, set] : merged)
         sets.push_back(std::move(set));
     here.changes().sets = sets;
@@ -203,7 +204,7 @@ std::string lineOf(const SharedRule& rule) {
 
 JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {
     JoinPlan plan;
-    std::map<Key, const SharedRule*> there;
+    std::map<RuleKey, const SharedRule*> there;
     for (const SharedRule& rule : fleet.rules)
         there.emplace(keyOf(rule), &rule);
     for (const SharedRule& rule : here.rules) {

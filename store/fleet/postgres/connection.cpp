@@ -267,10 +267,13 @@ void Connection::flush(Deadline deadline) {
     }
 }
 
+/// Who sends is not frozen: with everything that comes, the time begins anew.
 pg_result* Connection::nextResult(Deadline deadline) {
+    const auto patience = deadline - steady_clock::now();
     while (PQisBusy(handle_.get()) != 0) {
         await(POLLIN, deadline);
         if (PQconsumeInput(handle_.get()) == 0) failConnection();
+        deadline = steady_clock::now() + patience;
     }
     return PQgetResult(handle_.get());
 }
@@ -279,7 +282,7 @@ pg_result* Connection::nextResult(Deadline deadline) {
 std::shared_ptr<pg_result> Connection::results(Deadline deadline) {
     std::shared_ptr<pg_result> last, bad;
     while (pg_result* const result = nextResult(deadline)) {
-        const std::shared_ptr<pg_result> one(result, PQclear);
+        std::shared_ptr<pg_result> one(result, PQclear);
         const ExecStatusType status = PQresultStatus(result);
         if (status == PGRES_COPY_IN) return one;
         if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) bad = bad ? bad : one;

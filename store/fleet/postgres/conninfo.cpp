@@ -125,6 +125,8 @@ Conninfo parseUrl(const std::string& url) {
     info.role = info.option("user");
     info.shown = shownUrl(info);
     addVerification(info);
+    // Looked for in the home of whoever started mailgate, which may be closed to the user that it runs as: an error of libpq's.
+    if (info.option("sslcert").empty()) info.options.emplace_back("sslcert", "/nonexistent");
     // A Kerberos server is not looked for unless the URL says so: names would be asked for that nobody has.
     if (info.option("gssencmode").empty()) info.options.emplace_back("gssencmode", "disable");
     if (info.option("application_name").empty()) info.options.emplace_back("application_name", "mailgate");

@@ -34,7 +34,7 @@ struct Conninfo {
 
 /// "postgresql://USER@HOST/DATABASE" and libpq's further forms (PostgreSQL's manual, 34.1.1.2), with sslmode=verify-full where
 /// the URL says nothing and the server is not on this machine, and then with Debian's certificate authorities where it names
-/// no others. Throws StoreError(BadInput), without a word of the URL, which may be a password.
+/// no others; a client's certificate only where the URL names it. Throws StoreError(BadInput), without a word of the URL, which may be a password.
 Conninfo parseUrl(const std::string& url);
 
 /// Such a URL by its first word.

@@ -23,7 +23,9 @@ using std::chrono::steady_clock;
 /// How long a writer waits for another one. The server ends a transaction of a gateway that is frozen in it.
 constexpr std::string_view kLockTimeout = "SET LOCAL lock_timeout = '5s'";
 constexpr milliseconds kLockAnswer{6'000};
-constexpr std::string_view kFrozenTimeout = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+/// Of a server that has just answered: a million rules are not removed at once.
+constexpr milliseconds kWriteAnswer{30'000};
+constexpr std::string_view kFrozenTimeout = "SET LOCAL idle_in_transaction_session_timeout = '120s'";
 
 constexpr std::string_view kRuleColumns =
     "id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
@@ -49,7 +51,7 @@ SharedRule ruleOf(const Rows& rows, std::size_t row) {
     return rule;
 }
 
-std::string lineOf(const SharedRule& rule) {
+std::string copyLineOf(const SharedRule& rule) {
     return fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", rule.id,
                        copyField(rule.network), copyField(rule.verdict), copyField(rule.listener),
                        copyField(rule.set), copyField(rule.note), copyField(rule.owner),
@@ -58,8 +60,8 @@ std::string lineOf(const SharedRule& rule) {
                        copyField(rule.client_sessions), copyField(rule.client_rate));
 }
 
-std::string lineOf(const SharedEntry& entry, std::int64_t version, std::size_t seq,
-                   const std::string& gateway) {
+std::string copyLineOf(const SharedEntry& entry, std::int64_t version, std::size_t seq,
+                       const std::string& gateway) {
     return fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", version, seq, entry.at,
                        copyField(entry.who), copyField(gateway), copyField(entry.action), entry.rule_id,
                        copyField(entry.before), copyField(entry.after), copyField(entry.made_by),
@@ -99,6 +101,7 @@ class PostgresFleet final : public FleetStore {
 
   private:
     Deadline soon() const { return steady_clock::now() + patience_.answer; }
+    static Deadline written() { return steady_clock::now() + kWriteAnswer; }
     Connection& connected();
     std::unique_ptr<Connection> connect();
     bool isNotified();
@@ -223,13 +226,13 @@ SharedChanges PostgresFleet::changesSince(std::int64_t version) {
                                        rows.text(row, 6), rows.text(row, 7), rows.number(row, 8)});
             has_sets |= changes.entries.back().rule_id == 0;
         }
-        const auto ids = rulesIn(changes.entries);
-        if (!ids.empty())
-            readRules(connection.query(
-                          fmt::format("SELECT {} FROM mailgate.rule WHERE id = ANY($1::bigint[]) ORDER BY id",
-                                      kRuleColumns),
-                          {arrayOf(ids)}, soon()),
-                      changes);
+        if (!rulesIn(changes.entries).empty())
+            readRules(
+                connection.query(fmt::format("SELECT {} FROM mailgate.rule WHERE id IN (SELECT rule_id FROM"
+                                             " mailgate.change_log WHERE version > $1) ORDER BY id",
+                                             kRuleColumns),
+                                 {fmt::to_string(version)}, soon()),
+                changes);
         if (has_sets) changes.sets = readSets(connection);
         return changes;
     });
@@ -285,7 +288,7 @@ void PostgresFleet::wait(milliseconds at_most) {
 FleetState PostgresFleet::lock() {
     return attempt([&](Connection& connection) {
         connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
-        const FleetState state = readState(connection, " FOR UPDATE");
+        FleetState state = readState(connection, " FOR UPDATE");
         locked_ = true;
         return state;
     });
@@ -294,24 +297,22 @@ FleetState PostgresFleet::lock() {
 void PostgresFleet::writeRules(Connection& connection, const SharedChanges& changes) {
     const auto ids = rulesIn(changes.entries);
     if (ids.empty()) return;
-    connection.query("DELETE FROM mailgate.rule WHERE id = ANY($1::bigint[])", {arrayOf(ids)}, soon());
+    connection.query("DELETE FROM mailgate.rule WHERE id = ANY($1::bigint[])", {arrayOf(ids)}, written());
     std::string lines;
     for (const SharedRule& rule : changes.rules)
-        lines += lineOf(rule);
+        lines += copyLineOf(rule);
     if (!lines.empty())
-        connection.copy(fmt::format("COPY mailgate.rule ({}) FROM STDIN", kRuleColumns), lines,
-                        patience_.answer);
+        connection.copy(fmt::format("COPY mailgate.rule ({}) FROM STDIN", kRuleColumns), lines, kWriteAnswer);
 }
 
 void PostgresFleet::writeSets(Connection& connection, const std::vector<SharedSet>& sets) {
-    connection.query("DELETE FROM mailgate.rule_set", {}, soon());
+    connection.query("DELETE FROM mailgate.rule_set", {}, written());
     std::string lines;
     for (const SharedSet& set : sets)
         lines += fmt::format("{}\t{}\t{}\n", copyField(set.name), copyField(set.note),
                              copyField(set.expires_after));
     if (!lines.empty())
-        connection.copy("COPY mailgate.rule_set (name, note, expires_after) FROM STDIN", lines,
-                        patience_.answer);
+        connection.copy("COPY mailgate.rule_set (name, note, expires_after) FROM STDIN", lines, kWriteAnswer);
 }
 
 void PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
@@ -320,16 +321,17 @@ void PostgresFleet::commit(const SharedChanges& changes, const std::string& gate
         if (changes.sets) writeSets(connection, *changes.sets);
         std::string log;
         for (std::size_t seq = 0; seq < changes.entries.size(); ++seq)
-            log += lineOf(changes.entries[seq], changes.version, seq, gateway);
+            log += copyLineOf(changes.entries[seq], changes.version, seq, gateway);
         if (!log.empty())
             connection.copy(
                 "COPY mailgate.change_log (version, seq, at, who, gateway, action, rule_id, before, after,"
                 " made_by, made_at) FROM STDIN",
-                log, patience_.answer);
+                log, kWriteAnswer);
         connection.query("UPDATE mailgate.meta SET version = $1::bigint, next_id = $2::bigint WHERE id = 1",
-                         {fmt::to_string(changes.version), fmt::to_string(changes.next_id)}, soon());
+                         {fmt::to_string(changes.version), fmt::to_string(changes.next_id)}, written());
         if (has_notify_)
-            connection.query("SELECT pg_notify('mailgate', $1)", {fmt::to_string(changes.version)}, soon());
+            connection.query("SELECT pg_notify('mailgate', $1)", {fmt::to_string(changes.version)},
+                             written());
         commitKnowingly(connection);
         locked_ = false;
     });
@@ -338,7 +340,7 @@ void PostgresFleet::commit(const SharedChanges& changes, const std::string& gate
 /// Where the answer is lost it may have been done all the same.
 void PostgresFleet::commitKnowingly(Connection& connection) {
     try {
-        connection.run("COMMIT", soon());
+        connection.run("COMMIT", written());
     } catch (const StoreError& error) {
         if (!connection.broken()) throw;
         throw StoreError(error.kind(),
