@@ -373,6 +373,21 @@ const Fields<RulesConfig>& rulesFields() {
     return fields;
 }
 
+using F = FleetConfig;
+const Fields<FleetConfig>& fleetFields() {
+    static const Fields<FleetConfig> fields{
+        {"url", ownText<&F::url>("`postgresql://USER@HOST/DATABASE`", readFleetUrl), kRestart,
+         "the database where gateways that share their rules meet (docs/fleet.md); empty: this "
+         "gateway has "
+         "its rules for itself. `sslmode=verify-full` holds unless the URL says otherwise, or its host is a "
+         "Unix socket "
+         "or a loopback address; a password belongs into libpq's password file rather than here"},
+        {"poll", duration<&F::poll>(kShortestInterval, 60s), kRestart,
+         "how often it is asked for changes; where it notifies of them they come sooner"},
+    };
+    return fields;
+}
+
 using J = JournalConfig;
 const Fields<JournalConfig>& journalFields() {
     static const Fields<JournalConfig> fields{

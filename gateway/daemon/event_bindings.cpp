@@ -116,6 +116,20 @@ store::Journal::Events journalEvents(EventLog& log) {
     return events;
 }
 
+store::FleetFollower::Events fleetEvents(EventLog& log) {
+    store::FleetFollower::Events events;
+    events.lost = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.failed");
+        line.text("detail", why);
+        log.write(line);
+    };
+    events.found = [&log] {
+        LogLine line = log.line(LogLevel::Warning, "fleet.recovered");
+        log.write(line);
+    };
+    return events;
+}
+
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
     store::AccessWatcher::Events events;
     events.changed = [&log, &state, told = std::map<std::string, std::size_t>()](

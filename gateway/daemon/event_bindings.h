@@ -10,6 +10,7 @@
 #include "gateway/upstream/name_watcher.h"
 #include "gateway/upstream/upstream_pool.h"
 #include "protocols/values/snapshot.h"
+#include "store/fleet/follower.h"
 #include "store/journal/journal.h"
 #include "store/rules/watcher.h"
 
@@ -33,6 +34,7 @@ struct RulesState {
 UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
+store::FleetFollower::Events fleetEvents(EventLog& log);
 /// Keeps `state` too, which must live as long.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
 /// With every change the notes that rules show are read too, from `store_url`; where they cannot be read, those
