@@ -20,6 +20,12 @@ test+=(msmtp testssl.sh libnginx-mod-mail)
 # Where the gateways of a fleet meet.
 test+=(postgresql pgbouncer)
 
+# A browser for the console's tests.
+test+=(chromium)
+
+# What pages of the console load is fetched by npm, whichever there is: a newer one than Debian's may have been installed by hand.
+command -v npm >/dev/null || build+=(npm)
+
 # Debian lets only one mail server be installed, and its exim4-daemon-light knows no PROXY protocol: of exim4-daemon-heavy
 # the program alone is unpacked, for the tests, beside the libraries that it needs.
 exim=/usr/local/lib/mailgate-test/exim4

@@ -69,7 +69,7 @@ if [ $quick = yes ]; then
 else
   # What has passed under the address sanitizer does the same in the release build. There, what measures, packages, kills or
   # carries everything runs once more.
-  again=(--tests-regex '^(integration|style|bench)\.' --label-exclude '^integration$')
+  again=(--tests-regex '^(integration|console|style|bench)\.' --label-exclude '^integration$')
   export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   # Deadlines are four times as long under a sanitizer, so three or four tests at a time may share two processors.
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.

@@ -5,17 +5,21 @@ import argparse
 import json
 import pathlib
 import re
+import secrets
 import shlex
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests" / "integration"))
 
 from harness.dovecot import USERS, Dovecot
 from harness.haproxy import HAProxy
 from harness.mailgate import Mailgate, binary, listener, upstream
+from harness.ports import reserve_port
 from harness.postfix import Postfix
 from harness.process import Scratch, wait_until
 
@@ -63,7 +67,7 @@ class Site:
         self.gateway = scratch.start(Mailgate(
             scratch, [listener("smtp", "postfix", **doors), listener("imap", "dovecot", **doors)],
             [upstream("postfix", self.postfix.proxy_port), upstream("dovecot", self.dovecot.proxy_port["imap"])],
-            gateway={"name": "mx-gw-1"}, log={"level": "information"}))
+            gateway={"name": "mx-gw-1"}, log={"level": "information"}, console={"address": f"127.0.0.1:{reserve_port()}"}))
         balancer = HAProxy(scratch)
         self.smtp = balancer.frontend(self.gateway.port("smtp"))
         self.imap = balancer.frontend(self.gateway.port("imap"))
@@ -139,6 +143,26 @@ def greeting(port, client):
         return connection.recv(512)
 
 
+def open_console(site):
+    """An account whose password is nobody's but this demo's."""
+    address = f"http://{site.gateway.console['address']}/"
+    password = secrets.token_urlsafe(12)
+    done = site.gateway.run("console", "user", "add", "demo", "--role", "admin", stdin=password + "\n")
+    heading("The console")
+    show(f"{address}   user demo, password {password}")
+    if done.returncode != 0:
+        raise Failure(done.stderr)
+    form = urllib.parse.urlencode({"user": "demo", "password": password}).encode()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.open(f"{address}login", form, 30).close()
+
+    def found():
+        with browser.open(f"{address}sessions?q={PARTNER}", timeout=30) as page:
+            return "alice@partner.example" in page.read().decode()
+
+    wait_until(found, "the partner's mail in the console")
+
+
 def invite(site):
     mailgate = f"{binary()} access"
     config = f"--config {site.gateway.config}"
@@ -163,13 +187,14 @@ def main():
     try:
         site = Site(scratch)
         tell(site)
+        open_console(site)
         if once:
             print(f"\n{GREEN}All of that held.{PLAIN}")
         else:
             invite(site)
     except KeyboardInterrupt:
         print()
-    except (Failure, AssertionError, subprocess.SubprocessError) as error:
+    except (Failure, AssertionError, OSError, subprocess.SubprocessError) as error:
         print(f"\n  {RED}✗{PLAIN} {error}")
         return 1
     finally:

@@ -30,7 +30,7 @@ std::string whyUnreachable(const std::string& path, int error) {
     switch (error) {
         case ENOENT:
         case ECONNREFUSED:
-            return fmt::format("mailgate is not listening on {}: is it running, and with this configuration?",
+            return fmt::format("no gateway is listening on {}: is it running, and with this configuration?",
                                path);
         case EACCES:
         case EPERM:

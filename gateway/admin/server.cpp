@@ -5,6 +5,7 @@
 #include "gateway/admin/unix_listener.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/config/values.h"
+#include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/http/server.h"
 
@@ -16,7 +17,6 @@
 #include <Poco/URI.h>
 #include <fmt/format.h>
 
-#include <istream>
 #include <optional>
 
 namespace mailgate::admin {
@@ -25,13 +25,6 @@ namespace {
 namespace net = Poco::Net;
 
 /// Up to one byte more than is allowed, which is how the reader of the result knows.
-std::string readBody(std::istream& stream) {
-    std::string body(kMaxBody + 1, '\0');
-    stream.read(body.data(), static_cast<std::streamsize>(body.size()));
-    body.resize(static_cast<std::size_t>(stream.gcount()));
-    return body;
-}
-
 /// Nothing when the target is no well-formed URI.
 std::optional<Request> requestFrom(net::HTTPServerRequest& http, Origin origin) {
     Request request;
@@ -91,7 +84,7 @@ class Handler final : public net::HTTPRequestHandler {
             if (request->method != "GET") request->user = peer.user();  // for the log of orders
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
                 return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
-            request->body = readBody(http.stream());
+            request->body = http::readBody(http, kMaxBody, server_);
         }
         return handle(*request);
     }

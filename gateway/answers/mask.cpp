@@ -3,6 +3,8 @@
 
 #include "store/journal/mask.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace mailgate::answers {
@@ -18,6 +20,36 @@ std::string maskedHeloName(std::string_view helo, const AddressBytes& client) {
     return journal::maskedHelo(helo, whole.toString(), journal::masked(whole).toString());
 }
 
+std::string maskedText(std::string_view text, const AddressBytes& client) {
+    const Network whole{client, 128};
+    return journal::withReplaced(text, whole.toString(), journal::masked(whole).toString());
+}
+
+bool tellsAddress(std::string_view text) noexcept {
+    if (text.find_first_of("[:") != std::string_view::npos) return true;
+    constexpr int kNumbers = 4;
+    int numbers = 0;
+    bool in_number = false;
+    for (const char character : text) {
+        const bool is_digit = character >= '0' && character <= '9';
+        if (is_digit && !in_number && ++numbers == kNumbers) return true;
+        if (!is_digit && !(character == '.' && in_number)) numbers = 0;
+        in_number = is_digit;
+    }
+    return false;
+}
+
+bool tellsAddressOfHelo(std::string_view name) noexcept {
+    if (tellsAddress(name)) return true;
+    while (!name.empty()) {
+        const std::size_t end = std::min(name.find('.'), name.size());
+        const std::string_view label = name.substr(0, end);
+        if (!label.empty() && label.find_first_not_of("0123456789") == std::string_view::npos) return true;
+        name.remove_prefix(std::min(end + 1, name.size()));
+    }
+    return false;
+}
+
 store::JournalSession maskedSession(store::JournalSession session) {
     if (session.client_masked) return session;
     const Network whole{session.client, 128}, left = journal::masked(whole);
@@ -27,12 +59,20 @@ store::JournalSession maskedSession(store::JournalSession session) {
     session.client_masked = true;
     session.client_port = 0;
     session.rule = journal::maskedRule(session.rule);
+    session.rule_id = 0;
     session.helo = journal::maskedHelo(session.helo, address, by);
     mask(session.reply);
+    mask(session.user);
     for (store::JournalMail& mail : session.mail) {
+        mask(mail.from);
+        mask(mail.message_id);
+        for (std::string& recipient : mail.recipients)
+            mask(recipient);
         mask(mail.reply);
-        for (store::JournalRefusal& refused : mail.refused)
+        for (store::JournalRefusal& refused : mail.refused) {
+            mask(refused.to);
             mask(refused.reply);
+        }
         for (std::string& reply : mail.replies)
             mask(reply);
     }

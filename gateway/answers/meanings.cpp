@@ -75,6 +75,31 @@ bool mayBeDomain(std::string_view text) noexcept {
     return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
 }
 
+bool isAddress(std::string_view text) {
+    return std::holds_alternative<Network>(parseNetwork(text));
+}
+
+/// Between the first `begin` and the `end` behind it; empty: it has none.
+std::string_view between(std::string_view text, std::string_view begin, std::string_view end) noexcept {
+    const std::size_t from = text.find(begin);
+    if (from == std::string_view::npos) return {};
+    text.remove_prefix(from + begin.size());
+    return text.substr(0, text.find(end));
+}
+
+/// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
+/// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>".
+std::string_view essenceOf(std::string_view text) {
+    if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
+    if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
+    if (const auto address = between(text, "[", "]"); isAddress(address)) return address;
+    if (const auto address = text.substr(0, text.rfind(':')); isAddress(address) && !isAddress(text))
+        return address;
+    if (const auto mailbox = between(text, " <", ">"); mailbox.find('@') != std::string_view::npos)
+        return mailbox;
+    return text;
+}
+
 }  // namespace
 
 std::string shellWord(std::string_view text) {
@@ -96,6 +121,7 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
     if (text.empty()) return {};
     if (startsWithIgnoreCase(text, kField))
         return {meaning(kMessageId, messageId(text.substr(kField.size())))};
+    text = essenceOf(text);
     const auto network = parseNetwork(text);
     if (const Network* const parsed = std::get_if<Network>(&network)) return addressMeanings(*parsed);
     const std::string address = envelopeAddress(text);
@@ -117,7 +143,7 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
     if (mayBeDomain(address))
         for (const KnownKind& kind : {kFromDomain, kToDomain})
             meanings.push_back(meaning(kind, "@" + address));
-    meanings.push_back(meaning(kHelo, address));
+    meanings.push_back(meaning(kHelo, text));
     return meanings;
 }
 

@@ -99,6 +99,7 @@ std::string_view relationText(rules::NearMiss::Relation relation) {
 
 std::string standingText(const rules::Overlap& overlap) {
     const std::string theirs = sentenceOf(overlap.other);
+    const std::string_view after = overlap.outlives ? "; it stays in force when that has expired" : "";
     switch (overlap.standing) {
         case rules::Standing::Wins:
             return fmt::format("overrides {}", theirs);
@@ -108,6 +109,10 @@ std::string standingText(const rules::Overlap& overlap) {
             return fmt::format("is overridden inside {} by {}", overlap.other.network.toString(), theirs);
         case rules::Standing::MoreSpecific:
             return fmt::format("is more specific and overrides {}", theirs);
+        case rules::Standing::ComesFirst:
+            return fmt::format("comes before {}{}", theirs, after);
+        case rules::Standing::ComesAfter:
+            return fmt::format("comes after {}{}", theirs, after);
     }
     return "";
 }
@@ -144,10 +149,11 @@ std::string sentenceOf(const AccessRule& rule) {
     if (!rule.owner.empty()) sentence += fmt::format(", owner {}", escaped(rule.owner));
     if (!rule.ticket.empty()) sentence += fmt::format(", ticket {}", escaped(rule.ticket));
     if (rule.limits.sessions)
-        sentence += fmt::format(", {} concurrent sessions per client", limitText(*rule.limits.sessions));
+        sentence += fmt::format(", {} concurrent session{} per client", limitText(*rule.limits.sessions),
+                                *rule.limits.sessions == 1 ? "" : "s");
     if (rule.limits.per_minute)
-        sentence +=
-            fmt::format(", {} new sessions per minute per client", limitText(*rule.limits.per_minute));
+        sentence += fmt::format(", {} new session{} per minute per client",
+                                limitText(*rule.limits.per_minute), *rule.limits.per_minute == 1 ? "" : "s");
     if (rule.reply.temporary) sentence += ", reply temporary";
     if (rule.reply.shows_note) sentence += ", reply with note";
     if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));

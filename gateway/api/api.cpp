@@ -33,8 +33,11 @@ struct Route {
 constexpr Route kRoutes[] = {
     {"GET", "/status", Role::Viewer, status},
     {"GET", "/servers", Role::Viewer, servers},
+    {"POST", "/servers/*/*/probe", Role::Operator, probe},
     {"POST", "/servers/*/*/*", Role::Operator, setServer},
     {"GET", "/configuration", Role::Admin, configuration},
+    {"GET", "/snippets", Role::Admin, snippets},
+    {"GET", "/snippets/*", Role::Admin, snippet},
     {"GET", "/sessions", Role::Viewer, sessions},
     {"GET", "/sessions/live", Role::Viewer, liveSessions},
     {"GET", "/sessions/*", Role::Viewer, session},

@@ -24,7 +24,11 @@ struct Call {
 Response status(const Call& call);
 Response servers(const Call& call);
 Response setServer(const Call& call);
+/// Takes seconds, half a minute in the worst case; one at a time.
+Response probe(const Call& call);
 Response configuration(const Call& call);
+Response snippets(const Call& call);
+Response snippet(const Call& call);
 
 Response sessions(const Call& call);
 Response liveSessions(const Call& call);

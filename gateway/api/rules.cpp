@@ -314,9 +314,11 @@ Response ruleHistory(const Call& call) {
     QueryValues query(call.request);
     const auto network = query.network("network");
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
-    const auto before = query.number("cursor");
+    const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
     auto entries = Rules(call).store().history(network);
+    if (change)
+        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.change != *change; });
     std::ranges::reverse(entries);  // the newest first
     if (before)
         std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.id >= *before; });
@@ -396,7 +398,9 @@ Response removeRule(const Call& call) {
 
 Response importRules(const Call& call) {
     BodyValues body(call.request);
-    const std::string text = body.text("text").value_or("");
+    const auto given = body.text("text");
+    if (!given) throw invalid("text", "missing: expected the list, which may be empty");
+    const std::string& text = *given;
     store::ImportOptions options;
     const std::string format = body.text("format").value_or("auto");
     const auto known = store::importFormatOf(format);

@@ -83,11 +83,21 @@ JournalFilter filterOf(QueryValues& query) {
     return filter;
 }
 
+bool tellsAddress(const JournalFilter& filter) noexcept {
+    for (auto member : {&JournalFilter::from, &JournalFilter::to, &JournalFilter::refused_to,
+                        &JournalFilter::message_id, &JournalFilter::user})
+        if (filter.*member && answers::tellsAddress(*(filter.*member))) return true;
+    return filter.helo && answers::tellsAddressOfHelo(*filter.helo);
+}
+
 /// Who sees masked addresses cannot find out the whole one by asking for it.
 void mask(JournalFilter& filter) {
+    if (filter.rule || filter.reply)
+        throw Problem(403, "role", "rule and reply need the role operator: they tell whole addresses");
+    if (tellsAddress(filter))
+        throw Problem(403, "role",
+                      "what has an address in it needs the role operator: client addresses are masked");
     if (filter.client) filter.client = answers::maskedNetwork(*filter.client);
-    filter.rule.reset();
-    filter.reply.reset();
 }
 
 // ---- sessions that are over
@@ -212,7 +222,10 @@ Response found(const Call& call, journal::Source& source, QueryValues& query, co
         if (meaning.is_slow && (taken || !also.empty()) && as != meaning.name) continue;
         JournalFilter narrowed = filter;
         narrow(narrowed, meaning);
-        if (call.masks()) mask(narrowed);
+        if (call.masks()) {
+            if (tellsAddress(narrowed)) continue;
+            mask(narrowed);
+        }
         if (!hasAny(source, narrowed, meaning)) continue;
         if (!taken && (!as || *as == meaning.name)) {
             taken = meaning;
@@ -259,6 +272,8 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
         object.set("client", answers::maskedNetwork(Network{client, 128}).toString());
         object.set("client_port", Poco::Dynamic::Var());
         if (!session.helo.empty()) object.set("helo", answers::maskedHeloName(session.helo, client));
+        if (!session.user.empty()) object.set("user", answers::maskedText(session.user, client));
+        if (!session.from.empty()) object.set("from", answers::maskedText(session.from, client));
     }
     return visibleJson(admin::toText(object));
 }

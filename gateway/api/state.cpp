@@ -2,16 +2,23 @@
 // The gateway, its servers and its configuration.
 #include "gateway/admin/json.h"
 #include "gateway/answers/mask.h"
+#include "gateway/answers/probe_text.h"
+#include "gateway/answers/snippets.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/config/fields.h"
 #include "gateway/log/escape.h"
+#include "gateway/tls/error.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+#include <mutex>
 #include <string>
+#include <utility>
 
 namespace mailgate::api {
 
@@ -134,17 +141,96 @@ Response setServer(const Call& call) {
                                     escaped(upstream), escaped(server), order, escaped(outcome.message)));
 }
 
+namespace {
+
+/// What is asked of a server while somebody waits for the answer. The longest time that a conversation may take is shorter than that of
+/// checks: a server that is that slow is told as such.
+Array askServer(const UpstreamConfig& upstream, const ServerConfig& server, const std::string& name) {
+    constexpr std::chrono::milliseconds kLongest{3'000};
+    UpstreamConfig patient = upstream;
+    patient.check_timeout = std::min(upstream.check_timeout, kLongest);
+    Array answers;
+    if (server.endpoints.empty()) answers.add(answers::unresolvedAsJson(upstream, server));
+    for (const Endpoint& endpoint : server.endpoints) {
+        const ProbeReport report = probeServer(patient, endpoint, name, server.tls_name);
+        answers.add(
+            answers::probeAsJson(upstream, server, endpoint.toString(), report, adviseOn(upstream, report)));
+    }
+    return answers;
+}
+
+std::pair<const UpstreamConfig*, const ServerConfig*> serverOf(const Call& call) {
+    for (const UpstreamConfig& upstream : call.config->upstreams)
+        for (const ServerConfig& server : upstream.servers)
+            if (upstream.name == call.request.path[1] && server.name == call.request.path[2])
+                return {&upstream, &server};
+    throw Problem(
+        404, "no_server",
+        fmt::format("no server is named {}", inQuotes(call.request.path[1] + "/" + call.request.path[2])));
+}
+
+}  // namespace
+
+Response probe(const Call& call) {
+    constexpr std::size_t kMostAddresses = 4;
+    static std::mutex one_at_a_time;
+    const auto [upstream, server] = serverOf(call);
+    const std::string target = fmt::format("{}/{}", upstream->name, server->name);
+    if (server->endpoints.size() > kMostAddresses)
+        throw Problem(409, "too_many",
+                      fmt::format("the server has {} addresses: mailgate probe {} asks them all",
+                                  server->endpoints.size(), target));
+    const std::unique_lock lock(one_at_a_time, std::try_to_lock);
+    if (!lock) throw Problem(409, "busy", "another server is being asked: try again in half a minute");
+    try {
+        Object object = inOrder();
+        object.set("servers", askServer(*upstream, *server, call.config->name));
+        logOrder(call, "probe", target, {});
+        return jsonResponse(visibleJson(admin::toText(object)));
+    } catch (const TlsError& error) {
+        throw Problem(409, "tls", error.what());
+    }
+}
+
+Response snippets(const Call&) {
+    Array array;
+    for (const answers::Snippet& snippet : answers::snippets()) {
+        Object one = inOrder();
+        one.set("name", std::string(snippet.name));
+        one.set("about", std::string(snippet.about));
+        array.add(one);
+    }
+    Object object = inOrder();
+    object.set("snippets", array);
+    return jsonResponse(admin::toText(object));
+}
+
+Response snippet(const Call& call) {
+    const answers::Snippet* const wanted = answers::snippetNamed(call.request.path[1]);
+    if (wanted == nullptr)
+        throw Problem(404, "no_snippet",
+                      fmt::format("there is no snippet {}", inQuotes(call.request.path[1])));
+    Object object = inOrder();
+    object.set("name", std::string(wanted->name));
+    object.set("about", std::string(wanted->about));
+    object.set("text", wanted->text(*call.config));
+    return jsonResponse(visibleJson(admin::toText(object)));
+}
+
 Response configuration(const Call& call) {
     Object object = inOrder();
     object.set("file", call.config->file);
     object.set("files", textsOf(call.config->files));
     object.set("warnings", textsOf(call.config->warnings));
-    Object sections = inOrder();
+    const Config otherwise;
+    Object sections = inOrder(), defaults = inOrder();
     config::forEachSection([&](std::string_view path, const auto& fields, auto part) {
-        if (!path.empty() && path != "defaults")
-            sections.set(std::string(path), valuesOf(fields, part(*call.config)));
+        if (path.empty() || path == "defaults") return;
+        sections.set(std::string(path), valuesOf(fields, part(*call.config)));
+        defaults.set(std::string(path), valuesOf(fields, part(otherwise)));
     });
     object.set("sections", sections);
+    object.set("defaults", defaults);
     object.set("listeners", arrayOf(call.config->listeners, listenerOf));
     object.set("upstreams", arrayOf(call.config->upstreams, upstreamOf));
     return jsonResponse(visibleJson(admin::toText(object)));

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -42,7 +43,53 @@ bool isUtf8(std::string_view text) noexcept {
     return true;
 }
 
+/// No two members of an object have one name.
+class EachNameOnce final : public Poco::JSON::ParseHandler {
+  public:
+    void startObject() override {
+        names_.emplace_back();
+        ParseHandler::startObject();
+    }
+    void endObject() override {
+        names_.pop_back();
+        ParseHandler::endObject();
+    }
+    void key(const std::string& name) override {
+        if (!names_.back().insert(name).second) throw Poco::JSON::JSONException("a name comes twice");
+        ParseHandler::key(name);
+    }
+
+  private:
+    std::vector<std::set<std::string>> names_;
+};
+
+/// Beyond them the parser's numbers wrap.
+bool hasLongNumber(std::string_view json) noexcept {
+    constexpr std::size_t kMostDigits = 18;
+    bool is_in_text = false;
+    std::size_t digits = 0;
+    for (std::size_t at = 0; at < json.size(); ++at) {
+        if (json[at] == '"') is_in_text = !is_in_text;
+        if (is_in_text && json[at] == '\\') ++at;
+        digits = !is_in_text && at < json.size() && json[at] >= '0' && json[at] <= '9' ? digits + 1 : 0;
+        if (digits > kMostDigits) return true;
+    }
+    return false;
+}
+
 }  // namespace
+
+Poco::JSON::Object::Ptr objectIn(const std::string& text) {
+    constexpr int kMaxDepth = 8;  // the parser's memory and its destructors nest with the text
+    if (!isUtf8(text) || hasLongNumber(text)) return nullptr;
+    try {
+        Poco::JSON::Parser parser(new EachNameOnce);
+        parser.setDepth(kMaxDepth);
+        return parser.parse(text).extract<Poco::JSON::Object::Ptr>();
+    } catch (const Poco::Exception&) {
+        return nullptr;
+    }
+}
 
 Network networkValue(std::string_view name, const std::string& text) {
     auto parsed = parseNetwork(text);
@@ -118,17 +165,11 @@ void QueryValues::rejectOthers() const {
 // ---- the body
 
 BodyValues::BodyValues(const Request& request) {
-    constexpr std::size_t kMaxDepth = 8;  // the parser's memory and its destructors nest with the text
-    const auto malformed = [] { return Problem(400, "malformed_body", "expected a JSON object in UTF-8"); };
-    if (!isUtf8(request.body)) throw malformed();
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kMaxDepth);
-        object_ = parser.parse(request.body).extract<Poco::JSON::Object::Ptr>();
-    } catch (const Poco::Exception&) {
-        throw malformed();
-    }
-    if (!object_) throw malformed();
+    object_ = objectIn(request.body);
+    if (!object_)
+        throw Problem(400, "malformed_body",
+                      "expected a JSON object in UTF-8, without a name that comes twice or a number of more "
+                      "than 18 digits");
 }
 
 Poco::Dynamic::Var BodyValues::get(std::string_view name) {

@@ -42,6 +42,10 @@ class QueryValues {
     std::set<std::string, std::less<>> known_;
 };
 
+/// The one JSON object (RFC 8259) that `text` is, in UTF-8, with whole numbers of up to 18 digits; null where it is not, or
+/// can be read in two ways: a name that comes twice.
+Poco::JSON::Object::Ptr objectIn(const std::string& text);
+
 /// A JSON object.
 class BodyValues {
   public:

@@ -7,6 +7,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/screen_text.h"
@@ -19,7 +20,6 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
-#include "store/backends/journal.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
 
@@ -125,10 +125,22 @@ UnixSeconds now() {
     return std::time(nullptr);
 }
 
+/// What may have been meant by a word that is no network; empty: nothing is known of that.
+std::string hintOn(const std::string& text) {
+    constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    constexpr std::string_view kOfAddresses = "0123456789.";
+    if (text.find_first_of(", \t\n") != std::string::npos) return " (each network is a word of its own)";
+    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
+                             text.find_first_not_of(kOfAddresses) != std::string::npos &&
+                             text.find('.') != std::string::npos;
+    if (!may_be_name) return {};
+    return fmt::format(" (for a name: host:{0}, or spf:{0} for its mail servers)", text);
+}
+
 /// Ranges and masks are several networks, perhaps.
 std::vector<Network> networksIn(const std::string& text) {
     auto parsed = parseNetworks(text);
-    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
+    if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(error->message + hintOn(text));
     return std::move(std::get<std::vector<Network>>(parsed));
 }
 
@@ -263,10 +275,14 @@ class Access {
     void exportRules();
     void renameListener();
     void history();
-    /// Of rows that were left out because they cannot be read.
-    void warnOfBadRows() const {
+    /// Of rows that were left out because they cannot be read: the gateway takes no rules with them.
+    void reportBadRows() {
         for (const auto& [id, what] : bad_rows_)
             warn(what);
+        if (changed_ && !bad_rows_.empty())
+            fail(
+                "a running gateway keeps the rules that it has until this is mended: the change is not in "
+                "force");
     }
 
   private:
@@ -370,12 +386,14 @@ class Access {
     RuleStore::Use use_ = RuleStore::Use::Administer;
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
+    bool changed_ = false;                          ///< the rules were
     std::optional<std::size_t> ended_;              ///< sessions; none: nobody asked for that
 };
 
 void Access::perform(const std::function<void()>& change) {
     if (!arguments_.dry_run) {
         change();
+        changed_ = context_.exit_code == kDone;
         if (arguments_.json && context_.exit_code == kDone)
             std::fputs(lastChangeAsJson(store(), ended_).c_str(), stdout);
         return;
@@ -402,7 +420,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
     if (change.networks.empty()) return ConcernedSessions{};
     try {
-        const auto journal = store::journal::openSource(config_.journal.url);
+        const auto journal = openJournal(config_);
         return concernedBy(change, *journal, unixMillis() - kWeekMs);
     } catch (const store::StoreError& error) {
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());
@@ -457,11 +475,13 @@ void Access::warnOfUnknownListeners() {
 }
 
 void Access::warnOfClosed(const std::vector<std::string>& listeners) const {
+    const std::vector<std::string> refusing = allowlists(config_);  // one that monitors refuses nobody
     for (const std::string& listener : listeners)
-        warn(
-            fmt::format("listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
-                        "refuses every client",
-                        listener));
+        if (std::find(refusing.begin(), refusing.end(), listener) != refusing.end())
+            warn(fmt::format(
+                "listener \"{}\" has access = \"allowlist\" and no allow rule lets anybody in: it "
+                "refuses every client",
+                listener));
 }
 
 void Access::reportRefusal(const rules::Refusal& refusal) {
@@ -484,7 +504,10 @@ void Access::report(const rules::UnreadableList& refusal) {
                : error.column == 0 ? fmt::format("{}:{}", arguments_.file, error.line)
                                    : fmt::format("{}:{}:{}", arguments_.file, error.line, error.column),
                error.message);
-    fail("nothing was imported");
+    fail(refusal.errors.size() < store::kMaxImportErrors
+             ? "nothing was imported"
+             : fmt::format("nothing was imported, and no more was read after {} errors",
+                           refusal.errors.size()));
 }
 
 void Access::report(const rules::StillConfigured& refusal) {
@@ -504,6 +527,10 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
     switch (result.kind) {
         case RuleStore::PutKind::Added:
             tell("added {}\n", sentence);
+            if (result.expired)
+                tell("note: rule {}, in whose place it is, had expired at {}{}\n", result.expired->id,
+                     formatUtc(*result.expired->expires_at),
+                     result.rule.expires_at ? "" : "; this one does not expire");
             return;
         case RuleStore::PutKind::Changed:
             tell("changed {}\n", sentence);
@@ -637,6 +664,10 @@ bool Access::mayRemove(std::span<const AccessRule> rules) {
     if (rules.size() > kMaxShown) remark("and {} more\n", rules.size() - kMaxShown);
     std::fflush(stdout);
     if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
+    if (::isatty(STDIN_FILENO) != 0) {
+        fail("nothing was removed");
+        return false;
+    }
     fail(fmt::format("nothing was removed: use --yes to remove {}{}", counted(rules.size(), "rule"),
                      arguments_.networks.empty() ? "" : ", or --set for those of one set"));
     return false;
@@ -1041,7 +1072,7 @@ class Commands {
             networks(name, what)->expected(1);
         }
         void listeners(const std::string& what) const {
-            app.add_option("--listener", arguments->listeners, what)->allow_extra_args(false);
+            app.add_option("--listener", arguments->listeners, what)->allow_extra_args(false)->delimiter(',');
         }
         /// An empty text is one that was given.
         void text(const std::string& name, std::optional<std::string> Arguments::*value,
@@ -1065,7 +1096,7 @@ class Commands {
         command.app.callback([&context = context_, arguments = command.arguments, run] {
             Access access(context, *arguments);
             run(access);
-            access.warnOfBadRows();
+            access.reportBadRows();
         });
         return command;
     }

@@ -30,6 +30,12 @@ namespace mailgate::cli {
 
 namespace {
 
+#ifdef MAILGATE_WITHOUT_CONSOLE
+constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION " (without the console)";
+#else
+constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION;
+#endif
+
 std::vector<std::string> commandNames(const CLI::App& app) {
     std::vector<std::string> names;
     for (const CLI::App* command : app.get_subcommands({}))
@@ -52,26 +58,39 @@ std::string pathOf(const CLI::App* app) {
     return app->get_parent() == nullptr ? app->get_name() : pathOf(app->get_parent()) + " " + app->get_name();
 }
 
+/// "sessions show has"; of the whole program, which the message begins with anyway, "there is".
+std::string subjectOf(const CLI::App* app, std::string_view has, std::string_view there_is) {
+    if (app->get_parent() == nullptr) return std::string(there_is);
+    std::string subject = app->get_name();
+    for (app = app->get_parent(); app->get_parent() != nullptr; app = app->get_parent())
+        subject = app->get_name() + " " + subject;
+    return fmt::format("{} {}", subject, has);
+}
+
 std::string unknownOption(const CLI::App* app, std::string_view word) {
     word = word.substr(0, word.find('='));
-    return fmt::format("{} has no option \"{}\"{}", pathOf(app), printable(word),
+    return fmt::format("{} no option \"{}\"{}", subjectOf(app, "has", "there is"), printable(word),
                        didYouMean(optionNames(app), word));
 }
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
-    return fmt::format("{} has no subcommand \"{}\"{}", pathOf(&app), printable(word),
-                       didYouMean(commandNames(app), word));
+    const std::vector<std::string> names = commandNames(app);
+    const std::string near = didYouMean(names, word);
+    return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
+                       printable(word),
+                       near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
 }
 
 std::string missingCommand(const CLI::App& app) {
-    return fmt::format("{} needs a subcommand: {}", pathOf(&app), fmt::join(commandNames(app), ", "));
+    return fmt::format("{}: {}", subjectOf(&app, "needs a subcommand", "a command is needed"),
+                       fmt::join(commandNames(app), ", "));
 }
 
 std::string unwantedArgument(const CLI::App& app, std::string_view word) {
     const bool takes_some =
         !app.get_options([](const CLI::Option* option) { return option->get_positional(); }).empty();
-    return fmt::format("{} takes no {}argument: \"{}\"", pathOf(&app), takes_some ? "further " : "",
-                       printable(word));
+    return fmt::format("{} {}argument: \"{}\"", subjectOf(&app, "takes no", "there is no"),
+                       takes_some ? "further " : "", printable(word));
 }
 
 /// Its name may be a command's instead of the kind's.
@@ -86,6 +105,12 @@ std::string misusedOption(const CLI::Error& error) {
     if (is(error, CLI::ExitCodes::ArgumentMismatch) && colon != std::string::npos)
         return said.ends_with(" missing") ? said.substr(0, colon) + " needs a value"
                                           : said.substr(0, colon) + " may be given once only";
+    constexpr std::string_view kUnconverted = "Could not convert: ", kEquals = " = ";
+    if (const std::size_t at = said.find(kEquals);
+        said.starts_with(kUnconverted) && at != std::string::npos)  // what is not read as text is a number
+        return fmt::format("{}: expected a number, found \"{}\"",
+                           said.substr(kUnconverted.size(), at - kUnconverted.size()),
+                           said.substr(at + kEquals.size()));
     constexpr std::string_view kExcludes = " excludes ";
     if (const std::size_t at = said.find(kExcludes);
         is(error, CLI::ExitCodes::ExcludesError) && at != std::string::npos)
@@ -174,7 +199,7 @@ void addCommands(CLI::App& app, Context& context) {
     app.require_subcommand(1);
     app.failure_message(usageErrorText);
     app.fallthrough();
-    app.set_version_flag("--version", "mailgate " MAILGATE_VERSION);
+    app.set_version_flag("--version", kVersionText);
     app.add_option("--config", context.config_file,
                    "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
     app.footer("Exit status: 0 success, 1 refused or not found, 2 usage error, 78 configuration error.");
@@ -195,9 +220,7 @@ void addCommands(CLI::App& app, Context& context) {
     addSnippetCommand(app, context);
     addBackupCommand(app, context);
     addRestoreCommand(app, context);
-    app.add_subcommand("version", "Print the version")->callback([] {
-        std::puts("mailgate " MAILGATE_VERSION);
-    });
+    app.add_subcommand("version", "Print the version")->callback([] { std::puts(kVersionText); });
     addHelpCommand(app);
     addExamples(app);
 }

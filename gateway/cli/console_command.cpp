@@ -167,7 +167,8 @@ void ConsoleCommand::addToken() {
     token.created_by = actingUser();
     token.expires_at = expiry();
     const std::string secret = std::string(credentials::kTokenPrefix) + credentials::newSecret();
-    switch (accounts()->add(token, credentials::digestOf(secret))) {
+    const auto store = accounts();
+    switch (store->add(token, credentials::digestOf(secret))) {
         case AccountStore::Added::NameTaken:
             return fail(fmt::format("there is a token {} already", inQuotes(token.name)));
         case AccountStore::Added::NoAccount:
@@ -178,7 +179,11 @@ void ConsoleCommand::addToken() {
     // Alone on standard output, for TOKEN=$(...).
     fmt::print(stderr, "added token {} ({}), expires {}; it is shown this once:\n", token.name,
                arguments_.role, token.expires_at ? formatUtc(*token.expires_at) : "never");
+    if (const auto account = store->account(token.account); account && account->role < token.role)
+        fmt::print(stderr, "note: {} is a {}: the token may do no more than that\n", account->name,
+                   toString(account->role));
     fmt::print("{}\n", secret);
+    if (std::fflush(stdout) != 0) store->removeToken(token.name);  // nobody has it
 }
 
 void ConsoleCommand::removeToken() {
@@ -269,7 +274,7 @@ class ConsoleGroup {
         void role(const std::string& what) const {
             app.add_option("--role", arguments->role, what)
                 ->required()
-                ->check(CLI::IsMember({"viewer", "operator", "admin"}));
+                ->check(oneOf({"viewer", "operator", "admin"}));
         }
         void prints() const {
             app.add_flag("--json", arguments->json, "Print JSON");

@@ -59,7 +59,7 @@ constexpr Examples kExamples[] = {
       "mailgate access import --format cidr /etc/postfix/postscreen_access.cidr"}},
     {"access export",
      {"mailgate access export > rules.txt",
-      "mailgate access export | ssh gw2 mailgate access import --replace -"}},
+      "mailgate access export | ssh gw2 mailgate access import --replace --all-sets -"}},
     {"access rename-listener",
      {"mailgate access rename-listener mx inbound", "mailgate access rename-listener smtp submission"}},
     {"access history", {"mailgate access history", "mailgate access history 198.51.100.0/24 --utc"}},

@@ -3,6 +3,8 @@
 
 #include "gateway/cli/site.h"
 #include "protocols/values/text.h"
+#include "store/backends/journal.h"
+#include "store/store_error.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -55,6 +57,14 @@ void addJournalOptions(CLI::App& command, JournalQuestion& question, const std::
         ->check(limitError);
     command.add_flag("--json", question.json, "Print JSON");
     addViewOptions(command, question.view, prints);
+}
+
+std::unique_ptr<store::journal::Source> openJournal(const Config& config) {
+    if (!config.journal.enabled)
+        throw store::StoreError(
+            store::StoreError::Kind::Open,
+            fmt::format("no journal is kept of sessions: {} has journal.enabled = false", config.file));
+    return store::journal::openSource(config.journal.url);
 }
 
 Network networkArgument(const std::string& text) {

@@ -8,6 +8,7 @@
 #include "store/journal/backend.h"
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -33,6 +34,10 @@ struct JournalQuestion {
 /// `since` and `limit` of the question are the defaults; `limited` says what --limit bounds.
 void addJournalOptions(CLI::App& command, JournalQuestion& question, const std::string& limited,
                        Prints prints);
+
+/// The journal of the configuration. Throws StoreError, also when it is switched off: what an earlier configuration has
+/// left in the file would pass for all that there was.
+std::unique_ptr<store::journal::Source> openJournal(const Config& config);
 
 /// Throws CLI::ValidationError, which says what is wrong with it.
 Network networkArgument(const std::string& text);

@@ -86,7 +86,7 @@ std::string timingText(std::int64_t milliseconds) {
 }
 
 Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
-    return {times.text(session.started_ms),
+    return {times.text(session.endedMs()),
             shortId(session),
             store::clientNetwork(session).toString(),
             session.listener,
@@ -103,7 +103,8 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             mail == nullptr ? "-" : fmt::to_string(mail->size),
             fmt::to_string(session.bytes_in),
             fmt::to_string(session.bytes_out),
-            timingText(session.duration_ms)};
+            timingText(session.duration_ms),
+            times.text(session.started_ms)};
 }
 
 using Sum = std::pair<const char*, std::uint64_t JournalSums::*>;
@@ -121,19 +122,20 @@ constexpr std::array<Sum, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
                                       {"MAILS REFUSED", &JournalSums::mails_refused},
                                       {"BYTES IN", &JournalSums::bytes_in}}};
 
-/// What a table of sums and its JSON are called.
+/// What a table of sums and its JSON are called, and what a session has that is summed up.
 struct SumsText {
-    std::string_view title, key;
+    std::string_view title, key, what;
     std::span<const Sum> columns;
 };
-constexpr std::array<SumsText, store::kSumsOf> kSumsTexts{{{"CLIENT", "clients", kOfSessions},
-                                                           {"NETWORK", "networks", kOfSessions},
-                                                           {"SENDER", "senders", kOfMail},
-                                                           {"RECIPIENT", "recipients", kOfMail},
-                                                           {"USER", "users", kOfSessions},
-                                                           {"HELO", "helo_names", kOfSessions},
-                                                           {"END", "ends", kOfSessions}}};
-constexpr const SumsText& textOf(store::SumsOf what) noexcept {
+constexpr std::array<SumsText, store::kSumsOf> kSumsTexts{
+    {{"CLIENT", "clients", "a client", kOfSessions},
+     {"NETWORK", "networks", "a client", kOfSessions},
+     {"SENDER", "senders", "a sender", kOfMail},
+     {"RECIPIENT", "recipients", "a recipient", kOfMail},
+     {"USER", "users", "a user", kOfSessions},
+     {"HELO", "helo_names", "a HELO name", kOfSessions},
+     {"END", "ends", "an end", kOfSessions}}};
+constexpr const SumsText& sumsTextOf(store::SumsOf what) noexcept {
     return kSumsTexts[static_cast<std::size_t>(what)];
 }
 
@@ -206,7 +208,11 @@ Table sessionTable(TableStyle style, const Times& times) {
          {.name = "size", .title = "SIZE", .usual = 8, .on_request = kOnRequest},
          {.name = "in", .title = "IN", .usual = 8, .on_request = kOnRequest},
          {.name = "out", .title = "OUT", .usual = 8, .on_request = kOnRequest},
-         {.name = "duration", .title = "DURATION", .usual = 10, .on_request = kOnRequest}},
+         {.name = "duration", .title = "DURATION", .usual = 10, .on_request = kOnRequest},
+         {.name = "started",
+          .title = times.title("STARTED"),
+          .usual = times.width(),
+          .on_request = kOnRequest}},
         std::move(style));
 }
 
@@ -406,20 +412,38 @@ std::string sessionAsStory(const JournalSession& session, Zone zone, Letters let
     return story.text();
 }
 
-std::string topAsTable(const store::JournalTop& top, std::span<const store::SumsOf> of,
-                       const TableStyle& style) {
-    std::string text = fmt::format("{}, {} of them refused, {} with a failed login\n",
-                                   counted(top.sessions, "session"), top.refused, top.failed_logins);
-    for (const store::SumsOf what : of)
-        text += sumsTable(textOf(what).title, top.of(what), textOf(what).columns, style);
+std::string emptyTop(const store::JournalTop& top, const store::JournalTopQuery& query) {
+    constexpr std::array<std::string_view, 4> kWeights{"", "bytes", "a refusal", "a failed login"};
+    if (top.sessions == 0) return "no session in the journal matches";
+    for (const store::SumsOf what : query.of)
+        if (!top.of(what).empty()) return {};
+    // Each session has a client, which several things to sum up are never without.
+    std::string missing(query.of.size() == 1 ? sumsTextOf(query.of.front()).what : "");
+    if (const std::string_view weight = kWeights[static_cast<std::size_t>(query.by)]; !weight.empty())
+        missing.append(missing.empty() ? "" : " and ").append(weight);
+    return fmt::format("no session of this period has {}", missing);
+}
+
+std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuery& query, bool to_the_present,
+                       const TableStyle& style, Zone zone) {
+    const std::string until = to_the_present ? "" : fmt::format(" until {}", timeText(query.until_ms, zone));
+    std::string text = wrapped(fmt::format("{} since {}{}, {} of them refused, {} with a failed login\n",
+                                           counted(top.sessions, "session"), timeText(query.since_ms, zone),
+                                           until, top.refused, top.failed_logins),
+                               style.width);
+    for (const store::SumsOf what : query.of)
+        text += sumsTable(sumsTextOf(what).title, top.of(what), sumsTextOf(what).columns, style);
     return text;
 }
 
-std::string topAsJson(const store::JournalTop& top, std::span<const store::SumsOf> of) {
-    std::string text = fmt::format("{{\n  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {}",
-                                   top.sessions, top.refused, top.failed_logins);
-    for (const store::SumsOf what : of)
-        text += ",\n" + sumsJson(textOf(what).key, top.of(what), textOf(what).columns);
+std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query) {
+    std::string text = fmt::format(
+        "{{\n  \"since\": \"{}\",\n  \"until\": \"{}\",\n"
+        "  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {}",
+        formatUtc(query.since_ms / 1'000), formatUtc(query.until_ms / 1'000), top.sessions, top.refused,
+        top.failed_logins);
+    for (const store::SumsOf what : query.of)
+        text += ",\n" + sumsJson(sumsTextOf(what).key, top.of(what), sumsTextOf(what).columns);
     return text + "\n}\n";
 }
 

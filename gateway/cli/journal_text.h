@@ -22,16 +22,19 @@ using answers::sessionAsJson;
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
 
-/// The table of sessions, without rows.
+/// The table of sessions, without rows. Its times are those of the ends, as are `time` in JSON and in the log, and so is its
+/// order.
 Table sessionTable(TableStyle style, const Times& times);
 /// One row for each mail, one for a session without any.
 void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
 /// All that is known, one fact a line, the timings in their order.
 std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
 
-/// `of`: what was asked for.
-std::string topAsTable(const store::JournalTop& top, std::span<const store::SumsOf> of,
-                       const TableStyle& style);
-std::string topAsJson(const store::JournalTop& top, std::span<const store::SumsOf> of);
+/// Why there is nothing to print; empty: there is something.
+std::string emptyTop(const store::JournalTop& top, const store::JournalTopQuery& query);
+/// With the period; `to_the_present`: nobody has asked for another end.
+std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuery& query, bool to_the_present,
+                       const TableStyle& style, Zone zone);
+std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query);
 
 }  // namespace mailgate::cli

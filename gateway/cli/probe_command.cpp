@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/cli.h"
 
+#include "gateway/answers/probe_text.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
@@ -15,7 +16,6 @@
 #include <CLI/CLI.hpp>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,11 +25,9 @@ namespace mailgate::cli {
 
 namespace {
 
-using Poco::Dynamic::Var;
+using answers::probeAsJson;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
-
-constexpr const char* kUnresolved = "its name cannot be resolved";
 
 void printAnswer(std::string_view what, const ProbeAnswer& answer) {
     if (answer.tried)
@@ -73,55 +71,7 @@ void printReport(const UpstreamConfig& upstream, const ServerConfig& server, con
 }
 
 void printUnresolved(const UpstreamConfig& upstream, const ServerConfig& server) {
-    fmt::print("{}/{} {}\n  => {}\n", upstream.name, server.name, server.address, kUnresolved);
-}
-
-Var orNull(std::string_view text) {
-    return text.empty() ? Var() : Var(std::string(text));
-}
-
-/// Null where it was not tried.
-Var json(const ProbeAnswer& answer) {
-    if (!answer.tried) return {};
-    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
-    object->set("accepted", answer.accepted);
-    object->set("reason", orNull(answer.accepted ? "" : answer.reason));
-    return object;
-}
-
-Var json(const UpstreamConfig& upstream, const std::optional<TlsReport>& tls) {
-    if (!tls) return {};
-    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
-    object->set("mode", upstream.asksForStartTls() ? "starttls" : "implicit");
-    object->set("version", tls->version);
-    object->set("cipher", tls->cipher);
-    object->set("subject", tls->chain.empty() ? Var() : Var(tls->chain.front().subject));
-    object->set("not_after", tls->chain.empty() ? Var() : Var(formatUtc(tls->chain.front().not_after)));
-    object->set("verified", !tls->verdict && upstream.tls_options.verify);
-    object->set("refused", orNull(tls->verdict ? tls->verdict_text : ""));
-    return object;
-}
-
-/// `address`: the one that was asked.
-Object::Ptr json(const UpstreamConfig& upstream, const ServerConfig& server, const std::string& address,
-                 const ProbeReport& report, const std::vector<std::string>& advice) {
-    Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
-    object->set("upstream", upstream.name);
-    object->set("server", server.name);
-    object->set("address", address);
-    object->set("protocol", std::string(toString(upstream.check_protocol)));
-    object->set("ok", advice.empty());
-    object->set("unreachable", orNull(report.unreachable));
-    object->set("greets_without_header", report.greets_without_header);
-    object->set("v1", json(report.v1));
-    object->set("v2", json(report.v2));
-    object->set("tcp6", json(report.tcp6));
-    object->set("local", json(report.local));
-    object->set("tls", json(upstream, report.tls));
-    object->set("largest_header", report.largest_header);
-    object->set("larger_reason", orNull(report.larger_reason));
-    object->set("advice", jsonTexts(advice));
-    return object;
+    fmt::print("{}/{} {}\n  => {}\n", upstream.name, server.name, server.address, answers::kUnresolved);
 }
 
 ProbeReport reportOn(const UpstreamConfig& upstream, const ServerConfig& server, const Endpoint& endpoint,
@@ -142,10 +92,8 @@ class Reports {
 
     void addUnresolved(const UpstreamConfig& upstream, const ServerConfig& server) {
         well_ = false;
-        ProbeReport report;
-        report.unreachable = kUnresolved;
         if (document_)
-            document_->add(json(upstream, server, server.address, report, {kUnresolved}));
+            document_->add(answers::unresolvedAsJson(upstream, server));
         else
             printUnresolved(upstream, server);
     }
@@ -154,7 +102,7 @@ class Reports {
         const std::vector<std::string> advice = adviseOn(upstream, report);
         well_ = well_ && advice.empty();
         if (document_)
-            document_->add(json(upstream, server, report.endpoint.toString(), report, advice));
+            document_->add(probeAsJson(upstream, server, report.endpoint.toString(), report, advice));
         else
             printReport(upstream, server, report, advice);
     }

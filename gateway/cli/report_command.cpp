@@ -4,9 +4,9 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/screen_text.h"
 #include "gateway/cli/would_refuse.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
 #include <fmt/format.h>
@@ -74,7 +74,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     filter.would_refuse = true;
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
-    const auto source = journal::openSource(config.journal.url);
+    const auto source = openJournal(config);
     WouldRefuse report = readJournal(*source, filter);
     addLimiting(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, source.get());
@@ -83,8 +83,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
         std::fputs(report.asJson(arguments.limit, since, until).c_str(), stdout);
         return;
     }
-    const Times times = arguments.view.times();
-    const std::string since_text = times.text(since);
+    const std::string since_text = timeText(since, arguments.view.zone());
     if (report.sessions() == 0) {
         fmt::print("since {} no session would have been refused\n", since_text);
         if (std::none_of(config.listeners.begin(), config.listeners.end(), isMonitored))
@@ -92,9 +91,11 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
                 "no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
         return;
     }
-    print(fmt::format("since {} {} from {} would have been refused\n\n{}", since_text,
-                      counted(report.sessions(), "session"), counted(report.networks(), "network"),
-                      report.asText(arguments.limit, arguments.view.style(), times)),
+    const TableStyle style = arguments.view.style();
+    const std::string head =
+        fmt::format("since {} {} from {} would have been refused\n\n", since_text,
+                    counted(report.sessions(), "session"), counted(report.networks(), "network"));
+    print(wrapped(head, style.width) + report.asText(arguments.limit, style, arguments.view.times()),
           arguments.view);
 }
 

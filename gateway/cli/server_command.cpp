@@ -2,6 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/json_fields.h"
 #include "gateway/config/values.h"
 #include "protocols/values/text.h"
 
@@ -64,15 +65,12 @@ std::set<Target> serversNamed(const admin::Client& gateway, const std::string& n
     const Target wanted{name.substr(0, slash), name.substr(slash + 1)};
     if (wanted.upstream != kAny && wanted.server != kAny) return {wanted};
     std::set<Target> targets;
-    const auto servers = gateway.get("/v1/status")->getArray("servers");
-    for (unsigned i = 0; servers && i < servers->size(); ++i) {
-        const auto server = servers->getObject(i);
-        Target one{server->optValue<std::string>("upstream", ""),
-                   server->optValue<std::string>("server", "")};
+    forEachOf(*gateway.get("/v1/status"), "servers", [&](const Poco::JSON::Object& server) {
+        Target one{textOf(server, "upstream"), textOf(server, "server")};
         if ((wanted.upstream == kAny || wanted.upstream == one.upstream) &&
             (wanted.server == kAny || wanted.server == one.server))
             targets.insert(std::move(one));
-    }
+    });
     return targets;
 }
 

@@ -6,13 +6,13 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
+#include "gateway/cli/json_fields.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 #include "store/journal/filter.h"
 
 #include <fmt/format.h>
@@ -55,6 +55,14 @@ struct SessionsArguments {
     ViewOptions view;
 };
 
+/// As the column END has it: "refused: access (12 times)" is the refusal "access".
+constexpr std::string_view kRefusedPrefix = "refused: ";
+std::string_view reasonIn(std::string_view end) {
+    if (!end.starts_with(kRefusedPrefix)) return end;
+    end.remove_prefix(kRefusedPrefix.size());
+    return end.substr(0, end.find(' '));
+}
+
 /// As a record has it: the network, or nothing for the listener's default.
 std::string ruleArgument(const std::string& text) {
     return text == "default" ? "" : networkArgument(text).toString();
@@ -82,12 +90,12 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--reply", arguments.reply, filter.reply);
     text("--protocol", arguments.protocol, filter.protocol);
     text("--helo", arguments.helo, filter.helo);
-    text("--end", arguments.end, filter.end);
+    text("--end", std::string(reasonIn(arguments.end)), filter.end);
     text("--tls", arguments.tls, filter.tls);
     if (filter.tls == "none") filter.tls = "";
     if (command.count("--rule") > 0) filter.rule = ruleArgument(arguments.rule);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
-    filter.refused_only = arguments.refused;
+    filter.refused_only = arguments.refused || arguments.end.starts_with(kRefusedPrefix);
     filter.would_refuse = arguments.would_refuse;
     filter.failed_login = arguments.failed_logins;
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
@@ -180,7 +188,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.follow && arguments.until)
         throw CLI::ValidationError("--until cannot be combined with --follow");
     const Asked asked(context, arguments, command);
-    const auto source = journal::openSource(asked.config.journal.url);
+    const auto source = openJournal(asked.config);
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
@@ -204,10 +212,6 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     Table table = sessionTable(arguments.view.style(), times);
     addSessions(table, sessions, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
-}
-
-std::string textOf(const Poco::JSON::Object& object, const char* key) {
-    return object.isNull(key) ? std::string() : object.getValue<std::string>(key);
 }
 
 /// An object, or null.
@@ -335,11 +339,10 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
 /// The ids of the current sessions that begin like that.
 std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view prefix) {
     std::vector<std::string> ids;
-    const auto array = gateway.get("/v1/sessions")->getArray("sessions");
-    for (std::size_t at = 0; array && at < array->size(); ++at)
-        if (std::string id = textOf(*array->getObject(static_cast<unsigned>(at)), "session");
-            startsWithIgnoreCase(id, prefix))
+    forEachOf(*gateway.get("/v1/sessions"), "sessions", [&](const Poco::JSON::Object& session) {
+        if (std::string id = textOf(session, "session"); startsWithIgnoreCase(id, prefix))
             ids.push_back(std::move(id));
+    });
     return ids;
 }
 
@@ -358,7 +361,7 @@ void kill(Context& context, const SessionsArguments& arguments) {
 
 void show(Context& context, const SessionsArguments& arguments) {
     const Config config = chosenConfig(context);
-    const auto found = journal::openSource(config.journal.url)->withId(arguments.id, 2);
+    const auto found = openJournal(config)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
     if (found.size() > 1)
@@ -385,8 +388,9 @@ std::vector<std::string> endNames() {
 /// What is wrong with the value of --end; empty: nothing.
 std::string endError(const std::string& text) {
     const std::vector<std::string> names = endNames();
-    if (std::find(names.begin(), names.end(), text) != names.end()) return {};
-    const std::string near = didYouMean(names, text);
+    const std::string_view reason = reasonIn(text);
+    if (std::find(names.begin(), names.end(), reason) != names.end()) return {};
+    const std::string near = didYouMean(names, reason);
     return fmt::format("no session ends with \"{}\"{}", printable(text),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/status_check.h"
 
-#include "gateway/log/escape.h"
+#include "gateway/answers/rules_text.h"
+#include "gateway/cli/json_fields.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -31,21 +32,6 @@ std::optional<std::optional<unsigned>> parsePart(std::string_view text) {
     return number;
 }
 
-template <typename Each>
-void forEach(const Object& object, const std::string& key, Each each) {
-    const Array::Ptr items = object.getArray(key);
-    for (unsigned i = 0; items && i < items->size(); ++i)
-        if (const Object::Ptr item = items->getObject(i)) each(*item);
-}
-
-std::string escapedText(const Object& object, const std::string& key) {
-    return escaped(object.optValue<std::string>(key, ""));
-}
-
-std::uint64_t numberOf(const Object& object, const std::string& key) {
-    return object.optValue<std::uint64_t>(key, 0);
-}
-
 CheckState atLeast(double value, const Threshold& threshold) {
     if (threshold.critical && value >= *threshold.critical) return CheckState::Critical;
     return threshold.warning && value >= *threshold.warning ? CheckState::Warning : CheckState::Ok;
@@ -69,10 +55,12 @@ std::string_view wordFor(CheckState state) {
     return kWords[static_cast<std::size_t>(state)];
 }
 
-/// What follows the bar is for programs.
-std::string withoutBars(std::string text) {
-    std::replace(text.begin(), text.end(), '|', '/');
-    return text;
+/// What follows a bar is for programs, and of a semicolon Nagios makes a colon.
+std::string forNagios(std::string_view text) {
+    std::string line = answers::plainLine(text);
+    std::replace(line.begin(), line.end(), '|', '/');
+    std::replace(line.begin(), line.end(), ';', ',');
+    return line;
 }
 
 class Check {
@@ -95,10 +83,10 @@ class Check {
             result.state = findings_.front().state;
             text.clear();
             for (const Finding& finding : findings_)
-                text += (text.empty() ? "" : "; ") + finding.text;
+                text += (text.empty() ? "" : ", ") + finding.text;
         }
         result.line =
-            fmt::format("MAILGATE {} - {} |{}", wordFor(result.state), withoutBars(text), performance_);
+            fmt::format("MAILGATE {} - {} |{}", wordFor(result.state), forNagios(text), performance_);
         return result;
     }
 
@@ -109,45 +97,44 @@ class Check {
     void measured(std::string_view sample) { performance_ += fmt::format(" {}", sample); }
 
     void checkServers() {
-        forEach(status_, "servers", [&](const Object& server) {
+        forEachOf(status_, "servers", [&](const Object& server) {
             ++servers_;
-            if (server.optValue("healthy", false)) {
+            if (isSet(server, "healthy")) {
                 ++up_;
                 return;
             }
-            const std::string reason = escapedText(server, "reason");
+            const std::string reason = textOf(server, "reason");
             found(CheckState::Warning,
-                  fmt::format("server {}/{} is down{}{}", escapedText(server, "upstream"),
-                              escapedText(server, "server"), reason.empty() ? "" : ": ", reason));
+                  fmt::format("server {}/{} is down{}{}", textOf(server, "upstream"),
+                              textOf(server, "server"), reason.empty() ? "" : ": ", reason));
         });
         measured(fmt::format("servers_down={};;;0;{}", servers_ - up_, servers_));
     }
 
     void checkListeners() {
         std::size_t count = 0;
-        forEach(status_, "listeners", [&](const Object& listener) {
+        forEachOf(status_, "listeners", [&](const Object& listener) {
             ++count;
-            const std::string name = escapedText(listener, "name");
+            const std::string name = textOf(listener, "name");
             if (!listener.optValue("available", true))
                 found(CheckState::Critical, fmt::format("listener {} has no server", name));
-            if (listener.optValue("paused", false))
+            if (isSet(listener, "paused"))
                 found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
         });
         listeners_ = fmt::format("{} listener{}", count, count == 1 ? "" : "s");
     }
 
     void checkGateway() {
-        if (status_.optValue("draining", false)) found(CheckState::Warning, "the gateway is stopping");
-        if (status_.optValue("last_reload_failed", false))
-            found(CheckState::Warning, "the last reload failed");
+        if (isSet(status_, "draining")) found(CheckState::Warning, "the gateway is stopping");
+        if (isSet(status_, "last_reload_failed")) found(CheckState::Warning, "the last reload failed");
         const Object::Ptr rules = status_.getObject("rules");
-        if (rules && rules->optValue("store_failed", false))
+        if (rules && isSet(*rules, "store_failed"))
             found(CheckState::Critical, "the access rules cannot be read");
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
         if (const Array::Ptr alarms = status_.getArray("address_alarms"))
             for (unsigned i = 0; i < alarms->size(); ++i)
                 found(CheckState::Warning, fmt::format("listener {} may have lost its clients' addresses",
-                                                       escaped(alarms->getElement<std::string>(i))));
+                                                       alarms->getElement<std::string>(i)));
     }
 
     void checkSessions() {
@@ -183,12 +170,12 @@ class Check {
                            : fmt::format("the certificate of {} expires in {} day{}", whose, days,
                                          days == 1 ? "" : "s"));
         };
-        forEach(status_, "certificates", [&](const Object& certificate) {
-            add(certificate, "days_left", "listener " + escapedText(certificate, "listener"));
+        forEachOf(status_, "certificates", [&](const Object& certificate) {
+            add(certificate, "days_left", "listener " + textOf(certificate, "listener"));
         });
-        forEach(status_, "servers", [&](const Object& server) {
+        forEachOf(status_, "servers", [&](const Object& server) {
             add(server, "certificate_days_left",
-                fmt::format("server {}/{}", escapedText(server, "upstream"), escapedText(server, "server")));
+                fmt::format("server {}/{}", textOf(server, "upstream"), textOf(server, "server")));
         });
         const auto limit = [](const std::optional<unsigned>& days) {
             return days ? fmt::format("{}:", *days + 1) : "";  // at least that many are in order
@@ -220,7 +207,7 @@ CheckResult checkStatus(const Object& status, const CheckLimits& limits) {
 }
 
 CheckResult checkFailed(CheckState state, std::string_view why) {
-    return {state, fmt::format("MAILGATE {} - {}", wordFor(state), withoutBars(escaped(why)))};
+    return {state, fmt::format("MAILGATE {} - {}", wordFor(state), forNagios(why))};
 }
 
 }  // namespace mailgate::cli

@@ -2,6 +2,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/json_fields.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
@@ -31,27 +32,14 @@ namespace {
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-/// A value as a cell; null and absent are a dash.
+/// A value as a cell.
 std::string cell(const Object& object, const std::string& key) {
-    const Poco::Dynamic::Var value = object.get(key);
-    return value.isEmpty() ? "-" : value.convert<std::string>();
+    return orDash(textOf(object, key));
 }
 
 /// ... and outside of a table.
 std::string word(const Object& object, const std::string& key) {
-    return escaped(cell(object, key));
-}
-
-bool isSet(const Object& object, const std::string& key) {
-    return object.optValue(key, false);
-}
-
-template <typename ToRow>
-void addRows(Table& table, const Object& status, const std::string& key, ToRow toRow) {
-    const Array::Ptr items = status.getArray(key);
-    if (!items) return;
-    for (std::size_t i = 0; i < items->size(); ++i)
-        table.add(toRow(*items->getObject(static_cast<unsigned>(i))));
+    return orDash(lineOf(object, key));
 }
 
 Cell stateOf(const Object& server) {
@@ -72,14 +60,6 @@ std::vector<std::string> columnCounters() {
     return names;
 }
 
-std::string addressesOf(const Object& listener) {
-    std::string addresses;
-    const Array::Ptr items = listener.getArray("addresses");
-    for (std::size_t i = 0; items && i < items->size(); ++i)
-        addresses += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
-    return addresses;
-}
-
 /// What counts leaves first, as --json has it all.
 std::string listenerTable(const Object& status, const TableStyle& style) {
     const std::vector<std::string> counters = columnCounters();
@@ -92,7 +72,7 @@ std::string listenerTable(const Object& status, const TableStyle& style) {
     columns.push_back({.name = "state", .title = "STATE"});
     columns.push_back({.name = "addresses", .title = "ADDRESSES", .least = 14, .leaves = 3});
     Table table(std::move(columns), style);
-    addRows(table, status, "listeners", [&](const Object& listener) {
+    forEachOf(status, "listeners", [&](const Object& listener) {
         Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
         for (const std::string& counter : counters)
             row.emplace_back(cell(listener, counter));
@@ -103,8 +83,8 @@ std::string listenerTable(const Object& status, const TableStyle& style) {
         if (!available) state += ", NO SERVER";
         if (mode != "enforce" && mode != "-") state += ", " + mode;
         row.emplace_back(std::move(state), paused || !available ? Colour::Bad : Colour::Good);
-        row.emplace_back(addressesOf(listener));
-        return row;
+        row.emplace_back(joinedTexts(listener, "addresses"));
+        table.add(std::move(row));
     });
     return table.text();
 }
@@ -119,15 +99,11 @@ std::string serverTable(const Object& status, const TableStyle& style, const Tim
                  {.name = "since", .title = times.title("SINCE"), .leaves = 4},
                  {.name = "reason", .title = "REASON", .least = 12}},
                 style);
-    addRows(table, status, "servers", [&](const Object& server) {
-        return Table::Row{fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
-                          cell(server, "address"),
-                          stateOf(server),
-                          cell(server, "sessions"),
-                          cell(server, "sessions_total"),
-                          cell(server, "failures_total"),
-                          times.text(cell(server, "changed")),
-                          cell(server, "reason")};
+    forEachOf(status, "servers", [&](const Object& server) {
+        table.add({fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
+                   cell(server, "address"), stateOf(server), cell(server, "sessions"),
+                   cell(server, "sessions_total"), cell(server, "failures_total"),
+                   times.text(cell(server, "changed")), cell(server, "reason")});
     });
     return table.text();
 }
@@ -142,21 +118,19 @@ std::uint64_t sumOf(const Object::Ptr& counts) {
 /// Listeners that refuse nobody, so that nobody takes them for others.
 std::string monitoringOf(const Object& status) {
     std::string text;
-    const Array::Ptr listeners = status.getArray("listeners");
-    for (unsigned i = 0; listeners && i < listeners->size(); ++i) {
-        const Object& listener = *listeners->getObject(i);
-        if (cell(listener, "mode") == "monitor")
+    forEachOf(status, "listeners", [&](const Object& listener) {
+        if (textOf(listener, "mode") == "monitor")
             text += fmt::format("Listener {} only monitors: {} set aside (mailgate report would-refuse).\n",
                                 word(listener, "name"),
                                 counted(sumOf(listener.getObject("would_refuse")), "refusal"));
-    }
+    });
     return text;
 }
 
 /// Rules that the gateway has logged a warning of.
 std::string expiringOf(const Object& status, const Config& config) {
     const Object::Ptr rules = status.getObject("rules");
-    const auto expiring = rules ? rules->optValue<std::size_t>("expiring", 0) : 0;
+    const std::uint64_t expiring = rules ? numberOf(*rules, "expiring") : 0;
     if (expiring == 0) return {};
     return fmt::format("{} {} soon (mailgate access list --expiring {}).\n", counted(expiring, "access rule"),
                        expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
@@ -202,7 +176,7 @@ std::string rulesOf(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
     if (!rules) return counted(0, "access rule");
     const Object::Ptr fleet = status.getObject("fleet");
-    return fmt::format("{}, version {}{}", counted(rules->optValue<std::size_t>("count", 0), "access rule"),
+    return fmt::format("{}, version {}{}", counted(numberOf(*rules, "count"), "access rule"),
                        word(*rules, "version"),
                        fleet ? fmt::format(" (of the fleet {})", word(*fleet, "rules_version")) : "");
 }
@@ -220,18 +194,18 @@ std::string sizeText(std::uint64_t bytes) {
 /// "journal: 12.3 MiB of 10.0 GiB, since 2026-11-01 ...", with its line's end; nothing without a journal.
 std::string journalLine(const Object& status, const Times& times) {
     const Object::Ptr journal = status.getObject("journal");
-    if (!journal || journal->optValue<std::uint64_t>("max_bytes", 0) == 0) return "";
-    const std::string oldest = cell(*journal, "oldest");
-    return fmt::format("journal: {} of {}{}{}\n", sizeText(journal->optValue<std::uint64_t>("bytes", 0)),
-                       sizeText(journal->optValue<std::uint64_t>("max_bytes", 0)),
-                       oldest == "-" ? "" : ", since ", oldest == "-" ? "" : times.text(oldest));
+    if (!journal || numberOf(*journal, "max_bytes") == 0) return "";
+    const std::string oldest = textOf(*journal, "oldest");
+    return fmt::format("journal: {} of {}{}{}\n", sizeText(numberOf(*journal, "bytes")),
+                       sizeText(numberOf(*journal, "max_bytes")), oldest.empty() ? "" : ", since ",
+                       oldest.empty() ? "" : times.text(oldest));
 }
 
 bool lacksServers(const Object& status) {
-    const Array::Ptr listeners = status.getArray("listeners");
-    for (unsigned i = 0; listeners && i < listeners->size(); ++i)
-        if (!listeners->getObject(i)->optValue("available", true)) return true;
-    return false;
+    bool lacks = false;
+    forEachOf(status, "listeners",
+              [&](const Object& listener) { lacks = lacks || !listener.optValue("available", true); });
+    return lacks;
 }
 
 std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
@@ -272,7 +246,7 @@ void printStatus(Context& context, bool json, const ViewOptions& view) {
     printDocument(*status);
 }
 
-std::string textOf(const std::optional<unsigned>& limit) {
+std::string limitText(const std::optional<unsigned>& limit) {
     return limit ? fmt::to_string(*limit) : "";
 }
 
@@ -295,8 +269,8 @@ void addThreshold(CLI::App& command, CLI::Option& check, const std::string& name
     command
         .add_option_function<std::string>(
             name, read,
-            fmt::format("With --check: {} (default: {}{}{})", what, textOf(threshold.warning),
-                        threshold.critical ? "," : "", textOf(threshold.critical)))
+            fmt::format("With --check: {} (default: {}{}{})", what, limitText(threshold.warning),
+                        threshold.critical ? "," : "", limitText(threshold.critical)))
         ->type_name("WARN,CRIT")
         ->needs(&check);
 }

@@ -4,6 +4,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/json_fields.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
@@ -34,14 +35,6 @@ namespace {
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-std::string namesOf(const Object& certificate) {
-    std::string names;
-    const Array::Ptr items = certificate.getArray("names");
-    for (std::size_t i = 0; items && i < items->size(); ++i)
-        names += (i > 0 ? ", " : "") + items->getElement<std::string>(static_cast<unsigned>(i));
-    return names;
-}
-
 std::int64_t daysUntil(UnixSeconds time) {
     return daysLeft(time, unixMillis() / 1000);
 }
@@ -50,8 +43,8 @@ bool isGood(const TlsReport& report) {
     return report.failure.empty() && !report.verdict;
 }
 
-std::string certificateTable(const Array& certificates, const TableStyle& style, const Times& times) {
-    if (certificates.empty()) return "No listener ends TLS.\n";
+std::string certificateTable(const Array::Ptr& certificates, const TableStyle& style, const Times& times) {
+    if (certificates->empty()) return "No listener ends TLS.\n";
     Table table({{.name = "listener", .title = "LISTENER", .least = 12},
                  {.name = "names", .title = "NAMES", .least = 16},
                  {.name = "key", .title = "KEY", .leaves = 1},
@@ -59,46 +52,39 @@ std::string certificateTable(const Array& certificates, const TableStyle& style,
                  {.name = "days-left", .title = "DAYS LEFT"},
                  {.name = "file", .title = "FILE", .least = 16, .leaves = 2}},
                 style);
-    for (std::size_t i = 0; i < certificates.size(); ++i) {
-        const Object& each = *certificates.getObject(static_cast<unsigned>(i));
-        table.add({each.getValue<std::string>("listener"), namesOf(each),
-                   each.getValue<std::string>("key_type"),
-                   times.text(each.getValue<std::string>("not_after")),
-                   each.getValue<std::string>("days_left"), each.getValue<std::string>("file")});
-    }
+    forEachOf(certificates, [&](const Object& each) {
+        table.add({textOf(each, "listener"), joinedTexts(each, "names"), textOf(each, "key_type"),
+                   times.text(textOf(each, "not_after")), textOf(each, "days_left"), textOf(each, "file")});
+    });
     return table.text();
 }
 
 /// Those that servers have shown; nothing where none has.
 Array::Ptr serverCertificates(const Object& status) {
-    const Array::Ptr servers = status.getArray("servers");
     Array::Ptr shown(new Array);
-    for (std::size_t i = 0; servers && i < servers->size(); ++i) {
-        const Object& server = *servers->getObject(static_cast<unsigned>(i));
-        if (server.get("certificate_not_after").isEmpty()) continue;
+    forEachOf(status, "servers", [&](const Object& server) {
+        if (server.get("certificate_not_after").isEmpty()) return;
         Object::Ptr row(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
         for (const char* const key : {"upstream", "server", "address"})
             row->set(key, server.get(key));
         row->set("not_after", server.get("certificate_not_after"));
         row->set("days_left", server.get("certificate_days_left"));
         shown->add(row);
-    }
+    });
     return shown;
 }
 
-std::string serverCertificateTable(const Array& servers, const TableStyle& style, const Times& times) {
-    if (servers.empty()) return "";
+std::string serverCertificateTable(const Array::Ptr& servers, const TableStyle& style, const Times& times) {
+    if (servers->empty()) return "";
     Table table({{.name = "server", .title = "SERVER", .least = 12},
                  {.name = "address", .title = "ADDRESS", .leaves = 1},
                  {.name = "server-not-after", .title = times.title("NOT AFTER"), .leaves = 2},
                  {.name = "server-days-left", .title = "DAYS LEFT"}},
                 style);
-    for (std::size_t i = 0; i < servers.size(); ++i) {
-        const Object& each = *servers.getObject(static_cast<unsigned>(i));
-        table.add({each.getValue<std::string>("upstream") + "/" + each.getValue<std::string>("server"),
-                   each.getValue<std::string>("address"), times.text(each.getValue<std::string>("not_after")),
-                   each.getValue<std::string>("days_left")});
-    }
+    forEachOf(servers, [&](const Object& each) {
+        table.add({textOf(each, "upstream") + "/" + textOf(each, "server"), textOf(each, "address"),
+                   times.text(textOf(each, "not_after")), textOf(each, "days_left")});
+    });
     return "\n" + table.text();
 }
 
@@ -108,8 +94,8 @@ void printCertificates(const Context& context, bool json, const ViewOptions& vie
     const Array::Ptr certificates = answer->getArray("certificates");
     const Array::Ptr servers = serverCertificates(*answer);
     if (!json) {
-        print(certificateTable(*certificates, view.style(), view.times()) +
-                  serverCertificateTable(*servers, view.style(), view.times()),
+        print(certificateTable(certificates, view.style(), view.times()) +
+                  serverCertificateTable(servers, view.style(), view.times()),
               view);
         return;
     }

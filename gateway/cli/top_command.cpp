@@ -6,7 +6,6 @@
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
-#include "store/backends/journal.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -66,17 +65,19 @@ void top(Context& context, const TopArguments& arguments) {
     const store::JournalFilter filter = arguments.filter();
     const store::JournalTopQuery query = queryOf(arguments, filter);
     const Config config = chosenConfig(context);
-    const auto source = store::journal::openSource(config.journal.url);
+    const auto source = openJournal(config);
     const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
-    if (sums.sessions == 0) {
-        requireKnownNames(config, filter, source.get());
-        std::fputs("mailgate: no session in the journal matches\n", stderr);
+    if (sums.sessions == 0) requireKnownNames(config, filter, source.get());
+    const std::string none = emptyTop(sums, query);
+    if (!none.empty()) {
+        fmt::print(stderr, "mailgate: {}\n", none);
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)
-        std::fputs(topAsJson(sums, query.of).c_str(), stdout);
-    else if (sums.sessions > 0)
-        print(topAsTable(sums, query.of, arguments.view.style()), arguments.view);
+        std::fputs(topAsJson(sums, query).c_str(), stdout);
+    else if (none.empty())
+        print(topAsTable(sums, query, !arguments.until, arguments.view.style(), arguments.view.zone()),
+              arguments.view);
 }
 
 }  // namespace

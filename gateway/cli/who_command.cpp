@@ -3,12 +3,12 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
-#include "store/backends/journal.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -134,7 +134,7 @@ void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
-    const auto source = journal::openSource(chosenConfig(context).journal.url);
+    const auto source = openJournal(chosenConfig(context));
     const auto all =
         withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     if (all.empty()) {

@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "protocols/mail_protocol.h"
+#include "store/backends/fleet.h"
 #include "store/rules/rule.h"
 
 #include <fmt/format.h>
@@ -376,7 +377,12 @@ const Fields<RulesConfig>& rulesFields() {
 using F = FleetConfig;
 const Fields<FleetConfig>& fleetFields() {
     static const Fields<FleetConfig> fields{
-        {"url", ownText<&F::url>("`postgresql://USER@HOST/DATABASE`", readFleetUrl), kRestart,
+        {"url",
+         own<&F::url>("`postgresql://USER@HOST/DATABASE`", readFleetUrl,
+                      [](const FleetConfig& fleet) {  // never with its password
+                          return asText(fleet.url.empty() ? "" : store::describeFleetUrl(fleet.url).shown);
+                      }),
+         kRestart,
          "the database where gateways that share their rules meet (docs/fleet.md); empty: this "
          "gateway has "
          "its rules for itself. `sslmode=verify-full` holds unless the URL says otherwise, or its host is a "

@@ -352,6 +352,9 @@ void readHttpAddress(Reading& reading, TableReader& table, std::string_view key,
 
 void readConsoleAddress(Reading& reading, TableReader& table, std::string_view key, ConsoleConfig& console) {
     if (!table.text(key, console.address) || console.address.empty()) return;
+#ifdef MAILGATE_WITHOUT_CONSOLE
+    table.error(key, "this mailgate has been built without the console, on a machine without npm");
+#endif
     const LocatedText item{console.address, table.where(key)};
     if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
         reading.bound.push_back({*endpoint, item.where});

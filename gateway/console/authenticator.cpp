@@ -55,6 +55,20 @@ api::Principal principalOf(const Account& account) {
 
 }  // namespace
 
+/// An address, or one with a port: "192.0.2.1:4000", "[2001:db8::1]:4000", "[2001:db8::1]" (RFC 7239 6).
+std::optional<IpAddress> forwardedAddress(std::string_view text) {
+    if (auto address = IpAddress::parse(std::string(text))) return address;
+    const bool in_brackets = text.starts_with('[');
+    const std::size_t end = text.find(in_brackets ? ']' : ':');
+    if (end == std::string_view::npos) return std::nullopt;
+    const std::string_view port = text.substr(in_brackets ? end + 1 : end);
+    const bool is_port = port.empty() || (port.front() == ':' &&
+                                          port.find_first_not_of("0123456789", 1) == std::string_view::npos);
+    if (!is_port) return std::nullopt;
+    auto address = IpAddress::parse(std::string(in_brackets ? text.substr(1, end - 1) : text.substr(0, end)));
+    return address;
+}
+
 void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
                 const ProxyFields& fields) {
     credentials.client = peer;
@@ -67,7 +81,7 @@ void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpA
     while (!rest.empty()) {
         const std::size_t comma = rest.rfind(',');
         const std::string_view one = trimmed(comma == std::string_view::npos ? rest : rest.substr(comma + 1));
-        const auto address = IpAddress::parse(std::string(one));
+        const auto address = forwardedAddress(one);
         if (!address) return;
         credentials.client = *address;
         if (comma == std::string_view::npos || !isOneOf(config.trusted_proxies, *address)) return;
@@ -92,9 +106,10 @@ Identity Authenticator::identify(const Credentials& credentials) {
     if (startsWithIgnoreCase(credentials.authorization, kBearer))
         return ofToken(credentials,
                        trimmed(std::string_view(credentials.authorization).substr(kBearer.size())));
+    // With a proxy that asks for the password itself, the rest of the field is its matter (RFC 7617).
+    if (!credentials.proxy_user.empty()) return ofProxy(credentials);
     if (!credentials.authorization.empty())
         return unauthorized("expected Authorization: Bearer, with a token");
-    if (!credentials.proxy_user.empty()) return ofProxy(credentials);
     if (!credentials.cookie.empty()) return ofSession(credentials);
     return unknown();
 }
@@ -124,7 +139,8 @@ Identity Authenticator::ofProxy(const Credentials& credentials) {
 }
 
 Identity Authenticator::ofSession(const Credentials& credentials) {
-    const auto login = sessions_.find(credentials.cookie, LoginSessions::Clock::now());
+    const auto login =
+        sessions_.find(credentials.cookie, LoginSessions::Clock::now(), !credentials.refreshes);
     const auto accounts = accounts_();
     const auto account = login ? accounts->account(login->account) : std::nullopt;
     if (!account || account->password != login->password) {

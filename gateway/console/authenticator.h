@@ -28,7 +28,8 @@ struct Credentials {
     std::string proxy_user;     ///< of a trusted proxy; empty: none
     std::string cookie;         ///< the session's; empty: none
     std::string csrf_token;
-    bool changes = false;  ///< the method is one that may change something
+    bool changes = false;    ///< the method is one that may change something
+    bool refreshes = false;  ///< a page that is shown asks again by itself
 };
 
 /// The client and the user of trusted proxies are read from these.

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/console.h"
 
+#include "gateway/api/values.h"
 #include "gateway/config/values.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/pages.h"
 #include "gateway/console/screens.h"
+#include "gateway/console/shared_parts.h"
+#include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
 #include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/ServerSocket.h>
@@ -28,8 +31,10 @@ namespace {
 
 namespace net = Poco::Net;
 
-/// Of a log-in.
-constexpr std::size_t kMaxLogin = 4'096;
+/// Of a log-in, which is read before it is known who sends it: no thread waits for the rest of one.
+constexpr std::size_t kMaxLogin = http::Server::kMaxSmallBody;
+constexpr const char* kNoLogIn =
+    "a log-in has a Content-Length of up to 4,096, and comes unasked in one piece";
 
 std::string cookieName(bool is_secure) {
     return is_secure ? "__Host-mailgate" : "mailgate";
@@ -46,17 +51,11 @@ bool mayChange(const std::string& method) {
 
 /// Texts and nothing else, two of them.
 std::optional<std::pair<std::string, std::string>> nameAndPassword(const std::string& body) {
-    constexpr std::size_t kMaxDepth = 2;
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kMaxDepth);
-        const auto object = parser.parse(body).extract<Poco::JSON::Object::Ptr>();
-        const auto user = object->get("user"), password = object->get("password");
-        if (object->size() != 2 || !user.isString() || !password.isString()) return std::nullopt;
-        return std::pair(user.convert<std::string>(), password.convert<std::string>());
-    } catch (const Poco::Exception&) {
-        return std::nullopt;
-    }
+    const auto object = api::objectIn(body);
+    if (!object || object->size() != 2) return std::nullopt;
+    const auto user = object->get("user"), password = object->get("password");
+    if (!user.isString() || !password.isString()) return std::nullopt;
+    return std::pair(user.convert<std::string>(), password.convert<std::string>());
 }
 
 std::string sessionAsJson(const Known& known) {
@@ -75,6 +74,7 @@ struct Site {
     const ConsoleConfig config;
     Console::Parts parts;
     Authenticator authenticator;
+    SharedParts shared;  ///< by role and page
 };
 
 class Handler final : public net::HTTPRequestHandler {
@@ -125,11 +125,13 @@ class Handler final : public net::HTTPRequestHandler {
     // ---- pages
 
     api::Response pageOf(net::HTTPServerRequest& http) {
-        const auto request = pageRequestFrom(http);
+        auto request = pageRequestFrom(http);
         if (!request) return htmlResponse(messagePage({}, "Not found", "There is no such page."), 404);
         if (auto response = openResponse(*request)) return std::move(*response);
         const bool is_post = request->method == "POST";
-        if (is_post && !(isOfOurs(http) && hasType(http, "application/x-www-form-urlencoded")))
+        const std::string boundary = boundaryOf(http.get("Content-Type", ""));
+        if (is_post &&
+            !(isOfOurs(http) && (!boundary.empty() || hasType(http, "application/x-www-form-urlencoded"))))
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
@@ -139,19 +141,33 @@ class Handler final : public net::HTTPRequestHandler {
         auto identity = site_.authenticator.identify(credentials);
         server_.restartPeerLimit();
         if (const auto* response = std::get_if<api::Response>(&identity))
-            return strangersPage(*response, logs_in);
+            return strangersPage(*response, logs_in, http.has("X-Refresh"));
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
-        const std::string csrf_token =
-            is_post ? fieldNamed(formFields(readBody(http, kMaxLogin, server_)), "csrf_token") : "";
-        if (is_post && request->path.size() == 1 && request->path[0] == "logout")
-            return logOut(credentials, known, csrf_token);
+        if (is_post) {
+            const std::size_t most = mostForm(*request, known);
+            const std::string body = http::readBody(http, most, server_);
+            if (body.size() > most)
+                return htmlResponse(
+                    messagePage({}, "Too large",
+                                fmt::format("No more than {} bytes are taken here. For larger lists there "
+                                            "is: mailgate access import FILE",
+                                            most)),
+                    413);
+            request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
+            if (request->path.size() == 1 && request->path[0] == "logout")
+                return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
+        }
         server_.suspendPeerLimit();
-        return pageFor(site_.parts.api, known, *request, csrf_token);
+        if (credentials.refreshes && isOfPart(*request))
+            return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
+                                    [&] { return partFor(site_.parts.api, known, *request); });
+        return pageFor(site_.parts.api, known, *request);
     }
 
-    /// Who is not known gets the form, but for whom that would be of no use.
-    api::Response strangersPage(const api::Response& refusal, bool logs_in) {
+    /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script
+    /// would follow a redirection without knowing.
+    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes) {
         constexpr int kUnauthorized = 401;
         if (refusal.status != kUnauthorized)
             return htmlResponse(
@@ -161,11 +177,18 @@ class Handler final : public net::HTTPRequestHandler {
             return htmlResponse(messagePage({}, "No account yet",
                                             "On the gateway: mailgate console user add NAME --role admin"),
                                 kUnauthorized);
+        if (refreshes) {
+            constexpr int kNoContent = 204;
+            api::Response response = htmlResponse("", kNoContent);
+            response.headers.emplace_back("HX-Redirect", "/login");
+            return response;
+        }
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 
     api::Response logInByForm(const Credentials& credentials, net::HTTPServerRequest& http) {
-        const auto fields = formFields(readBody(http, kMaxLogin, server_));
+        if (!http::isBodyHere(http)) return htmlResponse(messagePage({}, "Not possible", kNoLogIn), 413);
+        const auto fields = formFields(http::readBody(http, kMaxLogin, server_));
         server_.suspendPeerLimit();
         auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
                                                 fieldNamed(fields, "password"));
@@ -227,14 +250,15 @@ class Handler final : public net::HTTPRequestHandler {
         credentials.cookie = cookieNamed(http.get("Cookie", ""), cookieName(credentials.is_secure));
         credentials.csrf_token = http.get("X-CSRF-Token", "");
         credentials.changes = changes;
+        credentials.refreshes = http.has("X-Refresh");
         return credentials;
     }
 
     void logIn(const Credentials& credentials, net::HTTPServerRequest& http,
                net::HTTPServerResponse& http_response) {
-        if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxLogin))
-            return reply(http_response, api::problemResponse(413, "too_large", "that is no log-in"));
-        const auto given = nameAndPassword(readBody(http, kMaxLogin, server_));
+        if (!http::isBodyHere(http))
+            return reply(http_response, api::problemResponse(413, "too_large", kNoLogIn));
+        const auto given = nameAndPassword(http::readBody(http, kMaxLogin, server_));
         if (!given)
             return reply(http_response,
                          api::problemResponse(400, "malformed_body",
@@ -301,7 +325,7 @@ net::ServerSocket listenOn(const std::string& address) {
 class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
-        : site_{config, parts, Authenticator(parts.accounts, parts.log)},
+        : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
           server_(
               listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
               parts.tls) {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/exchange.h"
 
+#include "gateway/http/body.h"
 #include "protocols/values/text.h"
 
 #include <Poco/ErrorHandler.h>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <istream>
 #include <string_view>
 #include <utility>
 
@@ -19,17 +19,10 @@ namespace {
 
 namespace net = Poco::Net;
 
-constexpr std::size_t kBlock = std::size_t{256} << 10;
-
 /// Fields that mean one thing, and of which two would mean two.
 constexpr std::array<const char*, 9> kSingle{"Host",         "Content-Length", "Transfer-Encoding",
                                              "Content-Type", "Authorization",  "Cookie",
                                              "If-Match",     "X-CSRF-Token",   "Expect"};
-
-bool isDigits(const std::string& text) noexcept {
-    return !text.empty() && std::all_of(text.begin(), text.end(),
-                                        [](char character) { return character >= '0' && character <= '9'; });
-}
 
 api::Response defect(const std::exception& error) {
     Poco::ErrorHandler::handle(error);
@@ -59,8 +52,6 @@ std::string ambiguityOf(const net::HTTPServerRequest& http) {
     if (!http.has("Host") && http.getVersion() == net::HTTPMessage::HTTP_1_1) return "Host is missing";
     if (http.has("Content-Length") && http.has("Transfer-Encoding"))
         return "there are both Content-Length and Transfer-Encoding";
-    if (http.has("Content-Length") && !isDigits(http.get("Content-Length")))
-        return "Content-Length is no number";
     if (http.has("Transfer-Encoding") && !equalsIgnoreCase(http.get("Transfer-Encoding"), "chunked"))
         return "Transfer-Encoding is not chunked";
     return "";
@@ -86,19 +77,6 @@ std::optional<api::Request> requestFrom(const net::HTTPServerRequest& http) {
     return request;
 }
 
-std::string readBody(net::HTTPServerRequest& http, std::size_t most, http::Server& server) {
-    std::string body;
-    std::istream& stream = http.stream();
-    while (stream && body.size() <= most) {
-        server.restartPeerLimit();
-        const std::size_t before = body.size();
-        body.resize(std::min(before + kBlock, most + 1));
-        stream.read(body.data() + before, static_cast<std::streamsize>(body.size() - before));
-        body.resize(before + static_cast<std::size_t>(stream.gcount()));
-    }
-    return body;
-}
-
 void send(net::HTTPServerResponse& http, const api::Response& response) {
     http.setStatusAndReason(static_cast<net::HTTPResponse::HTTPStatus>(response.status));
     http.setContentType(response.content_type);
@@ -118,7 +96,7 @@ void answer(api::Api& api, http::Server& server, api::Request request, net::HTTP
     if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else
-        request.body = readBody(http, most, server);
+        request.body = http::readBody(http, most, server);
     server.suspendPeerLimit();
     const api::Response answered = handled(api, request);
     server.restartPeerLimit();

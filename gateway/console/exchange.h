@@ -19,10 +19,6 @@ std::string ambiguityOf(const Poco::Net::HTTPServerRequest& http);
 /// Without who asks and without the body. None: the target is too long, not well-formed, or not the API's.
 std::optional<api::Request> requestFrom(const Poco::Net::HTTPServerRequest& http);
 
-/// Up to one byte more than `most`, which is how the reader of the result knows. A large one may take long, as long as it
-/// goes on.
-std::string readBody(Poco::Net::HTTPServerRequest& http, std::size_t most, http::Server& server);
-
 /// That a browser is to keep to itself, and to take for nothing else.
 void send(Poco::Net::HTTPServerResponse& http, const api::Response& response);
 

@@ -11,6 +11,8 @@ namespace mailgate::console {
 /// Fit for an element's text and for an attribute's value in double quotes. Control characters, invisible ones and those that turn the
 /// direction of text show as \uXXXX; what was not UTF-8 is U+FFFD.
 std::string htmlText(std::string_view text);
+/// Fit for an attribute's value in double quotes that nobody sees: it is what it was.
+std::string htmlValue(std::string_view text);
 
 class Html {
   public:
@@ -22,6 +24,13 @@ class Html {
     }
     Html& text(std::string_view text) {
         html_ += htmlText(text);
+        return *this;
+    }
+    /// Of several lines, which stay so.
+    Html& lines(std::string_view text);
+    /// As htmlValue().
+    Html& exact(std::string_view text) {
+        html_ += htmlValue(text);
         return *this;
     }
     Html& add(const Html& other) {

@@ -2,6 +2,8 @@
 #include "gateway/console/pages.h"
 
 #include "gateway/console/assets.h"
+#include "gateway/console/page_parts.h"
+#include "gateway/console/story.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/URI.h>
@@ -22,34 +24,6 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-enum class Place : unsigned char { None, Overview, Sessions, Live };
-
-std::string textOf(const Var& value) {
-    return value.isEmpty() ? "" : value.convert<std::string>();
-}
-
-std::string textOf(const Object& object, const char* key) {
-    return textOf(object.get(key));
-}
-
-bool isTrue(const Object& object, const char* key) {
-    return object.optValue<bool>(key, false);
-}
-
-std::vector<Object::Ptr> objectsOf(const Object& object, const char* key) {
-    std::vector<Object::Ptr> objects;
-    const auto array = object.getArray(key);
-    for (std::size_t at = 0; array && at < array->size(); ++at)
-        if (auto one = array->getObject(static_cast<unsigned>(at))) objects.push_back(std::move(one));
-    return objects;
-}
-
-std::string percentEncoded(const std::string& text) {
-    std::string encoded;
-    Poco::URI::encode(text, "/?&=#+;%'\"<>", encoded);
-    return encoded;
-}
-
 void addLink(Html& html, const char* path, std::string_view words, bool is_here) {
     html.markup("<li><a href=\"").text(path).markup("\"");
     if (is_here) html.markup(" aria-current=\"page\"");
@@ -61,6 +35,10 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     addLink(html, "/", "Overview", place == Place::Overview);
     addLink(html, "/sessions", "Sessions", place == Place::Sessions);
     addLink(html, "/sessions/live", "Under way", place == Place::Live);
+    addLink(html, "/rules", "Rules", place == Place::Rules);
+    addLink(html, "/servers", "Servers", place == Place::Servers);
+    if (viewer.sees_configuration)
+        addLink(html, "/configuration", "Configuration", place == Place::Configuration);
     html.markup("</ul></nav>");
     if (!viewer.csrf_token.empty())
         html.markup(
@@ -73,71 +51,52 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     html.markup("</header>");
 }
 
+void addScript(Html& head, AssetName name) {
+    head.markup("<script src=\"").text(asset(name).path).markup("\" defer></script>");
+}
+
+void addStyle(Html& head, AssetName name) {
+    head.markup("<link rel=\"stylesheet\" href=\"").text(asset(name).path).markup("\">");
+}
+
+/// htmx adds no styles and evaluates nothing, which Content-Security-Policy would not let it do either, and keeps no page.
+void addScripts(Html& head, Place place) {
+    head.markup(
+        "<meta name=\"htmx-config\" "
+        "content=\"{&quot;includeIndicatorStyles&quot;:false,&quot;allowEval&quot;:"
+        "false,&quot;allowScriptTags&quot;:false,&quot;historyEnabled&quot;:false,&quot;"
+        "historyCacheSize&quot;:0,&quot;selfRequestsOnly&quot;:true,&quot;timeout&quot;:10000}\">");
+    if (place == Place::Overview) {
+        addStyle(head, AssetName::PlotStyle);
+        addScript(head, AssetName::Plot);
+    }
+    addScript(head, AssetName::Htmx);
+    addScript(head, AssetName::Script);
+}
+
+}  // namespace
+
 std::string page(const Viewer& viewer, Place place, std::string_view title, const Html& content) {
     Html html;
     html.markup(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>")
         .text(title)
-        .markup(" · mailgate</title><link rel=\"stylesheet\" href=\"")
-        .text(stylePath())
-        .markup("\"></head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
+        .markup(" · mailgate</title><link rel=\"icon\" href=\"")
+        .text(asset(AssetName::Icon).path)
+        .markup("\">");
+    addStyle(html, AssetName::Style);
+    if (!viewer.name.empty()) addScripts(html, place);
+    html.markup("</head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
     if (!viewer.name.empty()) addHeader(html, viewer, place);
-    html.markup("<main id=\"content\"><h1>")
-        .text(title)
-        .markup("</h1>")
-        .add(content)
-        .markup("</main></body></html>\n");
+    html.markup("<main id=\"content\"><h1>").text(title).markup("</h1>").add(content).markup("</main>");
+    if (!viewer.name.empty())
+        html.markup("<footer class=\"soft\">Times in <span data-zone>UTC</span></footer>");
+    html.markup("</body></html>\n");
     return html.str();
 }
 
-// ---- tables
-
-struct Column {
-    const char* title;
-    bool is_number;
-    std::function<void(Html& cell, const Object& row)> fill;
-};
-
-Column plain(const char* title, const char* key) {
-    return {title, false, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
-}
-
-Column number(const char* title, const char* key) {
-    return {title, true, [key](Html& cell, const Object& row) { cell.text(textOf(row, key)); }};
-}
-
-Html tableOf(std::string_view caption, const std::vector<Object::Ptr>& rows,
-             const std::vector<Column>& columns) {
-    Html html;
-    html.markup("<div class=\"scrolls\" tabindex=\"0\" role=\"region\" aria-label=\"").text(caption);
-    html.markup("\"><table><caption>").text(caption).markup("</caption><thead><tr>");
-    for (const Column& column : columns) {
-        if (column.is_number)
-            html.markup("<th scope=\"col\" class=\"number\">");
-        else
-            html.markup("<th scope=\"col\">");
-        html.text(column.title).markup("</th>");
-    }
-    html.markup("</tr></thead><tbody>");
-    for (const auto& row : rows) {
-        html.markup("<tr>");
-        for (const Column& column : columns) {
-            if (column.is_number)
-                html.markup("<td class=\"number\">");
-            else
-                html.markup("<td>");
-            column.fill(html, *row);
-            html.markup("</td>");
-        }
-        html.markup("</tr>");
-    }
-    return html.markup("</tbody></table></div>");
-}
-
-void addTime(Html& html, const std::string& time) {
-    html.markup("<time datetime=\"").text(time).markup("\">").text(time).markup("</time>");
-}
+namespace {
 
 void addSessionLink(Html& html, const Object& row) {
     const std::string id = textOf(row, "session");
@@ -174,56 +133,81 @@ void addAlarms(Html& html, const Object& status) {
     html.markup("</ul>");
 }
 
-void addHealth(Html& cell, const Object& server) {
-    if (isTrue(server, "draining"))
-        cell.markup("<span class=\"warning\">drained</span>");
-    else if (isTrue(server, "healthy"))
-        cell.markup("<span class=\"good\">up</span>");
+/// For scripts: what they measure by asking for the totals again and again.
+void addPlots(Html& html) {
+    html.markup(
+        "<section class=\"plots\" data-plots hidden aria-label=\"Rates\"><figure "
+        "data-colour=\"--accent\"><figcaption>"
+        "Sessions per second: <strong data-now=\"admitted refused\">-</strong></figcaption><div role=\"img\" "
+        "aria-label=\"Sessions per second over the last minutes\"></div></figure><figure "
+        "data-colour=\"--bad\">"
+        "<figcaption>Refused per second: <strong data-now=\"refused "
+        "turned_away\">-</strong></figcaption><div "
+        "role=\"img\" aria-label=\"Refused per second over the last minutes\"></div></figure></section>");
+}
+
+/// What scripts measure by is in the totals and when they were that.
+void addNow(Html& html, const Object& status, std::int64_t at_ms) {
+    const auto totals = status.getObject("totals");
+    html.markup(
+            "<div id=\"now\" data-live hx-get=\"/\" hx-trigger=\"refresh\" hx-select=\"#now\" "
+            "hx-select-oob=\"#now-tables\" hx-swap=\"outerHTML\" hx-sync=\"this:drop\" data-at=\"")
+        .text(fmt::to_string(at_ms))
+        .markup("\" data-started=\"")
+        .text(textOf(status, "started"));
+    if (totals)
+        html.markup("\" data-admitted=\"")
+            .text(textOf(*totals, "admitted"))
+            .markup("\" data-refused=\"")
+            .text(textOf(*totals, "refused"))
+            .markup("\" data-turned_away=\"")
+            .text(textOf(*totals, "turned_away"));
+    html.markup("\">");
+    addAlarms(html, status);
+    html.markup("<dl><dt>Gateway</dt><dd>").text(textOf(status, "name")).markup(" (mailgate ");
+    html.text(textOf(status, "version")).markup(")</dd><dt>Since</dt><dd>");
+    addTime(html, textOf(status, "started"));
+    html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
+    html.text(textOf(status, "max_sessions")).markup("</dd>");
+    for (const auto& [title, key] :
+         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
+          std::pair("Turned away", "turned_away")})
+        html.markup("<dt>")
+            .text(title)
+            .markup("</dt><dd>")
+            .text(totals ? textOf(*totals, key) : "")
+            .markup("</dd>");
+    html.markup("</dl></div>");
+}
+
+void addNowTables(Html& html, const Object& status) {
+    html.markup("<div id=\"now-tables\"><h2>Listeners</h2>");
+    html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
+                     {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
+                      number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
+                      number("Refused", "refused"), number("Failed logins", "failed_logins")}));
+    html.markup("<h2>Servers</h2>");
+    html.add(tableOf("Where sessions go", objectsOf(status, "servers"),
+                     {plain("Upstream", "upstream"),
+                      plain("Server", "server"),
+                      plain("Address", "address"),
+                      {"Health", false, addHealth},
+                      number("Sessions", "sessions"),
+                      number("In all", "sessions_total"),
+                      number("Failures", "failures_total")}));
+    html.markup("<h2>Balancers</h2>");
+    const auto totals = status.getObject("totals");
+    const auto rejections = totals ? objectsOf(*totals, "rejections") : std::vector<Object::Ptr>();
+    if (rejections.empty())
+        html.markup("<p>No PROXY header has been rejected since the start.</p>");
     else
-        cell.markup("<span class=\"bad\">down</span>");
-    if (const std::string reason = textOf(server, "reason"); !reason.empty()) cell.markup(" ").text(reason);
+        html.add(
+            tableOf("Connections closed because of their PROXY header", rejections,
+                    {plain("Balancer", "balancer"), plain("Reason", "reason"), number("Count", "count")}));
+    html.markup("</div>");
 }
 
 // ---- a session
-
-std::string wordsOf(const std::string& key) {
-    std::string words = key;
-    for (char& character : words)
-        if (character == '_') character = ' ';
-    return words;
-}
-
-void addFacts(Html& html, const Object& object);
-
-void addValue(Html& html, const Var& value) {
-    if (value.type() == typeid(Object::Ptr)) return addFacts(html, *value.extract<Object::Ptr>());
-    if (value.type() != typeid(Array::Ptr)) {
-        html.text(textOf(value));
-        return;
-    }
-    const auto& array = value.extract<Array::Ptr>();
-    html.markup("<ul>");
-    for (const Var& item : *array) {
-        html.markup("<li>");
-        addValue(html, item);
-        html.markup("</li>");
-    }
-    html.markup("</ul>");
-}
-
-/// What is not known has no line.
-void addFacts(Html& html, const Object& object) {
-    html.markup("<dl>");
-    for (const std::string& key : object.getNames()) {
-        const Var value = object.get(key);
-        const bool is_list = !value.isEmpty() && value.type() == typeid(Array::Ptr);
-        if (value.isEmpty() || (is_list && value.extract<Array::Ptr>()->empty())) continue;
-        html.markup("<dt>").text(wordsOf(key)).markup("</dt><dd>");
-        addValue(html, value);
-        html.markup("</dd>");
-    }
-    html.markup("</dl>");
-}
 
 void addSearch(Html& html, const std::string& asked) {
     html.markup(
@@ -302,46 +286,19 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
-std::string overviewPage(const Viewer& viewer, const Object& status) {
+std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms) {
     Html html;
-    addAlarms(html, status);
-    const auto totals = status.getObject("totals");
-    html.markup("<dl><dt>Gateway</dt><dd>").text(textOf(status, "name")).markup(" (mailgate ");
-    html.text(textOf(status, "version")).markup(")</dd><dt>Since</dt><dd>");
-    addTime(html, textOf(status, "started"));
-    html.markup("</dd><dt>Sessions now</dt><dd>").text(textOf(status, "live")).markup(" of ");
-    html.text(textOf(status, "max_sessions")).markup("</dd>");
-    for (const auto& [title, key] :
-         {std::pair("Admitted", "admitted"), std::pair("Refused by rules", "refused"),
-          std::pair("Turned away", "turned_away")})
-        html.markup("<dt>")
-            .text(title)
-            .markup("</dt><dd>")
-            .text(totals ? textOf(*totals, key) : "")
-            .markup("</dd>");
-    html.markup("</dl><h2>Listeners</h2>");
-    html.add(tableOf("What clients connect to", objectsOf(status, "listeners"),
-                     {plain("Name", "name"), plain("Protocol", "protocol"), plain("Mode", "mode"),
-                      number("Now", "live"), number("Accepted", "accepted"), number("Admitted", "admitted"),
-                      number("Refused", "refused"), number("Failed logins", "failed_logins")}));
-    html.markup("<h2>Servers</h2>");
-    html.add(tableOf("Where sessions go", objectsOf(status, "servers"),
-                     {plain("Upstream", "upstream"),
-                      plain("Server", "server"),
-                      plain("Address", "address"),
-                      {"Health", false, addHealth},
-                      number("Sessions", "sessions"),
-                      number("In all", "sessions_total"),
-                      number("Failures", "failures_total")}));
-    html.markup("<h2>Balancers</h2>");
-    const auto rejections = totals ? objectsOf(*totals, "rejections") : std::vector<Object::Ptr>();
-    if (rejections.empty())
-        html.markup("<p>No PROXY header has been rejected since the start.</p>");
-    else
-        html.add(
-            tableOf("Connections closed because of their PROXY header", rejections,
-                    {plain("Balancer", "balancer"), plain("Reason", "reason"), number("Count", "count")}));
+    addNow(html, status, at_ms);
+    addPlots(html);
+    addNowTables(html, status);
     return page(viewer, Place::Overview, "Overview", html);
+}
+
+Html overviewPart(const Object& status, std::int64_t at_ms) {
+    Html html;
+    addNow(html, status, at_ms);
+    addNowTables(html, status);
+    return html;
 }
 
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Object& found) {
@@ -354,7 +311,7 @@ std::string sessionsPage(const Viewer& viewer, const std::string& asked, const O
             "<p>No session has ended yet. Those <a href=\"/sessions/live\">under way</a> come here when they "
             "have.</p>");
     if (!sessions.empty())
-        html.add(tableOf("Sessions that have ended, the newest first; times in UTC", sessions,
+        html.add(tableOf("Sessions that have ended, the newest first", sessions,
                          {{"Time", false, addSessionLink},
                           plain("Client", "client"),
                           plain("Listener", "listener"),
@@ -377,41 +334,58 @@ std::string sessionsPage(const Viewer& viewer, const std::string& asked, const O
 }
 
 std::string liveSessionsPage(const Viewer& viewer, const Object& found) {
+    return page(viewer, Place::Live, "Sessions under way", liveSessionsPart(viewer.may_change, found));
+}
+
+Html liveSessionsPart(bool may_change, const Object& found) {
     Html html;
+    html.markup(
+        "<div id=\"live\" data-live hx-get=\"/sessions/live\" hx-trigger=\"refresh\" hx-select=\"#live\" "
+        "hx-swap=\"outerHTML\" hx-sync=\"this:drop\">");
     const auto sessions = objectsOf(found, "sessions");
+    const auto all = found.optValue<std::uint64_t>("found", 0);
     if (sessions.empty())
         html.markup("<p>No session is under way. <a href=\"/sessions\">Those that have ended</a></p>");
     else
-        html.add(tableOf(
-            fmt::format("{} sessions under way, the newest first; times in UTC", textOf(found, "found")),
-            sessions,
-            {{"Since", false,
-              [&viewer](Html& cell, const Object& row) {
-                  if (!viewer.may_change) return addTime(cell, textOf(row, "started"));
-                  cell.markup("<a href=\"/sessions/")
-                      .text(percentEncoded(textOf(row, "session")))
-                      .markup("/end\">");
-                  addTime(cell, textOf(row, "started"));
-                  cell.markup("</a>");
-              }},
-             plain("Client", "client"),
-             plain("Listener", "listener"),
-             plain("State", "state"),
-             plain("Server", "server"),
-             plain("HELO", "helo"),
-             plain("User", "user"),
-             plain("From", "from"),
-             number("Mails", "mail_count"),
-             number("Bytes in", "bytes_in"),
-             number("Bytes out", "bytes_out")}));
-    return page(viewer, Place::Live, "Sessions under way", html);
+        html.add(tableOf(fmt::format("{}{} under way, the newest first",
+                                     all > sessions.size() ? fmt::format("{} of ", sessions.size()) : "",
+                                     counted(all, "session")),
+                         sessions,
+                         {{"Since", false,
+                           [may_change](Html& cell, const Object& row) {
+                               if (!may_change) return addTime(cell, textOf(row, "started"));
+                               const std::string id = percentEncoded(textOf(row, "session"));
+                               cell.markup("<a id=\"end-")
+                                   .text(id)
+                                   .markup("\" href=\"/sessions/")
+                                   .text(id)
+                                   .markup("/end\">");
+                               addTime(cell, textOf(row, "started"));
+                               cell.markup("</a>");
+                           }},
+                          plain("Client", "client"),
+                          plain("Listener", "listener"),
+                          plain("State", "state"),
+                          plain("Server", "server"),
+                          plain("HELO", "helo"),
+                          plain("User", "user"),
+                          plain("From", "from"),
+                          number("Mails", "mail_count"),
+                          number("Bytes in", "bytes_in"),
+                          number("Bytes out", "bytes_out")}));
+    html.markup("</div>");
+    return html;
 }
 
 std::string sessionPage(const Viewer& viewer, const Object& found) {
     Html html;
     const auto lines = objectsOf(found, "sessions");
+    if (!lines.empty()) html.add(storyOf(*lines.front()));
     for (std::size_t at = 0; at < lines.size(); ++at) {
-        if (at > 0) html.markup("<h2>Further mail</h2>");
+        if (at == 0)
+            html.markup("<h2>All that is known</h2>");
+        else
+            html.markup("<h2>Further mail</h2>");
         addFacts(html, *lines[at]);
     }
     const std::string client = lines.empty() ? "" : textOf(*lines.front(), "client");

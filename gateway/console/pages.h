@@ -3,30 +3,29 @@
 /// scripts. Pure functions.
 #pragma once
 
-#include "gateway/console/html.h"
+#include "gateway/console/layout.h"
 
 #include <Poco/JSON/Object.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace mailgate::console {
 
-/// For whom a page is.
-struct Viewer {
-    std::string name;  ///< empty: nobody has logged in
-    bool may_change = false;
-    std::string csrf_token;  ///< empty: none is needed, and there is no session to be ended
-};
-
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);
 /// Of the API's /status.
-std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status);
+/// `at_ms`: when the status was that, since 1970.
+std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms);
+/// The parts of it that refresh themselves; nothing in them is of one person.
+Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms);
 /// Of its /sessions; `asked`: the text that is looked for.
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.
 std::string liveSessionsPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// The part of it that refreshes itself; nothing in it is of one person.
+Html liveSessionsPart(bool may_change, const Poco::JSON::Object& found);
 /// Of its /sessions/ID.
 std::string sessionPage(const Viewer& viewer, const Poco::JSON::Object& found);
 /// What is asked before the session is ended.

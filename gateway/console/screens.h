@@ -4,43 +4,32 @@
 
 #include "gateway/api/api.h"
 #include "gateway/console/authenticator.h"
-#include "gateway/console/pages.h"
+#include "gateway/console/question.h"
 
 #include <Poco/Net/HTTPServerRequest.h>
 
+#include <cstddef>
 #include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 namespace mailgate::console {
 
-/// A request of a page, as far as the target tells.
-struct PageRequest {
-    std::string method;
-    std::vector<std::string> path;  ///< decoded; may hold anything
-    std::vector<std::pair<std::string, std::string>> query;
-};
+/// Of an Accept-Encoding field (RFC 9110 12.5.3).
+bool takesGzip(std::string_view field);
 /// None: the target is too long or not well-formed.
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http);
-
-/// The fields of a form (application/x-www-form-urlencoded); empty when it is none. `body` may be anything.
-std::vector<std::pair<std::string, std::string>> formFields(std::string_view body);
-/// The one of that name; empty: there is none, or more than one.
-std::string fieldNamed(const std::vector<std::pair<std::string, std::string>>& fields, std::string_view name);
 
 /// Whether a page of ours has sent it, as far as the browser says.
 bool isOfOurs(const Poco::Net::HTTPServerRequest& http);
 
-api::Response htmlResponse(std::string html, int status = 200);
-/// To another page, with GET.
-api::Response redirection(std::string_view to);
-
-/// What needs nobody to be known: the style sheet.
+/// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);
-/// A page for somebody who is known; `forms_csrf`: what a form had as csrf_token.
-api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request,
-                      std::string_view forms_csrf);
+/// How large a form may be that is sent there.
+std::size_t mostForm(const PageRequest& request, const Known& known);
+/// Whether partFor() has something for it.
+bool isOfPart(const PageRequest& request);
+/// What a page that is shown asks for again by itself: the same for all of a role.
+api::Response partFor(api::Api& api, const Known& known, const PageRequest& request);
+/// A page for somebody who is known.
+api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request);
 
 }  // namespace mailgate::console

@@ -26,11 +26,13 @@ class LoginSessions {
     static constexpr std::chrono::minutes kIdle{30};
     static constexpr std::chrono::hours kAbsolute{12};
     static constexpr std::size_t kMost = 1'000;  ///< beyond it the one unused for longest ends
+    static constexpr std::size_t kMostOfOne =
+        20;  ///< of one account; likewise: nobody's log-ins end those of others
 
     /// Returns the secret. Throws std::system_error.
     std::string begin(std::string account, std::string password, Clock::time_point now);
-    /// None: there is none, or it has expired. Counts as use.
-    std::optional<Login> find(std::string_view secret, Clock::time_point now);
+    /// None: there is none, or it has expired.
+    std::optional<Login> find(std::string_view secret, Clock::time_point now, bool counts_as_use = true);
     void end(std::string_view secret);
     /// Returns how many.
     std::size_t endAllOf(std::string_view account);
@@ -39,7 +41,8 @@ class LoginSessions {
     static bool isOver(const Login& login, Clock::time_point now) noexcept {
         return now - login.used >= kIdle || now - login.begun >= kAbsolute;
     }
-    void makeRoom(Clock::time_point now);
+    void makeRoom(std::string_view account, Clock::time_point now);
+    void endUnusedForLongest(std::string_view account);
 
     std::mutex mutex_;
     std::map<std::string, Login, std::less<>> by_digest_;

@@ -2,6 +2,7 @@
 #include "gateway/daemon/event_bindings.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 
@@ -130,7 +131,8 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
     return events;
 }
 
-store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
+store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
+                                          std::vector<std::string> allowlists) {
     store::AccessWatcher::Events events;
     events.changed = [&log, &state, told = std::map<std::string, std::size_t>()](
                          const store::AccessTable& table, double build_seconds) mutable {
@@ -155,6 +157,14 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state) {
         state.failed = false;
         LogLine line = log.line(LogLevel::Warning, "access.recovered");
         log.write(line);
+    };
+    events.closed = [&log, allowlists = std::move(allowlists)](const std::vector<std::string>& listeners) {
+        for (const std::string& listener : listeners) {
+            if (std::find(allowlists.begin(), allowlists.end(), listener) == allowlists.end()) continue;
+            LogLine line = log.line(LogLevel::Error, "access.closed");
+            line.text("listener", listener).text("detail", nobodyMayEnter(listener));
+            log.write(line);
+        }
     };
     events.upkeep.expiring = [&log, &state](std::span<const store::AccessRule> fresh, std::size_t all) {
         constexpr std::size_t kMostLines = 10;

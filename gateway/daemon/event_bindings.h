@@ -21,6 +21,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace mailgate {
 
@@ -35,8 +36,9 @@ UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
-/// Keeps `state` too, which must live as long.
-store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state);
+/// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
+store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
+                                          std::vector<std::string> allowlists);
 /// With every change the notes that rules show are read too, from `store_url`; where they cannot be read, those
 /// read last stay.
 store::AccessWatcher::Events withRuleNotes(store::AccessWatcher::Events events, const std::string& store_url,

@@ -256,18 +256,27 @@ std::vector<std::string> drainWarnings(const Config& config, std::optional<std::
         formatDuration(config.drain_timeout), formatDuration(*limit))};
 }
 
+std::vector<std::string> allowlists(const Config& config) {
+    std::vector<std::string> names;
+    for (const ListenerConfig& listener : config.listeners)
+        if (listener.access == AccessDefault::Allowlist && listener.mode != ListenerMode::Monitor)
+            names.push_back(listener.name);
+    return names;
+}
+
+std::string nobodyMayEnter(const std::string& listener) {
+    return fmt::format(
+        "nobody may enter listener \"{0}\": its access is \"allowlist\", and no rule allows a client "
+        "(mailgate access allow NET --listener {0}); mode = \"monitor\" lets all in, and records whom it "
+        "would refuse",
+        printable(listener));
+}
+
 std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing) {
     std::vector<std::string> warnings;
-    for (const ListenerConfig& listener : config.listeners) {
-        const bool refuses =
-            listener.access == AccessDefault::Allowlist && listener.mode != ListenerMode::Monitor;
-        if (!refuses || allowing.contains("") || allowing.contains(listener.name)) continue;
-        warnings.push_back(
-            fmt::format("nobody may enter listener \"{0}\": its access is \"allowlist\", and no rule "
-                        "allows a client (mailgate access allow NET --listener {0}); mode = "
-                        "\"monitor\" lets all in, and records whom it would refuse",
-                        printable(listener.name)));
-    }
+    if (allowing.contains("")) return warnings;
+    for (const std::string& listener : allowlists(config))
+        if (!allowing.contains(listener)) warnings.push_back(nobodyMayEnter(listener));
     return warnings;
 }
 

@@ -32,7 +32,13 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
 /// That systemd would kill the gateway before drain_timeout is over; `limit`: stopLimit().
 std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit);
 
-/// "nobody may enter listener mx: ..." for each listener that refuses all. `allowing`: which listeners live allow rules
+/// The listeners that refuse whom no rule allows.
+std::vector<std::string> allowlists(const Config& config);
+
+/// "nobody may enter listener mx: ..."
+std::string nobodyMayEnter(const std::string& listener);
+
+/// nobodyMayEnter() for each listener that refuses all. `allowing`: which listeners live allow rules
 /// name; "": a rule for all.
 std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing);
 

@@ -4,6 +4,7 @@
 #include "gateway/config/changes.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/admin_states.h"
+#include "gateway/daemon/preflight.h"
 #include "protocols/dialogue/refusal_wording.h"
 #include "store/backends/rules.h"
 
@@ -278,12 +279,13 @@ void Reloader::watchAccess(Generation& generation, const Generation* before) {
     const Config& config = generation.config;
     const bool notes = showsRuleNotes(config);
     if (before && listenerNames(before->config) == listenerNames(config) &&
-        before->config.rules == config.rules && notes == (before->rule_notes != nullptr)) {
+        allowlists(before->config) == allowlists(config) && before->config.rules == config.rules &&
+        notes == (before->rule_notes != nullptr)) {
         generation.access = before->access;
         generation.rule_notes = before->rule_notes;
         return;
     }
-    store::AccessWatcher::Events events = accessEvents(site_.log, site_.rules);
+    store::AccessWatcher::Events events = accessEvents(site_.log, site_.rules, allowlists(config));
     if (notes) {
         generation.rule_notes = std::make_shared<Snapshot<RuleNotes>>();
         events = withRuleNotes(std::move(events), config.store_url, generation.rule_notes);

@@ -1,22 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/http/request_head.h"
 
+#include "protocols/stream/lines.h"
+#include "protocols/values/text.h"
+
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <system_error>
 
 namespace mailgate::http {
 
 namespace {
 
-bool sameIgnoringCase(char a, char b) noexcept {
-    return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
+bool isTokenCharacter(char c) noexcept {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+bool isToken(std::string_view text) noexcept {
+    return !text.empty() && std::all_of(text.begin(), text.end(), isTokenCharacter);
+}
+
+/// Of a target: anything that is visible, in ASCII.
+bool isVisible(char c) noexcept {
+    return c > ' ' && c < '\x7f';
+}
+
+/// Of a field's value: obs-text too (RFC 9110 5.5).
+bool isOfValue(char c) noexcept {
+    return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != '\x7f');
+}
+
+/// The next line, without its end; nothing when that is not there yet.
+std::optional<std::string_view> takeLine(std::string_view& text) noexcept {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    text.remove_prefix(end + 1);
+    return line;
+}
+
+bool isRequestLine(std::string_view line) noexcept {
+    const std::string_view method = takeWord(line);
+    const std::string_view target = takeWord(line);
+    return isToken(method) && !target.empty() && std::all_of(target.begin(), target.end(), isVisible) &&
+           (line == "HTTP/1.1" || line == "HTTP/1.0");
 }
 
 /// How long the head is, with the empty line; 0: it is not whole.
 std::size_t lengthOfHead(std::string_view text) noexcept {
     std::size_t length = 0;
-    for (const std::string_view end : {"\r\n\r\n", "\n\n"}) {
+    for (const std::string_view end : {"\n\r\n", "\n\n"}) {
         const std::size_t at = text.find(end);
         if (at != std::string_view::npos && (length == 0 || at + end.size() < length))
             length = at + end.size();
@@ -24,31 +60,65 @@ std::size_t lengthOfHead(std::string_view text) noexcept {
     return length;
 }
 
-/// What Content-Length says of the body, where that is one number, and the client sends it unasked; else 0.
-std::size_t lengthOfBody(std::string_view head) noexcept {
-    constexpr std::string_view kField = "\ncontent-length:";
-    if (holdsIgnoringCase(head, "\nexpect:")) return 0;
-    const auto at = std::search(head.begin(), head.end(), kField.begin(), kField.end(), sameIgnoringCase);
-    if (at == head.end()) return 0;
-    const char* digits = &*at + kField.size();
-    const char* const end = head.data() + head.size();
-    while (digits != end && *digits == ' ')
-        ++digits;
+/// What has a larger number is no length of anything (RFC 9112 6.3), and wraps with others.
+constexpr std::size_t kMostLength = std::size_t{1} << 62;
+
+/// What the fields of a head say of the body behind it.
+struct Framing {
     std::size_t length = 0;
-    return std::from_chars(digits, end, length).ec == std::errc() ? length : 0;
+    unsigned lengths = 0;  ///< fields that tell one
+    bool is_plain =
+        true;  ///< nothing but a length says how long it is, and nothing has to be said before it comes
+};
+
+/// Nothing when one of the lines is no field. A name with a space behind it and a line that goes on with the next are none:
+/// who reads them otherwise sees another body (RFC 9112 5.1, 5.2).
+std::optional<Framing> framingOf(std::string_view fields) noexcept {
+    Framing framing;
+    while (const auto line = takeLine(fields)) {
+        if (line->empty()) break;
+        const std::size_t colon = line->find(':');
+        if (colon == std::string_view::npos || !isToken(line->substr(0, colon))) return std::nullopt;
+        const std::string_view name = line->substr(0, colon), value = trimmed(line->substr(colon + 1));
+        if (!std::all_of(value.begin(), value.end(), isOfValue)) return std::nullopt;
+        if (equalsIgnoreCase(name, "content-length")) {
+            ++framing.lengths;
+            const char* const end = value.data() + value.size();
+            const auto [last, error] = std::from_chars(value.data(), end, framing.length);
+            if (error != std::errc() || last != end || framing.length > kMostLength) return std::nullopt;
+        } else if (equalsIgnoreCase(name, "transfer-encoding") || equalsIgnoreCase(name, "expect")) {
+            framing.is_plain = false;
+        }
+    }
+    return framing;
 }
 
 }  // namespace
 
-bool holdsIgnoringCase(std::string_view text, std::string_view word) noexcept {
-    return std::search(text.begin(), text.end(), word.begin(), word.end(), sameIgnoringCase) != text.end();
+RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept {
+    std::string_view fields = text;
+    const auto first = takeLine(fields);
+    if (first && !isRequestLine(*first)) return RequestState::Malformed;
+    const std::size_t head = lengthOfHead(text);
+    if (head > most_head || (head == 0 && text.size() >= most_head)) return RequestState::TooLong;
+    if (head == 0) return RequestState::Incomplete;
+    const auto framing = framingOf(fields);
+    if (!framing) return RequestState::Malformed;
+    const bool may_wait = framing->is_plain && framing->lengths == 1 && framing->length <= most_body;
+    return may_wait && text.size() - head < framing->length ? RequestState::Incomplete : RequestState::Whole;
 }
 
-bool isWholeRequest(std::string_view text, std::size_t most) noexcept {
-    const std::size_t head = lengthOfHead(text);
-    if (head == 0) return false;
-    const std::size_t body = lengthOfBody(text.substr(0, head));
-    return head >= most || body > most - head || text.size() - head >= body;
+bool isProbe(std::string_view text) noexcept {
+    const auto line = takeLine(text);
+    if (!line) return false;
+    std::string_view rest = *line;
+    const std::string_view method = takeWord(rest);
+    const std::string_view target = takeWord(rest);
+    if ((method != "GET" && method != "HEAD") ||
+        (target != "/readyz" && target != "/healthz" && !target.starts_with("/readyz?listener=")))
+        return false;
+    const auto framing = framingOf(text);
+    return framing && framing->is_plain && framing->lengths == 0;
 }
 
 }  // namespace mailgate::http

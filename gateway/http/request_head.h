@@ -1,17 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  As much of an HTTP request as has to be known before a thread reads it. Pure functions; `text` may be anything.
+/// \file  As much of an HTTP/1 request as has to be known before a thread reads it (RFC 9112 2.2, 3, 5, 6). Pure functions;
+/// `text` may be anything. Lines may end with LF alone.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace mailgate::http {
 
-/// ASCII.
-bool holdsIgnoringCase(std::string_view text, std::string_view word) noexcept;
+enum class RequestState : std::uint8_t {
+    Incomplete,
+    /// Nothing more is to be waited for: the head is there, up to the empty line, and so is the body, where one
+    /// Content-Length says how long that is, it is a small one, and the client sends it unasked. Of other bodies nothing
+    /// may be here; who reads on may wait for the peer.
+    Whole,
+    /// Not a request of HTTP/1.0 or 1.1, or its fields can be read in more than one way.
+    Malformed,
+    TooLong,  ///< the head, or the part of it that is there
+};
 
-/// Whether there is nothing more to be waited for: the head is there, up to the empty line, and so is the body, where
-/// Content-Length says how long that is, `most` bytes have room for both, and the client sends it unasked.
-bool isWholeRequest(std::string_view text, std::size_t most) noexcept;
+/// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.
+RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept;
+
+/// Of a whole request: what is answered from what the gateway knows at once, and has nothing more to be read.
+bool isProbe(std::string_view text) noexcept;
 
 }  // namespace mailgate::http

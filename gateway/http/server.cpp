@@ -3,7 +3,6 @@
 
 #include "gateway/base/descriptor.h"
 #include "gateway/http/request_head.h"
-#include "protocols/stream/lines.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
@@ -19,6 +18,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -31,6 +31,17 @@ namespace net = Poco::Net;
 constexpr int kPeerTimeoutSeconds = 5;
 constexpr std::string_view kTooLong =
     "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+constexpr std::string_view kMalformed =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
+    "This is no well-formed request of HTTP/1.0 or 1.1\n";
+
+/// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
+void refuse(net::StreamSocket& socket, std::string_view response) {
+    try {
+        socket.sendBytes(response.data(), static_cast<int>(response.size()));
+    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
+    }
+}
 
 net::HTTPServerParams::Ptr serverParams() {
     net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
@@ -49,18 +60,6 @@ int descriptorOf(const net::Socket& socket) {
     return socket.impl()->sockfd();
 }
 
-/// Answered from what the gateway knows at once, and without anything more to be read: Poco's parser would wait for a
-/// version that is not there, and for the body of a method that may have one.
-bool isProbe(std::string_view head) {
-    std::string_view line = head.substr(0, head.find('\n'));
-    const std::string_view method = takeWord(line);
-    const std::string_view target = takeWord(line);
-    return (method == "GET" || method == "HEAD") &&
-           (target == "/readyz" || target == "/healthz" || target.starts_with("/readyz?listener=")) &&
-           line.starts_with("HTTP/") && !holdsIgnoringCase(head, "content-length") &&
-           !holdsIgnoringCase(head, "transfer-encoding") && !holdsIgnoringCase(head, "expect");
-}
-
 }  // namespace
 
 Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tls)
@@ -70,7 +69,7 @@ Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tl
       handlers_(handlers(*this)),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      head_(kMaxHead) {
+      head_(kMaxHead + kMaxSmallBody) {
     // Between an event and accept() the peer may be gone.
     ::fcntl(descriptorOf(socket_), F_SETFL, ::fcntl(descriptorOf(socket_), F_GETFL) | O_NONBLOCK);
     for (const int fd : {wake_fd_, descriptorOf(socket_)}) {
@@ -206,9 +205,9 @@ void Server::look(WaitingList::iterator waiting) {
         case Head::Probe:
             return serve(*socket);
         case Head::TooLong:
-            if (!tls_)
-                ::send(descriptorOf(*socket), kTooLong.data(), kTooLong.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-            return;
+            return refuse(*socket, kTooLong);
+        case Head::Malformed:
+            return refuse(*socket, kMalformed);
         case Head::Complete: {
             const std::lock_guard lock(mutex_);
             if (ready_.size() >= kMaxConnections) ready_.pop_front();
@@ -226,16 +225,27 @@ Server::Head Server::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
     if (got == 0) return Head::Gone;
-    const std::string_view head(head_.data(), static_cast<std::size_t>(got));
-    if (isWholeRequest(head, head_.size())) return isProbe(head) ? Head::Probe : Head::Complete;
-    return head.size() == head_.size() ? Head::TooLong : Head::Incomplete;
+    return headOf(std::string_view(head_.data(), static_cast<std::size_t>(got)));
 }
 
-Server::Head Server::headOf(TlsConnection& connection) const {
-    if (!connection.advance(kMaxHead)) return Head::Gone;
-    const std::string& text = connection.received();
-    if (isWholeRequest(text, kMaxHead)) return Head::Complete;
-    return text.size() >= kMaxHead ? Head::TooLong : Head::Incomplete;
+Server::Head Server::headOf(TlsConnection& connection) {
+    if (!connection.advance(kMaxHead + kMaxSmallBody)) return Head::Gone;
+    const Head head = headOf(connection.received());
+    return head == Head::Probe ? Head::Complete : head;  // its answer may have to wait
+}
+
+Server::Head Server::headOf(std::string_view text) noexcept {
+    switch (stateOf(text, kMaxHead, kMaxSmallBody)) {
+        case RequestState::Malformed:
+            return Head::Malformed;
+        case RequestState::TooLong:
+            return Head::TooLong;
+        case RequestState::Whole:
+            return isProbe(text) ? Head::Probe : Head::Complete;
+        case RequestState::Incomplete:
+            break;
+    }
+    return Head::Incomplete;
 }
 
 void Server::drop(WaitingList::iterator waiting) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  An HTTP server that slow and hostile peers cost little: a listening socket and the threads that serve it.
 ///
-/// A connection gets a thread only once the head of its request has arrived, with the body if that is small, and the TLS
-/// handshake before it is done. Until then it costs a descriptor and
+/// A connection gets a thread only once the head of its request has arrived and is well-formed, with the body if that is
+/// small, and the TLS handshake before it is done. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
 /// too many wait, the oldest is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
@@ -25,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -36,7 +37,9 @@ class Server {
     static constexpr auto kHeadLimit = std::chrono::seconds(5);
     static constexpr auto kPeerLimit = std::chrono::seconds(10);
     static constexpr std::size_t kMaxConnections = 256;
-    static constexpr std::size_t kMaxHead = std::size_t{32} << 10;
+    static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
+    static constexpr std::size_t kMaxSmallBody = std::size_t{4}
+                                                 << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
 
     /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
@@ -69,13 +72,14 @@ class Server {
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Gone };
+    enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Malformed, Gone };
 
     void watch();
     void accept();
     void look(WaitingList::iterator waiting);
     Head headOf(const Poco::Net::StreamSocket& socket);
-    Head headOf(TlsConnection& connection) const;
+    static Head headOf(TlsConnection& connection);
+    static Head headOf(std::string_view text) noexcept;
     Poco::Net::StreamSocket acceptConnection(std::unique_ptr<TlsConnection>& tls);
     void drop(WaitingList::iterator waiting);
     int enforceLimits();

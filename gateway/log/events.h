@@ -61,6 +61,10 @@ inline constexpr EventRow kEvents[] = {
      "the name of a rule stands for the site's own balancers or servers"},
     {"access.unknown_listener", LogLevel::Warning,
      "rules name listeners that the configuration does not have: they have no effect"},
+    {"access.closed", LogLevel::Error,
+     "the last rule that let somebody into an allowlist has expired or is gone (`listener`, `detail`): all "
+     "are "
+     "refused"},
     {"access.expiring", LogLevel::Warning,
      "a rule expires within `rules.warn_expiry` (`rule`, `verdict`, `network`, `listener`, `set`, `owner`, "
      "`ticket`, `expires_at`); once a rule, and again after a start; of more than ten at once the tenth says "

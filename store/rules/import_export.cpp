@@ -12,6 +12,7 @@
 #include <bit>
 #include <charconv>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -390,6 +391,19 @@ class Lines {
     }
 
     std::span<const import::Line> telling() const noexcept { return lines_; }
+    /// Where semicolons separate cells, a line behind the heading that begins with one is a row and no comment.
+    void takeSemicolonsForCells() {
+        std::vector<import::Line> lines;
+        lines.reserve(lines_.size() + begun_with_semicolon_.size());
+        const auto later = [](const import::Line& one, const import::Line& other) {
+            return one.number < other.number;
+        };
+        const auto behind = std::upper_bound(begun_with_semicolon_.begin(), begun_with_semicolon_.end(),
+                                             lines_.front(), later);
+        std::merge(lines_.begin(), lines_.end(), behind, begun_with_semicolon_.end(),
+                   std::back_inserter(lines), later);
+        lines_.swap(lines);
+    }
     bool hasEndMark() const noexcept { return end_mark_.has_value(); }
 
     /// Why the file may not be all that was written; none: it is, as far as can be told.
@@ -420,8 +434,8 @@ class Lines {
         const std::string_view inside = trimmed(line);
         if (!inside.empty()) last_ = count_;
         if (const auto rules = endMark(inside); rules && !end_mark_) end_mark_ = {count_, *rules};
-        if (!inside.empty() && inside.front() != '#' && inside.front() != ';')
-            lines_.push_back({count_, line});
+        if (inside.empty() || inside.front() == '#') return;
+        (inside.front() == ';' ? begun_with_semicolon_ : lines_).push_back({count_, line});
     }
 
     /// How many rules "# end, N rules" counts.
@@ -436,6 +450,7 @@ class Lines {
     }
 
     std::vector<import::Line> lines_;
+    std::vector<import::Line> begun_with_semicolon_;
     std::optional<EndMark> end_mark_;
     std::size_t count_ = 0;
     std::size_t last_ = 0;  ///< the last line that holds anything
@@ -651,7 +666,7 @@ std::optional<std::pair<std::string, SetDefaults>> parseTrailSet(std::string_vie
 }
 
 ImportResult parseRules(std::string_view text, const ImportOptions& options) {
-    const Lines lines(text);
+    Lines lines(text);
     ImportResult result;
     result.format = options.format;
     if (options.format == ImportFormat::Auto) {
@@ -665,6 +680,8 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
         result.format = std::get<ImportFormat>(recognized);
     }
     const bool own = result.format == ImportFormat::Mailgate;
+    if (result.format == ImportFormat::Csv && import::separatesWithSemicolons(lines.telling()))
+        lines.takeSemicolonsForCells();
     if (own)
         readOwn(lines, options, result);
     else

@@ -103,7 +103,8 @@ constexpr ColumnName kColumnNames[] = {
 };
 
 std::optional<Column> columnOf(std::string_view name) {
-    const std::string lower = lowerCase(trimmed(name));
+    std::string lower = lowerCase(trimmed(name));
+    std::replace(lower.begin(), lower.end(), ' ', '_');  // "IP Address"
     const auto found = std::find_if(std::begin(kColumnNames), std::end(kColumnNames),
                                     [&](const ColumnName& known) { return known.name == lower; });
     return found == std::end(kColumnNames) ? std::nullopt : std::optional(found->column);
@@ -739,6 +740,10 @@ std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
         return told;
     }
     return ImportFormat::Plain;
+}
+
+bool separatesWithSemicolons(std::span<const Line> lines) {
+    return !lines.empty() && headingSeparator(lines.front().text) == ';';
 }
 
 void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,

@@ -19,6 +19,9 @@ namespace mailgate::store::import {
 /// line that belongs to none.
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
 
+/// Of rows with columns: their heading says so.
+bool separatesWithSemicolons(std::span<const Line> lines);
+
 /// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
 std::optional<Verdict> verdictOf(std::string_view word);
 

@@ -33,6 +33,22 @@ bool beatsAtSameNetwork(const AccessRule& rule, const AccessRule& other) noexcep
     return rule.verdict == Verdict::Deny;
 }
 
+/// Of two with the same verdict: then the set decides.
+bool comesFirst(const AccessRule& rule, const AccessRule& other) noexcept {
+    if (rule.listener.empty() != other.listener.empty()) return other.listener.empty();
+    if (rule.set == store::kManualSet || other.set == store::kManualSet) return rule.set == store::kManualSet;
+    return rule.set < other.set;
+}
+
+bool doTheSame(const AccessRule& a, const AccessRule& b) noexcept {
+    return a.expires_at == b.expires_at && a.limits == b.limits && a.reply == b.reply;
+}
+
+bool outlives(const AccessRule& rule, const AccessRule& other) noexcept {
+    return rule.verdict == other.verdict && other.expires_at &&
+           (!rule.expires_at || *rule.expires_at > *other.expires_at);
+}
+
 bool allows(const AccessRule& rule) noexcept {
     return rule.verdict == Verdict::Allow;
 }
@@ -187,9 +203,12 @@ std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site) {
 }
 
 std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept {
-    if (rule.verdict == other.verdict || !sharesListener(rule, other) ||
-        !overlap(rule.network, other.network))
-        return std::nullopt;
+    if (!sharesListener(rule, other) || !overlap(rule.network, other.network)) return std::nullopt;
+    if (rule.verdict == other.verdict) {
+        if (rule.id == other.id || rule.network != other.network || doTheSame(rule, other))
+            return std::nullopt;
+        return comesFirst(rule, other) ? Standing::ComesFirst : Standing::ComesAfter;
+    }
     if (rule.network == other.network)
         return beatsAtSameNetwork(rule, other) ? Standing::Wins : Standing::WithoutEffect;
     return rule.network.contains(other.network) ? Standing::OverriddenInside : Standing::MoreSpecific;
@@ -389,7 +408,8 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
             if (!isLive(other, now_)) return;
             const auto meet = [&](const AccessRule& theirs) {
                 for (const AccessRule& one : ours)
-                    if (const auto standing = standingOf(one, theirs)) found.add({one.id, *standing, theirs});
+                    if (const auto standing = standingOf(one, theirs))
+                        found.add({one.id, *standing, theirs, outlives(one, theirs)});
             };
             if (other.name.empty()) return meet(other);
             for (const AccessRule& theirs : eachNetworkOf(other, states))
@@ -632,7 +652,8 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         if (is_new) addDefaults(rule, sets, now_);
         addWhatIsSaid(rule, wanted, said_of(wanted));
     };
-    for (const RuleStore::EditResult& one : store_().edit(rules, edited, who_)) {
+    for (const RuleStore::EditResult& one :
+         store_().edit(rules, edited, who_, RuleStore::TakeOver::Changed)) {
         count(one.kind);
         if (one.taken_over) ++outcome.taken_over;
     }

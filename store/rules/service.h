@@ -64,20 +64,24 @@ std::optional<WholeInternet> wholeInternet(const Network& network) noexcept;
 /// Whom of the site a denial shuts out; that an allow rule lets in everybody.
 std::vector<Hazard> hazardsOf(const AccessRule& rule, const Site& site);
 
-/// Where one rule stands to another with the opposite verdict that shares addresses and listeners with it.
+/// Where one rule stands to another that shares addresses and listeners with it.
 enum class Standing : std::uint8_t {
     Wins,              ///< at the same network
     WithoutEffect,     ///< at the same network, where the other covers it
     OverriddenInside,  ///< inside the other's network
     MoreSpecific,      ///< wins, its network being inside the other's
+    // With the same verdict, at the same network, but with another expiry, other limits or another reply:
+    ComesFirst,
+    ComesAfter,
 };
-/// None when they do not meet.
+/// None when they do not meet, or say the same.
 std::optional<Standing> standingOf(const AccessRule& rule, const AccessRule& other) noexcept;
 
 struct Overlap {
     std::int64_t rule_id;
     Standing standing;
     AccessRule other;
+    bool outlives = false;  ///< with the same verdict: the rule is in force still when the other has expired
 };
 
 /// A rule for another network than the one that was asked for, which it touches.

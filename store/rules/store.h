@@ -139,6 +139,12 @@ class RuleStore {
         PutKind kind;
         AccessRule rule;                                 ///< as it is now
         std::shared_ptr<const AccessRule> taken_over{};  ///< the program's rule that this one has become of
+        std::shared_ptr<const AccessRule> expired{};     ///< the one that had, in whose place a new one is
+    };
+    /// Which of a program's rules a person takes over who edits it.
+    enum class TakeOver : std::uint8_t {
+        Any,      ///< also one that is as it was: they have named it, and it is to stay
+        Changed,  ///< one that is different afterwards: a list that an export has begun as names them all
     };
     /// `rule`: what there is, or what `wanted` names and nothing more; `is_new` tells.
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted, bool is_new)>;
@@ -149,7 +155,7 @@ class RuleStore {
     /// It keeps what it has, but for the expiry of a denial, which was the program's: a ban is for a time, what a
     /// person denies is denied until they say otherwise.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
-                                         std::string_view who) = 0;
+                                         std::string_view who, TakeOver takes_over = TakeOver::Any) = 0;
 
     struct ReplaceResult {
         std::vector<PutResult> put;

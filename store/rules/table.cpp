@@ -225,6 +225,8 @@ struct AccessTable::Data {
     std::vector<std::uint32_t> temporary;  ///< likewise those whose denial is not permanent
     std::int64_t version = 0;
     std::map<std::string, std::size_t> unknown_listeners;
+    /// When the last allow rule of each listener expires, and behind them that of those for all; 0: there is none.
+    std::vector<UnixSeconds> allowed_until;
 
     ClientLimits limitsOf(std::uint32_t rule) const noexcept {
         const auto found =
@@ -275,6 +277,11 @@ void AccessTable::takeHits(
     }
 }
 
+bool AccessTable::letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept {
+    const std::vector<UnixSeconds>& until = data_->allowed_until;
+    return listener < until.size() && std::max(until[listener], until.back()) > now;
+}
+
 std::int64_t AccessTable::ruleId(std::uint32_t rule) const noexcept {
     return data_->ids[rule];
 }
@@ -304,6 +311,7 @@ struct AccessTable::Builder::Pending {
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
     std::unordered_set<std::int64_t> temporary;             ///< ids
     std::map<std::string, std::size_t> unknown_listeners;
+    std::vector<UnixSeconds> allowed_until;
     /// In the order in which they came; kManualSet is the first.
     std::map<std::string, std::uint32_t, std::less<>> sets{{std::string(kManualSet), 0}};
 
@@ -332,6 +340,7 @@ AccessTable::Builder::Builder(std::span<const std::string> listeners)
     : pending_(std::make_unique<Pending>()) {
     for (const std::string& name : listeners)
         pending_->listeners.emplace(name, static_cast<ListenerIndex>(pending_->listeners.size()));
+    pending_->allowed_until.resize(listeners.size() + 1);
 }
 
 AccessTable::Builder::~Builder() = default;
@@ -347,6 +356,11 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
             return;
         }
         index = known->second;
+    }
+    if (verdict == Verdict::Allow) {
+        UnixSeconds& until =
+            pending_->allowed_until[std::min<std::size_t>(index, pending_->allowed_until.size() - 1)];
+        until = std::max(until, expires_at.value_or(std::numeric_limits<UnixSeconds>::max()));
     }
     if (limits.any()) pending_->limits.emplace(id, limits);
     if (temporary) pending_->temporary.insert(id);
@@ -384,6 +398,7 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
         if (pending_->temporary.contains(data.ids[rule])) data.temporary.push_back(rule);
     data.version = version;
     data.unknown_listeners = std::move(pending_->unknown_listeners);
+    data.allowed_until = std::move(pending_->allowed_until);
     pending_.reset();
     return table;
 }

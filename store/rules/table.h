@@ -52,6 +52,9 @@ class AccessTable {
     void takeHits(
         const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const;
 
+    /// Whether the listener has an allow rule in force, its own or one for all.
+    bool letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept;
+
     std::int64_t ruleId(std::uint32_t rule) const noexcept;
     std::size_t size() const noexcept;  ///< rules, without those that only name listeners unknown here
     /// How many rules name each listener unknown here, by name: they decide nothing.

@@ -63,6 +63,7 @@ struct AccessWatcher::Impl {
     void refresh();
     void load();
     void releaseRetired();
+    std::vector<std::string> noteClosed();
     void collectHits();
     void writeHits();
     void lookAfter();
@@ -78,6 +79,7 @@ struct AccessWatcher::Impl {
 
     // The watcher thread's own, or start()'s and stop()'s while it does not run.
     bool must_load = false;    ///< the table in force is not what the store says
+    std::vector<bool> open;    ///< by listener: somebody is let in, as far as has been noted
     bool other_rules = false;  ///< its rule ids are none of the store's: its hits belong nowhere
     std::string reported;      ///< the failure reported last; empty while all is well
     std::vector<std::shared_ptr<const AccessTable>> retired;  ///< workers may still count hits in them
@@ -119,6 +121,18 @@ void AccessWatcher::Impl::refresh() {
     if (!must_load && !stopping) reportRecovery();
 }
 
+/// Those that were open before.
+std::vector<std::string> AccessWatcher::Impl::noteClosed() {
+    std::vector<std::string> closed;
+    open.resize(listeners.size());
+    for (std::size_t at = 0; at < listeners.size(); ++at) {
+        const bool was_open = open[at];
+        open[at] = tables.share()->letsSomebodyIn(static_cast<ListenerIndex>(at), std::time(nullptr));
+        if (was_open && !open[at]) closed.push_back(listeners[at]);
+    }
+    return closed;
+}
+
 void AccessWatcher::Impl::turn() {
     try {
         refresh();
@@ -127,6 +141,7 @@ void AccessWatcher::Impl::turn() {
     } catch (const std::bad_alloc&) {
         reportFailure("out of memory");
     }
+    if (const auto closed = noteClosed(); !closed.empty() && events.closed) events.closed(closed);
     releaseRetired();
     if (steady_clock::now() < next_hits) return;
     next_hits = steady_clock::now() + hits_every;
@@ -205,6 +220,7 @@ AccessWatcher::~AccessWatcher() {
 
 void AccessWatcher::start() {
     impl_->load();
+    impl_->noteClosed();
     impl_->next_hits = steady_clock::now() + impl_->hits_every;
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }

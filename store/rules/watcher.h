@@ -30,6 +30,8 @@ class AccessWatcher {
         std::function<void(const std::string& what)>
             failed;  ///< one sentence: place, cause, what stays in force
         std::function<void()> recovered;
+        /// The last allow rule of these listeners has expired, or is gone.
+        std::function<void(const std::vector<std::string>& listeners)> closed{};
         Upkeep::Events upkeep{};
     };
 

@@ -2,6 +2,7 @@
 // What is read of HTTP requests before Poco does, or beside it: whether one is whole, cookies, what proxies say of the client.
 
 #include "gateway/console/authenticator.h"
+#include "gateway/console/forms.h"
 #include "gateway/console/html.h"
 #include "gateway/console/screens.h"
 #include "gateway/http/request_head.h"
@@ -19,6 +20,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string text(reinterpret_cast<const char*>(data), size);
     // What is whole stays so, whatever comes behind it.
     if (http::isWholeRequest(text, kMost) && !http::isWholeRequest(text + "\r\n\r\nx", kMost)) std::abort();
+
+    for (const auto& [name, field] : console::multipartFields(text, "x"))
+        if (text.find(field) == std::string::npos) std::abort();
+    const std::string boundary = console::boundaryOf(text);
+    if (boundary.size() > text.size()) std::abort();
 
     const std::string value = console::cookieNamed(text, "mailgate");
     if (!value.empty() && text.find("mailgate=" + value) == std::string::npos) std::abort();

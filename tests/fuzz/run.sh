@@ -25,8 +25,8 @@ for target in "${targets[@]}"; do
   shares=$((shares + $(weight "$target")))
 done
 
-cmake --preset asan -DCMAKE_UNITY_BUILD=ON >/dev/null
-cmake --build --preset asan --target "${targets[@]/%/_fuzz}" -- --quiet
+cmake --preset fuzz -DCMAKE_UNITY_BUILD=ON >/dev/null
+cmake --build --preset fuzz --target "${targets[@]/%/_fuzz}" -- --quiet
 
 export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 output=build/fuzz
@@ -36,7 +36,7 @@ for target in "${targets[@]}"; do
   share=$((seconds * $(weight "$target") / shares))
   echo "== $target: $((share > 0 ? share : 1)) s"
   mkdir -p "$output/corpus/$target"
-  "build/asan/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -timeout=60 -rss_limit_mb=1024 \
+  "$output/tests/fuzz/${target}_fuzz" -max_total_time=$((share > 0 ? share : 1)) -timeout=60 -rss_limit_mb=1024 \
     -artifact_prefix="$output/findings/$target-" "$output/corpus/$target" "tests/fuzz/corpus/$target" \
     >"$output/$target.log" 2>&1 || { tail -n 40 "$output/$target.log"; failed+=("$target"); }
   sed -n 's/^Done \(.*\)/   \1/p' "$output/$target.log"

@@ -127,15 +127,21 @@ class Running(Site):
     def test_tar_takes_it_to_another_machine(self):
         self.start()
         self.gateway.access("allow", "192.0.2.0/24", "--note", "kept")
-        self.back_up()
-        self.gateway.stop()
         elsewhere = scratch.folder(self._testMethodName[:20] + "-new")
-        subprocess.run(f"tar -C {self.backup.parent} -cf - backup | tar -C {elsewhere} -xf -", shell=True, check=True)
+        with Traffic(self.gateway.port("smtp")) as traffic:
+            wait_until(lambda: traffic.sessions > 20, "some traffic")
+            self.back_up()
+            subprocess.run(["tar", "-C", self.backup.parent, "-cf", elsewhere / "backup.tar", "backup"], check=True)
+            before = traffic.sessions
+            wait_until(lambda: traffic.sessions > before, "traffic that goes on")
+        self.gateway.stop()
+        subprocess.run(["tar", "-C", elsewhere, "-xf", elsewhere / "backup.tar"], check=True)
         self.gateway.config = elsewhere / "mailgate.toml"
         done = self.gateway.run("restore", str(elsewhere / "backup"), "--parts", "rules,journal,configuration")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("kept", self.gateway.access("export"))
         self.assertTrue((elsewhere / "mailgate.db").exists())
+        self.assertGreater(self.sessions(), 0)
         self.assertEqual(self.gateway.run("check").returncode, 0)
 
     def test_what_is_damaged_is_replaced_with_its_log(self):

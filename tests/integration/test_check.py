@@ -137,6 +137,12 @@ class Check(Site):
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('10.0.0.1/8', 'allow')")
         self.expect("row id 2, column network: 10.0.0.1/8 has host bits set")
+        # The gateway does not take the rules with it: whoever denies a client meanwhile must not believe it done.
+        done = self.gateway.run("access", "deny", "203.0.113.41")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("the change is not in force", done.stderr)
+        self.assertEqual(self.gateway.run("access", "remove", "2").returncode, 0)
+        self.assertEqual(self.gateway.run("access", "deny", "203.0.113.42").returncode, 0)
 
     def test_nothing_is_made_or_changed(self):
         before = sorted(self.gateway.folder.iterdir())
@@ -231,6 +237,9 @@ class Writes(Site):
                 done = subprocess.run(self.gateway.argv(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertRegex(done.stderr, "cannot write to .*: No space left on device|the output is incomplete")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(self.gateway.argv("console", "token", "add", "unseen", "--role", "viewer"), stdout=full, timeout=60)
+        self.assertEqual((done.returncode, self.gateway.run("console", "token", "list").returncode), (1, 1), "a token that nobody has")
 
 
 if __name__ == "__main__":

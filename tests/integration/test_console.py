@@ -2,6 +2,7 @@
 """The console's API: who may, what it answers (docs/openapi.yaml, to the letter), what hostile clients cost."""
 
 import contextlib
+import gzip
 import html.parser
 import http.client
 import json
@@ -185,6 +186,7 @@ class Answers(Console):
         self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "ready")
         self.change("POST", "/servers/mail/gone/ready", status=404)
         self.change("POST", "/servers/mail/mail1/burn", status=404)
+        self.change("POST", "/servers/mail/gone/probe", status=404)
         gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
     def test_the_configuration_in_force(self):
@@ -193,6 +195,10 @@ class Answers(Console):
         self.assertEqual([listener["name"] for listener in configuration["listeners"]], ["smtp"])
         self.assertEqual(configuration["upstreams"][0]["servers"][0]["address"], f"127.0.0.1:{mail.port}")
         self.assertEqual(configuration["sections"]["console"]["address"], f'"127.0.0.1:{console_port}"')
+        self.assertEqual(configuration["defaults"]["gateway"]["max_sessions"], "50000")
+        self.assertIn("postfix", [snippet["name"] for snippet in self.get("/snippets")["snippets"]])
+        self.assertEqual(self.get("/snippets/postfix")["text"], gateway.run("snippet", "postfix").stdout)
+        self.get("/snippets/nothing", 404)
 
     def test_sessions(self):
         page = self.get("/sessions?limit=1&from=@partner.example")
@@ -238,6 +244,36 @@ class Answers(Console):
             self.assertTrue(self.change("DELETE", f"/sessions/{session}", token="operator").json["ended"])
             self.assertIn(b"421", proxyclient.read_line(client))
         self.change("DELETE", f"/sessions/{session}", status=404, token="operator")
+
+    def test_viewers_cannot_find_out_what_is_masked(self):
+        number = self.change("POST", "/rules", {"network": "192.0.2.131", "verdict": "deny"}, 201).json["changes"][0]["rule"]
+
+        def greeting():
+            with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.131"))) as client:
+                client.sendall(b"QUIT\r\n")
+                return proxyclient.read_line(client)
+        wait_until(lambda: greeting().startswith(b"554"), "the rule")
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.132"))) as client:
+            proxyclient.read_line(client)
+            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.2.132]>\r\n")
+            proxyclient.read_reply(client)
+            proxyclient.read_reply(client)
+            live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
+            self.assertNotIn("192.0.2.132", json.dumps(live))
+            for query in ("helo=[192.0.2.132]", "helo=.132", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+                self.get("/sessions/live?" + query, 403, token="viewer")
+            client.sendall(b"QUIT\r\n")
+            proxyclient.read_to_end(client)
+        wait_until(lambda: self.get("/sessions?client=192.0.2.132")["sessions"], "the session")
+        [whole, *_] = wait_until(lambda: self.get("/sessions?client=192.0.2.131&refused=true")["sessions"], "the refused one")
+        self.assertEqual(whole["rule_id"], number)
+        for one in self.get("/sessions?client=192.0.2.0/24", token="viewer")["sessions"]:
+            self.assertNotIn("192.0.2.13", json.dumps(one))
+            self.assertIsNone(one.get("rule_id"))
+        for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
+            with self.subTest(query=query):
+                self.get("/sessions?" + query, 403, token="viewer")
+        self.assertEqual([self.get("/sessions?q=" + text, token="viewer")["sessions"] for text in ("[192.0.2.132]", "[192.0.2.133]")], [[], []])
 
     def test_viewers_see_masked_addresses(self):
         masked = self.get("/sessions?from=@partner.example", token="viewer")["sessions"]
@@ -301,13 +337,14 @@ class Answers(Console):
         refused(400, "invalid_value", note=7)
         refused(400, "invalid_value", networks="192.0.2.5")
         refused(400, "invalid_value", expires_at="soon")
-        refused(400, "invalid_value", client_rate=2**63)
+        refused(400, "malformed_body", client_rate=2**64)
         refused(422, "unknown_listener", listener="nothing")
         refused(422, "expiry_past", expires_at="2001-01-01T00:00:00Z")
         refused(422, "invalid_value", note="x" * 1001)
         refused(422, "invalid_value", note="a\u0000b")
         refused(409, "hazardous", network="127.0.0.1")
         refused(409, "hazardous", network="0.0.0.0/0")
+        self.change("POST", "/rules/import", {"replace": True, "all_sets": True, "force": True}, 400)
         self.assertEqual(self.get("/rules?match=192.0.2.5")["rules"], [])
 
     def test_lists_and_pages(self):
@@ -362,7 +399,7 @@ class Answers(Console):
 
 class Roles(Console):
     def test_every_operation_needs_its_role(self):
-        example = {"id": "1", "upstream": "mail", "server": "mail1", "state": "drain"}
+        example = {"id": "1", "upstream": "mail", "server": "mail1", "state": "drain", "name": "postfix"}
         for pattern, operations in API["paths"].items():
             for method, operation in operations.items():
                 if method == "parameters" or pattern == "/session":
@@ -433,13 +470,15 @@ class LoggingIn(Console):
         self.get("/status", 401, token=None, headers=session)
 
     def test_who_a_trusted_proxy_names(self):
-        def through(address, user):
+        def through(address, user, **headers):
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30, source_address=(address, 0))) as proxy:
-                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user})
+                proxy.request("GET", "/api/v1/session", headers={"X-Remote-User": user, **headers})
                 got = proxy.getresponse()
                 return got.status, json.loads(got.read())
         self.assertEqual(through("127.0.0.9", "operator-person")[1]["name"], "operator-person (console)")
         self.assertEqual(through("127.0.0.9", "nobody")[0], 403)
+        self.assertEqual(through("127.0.0.9", "operator-person", Authorization="Basic YTpi")[0], 200, "that is the proxy's matter")
+        self.assertEqual(through("127.0.0.8", "operator-person", Authorization="Basic YTpi")[0], 401)
         self.assertEqual(through("127.0.0.8", "operator-person")[0], 401, "a proxy that is not trusted says nothing")
 
     def test_guessing_is_slowed_down_and_told(self):
@@ -465,6 +504,8 @@ class LoggingIn(Console):
         gateway.run("console", "user", "add", "emil", "--role", "viewer", stdin=PASSWORD + "\n")
         emils = add_token("emils", "admin", "--user", "emil")
         self.assertEqual(self.get("/session", token=emils)["role"], "viewer", "no more than the account may")
+        said = gateway.run("console", "token", "add", "emils-other", "--role", "operator", "--user", "emil").stderr
+        self.assertIn("note: emil is a viewer: the token may do no more than that", said)
         gateway.run("console", "user", "remove", "emil")
         self.get("/status", 401, token=emils)
         wait_until(lambda: ask("GET", "/status", token=expired).status == 401, "the token's end")
@@ -496,6 +537,8 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
         if tag not in self.VOID:
             self.open.append(tag)
+        if tag == "script":
+            assert attrs["src"].startswith("/assets/"), attrs
         if tag == "a":
             self.links.append(attrs["href"])
         if tag == "input":
@@ -510,6 +553,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag, tag
 
     def handle_data(self, data):
+        assert "script" not in self.open, data
         self.words += data + " "
 
 
@@ -528,7 +572,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(got.headers["Content-Type"], "text/html; charset=utf-8")
         self.assertEqual(got.headers["Cache-Control"], "no-store")
         page = Page(text)
-        self.assertFalse({"script", "style", "iframe"} & set(page.tags))
+        self.assertFalse({"style", "iframe"} & set(page.tags))
         self.assertEqual({"has " + need[6:] for need in page.labels if need.startswith("needs ")},
                          {has for has in page.labels if has.startswith("has ")}, "every field has its label")
         return page, got.headers
@@ -620,23 +664,40 @@ class Pages(unittest.TestCase):
         page, _ = self.ask("GET", "/sessions?" + urllib.parse.urlencode({"q": evil}), headers=session)
         self.assertIn("<script>", page.fields["q"])
 
-    def test_the_style_sheet_is_kept_for_good(self):
-        page = ask_text("/login")
-        [path] = re.findall(r'rel="stylesheet" href="([^"]+)"', page)
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
-            browser.request("GET", path)
-            got = browser.getresponse()
-            style = got.read().decode()
-        self.assertEqual((got.status, got.headers["Content-Type"]), (200, "text/css; charset=utf-8"))
-        self.assertIn("immutable", got.headers["Cache-Control"])
-        self.assertLess(len(style), 15_000)
-        self.assertNotRegex(style, r"url\(|@import|https?:")
+    def test_what_pages_load_is_kept_for_good(self):
+        session = self.log_in("viewer-person")
+        page = ask_text("/", session)
+        paths = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+        self.assertEqual({path.rsplit(".", 1)[1] for path in paths}, {"css", "js", "svg"})
         self.assertNotRegex(page, r'(src|href)="https?:', "nothing is fetched from elsewhere")
+        together = len(gzip.compress(page.encode()))
+        for path in paths:
+            plain = self.load(path, {})
+            self.assertIn("immutable", plain.headers["Cache-Control"])
+            packed = self.load(path, {"Accept-Encoding": "gzip, br"})
+            self.assertEqual(packed.headers["Content-Encoding"], "gzip")
+            self.assertEqual(gzip.decompress(packed.body), plain.body)
+            together += len(packed.body)
+            again = self.load(path, {"Accept-Encoding": "gzip, br", "If-None-Match": packed.headers["ETag"]})
+            self.assertEqual((again.status, again.body), (304, b""))
+            self.assertEqual(self.load(path, {"If-None-Match": packed.headers["ETag"]}).status, 200, "another coding")
+        self.assertLess(together, 80_000, "a page with all that it loads")
+        self.assertEqual(self.load(paths[0] + "x", {}).status, 303)
+
+    def load(self, path, headers):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
+            browser.request("GET", path, headers=headers)
+            got = browser.getresponse()
+            return Answer(got.status, got.headers, got.read())
+
+    def test_a_page_that_refreshes_itself_says_that_the_session_is_over(self):
+        got = self.load("/sessions/live", {"X-Refresh": "auto", "HX-Request": "true"})
+        self.assertEqual((got.status, got.headers["HX-Redirect"], got.body), (204, "/login", b""))
 
 
-def ask_text(path):
+def ask_text(path, headers):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as browser:
-        browser.request("GET", path)
+        browser.request("GET", path, headers=headers)
         return browser.getresponse().read().decode()
 
 
@@ -733,6 +794,25 @@ class Hostile(Console):
             begun = time.monotonic()
             self.get("/status")
             self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK)
+
+    def test_no_thread_waits_for_nobody(self):
+        json_type = b"Host: x\r\nContent-Type: application/json\r\n"
+        form = b"Host: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        with contextlib.ExitStack() as open_ones:
+            for data in (b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Transfer-Encoding: chunked\r\n\r\n",
+                         b"POST /api/v1/session HTTP/1.1\r\n" + json_type + b"Content-Length: 100000\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length : 30\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"Content-Length: 30\r\nExpect: 100-continue\r\n\r\n",
+                         b"POST /login HTTP/1.1\r\n" + form + b"X: " + b"x" * 27_000 + b"\r\nContent-Length: 4000\r\n\r\n",
+                         b"GET /\n\n", b"\n\n"):
+                for _ in range(4):
+                    one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=30))
+                    one.sendall(data)
+            begun = time.monotonic()
+            for _ in range(3):
+                self.get("/status")
+            self.assertLess(time.monotonic() - begun, 3 * mailgate.SLACK, "five seconds for each four of them otherwise")
 
     def test_what_clients_send_stays_text(self):
         with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("198.51.100.9")) as client:

@@ -338,7 +338,7 @@ class Socket(unittest.TestCase):
         for command in (["status"], ["reload"], ["server", "drain", "mail/mail1"]):
             done = absent.run(*command)
             self.assertEqual(done.returncode, 1)
-            self.assertIn("mailgate is not listening on", done.stderr)
+            self.assertIn("no gateway is listening on", done.stderr)
 
     def test_a_second_gateway_on_the_socket_is_refused_and_the_file_goes_with_the_first(self):
         settings = ([mailgate.listener("tcp", "mail")], [mailgate.upstream("mail", server.port)])

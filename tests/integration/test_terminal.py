@@ -246,6 +246,17 @@ class Pager(unittest.TestCase):
             terminal.ended()
 
 
+class Questions(unittest.TestCase):
+    def test_a_no_removes_nothing(self):
+        gateway.access("allow", "203.0.113.200", "--note", "to be kept")
+        with Tmux(80, "access", "remove", "--note-contains", "to be kept") as terminal:
+            terminal.wait(r"remove 1 rule\? \[y/N\]")
+            terminal.keys("n", "Enter")
+            lines, status = terminal.ended()
+        self.assertEqual((status, lines[-1]), (1, "mailgate: nothing was removed"))
+        self.assertIn("203.0.113.200", gateway.access("list"))
+
+
 class Follow(unittest.TestCase):
     def test_what_comes_later_stands_in_the_same_columns(self):
         with Tmux(120, "sessions", "--follow", "--from", "@follow.example") as terminal:

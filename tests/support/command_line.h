@@ -57,7 +57,7 @@ class CommandTest : public ::testing::Test {
     }
     /// What a command says that finds no gateway.
     std::string notListening() const {
-        return "mailgate: mailgate is not listening on " + folder_.file("mailgate.sock") +
+        return "mailgate: no gateway is listening on " + folder_.file("mailgate.sock") +
                ": is it running, and with this configuration?\n";
     }
 

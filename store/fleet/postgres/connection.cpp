@@ -198,6 +198,8 @@ void Connection::connect(const Conninfo::Host& host, const std::string& address,
     values.push_back(nullptr);
     handle_.reset(PQconnectStartParams(keywords.data(), values.data(), 0));
     if (!handle_) throw std::bad_alloc();
+    PQsetNoticeProcessor(
+        handle_.get(), [](void*, const char*) {}, nullptr);  // which would go to standard error
     PostgresPollingStatusType next =
         PQstatus(handle_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
     while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {

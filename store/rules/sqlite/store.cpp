@@ -130,7 +130,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
 
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) override;
     std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& edited,
-                                 std::string_view who) override;
+                                 std::string_view who, TakeOver takes_over) override;
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
     void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
@@ -206,8 +206,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
     template <typename Find, typename Put, typename Gone>
     std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
-                                    std::string_view who, const Find& find, const Put& put,
-                                    const Gone& remove);
+                                    std::string_view who, TakeOver takes_over, const Find& find,
+                                    const Put& put, const Gone& remove);
     void putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules, std::vector<AccessRule>& completed,
                    const Complete& complete, std::string_view who, ReplaceResult& result);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
@@ -549,77 +549,6 @@ std::vector<RuleStore::PutResult> SqliteRuleStore::put(std::span<const AccessRul
     return results;
 }
 
-/// edit(), with the three things it needs of a table: to find a rule, to put one, and to take one away.
-template <typename Find, typename Put, typename Gone>
-std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const AccessRule> rules,
-                                                            const Change& edited, std::string_view who,
-                                                            const Find& find, const Put& put,
-                                                            const Gone& remove) {
-    std::vector<EditResult> results;
-    results.reserve(rules.size());
-    const UnixSeconds now = database().number("SELECT unixepoch()");
-    for (const AccessRule& wanted : rules) {
-        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        auto found = find(wanted);
-        if (found && !isLive(*found, now) && isLive(wanted, now)) {
-            remove(*found);
-            found.reset();
-        }
-        const bool others = found && found->created_by != who;
-        if (others && isProgram(who)) {
-            results.push_back({PutKind::Kept, std::move(*found)});
-            continue;
-        }
-        EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
-        const bool is_new = !found;
-        if (others && isProgram(found->created_by)) {
-            remove(*found);
-            result.taken_over = std::make_shared<AccessRule>(std::move(*found));
-            found.reset();
-            result.rule.id = result.rule.hits = 0;
-            result.rule.last_hit_at.reset();
-            result.rule.created_by = who;
-            result.rule.created_at = now;
-            if (result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
-        }
-        edited(result.rule, wanted, is_new);
-        const PutKind kind = put(result.rule, found);
-        result.kind = result.taken_over ? PutKind::Changed : kind;
-    }
-    return results;
-}
-
-std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessRule> rules,
-                                                         const Change& edited, std::string_view who) {
-    std::vector<EditResult> results;
-    change(who, [&] {
-        if (rules.size() < options_.bulk_from) {
-            Finder finder(database());
-            Putter putter(database(), who);
-            results = editAll(
-                rules, edited, who, [&](const AccessRule& wanted) { return finder.find(wanted); },
-                [&](AccessRule& rule, const std::optional<AccessRule>&) {
-                    const PutResult put = putter.put(rule);
-                    rule.id = put.id;
-                    return put.kind;
-                },
-                [&](const AccessRule& gone) { removeIds({gone.id}); });
-            return;
-        }
-        Bulk bulk(database(), who, rules.size(), progress_);
-        results = editAll(
-            rules, edited, who, [&](const AccessRule& wanted) { return bulk.find(wanted); },
-            [&](AccessRule& rule, const std::optional<AccessRule>& found) { return bulk.put(rule, found); },
-            [&](const AccessRule& gone) {
-                bulk.forget(gone);
-                removeIds({gone.id});
-            });
-        bulk.finish();
-        progress_.tell(Progress::Step::Finish, 0, 0);
-    });
-    return results;
-}
-
 namespace {
 
 /// Whether the rule would say nothing that the one there does not; who has made it, and how often it was used, apart.
@@ -638,6 +567,85 @@ bool takesOver(const AccessRule& rule, const AccessRule& there, std::string_view
 }
 
 }  // namespace
+
+/// edit(), with the three things it needs of a table: to find a rule, to put one, and to take one away.
+template <typename Find, typename Put, typename Gone>
+std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const AccessRule> rules,
+                                                            const Change& edited, std::string_view who,
+                                                            TakeOver takes_over, const Find& find,
+                                                            const Put& put, const Gone& remove) {
+    std::vector<EditResult> results;
+    results.reserve(rules.size());
+    const UnixSeconds now = database().number("SELECT unixepoch()");
+    for (const AccessRule& wanted : rules) {
+        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
+        auto found = find(wanted);
+        std::shared_ptr<const AccessRule> expired;
+        if (found && !isLive(*found, now) && isLive(wanted, now)) {
+            remove(*found);
+            expired = std::make_shared<AccessRule>(std::move(*found));
+            found.reset();
+        }
+        const bool others = found && found->created_by != who;
+        if (others && isProgram(who)) {
+            results.push_back({PutKind::Kept, std::move(*found)});
+            continue;
+        }
+        EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
+        result.expired = std::move(expired);
+        const bool programs = others && isProgram(found->created_by);
+        if (programs && result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
+        edited(result.rule, wanted, !found);
+        if (programs && takes_over == TakeOver::Changed && saysTheSame(result.rule, *found)) {
+            result.kind = PutKind::Unchanged;
+            continue;
+        }
+        if (programs) {
+            remove(*found);
+            result.taken_over = std::make_shared<AccessRule>(std::move(*found));
+            found.reset();
+            result.rule.id = result.rule.hits = 0;
+            result.rule.last_hit_at.reset();
+            result.rule.created_by = who;
+            result.rule.created_at = now;
+        }
+        const PutKind kind = put(result.rule, found);
+        result.kind = result.taken_over ? PutKind::Changed : kind;
+    }
+    return results;
+}
+
+std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessRule> rules,
+                                                         const Change& edited, std::string_view who,
+                                                         TakeOver takes_over) {
+    std::vector<EditResult> results;
+    change(who, [&] {
+        if (rules.size() < options_.bulk_from) {
+            Finder finder(database());
+            Putter putter(database(), who);
+            results = editAll(
+                rules, edited, who, takes_over, [&](const AccessRule& wanted) { return finder.find(wanted); },
+                [&](AccessRule& rule, const std::optional<AccessRule>&) {
+                    const PutResult put = putter.put(rule);
+                    rule.id = put.id;
+                    return put.kind;
+                },
+                [&](const AccessRule& gone) { removeIds({gone.id}); });
+            return;
+        }
+        Bulk bulk(database(), who, rules.size(), progress_);
+        results = editAll(
+            rules, edited, who, takes_over, [&](const AccessRule& wanted) { return bulk.find(wanted); },
+            [&](AccessRule& rule, const std::optional<AccessRule>& found) { return bulk.put(rule, found); },
+            [&](const AccessRule& gone) {
+                bulk.forget(gone);
+                removeIds({gone.id});
+            });
+        bulk.finish();
+        progress_.tell(Progress::Step::Finish, 0, 0);
+    });
+    return results;
+}
 
 /// Each made whole first.
 void SqliteRuleStore::putCompleted(std::span<const AccessRule> rules, const Complete& complete,

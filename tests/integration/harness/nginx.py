@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An nginx with its stream module in front of mailgate."""
+"""An nginx in front of mailgate: its stream module, and a reverse proxy of the console."""
 
 from .ports import reserve_port
-from .process import Process, is_listening
+from .process import Process, is_listening, make_certificate
 
 
 class Nginx:
@@ -11,6 +11,7 @@ class Nginx:
     def __init__(self, scratch, name="nginx"):
         self.folder = scratch.folder(name)
         self._servers = []
+        self._web = []
         self._ports = []
         self._config = self.folder / "nginx.conf"
         self._process = Process(name, ["/usr/sbin/nginx", "-p", self.folder, "-c", self._config], self.folder / "output.txt")
@@ -23,10 +24,31 @@ class Nginx:
         self._ports.append(port)
         return port
 
+    def web(self, server_port, folder):
+        """A port that speaks HTTPS, with a certificate in `folder`, and proxies to 127.0.0.1:server_port as docs/console.md says."""
+        port = reserve_port()
+        certificate, key = make_certificate(folder)
+        self._web.append(f"""  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    location / {{
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_pass http://127.0.0.1:{server_port};
+    }}
+  }}
+""")
+        self._ports.append(port)
+        return port
+
     def start(self):
+        paths = "".join(f"  {kind}_temp_path {self.folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         self._config.write_text("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n"
                                 f"daemon off;\npid {self.folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-                                f"stream {{\n{''.join(self._servers)}}}\n")
+                                + (f"stream {{\n{''.join(self._servers)}}}\n" if self._servers else "")
+                                + (f"http {{\n  access_log off;\n{paths}{''.join(self._web)}}}\n" if self._web else ""))
         self._process.start()
         self._process.wait_ready(lambda: all(map(is_listening, self._ports)), "listening")
         return self

@@ -29,7 +29,7 @@ TEST(AdminClient, TellsWhyThereIsNoAnswer) {
     const TemporaryFolder folder;
     const ClientError nobody = errorOf([&] { Client(folder.file("none.sock")).get("/v1/status"); });
     EXPECT_EQ(nobody.status(), 0);
-    EXPECT_THAT(nobody.what(), HasSubstr("mailgate is not listening on " + folder.file("none.sock")));
+    EXPECT_THAT(nobody.what(), HasSubstr("no gateway is listening on " + folder.file("none.sock")));
     const ClientError unset = errorOf([] { Client("").get("/v1/status"); });
     EXPECT_THAT(unset.what(), HasSubstr("no admin.socket"));
 }

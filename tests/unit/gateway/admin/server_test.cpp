@@ -192,7 +192,8 @@ TEST_F(AdminServerTest, RequestsBeyondTheLimitsAreRefused) {
     const std::string big(kMaxBody + 1, ' ');
     const std::pair<const char*, std::string> cases[] = {
         {"413", fmt::format("POST /v1/cut HTTP/1.0\r\nContent-Length: {}\r\n\r\n", kMaxBody + 1)},
-        {"413", "POST /v1/cut HTTP/1.0\r\n\r\n" + big},
+        {"413", fmt::format("POST /v1/cut HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}",
+                            big.size(), big)},
         {"414", fmt::format("GET /v1/{} HTTP/1.0\r\n\r\n", std::string(kMaxTarget, 'a'))},
         {"400", fmt::format("GET /v1/status HTTP/1.0\r\nX: {}\r\n\r\n", std::string(9000, 'a'))},
         {"400",
@@ -271,7 +272,7 @@ TEST_F(AdminServerTest, ReplacesASocketThatNobodyListensOn) {
         ASSERT_EQ(::bind(abandoned.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     }
     ASSERT_TRUE(fs::exists(config_.socket));
-    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("mailgate is not listening on"));
+    EXPECT_THAT(refusalOf([&] { client().get("/v1/status"); }), HasSubstr("no gateway is listening on"));
     const auto server = serve();
     EXPECT_EQ(client().get("/v1/status")->getValue<std::string>("version"), "1.2.3");
 }
@@ -300,7 +301,7 @@ TEST_F(AdminServerTest, RemovesTheSocketWhenItStops) {
     server->stop();
     EXPECT_FALSE(fs::exists(config_.socket));
     EXPECT_EQ(refusalOf([&] { client().get("/v1/status"); }),
-              fmt::format("0 mailgate is not listening on {}: is it running, and with this configuration?",
+              fmt::format("0 no gateway is listening on {}: is it running, and with this configuration?",
                           config_.socket));
 }
 

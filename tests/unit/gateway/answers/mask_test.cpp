@@ -24,6 +24,10 @@ store::JournalSession sessionOf(const char* client) {
     store::JournalMail& mail = session.mail.emplace_back();
     mail.from = "alice@example.net";
     mail.reply = std::string("554 client ") + client + " blocked";
+    mail.message_id = std::string("1@[") + client + "]";
+    mail.recipients.push_back(std::string("x@[") + client + "]");
+    session.user = std::string("u@") + client;
+    session.rule_id = 316;
     mail.refused.push_back({"bob@example.net", std::string("550 not from ") + client});
     session.balancer_told.emplace_back("proxy_authority", client);
     return session;
@@ -38,6 +42,7 @@ TEST(Mask, LeavesTheAddressNowhere) {
         const std::string masked = sessionAsJson(maskedSession(sessionOf(client)));
         EXPECT_THAT(masked, Not(HasSubstr(client)));
         EXPECT_THAT(masked, Not(HasSubstr("4711")));
+        EXPECT_THAT(masked, Not(HasSubstr("316"))) << "it may be of a rule for the client alone";
         EXPECT_THAT(masked, HasSubstr(std::string("\"client\":\"") + left));
         EXPECT_THAT(masked, HasSubstr("alice@example.net"));
     }
@@ -50,6 +55,19 @@ TEST(Mask, OfWhatIsMaskedIsTheSame) {
     EXPECT_EQ(maskedNetwork(network("198.51.0.0/16")).toString(), "198.51.0.0/16");
     EXPECT_EQ(maskedHeloName("host-198.51.100.7.example", address("198.51.100.7")),
               "host-198.51.100.0/24.example");
+}
+
+TEST(Mask, KnowsWhatWouldTellAnAddress) {
+    for (const char* text : {"[192.0.2.1]", "x@[IPv6:2001:db8::1]", "2001:db8::1", "u@192.0.2.1",
+                             "1.2.3.4.example", "mx-1.2.3.4"})
+        EXPECT_TRUE(tellsAddress(text)) << text;
+    for (const char* text :
+         {"", "alice@example.net", "1.2.3.example", "a1.b2.c3.d4", "2024-11-26.1@x", "1..2.3.4", "1.2.3"})
+        EXPECT_FALSE(tellsAddress(text)) << text;
+    for (const char* name : {".177", "177", ".2.177", ".177.example.net", "[192.0.2.1]"})
+        EXPECT_TRUE(tellsAddressOfHelo(name)) << name;
+    for (const char* name : {"", ".", ".example.net", "mx1.example.net", "..a", "192-0-2-1.isp.example"})
+        EXPECT_FALSE(tellsAddressOfHelo(name)) << name;
 }
 
 }  // namespace

@@ -33,6 +33,21 @@ TEST(MeaningsTest, AreTheLikelyOnesOfAText) {
     EXPECT_EQ(namesOf(" \t"), "");
 }
 
+TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
+    const std::string id = "01M8CENTASCGNCQ9XGZQ0SF4DH";
+    for (const std::string& text :
+         {"554 5.7.1 gw.example.net 203.0.113.200 is not allowed to use this service [id " + id + "]",
+          "[id " + id + "]", id + "]", id})
+        EXPECT_EQ(meaningsOf(text)[0].session_id, id) << text;
+    for (const char* text : {"203.0.113.200:40000", "unknown[203.0.113.200]:40000", "[203.0.113.200]",
+                             "client=mail.example[203.0.113.200]"})
+        EXPECT_EQ(meaningsOf(text)[0].command, "mailgate sessions --client 203.0.113.200") << text;
+    EXPECT_EQ(meaningsOf("[2001:db8::1]:25")[0].command, "mailgate sessions --client 2001:db8::1");
+    EXPECT_EQ(meaningsOf("2001:db8::1:25")[0].command, "mailgate sessions --client 2001:db8::1:25");
+    EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
+    EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
+}
+
 TEST(MeaningsTest, NameTheCommandThatAsksForIt) {
     EXPECT_EQ(meaningsOf("192.0.2.7")[0].command, "mailgate sessions --client 192.0.2.7");
     EXPECT_EQ(meaningsOf("<>")[0].command, "mailgate sessions --from '<>'");

@@ -86,7 +86,7 @@ TEST(BodyValues, AreReadByName) {
 
 TEST(BodyValues, OfAnotherTypeAreProblems) {
     const Request request = saying(
-        R"({"t": 7, "n": "7", "yes": "true", "all": "a", "some": ["a", 1], "large": 18446744073709551615, "f": 1.5, "b": true})");
+        R"({"t": 7, "n": "7", "yes": "true", "all": "a", "some": ["a", 1], "large": 1e30, "f": 1.5, "b": true})");
     BodyValues body(request);
     EXPECT_THAT(problemIn([&] { body.text("t"); }), HasSubstr("t: expected a text"));
     EXPECT_THAT(problemIn([&] { body.number("n"); }), HasSubstr("whole number"));
@@ -104,13 +104,19 @@ TEST(BodyValues, OfAnotherTypeAreProblems) {
 TEST(BodyValues, AreAnObjectInUtf8) {
     const auto isMalformed = [](const std::string& text) {
         const Request request = saying(text);
-        return problemIn([&] { BodyValues body(request); }) == "expected a JSON object in UTF-8";
+        return problemIn([&] { BodyValues body(request); }).starts_with("expected a JSON object in UTF-8");
     };
     EXPECT_FALSE(isMalformed("{}"));
     EXPECT_FALSE(isMalformed("{\"a\": \"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"}"));
     for (const std::string text :
-         {"", "[]", "7", "\"x\"", "null", "{", "{\"a\"", "{} x", "{\"a\": 99999999999999999999}"})
+         {"", "[]", "7", "\"x\"", "null", "{", "{\"a\"", "{} x", "{\"a\": 99999999999999999999}",
+          "{\"a\": 18446744073709551616}", "{\"a\": \"x\\\"\", \"b\": [1234567890123456789]}",
+          "{\"a\": 1, \"a\": 1}", "{\"a\": {\"b\": 1, \"c\": {}, \"b\": 2}}", "{\"a\": 1, \"\\u0061\": 2}"})
         EXPECT_TRUE(isMalformed(text)) << text;
+    for (const std::string text :
+         {"{\"a\": 999999999999999999}", "{\"a\": \"1234567890123456789\\\"1234567890123456789\"}",
+          "{\"a\": {\"b\": 1}, \"b\": [{\"a\": 1}, {\"a\": 1}]}"})
+        EXPECT_FALSE(isMalformed(text)) << text;
     for (const std::string bytes :
          {"\xff", "\xc0\x80", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"})
         EXPECT_TRUE(isMalformed("{\"a\": \"" + bytes + "\"}")) << bytes.size();

@@ -56,9 +56,12 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
               "added rule 1: allow 198.51.100.0/24 on all listeners, \"partner\"\n");
     EXPECT_EQ(
         done({"allow", "198.51.100.0/24", "--listener", "smtp", "--client-sessions", "0"}),
-        "added rule 2: allow 198.51.100.0/24 on listener smtp, unlimited concurrent sessions per client\n");
+        "added rule 2: allow 198.51.100.0/24 on listener smtp, unlimited concurrent sessions per client\n"
+        "note: rule 2 comes before rule 1: allow 198.51.100.0/24 on all listeners, \"partner\"\n");
     EXPECT_EQ(done({"allow", "198.51.100.0/24", "--note", ""}),
-              "changed rule 1: allow 198.51.100.0/24 on all listeners\n");
+              "changed rule 1: allow 198.51.100.0/24 on all listeners\n"
+              "note: rule 1 comes after rule 2: allow 198.51.100.0/24 on listener smtp, unlimited concurrent "
+              "sessions per client\n");
     EXPECT_EQ(done({"deny", "198.51.100.7", "--expires", "2999-01-01T00:00:00Z"}),
               "added rule 3: deny 198.51.100.7 on all listeners, expires 2999-01-01T00:00:00Z\n"
               "note: rule 3 is more specific and overrides rule 1: allow 198.51.100.0/24 on all listeners\n"
@@ -119,6 +122,9 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
     const Case cases[] = {
         {{"allow"}, "NET is required"},
         {{"allow", "192.0.2.5/24"}, "192.0.2.5/24 has host bits set"},
+        {{"allow", "192.0.2.1,192.0.2.2"}, "(each network is a word of its own)"},
+        {{"allow", "acme.example"},
+         "(for a name: host:acme.example, or spf:acme.example for its mail servers)"},
         {{"allow", "192.0.2.0/24", "example.net"}, "example.net"},
         {{"allow", "\x1B[2J"}, "x1B[2J"},
         {{"allow", "192.0.2.2", "--listener", "smpt"}, "no listener is named \"smpt\": "},
@@ -163,6 +169,16 @@ TEST_F(AccessCommandTest, WhatWouldShutTheSiteOutTakesForce) {
     EXPECT_THAT(refusal(kRefusedOrNotFound, {"deny", "127.0.0.1"}), HasSubstr("the server postfix/mx1"));
     EXPECT_THAT(refusal(kRefusedOrNotFound, {"allow", "0.0.0.0/0"}), HasSubstr("all of IPv4"));
     EXPECT_THAT(done({"deny", "127.0.0.1", "--force"}), StartsWith("added rule 1"));
+}
+
+TEST_F(AccessCommandTest, ThatNobodyMayEnterIsSaidOfListenersThatRefuse) {
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_THAT(access({"remove", "192.0.2.0/24"}).errors, HasSubstr("it refuses every client"));
+    std::string monitored = kSite;
+    monitored.insert(monitored.find("[[upstream]]"), "mode = \"monitor\"\n");
+    configure(monitored);
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_EQ(access({"remove", "192.0.2.0/24"}).errors, "");
 }
 
 TEST_F(AccessCommandTest, ARuleThatIsNotThereIsNamedWithThoseNear) {

@@ -32,6 +32,10 @@ TEST(AccessTextTest, ARuleAsASentence) {
               "rule 12: allow 198.51.100.0/24 on listener mx, \"ACME\\u000a\\u001b[2J\", unlimited "
               "concurrent sessions per client, 60 new sessions per minute per client, expires "
               "2030-03-17T17:46:40Z");
+    one.limits = {1, 1};
+    EXPECT_THAT(
+        sentenceOf(one),
+        testing::HasSubstr(", 1 concurrent session per client, 1 new session per minute per client, "));
 }
 
 TEST(AccessTextTest, RulesAsATable) {
@@ -267,6 +271,9 @@ TEST(AccessTextTest, WhatARuleMeets) {
               "rule 3 has no effect where " + other + " applies");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::OverriddenInside, rule()}),
               "rule 3 is overridden inside 198.51.100.0/24 by " + other);
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::ComesFirst, rule()}), "rule 3 comes before " + other);
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::ComesAfter, rule(), true}),
+              "rule 3 comes after " + other + "; it stays in force when that has expired");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::MoreSpecific, rule()}),
               "rule 3 is more specific and overrides " + other);
     using Relation = rules::NearMiss::Relation;

@@ -22,29 +22,23 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         const char* error;
     };
     const Case cases[] = {
-        {{"nonsense"}, "mailgate: mailgate has no subcommand \"nonsense\"\n"},
-        {{"sesions", "--live"},
-         "mailgate: mailgate has no subcommand \"sesions\": did you mean \"sessions\"?\n"},
+        {{"sesions", "--live"}, "mailgate: there is no command \"sesions\": did you mean \"sessions\"?\n"},
         {{"access", "alow", "192.0.2.1"},
-         "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
-        {{"\x1B[2J"}, "mailgate: mailgate has no subcommand \"\\x1B[2J\"\n"},
+         "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"sessions", "--sinse", "1h"},
-         "mailgate: mailgate sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
+         "mailgate: sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
         {{"sessions", "show", "--utx", "01"},
-         "mailgate: mailgate sessions show has no option \"--utx\": did you mean \"--utc\"?\n"},
-        {{"status", "--config-file=x"}, "mailgate: mailgate status has no option \"--config-file\"\n"},
-        {{"access", "alow", "--x"},
-         "mailgate: mailgate access has no subcommand \"alow\": did you mean \"allow\"?\n"},
-        {{"help", "acess"}, "mailgate: mailgate has no subcommand \"acess\": did you mean \"access\"?\n"},
-        {{"help", "access", "ls"},
-         "mailgate: mailgate access has no subcommand \"ls\": did you mean \"list\"?\n"},
-        {{"server"}, "mailgate: mailgate server needs a subcommand: drain, ready\n"},
-        {{"reload", "now"}, "mailgate: mailgate reload takes no argument: \"now\"\n"},
-        {{"reload", "\x1B[2J"}, "mailgate: mailgate reload takes no argument: \"\\x1B[2J\"\n"},
-        {{"backup", "a", "b", "c"}, "mailgate: mailgate backup takes no further argument: \"b\"\n"},
-        {{"sessions", "shw", "01"},
-         "mailgate: mailgate sessions has no subcommand \"shw\": did you mean \"show\"?\n"},
-        {{"-v"}, "mailgate: mailgate has no option \"-v\"\n"},
+         "mailgate: sessions show has no option \"--utx\": did you mean \"--utc\"?\n"},
+        {{"status", "--config-file=x"}, "mailgate: status has no option \"--config-file\"\n"},
+        {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"help", "acess"}, "mailgate: there is no command \"acess\": did you mean \"access\"?\n"},
+        {{"help", "access", "ls"}, "mailgate: access has no subcommand \"ls\": did you mean \"list\"?\n"},
+        {{"server"}, "mailgate: server needs a subcommand: drain, ready\n"},
+        {{"reload", "now"}, "mailgate: reload takes no argument: \"now\"\n"},
+        {{"reload", "\x1B[2J"}, "mailgate: reload takes no argument: \"\\x1B[2J\"\n"},
+        {{"backup", "a", "b", "c"}, "mailgate: backup takes no further argument: \"b\"\n"},
+        {{"sessions", "shw", "01"}, "mailgate: sessions has no subcommand \"shw\": did you mean \"show\"?\n"},
+        {{"-v"}, "mailgate: there is no option \"-v\"\n"},
         {{"top", "--limit"}, "mailgate: --limit needs a value\n"},
         {{"top", "--since", "1h", "--since", "2h"}, "mailgate: --since may be given once only\n"},
         {{"server", "drain", "p/a", "--host", "h"},
@@ -58,6 +52,10 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"restore", "x", "--parts", ""},
          "mailgate: --parts: expected rules, journal or configuration, found \"\"\n"},
         {{"sessions", "show"}, "mailgate: ID is required\n"},
+        {{"access", "undo", "foo"}, "mailgate: CHANGE: expected a number, found \"foo\"\n"},
+        {{"console", "user", "add", "x", "--role", "root"},
+         "mailgate: --role: expected viewer, operator or admin, found \"root\"\n"},
+        {{"server", "restart"}, "mailgate: server has no subcommand \"restart\": expected drain, ready\n"},
     };
     for (const Case& wrong : cases) {
         const Ran done = ran(wrong.words);
@@ -76,8 +74,15 @@ TEST(Cli, WhatAMonitoringSystemMisspeltIsUnknown) {
 }
 
 TEST(Cli, WithoutACommandTheCommandsAreNamed) {
-    EXPECT_THAT(ran({}).errors, StartsWith("mailgate: mailgate needs a subcommand: serve, check, access, "));
-    EXPECT_THAT(ran({"access"}).errors, StartsWith("mailgate: mailgate access needs a subcommand: allow, "));
+    EXPECT_THAT(ran({}).errors, StartsWith("mailgate: a command is needed: serve, check, access, "));
+    EXPECT_THAT(ran({"access"}).errors, StartsWith("mailgate: access needs a subcommand: allow, "));
+}
+
+TEST(Cli, WhereNoneIsNearTheCommandsAreNamed) {
+    EXPECT_THAT(ran({"nonsense"}).errors,
+                StartsWith("mailgate: there is no command \"nonsense\": expected serve, check, access, "));
+    EXPECT_THAT(ran({"\x1B[2J"}).errors,
+                StartsWith("mailgate: there is no command \"\\x1B[2J\": expected serve, "));
 }
 
 TEST(Cli, HelpAndVersionAreNoErrors) {

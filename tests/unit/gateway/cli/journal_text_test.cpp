@@ -149,6 +149,7 @@ TEST(JournalText, SessionsFitTheTerminal) {
     JournalSession session = test::filledSession();
     session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
     session.started_ms = 1'795'681'505'123;
+    session.duration_ms = 0;
     session.end = "client_quit";
     session.would_refuse.clear();
     session.helo = session.user = session.mail.front().from = std::string(4'000, 'x');
@@ -175,6 +176,15 @@ TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {
     EXPECT_THAT(titlesOf(sessionsOf(session, {.columns = {"server", "session", "balancer"}})),
                 testing::ElementsAre("SERVER", "SESSION", "BALANCER"));
     EXPECT_THROW(sessionsOf(session, {.columns = {"no"}}), CLI::ValidationError);
+}
+
+TEST(JournalText, TheTimeIsThatOfTheEndAsInTheLog) {
+    JournalSession session = test::filledSession();
+    session.started_ms = 1'795'681'505'123;
+    session.duration_ms = 1'800'000;
+    EXPECT_EQ(sessionsOf(session, {.columns = {"time", "started"}}),
+              "TIME                  STARTED\n2026-11-26T08:55:05Z  2026-11-26T08:25:05Z\n");
+    EXPECT_THAT(sessionAsJson(session), testing::StartsWith("{\"time\":\"2026-11-26T08:55:05.123Z\""));
 }
 
 TEST(JournalText, TheNullSenderIsAnAddress) {

@@ -76,6 +76,10 @@ TEST_F(SessionsCommandTest, PrintsThoseThatAreAskedForTheNewestLast) {
     EXPECT_EQ(found({}), "refused login mail");
     EXPECT_EQ(found({"--limit", "2"}), "login mail and more");
     EXPECT_EQ(found({"--client", "192.0.2.0/24"}), "mail");
+    EXPECT_EQ(found({"--end", refused_.end}), "refused");
+    EXPECT_EQ(found({"--end", "refused: " + refused_.end + " (3 times)"}), "refused")
+        << "as the column has it";
+    EXPECT_EQ(found({"--end", "refused: client_quit"}), "");
     EXPECT_EQ(found({"--from", "<" + mail_.mail[0].from + ">"}), "mail");
     EXPECT_EQ(found({"--to", mail_.mail[0].recipients[0]}), "mail");
     EXPECT_EQ(found({"--queue-id", mail_.mail[0].queue_id}), "mail");
@@ -159,6 +163,26 @@ TEST_F(SessionsCommandTest, WithoutAJournalItFails) {
     const Ran none = sessions({});
     EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
     EXPECT_THAT(none.errors, HasSubstr("mailgate-journal.db"));
+}
+
+TEST_F(SessionsCommandTest, ThatTheJournalIsOffIsSaidByAllThatAskIt) {
+    journal();  // of the time before
+    configure(std::string(kSite) + "[journal]\nenabled = false\n");
+    for (const char* json : {"", "--json"})
+        for (const std::vector<std::string>& asked : {std::vector<std::string>{"sessions"},
+                                                      {"sessions", "--listener", "nope"},
+                                                      {"sessions", "show", "01"},
+                                                      {"who", "alice@partner.example"},
+                                                      {"top"},
+                                                      {"report", "would-refuse"}}) {
+            std::vector<std::string> words = asked;
+            if (*json != 0) words.emplace_back(json);
+            const Ran off = run(words);
+            EXPECT_EQ(off.exit_code, kRefusedOrNotFound) << words.front();
+            EXPECT_EQ(off.errors, "mailgate: no journal is kept of sessions: " + file_ +
+                                      " has journal.enabled = false\n");
+            EXPECT_EQ(off.output, "");
+        }
 }
 
 TEST_F(SessionsCommandTest, LiveShowsWhatTheGatewayHasNow) {

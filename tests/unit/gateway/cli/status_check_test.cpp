@@ -56,7 +56,7 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     const CheckResult down = resultFor(status);
     EXPECT_EQ(down.state, CheckState::Critical);
     EXPECT_THAT(down.line,
-                StartsWith("MAILGATE CRITICAL - listener smtp has no server; server postfix/mx1 is down"));
+                StartsWith("MAILGATE CRITICAL - listener smtp has no server, server postfix/mx1 is down"));
     status = soundStatus();
     status.rules_failed = true;
     EXPECT_EQ(resultFor(status).state, CheckState::Critical);

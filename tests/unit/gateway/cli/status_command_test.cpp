@@ -108,7 +108,7 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
 TEST_F(StatusCommandTest, CheckSaysWhyItCannotAsk) {
     const test::Ran away = run({"status", "--check"});
     EXPECT_EQ(away.exit_code, 2);
-    EXPECT_THAT(away.output, StartsWith("MAILGATE CRITICAL - mailgate is not listening on "));
+    EXPECT_THAT(away.output, StartsWith("MAILGATE CRITICAL - no gateway is listening on "));
     EXPECT_EQ(away.errors, "");
     configure("nonsense = 1\n");
     const test::Ran wrong = run({"status", "--check"});

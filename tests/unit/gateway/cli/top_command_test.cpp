@@ -72,12 +72,45 @@ TEST_F(TopCommandTest, WhatIsSummedUpIsChosen) {
     EXPECT_THAT(top({"--by", "client", "--sort", "bytes", "--limit", "1"}).output,
                 AllOf(HasSubstr("198.51.100.7"), Not(HasSubstr("192.0.2.7")), Not(HasSubstr("SENDER"))));
     EXPECT_THAT(top({"--client", "192.0.2.0/24"}).output,
-                AllOf(StartsWith("2 sessions, "), Not(HasSubstr("198.51.100.7"))));
+                AllOf(StartsWith("2 sessions since 20"), Not(HasSubstr("198.51.100.7"))));
     EXPECT_EQ(top({"--listener", "smtp"}).exit_code, kDone);
     const test::Ran unknown = top({"--listener", "nope"});
     EXPECT_EQ(unknown.exit_code, kUsage);
     EXPECT_THAT(unknown.errors, HasSubstr("no listener is named \"nope\""));
     EXPECT_THAT(top({"--by", "size"}).errors, HasSubstr("expected client, network, sender"));
+}
+
+TEST_F(TopCommandTest, TheHeadingSaysThePeriod) {
+    journal();
+    EXPECT_THAT(
+        run({"top", "--utc", "--since", "2026-01-02T03:04:05Z"}).output,
+        StartsWith("3 sessions since 2026-01-02T03:04:05Z, 0 of them refused, 0 with a failed login\n\n"));
+    EXPECT_THAT(
+        run({"top", "--utc", "--since", "2026-01-02", "--until", "tomorrow"}).output,
+        AllOf(StartsWith("3 sessions since 2026-01-02T00:00:00Z until 20"), HasSubstr("T00:00:00Z, 0 of")));
+    const std::string json =
+        run({"top", "--since", "2026-01-02T03:04:05Z", "--until", "2099-01-01T00:00:00Z", "--json"}).output;
+    EXPECT_THAT(json, AllOf(HasSubstr("\"since\": \"2026-01-02T03:04:05Z\""),
+                            HasSubstr("\"until\": \"2099-01-01T00:00:00Z\"")));
+}
+
+TEST_F(TopCommandTest, ThatThereIsNothingToSumUpIsSaidInWords) {
+    journal();
+    const auto said = [this](std::vector<std::string> words) {
+        words.insert(words.begin(), "top");
+        const test::Ran none = run(words);
+        EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
+        EXPECT_EQ(none.output, "");
+        words.emplace_back("--json");
+        EXPECT_EQ(run(words).exit_code, kRefusedOrNotFound);
+        EXPECT_THAT(run(words).output, AllOf(StartsWith("{"), HasSubstr(": []")));
+        return none.errors;
+    };
+    EXPECT_EQ(said({"--since", "30s"}), "mailgate: no session in the journal matches\n");
+    EXPECT_EQ(said({"--by", "user"}), "mailgate: no session of this period has a user\n");
+    EXPECT_EQ(said({"--by", "end", "--sort", "refused"}),
+              "mailgate: no session of this period has an end and a refusal\n");
+    EXPECT_EQ(said({"--sort", "failed-logins"}), "mailgate: no session of this period has a failed login\n");
 }
 
 TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {

@@ -50,6 +50,12 @@ TEST(Proxy, SaysTheClientAtTheEnd) {
     EXPECT_EQ(clientOf("1.2.3.4, 192.0.2.7 , 10.0.0.2"), "192.0.2.7");
     EXPECT_EQ(clientOf("10.0.0.3,10.0.0.2"), "10.0.0.3");
     EXPECT_EQ(clientOf("2001:db8::7"), "2001:db8::7");
+    EXPECT_EQ(clientOf("192.0.2.7:4000"), "192.0.2.7");
+    EXPECT_EQ(clientOf("[2001:db8::7]:4000"), "2001:db8::7");
+    EXPECT_EQ(clientOf("[2001:db8::7]"), "2001:db8::7");
+    for (const char* none :
+         {"192.0.2.7:x", "192.0.2.7:40:1", "[2001:db8::7", "[2001:db8::7]4000", "[]", ":", "unknown"})
+        EXPECT_EQ(clientOf(none), "10.0.0.1") << none;
     EXPECT_EQ(clientOf("1.2.3.4, nonsense"), "10.0.0.1");
     EXPECT_EQ(clientOf("192.0.2.7, "), "10.0.0.1");
     EXPECT_EQ(clientOf(","), "10.0.0.1");

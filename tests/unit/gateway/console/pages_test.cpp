@@ -19,11 +19,12 @@ const Viewer kOperator{"alice (console)", true, "token"};
 TEST(Pages, SayWhatNeedsAttention) {
     const std::string well =
         R"("listeners": [{"name": "mx", "available": true}], "rules": {"store_failed": false})";
-    EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}")), Not(HasSubstr("alarms")));
+    EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}"), 0), Not(HasSubstr("alarms")));
     const std::string page = overviewPage(
         kOperator,
         objectOf(R"({"last_reload_failed": true, "address_alarms": ["<mx>"], "journal": {"lost": 3},
-            "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"));
+            "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
+        0);
     for (const char* words :
          {"The last reload was refused", "listener &lt;mx&gt; come from one private address",
           "The journal has lost 3 sessions", "The access rules cannot be read", "Listener mx has no server"})
@@ -37,6 +38,22 @@ TEST(Pages, OfWhoMayNotChangeAnythingHaveNoOrders) {
     EXPECT_THAT(liveSessionsPage({"bob", false, "token"}, live), Not(HasSubstr("/end")));
 }
 
+TEST(Pages, HavePartsThatAreOfNobody) {
+    const auto status = objectOf(R"({"totals": {"admitted": 7, "refused": 2, "turned_away": 1}})");
+    const auto live =
+        objectOf(R"({"found": 200, "sessions": [{"session": "01JD", "started": "2026-11-26T10:00:00Z"}]})");
+    for (const std::string& part : {overviewPart(status, 5).str(), liveSessionsPart(true, live).str()}) {
+        EXPECT_THAT(part, Not(HasSubstr("csrf")));
+        EXPECT_THAT(part, HasSubstr("data-live"));
+    }
+    EXPECT_THAT(overviewPage(kOperator, status, 5), HasSubstr(overviewPart(status, 5).str().substr(0, 400)));
+    EXPECT_THAT(overviewPart(status, 5).str(), HasSubstr("data-at=\"5\""));
+    EXPECT_THAT(overviewPart(status, 5).str(),
+                HasSubstr("data-admitted=\"7\" data-refused=\"2\" data-turned_away=\"1\""));
+    EXPECT_THAT(liveSessionsPage(kOperator, live), HasSubstr(liveSessionsPart(true, live).str()));
+    EXPECT_THAT(liveSessionsPart(true, live).str(), HasSubstr("1 of 200 sessions under way"));
+}
+
 TEST(Pages, WithoutAnythingSayWhatToDo) {
     const auto nothing = objectOf(R"({"sessions": [], "next": null, "meaning": null, "also": []})");
     EXPECT_THAT(sessionsPage(kOperator, "", nothing), HasSubstr("No session has ended yet"));
@@ -48,6 +65,17 @@ TEST(Pages, AreOfNobodyBeforeTheLogIn) {
     EXPECT_THAT(logInPage("<i>"), HasSubstr("&lt;i&gt;"));
     EXPECT_THAT(logInPage(""), Not(HasSubstr("<nav")));
     EXPECT_THAT(messagePage(kOperator, "a", "b"), HasSubstr("<nav"));
+}
+
+TEST(Pages, HaveNoScriptInThem) {
+    for (const std::string& page : {overviewPage(kOperator, objectOf("{}"), 0), logInPage("")}) {
+        for (std::size_t at = page.find("<script"); at != std::string::npos;
+             at = page.find("<script", at + 1))
+            EXPECT_EQ(page.substr(at).find("<script src=\"/assets/"), 0U) << page.substr(at, 80);
+        EXPECT_THAT(page, Not(HasSubstr("style=")));
+        EXPECT_THAT(page, Not(HasSubstr("<style")));
+    }
+    EXPECT_THAT(logInPage(""), Not(HasSubstr("<script"))) << "it needs none";
 }
 
 }  // namespace

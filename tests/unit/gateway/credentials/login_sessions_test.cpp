@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace mailgate::credentials {
 namespace {
 
@@ -35,6 +37,14 @@ TEST_F(LoginSessionsTest, EndWhenNobodyUsesThem) {
     EXPECT_FALSE(sessions_.find(secret, now_));
 }
 
+TEST_F(LoginSessionsTest, EndThoughAPageRefreshesItself) {
+    constexpr bool kCountsAsUse = false;
+    const std::string secret = sessions_.begin("alice", "", now_);
+    for (const auto end = now_ + LoginSessions::kIdle; now_ < end; now_ += std::chrono::minutes(1))
+        EXPECT_TRUE(sessions_.find(secret, now_, kCountsAsUse));
+    EXPECT_FALSE(sessions_.find(secret, now_, kCountsAsUse));
+}
+
 TEST_F(LoginSessionsTest, EndAfterSomeHoursHoweverMuchTheyAreUsed) {
     const std::string secret = sessions_.begin("alice", "", now_);
     const auto end = now_ + LoginSessions::kAbsolute;
@@ -56,17 +66,31 @@ TEST_F(LoginSessionsTest, AreEndedOneByOneOrAllOfAnAccount) {
 
 TEST_F(LoginSessionsTest, OfTooManyTheLongestUnusedEnds) {
     const std::string first = sessions_.begin("alice", "", now_);
-    std::string second;
+    std::string second, last;
     for (std::size_t i = 1; i < LoginSessions::kMost; ++i) {
         now_ += std::chrono::milliseconds(1);
-        second = sessions_.begin("bob", "", now_);
+        last = sessions_.begin("user" + std::to_string(i), "", now_);
+        if (i == 1) second = last;
     }
     EXPECT_TRUE(sessions_.find(first, now_ + std::chrono::milliseconds(1)));
     now_ += std::chrono::milliseconds(2);
     sessions_.begin("carol", "", now_);
     EXPECT_TRUE(sessions_.find(first, now_));
-    EXPECT_TRUE(sessions_.find(second, now_));
-    EXPECT_EQ(sessions_.endAllOf("bob"), LoginSessions::kMost - 2);
+    EXPECT_FALSE(sessions_.find(second, now_));
+    EXPECT_TRUE(sessions_.find(last, now_));
+}
+
+TEST_F(LoginSessionsTest, OfTooManyOfOneAccountItsOwnLongestUnusedEnds) {
+    const std::string bobs = sessions_.begin("bob", "", now_);
+    const std::string first = sessions_.begin("alice", "", now_ + std::chrono::seconds(2)),
+                      second = sessions_.begin("alice", "", now_ + std::chrono::seconds(1));
+    now_ += std::chrono::seconds(3);
+    for (std::size_t i = 2; i <= LoginSessions::kMostOfOne; ++i)
+        sessions_.begin("alice", "", now_);
+    EXPECT_TRUE(sessions_.find(first, now_));
+    EXPECT_FALSE(sessions_.find(second, now_));
+    EXPECT_TRUE(sessions_.find(bobs, now_));
+    EXPECT_EQ(sessions_.endAllOf("alice"), LoginSessions::kMostOfOne);
 }
 
 }  // namespace

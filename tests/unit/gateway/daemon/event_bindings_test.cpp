@@ -81,7 +81,7 @@ TEST_F(EventBindings, TellOfTheJournal) {
 
 TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
     RulesState state;
-    const store::AccessWatcher::Events events = accessEvents(*log_, state);
+    const store::AccessWatcher::Events events = accessEvents(*log_, state, {"mx"});
     events.changed(store::AccessTable(), 0.002);
     EXPECT_GT(state.loaded_ms, 0);
     events.failed("locked");
@@ -89,7 +89,7 @@ TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
     events.recovered();
     EXPECT_FALSE(state.failed);
     events.failed("locked");
-    accessEvents(*log_, state).changed(store::AccessTable(), 0.002);
+    accessEvents(*log_, state, {"mx"}).changed(store::AccessTable(), 0.002);
     EXPECT_FALSE(state.failed) << "another watcher has read them";
     EXPECT_THAT(lines(),
                 AllOf(HasSubstr(R"("build_ms":2)"), HasSubstr(R"("event":"access.failed")"),
@@ -98,7 +98,7 @@ TEST_F(EventBindings, KeepWhatIsKnownOfTheRules) {
 
 TEST_F(EventBindings, WarnOfRulesThatExpire) {
     RulesState state;
-    const store::Upkeep::Events events = accessEvents(*log_, state).upkeep;
+    const store::Upkeep::Events events = accessEvents(*log_, state, {"mx"}).upkeep;
     std::vector<store::AccessRule> fresh(12);
     for (std::size_t at = 0; at < fresh.size(); ++at)
         fresh[at].id = static_cast<std::int64_t>(at) + 1;
@@ -118,6 +118,15 @@ TEST_F(EventBindings, WarnOfRulesThatExpire) {
                       HasSubstr(R"("network":"host:home.example.org","listener":"")"),
                       HasSubstr(R"("rule":10,)"), HasSubstr(R"("more":2})"), Not(HasSubstr(R"("rule":11,)")),
                       HasSubstr(R"("event":"access.pruned","rules":3,"entries":7})")));
+}
+
+TEST_F(EventBindings, SayThatNobodyMayEnterAnAllowlist) {
+    RulesState state;
+    accessEvents(*log_, state, {"mx"}).closed({"smtp", "mx"});
+    EXPECT_THAT(lines(),
+                AllOf(HasSubstr(R"("event":"access.closed","level":"error","listener":"mx","detail":")"
+                                R"(nobody may enter listener \"mx\": )"),
+                      Not(HasSubstr(R"("listener":"smtp")"))));
 }
 
 TEST_F(EventBindings, MakeADefectOfWhatPocoWouldSwallow) {

@@ -8,33 +8,93 @@
 namespace mailgate::http {
 namespace {
 
-constexpr std::size_t kMost = 1'000;
+constexpr std::size_t kMostHead = 1'000, kMostBody = 100;
+
+RequestState stateOf(std::string_view text) {
+    return http::stateOf(text, kMostHead, kMostBody);
+}
+
+std::string headWith(const std::string& fields) {
+    return "POST / HTTP/1.1\r\n" + fields + "\r\n\r\n";
+}
 
 TEST(RequestHead, EndsWithAnEmptyLine) {
-    const std::string head = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-    for (std::size_t size = 0; size < head.size(); ++size)
-        EXPECT_FALSE(isWholeRequest(head.substr(0, size), kMost)) << size;
-    EXPECT_TRUE(isWholeRequest(head, kMost));
-    EXPECT_TRUE(isWholeRequest("GET / HTTP/1.1\nHost: x\n\n", kMost));
+    for (const std::string head : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.0\n\n"}) {
+        for (std::size_t size = 0; size < head.size(); ++size)
+            EXPECT_EQ(stateOf(head.substr(0, size)), RequestState::Incomplete) << size;
+        EXPECT_EQ(stateOf(head), RequestState::Whole);
+        EXPECT_EQ(stateOf(head + "and more"), RequestState::Whole);
+    }
+}
+
+TEST(RequestHead, IsRefusedOnceItsFirstLineIsNone) {
+    for (const char* line :
+         {"", "GET", "GET /", "GET / ", "GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/1.1 ",
+          "GET / HTTP/1.1x", "GET /a b HTTP/1.1", "GET  HTTP/1.1", "G(T / HTTP/1.1", "GET /\x01 HTTP/1.1",
+          "GET /\xff HTTP/1.1", "GET\t/ HTTP/1.1", "GET / HTTP/1.1\r"}) {
+        EXPECT_EQ(stateOf(std::string(line) + "\r\n"), RequestState::Malformed) << line;
+        EXPECT_EQ(stateOf(std::string(line) + "\n"), line[0] == 'G' && std::string(line).ends_with("1.1\r")
+                                                         ? RequestState::Incomplete
+                                                         : RequestState::Malformed)
+            << line;
+    }
+}
+
+TEST(RequestHead, IsRefusedWhereAFieldCanBeReadInTwoWays) {
+    using namespace std::string_literals;
+    for (const std::string& fields :
+         {"Content-Length : 5"s, "Host: x\r\n Content-Length: 5"s, "Host: x\r\n\tmore"s, " Host: x"s, "Host"s,
+          ": x"s, "Ho st: x"s, "X: a\rContent-Length: 5"s, "X: a\0b"s, "Content-Length: x"s,
+          "Content-Length: +5"s, "Content-Length: -5"s, "Content-Length: 0x2"s, "Content-Length: 5, 5"s,
+          "Content-Length:"s, "Content-Length: 9223372036854775808"s, "Content-Length: 99999999999999999999"s,
+          "X: \x7f"s, "H\xc3\xb6st: x"s})
+        EXPECT_EQ(stateOf(headWith(fields)), RequestState::Malformed) << fields;
+    EXPECT_EQ(stateOf(headWith("X: h\xc3\xb6\tst\r\nY:")), RequestState::Whole);
 }
 
 TEST(RequestHead, IsFollowedByASmallBody) {
-    const std::string head = "POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\n\r\n";
-    EXPECT_FALSE(isWholeRequest(head, kMost));
-    EXPECT_FALSE(isWholeRequest(head + "1234", kMost));
-    EXPECT_TRUE(isWholeRequest(head + "12345", kMost));
-    EXPECT_TRUE(isWholeRequest(head + "123456", kMost));
+    for (const char* field :
+         {"content-LENGTH: 5", "Content-Length:5", "Content-Length:\t5", "Content-Length:  5 \t"}) {
+        const std::string head = headWith(field);
+        EXPECT_EQ(stateOf(head), RequestState::Incomplete) << field;
+        EXPECT_EQ(stateOf(head + "1234"), RequestState::Incomplete) << field;
+        EXPECT_EQ(stateOf(head + "12345"), RequestState::Whole) << field;
+        EXPECT_EQ(stateOf(head + "123456"), RequestState::Whole) << field;
+    }
+    EXPECT_EQ(stateOf(headWith("Content-Length: 100")), RequestState::Incomplete)
+        << "as much as there is room for";
 }
 
-TEST(RequestHead, IsNotKeptWaitingForMoreThanThereIsRoomFor) {
-    const auto head = [](const std::string& field) { return "POST / HTTP/1.1\r\n" + field + "\r\n\r\n"; };
-    EXPECT_TRUE(isWholeRequest(head("Content-Length: 1000"), kMost));
-    EXPECT_TRUE(isWholeRequest(head("Content-Length: 18446744073709551615"), kMost));
-    EXPECT_TRUE(isWholeRequest(head("Content-Length: 99999999999999999999"), kMost)) << "no number";
-    EXPECT_TRUE(isWholeRequest(head("Content-Length: x"), kMost));
-    EXPECT_TRUE(isWholeRequest(head("Content-Length: 5\r\nExpect: 100-continue"), kMost));
-    EXPECT_TRUE(isWholeRequest(head("Transfer-Encoding: chunked"), kMost));
-    EXPECT_TRUE(isWholeRequest(head("X: " + std::string(2 * kMost, 'x')), kMost));
+TEST(RequestHead, IsNotKeptWaitingForWhatIsNoSmallBody) {
+    for (const char* fields :
+         {"Content-Length: 101", "Content-Length: 4611686018427387904",
+          "Content-Length: 5\r\nContent-Length: 5", "Content-Length: 5\r\nExpect: 100-continue",
+          "Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked", "X: y"})
+        EXPECT_EQ(stateOf(headWith(fields)), RequestState::Whole) << fields;
+}
+
+TEST(RequestHead, HasALimit) {
+    const std::string head = headWith("X: " + std::string(kMostHead - 24, 'x'));
+    ASSERT_EQ(head.size(), kMostHead);
+    EXPECT_EQ(stateOf(head), RequestState::Whole);
+    EXPECT_EQ(stateOf(headWith("X: " + std::string(kMostHead - 23, 'x'))), RequestState::TooLong);
+    EXPECT_EQ(stateOf(head.substr(0, kMostHead - 1)), RequestState::Incomplete);
+    EXPECT_EQ(stateOf(std::string(kMostHead, 'x')), RequestState::TooLong) << "without an end";
+}
+
+TEST(RequestHead, OfAProbeHasNothingBehindIt) {
+    const auto isProbeWith = [](const std::string& line, const std::string& fields = "Host: x\r\n") {
+        return isProbe(line + "\r\n" + fields + "\r\n");
+    };
+    EXPECT_TRUE(isProbeWith("GET /readyz HTTP/1.1"));
+    EXPECT_TRUE(isProbeWith("HEAD /healthz HTTP/1.0", ""));
+    EXPECT_TRUE(isProbeWith("GET /readyz?listener=mx HTTP/1.1"));
+    EXPECT_FALSE(isProbeWith("GET /readyz?x HTTP/1.1"));
+    EXPECT_FALSE(isProbeWith("GET /metrics HTTP/1.1"));
+    EXPECT_FALSE(isProbeWith("POST /readyz HTTP/1.1"));
+    for (const char* field :
+         {"Content-Length: 0\r\n", "transfer-encoding: chunked\r\n", "EXPECT: 100-continue\r\n"})
+        EXPECT_FALSE(isProbeWith("GET /readyz HTTP/1.1", field)) << field;
 }
 
 }  // namespace

@@ -2,13 +2,13 @@
 #include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
+#include "gateway/http/body.h"
 #include "gateway/io/socket_address.h"
 
 #include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPServerRequest.h>
 #include <Poco/Net/HTTPServerResponse.h>
 #include <Poco/Net/SocketAddress.h>
-#include <Poco/StreamCopier.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -39,7 +39,7 @@ class Echo final : public net::HTTPRequestHandler {
 
     void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
         std::string text = request.getMethod() + " " + request.getURI() + " ";
-        Poco::StreamCopier::copyToString(request.stream(), text);
+        text += readBody(request, 1'000'000, server_);
         server_.suspendPeerLimit();
         if (request.getURI() == "/wait") {
             waiting_.release();
@@ -151,14 +151,11 @@ TEST_F(ServerTest, WhatHasMoreToBeReadIsNoProbe) {
     const auto taken = takeAllThreads();
     std::vector<Descriptor> others;
     for (const char* bytes : {
-             "GET /readyz\n\n",  // Poco reads on for a version
-             "GET /readyz \r\n\r\n",
-             "POST /healthz HTTP/1.0\r\n\r\n",  // a body until the end
+             "POST /healthz HTTP/1.0\r\n\r\n",
              "GET /readyz HTTP/1.1\r\ncOnTeNt-LeNgTh: 5\r\n\r\n",
              "GET /readyz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
              "GET /readyz HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
              "GET /readyz?x HTTP/1.1\r\n\r\n",
-             "\r\n\r\n",
          })
         others.push_back(sent(bytes));
     for (const Descriptor& socket : others) {
@@ -212,6 +209,19 @@ TEST_F(ServerTest, TheOldestOfTooManyConnectionsGoes) {
     EXPECT_EQ(answerTo(oldest), "");
     add(others.back(), "\r\n");
     EXPECT_THAT(answerTo(others.back()), EndsWith("GET /metrics "));
+}
+
+TEST_F(ServerTest, NoThreadIsAskedForWhatIsNoRequest) {
+    const auto taken = takeAllThreads();
+    for (const char* bytes : {"GET /\n\n", "GET /readyz\n\n", "\n\n", "\r\n\r\n", "GET /readyz \r\n",
+                              "POST /a HTTP/1.1\r\nContent-Length : 30\r\n\r\n", "HELO gw.example.net\r\n"})
+        EXPECT_THAT(ask(bytes), StartsWith("HTTP/1.1 400")) << bytes;
+    open();
+}
+
+TEST_F(ServerTest, WithoutALengthThereIsNoBody) {
+    const Descriptor open_end = sent("POST /a HTTP/1.1\r\nHost: gw\r\n\r\n");
+    EXPECT_THAT(answerTo(open_end), EndsWith("POST /a "));
 }
 
 TEST_F(ServerTest, AHeadWithoutEndIsRefused) {

@@ -442,6 +442,14 @@ TEST(Import, TablesWithAHeading) {
                 ElementsAre("1: deny 192.0.2.1 a list, network, verdict"));
     EXPECT_THAT(imported("ip;reason\n192.0.2.1;reject\n", options(Verdict::Deny), ImportFormat::Csv),
                 ElementsAre("2: deny 192.0.2.1 \"reject\""));
+    EXPECT_THAT(imported("; a comment\nnote;ip;action\nx;192.0.2.1;deny\n# one\n;192.0.2.2;deny\n", options(),
+                         ImportFormat::Csv),
+                ElementsAre("3: deny 192.0.2.1 x", "5: deny 192.0.2.2"))
+        << "its first cell is empty";
+    EXPECT_THAT(imported("IP Address,Action,Client Rate\n192.0.2.1,allow,7\n", options(), ImportFormat::Csv),
+                ElementsAre("2: allow 192.0.2.1 client_rate=7"));
+    EXPECT_THAT(imported("note,ip\n; a comment\nx,192.0.2.1\n", options(Verdict::Deny), ImportFormat::Csv),
+                ElementsAre("3: deny 192.0.2.1 x"));
     const struct {
         const char* text;
         const char* message;
@@ -451,6 +459,9 @@ TEST(Import, TablesWithAHeading) {
         {"network,verdict\n192.0.2.1,maybe\n", "2: \"maybe\" is neither allow nor deny"},
         {"network,verdict\n192.0.2.1\n", "2: has 1 cell where the heading has 2"},
         {"network,verdict\n,deny\n", "2: has no network"},
+        {"network;verdict\n;deny\n192.0.2.1;deny\n", "2: has no network"},
+        {"network;verdict\n; more\n", "2: has no network"},
+        {"network;verdict\n;\n;;\n", "3: has 3 cells where the heading has 2"},
         {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
         {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
         {"network,verdict,valid_until\n192.0.2.1,allow,2027\n", "1: unknown column \"valid_until\""},

@@ -84,6 +84,31 @@ TEST(StandingTest, SaysWhichOfTwoRulesDecides) {
             << each.rule.network.toString() << " and " << each.other.network.toString();
 }
 
+TEST(StandingTest, OfOneVerdictItIsToldWhereTheyDoOtherThings) {
+    AccessRule exception = rule(Verdict::Allow, "192.0.2.1", "mx"), all = rule(Verdict::Allow, "192.0.2.1");
+    exception.id = 1;
+    all.id = 2;
+    EXPECT_EQ(standingOf(all, exception), std::nullopt) << "both let in";
+    exception.expires_at = 1'800'000'000;
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter);
+    EXPECT_EQ(standingOf(exception, all), Standing::ComesFirst);
+    EXPECT_EQ(standingOf(exception, exception), std::nullopt) << "the rule itself";
+    exception.listener.clear();
+    exception.set = "crm";
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesFirst) << "the set manual does";
+    all.set = "partners";
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter) << "in the alphabet";
+    exception.expires_at.reset();
+    exception.limits.sessions = 3;
+    EXPECT_EQ(standingOf(all, exception), Standing::ComesAfter);
+    AccessRule later = rule(Verdict::Deny, "192.0.2.1", "mx"), always = rule(Verdict::Deny, "192.0.2.1");
+    later.id = 3;
+    always.reply.temporary = true;
+    EXPECT_EQ(standingOf(always, later), Standing::ComesAfter);
+    later.network = network("192.0.2.0/24");
+    EXPECT_EQ(standingOf(always, later), std::nullopt);
+}
+
 TEST(NotesTest, TheFirstAreKeptAndTheRestIsCounted) {
     Notes<int> notes;
     for (int each = 0; each < 13; ++each)
@@ -328,6 +353,27 @@ TEST_F(ServiceTest, WhoTakesOverAProgramsRuleSaysWhatChanges) {
     EXPECT_EQ(imported({.text = "deny 192.0.2.3 ticket=T1\n"}).taken_over, 1u);
 }
 
+TEST_F(ServiceTest, AnExportThatIsReadBackTakesNothingFromPrograms) {
+    const std::string fail2ban = store::programName("fail2ban");
+    PutRequest ban = request(Verdict::Deny, "192.0.2.1");
+    ban.networks.push_back(network("192.0.2.2"));
+    ban.edit.note = "banned";
+    ban.edit.expires_at = kNow + 3'600;
+    const auto bans = put(ban, fail2ban).rules;
+    const std::string exported =
+        store::formatRule(bans.at(0).rule) + "\n" + store::formatRule(bans.at(1).rule);
+    auto outcome = imported({.text = exported + "\n" + store::formatEnd(2) + "\n"});
+    EXPECT_EQ(outcome.unchanged, 2u);
+    EXPECT_EQ(outcome.taken_over, 0u);
+    outcome = imported({.text = exported + " by hand\n"});
+    EXPECT_EQ(outcome.unchanged, 1u);
+    EXPECT_EQ(outcome.taken_over, 1u);
+    // A list that says nothing of the end denies for good.
+    outcome = imported({.text = "deny 192.0.2.1\n"});
+    EXPECT_EQ(outcome.taken_over, 1u);
+    EXPECT_EQ(put(ban, fail2ban).rules.at(0).kind, PutKind::Kept);
+}
+
 TEST_F(ServiceTest, RulesOfAListMayHaveExpiredAlready) {
     const std::string_view text = "deny 192.0.2.1 expires=2001-01-01T00:00:00Z\ndeny 192.0.2.2\n";
     auto outcome = imported({.text = text});
@@ -364,6 +410,21 @@ TEST_F(ServiceTest, OverlapsAreOfRulesInForce) {
     ASSERT_THAT(outcome.cuts, SizeIs(1));
     EXPECT_EQ(outcome.cuts[0].network, network("192.0.2.1"));
     EXPECT_EQ(outcome.cuts[0].listener, "");
+}
+
+TEST_F(ServiceTest, AnExceptionThatIsMadePermanentElsewhereIsToldOf) {
+    PutRequest exception = request(Verdict::Allow, "192.0.2.1", {"mx"});
+    exception.edit.expires_at = kNow + 3'600;
+    put(exception);
+    EXPECT_THAT(service().overlaps(put(request(Verdict::Allow, "192.0.2.1", {"mx"}))).first, IsEmpty());
+    auto overlaps = service().overlaps(put(request(Verdict::Allow, "192.0.2.1")));
+    ASSERT_THAT(overlaps.first, SizeIs(1));
+    EXPECT_EQ(overlaps.first[0].standing, Standing::ComesAfter);
+    EXPECT_TRUE(overlaps.first[0].outlives);
+    overlaps = service().overlaps(put(exception));
+    ASSERT_THAT(overlaps.first, SizeIs(1));
+    EXPECT_EQ(overlaps.first[0].standing, Standing::ComesFirst);
+    EXPECT_FALSE(overlaps.first[0].outlives);
 }
 
 TEST_F(ServiceTest, RemovingTheLastAllowRuleClosesAllowlists) {

@@ -20,6 +20,7 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using namespace std::chrono_literals;
 
 constexpr auto kDeadline = 20s;
@@ -40,7 +41,11 @@ class AccessWatcherTest : public testing::Test {
                     note("changed to " + std::to_string(table.size()));
                     EXPECT_GE(seconds, 0);
                 },
-                [this](const std::string& what) { note("failed: " + what); }, [this] { note("recovered"); }};
+                [this](const std::string& what) { note("failed: " + what); }, [this] { note("recovered"); },
+                [this](const std::vector<std::string>& listeners) {
+                    for (const std::string& listener : listeners)
+                        note("closed: " + listener);
+                }};
     }
     void note(const std::string& event) {
         const std::lock_guard lock(mutex_);
@@ -142,6 +147,32 @@ TEST_F(AccessWatcherTest, AnExpiredRuleNeedsNoWrite) {
     const UnixSeconds expiry = std::stoll(shell_->value("SELECT expires_at FROM access_rule WHERE id = 2"));
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 0, expiry - 1)->verdict, Verdict::Deny);
     EXPECT_EQ(table->lookup(address("192.0.2.1"), 0, expiry)->verdict, Verdict::Allow);
+}
+
+TEST_F(AccessWatcherTest, TellsWhenTheLastAllowRuleOfAListenerIsOver) {
+    shell_->run(
+        "INSERT INTO access_rule(network, verdict, listener, expires_at)"
+        " VALUES ('192.0.2.0/24', 'allow', 'smtp', unixepoch() + 1), ('192.0.2.0/24', 'allow', 'imap', "
+        "NULL)");
+    watcher_->start();
+    await("closed: smtp");  // without a write
+    shell_->run("DELETE FROM access_rule WHERE listener = 'imap'");
+    await("closed: imap");
+    add("192.0.2.0/24", "allow");
+    await("changed to 2");
+    shell_->run("DELETE FROM access_rule");
+    await("closed: smtp");
+    await("closed: imap");
+}
+
+TEST_F(AccessWatcherTest, OneThatWasClosedFromTheBeginningHasNotBeenClosed) {
+    add("192.0.2.0/24", "deny");
+    watcher_->start();
+    add("198.51.100.0/24", "deny");
+    await("changed to 2");
+    add("203.0.113.0/24", "deny");
+    await("changed to 3");
+    EXPECT_THAT(told(), Not(testing::Contains(HasSubstr("closed"))));
 }
 
 TEST_F(AccessWatcherTest, ABadRowAtTheStartIsAnError) {

@@ -238,6 +238,8 @@ TEST_F(RuleStoreTest, ARuleThatHasExpiredIsNotTheOneThatIsEdited) {
         std::span(&again, 1), [](AccessRule& one, const AccessRule&, bool) { one.note = "mine"; }, "bob");
     EXPECT_EQ(edited[0].kind, PutKind::Added);
     EXPECT_EQ(edited[0].rule.expires_at, std::nullopt);
+    ASSERT_TRUE(edited[0].expired);
+    EXPECT_EQ(edited[0].expired->expires_at, 1'000'000'000);
     EXPECT_THAT(rules(), ElementsAre("2 deny 192.0.2.1"));
 }
 

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/console/rules_screen.h"
+
+#include "gateway/answers/rules_text.h"
+#include "gateway/console/pages.h"
+#include "gateway/console/rules_page.h"
+#include "protocols/values/text.h"
+
+#include <Poco/JSON/Array.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::console {
+
+namespace {
+
+using Poco::Dynamic::Var;
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+
+constexpr int kNotAllowed = 403, kNotFound = 404, kChangedMeanwhile = 412;
+
+bool isSet(const Fields& form, std::string_view name) {
+    return fieldNamed(form, name) == "true";
+}
+
+/// A number where it is one; else the API says what is wrong with it.
+Var numberIn(const std::string& text) {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error == std::errc() && end == text.data() + text.size()) return number;
+    return text;
+}
+
+bool isNumeric(std::string_view key) {
+    return key == "client_sessions" || key == "client_rate";
+}
+
+Var valueOf(std::string_view key, const std::string& text) {
+    if (text.empty()) return {};
+    return isNumeric(key) ? numberIn(text) : Var(text);
+}
+
+constexpr std::array kParticulars{"note",        "expires_at", "owner", "ticket", "client_sessions",
+                                  "client_rate", "reply"};
+
+/// Lines, of which each may have several with commas between.
+Array::Ptr subjectsIn(std::string_view text) {
+    Array::Ptr subjects(new Array);
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find_first_of(",\r\n"), text.size());
+        if (const auto one = trimmed(text.substr(0, end)); !one.empty()) subjects->add(std::string(one));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return subjects;
+}
+
+Array::Ptr arrayOf(const std::vector<std::string>& texts) {
+    Array::Ptr array(new Array);
+    for (const std::string& text : texts)
+        array->add(text);
+    return array;
+}
+
+/// Without "with force …", which is a word of programs.
+std::string sentenceIn(const Answer& answer) {
+    if (answer.code() == "malformed_body") return "There are characters that are not UTF-8.";
+    std::string detail = answer.detail();
+    for (const std::string_view end :
+         {R"(: nothing was changed; with "force" it is done anyway)", R"(; with "force" it is done anyway)"})
+        if (detail.ends_with(end)) detail.resize(detail.size() - end.size());
+    return detail;
+}
+
+std::string ruleLine(const Object& rule) {
+    return fmt::format("Rule {}: {} {} {}", textOf(rule, "id"), textOf(rule, "verdict"), subjectOf(rule),
+                       textOf(rule, "note"));
+}
+
+FormProblem problemIn(const Answer& answer) {
+    FormProblem problem;
+    problem.why = sentenceIn(answer);
+    problem.may_insist = answer.code() == "hazardous" || answer.code() == "nothing_left";
+    constexpr std::size_t kMost = 50;
+    const auto errors = objectsOf(*answer.object, "errors");
+    for (std::size_t at = 0; at < std::min(errors.size(), kMost); ++at)
+        problem.details.push_back(
+            fmt::format("Line {}: {}", textOf(*errors[at], "line"), textOf(*errors[at], "message")));
+    if (errors.size() > kMost) problem.details.push_back(fmt::format("and {} more", errors.size() - kMost));
+    for (const auto& later : objectsOf(*answer.object, "changes"))
+        problem.details.push_back(fmt::format("Change {} by {}: {} {}", textOf(*later, "change"),
+                                              textOf(*later, "who"), textOf(*later, "before"),
+                                              textOf(*later, "after")));
+    for (const auto& rule : objectsOf(*answer.object, "rules"))
+        problem.details.push_back(ruleLine(*rule));
+    return problem;
+}
+
+api::Response notFound(const Question& question) {
+    return htmlResponse(messagePage(question.viewer(), "Not found", "There is no such page."), kNotFound);
+}
+
+/// What was done has a page, from which it can be undone.
+api::Response done(const Question& question, const Answer& answer) {
+    const auto changes = objectsOf(*answer.object, "changes");
+    if (changes.empty())
+        return htmlResponse(
+            messagePage(question.viewer(), "Nothing to change", "The rules are as you want them already."));
+    std::string path = "/rules/changes/" + percentEncoded(textOf(*changes.front(), "change"));
+    if (answer.object->has("sessions_ended")) path += "?ended=" + textOf(*answer.object, "sessions_ended");
+    return redirection(path);
+}
+
+RuleNames namesFor(const Question& question) {
+    RuleNames names;
+    const auto namesIn = [&](std::vector<std::string> path, const char* key) {
+        std::vector<std::string> found;
+        const Answer answer = question.answerTo({.path = std::move(path)});
+        if (answer.ok())
+            for (const auto& one : objectsOf(*answer.object, key))
+                found.push_back(textOf(*one, "name"));
+        return found;
+    };
+    names.listeners = namesIn({"status"}, "listeners");
+    names.sets = namesIn({"rules", "sets"}, "sets");
+    return names;
+}
+
+enum class Step : unsigned char { Preview, Do, Edit };
+
+Step stepOf(const Fields& form) {
+    const std::string step = fieldNamed(form, "step");
+    return step == "do" ? Step::Do : step == "edit" ? Step::Edit : Step::Preview;
+}
+
+// ---- looking
+
+api::Response list(const Question& question, const PageRequest& request) {
+    return question.ask("GET", {"rules"}, listQuery(request.query), [&](const Object& found) {
+        return htmlResponse(rulesPage(question.viewer(), request.query, namesFor(question), found));
+    });
+}
+
+api::Response why(const Question& question, const PageRequest& request) {
+    const Fields query = only(request.query, {"address", "listener"});
+    const RuleNames names = namesFor(question);
+    const auto shown = [&](const Object* decisions, std::string_view problem, int status) {
+        return htmlResponse(whyPage(question.viewer(), query, names, decisions, problem), status);
+    };
+    if (fieldNamed(query, "address").empty()) return shown(nullptr, "", 200);
+    const Answer answer = question.answerTo({.path = {"rules", "test"}, .query = query});
+    if (!answer.ok()) return shown(nullptr, sentenceIn(answer), answer.status);
+    return shown(answer.object.get(), "", 200);
+}
+
+api::Response history(const Question& question, const PageRequest& request) {
+    const Fields query = only(request.query, {"network", "cursor"});
+    return question.ask("GET", {"rules", "history"}, query, [&](const Object& found) {
+        return htmlResponse(historyPage(question.viewer(), query, found));
+    });
+}
+
+api::Response change(const Question& question, const PageRequest& request) {
+    const std::string& number = request.path[2];
+    std::string ended = fieldNamed(request.query, "ended");
+    if (ended.find_first_not_of("0123456789") != std::string::npos) ended.clear();
+    return question.ask(
+        "GET", {"rules", "history"}, {{"change", number}, {"limit", "1000"}}, [&](const Object& found) {
+            if (objectsOf(found, "changes").empty())
+                return htmlResponse(
+                    messagePage(question.viewer(), "Not found", "There is no change of that number."),
+                    kNotFound);
+            return htmlResponse(changePage(question.viewer(), number, ended, found));
+        });
+}
+
+// ---- adding
+
+/// What is under way and would be ended: told before it is.
+std::string endedWith(const Question& question, const Object& body) {
+    constexpr std::size_t kMost = 20;
+    if (!isTrue(body, "cut")) return "";
+    const auto networks = textsOf(body, "networks");
+    if (networks.size() > kMost) return "Sessions under way from these networks will be ended.";
+    std::uint64_t sessions = 0;
+    for (const std::string& network : networks) {
+        const Answer live = question.answerTo({.path = {"sessions", "live"}, .query = {{"client", network}}});
+        if (!live.ok()) return "Sessions under way from these networks will be ended.";
+        sessions += live.object->optValue<std::uint64_t>("found", 0);
+    }
+    return fmt::format("{} from there under way now: those that are denied then will be ended.",
+                       counted(sessions, "session"));
+}
+
+api::Response add(const Question& question, const PageRequest& request) {
+    const auto form = [&](const Fields& fields, const FormProblem& problem, int status) {
+        return htmlResponse(addRulePage(question.viewer(), fields, namesFor(question), problem), status);
+    };
+    if (request.method != "POST") return form(request.query, {}, 200);
+    const Step step = stepOf(request.form);
+    if (step == Step::Edit) return form(request.form, {}, 200);
+    Object::Ptr body = newRulesFrom(request.form);
+    if (step == Step::Preview) body->set("dry_run", true);
+    const Answer answer = question.answerTo({.method = "POST", .path = {"rules"}, .body = body});
+    if (!answer.ok()) return form(request.form, problemIn(answer), answer.status);
+    if (step == Step::Do) return done(question, answer);
+    Pending pending{"Add this?", "/rules/add", "Add", "/rules", request.form, true};
+    pending.warning = endedWith(question, *body);
+    return htmlResponse(previewPage(question.viewer(), pending, *answer.object));
+}
+
+api::Response import(const Question& question, const PageRequest& request) {
+    const auto form = [&](const Fields& fields, const FormProblem& problem, int status) {
+        return htmlResponse(importPage(question.viewer(), fields, namesFor(question), problem), status);
+    };
+    if (request.method != "POST") return form({}, {}, 200);
+    // A file becomes the list, so that what is previewed is what is imported.
+    Fields fields = request.form;
+    const std::string file = fieldNamed(fields, "list");
+    const std::string typed = fieldNamed(fields, "text");
+    std::erase_if(fields, [&](const auto& field) {
+        return field.first == "list" || (field.first == "text" && !file.empty());
+    });
+    if (!file.empty()) fields.emplace_back("text", file);
+    const Step step = stepOf(fields);
+    if (!file.empty() && !trimmed(typed).empty())
+        return form(request.form, {"There are a list and a file: one of them is enough.", {}, false}, 400);
+    if (step == Step::Edit) return form(fields, {}, 200);
+    Object::Ptr body = importFrom(fields);
+    if (step == Step::Preview) body->set("dry_run", true);
+    const Answer answer = question.answerTo({.method = "POST", .path = {"rules", "import"}, .body = body});
+    if (!answer.ok()) return form(fields, problemIn(answer), answer.status);
+    if (step == Step::Do) return done(question, answer);
+    return htmlResponse(previewPage(question.viewer(),
+                                    {"Import this list?", "/rules/import", "Import", "/rules", fields, true},
+                                    *answer.object));
+}
+
+// ---- changing one
+
+api::Response meanwhile(const Question& question, const Object& now, const Fields& form) {
+    return htmlResponse(changedMeanwhilePage(question.viewer(), now, form), kChangedMeanwhile);
+}
+
+api::Response edit(const Question& question, const PageRequest& request) {
+    const std::string& id = request.path[1];
+    const std::string path = "/rules/" + percentEncoded(id);
+    const Answer rule = question.answerTo({.path = {"rules", id}});
+    if (!rule.ok()) return question.problemPage(rule);
+    const auto form = [&](const Fields& fields, const FormProblem& problem, int status) {
+        return htmlResponse(editRulePage(question.viewer(), *rule.object, fields, problem), status);
+    };
+    if (request.method != "POST") return form(fieldsOf(*rule.object, rule.etag), {}, 200);
+    const std::string etag = fieldNamed(request.form, "etag");
+    if (etag != rule.etag) return meanwhile(question, *rule.object, request.form);
+    const Step step = stepOf(request.form);
+    if (step == Step::Edit) return form(request.form, {}, 200);
+    Object::Ptr body = changesFrom(request.form, *rule.object);
+    if (body->size() == 0)
+        return form(request.form, {"Nothing is different from what the rule has.", {}, false}, 200);
+    if (isSet(request.form, "force")) body->set("force", true);
+    if (step == Step::Preview) body->set("dry_run", true);
+    const Answer answer =
+        question.answerTo({.method = "PATCH", .path = {"rules", id}, .body = body, .if_match = etag});
+    if (answer.status == kChangedMeanwhile && answer.object->getObject("rule"))
+        return meanwhile(question, *answer.object->getObject("rule"), request.form);
+    if (!answer.ok()) return form(request.form, problemIn(answer), answer.status);
+    if (step == Step::Do) return done(question, answer);
+    return htmlResponse(
+        previewPage(question.viewer(),
+                    {fmt::format("Change rule {}?", id), path + "/edit", "Change", path, request.form, true},
+                    *answer.object));
+}
+
+api::Response remove(const Question& question, const PageRequest& request) {
+    const std::string& id = request.path[1];
+    const std::string path = "/rules/" + percentEncoded(id);
+    const bool does = request.method == "POST" && stepOf(request.form) == Step::Do;
+    std::string etag = fieldNamed(request.form, "etag");
+    if (!does) {
+        const Answer rule = question.answerTo({.path = {"rules", id}});
+        if (!rule.ok()) return question.problemPage(rule);
+        etag = rule.etag;
+    }
+    const Answer answer = question.answerTo({.method = "DELETE",
+                                             .path = {"rules", id},
+                                             .query = does ? Fields() : Fields{{"dry_run", "true"}},
+                                             .if_match = etag});
+    if (answer.status == kChangedMeanwhile && answer.object->getObject("rule"))
+        return meanwhile(question, *answer.object->getObject("rule"), {});
+    if (!answer.ok()) return question.problemPage(answer);
+    if (does) return done(question, answer);
+    return htmlResponse(previewPage(
+        question.viewer(),
+        {fmt::format("Remove rule {}?", id), path + "/remove", "Remove", path, {{"etag", etag}}, false},
+        *answer.object));
+}
+
+api::Response undo(const Question& question, const PageRequest& request) {
+    const std::string& number = request.path[2];
+    const std::string path = "/rules/changes/" + percentEncoded(number);
+    const bool does = request.method == "POST" && stepOf(request.form) == Step::Do;
+    Pending pending{fmt::format("Undo change {}?", number), path + "/undo", "Undo", path, {}, false};
+    if (isSet(request.form, "force")) pending.fields.emplace_back("force", "true");
+    Object::Ptr body(new Object);
+    body->set("change", numberIn(number));
+    if (isSet(request.form, "force")) body->set("force", true);
+    if (!does) body->set("dry_run", true);
+    const Answer answer = question.answerTo({.method = "POST", .path = {"rules", "undo"}, .body = body});
+    if (!answer.ok())
+        return htmlResponse(insistPage(question.viewer(), pending, problemIn(answer)), answer.status);
+    if (does) return done(question, answer);
+    return htmlResponse(previewPage(question.viewer(), pending, *answer.object));
+}
+
+using Screen = api::Response (*)(const Question&, const PageRequest&);
+
+struct Route {
+    std::vector<std::string_view> pattern;  ///< behind "rules"; "*": anything
+    Screen screen;
+    bool changes;
+};
+
+/// The first that matches: fixed names come before those that may be anything.
+const std::vector<Route>& routes() {
+    static const std::vector<Route> all{
+        {{}, list, false},
+        {{"add"}, add, true},
+        {{"import"}, import, true},
+        {{"why"}, why, false},
+        {{"history"}, history, false},
+        {{"changes", "*"}, change, false},
+        {{"changes", "*", "undo"}, undo, true},
+        {{"*", "edit"}, edit, true},
+        {{"*", "remove"}, remove, true},
+    };
+    return all;
+}
+
+bool matches(const std::vector<std::string_view>& pattern, const std::vector<std::string>& path) {
+    return std::equal(pattern.begin(), pattern.end(), path.begin() + 1, path.end(),
+                      [](std::string_view wanted, const std::string& segment) {
+                          return wanted == "*" ? !segment.empty() : wanted == segment;
+                      });
+}
+
+}  // namespace
+
+Object::Ptr newRulesFrom(const Fields& form) {
+    Object::Ptr body(new Object);
+    body->set("networks", subjectsIn(fieldNamed(form, "networks")));
+    body->set("verdict", fieldNamed(form, "verdict"));
+    body->set("listeners", arrayOf(fieldsNamed(form, "listeners")));
+    for (const char* const key : kParticulars)
+        if (const std::string text = fieldNamed(form, key); !text.empty()) body->set(key, valueOf(key, text));
+    if (const std::string set = fieldNamed(form, "set"); !set.empty()) body->set("set", set);
+    for (const char* const key : {"cut", "force"})
+        if (isSet(form, key)) body->set(key, true);
+    return body;
+}
+
+Object::Ptr changesFrom(const Fields& form, const Object& rule) {
+    Object::Ptr body(new Object);
+    for (const char* const key : kParticulars) {
+        const auto given = fieldsNamed(form, key);
+        if (given.size() != 1 || given.front() == answers::plainLine(textOf(rule, key))) continue;
+        body->set(key, valueOf(key, given.front()));
+    }
+    return body;
+}
+
+Object::Ptr importFrom(const Fields& form) {
+    Object::Ptr body(new Object);
+    body->set("text", fieldNamed(form, "text"));
+    for (const char* const key : {"verdict", "set"})
+        if (const std::string text = fieldNamed(form, key); !text.empty()) body->set(key, text);
+    const std::string replace = fieldNamed(form, "replace");
+    if (replace == "set" || replace == "all") body->set("replace", true);
+    if (replace == "all") body->set("all_sets", true);
+    if (isSet(form, "force")) body->set("force", true);
+    return body;
+}
+
+api::Response rulesScreen(const Question& question, const PageRequest& request) {
+    const auto& path = request.path;
+    for (const Route& route : routes()) {
+        if (!matches(route.pattern, path)) continue;
+        const Viewer viewer = question.viewer();
+        if (route.changes && !viewer.may_change)
+            return htmlResponse(
+                messagePage(viewer, "Not possible", "Changing rules needs the role operator or admin."),
+                kNotAllowed);
+        if (!route.changes && request.method == "POST")
+            return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
+        return route.screen(question, request);
+    }
+    if (path.size() != 2 || request.method == "POST") return notFound(question);
+    return question.ask("GET", {"rules", path[1]}, {},
+                        [&](const Object& rule) { return htmlResponse(rulePage(question.viewer(), rule)); });
+}
+
+}  // namespace mailgate::console

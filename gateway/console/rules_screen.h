@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Requests of the pages of access rules: which question to the API each is, and what becomes of forms. Internal to
+/// gateway/console/.
+#pragma once
+
+#include "gateway/console/question.h"
+
+#include <Poco/JSON/Object.h>
+
+#include <cstddef>
+
+namespace mailgate::console {
+
+/// Of a form with a list; the API takes larger ones.
+inline constexpr std::size_t kMostList = std::size_t{4} << 20;
+
+/// The path begins with "rules"; a POST is known to come from a form of ours.
+api::Response rulesScreen(const Question& question, const PageRequest& request);
+
+/// The body of POST /rules that a form asks for.
+Poco::JSON::Object::Ptr newRulesFrom(const Fields& form);
+/// The body of PATCH /rules/ID: what of the form is another than the rule has it, as the page has shown it.
+Poco::JSON::Object::Ptr changesFrom(const Fields& form, const Poco::JSON::Object& rule);
+/// The body of POST /rules/import.
+Poco::JSON::Object::Ptr importFrom(const Fields& form);
+
+}  // namespace mailgate::console

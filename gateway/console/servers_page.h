@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  The page of the servers, made of what the API answers, and its requests.
+#pragma once
+
+#include "gateway/console/page_parts.h"
+#include "gateway/console/question.h"
+
+#include <Poco/JSON/Object.h>
+
+#include <string>
+
+namespace mailgate::console {
+
+/// Of /servers. Pure.
+std::string serversPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// What is asked before a server is drained; `found`: of /servers. Pure.
+std::string drainPage(const Viewer& viewer, const std::string& upstream, const std::string& server,
+                      const Poco::JSON::Object& found);
+/// Of /servers/UPSTREAM/SERVER/probe. Pure.
+std::string probePage(const Viewer& viewer, const std::string& name, const Poco::JSON::Object& found);
+
+/// The path begins with "servers"; a POST is known to come from a form of ours.
+api::Response serversScreen(const Question& question, const PageRequest& request);
+
+}  // namespace mailgate::console

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Reading a request's body, by the thread that serves it.
+#pragma once
+
+#include "gateway/http/server.h"
+
+#include <Poco/Net/HTTPServerRequest.h>
+
+#include <cstddef>
+#include <string>
+
+namespace mailgate::http {
+
+/// The body of `request`, or its first `most` + 1 bytes: it is too large then. Without a length and chunks there is none
+/// (RFC 9112 6.3). A large one may take long, as long as it goes on: the peer has Server::kPeerLimit for each quarter of a megabyte.
+std::string readBody(Poco::Net::HTTPServerRequest& request, std::size_t most, Server& server);
+
+/// Whether the body is a small one (Server::kMaxSmallBody), which was here before a thread was asked for: readBody() waits for
+/// nobody then.
+bool isBodyHere(const Poco::Net::HTTPServerRequest& request);
+
+}  // namespace mailgate::http
