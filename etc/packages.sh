@@ -8,7 +8,7 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config libpoco-dev libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-       libsystemd-dev prometheus-cpp-dev libidn2-dev libssl-dev libcrypt-dev scdoc file dpkg-dev)
+       libsystemd-dev prometheus-cpp-dev libidn2-dev libssl-dev libcrypt-dev libpq-dev scdoc file dpkg-dev)
 demo=(postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved haproxy swaks curl jq sqlite3 openssl python3)
 test=(isync prometheus clang clang-format clang-tidy lld llvm libgtest-dev libgmock-dev libbenchmark-dev
       fail2ban rsyslog systemd logrotate fish zsh iproute2 procps adduser faketime lintian
@@ -16,6 +16,9 @@ test=(isync prometheus clang clang-format clang-tidy lld llvm libgtest-dev libgm
 
 # What meets TLS at the gateway, or is measured beside it.
 test+=(msmtp testssl.sh libnginx-mod-mail)
+
+# Where the gateways of a fleet meet.
+test+=(postgresql pgbouncer)
 
 # A browser for the console's tests.
 test+=(chromium)

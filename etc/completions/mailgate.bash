@@ -35,11 +35,11 @@ _mailgate() {
     done
 
     case $command in
-        "") words="serve check access sessions who top report status tls server console probe snippet reload backup restore version help --version" ;;
+        "") words="serve check access sessions who top report status tls server fleet console probe snippet reload backup restore version help --version" ;;
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
-        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --dry-run --json" ;;
-        "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --dry-run --json" ;;
-        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --dry-run --json" ;;
+        "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --here --dry-run --json" ;;
+        "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --here --dry-run --json" ;;
+        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --here --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
         "access rename-listener "*) words="$(_mailgate_names listener) --force --dry-run --json" ;;
         "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
@@ -76,6 +76,10 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
+        fleet) words="status join leave migrate" ;;
+        "fleet status") words="--json --wide --columns --utc --no-pager" ;;
+        "fleet join") words="--dry-run --prefer" ;;
+        "fleet migrate") words="--url --grant" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;
         "console token") words="add remove list" ;;
@@ -83,7 +87,7 @@ _mailgate() {
         "console token add"*) words="--role --user --expires" ;;
         "console user list" | "console token list") words="--json --wide --columns --utc --no-pager" ;;
         "snippet dovecot") words="--version" ;;
-        snippet) words="postfix postscreen dovecot haproxy nginx aws-nlb" ;;
+        snippet) words="postfix postscreen dovecot haproxy nginx postgresql aws-nlb" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
 }

@@ -18,7 +18,7 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
-set -l commands serve check access sessions who top report status tls server console probe snippet reload backup restore version help
+set -l commands serve check access sessions who top report status tls server fleet console probe snippet reload backup restore version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
 complete -c mailgate -f
@@ -110,7 +110,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_su
 complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from token' -l expires -x -a '1d 7d 30d 90d never' -d 'how long it may be used'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from list' -l json -d 'as JSON'
 complete -c mailgate -n '__fish_seen_subcommand_from probe' -a '(__mailgate_names upstream)'
-complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx aws-nlb'
+complete -c mailgate -n '__fish_seen_subcommand_from snippet' -a 'postfix postscreen dovecot haproxy nginx postgresql aws-nlb'
 complete -c mailgate -n '__fish_seen_subcommand_from snippet; and __fish_seen_subcommand_from dovecot' -l version -x -a '2.3 2.4'
 complete -c mailgate -n '__fish_seen_subcommand_from backup restore' -a '(__fish_complete_directories)'
 complete -c mailgate -n '__fish_seen_subcommand_from restore' -l parts -x -a 'rules,journal rules journal rules,journal,configuration' -d 'what to restore'
@@ -122,3 +122,10 @@ complete -c mailgate -n '__fish_seen_subcommand_from tls' -a 'status test'
 complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l starttls -x -a 'smtp lmtp imap pop3 sieve' -d 'ask for it first'
 complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l server-name -x -d 'whom the certificate must be for'
 complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l ca -r -d 'who is trusted'
+complete -c mailgate -n '__mailgate_access allow deny remove' -l here -d 'rules of this gateway alone'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and not __fish_seen_subcommand_from status join leave migrate' -a 'status join leave migrate'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from status' -l json -d 'as JSON'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from join' -l dry-run -d 'change nothing'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from join' -l prefer -x -a 'fleet here' -d 'whose rules count'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l url -x -d 'the database'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l grant -x -d 'what gateways need'

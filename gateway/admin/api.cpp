@@ -183,6 +183,16 @@ Response Api::health(const Request&) {
     return plainResponse(200, "ok\n");
 }
 
+namespace {
+
+/// Clients are served whether the fleet's database is there or not.
+std::string readyText(const store::FleetStatus& fleet) {
+    if (!fleet.configured || fleet.connected || fleet.failure.empty()) return "ready\n";
+    return fmt::format("ready\nfleet: the rules are {:.0f} s old: {}\n", fleet.lag_seconds, fleet.failure);
+}
+
+}  // namespace
+
 Response Api::ready(const Request& request) {
     std::string listener;
     for (const auto& [key, value] : request.query) {
@@ -191,7 +201,7 @@ Response Api::ready(const Request& request) {
     }
     switch (control_.ready(listener)) {
         case Readiness::Ready:
-            return plainResponse(200, "ready\n");
+            return plainResponse(200, readyText(control_.fleet()));
         case Readiness::NotReady:
             return plainResponse(503, "not ready\n");
         case Readiness::NoServer:

@@ -10,6 +10,7 @@
 #include "gateway/session/live_session.h"
 #include "gateway/upstream/server_status.h"
 #include "protocols/values/network.h"
+#include "store/fleet/follower.h"
 
 #include <cstdint>
 #include <optional>
@@ -73,6 +74,7 @@ struct Status {
     std::int64_t rules_version = 0, rules_loaded_ms = 0;  ///< Unix time the table in force was built
     bool last_reload_failed = false;
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
+    store::FleetStatus fleet;
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
     std::uint64_t journal_max_bytes = 0;  ///< as configured; 0: there is no journal
@@ -121,6 +123,8 @@ class Control {
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,
     /// while any has. Waits for nothing.
     virtual Readiness ready(std::string_view listener) = 0;
+    /// How the gateway stands to its fleet. Waits for nothing.
+    virtual store::FleetStatus fleet() { return {}; }
 };
 
 }  // namespace mailgate::admin

@@ -165,6 +165,19 @@ Object journalOf(const Status& status) {
     return object;
 }
 
+/// Null: the gateway has no part in one.
+Var fleetOf(const store::FleetStatus& fleet) {
+    if (!fleet.configured) return {};
+    Object object = ordered();
+    object.set("connected", fleet.connected);
+    object.set("since", timeOrNull(fleet.since_ms));
+    object.set("failure", textOrNull(fleet.failure));
+    object.set("notified", fleet.notified);
+    object.set("rules_version", fleet.version);
+    object.set("lag_seconds", fleet.lag_seconds);
+    return object;
+}
+
 }  // namespace
 
 Object toJson(const Status& status) {
@@ -182,6 +195,7 @@ Object toJson(const Status& status) {
     object.set("certificates", toArray(status.certificates));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
+    object.set("fleet", fleetOf(status.fleet));
     object.set("journal", journalOf(status));
     object.set("log_lines_lost", status.log_lines_lost);
     Array lags;

@@ -218,6 +218,18 @@ void addRules(Families& out, const Status& status) {
         .sample({}, status.rules_failed ? 1 : 0);
 }
 
+void addFleet(Families& out, const Status& status) {
+    const store::FleetStatus& fleet = status.fleet;
+    out.gauges("mailgate_fleet_connected",
+               "1 while the fleet's database answers, 0 while it does not; nothing without a fleet.");
+    if (fleet.configured) out.sample({}, fleet.connected ? 1 : 0);
+    out.gauges("mailgate_fleet_lag_seconds",
+               "Time since the gateway was last known to have the fleet's rules.");
+    if (fleet.configured) out.sample({}, fleet.lag_seconds);
+    out.gauges("mailgate_fleet_rules_version", "Version of the fleet's rules that the gateway has.");
+    if (fleet.configured) out.sample({}, real(fleet.version));
+}
+
 Labels labelsOf(const ServerStatus& server) {
     return {{"upstream", server.upstream}, {"server", server.server}, {"address", server.address}};
 }
@@ -328,6 +340,7 @@ std::vector<MetricFamily> GatewayMetrics::Collect() const {
     addTls(families, status);
     addOutcomes(families, status);
     addRules(families, status);
+    addFleet(families, status);
     addServers(families, status);
     addRecords(families, status);
     addWorkers(families, status);

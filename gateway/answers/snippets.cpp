@@ -4,6 +4,7 @@
 #include "gateway/config/values.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/mail_protocol.h"
+#include "store/backends/fleet.h"
 
 #include <fmt/format.h>
 
@@ -424,6 +425,37 @@ std::string nginx(const Config& config) {
     return text + "}\n";
 }
 
+/// In double quotes where it is not a plain word.
+std::string sqlName(const std::string& name) {
+    const bool plain =
+        !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+    if (plain) return name;
+    std::string quoted = "\"";
+    for (const char character : name)
+        quoted += character == '"' ? "\"\"" : std::string(1, character);
+    return quoted + '"';
+}
+
+std::string postgresql(const Config& config) {
+    store::FleetUrl url;
+    if (!config.fleet.url.empty()) url = store::describeFleetUrl(config.fleet.url);
+    const std::string role = url.role.empty() ? "mailgate" : url.role;
+    const std::string database = url.database.empty() ? "mailgate" : url.database;
+    return fmt::format(
+        "-- For psql, as a superuser of PostgreSQL 15 or later. {0}_owner owns the tables and is for "
+        "mailgate fleet migrate\n"
+        "-- alone; the gateways connect as {0}.\n"
+        "CREATE ROLE {1} LOGIN;\n"
+        "CREATE ROLE {2} LOGIN;\n"
+        "CREATE DATABASE {3} OWNER {1} ENCODING 'UTF8' TEMPLATE template0;\n"
+        "REVOKE ALL ON DATABASE {3} FROM PUBLIC;\n"
+        "GRANT CONNECT ON DATABASE {3} TO {2};\n"
+        "-- Passwords, unless pg_hba.conf lets them in otherwise: \\password {1} and \\password {2}\n"
+        "-- Then, where mailgate runs: mailgate fleet migrate --url postgresql://{0}_owner@HOST/{4} --grant "
+        "{0}\n",
+        role, sqlName(role + "_owner"), sqlName(role), sqlName(database), database);
+}
+
 std::string awsNlb(const Config& config) {
     std::string text =
         "# The subnets of the balancer must be in the listener's `trusted`. $VPC: the VPC of the gateways; "
@@ -469,6 +501,7 @@ constexpr Snippet kSnippets[] = {
     {"dovecot-2.4", "The same, of Dovecot 2.4", dovecot24},
     {"haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy},
     {"nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx},
+    {"postgresql", "SQL commands for the database where the gateways of a fleet meet", postgresql},
     {"aws-nlb", "AWS CLI commands for a Network Load Balancer in front of mailgate", awsNlb},
 };
 

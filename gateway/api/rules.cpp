@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Access rules: what there is, what it means, and changes, which may be rehearsed.
-#include "store/backends/rules.h"
 #include "gateway/answers/rehearsal.h"
 #include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
@@ -11,6 +10,7 @@
 #include "gateway/credentials/secret.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/network_range.h"
+#include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
@@ -43,7 +43,7 @@ class Rules {
         : call_(call),
           site_(call.parts.site(*call.config)),
           now_(unixMillis() / 1'000),
-          store_(store::openRules(call.config->store_url)),
+          store_(store::openSharedRules(call.config->store_url, call.config->fleet.url, call.config->name)),
           service_([this]() -> RuleStore& { return *store_; }, site_, call.request.who.name, now_) {}
     Rules(const Rules&) = delete;
     Rules& operator=(const Rules&) = delete;

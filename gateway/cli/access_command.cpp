@@ -19,7 +19,7 @@
 #include "gateway/names/keeper.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
-#include "store/backends/rules.h"
+#include "store/backends/fleet.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
 
@@ -85,6 +85,7 @@ struct Arguments {
     bool dry_run = false;
     bool compares = false;  ///< a list with what is there
     std::optional<std::int64_t> change;
+    bool here = false;  ///< of a fleet's gateway: rules of its own
     bool expired = false;
     bool overlapping = false;
     bool shadowed = false;
@@ -287,9 +288,11 @@ class Access {
   private:
     /// What only reads, or does so as if, writes nothing.
     RuleStore& store() {
+        if (store_) return *store_;
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
-        if (!store_)
-            store_ = store::openRules(config_.store_url, {.use = reads ? RuleStore::Use::Read : use_});
+        const bool shared = !reads && !arguments_.here && use_ == RuleStore::Use::Administer;
+        store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
+                                        {.use = reads ? RuleStore::Use::Read : use_});
         return *store_;
     }
     void onlyRead() { use_ = RuleStore::Use::Read; }
@@ -329,6 +332,7 @@ class Access {
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
     void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
+    void requireOwn() const;
     void warnOfUnknownListeners();
     void warnOfClosed(const std::vector<std::string>& listeners) const;
     void reportRefusal(const rules::Refusal& refusal);
@@ -456,6 +460,15 @@ void Access::requireSet(const std::optional<std::string>& name) {
     usageError(fmt::format("no set is named \"{}\": there are {}", printable(*name), fmt::join(names, ", ")));
 }
 
+/// Rules of this gateway alone are in a set of theirs, and none is forgotten.
+void Access::requireOwn() const {
+    if (config_.fleet.url.empty())
+        usageError("--here is for gateways of a fleet: all rules are of this gateway alone");
+    if (arguments_.set && *arguments_.set != store::kHereSet)
+        usageError(fmt::format("--here puts rules into the set \"{}\", and cannot be combined with --set {}",
+                               store::kHereSet, printable(*arguments_.set)));
+}
+
 void Access::warnOfUnknownListeners() {
     for (const std::string& warning : unknownListenerWarnings(config_, store().ruleListeners()))
         warn(warning);
@@ -537,6 +550,12 @@ void Access::put(Verdict verdict) {
     rules::PutRequest request{
         .verdict = verdict, .listeners = arguments_.listeners, .edit = editOf(arguments_)};
     if (arguments_.set) request.set = *arguments_.set;
+    if (arguments_.here) {
+        requireOwn();
+        if (!request.edit.expires_at || !*request.edit.expires_at)
+            usageError("--here needs --expires, such as --expires 12h: nobody else knows of the rule");
+        request.set = store::kHereSet;
+    }
     parseSubjects(arguments_.networks, request.networks, request.names);
     if (arguments_.cut && !request.names.empty())
         usageError("--cut is for networks: what a name stands for may change");
@@ -667,7 +686,11 @@ bool Access::removeRules(const rules::Selected& selected, const std::optional<st
 }
 
 void Access::remove() {
-    const auto selection = selectionOf(arguments_);
+    auto selection = selectionOf(arguments_);
+    if (arguments_.here) {
+        requireOwn();
+        selection.set = store::kHereSet;
+    }
     if (arguments_.networks.empty() && !selection.set && !selection.note_contains && !selection.expired_for)
         usageError("say which rules: networks, numbers of rules, --set, --note-contains or --expired-for");
     // Every note contains it: a script's variable that is not set must not select all rules.
@@ -1107,6 +1130,10 @@ void addChangeOptions(const Commands::Command& command) {
     command.flag("--json", &Arguments::json, "Print JSON");
 }
 
+void addHereOption(const Commands::Command& command, const std::string& what) {
+    command.flag("--here", &Arguments::here, what);
+}
+
 void addSetOption(const Commands::Command& command, const std::string& what) {
     command.text("--set", &Arguments::set, what);
 }
@@ -1135,6 +1162,8 @@ Commands::Command addPutCommand(Commands& commands, Verdict verdict, const std::
     command.text("--ticket", &Arguments::ticket, "Where the rule was asked for");
     addForceOption(command);
     addProgramOption(command);
+    addHereOption(command,
+                  "In a fleet: for this gateway alone, and without the fleet's database; needs --expires");
     addChangeOptions(command);
     command.app.footer("If the rule exists already, only what is given here is changed.");
     return command;
@@ -1241,6 +1270,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
     addProgramOption(remove);
+    addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
     list.oneNetwork("--match", "Only rules that cover this address or network");

@@ -213,6 +213,7 @@ void addCommands(CLI::App& app, Context& context) {
     addStatusCommand(app, context);
     addTlsCommand(app, context);
     addServerCommand(app, context);
+    addFleetCommand(app, context);
     addConsoleCommand(app, context);
     addReloadCommand(app, context);
     addProbeCommand(app, context);

@@ -31,6 +31,7 @@ void addReportCommand(CLI::App& root, Context& context);
 void addStatusCommand(CLI::App& root, Context& context);
 void addTlsCommand(CLI::App& root, Context& context);
 void addServerCommand(CLI::App& root, Context& context);
+void addFleetCommand(CLI::App& root, Context& context);
 void addConsoleCommand(CLI::App& root, Context& context);
 void addReloadCommand(CLI::App& root, Context& context);
 void addProbeCommand(CLI::App& root, Context& context);

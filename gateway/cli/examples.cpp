@@ -82,6 +82,14 @@ constexpr Examples kExamples[] = {
     {"server", {"mailgate server drain postfix/mx1", "mailgate server ready postfix/mx1"}},
     {"server drain", {"mailgate server drain postfix/mx1", "mailgate server drain '*/mx1'"}},
     {"server ready", {"mailgate server ready postfix/mx1", "mailgate server ready --host mx1.example.net"}},
+    {"fleet", {"mailgate fleet status", "mailgate help fleet join"}},
+    {"fleet status",
+     {"mailgate fleet status", "mailgate fleet status --json | jq '.members[] | select(.behind > 0)'"}},
+    {"fleet join", {"mailgate fleet join --dry-run", "mailgate fleet join --prefer fleet"}},
+    {"fleet leave", {"mailgate fleet leave", "mailgate fleet leave --config /etc/mailgate/mailgate.toml"}},
+    {"fleet migrate",
+     {"mailgate fleet migrate",
+      "mailgate fleet migrate --url postgresql://mailgate_owner@db.example.net/mailgate --grant mailgate"}},
     {"console", {"mailgate console user list", "mailgate console token list"}},
     {"console user", {"mailgate console user list", "mailgate help console user add"}},
     {"console user add",
@@ -110,6 +118,8 @@ constexpr Examples kExamples[] = {
     {"snippet haproxy",
      {"mailgate snippet haproxy", "mailgate snippet haproxy | tee -a /etc/haproxy/haproxy.cfg"}},
     {"snippet nginx", {"mailgate snippet nginx", "mailgate snippet nginx > /etc/nginx/mailgate.conf"}},
+    {"snippet postgresql",
+     {"mailgate snippet postgresql", "mailgate snippet postgresql | sudo -u postgres psql"}},
     {"snippet aws-nlb", {"mailgate snippet aws-nlb", "mailgate snippet aws-nlb > nlb.sh"}},
 };
 

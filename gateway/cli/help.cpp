@@ -35,6 +35,8 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"end", "REASON"},
                                                                      {"expired-for", "DURATION"},
                                                                      {"balancer", "NET"},
+                                                                     {"grant", "ROLE"},
+                                                                     {"url", "URL"},
                                                                      {"expires", "WHEN"},
                                                                      {"expiring", "DURATION"},
                                                                      {"format", "NAME"},

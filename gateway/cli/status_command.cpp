@@ -136,6 +136,15 @@ std::string expiringOf(const Object& status, const Config& config) {
                        expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
 }
 
+std::string fleetWarning(const Object& status) {
+    const Object::Ptr fleet = status.getObject("fleet");
+    if (!fleet || isSet(*fleet, "connected") || cell(*fleet, "failure") == "-") return "";
+    return fmt::format(
+        "The fleet's rules may be others by now, {} s old: {}. They go on as they are; access --here "
+        "changes this gateway's own.\n",
+        static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)), word(*fleet, "failure"));
+}
+
 /// What an operator should not have to look for.
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
@@ -147,6 +156,7 @@ std::string warningsOf(const Object& status, const Config& config) {
         text += "The last reload failed, and nothing changed: the log's config.failed says why.\n";
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
+    text += fleetWarning(status);
     const Array::Ptr alarms = status.getArray("address_alarms");
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(
@@ -165,8 +175,10 @@ std::string warningsOf(const Object& status, const Config& config) {
 std::string rulesOf(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
     if (!rules) return counted(0, "access rule");
-    return fmt::format("{}, version {}", counted(numberOf(*rules, "count"), "access rule"),
-                       word(*rules, "version"));
+    const Object::Ptr fleet = status.getObject("fleet");
+    return fmt::format("{}, version {}{}", counted(numberOf(*rules, "count"), "access rule"),
+                       word(*rules, "version"),
+                       fleet ? fmt::format(" (of the fleet {})", word(*fleet, "rules_version")) : "");
 }
 
 /// "1.5 MiB"

@@ -187,6 +187,14 @@ struct RulesConfig {
     friend bool operator==(const RulesConfig&, const RulesConfig&) = default;
 };
 
+/// The gateways that share their rules meet in a database.
+struct FleetConfig {
+    std::string url;  ///< postgresql://…, which may hold a password; empty: there is no fleet
+    std::chrono::milliseconds poll{500};  ///< between looks at the version of its rules
+
+    friend bool operator==(const FleetConfig&, const FleetConfig&) = default;
+};
+
 struct AdminConfig {
     std::string socket = "mailgate.sock";  ///< Unix socket, with an absolute path once loaded; empty: none
     std::string http;                      ///< host:port for metrics, read only; empty: none
@@ -216,6 +224,7 @@ struct Config {
     std::string user;
     std::string store_url = "sqlite:mailgate.db";  ///< with an absolute path once loaded
     RulesConfig rules;
+    FleetConfig fleet;
     JournalConfig journal;
     LogConfig log;
     AdminConfig admin;

@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "protocols/mail_protocol.h"
+#include "store/backends/fleet.h"
 #include "store/rules/rule.h"
 
 #include <fmt/format.h>
@@ -369,6 +370,26 @@ const Fields<RulesConfig>& rulesFields() {
          "how long before a rule expires a warning comes (`access.expiring` in the log, a metric, `mailgate "
          "status`), for rules that live shorter in their last quarter; not for the rules of programs; "
          "`\"0s\"`: none"},
+    };
+    return fields;
+}
+
+using F = FleetConfig;
+const Fields<FleetConfig>& fleetFields() {
+    static const Fields<FleetConfig> fields{
+        {"url",
+         own<&F::url>("`postgresql://USER@HOST/DATABASE`", readFleetUrl,
+                      [](const FleetConfig& fleet) {  // never with its password
+                          return asText(fleet.url.empty() ? "" : store::describeFleetUrl(fleet.url).shown);
+                      }),
+         kRestart,
+         "the database where gateways that share their rules meet (docs/fleet.md); empty: this "
+         "gateway has "
+         "its rules for itself. `sslmode=verify-full` holds unless the URL says otherwise, or its host is a "
+         "Unix socket "
+         "or a loopback address; a password belongs into libpq's password file rather than here"},
+        {"poll", duration<&F::poll>(kShortestInterval, 60s), kRestart,
+         "how often it is asked for changes; where it notifies of them they come sooner"},
     };
     return fields;
 }

@@ -49,6 +49,7 @@ const Fields<Config>& gatewayFields();
 const Fields<Config>& storeFields();
 const Fields<ConsoleConfig>& consoleFields();
 const Fields<RulesConfig>& rulesFields();
+const Fields<FleetConfig>& fleetFields();
 const Fields<JournalConfig>& journalFields();
 const Fields<Timeouts>& timeoutFields();
 const Fields<Timeouts>& idleFields();
@@ -74,6 +75,8 @@ void forEachSection(Visit visit) {
     visit("store", storeFields(), whole);
     visit(
         "rules", rulesFields(), [](auto& config) -> auto& { return config.rules; });
+    visit(
+        "fleet", fleetFields(), [](auto& config) -> auto& { return config.fleet; });
     visit(
         "journal", journalFields(), [](auto& config) -> auto& { return config.journal; });
     visit("timeouts", timeoutFields(), timeouts);

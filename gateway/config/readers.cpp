@@ -6,6 +6,7 @@
 #include "protocols/mail_protocol.h"
 #include "protocols/refusal.h"
 #include "protocols/values/text.h"
+#include "store/backends/fleet.h"
 
 #include <fmt/format.h>
 
@@ -282,6 +283,22 @@ void readJournalUrl(Reading& reading, TableReader& table, std::string_view key, 
     readDatabaseUrl(reading, table, key, journal.url);
     if (journal.url == reading.config.store_url)
         table.error(key, "is the database of the access rules: the journal needs a file of its own");
+}
+
+// Whatever is wrong with it, it is not shown: it may hold a password.
+void readFleetUrl(Reading&, TableReader& table, std::string_view key, FleetConfig& fleet) {
+    if (!table.text(key, fleet.url) || fleet.url.empty()) return;
+    try {
+        const auto described = store::describeFleetUrl(fleet.url);
+        if (!described.unverified.empty())
+            table.warning(
+                key,
+                fmt::format("sslmode={} lets whoever is on the way to the server answer in its place, and "
+                            "change the rules: only verify-full does not",
+                            described.unverified));
+    } catch (const store::StoreError& error) {
+        table.error(key, error.what());
+    }
 }
 
 void readMaskAfter(Reading&, TableReader& table, std::string_view key, JournalConfig& journal) {

@@ -117,6 +117,20 @@ store::Journal::Events journalEvents(EventLog& log) {
     return events;
 }
 
+store::FleetFollower::Events fleetEvents(EventLog& log) {
+    store::FleetFollower::Events events;
+    events.lost = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.failed");
+        line.text("detail", why);
+        log.write(line);
+    };
+    events.found = [&log] {
+        LogLine line = log.line(LogLevel::Warning, "fleet.recovered");
+        log.write(line);
+    };
+    return events;
+}
+
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
                                           std::vector<std::string> allowlists) {
     store::AccessWatcher::Events events;

@@ -10,6 +10,7 @@
 #include "gateway/upstream/name_watcher.h"
 #include "gateway/upstream/upstream_pool.h"
 #include "protocols/values/snapshot.h"
+#include "store/fleet/follower.h"
 #include "store/journal/journal.h"
 #include "store/rules/watcher.h"
 
@@ -34,6 +35,7 @@ struct RulesState {
 UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
+store::FleetFollower::Events fleetEvents(EventLog& log);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
                                           std::vector<std::string> allowlists);

@@ -10,6 +10,7 @@
 #include "gateway/daemon/service_unit.h"
 #include "gateway/daemon/site.h"
 #include "store/backends/accounts.h"
+#include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
@@ -107,8 +108,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     checker_ = std::make_unique<HealthChecker>();
     reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
                                                           *state_, *checker_, tls_, server_tls_, workers_});
+    makeFleet(config);
     control_ = std::make_unique<GatewayControl>(
-        GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_});
+        GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get()});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     const std::string forgotten = drainAsBefore(*first.generation);
@@ -131,6 +133,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     admin_->start();
     if (console_) console_->start();
     startNames(store_url);
+    if (fleet_) fleet_->start();
 }
 
 Gateway::~Gateway() {
@@ -141,6 +144,7 @@ Gateway::~Gateway() {
 /// Those that work with the workers, then these.
 void Gateway::stopThreads() {
     reloader_->refuse();
+    if (fleet_) fleet_->stop();
     names_.reset();
     if (console_) console_->stop();
     admin_->stop();
@@ -175,6 +179,18 @@ void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<Tls
                                   name};
     if (tls) parts.tls = [tls] { return tls->context(); };
     console_ = std::make_unique<console::Console>(config, parts);
+}
+
+void Gateway::makeFleet(const Config& config) {
+    if (config.fleet.url.empty()) return;
+    fleet_ = std::make_unique<store::FleetFollower>(
+        store::openFleet(config.fleet.url, {}, true),
+        [store_url = config.store_url] {
+            return store::openReplica(store_url, {.use = store::RuleStore::Use::Assist});
+        },
+        store::FleetFollower::Options{
+            .name = config.name, .release = MAILGATE_VERSION, .poll = config.fleet.poll},
+        fleetEvents(*log_));
 }
 
 void Gateway::startNames(const std::string& store_url) {

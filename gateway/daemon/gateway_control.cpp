@@ -137,6 +137,7 @@ admin::Status GatewayControl::status() {
     status.rules_loaded_ms = parts_.rules.loaded_ms;
     status.rules_failed = parts_.rules.failed;
     status.rules_expiring = parts_.rules.expiring;
+    status.fleet = fleet();
     status.log_lines_lost = parts_.log.lost();
     if (parts_.journal) {
         status.journal_queued = parts_.journal->queued();

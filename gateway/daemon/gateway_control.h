@@ -30,6 +30,7 @@ class GatewayControl final : public admin::Control {
         GatewayState& state;
         Reloader& reloader;
         const Reloader::Workers& workers;
+        const store::FleetFollower* fleet = nullptr;  ///< null: there is none
     };
 
     explicit GatewayControl(Parts parts);
@@ -48,6 +49,9 @@ class GatewayControl final : public admin::Control {
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override;
     admin::Outcome reload() override;
     admin::Readiness ready(std::string_view listener) override;
+    store::FleetStatus fleet() override {
+        return parts_.fleet ? parts_.fleet->status() : store::FleetStatus{};
+    }
 
   private:
     std::string kept(const Generation& generation, std::string_view upstream, std::string_view server,

@@ -40,6 +40,11 @@ inline constexpr EventRow kEvents[] = {
      "the journal cannot be written (`detail`); sessions wait in memory, mail goes on"},
     {"journal.recovered", LogLevel::Warning,
      "the journal can be written again; `lost` sessions are in the log only"},
+    {"fleet.failed", LogLevel::Error,
+     "the fleet's database cannot be reached, or this gateway has no part in it (`detail`): the rules go on "
+     "as they "
+     "are, and are changed with `--here` alone"},
+    {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},
     {"address.lost", LogLevel::Critical,
      "most sessions of a listener come from one private address (`client`): the clients' own "
      "addresses are being lost in front of mailgate (`hint`)"},

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "store/rules/progress.h"
+#include "store/rules/replica.h"
 #include "store/rules/rule.h"
 #include "store/rules/table.h"
 #include "store/store_error.h"
@@ -53,6 +54,8 @@ class RuleStore {
         std::size_t bulk_from = 1'000;
         /// How often to look for changes where the database does not notify of them.
         std::chrono::milliseconds poll{200};
+        /// Where the rules are a fleet's: every change of theirs goes through it. Null: they are this database's alone.
+        std::shared_ptr<Sharing> sharing{};
     };
 
     RuleStore() = default;

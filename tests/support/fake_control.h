@@ -89,6 +89,8 @@ class FakeControl : public Control {
         return listener.empty() ? Readiness::Ready : Readiness::UnknownListener;
     }
 
+    store::FleetStatus fleet() override { return now.fleet; }
+
     Status now;
     std::vector<LiveSession> live;
     std::vector<std::string> orders;

@@ -439,9 +439,28 @@ std::string versionOfCounters() {
                        fmt::arg("raise", kRaiseVersion), fmt::arg("old", ruleLine3("OLD", kReplyOfRule)));
 }
 
-constexpr std::array<sqlite::Schema::Migration, 9> kMigrations{
+// The part that the file has in a fleet (store/rules/replica.h). fleet_state has one row, or none; `trail_seen`: the last entry
+// of the trail of which it is known whether the fleet has it. fleet_local: rules that are not as the fleet has them.
+constexpr std::string_view kFleet = R"(
+CREATE TABLE fleet_state(
+  id         INTEGER PRIMARY KEY CHECK (id = 1),
+  fleet      TEXT NOT NULL,
+  version    INTEGER NOT NULL,
+  trail_seen INTEGER NOT NULL
+) STRICT;
+CREATE TABLE fleet_local(
+  rule_id INTEGER PRIMARY KEY,
+  what    TEXT NOT NULL CHECK (what IN ('added', 'changed'))
+) STRICT;
+)";
+
+std::string versionOfFleet() {
+    return std::string(kFleet);
+}
+
+constexpr std::array<sqlite::Schema::Migration, 10> kMigrations{
     version1,       version2,         version3,          versionOfTrimming, versionOfReplies,
-    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters};
+    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters, versionOfFleet};
 
 using Triggers = std::map<std::string, std::string>;
 

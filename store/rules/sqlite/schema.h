@@ -16,6 +16,7 @@
 ///                   trimmed_to, the last one that may be deleted, and is, as the trail is kept for a time only
 ///     console_account, console_token   who may use the console (store/accounts): passwords as crypt(3) hashes them, tokens
 ///                   as their SHA-256
+///     fleet_state, fleet_local   the part that the file has in a fleet (store/rules/replica.h)
 #pragma once
 
 #include "store/sqlite/database.h"

@@ -4,6 +4,7 @@
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
 #include "store/rules/sqlite/bulk.h"
+#include "store/rules/sqlite/replica.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
 #include "store/rules/sqlite/table_reader.h"
@@ -97,7 +98,7 @@ constexpr std::string_view kAnswered =
 /// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
 constexpr UnixSeconds kKeepAnswers = UnixSeconds{7} * 86'400;
 
-class SqliteRuleStore final : public RuleStore {
+class SqliteRuleStore final : public RuleStore, public Replica {
   public:
     SqliteRuleStore(std::string path, const Options& options) : path_(std::move(path)), options_(options) {
         open(options.use);
@@ -145,6 +146,28 @@ class SqliteRuleStore final : public RuleStore {
     std::int64_t lastChangeBy(std::string_view who) override;
     UndoResult undo(std::int64_t change, std::string_view who) override;
 
+    std::optional<Membership> membership() override { return replica::membership(database()); }
+    Differences differences() override;
+    SharedChanges everythingHere() override { return replica::everything(database()); }
+    void apply(const SharedChanges& changes) override {
+        inTransaction([&] { replica::apply(database(), changes); });
+    }
+    void beginShared(std::int64_t next_id) override {
+        inTransaction([&] { replica::beginShared(database(), next_id); });
+    }
+    SharedChanges collectShared() override { return replica::collectShared(database()); }
+    void reach(std::int64_t version) override { replica::reach(database(), version); }
+    void inTransaction(const std::function<void()>& work) override;
+    void renumber(const std::map<std::int64_t, std::int64_t>& numbers) override {
+        replica::renumber(database(), numbers);
+    }
+    void enrol(const Membership& membership, const std::vector<std::int64_t>& own) override {
+        replica::enrol(database(), membership, own);
+    }
+    void leave() override {
+        inTransaction([&] { replica::leave(database()); });
+    }
+
   private:
     void open(Use use);
     void close() noexcept;
@@ -164,6 +187,8 @@ class SqliteRuleStore final : public RuleStore {
     auto paced(const Work& work);
 
     void change(std::string_view who, const std::function<void()>& work);
+    void transact(const std::function<void()>& work);
+    std::string actorOf(std::string_view who) const;
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
     template <typename Find, typename Put, typename Gone>
@@ -390,7 +415,7 @@ void SqliteRuleStore::checkpoint() noexcept {
 /// A transaction whose audit rows say `who`.
 void SqliteRuleStore::change(std::string_view who, const std::function<void()>& work) {
     const auto acting = [&] {
-        act(who);
+        act(actorOf(who));
         last_change_ = database().number("SELECT change FROM access_meta");
         work();
         act("");
@@ -398,7 +423,42 @@ void SqliteRuleStore::change(std::string_view who, const std::function<void()>& 
     if (within_)
         acting();
     else
-        database().transaction(acting);
+        transact(acting);
+}
+
+std::string SqliteRuleStore::actorOf(std::string_view who) const {
+    return options_.sharing ? options_.sharing->actor(who) : std::string(who);
+}
+
+/// A transaction here, and where the rules are a fleet's, there.
+void SqliteRuleStore::transact(const std::function<void()>& work) {
+    if (!options_.sharing) return database().transaction(work);
+    try {
+        options_.sharing->begin();
+        within([&] {
+            database().transaction([&] {
+                options_.sharing->enter(*this);
+                work();
+                options_.sharing->leave(*this);
+            });
+        });
+    } catch (...) {
+        options_.sharing->abandon();
+        throw;
+    }
+}
+
+void SqliteRuleStore::inTransaction(const std::function<void()>& work) {
+    if (within_)
+        work();
+    else
+        within([&] { database().transaction(work); });
+}
+
+Differences SqliteRuleStore::differences() {
+    Differences found;
+    inTransaction([&] { found = replica::differences(database()); });
+    return found;
 }
 
 void SqliteRuleStore::rehearse(const std::function<void()>& work) {
@@ -408,6 +468,8 @@ void SqliteRuleStore::rehearse(const std::function<void()>& work) {
 void SqliteRuleStore::together(const std::function<void()>& work) {
     if (within_)
         work();
+    else if (options_.sharing)
+        transact(work);
     else
         within([&] { database().transaction(work); });
 }
@@ -803,11 +865,13 @@ std::vector<NamedRule> SqliteRuleStore::namedRules() {
 
 bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
     bool there = false;
-    change(programName("names"), [&] {
+    // Every gateway of a fleet asks for itself what names stand for.
+    inTransaction([&] {
+        act(programName("names"));
         RawStatement rule(database(), "SELECT lower(network) FROM access_rule WHERE id = ?");
         rule.bind(1, rule_id);
         there = rule.step() && (state.name.empty() || rule.text(0) == state.name);
-        if (!there) return;
+        if (!there) return act("");
         RawStatement keep(
             database(),
             "INSERT INTO access_name(rule_id, networks, asked_at, answered_at, due, error, name)"
@@ -826,6 +890,7 @@ bool SqliteRuleStore::keepName(std::int64_t rule_id, const NameState& state) {
         keep.bind(6, std::string_view(state.error));
         keep.bind(7, std::string_view(name));
         keep.step();
+        act("");
     });
     return there;
 }
@@ -953,7 +1018,8 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<
 std::int64_t SqliteRuleStore::lastChangeBy(std::string_view who) {
     RawStatement last(database(),
                       "SELECT coalesce(change, id) FROM access_audit WHERE who = ? ORDER BY id DESC LIMIT 1");
-    last.bind(1, who);
+    const std::string actor = actorOf(who);
+    last.bind(1, std::string_view(actor));
     return last.step() ? last.number(0) : 0;
 }
 
@@ -1115,6 +1181,10 @@ RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_
 }  // namespace
 
 std::unique_ptr<RuleStore> openRules(const std::string& path, const RuleStore::Options& options) {
+    return std::make_unique<SqliteRuleStore>(path, options);
+}
+
+std::unique_ptr<Replica> openReplica(const std::string& path, const RuleStore::Options& options) {
     return std::make_unique<SqliteRuleStore>(path, options);
 }
 

@@ -6,6 +6,7 @@
 /// SQLite's back is opened anew, and checked.
 #pragma once
 
+#include "store/rules/replica.h"
 #include "store/rules/store.h"
 
 #include <memory>
@@ -14,5 +15,7 @@
 namespace mailgate::store::sqlite {
 
 std::unique_ptr<RuleStore> openRules(const std::string& path, const RuleStore::Options& options);
+/// The same, as a part of a fleet.
+std::unique_ptr<Replica> openReplica(const std::string& path, const RuleStore::Options& options);
 
 }  // namespace mailgate::store::sqlite

@@ -56,7 +56,7 @@ class Mailgate:
     merged over the tests' defaults."""
 
     def __init__(self, scratch, listeners, upstreams, name="mailgate", timeouts=None, gateway=None, log=None,
-                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None, console=None):
+                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None, console=None, fleet=None):
         self.folder = scratch.folder(name)
         self.prefix = prefix  # a program that starts the daemon and the commands
         self.listeners = listeners
@@ -68,6 +68,7 @@ class Mailgate:
         self.admin = admin or {}
         self.rules = rules or {}
         self.console = console or {}
+        self.fleet = fleet or {}
         self.config = self.folder / "mailgate.toml"
         self.database = self.folder / "mailgate.db"
         self.journal = self.folder / "mailgate-journal.db"
@@ -86,6 +87,8 @@ class Mailgate:
                  _table("[log]", self.log_settings), _table("[timeouts]", self.timeouts)]
         if self.rules:
             parts.append(_table("[rules]", self.rules))
+        if self.fleet:
+            parts.append(_table("[fleet]", self.fleet))
         if self.admin:
             parts.append(_table("[admin]", self.admin))
         if self.console:

@@ -197,6 +197,17 @@ TEST_F(ApiTest, IsReadyWhenTheGatewayIs) {
     EXPECT_EQ(ask("GET", "healthz").status, 200);
 }
 
+TEST_F(ApiTest, IsReadyWithoutTheFleetsDatabaseAndSaysSo) {
+    control_.now.fleet.configured = control_.now.fleet.connected = true;
+    EXPECT_EQ(ask("GET", "readyz").body, "ready\n");
+    control_.now.fleet.connected = false;
+    control_.now.fleet.failure = "it does not answer";
+    control_.now.fleet.lag_seconds = 12.4;
+    EXPECT_EQ(ask("GET", "readyz").status, 200);
+    EXPECT_EQ(ask("GET", "readyz").body, "ready\nfleet: the rules are 12 s old: it does not answer\n");
+    EXPECT_THAT(ask("GET", "v1/status").body, HasSubstr("\"failure\":\"it does not answer\""));
+}
+
 TEST_F(ApiTest, AListenerIsReadyWhileItHasAServer) {
     const auto ready = [this](const char* key, const char* listener) {
         const Response response = ask("GET", "readyz", {}, {{key, listener}}, Origin::Http);

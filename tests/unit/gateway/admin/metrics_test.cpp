@@ -22,6 +22,15 @@ std::string metricsOf(FakeControl& control) {
     return metricsText(GatewayMetrics(control));
 }
 
+TEST(Metrics, TellsOfAFleetWhereThereIsOne) {
+    FakeControl control;
+    EXPECT_THAT(metricsOf(control), Not(HasSubstr("\nmailgate_fleet_lag_seconds ")));
+    control.now.fleet.configured = true;
+    control.now.fleet.lag_seconds = 2.5;
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_fleet_lag_seconds 2.5\n"));
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_fleet_connected 0\n"));
+}
+
 TEST(Metrics, CountsByWhatMatters) {
     FakeControl control;
     control.now.ends = {{"client_quit", 5}, {"idle", 1}};
@@ -132,6 +141,7 @@ std::string_view typeName(prometheus::MetricType type) {
 
 TEST(Metrics, TheDocumentHasEveryFamily) {
     FakeControl control;
+    control.now.fleet.configured = true;
     control.now.rules_loaded_ms = 1'000;
     control.now.upstreams = {{"postfix", {{0.01}, {3, 2}, 1.5}, {{0.01}, {3, 2}, 1.5}}};
     control.now.journal_max_bytes = 1;

@@ -27,6 +27,8 @@ struct KeySample {
 
 /// Of the keys whose type does not say what a value looks like, or that others depend on.
 const KeySample kOwnSamples[] = {
+    {"fleet.url", "\"postgresql://127.0.0.1/a\"", "\"postgresql://127.0.0.1/b\""},
+    {"fleet.poll", "\"500ms\"", "\"1s\""},
     {"admin.http", "\"127.0.0.1:8025\"", "\"\""},
     {"admin.socket", "\"a.sock\"", "\"b.sock\""},
     {"console.address", "\"127.0.0.1:8026\"", "\"127.0.0.1:8027\""},

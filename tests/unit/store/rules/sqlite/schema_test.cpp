@@ -137,7 +137,9 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
+    const std::string no_fleet = "DROP TABLE fleet_state; DROP TABLE fleet_local;";
     const std::string no_counters =
+        no_fleet +
         "DROP TRIGGER access_rule_removed;"
         "CREATE TRIGGER access_rule_removed AFTER DELETE ON access_rule BEGIN SELECT 1; END;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;";
@@ -171,7 +173,8 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
                                                                    {5, no_names},
                                                                    {6, no_origins},
                                                                    {7, no_accounts},
-                                                                   {8, no_counters}}) {
+                                                                   {8, no_counters},
+                                                                   {9, no_fleet}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -205,6 +208,7 @@ TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
         "ALTER TABLE access_name DROP COLUMN name;"
+        "DROP TABLE fleet_state; DROP TABLE fleet_local;"
         "DROP TABLE console_account; DROP TABLE console_token; PRAGMA user_version = 6");
     EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,
                 testing::ElementsAre(network("192.0.2.1")));

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/base/clock.h"
+#include "gateway/cli/acting_user.h"
+#include "gateway/cli/arguments.h"
+#include "gateway/cli/chosen_config.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/screen.h"
+#include "gateway/cli/table.h"
+#include "gateway/log/escape.h"
+#include "protocols/values/text.h"
+#include "store/backends/fleet.h"
+#include "store/backends/rules.h"
+#include "store/fleet/join.h"
+#include "store/fleet/sharing.h"
+
+#include <Poco/JSON/Array.h>
+#include <Poco/JSON/Object.h>
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mailgate::cli {
+
+namespace {
+
+using Poco::JSON::Array;
+using Poco::JSON::Object;
+using store::FleetState;
+using store::JoinPlan;
+using store::Member;
+
+constexpr std::size_t kMostLines = 100;  ///< of rules that are shown before a gateway joins
+/// Members announce themselves every five seconds.
+constexpr std::int64_t kSilentFrom = 20;
+
+Config fleetConfig(const Context& context) {
+    Config config = chosenConfig(context);
+    if (config.fleet.url.empty())
+        throw std::runtime_error(
+            fmt::format("{} names no fleet: set url in [fleet], such as "
+                        "\"postgresql://mailgate@db.example.net/mailgate\"",
+                        config.file));
+    return config;
+}
+
+std::unique_ptr<store::Replica> replicaOf(const Config& config) {
+    return store::openReplica(config.store_url, {});
+}
+
+// ---- migrate
+
+void migrateFleet(const Context& context, const std::string& url, const std::string& grant) {
+    const std::string chosen = url.empty() ? fleetConfig(context).fleet.url : url;
+    const auto done = store::openFleet(chosen)->migrate(grant);
+    const std::string shown = store::describeFleetUrl(chosen).shown;
+    if (done.from == done.to)
+        fmt::print("{} has schema {} already\n", shown, done.to);
+    else if (done.from == 0)
+        fmt::print("{}: made schema {}\n", shown, done.to);
+    else
+        fmt::print("{}: schema {} is now {}\n", shown, done.from, done.to);
+    if (!grant.empty()) fmt::print("{} may do what gateways need\n", printable(grant));
+}
+
+// ---- status
+
+/// What the database says, and what this gateway's file does.
+struct View {
+    std::string shown, self;
+    FleetState fleet;
+    std::vector<Member> members;
+    std::optional<store::Membership> here;
+    store::Differences differences;
+};
+
+View viewOf(const Config& config) {
+    View view;
+    view.shown = store::describeFleetUrl(config.fleet.url).shown;
+    view.self = config.name;
+    const auto fleet = store::openFleet(config.fleet.url);
+    view.fleet = fleet->state();
+    view.members = fleet->members();
+    if (store::examineDatabase(config.store_url)) {
+        const auto rules = replicaOf(config);
+        view.here = rules->membership();
+        view.differences = rules->differences();
+    }
+    return view;
+}
+
+std::int64_t behind(const View& view, std::int64_t version) {
+    return std::max<std::int64_t>(view.fleet.version - version, 0);
+}
+
+bool isSilent(const Member& member) {
+    return member.silent_secs >= kSilentFrom;
+}
+
+Object memberAsJson(const View& view, const Member& member) {
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("gateway", escaped(member.name));
+    object.set("version", escaped(member.release));
+    object.set("started", timeText(member.started * 1'000, Zone::Utc));
+    object.set("seen", timeText(member.seen * 1'000, Zone::Utc));
+    object.set("silent_seconds", member.silent_secs);
+    object.set("rules_version", member.position);
+    object.set("behind", behind(view, member.position));
+    return object;
+}
+
+void printAsJson(const View& view) {
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("fleet", view.fleet.fleet);
+    object.set("url", view.shown);
+    object.set("rules_version", view.fleet.version);
+    Object here(Poco::JSON_PRESERVE_KEY_ORDER);
+    here.set("gateway", view.self);
+    here.set("joined", view.here && view.here->fleet == view.fleet.fleet);
+    here.set("rules_version", view.here ? Poco::Dynamic::Var(view.here->version) : Poco::Dynamic::Var());
+    here.set("rules_added_here", view.differences.added);
+    here.set("rules_changed_here", view.differences.changed);
+    object.set("here", here);
+    Array members;
+    for (const Member& member : view.members)
+        members.add(memberAsJson(view, member));
+    object.set("members", members);
+    printDocument(object);
+}
+
+std::string stateOf(const View& view, const Member& member) {
+    std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
+    if (const auto changes = behind(view, member.position); changes > 0)
+        state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
+    return state;
+}
+
+std::string hereText(const View& view) {
+    if (!view.here) return fmt::format("{} has not joined: mailgate fleet join\n", view.self);
+    if (view.here->fleet != view.fleet.fleet)
+        return fmt::format("{} has joined another fleet: mailgate fleet join joins this one\n", view.self);
+    std::string text;
+    if (view.differences.added > 0)
+        text += fmt::format("{} of {} {} its own, which no other gateway has\n",
+                            counted(view.differences.added, "rule"), view.self,
+                            view.differences.added == 1 ? "is" : "are");
+    if (view.differences.changed > 0)
+        text += fmt::format("{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before\n",
+                            counted(view.differences.changed, "rule"),
+                            view.differences.changed == 1 ? "was" : "were", view.self);
+    return text;
+}
+
+void printAsText(const View& view, const ViewOptions& options) {
+    const Times times = options.times();
+    Table table({{.name = "gateway", .title = "GATEWAY", .least = 16},
+                 {.name = "version", .title = "VERSION", .leaves = 2},
+                 {.name = "started", .title = times.title("STARTED"), .leaves = 3},
+                 {.name = "seen", .title = times.title("LAST SEEN"), .leaves = 1},
+                 {.name = "rules-version", .title = "RULES VERSION"},
+                 {.name = "state", .title = "STATE"}},
+                options.style());
+    for (const Member& member : view.members) {
+        const bool bad = isSilent(member), late = behind(view, member.position) > 0;
+        table.add({member.name, member.release, times.text(member.started * 1'000),
+                   times.text(member.seen * 1'000), fmt::to_string(member.position),
+                   Cell(stateOf(view, member), bad    ? Colour::Bad
+                                               : late ? Colour::Warning
+                                                      : Colour::Good)});
+    }
+    print(fmt::format("fleet: {}, {}, rules version {}\n\n{}{}{}", view.shown,
+                      counted(view.members.size(), "gateway"), view.fleet.version, table.text(),
+                      hereText(view).empty() ? "" : "\n", hereText(view)),
+          options);
+}
+
+void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
+    const View view = viewOf(fleetConfig(context));
+    if (json)
+        printAsJson(view);
+    else
+        printAsText(view, options);
+    if (std::any_of(view.members.begin(), view.members.end(), isSilent))
+        context.exit_code = kRefusedOrNotFound;
+}
+
+// ---- join, leave
+
+template <typename Items, typename Line>
+void printLines(std::string_view what, const Items& items, const Line& line) {
+    for (std::size_t at = 0; at < std::min(items.size(), kMostLines); ++at)
+        fmt::print("{}: {}\n", what, printable(line(items[at]), std::string::npos));
+    if (items.size() > kMostLines) fmt::print("{}: and {} more\n", what, items.size() - kMostLines);
+}
+
+std::string conflictText(const JoinPlan::Conflict& conflict) {
+    return fmt::format("here \"{}\", in the fleet \"{}\"", lineOf(conflict.here), lineOf(conflict.fleet));
+}
+
+std::string setText(const store::SharedSet& set) {
+    return fmt::format("{} with note \"{}\"{}", set.name, set.note,
+                       set.expires_after ? fmt::format(" and expiry after {} s", *set.expires_after) : "");
+}
+
+void printPlan(const JoinPlan& plan) {
+    const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
+    printLines("to the fleet", plan.uploads, rule);
+    printLines("to the fleet: set", plan.set_uploads, setText);
+    printLines("from the fleet", plan.downloads, rule);
+    printLines("from the fleet: set", plan.set_downloads, setText);
+    printLines("conflict", plan.conflicts, conflictText);
+    printLines("conflict: set", plan.set_conflicts, [](const JoinPlan::SetConflict& conflict) {
+        return fmt::format("here {}, in the fleet {}", setText(conflict.here), setText(conflict.fleet));
+    });
+}
+
+std::string summaryOf(const JoinPlan& plan) {
+    return fmt::format("{} to the fleet, {} from it, {} on both sides, {}",
+                       counted(plan.uploads.size(), "rule"), plan.downloads.size(), plan.same.size(),
+                       counted(plan.conflicts.size() + plan.set_conflicts.size(), "conflict"));
+}
+
+void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto rules = replicaOf(config);
+    store::JoinRequest request{.gateway = config.name, .who = actingUser(), .now = unixMillis() / 1'000};
+    request.preview = preview;
+    if (prefer == "here") request.prefer = store::Prefer::Here;
+    if (prefer == "fleet") request.prefer = store::Prefer::Fleet;
+    const auto outcome = store::joinFleet(*rules, *fleet, request);
+    if (preview || !outcome.joined) printPlan(outcome.plan);
+    if (outcome.joined) {
+        fmt::print("{} has joined the fleet: {}\n", config.name, summaryOf(outcome.plan));
+        return;
+    }
+    fmt::print("{}{}\n", preview ? "would be: " : "", summaryOf(outcome.plan));
+    if (preview) return;
+    context.exit_code = kRefusedOrNotFound;
+    fmt::print(
+        stderr,
+        "mailgate: nothing was changed: --prefer fleet takes the fleet's rules where there is a conflict, "
+        "--prefer here this gateway's\n");
+}
+
+void leaveTheFleet(Context& context) {
+    const Config config = fleetConfig(context);
+    const auto rules = replicaOf(config);
+    if (!rules->membership()) {
+        fmt::print(stderr, "mailgate: {} has not joined a fleet\n", config.name);
+        context.exit_code = kRefusedOrNotFound;
+        return;
+    }
+    rules->leave();
+    fmt::print("{} has left the fleet, with the rules that it had: now remove url from [fleet]\n",
+               config.name);
+    try {
+        store::openFleet(config.fleet.url)->forget(config.name);
+    } catch (const store::StoreError& error) {
+        fmt::print(stderr, "warning: the fleet still lists it: {}\n", error.what());
+    }
+}
+
+}  // namespace
+
+void addFleetCommand(CLI::App& root, Context& context) {
+    CLI::App* fleet =
+        root.add_subcommand("fleet", "Manage the fleet: gateways that share their rules in PostgreSQL");
+    fleet->require_subcommand(1);
+
+    CLI::App* status = fleet->add_subcommand(
+        "status",
+        "Print the fleet's gateways; exit status 0: all are heard of, 1: one is silent, or the database is");
+    const auto json = std::make_shared<bool>(false);
+    status->add_flag("--json", *json, "Print JSON");
+    const auto view = std::make_shared<ViewOptions>();
+    addViewOptions(*status, *view, Prints::OneTable);
+    status->callback([&context, json, view] { printFleetStatus(context, *json, *view); });
+
+    CLI::App* join = fleet->add_subcommand("join", "Bring this gateway's rules and the fleet's together");
+    const auto preview = std::make_shared<bool>(false);
+    const auto prefer = std::make_shared<std::string>();
+    join->add_flag("--dry-run", *preview, "Change nothing: print which rules would go where, and conflicts");
+    join->add_option("--prefer", *prefer, "Whose rules count where there is a conflict: fleet or here")
+        ->check(oneOf({"fleet", "here"}));
+    join->callback([&context, preview, prefer] { joinTheFleet(context, *prefer, *preview); });
+
+    CLI::App* leave =
+        fleet->add_subcommand("leave", "Have this gateway keep its rules for itself from now on");
+    leave->callback([&context] { leaveTheFleet(context); });
+
+    CLI::App* migrate =
+        fleet->add_subcommand("migrate", "Make the tables in the fleet's database, or upgrade them");
+    const auto url = std::make_shared<std::string>();
+    const auto grant = std::make_shared<std::string>();
+    migrate->add_option("--url", *url,
+                        "The database, with the role that owns the tables (default: fleet.url)");
+    migrate->add_option("--grant", *grant, "Give this role what gateways need");
+    migrate->callback([&context, url, grant] { migrateFleet(context, *url, *grant); });
+}
+
+}  // namespace mailgate::cli

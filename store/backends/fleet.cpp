@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/backends/fleet.h"
+
+#include "store/backends/rules.h"
+#include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/store.h"
+#include "store/fleet/sharing.h"
+#include "store/rules/sqlite/store.h"
+#include "store/sqlite/database.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mailgate::store {
+
+std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience,
+                                      bool notifies) {
+    return postgres::openFleet(url, patience, notifies);
+}
+
+FleetUrl describeFleetUrl(const std::string& url) {
+    const postgres::Conninfo info = postgres::parseUrl(url);
+    FleetUrl described{info.shown, info.role, info.option("dbname"), !info.password.empty(), ""};
+    const bool here =
+        std::all_of(info.hosts.begin(), info.hosts.end(), [](const auto& host) { return host.isHere(); });
+    if (!here && info.option("sslmode") != "verify-full") described.unverified = info.option("sslmode");
+    return described;
+}
+
+std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
+                                           const std::string& gateway, const RuleStore::Options& options) {
+    if (fleet_url.empty()) return openRules(url, options);
+    // Whoever makes the change waits: without a database it is refused within a second.
+    constexpr FleetStore::Patience kPatience{.connect = std::chrono::milliseconds(800)};
+    RuleStore::Options shared = options;
+    shared.sharing = std::make_shared<FleetSharing>(openFleet(fleet_url, kPatience), gateway);
+    return openRules(url, shared);
+}
+
+std::unique_ptr<Replica> openReplica(const std::string& url, const RuleStore::Options& options) {
+    return sqlite::openReplica(sqlite::pathOf(url), options);
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Opens the database of a fleet that a URL names, and rules that are a fleet's.
+#pragma once
+
+#include "store/fleet/fleet.h"
+#include "store/rules/store.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace mailgate::store {
+
+/// Connects to nobody yet. `notifies`: its wait() is told of changes where that works. Throws StoreError(BadInput).
+std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience = {},
+                                      bool notifies = false);
+
+/// What is known of a URL without asking anybody.
+struct FleetUrl {
+    std::string shown;     ///< without a password
+    std::string role;      ///< empty: libpq's default
+    std::string database;  ///< likewise
+    bool has_password = false;
+    std::string
+        unverified;  ///< the sslmode that lets others answer in the server's place; empty: there is none
+};
+/// Throws StoreError(BadInput), without a word of the URL.
+FleetUrl describeFleetUrl(const std::string& url);
+
+/// As openRules(), and where `fleet_url` is not empty each change goes to that fleet, in the name of `gateway`.
+std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
+                                           const std::string& gateway,
+                                           const RuleStore::Options& options = {});
+
+/// The rules at `url` as a part of a fleet.
+std::unique_ptr<Replica> openReplica(const std::string& url, const RuleStore::Options& options);
+
+}  // namespace mailgate::store

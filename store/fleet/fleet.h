@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  A fleet: gateways that share their rules. Values, and the port under which the database is known where they meet.
+///
+/// Every gateway keeps its rules in a file of its own and serves from that (store/rules/replica.h). The database has the same
+/// rules, a log of all changes, and one row with their version, whose lock has one gateway change them at a time: the version
+/// has no gaps, and who has applied the log up to a version has the rules of that version.
+#pragma once
+
+#include "store/rules/replica.h"
+#include "store/store_error.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mailgate::store {
+
+/// What the database says of the fleet.
+struct FleetState {
+    std::string fleet;         ///< which one it is
+    std::int64_t version = 0;  ///< of the rules
+    std::int64_t next_id = 1;  ///< no rule has had this number or a greater one
+};
+
+/// A gateway, as it announces itself.
+struct Member {
+    std::string name;
+    std::string release;        ///< mailgate's version
+    std::int64_t started = 0;   ///< Unix time
+    std::int64_t position = 0;  ///< version of the rules that it has
+    // By the database's clock, and of what was read only.
+    std::int64_t seen = 0;         ///< Unix time
+    std::int64_t silent_secs = 0;  ///< since then
+};
+
+/// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
+/// none takes longer than its deadlines allow, whatever the server does. One thread at a time, but for interrupt().
+class FleetStore {
+  public:
+    /// How long the server may take.
+    struct Patience {
+        std::chrono::milliseconds connect{5'000};  ///< until it answers the first query
+        std::chrono::milliseconds answer{5'000};   ///< for each further answer
+    };
+
+    FleetStore() = default;
+    FleetStore(const FleetStore&) = delete;
+    FleetStore& operator=(const FleetStore&) = delete;
+    virtual ~FleetStore() = default;
+
+    virtual FleetState state() = 0;
+    /// What has been changed after that version, and how the rules concerned are now.
+    virtual SharedChanges changesSince(std::int64_t version) = 0;
+    /// All rules and defaults of sets; no entries.
+    virtual SharedChanges everything() = 0;
+
+    virtual void announce(const Member& self) = 0;
+    virtual void forget(const std::string& member) = 0;
+    virtual std::vector<Member> members() = 0;
+
+    /// Returns when the rules may have been changed, or after so long. The database notifies where it can; how that is,
+    /// listens() says once state() was asked.
+    virtual void wait(std::chrono::milliseconds at_most) = 0;
+    virtual bool listens() const noexcept = 0;
+    /// What goes on, and all that comes, is StoreError at once. Any thread.
+    virtual void interrupt() noexcept = 0;
+
+    // A change: lock(), then commit() or rollback().
+
+    /// From now on nobody else changes the rules.
+    virtual FleetState lock() = 0;
+    /// Writes what `gateway` has changed as version `changes.version`, which is the next one. StoreError: whether it was
+    /// written may be unknown, where the connection broke meanwhile.
+    virtual void commit(const SharedChanges& changes, const std::string& gateway) = 0;
+    virtual void rollback() noexcept = 0;
+
+    struct Migration {
+        int from = 0;  ///< 0: there was nothing
+        int to = 0;
+    };
+    /// Makes the tables, or those of an older version current ones. One at a time, whoever else tries. `grant`: a role that
+    /// is given what gateways need; empty: none.
+    virtual Migration migrate(const std::string& grant) = 0;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Keeps a gateway's rules those of its fleet: asks for the version, applies what has been changed since, and announces
+/// the gateway.
+///
+/// One thread of its own; whatever the database does, nobody else waits. While it cannot be reached the rules stay as they
+/// are.
+#pragma once
+
+#include "store/fleet/fleet.h"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace mailgate::store {
+
+/// How a gateway stands to its fleet.
+struct FleetStatus {
+    bool configured = false;
+    bool connected = false;     ///< the last look at the database went well
+    bool notified = false;      ///< it notifies of changes; else they are looked for every `poll`
+    std::string failure{};      ///< of the last look; empty: it went well
+    std::int64_t since_ms = 0;  ///< Unix time since when it is connected or not; 0: it has not looked yet
+    std::int64_t version = 0;   ///< of the fleet's rules that the gateway has
+    double lag_seconds = 0;     ///< since the gateway was last known to have the fleet's rules
+};
+
+class FleetFollower {
+  public:
+    struct Options {
+        std::string name;     ///< the member's
+        std::string release;  ///< mailgate's version
+        std::chrono::milliseconds poll{500};
+        std::chrono::milliseconds announce{5'000};
+    };
+    /// On the follower's thread.
+    struct Events {
+        std::function<void(const std::string& why)> lost{};  ///< once, until it is found again
+        std::function<void()> found{};                       ///< after lost()
+    };
+    using OpenReplica = std::function<std::unique_ptr<Replica>()>;
+
+    FleetFollower(std::unique_ptr<FleetStore> fleet, OpenReplica replica, Options options, Events events);
+    ~FleetFollower();  ///< stop()
+
+    void start();
+    void stop() noexcept;
+    FleetStatus status() const;  ///< any thread
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailgate::store

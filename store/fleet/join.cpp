@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/fleet/join.h"
+
+#include "protocols/values/text.h"
+#include "store/fleet/sharing.h"
+#include "store/rules/import_export.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+namespace mailgate::store {
+
+namespace {
+
+using RuleKey = std::tuple<std::string, std::string, std::string, std::string>;
+
+RuleKey keyOf(const SharedRule& rule) {
+    return {rule.network, rule.listener, rule.verdict, rule.set};
+}
+
+bool saySame(SharedRule here, const SharedRule& fleet) {
+    here.id = fleet.id;
+    here.created_at = fleet.created_at;
+    here.created_by = fleet.created_by;
+    return here == fleet;
+}
+
+std::optional<AccessRule> readableRule(const SharedRule& row) {
+    AccessRule rule;
+    if (isRuleName(row.network)) {
+        auto name = parseRuleName(row.network);
+        if (std::holds_alternative<NetworkError>(name)) return std::nullopt;
+        rule.name = std::move(std::get<std::string>(name));
+    } else {
+        const auto network = parseNetwork(row.network);
+        if (std::holds_alternative<NetworkError>(network)) return std::nullopt;
+        rule.network = std::get<Network>(network);
+    }
+    const auto limit = [](const std::optional<std::int64_t>& number) {
+        return number ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;
+    };
+    rule.verdict = row.verdict == "allow" ? Verdict::Allow : Verdict::Deny;
+    rule.listener = row.listener;
+    rule.set = row.set;
+    rule.note = row.note;
+    rule.owner = row.owner;
+    rule.ticket = row.ticket;
+    rule.expires_at = row.expires_at;
+    rule.limits = {limit(row.client_sessions), limit(row.client_rate)};
+    rule.reply = ruleReplyOf(row.reply).value_or(RuleReply{});
+    return rule;
+}
+
+/// As the trail has it; the note always in quotes.
+std::string lineOf(const SharedSet& set) {
+    std::string note;
+    for (const char character : set.note)
+        note += character == '"' || character == '\\' ? fmt::format("\\{}", character)
+                                                      : std::string(1, character);
+    return fmt::format("set {}{}{}", set.name,
+                       set.expires_after ? fmt::format(" expires={}s", *set.expires_after) : "",
+                       note.empty() ? "" : fmt::format(" \"{}\"", note));
+}
+
+/// What is written on one side, and how that is told.
+class Side {
+  public:
+    Side(const JoinRequest& request, std::int64_t version, std::int64_t next_id)
+        : at_(request.now), who_(actorAt(request.who, request.gateway)) {
+        changes_.version = version;
+        changes_.next_id = next_id;
+    }
+    void put(const SharedRule& rule, const SharedRule* before) {
+        tell(rule.id, before ? lineOf(*before) : "", lineOf(rule));
+        changes_.rules.push_back(rule);
+    }
+    void put(const SharedSet& set, const SharedSet* before) {
+        tell(0, before ? lineOf(*before) : "", lineOf(set));
+    }
+    SharedChanges& changes() noexcept { return changes_; }
+
+  private:
+    void tell(std::int64_t id, std::string before, std::string after) {
+        SharedEntry entry{.version = changes_.version,
+                          .at = at_,
+                          .who = who_,
+                          .action = before.empty() ? "add" : "change",
+                          .rule_id = id};
+        entry.before = std::move(before);
+        entry.after = std::move(after);
+        changes_.entries.push_back(std::move(entry));
+    }
+
+    const UnixSeconds at_;
+    const std::string who_;
+    SharedChanges changes_;
+};
+
+void requireReadable(const std::vector<SharedRule>& rules) {
+    for (const SharedRule& rule : rules)
+        if (!readableRule(rule))
+            throw StoreError(
+                StoreError::Kind::BadRow,
+                fmt::format("rule {} is for \"{}\", which cannot be read: remove it before the gateway "
+                            "joins (mailgate access remove {})",
+                            rule.id, printable(rule.network), rule.id));
+}
+
+/// The rules' numbers here, and those that they get: their own, where the fleet has never had them.
+std::map<std::int64_t, std::int64_t> numbersFor(const JoinPlan& plan, std::int64_t unused_from,
+                                                std::int64_t& next) {
+    std::map<std::int64_t, std::int64_t> numbers;
+    for (const auto* pairs : {&plan.same, &plan.conflicts})
+        for (const JoinPlan::Conflict& pair : *pairs)
+            numbers.emplace(pair.here.id, pair.fleet.id);
+    for (const auto* rules : {&plan.uploads, &plan.own})
+        for (const SharedRule& rule : *rules)
+            numbers.emplace(rule.id, rule.id >= unused_from ? rule.id : next++);
+    return numbers;
+}
+
+void mergeSets(const JoinPlan& plan, const std::vector<SharedSet>& fleet_sets, Prefer prefer, Side& here,
+               Side& fleet) {
+    std::map<std::string, SharedSet> merged;
+    for (const SharedSet& set : fleet_sets)
+        merged.insert_or_assign(set.name, set);
+    for (const SharedSet& set : plan.set_uploads) {
+        merged.insert_or_assign(set.name, set);
+        fleet.put(set, nullptr);
+    }
+    for (const SharedSet& set : plan.set_downloads)
+        here.put(set, nullptr);
+    for (const auto& conflict : plan.set_conflicts) {
+        if (prefer == Prefer::Here) {
+            merged.insert_or_assign(conflict.here.name, conflict.here);
+            fleet.put(conflict.here, &conflict.fleet);
+        } else {
+            here.put(conflict.fleet, &conflict.here);
+        }
+    }
+    std::vector<SharedSet> sets;
+    sets.reserve(merged.size());
+    for (auto& [name, set] : merged)
+        sets.push_back(std::move(set));
+    here.changes().sets = sets;
+    fleet.changes().sets = std::move(sets);
+}
+
+/// In the file's transaction, and with the fleet's lock.
+void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, const JoinRequest& request,
+              const SharedChanges& fleet_rules, const FleetState& state, std::int64_t next) {
+    const auto numbers = numbersFor(plan, state.next_id, next);
+    const bool changes_fleet = !plan.uploads.empty() || !plan.set_uploads.empty() ||
+                               (plan.conflicting() && request.prefer == Prefer::Here);
+    const std::int64_t version = state.version + (changes_fleet ? 1 : 0);
+    Side here(request, version, next), fleet(request, version, next);
+    for (const SharedRule& rule : plan.downloads)
+        here.put(rule, nullptr);
+    for (SharedRule rule : plan.uploads) {
+        rule.id = numbers.at(rule.id);
+        fleet.put(rule, nullptr);
+    }
+    for (const JoinPlan::Conflict& conflict : plan.conflicts) {
+        SharedRule ours = conflict.here;
+        ours.id = conflict.fleet.id;
+        if (request.prefer == Prefer::Here)
+            fleet.put(ours, &conflict.fleet);
+        else
+            here.put(conflict.fleet, &ours);
+    }
+    mergeSets(plan, *fleet_rules.sets, request.prefer, here, fleet);
+    std::map<std::int64_t, std::int64_t> others;
+    for (const auto& [from, to] : numbers)
+        if (from != to) others.emplace(from, to);
+    replica.renumber(others);
+    std::vector<std::int64_t> own;
+    for (const SharedRule& rule : plan.own)
+        own.push_back(numbers.at(rule.id));
+    replica.enrol({state.fleet, -1}, own);  // until it has what follows
+    replica.apply(here.changes());
+    if (changes_fleet)
+        fleet_store.commit(fleet.changes(), request.gateway);
+    else
+        fleet_store.rollback();
+}
+
+}  // namespace
+
+std::string lineOf(const SharedRule& rule) {
+    const auto readable = readableRule(rule);
+    if (!readable) return fmt::format("{} {}", rule.verdict, rule.network);
+    std::string line = formatRule(*readable);
+    // The network as the row has it, which is what taking the change back writes.
+    const std::size_t begin = line.find(' ') + 1;
+    line.replace(begin, line.find(' ', begin) - begin, rule.network);
+    return line;
+}
+
+JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {
+    JoinPlan plan;
+    std::map<RuleKey, const SharedRule*> there;
+    for (const SharedRule& rule : fleet.rules)
+        there.emplace(keyOf(rule), &rule);
+    for (const SharedRule& rule : here.rules) {
+        if (rule.set == kHereSet) {
+            plan.own.push_back(rule);
+            continue;
+        }
+        const auto found = there.find(keyOf(rule));
+        if (found == there.end()) {
+            plan.uploads.push_back(rule);
+            continue;
+        }
+        (saySame(rule, *found->second) ? plan.same : plan.conflicts).push_back({rule, *found->second});
+        there.erase(found);
+    }
+    for (const SharedRule& rule : fleet.rules)
+        if (there.contains(keyOf(rule))) plan.downloads.push_back(rule);
+
+    std::map<std::string, SharedSet> sets;
+    for (const SharedSet& set : fleet.sets.value())
+        sets.emplace(set.name, set);
+    for (const SharedSet& set : here.sets.value()) {
+        const auto found = sets.find(set.name);
+        if (found == sets.end()) {
+            plan.set_uploads.push_back(set);
+            continue;
+        }
+        if (!(found->second == set)) plan.set_conflicts.push_back({set, found->second});
+        sets.erase(found);
+    }
+    for (auto& [name, set] : sets)
+        plan.set_downloads.push_back(std::move(set));
+    return plan;
+}
+
+JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
+    JoinOutcome outcome;
+    try {
+        const FleetState state = fleet.lock();
+        replica.inTransaction([&] {
+            const SharedChanges here = replica.everythingHere();
+            const SharedChanges there = fleet.everything();
+            outcome.plan = planJoin(here, there);
+            requireReadable(outcome.plan.uploads);
+            const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
+            if (request.preview || undecided) return fleet.rollback();
+            carryOut(outcome.plan, replica, fleet, request, there, state,
+                     std::max(here.next_id, state.next_id));
+            outcome.joined = true;
+        });
+    } catch (...) {
+        fleet.rollback();
+        throw;
+    }
+    return outcome;
+}
+
+}  // namespace mailgate::store

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  How a gateway with rules of its own comes to a fleet that may have rules, too.
+///
+/// Rules for the same network, listener and verdict in the same set are one rule, and a conflict where they say something
+/// else. What one side alone has, both have afterwards; the set kHereSet apart. The gateway's rules get the fleet's numbers.
+#pragma once
+
+#include "store/fleet/fleet.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mailgate::store {
+
+/// Whose word counts where there is a conflict.
+enum class Prefer : std::uint8_t { Nobody, Here, Fleet };
+
+struct JoinPlan {
+    struct Conflict {
+        SharedRule here, fleet;
+    };
+    struct SetConflict {
+        SharedSet here, fleet;
+    };
+    std::vector<SharedRule> uploads, downloads;  ///< with the numbers that they have where they are
+    std::vector<Conflict> conflicts;
+    std::vector<SetConflict> set_conflicts;
+    std::vector<SharedSet> set_uploads, set_downloads;
+    std::vector<Conflict> same;   ///< but for their numbers, authors and times
+    std::vector<SharedRule> own;  ///< of kHereSet
+
+    bool conflicting() const noexcept { return !conflicts.empty() || !set_conflicts.empty(); }
+};
+
+JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet);
+
+struct JoinRequest {
+    std::string gateway{};  ///< the member's name
+    std::string who{};
+    UnixSeconds now = 0;
+    Prefer prefer = Prefer::Nobody;
+    bool preview = false;  ///< nothing is changed
+};
+struct JoinOutcome {
+    JoinPlan plan;
+    bool joined =
+        false;  ///< false: it was a preview, or there are conflicts and nobody is preferred; nothing was changed
+};
+/// Throws StoreError; then nothing was changed here.
+JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request);
+
+/// As the export has it; a row that cannot be read is shown as it is.
+std::string lineOf(const SharedRule& rule);
+
+}  // namespace mailgate::store

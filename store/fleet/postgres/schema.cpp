@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/fleet/postgres/schema.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <random>
+#include <string_view>
+
+namespace mailgate::store::postgres {
+
+namespace {
+
+/// "mgat" in ASCII.
+constexpr std::int64_t kMigrationLock = 0x6D676174;
+
+constexpr std::string_view kTables1 = R"(
+CREATE TABLE mailgate.meta(
+  id      integer PRIMARY KEY CHECK (id = 1),
+  schema  integer NOT NULL,
+  needs   integer NOT NULL,
+  fleet   text NOT NULL,
+  version bigint NOT NULL,
+  next_id bigint NOT NULL
+);
+CREATE TABLE mailgate.rule(
+  id              bigint PRIMARY KEY,
+  network         text NOT NULL,
+  verdict         text NOT NULL CHECK (verdict IN ('allow', 'deny')),
+  listener        text NOT NULL,
+  rule_set        text NOT NULL CHECK (rule_set <> 'here'),
+  note            text NOT NULL,
+  owner           text NOT NULL,
+  ticket          text NOT NULL,
+  reply           text NOT NULL,
+  created_at      bigint NOT NULL,
+  created_by      text NOT NULL,
+  expires_at      bigint,
+  client_sessions bigint,
+  client_rate     bigint,
+  UNIQUE (network, listener, verdict, rule_set)
+);
+CREATE TABLE mailgate.rule_set(
+  name          text PRIMARY KEY,
+  note          text NOT NULL,
+  expires_after bigint
+);
+CREATE TABLE mailgate.change_log(
+  version bigint NOT NULL,
+  seq     bigint NOT NULL,
+  at      bigint NOT NULL,
+  who     text NOT NULL,
+  gateway text NOT NULL,
+  action  text NOT NULL,
+  rule_id bigint NOT NULL,
+  before  text NOT NULL,
+  after   text NOT NULL,
+  made_by text NOT NULL,
+  made_at bigint NOT NULL,
+  PRIMARY KEY (version, seq)
+);
+CREATE TABLE mailgate.member(
+  name     text PRIMARY KEY,
+  release  text NOT NULL,
+  started  bigint NOT NULL,
+  position bigint NOT NULL,
+  seen     timestamptz NOT NULL
+);
+)";
+
+struct Step {
+    std::string_view script;
+    int needs;  ///< the oldest version that a gateway must know to work with the tables afterwards
+};
+
+/// The n-th makes version n + 1. A released one is never changed.
+constexpr std::array<Step, 1> kSteps{{{kTables1, 1}}};
+constexpr int kCurrent = static_cast<int>(kSteps.size());
+
+/// What gateways need, and no more: the log is only ever added to.
+constexpr std::string_view kGrants = R"(
+GRANT USAGE ON SCHEMA mailgate TO {0};
+GRANT SELECT, UPDATE ON mailgate.meta TO {0};
+GRANT SELECT, INSERT ON mailgate.change_log TO {0};
+GRANT SELECT, INSERT, UPDATE, DELETE ON mailgate.rule, mailgate.rule_set, mailgate.member TO {0};
+)";
+
+std::string quotedName(std::string_view name) {
+    std::string quoted = "\"";
+    for (const char character : name)
+        quoted += character == '"' ? "\"\"" : std::string(1, character);
+    return quoted + '"';
+}
+
+/// Of 128 bits, so that two fleets have the same only if one is the other's copy.
+std::string newFleetId() {
+    std::random_device random;
+    std::string id;
+    for (int part = 0; part < 4; ++part)
+        id += fmt::format("{:08x}", random());
+    return id;
+}
+
+/// 0: there are no tables.
+int schemaOf(Connection& connection, Deadline deadline) {
+    const Rows there = connection.query(
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'mailgate' AND table_name = "
+        "'meta'",
+        {}, deadline);
+    if (there.number(0, 0) == 0) return 0;
+    const Rows rows = connection.query("SELECT schema FROM mailgate.meta WHERE id = 1", {}, deadline);
+    return rows.size() == 0 ? 0 : static_cast<int>(rows.number(0, 0));
+}
+
+[[noreturn]] void failNewer(const std::string& shown, std::int64_t schema) {
+    throw StoreError(
+        StoreError::Kind::NewerSchema,
+        fmt::format("the fleet's database {} has schema {}, and this version of mailgate knows {} at "
+                    "most: install the version that the other gateways have",
+                    shown, schema, kCurrent));
+}
+
+}  // namespace
+
+FleetStore::Migration migrate(Connection& connection, const std::string& shown, const std::string& grant,
+                              const std::function<Deadline()>& deadline) {
+    connection.run("BEGIN", deadline());
+    connection.query(fmt::format("SELECT pg_advisory_xact_lock({})", kMigrationLock), {}, deadline());
+    const int from = schemaOf(connection, deadline());
+    if (from > kCurrent) failNewer(shown, from);
+    if (from == 0) {
+        // CREATE SCHEMA IF NOT EXISTS wants a right on the database even where the schema exists.
+        const Rows there = connection.query(
+            "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'mailgate'", {},
+            deadline());
+        if (there.number(0, 0) == 0) connection.run("CREATE SCHEMA mailgate", deadline());
+    }
+    for (int at = from; at < kCurrent; ++at) {
+        const Step& step = kSteps[static_cast<std::size_t>(at)];
+        connection.run(std::string(step.script), deadline());
+        if (at == 0)
+            connection.query("INSERT INTO mailgate.meta VALUES (1, 0, 0, $1, 0, 1)", {newFleetId()},
+                             deadline());
+        connection.run(fmt::format("UPDATE mailgate.meta SET schema = {}, needs = {}", at + 1, step.needs),
+                       deadline());
+    }
+    if (!grant.empty()) connection.run(fmt::format(kGrants, quotedName(grant)), deadline());
+    connection.run("COMMIT", deadline());
+    return {from, kCurrent};
+}
+
+void requireKnown(Connection& connection, const std::string& shown, Deadline deadline) {
+    const Rows rows = connection.query("SELECT schema, needs FROM mailgate.meta WHERE id = 1", {}, deadline);
+    if (rows.size() == 0)
+        throw StoreError(
+            StoreError::Kind::Open,
+            fmt::format("the fleet's database {} is not made yet: mailgate fleet migrate", shown));
+    if (rows.number(0, 1) > kCurrent) failNewer(shown, rows.number(0, 0));
+    if (rows.number(0, 0) < kCurrent)
+        throw StoreError(
+            StoreError::Kind::Other,
+            fmt::format("the fleet's database {} has schema {}, and this version of mailgate needs {}: "
+                        "mailgate fleet migrate",
+                        shown, rows.number(0, 0), kCurrent));
+}
+
+}  // namespace mailgate::store::postgres

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  A change of rules on a gateway of a fleet: it is made in the gateway's file and in the fleet's database, or in
+/// neither.
+///
+/// The database's lock is taken first; then the file is brought to the last version, and changed by the code that changes
+/// rules everywhere; what its trail says of that goes to the database, which commits before the file does. A gateway that
+/// dies between the two has the change from the database soon after its next start.
+#pragma once
+
+#include "store/fleet/fleet.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace mailgate::store {
+
+class FleetSharing final : public Sharing {
+  public:
+    /// `gateway`: the member's name.
+    FleetSharing(std::unique_ptr<FleetStore> fleet, std::string gateway)
+        : fleet_(std::move(fleet)), gateway_(std::move(gateway)) {}
+
+    std::string actor(std::string_view who) const override;
+    void begin() override;
+    void enter(Replica& replica) override;
+    void leave(Replica& replica) override;
+    void abandon() noexcept override { fleet_->rollback(); }
+
+  private:
+    const std::unique_ptr<FleetStore> fleet_;
+    const std::string gateway_;
+    FleetState state_;
+};
+
+/// "alice@mx-gw-1"
+std::string actorAt(std::string_view who, std::string_view gateway);
+
+/// Throws StoreError unless the file has a part in this fleet, and not a later version than the database.
+void requireMember(const std::optional<Membership>& membership, const FleetState& fleet);
+
+}  // namespace mailgate::store

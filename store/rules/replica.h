@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Rules in a file that has a part in a fleet (store/fleet): what the file must be able to do for that, and what is
+/// handed to and fro.
+///
+/// The file knows up to which version of the fleet's rules it has them. What is changed in it otherwise stays its own: with
+/// the sqlite3 shell, or in the set kHereSet.
+#pragma once
+
+#include "protocols/values/time.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mailgate::store {
+
+/// The set of rules that a gateway of a fleet has for itself.
+inline constexpr std::string_view kHereSet = "here";
+
+/// A rule as its row has it: nothing that somebody has written into it is lost.
+struct SharedRule {
+    std::int64_t id = 0;
+    std::string network, verdict, listener, set, note, owner, ticket, reply;
+    UnixSeconds created_at = 0;
+    std::string created_by;
+    std::optional<std::int64_t> expires_at{}, client_sessions{}, client_rate{};
+
+    friend bool operator==(const SharedRule&, const SharedRule&) = default;
+};
+
+struct SharedSet {
+    std::string name, note;
+    std::optional<std::int64_t> expires_after{};  ///< seconds
+
+    friend bool operator==(const SharedSet&, const SharedSet&) = default;
+};
+
+/// A line of the audit trail.
+struct SharedEntry {
+    std::int64_t version = 0;
+    UnixSeconds at = 0;
+    std::string who, action;
+    std::int64_t rule_id = 0;  ///< 0: the defaults of a set
+    std::string before{}, after{};
+    std::string made_by{};
+    UnixSeconds made_at = 0;
+};
+
+struct SharedChanges {
+    std::int64_t version = 0;  ///< with them the rules are those of this version
+    std::int64_t next_id = 1;  ///< FleetState::next_id
+    std::vector<SharedEntry> entries{};
+    std::vector<SharedRule> rules{};  ///< as they are now; one of `entries` that is not here is gone
+    std::optional<std::vector<SharedSet>> sets{};  ///< all of them; none: they are as they were
+};
+
+/// The part that a file has in a fleet.
+struct Membership {
+    std::string fleet;
+    std::int64_t version = 0;  ///< of the fleet's rules that it has
+};
+
+/// How many rules of the file are not the fleet's.
+struct Differences {
+    std::size_t added = 0;    ///< that it alone has
+    std::size_t changed = 0;  ///< that are others here, or are not here
+};
+
+/// All functions throw StoreError. Those that write are a transaction of their own, or part of the one that goes on.
+class Replica {
+  public:
+    virtual ~Replica() = default;
+
+    virtual std::optional<Membership> membership() = 0;
+    virtual Differences differences() = 0;
+    /// All rules and defaults of sets, those of kHereSet too.
+    virtual SharedChanges everythingHere() = 0;
+
+    /// Brings the file to a later version, trail and all.
+    virtual void apply(const SharedChanges& changes) = 0;
+    /// From here on rules get numbers from `next_id` on, and what is changed is for the fleet.
+    virtual void beginShared(std::int64_t next_id) = 0;
+    /// What has been changed since beginShared(), for the fleet's next version.
+    virtual SharedChanges collectShared() = 0;
+    /// It has the rules of that version.
+    virtual void reach(std::int64_t version) = 0;
+
+    virtual void inTransaction(const std::function<void()>& work) = 0;
+    /// Gives rules other numbers. What was changed before cannot be undone any more.
+    virtual void renumber(const std::map<std::int64_t, std::int64_t>& numbers) = 0;
+    /// It has the rules of that fleet; those with these numbers are its own.
+    virtual void enrol(const Membership& membership, const std::vector<std::int64_t>& own) = 0;
+    virtual void leave() = 0;
+};
+
+/// What a change of rules goes through that a fleet shares. In this order: begin(), enter() and leave() in the file's
+/// transaction, before and after what is changed; abandon() where anything of that has failed. They throw StoreError, and
+/// then nothing is changed.
+class Sharing {
+  public:
+    virtual ~Sharing() = default;
+    /// Who acts, for the trail: "alice@mx-gw-1".
+    virtual std::string actor(std::string_view who) const = 0;
+    virtual void begin() = 0;
+    virtual void enter(Replica& replica) = 0;
+    virtual void leave(Replica& replica) = 0;
+    virtual void abandon() noexcept = 0;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/rules/sqlite/replica.h"
+
+#include "store/rules/sqlite/bulk.h"
+#include "store/rules/sqlite/rows.h"
+#include "store/rules/store.h"
+#include "store/store_error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+namespace mailgate::store::replica {
+
+namespace {
+
+using rows::optionalNumber;
+using rows::WithoutTriggers;
+using sqlite::Database;
+using sqlite::RawStatement;
+
+constexpr std::string_view kRuleRow =
+    "SELECT id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
+    "expires_at,"
+    " client_sessions, client_rate FROM access_rule";
+
+SharedRule sharedRule(const RawStatement& row) {
+    SharedRule rule;
+    rule.id = row.number(0);
+    rule.network = row.text(1);
+    rule.verdict = row.text(2);
+    rule.listener = row.text(3);
+    rule.set = row.text(4);
+    rule.note = row.text(5);
+    rule.owner = row.text(6);
+    rule.ticket = row.text(7);
+    rule.reply = row.text(8);
+    rule.created_at = row.number(9);
+    rule.created_by = row.text(10);
+    rule.expires_at = optionalNumber(row, 11);
+    rule.client_sessions = optionalNumber(row, 12);
+    rule.client_rate = optionalNumber(row, 13);
+    return rule;
+}
+
+void bindOptional(RawStatement& statement, int position, const std::optional<std::int64_t>& value) {
+    if (value)
+        statement.bind(position, *value);
+    else
+        statement.bindNull(position);
+}
+
+/// One statement for many numbers.
+class ForEach {
+  public:
+    ForEach(Database& database, std::string_view sql) : statement_(database, sql) {}
+    void operator()(std::int64_t first) {
+        statement_.reset();
+        statement_.bind(1, first);
+        statement_.step();
+    }
+    void operator()(std::int64_t first, std::int64_t second) {
+        statement_.reset();
+        statement_.bind(1, first);
+        statement_.bind(2, second);
+        statement_.step();
+    }
+
+  private:
+    RawStatement statement_;
+};
+
+std::int64_t endOfTrailIn(Database& database) {
+    return database.number("SELECT coalesce(max(id), 0) FROM access_audit");
+}
+
+std::int64_t trailSeen(Database& database) {
+    return database.number("SELECT trail_seen FROM fleet_state");
+}
+
+void seeTrail(Database& database) {
+    database.run("UPDATE fleet_state SET trail_seen = (SELECT coalesce(max(id), 0) FROM access_audit)");
+}
+
+std::int64_t lastNumber(Database& database, std::string_view table) {
+    return database.number(fmt::format("SELECT seq FROM sqlite_sequence WHERE name = '{}'", table));
+}
+
+/// The next rule gets a greater number than that.
+void raiseNumbers(Database& database, std::int64_t to) {
+    database.run(
+        fmt::format("INSERT INTO sqlite_sequence(name, seq) SELECT 'access_rule', 0"
+                    " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'access_rule');"
+                    "UPDATE sqlite_sequence SET seq = max(seq, {}) WHERE name = 'access_rule'",
+                    to));
+}
+
+void raiseVersion(Database& database) {
+    database.run("UPDATE access_meta SET rules_version = rules_version + 1");
+}
+
+bool isOwn(Database& database, std::int64_t id) {
+    return database.number(
+               fmt::format("SELECT count(*) FROM fleet_local WHERE rule_id = {} AND what = 'added'", id)) > 0;
+}
+
+/// Notes what has been changed in the file for itself. That expired rules were removed is nothing that only it does.
+void absorb(Database& database) {
+    RawStatement entries(database,
+                         "SELECT action, rule_id FROM access_audit WHERE id > ?1 AND rule_id <> 0"
+                         " AND action IN ('add', 'change', 'remove') AND who <> ?2 ORDER BY id");
+    const std::string upkeep = programName("mailgate");
+    entries.bind(1, trailSeen(database));
+    entries.bind(2, std::string_view(upkeep));
+    ForEach added(database, "INSERT OR REPLACE INTO fleet_local(rule_id, what) VALUES (?1, 'added')");
+    ForEach changed(database, "INSERT OR IGNORE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')");
+    ForEach gone(database, "DELETE FROM fleet_local WHERE rule_id = ?1 AND what = 'added'");
+    while (entries.step()) {
+        const std::int64_t id = entries.number(1);
+        const bool own = isOwn(database, id);
+        if (entries.text(0) == "add")
+            added(id);
+        else if (own && entries.text(0) == "remove")
+            gone(id);
+        else
+            changed(id);
+    }
+    entries.reset();
+    database.run(
+        "DELETE FROM fleet_local WHERE what = 'added' AND rule_id NOT IN (SELECT id FROM access_rule)");
+    seeTrail(database);
+}
+
+/// The rules concerned go, but for how often they were used; what is there of the file's own makes room.
+class Application {
+  public:
+    explicit Application(Database& database)
+        : database_(database),
+          hits_(database, "SELECT hits, last_hit_at FROM access_rule WHERE id = ?"),
+          find_(database,
+                "SELECT id FROM access_rule WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND "
+                "rule_set = ?4"),
+          remove_(database, "DELETE FROM access_rule WHERE id = ?1"),
+          unmark_(database, "DELETE FROM fleet_local WHERE rule_id = ?1"),
+          put_(database,
+               "INSERT INTO access_rule(id, network, verdict, listener, rule_set, note, owner, ticket, reply,"
+               " created_at, created_by, expires_at, client_sessions, client_rate, hits, last_hit_at)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)") {}
+
+    void take(std::int64_t id) {
+        if (isOwn(database_, id)) return giveWay(id);
+        hits_.reset();
+        hits_.bind(1, id);
+        if (hits_.step()) used_.insert_or_assign(id, std::pair(hits_.number(0), optionalNumber(hits_, 1)));
+        hits_.reset();
+        remove_(id);
+        unmark_(id);
+    }
+
+    void put(const SharedRule& rule) {
+        find_.reset();
+        find_.bind(1, std::string_view(rule.network));
+        find_.bind(2, std::string_view(rule.listener));
+        find_.bind(3, std::string_view(rule.verdict));
+        find_.bind(4, std::string_view(rule.set));
+        const std::int64_t other = find_.step() ? find_.number(0) : 0;
+        find_.reset();
+        if (other != 0) {
+            remove_(other);
+            unmark_(other);
+        }
+        put_.reset();
+        put_.bind(1, rule.id);
+        int position = 2;
+        for (const std::string* text : {&rule.network, &rule.verdict, &rule.listener, &rule.set, &rule.note,
+                                        &rule.owner, &rule.ticket, &rule.reply})
+            put_.bind(position++, std::string_view(*text));
+        put_.bind(10, rule.created_at);
+        put_.bind(11, std::string_view(rule.created_by));
+        bindOptional(put_, 12, rule.expires_at);
+        bindOptional(put_, 13, rule.client_sessions);
+        bindOptional(put_, 14, rule.client_rate);
+        const auto used = used_.find(rule.id);
+        put_.bind(15, used == used_.end() ? 0 : used->second.first);
+        bindOptional(put_, 16, used == used_.end() ? std::nullopt : used->second.second);
+        put_.step();
+    }
+
+  private:
+    /// One of the file's own has the number that the fleet has given another rule.
+    void giveWay(std::int64_t id) {
+        raiseNumbers(database_, database_.number("SELECT max(id) FROM access_rule") + 1);
+        const std::int64_t fresh = lastNumber(database_, "access_rule");
+        database_.run(
+            fmt::format("UPDATE access_rule SET id = {0} WHERE id = {1};"
+                        "UPDATE access_name SET rule_id = {0} WHERE rule_id = {1};"
+                        "UPDATE fleet_local SET rule_id = {0} WHERE rule_id = {1}",
+                        fresh, id));
+    }
+
+    Database& database_;
+    RawStatement hits_, find_;
+    ForEach remove_, unmark_;
+    RawStatement put_;
+    std::map<std::int64_t, std::pair<std::int64_t, std::optional<std::int64_t>>> used_;
+};
+
+/// As they are in the fleet's log; what was done at once has one number here.
+void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
+    RawStatement write(
+        database,
+        "INSERT INTO access_audit(id, at, who, action, rule_id, before, after, change, made_by, made_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, ''), nullif(?7, ''), ?8, nullif(?9, ''), ?10)");
+    std::int64_t id = lastNumber(database, "access_audit");
+    std::int64_t change = 0, version = -1;
+    for (const SharedEntry& entry : entries) {
+        ++id;
+        if (std::exchange(version, entry.version) != entry.version) change = id;
+        write.reset();
+        write.bind(1, id);
+        write.bind(2, entry.at);
+        write.bind(3, std::string_view(entry.who));
+        write.bind(4, std::string_view(entry.action));
+        write.bind(5, entry.rule_id);
+        write.bind(6, std::string_view(entry.before));
+        write.bind(7, std::string_view(entry.after));
+        write.bind(8, change);
+        write.bind(9, std::string_view(entry.made_by));
+        bindOptional(write, 10, entry.made_by.empty() ? std::nullopt : std::optional(entry.made_at));
+        write.step();
+    }
+}
+
+std::vector<SharedSet> readSets(Database& database) {
+    std::vector<SharedSet> sets;
+    RawStatement rows(database,
+                      "SELECT name, note, expires_after FROM access_set WHERE name <> 'here' ORDER BY name");
+    while (rows.step())
+        sets.push_back({std::string(rows.text(0)), std::string(rows.text(1)), optionalNumber(rows, 2)});
+    return sets;
+}
+
+void writeSets(Database& database, const std::vector<SharedSet>& sets) {
+    database.run("DELETE FROM access_set WHERE name <> 'here'");
+    RawStatement write(database, "INSERT INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)");
+    for (const SharedSet& set : sets) {
+        write.reset();
+        write.bind(1, std::string_view(set.name));
+        write.bind(2, std::string_view(set.note));
+        bindOptional(write, 3, set.expires_after);
+        write.step();
+    }
+}
+
+[[noreturn]] void failOwnSet() {
+    throw StoreError(
+        StoreError::Kind::BadInput,
+        fmt::format("the set \"{}\" is each gateway's own, not the fleet's: --here puts rules into it",
+                    kHereSet));
+}
+
+SharedEntry entryOf(const RawStatement& row) {
+    SharedEntry entry;
+    entry.at = row.number(0);
+    entry.who = row.text(1);
+    entry.action = row.text(2);
+    entry.rule_id = row.number(3);
+    entry.before = row.text(4);
+    entry.after = row.text(5);
+    entry.made_by = row.text(6);
+    entry.made_at = row.number(7);
+    return entry;
+}
+
+/// Of what was written to the trail for the fleet.
+std::vector<SharedEntry> entriesSince(Database& database, std::int64_t seen) {
+    std::vector<SharedEntry> entries;
+    RawStatement rows(
+        database,
+        "SELECT at, who, action, rule_id, coalesce(before, ''), coalesce(after, ''), coalesce(made_by, ''),"
+        " coalesce(made_at, 0) FROM access_audit WHERE id > ?1 AND action IN ('add', 'change', 'remove')"
+        " ORDER BY id");
+    rows.bind(1, seen);
+    while (rows.step())
+        entries.push_back(entryOf(rows));
+    return entries;
+}
+
+}  // namespace
+
+std::optional<Membership> membership(Database& database) {
+    RawStatement row(database, "SELECT fleet, version FROM fleet_state");
+    if (!row.step()) return std::nullopt;
+    return Membership{std::string(row.text(0)), row.number(1)};
+}
+
+Differences differences(Database& database) {
+    if (!membership(database)) return {};
+    absorb(database);
+    const auto count = [&](std::string_view what) {
+        return static_cast<std::size_t>(
+            database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE what = '{}'", what)));
+    };
+    return {count("added"), count("changed")};
+}
+
+SharedChanges everything(Database& database) {
+    SharedChanges all;
+    RawStatement rows(database, fmt::format("{} ORDER BY id", kRuleRow));
+    while (rows.step())
+        all.rules.push_back(sharedRule(rows));
+    all.sets = readSets(database);
+    all.next_id = lastNumber(database, "access_rule") + 1;
+    return all;
+}
+
+void apply(Database& database, const SharedChanges& changes) {
+    // Since they were asked for a command may have brought the file further, or out of the fleet.
+    const auto mine = membership(database);
+    if (!mine || changes.version <= mine->version) return;
+    absorb(database);
+    {
+        const WithoutTriggers quiet(database);
+        std::vector<SharedEntry> entries;
+        std::copy_if(changes.entries.begin(), changes.entries.end(), std::back_inserter(entries),
+                     [&](const SharedEntry& entry) { return entry.version > mine->version; });
+        std::set<std::int64_t> ids;
+        for (const SharedEntry& entry : entries)
+            if (entry.rule_id != 0) ids.insert(entry.rule_id);
+        Application application(database);
+        std::for_each(ids.begin(), ids.end(), [&](std::int64_t id) { application.take(id); });
+        for (const SharedRule& rule : changes.rules)
+            if (ids.contains(rule.id)) application.put(rule);
+        if (changes.sets) writeSets(database, *changes.sets);
+        writeEntries(database, entries);
+        if (!ids.empty()) raiseVersion(database);
+    }
+    raiseNumbers(database, changes.next_id - 1);
+    reach(database, changes.version);
+}
+
+void beginShared(Database& database, std::int64_t next_id) {
+    absorb(database);
+    raiseNumbers(database, next_id - 1);
+}
+
+SharedChanges collectShared(Database& database) {
+    SharedChanges shared;
+    std::map<std::int64_t, bool> concerned;  // by number of a rule: it is the file's own, and stays so
+    RawStatement rule(database, fmt::format("{} WHERE id = ?", kRuleRow));
+    ForEach unmark(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
+    for (SharedEntry& entry : entriesSince(database, trailSeen(database))) {
+        if (entry.rule_id == 0) {
+            const std::string& line = entry.after.empty() ? entry.before : entry.after;
+            if (line == "set here" || line.starts_with("set here ")) failOwnSet();
+            if (!shared.sets) shared.sets = readSets(database);
+            shared.entries.push_back(std::move(entry));
+            continue;
+        }
+        const auto [at, fresh] = concerned.try_emplace(entry.rule_id, false);
+        if (fresh) {
+            const bool own = isOwn(database, entry.rule_id);
+            rule.reset();
+            rule.bind(1, entry.rule_id);
+            const bool there = rule.step();
+            const bool here = there && rule.text(4) == kHereSet;
+            if (here && !own) failOwnSet();
+            at->second = own && (here || !there);
+            if (there && !at->second) shared.rules.push_back(sharedRule(rule));
+            rule.reset();
+            if (!here) unmark(entry.rule_id);
+        }
+        if (!at->second) shared.entries.push_back(std::move(entry));
+    }
+    shared.next_id = lastNumber(database, "access_rule") + 1;
+    seeTrail(database);
+    return shared;
+}
+
+void reach(Database& database, std::int64_t version) {
+    database.run(fmt::format("UPDATE fleet_state SET version = {}", version));
+    seeTrail(database);
+}
+
+void renumber(Database& database, const std::map<std::int64_t, std::int64_t>& numbers) {
+    if (numbers.empty()) return;
+    const WithoutTriggers quiet(database);
+    std::int64_t highest = 0;
+    // By way of numbers that nobody has: a new one may be the old one of another rule.
+    for (const bool back : {false, true}) {
+        ForEach rule(database, "UPDATE access_rule SET id = ?2 WHERE id = ?1");
+        ForEach name(database, "UPDATE access_name SET rule_id = ?2 WHERE rule_id = ?1");
+        for (const auto& [from, to] : numbers) {
+            const std::int64_t now = back ? -from : from, then = back ? to : -from;
+            rule(now, then);
+            name(now, then);
+            highest = std::max(highest, to);
+        }
+    }
+    raiseNumbers(database, highest);
+    database.run(fmt::format("UPDATE access_meta SET undo_after = {}", endOfTrailIn(database)));
+    raiseVersion(database);
+}
+
+void enrol(Database& database, const Membership& membership, const std::vector<std::int64_t>& own) {
+    RawStatement state(
+        database,
+        "INSERT OR REPLACE INTO fleet_state(id, fleet, version, trail_seen) VALUES (1, ?1, ?2, ?3)");
+    state.bind(1, std::string_view(membership.fleet));
+    state.bind(2, membership.version);
+    state.bind(3, endOfTrailIn(database));
+    state.step();
+    database.run("DELETE FROM fleet_local");
+    ForEach added(database, "INSERT INTO fleet_local(rule_id, what) VALUES (?1, 'added')");
+    std::for_each(own.begin(), own.end(), [&](std::int64_t id) { added(id); });
+}
+
+void leave(Database& database) {
+    database.run("DELETE FROM fleet_state; DELETE FROM fleet_local");
+}
+
+}  // namespace mailgate::store::replica

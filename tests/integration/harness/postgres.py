@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL of a test's own, run by the user postgres on a port of its own."""
+
+import glob
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+
+from .ports import reserve_port
+from .process import Process, wait_for_port
+
+BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default="/usr/lib/postgresql/15/bin")
+
+
+class Postgres:
+    """With TLS where `certificate` and `key` are given. Over TCP roles need their passwords, the socket's folder is the
+    superuser's."""
+
+    def __init__(self, scratch, name="postgres", certificate=None, key=None):
+        self.folder = scratch.folder(name)
+        self.port = reserve_port()
+        self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        if self.as_user:
+            account = pwd.getpwnam("postgres")
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._data = self.folder / "data"
+        self._settings = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "fsync=off",
+                          "logging_collector=off", "log_connections=on"]
+        if certificate:
+            for source, target in ((certificate, "server.pem"), (key, "server.key")):
+                shutil.copy(source, self.folder / target)
+                os.chmod(self.folder / target, 0o600)
+                if self.as_user:
+                    os.chown(self.folder / target, account.pw_uid, account.pw_gid)
+            self._settings += ["ssl=on", f"ssl_cert_file={self.folder}/server.pem", f"ssl_key_file={self.folder}/server.key"]
+        self._new_process()
+
+    def _new_process(self):
+        settings = [word for setting in self._settings for word in ("-c", setting)]
+        self._process = Process("postgres", [*self.as_user, f"{BIN}/postgres", "-D", self._data, *settings],
+                                self.folder.parent / f"{self.folder.name}.log", cwd=self.folder)
+
+    def start(self):
+        if not self._data.exists():
+            subprocess.run([*self.as_user, f"{BIN}/initdb", "-D", self._data, "-U", "postgres", "--no-sync", "--no-instructions",
+                            "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--locale=C"],
+                           check=True, capture_output=True, cwd=self.folder)
+        self._process.start()
+        self._process.wait_ready(lambda: self._answers(), "it to take connections")
+        return self
+
+    def _answers(self):
+        return subprocess.run([f"{BIN}/pg_isready", "-q", "-h", self.folder, "-p", str(self.port)], check=False).returncode == 0
+
+    def stop(self):
+        if self._process.running():
+            self.thaw()
+            self._process.signal(signal.SIGINT)
+            self._process.exit_code()
+        self._process.stop()
+
+    def kill(self):
+        """kill -9 of all of it. It may be started again."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGKILL)
+        self._process.exit_code()
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        self._new_process()
+
+    def _pids(self):
+        """Each of its processes has a session of its own."""
+        main = self._process.pid
+        children = pathlib.Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        return [main, *map(int, children)]
+
+    def freeze(self):
+        """It still has its sockets, and answers nothing."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def sql(self, text, database="postgres"):
+        """What the superuser's psql prints, unaligned."""
+        done = subprocess.run([f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U",
+                               "postgres", "-d", database], input=text, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def disconnect_all(self, database):
+        self.sql(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'")
+
+    def url(self, role, password, database, options=""):
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}{options}"
+
+
+
+class PgBouncer:
+    """A pooler in front of it that gives each transaction a connection: what a client has asked of one before is lost."""
+
+    def __init__(self, scratch, postgres, roles):
+        """`roles`: their passwords, by name."""
+        folder = scratch.folder("pgbouncer")
+        self.port = reserve_port()
+        (folder / "users").write_text("".join(f'"{role}" "{password}"\n' for role, password in roles.items()))
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
+            f"unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {folder}/users\npool_mode = transaction\n")
+        self._process = Process("pgbouncer", [*postgres.as_user, "/usr/sbin/pgbouncer", folder / "pgbouncer.ini"], folder / "output.txt")
+
+    def start(self):
+        self._process.start()
+        wait_for_port(self.port)
+        return self
+
+    def stop(self):
+        self._process.stop()

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  A fleet's database in memory, which several gateways may have at once.
+#pragma once
+
+#include "store/fleet/fleet.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mailgate::store {
+
+/// What is in the database. Any thread.
+struct FleetDatabase {
+    std::mutex mutex;
+    std::condition_variable news;
+    FleetState state{.fleet = "f1"};
+    std::vector<SharedEntry> log;
+    std::map<std::int64_t, SharedRule> rules;
+    std::vector<SharedSet> sets;
+    std::map<std::string, Member> members;
+    bool gone = false;          ///< it cannot be reached
+    bool loses_answer = false;  ///< it commits, and nobody hears of it
+};
+
+class FakeFleet final : public FleetStore {
+  public:
+    explicit FakeFleet(std::shared_ptr<FleetDatabase> database) : database_(std::move(database)) {}
+
+    FleetState state() override {
+        const auto guard = reached();
+        return database_->state;
+    }
+    SharedChanges changesSince(std::int64_t version) override {
+        const auto guard = reached();
+        SharedChanges changes{.version = database_->state.version, .next_id = database_->state.next_id};
+        std::set<std::int64_t> ids;
+        for (const SharedEntry& entry : database_->log) {
+            if (entry.version <= version) continue;
+            changes.entries.push_back(entry);
+            ids.insert(entry.rule_id);
+            if (entry.rule_id == 0) changes.sets = database_->sets;
+        }
+        for (const auto& [id, rule] : database_->rules)
+            if (ids.contains(id)) changes.rules.push_back(rule);
+        return changes;
+    }
+    SharedChanges everything() override {
+        const auto guard = reached();
+        SharedChanges all{.version = database_->state.version, .next_id = database_->state.next_id};
+        for (const auto& [id, rule] : database_->rules)
+            all.rules.push_back(rule);
+        all.sets = database_->sets;
+        return all;
+    }
+    void announce(const Member& self) override {
+        const auto guard = reached();
+        database_->members.insert_or_assign(self.name, self);
+    }
+    void forget(const std::string& member) override {
+        const auto guard = reached();
+        database_->members.erase(member);
+    }
+    std::vector<Member> members() override {
+        const auto guard = reached();
+        std::vector<Member> all;
+        for (const auto& [name, member] : database_->members)
+            all.push_back(member);
+        return all;
+    }
+    void wait(std::chrono::milliseconds at_most) override {
+        std::unique_lock lock(database_->mutex);
+        const std::int64_t seen = database_->state.version;
+        database_->news.wait_for(lock, at_most, [&] {
+            return database_->gone || interrupted_ || database_->state.version != seen;
+        });
+    }
+    bool listens() const noexcept override { return true; }
+    void interrupt() noexcept override {
+        {
+            const std::lock_guard guard(database_->mutex);
+            interrupted_ = true;
+        }
+        database_->news.notify_all();
+    }
+
+    FleetState lock() override {
+        const auto guard = reached();
+        return database_->state;
+    }
+    void commit(const SharedChanges& changes, const std::string&) override {
+        const auto guard = reached();
+        if (changes.version != database_->state.version + 1)
+            throw StoreError(StoreError::Kind::Other, "a version was left out");
+        for (SharedEntry entry : changes.entries) {
+            if (entry.rule_id != 0) database_->rules.erase(entry.rule_id);
+            entry.version = changes.version;
+            database_->log.push_back(std::move(entry));
+        }
+        for (const SharedRule& rule : changes.rules)
+            database_->rules.insert_or_assign(rule.id, rule);
+        if (changes.sets) database_->sets = *changes.sets;
+        database_->state.version = changes.version;
+        database_->state.next_id = changes.next_id;
+        database_->news.notify_all();
+        if (database_->loses_answer) throw StoreError(StoreError::Kind::Open, "the connection broke");
+    }
+    void rollback() noexcept override {}
+    Migration migrate(const std::string&) override { return {1, 1}; }
+
+  private:
+    std::unique_lock<std::mutex> reached() {
+        std::unique_lock guard(database_->mutex);
+        if (database_->gone || interrupted_) throw StoreError(StoreError::Kind::Open, "the database is gone");
+        return guard;
+    }
+
+    const std::shared_ptr<FleetDatabase> database_;
+    bool interrupted_ = false;  ///< guarded by the database's mutex
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/fleet/follower.h"
+
+#include "store/backends/fleet.h"
+#include "store/backends/rules.h"
+#include "store/fleet/join.h"
+#include "tests/support/fake_fleet.h"
+#include "tests/unit/store/support.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <thread>
+
+namespace mailgate::store {
+namespace {
+
+class FleetFollowerTest : public testing::Test {
+  protected:
+    FleetFollowerTest() : url_("sqlite:" + folder_.file("rules.db")) {}
+
+    void join() {
+        FakeFleet fleet(database_);
+        joinFleet(*openReplica(url_, {}), fleet, {.gateway = "a", .who = "alice"});
+    }
+    void start() {
+        FleetFollower::Events events;
+        events.lost = [this](const std::string& why) {
+            why_ = why;
+            ++lost_;
+        };
+        events.found = [this] { ++found_; };
+        follower_ = std::make_unique<FleetFollower>(
+            std::make_unique<FakeFleet>(database_), [this] { return openReplica(url_, {}); },
+            FleetFollower::Options{.name = "a", .release = "1.2.3", .poll = std::chrono::milliseconds(20)},
+            events);
+        follower_->start();
+    }
+    template <typename Condition>
+    static void await(const Condition& condition) {
+        const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (!condition() && std::chrono::steady_clock::now() < limit)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        EXPECT_TRUE(condition());
+    }
+    /// Another gateway adds a rule.
+    void change(std::int64_t id) {
+        FakeFleet other(database_);
+        SharedRule rule;
+        rule.id = id;
+        rule.network = "192.0.2." + std::to_string(id) + "/32";
+        rule.verdict = "deny";
+        rule.set = "manual";
+        const std::int64_t version = other.lock().version + 1;
+        SharedChanges changes{.version = version, .next_id = id + 1};
+        changes.entries.push_back({.version = version,
+                                   .at = 5,
+                                   .who = "bob@b",
+                                   .action = "add",
+                                   .rule_id = id,
+                                   .after = "deny " + rule.network});
+        changes.rules.push_back(rule);
+        other.commit(changes, "b");
+    }
+    std::size_t rules() {
+        std::size_t count = 0;
+        openRules(url_)->forEachRule([&](const AccessRule&) { ++count; });
+        return count;
+    }
+
+    const TemporaryFolder folder_;
+    const std::string url_;
+    const std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
+    std::string why_;
+    std::atomic<int> lost_{0}, found_{0};
+    std::unique_ptr<FleetFollower> follower_;
+};
+
+TEST_F(FleetFollowerTest, AppliesChangesAndAnnouncesTheGateway) {
+    join();
+    start();
+    change(1);
+    await([&] { return follower_->status().version == 1; });
+    EXPECT_EQ(rules(), 1u);
+    await([&] {
+        const std::lock_guard guard(database_->mutex);
+        return database_->members.contains("a") && database_->members["a"].position == 1;
+    });
+    EXPECT_EQ(database_->members["a"].release, "1.2.3");
+    EXPECT_TRUE(follower_->status().connected);
+    EXPECT_LT(follower_->status().lag_seconds, 10);
+    follower_->stop();
+    EXPECT_EQ(lost_, 0);
+}
+
+TEST_F(FleetFollowerTest, AnOutageIsToldOnceAndWhatWasMissedIsApplied) {
+    join();
+    start();
+    await([&] { return follower_->status().connected; });
+    {
+        const std::lock_guard guard(database_->mutex);
+        database_->gone = true;
+    }
+    await([&] { return lost_ == 1; });
+    EXPECT_EQ(why_, "the database is gone");
+    EXPECT_FALSE(follower_->status().connected);
+    EXPECT_EQ(follower_->status().failure, "the database is gone");
+    EXPECT_EQ(found_, 0);
+    {
+        const std::lock_guard guard(database_->mutex);
+        database_->gone = false;
+    }
+    change(1);
+    await([&] { return found_ == 1 && follower_->status().version == 1; });
+    EXPECT_EQ(lost_, 1);
+    EXPECT_EQ(rules(), 1u);
+}
+
+TEST_F(FleetFollowerTest, WaitsForTheGatewayToJoin) {
+    openRules(url_);
+    start();
+    await([&] { return lost_ == 1; });
+    EXPECT_THAT(why_, testing::HasSubstr("mailgate fleet join"));
+    join();
+    await([&] { return follower_->status().connected; });
+}
+
+TEST_F(FleetFollowerTest, StopsAtOnce) {
+    join();
+    start();
+    await([&] { return follower_->status().connected; });
+    const auto begin = std::chrono::steady_clock::now();
+    follower_->stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+}  // namespace
+}  // namespace mailgate::store
