@@ -124,7 +124,8 @@ std::size_t Part::memoryBytes() const noexcept {
            limits.capacity() * sizeof limits[0];
 }
 
-std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4, std::vector<PendingRule<KeyV6>> v6,
+std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4,
+                                   const std::vector<PendingRule<KeyV6>>& v6,
                                    const std::function<ClientLimits(std::int64_t id)>& limits) {
     auto part = std::make_unique<Part>();
     Appender to(*part, v4.size(), v6.size());

@@ -275,7 +275,8 @@ struct Part {
 };
 
 /// Both are sorted, and no longer needed. `limits`: of those whose flags say so.
-std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4, std::vector<PendingRule<KeyV6>> v6,
+std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4,
+                                   const std::vector<PendingRule<KeyV6>>& v6,
                                    const std::function<ClientLimits(std::int64_t id)>& limits);
 
 /// The rules of `above`, and of `below` those of other networks. With `keeps_empty`, networks without a rule too.
