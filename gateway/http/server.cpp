@@ -3,6 +3,7 @@
 
 #include "gateway/base/descriptor.h"
 #include "gateway/http/request_head.h"
+#include "gateway/io/socket_address.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
@@ -34,6 +35,16 @@ constexpr std::string_view kTooLong =
 constexpr std::string_view kMalformed =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
     "This is no well-formed request of HTTP/1.0 or 1.1\n";
+
+/// All peers of a Unix socket are one.
+Network clientOf(int connection) noexcept {
+    constexpr unsigned kV6Prefix = 64;  // a customer's
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    ::getpeername(connection, reinterpret_cast<sockaddr*>(&peer), &size);
+    const Network whole{SocketAddress::toEndpoint(peer).address.bytes, 128};
+    return whole.isV4() ? whole : networkAround(whole.address, kV6Prefix);
+}
 
 /// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
 void refuse(net::StreamSocket& socket, std::string_view response) {
@@ -168,8 +179,9 @@ void Server::accept() {
         std::unique_ptr<TlsConnection> tls;
         const net::StreamSocket socket = acceptConnection(tls);
         if (tls_ && !tls) return;
-        if (waiting_.size() >= kMaxConnections) drop(waiting_.begin());
-        waiting_.push_back({socket, std::move(tls), Clock::now() + kHeadLimit});
+        if (waiting_.size() >= kMaxConnections) drop(oneTooMany());
+        const Network client = clientOf(tls ? tls->descriptor() : descriptorOf(socket));
+        waiting_.push_back({socket, std::move(tls), client, Clock::now() + kHeadLimit});
         const int fd = waiting_.back().descriptor();
         const auto added = std::prev(waiting_.end());
         by_descriptor_[fd] = added;
@@ -246,6 +258,18 @@ Server::Head Server::headOf(std::string_view text) noexcept {
             break;
     }
     return Head::Incomplete;
+}
+
+/// Who opens many closes its own, and not those of others.
+Server::WaitingList::iterator Server::oneTooMany() {
+    std::map<Network, std::size_t> counts;
+    for (const Waiting& waiting : waiting_)
+        ++counts[waiting.client];
+    const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& one, const auto& other) {
+        return one.second < other.second;
+    });
+    return std::find_if(waiting_.begin(), waiting_.end(),
+                        [&](const Waiting& waiting) { return waiting.client == most->first; });
 }
 
 void Server::drop(WaitingList::iterator waiting) {

@@ -4,13 +4,14 @@
 /// A connection gets a thread only once the head of its request has arrived and is well-formed, with the body if that is
 /// small, and the TLS handshake before it is done. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
-/// too many wait, the oldest is closed. After that, the time to send a small body and to take the response is limited
+/// too many wait, the oldest of the client that has most of them is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer.
 #pragma once
 
 #include "gateway/http/tls_socket.h"
 #include "gateway/tls/server_context.h"
+#include "protocols/values/network.h"
 
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/HTTPServerParams.h>
@@ -67,6 +68,7 @@ class Server {
     struct Waiting {
         Poco::Net::StreamSocket socket;
         std::unique_ptr<TlsConnection> tls;  ///< null: in the clear; else `socket` is none yet
+        Network client;  ///< who it is, as far as one closes for another: an address, of IPv6 the /64
         Clock::time_point until;
 
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
@@ -82,6 +84,7 @@ class Server {
     static Head headOf(std::string_view text) noexcept;
     Poco::Net::StreamSocket acceptConnection(std::unique_ptr<TlsConnection>& tls);
     void drop(WaitingList::iterator waiting);
+    WaitingList::iterator oneTooMany();
     int enforceLimits();
     void work();
     void serve(const Poco::Net::StreamSocket& socket);

@@ -77,9 +77,10 @@ class ServerTest : public testing::Test {
     }
 
     /// Connected, and the bytes sent.
-    Descriptor sent(std::string_view bytes) const {
-        const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_});
+    Descriptor sent(std::string_view bytes, const char* from = "127.0.0.1") const {
+        const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_}), own({*IpAddress::parse(from), 0});
         Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::bind(socket.get(), own.get(), own.size()), 0);
         EXPECT_EQ(::connect(socket.get(), to.get(), to.size()), 0);
         add(socket, bytes);
         return socket;
@@ -209,6 +210,17 @@ TEST_F(ServerTest, TheOldestOfTooManyConnectionsGoes) {
     EXPECT_EQ(answerTo(oldest), "");
     add(others.back(), "\r\n");
     EXPECT_THAT(answerTo(others.back()), EndsWith("GET /metrics "));
+}
+
+TEST_F(ServerTest, WhoOpensTooManyConnectionsClosesItsOwn) {
+    const Descriptor patient = sent("GET /metrics HTTP/1.1\r\n", "127.0.0.2");
+    const Descriptor oldest = sent("GET /metrics HTTP/1.1\r\n");
+    std::vector<Descriptor> others;
+    for (std::size_t i = 0; i < Server::kMaxConnections; ++i)
+        others.push_back(sent("GET /metrics HTTP/1.1\r\n"));
+    EXPECT_EQ(answerTo(oldest), "");
+    add(patient, "\r\n");
+    EXPECT_THAT(answerTo(patient), EndsWith("GET /metrics "));
 }
 
 TEST_F(ServerTest, NoThreadIsAskedForWhatIsNoRequest) {
