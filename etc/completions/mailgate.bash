@@ -76,9 +76,9 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
-        fleet) words="status join leave migrate" ;;
+        fleet) words="status join push leave forget migrate" ;;
         "fleet status") words="--json --wide --columns --utc --no-pager" ;;
-        "fleet join") words="--dry-run --prefer" ;;
+        "fleet join" | "fleet push") words="--dry-run --prefer" ;;
         "fleet migrate") words="--url --grant" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;

@@ -86,6 +86,8 @@ constexpr Examples kExamples[] = {
     {"fleet status",
      {"mailgate fleet status", "mailgate fleet status --json | jq '.members[] | select(.behind > 0)'"}},
     {"fleet join", {"mailgate fleet join --dry-run", "mailgate fleet join --prefer fleet"}},
+    {"fleet push", {"mailgate fleet push --dry-run", "mailgate fleet push --prefer fleet"}},
+    {"fleet forget", {"mailgate fleet forget mx-gw-4", "mailgate fleet forget old-gateway.example.net"}},
     {"fleet leave", {"mailgate fleet leave", "mailgate fleet leave --config /etc/mailgate/mailgate.toml"}},
     {"fleet migrate",
      {"mailgate fleet migrate",

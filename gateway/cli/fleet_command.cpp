@@ -11,6 +11,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 #include "store/fleet/join.h"
+#include "store/fleet/push.h"
 #include "store/fleet/sharing.h"
 
 #include <Poco/JSON/Array.h>
@@ -78,6 +79,7 @@ struct View {
     FleetState fleet;
     std::vector<Member> members;
     std::optional<store::Membership> here;
+    std::string failure;  ///< why this gateway has no part in it; empty: it has
     store::Differences differences;
 };
 
@@ -86,12 +88,18 @@ View viewOf(const Config& config) {
     view.shown = store::describeFleetUrl(config.fleet.url).shown;
     view.self = config.name;
     const auto fleet = store::openFleet(config.fleet.url);
-    view.fleet = fleet->state();
-    view.members = fleet->members();
     if (store::examineDatabase(config.store_url)) {
         const auto rules = replicaOf(config);
         view.here = rules->membership();
         view.differences = rules->differences();
+    }
+    view.fleet = fleet->state();
+    view.members = fleet->members();
+    try {
+        store::requireMember(view.here, view.fleet, *fleet);
+    } catch (const store::StoreError& error) {
+        if (error.kind() != store::StoreError::Kind::Other) throw;
+        view.failure = error.what();
     }
     return view;
 }
@@ -125,6 +133,8 @@ void printAsJson(const View& view) {
     here.set("gateway", view.self);
     here.set("joined", view.here && view.here->fleet == view.fleet.fleet);
     here.set("rules_version", view.here ? Poco::Dynamic::Var(view.here->version) : Poco::Dynamic::Var());
+    here.set("failure",
+             view.failure.empty() ? Poco::Dynamic::Var() : Poco::Dynamic::Var(escaped(view.failure)));
     here.set("rules_added_here", view.differences.added);
     here.set("rules_changed_here", view.differences.changed);
     object.set("here", here);
@@ -137,24 +147,26 @@ void printAsJson(const View& view) {
 
 std::string stateOf(const View& view, const Member& member) {
     std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
+    if (member.position > view.fleet.version) state += ", with a version that the database does not have";
     if (const auto changes = behind(view, member.position); changes > 0)
         state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
     return state;
 }
 
 std::string hereText(const View& view) {
-    if (!view.here) return fmt::format("{} has not joined: mailgate fleet join\n", view.self);
-    if (view.here->fleet != view.fleet.fleet)
-        return fmt::format("{} has joined another fleet: mailgate fleet join joins this one\n", view.self);
+    if (!view.failure.empty()) return fmt::format("{}: {}\n", view.self, view.failure);
     std::string text;
     if (view.differences.added > 0)
-        text += fmt::format("{} of {} {} its own, which no other gateway has\n",
+        text += fmt::format("{} of {} {} its own, which no other gateway has: mailgate fleet push\n",
                             counted(view.differences.added, "rule"), view.self,
                             view.differences.added == 1 ? "is" : "are");
     if (view.differences.changed > 0)
-        text += fmt::format("{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before\n",
-                            counted(view.differences.changed, "rule"),
-                            view.differences.changed == 1 ? "was" : "were", view.self);
+        text += fmt::format(
+            "{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before, or cannot be read "
+            "there: "
+            "mailgate fleet push\n",
+            counted(view.differences.changed, "rule"), view.differences.changed == 1 ? "was" : "were",
+            view.self);
     return text;
 }
 
@@ -168,7 +180,8 @@ void printAsText(const View& view, const ViewOptions& options) {
                  {.name = "state", .title = "STATE"}},
                 options.style());
     for (const Member& member : view.members) {
-        const bool bad = isSilent(member), late = behind(view, member.position) > 0;
+        const bool bad = isSilent(member) || member.position > view.fleet.version,
+                   late = behind(view, member.position) > 0;
         table.add({member.name, member.release, times.text(member.started * 1'000),
                    times.text(member.seen * 1'000), fmt::to_string(member.position),
                    Cell(stateOf(view, member), bad    ? Colour::Bad
@@ -187,7 +200,10 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printAsJson(view);
     else
         printAsText(view, options);
-    if (std::any_of(view.members.begin(), view.members.end(), isSilent))
+    if ((view.here && !view.failure.empty()) ||
+        std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
+            return isSilent(member) || member.position > view.fleet.version;
+        }))
         context.exit_code = kRefusedOrNotFound;
 }
 
@@ -227,15 +243,19 @@ std::string summaryOf(const JoinPlan& plan) {
                        counted(plan.conflicts.size() + plan.set_conflicts.size(), "conflict"));
 }
 
-void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
-    const Config config = fleetConfig(context);
-    const auto fleet = store::openFleet(config.fleet.url);
-    const auto rules = replicaOf(config);
+store::JoinRequest requestOf(const Config& config, const std::string& prefer, bool preview) {
     store::JoinRequest request{.gateway = config.name, .who = actingUser(), .now = unixMillis() / 1'000};
     request.preview = preview;
     if (prefer == "here") request.prefer = store::Prefer::Here;
     if (prefer == "fleet") request.prefer = store::Prefer::Fleet;
-    const auto outcome = store::joinFleet(*rules, *fleet, request);
+    return request;
+}
+
+void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto rules = replicaOf(config);
+    const auto outcome = store::joinFleet(*rules, *fleet, requestOf(config, prefer, preview));
     if (preview || !outcome.joined) printPlan(outcome.plan);
     if (outcome.joined) {
         fmt::print("{} has joined the fleet: {}\n", config.name, summaryOf(outcome.plan));
@@ -248,6 +268,54 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
         stderr,
         "mailgate: nothing was changed: --prefer fleet takes the fleet's rules where there is a conflict, "
         "--prefer here this gateway's\n");
+}
+
+void pushRules(Context& context, const std::string& prefer, bool preview) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto rules = replicaOf(config);
+    const auto outcome = store::pushToFleet(*rules, *fleet, requestOf(config, prefer, preview));
+    const store::PushPlan& plan = outcome.plan;
+    const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
+    printLines("to the fleet", plan.uploads, rule);
+    printLines("in the fleet already", plan.same, rule);
+    printLines("conflict", plan.conflicts, [](const store::PushPlan::Conflict& conflict) {
+        return fmt::format(
+            "{}, in the fleet \"{}\"",
+            conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
+            lineOf(conflict.fleet));
+    });
+    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "", counted(plan.uploads.size(), "rule"),
+               counted(plan.conflicts.size(), "conflict"));
+    if (preview || outcome.pushed) return;
+    context.exit_code = kRefusedOrNotFound;
+    fmt::print(
+        stderr,
+        "mailgate: nothing was changed: --prefer here gives the fleet this gateway's rules where there is a "
+        "conflict, --prefer fleet takes the fleet's\n");
+}
+
+void forgetGateway(Context& context, const std::string& name) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto members = fleet->members();
+    const auto found = std::find_if(members.begin(), members.end(),
+                                    [&](const Member& member) { return member.name == name; });
+    if (found == members.end()) {
+        fmt::print(stderr, "mailgate: the fleet has no gateway {}\n", printable(name));
+        context.exit_code = kRefusedOrNotFound;
+        return;
+    }
+    if (!isSilent(*found)) {
+        fmt::print(
+            stderr,
+            "mailgate: {} was heard of {} s ago: mailgate fleet leave there takes it out of the fleet\n",
+            printable(name), found->silent_secs);
+        context.exit_code = kRefusedOrNotFound;
+        return;
+    }
+    fleet->forget(name);
+    fmt::print("the fleet has no gateway {} any more\n", printable(name));
 }
 
 void leaveTheFleet(Context& context) {
@@ -275,9 +343,9 @@ void addFleetCommand(CLI::App& root, Context& context) {
         root.add_subcommand("fleet", "Manage the fleet: gateways that share their rules in PostgreSQL");
     fleet->require_subcommand(1);
 
-    CLI::App* status = fleet->add_subcommand(
-        "status",
-        "Print the fleet's gateways; exit status 0: all are heard of, 1: one is silent, or the database is");
+    CLI::App* status = fleet->add_subcommand("status",
+                                             "Print the fleet's gateways; exit status 0: all are well, 1: "
+                                             "one is silent or has other rules, or the database is silent");
     const auto json = std::make_shared<bool>(false);
     status->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();
@@ -295,6 +363,24 @@ void addFleetCommand(CLI::App& root, Context& context) {
     CLI::App* leave =
         fleet->add_subcommand("leave", "Have this gateway keep its rules for itself from now on");
     leave->callback([&context] { leaveTheFleet(context); });
+
+    CLI::App* push = fleet->add_subcommand(
+        "push",
+        "Give the fleet the rules that this gateway alone has: made with --here, or the sqlite3 shell");
+    const auto push_preview = std::make_shared<bool>(false);
+    const auto push_prefer = std::make_shared<std::string>();
+    push->add_flag("--dry-run", *push_preview,
+                   "Change nothing: print what would go to the fleet, and conflicts");
+    push->add_option("--prefer", *push_prefer, "Whose rules count where there is a conflict: fleet or here")
+        ->check(oneOf({"fleet", "here"}));
+    push->callback(
+        [&context, push_preview, push_prefer] { pushRules(context, *push_prefer, *push_preview); });
+
+    CLI::App* forget =
+        fleet->add_subcommand("forget", "Take a gateway that is gone for good off the fleet's list");
+    const auto gone = std::make_shared<std::string>();
+    forget->add_option("GATEWAY", *gone, "The gateway's name")->required();
+    forget->callback([&context, gone] { forgetGateway(context, *gone); });
 
     CLI::App* migrate =
         fleet->add_subcommand("migrate", "Make the tables in the fleet's database, or upgrade them");

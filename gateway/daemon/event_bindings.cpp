@@ -128,7 +128,21 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
         LogLine line = log.line(LogLevel::Warning, "fleet.recovered");
         log.write(line);
     };
+    events.unreadable = [&log](const std::vector<std::string>& rules) {
+        for (const std::string& rule : rules) {
+            LogLine line = log.line(LogLevel::Error, "fleet.unreadable");
+            line.text("detail", rule);
+            log.write(line);
+        }
+    };
     return events;
+}
+
+void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned) {
+    LogLine line = log.line(LogLevel::Information, "access.pruned");
+    line.number("rules", static_cast<std::int64_t>(pruned.rules));
+    line.number("entries", static_cast<std::int64_t>(pruned.entries));
+    log.write(line);
 }
 
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
@@ -173,12 +187,7 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
         for (std::size_t at = 0; at < lines; ++at)
             logExpiring(log, fresh[at], at + 1 == lines ? fresh.size() - lines : 0);
     };
-    events.upkeep.pruned = [&log](const store::RuleStore::Pruned& pruned) {
-        LogLine line = log.line(LogLevel::Information, "access.pruned");
-        line.number("rules", static_cast<std::int64_t>(pruned.rules));
-        line.number("entries", static_cast<std::int64_t>(pruned.entries));
-        log.write(line);
-    };
+    events.upkeep.pruned = [&log](const store::RuleStore::Pruned& pruned) { logPruned(log, pruned); };
     return events;
 }
 

@@ -36,6 +36,7 @@ UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
+void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
                                           std::vector<std::string> allowlists);

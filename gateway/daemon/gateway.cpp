@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <new>
 #include <utility>
 
@@ -183,6 +184,12 @@ void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<Tls
 
 void Gateway::makeFleet(const Config& config) {
     if (config.fleet.url.empty()) return;
+    store::FleetFollower::Events events = fleetEvents(*log_);
+    events.upkeep = [this, rules_url = config.store_url, fleet_url = config.fleet.url,
+                     name = config.name](std::int64_t now) {
+        pruneFleet(
+            *store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist}), now);
+    };
     fleet_ = std::make_unique<store::FleetFollower>(
         store::openFleet(config.fleet.url, {}, true),
         [store_url = config.store_url] {
@@ -190,7 +197,20 @@ void Gateway::makeFleet(const Config& config) {
         },
         store::FleetFollower::Options{
             .name = config.name, .release = MAILGATE_VERSION, .poll = config.fleet.poll},
-        fleetEvents(*log_));
+        std::move(events));
+}
+
+/// Only what has expired by this gateway's clock and the database's: a clock that is wrong must not take rules from all.
+void Gateway::pruneFleet(store::RuleStore& rules, std::int64_t now) {
+    const auto kept =
+        std::chrono::duration_cast<std::chrono::seconds>(reloader_->current()->config.rules.keep_expired)
+            .count();
+    store::RuleStore::Pruned pruned;
+    do {
+        pruned = rules.prune(std::min<std::int64_t>(now, std::time(nullptr)) - kept, 0,
+                             store::programName("mailgate"));
+        if (pruned.rules > 0) logPruned(*log_, pruned);
+    } while (pruned.more);
 }
 
 void Gateway::startNames(const std::string& store_url) {

@@ -50,6 +50,7 @@ class Gateway {
     void makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
                      const std::string& store_url, const std::string& name);
     void makeFleet(const Config& config);
+    void pruneFleet(store::RuleStore& rules, std::int64_t now);
     void startNames(const std::string& store_url);
     void stopThreads();
     void logStart(const InheritedSockets& inherited, const std::string& forgotten);

@@ -44,6 +44,8 @@ inline constexpr EventRow kEvents[] = {
      "the fleet's database cannot be reached, or this gateway has no part in it (`detail`): the rules go on "
      "as they "
      "are, and are changed with `--here` alone"},
+    {"fleet.unreadable", LogLevel::Error,
+     "a rule of the fleet cannot be read by this gateway (`detail`), and is not in force here"},
     {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},
     {"address.lost", LogLevel::Critical,
      "most sessions of a listener come from one private address (`client`): the clients' own "

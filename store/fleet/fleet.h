@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct FleetState {
     std::string fleet;         ///< which one it is
     std::int64_t version = 0;  ///< of the rules
     std::int64_t next_id = 1;  ///< no rule has had this number or a greater one
+    /// Of the change that made this version: after a backup was restored another one may have its number.
+    std::string token{};
+    std::int64_t now = 0;  ///< Unix time by the database's clock
 };
 
 /// A gateway, as it announces itself.
@@ -51,6 +55,8 @@ class FleetStore {
     virtual ~FleetStore() = default;
 
     virtual FleetState state() = 0;
+    /// The token of an earlier version; none: the log of changes does not know it.
+    virtual std::optional<std::string> tokenOf(std::int64_t version) = 0;
     /// What has been changed after that version, and how the rules concerned are now.
     virtual SharedChanges changesSince(std::int64_t version) = 0;
     /// All rules and defaults of sets; no entries.
@@ -71,8 +77,9 @@ class FleetStore {
 
     /// From now on nobody else changes the rules.
     virtual FleetState lock() = 0;
-    /// Writes what `gateway` has changed as version `changes.version`, which is the next one. StoreError: whether it was
-    /// written may be unknown, where the connection broke meanwhile.
+    /// Writes what `gateway` has changed as version `changes.version`, which is the next one, with a token of its own. A rule that the gateway has no
+    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(). StoreError: whether it was written
+    /// may be unknown, where the connection broke meanwhile.
     virtual void commit(const SharedChanges& changes, const std::string& gateway) = 0;
     virtual void rollback() noexcept = 0;
 
@@ -84,5 +91,8 @@ class FleetStore {
     /// is given what gateways need; empty: none.
     virtual Migration migrate(const std::string& grant) = 0;
 };
+
+/// How the trail tells that a rule made room for one of `changes`.
+SharedEntry removalOf(const SharedRule& rule, const SharedChanges& changes);
 
 }  // namespace mailgate::store

@@ -35,13 +35,16 @@ struct FleetFollower::Impl {
           open(std::move(open_)),
           options(std::move(options_)),
           events(std::move(events_)),
-          started(std::time(nullptr)) {
+          started(std::time(nullptr)),
+          next_upkeep(steady_clock::now() + part(options.upkeep)) {
         state.configured = true;
     }
 
     void run();
     void turn();
     void announce(std::int64_t position);
+    void lookAfter(std::int64_t now);
+    milliseconds part(milliseconds of);
     void reportFailure(const std::string& why);
     void reportSuccess(std::int64_t version);
     void pause();
@@ -60,6 +63,7 @@ struct FleetFollower::Impl {
     steady_clock::time_point next_announcement;
     milliseconds next_pause = kFirstPause;
     std::minstd_rand random{std::random_device{}()};
+    steady_clock::time_point next_upkeep;
 
     mutable std::mutex mutex;  ///< of what follows
     std::condition_variable waiting;
@@ -82,19 +86,37 @@ void FleetFollower::Impl::announce(std::int64_t position) {
     next_announcement = steady_clock::now() + options.announce;
 }
 
+/// Gateways that were started together do not do it together.
+milliseconds FleetFollower::Impl::part(milliseconds of) {
+    return milliseconds(std::uniform_int_distribution<std::int64_t>(0, of.count())(random));
+}
+
+void FleetFollower::Impl::lookAfter(std::int64_t now) {
+    if (!events.upkeep || steady_clock::now() < next_upkeep) return;
+    next_upkeep = steady_clock::now() + options.upkeep;
+    try {
+        events.upkeep(now);
+    } catch (const StoreError&) {
+        // Another gateway is changing the rules, or the next look at the database says what is wrong; it is due again.
+    }
+}
+
 void FleetFollower::Impl::turn() {
-    const FleetState fresh = fleet->state();
     if (!replica) replica = open();
+    // In this order: what a command changes meanwhile must not look like a version that the database has lost.
     const auto membership = replica->membership();
-    requireMember(membership, fresh);
+    const FleetState fresh = fleet->state();
+    requireMember(membership, fresh, *fleet);
     std::int64_t version = membership->version;
     if (version < fresh.version) {
         const SharedChanges changes = fleet->changesSince(version);
-        replica->apply(changes);
+        const auto unreadable = replica->apply(changes);
+        if (!unreadable.empty() && events.unreadable) events.unreadable(unreadable);
         version = changes.version;
     }
     announce(version);
     reportSuccess(version);
+    lookAfter(fresh.now);
     fleet->wait(options.poll);
 }
 

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace mailgate::store {
 
@@ -34,11 +35,16 @@ class FleetFollower {
         std::string release;  ///< mailgate's version
         std::chrono::milliseconds poll{500};
         std::chrono::milliseconds announce{5'000};
+        std::chrono::milliseconds upkeep{3'600'000};
     };
     /// On the follower's thread.
     struct Events {
         std::function<void(const std::string& why)> lost{};  ///< once, until it is found again
         std::function<void()> found{};                       ///< after lost()
+        /// These of the fleet's rules cannot be read, and are not in force here.
+        std::function<void(const std::vector<std::string>& rules)> unreadable{};
+        /// Every `upkeep`, for what one gateway does for all: it is `now` by the database's clock. What it throws is StoreError.
+        std::function<void(std::int64_t now)> upkeep{};
     };
     using OpenReplica = std::function<std::unique_ptr<Replica>()>;
 

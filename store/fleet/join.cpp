@@ -10,26 +10,12 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <utility>
 #include <variant>
 
 namespace mailgate::store {
 
 namespace {
-
-using RuleKey = std::tuple<std::string, std::string, std::string, std::string>;
-
-RuleKey keyOf(const SharedRule& rule) {
-    return {rule.network, rule.listener, rule.verdict, rule.set};
-}
-
-bool saySame(SharedRule here, const SharedRule& fleet) {
-    here.id = fleet.id;
-    here.created_at = fleet.created_at;
-    here.created_by = fleet.created_by;
-    return here == fleet;
-}
 
 std::optional<AccessRule> readableRule(const SharedRule& row) {
     AccessRule rule;
@@ -71,9 +57,10 @@ std::string lineOf(const SharedSet& set) {
 /// What is written on one side, and how that is told.
 class Side {
   public:
-    Side(const JoinRequest& request, std::int64_t version, std::int64_t next_id)
+    Side(const JoinRequest& request, std::int64_t version, const std::string& token, std::int64_t next_id)
         : at_(request.now), who_(actorAt(request.who, request.gateway)) {
         changes_.version = version;
+        changes_.token = token;
         changes_.next_id = next_id;
     }
     void put(const SharedRule& rule, const SharedRule* before) {
@@ -101,16 +88,6 @@ class Side {
     const std::string who_;
     SharedChanges changes_;
 };
-
-void requireReadable(const std::vector<SharedRule>& rules) {
-    for (const SharedRule& rule : rules)
-        if (!readableRule(rule))
-            throw StoreError(
-                StoreError::Kind::BadRow,
-                fmt::format("rule {} is for \"{}\", which cannot be read: remove it before the gateway "
-                            "joins (mailgate access remove {})",
-                            rule.id, printable(rule.network), rule.id));
-}
 
 /// The rules' numbers here, and those that they get: their own, where the fleet has never had them.
 std::map<std::int64_t, std::int64_t> numbersFor(const JoinPlan& plan, std::int64_t unused_from,
@@ -159,7 +136,8 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
     const bool changes_fleet = !plan.uploads.empty() || !plan.set_uploads.empty() ||
                                (plan.conflicting() && request.prefer == Prefer::Here);
     const std::int64_t version = state.version + (changes_fleet ? 1 : 0);
-    Side here(request, version, next), fleet(request, version, next);
+    const std::string token = changes_fleet ? newToken() : state.token;
+    Side here(request, version, token, next), fleet(request, version, token, next);
     for (const SharedRule& rule : plan.downloads)
         here.put(rule, nullptr);
     for (SharedRule rule : plan.uploads) {
@@ -184,6 +162,7 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
         own.push_back(numbers.at(rule.id));
     replica.enrol({state.fleet, -1}, own);  // until it has what follows
     replica.apply(here.changes());
+    replica.sealTrail();  // what has come from the fleet is no change that could be taken back
     if (changes_fleet)
         fleet_store.commit(fleet.changes(), request.gateway);
     else
@@ -191,6 +170,27 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
 }
 
 }  // namespace
+
+RuleKey keyOf(const SharedRule& rule) {
+    return {rule.network, rule.listener, rule.verdict, rule.set};
+}
+
+bool saySame(SharedRule here, const SharedRule& fleet) {
+    here.id = fleet.id;
+    here.created_at = fleet.created_at;
+    here.created_by = fleet.created_by;
+    return here == fleet;
+}
+
+void requireReadable(const std::vector<SharedRule>& rules) {
+    for (const SharedRule& rule : rules)
+        if (!readableRule(rule))
+            throw StoreError(
+                StoreError::Kind::BadRow,
+                fmt::format("rule {} is for \"{}\", which cannot be read: remove it before the gateway "
+                            "joins (mailgate access remove {})",
+                            rule.id, printable(rule.network), rule.id));
+}
 
 std::string lineOf(const SharedRule& rule) {
     const auto readable = readableRule(rule);
@@ -200,6 +200,17 @@ std::string lineOf(const SharedRule& rule) {
     const std::size_t begin = line.find(' ') + 1;
     line.replace(begin, line.find(' ', begin) - begin, rule.network);
     return line;
+}
+
+SharedEntry removalOf(const SharedRule& rule, const SharedChanges& changes) {
+    SharedEntry entry = changes.entries.at(0);
+    entry.action = "remove";
+    entry.rule_id = rule.id;
+    entry.before = lineOf(rule);
+    entry.after.clear();
+    entry.made_by = rule.created_by;
+    entry.made_at = rule.created_at;
+    return entry;
 }
 
 JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {

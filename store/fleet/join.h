@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace mailgate::store {
@@ -50,6 +51,16 @@ struct JoinOutcome {
 };
 /// Throws StoreError; then nothing was changed here.
 JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request);
+
+// What joining and pushing (push.h) have in common.
+
+/// Two rules with the same are one rule.
+using RuleKey = std::tuple<std::string, std::string, std::string, std::string>;
+RuleKey keyOf(const SharedRule& rule);
+/// But for their numbers, authors and times.
+bool saySame(SharedRule here, const SharedRule& fleet);
+/// Throws StoreError(BadRow) for one of them that cannot be read.
+void requireReadable(const std::vector<SharedRule>& rules);
 
 /// As the export has it; a row that cannot be read is shown as it is.
 std::string lineOf(const SharedRule& rule);

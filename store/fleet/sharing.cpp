@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <random>
 #include <utility>
 
 namespace mailgate::store {
@@ -11,22 +12,43 @@ std::string actorAt(std::string_view who, std::string_view gateway) {
     return fmt::format("{}@{}", who, gateway);
 }
 
-void requireMember(const std::optional<Membership>& membership, const FleetState& fleet) {
+std::string newToken() {
+    std::random_device random;
+    return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+void requireMember(const std::optional<Membership>& membership, const FleetState& state, FleetStore& fleet) {
     if (!membership)
         throw StoreError(StoreError::Kind::Other,
                          "this gateway has not joined the fleet yet: mailgate fleet join");
-    if (membership->fleet != fleet.fleet)
+    if (membership->fleet != state.fleet)
         throw StoreError(
             StoreError::Kind::Other,
             "this gateway has joined another fleet than the one that fleet.url names: mailgate fleet "
             "join joins this one");
-    if (membership->version > fleet.version)
+    if (membership->version > state.version)
         throw StoreError(
             StoreError::Kind::Other,
             fmt::format(
                 "the fleet's database has version {} of the rules, and this gateway {}: was the database "
                 "restored from a backup? mailgate fleet join brings them together",
-                fleet.version, membership->version));
+                state.version, membership->version));
+    const auto token =
+        membership->version == state.version ? state.token : fleet.tokenOf(membership->version);
+    if (token != membership->token)
+        throw StoreError(
+            StoreError::Kind::Other,
+            fmt::format(
+                "version {} of the rules is another one in the fleet's database than on this gateway: was "
+                "the "
+                "database, or this gateway, restored from a backup? mailgate fleet join brings them together",
+                membership->version));
+}
+
+void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
+    const auto membership = replica.membership();
+    requireMember(membership, state, fleet);
+    if (membership->version < state.version) replica.apply(fleet.changesSince(membership->version));
 }
 
 std::string FleetSharing::actor(std::string_view who) const {
@@ -46,9 +68,7 @@ void FleetSharing::begin() {
 }
 
 void FleetSharing::enter(Replica& replica) {
-    const auto membership = replica.membership();
-    requireMember(membership, state_);
-    if (membership->version < state_.version) replica.apply(fleet_->changesSince(membership->version));
+    bringUp(replica, state_, *fleet_);
     replica.beginShared(state_.next_id);
 }
 
@@ -59,8 +79,9 @@ void FleetSharing::leave(Replica& replica) {
         return;
     }
     changes.version = state_.version + 1;
+    changes.token = newToken();
     fleet_->commit(changes, gateway_);
-    replica.reach(changes.version);
+    replica.reach(changes.version, changes.token);
 }
 
 }  // namespace mailgate::store

@@ -38,7 +38,14 @@ class FleetSharing final : public Sharing {
 /// "alice@mx-gw-1"
 std::string actorAt(std::string_view who, std::string_view gateway);
 
-/// Throws StoreError unless the file has a part in this fleet, and not a later version than the database.
-void requireMember(const std::optional<Membership>& membership, const FleetState& fleet);
+/// For the next version.
+std::string newToken();
+
+/// Throws StoreError unless the file has a part in this fleet, and a version of the rules that was the fleet's: not one from
+/// before the database was restored from a backup.
+void requireMember(const std::optional<Membership>& membership, const FleetState& state, FleetStore& fleet);
+
+/// In the fleet's lock: brings the file to its last version. Throws as requireMember().
+void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet);
 
 }  // namespace mailgate::store

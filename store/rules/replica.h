@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::store {
@@ -53,6 +54,7 @@ struct SharedEntry {
 struct SharedChanges {
     std::int64_t version = 0;  ///< with them the rules are those of this version
     std::int64_t next_id = 1;  ///< FleetState::next_id
+    std::string token{};       ///< FleetState::token
     std::vector<SharedEntry> entries{};
     std::vector<SharedRule> rules{};  ///< as they are now; one of `entries` that is not here is gone
     std::optional<std::vector<SharedSet>> sets{};  ///< all of them; none: they are as they were
@@ -62,12 +64,20 @@ struct SharedChanges {
 struct Membership {
     std::string fleet;
     std::int64_t version = 0;  ///< of the fleet's rules that it has
+    std::string token{};       ///< FleetState::token of that version
 };
 
 /// How many rules of the file are not the fleet's.
 struct Differences {
     std::size_t added = 0;    ///< that it alone has
-    std::size_t changed = 0;  ///< that are others here, or are not here
+    std::size_t changed = 0;  ///< that are others here, or are not here, or cannot be read
+};
+
+/// What the file has for itself alone.
+struct OwnRules {
+    std::vector<SharedRule> added;  ///< those of kHereSet too
+    std::vector<std::pair<std::int64_t, std::optional<SharedRule>>>
+        changed;  ///< by the fleet's number; none: it is gone here
 };
 
 /// All functions throw StoreError. Those that write are a transaction of their own, or part of the one that goes on.
@@ -77,17 +87,19 @@ class Replica {
 
     virtual std::optional<Membership> membership() = 0;
     virtual Differences differences() = 0;
+    virtual OwnRules ownRules() = 0;
     /// All rules and defaults of sets, those of kHereSet too.
     virtual SharedChanges everythingHere() = 0;
 
-    /// Brings the file to a later version, trail and all.
-    virtual void apply(const SharedChanges& changes) = 0;
+    /// Brings the file to a later version, trail and all. Returns the rules that it cannot have, since they cannot be read: they
+    /// are left out, and count as changed in differences().
+    virtual std::vector<std::string> apply(const SharedChanges& changes) = 0;
     /// From here on rules get numbers from `next_id` on, and what is changed is for the fleet.
     virtual void beginShared(std::int64_t next_id) = 0;
     /// What has been changed since beginShared(), for the fleet's next version.
     virtual SharedChanges collectShared() = 0;
-    /// It has the rules of that version.
-    virtual void reach(std::int64_t version) = 0;
+    /// It has the rules of that version, which has that token.
+    virtual void reach(std::int64_t version, const std::string& token) = 0;
 
     virtual void inTransaction(const std::function<void()>& work) = 0;
     /// Gives rules other numbers. What was changed before cannot be undone any more.
@@ -95,6 +107,12 @@ class Replica {
     /// It has the rules of that fleet; those with these numbers are its own.
     virtual void enrol(const Membership& membership, const std::vector<std::int64_t>& own) = 0;
     virtual void leave() = 0;
+    /// Removes rules of its own.
+    virtual void drop(const std::vector<std::int64_t>& ids, const std::string& who) = 0;
+    /// The fleet's rules are here again as the fleet has them.
+    virtual void restore(const std::vector<SharedRule>& rules) = 0;
+    /// What is in the trail cannot be undone any more.
+    virtual void sealTrail() = 0;
 };
 
 /// What a change of rules goes through that a fleet shares. In this order: begin(), enter() and leave() in the file's

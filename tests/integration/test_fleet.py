@@ -148,6 +148,14 @@ class Sharing(unittest.TestCase):
         self.assertIn("1 rule of mx-3 is its own", shell.run("fleet", "status").stdout)
         shell.access("remove", "192.0.2.77")
         wait_refused("192.0.2.77", [shell], expected=False)
+        with contextlib.closing(sqlite3.connect(shell.database)) as rules, rules:
+            rules.execute("DELETE FROM access_rule WHERE network LIKE '192.0.2.78%'")
+        wait_refused("192.0.2.78", [shell], expected=False)
+        shell.access("deny", "192.0.2.78", "--note", 'a "note\\', "--listener", "smtp")
+        shell.access("deny", "192.0.2.78", "--note", 'a "note\\')
+        wait_refused("192.0.2.78")
+        self.assertEqual(database.sql("SELECT note, count(*) OVER () FROM mailgate.rule WHERE network LIKE '192.0.2.78%'"
+                                      " AND listener = ''", "mailgate"), 'a "note\\|1')
 
 
 class Pooled(unittest.TestCase):
@@ -205,7 +213,11 @@ class Outages(unittest.TestCase):
         wait_refused("192.0.2.11")
         self.assertFalse(refuses(gateways[1], "192.0.2.12"))
         self.assertTrue(refuses(gateway, "192.0.2.12"))
-        gateway.access("remove", "192.0.2.12", "--here")
+        self.assertIn("to the fleet: deny 192.0.2.12 ", ran(gateway, "fleet", "push", "--dry-run"))
+        self.assertTrue(ran(gateway, "fleet", "push").endswith("1 rule to the fleet, 0 conflicts\n"))
+        wait_refused("192.0.2.12")
+        gateways[1].access("remove", "192.0.2.12")
+        wait_refused("192.0.2.12", expected=False)
 
     def only_here(self, gateway):
         forgotten = gateway.run("access", "deny", "192.0.2.12", "--here")
@@ -235,14 +247,14 @@ class Outages(unittest.TestCase):
         try:
             refused = gateways[0].run("access", "deny", "192.0.2.30")
             self.assertEqual(refused.returncode, 1)
-            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 1 at most")
+            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 2 at most")
             self.lost(gateways[0], before + 1)
             wait_until(lambda: "schema 99" in (standing(gateways[0])["failure"] or ""), "the reason in the status")
             self.assertRegex(gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner")).stderr, "has schema 99")
         finally:
-            database.sql("UPDATE mailgate.meta SET schema = 1, needs = 1", "mailgate")
+            database.sql("UPDATE mailgate.meta SET schema = 2, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
-        self.assertIn("has schema 1 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        self.assertIn("has schema 2 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
 
     def test_a_role_without_rights_changes_nothing(self):
         database.sql("REVOKE INSERT ON mailgate.change_log FROM mailgate", "mailgate")
@@ -324,7 +336,11 @@ class Joining(unittest.TestCase):
         self.leaves(newcomer)
 
     def leaves(self, newcomer):
+        self.assertIn("mailgate fleet leave", gateways[0].run("fleet", "forget", "mx-4").stderr)
         ran(newcomer, "fleet", "leave")
+        database.sql("INSERT INTO mailgate.member VALUES ('gone', '0.1.0', 0, 0, now() - interval '1 day')", "mailgate")
+        self.assertEqual(gateways[0].run("fleet", "status").returncode, 1)
+        ran(gateways[0], "fleet", "forget", "gone")
         self.assertEqual(newcomer.run("fleet", "leave").returncode, 1)
         names = [one["gateway"] for one in json.loads(gateways[0].run("fleet", "status", "--json").stdout)["members"]]
         self.assertNotIn("mx-4", names)

@@ -10,8 +10,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,7 @@ struct FleetDatabase {
     std::condition_variable news;
     FleetState state{.fleet = "f1"};
     std::vector<SharedEntry> log;
+    std::map<std::int64_t, std::string> tokens{{0, ""}};  ///< by version
     std::map<std::int64_t, SharedRule> rules;
     std::vector<SharedSet> sets;
     std::map<std::string, Member> members;
@@ -38,9 +41,16 @@ class FakeFleet final : public FleetStore {
         const auto guard = reached();
         return database_->state;
     }
+    std::optional<std::string> tokenOf(std::int64_t version) override {
+        const auto guard = reached();
+        const auto found = database_->tokens.find(version);
+        return found == database_->tokens.end() ? std::nullopt : std::optional(found->second);
+    }
     SharedChanges changesSince(std::int64_t version) override {
         const auto guard = reached();
-        SharedChanges changes{.version = database_->state.version, .next_id = database_->state.next_id};
+        SharedChanges changes{.version = database_->state.version,
+                              .next_id = database_->state.next_id,
+                              .token = database_->state.token};
         std::set<std::int64_t> ids;
         for (const SharedEntry& entry : database_->log) {
             if (entry.version <= version) continue;
@@ -54,7 +64,9 @@ class FakeFleet final : public FleetStore {
     }
     SharedChanges everything() override {
         const auto guard = reached();
-        SharedChanges all{.version = database_->state.version, .next_id = database_->state.next_id};
+        SharedChanges all{.version = database_->state.version,
+                          .next_id = database_->state.next_id,
+                          .token = database_->state.token};
         for (const auto& [id, rule] : database_->rules)
             all.rules.push_back(rule);
         all.sets = database_->sets;
@@ -105,9 +117,13 @@ class FakeFleet final : public FleetStore {
             database_->log.push_back(std::move(entry));
         }
         for (const SharedRule& rule : changes.rules)
+            makeRoom(rule, changes);
+        for (const SharedRule& rule : changes.rules)
             database_->rules.insert_or_assign(rule.id, rule);
         if (changes.sets) database_->sets = *changes.sets;
         database_->state.version = changes.version;
+        database_->state.token = changes.token;
+        database_->tokens.insert_or_assign(changes.version, changes.token);
         database_->state.next_id = changes.next_id;
         database_->news.notify_all();
         if (database_->loses_answer) throw StoreError(StoreError::Kind::Open, "the connection broke");
@@ -116,6 +132,19 @@ class FakeFleet final : public FleetStore {
     Migration migrate(const std::string&) override { return {1, 1}; }
 
   private:
+    void makeRoom(const SharedRule& rule, const SharedChanges& changes) {
+        const auto key = [](const SharedRule& one) {
+            return std::tie(one.network, one.listener, one.verdict, one.set);
+        };
+        const auto other = std::find_if(database_->rules.begin(), database_->rules.end(),
+                                        [&](const auto& there) { return key(there.second) == key(rule); });
+        if (other == database_->rules.end()) return;
+        SharedEntry entry = removalOf(other->second, changes);
+        entry.version = changes.version;
+        database_->log.push_back(std::move(entry));
+        database_->rules.erase(other);
+    }
+
     std::unique_lock<std::mutex> reached() {
         std::unique_lock guard(database_->mutex);
         if (database_->gone || interrupted_) throw StoreError(StoreError::Kind::Open, "the database is gone");

@@ -69,6 +69,13 @@ void addVerification(Conninfo& info) {
         info.options.emplace_back("sslrootcert", kSystemAuthorities);
 }
 
+[[noreturn]] void failUnreadable() {
+    throw StoreError(
+        StoreError::Kind::BadInput,
+        "the URL of a fleet's database is postgresql://USER@HOST/DATABASE, and this is none that "
+        "libpq can read (in a password, characters such as @ and / are written %40 and %2F)");
+}
+
 }  // namespace
 
 bool Conninfo::Host::isSocket() const {
@@ -101,11 +108,7 @@ bool isUrl(const std::string& url) noexcept {
 Conninfo parseUrl(const std::string& url) {
     const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parsed(
         isUrl(url) ? PQconninfoParse(url.c_str(), nullptr) : nullptr, PQconninfoFree);
-    if (!parsed)
-        throw StoreError(
-            StoreError::Kind::BadInput,
-            "the URL of a fleet's database is postgresql://USER@HOST/DATABASE, and this is none that "
-            "libpq can read (in a password, characters such as @ and / are written %40 and %2F)");
+    if (!parsed) failUnreadable();
     Conninfo info;
     std::string names, addresses, ports;
     for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {
@@ -120,6 +123,10 @@ Conninfo parseUrl(const std::string& url) {
         else
             info.options.emplace_back(option->keyword, option->val);
     }
+    // A password with a "/" of its own is read as a host, a port and a name, which would be shown.
+    if (ports.find_first_not_of("0123456789,") != std::string::npos ||
+        info.option("dbname").find_first_of("@= ") != std::string::npos)
+        failUnreadable();
     info.hosts = hostsOf(names, addresses, ports);
     info.password = info.option("password");
     info.role = info.option("user");

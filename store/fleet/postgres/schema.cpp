@@ -68,13 +68,18 @@ CREATE TABLE mailgate.member(
 );
 )";
 
+constexpr std::string_view kTokens = R"(
+ALTER TABLE mailgate.meta ADD COLUMN token text NOT NULL DEFAULT '';
+ALTER TABLE mailgate.change_log ADD COLUMN token text NOT NULL DEFAULT '';
+)";
+
 struct Step {
     std::string_view script;
     int needs;  ///< the oldest version that a gateway must know to work with the tables afterwards
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 1> kSteps{{{kTables1, 1}}};
+constexpr std::array<Step, 2> kSteps{{{kTables1, 1}, {kTokens, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to.
@@ -109,7 +114,10 @@ int schemaOf(Connection& connection, Deadline deadline) {
         {}, deadline);
     if (there.number(0, 0) == 0) return 0;
     const Rows rows = connection.query("SELECT schema FROM mailgate.meta WHERE id = 1", {}, deadline);
-    return rows.size() == 0 ? 0 : static_cast<int>(rows.number(0, 0));
+    if (rows.size() == 0)
+        throw StoreError(StoreError::Kind::Damaged,
+                         "the fleet's database: table mailgate.meta is empty: restore it from a backup");
+    return static_cast<int>(rows.number(0, 0));
 }
 
 [[noreturn]] void failNewer(const std::string& shown, std::int64_t schema) {
@@ -149,13 +157,17 @@ FleetStore::Migration migrate(Connection& connection, const std::string& shown, 
     return {from, kCurrent};
 }
 
+void requireUsable(std::int64_t schema, std::int64_t needs, const std::string& shown) {
+    if (needs > kCurrent) failNewer(shown, schema);
+}
+
 void requireKnown(Connection& connection, const std::string& shown, Deadline deadline) {
     const Rows rows = connection.query("SELECT schema, needs FROM mailgate.meta WHERE id = 1", {}, deadline);
     if (rows.size() == 0)
         throw StoreError(
             StoreError::Kind::Open,
             fmt::format("the fleet's database {} is not made yet: mailgate fleet migrate", shown));
-    if (rows.number(0, 1) > kCurrent) failNewer(shown, rows.number(0, 0));
+    requireUsable(rows.number(0, 0), rows.number(0, 1), shown);
     if (rows.number(0, 0) < kCurrent)
         throw StoreError(
             StoreError::Kind::Other,

@@ -3,16 +3,17 @@
 ///
 ///     meta        one row: schema, the version of these tables; needs, the oldest that a gateway must know to work with
 ///                 them; fleet, which fleet this is; version, that of the rules, whose lock serialises who changes them;
-///                 next_id, the number of the next rule
+///                 next_id, the number of the next rule; token, FleetState::token
 ///     rule        the rules; times are Unix time
 ///     rule_set    what a set gives its rules that is not said of them
-///     change_log  what was changed when by whom at which gateway, in lines as the export has them
+///     change_log  what was changed when by whom at which gateway, in lines as the export has them; token, that of the version
 ///     member      the gateways, as they announce themselves
 #pragma once
 
 #include "store/fleet/fleet.h"
 #include "store/fleet/postgres/connection.h"
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -21,6 +22,9 @@ namespace mailgate::store::postgres {
 /// In a transaction of its own, with the advisory lock of all who migrate.
 FleetStore::Migration migrate(Connection& connection, const std::string& shown, const std::string& grant,
                               const std::function<Deadline()>& deadline);
+
+/// Throws StoreError(NewerSchema) where these tables want a newer mailgate.
+void requireUsable(std::int64_t schema, std::int64_t needs, const std::string& shown);
 
 /// Throws StoreError: Open where there are no tables, NewerSchema.
 void requireKnown(Connection& connection, const std::string& shown, Deadline deadline);

@@ -23,18 +23,32 @@ using std::chrono::steady_clock;
 /// How long a writer waits for another one. The server ends a transaction of a gateway that is frozen in it.
 constexpr std::string_view kLockTimeout = "SET LOCAL lock_timeout = '5s'";
 constexpr milliseconds kLockAnswer{6'000};
-/// Of a server that has just answered: a million rules are not removed at once.
-constexpr milliseconds kWriteAnswer{30'000};
-constexpr std::string_view kFrozenTimeout = "SET LOCAL idle_in_transaction_session_timeout = '120s'";
+/// Of a server that has just answered. Meanwhile nobody else writes to the gateway's file; but a million rules are not
+/// removed at once.
+milliseconds writeAnswer(std::size_t rules) {
+    return milliseconds(3'000 + static_cast<std::int64_t>(rules) / 20);
+}
+constexpr std::string_view kFrozenTimeout =
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = '120s'";
 
 constexpr std::string_view kRuleColumns =
     "id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
     "expires_at,"
     " client_sessions, client_rate";
 
+/// Files count on from these numbers: one that nobody can have reached would leave them no more.
+std::int64_t plausible(std::int64_t number, std::string_view what) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 53;
+    if (number < 0 || number > kMost)
+        throw StoreError(
+            StoreError::Kind::Damaged,
+            fmt::format("the fleet's database: {} is {}, which cannot be: mend it there", what, number));
+    return number;
+}
+
 SharedRule ruleOf(const Rows& rows, std::size_t row) {
     SharedRule rule;
-    rule.id = rows.number(row, 0);
+    rule.id = plausible(rows.number(row, 0), "the number of a rule");
     rule.network = rows.text(row, 1);
     rule.verdict = rows.text(row, 2);
     rule.listener = rows.text(row, 3);
@@ -60,12 +74,28 @@ std::string copyLineOf(const SharedRule& rule) {
                        copyField(rule.client_sessions), copyField(rule.client_rate));
 }
 
-std::string copyLineOf(const SharedEntry& entry, std::int64_t version, std::size_t seq,
+std::string copyLineOf(const SharedEntry& entry, const SharedChanges& changes, std::size_t seq,
                        const std::string& gateway) {
-    return fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", version, seq, entry.at,
+    return fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", changes.version, seq, entry.at,
                        copyField(entry.who), copyField(gateway), copyField(entry.action), entry.rule_id,
                        copyField(entry.before), copyField(entry.after), copyField(entry.made_by),
-                       entry.made_at);
+                       entry.made_at, copyField(changes.token));
+}
+
+/// '{"a","b"}', of one text of each rule.
+template <typename Text>
+std::string arrayOf(const std::vector<SharedRule>& rules, std::size_t from, std::size_t to,
+                    const Text& text) {
+    std::string array = "{";
+    for (std::size_t at = from; at < to; ++at) {
+        array += at == from ? "\"" : ",\"";
+        for (const char character : text(rules[at])) {
+            if (character == '"' || character == '\\') array += '\\';
+            array += character;
+        }
+        array += '"';
+    }
+    return array + '}';
 }
 
 /// '{1,2,3}', for = ANY.
@@ -86,6 +116,7 @@ class PostgresFleet final : public FleetStore {
         : info_(parseUrl(url)), patience_(patience), notifies_(notifies) {}
 
     FleetState state() override;
+    std::optional<std::string> tokenOf(std::int64_t version) override;
     SharedChanges changesSince(std::int64_t version) override;
     SharedChanges everything() override;
     void announce(const Member& self) override;
@@ -101,15 +132,17 @@ class PostgresFleet final : public FleetStore {
 
   private:
     Deadline soon() const { return steady_clock::now() + patience_.answer; }
-    static Deadline written() { return steady_clock::now() + kWriteAnswer; }
+    Deadline written() const { return steady_clock::now() + write_answer_; }
     Connection& connected();
     std::unique_ptr<Connection> connect();
     bool isNotified();
     FleetState readState(Connection& connection, std::string_view how);
     std::vector<SharedSet> readSets(Connection& connection);
     static void readRules(const Rows& rows, SharedChanges& changes);
+    void write(Connection& connection, const SharedChanges& changes, const std::string& gateway);
     void commitKnowingly(Connection& connection);
-    void writeRules(Connection& connection, const SharedChanges& changes);
+    void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
+    void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void writeSets(Connection& connection, const std::vector<SharedSet>& sets);
     template <typename Work>
     auto attempt(const Work& work);
@@ -124,6 +157,7 @@ class PostgresFleet final : public FleetStore {
     bool listens_ = false;
     bool has_notify_ = false;  ///< the server is PostgreSQL itself
     bool locked_ = false;
+    milliseconds write_answer_{};  ///< of the change that is written
 };
 
 std::unique_ptr<Connection> PostgresFleet::connect() {
@@ -183,13 +217,18 @@ auto PostgresFleet::snapshot(const Work& work) {
 }
 
 FleetState PostgresFleet::readState(Connection& connection, std::string_view how) {
-    const Rows rows =
-        connection.query(fmt::format("SELECT fleet, version, next_id FROM mailgate.meta WHERE id = 1{}", how),
-                         {}, how.empty() ? soon() : steady_clock::now() + kLockAnswer);
+    const Rows rows = connection.query(
+        fmt::format(
+            "SELECT fleet, version, next_id, token, floor(extract(epoch FROM now()))::bigint, schema, needs"
+            " FROM mailgate.meta WHERE id = 1{}",
+            how),
+        {}, how.empty() ? soon() : steady_clock::now() + kLockAnswer);
     if (rows.size() != 1)
         throw StoreError(StoreError::Kind::Damaged,
                          fmt::format("the fleet's database {}: table mailgate.meta is empty", info_.shown));
-    return {rows.text(0, 0), rows.number(0, 1), rows.number(0, 2)};
+    requireUsable(rows.number(0, 5), rows.number(0, 6), info_.shown);
+    return {rows.text(0, 0), plausible(rows.number(0, 1), "version"), plausible(rows.number(0, 2), "next_id"),
+            rows.text(0, 3), rows.number(0, 4)};
 }
 
 std::vector<SharedSet> PostgresFleet::readSets(Connection& connection) {
@@ -211,10 +250,21 @@ FleetState PostgresFleet::state() {
     return attempt([&](Connection& connection) { return readState(connection, ""); });
 }
 
+std::optional<std::string> PostgresFleet::tokenOf(std::int64_t version) {
+    if (version == 0) return std::string();
+    return attempt([&](Connection& connection) -> std::optional<std::string> {
+        const Rows rows =
+            connection.query("SELECT token FROM mailgate.change_log WHERE version = $1 ORDER BY seq LIMIT 1",
+                             {fmt::to_string(version)}, soon());
+        if (rows.size() == 0) return std::nullopt;
+        return rows.text(0, 0);
+    });
+}
+
 SharedChanges PostgresFleet::changesSince(std::int64_t version) {
     return snapshot([&](Connection& connection) {
         const FleetState state = readState(connection, "");
-        SharedChanges changes{.version = state.version, .next_id = state.next_id};
+        SharedChanges changes{.version = state.version, .next_id = state.next_id, .token = state.token};
         const Rows rows = connection.query(
             "SELECT version, at, who, action, rule_id, before, after, made_by, made_at"
             " FROM mailgate.change_log WHERE version > $1 ORDER BY version, seq",
@@ -241,7 +291,7 @@ SharedChanges PostgresFleet::changesSince(std::int64_t version) {
 SharedChanges PostgresFleet::everything() {
     return snapshot([&](Connection& connection) {
         const FleetState state = readState(connection, "");
-        SharedChanges all{.version = state.version, .next_id = state.next_id};
+        SharedChanges all{.version = state.version, .next_id = state.next_id, .token = state.token};
         readRules(connection.query(fmt::format("SELECT {} FROM mailgate.rule ORDER BY id", kRuleColumns), {},
                                    soon()),
                   all);
@@ -294,15 +344,40 @@ FleetState PostgresFleet::lock() {
     });
 }
 
-void PostgresFleet::writeRules(Connection& connection, const SharedChanges& changes) {
+/// What is still there for the same network, listener, verdict and set goes: the gateway has lost it.
+void PostgresFleet::makeRoom(Connection& connection, const SharedChanges& changes,
+                             std::vector<SharedEntry>& entries) {
+    constexpr std::size_t kAtOnce = 5'000;
+    const std::string sql = fmt::format(
+        "DELETE FROM mailgate.rule WHERE (network, listener, verdict, rule_set) IN (SELECT * FROM"
+        " unnest($1::text[], $2::text[], $3::text[], $4::text[])) RETURNING {}",
+        kRuleColumns);
+    for (std::size_t from = 0; from < changes.rules.size(); from += kAtOnce) {
+        const std::size_t to = std::min(from + kAtOnce, changes.rules.size());
+        const auto texts = [&](std::string SharedRule::*text) {
+            return arrayOf(changes.rules, from, to, [&](const SharedRule& rule) { return rule.*text; });
+        };
+        const Rows gone = connection.query(sql,
+                                           {texts(&SharedRule::network), texts(&SharedRule::listener),
+                                            texts(&SharedRule::verdict), texts(&SharedRule::set)},
+                                           written());
+        for (std::size_t row = 0; row < gone.size(); ++row)
+            entries.push_back(removalOf(ruleOf(gone, row), changes));
+    }
+}
+
+void PostgresFleet::writeRules(Connection& connection, const SharedChanges& changes,
+                               std::vector<SharedEntry>& entries) {
     const auto ids = rulesIn(changes.entries);
     if (ids.empty()) return;
     connection.query("DELETE FROM mailgate.rule WHERE id = ANY($1::bigint[])", {arrayOf(ids)}, written());
+    makeRoom(connection, changes, entries);
     std::string lines;
     for (const SharedRule& rule : changes.rules)
         lines += copyLineOf(rule);
     if (!lines.empty())
-        connection.copy(fmt::format("COPY mailgate.rule ({}) FROM STDIN", kRuleColumns), lines, kWriteAnswer);
+        connection.copy(fmt::format("COPY mailgate.rule ({}) FROM STDIN", kRuleColumns), lines,
+                        write_answer_);
 }
 
 void PostgresFleet::writeSets(Connection& connection, const std::vector<SharedSet>& sets) {
@@ -312,26 +387,39 @@ void PostgresFleet::writeSets(Connection& connection, const std::vector<SharedSe
         lines += fmt::format("{}\t{}\t{}\n", copyField(set.name), copyField(set.note),
                              copyField(set.expires_after));
     if (!lines.empty())
-        connection.copy("COPY mailgate.rule_set (name, note, expires_after) FROM STDIN", lines, kWriteAnswer);
+        connection.copy("COPY mailgate.rule_set (name, note, expires_after) FROM STDIN", lines,
+                        write_answer_);
+}
+
+void PostgresFleet::write(Connection& connection, const SharedChanges& changes, const std::string& gateway) {
+    std::vector<SharedEntry> entries;
+    writeRules(connection, changes, entries);
+    entries.insert(entries.end(), changes.entries.begin(), changes.entries.end());
+    if (changes.sets) writeSets(connection, *changes.sets);
+    std::string log;
+    for (std::size_t seq = 0; seq < entries.size(); ++seq)
+        log += copyLineOf(entries[seq], changes, seq, gateway);
+    if (!log.empty())
+        connection.copy(
+            "COPY mailgate.change_log (version, seq, at, who, gateway, action, rule_id, before, after,"
+            " made_by, made_at, token) FROM STDIN",
+            log, write_answer_);
+    connection.query(
+        "UPDATE mailgate.meta SET version = $1::bigint, next_id = $2::bigint, token = $3 WHERE id = 1",
+        {fmt::to_string(changes.version), fmt::to_string(changes.next_id), changes.token}, written());
+    if (has_notify_)
+        connection.query("SELECT pg_notify('mailgate', $1)", {fmt::to_string(changes.version)}, written());
 }
 
 void PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
+    if (!locked_) throw StoreError(StoreError::Kind::Other, "the fleet's lock was lost: nothing was changed");
+    write_answer_ = writeAnswer(changes.entries.size());
     attempt([&](Connection& connection) {
-        writeRules(connection, changes);
-        if (changes.sets) writeSets(connection, *changes.sets);
-        std::string log;
-        for (std::size_t seq = 0; seq < changes.entries.size(); ++seq)
-            log += copyLineOf(changes.entries[seq], changes.version, seq, gateway);
-        if (!log.empty())
-            connection.copy(
-                "COPY mailgate.change_log (version, seq, at, who, gateway, action, rule_id, before, after,"
-                " made_by, made_at) FROM STDIN",
-                log, kWriteAnswer);
-        connection.query("UPDATE mailgate.meta SET version = $1::bigint, next_id = $2::bigint WHERE id = 1",
-                         {fmt::to_string(changes.version), fmt::to_string(changes.next_id)}, written());
-        if (has_notify_)
-            connection.query("SELECT pg_notify('mailgate', $1)", {fmt::to_string(changes.version)},
-                             written());
+        try {
+            write(connection, changes, gateway);
+        } catch (const StoreError& error) {
+            throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
+        }
         commitKnowingly(connection);
         locked_ = false;
     });

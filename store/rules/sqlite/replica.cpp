@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/sqlite/replica.h"
 
+#include "protocols/values/network.h"
+#include "protocols/values/text.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/store.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <iterator>
 #include <set>
 #include <utility>
+#include <variant>
 
 namespace mailgate::store::replica {
 
@@ -102,9 +106,13 @@ void raiseVersion(Database& database) {
     database.run("UPDATE access_meta SET rules_version = rules_version + 1");
 }
 
+bool isMarked(Database& database, std::int64_t id, std::string_view what) {
+    return database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE rule_id = {} AND what = '{}'",
+                                       id, what)) > 0;
+}
+
 bool isOwn(Database& database, std::int64_t id) {
-    return database.number(
-               fmt::format("SELECT count(*) FROM fleet_local WHERE rule_id = {} AND what = 'added'", id)) > 0;
+    return isMarked(database, id, "added");
 }
 
 /// Notes what has been changed in the file for itself. That expired rules were removed is nothing that only it does.
@@ -134,6 +142,12 @@ void absorb(Database& database) {
     seeTrail(database);
 }
 
+/// What the table's constraints do not say.
+bool isReadable(const SharedRule& rule) {
+    if (isRuleName(rule.network)) return std::holds_alternative<std::string>(parseRuleName(rule.network));
+    return std::holds_alternative<Network>(parseNetwork(rule.network));
+}
+
 /// The rules concerned go, but for how often they were used; what is there of the file's own makes room.
 class Application {
   public:
@@ -146,7 +160,8 @@ class Application {
           remove_(database, "DELETE FROM access_rule WHERE id = ?1"),
           unmark_(database, "DELETE FROM fleet_local WHERE rule_id = ?1"),
           put_(database,
-               "INSERT INTO access_rule(id, network, verdict, listener, rule_set, note, owner, ticket, reply,"
+               "INSERT OR IGNORE INTO access_rule(id, network, verdict, listener, rule_set, note, owner, "
+               "ticket, reply,"
                " created_at, created_by, expires_at, client_sessions, client_rate, hits, last_hit_at)"
                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)") {}
 
@@ -160,7 +175,9 @@ class Application {
         unmark_(id);
     }
 
-    void put(const SharedRule& rule) {
+    /// False: it cannot be read, and is not put.
+    bool put(const SharedRule& rule) {
+        if (!isReadable(rule)) return false;
         find_.reset();
         find_.bind(1, std::string_view(rule.network));
         find_.bind(2, std::string_view(rule.listener));
@@ -187,6 +204,7 @@ class Application {
         put_.bind(15, used == used_.end() ? 0 : used->second.first);
         bindOptional(put_, 16, used == used_.end() ? std::nullopt : used->second.second);
         put_.step();
+        return sqlite3_changes(database_.handle()) == 1;
     }
 
   private:
@@ -262,6 +280,16 @@ void writeSets(Database& database, const std::vector<SharedSet>& sets) {
                     kHereSet));
 }
 
+/// What would be written is a change of what the fleet does not have.
+[[noreturn]] void failChangedHere(std::int64_t id) {
+    throw StoreError(
+        StoreError::Kind::Other,
+        fmt::format(
+            "rule {} was changed on this gateway alone, with the sqlite3 shell or before, and is another one "
+            "in the fleet: mailgate fleet push --prefer fleet takes that, --prefer here gives it this one",
+            id));
+}
+
 SharedEntry entryOf(const RawStatement& row) {
     SharedEntry entry;
     entry.at = row.number(0);
@@ -292,9 +320,9 @@ std::vector<SharedEntry> entriesSince(Database& database, std::int64_t seen) {
 }  // namespace
 
 std::optional<Membership> membership(Database& database) {
-    RawStatement row(database, "SELECT fleet, version FROM fleet_state");
+    RawStatement row(database, "SELECT fleet, version, token FROM fleet_state");
     if (!row.step()) return std::nullopt;
-    return Membership{std::string(row.text(0)), row.number(1)};
+    return Membership{std::string(row.text(0)), row.number(1), std::string(row.text(2))};
 }
 
 Differences differences(Database& database) {
@@ -307,6 +335,24 @@ Differences differences(Database& database) {
     return {count("added"), count("changed")};
 }
 
+OwnRules ownRules(Database& database) {
+    absorb(database);
+    OwnRules own;
+    RawStatement rows(database, "SELECT rule_id, what FROM fleet_local ORDER BY rule_id");
+    RawStatement rule(database, fmt::format("{} WHERE id = ?", kRuleRow));
+    while (rows.step()) {
+        const std::int64_t id = rows.number(0);
+        rule.reset();
+        rule.bind(1, id);
+        const auto here = rule.step() ? std::optional(sharedRule(rule)) : std::nullopt;
+        if (rows.text(1) == "changed")
+            own.changed.emplace_back(id, here);
+        else if (here)
+            own.added.push_back(*here);
+    }
+    return own;
+}
+
 SharedChanges everything(Database& database) {
     SharedChanges all;
     RawStatement rows(database, fmt::format("{} ORDER BY id", kRuleRow));
@@ -317,10 +363,11 @@ SharedChanges everything(Database& database) {
     return all;
 }
 
-void apply(Database& database, const SharedChanges& changes) {
+std::vector<std::string> apply(Database& database, const SharedChanges& changes) {
+    std::vector<std::string> unreadable;
     // Since they were asked for a command may have brought the file further, or out of the fleet.
     const auto mine = membership(database);
-    if (!mine || changes.version <= mine->version) return;
+    if (!mine || changes.version <= mine->version) return unreadable;
     absorb(database);
     {
         const WithoutTriggers quiet(database);
@@ -332,14 +379,19 @@ void apply(Database& database, const SharedChanges& changes) {
             if (entry.rule_id != 0) ids.insert(entry.rule_id);
         Application application(database);
         std::for_each(ids.begin(), ids.end(), [&](std::int64_t id) { application.take(id); });
-        for (const SharedRule& rule : changes.rules)
-            if (ids.contains(rule.id)) application.put(rule);
+        ForEach differs(database, "INSERT OR REPLACE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')");
+        for (const SharedRule& rule : changes.rules) {
+            if (!ids.contains(rule.id) || application.put(rule)) continue;
+            differs(rule.id);
+            unreadable.push_back(fmt::format("rule {} for {}", rule.id, printable(rule.network)));
+        }
         if (changes.sets) writeSets(database, *changes.sets);
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }
     raiseNumbers(database, changes.next_id - 1);
-    reach(database, changes.version);
+    reach(database, changes.version, changes.token);
+    return unreadable;
 }
 
 void beginShared(Database& database, std::int64_t next_id) {
@@ -368,6 +420,12 @@ SharedChanges collectShared(Database& database) {
             const bool there = rule.step();
             const bool here = there && rule.text(4) == kHereSet;
             if (here && !own) failOwnSet();
+            if (isMarked(database, entry.rule_id, "changed")) failChangedHere(entry.rule_id);
+            // The fleet has not had it: what others hear of is a new rule.
+            if (own && there && !here) {
+                entry.action = "add";
+                entry.before.clear();
+            }
             at->second = own && (here || !there);
             if (there && !at->second) shared.rules.push_back(sharedRule(rule));
             rule.reset();
@@ -380,9 +438,27 @@ SharedChanges collectShared(Database& database) {
     return shared;
 }
 
-void reach(Database& database, std::int64_t version) {
-    database.run(fmt::format("UPDATE fleet_state SET version = {}", version));
+void reach(Database& database, std::int64_t version, std::string_view token) {
+    RawStatement state(database, "UPDATE fleet_state SET version = ?1, token = ?2");
+    state.bind(1, version);
+    state.bind(2, token);
+    state.step();
     seeTrail(database);
+}
+
+void restore(Database& database, const std::vector<SharedRule>& rules) {
+    if (rules.empty()) return;
+    const WithoutTriggers quiet(database);
+    Application application(database);
+    for (const SharedRule& rule : rules) {
+        application.take(rule.id);
+        application.put(rule);
+    }
+    raiseVersion(database);
+}
+
+void sealTrail(Database& database) {
+    database.run(fmt::format("UPDATE access_meta SET undo_after = {}", endOfTrailIn(database)));
 }
 
 void renumber(Database& database, const std::map<std::int64_t, std::int64_t>& numbers) {
@@ -401,17 +477,18 @@ void renumber(Database& database, const std::map<std::int64_t, std::int64_t>& nu
         }
     }
     raiseNumbers(database, highest);
-    database.run(fmt::format("UPDATE access_meta SET undo_after = {}", endOfTrailIn(database)));
+    sealTrail(database);
     raiseVersion(database);
 }
 
 void enrol(Database& database, const Membership& membership, const std::vector<std::int64_t>& own) {
-    RawStatement state(
-        database,
-        "INSERT OR REPLACE INTO fleet_state(id, fleet, version, trail_seen) VALUES (1, ?1, ?2, ?3)");
+    RawStatement state(database,
+                       "INSERT OR REPLACE INTO fleet_state(id, fleet, version, trail_seen, token) VALUES (1, "
+                       "?1, ?2, ?3, ?4)");
     state.bind(1, std::string_view(membership.fleet));
     state.bind(2, membership.version);
     state.bind(3, endOfTrailIn(database));
+    state.bind(4, std::string_view(membership.token));
     state.step();
     database.run("DELETE FROM fleet_local");
     ForEach added(database, "INSERT INTO fleet_local(rule_id, what) VALUES (?1, 'added')");

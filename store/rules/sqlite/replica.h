@@ -11,15 +11,22 @@
 
 namespace mailgate::store::replica {
 
+/// More of a WHERE clause on access_rule: rules that are the file's own.
+inline constexpr std::string_view kAndOwn =
+    " AND (rule_set = 'here' OR id IN (SELECT rule_id FROM fleet_local WHERE what = 'added'))";
+
 std::optional<Membership> membership(sqlite::Database& database);
 Differences differences(sqlite::Database& database);
+OwnRules ownRules(sqlite::Database& database);
 SharedChanges everything(sqlite::Database& database);
-void apply(sqlite::Database& database, const SharedChanges& changes);
+std::vector<std::string> apply(sqlite::Database& database, const SharedChanges& changes);
 void beginShared(sqlite::Database& database, std::int64_t next_id);
 SharedChanges collectShared(sqlite::Database& database);
-void reach(sqlite::Database& database, std::int64_t version);
+void reach(sqlite::Database& database, std::int64_t version, std::string_view token);
 void renumber(sqlite::Database& database, const std::map<std::int64_t, std::int64_t>& numbers);
 void enrol(sqlite::Database& database, const Membership& membership, const std::vector<std::int64_t>& own);
 void leave(sqlite::Database& database);
+void restore(sqlite::Database& database, const std::vector<SharedRule>& rules);
+void sealTrail(sqlite::Database& database);
 
 }  // namespace mailgate::store::replica

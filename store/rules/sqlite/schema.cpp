@@ -458,9 +458,15 @@ std::string versionOfFleet() {
     return std::string(kFleet);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 10> kMigrations{
-    version1,       version2,         version3,          versionOfTrimming, versionOfReplies,
-    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters, versionOfFleet};
+// Which change has led to `version`: a database from a backup reaches the same version by another one.
+std::string versionOfTokens() {
+    return "ALTER TABLE fleet_state ADD COLUMN token TEXT NOT NULL DEFAULT ''";
+}
+
+constexpr std::array<sqlite::Schema::Migration, 11> kMigrations{
+    version1,          version2,       version3,         versionOfTrimming,
+    versionOfReplies,  versionOfNames, versionOfOrigins, versionOfAccounts,
+    versionOfCounters, versionOfFleet, versionOfTokens};
 
 using Triggers = std::map<std::string, std::string>;
 

@@ -149,14 +149,18 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::optional<Membership> membership() override { return replica::membership(database()); }
     Differences differences() override;
     SharedChanges everythingHere() override { return replica::everything(database()); }
-    void apply(const SharedChanges& changes) override {
-        inTransaction([&] { replica::apply(database(), changes); });
+    std::vector<std::string> apply(const SharedChanges& changes) override {
+        std::vector<std::string> unreadable;
+        inTransaction([&] { unreadable = replica::apply(database(), changes); });
+        return unreadable;
     }
     void beginShared(std::int64_t next_id) override {
         inTransaction([&] { replica::beginShared(database(), next_id); });
     }
     SharedChanges collectShared() override { return replica::collectShared(database()); }
-    void reach(std::int64_t version) override { replica::reach(database(), version); }
+    void reach(std::int64_t version, const std::string& token) override {
+        replica::reach(database(), version, token);
+    }
     void inTransaction(const std::function<void()>& work) override;
     void renumber(const std::map<std::int64_t, std::int64_t>& numbers) override {
         replica::renumber(database(), numbers);
@@ -167,6 +171,22 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void leave() override {
         inTransaction([&] { replica::leave(database()); });
     }
+    void drop(const std::vector<std::int64_t>& ids, const std::string& who) override {
+        inTransaction([&] {
+            act(who);
+            removeIds(ids);
+            act("");
+        });
+    }
+    void restore(const std::vector<SharedRule>& rules) override {
+        inTransaction([&] { replica::restore(database(), rules); });
+    }
+    OwnRules ownRules() override {
+        OwnRules own;
+        inTransaction([&] { own = replica::ownRules(database()); });
+        return own;
+    }
+    void sealTrail() override { replica::sealTrail(database()); }
 
   private:
     void open(Use use);
@@ -433,6 +453,7 @@ std::string SqliteRuleStore::actorOf(std::string_view who) const {
 /// A transaction here, and where the rules are a fleet's, there.
 void SqliteRuleStore::transact(const std::function<void()>& work) {
     if (!options_.sharing) return database().transaction(work);
+    bool shared = false;
     try {
         options_.sharing->begin();
         within([&] {
@@ -440,8 +461,14 @@ void SqliteRuleStore::transact(const std::function<void()>& work) {
                 options_.sharing->enter(*this);
                 work();
                 options_.sharing->leave(*this);
+                shared = true;
             });
         });
+    } catch (const StoreError& error) {
+        options_.sharing->abandon();
+        if (!shared) throw;
+        throw StoreError(error.kind(),
+                         fmt::format("the fleet has the change, and this gateway not yet: {}", error.what()));
     } catch (...) {
         options_.sharing->abandon();
         throw;
@@ -925,7 +952,10 @@ constexpr UnixSeconds kTrimEvery = 86'400;
 
 std::vector<std::int64_t> SqliteRuleStore::expiredBefore(UnixSeconds time) {
     std::vector<std::int64_t> ids;
-    RawStatement rows(database(), "SELECT id FROM access_rule WHERE expires_at <= ?1 LIMIT ?2");
+    // The fleet's go for all gateways at once.
+    const bool own = !options_.sharing && membership();
+    RawStatement rows(database(), fmt::format("SELECT id FROM access_rule WHERE expires_at <= ?1{} LIMIT ?2",
+                                              own ? replica::kAndOwn : ""));
     rows.bind(1, time);
     rows.bind(2, static_cast<std::int64_t>(kMostPruned));
     while (rows.step())
@@ -1016,10 +1046,12 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<
 }
 
 std::int64_t SqliteRuleStore::lastChangeBy(std::string_view who) {
-    RawStatement last(database(),
-                      "SELECT coalesce(change, id) FROM access_audit WHERE who = ? ORDER BY id DESC LIMIT 1");
+    RawStatement last(
+        database(),
+        "SELECT coalesce(change, id) FROM access_audit WHERE who IN (?1, ?2) ORDER BY id DESC LIMIT 1");
     const std::string actor = actorOf(who);
     last.bind(1, std::string_view(actor));
+    last.bind(2, who);  // of the gateway's own rules
     return last.step() ? last.number(0) : 0;
 }
 

@@ -4,6 +4,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 #include "store/fleet/join.h"
+#include "store/fleet/sharing.h"
 #include "tests/support/fake_fleet.h"
 #include "tests/unit/store/support.h"
 
@@ -30,9 +31,16 @@ class FleetFollowerTest : public testing::Test {
             ++lost_;
         };
         events.found = [this] { ++found_; };
+        events.upkeep = [this](std::int64_t) {
+            ++upkeep_;
+            throw StoreError(StoreError::Kind::Locked, "another gateway is changing the rules");
+        };
         follower_ = std::make_unique<FleetFollower>(
             std::make_unique<FakeFleet>(database_), [this] { return openReplica(url_, {}); },
-            FleetFollower::Options{.name = "a", .release = "1.2.3", .poll = std::chrono::milliseconds(20)},
+            FleetFollower::Options{.name = "a",
+                                   .release = "1.2.3",
+                                   .poll = std::chrono::milliseconds(20),
+                                   .upkeep = std::chrono::milliseconds(20)},
             events);
         follower_->start();
     }
@@ -52,7 +60,7 @@ class FleetFollowerTest : public testing::Test {
         rule.verdict = "deny";
         rule.set = "manual";
         const std::int64_t version = other.lock().version + 1;
-        SharedChanges changes{.version = version, .next_id = id + 1};
+        SharedChanges changes{.version = version, .next_id = id + 1, .token = newToken()};
         changes.entries.push_back({.version = version,
                                    .at = 5,
                                    .who = "bob@b",
@@ -72,7 +80,7 @@ class FleetFollowerTest : public testing::Test {
     const std::string url_;
     const std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
     std::string why_;
-    std::atomic<int> lost_{0}, found_{0};
+    std::atomic<int> lost_{0}, found_{0}, upkeep_{0};
     std::unique_ptr<FleetFollower> follower_;
 };
 
@@ -123,6 +131,14 @@ TEST_F(FleetFollowerTest, WaitsForTheGatewayToJoin) {
     EXPECT_THAT(why_, testing::HasSubstr("mailgate fleet join"));
     join();
     await([&] { return follower_->status().connected; });
+}
+
+TEST_F(FleetFollowerTest, UpkeepThatOthersDoIsNoFailure) {
+    join();
+    start();
+    await([&] { return upkeep_ >= 2; });
+    EXPECT_TRUE(follower_->status().connected);
+    EXPECT_EQ(lost_, 0);
 }
 
 TEST_F(FleetFollowerTest, StopsAtOnce) {

@@ -4,6 +4,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 #include "store/fleet/join.h"
+#include "store/fleet/push.h"
 #include "tests/support/fake_fleet.h"
 #include "tests/unit/store/support.h"
 
@@ -42,11 +43,16 @@ class SharingGateway {
         const auto here = replica();
         return joinFleet(*here, fleet, {.gateway = name_, .who = "alice", .now = 1'000, .prefer = prefer});
     }
-    /// As the follower does it.
-    void follow() {
+    PushOutcome push(Prefer prefer = Prefer::Nobody) {
         FakeFleet fleet(database_);
         const auto here = replica();
-        here->apply(fleet.changesSince(here->membership()->version));
+        return pushToFleet(*here, fleet, {.gateway = name_, .who = "alice", .now = 1'000, .prefer = prefer});
+    }
+    /// As the follower does it.
+    std::vector<std::string> follow() {
+        FakeFleet fleet(database_);
+        const auto here = replica();
+        return here->apply(fleet.changesSince(here->membership()->version));
     }
     /// "1 deny 192.0.2.1/32 note"
     std::vector<std::string> lines() {
@@ -70,6 +76,20 @@ class FleetSharingTest : public testing::Test {
     FleetSharingTest() {
         a_.join();
         b_.join();
+    }
+
+    struct Backup {
+        FleetState state{.fleet = "f1"};
+        std::vector<SharedEntry> log{};
+        std::map<std::int64_t, std::string> tokens{{0, ""}};
+        std::map<std::int64_t, SharedRule> rules{};
+    };
+    Backup backUp() const { return {database_->state, database_->log, database_->tokens, database_->rules}; }
+    void restore(const Backup& backup) {
+        database_->state = backup.state;
+        database_->log = backup.log;
+        database_->tokens = backup.tokens;
+        database_->rules = backup.rules;
     }
 
     std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
@@ -190,6 +210,128 @@ TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleHoldsUntilTheFleetChangesIt
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
 }
 
+TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    Shell(a_.file()).run("DELETE FROM access_rule WHERE id = 1");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "again")}, "alice");
+    b_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("2 192.0.2.2 two", "3 192.0.2.1 again"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(database_->rules.size(), 2u);
+    bool told = false;
+    for (const auto& entry : b_.alone()->history({}))
+        told |= entry.action == "remove" && entry.before == "deny 192.0.2.1 one";
+    EXPECT_TRUE(told);
+    b_.rules()->remove(std::vector<std::int64_t>{3}, "bob");
+    EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleIsNotGivenToTheFleetUnseen) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE access_rule SET network = '192.0.2.9'");
+    try {
+        b_.rules()->put(std::vector{denied("192.0.2.9/32", "other")}, "bob");
+        FAIL() << "it was changed";
+    } catch (const StoreError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("mailgate fleet push"));
+    }
+    EXPECT_EQ(database_->rules.at(1).network, "192.0.2.1");
+}
+
+TEST_F(FleetSharingTest, ARuleOfTheShellsThatIsSharedIsANewOneToOthers) {
+    Shell(b_.file()).run(
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.9', 'deny', 'own')");
+    b_.rules()->put(std::vector{denied("192.0.2.9/32", "shared")}, "bob");
+    a_.follow();
+    const auto last = a_.alone()->history({}).back();
+    EXPECT_EQ(std::tie(last.action, last.before, last.after),
+              std::make_tuple(std::string("add"), std::string(), std::string("deny 192.0.2.9 shared")));
+}
+
+TEST_F(FleetSharingTest, RulesThatExpiredGoForAllAtOnce) {
+    AccessRule expired = denied("192.0.2.1/32", "expired"), own = denied("192.0.2.2/32", "own");
+    expired.expires_at = own.expires_at = 1'000;
+    own.set = kHereSet;
+    a_.rules()->put(std::vector{expired}, "alice");
+    b_.follow();
+    b_.alone()->put(std::vector{own}, "bob");
+    EXPECT_EQ(b_.alone()->prune(2'000, 0, programName("mailgate")).rules, 1u);
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 expired"));
+    EXPECT_EQ(b_.rules()->prune(2'000, 0, programName("mailgate")).rules, 1u);
+    EXPECT_THAT(database_->rules, IsEmpty());
+    a_.follow();
+    EXPECT_THAT(a_.lines(), IsEmpty());
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "again")}, "alice");
+    EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three")},
+                    "alice");
+    database_->rules.at(1).network = "garbage";
+    database_->rules.at(2).listener = "no such name";
+    EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2"));
+    EXPECT_THAT(b_.lines(), ElementsAre("3 192.0.2.3 three"));
+    EXPECT_EQ(b_.replica()->differences().changed, 2u);
+    EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
+    EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+// ---- pushing
+
+TEST_F(FleetSharingTest, WhatAGatewayAloneHasIsGivenToTheFleet) {
+    AccessRule here = denied("192.0.2.1/32", "in haste");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    a_.alone()->put(std::vector{here}, "alice");
+    Shell(a_.file()).run(
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.2/32', 'deny', 'shell')");
+    const auto outcome = a_.push();
+    EXPECT_TRUE(outcome.pushed);
+    EXPECT_EQ(outcome.plan.uploads.size(), 2u);
+    b_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
+    EXPECT_EQ(a_.lines().size(), 2u);
+    EXPECT_EQ(a_.replica()->differences().added, 0u);
+    b_.alone()->forEachRule([](const AccessRule& rule) {
+        EXPECT_EQ(rule.set, kManualSet);
+        EXPECT_EQ(rule.expires_at.has_value(), rule.note == "in haste");
+    });
+    EXPECT_EQ(a_.alone()->history({}).back().who, "alice@a");
+    a_.rules()->put(std::vector{denied("192.0.2.3/32")}, "alice");
+    b_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
+    EXPECT_TRUE(a_.push().plan.uploads.empty());
+}
+
+TEST_F(FleetSharingTest, WhatTheFleetHasOtherwiseIsDecidedFirst) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet's"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    AccessRule here = denied("192.0.2.1/32", "here");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    b_.alone()->put(std::vector{here}, "bob");
+    Shell(b_.file()).run("DELETE FROM access_rule WHERE id = 2");
+    const auto outcome = b_.push();
+    EXPECT_FALSE(outcome.pushed);
+    ASSERT_EQ(outcome.plan.conflicts.size(), 2u);
+    EXPECT_FALSE(outcome.plan.conflicts[1].here);
+    EXPECT_EQ(database_->rules.size(), 2u);
+
+    EXPECT_TRUE(b_.push(Prefer::Fleet).pushed);
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(database_->state.version, 1);
+
+    Shell(b_.file()).run("DELETE FROM access_rule WHERE id = 2; UPDATE access_rule SET note = 'by hand'");
+    EXPECT_TRUE(b_.push(Prefer::Here).pushed);
+    a_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 by hand"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+}
+
 TEST_F(FleetSharingTest, TheSetHereIsNobodyElses) {
     AccessRule own = denied("192.0.2.1/32", "here");
     own.set = kHereSet;
@@ -258,14 +400,38 @@ TEST_F(FleetSharingTest, WhoHasNotJoinedIsToldSo) {
 
 TEST_F(FleetSharingTest, ADatabaseThatWasRestoredIsNotFollowedBackwards) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
-    database_->state.version = 0;
-    database_->rules.clear();
-    database_->log.clear();
+    restore({});
     EXPECT_THROW(a_.rules()->put(std::vector{denied("192.0.2.2/32")}, "alice"), StoreError);
     a_.join();
     EXPECT_EQ(database_->rules.size(), 1u);
     b_.join();
     EXPECT_EQ(b_.lines(), a_.lines());
+}
+
+TEST_F(FleetSharingTest, AVersionIsNotTakenForAnotherOneOfTheSameNumber) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "before")}, "alice");
+    b_.follow();
+    const auto backup = backUp();
+    b_.rules()->put(std::vector{denied("192.0.2.2/32", "lost")}, "bob");  // version 2, which a has not seen
+    restore(backup);
+    a_.rules()->put(std::vector{denied("192.0.2.3/32", "instead")}, "alice");
+    const auto refuses = [&] {
+        try {
+            b_.rules()->put(std::vector{denied("192.0.2.9/32")}, "bob");
+            return false;
+        } catch (const StoreError& error) {
+            return std::string(error.what()).find("version 2 of the rules is another one") !=
+                   std::string::npos;
+        }
+    };
+    EXPECT_TRUE(refuses());
+    a_.rules()->put(std::vector{denied("192.0.2.4/32", "later")}, "alice");
+    EXPECT_TRUE(refuses());
+    b_.join();
+    a_.follow();
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(a_.lines().size(), 4u);
+    EXPECT_FALSE(refuses());
 }
 
 // ---- joining
@@ -313,6 +479,13 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_EQ(a_.lines(), b_.lines());
     EXPECT_EQ(a_.alone()->history({}).back().who, "alice@b");
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetJoin, WhatHasComeFromTheFleetCannotBeTakenBack) {
+    b_.join(Prefer::Fleet);
+    const auto last = b_.alone()->history({}).back().change;
+    EXPECT_EQ(b_.rules()->undo(last, "bob").kind, RuleStore::UndoResult::Kind::Unreadable);
+    EXPECT_EQ(database_->rules.size(), 4u);
 }
 
 TEST_F(FleetJoin, ItsOwnRulesStayItsOwn) {

@@ -52,9 +52,10 @@ TEST(Conninfo, ThePasswordIsNotShown) {
 }
 
 TEST(Conninfo, NeitherIsAUrlThatCannotBeRead) {
-    for (const char* url :
-         {"", "sqlite:s3cret", "postgresql://mailgate:s3cret@[db/mailgate", "postgresql://s3cret%zz/",
-          "postgresql://db/mailgate?s3cret=1", "host=db password=s3cret"}) {
+    for (const char* url : {"", "sqlite:s3cret", "postgresql://mailgate:s3cret@[db/mailgate",
+                            "postgresql://s3cret%zz/", "postgresql://db/mailgate?s3cret=1",
+                            "host=db password=s3cret", "postgresql://mailgate:s3cret/x@127.0.0.1/mailgate",
+                            "postgresql://db/mailgate%20password=s3cret"}) {
         try {
             parseUrl(url);
             FAIL() << url << " was read";
