@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A PostgreSQL of a test's own, run by the user postgres on a port of its own."""
 
+import contextlib
 import glob
 import os
 import pathlib
@@ -10,17 +11,27 @@ import signal
 import subprocess
 
 from .ports import reserve_port
-from .process import Process, wait_for_port
+from .process import Process, wait_for_port, wait_until
 
 BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default="/usr/lib/postgresql/15/bin")
+
+
+def _runs(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
 
 
 class Postgres:
     """With TLS where `certificate` and `key` are given. Over TCP roles need their passwords, the socket's folder is the
     superuser's."""
 
-    def __init__(self, scratch, name="postgres", certificate=None, key=None):
+    def __init__(self, scratch, name="postgres", certificate=None, key=None, disk_mib=None):
+        """`disk_mib`: on a disk of that size, which takes root's rights."""
         self.folder = scratch.folder(name)
+        if disk_mib:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk_mib}m", "mailgate-test", self.folder], check=True)
+            scratch.defer(subprocess.run, ["umount", "-l", self.folder])
         self.port = reserve_port()
         self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
         if self.as_user:
@@ -36,6 +47,9 @@ class Postgres:
                 if self.as_user:
                     os.chown(self.folder / target, account.pw_uid, account.pw_gid)
             self._settings += ["ssl=on", f"ssl_cert_file={self.folder}/server.pem", f"ssl_key_file={self.folder}/server.key"]
+        # A small disk is not for the log alone.
+        self._initdb = ["--wal-segsize=1"] if disk_mib else []
+        self._settings += ["max_wal_size=4MB", "min_wal_size=2MB"] if disk_mib else []
         self._new_process()
 
     def _new_process(self):
@@ -46,7 +60,7 @@ class Postgres:
     def start(self):
         if not self._data.exists():
             subprocess.run([*self.as_user, f"{BIN}/initdb", "-D", self._data, "-U", "postgres", "--no-sync", "--no-instructions",
-                            "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--locale=C"],
+                            "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--locale=C", *self._initdb],
                            check=True, capture_output=True, cwd=self.folder)
         self._process.start()
         self._process.wait_ready(lambda: self._answers(), "it to take connections")
@@ -62,11 +76,18 @@ class Postgres:
             self._process.exit_code()
         self._process.stop()
 
+    def running(self):
+        return self._process.running()
+
     def kill(self):
         """kill -9 of all of it. It may be started again."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGKILL)
+        os.kill(self._process.pid, signal.SIGSTOP)  # no more children
+        pids = self._pids()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.exit_code()
+        wait_until(lambda: not any(_runs(pid) for pid in pids), "all of PostgreSQL's processes to end")
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         self._new_process()
 

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet whose database, gateways and commands are killed while rules are changed: nothing that was acknowledged is lost, nothing
+is there twice, and all have the same. Clocks that differ, and a database whose disk is full.
+
+MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Kills     # by hand: so many rounds"""
+
+import contextlib
+import functools
+import http.client
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import unittest
+
+from harness import backend, mailgate, proxyclient
+from harness.postgres import Postgres
+from harness.process import Scratch, wait_until
+
+ROUNDS = int(os.environ.get("MAILGATE_ROUNDS", "3"))
+FAKETIME = f"/usr/lib/{os.uname().machine}-linux-gnu/faketime/libfaketimeMT.so.1"
+
+scratch = server = None
+
+
+def setUpModule():
+    global scratch, server
+    scratch = Scratch()
+    unittest.addModuleCleanup(scratch.close)
+    server = scratch.start(backend.Backend(lambda connection: connection.send(b"220 mx.example.net ESMTP\r\n")))
+
+
+class Fleet:
+    """A database, and gateways that have joined and run."""
+
+    def __init__(self, name, environments, **database):
+        self.database = scratch.start(Postgres(scratch, f"{name}-postgres", **database))
+        self.gateways = [self._gateway(f"{name}-{number}", env) for number, env in enumerate(environments)]
+        first = self.gateways[0]
+        first.write_config()
+        self.database.sql(self.ran(first, "snippet", "postgresql"))
+        self.database.sql("ALTER ROLE mailgate PASSWORD 'word'; ALTER ROLE mailgate_owner PASSWORD 'word'")
+        self.ran(first, "fleet", "migrate", "--url", self.database.url("mailgate_owner", "word", "mailgate"), "--grant", "mailgate")
+        for gateway in self.gateways:
+            gateway.write_config()
+            self.ran(gateway, "fleet", "join")
+            scratch.start(gateway)
+        self.wait_equal()
+
+    def _gateway(self, name, env):
+        return mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name=name,
+                                 gateway={"name": name, "workers": 1}, admin={"socket": "mailgate.sock"},
+                                 prefix=[] if env is None else ["env", *(f"{key}={value}" for key, value in env.items())],
+                                 fleet={"url": self.database.url("mailgate", "word", "mailgate")})
+
+    @staticmethod
+    def ran(gateway, *arguments):
+        done = gateway.run(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def version(self):
+        return int(self.database.sql("SELECT version FROM mailgate.meta", "mailgate"))
+
+    def wait_equal(self):
+        for gateway in self.gateways:
+            wait_until(lambda: (told := standing(gateway)) and told["connected"] and told["rules_version"] == self.version(),
+                       lambda: f"{gateway.gateway['name']} to have version {self.version()}: {standing(gateway)}")
+
+
+def standing(gateway):
+    """None: it does not answer yet."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return gateway.ask("GET", "/v1/status")[1]["fleet"]
+    return None
+
+
+def refuses(gateway, client):
+    with proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2(client)) as session:
+        return proxyclient.read_line(session).startswith(b"554 5.7.1")
+
+
+def rules_of(gateway):
+    with contextlib.closing(sqlite3.connect(f"file:{gateway.database}?mode=ro", uri=True)) as rules:
+        return [f"{number}|{network}|{note}" for number, network, note in
+                rules.execute("SELECT id, network, note FROM access_rule ORDER BY id")]
+
+
+class Writer:
+    """Denies one address after the other, and notes what it was told of each."""
+
+    def __init__(self, gateway, addresses, chance):
+        self.gateway = gateway
+        self.addresses = addresses
+        self.chance = chance  # of a random number generator of its own
+        self.made, self.refused, self.unknown = [], {}, []
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        for address in self.addresses:
+            with subprocess.Popen(self.gateway.argv("access", "deny", address, "--note", self.gateway.gateway["name"]),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as command:
+                if self.chance.random() < 0.2:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        command.wait(self.chance.uniform(0.01, 0.2))
+                    command.send_signal(signal.SIGKILL)
+                told = command.communicate()[1]
+            if command.returncode == 0:
+                self.made.append(address)
+            elif command.returncode == -signal.SIGKILL or "whether the change was made" in told:
+                self.unknown.append(address)
+            else:
+                self.refused[address] = told
+
+
+class Kills(unittest.TestCase):
+    def test_nothing_acknowledged_is_lost_or_doubled(self):
+        seed = random.randrange(10**9)
+        chance = random.Random(seed)
+        fleet = Fleet("kills", [None, None])
+        told = {"made": 0, "refused": 0, "unknown": 0}
+        with self.subTest(seed=seed):
+            for number in range(ROUNDS):
+                writers = [Writer(gateway, [f"10.{at}.{number}.{last}" for last in range(1, 7)], random.Random(chance.random()))
+                           for at, gateway in enumerate(fleet.gateways)]
+                self.kill(fleet, chance)
+                for writer in writers:
+                    writer.thread.join()
+                fleet.wait_equal()
+                self.compare(fleet, writers)
+                for kind in told:
+                    told[kind] += sum(len(getattr(writer, kind)) for writer in writers)
+        self.assertGreater(told["made"], 0)
+        print(f"{ROUNDS} rounds, changes: {told}", flush=True)
+
+    def kill(self, fleet, chance):
+        """One or two of three, at once or one after the other; they come back."""
+        for victim in chance.sample([fleet.database, *fleet.gateways], chance.randint(1, 2)):
+            threading.Event().wait(chance.uniform(0, 0.5))
+            victim.kill()
+            if victim is fleet.database:
+                victim.start()
+            else:
+                victim.launch()
+
+    def compare(self, fleet, writers):
+        there = fleet.database.sql("SELECT id, network, note FROM mailgate.rule ORDER BY id", "mailgate").splitlines()
+        for gateway in fleet.gateways:
+            self.assertEqual(rules_of(gateway), there)
+        networks = [line.split("|")[1].removesuffix("/32") for line in there]
+        self.assertEqual(len(set(networks)), len(networks))
+        for writer in writers:
+            self.assertLessEqual(set(writer.made), set(networks))
+            for address, why in writer.refused.items():
+                self.assertNotIn(address, networks, why)
+            for gateway in fleet.gateways:
+                for address in writer.made[-1:]:
+                    wait_until(lambda: refuses(gateway, address), f"{address} to be refused")
+                self.assertFalse(refuses(gateway, "192.0.2.1"))
+        self.assertEqual(fleet.database.sql("SELECT count(DISTINCT version), max(version), count(*) - count(DISTINCT after)"
+                                            " FROM mailgate.change_log", "mailgate"),
+                         f"{fleet.version()}|{fleet.version()}|0")
+
+
+@unittest.skipIf(mailgate.SLACK > 1, "sanitizers and faketime both replace the C library's functions")
+class Clocks(unittest.TestCase):
+    def test_members_whose_clocks_differ_share_rules_all_the_same(self):
+        fleet = Fleet("clocks", [None, *({"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+                                         for offset in ("+2d", "-2d"))])
+        for at, gateway in enumerate(fleet.gateways):
+            gateway.access("deny", "198.51.100.1", "--note", f"by {at}")
+            fleet.wait_equal()
+        for gateway in fleet.gateways:
+            wait_until(lambda: refuses(gateway, "198.51.100.1"), "the rule to be in force")
+            notes = [change["after"].rsplit(" ", 1)[1] for change in
+                     json.loads(gateway.access("history", "198.51.100.1", "--json"))["changes"]]
+            self.assertEqual(notes, ["0", "1", "2"])
+        fleet.gateways[2].access("undo")
+        fleet.gateways[1].access("remove", "198.51.100.1")
+        for gateway in fleet.gateways:
+            wait_until(lambda: not refuses(gateway, "198.51.100.1"), "the rule to be gone")
+        self.assertEqual({one["silent_seconds"] < 60 for one in
+                          json.loads(fleet.ran(fleet.gateways[1], "fleet", "status", "--json"))["members"]}, {True})
+        # What expires does by each gateway's own clock.
+        fleet.gateways[0].access("deny", "198.51.100.2", "--expires", "1d")
+        fleet.wait_equal()
+        wait_until(lambda: refuses(fleet.gateways[2], "198.51.100.2"), "the rule to be in force")
+        self.assertFalse(refuses(fleet.gateways[1], "198.51.100.2"))
+
+
+class Restored(unittest.TestCase):
+    def test_a_database_from_a_backup_is_not_followed_before_all_have_joined_it(self):
+        fleet = Fleet("restored", [None, None])
+        first, second = fleet.gateways
+        sql = functools.partial(fleet.database.sql, database="mailgate")
+        tables = ("meta", "rule", "rule_set", "change_log")
+        sql("CREATE SCHEMA saved;" + "".join(f"CREATE TABLE saved.{table} AS TABLE mailgate.{table};" for table in tables))
+        second.access("deny", "198.51.100.1")
+        fleet.wait_equal()
+        first.stop()
+        sql("BEGIN; TRUNCATE " + ", ".join(f"mailgate.{table}" for table in tables) + ";"
+            + "".join(f"INSERT INTO mailgate.{table} SELECT * FROM saved.{table};" for table in tables) + "COMMIT")
+        wait_until(lambda: "restored from a backup" in (standing(second)["failure"] or ""), "the second to notice")
+        self.assertIn("restored from a backup", second.run("access", "deny", "198.51.100.9").stderr)
+        fleet.ran(first, "fleet", "join")
+        for client in ("198.51.100.2", "198.51.100.3"):
+            first.access("deny", client)
+        wait_until(lambda: "is another one" in (standing(second)["failure"] or ""), "the second to see through it")
+        status = second.run("fleet", "status")
+        self.assertEqual((status.returncode, "mailgate fleet join" in status.stdout), (1, True))
+        self.assertTrue(refuses(second, "198.51.100.1"))
+        fleet.ran(second, "fleet", "join")
+        first.log_file.unlink()
+        first.start()
+        fleet.wait_equal()
+        for gateway in fleet.gateways:
+            for last in (1, 2, 3):
+                wait_until(lambda: refuses(gateway, f"198.51.100.{last}"), "the rules of both sides to be in force")
+        self.assertEqual(rules_of(first), rules_of(second))
+
+
+@unittest.skipIf(os.geteuid() != 0, "a disk of a few MiB takes root's rights")
+class FullDisk(unittest.TestCase):
+    def test_a_change_is_refused_and_the_gateways_go_on(self):
+        fleet = Fleet("full", [None, None], disk_mib=96)
+        first, second = fleet.gateways
+        first.access("deny", "198.51.100.1")
+        fleet.wait_equal()
+        filler = pathlib.Path(fleet.database.folder) / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb") as file:
+            while True:
+                file.write(bytes(65536))
+                file.flush()
+        lines = "".join(f"deny 10.{number >> 8}.{number & 255}.0/24 {'x' * 200}\n" for number in range(4_000))
+        done = first.run("access", "import", "-", stdin=lines)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "fleet's database")
+        for gateway in fleet.gateways:
+            self.assertTrue(refuses(gateway, "198.51.100.1"))
+            self.assertFalse(refuses(gateway, "10.0.0.1"))
+        filler.unlink()
+        if not fleet.database.running():  # where its log found no room it ends
+            fleet.database.start()
+        fleet.wait_equal()
+        self.assertEqual(rules_of(first), rules_of(second))
+        second.access("deny", "198.51.100.2")
+        fleet.wait_equal()
+        wait_until(lambda: refuses(first, "198.51.100.2"), "the rule to be in force")
+
+
+if __name__ == "__main__":
+    unittest.main()
