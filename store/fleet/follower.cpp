@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <ctime>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <random>
@@ -168,6 +169,8 @@ void FleetFollower::Impl::run() {
             reportFailure(error.what());
         } catch (const std::bad_alloc&) {
             reportFailure("out of memory");
+        } catch (const std::exception& error) {  // no more threads, for one: sessions go on
+            reportFailure(error.what());
         }
         pause();
     }

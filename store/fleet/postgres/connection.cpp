@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -49,6 +51,18 @@ int millisUntil(Deadline deadline) {
 
 /// getaddrinfo() cannot be told how long to take: it runs on a thread that outlives whoever has no more time for it.
 struct Lookup {
+    Lookup() {
+        constexpr int kMost = 16;
+        if (++running > kMost) {
+            --running;
+            throw StoreError(Kind::Open, "the name servers do not answer");
+        }
+    }
+    ~Lookup() { --running; }
+    Lookup(const Lookup&) = delete;
+    Lookup& operator=(const Lookup&) = delete;
+
+    static inline std::atomic<int> running{0};
     std::mutex mutex;
     std::condition_variable done;
     bool finished = false;
@@ -84,7 +98,12 @@ void lookUp(Lookup& lookup, const std::string& name) {
 
 std::vector<std::string> addressesOf(const std::string& name, Deadline deadline) {
     const auto lookup = std::make_shared<Lookup>();
-    std::thread([lookup, name] { lookUp(*lookup, name); }).detach();
+    try {
+        std::thread([lookup, name] { lookUp(*lookup, name); }).detach();
+    } catch (const std::system_error& error) {
+        throw StoreError(Kind::Open,
+                         fmt::format("the name {} cannot be resolved: {}", printable(name), error.what()));
+    }
     std::unique_lock lock(lookup->mutex);
     if (!lookup->done.wait_until(lock, deadline, [&] { return lookup->finished; }))
         throw StoreError(Kind::Open, fmt::format("the name {} was not resolved in time", printable(name)));

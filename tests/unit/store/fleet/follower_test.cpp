@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 namespace mailgate::store {
@@ -36,7 +37,12 @@ class FleetFollowerTest : public testing::Test {
             throw StoreError(StoreError::Kind::Locked, "another gateway is changing the rules");
         };
         follower_ = std::make_unique<FleetFollower>(
-            std::make_unique<FakeFleet>(database_), [this] { return openReplica(url_, {}); },
+            std::make_unique<FakeFleet>(database_),
+            [this] {
+                if (exhausted_.exchange(false))
+                    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+                return openReplica(url_, {});
+            },
             FleetFollower::Options{.name = "a",
                                    .release = "1.2.3",
                                    .poll = std::chrono::milliseconds(20),
@@ -80,6 +86,7 @@ class FleetFollowerTest : public testing::Test {
     const std::string url_;
     const std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
     std::string why_;
+    std::atomic<bool> exhausted_{false};
     std::atomic<int> lost_{0}, found_{0}, upkeep_{0};
     std::unique_ptr<FleetFollower> follower_;
 };
@@ -139,6 +146,15 @@ TEST_F(FleetFollowerTest, UpkeepThatOthersDoIsNoFailure) {
     await([&] { return upkeep_ >= 2; });
     EXPECT_TRUE(follower_->status().connected);
     EXPECT_EQ(lost_, 0);
+}
+
+TEST_F(FleetFollowerTest, WhatTheSystemRefusesIsAnOutageLikeAnother) {
+    join();
+    exhausted_ = true;
+    start();
+    await([&] { return found_ == 1; });
+    EXPECT_EQ(lost_, 1);
+    EXPECT_TRUE(follower_->status().connected);
 }
 
 TEST_F(FleetFollowerTest, StopsAtOnce) {
