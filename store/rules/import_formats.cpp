@@ -252,6 +252,7 @@ class Reader {
     }
     void each(std::span<const Line> lines, Read read) {
         std::size_t done = 0;
+        result_.rules.reserve(lines.size());
         for (const Line& line : lines) {
             if (full()) return;
             if (options_.progress != nullptr)

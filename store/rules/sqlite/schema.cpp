@@ -537,15 +537,28 @@ void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }
 
-std::string trailOf(const std::string& trigger, std::string_view from) {
+std::string trailOf(const std::string& trigger, std::string_view from, std::string_view line) {
     constexpr std::string_view kInsert = "INSERT INTO access_audit(", kValues = " VALUES (", kEnd = ");";
     const std::string& sql = expectedTriggers().at(trigger);
-    const std::size_t insert = sql.find(kInsert);
-    const std::size_t values = sql.find(kValues, insert);
-    const std::size_t end = sql.rfind(kEnd);
-    const std::size_t first = values + kValues.size();
-    return fmt::format("{} SELECT {} FROM {}", sql.substr(insert, values - insert),
-                       sql.substr(first, end - first), from);
+    const std::size_t insert = sql.find(kInsert) + kInsert.size();
+    const std::size_t names_end = sql.find(kValues, insert);
+    const std::size_t first = names_end + kValues.size();
+    std::string values = sql.substr(first, sql.rfind(kEnd) - first);
+    // Made in SQL, the lines are most of the work.
+    for (const std::string_view row : {"NEW", "OLD"}) {
+        const std::string made = ruleLine3(row, kReplyOfRule);
+        if (const std::size_t at = values.find(made); at != std::string::npos)
+            values.replace(at, made.size(), line);
+    }
+    return fmt::format("{}at, {} SELECT (SELECT unixepoch()), {} FROM {}", kInsert,
+                       sql.substr(insert, names_end - insert), values, from);
+}
+
+std::string trailLineOf(std::string_view row) {
+    return fmt::format(
+        "{1}({0}.verdict, {0}.network, {0}.rule_set, {0}.listener, {0}.expires_at, {0}.client_sessions,"
+        " {0}.client_rate, {0}.reply, {0}.owner, {0}.ticket, {0}.note)",
+        row, kTrailLine);
 }
 
 void checkTriggers(sqlite::Database& database) {

@@ -696,25 +696,20 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
             ids.push_back(put.id);
         return ids;
     };
-    const auto removed = [&](std::int64_t before) {
-        RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
-        lines.bind(1, before);
-        while (lines.step())
-            result.removed.emplace_back(lines.text(0));
-    };
     change(who, [&] {
         if (rules.size() < options_.bulk_from) {
             putCompleted(rules, complete, who, result);
-            const std::int64_t before = endOfTrail();
+            RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
+            lines.bind(1, endOfTrail());
             removeIds(othersOf(sets, idsOf(result.put)));
-            return removed(before);
+            while (lines.step())
+                result.removed.emplace_back(lines.text(0));
+            return;
         }
         std::vector<AccessRule> completed;
         Bulk bulk(database(), who, rules.size(), progress_);
         putInBulk(bulk, rules, completed, complete, who, result);
-        const std::int64_t before = endOfTrail();
-        bulk.remove(othersOf(sets, idsOf(result.put)));
-        removed(before);
+        result.removed = bulk.remove(othersOf(sets, idsOf(result.put)));
         bulk.finish();
         progress_.tell(Progress::Step::Finish, 0, 0);
         for (std::size_t at = 0; at < completed.size(); ++at)
