@@ -121,6 +121,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
     void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
+    void forEachShownNote(const std::function<void(std::int64_t rule_id, std::string_view note)>& visit);
     std::set<std::string> allowing(UnixSeconds now) override;
     RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
                         const std::optional<std::string>& set) override;
@@ -742,6 +743,17 @@ void SqliteRuleStore::forEachHeld(UnixSeconds now, const std::function<void(cons
                });
 }
 
+void SqliteRuleStore::forEachShownNote(
+    const std::function<void(std::int64_t rule_id, std::string_view note)>& visit) {
+    // The condition is that of the index, too.
+    RawStatement rows(
+        database(),
+        "SELECT id, note FROM access_rule WHERE reply <> '' AND reply IN ('note', 'temporary,note')"
+        " AND note <> ''");
+    while (rows.step())
+        visit(rows.number(0), rows.text(1));
+}
+
 std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {
     std::set<std::string> listeners;
     for (const std::string& from :
@@ -1181,6 +1193,11 @@ std::unique_ptr<RuleStore> openRules(const std::string& path, const RuleStore::O
 
 std::unique_ptr<Replica> openReplica(const std::string& path, const RuleStore::Options& options) {
     return std::make_unique<SqliteRuleStore>(path, options);
+}
+
+void forEachShownNote(const std::string& path, const RuleStore::Options& options,
+                      const std::function<void(std::int64_t rule_id, std::string_view note)>& visit) {
+    SqliteRuleStore(path, options).forEachShownNote(visit);
 }
 
 }  // namespace mailgate::store::sqlite

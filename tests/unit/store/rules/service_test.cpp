@@ -207,7 +207,7 @@ TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
 TEST_F(ServiceTest, ARowThatCannotBeReadIsToldOfAndRemoved) {
     put(request(Verdict::Deny, "192.0.2.1"));
     store::Shell(file_).run(
-        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/24', 'allow'), ('host:BAD NAME', "
+        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/99', 'allow'), ('host:BAD NAME', "
         "'deny');"
         "INSERT INTO access_name(rule_id, networks, name) VALUES (3, 'nonsense', 'host:bad name')");
     std::vector<std::int64_t> told;
