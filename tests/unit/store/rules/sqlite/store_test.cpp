@@ -1059,6 +1059,18 @@ TEST_F(RuleStoreTest, ANetworkIsNotGivenHostBitsLater) {
     EXPECT_THAT(rules(), ElementsAre("1 deny 2001:db8::/64"));
 }
 
+TEST_F(RuleStoreTest, WhereSomebodyIsLetInIsToldOnceForEachListener) {
+    put(rule(Verdict::Deny, "192.0.2.1", "imap"));
+    put(rule(Verdict::Allow, "192.0.2.2", "mx"));
+    put(rule(Verdict::Allow, "192.0.2.3", "mx"));
+    put(rule(Verdict::Allow, "192.0.2.4", "submission", "", 100));
+    put(rule(Verdict::Allow, "192.0.2.5", "pop3", "", 200));
+    EXPECT_THAT(store_->allowing(100), ElementsAre("mx", "pop3"));
+    put(rule(Verdict::Allow, "192.0.2.6", "", "", 200));
+    EXPECT_THAT(store_->allowing(100), ElementsAre("")) << "which is all of them";
+    EXPECT_THAT(store_->allowing(200), ElementsAre("mx"));
+}
+
 TEST_F(RuleStoreTest, NotesThatRulesShowAreTold) {
     AccessRule shows = rule(Verdict::Deny, "192.0.2.1", "", "for them");
     shows.reply = {.temporary = true, .shows_note = true};
