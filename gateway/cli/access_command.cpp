@@ -700,8 +700,10 @@ bool Access::removeRules(const rules::Selected& selected, const std::optional<st
     const auto result = service().remove(selected, set);
     for (const std::int64_t id : result.missing)
         fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
-    for (const AccessRule& rule : result.removed)
-        tell("removed {}\n", sentenceOf(rule));
+    for (std::size_t at = 0; at < std::min(result.removed.size(), kMaxShown); ++at)
+        tell("removed {}\n", sentenceOf(result.removed[at]));
+    if (result.removed.size() > kMaxShown)
+        tell("and {} more: see mailgate access history\n", result.removed.size() - kMaxShown);
     for (const std::int64_t id : result.unreadable)
         tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));

@@ -356,6 +356,17 @@ TEST_F(AccessCommandTest, SpreadsheetsHaveColumnsOfTheirOwn) {
                 AnyOf(HasSubstr("\"expires_at\":\"2099-12-30T"), HasSubstr("\"expires_at\":\"2099-12-31T")));
 }
 
+TEST_F(AccessCommandTest, OfVeryManyRulesThatGoTheFirstAreNamed) {
+    std::string rules;
+    for (int each = 1; each <= 102; ++each)
+        rules += "deny 192.0.2." + std::to_string(each) + " set=x\n";
+    done({"import", list(rules)});
+    EXPECT_THAT(
+        done({"set", "remove", "x", "--yes"}),
+        AllOf(StartsWith("removed rule 1: "), HasSubstr("\nremoved rule 100: "), Not(HasSubstr("rule 101")),
+              EndsWith("\nand 2 more: see mailgate access history\nremoved set x\n")));
+}
+
 TEST_F(AccessCommandTest, ADryRunKnowsNoNumbers) {
     done({"allow", "192.0.2.0/24"});
     EXPECT_THAT(
