@@ -1223,10 +1223,11 @@ class Commands {
     Context& context_;
 };
 
-void addForceOption(const Commands::Command& command) {
+void addForceOption(const Commands::Command& command, const std::string& besides = "") {
     command.flag("--force", &Arguments::force,
                  "Do it even if that denies the site's own balancers or servers, or if all rules together "
-                 "then cover half of the Internet or more");
+                 "then cover half of the Internet or more" +
+                     besides);
 }
 
 void addDryRunOption(const Commands::Command& command) {
@@ -1313,7 +1314,9 @@ void addFileCommands(Commands& commands) {
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
-    addForceOption(import);
+    addForceOption(import,
+                   "; with --all-sets also if most rules would be removed, or any by a list in the export's "
+                   "format that has no end mark");
     addChangeOptions(import);
     const auto diff = commands.add(
         "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
