@@ -106,6 +106,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit,
                      const std::function<void(const BadRow&)>& bad) override;
+    std::optional<AccessRule> rule(std::int64_t id) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     void distrust() noexcept override { reader_.forget(); }
     std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
@@ -282,6 +283,16 @@ void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& 
             visit(*rule);
         }
     });
+}
+
+std::optional<AccessRule> SqliteRuleStore::rule(std::int64_t id) {
+    std::optional<AccessRule> found;
+    snapshot([&] {
+        RawStatement row(database(), fmt::format("{} WHERE id = ?", kAllRules));
+        row.bind(1, id);
+        if (row.step()) found = readRule(database(), row);
+    });
+    return found;
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must

@@ -85,6 +85,8 @@ TEST_F(RuleStoreTest, ARuleComesBackAsItWasPut) {
     EXPECT_GT(found[0].created_at, 1'700'000'000);
     EXPECT_EQ(found[0].hits, 0);
     EXPECT_EQ(found[0].last_hit_at, std::nullopt);
+    EXPECT_EQ(store_->rule(found[0].id), found[0]);
+    EXPECT_EQ(store_->rule(found[0].id + 1), std::nullopt);
 }
 
 NameState standingFor(std::initializer_list<std::string_view> networks) {
