@@ -35,6 +35,8 @@ using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
 constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
+constexpr std::size_t kMostSubjects =
+    10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
 /// The store and the service for one request.
 class Rules {
@@ -93,7 +95,7 @@ std::string Rules::rehearsed(const Change& change) {
 AccessRule Rules::ruleOf(const std::string& text) {
     std::int64_t id = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error == std::errc() && end == text.data() + text.size()) {
+    if (error == std::errc() && end == text.data() + text.size() && text == fmt::to_string(id)) {
         const auto selected = service_.select({.ids = {id}});
         if (!selected.rules.empty()) return selected.rules.front();
     }
@@ -208,8 +210,11 @@ rules::PutRequest putRequestOf(BodyValues& body) {
     auto subjects = body.texts("networks");
     if (auto one = body.text("network")) subjects.push_back(std::move(*one));
     if (subjects.empty()) throw invalid("network", "missing: expected a network, such as \"192.0.2.0/24\"");
-    for (const std::string& subject : subjects)
+    for (const std::string& subject : subjects) {
         addSubject(subject, request);
+        if (request.networks.size() + request.names.size() > kMostSubjects)
+            throw invalid("networks", fmt::format("are more than {}: import a list of them", kMostSubjects));
+    }
     request.listeners = body.texts("listeners");
     if (auto one = body.text("listener")) request.listeners.push_back(std::move(*one));
     if (auto set = body.text("set")) request.set = std::move(*set);

@@ -2,6 +2,7 @@
 #include "gateway/console/authenticator.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/credentials/password.h"
 #include "gateway/credentials/secret.h"
 #include "protocols/values/text.h"
 
@@ -101,6 +102,11 @@ std::string cookieNamed(std::string_view header, std::string_view name) {
     return "";
 }
 
+Authenticator::Authenticator(Accounts accounts, EventSink* log)
+    : accounts_(std::move(accounts)),
+      log_(log),
+      nobodys_(credentials::hashPassword(credentials::newSecret())) {}
+
 Identity Authenticator::identify(const Credentials& credentials) {
     constexpr std::string_view kBearer = "Bearer ";
     if (startsWithIgnoreCase(credentials.authorization, kBearer))
@@ -118,7 +124,7 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
     const auto accounts = accounts_();
     const auto token = accounts->tokenOf(credentials::digestOf(secret));
     if (!token || !isLive(*token, unixMillis() / 1'000)) {
-        onFailure(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
+        onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
         return unauthorized(token ? "the token has expired" : "the token is none");
     }
     Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role}, token->account, ""};
@@ -133,7 +139,7 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
 Identity Authenticator::ofProxy(const Credentials& credentials) {
     const auto account = accounts_()->account(credentials.proxy_user);
     if (account) return Known{principalOf(*account), account->name, ""};
-    onFailure(credentials, credentials.proxy_user, "proxy", "unknown");
+    onRefusal(credentials, credentials.proxy_user, "proxy", "unknown");
     return api::problemResponse(kForbidden, "no_account",
                                 "there is no account of the name that the proxy says");
 }
@@ -168,16 +174,14 @@ api::Response Authenticator::unknown() const {
 std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,
                                                                           const std::string& user,
                                                                           const std::string& password) {
-    if (auto response = pause(credentials, user)) return std::move(*response);
     const auto account = accounts_()->account(user);
-    const auto is_right = passwords_.check(password, account ? account->password : "");
-    if (!is_right) return api::problemResponse(503, "busy", "too many people log in at once: try again");
-    if (!*is_right) {
-        onFailure(credentials, user, "password", account ? "password" : "unknown");
+    if (auto response = begin(credentials, user)) return std::move(*response);
+    if (!isRight(account, password)) {
+        logFailure(credentials, user, "password", account ? "password" : "unknown");
         return unauthorized("the name or the password is wrong");
     }
-    by_client_.onSuccess(limitKey(credentials.client));
-    by_user_.onSuccess(user);
+    by_client_.onSuccess(limitKey(credentials.client), user);
+    by_user_.onSuccess(user, "");
     const auto now = LoginSessions::Clock::now();
     LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
                        {principalOf(*account), account->name, ""}};
@@ -192,26 +196,37 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
     return logged_in;
 }
 
-std::optional<api::Response> Authenticator::pause(const Credentials& credentials, const std::string& user) {
+bool Authenticator::isRight(const std::optional<Account>& account, const std::string& password) const {
+    return credentials::isPassword(password, account ? account->password : nobodys_) && account.has_value();
+}
+
+api::Response Authenticator::busy() {
+    api::Response response = api::problemResponse(503, "busy", "too many people log in at once: try again");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+}
+
+/// Counted before the password is checked: who tries many at once may try no more.
+std::optional<api::Response> Authenticator::begin(const Credentials& credentials, const std::string& user) {
     const auto now = Clock::now();
-    const auto longest =
-        std::max(by_client_.delay(limitKey(credentials.client), now), by_user_.delay(user, now));
+    auto longest = by_user_.delay(user, now);
+    if (longest.count() == 0) longest = by_client_.begin(limitKey(credentials.client), user, now);
+    if (longest.count() == 0) longest = by_user_.begin(user, "", now);
     if (longest.count() == 0) return std::nullopt;
     return tooMany(longest);
 }
 
 /// Only passwords can be guessed. A program that goes on with a token that has expired keeps nobody beside it from logging in, and is
 /// not told of each time.
-void Authenticator::onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+void Authenticator::onRefusal(const Credentials& credentials, const std::string& user, std::string_view how,
                               std::string_view reason) {
-    const auto now = Clock::now();
-    const std::string client = limitKey(credentials.client);
-    const bool is_password = how == "password";
-    auto& limiter = is_password ? by_client_ : by_token_;
-    const bool is_news = limiter.delay(client, now).count() == 0;
-    limiter.onFailure(client, now);
-    if (is_password) by_user_.onFailure(user, now);
-    if (log_ == nullptr || !is_news) return;
+    if (by_token_.begin(limitKey(credentials.client), "", Clock::now()).count() == 0)
+        logFailure(credentials, user, how, reason);
+}
+
+void Authenticator::logFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                               std::string_view reason) {
+    if (log_ == nullptr) return;
     LogLine line = log_->line(LogLevel::Warning, "console.login_failed");
     line.text("client", credentials.client.toString()).textOrNull("user", user);
     line.text("with", how).text("reason", reason);

@@ -6,7 +6,6 @@
 #include "gateway/config/config.h"
 #include "gateway/credentials/login_limiter.h"
 #include "gateway/credentials/login_sessions.h"
-#include "gateway/credentials/password_pool.h"
 #include "gateway/log/event_sink.h"
 #include "store/accounts/store.h"
 
@@ -59,7 +58,7 @@ class Authenticator {
     using Accounts = std::function<std::unique_ptr<store::AccountStore>()>;
 
     /// `log` may be null.
-    Authenticator(Accounts accounts, EventSink* log) : accounts_(std::move(accounts)), log_(log) {}
+    Authenticator(Accounts accounts, EventSink* log);
 
     Identity identify(const Credentials& credentials);
     /// Before that nobody can be known.
@@ -69,8 +68,11 @@ class Authenticator {
         std::string secret;
         Known known;
     };
+    /// Takes some 20 ms and 16 MiB for the password, whoever it is.
     std::variant<LoggedIn, api::Response> logIn(const Credentials& credentials, const std::string& user,
                                                 const std::string& password);
+    /// To who would log in where there is no time for it.
+    static api::Response busy();
     void logOut(const Credentials& credentials) { sessions_.end(credentials.cookie); }
     std::size_t logOutEverywhere(const std::string& account) { return sessions_.endAllOf(account); }
 
@@ -79,13 +81,16 @@ class Authenticator {
     Identity ofProxy(const Credentials& credentials);
     Identity ofSession(const Credentials& credentials);
     api::Response unknown() const;
-    std::optional<api::Response> pause(const Credentials& credentials, const std::string& user);
-    void onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+    bool isRight(const std::optional<store::Account>& account, const std::string& password) const;
+    std::optional<api::Response> begin(const Credentials& credentials, const std::string& user);
+    void onRefusal(const Credentials& credentials, const std::string& user, std::string_view how,
                    std::string_view reason);
+    void logFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                    std::string_view reason);
 
     const Accounts accounts_;
     EventSink* const log_;
-    credentials::PasswordPool passwords_;
+    const std::string nobodys_;  ///< a hash, for who has none: that takes as long
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
 };

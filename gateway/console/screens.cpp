@@ -4,15 +4,14 @@
 #include "gateway/base/clock.h"
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
+#include "gateway/console/exchange.h"
 #include "gateway/console/own_name.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_screen.h"
 #include "gateway/console/servers_page.h"
 #include "protocols/values/text.h"
 
-#include <Poco/Exception.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/URI.h>
 
 #include <utility>
 
@@ -34,20 +33,16 @@ bool isOfLiveSessions(const PageRequest& request) {
 using Poco::JSON::Object;
 
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http) {
-    const std::string& target = http.getURI();
-    if (target.size() > api::kMaxTarget || !target.starts_with('/')) return std::nullopt;
-    try {
-        PageRequest request;
-        const Poco::URI uri(target);
-        uri.getPathSegments(request.path);
-        request.query = formFields(uri.getRawQuery());
-        request.method = http.getMethod();
-        request.takes_gzip = takesGzip(http.get("Accept-Encoding", ""));
-        request.if_none_match = http.get("If-None-Match", "");
-        return request;
-    } catch (const Poco::Exception&) {
-        return std::nullopt;
-    }
+    auto path = pathOf(http.getURI());
+    if (!path) return std::nullopt;
+    PageRequest request;
+    request.path = std::move(*path);
+    if (const std::size_t query = http.getURI().find('?'); query != std::string::npos)
+        request.query = formFields(std::string_view(http.getURI()).substr(query + 1));
+    request.method = http.getMethod();
+    request.takes_gzip = takesGzip(http.get("Accept-Encoding", ""));
+    request.if_none_match = http.get("If-None-Match", "");
+    return request;
 }
 
 bool takesGzip(std::string_view field) {
