@@ -315,6 +315,20 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
     return visibleJson(admin::toText(object));
 }
 
+bool isOfAll(const Request& request) {
+    return std::ranges::all_of(request.query, [](const auto& value) { return value.first == "limit"; });
+}
+
+LiveSessions liveThatPass(const Call& call, const JournalFilter& filter) {
+    const std::int64_t now = unixMillis();
+    std::vector<LiveSession> sessions = call.parts.control.sessions();
+    std::erase_if(sessions, [&](const LiveSession& session) {
+        const JournalSession record = recordOf(session, now);
+        return !journal::passes(record, filter) || !journal::hasWantedMail(record, filter);
+    });
+    return {sessions.size(), std::move(sessions)};
+}
+
 }  // namespace
 
 Response sessions(const Call& call) {
@@ -343,19 +357,16 @@ Response liveSessions(const Call& call) {
     query.rejectOthers();
     requireKnownNames(call, filter, nullptr);
     if (call.masks()) mask(filter);
-    const std::int64_t now = unixMillis();
-    std::vector<LiveSession> sessions = call.parts.control.sessions();
-    std::erase_if(sessions, [&](const LiveSession& session) {
-        const JournalSession record = recordOf(session, now);
-        return !journal::passes(record, filter) || !journal::hasWantedMail(record, filter);
-    });
-    std::ranges::sort(sessions, [](const LiveSession& one, const LiveSession& other) {
+    // Browsers ask for all, again and again, and show the newest.
+    LiveSessions live =
+        isOfAll(call.request) ? call.parts.control.newestSessions(limit) : liveThatPass(call, filter);
+    std::ranges::sort(live.sessions, [](const LiveSession& one, const LiveSession& other) {
         return std::tie(one.started_ms, one.id) > std::tie(other.started_ms, other.id);
     });
     std::string array;
-    for (std::size_t at = 0; at < std::min(sessions.size(), limit); ++at)
-        array += (at == 0 ? "" : ",\n") + liveAsJson(call, sessions[at]);
-    return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", sessions.size(), array));
+    for (std::size_t at = 0; at < std::min(live.sessions.size(), limit); ++at)
+        array += (at == 0 ? "" : ",\n") + liveAsJson(call, live.sessions[at]);
+    return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", live.found, array));
 }
 
 namespace {

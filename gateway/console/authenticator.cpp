@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <string_view>
 
 namespace mailgate::console {
@@ -107,6 +108,29 @@ Authenticator::Authenticator(Accounts accounts, EventSink* log)
       log_(log),
       nobodys_(credentials::hashPassword(credentials::newSecret())) {}
 
+/// So soon a database that another has taken the place of is seen.
+constexpr std::chrono::seconds kKept{5};
+
+Authenticator::Opened::Opened(const Authenticator& owner)
+    : owner_(owner), exceptions_(std::uncaught_exceptions()) {
+    const auto now = Clock::now();
+    {
+        const std::lock_guard lock(owner_.mutex_);
+        std::erase_if(owner_.kept_, [&](const Kept& kept) { return kept.until <= now; });
+        if (!owner_.kept_.empty()) {
+            kept_ = std::move(owner_.kept_.back());
+            owner_.kept_.pop_back();
+        }
+    }
+    if (!kept_.store) kept_ = {owner_.accounts_(), now + kKept};
+}
+
+Authenticator::Opened::~Opened() {
+    if (std::uncaught_exceptions() != exceptions_) return;
+    const std::lock_guard lock(owner_.mutex_);
+    owner_.kept_.push_back(std::move(kept_));
+}
+
 Identity Authenticator::identify(const Credentials& credentials) {
     constexpr std::string_view kBearer = "Bearer ";
     if (startsWithIgnoreCase(credentials.authorization, kBearer))
@@ -121,7 +145,7 @@ Identity Authenticator::identify(const Credentials& credentials) {
 }
 
 Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     const auto token = accounts->tokenOf(credentials::digestOf(secret));
     if (!token || !isLive(*token, unixMillis() / 1'000)) {
         onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
@@ -137,7 +161,7 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
 
 /// The proxy has asked for the password.
 Identity Authenticator::ofProxy(const Credentials& credentials) {
-    const auto account = accounts_()->account(credentials.proxy_user);
+    const auto account = Opened(*this)->account(credentials.proxy_user);
     if (account) return Known{principalOf(*account), account->name, ""};
     onRefusal(credentials, credentials.proxy_user, "proxy", "unknown");
     return api::problemResponse(kForbidden, "no_account",
@@ -147,7 +171,7 @@ Identity Authenticator::ofProxy(const Credentials& credentials) {
 Identity Authenticator::ofSession(const Credentials& credentials) {
     const auto login =
         sessions_.find(credentials.cookie, LoginSessions::Clock::now(), !credentials.refreshes);
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     const auto account = login ? accounts->account(login->account) : std::nullopt;
     if (!account || account->password != login->password) {
         sessions_.end(credentials.cookie);
@@ -160,7 +184,7 @@ Identity Authenticator::ofSession(const Credentials& credentials) {
 }
 
 bool Authenticator::hasAccounts() const {
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     return !accounts->accounts().empty() || !accounts->tokens().empty();
 }
 
@@ -174,7 +198,7 @@ api::Response Authenticator::unknown() const {
 std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,
                                                                           const std::string& user,
                                                                           const std::string& password) {
-    const auto account = accounts_()->account(user);
+    const auto account = Opened(*this)->account(user);
     if (auto response = begin(credentials, user)) return std::move(*response);
     if (!isRight(account, password)) {
         logFailure(credentials, user, "password", account ? "password" : "unknown");

@@ -9,8 +9,10 @@
 #include "gateway/log/event_sink.h"
 #include "store/accounts/store.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -77,6 +79,26 @@ class Authenticator {
     std::size_t logOutEverywhere(const std::string& account) { return sessions_.endAllOf(account); }
 
   private:
+    struct Kept {
+        std::unique_ptr<store::AccountStore> store;
+        std::chrono::steady_clock::time_point until;
+    };
+    /// The accounts for one question: opened a moment ago, or now. Browsers with what refreshes itself ask all the time, and opening
+    /// takes longer than asking. One that has failed is not used again.
+    class Opened {
+      public:
+        explicit Opened(const Authenticator& owner);
+        ~Opened();
+        Opened(const Opened&) = delete;
+        Opened& operator=(const Opened&) = delete;
+        store::AccountStore* operator->() const noexcept { return kept_.store.get(); }
+
+      private:
+        const Authenticator& owner_;
+        const int exceptions_;
+        Kept kept_;
+    };
+
     Identity ofToken(const Credentials& credentials, std::string_view secret);
     Identity ofProxy(const Credentials& credentials);
     Identity ofSession(const Credentials& credentials);
@@ -90,7 +112,9 @@ class Authenticator {
 
     const Accounts accounts_;
     EventSink* const log_;
-    const std::string nobodys_;  ///< a hash, for who has none: that takes as long
+    mutable std::mutex mutex_;
+    mutable std::vector<Kept> kept_;  ///< under the mutex; as many as have asked at the same time
+    const std::string nobodys_;       ///< a hash, for who has none: that takes as long
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
 };

@@ -924,6 +924,8 @@ class Broken(unittest.TestCase):
         store.write_bytes(b"no database" * 1000)
         for file in broken.folder.glob("mailgate.db-*"):
             file.unlink()
+        # A database is looked at anew within a few seconds.
+        wait_until(lambda: ask("GET", "/status", token="mgt_x", port=port).status == 503, "the answer of who cannot read")
         for path, token in (("/status", "mgt_x"), ("/status", own["admin"]), ("/session", None)):
             answer = ask("GET", path, token=token, port=port, headers={"Cookie": "mailgate=x"} if token is None else {})
             self.assertEqual(answer.status, 503)
