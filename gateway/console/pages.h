@@ -20,7 +20,8 @@ std::string logInPage(std::string_view why);
 std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms,
                          const Poco::JSON::Object* day = nullptr);
 /// The parts of it that refresh themselves; nothing in them is of one person.
-Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms);
+Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms,
+                  const Poco::JSON::Object* day = nullptr);
 /// Of its /sessions; `asked`: the text that is looked for.
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.

@@ -104,8 +104,10 @@ bool isOfPart(const PageRequest& request) {
 api::Response partFor(api::Api& api, const Known& known, const PageRequest& request) {
     const Question question(api, known);
     if (request.path.empty())
-        return question.ask("GET", {"status"}, {}, [](const Object& status) {
-            return htmlResponse(overviewPart(status, unixMillis()).str());
+        return question.ask("GET", {"status"}, {}, [&](const Object& status) {
+            const Answer day = question.answerTo({.path = {"sessions", "day"}});
+            return htmlResponse(
+                overviewPart(status, unixMillis(), day.ok() ? day.object.get() : nullptr).str());
         });
     const bool may_change = question.viewer().may_change;
     return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
