@@ -49,6 +49,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/rules/history", Role::Viewer, ruleHistory},
     {"POST", "/rules/import", Role::Operator, importRules, kMaxImport},
     {"POST", "/rules/undo", Role::Operator, undoChange},
+    {"POST", "/rules/remove", Role::Operator, removeRules},
     {"GET", "/rules/sets", Role::Viewer, ruleSets},
     {"GET", "/rules/*", Role::Viewer, rule},
     {"PATCH", "/rules/*", Role::Operator, editRule},

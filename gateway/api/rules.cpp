@@ -127,6 +127,16 @@ bool namesEtag(std::string_view header, std::string_view etag) {
     return false;
 }
 
+/// Of several, whatever their order.
+std::string etagOf(std::vector<AccessRule> rules) {
+    constexpr std::size_t kLength = 32;
+    std::ranges::sort(rules, {}, &AccessRule::id);
+    std::string tags;
+    for (const AccessRule& rule : rules)
+        tags += etagOf(rule);
+    return fmt::format("\"{}\"", credentials::digestOf(tags).substr(0, kLength));
+}
+
 void requireUnchanged(const Call& call, const AccessRule& rule) {
     if (call.request.if_match.empty())
         throw Problem(
@@ -399,6 +409,40 @@ Response removeRule(const Call& call) {
         });
         return std::nullopt;
     });
+}
+
+/// What was rehearsed, and nothing else: the rules as they were then, all of them.
+Response removeRules(const Call& call) {
+    BodyValues body(call.request);
+    std::vector<std::int64_t> ids = body.numbers("ids");
+    const bool dry_run = body.flag("dry_run");
+    body.rejectOthers();
+    std::ranges::sort(ids);
+    ids.erase(std::ranges::unique(ids).begin(), ids.end());
+    if (ids.empty()) throw invalid("ids", "missing: expected the numbers of rules");
+    if (ids.size() > kMostRules) throw invalid("ids", fmt::format("are more than {}", kMostRules));
+    if (!dry_run && call.request.if_match.empty())
+        throw Problem(
+            428, "precondition_required",
+            "If-Match with the ETag that \"dry_run\" has answered is needed, so that nobody's change "
+            "is lost unseen");
+    Rules access(call);
+    std::string etag;
+    Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        access.store().together([&] {
+            const auto selected = access.service().select({.ids = ids});
+            if (selected.rules.size() != ids.size())
+                throw Problem(404, "no_rule",
+                              "some of the rules are not there any more: nothing was changed");
+            etag = etagOf(selected.rules);
+            if (!dry_run && !namesEtag(call.request.if_match, etag))
+                throw Problem(412, "changed_meanwhile",
+                              "some of the rules were changed meanwhile: nothing was removed");
+            access.service().remove(selected);
+        });
+        return std::nullopt;
+    });
+    return dry_run ? withEtag(std::move(response), etag) : response;
 }
 
 Response importRules(const Call& call) {

@@ -256,6 +256,25 @@ test('a rule is shown before it is added, and undone', async () => {
   assert.equal((await api('GET', '/rules?match=192.0.2.210')).rules[0].note, 'by somebody');
 });
 
+test('rules that are marked are removed together', async () => {
+  const page = await pageOf('operator');
+  for (const network of ['192.0.2.231', '192.0.2.232', '192.0.2.233']) await api('POST', '/rules', {network, verdict: 'deny', note: 'together'});
+  await page.goto(`${base}/rules?note=together`);
+  await page.check('[aria-label="Select 192.0.2.231"]');
+  await page.focus('[aria-label="Select 192.0.2.233"]');
+  await page.keyboard.press('Space');
+  await page.click('button:has-text("Remove selected")');
+  await page.waitForSelector('h1:has-text("Remove 2 rules?")');
+  await expectAccessible(page);
+  await page.click('button:has-text("Remove")');
+  await page.waitForSelector('h1:has-text("Change ")');
+  assert.deepEqual((await api('GET', '/rules?note=together')).rules.map(rule => rule.network), ['192.0.2.232/32']);
+  await page.click('a:has-text("Undo this change")');
+  await page.click('button:has-text("Undo")');
+  await page.waitForSelector('ins:has-text("192.0.2.233")');
+  assert.equal((await api('GET', '/rules?note=together')).found, 3);
+});
+
 test('a list is uploaded', async () => {
   const page = await pageOf('operator');
   await page.goto(`${base}/rules/import`);

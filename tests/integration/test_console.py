@@ -332,6 +332,23 @@ class Answers(Console):
         self.assertIn("first", gateway.access("list"), "the command line sees the same")
         self.change("POST", "/rules/undo", {"change": 999999}, 404)
 
+    def test_several_rules_are_removed_as_one_change(self):
+        numbers = [self.change("POST", "/rules", {"network": f"192.0.2.{last}", "verdict": "deny"}, 201).json["changes"][0]["rule"] for last in (221, 222)]
+        self.change("POST", "/rules/remove", {"ids": numbers}, 428, token="operator")
+        self.change("POST", "/rules/remove", {"ids": [*numbers, 999999], "dry_run": True}, 404, token="operator")
+        for wrong in ([], ["1"], [1.5], [True], 1, list(range(1001))):
+            with self.subTest(wrong=wrong if isinstance(wrong, int) else wrong[:2]):
+                self.change("POST", "/rules/remove", {"ids": wrong, "dry_run": True}, 400)
+        rehearsed = self.change("POST", "/rules/remove", {"ids": numbers, "dry_run": True}, token="operator")
+        self.assertEqual(rehearsed.json["removed"], 2)
+        seen_before = {"If-Match": rehearsed.headers["ETag"]}
+        self.change("PATCH", f"/rules/{numbers[0]}", {"note": "new"}, headers={"If-Match": "*"})
+        self.change("POST", "/rules/remove", {"ids": numbers}, 412, token="operator", headers=seen_before)
+        now = self.change("POST", "/rules/remove", {"ids": numbers[::-1] + numbers, "dry_run": True}, token="operator")
+        done = self.change("POST", "/rules/remove", {"ids": numbers}, token="operator", headers={"If-Match": now.headers["ETag"]}).json
+        self.assertEqual((done["removed"], len({one["change"] for one in done["changes"]})), (2, 1))
+        self.assertEqual(self.change("POST", "/rules/undo", {}, token="operator").json["added"], 2)
+
     def test_a_change_through_the_socket_is_the_users(self):
         answer = ask_socket("POST", "/rules", {"network": "192.0.2.77", "verdict": "deny"})
         self.holds("POST", "/rules", answer, 201)

@@ -103,6 +103,26 @@ class Rules(unittest.TestCase):
         self.operator.open(rule, 404)
         self.operator.open(rule + "/edit", 404)
 
+    def test_several_are_removed_together(self):
+        for network in ("192.0.2.81", "192.0.2.82"):
+            gateway.access("deny", network, "--note", "marked")
+        page = self.operator.open("/rules?note=marked")
+        self.assertEqual(page.text.count('form="selection"'), 2)
+        self.assertNotIn("selection", self.viewer.open("/rules?note=marked").text)
+        rules = [link.rsplit("/", 1)[1] for network in ("192.0.2.81", "192.0.2.82") for link in page.links[network]]
+        self.assertIn("first", self.operator.submit(page.form("/rules/remove"), "Remove selected", 400).words)
+        preview = self.operator.open("/rules/remove?id=" + "&id=".join(rules))
+        self.assertIn("2 removed", preview.words)
+        self.assertIn("192.0.2.82", listed(), "nothing has been done yet")
+        change = self.operator.submit(preview.form("/rules/remove"), "Remove")
+        for network in ("192.0.2.81", "192.0.2.82"):
+            self.assertNotIn(network, listed())
+        self.operator.submit(preview.form("/rules/remove"), "Remove", 404)
+        [undo] = change.links["Undo this change"]
+        self.operator.submit(self.operator.open(undo).form(undo), "Undo")
+        self.assertIn("192.0.2.82", listed())
+        self.viewer.open("/rules/remove?id=1", 403)
+
     def test_another_editor_was_faster(self):
         admin = browsers["admin"]
         self.operator.submit(add(self.operator, networks="192.0.2.20", verdict="deny").form("/rules/add"), "Add")
