@@ -374,55 +374,61 @@ std::string haproxyCheck(const ListenerConfig& listener) {
         haproxyWord(traits.balancer.answer));
 }
 
-std::string haproxy(const Config& config) {
-    std::string text = "# The balancer's address must be in the listener's `trusted`.\n";
+/// What the balancer is told of each listener: `block` of the config, the listener and the port that its clients use, or why
+/// there is none.
+std::string forBalancer(const Config& config,
+                        std::string (*block)(const Config&, const ListenerConfig&, std::uint16_t)) {
+    std::string text;
     const std::vector<std::uint16_t> ports = publicPorts(config);
     for (std::size_t at = 0; at < ports.size(); ++at) {
-        const ListenerConfig& listener = config.listeners[at];
-        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
-            text += why;
-            continue;
-        }
-        const std::string idle = seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin);
-        text += fmt::format(
-            "listen mailgate_{}\n"
-            "  mode tcp\n"
-            "  bind :{}\n"
-            "  timeout connect 5s\n"
-            "  timeout client {}\n"
-            "  timeout server {}\n"
-            "{}"
-            "  server {} {} send-proxy-v2 check check-send-proxy inter 5s\n",
-            listener.name, ports[at], idle, idle, haproxyCheck(listener), config.name,
-            gatewayAddress(config, listener));
+        const std::string why = leftOut(config.listeners[at], ports[at]);
+        text += why.empty() ? block(config, config.listeners[at], ports[at]) : why;
     }
     return text;
 }
 
+/// How long the balancer lets a session be silent.
+std::string idleLimit(const Config& config, const ListenerConfig& listener) {
+    return seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin);
+}
+
+std::string haproxyListen(const Config& config, const ListenerConfig& listener, std::uint16_t port) {
+    const std::string idle = idleLimit(config, listener);
+    return fmt::format(
+        "listen mailgate_{}\n"
+        "  mode tcp\n"
+        "  bind :{}\n"
+        "  timeout connect 5s\n"
+        "  timeout client {}\n"
+        "  timeout server {}\n"
+        "{}"
+        "  server {} {} send-proxy-v2 check check-send-proxy inter 5s\n",
+        listener.name, port, idle, idle, haproxyCheck(listener), config.name,
+        gatewayAddress(config, listener));
+}
+
+std::string haproxy(const Config& config) {
+    return "# The balancer's address must be in the listener's `trusted`.\n" +
+           forBalancer(config, haproxyListen);
+}
+
+std::string nginxServer(const Config& config, const ListenerConfig& listener, std::uint16_t port) {
+    return fmt::format(
+        "  server {{\n"
+        "    listen {};\n"
+        "    proxy_pass {};\n"
+        "    proxy_protocol on;\n"
+        "    proxy_connect_timeout 5s;\n"
+        "    proxy_timeout {};\n"
+        "  }}\n",
+        port, gatewayAddress(config, listener), idleLimit(config, listener));
+}
+
 std::string nginx(const Config& config) {
-    std::string text =
-        "# Goes next to the http block, not into it. The balancer's address must be in the listener's "
-        "`trusted`.\n"
-        "stream {\n";
-    const std::vector<std::uint16_t> ports = publicPorts(config);
-    for (std::size_t at = 0; at < ports.size(); ++at) {
-        const ListenerConfig& listener = config.listeners[at];
-        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
-            text += why;
-            continue;
-        }
-        text += fmt::format(
-            "  server {{\n"
-            "    listen {};\n"
-            "    proxy_pass {};\n"
-            "    proxy_protocol on;\n"
-            "    proxy_connect_timeout 5s;\n"
-            "    proxy_timeout {};\n"
-            "  }}\n",
-            ports[at], gatewayAddress(config, listener),
-            seconds(config.timeouts.idleFor(listener.protocol) + kIdleMargin));
-    }
-    return text + "}\n";
+    return "# Goes next to the http block, not into it. The balancer's address must be in the listener's "
+           "`trusted`.\n"
+           "stream {\n" +
+           forBalancer(config, nginxServer) + "}\n";
 }
 
 /// In double quotes where it is not a plain word.
@@ -456,34 +462,30 @@ std::string postgresql(const Config& config) {
         role, sqlName(role + "_owner"), sqlName(role), sqlName(database), database);
 }
 
+std::string awsTargets(const Config&, const ListenerConfig& listener, std::uint16_t port) {
+    return fmt::format(
+        "TARGETS=$(aws elbv2 create-target-group --name mailgate-{0} --protocol TCP --port {1} --vpc-id "
+        "\"$VPC\" \\\n"
+        "  --target-type ip --health-check-protocol TCP --query 'TargetGroups[0].TargetGroupArn' "
+        "--output text)\n"
+        "aws elbv2 modify-target-group-attributes --target-group-arn \"$TARGETS\" --attributes \\\n"
+        "  Key=proxy_protocol_v2.enabled,Value=true \\\n"
+        "  Key=proxy_protocol_v2.client_to_server.header_placement,Value=on_first_ack \\\n"
+        "  Key=preserve_client_ip.enabled,Value=false\n"
+        "aws elbv2 create-listener --load-balancer-arn \"$NLB\" --protocol TCP --port {2} \\\n"
+        "  --default-actions Type=forward,TargetGroupArn=\"$TARGETS\"\n",
+        listener.name, listener.addresses.front().port, port);
+}
+
 std::string awsNlb(const Config& config) {
-    std::string text =
-        "# The subnets of the balancer must be in the listener's `trusted`. $VPC: the VPC of the gateways; "
-        "$NLB: the\n"
-        "# balancer's ARN. on_first_ack: by default the header is sent with the client's first data, but in "
-        "mail protocols\n"
-        "# the server speaks first, so both sides would wait.\n";
-    const std::vector<std::uint16_t> ports = publicPorts(config);
-    for (std::size_t at = 0; at < ports.size(); ++at) {
-        const ListenerConfig& listener = config.listeners[at];
-        if (const std::string why = leftOut(listener, ports[at]); !why.empty()) {
-            text += why;
-            continue;
-        }
-        text += fmt::format(
-            "TARGETS=$(aws elbv2 create-target-group --name mailgate-{0} --protocol TCP --port {1} --vpc-id "
-            "\"$VPC\" \\\n"
-            "  --target-type ip --health-check-protocol TCP --query 'TargetGroups[0].TargetGroupArn' "
-            "--output text)\n"
-            "aws elbv2 modify-target-group-attributes --target-group-arn \"$TARGETS\" --attributes \\\n"
-            "  Key=proxy_protocol_v2.enabled,Value=true \\\n"
-            "  Key=proxy_protocol_v2.client_to_server.header_placement,Value=on_first_ack \\\n"
-            "  Key=preserve_client_ip.enabled,Value=false\n"
-            "aws elbv2 create-listener --load-balancer-arn \"$NLB\" --protocol TCP --port {2} \\\n"
-            "  --default-actions Type=forward,TargetGroupArn=\"$TARGETS\"\n",
-            listener.name, listener.addresses.front().port, ports[at]);
-    }
-    return text;
+    return "# The subnets of the balancer must be in the listener's `trusted`. $VPC: the VPC of the "
+           "gateways; "
+           "$NLB: the\n"
+           "# balancer's ARN. on_first_ack: by default the header is sent with the client's first data, but "
+           "in "
+           "mail protocols\n"
+           "# the server speaks first, so both sides would wait.\n" +
+           forBalancer(config, awsTargets);
 }
 
 std::string dovecot23(const Config& config) {
