@@ -25,6 +25,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace mailgate::console {
 
@@ -157,13 +158,14 @@ class Handler final : public net::HTTPRequestHandler {
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
-        const bool logs_in = request->path.size() == 1 && request->path[0] == "login";
+        const bool logs_in = request->path == std::vector<std::string>{"login"};
+        const bool logs_out = request->path == std::vector<std::string>{"logout"};
         if (logs_in && is_post) return logInByForm(credentials, http);
         server_.suspendPeerLimit();
         auto identity = site_.authenticator.identify(credentials);
         server_.restartPeerLimit();
         if (const auto* response = std::get_if<api::Response>(&identity))
-            return strangersPage(*response, logs_in, http.has("X-Refresh"));
+            return strangersPage(*response, logs_in, http.has("X-Refresh"), is_post && !logs_out);
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
@@ -177,8 +179,7 @@ class Handler final : public net::HTTPRequestHandler {
                                             most)),
                     413);
             request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
-            if (request->path.size() == 1 && request->path[0] == "logout")
-                return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
+            if (logs_out) return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
         }
         server_.suspendPeerLimit();
         if (credentials.refreshes && isOfPart(*request))
@@ -189,7 +190,7 @@ class Handler final : public net::HTTPRequestHandler {
 
     /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script
     /// would follow a redirection without knowing.
-    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes) {
+    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes, bool is_post) {
         constexpr int kUnauthorized = 401;
         if (refusal.status != kUnauthorized)
             return htmlResponse(
@@ -205,6 +206,7 @@ class Handler final : public net::HTTPRequestHandler {
             response.headers.emplace_back("HX-Redirect", "/login");
             return response;
         }
+        if (is_post) return htmlResponse(sessionOverPage(), kUnauthorized);
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 

@@ -217,6 +217,29 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
+std::string sessionOverPage() {
+    Html html;
+    html.markup(
+        "<p role=\"alert\">Nothing was done: you had been logged out meanwhile.</p><p><a href=\"/login\" "
+        "target=\"_blank\" rel=\"noopener\">Log in</a>, in another tab, and load this page again: your "
+        "browser "
+        "sends once more what you had sent, and you are asked before anything is done with it.</p>");
+    return page({}, Place::None, "The session is over", html);
+}
+
+std::string againPage(const Viewer& viewer, std::string_view path, const Fields& fields) {
+    Html html;
+    html.markup("<p role=\"alert\">This was sent from a page of an earlier log-in. Nothing was done.</p>");
+    constexpr bool kMayHaveFiles = true;
+    beginForm(html, viewer, path, kMayHaveFiles);
+    for (const auto& [name, value] : fields)
+        if (name != "csrf_token" && name != "step") addHidden(html, name, value);
+    html.markup(
+        "<p class=\"buttons\"><button>See what it would do</button> <a href=\"/rules\">Not "
+        "now</a></p></form>");
+    return page(viewer, Place::Rules, "Send it again?", html);
+}
+
 std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
     addNow(html, status, at_ms, day);

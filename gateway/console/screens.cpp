@@ -6,6 +6,7 @@
 #include "gateway/console/configuration_page.h"
 #include "gateway/console/exchange.h"
 #include "gateway/console/own_name.h"
+#include "gateway/console/page_parts.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_screen.h"
 #include "gateway/console/servers_page.h"
@@ -26,6 +27,19 @@ Fields liveQuery() {
 
 bool isOfLiveSessions(const PageRequest& request) {
     return request.path == std::vector<std::string>{"sessions", "live"};
+}
+
+/// The pages of rules show what a form would do before they do it: there nothing that was typed is lost.
+api::Response tooOld(const Viewer& viewer, const PageRequest& request) {
+    constexpr int kForbidden = 403;
+    if (request.path.empty() || request.path[0] != "rules" || !viewer.may_change)
+        return htmlResponse(
+            messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."),
+            kForbidden);
+    std::string path;
+    for (const std::string& segment : request.path)
+        path += "/" + percentEncoded(segment);
+    return htmlResponse(againPage(viewer, path, request.form), kForbidden);
 }
 
 }  // namespace
@@ -121,8 +135,7 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     const auto& path = request.path;
     const bool is_post = request.method == "POST";
     if (is_post && !viewer.csrf_token.empty() && fieldNamed(request.form, "csrf_token") != viewer.csrf_token)
-        return htmlResponse(
-            messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."), 403);
+        return tooOld(viewer, request);
     if (!is_post && request.method != "GET" && request.method != "HEAD")
         return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (!path.empty() && path[0] == "rules") return rulesScreen(question, request);
