@@ -162,7 +162,7 @@ void addNothing(Html& html, const Viewer& viewer, const Fields& query) {
             "of another program.</p>");
 }
 
-void addList(Html& html, const Viewer& viewer, const std::vector<Object::Ptr>& rules, std::uint64_t found) {
+void addFound(Html& html, const Viewer& viewer, const std::vector<Object::Ptr>& rules, std::uint64_t found) {
     auto columns = ruleColumns(viewer);
     if (viewer.may_change) columns.insert(columns.begin(), {"Select", false, addMark});
     html.add(tableOf(fmt::format("{} found, in the order of their numbers", counted(found, "rule")), rules,
@@ -207,7 +207,7 @@ std::string rulesPage(const Viewer& viewer, const Fields& query, const RuleNames
     if (rules.empty())
         addNothing(html, viewer, query);
     else
-        addList(html, viewer, rules, found.optValue<std::uint64_t>("found", 0));
+        addFound(html, viewer, rules, found.optValue<std::uint64_t>("found", 0));
     if (const std::string next = textOf(found, "next"); !next.empty())
         html.markup("<p><a rel=\"next\" href=\"")
             .text(linkTo("/rules", query, next))
