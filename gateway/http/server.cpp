@@ -220,10 +220,10 @@ void Server::resume() {
 }
 
 /// Where TLS is spoken, the connection is `tls`'s.
-void Server::await(net::StreamSocket socket, std::unique_ptr<TlsConnection> tls) {
+void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls) {
     if (waiting_.size() >= kMaxConnections) drop(oneTooMany());
     const Network client = clientOf(tls ? tls->descriptor() : descriptorOf(socket));
-    waiting_.push_back({std::move(socket), std::move(tls), client, Clock::now() + kHeadLimit});
+    waiting_.push_back({socket, std::move(tls), client, Clock::now() + kHeadLimit});
     const int fd = waiting_.back().descriptor();
     const auto added = std::prev(waiting_.end());
     by_descriptor_[fd] = added;

@@ -129,7 +129,7 @@ class Server {
     Seen headOf(std::string_view text) const;
     void pause(int error);
     void resume();
-    void await(Poco::Net::StreamSocket socket, std::unique_ptr<TlsConnection> tls);
+    void await(const Poco::Net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls);
     void drop(WaitingList::iterator waiting);
     WaitingList::iterator oneTooMany();
     void refuse(Poco::Net::StreamSocket& socket, std::string_view response);
