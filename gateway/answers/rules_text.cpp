@@ -3,6 +3,7 @@
 
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/rules/import_export.h"
 
 #include <fmt/format.h>
 
@@ -169,6 +170,14 @@ std::string dangerOf(const rules::TooMuchTogether& refused) {
         std::floor(refused.share * kPercent), refused.v4 ? "IPv4" : "IPv6", refused.listener);
 }
 
+std::string dangerOf(const rules::MostRemoved& refused) {
+    return fmt::format("{} of {} rule{} would be removed{}: the list may be incomplete", refused.removed,
+                       refused.present, refused.present == 1 ? "" : "s",
+                       refused.without_end_mark
+                           ? ", and the list has no end mark (\"# end, N rules\", as the export writes it)"
+                           : "");
+}
+
 std::string dangerOf(const rules::Hazardous& refused) {
     const bool allow = refused.rule.verdict == Verdict::Allow;
     std::string hazards;
@@ -179,8 +188,10 @@ std::string dangerOf(const rules::Hazardous& refused) {
                        allow ? "let in" : "shut out", hazards);
 }
 
-std::string sentenceOf(const rules::Overlap& overlap) {
-    return fmt::format("rule {} {}", overlap.rule_id, standingText(overlap));
+std::string sentenceOf(const rules::Overlap& overlap, const AccessRule* planned) {
+    const std::string subject = planned == nullptr ? fmt::format("rule {}", overlap.rule_id)
+                                                   : "the new rule for " + subjectOf(*planned);
+    return fmt::format("{} {}", subject, standingText(overlap));
 }
 
 std::string sentenceOf(const rules::NearMiss& near) {
@@ -307,10 +318,18 @@ std::string plainLine(std::string_view line) {
     return plain;
 }
 
+std::string trailLine(std::string_view line) {
+    const auto set = store::parseTrailSet(line);
+    if (!set || !set->second.expires_after) return plainLine(line);
+    const std::string begin = fmt::format("set {} expires=", set->first);
+    const std::size_t end = std::min(line.find(' ', begin.size()), line.size());
+    return plainLine(begin + durationText(*set->second.expires_after) + std::string(line.substr(end)));
+}
+
 std::string changeLine(const RuleStore::AuditEntry& entry) {
-    if (entry.before.empty()) return "+ " + plainLine(entry.after);
-    if (entry.after.empty()) return "- " + plainLine(entry.before);
-    return fmt::format("~ {}  ->  {}", plainLine(entry.before), plainLine(entry.after));
+    if (entry.before.empty()) return "+ " + trailLine(entry.after);
+    if (entry.after.empty()) return "- " + trailLine(entry.before);
+    return fmt::format("~ {}  ->  {}", trailLine(entry.before), trailLine(entry.after));
 }
 
 }  // namespace mailgate::answers

@@ -30,8 +30,11 @@ std::string sentenceOf(const store::AccessRule& rule);
 std::string dangerOf(const rules::Hazardous& refused);
 /// "allowing these networks would let in 75% of IPv4 on listener mx"
 std::string dangerOf(const rules::TooMuchTogether& refused);
-/// "rule 2 wins, being more specific, over rule 1: ..."
-std::string sentenceOf(const rules::Overlap& overlap);
+/// "34 of the 37 rules would be removed, and the list has no end mark ...: it may be incomplete"
+std::string dangerOf(const rules::MostRemoved& refused);
+/// "rule 2 wins, being more specific, over rule 1: ..."; `planned`: the rule, where it is only going to be, under a number that
+/// nobody knows yet.
+std::string sentenceOf(const rules::Overlap& overlap, const store::AccessRule* planned = nullptr);
 /// "it lies inside: rule 1: ..."
 std::string sentenceOf(const rules::NearMiss& near);
 
@@ -69,6 +72,8 @@ std::string setAsJson(const rules::SetSummary& set, std::span<const store::Acces
 /// Escaped (gateway/log/escape.h), but for quotes and backslashes, which mean nothing to a terminal: what is quoted already
 /// would be so twice.
 std::string plainLine(std::string_view line);
+/// A line of the audit trail for people: what a set gives its rules is a time in days there, and not in seconds.
+std::string trailLine(std::string_view line);
 /// "+ deny 192.0.2.1", "- deny 192.0.2.1", "~ deny 192.0.2.1  ->  deny 192.0.2.1 spam"
 std::string changeLine(const store::RuleStore::AuditEntry& entry);
 

@@ -181,6 +181,14 @@ Answer parseSpan(std::string_view text) {
     return spanOf(text);
 }
 
+std::optional<std::int64_t> calendarTime(std::string_view text, Zone zone) {
+    std::string_view rest = trimmed(text);
+    if (!takeDay(rest)) return std::nullopt;
+    const auto time = parseTime(text, 0, TimeMeans::Expiry, zone);
+    const auto* const milliseconds = std::get_if<std::int64_t>(&time);
+    return milliseconds == nullptr ? std::nullopt : std::optional(*milliseconds / 1'000);
+}
+
 Answer parseTime(std::string_view text, std::int64_t now_ms, TimeMeans means, Zone zone) {
     text = trimmed(text);
     if (equalsIgnoreCase(text, "now")) return now_ms;

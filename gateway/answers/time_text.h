@@ -38,6 +38,9 @@ struct TimeError {
 std::variant<std::int64_t, TimeError> parseTime(std::string_view text, std::int64_t now_ms, TimeMeans means,
                                                 Zone zone);
 
+/// Unix seconds of a date, or of a date and a time, without an offset; none: it is none of these.
+std::optional<std::int64_t> calendarTime(std::string_view text, Zone zone);
+
 /// Milliseconds of 90s, 30m, 1h30m, 7d, 1w; at most ten years.
 std::variant<std::int64_t, TimeError> parseSpan(std::string_view text);
 

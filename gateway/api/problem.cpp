@@ -55,6 +55,9 @@ Problem of(const rules::NothingLeft&) {
         kConflict, "nothing_left",
         "the list contains no rules, so \"replace\" would remove them all; with \"force\" it is done anyway"};
 }
+Problem of(const rules::MostRemoved& refusal) {
+    return {kConflict, "most_removed", answers::dangerOf(refusal) + std::string(kForced)};
+}
 Problem of(const rules::UnreadableList& refusal) {
     std::string errors;
     for (const store::ImportError& error : refusal.errors)

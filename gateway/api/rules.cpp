@@ -456,6 +456,9 @@ Response importRules(const Call& call) {
     if (!known) throw invalid("format", fmt::format("{} is no format of lists", inQuotes(format)));
     options.format = *known;
     options.set = body.text("set");
+    options.local_time = [](std::string_view time) {
+        return answers::calendarTime(time, answers::Zone::Utc);
+    };
     if (body.has("verdict") && !body.isNull("verdict")) options.verdict = verdictOf(body);
     const bool replace = body.flag("replace"), all_sets = body.flag("all_sets"), insist = body.flag("force");
     const bool dry_run = body.flag("dry_run");

@@ -76,6 +76,7 @@ struct Arguments {
     std::string file;
     std::string format;
     std::string verdict;
+    std::vector<std::string> ignored_columns;
     std::string old_name, new_name;
     bool force = false;
     bool cut = false;
@@ -129,7 +130,6 @@ UnixSeconds now() {
 std::string hintOn(const std::string& text) {
     constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     constexpr std::string_view kOfAddresses = "0123456789.";
-    if (text.find_first_of(", \t\n") != std::string::npos) return " (each network is a word of its own)";
     const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
                              text.find_first_not_of(kOfAddresses) != std::string::npos &&
                              text.find('.') != std::string::npos;
@@ -139,6 +139,8 @@ std::string hintOn(const std::string& text) {
 
 /// Ranges and masks are several networks, perhaps.
 std::vector<Network> networksIn(const std::string& text) {
+    if (text.find_first_of(", \t\n") != std::string::npos)
+        usageError(fmt::format("\"{}\": each network is a word of its own, without commas", printable(text)));
     auto parsed = parseNetworks(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(error->message + hintOn(text));
     return std::move(std::get<std::vector<Network>>(parsed));
@@ -279,6 +281,10 @@ class Access {
     void reportBadRows() {
         for (const auto& [id, what] : bad_rows_)
             warn(what);
+        if (use_ == RuleStore::Use::Read && !bad_rows_.empty())
+            warn(
+                "a running gateway keeps the rules that it has until this is mended: what it does may "
+                "differ");
         if (changed_ && !bad_rows_.empty())
             fail(
                 "a running gateway keeps the rules that it has until this is mended: the change is not in "
@@ -358,10 +364,14 @@ class Access {
         fail(dangerOf(refusal) + std::string(kNothingDone));
     }
     void report(const rules::NothingLeft&);
+    void report(const rules::MostRemoved& refusal) {
+        failAt(arguments_.file, dangerOf(refusal) + std::string(kNothingDone));
+    }
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
     void report(const rules::InTheWay& refusal);
     rules::PutOutcome put(const rules::PutRequest& request);
+    const AccessRule* planned(const rules::PutOutcome& outcome, std::int64_t id) const;
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
@@ -375,8 +385,12 @@ class Access {
     void reportMissing(const Network& missing);
     bool mayRemove(std::span<const AccessRule> rules);
     bool removeRules(const rules::Selected& selected, const std::optional<std::string>& set = {});
+    void warnOfOlderRules();
     void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
+    std::vector<std::string> namesMeant(const std::string& text);
+    bool isStrange(const std::vector<std::string>& names, const std::string& text);
+    void addClients(const std::string& text, std::vector<AddressBytes>& clients);
     store::ImportOptions importOptions() const;
 
     Context& context_;
@@ -569,6 +583,15 @@ void Access::put(Verdict verdict) {
     warnOfClosed(service().closedBy(outcome));
 }
 
+/// In a dry run, the rule of that number where it would be a new one; null: it is there.
+const AccessRule* Access::planned(const rules::PutOutcome& outcome, std::int64_t id) const {
+    if (!arguments_.dry_run) return nullptr;
+    const auto found = std::find_if(outcome.rules.begin(), outcome.rules.end(), [&](const auto& result) {
+        return result.kind == RuleStore::PutKind::Added && result.rule.id == id;
+    });
+    return found == outcome.rules.end() ? nullptr : &found->rule;
+}
+
 rules::PutOutcome Access::put(const rules::PutRequest& request) {
     auto answer = service().put(request);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) {
@@ -580,7 +603,7 @@ rules::PutOutcome Access::put(const rules::PutRequest& request) {
         reportPut(result);
     const auto overlaps = service().overlaps(outcome);
     for (const rules::Overlap& overlap : overlaps.first)
-        remark("note: {}\n", sentenceOf(overlap));
+        remark("note: {}\n", sentenceOf(overlap, planned(outcome, overlap.rule_id)));
     if (overlaps.more > 0) remark("note: and {} more\n", overlaps.more);
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
     return std::move(outcome);
@@ -677,8 +700,10 @@ bool Access::removeRules(const rules::Selected& selected, const std::optional<st
     const auto result = service().remove(selected, set);
     for (const std::int64_t id : result.missing)
         fail(fmt::format("rule {} is gone meanwhile: nothing was removed", id));
-    for (const AccessRule& rule : result.removed)
-        tell("removed {}\n", sentenceOf(rule));
+    for (std::size_t at = 0; at < std::min(result.removed.size(), kMaxShown); ++at)
+        tell("removed {}\n", sentenceOf(result.removed[at]));
+    if (result.removed.size() > kMaxShown)
+        tell("and {} more: see mailgate access history\n", result.removed.size() - kMaxShown);
     for (const std::int64_t id : result.unreadable)
         tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));
@@ -774,6 +799,7 @@ void Access::undo() {
                 tell("undid change {}:\n", number);
                 for (const auto& entry : result.entries)
                     tell("{}\n", changeLine(entry));
+                service().meetAll();
                 return warnOfClosed(service().closedBy(result));
             case Kind::NotFound:
                 return fail(arguments_.change ? fmt::format("there is no change {}", number)
@@ -796,6 +822,28 @@ void Access::undo() {
     });
 }
 
+/// Those of rules: "host:home.example.org" is one, "home.example.org" whatever rules say of it. None: it is no name, or
+/// a network.
+std::vector<std::string> Access::namesMeant(const std::string& text) {
+    if (store::isRuleName(text)) return {parsedName(text)};
+    if (std::holds_alternative<Network>(parseNetwork(text))) return {};
+    std::vector<std::string> names;
+    for (const store::NamedRule& named : store().namedRules()) {
+        const std::string& name = named.rule.name;
+        if (equalsIgnoreCase(name.substr(name.find(':') + 1), text) &&
+            std::find(names.begin(), names.end(), name) == names.end())
+            names.push_back(name);
+    }
+    return names;
+}
+
+/// What looks like a name is not told that it is no network.
+bool Access::isStrange(const std::vector<std::string>& names, const std::string& text) {
+    if (!names.empty() || hintOn(text).empty()) return false;
+    fail(fmt::format("no rule is for {}", printable(text)));
+    return true;
+}
+
 void Access::list() {
     onlyRead();
     requireKnown();
@@ -812,10 +860,14 @@ void Access::list() {
         filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed;
     if (filter.expired && about_live)
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
-    if (!arguments_.networks.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
+    if (!arguments_.networks.empty()) {
+        filter.names = namesMeant(arguments_.networks.front());
+        if (isStrange(filter.names, arguments_.networks.front())) return;
+        if (filter.names.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
+    }
     const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
-    const bool all =
-        !about_live && !filter.covering && filter.listeners.empty() && !filter.set && !filter.note_contains;
+    const bool all = !about_live && arguments_.networks.empty() && filter.listeners.empty() && !filter.set &&
+                     !filter.note_contains;
     if (rules.empty())
         fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
@@ -855,25 +907,70 @@ void Access::reportDecision(const rules::Decision& decision) const {
         fmt::print("  {} {}\n", store::isLive(rule, now()) ? "overrides" : "expired:", sentenceOf(rule));
 }
 
-void Access::test() {
-    onlyRead();
-    requireConfigured(arguments_.listeners);
-    std::vector<AddressBytes> clients;
-    for (const std::string& text : arguments_.networks)
+/// Of a name that rules have what it stands for: of a network there its first address.
+void Access::addClients(const std::string& text, std::vector<AddressBytes>& clients) {
+    const auto names = namesMeant(text);
+    if (isStrange(names, text)) return;
+    if (names.empty()) {
         for (const Network& address : networksIn(text)) {
             if (address.prefix_length != 128)
                 usageError(address.toString() + " is a network: test addresses");
             clients.push_back(address.address);
         }
+        return;
+    }
+    for (const std::string& name : names) {
+        std::vector<Network> networks;
+        bool has_rule = false;
+        for (const store::NamedRule& named : store().namedRules()) {
+            if (named.rule.name != name) continue;
+            has_rule = true;
+            networks = named.state.networks;
+        }
+        if (!has_rule) return fail(fmt::format("no rule is for {}", name));
+        if (networks.empty())
+            return fail(fmt::format("{} stands for nothing yet (mailgate access list)", name));
+        for (const Network& network : networks) {
+            if (network.prefix_length != 128)
+                fmt::print(stderr, "note: {} is {}, of which the first address is tested\n", name,
+                           network.toString());
+            clients.push_back(network.address);
+        }
+    }
+}
+
+void Access::test() {
+    onlyRead();
+    requireConfigured(arguments_.listeners);
+    std::vector<AddressBytes> clients;
+    for (const std::string& text : arguments_.networks)
+        addClients(text, clients);
+    if (context_.exit_code != kDone) return;
     const auto decisions = service().test(clients, arguments_.listeners);
     for (const rules::Decision& decision : decisions)
         if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
     if (arguments_.json) {
         std::fputs(decisionsAsJson(decisions, now(), service().names()).c_str(), stdout);
-        return;
+    } else {
+        for (const rules::Decision& decision : decisions)
+            reportDecision(decision);
     }
-    for (const rules::Decision& decision : decisions)
-        reportDecision(decision);
+    if (bad_rows_.empty()) warnOfOlderRules();
+}
+
+/// What the store says is not what a running gateway does that cannot read it.
+void Access::warnOfOlderRules() {
+    Poco::JSON::Object::Ptr rules;
+    try {
+        rules = admin::Client(config_.admin.socket).get("/v1/status")->getObject("rules");
+    } catch (const admin::ClientError&) {
+        return;  // none is running, or it is not to be asked
+    }
+    if (!rules || !rules->optValue("store_failed", false)) return;
+    warn(fmt::format(
+        "the running gateway cannot read the rules, and keeps those of version {}: what it does may differ "
+        "from what these of version {} say",
+        rules->optValue<std::int64_t>("version", 0), store().version()));
 }
 
 /// A read that fails is not the list's end.
@@ -901,6 +998,8 @@ store::ImportOptions Access::importOptions() const {
                                importFormatNames()));
     options.format = *format;
     options.set = arguments_.set;
+    options.ignored_columns = arguments_.ignored_columns;
+    options.local_time = [](std::string_view text) { return answers::calendarTime(text, Zone::Local); };
     if (!arguments_.verdict.empty()) {
         if (arguments_.verdict != "allow" && arguments_.verdict != "deny")
             usageError(
@@ -966,6 +1065,7 @@ void Access::importText(const std::string& text) {
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
     reportImport(outcome);
+    if (!arguments_.compares) service().meetAll();
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
 }
@@ -977,6 +1077,8 @@ void Access::warnOfForce(const rules::Refusal& refusal) const {
         why = fmt::format("line {}: {}", hazardous->line, dangerOf(*hazardous));
     else if (const auto* together = std::get_if<rules::TooMuchTogether>(&refusal))
         why = dangerOf(*together);
+    else if (const auto* most = std::get_if<rules::MostRemoved>(&refusal))
+        why = dangerOf(*most);
     warn(fmt::format("{}: {}: access import would do this only with --force", arguments_.file, why));
 }
 
@@ -986,6 +1088,14 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
          outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
     for (const store::ImportError& contradiction : outcome.contradictions)
         remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
+    if (const auto& bytes = outcome.not_utf8; bytes.count > 0)
+        warn(fmt::format(
+            "{}:{}: the note \"{}\"{} not UTF-8: such notes are kept byte by byte (iconv -f "
+            "ISO-8859-1 -t UTF-8 converts a list of Latin-1)",
+            arguments_.file, bytes.first, printable(bytes.what),
+            bytes.count == 1   ? " is"
+            : bytes.count == 2 ? " and that of another line are"
+                               : fmt::format(" and those of {} more lines are", bytes.count - 1)));
     if (outcome.expired > 0)
         remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
                outcome.expired == 1 ? "has" : "have");
@@ -1033,6 +1143,7 @@ void Access::renameRules() {
     const auto answer = service().renameListener(arguments_.old_name, arguments_.new_name, arguments_.force);
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
+    service().meetAll();
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
@@ -1112,10 +1223,11 @@ class Commands {
     Context& context_;
 };
 
-void addForceOption(const Commands::Command& command) {
+void addForceOption(const Commands::Command& command, const std::string& besides = "") {
     command.flag("--force", &Arguments::force,
                  "Do it even if that denies the site's own balancers or servers, or if all rules together "
-                 "then cover half of the Internet or more");
+                 "then cover half of the Internet or more" +
+                     besides);
 }
 
 void addDryRunOption(const Commands::Command& command) {
@@ -1184,6 +1296,12 @@ void addFileOptions(const Commands::Command& command) {
                            "Format of the file: " + importFormatNames() + " (default: auto)");
     command.app.add_option("--verdict", command.arguments->verdict,
                            "allow or deny, for networks that the file lists without a verdict");
+    command.app
+        .add_option(
+            "--ignore-columns", command.arguments->ignored_columns,
+            "Columns of a CSV file that mean nothing here, by their names in its heading (may be repeated)")
+        ->allow_extra_args(false)
+        ->delimiter(',');
     addSetOption(command, "The set of rules that all lines belong to (default: the line's set=, or manual)");
     command.flag("--all-sets", &Arguments::all_sets,
                  "When replacing, also remove the rules of sets that the file does not name");
@@ -1196,7 +1314,9 @@ void addFileCommands(Commands& commands) {
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
-    addForceOption(import);
+    addForceOption(import,
+                   "; with --all-sets also if most rules would be removed, or any by a list in the export's "
+                   "format that has no end mark");
     addChangeOptions(import);
     const auto diff = commands.add(
         "diff", "Show what access import --replace would change; exit status 0: nothing, 1: something",
@@ -1273,7 +1393,9 @@ void addAccessCommand(CLI::App& root, Context& context) {
     addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);
     const auto list = commands.add("list", "Print the rules in force", [](Access& access) { access.list(); });
-    list.oneNetwork("--match", "Only rules that cover this address or network");
+    list.oneNetwork("--match",
+                    "Only rules that cover this address or network, or that are for this name (host:NAME, "
+                    "spf:DOMAIN, or NAME)");
     list.listeners("Only rules that cover this listener (may be repeated)");
     addSetOption(list, "Only rules of this set");
     list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
@@ -1290,7 +1412,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
         "test",
         "Show whether addresses are allowed, and by which rule; exit status 0: all are, 1: one is refused",
         [](Access& access) { access.test(); });
-    test.networks("ADDR", "Client addresses")->required();
+    test.networks("ADDR", "Client addresses, or names that rules are for")->required();
     test.listeners("Test this listener only (may be repeated; default: all listeners)");
     test.flag("--json", &Arguments::json, "Print JSON");
     addFileCommands(commands);

@@ -70,21 +70,25 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
                            [&](const AccessRule& rule) { return (rule.*text).empty(); });
     };
     Table table(
-        {{.name = "rule", .title = "RULE"},
+        {{.name = "rule", .title = "RULE", .also = {"id"}},
          {.name = "set", .title = "SET", .least = 8, .leaves = 7},
          {.name = "verdict", .title = "VERDICT"},
          {.name = "network", .title = "NETWORK"},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 8},
-         {.name = "limits", .title = "LIMITS", .least = 10, .leaves = 2},
+         {.name = "limits",
+          .title = "LIMITS",
+          .least = 10,
+          .leaves = 2,
+          .also = {"client_sessions", "client_rate"}},
          {.name = "reply",
           .title = "REPLY",
           .leaves = 3,
           .on_request = std::none_of(rules.begin(), rules.end(),
                                      [](const AccessRule& rule) { return rule.reply.any(); })},
-         {.name = "expires", .title = times.title("EXPIRES"), .leaves = 9},
+         {.name = "expires", .title = times.title("EXPIRES"), .leaves = 9, .also = {"expires_at"}},
          {.name = "hits", .title = "HITS", .leaves = 3},
-         {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
-         {.name = "by", .title = "BY", .least = 6, .leaves = 5},
+         {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1, .also = {"last_hit_at"}},
+         {.name = "by", .title = "BY", .least = 6, .leaves = 5, .also = {"created_by"}},
          {.name = "owner", .title = "OWNER", .least = 6, .leaves = 6, .on_request = none(&AccessRule::owner)},
          {.name = "ticket",
           .title = "TICKET",
@@ -167,16 +171,17 @@ std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& sit
 
 std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style,
                         const Times& times) {
-    Table table({{.name = "set", .title = "SET", .least = 16},
-                 {.name = "rules", .title = "RULES"},
-                 {.name = "allow", .title = "ALLOW", .leaves = 3},
-                 {.name = "deny", .title = "DENY", .leaves = 4},
-                 {.name = "expired", .title = "EXPIRED", .leaves = 2},
-                 {.name = "hits", .title = "HITS", .leaves = 5},
-                 {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1},
-                 {.name = "expires-after", .title = "EXPIRES AFTER", .leaves = 6},
-                 {.name = "note", .title = "NOTE", .least = 10}},
-                style);
+    Table table(
+        {{.name = "set", .title = "SET", .least = 16, .also = {"name"}},
+         {.name = "rules", .title = "RULES"},
+         {.name = "allow", .title = "ALLOW", .leaves = 3},
+         {.name = "deny", .title = "DENY", .leaves = 4},
+         {.name = "expired", .title = "EXPIRED", .leaves = 2},
+         {.name = "hits", .title = "HITS", .leaves = 5},
+         {.name = "last-hit", .title = times.title("LAST HIT"), .leaves = 1, .also = {"last_hit_at"}},
+         {.name = "expires-after", .title = "EXPIRES AFTER", .leaves = 6, .also = {"default_expires_after"}},
+         {.name = "note", .title = "NOTE", .least = 10, .also = {"default_note"}}},
+        style);
     for (const rules::SetSummary& set : sets)
         table.add({set.name, std::to_string(set.allowing + set.denying), std::to_string(set.allowing),
                    std::to_string(set.denying), std::to_string(set.expired), std::to_string(set.hits),
@@ -199,15 +204,15 @@ std::string sentenceOf(const std::string& set, std::size_t rules, const store::S
 std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const TableStyle& style,
                            const Times& times) {
     Table table({{.name = "time", .title = times.title("TIME")},
-                 {.name = "by", .title = "BY", .least = 6, .leaves = 1},
+                 {.name = "by", .title = "BY", .least = 6, .leaves = 1, .also = {"who"}},
                  {.name = "change", .title = "CHANGE"},
                  {.name = "action", .title = "ACTION"},
                  {.name = "rule", .title = "RULE"},
-                 {.name = "what", .title = "WHAT", .least = 16}},
+                 {.name = "what", .title = "WHAT", .least = 16, .also = {"before", "after"}}},
                 style);
     for (const auto& entry : entries) {
-        std::string what = entry.before.empty() ? entry.after : entry.before;
-        if (!entry.before.empty() && !entry.after.empty()) what += "  ->  " + entry.after;
+        std::string what = answers::trailLine(entry.before.empty() ? entry.after : entry.before);
+        if (!entry.before.empty() && !entry.after.empty()) what += "  ->  " + answers::trailLine(entry.after);
         table.add({times.text(entry.at * 1'000), entry.who, std::to_string(entry.change), entry.action,
                    entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), std::move(what)});
     }

@@ -49,8 +49,9 @@ Examination examine(const std::filesystem::path& file) {
     const Preflight site = examineSite(*found.config);
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);
-    for (const std::string& error : site.errors)
-        found.errors.push_back(fmt::format("{}: {}", found.file, error));
+    for (const std::string& error : site.errors)  // one that names a place in the file has its name already
+        found.errors.push_back(
+            error.starts_with(found.file + ":") ? error : fmt::format("{}: {}", found.file, error));
     return found;
 }
 

@@ -132,15 +132,19 @@ class ConsoleCommand {
 void ConsoleCommand::addUser() {
     requireName();
     const auto store = accounts();
-    const std::string taken = fmt::format("there is an account {} already", inQuotes(arguments_.name));
-    if (store->account(arguments_.name)) return fail(taken);
+    const auto taken = [&](const std::string& name) {
+        return fmt::format("there is an account {} already{}", inQuotes(name),
+                           name == arguments_.name ? "" : ", and case alone tells nobody apart");
+    };
+    for (const Account& other : store->accounts())
+        if (equalsIgnoreCase(other.name, arguments_.name)) return fail(taken(other.name));
     Account account;
     account.name = arguments_.name;
     account.role = store::roleOf(arguments_.role).value();
     account.password = credentials::hashPassword(newPassword());
     account.password_at = account.created_at = now_;
     account.created_by = actingUser();
-    if (!store->add(account)) return fail(taken);
+    if (!store->add(account)) return fail(taken(account.name));
     fmt::print("added account {} ({})\n", account.name, arguments_.role);
 }
 
@@ -215,12 +219,13 @@ void ConsoleCommand::listUsers() {
         });
     if (users.empty()) return fail("there is no account: mailgate console user add NAME --role admin");
     const Times times = arguments_.view.times();
-    Table table({{.name = "user", .title = "USER"},
-                 {.name = "role", .title = "ROLE"},
-                 {.name = "password", .title = times.title("PASSWORD SET"), .leaves = 1},
-                 {.name = "created", .title = times.title("CREATED"), .leaves = 2},
-                 {.name = "by", .title = "BY", .least = 6, .leaves = 3}},
-                arguments_.view.style());
+    Table table(
+        {{.name = "user", .title = "USER", .also = {"name"}},
+         {.name = "role", .title = "ROLE"},
+         {.name = "password", .title = times.title("PASSWORD SET"), .leaves = 1, .also = {"password_at"}},
+         {.name = "created", .title = times.title("CREATED"), .leaves = 2, .also = {"created_at"}},
+         {.name = "by", .title = "BY", .least = 6, .leaves = 3, .also = {"created_by"}}},
+        arguments_.view.style());
     for (const Account& account : users)
         table.add({account.name, std::string(toString(account.role)), times.text(account.password_at * 1'000),
                    times.text(account.created_at * 1'000), account.created_by});
@@ -240,12 +245,12 @@ void ConsoleCommand::listTokens() {
         });
     if (tokens.empty()) return fail("there is no token");
     const Times times = arguments_.view.times();
-    Table table({{.name = "token", .title = "TOKEN"},
+    Table table({{.name = "token", .title = "TOKEN", .also = {"name"}},
                  {.name = "role", .title = "ROLE"},
                  {.name = "user", .title = "USER", .least = 6, .leaves = 3},
-                 {.name = "expires", .title = times.title("EXPIRES")},
-                 {.name = "created", .title = times.title("CREATED"), .leaves = 1},
-                 {.name = "by", .title = "BY", .least = 6, .leaves = 2}},
+                 {.name = "expires", .title = times.title("EXPIRES"), .also = {"expires_at"}},
+                 {.name = "created", .title = times.title("CREATED"), .leaves = 1, .also = {"created_at"}},
+                 {.name = "by", .title = "BY", .least = 6, .leaves = 2, .also = {"created_by"}}},
                 arguments_.view.style());
     for (const Token& token : tokens) {
         Cell expires(token.expires_at ? times.text(*token.expires_at * 1'000) : "never");

@@ -42,6 +42,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"format", "NAME"},
                                                                      {"from", "ADDR"},
                                                                      {"helo", "NAME"},
+                                                                     {"ignore-columns", "NAME,..."},
                                                                      {"limit", "N"},
                                                                      {"listener", "NAME"},
                                                                      {"match", "NET"},

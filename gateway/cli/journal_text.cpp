@@ -196,19 +196,28 @@ Table sessionTable(TableStyle style, const Times& times) {
          {.name = "client", .title = "CLIENT", .least = 15, .usual = 15},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 1, .usual = 10},
          {.name = "tls", .title = "TLS", .least = 6, .leaves = 3, .usual = 8},
-         {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 6, .usual = 20},
-         {.name = "from", .title = "FROM", .least = 9, .leaves = 5, .usual = 24},
-         {.name = "to", .title = "TO", .least = 9, .leaves = 4, .usual = 20},
-         {.name = "queue-id", .title = "QUEUE ID/REPLY", .least = 11, .leaves = 2, .usual = 14},
+         {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 5, .usual = 20, .also = {"user"}},
+         {.name = "from", .title = "FROM", .least = 9, .leaves = 6, .usual = 24},
+         {.name = "to", .title = "TO", .least = 9, .leaves = 4, .usual = 20, .also = {"recipients"}},
+         {.name = "queue-id",
+          .title = "QUEUE ID/REPLY",
+          .least = 11,
+          .leaves = 2,
+          .usual = 14,
+          .also = {"reply"}},
          {.name = "end", .title = "END", .least = 24, .usual = 15},
          {.name = "protocol", .title = "PROTOCOL", .usual = 8, .on_request = kOnRequest},
          {.name = "balancer", .title = "BALANCER", .least = 15, .usual = 15, .on_request = kOnRequest},
          {.name = "server", .title = "SERVER", .least = 8, .usual = 12, .on_request = kOnRequest},
          {.name = "rule", .title = "RULE", .least = 18, .usual = 18, .on_request = kOnRequest},
          {.name = "size", .title = "SIZE", .usual = 8, .on_request = kOnRequest},
-         {.name = "in", .title = "IN", .usual = 8, .on_request = kOnRequest},
-         {.name = "out", .title = "OUT", .usual = 8, .on_request = kOnRequest},
-         {.name = "duration", .title = "DURATION", .usual = 10, .on_request = kOnRequest},
+         {.name = "in", .title = "IN", .usual = 8, .on_request = kOnRequest, .also = {"bytes_in"}},
+         {.name = "out", .title = "OUT", .usual = 8, .on_request = kOnRequest, .also = {"bytes_out"}},
+         {.name = "duration",
+          .title = "DURATION",
+          .usual = 10,
+          .on_request = kOnRequest,
+          .also = {"duration_ms"}},
          {.name = "started",
           .title = times.title("STARTED"),
           .usual = times.width(),
@@ -391,18 +400,21 @@ bool isTold(const Field<JournalSession, Value>& field, const JournalSession& ses
     return true;
 }
 
-void addPart(Story& story, Part part, const JournalSession& session) {
+void addPart(Story& story, Part part, const JournalSession& session, const std::string& rule = {}) {
     store::journal::eachField<JournalSession>([&](const auto& field) {
         if (!field.label.empty() && field.part == part && isTold(field, session))
             addField(story, field, session);
+        if (field.part == part && field.name == "access" && !rule.empty())
+            story.add(fmt::format("  rule {}", session.rule_id), rule);
     });
 }
 
 }  // namespace
 
-std::string sessionAsStory(const JournalSession& session, Zone zone, Letters letters) {
+std::string sessionAsStory(const JournalSession& session, Zone zone, Letters letters,
+                           const std::string& rule) {
     Story story(letters, zone);
-    addPart(story, Part::Session, session);
+    addPart(story, Part::Session, session, rule);
     if (session.kind == store::JournalKind::Mail) {
         story.add("end", "unknown: the session is still open, or the gateway was killed");
         return story.text();

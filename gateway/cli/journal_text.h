@@ -27,8 +27,10 @@ inline constexpr std::size_t kShownOfId = 16;
 Table sessionTable(TableStyle style, const Times& times);
 /// One row for each mail, one for a session without any.
 void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
-/// All that is known, one fact a line, the timings in their order.
-std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8);
+/// All that is known, one fact a line, the timings in their order. `rule`: what there is to say of the rule that has
+/// decided; empty: nothing.
+std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8,
+                           const std::string& rule = {});
 
 /// Why there is nothing to print; empty: there is something.
 std::string emptyTop(const store::JournalTop& top, const store::JournalTopQuery& query);

@@ -28,9 +28,9 @@ std::string whyNoServerName(const std::string& text) {
     const std::size_t slash = text.find('/');
     const bool named = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
                        text.find('/', slash + 1) == std::string::npos;
-    return named
-               ? ""
-               : "name a server as mailgate status lists it, such as postfix/mx1, or */mx1 in all upstreams";
+    return named ? ""
+                 : "name a server as mailgate status lists it, such as postfix/mx1, or */mx1 in all "
+                   "upstreams, or a host with --host";
 }
 
 struct Target {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/answers/rules_text.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
@@ -13,6 +14,7 @@
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
+#include "store/backends/rules.h"
 #include "store/journal/filter.h"
 
 #include <fmt/format.h>
@@ -118,6 +120,19 @@ void failNone(Context& context, const Asked& asked, journal::Source& source) {
     if (user.user && source.newest(user, 1).empty())
         return fail(context,
                     fmt::format("no session in the journal has the user \"{}\"", asTyped(*user.user)));
+    for (const auto& [option, address] :
+         {std::pair("--from", asked.filter.from), std::pair("--to", asked.filter.to),
+          std::pair("--refused-recipient", asked.filter.refused_to)}) {
+        if (!address || address->empty() || address->find('@') != std::string::npos) continue;
+        const bool domain = address->find('.') != std::string::npos;
+        return fail(
+            context,
+            fmt::format("no session in the journal matches: {} {} is no whole address: expected one such "
+                        "as {}@{}, or a domain such as @{}",
+                        option, asTyped(*address), domain ? "bob" : asTyped(*address),
+                        domain ? asTyped(*address) : "example.net",
+                        domain ? asTyped(*address) : "example.net"));
+    }
     fail(context, "no session in the journal matches");
 }
 
@@ -213,20 +228,20 @@ std::string tlsModeOf(const Poco::JSON::Object& session) {
 }
 
 Table liveTable(TableStyle style, const Times& times) {
-    return Table({{.name = "since", .title = times.title("SINCE")},
+    return Table({{.name = "since", .title = times.title("SINCE"), .also = {"started"}},
                   {.name = "session", .title = "SESSION"},
                   {.name = "client", .title = "CLIENT", .least = 15},
                   {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 4},
                   {.name = "state", .title = "STATE"},
                   {.name = "server", .title = "SERVER", .least = 8, .leaves = 5},
-                  {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 6},
+                  {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 6, .also = {"user"}},
                   {.name = "from", .title = "FROM", .least = 9, .leaves = 3},
-                  {.name = "in", .title = "IN", .leaves = 2},
-                  {.name = "out", .title = "OUT", .leaves = 1},
+                  {.name = "in", .title = "IN", .leaves = 2, .also = {"bytes_in"}},
+                  {.name = "out", .title = "OUT", .leaves = 1, .also = {"bytes_out"}},
                   {.name = "balancer", .title = "BALANCER", .least = 15, .on_request = true},
                   {.name = "protocol", .title = "PROTOCOL", .on_request = true},
                   {.name = "tls", .title = "TLS", .on_request = true},
-                  {.name = "mails", .title = "MAILS", .on_request = true}},
+                  {.name = "mails", .title = "MAILS", .on_request = true, .also = {"mail_count"}}},
                  std::move(style));
 }
 
@@ -351,6 +366,20 @@ void kill(Context& context, const SessionsArguments& arguments) {
     fmt::print("session {} ended\n", ids.front());
 }
 
+/// What the rule that has decided is now; empty: none has, or that is not known.
+std::string ruleNow(const Config& config, const JournalSession& session) {
+    if (session.rule_id == 0) return {};
+    try {
+        const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
+        const auto rule = rules->rule(session.rule_id);
+        if (!rule) return "is no longer there (mailgate access history " + session.rule + ")";
+        const std::string sentence = answers::sentenceOf(*rule);
+        return sentence.substr(sentence.find(": ") + 2);
+    } catch (const store::StoreError&) {
+        return {};  // what the journal has is told all the same
+    }
+}
+
 void show(Context& context, const SessionsArguments& arguments) {
     const Config config = chosenConfig(context);
     const auto found = openJournal(config)->withId(arguments.id, 2);
@@ -362,7 +391,9 @@ void show(Context& context, const SessionsArguments& arguments) {
     if (arguments.json)
         std::fputs(sessionAsJson(found.front()).c_str(), stdout);
     else
-        print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters), arguments.view);
+        print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters,
+                             ruleNow(config, found.front())),
+              arguments.view);
 }
 
 /// What is wrong with the value of --end; empty: nothing.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/table.h"
 
+#include "protocols/values/text.h"
+
 #include <fmt/format.h>
 #include <CLI/Error.hpp>
 
@@ -57,6 +59,14 @@ std::string factLines(const std::vector<Fact>& facts) {
     return lines;
 }
 
+/// "Last Hit" and "last_hit" are "last-hit".
+std::string columnName(std::string_view text) {
+    std::string name = lowerCase(trimmed(text));
+    std::replace_if(
+        name.begin(), name.end(), [](char character) { return character == ' ' || character == '_'; }, '-');
+    return name;
+}
+
 std::vector<std::string> namesOf(const std::vector<Column>& columns) {
     std::vector<std::string> names;
     names.reserve(columns.size());
@@ -75,8 +85,12 @@ Table::Table(std::vector<Column> columns, TableStyle style)
 /// Those that were asked for, in that order; none of them leaves.
 void Table::choose() {
     for (const std::string& name : style_.columns) {
-        const auto found = std::find_if(columns_.begin(), columns_.end(),
-                                        [&](const Column& column) { return column.name == name; });
+        const std::string wanted = columnName(name);
+        const auto found = std::find_if(columns_.begin(), columns_.end(), [&](const Column& column) {
+            return column.name == wanted ||
+                   std::any_of(column.also.begin(), column.also.end(),
+                               [&](const std::string& other) { return columnName(other) == wanted; });
+        });
         if (found == columns_.end())
             throw CLI::ValidationError(fmt::format("--columns: there is no column \"{}\": expected {}",
                                                    shown(name), fmt::join(namesOf(columns_), ", ")));

@@ -33,12 +33,13 @@ struct Cell {
 struct Column {
     static constexpr std::size_t kWhole = std::numeric_limits<std::size_t>::max();
 
-    std::string name;            ///< as --columns takes it
-    std::string title;           ///< its heading
-    std::size_t least = kWhole;  ///< is clipped to this width, not further; kWhole: never
-    unsigned leaves = 0;         ///< its place in the order of being left out, from 1 on; 0: never
-    std::size_t usual = 0;       ///< width at least, where more rows are to come
-    bool on_request = false;     ///< only with --columns
+    std::string name;                 ///< as --columns takes it; in any case, and with blanks or _ for -
+    std::string title;                ///< its heading
+    std::size_t least = kWhole;       ///< is clipped to this width, not further; kWhole: never
+    unsigned leaves = 0;              ///< its place in the order of being left out, from 1 on; 0: never
+    std::size_t usual = 0;            ///< width at least, where more rows are to come
+    bool on_request = false;          ///< only with --columns
+    std::vector<std::string> also{};  ///< further names, as the JSON of what the column has
 };
 
 /// How tables are laid out.

@@ -81,11 +81,16 @@ std::string doubleTable(std::string_view name) {
     return fmt::format("the table {} is here for the second time: put its keys into one", inQuotes(name));
 }
 
-/// Without the quotes around it.
+/// Without the quotes around it, and with the backslashes that toml++ has escaped something with as they are.
 std::string escapedLine(std::string_view text) {
     constexpr std::size_t kLongest = 400;
     const std::string quoted = inQuotes(text, kLongest);
-    return quoted.substr(1, quoted.size() - 2);
+    std::string line;
+    for (std::size_t at = 1; at + 1 < quoted.size(); ++at) {
+        if (quoted[at] == '\\' && quoted[at + 1] == '\\') ++at;
+        line += quoted[at];
+    }
+    return line;
 }
 
 }  // namespace
@@ -117,6 +122,7 @@ std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
         return doubleTable(quotedName(description));
     if (holds(description, "key-value pair: cannot redefine existing"))
         return fmt::format("the key {} is already set above", inQuotes(quotedName(description)));
+    if (holds(description, "expected value, saw '\\n'")) return "a value is missing at the end of the line";
     if (holds(description, "invalid utf-8 sequence")) return "this is no UTF-8 text";
     return escapedLine(description);
 }

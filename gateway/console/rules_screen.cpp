@@ -89,7 +89,8 @@ std::string ruleLine(const Object& rule) {
 FormProblem problemIn(const Answer& answer) {
     FormProblem problem;
     problem.why = sentenceIn(answer);
-    problem.may_insist = answer.code() == "hazardous" || answer.code() == "nothing_left";
+    problem.may_insist =
+        answer.code() == "hazardous" || answer.code() == "nothing_left" || answer.code() == "most_removed";
     constexpr std::size_t kMost = 50;
     const auto errors = objectsOf(*answer.object, "errors");
     for (std::size_t at = 0; at < std::min(errors.size(), kMost); ++at)

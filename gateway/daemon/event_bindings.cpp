@@ -4,7 +4,7 @@
 #include "gateway/base/clock.h"
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
-#include "store/backends/rules.h"
+#include "store/backends/shown_notes.h"
 
 #include <algorithm>
 #include <chrono>
@@ -41,10 +41,8 @@ std::shared_ptr<const RuleNotes> readRuleNotes(const std::string& store_url) {
     // The thread that waits is the one that notices changes.
     constexpr std::chrono::milliseconds kLockTimeout{250};
     auto notes = std::make_shared<RuleNotes>();
-    store::openRules(store_url, {.use = store::RuleStore::Use::Inspect, .lock_timeout = kLockTimeout})
-        ->forEachRule([&](const store::AccessRule& rule) {
-            if (rule.reply.shows_note) notes->add(rule.id, rule.note);
-        });
+    store::forEachShownNote(store_url, kLockTimeout,
+                            [&](std::int64_t rule, std::string_view note) { notes->add(rule, note); });
     return notes;
 }
 

@@ -166,7 +166,11 @@ DnsAnswer queryDns(const std::string& name, DnsType type) {
     std::vector<std::uint8_t> message(kLongestMessage);
     const int length = resolver.ask(name, type, message);
     if (length < 0) {
-        if (resolver.error() == HOST_NOT_FOUND || resolver.error() == NO_DATA) return {};
+        if (resolver.error() == HOST_NOT_FOUND || resolver.error() == NO_DATA) {
+            DnsAnswer nothing;
+            nothing.exists = resolver.error() == NO_DATA;
+            return nothing;
+        }
         return failed(fmt::format("the name servers do not answer for {} {}", toString(type), name));
     }
     message.resize(std::min<std::size_t>(static_cast<std::size_t>(length), message.size()));

@@ -24,7 +24,8 @@ struct DnsAnswer {
     Kind kind = Kind::Nothing;
     std::vector<IpAddress> addresses;  ///< of A and AAAA
     std::vector<std::string>
-        texts;  ///< of TXT, the strings of a record joined (RFC 7208 section 3.3); of MX the hosts
+        texts;           ///< of TXT, the strings of a record joined (RFC 7208 section 3.3); of MX the hosts
+    bool exists = true;  ///< of Nothing: false where there is no such name at all (NXDOMAIN)
     std::uint32_t ttl = 0;  ///< seconds; the least of the records, aliases among them
     std::string error;
 };

@@ -50,10 +50,11 @@ class Collector {
                 answer_.missing = type;
             }
         if (failure && answer_.networks.empty()) throw NoAnswer(*failure);
-        if (answer_.networks.empty()) throw NoAnswer{fmt::format("{} has no address", host)};
+        if (answer_.networks.empty())
+            throw NoAnswer{exists_ ? fmt::format("{} has no address", host) : noSuchName(host)};
     }
     void addSpf(const std::string& domain) {
-        readRecord(domain, recordOf(domain, "has no SPF record"));
+        readRecord(domain, recordOf(domain));
         if (answer_.networks.empty())
             throw NoAnswer{fmt::format("the SPF record of {} lets nobody pass", domain)};
     }
@@ -67,10 +68,14 @@ class Collector {
     }
 
   private:
+    static std::string noSuchName(const std::string& name) {
+        return fmt::format("{} does not exist (NXDOMAIN)", name);
+    }
     DnsAnswer ask(const std::string& name, DnsType type) {
         if (Clock::now() > until_) throw NoAnswer{fmt::format("no answer within {} s", kPatience.count())};
         DnsAnswer answer = query_(name, type);
         if (answer.kind == DnsAnswer::Kind::Failed) throw NoAnswer{std::move(answer.error)};
+        exists_ = answer.kind != DnsAnswer::Kind::Nothing || answer.exists;
         if (answer.kind == DnsAnswer::Kind::Found) ttl_ = std::min(ttl_, answer.ttl);
         return answer;
     }
@@ -106,13 +111,14 @@ class Collector {
                             kMaxVoidLookups)};
     }
 
-    std::string recordOf(const std::string& domain, std::string_view without) {
+    std::string recordOf(const std::string& domain, std::string_view but = "") {
         std::vector<std::string> records;
         for (std::string& text : ask(domain, DnsType::Txt).texts)
             if (startsWithIgnoreCase(text, kVersion) &&
                 (text.size() == kVersion.size() || text[kVersion.size()] == ' '))
                 records.push_back(std::move(text));
-        if (records.empty()) throw NoAnswer{fmt::format("{} {}", domain, without)};
+        if (records.empty())
+            throw NoAnswer{(exists_ ? domain + " has no SPF record" : noSuchName(domain)).append(but)};
         if (records.size() > 1) throw NoAnswer{fmt::format("{} has {} SPF records", domain, records.size())};
         return std::move(records.front());
     }
@@ -134,7 +140,7 @@ class Collector {
         }
         if (redirect.empty()) return;
         count();
-        readRecord(redirect, recordOf(redirect, "has no SPF record, but another one leads there"));
+        readRecord(redirect, recordOf(redirect, ", but another one leads there"));
     }
 
     /// "name=value" (RFC 7208 section 12), the name being no mechanism's.
@@ -216,7 +222,7 @@ class Collector {
             if (!rest.empty() || host == domain)
                 throw NoAnswer{
                     fmt::format("the SPF record of {} has an invalid term \"{}\"", domain, printable(term))};
-            return readRecord(host, recordOf(host, "has no SPF record, but is included"));
+            return readRecord(host, recordOf(host, ", but is included"));
         }
         const auto prefixes = prefixesOf(rest);
         if (!prefixes)
@@ -269,6 +275,7 @@ class Collector {
     NameAnswer answer_;
     std::uint32_t ttl_ = std::numeric_limits<std::uint32_t>::max();
     unsigned lookups_ = 0, void_lookups_ = 0;
+    bool exists_ = true;  ///< the name that was asked for last
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ class AccountStore {
     /// In the order of their names.
     virtual std::vector<Account> accounts() = 0;
     virtual std::optional<Account> account(std::string_view name) = 0;
-    /// False: there is one of that name, and it stays as it is.
+    /// False: there is one of that name in whatever case, since nobody can tell them apart, and it stays as it is.
     virtual bool add(const Account& account) = 0;
     /// False: there is no such account.
     virtual bool setPassword(std::string_view name, std::string_view password, UnixSeconds now) = 0;

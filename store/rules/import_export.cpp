@@ -166,6 +166,11 @@ class LineReader {
         if (auto error = readNetwork()) return error;
         if (auto error = readOptions()) return error;
         if (auto error = readNote()) return error;
+        if (!without_verdict_.empty()) {
+            result.without_verdict.add(line, import::placeIn(line_, without_verdict_), without_verdict_);
+            return std::nullopt;
+        }
+        if (!import::isUtf8(rule_.note)) result.not_utf8.add(line, import::placeIn(line_, at_), rule_.note);
         if (listeners_.empty()) listeners_.emplace_back();
         for (std::string& name : listeners_) {
             noteUnknown(name, result.unknown_listeners);
@@ -190,18 +195,22 @@ class LineReader {
         if (isRuleName(word)) {
             auto name = parseRuleName(word);
             if (auto* error = std::get_if<NetworkError>(&name)) return std::move(error->message);
-            if (!verdict_) return import::verdictMissing(word);
-            rule_.verdict = *verdict_;
+            takeVerdict(word);
             rule_.name = std::move(std::get<std::string>(name));
             networks_ = {rule_.network};
             return std::nullopt;
         }
         auto parsed = parseNetworks(word);
         if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
-        if (!verdict_) return import::verdictMissing(word);
-        rule_.verdict = *verdict_;
+        takeVerdict(word);
         networks_ = std::move(std::get<std::vector<Network>>(parsed));
         return std::nullopt;
+    }
+
+    /// What else the line says is looked at without one, too; only that options go with the verdict is not.
+    void takeVerdict(std::string_view subject) {
+        rule_.verdict = verdict_.value_or(Verdict::Allow);
+        if (!verdict_) without_verdict_ = subject;
     }
 
     std::optional<std::string> readOptions() {
@@ -302,7 +311,7 @@ class LineReader {
 
     std::optional<std::string> readReply(std::string_view words) {
         if (names_reply_) return "reply= is given twice";
-        if (rule_.verdict == Verdict::Allow) return "reply= is only for deny rules";
+        if (verdict_ == Verdict::Allow) return "reply= is only for deny rules";
         const auto reply = ruleReplyOf(words);
         if (!reply)
             return fmt::format("reply={}: expected temporary, note, temporary,note or default",
@@ -364,7 +373,8 @@ class LineReader {
 
     const std::string_view line_;
     std::string_view rest_;
-    std::string_view at_;  ///< begins where the word does that is being read
+    std::string_view at_;               ///< begins where the word does that is being read
+    std::string_view without_verdict_;  ///< for what there is none; empty: there is one
     std::optional<Verdict> verdict_;
     const Names names_;
     AccessRule rule_;
@@ -471,6 +481,15 @@ void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& res
         if (auto error = reader.read(line.number, result))
             result.errors.push_back({line.number, std::move(*error), reader.column()});
     }
+}
+
+/// As one error, however many lines there are.
+void addWithoutVerdict(ImportResult& result) {
+    const ImportLines& lines = result.without_verdict;
+    if (lines.count == 0) return;
+    const auto behind = std::find_if(result.errors.begin(), result.errors.end(),
+                                     [&](const ImportError& error) { return error.line > lines.first; });
+    result.errors.insert(behind, {lines.first, import::verdictMissing(lines), lines.column});
 }
 
 /// All rules belong to the set that was asked for.
@@ -689,6 +708,14 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     else
         import::read(result.format, options.format != ImportFormat::Auto, lines.telling(), options,
                      &parseRules, result);
+    if (!options.ignored_columns.empty() && result.format != ImportFormat::Csv)
+        result.errors.push_back(
+            {0,
+             fmt::format(
+                 "--ignore-columns is for lists whose heading names columns (csv): this one was read as {}",
+                 toString(result.format))});
+    addWithoutVerdict(result);
+    result.has_end_mark = lines.hasEndMark();
     if (options.set) moveTo(*options.set, result);
     if (!result.errors.empty()) return result;
     if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))

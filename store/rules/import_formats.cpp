@@ -82,7 +82,8 @@ enum class Column : std::uint8_t {
     Rate,
     Owner,
     Ticket,
-    Note
+    Note,
+    Ignored
 };
 struct ColumnName {
     std::string_view name;
@@ -108,6 +109,24 @@ std::optional<Column> columnOf(std::string_view name) {
     const auto found = std::find_if(std::begin(kColumnNames), std::end(kColumnNames),
                                     [&](const ColumnName& known) { return known.name == lower; });
     return found == std::end(kColumnNames) ? std::nullopt : std::optional(found->column);
+}
+
+/// "network (cidr, ip), verdict (action), set"
+std::string columnNames() {
+    std::string text;
+    for (auto name = std::begin(kColumnNames); name != std::end(kColumnNames);) {
+        const Column column = name->column;
+        text.append(text.empty() ? "" : ", ").append(name->name);
+        std::string others;
+        for (++name; name != std::end(kColumnNames) && name->column == column; ++name)
+            others.append(others.empty() ? "" : ", ").append(name->name);
+        if (!others.empty()) text += fmt::format(" ({})", others);
+    }
+    return text;
+}
+
+bool namesNetworks(std::string_view word) {
+    return std::holds_alternative<std::vector<Network>>(parseNetworks(word));
 }
 
 /// RFC 4180, without line breaks in cells. None: a quote is not closed, or something stands behind one.
@@ -146,9 +165,11 @@ std::vector<std::size_t> cellStarts(std::string_view line, char separator) {
     return starts;
 }
 
+constexpr std::array kSeparators{',', ';', '\t'};
+
 /// The separator of a heading that names a network's column; none: the line is no heading.
 std::optional<char> headingSeparator(std::string_view line) {
-    for (const char separator : {',', ';', '\t'}) {
+    for (const char separator : kSeparators) {
         const auto cells = cellsOf(line, separator);
         if (cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), [](const auto& cell) {
                 return columnOf(cell) == Column::Network;
@@ -156,6 +177,18 @@ std::optional<char> headingSeparator(std::string_view line) {
             return separator;
     }
     return std::nullopt;
+}
+
+constexpr std::string_view kNoHeading =
+    "this looks like CSV: its first line must name the columns, such as network,verdict,note";
+
+/// Several cells, of which one is a network: a row, and no heading. Tabs are between other things, too.
+bool looksLikeRow(std::string_view line) {
+    constexpr std::string_view kSigns = ",;";
+    return std::any_of(kSigns.begin(), kSigns.end(), [&](char separator) {
+        const auto cells = cellsOf(line, separator);
+        return cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), namesNetworks);
+    });
 }
 
 /// The note of a rule may name columns, too.
@@ -246,12 +279,15 @@ class Reader {
     using Problem = std::optional<std::string>;
     using Read = Problem (Reader::*)(std::size_t number, std::string_view line);
 
+    /// In the line that is being read.
+    std::size_t place(std::string_view part) const noexcept { return placeIn(line_, part); }
     bool full() const noexcept { return result_.errors.size() >= kMaxImportErrors; }
     void note(const Line& line, Problem problem) {
         if (problem) result_.errors.push_back({line.number, std::move(*problem), placeIn(line.text, at_)});
     }
     void each(std::span<const Line> lines, Read read) {
         std::size_t done = 0;
+        result_.rules.reserve(lines.size());
         for (const Line& line : lines) {
             if (full()) return;
             if (options_.progress != nullptr)
@@ -260,6 +296,7 @@ class Reader {
         }
     }
     void readOne(const Line& line, Read read) {
+        line_ = line.text;
         at_ = trimmed(line.text);
         note(line, (this->*read)(line.number, line.text));
     }
@@ -290,7 +327,9 @@ class Reader {
     Problem cidrLine(std::size_t number, std::string_view line);
     Problem dropLine(std::size_t number, std::string_view line);
     Problem jsonLine(std::size_t number, std::string_view line);
+    bool isIgnored(std::string_view column) const;
     Problem csvHeading(std::string_view line);
+    Problem readDate(std::string& cell) const;
     Problem csvLine(std::size_t number, std::string_view line);
     std::string lineOfOwn(const std::vector<std::string>& cells, std::vector<std::size_t>& begins) const;
 
@@ -298,6 +337,7 @@ class Reader {
     const ImportOptions& options_;
     OwnReader read_own_;
     ImportResult& result_;
+    std::string_view line_;
     std::string_view at_;  ///< what an error is about: a part of the line
     Precedence precedence_;
     bool in_order_ = true;     ///< the first line that matches decides
@@ -312,8 +352,12 @@ std::optional<std::string> Reader::add(std::size_t line, std::string_view networ
     auto parsed = parseNetworks(network);
     if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
     if (!verdict) verdict = options_.verdict;
-    if (!verdict) return verdictMissing(network);
+    if (!verdict) {
+        result_.without_verdict.add(line, place(network), network);
+        return std::nullopt;
+    }
     if (std::string error = noteError(text); !error.empty()) return error;
+    if (!isUtf8(text)) result_.not_utf8.add(line, place(text), text);
     AccessRule rule;
     rule.verdict = *verdict;
     rule.note = text;
@@ -415,6 +459,7 @@ void Reader::dump(Dump dump) {
         if (full()) return;
         std::optional<UnixSeconds> expires_at;
         if (element.lifetime) expires_at = options_.now + *element.lifetime;
+        line_ = {};
         if (auto problem = add(element.line, element.network, std::nullopt, element.comment, expires_at))
             result_.errors.push_back({element.line, std::move(*problem), element.column});
     }
@@ -554,20 +599,30 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
     separator_ = headingSeparator(line).value_or(',');
     const auto cells = cellsOf(line, separator_);
     if (!cells) return "a quote is not closed";
-    for (const std::string& name : *cells) {
-        const auto column = columnOf(name);
+    const auto starts = cellStarts(line, separator_);
+    for (std::size_t at = 0; at < cells->size(); ++at) {
+        const std::string& name = (*cells)[at];
+        at_ = line.substr(starts[at]);
+        const auto column = isIgnored(name) ? Column::Ignored : columnOf(name);
+        if (!column && looksLikeRow(line)) return std::string(kNoHeading);
         if (!column)
             return fmt::format(
-                "unknown column \"{}\": expected network, verdict, set, listener, "
-                "expires, client_sessions, client_rate, owner, ticket or note",
-                printable(name));
-        if (std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
+                "unknown column \"{}\": expected {}; --ignore-columns leaves out columns that are named",
+                printable(name), columnNames());
+        if (column != Column::Ignored &&
+            std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
             return fmt::format("the column \"{}\" means the same as one before it", printable(name));
         columns_.push_back(*column);
     }
+    at_ = line;
     if (std::find(columns_.begin(), columns_.end(), Column::Network) == columns_.end())
         return "the first line must name the columns, and one of them must be network";
     return std::nullopt;
+}
+
+bool Reader::isIgnored(std::string_view column) const {
+    return std::any_of(options_.ignored_columns.begin(), options_.ignored_columns.end(),
+                       [&](const std::string& name) { return sameText(trimmed(name), trimmed(column)); });
 }
 
 /// What our own format calls a column's value; empty: it is none of its options.
@@ -588,6 +643,7 @@ std::string_view optionOf(Column column) noexcept {
         case Column::Owner:
         case Column::Ticket:
         case Column::Note:
+        case Column::Ignored:
             break;
     }
     return {};
@@ -611,8 +667,21 @@ std::string Reader::lineOfOwn(const std::vector<std::string>& cells, std::vector
     return line;
 }
 
+/// Our own format has RFC 3339, and what may have blanks in it here would be several words there.
+std::optional<std::string> Reader::readDate(std::string& cell) const {
+    if (cell == "never" || parseUtc(cell)) return std::nullopt;
+    const auto time = options_.local_time ? options_.local_time(cell) : std::nullopt;
+    if (!time)
+        return fmt::format(
+            "\"{}\" is not a time: expected a date such as 2026-12-31, perhaps with a time, as in 2026-12-31 "
+            "18:00, RFC 3339, or never",
+            printable(cell));
+    cell = formatUtc(*time);
+    return std::nullopt;
+}
+
 std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view line) {
-    const auto cells = cellsOf(line, separator_);
+    auto cells = cellsOf(line, separator_);
     if (!cells) return "a quote is not closed, or there is something after a quoted cell";
     if (cells->size() != columns_.size())
         return fmt::format("has {} {} where the heading has {}", cells->size(),
@@ -621,9 +690,12 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     std::string text, owner, ticket;
     const auto starts = cellStarts(line, separator_);
     for (std::size_t at = 0; at < cells->size(); ++at) {
-        const std::string& cell = (*cells)[at];
+        std::string& cell = (*cells)[at];
         at_ = line.substr(starts[at]);
-        if (columns_[at] == Column::Note) {
+        if (columns_[at] == Column::Ignored) continue;
+        if (columns_[at] == Column::Expires && !cell.empty()) {
+            if (auto error = readDate(cell)) return error;
+        } else if (columns_[at] == Column::Note) {
             text = cell;
         } else if (columns_[at] == Column::Owner || columns_[at] == Column::Ticket) {
             if (std::string error = tagError(cell); !error.empty()) return error;
@@ -641,8 +713,14 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     if (std::string error = noteError(text); !error.empty()) return error;
     options.format = ImportFormat::Mailgate;
     options.may_be_cut = options.end_mark_required = false;
+    options.ignored_columns.clear();
     std::vector<std::size_t> begins;
     ImportResult row = read_own_(lineOfOwn(*cells, begins) + "\n", options);
+    if (row.without_verdict.count > 0) {
+        result_.without_verdict.add(number, 0, row.without_verdict.what);
+        return std::nullopt;
+    }
+    if (!isUtf8(text)) result_.not_utf8.add(number, 0, text);
     if (!row.errors.empty()) {
         const std::size_t column = row.errors.front().column;
         std::size_t found = 0;  // the cell that begins last before it
@@ -678,6 +756,8 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
         return ImportFormat::Nft;
     if (first.front() == '!' || first == "if" || first == "endif") return ImportFormat::Cidr;
     if (isComment(rest)) {
+        if (!namesNetworks(first) && looksLikeRow(line.text))
+            return ImportError{line.number, std::string(kNoHeading)};
         const bool sbl = !rest.empty() && isSblNumber(rest);
         return sbl ? ImportFormat::Drop : ImportFormat::Auto;
     }
@@ -685,6 +765,7 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (looksLikeOption(second)) return ImportFormat::Mailgate;
     if (isCidrWord(second)) return ImportFormat::Cidr;
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
+    if (looksLikeRow(line.text)) return ImportError{line.number, std::string(kNoHeading)};
     if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
         return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
     if (second == "-")
@@ -725,9 +806,13 @@ bool looksLikeOption(std::string_view word) noexcept {
     return end != 0 && end != std::string_view::npos && word[end] == '=';
 }
 
-std::string verdictMissing(std::string_view network) {
-    return fmt::format("there is no verdict for {}: use --verdict allow or --verdict deny",
-                       printable(network));
+std::string verdictMissing(const ImportLines& lines) {
+    const std::string others = lines.count < 2 ? ""
+                               : lines.count == 2
+                                   ? ", nor for that of another line"
+                                   : fmt::format(", nor for those of {} more lines", lines.count - 1);
+    return fmt::format("there is no verdict for {}{}: use --verdict allow or --verdict deny",
+                       printable(lines.what), others);
 }
 
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {

@@ -39,7 +39,7 @@ using OwnReader = ImportResult (*)(std::string_view text, const ImportOptions& o
 void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,
           OwnReader read_own, ImportResult& result);
 
-/// What to do about a line that has no verdict.
-std::string verdictMissing(std::string_view network);
+/// What to do about lines that have no verdict.
+std::string verdictMissing(const ImportLines& lines);
 
 }  // namespace mailgate::store::import

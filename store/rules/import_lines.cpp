@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/import_lines.h"
 
+#include <Poco/UTF8Encoding.h>
+
 #include <algorithm>
 #include <functional>
 
@@ -15,6 +17,17 @@ std::size_t placeIn(std::string_view line, std::string_view part) noexcept {
     return 1 + static_cast<std::size_t>(std::count_if(line.data(), part.data(), [](char byte) {
                return (static_cast<unsigned char>(byte) & kTopBits) != kContinues;
            }));
+}
+
+bool isUtf8(std::string_view text) noexcept {
+    for (std::size_t at = 0; at < text.size();) {
+        const auto* const bytes = reinterpret_cast<const unsigned char*>(text.data()) + at;
+        const std::size_t length = *bytes < 0x80 ? 1 : *bytes < 0xE0 ? 2 : *bytes < 0xF0 ? 3 : 4;
+        if (length > text.size() - at || !Poco::UTF8Encoding::isLegal(bytes, static_cast<int>(length)))
+            return false;
+        at += length;
+    }
+    return true;
 }
 
 }  // namespace mailgate::store::import

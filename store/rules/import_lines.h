@@ -16,4 +16,7 @@ struct Line {
 /// Where a part of the line begins, in characters from 1; 0: `part` is none.
 std::size_t placeIn(std::string_view line, std::string_view part) noexcept;
 
+/// RFC 3629: neither overlong nor a surrogate.
+bool isUtf8(std::string_view text) noexcept;
+
 }  // namespace mailgate::store::import

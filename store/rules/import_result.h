@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,6 +50,11 @@ struct ImportOptions {
     const Progress* progress = nullptr;        ///< is told how many lines have been read
     bool may_be_cut = false;                   ///< comes from a pipe: the last line has to end with a newline
     bool end_mark_required = false;            ///< and the end mark has to be there
+    std::vector<std::string>
+        ignored_columns{};  ///< of Csv: names in the heading, in any case, that mean nothing
+    /// Of Csv: what a date, or a date and a time, means that is no RFC 3339, since nobody keeps that in a spreadsheet; none: it
+    /// is neither. Empty: RFC 3339 only.
+    std::function<std::optional<UnixSeconds>(std::string_view)> local_time{};
 };
 
 struct ImportedRule {
@@ -66,6 +72,21 @@ struct ImportError {
     std::size_t column = 0;  ///< from 1, in characters; 0: the line as a whole
 };
 
+/// Lines of which something is to be said in one sentence.
+struct ImportLines {
+    std::size_t count = 0;
+    std::size_t first = 0;   ///< its line
+    std::size_t column = 0;  ///< there, as in ImportError
+    std::string what{};      ///< there
+
+    void add(std::size_t line, std::size_t at, std::string_view found) {
+        if (count++ > 0) return;
+        first = line;
+        column = at;
+        what = found;
+    }
+};
+
 struct ImportResult {
     ImportFormat format = ImportFormat::Auto;  ///< the one read; Auto: none was recognized
     std::vector<ImportedRule> rules;           ///< a line with several listeners gives several
@@ -76,6 +97,10 @@ struct ImportResult {
     /// Lines of which one allows what another denies, on the same listener and in the same set; the first few. Both are
     /// rules that may well be meant, and deny comes first.
     std::vector<ImportError> contradictions;
+    ImportLines
+        without_verdict;   ///< when there is one, nothing may be imported: it is among the errors, once
+    ImportLines not_utf8;  ///< with a note of other bytes, which is kept as it is
+    bool has_end_mark = false;
 };
 
 }  // namespace mailgate::store

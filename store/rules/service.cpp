@@ -578,8 +578,38 @@ std::vector<std::string> Service::closedBy(const RuleStore::UndoResult& result) 
                                                                       : std::vector<std::string>();
 }
 
+void Service::meetAll() {
+    store_().forEachRule([](const AccessRule&) {}, bad_);
+}
+
+/// Of a list that is to be all there is.
+std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& imported) {
+    constexpr std::size_t kFew = 10;  // of so few, anybody sees what becomes of them
+    const auto before = [](const AccessRule* a, const AccessRule* b) {
+        return std::tie(a->network, a->name, a->verdict, a->listener, a->set) <
+               std::tie(b->network, b->name, b->verdict, b->listener, b->set);
+    };
+    std::vector<const AccessRule*> listed;
+    listed.reserve(imported.rules.size());
+    for (const store::ImportedRule& one : imported.rules)
+        listed.push_back(&one.rule);
+    std::sort(listed.begin(), listed.end(), before);
+    MostRemoved result{0, 0, imported.format == store::ImportFormat::Mailgate && !imported.has_end_mark};
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            ++result.present;
+            if (!std::binary_search(listed.begin(), listed.end(), &rule, before)) ++result.removed;
+        },
+        bad_);
+    const bool most = result.present >= kFew && result.removed > result.present / 2;
+    const bool cut = result.without_end_mark && result.removed > 0;
+    return most || cut ? std::optional(result) : std::nullopt;
+}
+
 std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, const ImportRequest& request) {
     if (request.replace && imported.rules.empty()) return NothingLeft{};
+    if (request.all_sets)
+        if (auto refusal = mostRemoved(imported)) return *refusal;
     for (const store::ImportedRule& one : imported.rules)
         if (auto refusal = hazardous(one.rule, one.line)) return std::move(*refusal);
     std::vector<const AccessRule*> rules;
@@ -618,6 +648,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     imported.rules = {};
     ImportOutcome outcome{.format = imported.format,
                           .contradictions = std::move(imported.contradictions),
+                          .not_utf8 = std::move(imported.not_utf8),
                           .insisted = std::move(hazard)};
     outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
     outcome.denying = rules.size() - outcome.allowing;
@@ -698,6 +729,7 @@ bool passes(const AccessRule& rule, const ListFilter& filter, const NameStates& 
     if (isLive(rule, now) == filter.expired) return false;
     if (filter.set && rule.set != *filter.set) return false;
     if (!noteContains(rule, filter.note_contains)) return false;
+    if (!filter.names.empty() && !isAmong(filter.names, rule.name)) return false;
     const auto covers_it = [&](const Network& network) { return network.contains(*filter.covering); };
     if (filter.covering && matchingNetwork(rule, names, covers_it) == nullptr) return false;
     if (filter.unused_for &&

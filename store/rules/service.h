@@ -150,6 +150,12 @@ struct TooMuchTogether {
 };
 /// Every rule would be removed, and none put; likewise.
 struct NothingLeft {};
+/// A list that is to be all there is, and may be the beginning of one: most rules would be removed, or some, and it has
+/// none of the end marks that an export has; likewise.
+struct MostRemoved {
+    std::size_t removed, present;
+    bool without_end_mark;
+};
 struct UnreadableList {
     std::vector<store::ImportError> errors;
 };
@@ -160,9 +166,9 @@ struct StillConfigured {
 struct InTheWay {
     std::vector<AccessRule> rules;
 };
-using Refusal =
-    std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny, ReplyOnAllow,
-                 Hazardous, TooMuchTogether, NothingLeft, UnreadableList, StillConfigured, InTheWay>;
+using Refusal = std::variant<UnknownListener, InvalidSet, InvalidTag, InvalidNote, ExpiryPast, LimitsOnDeny,
+                             ReplyOnAllow, Hazardous, TooMuchTogether, NothingLeft, MostRemoved,
+                             UnreadableList, StillConfigured, InTheWay>;
 
 /// What is said of a rule; the rest of it stays. Nothing inside: what the rule has is taken away.
 struct Edit {
@@ -214,6 +220,7 @@ struct ImportOutcome {
     std::size_t taken_over = 0;                        ///< from programs
     std::vector<std::string> removed{};                ///< as lines of the export
     std::vector<store::ImportError> contradictions{};  ///< in the list
+    store::ImportLines not_utf8{};                     ///< likewise
     std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
     std::optional<Refusal> insisted{};                 ///< what it would have been had nobody insisted
 };
@@ -248,6 +255,7 @@ struct SetSummary {
 
 struct ListFilter {
     std::optional<Network> covering{};
+    std::vector<std::string> names{};      ///< for one of these; empty: any
     std::vector<std::string> listeners{};  ///< covering one of them; empty: any
     std::optional<std::string> set{};
     std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
@@ -317,6 +325,8 @@ class Service {
     std::vector<std::string> closedBy(const PutOutcome& outcome);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
     std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
+    /// Meets all rules for the sake of those that cannot be read, with which a gateway takes no change.
+    void meetAll();
     /// What there is around a network without a rule.
     Notes<NearMiss> nearMisses(const Network& network);
 
@@ -338,6 +348,7 @@ class Service {
                                            const RuleStore::Sets& replaced);
     std::optional<Refusal> hazardOf(std::span<const AccessRule* const> added);
     std::optional<Refusal> hazardOf(const store::ImportResult& imported, const ImportRequest& request);
+    std::optional<MostRemoved> mostRemoved(const store::ImportResult& imported);
     std::vector<std::string> closedListeners();
 
     const Opener store_;

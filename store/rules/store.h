@@ -73,6 +73,7 @@ class RuleStore {
     /// In the order of their ids, from one state of the database. With `bad`, rows that cannot be read go there.
     virtual void forEachRule(const std::function<void(const AccessRule&)>& visit,
                              const std::function<void(const BadRow&)>& bad = {}) = 0;
+    virtual std::optional<AccessRule> rule(std::int64_t id) = 0;
     /// The rules as a look-up table; those for other listeners decide nothing. Where it can be told what has changed since the
     /// call before, the work is in proportion to that.
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;

@@ -135,12 +135,14 @@ class Check(Site):
     def test_a_row_that_is_no_rule(self):
         self.gateway.access("allow", "192.0.2.1")
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
-            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('10.0.0.1/8', 'allow')")
-        self.expect("row id 2, column network: 10.0.0.1/8 has host bits set")
+            database.execute("INSERT INTO access_rule(network, verdict) VALUES ('10.0.0.1/80', 'allow')")
+        self.expect("row id 2, column network: \"10.0.0.1/80\": the prefix length must be a number from 0 to 32")
         # The gateway does not take the rules with it: whoever denies a client meanwhile must not believe it done.
-        done = self.gateway.run("access", "deny", "203.0.113.41")
-        self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("the change is not in force", done.stderr)
+        for change, stdin in ((("deny", "203.0.113.41"), ""), (("import", "-"), "deny 203.0.113.43\n"), (("undo",), "")):
+            done = self.gateway.run("access", *change, stdin=stdin)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("the change is not in force", done.stderr)
+        self.assertIn("what it does may differ", self.gateway.run("access", "test", "203.0.113.41").stderr)
         self.assertEqual(self.gateway.run("access", "remove", "2").returncode, 0)
         self.assertEqual(self.gateway.run("access", "deny", "203.0.113.42").returncode, 0)
 

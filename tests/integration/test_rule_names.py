@@ -61,6 +61,12 @@ class RuleNames(unittest.TestCase):
         self.assertIn(f"by rule 1: allow {HOME} (203.0.113.9) on all listeners", tested)
         self.assertEqual(self.gateway.run("access", "list", "--match", "203.0.113.9").returncode, 0)
         self.assertEqual(self.gateway.run("access", "list", "--match", "203.0.113.10").returncode, 1)
+        for name in (HOME, "home.anna.example"):
+            self.assertIn("Anna", self.gateway.run("access", "list", "--match", name).stdout)
+            self.assertIn(f"203.0.113.9 on smtp: by rule 1: allow {HOME} (203.0.113.9)",
+                          self.gateway.run("access", "test", name).stdout)
+        self.assertIn("no rule is for host:nobody.example",
+                      self.gateway.run("access", "test", "host:nobody.example").stderr)
 
         self.names.tell("home.anna.example", "203.0.113.10")
         wait_until(lambda: self.enters("203.0.113.10") and not self.enters("203.0.113.9"), "Anna's new address")
@@ -72,10 +78,10 @@ class RuleNames(unittest.TestCase):
 
         self.names.tell("other.example", "192.0.2.1")  # NXDOMAIN
         failed = self.gateway.wait_event("access.name_failed", name=HOME)
-        self.assertEqual((failed["reason"], failed["networks"]), ("home.anna.example has no address", 1))
+        self.assertEqual((failed["reason"], failed["networks"]), ("home.anna.example does not exist (NXDOMAIN)", 1))
         self.assertTrue(self.enters("203.0.113.10"))
         listed = self.gateway.run("access", "list")
-        self.assertIn("203.0.113.10, as before: home.anna.example has no address", listed.stderr)
+        self.assertIn("203.0.113.10, as before: home.anna.example does not exist (NXDOMAIN)", listed.stderr)
 
         self.names.stop()  # no name server at all, and a crash
         self.gateway.kill()
@@ -94,8 +100,8 @@ class RuleNames(unittest.TestCase):
         self.assertFalse(self.enters("198.51.101.1"))
         for name, why in (("spf:_all.acme.example", "lets everybody pass"),
                           ("spf:_loop.acme.example", "need more than 10 look-ups"),
-                          ("spf:nothing.example", "nothing.example has no SPF record"),
-                          ("host:nobody.example", "nobody.example has no address")):
+                          ("spf:nothing.example", "nothing.example does not exist (NXDOMAIN)"),
+                          ("host:nobody.example", "nobody.example does not exist (NXDOMAIN)")):
             said = self.gateway.run("access", "allow", name)
             self.assertIn(f"{name} stands for nothing yet, so the rule matches nobody: ", said.stderr)
             self.assertIn(why, said.stderr)

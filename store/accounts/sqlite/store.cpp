@@ -69,7 +69,9 @@ class SqliteAccountStore final : public AccountStore {
     bool add(const Account& account) override {
         bool added = false;
         database_.transaction([&] {
-            if (this->account(account.name)) return;
+            RawStatement taken(database_, "SELECT 1 FROM console_account WHERE name = ? COLLATE NOCASE");
+            taken.bind(1, account.name);
+            if (taken.step()) return;
             RawStatement insert(database_, "INSERT INTO console_account VALUES (?, ?, ?, ?, ?, ?)");
             insert.bind(1, account.name);
             insert.bind(2, toString(account.role));

@@ -2,11 +2,13 @@
 #include "store/rules/sqlite/bulk.h"
 
 #include "store/rules/sqlite/schema.h"
+#include "store/rules/sqlite/trail_line.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <tuple>
 #include <utility>
@@ -24,19 +26,112 @@ bool isSamePlace(const AccessRule& a, const AccessRule& b) {
            a.set == b.set;
 }
 
-/// A rule as the index sorts it.
-struct Sorted {
-    std::string network;
-    AccessRule* rule;
+template <typename Number>
+sqlite::Cell cellOf(const std::optional<Number>& number) noexcept {
+    if (!number) return {};
+    return static_cast<std::int64_t>(*number);
+}
 
-    friend bool operator<(const Sorted& a, const Sorted& b) {
-        const auto rest = [](const Sorted& one) {
-            return std::tuple(std::string_view(one.rule->listener), toString(one.rule->verdict),
-                              std::string_view(one.rule->set));
-        };
-        const int order = a.network.compare(b.network);
-        return order != 0 ? order < 0 : rest(a) < rest(b);
+std::optional<std::int64_t> optionalAt(const sqlite::Arguments& row, int at) noexcept {
+    return row.isNull(at) ? std::nullopt : std::optional(row.number(at));
+}
+
+/// As schema::trailLineOf() has it.
+void appendLineOf(const sqlite::Arguments& row, std::string& line) {
+    appendTrailLine(line, {.verdict = row.text(0),
+                           .network = row.text(1),
+                           .set = row.text(2),
+                           .listener = row.text(3),
+                           .expires_at = optionalAt(row, 4),
+                           .client_sessions = optionalAt(row, 5),
+                           .client_rate = optionalAt(row, 6),
+                           .reply = row.text(7),
+                           .owner = row.text(8),
+                           .ticket = row.text(9),
+                           .note = row.text(10)});
+}
+
+/// The first sixteen bytes as numbers that sort as they do: all of most networks.
+std::pair<std::uint64_t, std::uint64_t> beginningOf(std::string_view text) noexcept {
+    const auto eight = [&](std::size_t from) {
+        std::uint64_t value = 0;
+        for (std::size_t at = from; at < from + sizeof value; ++at)
+            value = value << 8 | (at < text.size() ? static_cast<unsigned char>(text[at]) : 0);
+        return value;
+    };
+    return {eight(0), eight(sizeof(std::uint64_t))};
+}
+
+/// Texts, one behind the other.
+class Texts {
+  public:
+    /// Where the text that is to be appended goes; it ends with the next call, or with what is there.
+    std::string& begin() {
+        starts_.push_back(text_.size());
+        return text_;
     }
+    std::size_t size() const noexcept { return starts_.size(); }
+    std::string_view operator[](std::size_t at) const noexcept {
+        const std::size_t end = at + 1 == starts_.size() ? text_.size() : starts_[at + 1];
+        return std::string_view(text_).substr(starts_[at], end - starts_[at]);
+    }
+
+  private:
+    std::string text_;
+    std::vector<std::size_t> starts_;
+};
+
+/// What the trail needs of new rules: their ids, which follow each other, and their lines.
+class NewLines final : public sqlite::Feed {
+  public:
+    NewLines(std::int64_t first_id, const Texts& lines) : first_id_(first_id), lines_(lines) {}
+    void begin() override { at_ = 0; }
+    bool next() override { return at_++ < lines_.size(); }
+    sqlite::Cell cell(int column) const override {
+        if (column == 0) return first_id_ + static_cast<std::int64_t>(at_) - 1;
+        return lines_[at_ - 1];
+    }
+
+  private:
+    const std::int64_t first_id_;
+    const Texts& lines_;
+    std::size_t at_ = 0;  ///< of the next one
+};
+
+/// What is deleted meanwhile is not overwritten, where SQLite does that by itself (Debian's): for a table that is emptied as a
+/// whole it would mean to write all of it. The rules are in the trail in any case.
+class WithoutOverwriting {
+  public:
+    explicit WithoutOverwriting(Database& database)
+        : database_(database), before_(database.number("PRAGMA secure_delete")) {
+        database_.number("PRAGMA secure_delete = OFF");
+    }
+    ~WithoutOverwriting() {
+        sqlite3_exec(database_.handle(),
+                     before_ == 0   ? "PRAGMA secure_delete = OFF"
+                     : before_ == 1 ? "PRAGMA secure_delete = ON"
+                                    : "PRAGMA secure_delete = FAST",
+                     nullptr, nullptr, nullptr);
+    }
+    WithoutOverwriting(const WithoutOverwriting&) = delete;
+    WithoutOverwriting& operator=(const WithoutOverwriting&) = delete;
+
+  private:
+    Database& database_;
+    const std::int64_t before_;
+};
+
+/// Numbers, one a row.
+class Ids final : public sqlite::Feed {
+  public:
+    explicit Ids(const std::vector<std::int64_t>& ids) : ids_(ids) {}
+    void begin() override { at_ = 0; }
+    bool next() override { return at_++ < ids_.size(); }
+    sqlite::Cell cell(int) const override { return ids_[at_ - 1]; }
+
+  private:
+    const std::vector<std::int64_t>& ids_;
+    std::size_t at_ = 0;  ///< of the next one
 };
 
 }  // namespace
@@ -53,14 +148,59 @@ void WithoutTriggers::set(int enabled) noexcept {
     sqlite3_db_config(database_.handle(), SQLITE_DBCONFIG_ENABLE_TRIGGER, enabled, nullptr);
 }
 
+Places::Places(std::size_t rules) : slots_(std::bit_ceil(2 * rules + 2)) {}
+
+Places::State Places::stateOf(const Slot& slot) noexcept {
+    return static_cast<State>(slot.key & 3);
+}
+
+std::size_t Places::slotOf(std::uint64_t hash) const noexcept {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t at = (hash >> 2 ^ hash >> 33) & mask;
+    while (stateOf(slots_[at]) != State::Free &&
+           (stateOf(slots_[at]) == State::Gone || (slots_[at].key ^ hash) >> 2 != 0))
+        at = (at + 1) & mask;
+    return at;
+}
+
+std::optional<Places::Place> Places::find(std::uint64_t hash) const noexcept {
+    const Slot& slot = slots_[slotOf(hash)];
+    if (stateOf(slot) == State::Free) return std::nullopt;
+    return Place{stateOf(slot) == State::New, slot.at};
+}
+
+bool Places::add(std::uint64_t hash, const Place& place) {
+    if (2 * (used_ + 1) > slots_.size()) grow();
+    Slot& slot = slots_[slotOf(hash)];
+    if (stateOf(slot) != State::Free) return false;
+    const State state = place.is_new ? State::New : State::There;
+    slot = {hash >> 2 << 2 | static_cast<std::uint64_t>(state), place.at};
+    ++used_;
+    return true;
+}
+
+void Places::erase(std::uint64_t hash) noexcept {
+    Slot& slot = slots_[slotOf(hash)];
+    if (stateOf(slot) != State::Free) slot.key = static_cast<std::uint64_t>(State::Gone);
+}
+
+void Places::grow() {
+    std::vector<Slot> slots(2 * slots_.size());
+    slots.swap(slots_);
+    used_ = 0;
+    for (const Slot& slot : slots)
+        if (stateOf(slot) == State::There || stateOf(slot) == State::New)
+            add(slot.key, {stateOf(slot) == State::New, slot.at});
+}
+
 Bulk::Bulk(Database& database, std::string_view who, std::size_t rules, const Progress& progress)
     : database_(database),
       who_(who),
       progress_(progress),
       finder_(database),
       putter_(database, who_),
-      by_id_(database, fmt::format("{} WHERE id = ?", kAllRules)) {
-    places_.reserve(rules);
+      by_id_(database, fmt::format("{} WHERE id = ?", kAllRules)),
+      places_(rules) {
     readPlaces();
 }
 
@@ -82,34 +222,33 @@ std::uint64_t Bulk::hashOf(const AccessRule& rule) {
 void Bulk::readPlaces() {
     RawStatement rows(database_, "SELECT id, network, listener, verdict, rule_set FROM access_rule");
     while (rows.step())
-        places_.try_emplace(hashOf(rows.text(1), rows.text(2), rows.text(3), rows.text(4)),
-                            Place{rows.number(0), 0});
+        places_.add(hashOf(rows.text(1), rows.text(2), rows.text(3), rows.text(4)), {false, rows.number(0)});
 }
 
 /// Where the rule is among the new ones; null: it is none of them.
-AccessRule** Bulk::pendingOf(const AccessRule& like, std::uint64_t hash) {
+Bulk::Pending* Bulk::pendingOf(const AccessRule& like, std::uint64_t hash) {
     const auto place = places_.find(hash);
-    if (place == places_.end()) return nullptr;
-    if (place->second.id == 0) {
-        AccessRule*& pending = pending_[place->second.pending];
-        if (pending != nullptr && isSamePlace(*pending, like)) return &pending;
-    }
+    if (!place) return nullptr;
+    const auto is_it = [&](const Pending& pending) {
+        return pending.rule != nullptr && isSamePlace(*pending.rule, like);
+    };
+    if (place->is_new && is_it(pending_[static_cast<std::size_t>(place->at)]))
+        return &pending_[static_cast<std::size_t>(place->at)];
     // Two rules have the same hash: not within anybody's lifetime, but it is looked for all the same.
     if (!collided_) return nullptr;
-    const auto found = std::find_if(pending_.begin(), pending_.end(), [&](const AccessRule* pending) {
-        return pending != nullptr && isSamePlace(*pending, like);
-    });
+    const auto found = std::find_if(pending_.begin(), pending_.end(), is_it);
     return found == pending_.end() ? nullptr : &*found;
 }
 
 std::optional<AccessRule> Bulk::find(const AccessRule& like) {
-    asked_ = hashOf(like);
+    asked_network_ = subjectOf(like);
+    asked_ = hashOf(asked_network_, like.listener, toString(like.verdict), like.set);
     const auto place = places_.find(asked_);
-    if (place == places_.end()) return std::nullopt;
-    if (AccessRule** const pending = pendingOf(like, asked_)) return **pending;
-    if (place->second.id != 0) {
+    if (!place) return std::nullopt;
+    if (const Pending* const pending = pendingOf(like, asked_)) return *pending->rule;
+    if (!place->is_new) {
         by_id_.reset();
-        by_id_.bind(1, place->second.id);
+        by_id_.bind(1, place->at);
         std::optional<AccessRule> found;
         if (by_id_.step()) found = readRule(database_, by_id_);
         by_id_.reset();
@@ -121,8 +260,8 @@ std::optional<AccessRule> Bulk::find(const AccessRule& like) {
 PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     if (!found) {
         rule.id = 0;
-        if (!places_.try_emplace(asked_, Place{0, pending_.size()}).second) collided_ = true;
-        pending_.push_back(&rule);
+        if (!places_.add(asked_, {true, static_cast<std::int64_t>(pending_.size())})) collided_ = true;
+        pending_.push_back({&rule, std::move(asked_network_)});
         return PutKind::Added;
     }
     // Who has made it, when, and how often it was used is not said anew.
@@ -132,72 +271,210 @@ PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     rule.hits = found->hits;
     rule.last_hit_at = found->last_hit_at;
     if (rule == *found) return PutKind::Unchanged;
-    if (found->id != 0) return putter_.put(rule).kind;
-    if (AccessRule** const pending = pendingOf(rule, asked_)) *pending = &rule;
+    Pending* const pending = pendingOf(rule, asked_);
+    if (pending == nullptr) return putter_.put(rule).kind;
+    pending->rule = &rule;
     return PutKind::Changed;
 }
 
 void Bulk::forget(const AccessRule& gone) {
     const std::uint64_t hash = hashOf(gone);
-    if (AccessRule** const pending = pendingOf(gone, hash)) *pending = nullptr;
+    if (Pending* const pending = pendingOf(gone, hash)) pending->rule = nullptr;
     places_.erase(hash);
 }
 
-void Bulk::remove(const std::vector<std::int64_t>& ids) {
-    if (ids.empty()) return;
+std::vector<std::string> Bulk::remove(const std::vector<std::int64_t>& ids) {
+    std::vector<std::string> lines;
+    if (ids.empty()) return lines;
     const WithoutTriggers without(database_);
-    database_.run("CREATE TEMP TABLE gone(id INTEGER PRIMARY KEY)");
-    {
-        RawStatement add(database_, "INSERT INTO temp.gone VALUES (?)");
-        for (const std::int64_t id : ids) {
-            add.reset();
-            add.bind(1, id);
-            add.step();
-        }
-    }
-    database_.run(schema::trailOf("access_rule_removed",
-                                  "temp.gone CROSS JOIN main.access_rule AS OLD ON OLD.id = gone.id"
-                                  " ORDER BY gone.id"));
-    const bool most =
-        static_cast<std::int64_t>(ids.size()) > database_.number("SELECT count(*) FROM access_rule") / 2;
-    if (most)
-        removeMost();
+    Ids feed(ids);
+    sqlite::FeedTable gone(database_, "mailgate_gone", "id", feed);
+    lines.reserve(ids.size());
+    const sqlite::TextFunction line(database_, std::string(schema::kTrailLine), schema::kTrailLineValues,
+                                    [&](const sqlite::Arguments& row) {
+                                        appendLineOf(row, lines.emplace_back());
+                                        return std::string_view(lines.back());
+                                    });
+    // In the order of the feed, which is the outer one of the two loops.
+    gone.run(schema::trailOf("access_rule_removed",
+                             "mailgate_gone CROSS JOIN access_rule AS OLD ON OLD.id = mailgate_gone.id",
+                             schema::trailLineOf("OLD")));
+    const WithoutOverwriting without_overwriting(database_);
+    const auto left =
+        database_.number("SELECT count(*) FROM access_rule") - static_cast<std::int64_t>(ids.size());
+    // A table that is emptied as a whole is emptied at once.
+    if (left == 0)
+        database_.run("DELETE FROM access_rule");
+    else if (left < static_cast<std::int64_t>(ids.size()))
+        gone.run(
+            "CREATE TEMP TABLE kept AS SELECT * FROM access_rule"
+            " WHERE id NOT IN (SELECT id FROM mailgate_gone);"
+            "DELETE FROM access_rule;"
+            "INSERT INTO access_rule SELECT * FROM temp.kept ORDER BY id;"
+            "DROP TABLE temp.kept");
     else
-        database_.run("DELETE FROM access_rule WHERE id IN (SELECT id FROM temp.gone)");
-    database_.run(
-        fmt::format("UPDATE access_meta SET rules_version = rules_version + {};"
-                    "DROP TABLE temp.gone",
-                    ids.size()));
+        gone.run("DELETE FROM access_rule WHERE id IN (SELECT id FROM mailgate_gone)");
+    database_.run(fmt::format("UPDATE access_meta SET rules_version = rules_version + {}", ids.size()));
+    return lines;
 }
 
-/// A table that is emptied as a whole is emptied at once.
-void Bulk::removeMost() {
-    database_.run(
-        "CREATE TEMP TABLE kept AS SELECT * FROM access_rule WHERE id NOT IN (SELECT id FROM temp.gone);"
-        "DELETE FROM access_rule;"
-        "INSERT INTO access_rule SELECT * FROM temp.kept ORDER BY id;"
-        "DROP TABLE temp.kept");
+/// The new rules in the order of the index, as rows for access_rule; each gets its id with that.
+class Bulk::NewRules final : public sqlite::Feed {
+  public:
+    static constexpr std::string_view kColumns =
+        "network, verdict, listener, rule_set, note, owner, ticket, reply, expires_at, client_sessions,"
+        " client_rate, created_by";
+
+    NewRules(std::vector<Pending>& pending, const std::vector<std::uint32_t>& order, std::int64_t first_id,
+             std::string_view who, const Progress& progress)
+        : pending_(pending), order_(order), first_id_(first_id), who_(who), progress_(progress) {}
+
+    const Texts& lines() const noexcept { return lines_; }  ///< of the trail
+
+    void begin() override {
+        at_ = 0;
+        lines_ = {};
+    }
+
+    bool next() override {
+        if (at_ == order_.size()) return false;
+        progress_.tell(Progress::Step::Write, at_, order_.size());
+        prefetch();
+        now_ = &pending_[order_[at_]];
+        now_->rule->id = first_id_ + static_cast<std::int64_t>(at_);
+        ++at_;
+        appendLine(*now_->rule);
+        return true;
+    }
+
+    sqlite::Cell cell(int column) const override {
+        const AccessRule& rule = *now_->rule;
+        switch (static_cast<Column>(column)) {
+            case kNetwork:
+                return std::string_view(now_->network);
+            case kVerdict:
+                return toString(rule.verdict);
+            case kListener:
+                return std::string_view(rule.listener);
+            case kSet:
+                return std::string_view(rule.set);
+            case kNote:
+                return std::string_view(rule.note);
+            case kOwner:
+                return std::string_view(rule.owner);
+            case kTicket:
+                return std::string_view(rule.ticket);
+            case kReply:
+                return toString(rule.reply);
+            case kExpiry:
+                return cellOf(rule.expires_at);
+            case kSessions:
+                return cellOf(rule.limits.sessions);
+            case kRate:
+                return cellOf(rule.limits.per_minute);
+            case kAuthor:
+                return who_;
+        }
+        return {};
+    }
+
+  private:
+    enum Column : int {
+        kNetwork,
+        kVerdict,
+        kListener,
+        kSet,
+        kNote,
+        kOwner,
+        kTicket,
+        kReply,
+        kExpiry,
+        kSessions,
+        kRate,
+        kAuthor
+    };
+
+    void appendLine(const AccessRule& rule) {
+        const auto wide = [](const std::optional<std::uint32_t>& number) {
+            return number ? std::optional<std::int64_t>(*number) : std::nullopt;
+        };
+        appendTrailLine(lines_.begin(), {.verdict = toString(rule.verdict),
+                                         .network = now_->network,
+                                         .set = rule.set,
+                                         .listener = rule.listener,
+                                         .expires_at = rule.expires_at,
+                                         .client_sessions = wide(rule.limits.sessions),
+                                         .client_rate = wide(rule.limits.per_minute),
+                                         .reply = toString(rule.reply),
+                                         .owner = rule.owner,
+                                         .ticket = rule.ticket,
+                                         .note = rule.note});
+    }
+
+    /// Rules that come next are anywhere in memory, as the list was in another order.
+    void prefetch() const noexcept {
+        constexpr std::size_t kAhead = 8, kLine = 64;
+        if (order_.size() - at_ > 2 * kAhead) __builtin_prefetch(&pending_[order_[at_ + 2 * kAhead]]);
+        if (order_.size() - at_ <= kAhead) return;
+        const auto* rule = reinterpret_cast<const char*>(pending_[order_[at_ + kAhead]].rule);
+        for (std::size_t at = 0; at < sizeof(AccessRule); at += kLine)
+            __builtin_prefetch(rule + at);
+    }
+
+    std::vector<Pending>& pending_;
+    const std::vector<std::uint32_t>& order_;
+    const std::int64_t first_id_;
+    const std::string_view who_;
+    const Progress& progress_;
+    std::size_t at_ = 0;  ///< of the next one
+    Pending* now_ = nullptr;
+    Texts lines_;
+};
+
+/// Those of pending_ that have not been forgotten.
+std::vector<std::uint32_t> Bulk::inOrder() const {
+    struct Key {
+        std::pair<std::uint64_t, std::uint64_t> beginning;
+        std::uint32_t at;
+    };
+    std::vector<Key> keys;
+    keys.reserve(pending_.size());
+    for (std::uint32_t at = 0; at < pending_.size(); ++at)
+        if (pending_[at].rule != nullptr) keys.push_back({beginningOf(pending_[at].network), at});
+    const auto whole = [this](const Key& key) {
+        const Pending& one = pending_[key.at];
+        return std::tuple(std::string_view(one.network), std::string_view(one.rule->listener),
+                          toString(one.rule->verdict), std::string_view(one.rule->set));
+    };
+    std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
+        return a.beginning != b.beginning ? a.beginning < b.beginning : whole(a) < whole(b);
+    });
+    std::vector<std::uint32_t> order;
+    order.reserve(keys.size());
+    for (const Key& key : keys)
+        order.push_back(key.at);
+    return order;
 }
 
 void Bulk::finish() {
-    if (pending_.empty()) return;
-    std::vector<Sorted> sorted;
-    sorted.reserve(pending_.size());
-    for (AccessRule* rule : pending_)
-        if (rule != nullptr) sorted.push_back({subjectOf(*rule), rule});
-    std::sort(sorted.begin(), sorted.end());
+    const std::vector<std::uint32_t> order = inOrder();
+    if (order.empty()) return;
     const WithoutTriggers without(database_);
-    const std::int64_t before =
-        database_.number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'access_rule'");
-    // Prepared now, it knows of no triggers.
-    Putter putter(database_, who_);
-    for (std::size_t at = 0; at < sorted.size(); ++at) {
-        sorted[at].rule->id = putter.add(*sorted[at].rule, sorted[at].network);
-        progress_.tell(Progress::Step::Write, at, sorted.size());
-    }
-    database_.run(schema::trailOf(
-        "access_rule_added", fmt::format("access_rule AS NEW WHERE NEW.id > {} ORDER BY NEW.id", before)));
-    database_.run(fmt::format("UPDATE access_meta SET rules_version = rules_version + {}", sorted.size()));
+    const std::int64_t before = database_.number(
+        "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'access_rule'), 0),"
+        " coalesce((SELECT max(id) FROM access_rule), 0))");
+    NewRules rules(pending_, order, before + 1, who_, progress_);
+    sqlite::FeedTable feed(database_, "mailgate_new", std::string(NewRules::kColumns), rules);
+    feed.run(fmt::format(
+        "INSERT INTO access_rule({0}, created_at) SELECT {0}, (SELECT unixepoch()) FROM mailgate_new",
+        NewRules::kColumns));
+    if (sqlite3_last_insert_rowid(database_.handle()) != before + static_cast<std::int64_t>(order.size()))
+        throw StoreError(StoreError::Kind::Other,
+                         fmt::format("{}: rules were not numbered one after another", database_.path()));
+    NewLines lines(before + 1, rules.lines());
+    sqlite::FeedTable trail(database_, "mailgate_new_line", "id, line", lines);
+    trail.run(schema::trailOf("access_rule_added", "mailgate_new_line AS NEW", "NEW.line"));
+    database_.run(fmt::format("UPDATE access_meta SET rules_version = rules_version + {}", order.size()));
 }
 
 }  // namespace mailgate::store::rows

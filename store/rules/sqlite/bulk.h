@@ -3,19 +3,21 @@
 /// Everything throws StoreError.
 ///
 /// What triggers do for each row is done for all of them by one statement, made of the trigger's own text; new rules are
-/// written in the order of the index, so that it only ever grows at its end. All of it is in the caller's transaction.
+/// written by one statement too, in the order of the index, so that it only ever grows at its end. All of it is in the caller's
+/// transaction.
 #pragma once
 
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/store.h"
 #include "store/sqlite/database.h"
+#include "store/sqlite/feed.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace mailgate::store::rows {
@@ -34,6 +36,38 @@ class WithoutTriggers {
     sqlite::Database& database_;
 };
 
+/// Where rules are, by the hash of what identifies a rule within the table; of rules with the same hash one.
+class Places {
+  public:
+    /// In the table, by its id, or among the new ones, by its place there.
+    struct Place {
+        bool is_new;
+        std::int64_t at;
+    };
+
+    /// Of that many rules to begin with.
+    explicit Places(std::size_t rules);
+    std::optional<Place> find(std::uint64_t hash) const noexcept;
+    /// False: the hash has a place already, which it keeps.
+    bool add(std::uint64_t hash, const Place& place);
+    void erase(std::uint64_t hash) noexcept;
+
+  private:
+    enum class State : std::uint8_t { Free, Gone, There, New };
+    struct Slot {
+        std::uint64_t key = 0;  ///< the hash, but for the lowest two bits, which are the state
+        std::int64_t at = 0;
+    };
+
+    static State stateOf(const Slot& slot) noexcept;
+    /// Where the hash is, or else the first free slot after it.
+    std::size_t slotOf(std::uint64_t hash) const noexcept;
+    void grow();
+
+    std::vector<Slot> slots_;  ///< a power of two of them
+    std::size_t used_ = 0;     ///< those that are not free
+};
+
 /// Lives inside one transaction: find() and put() for each rule, then remove() what has to go, then finish().
 class Bulk {
   public:
@@ -46,24 +80,25 @@ class Bulk {
     RuleStore::PutKind put(AccessRule& rule, const std::optional<AccessRule>& found);
     /// For one that was found, and now is not there any more.
     void forget(const AccessRule& gone);
-    /// Removes the rules with these ids, which are sorted; the lines of the trail that say so are its last ones.
-    void remove(const std::vector<std::int64_t>& ids);
+    /// Removes the rules with these ids, which are sorted. The lines of the trail that say so.
+    std::vector<std::string> remove(const std::vector<std::int64_t>& ids);
     /// Writes the new rules.
     void finish();
 
   private:
-    /// Of what identifies a rule within the table.
-    struct Place {
-        std::int64_t id;      ///< of a rule that is in the table; 0: it is among the new ones
-        std::size_t pending;  ///< its place there
+    /// A new rule, and its network's text.
+    struct Pending {
+        AccessRule* rule;  ///< null: it has been forgotten
+        std::string network;
     };
+    class NewRules;
 
     static std::uint64_t hashOf(std::string_view network, std::string_view listener, std::string_view verdict,
                                 std::string_view set) noexcept;
     static std::uint64_t hashOf(const AccessRule& rule);
-    AccessRule** pendingOf(const AccessRule& like, std::uint64_t hash);
+    Pending* pendingOf(const AccessRule& like, std::uint64_t hash);
+    std::vector<std::uint32_t> inOrder() const;
     void readPlaces();
-    void removeMost();
 
     sqlite::Database& database_;
     const std::string who_;
@@ -71,10 +106,11 @@ class Bulk {
     Finder finder_;
     Putter putter_;
     sqlite::RawStatement by_id_;
-    std::unordered_map<std::uint64_t, Place> places_;
-    std::vector<AccessRule*> pending_;  ///< null: it has been forgotten
-    bool collided_ = false;             ///< a new rule has the hash of another one
-    std::uint64_t asked_ = 0;           ///< hash of the rule that find() was asked for last
+    Places places_;
+    std::vector<Pending> pending_;
+    bool collided_ = false;      ///< a new rule has the hash of another one
+    std::uint64_t asked_ = 0;    ///< hash of the rule that find() was asked for last
+    std::string asked_network_;  ///< and its network's text
 };
 
 }  // namespace mailgate::store::rows

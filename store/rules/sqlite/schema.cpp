@@ -458,9 +458,86 @@ std::string versionOfFleet() {
     return std::string(kFleet);
 }
 
-constexpr std::array<sqlite::Schema::Migration, 10> kMigrations{
-    version1,       version2,         version3,          versionOfTrimming, versionOfReplies,
-    versionOfNames, versionOfOrigins, versionOfAccounts, versionOfCounters, versionOfFleet};
+/// In a text in which each separator has become kWide blanks, part `at` is somewhere between two multiples of that: how to take
+/// a text apart that is no longer than kWide in a single expression.
+constexpr std::size_t kWide = 40;
+
+std::string partAt(std::size_t at) {
+    return fmt::format("trim(substr(parts, {}, {}))", at * kWide + 1, kWide);
+}
+
+std::string partsOf(std::string_view text, char separator) {
+    return fmt::format("replace({}, '{}', '{}') AS parts", text, separator, std::string(kWide, ' '));
+}
+
+/// Of an IPv4 network, as "address" and "length".
+std::string readingV4(std::string_view network) {
+    std::string address = "0";
+    for (std::size_t at = 0; at < 4; ++at)
+        address = fmt::format("(({}) << 8 | CAST({} AS INTEGER))", address, partAt(at));
+    return fmt::format(
+        "SELECT {1} AS address, length FROM"
+        " (SELECT {2}, CAST(substr({0}, instr({0}, '/') + 1) AS INTEGER) AS length LIMIT 1)",
+        network, address, partsOf(network, '.'));
+}
+
+/// Of an IPv6 network, as 32 "digits" and "length". "::" becomes as many groups of zero as are missing.
+std::string readingV6(std::string_view network) {
+    std::string digits = "''";
+    for (std::size_t at = 0; at < 8; ++at)
+        digits += fmt::format(" || substr('0000' || {}, -4)", partAt(at));
+    const std::string whole =
+        "replace(text, '::', substr(':0:0:0:0:0:0:0:0:', 1,"
+        " 17 - 2 * (length(text) - length(replace(text, ':', '')))))";
+    return fmt::format(
+        "SELECT {1} AS digits, length FROM (SELECT {2}, length FROM (SELECT"
+        " substr({0}, 1, instr({0}, '/') - 1) AS text, CAST(substr({0}, instr({0}, '/') + 1) AS INTEGER) AS "
+        "length"
+        " LIMIT 1) LIMIT 1)",
+        network, digits, partsOf(whole, ':'));
+}
+
+/// What is no network at all, or an IPv6 one with dots, is for whoever reads the row.
+std::string hasHostBits(std::string_view network) {
+    constexpr std::string_view kCondition = R"(CASE
+  WHEN {network} NOT GLOB '*/[0-9]*' OR {network} GLOB '*/*[^0-9]*' THEN 0
+  WHEN {network} GLOB '*.*.*.*' AND {network} NOT GLOB '*[^0-9./]*' THEN EXISTS (
+    SELECT 1 FROM ({v4} LIMIT 1)
+    WHERE length BETWEEN 0 AND 32 AND (address & ((1 << (32 - length)) - 1)) <> 0)
+  WHEN {network} GLOB '*:*' AND {network} NOT GLOB '*[^0-9A-Fa-f:/]*' THEN EXISTS (
+    SELECT 1 FROM ({v6} LIMIT 1)
+    WHERE length BETWEEN 0 AND 127 AND (trim(substr(digits, length / 4 + 2), '0') <> ''
+      OR (instr('123456789abcdef', lower(substr(digits, length / 4 + 1, 1))) & (15 >> (length % 4))) <> 0))
+  ELSE 0
+END)";
+    return fmt::format(kCondition, fmt::arg("network", network), fmt::arg("v4", readingV4(network)),
+                       fmt::arg("v6", readingV6(network)));
+}
+
+// One network with host bits, written with the sqlite3 shell, would keep all rules from being read. And what the upkeep asks for
+// after every change, and whoever shows notes to the denied, is found without looking at all rules.
+constexpr std::string_view kGuards = R"(
+CREATE TRIGGER access_rule_add_network BEFORE INSERT ON access_rule WHEN {has_host_bits} BEGIN
+  SELECT raise(ABORT, {why});
+END;
+CREATE TRIGGER access_rule_change_network BEFORE UPDATE OF network ON access_rule
+WHEN NEW.network IS NOT OLD.network AND {has_host_bits} BEGIN
+  SELECT raise(ABORT, {why});
+END;
+CREATE INDEX access_rule_by_expiry ON access_rule(expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX access_rule_with_reply ON access_rule(reply) WHERE reply <> '';
+)";
+
+std::string versionOfGuards() {
+    return fmt::format(
+        kGuards, fmt::arg("has_host_bits", hasHostBits("NEW.network")),
+        fmt::arg("why", "'the network has host bits set: 192.0.2.5/24 is 192.0.2.0/24, or 192.0.2.5'"));
+}
+
+constexpr std::array<sqlite::Schema::Migration, 11> kMigrations{
+    version1,          version2,       version3,         versionOfTrimming,
+    versionOfReplies,  versionOfNames, versionOfOrigins, versionOfAccounts,
+    versionOfCounters, versionOfFleet, versionOfGuards};
 
 using Triggers = std::map<std::string, std::string>;
 
@@ -537,15 +614,28 @@ void requireCurrent(sqlite::Database& database) {
     kMigrator.requireCurrent(database);
 }
 
-std::string trailOf(const std::string& trigger, std::string_view from) {
+std::string trailOf(const std::string& trigger, std::string_view from, std::string_view line) {
     constexpr std::string_view kInsert = "INSERT INTO access_audit(", kValues = " VALUES (", kEnd = ");";
     const std::string& sql = expectedTriggers().at(trigger);
-    const std::size_t insert = sql.find(kInsert);
-    const std::size_t values = sql.find(kValues, insert);
-    const std::size_t end = sql.rfind(kEnd);
-    const std::size_t first = values + kValues.size();
-    return fmt::format("{} SELECT {} FROM {}", sql.substr(insert, values - insert),
-                       sql.substr(first, end - first), from);
+    const std::size_t insert = sql.find(kInsert) + kInsert.size();
+    const std::size_t names_end = sql.find(kValues, insert);
+    const std::size_t first = names_end + kValues.size();
+    std::string values = sql.substr(first, sql.rfind(kEnd) - first);
+    // Made in SQL, the lines are most of the work.
+    for (const std::string_view row : {"NEW", "OLD"}) {
+        const std::string made = ruleLine3(row, kReplyOfRule);
+        if (const std::size_t at = values.find(made); at != std::string::npos)
+            values.replace(at, made.size(), line);
+    }
+    return fmt::format("{}at, {} SELECT (SELECT unixepoch()), {} FROM {}", kInsert,
+                       sql.substr(insert, names_end - insert), values, from);
+}
+
+std::string trailLineOf(std::string_view row) {
+    return fmt::format(
+        "{1}({0}.verdict, {0}.network, {0}.rule_set, {0}.listener, {0}.expires_at, {0}.client_sessions,"
+        " {0}.client_rate, {0}.reply, {0}.owner, {0}.ticket, {0}.note)",
+        row, kTrailLine);
 }
 
 void checkTriggers(sqlite::Database& database) {

@@ -49,8 +49,12 @@ bool isCurrent(sqlite::Database& database);
 void requireCurrent(sqlite::Database& database);
 
 /// A statement that writes for many rows what the trigger writes into the audit trail for each: a row of `from` is what the
-/// trigger calls NEW or OLD.
-std::string trailOf(const std::string& trigger, std::string_view from);
+/// trigger calls NEW or OLD, and `line` gives its line.
+std::string trailOf(const std::string& trigger, std::string_view from, std::string_view line);
+/// A function of that name makes lines of eleven values of a row, which this gives it.
+constexpr std::string_view kTrailLine = "mailgate_trail_line";
+constexpr int kTrailLineValues = 11;
+std::string trailLineOf(std::string_view row);
 
 /// Throws StoreError(Damaged) unless the triggers are those of the current version, to the letter.
 void checkTriggers(sqlite::Database& database);

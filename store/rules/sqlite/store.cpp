@@ -106,6 +106,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit,
                      const std::function<void(const BadRow&)>& bad) override;
+    std::optional<AccessRule> rule(std::int64_t id) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     void distrust() noexcept override { reader_.forget(); }
     std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
@@ -121,6 +122,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
     void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
+    void forEachShownNote(const std::function<void(std::int64_t rule_id, std::string_view note)>& visit);
     std::set<std::string> allowing(UnixSeconds now) override;
     RemoveResult remove(std::span<const std::int64_t> ids, std::string_view who,
                         const std::optional<std::string>& set) override;
@@ -281,6 +283,16 @@ void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& 
             visit(*rule);
         }
     });
+}
+
+std::optional<AccessRule> SqliteRuleStore::rule(std::int64_t id) {
+    std::optional<AccessRule> found;
+    snapshot([&] {
+        RawStatement row(database(), fmt::format("{} WHERE id = ?", kAllRules));
+        row.bind(1, id);
+        if (row.step()) found = readRule(database(), row);
+    });
+    return found;
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
@@ -696,25 +708,20 @@ RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule>
             ids.push_back(put.id);
         return ids;
     };
-    const auto removed = [&](std::int64_t before) {
-        RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
-        lines.bind(1, before);
-        while (lines.step())
-            result.removed.emplace_back(lines.text(0));
-    };
     change(who, [&] {
         if (rules.size() < options_.bulk_from) {
             putCompleted(rules, complete, who, result);
-            const std::int64_t before = endOfTrail();
+            RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
+            lines.bind(1, endOfTrail());
             removeIds(othersOf(sets, idsOf(result.put)));
-            return removed(before);
+            while (lines.step())
+                result.removed.emplace_back(lines.text(0));
+            return;
         }
         std::vector<AccessRule> completed;
         Bulk bulk(database(), who, rules.size(), progress_);
         putInBulk(bulk, rules, completed, complete, who, result);
-        const std::int64_t before = endOfTrail();
-        bulk.remove(othersOf(sets, idsOf(result.put)));
-        removed(before);
+        result.removed = bulk.remove(othersOf(sets, idsOf(result.put)));
         bulk.finish();
         progress_.tell(Progress::Step::Finish, 0, 0);
         for (std::size_t at = 0; at < completed.size(); ++at)
@@ -747,19 +754,32 @@ void SqliteRuleStore::forEachHeld(UnixSeconds now, const std::function<void(cons
                });
 }
 
+void SqliteRuleStore::forEachShownNote(
+    const std::function<void(std::int64_t rule_id, std::string_view note)>& visit) {
+    // The condition is that of the index, too.
+    RawStatement rows(
+        database(),
+        "SELECT id, note FROM access_rule WHERE reply <> '' AND reply IN ('note', 'temporary,note')"
+        " AND note <> ''");
+    while (rows.step())
+        visit(rows.number(0), rows.text(1));
+}
+
 std::set<std::string> SqliteRuleStore::allowing(UnixSeconds now) {
-    std::set<std::string> listeners;
+    std::set<std::string, std::less<>> listeners;
     for (const std::string& from :
-         {std::string("access_rule WHERE (expires_at IS NULL OR expires_at > ?)"
+         {std::string("access_rule WHERE verdict = 'allow' AND (expires_at IS NULL OR expires_at > ?)"
                       " AND network NOT LIKE 'host:%' AND network NOT LIKE 'spf:%'"),
-          fmt::format("{} AND networks <> ''", kAnswered)}) {
-        RawStatement rows(database(),
-                          fmt::format("SELECT DISTINCT listener FROM {} AND verdict = 'allow'", from));
+          fmt::format("{} AND networks <> '' AND verdict = 'allow'", kAnswered)}) {
+        RawStatement rows(database(), fmt::format("SELECT listener FROM {}", from));
         rows.bind(1, now);
-        while (rows.step())
-            listeners.emplace(rows.text(0));
+        while (rows.step()) {
+            // Who is let in on all listeners is so on each: more need not be read, of very many rules perhaps.
+            if (rows.text(0).empty()) return {""};
+            if (!listeners.contains(rows.text(0))) listeners.emplace(rows.text(0));
+        }
     }
-    return listeners;
+    return {listeners.begin(), listeners.end()};
 }
 
 RuleStore::RemoveResult SqliteRuleStore::remove(std::span<const std::int64_t> ids, std::string_view who,
@@ -1186,6 +1206,11 @@ std::unique_ptr<RuleStore> openRules(const std::string& path, const RuleStore::O
 
 std::unique_ptr<Replica> openReplica(const std::string& path, const RuleStore::Options& options) {
     return std::make_unique<SqliteRuleStore>(path, options);
+}
+
+void forEachShownNote(const std::string& path, const RuleStore::Options& options,
+                      const std::function<void(std::int64_t rule_id, std::string_view note)>& visit) {
+    SqliteRuleStore(path, options).forEachShownNote(visit);
 }
 
 }  // namespace mailgate::store::sqlite

@@ -16,6 +16,7 @@ namespace {
 using test::kMoreHelp;
 using test::Ran;
 using testing::AllOf;
+using testing::AnyOf;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -122,7 +123,7 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
     const Case cases[] = {
         {{"allow"}, "NET is required"},
         {{"allow", "192.0.2.5/24"}, "192.0.2.5/24 has host bits set"},
-        {{"allow", "192.0.2.1,192.0.2.2"}, "(each network is a word of its own)"},
+        {{"allow", "192.0.2.1,192.0.2.2"}, "each network is a word of its own"},
         {{"allow", "acme.example"},
          "(for a name: host:acme.example, or spf:acme.example for its mail servers)"},
         {{"allow", "192.0.2.0/24", "example.net"}, "example.net"},
@@ -293,6 +294,86 @@ TEST_F(AccessCommandTest, TestsSeveralAddresses) {
         one_refused.output,
         AllOf(HasSubstr(R"({"address":"192.0.2.1","listener":"smtp","allowed":true,"rule":{"id":1,)"),
               HasSubstr(R"({"address":"203.0.113.1","listener":"smtp","allowed":false,"rule":null,)")));
+}
+
+TEST_F(AccessCommandTest, ATestSaysThatTheGatewayHasOtherRules) {
+    done({"allow", "192.0.2.0/24"});
+    startGateway();
+    EXPECT_EQ(access({"test", "192.0.2.1"}).errors, "");
+    control_.now.rules_failed = true;
+    control_.now.rules_version = 7;
+    EXPECT_THAT(
+        access({"test", "192.0.2.1"}).errors,
+        HasSubstr("warning: the running gateway cannot read the rules, and keeps those of version 7: "));
+}
+
+TEST_F(AccessCommandTest, NamesOfRulesAreLookedFor) {
+    done({"import", list("allow host:home.example.org\nallow 192.0.2.0/24\n")});
+    for (const char* name : {"host:home.example.org", "HOME.example.org"})
+        EXPECT_THAT(done({"list", "--match", name}),
+                    AllOf(HasSubstr("home.example.org"), Not(HasSubstr("192.0.2.0"))));
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"list", "--match", "spf:home.example.org"}),
+              "mailgate: no rule matches\n");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"test", "home.example.org"}),
+              "mailgate: host:home.example.org stands for nothing yet (mailgate access list)\n");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"test", "spf:example.org"}),
+              "mailgate: no rule is for spf:example.org\n");
+    for (const char* command : {"test", "list"}) {
+        const std::vector<std::string> words =
+            std::string(command) == "test" ? std::vector<std::string>{command, "example.org"}
+                                           : std::vector<std::string>{command, "--match", "example.org"};
+        EXPECT_EQ(refusal(kRefusedOrNotFound, words), "mailgate: no rule is for example.org\n");
+    }
+    EXPECT_THAT(refusal(kUsage, {"test", "192.0.2.1/33"}), HasSubstr("192.0.2.1/33"));
+}
+
+TEST_F(AccessCommandTest, AListMayBeTheBeginningOfOne) {
+    std::string rules;
+    for (int each = 1; each <= 12; ++each)
+        rules += "deny 192.0.2." + std::to_string(each) + "\n";
+    done({"import", list(rules)});
+    const std::string name = list("deny 192.0.2.1\n");
+    const std::string why =
+        "11 of 12 rules would be removed, and the list has no end mark (\"# end, N rules\", as the export "
+        "writes it): the list may be incomplete";
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"import", "--replace", "--all-sets", name}),
+              name + ": " + why + ": nothing was changed; use --force to do it anyway\n");
+    EXPECT_THAT(access({"diff", "--all-sets", name}).errors,
+                HasSubstr(why + ": access import would do this only with --force"));
+    EXPECT_THAT(done({"import", "--replace", "--all-sets", "--force", name}), HasSubstr("11 removed"));
+}
+
+TEST_F(AccessCommandTest, SpreadsheetsHaveColumnsOfTheirOwn) {
+    const std::string name =
+        list("Customer,IP Address,Action,Expires,Note\nACME,192.0.2.1,allow,2099-12-31,M\xFCller\n");
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"import", name}),
+                HasSubstr(":1:1: unknown column \"Customer\": expected network (cidr,"));
+    const Ran ran = access({"import", name, "--ignore-columns", "customer"});
+    EXPECT_EQ(ran.exit_code, kDone);
+    EXPECT_THAT(ran.output, HasSubstr("1 added"));
+    EXPECT_THAT(ran.errors, HasSubstr("warning: " + name + ":2: the note \"M\\xFCller\" is not UTF-8: "));
+    EXPECT_THAT(done({"list", "--json"}),
+                AnyOf(HasSubstr("\"expires_at\":\"2099-12-30T"), HasSubstr("\"expires_at\":\"2099-12-31T")));
+}
+
+TEST_F(AccessCommandTest, OfVeryManyRulesThatGoTheFirstAreNamed) {
+    std::string rules;
+    for (int each = 1; each <= 102; ++each)
+        rules += "deny 192.0.2." + std::to_string(each) + " set=x\n";
+    done({"import", list(rules)});
+    EXPECT_THAT(
+        done({"set", "remove", "x", "--yes"}),
+        AllOf(StartsWith("removed rule 1: "), HasSubstr("\nremoved rule 100: "), Not(HasSubstr("rule 101")),
+              EndsWith("\nand 2 more: see mailgate access history\nremoved set x\n")));
+}
+
+TEST_F(AccessCommandTest, ADryRunKnowsNoNumbers) {
+    done({"allow", "192.0.2.0/24"});
+    EXPECT_THAT(
+        done({"deny", "192.0.2.0/24", "--dry-run"}),
+        HasSubstr(
+            "note: the new rule for 192.0.2.0/24 overrides rule 1: allow 192.0.2.0/24 on all listeners\n"));
+    EXPECT_THAT(done({"deny", "192.0.2.0/24"}), HasSubstr("note: rule 2 overrides rule 1: "));
 }
 
 TEST_F(AccessCommandTest, ADenyRuleSaysWhatItsClientsHear) {

@@ -69,6 +69,11 @@ TEST(AccessTextTest, ChangesAsLines) {
               "- deny 192.0.2.1 \\u001b[2J");
     EXPECT_EQ(changeLine({1, 0, "eve", "change", 1, "deny 192.0.2.1", "deny 192.0.2.1 x", 1}),
               "~ deny 192.0.2.1  ->  deny 192.0.2.1 x");
+    EXPECT_EQ(changeLine({1, 0, "eve", "change", 0, "set acme expires=15552000s ACME's relays",
+                          "set acme expires=3600s \"expires=1s\"", 1}),
+              "~ set acme expires=180d ACME's relays  ->  set acme expires=1h \"expires=1s\"");
+    EXPECT_EQ(changeLine({1, 0, "eve", "remove", 0, "set acme expires=86400s", "", 1}),
+              "- set acme expires=1d");
 }
 
 TEST(AccessTextTest, ARuleSaysWhatItsClientsHear) {
@@ -216,14 +221,14 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
         {1, 1'700'000'000, "alice", "add", 12, "", "allow 192.0.2.1", 1},
         {2, 1'700'000'001, "bob", "change", 12, "allow 192.0.2.1", "allow 192.0.2.1 note", 2},
         {3, 1'700'000'002, "eve\t", "remove", 12, "allow 192.0.2.1 note", "", 2},
-        {4, 1'700'000'003, "eve", "add", 0, "", "set git", 4}};
+        {4, 1'700'000'003, "eve", "add", 0, "", "set git expires=604800s", 4}};
     EXPECT_EQ(
         historyAsTable(entries, {}, Times(Zone::Utc)),
         "TIME                  BY         CHANGE  ACTION  RULE  WHAT\n"
         "2023-11-14T22:13:20Z  alice      1       add     12    allow 192.0.2.1\n"
         "2023-11-14T22:13:21Z  bob        2       change  12    allow 192.0.2.1  ->  allow 192.0.2.1 note\n"
         "2023-11-14T22:13:22Z  eve\\u0009  2       remove  12    allow 192.0.2.1 note\n"
-        "2023-11-14T22:13:23Z  eve        4       add     -     set git\n");
+        "2023-11-14T22:13:23Z  eve        4       add     -     set git expires=7d\n");
     EXPECT_EQ(historyAsJson(std::span(entries).first(1)),
               "{\"changes\":[\n  "
               "{\"id\":1,\"change\":1,\"time\":\"2023-11-14T22:13:20Z\",\"who\":\"alice\",\"action\":\"add\","
@@ -245,6 +250,12 @@ TEST(AccessTextTest, WhyAChangeWasNotMade) {
     EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Deny, "mx", false, 0.5, true}),
               "denying these networks would, together with the rules that are there, shut out 50% of IPv6 on "
               "listener mx");
+    EXPECT_EQ(dangerOf(rules::MostRemoved{34, 37, false}),
+              "34 of 37 rules would be removed: the list may be incomplete");
+    EXPECT_EQ(dangerOf(rules::MostRemoved{1, 1, true}),
+              "1 of 1 rule would be removed, and the list has no end mark (\"# end, N rules\", as the export "
+              "writes "
+              "it): the list may be incomplete");
 }
 
 TEST(AccessTextTest, WhatBecameOfAProgramsRule) {
@@ -276,6 +287,9 @@ TEST(AccessTextTest, WhatARuleMeets) {
               "rule 3 comes after " + other + "; it stays in force when that has expired");
     EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::MoreSpecific, rule()}),
               "rule 3 is more specific and overrides " + other);
+    const AccessRule planned = rule();
+    EXPECT_EQ(sentenceOf(rules::Overlap{3, Standing::Wins, rule()}, &planned),
+              "the new rule for 198.51.100.0/24 overrides " + other);
     using Relation = rules::NearMiss::Relation;
     EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Same, rule()}), "the same network: " + other);
     EXPECT_EQ(sentenceOf(rules::NearMiss{Relation::Around, rule()}), "a larger network: " + other);

@@ -67,6 +67,15 @@ TEST(JournalText, TheStoryOfAnAdmittedSessionHasNothingOfRefusals) {
     EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::ContainsRegex("connect +-\n"));
 }
 
+TEST(JournalText, TheStoryHasTheRuleThatHasDecided) {
+    JournalSession session = test::filledSession();
+    session.rule_id = 20;
+    EXPECT_THAT(
+        sessionAsStory(session, Zone::Utc, Letters::Utf8, "deny 192.0.2.0/24 on all listeners, set x"),
+        testing::ContainsRegex("\naccess .*\n  rule 20 +deny 192.0.2.0/24 on all listeners, set x\n"));
+    EXPECT_THAT(sessionAsStory(session, Zone::Utc), testing::Not(HasSubstr("  rule 20")));
+}
+
 TEST(JournalText, InAPipeAReplyIsWholeAndOnATerminalAQueueIdIs) {
     JournalSession session = test::filledSession();
     JournalMail& mail = session.mail.front();
@@ -168,7 +177,7 @@ TEST(JournalText, SessionsFitTheTerminal) {
     EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 100})),
                 testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "FROM", "TO", "END"));
     EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80})),
-                testing::ElementsAre("TIME", "SESSION", "CLIENT", "HELO/USER", "END"));
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "FROM", "END"));
 }
 
 TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {

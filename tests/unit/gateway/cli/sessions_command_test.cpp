@@ -105,6 +105,29 @@ TEST_F(SessionsCommandTest, ThatNoneIsFoundIsSaidInWords) {
     EXPECT_EQ(none.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(none.output, "");
     EXPECT_THAT(none.errors, AllOf(StartsWith("mailgate: no session"), EndsWith("\n")));
+    EXPECT_EQ(
+        sessions({"--from", "bob"}).errors,
+        "mailgate: no session in the journal matches: --from bob is no whole address: expected one such as "
+        "bob@example.net, or a domain such as @example.net\n");
+    EXPECT_THAT(sessions({"--to", "partner.example"}).errors,
+                HasSubstr("bob@partner.example, or a domain such as @partner.example\n"));
+    EXPECT_EQ(sessions({"--from", "bob@partner.example"}).errors,
+              "mailgate: no session in the journal matches\n");
+}
+
+TEST_F(SessionsCommandTest, ARefusalIsShownWithTheRuleAsItIsNow) {
+    refused_.rule = "203.0.113.128/25";
+    refused_.rule_id = 1;
+    journal();
+    const auto story = [&] { return sessions({"show", refused_.id}).output; };
+    EXPECT_THAT(story(), HasSubstr("(id 1)\n")) << "there are no rules";
+    EXPECT_THAT(story(),
+                HasSubstr("rule 1     is no longer there (mailgate access history 203.0.113.128/25)\n"));
+    EXPECT_EQ(run({"access", "deny", "203.0.113.128/25", "--set", "spam", "--note", "snowshoe"}).exit_code,
+              kDone);
+    EXPECT_THAT(
+        story(),
+        HasSubstr("(id 1)\n  rule 1     deny 203.0.113.128/25 on all listeners, set spam, \"snowshoe\"\n"));
 }
 
 TEST_F(SessionsCommandTest, WhatCannotBeMeantIsAUsageError) {

@@ -47,6 +47,14 @@ TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
               "12345  Bob   Berlin  x\n");
 }
 
+TEST(TableTest, ColumnsAreNamedAsInTheirHeadingAndAsInJsonToo) {
+    Table table({{.name = "last-hit", .title = "LAST HIT", .also = {"last_hit_at"}},
+                 {.name = "by", .title = "BY", .also = {"created_by"}}},
+                {.columns = {"created_by", "LAST HIT", "last_hit", "last-hit-at"}});
+    table.add({"1", "2"});
+    EXPECT_EQ(table.text(), "BY  LAST HIT  LAST HIT  LAST HIT\n2   1         1         1\n");
+}
+
 TEST(TableTest, NoLineEndsWithBlanks) {
     EXPECT_EQ(tableOf({{"1", "", "", "", ""}, {"", "", "", "", ""}}, {}), "ID  NAME  PLACE  NOTE\n1\n\n");
 }

@@ -57,6 +57,16 @@ std::int64_t instant(std::string_view text, TimeMeans means = TimeMeans::Beginni
     return std::get<std::int64_t>(time);
 }
 
+TEST(TimeText, ACalendarTimeIsADateWithOrWithoutAClockTime) {
+    const LocalZone zone(kBerlin);
+    EXPECT_EQ(answers::calendarTime("2026-12-31", Zone::Local), 1'798'671'600);
+    EXPECT_EQ(answers::calendarTime(" 2026-12-31 18:00", Zone::Local), 1'798'736'400);
+    EXPECT_EQ(answers::calendarTime("2026-12-31", Zone::Utc), 1'798'675'200);
+    for (const char* other :
+         {"", "7d", "tomorrow", "18:00", "31.12.2026", "2026-02-30", "2026-12-31 25:00", "2026-12-31x"})
+        EXPECT_EQ(answers::calendarTime(other, Zone::Local), std::nullopt) << other;
+}
+
 TEST(TimeText, DaysAndClockTimesAreOfTheLocalZone) {
     const LocalZone berlin(kBerlin);
     EXPECT_EQ(timeText(kTimeTextNow, Zone::Local), "2026-11-26T09:25:05+01:00");

@@ -228,6 +228,8 @@ TEST(Config, ASlipIsToldInWordsThatHelp) {
          ":5:11: listener.trusted: \"@balancers\" is an empty list: there would be no balancer"},
         {"[listener]\nname = \"a\"\n", "[[listener]], found a table: two brackets"},
         {"[gateway]\nworkers 4\n", "expected '=', saw '4'"},
+        {"[gateway]\nworkers =\nname = \"x\"\n", "2:10: a value is missing at the end of the line"},
+        {"[gateway]\n\\\n", "saw '\\'"},
         {"[journal]\nmax_size = \"10GB\"\n",
          "expected a size from \"16MiB\" to \"16384GiB\", found \"10GB\": the units are KiB, MiB and GiB "
          "(did you "

@@ -33,6 +33,11 @@ class Records {
         }
         return *this;
     }
+    Records& isNoName(const std::string& name) {
+        for (const DnsType type : {DnsType::A, DnsType::Aaaa, DnsType::Txt, DnsType::Mx})
+            answers_[{name, type}].exists = false;
+        return *this;
+    }
     Records& ttl(const std::string& name, DnsType type, std::uint32_t ttl) {
         ttls_[{name, type}] = ttl;
         return *this;
@@ -43,7 +48,8 @@ class Records {
             ++asked;
             const auto found = answers_.find({host, type});
             DnsAnswer answer = found == answers_.end() ? DnsAnswer() : found->second;
-            if (found == answers_.end() || answer.kind == DnsAnswer::Kind::Failed) return answer;
+            if (found == answers_.end() || answer.kind == DnsAnswer::Kind::Failed || !answer.exists)
+                return answer;
             answer.kind = DnsAnswer::Kind::Found;
             const auto ttl = ttls_.find({host, type});
             answer.ttl = ttl == ttls_.end() ? 60 : ttl->second;
@@ -89,6 +95,9 @@ TEST(ResolveName, AHostIsItsAddresses) {
     EXPECT_THAT(networksOf(answer), ElementsAre("203.0.113.9", "2001:db8::9"));
     EXPECT_EQ(answer.ttl, 30u);
     EXPECT_EQ(records.resolve("host:nobody.example.org").error, "nobody.example.org has no address");
+    EXPECT_EQ(records.isNoName("typo.example.org").resolve("host:typo.example.org").error,
+              "typo.example.org does not exist (NXDOMAIN)");
+    EXPECT_EQ(records.resolve("spf:typo.example.org").error, "typo.example.org does not exist (NXDOMAIN)");
     EXPECT_EQ(records.fails("mute.example.org").resolve("host:mute.example.org").error, "mute");
 }
 

@@ -87,6 +87,48 @@ TEST(Import, AVerdictIsNeverGuessed) {
                 ElementsAre("1: allow 192.0.2.0/25 listener=smtp", "2: deny 203.0.113.9"));
 }
 
+TEST(Import, LinesWithoutAVerdictAreOneErrorHoweverManyThereAre) {
+    std::string list = "deny 192.0.2.1\ndeny nonsense\n";
+    for (int line = 0; line < 250; ++line)
+        list += "198.51.100." + std::to_string(line) + "\n";
+    EXPECT_THAT(
+        errorsOf(parseRules(list, options())),
+        AllOf(HasSubstr("2: \"nonsense\" is not"),
+              HasSubstr("\n3: there is no verdict for 198.51.100.0, nor for those of 249 more lines: use ")));
+    EXPECT_EQ(parseRules(list, options()).errors.size(), 2u);
+    for (const auto& [format, text] : {std::pair(ImportFormat::Plain, "192.0.2.1\n192.0.2.2\n"),
+                                       std::pair(ImportFormat::Csv, "ip,note\n192.0.2.1,x\n192.0.2.2,y\n"),
+                                       std::pair(ImportFormat::Ipset, "add x 192.0.2.1\nadd x 192.0.2.2\n")})
+        EXPECT_THAT(errorsOf(parseRules(text, options(std::nullopt, format))),
+                    testing::MatchesRegex(
+                        "[12]: there is no verdict for 192.0.2.1, nor for that of another line: .*\n"))
+            << text;
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1 set=two words\n", options())),
+                HasSubstr("is no verdict for 192.0.2.1: use"));
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.1 listener=nope\n", options())),
+                HasSubstr("no listener is named"))
+        << "the rest of such a line is looked at, too";
+}
+
+TEST(Import, NotesOfOtherBytesThanUtf8AreToldOf) {
+    const struct {
+        const char* text;
+        std::size_t count, first;
+    } cases[] = {
+        {"ip,action,note\n192.0.2.1,allow,M\xC3\xBCller\n192.0.2.2,allow,M\xFCller\n192.0.2.3,deny,\xE9\n", 2,
+         3},
+        {"allow 192.0.2.1 M\xC3\xBCller\nallow 192.0.2.2 M\xFCller\n", 1, 2},
+        {"192.0.2.1 REJECT \xFC\n", 1, 1},
+        {"192.0.2.1 REJECT \xC3\xBC\n", 0, 0},
+    };
+    for (const auto& one : cases) {
+        const auto result = parseRules(one.text, options());
+        EXPECT_EQ(errorsOf(result), "");
+        EXPECT_EQ(result.not_utf8.count, one.count) << one.text;
+        EXPECT_EQ(result.not_utf8.first, one.first) << one.text;
+    }
+}
+
 TEST(Import, SaysWhatIsWrongAndWhere) {
     const struct {
         const char* line;
@@ -474,6 +516,53 @@ TEST(Import, TablesWithAHeading) {
     }
 }
 
+TEST(Import, ColumnsThatMeanNothingAreNamed) {
+    const std::string_view sheet = "Kunde;IP Address;Contract No;Action\nACME;192.0.2.1;K 4711, new;allow\n";
+    EXPECT_THAT(errorsOf(parseRules(sheet, options())),
+                AllOf(HasSubstr("1: unknown column \"Kunde\": expected network (cidr, ip, address, "
+                                "ip_address, prefix, subnet), "
+                                "verdict (action), set, "),
+                      HasSubstr("note (comment, description, reason); --ignore-columns")));
+    ImportOptions ignoring = options();
+    ignoring.ignored_columns = {"kunde", "Contract No", "not there"};
+    EXPECT_THAT(imported(sheet, ignoring, ImportFormat::Csv), ElementsAre("2: allow 192.0.2.1"));
+    ignoring.ignored_columns = {"kunde"};
+    EXPECT_THAT(errorsOf(parseRules(sheet, ignoring)), HasSubstr("unknown column \"Contract No\""));
+    EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1\n", ignoring)),
+                HasSubstr("--ignore-columns is for lists"));
+}
+
+TEST(Import, ARowWithoutAHeadingIsToldFromANetwork) {
+    for (const char* text : {"192.0.2.201,allow\n", "ACME;192.0.2.1;allow\n", "192.0.2.1, a\n"})
+        EXPECT_THAT(errorsOf(parseRules(text, options(std::nullopt, ImportFormat::Csv))),
+                    HasSubstr("1: this looks like CSV: its first line must name the columns"))
+            << text;
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.201,allow\n", options())), HasSubstr("1: this looks like CSV"));
+    EXPECT_THAT(errorsOf(parseRules("192.0.2.201;allow;x\n", options())),
+                HasSubstr("1: this looks like CSV"));
+    EXPECT_THAT(imported("192.0.2.1 ; ours, 192.0.2.2\n", options(Verdict::Deny), ImportFormat::Plain),
+                testing::SizeIs(1));
+}
+
+TEST(Import, ASpreadsheetHasDates) {
+    ImportOptions dated = options();
+    dated.local_time = [](std::string_view text) -> std::optional<UnixSeconds> {
+        if (text == "2026-12-31") return 1'798'671'600;
+        if (text == "2026-12-31 18:00") return 1'798'736'400;
+        return std::nullopt;
+    };
+    EXPECT_THAT(imported("ip,action,expires\n192.0.2.1,allow,2026-12-31\n192.0.2.2,allow,2026-12-31 18:00\n"
+                         "192.0.2.3,allow,2026-12-31T23:59:59Z\n192.0.2.4,allow,never\n",
+                         dated, ImportFormat::Csv),
+                ElementsAre("2: allow 192.0.2.1 expires=2026-12-30T23:00:00Z",
+                            "3: allow 192.0.2.2 expires=2026-12-31T17:00:00Z",
+                            "4: allow 192.0.2.3 expires=2026-12-31T23:59:59Z", "5: allow 192.0.2.4"));
+    EXPECT_THAT(errorsOf(parseRules("ip,action,expires\n192.0.2.1,allow,31.12.2026\n", dated)),
+                HasSubstr("2: \"31.12.2026\" is not a time: expected a date such as 2026-12-31"));
+    EXPECT_THAT(errorsOf(parseRules("ip,action,expires\n192.0.2.1,allow,2026-12-31\n", options())),
+                HasSubstr("is not a time"));
+}
+
 TEST(Import, AFormatThatIsNamedIsTheOneThatIsRead) {
     EXPECT_EQ(importFormatOf("cidr"), ImportFormat::Cidr);
     EXPECT_EQ(importFormatOf("nftables"), std::nullopt);
@@ -481,7 +570,7 @@ TEST(Import, AFormatThatIsNamedIsTheOneThatIsRead) {
                 HasSubstr("only a comment may follow 192.0.2.1, found \"REJECT\""));
     EXPECT_THAT(errorsOf(parseRules("192.0.2.1 REJECT\n", options(Verdict::Deny, ImportFormat::Mailgate))),
                 HasSubstr("\"REJECT\" is not an option"));
-    EXPECT_THAT(errorsOf(parseRules("192.0.2.1\n", options(Verdict::Deny, ImportFormat::Csv))),
+    EXPECT_THAT(errorsOf(parseRules("nonsense\n", options(Verdict::Deny, ImportFormat::Csv))),
                 HasSubstr("unknown column"));
 }
 

@@ -207,7 +207,7 @@ TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
 TEST_F(ServiceTest, ARowThatCannotBeReadIsToldOfAndRemoved) {
     put(request(Verdict::Deny, "192.0.2.1"));
     store::Shell(file_).run(
-        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/24', 'allow'), ('host:BAD NAME', "
+        "INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1/99', 'allow'), ('host:BAD NAME', "
         "'deny');"
         "INSERT INTO access_name(rule_id, networks, name) VALUES (3, 'nonsense', 'host:bad name')");
     std::vector<std::int64_t> told;
@@ -276,7 +276,8 @@ TEST_F(ServiceTest, AListIsMeasuredWithWhatIsThereAfterwards) {
     imported({.text = "allow 64.0.0.0/2\n", .replace = true});  // in place of the other quarter
     imported({.text = "allow 0.0.0.0/2 expires=2001-01-01T00:00:00Z\n"});
     EXPECT_THAT(networks(), ElementsAre("64.0.0.0/2"));
-    const auto outcome = imported({.text = half, .replace = true, .all_sets = true});
+    const std::string whole = std::string(half) + store::formatEnd(1) + '\n';
+    const auto outcome = imported({.text = whole, .replace = true, .all_sets = true});
     EXPECT_FALSE(outcome.insisted);
     EXPECT_TRUE(imported({.text = "allow 0.0.0.0/2\n", .insist = true}).insisted)
         << "who only compares is told";
@@ -526,6 +527,49 @@ TEST_F(ServiceTest, ReplacingRemovesWhatTheListDoesNotHold) {
     EXPECT_THAT(networks(), IsEmpty());
 }
 
+TEST_F(ServiceTest, AListThatWouldLeaveLittleIsNoWholeList) {
+    std::string list;
+    for (int each = 1; each <= 12; ++each)
+        list += "deny 192.0.2." + std::to_string(each) + (each % 2 == 0 ? " set=even\n" : "\n");
+    import(list);
+    const auto beginning = [&](std::size_t lines, bool marked) {
+        std::string text;
+        for (std::size_t at = 0; lines-- > 0; at = list.find('\n', at) + 1)
+            text += list.substr(at, list.find('\n', at) + 1 - at);
+        return marked ? text +
+                            store::formatEnd(
+                                static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'))) +
+                            '\n'
+                      : text;
+    };
+    const auto replaceAll = [&](const std::string& text, bool insist = false) {
+        return service().import(
+            {.text = text, .options = {}, .replace = true, .all_sets = true, .insist = insist});
+    };
+    auto refused = std::get<MostRemoved>(std::get<Refusal>(replaceAll(beginning(5, true))));
+    EXPECT_EQ(refused.removed, 7u);
+    EXPECT_EQ(refused.present, 12u);
+    EXPECT_FALSE(refused.without_end_mark);
+    refused = std::get<MostRemoved>(std::get<Refusal>(replaceAll(beginning(11, false))));
+    EXPECT_EQ(refused.removed, 1u) << "and nothing says that this is all";
+    EXPECT_TRUE(refused.without_end_mark);
+    EXPECT_THAT(networks(), SizeIs(12));
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(replaceAll(list))) << "nothing goes";
+    EXPECT_THAT(std::get<ImportOutcome>(replaceAll(beginning(6, true))).removed, SizeIs(6)) << "half of them";
+    EXPECT_THAT(std::get<ImportOutcome>(replaceAll(beginning(1, true))).removed, SizeIs(5)) << "of a few";
+    import(list);
+    const auto insisted = std::get<ImportOutcome>(replaceAll(beginning(1, false), true));
+    EXPECT_THAT(insisted.removed, SizeIs(11));
+    EXPECT_TRUE(std::holds_alternative<MostRemoved>(*insisted.insisted));
+}
+
+TEST_F(ServiceTest, RulesAreListedByTheNamesThatTheyAreFor) {
+    import("allow host:home.example.org\ndeny spf:example.org\ndeny 192.0.2.1\n");
+    EXPECT_THAT(service().list({.names = {"host:home.example.org"}}), SizeIs(1));
+    EXPECT_THAT(service().list({.names = {"spf:example.org", "host:home.example.org"}}), SizeIs(2));
+    EXPECT_THAT(service().list({.names = {"host:example.org"}}), IsEmpty());
+}
+
 TEST_F(ServiceTest, RulesAreSelectedByWhatIsSaidOfThem) {
     import("deny 192.0.2.1 listener=mx spam\ndeny 192.0.2.1 set=git From ACME\nallow 198.51.100.1 set=git\n");
     store::Shell(file_).run("UPDATE access_rule SET network = '192.0.2.1/32' WHERE id = 2");
@@ -572,8 +616,8 @@ TEST_F(ServiceTest, AListReplacesTheSetsThatItNames) {
     EXPECT_THAT(inSets(), ElementsAre("manual 192.0.2.1", "fail2ban 192.0.2.3", "git 192.0.2.5"));
     imported({.text = "allow 192.0.2.6\n", .options = {}, .replace = true});
     EXPECT_THAT(inSets(), ElementsAre("fail2ban 192.0.2.3", "git 192.0.2.5", "manual 192.0.2.6"));
-    const auto outcome =
-        imported({.text = "allow 192.0.2.6\n", .options = {}, .replace = true, .all_sets = true});
+    const auto outcome = imported(
+        {.text = "allow 192.0.2.6\n# end, 1 rules\n", .options = {}, .replace = true, .all_sets = true});
     EXPECT_THAT(outcome.removed, ElementsAre("deny 192.0.2.3 set=fail2ban", "allow 192.0.2.5 set=git"));
     EXPECT_THAT(outcome.left_alone, IsEmpty());
 }

@@ -176,7 +176,7 @@ TEST_F(AccessWatcherTest, OneThatWasClosedFromTheBeginningHasNotBeenClosed) {
 }
 
 TEST_F(AccessWatcherTest, ABadRowAtTheStartIsAnError) {
-    add("192.0.2.5/24", "deny");
+    add("192.0.2.5/99", "deny");
     try {
         watcher_->start();
         FAIL() << "started";

@@ -68,6 +68,7 @@ TEST_F(Accounts, ATakenNameStaysWhoseItIs) {
     Account second = account("alice", Role::Admin);
     second.password = "$y$other";
     EXPECT_FALSE(store_->add(second));
+    EXPECT_FALSE(store_->add(account("ALICE"))) << "nobody could tell them apart";
     EXPECT_EQ(store_->account("alice")->role, Role::Operator);
     EXPECT_EQ(store_->account("alice")->password, "$y$alice");
 }

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 
@@ -52,6 +53,13 @@ std::string placeOf(const AccessRule& rule) {
            rule.set;
 }
 
+/// What the trail writes in one way or another.
+constexpr std::array<const char*, 12> kNotes{"a=b",        "say \"no\"",    "C:\\mail", "# no",
+                                             "; no",       "\u00E9t\u00E9", "#",        "a # b",
+                                             "two\nlines", "host:a",        "x ",       " x"};
+constexpr std::array<UnixSeconds, 5> kExpiries{1'000'000'000, 4'000'000'000, 253'402'300'799, 253'402'300'800,
+                                               1'893'456'000};
+
 /// Different rules of few networks, so that many are there already.
 std::vector<AccessRule> someRules(std::mt19937& random) {
     const auto below = [&](unsigned most) { return random() % most; };
@@ -63,9 +71,13 @@ std::vector<AccessRule> someRules(std::mt19937& random) {
         one.listener = below(3) == 0 ? "mx" : "";
         one.set = below(2) == 0 ? "manual" : "git";
         if (below(3) == 0) one.note = "note " + std::to_string(below(3));
-        if (below(5) == 0) one.expires_at = below(2) == 0 ? 1'000'000'000 : 4'000'000'000;
+        if (below(3) == 0) one.note = kNotes[below(kNotes.size())];
+        if (below(5) == 0) one.expires_at = kExpiries[below(kExpiries.size())];
         if (below(6) == 0) one.owner = "Anna \"ops\" Smith";
+        if (below(6) == 0) one.ticket = below(2) == 0 ? "OPS-12/3@a:b+c" : "\\ a ticket \u00E9";
         if (one.verdict == Verdict::Allow && below(4) == 0) one.limits.sessions = 5;
+        if (one.verdict == Verdict::Allow && below(4) == 0) one.limits.per_minute = 0;
+        if (one.verdict == Verdict::Deny && below(4) == 0) one.reply = {below(2) == 0, below(2) == 0};
         rules.try_emplace(placeOf(one), one);
     }
     std::vector<AccessRule> list;
@@ -147,7 +159,7 @@ TEST(Bulk, TriggersFireAgainAfterwards) {
 
 TEST(Bulk, IsOneChangeThatCanBeUndone) {
     Kept kept(1);
-    kept.store->replaceAll(std::vector{denied("192.0.2.1"), denied("192.0.2.2", "two")}, {}, {}, "alice");
+    kept.store->replaceAll(std::vector{denied("192.0.2.1", "one"), denied("192.0.2.2")}, {}, {}, "alice");
     const auto before = kept.rules();
     kept.store->replaceAll(std::vector{denied("192.0.2.2", "2"), denied("192.0.2.3")}, {}, {}, "alice");
     const auto undone = kept.store->undo(kept.store->lastChangeBy("alice"), "alice");
@@ -202,6 +214,43 @@ TEST(Bulk, TellsHowFarItHasCome) {
     EXPECT_EQ(told[Progress::Step::Compare], 3u);
     EXPECT_EQ(told[Progress::Step::Write], 3u);
     EXPECT_EQ(told[Progress::Step::Finish], 1u);
+}
+
+TEST(Bulk, ReplacesAllMostAndFewOfWhatIsThere) {
+    Kept slow(1'000'000), fast(1);
+    std::vector<AccessRule> rules;
+    for (int at = 0; at < 40; ++at)
+        rules.push_back(denied("192.0.2." + std::to_string(at)));
+    for (const auto& [first, count] : {std::pair(0u, 40u), std::pair(20u, 20u), std::pair(0u, 20u),
+                                       std::pair(0u, 15u), std::pair(13u, 2u), std::pair(0u, 40u)}) {
+        SCOPED_TRACE(first);
+        std::vector<std::string> removed[2];
+        for (auto* kept : {&slow, &fast})
+            removed[kept == &fast] =
+                kept->store->replaceAll(std::span(rules).subspan(first, count), {}, {}, "alice").removed;
+        EXPECT_THAT(removed[1], testing::UnorderedElementsAreArray(removed[0]));
+        ASSERT_EQ(fast.rules(), slow.rules());
+        ASSERT_EQ(fast.trail(), slow.trail());
+    }
+}
+
+TEST(Bulk, WhatTheShellHasNumberedIsNotTakenForNew) {
+    Kept kept(1);
+    Shell shell(kept.folder.file("rules.db"));
+    shell.run(
+        "INSERT INTO access_rule(id, network, verdict) VALUES (0, '192.0.2.1', 'deny'), (-3, '192.0.2.2', "
+        "'deny')");
+    const auto put =
+        kept.store
+            ->replaceAll(std::vector{denied("192.0.2.1", "one"), denied("192.0.2.2"), denied("192.0.2.3")},
+                         {}, {}, "alice")
+            .put;
+    EXPECT_EQ(put[0].kind, PutKind::Changed);
+    EXPECT_EQ(put[0].id, 0);
+    EXPECT_EQ(put[1].kind, PutKind::Unchanged);
+    EXPECT_EQ(put[1].id, -3);
+    EXPECT_EQ(put[2].kind, PutKind::Added);
+    EXPECT_EQ(put[2].id, 1);
 }
 
 TEST(Bulk, NewRulesHaveTheirIdsInTheOrderOfTheirNetworks) {

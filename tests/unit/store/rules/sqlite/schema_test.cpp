@@ -137,7 +137,10 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
-    const std::string no_fleet = "DROP TABLE fleet_state; DROP TABLE fleet_local;";
+    const std::string no_guards =
+        "DROP TRIGGER access_rule_add_network; DROP TRIGGER access_rule_change_network;"
+        "DROP INDEX access_rule_by_expiry; DROP INDEX access_rule_with_reply;";
+    const std::string no_fleet = no_guards + "DROP TABLE fleet_state; DROP TABLE fleet_local;";
     const std::string no_counters =
         no_fleet +
         "DROP TRIGGER access_rule_removed;"
@@ -174,7 +177,8 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
                                                                    {6, no_origins},
                                                                    {7, no_accounts},
                                                                    {8, no_counters},
-                                                                   {9, no_fleet}}) {
+                                                                   {9, no_fleet},
+                                                                   {10, no_guards}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
@@ -208,6 +212,8 @@ TEST_F(Opening, AnswersOfTheSixthSchemaAreThoseOfTheirRules) {
         "ALTER TABLE access_audit DROP COLUMN made_by; ALTER TABLE access_audit DROP COLUMN made_at;"
         "ALTER TABLE access_audit DROP COLUMN hits; ALTER TABLE access_audit DROP COLUMN last_hit_at;"
         "ALTER TABLE access_name DROP COLUMN name;"
+        "DROP TRIGGER access_rule_add_network; DROP TRIGGER access_rule_change_network;"
+        "DROP INDEX access_rule_by_expiry; DROP INDEX access_rule_with_reply;"
         "DROP TABLE fleet_state; DROP TABLE fleet_local;"
         "DROP TABLE console_account; DROP TABLE console_token; PRAGMA user_version = 6");
     EXPECT_THAT(openRules("sqlite:" + file_)->namedRules().at(0).state.networks,

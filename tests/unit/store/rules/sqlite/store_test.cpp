@@ -2,6 +2,7 @@
 #include "store/rules/sqlite/store.h"
 
 #include "store/backends/rules.h"
+#include "store/backends/shown_notes.h"
 #include "store/rules/import_export.h"
 #include "tests/unit/store/support.h"
 
@@ -84,6 +85,8 @@ TEST_F(RuleStoreTest, ARuleComesBackAsItWasPut) {
     EXPECT_GT(found[0].created_at, 1'700'000'000);
     EXPECT_EQ(found[0].hits, 0);
     EXPECT_EQ(found[0].last_hit_at, std::nullopt);
+    EXPECT_EQ(store_->rule(found[0].id), found[0]);
+    EXPECT_EQ(store_->rule(found[0].id + 1), std::nullopt);
 }
 
 NameState standingFor(std::initializer_list<std::string_view> networks) {
@@ -993,19 +996,99 @@ TEST_F(RuleStoreTest, LoadingGivesTheTable) {
 }
 
 TEST_F(RuleStoreTest, ARowThatCannotBeReadIsNamed) {
-    shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/24', 'deny')");
+    shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/99', 'deny')");
     try {
         store_->load({});
         FAIL() << "loaded";
     } catch (const StoreError& error) {
         EXPECT_EQ(error.kind(), StoreError::Kind::BadRow);
         EXPECT_THAT(error.what(), AllOf(HasSubstr(file_), HasSubstr("access_rule"), HasSubstr("id 7"),
-                                        HasSubstr("192.0.2.5/24")));
+                                        HasSubstr("192.0.2.5/99")));
     }
     put(rule(Verdict::Deny, "192.0.2.1"));
     EXPECT_THROW(store_->forEachRule([](const AccessRule&) {}), StoreError);
     shell_.run("DELETE FROM access_rule WHERE id = 7");
     EXPECT_EQ(rules().size(), 1u);
+}
+
+/// Networks of both families in the forms that they may be written in, half of them with host bits.
+std::string anyNetwork(std::mt19937& random) {
+    const auto below = [&](unsigned most) { return random() % most; };
+    AddressBytes address{};
+    const bool v4 = below(2) == 0;
+    const unsigned bits = v4 ? 32 : 128, length = below(bits + 1), first = v4 ? 12 : 0;
+    if (v4) address[10] = address[11] = 0xFF;
+    for (std::size_t at = first; at < address.size(); ++at)
+        if (below(3) > 0) address[at] = static_cast<std::uint8_t>(random());
+    const Network whole{address, 128};
+    const std::string text =
+        below(2) == 0 ? whole.toString() : networkAround(address, 128 - bits + length).toString();
+    std::string written = text.substr(0, text.find('/'));
+    if (!v4 && below(3) == 0)
+        written = fmt::format("{:x}:{:04X}:0:0:{:x}::{:x}", below(65'536), below(65'536), below(2), below(2));
+    return below(10) == 0 ? written : fmt::format("{}/{}", written, length);
+}
+
+TEST_F(RuleStoreTest, ANetworkWithHostBitsIsRefusedWhoeverWritesIt) {
+    std::mt19937 random(11);
+    std::size_t refused = 0;
+    shell_.run("BEGIN");
+    for (int round = 0; round < 5'000; ++round) {
+        const std::string text = anyNetwork(random);
+        const auto parsed = parseNetwork(text);
+        const auto* error = std::get_if<NetworkError>(&parsed);
+        if (error != nullptr) {
+            ASSERT_THAT(error->message, HasSubstr("has host bits set")) << text;
+        }
+        const std::string told = shell_.tryRun(
+            fmt::format("INSERT OR IGNORE INTO access_rule(network, verdict) VALUES ('{}', 'deny')", text));
+        ASSERT_EQ(told.find("has host bits set") != std::string::npos, error != nullptr)
+            << text << ": " << told;
+        refused += error != nullptr ? 1 : 0;
+    }
+    EXPECT_GT(refused, 1'000u);
+    shell_.run("COMMIT");
+    EXPECT_EQ(store_->load({})->version(), store_->version()) << "and all that is there can be read";
+}
+
+TEST_F(RuleStoreTest, ANetworkIsNotGivenHostBitsLater) {
+    put(rule(Verdict::Deny, "192.0.2.0/24"));
+    EXPECT_THAT(shell_.tryRun("UPDATE access_rule SET network = '192.0.2.5/24'"),
+                HasSubstr("has host bits set"));
+    EXPECT_THAT(shell_.tryRun("UPDATE access_rule SET network = '2001:db8::1/64'"),
+                HasSubstr("has host bits set"));
+    shell_.run("UPDATE access_rule SET network = '2001:db8::/64'");
+    EXPECT_THAT(rules(), ElementsAre("1 deny 2001:db8::/64"));
+}
+
+TEST_F(RuleStoreTest, WhereSomebodyIsLetInIsToldOnceForEachListener) {
+    put(rule(Verdict::Deny, "192.0.2.1", "imap"));
+    put(rule(Verdict::Allow, "192.0.2.2", "mx"));
+    put(rule(Verdict::Allow, "192.0.2.3", "mx"));
+    put(rule(Verdict::Allow, "192.0.2.4", "submission", "", 100));
+    put(rule(Verdict::Allow, "192.0.2.5", "pop3", "", 200));
+    EXPECT_THAT(store_->allowing(100), ElementsAre("mx", "pop3"));
+    put(rule(Verdict::Allow, "192.0.2.6", "", "", 200));
+    EXPECT_THAT(store_->allowing(100), ElementsAre("")) << "which is all of them";
+    EXPECT_THAT(store_->allowing(200), ElementsAre("mx"));
+}
+
+TEST_F(RuleStoreTest, NotesThatRulesShowAreTold) {
+    AccessRule shows = rule(Verdict::Deny, "192.0.2.1", "", "for them");
+    shows.reply = {.temporary = true, .shows_note = true};
+    AccessRule hides = rule(Verdict::Deny, "192.0.2.2", "", "for us");
+    AccessRule later = rule(Verdict::Deny, "192.0.2.3", "", "for us, too");
+    later.reply = {.temporary = true, .shows_note = false};
+    AccessRule silent = rule(Verdict::Deny, "192.0.2.4");
+    silent.reply = {.temporary = false, .shows_note = true};
+    AccessRule plain = rule(Verdict::Deny, "192.0.2.5", "", "also");
+    plain.reply = {.temporary = false, .shows_note = true};
+    for (const AccessRule* one : {&shows, &hides, &later, &silent, &plain})
+        put(*one);
+    std::map<std::int64_t, std::string> told;
+    forEachShownNote("sqlite:" + file_, std::chrono::seconds(1),
+                     [&](std::int64_t id, std::string_view note) { told.emplace(id, note); });
+    EXPECT_THAT(told, ElementsAre(std::pair(1, "for them"), std::pair(5, "also")));
 }
 
 TEST_F(RuleStoreTest, AnotherWritersLockIsToldAndPasses) {
@@ -1049,7 +1132,7 @@ TEST_F(RuleStoreTest, OwnChangesAndHitsAreNoNews) {
 
 TEST_F(RuleStoreTest, ABadRowIsToldOfOnceUntilSomebodyWrites) {
     store_->load({});
-    shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/24', 'deny')");
+    shell_.run("INSERT INTO access_rule(id, network, verdict) VALUES (7, '192.0.2.5/99', 'deny')");
     EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
     EXPECT_THROW(store_->load({}), StoreError);
     EXPECT_EQ(store_->waitForChange(kAMoment), News::None);

@@ -231,11 +231,11 @@ TEST_F(TableReaderTest, AnotherFileHasAllRulesRead) {
 }
 
 TEST_F(TableReaderTest, ARowThatCannotBeReadIsNamedHoweverItCameAndLeavesNoTable) {
-    shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.5/24', 'deny')");
+    shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.5/99', 'deny')");
     EXPECT_THROW(following_->load(kFollowed), StoreError);
     put(denied("192.0.2.1"));
     EXPECT_THROW(following_->load(kFollowed), StoreError);
-    shell_.run("DELETE FROM access_rule WHERE network = '192.0.2.5/24'");
+    shell_.run("DELETE FROM access_rule WHERE network = '192.0.2.5/99'");
     follows();
     expectWhatTheFileSays();
 }
