@@ -418,7 +418,7 @@ Response removeRules(const Call& call) {
     const bool dry_run = body.flag("dry_run");
     body.rejectOthers();
     std::ranges::sort(ids);
-    ids.erase(std::ranges::unique(ids).begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     if (ids.empty()) throw invalid("ids", "missing: expected the numbers of rules");
     if (ids.size() > kMostRules) throw invalid("ids", fmt::format("are more than {}", kMostRules));
     if (!dry_run && call.request.if_match.empty())
