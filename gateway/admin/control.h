@@ -112,6 +112,8 @@ class Control {
     virtual ~Control() = default;
     virtual Status status() = 0;
     virtual std::vector<LiveSession> sessions() = 0;
+    /// The newest of each worker, `most` of them, in any order; how many there are counts all.
+    virtual LiveSessions newestSessions(std::size_t most) = 0;
     /// Ends one session, with the protocol's goodbye where one can be sent safely. False: no such session.
     virtual bool kill(std::string_view id) = 0;
     /// Ends sessions, and returns how many. None: the access rules of `cut.rules_version` did not come into force in

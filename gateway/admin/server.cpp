@@ -143,9 +143,14 @@ class AdminServer::Impl {
         : api_(control, log) {
         if (!config.socket.empty()) {
             unix_listener_.emplace(config.socket);
-            unix_server_.emplace(unix_listener_->socket(), Handlers::of(api_, config.socket, further));
+            unix_server_.emplace(
+                unix_listener_->socket(), Handlers::of(api_, config.socket, further),
+                http::Server::Options{.on_paused = http::tellOfPause(log, "admin.socket", config.socket)});
         }
-        if (!config.http.empty()) http_server_.emplace(listenOnTcp(config.http), Handlers::of(api_, ""));
+        if (!config.http.empty())
+            http_server_.emplace(
+                listenOnTcp(config.http), Handlers::of(api_, ""),
+                http::Server::Options{.on_paused = http::tellOfPause(log, "admin.http", config.http)});
     }
 
     void start() {

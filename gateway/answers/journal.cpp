@@ -2,11 +2,14 @@
 #include "gateway/answers/journal.h"
 
 #include "gateway/log/log_line.h"
+#include "gateway/session/counters.h"
 #include "gateway/session/session_fields.h"
 #include "protocols/stream/session_facts.h"
 #include "protocols/values/text.h"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace mailgate::answers {
 
@@ -19,6 +22,61 @@ std::string envelopeAddress(std::string_view text) {
 
 std::string messageId(std::string_view text) {
     return envelopeAddress(trimmed(text)).substr(0, kMaxMessageIdBytes);
+}
+
+std::string_view reasonIn(std::string_view end) {
+    if (!end.starts_with(kRefusedPrefix)) return end;
+    end.remove_prefix(kRefusedPrefix.size());
+    return end.substr(0, end.find(' '));
+}
+
+std::vector<std::string> endNames() {
+    std::vector<std::string> names;
+    for (std::size_t at = 0; at < kCloseReasons; ++at)
+        if (endsAdmitted(static_cast<CloseReason>(at)))
+            names.emplace_back(toString(static_cast<CloseReason>(at)));
+    for (std::size_t at = 0; at < kRefusals; ++at)
+        if (const std::string_view name = reasonFor(static_cast<Refusal>(at));
+            std::find(names.begin(), names.end(), name) == names.end())
+            names.emplace_back(name);
+    return names;
+}
+
+namespace {
+
+/// Of "upstream/server" the last part alone is a name as well.
+bool contains(const std::vector<std::string>& names, std::string_view wanted) {
+    const bool whole = wanted.find('/') != std::string_view::npos;
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        return sameText(whole ? name : name.substr(name.find('/') + 1), wanted);
+    });
+}
+
+}  // namespace
+
+std::optional<UnknownName> unknownName(const Config& config, const store::JournalFilter& filter,
+                                       store::journal::Source* journal) {
+    const auto isOfOld = [&](const store::JournalFilter& one) {
+        return journal != nullptr && !journal->newest(one, 1).empty();
+    };
+    store::JournalFilter one;
+    if (one.listener = filter.listener; one.listener) {
+        std::vector<std::string> names;
+        for (const ListenerConfig& listener : config.listeners)
+            names.push_back(listener.name);
+        if (!contains(names, *one.listener) && !isOfOld(one))
+            return UnknownName{"listener", *one.listener, std::move(names)};
+    }
+    one = {};
+    if (one.server = filter.server; one.server) {
+        std::vector<std::string> names;
+        for (const UpstreamConfig& upstream : config.upstreams)
+            for (const ServerConfig& server : upstream.servers)
+                names.push_back(upstream.name + "/" + server.name);
+        if (!contains(names, *one.server) && !isOfOld(one))
+            return UnknownName{"server", *one.server, std::move(names)};
+    }
+    return std::nullopt;
 }
 
 std::string sessionAsJson(const JournalSession& session) {

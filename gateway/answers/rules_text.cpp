@@ -31,11 +31,11 @@ std::string networksText(const std::vector<Network>& networks, std::size_t most)
     return networks.size() > most ? text + fmt::format(" and {} more", networks.size() - most) : text;
 }
 
-namespace {
-
 std::string jsonText(std::string_view text) {
     return fmt::format("\"{}\"", escaped(text));
 }
+
+namespace {
 
 std::string jsonTime(const std::optional<UnixSeconds>& time) {
     return time ? jsonText(formatUtc(*time)) : "null";

@@ -16,6 +16,8 @@
 
 namespace mailgate::answers {
 
+/// As a value, with its quotes.
+std::string jsonText(std::string_view text);
 /// "180d", "90s"
 std::string durationText(std::int64_t seconds);
 /// "192.0.2.1, 192.0.2.2 and 3 more"

@@ -49,6 +49,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/rules/history", Role::Viewer, ruleHistory},
     {"POST", "/rules/import", Role::Operator, importRules, kMaxImport},
     {"POST", "/rules/undo", Role::Operator, undoChange},
+    {"POST", "/rules/remove", Role::Operator, removeRules},
     {"GET", "/rules/sets", Role::Viewer, ruleSets},
     {"GET", "/rules/*", Role::Viewer, rule},
     {"PATCH", "/rules/*", Role::Operator, editRule},
@@ -134,6 +135,20 @@ std::size_t Api::mostBody(const Request& request) {
     return most;
 }
 
+void Api::logFailure(const store::StoreError& error) {
+    constexpr std::chrono::minutes kQuiet{1};
+    if (parts_.log == nullptr) return;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto now = std::chrono::steady_clock::now();
+        if (now < quiet_until_) return;
+        quiet_until_ = now + kQuiet;
+    }
+    LogLine line = parts_.log->line(LogLevel::Error, "api.failed");
+    line.text("detail", error.what());
+    parts_.log->write(line);
+}
+
 Response Api::handle(const Request& request) {
     const auto routes = routesOf(request.path);
     if (routes.empty()) return problemResponse(404, "not_found", "there is nothing here");
@@ -153,6 +168,7 @@ Response Api::handle(const Request& request) {
     } catch (const Problem& problem) {
         return problemResponse(problem.status, problem.code, problem.detail, problem.members);
     } catch (const store::StoreError& error) {
+        logFailure(error);
         // With the path of a file.
         return problemResponse(statusOf(error.kind()), "store",
                                request.who.role == Role::Admin

@@ -7,8 +7,11 @@
 
 #include "gateway/api/parts.h"
 #include "gateway/api/request.h"
+#include "store/store_error.h"
 
+#include <chrono>
 #include <cstddef>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -26,11 +29,16 @@ class Api {
     /// only what Control throws.
     Response handle(const Request& request);
 
+    /// Tells the log, which strangers and viewers do not read, why a database cannot be used; once a minute.
+    void logFailure(const store::StoreError& error);
+
     /// How large the body may be, which need not be there yet. Larger ones are a problem for handle().
     static std::size_t mostBody(const Request& request);
 
   private:
     const Parts parts_;
+    std::mutex mutex_;
+    std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex
 };
 
 }  // namespace mailgate::api

@@ -41,6 +41,7 @@ Response rule(const Call& call);
 Response addRules(const Call& call);
 Response editRule(const Call& call);
 Response removeRule(const Call& call);
+Response removeRules(const Call& call);
 Response testRules(const Call& call);
 Response importRules(const Call& call);
 Response ruleHistory(const Call& call);

@@ -16,10 +16,6 @@ namespace {
 
 constexpr int kConflict = 409, kUnprocessable = 422;
 
-std::string inJson(std::string_view text) {
-    return fmt::format("\"{}\"", escaped(text));
-}
-
 Problem of(const rules::UnknownListener& refusal) {
     return {kUnprocessable, "unknown_listener",
             fmt::format("no listener is named {}", inQuotes(refusal.name))};
@@ -67,7 +63,7 @@ Problem of(const rules::UnreadableList& refusal) {
     for (const store::ImportError& error : refusal.errors)
         errors += fmt::format("{}{{\"line\":{},\"column\":{},\"message\":{}}}", errors.empty() ? "" : ",",
                               error.line, error.column == 0 ? "null" : fmt::to_string(error.column),
-                              inJson(error.message));
+                              answers::jsonText(error.message));
     return {kUnprocessable, "unreadable_list", "the list cannot be read: nothing was imported",
             fmt::format("\"errors\":[{}]", errors)};
 }
@@ -91,7 +87,7 @@ Response problemResponse(int status, std::string_view code, std::string_view det
         Poco::Net::HTTPResponse::getReasonForStatus(static_cast<Poco::Net::HTTPResponse::HTTPStatus>(status));
     return {status,
             fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"code":"{}","detail":{}{}{}}})",
-                        title, status, code, inJson(detail), members.empty() ? "" : ",", members),
+                        title, status, code, answers::jsonText(detail), members.empty() ? "" : ",", members),
             "application/problem+json",
             {}};
 }

@@ -35,6 +35,8 @@ using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
 constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
+constexpr std::size_t kMostSubjects =
+    10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
 /// The store and the service for one request.
 class Rules {
@@ -93,7 +95,7 @@ std::string Rules::rehearsed(const Change& change) {
 AccessRule Rules::ruleOf(const std::string& text) {
     std::int64_t id = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error == std::errc() && end == text.data() + text.size()) {
+    if (error == std::errc() && end == text.data() + text.size() && text == fmt::to_string(id)) {
         const auto selected = service_.select({.ids = {id}});
         if (!selected.rules.empty()) return selected.rules.front();
     }
@@ -123,6 +125,16 @@ bool namesEtag(std::string_view header, std::string_view etag) {
         header.remove_prefix(std::min(end + 1, header.size()));
     }
     return false;
+}
+
+/// Of several, whatever their order.
+std::string etagOf(std::vector<AccessRule> rules) {
+    constexpr std::size_t kLength = 32;
+    std::ranges::sort(rules, {}, &AccessRule::id);
+    std::string tags;
+    for (const AccessRule& rule : rules)
+        tags += etagOf(rule);
+    return fmt::format("\"{}\"", credentials::digestOf(tags).substr(0, kLength));
 }
 
 void requireUnchanged(const Call& call, const AccessRule& rule) {
@@ -208,8 +220,11 @@ rules::PutRequest putRequestOf(BodyValues& body) {
     auto subjects = body.texts("networks");
     if (auto one = body.text("network")) subjects.push_back(std::move(*one));
     if (subjects.empty()) throw invalid("network", "missing: expected a network, such as \"192.0.2.0/24\"");
-    for (const std::string& subject : subjects)
+    for (const std::string& subject : subjects) {
         addSubject(subject, request);
+        if (request.networks.size() + request.names.size() > kMostSubjects)
+            throw invalid("networks", fmt::format("are more than {}: import a list of them", kMostSubjects));
+    }
     request.listeners = body.texts("listeners");
     if (auto one = body.text("listener")) request.listeners.push_back(std::move(*one));
     if (auto set = body.text("set")) request.set = std::move(*set);
@@ -394,6 +409,40 @@ Response removeRule(const Call& call) {
         });
         return std::nullopt;
     });
+}
+
+/// What was rehearsed, and nothing else: the rules as they were then, all of them.
+Response removeRules(const Call& call) {
+    BodyValues body(call.request);
+    std::vector<std::int64_t> ids = body.numbers("ids");
+    const bool dry_run = body.flag("dry_run");
+    body.rejectOthers();
+    std::ranges::sort(ids);
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    if (ids.empty()) throw invalid("ids", "missing: expected the numbers of rules");
+    if (ids.size() > kMostRules) throw invalid("ids", fmt::format("are more than {}", kMostRules));
+    if (!dry_run && call.request.if_match.empty())
+        throw Problem(
+            428, "precondition_required",
+            "If-Match with the ETag that \"dry_run\" has answered is needed, so that nobody's change "
+            "is lost unseen");
+    Rules access(call);
+    std::string etag;
+    Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+        access.store().together([&] {
+            const auto selected = access.service().select({.ids = ids});
+            if (selected.rules.size() != ids.size())
+                throw Problem(404, "no_rule",
+                              "some of the rules are not there any more: nothing was changed");
+            etag = etagOf(selected.rules);
+            if (!dry_run && !namesEtag(call.request.if_match, etag))
+                throw Problem(412, "changed_meanwhile",
+                              "some of the rules were changed meanwhile: nothing was removed");
+            access.service().remove(selected);
+        });
+        return std::nullopt;
+    });
+    return dry_run ? withEtag(std::move(response), etag) : response;
 }
 
 Response importRules(const Call& call) {

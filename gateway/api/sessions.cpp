@@ -10,15 +10,18 @@
 #include "gateway/api/values.h"
 #include "gateway/base/clock.h"
 #include "gateway/log/escape.h"
+#include "protocols/values/protocol.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 #include "store/journal/filter.h"
 
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -35,6 +38,7 @@ using store::JournalSession;
 namespace journal = store::journal;
 
 constexpr std::size_t kUsualSessions = 50, kMostSessions = 500;
+constexpr std::string_view kTlsWords[] = {"starttls", "implicit", "passthrough", "balancer", "none"};
 constexpr std::size_t kDeepest = 20'000;  ///< sessions that are looked at for one page
 
 std::int64_t timeValue(const char* name, const std::string& text, answers::TimeMeans means) {
@@ -44,18 +48,50 @@ std::int64_t timeValue(const char* name, const std::string& text, answers::TimeM
     return std::get<std::int64_t>(time);
 }
 
+/// As the command line takes none: it would ask for sessions without one.
+std::optional<std::string> someText(QueryValues& query, const char* name) {
+    auto text = query.text(name);
+    if (text && text->empty()) throw invalid(name, "is empty");
+    return text;
+}
+
+/// One of those that there are.
+template <typename Words>
+std::optional<std::string> wordOf(QueryValues& query, const char* name, const Words& words) {
+    auto text = query.text(name);
+    if (text && std::ranges::find(words, *text) == std::end(words))
+        throw invalid(name,
+                      fmt::format("expected one of {}, found {}", fmt::join(words, ", "), inQuotes(*text)));
+    return text;
+}
+
+/// An empty one is the null sender.
+std::optional<std::string> addressOf(QueryValues& query, const char* name) {
+    const auto text = query.text(name);
+    if (!text) return std::nullopt;
+    if (*text == "@") throw invalid(name, "expected an address, @domain, or <>");
+    return answers::envelopeAddress(*text);
+}
+
+void requireKnownNames(const Call& call, const JournalFilter& filter, journal::Source* source) {
+    if (const auto unknown = answers::unknownName(*call.config, filter, source))
+        throw invalid(std::string(unknown->what),
+                      fmt::format("none is named {}: there are {}", inQuotes(unknown->name),
+                                  fmt::join(unknown->names, ", ")));
+}
+
 /// What can be asked of sessions under way as well; the names are those of the options of `mailgate sessions`.
 JournalFilter liveFilterOf(QueryValues& query) {
     JournalFilter filter;
     filter.client = query.network("client");
     filter.balancer = query.network("balancer");
-    if (const auto from = query.text("from")) filter.from = answers::envelopeAddress(*from);
-    filter.user = query.text("user");
-    filter.listener = query.text("listener");
-    filter.server = query.text("server");
-    filter.protocol = query.text("protocol");
-    filter.helo = query.text("helo");
-    filter.tls = query.text("tls");
+    filter.from = addressOf(query, "from");
+    filter.user = someText(query, "user");
+    filter.listener = someText(query, "listener");
+    filter.server = someText(query, "server");
+    filter.protocol = wordOf(query, "protocol", kProtocolWords);
+    filter.helo = someText(query, "helo");
+    filter.tls = wordOf(query, "tls", kTlsWords);
     if (filter.tls == "none") filter.tls = "";
     if (const auto since = query.text("since"))
         filter.since_ms = timeValue("since", *since, answers::TimeMeans::Beginning);
@@ -66,12 +102,12 @@ JournalFilter liveFilterOf(QueryValues& query) {
 
 JournalFilter filterOf(QueryValues& query) {
     JournalFilter filter = liveFilterOf(query);
-    if (const auto to = query.text("to")) filter.to = answers::envelopeAddress(*to);
-    if (const auto to = query.text("refused_recipient")) filter.refused_to = answers::envelopeAddress(*to);
-    filter.queue_id = query.text("queue_id");
-    if (const auto id = query.text("message_id")) filter.message_id = answers::messageId(*id);
-    filter.reply = query.text("reply");
-    filter.end = query.text("end");
+    filter.to = addressOf(query, "to");
+    filter.refused_to = addressOf(query, "refused_recipient");
+    filter.queue_id = someText(query, "queue_id");
+    if (const auto id = someText(query, "message_id")) filter.message_id = answers::messageId(*id);
+    filter.reply = someText(query, "reply");
+    filter.end = wordOf(query, "end", answers::endNames());
     if (const auto rule = query.text("rule"))
         filter.rule = *rule == "default" ? "" : networkValue("rule", *rule).toString();
     if (const auto verdict = query.text("verdict")) {
@@ -279,6 +315,20 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
     return visibleJson(admin::toText(object));
 }
 
+bool isOfAll(const Request& request) {
+    return std::ranges::all_of(request.query, [](const auto& value) { return value.first == "limit"; });
+}
+
+LiveSessions liveThatPass(const Call& call, const JournalFilter& filter) {
+    const std::int64_t now = unixMillis();
+    std::vector<LiveSession> sessions = call.parts.control.sessions();
+    std::erase_if(sessions, [&](const LiveSession& session) {
+        const JournalSession record = recordOf(session, now);
+        return !journal::passes(record, filter) || !journal::hasWantedMail(record, filter);
+    });
+    return {sessions.size(), std::move(sessions)};
+}
+
 }  // namespace
 
 Response sessions(const Call& call) {
@@ -287,13 +337,14 @@ Response sessions(const Call& call) {
     const std::size_t limit = query.limit(kUsualSessions, kMostSessions);
     const auto cursor = cursorOf(query);
     const auto text = query.text("q");
+    if (!text) query.rejectOthers();
+    const auto source = openJournal(call);
+    requireKnownNames(call, filter, source.get());
     if (text) {
-        const auto source = openJournal(call);
         return found(call, *source, query, filter, *text, limit, cursor);
     }
-    query.rejectOthers();
     if (call.masks()) mask(filter);
-    const Page page = pageOf(*openJournal(call), filter, cursor, limit);
+    const Page page = pageOf(*source, filter, cursor, limit);
     return jsonResponse(fmt::format(
         "{{\"sessions\":{},\"next\":{}}}", arrayOf(call, page.sessions),
         page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null"));
@@ -304,46 +355,63 @@ Response liveSessions(const Call& call) {
     JournalFilter filter = liveFilterOf(query);
     const std::size_t limit = query.limit(kMostSessions, kDeepest);
     query.rejectOthers();
+    requireKnownNames(call, filter, nullptr);
     if (call.masks()) mask(filter);
-    const std::int64_t now = unixMillis();
-    std::vector<LiveSession> sessions = call.parts.control.sessions();
-    std::erase_if(sessions, [&](const LiveSession& session) {
-        const JournalSession record = recordOf(session, now);
-        return !journal::passes(record, filter) || !journal::hasWantedMail(record, filter);
-    });
-    std::ranges::sort(sessions, [](const LiveSession& one, const LiveSession& other) {
+    // Browsers ask for all, again and again, and show the newest.
+    LiveSessions live =
+        isOfAll(call.request) ? call.parts.control.newestSessions(limit) : liveThatPass(call, filter);
+    std::ranges::sort(live.sessions, [](const LiveSession& one, const LiveSession& other) {
         return std::tie(one.started_ms, one.id) > std::tie(other.started_ms, other.id);
     });
     std::string array;
-    for (std::size_t at = 0; at < std::min(sessions.size(), limit); ++at)
-        array += (at == 0 ? "" : ",\n") + liveAsJson(call, sessions[at]);
-    return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", sessions.size(), array));
+    for (std::size_t at = 0; at < std::min(live.sessions.size(), limit); ++at)
+        array += (at == 0 ? "" : ",\n") + liveAsJson(call, live.sessions[at]);
+    return jsonResponse(fmt::format("{{\"found\":{},\"sessions\":[{}]}}", live.found, array));
 }
 
 namespace {
 
-/// Of a day that ended just now. Summing up reads all of it, so however many ask, it is done once a minute.
+/// Of a day that ended just now. Summing up reads all of it: however many ask, one does it, once a minute at most, and so seldom
+/// that it takes half a percent of the time; others get the sums from before, as far as there are any.
 class DaySums {
   public:
     std::string asJson(const Call& call) {
-        constexpr std::int64_t kDayMs = std::int64_t{24} * 60 * 60 * 1'000, kKeptMs = 60'000;
+        const std::unique_lock summing(summing_, std::try_to_lock);
+        if (summing && isOld(call)) sum(call);
         const std::lock_guard lock(mutex_);
-        const std::int64_t now = unixMillis();
-        if (url_ != call.config->journal.url || now < until_ms_ || now - until_ms_ >= kKeptMs) {
-            sums_ = openJournal(call)->top(
-                {.client = {}, .listener = {}, .since_ms = now - kDayMs, .until_ms = now, .of = {}});
-            until_ms_ = now;
-            url_ = call.config->journal.url;
-        }
+        if (until_ms_ == 0 || url_ != call.config->journal.url)
+            throw Problem(503, "busy", "the sessions of the day are being counted: try again");
         return fmt::format(R"({{"since":"{}","until":"{}","sessions":{},"refused":{},"failed_logins":{}}})",
                            formatUtc((until_ms_ - kDayMs) / 1'000), formatUtc(until_ms_ / 1'000),
                            sums_.sessions, sums_.refused, sums_.failed_logins);
     }
 
   private:
-    std::mutex mutex_;
+    static constexpr std::int64_t kDayMs = std::int64_t{24} * 60 * 60 * 1'000, kKeptMs = 60'000;
+
+    bool isOld(const Call& call) {
+        const std::lock_guard lock(mutex_);
+        const std::int64_t now = unixMillis();
+        return url_ != call.config->journal.url || now < until_ms_ || now >= kept_until_ms_;
+    }
+
+    void sum(const Call& call) {
+        constexpr std::int64_t kShare = 200;
+        const std::int64_t begun = unixMillis();
+        auto sums = openJournal(call)->top(
+            {.client = {}, .listener = {}, .since_ms = begun - kDayMs, .until_ms = begun, .of = {}});
+        const std::int64_t done = unixMillis();
+        const std::lock_guard lock(mutex_);
+        sums_ = std::move(sums);
+        url_ = call.config->journal.url;
+        until_ms_ = begun;
+        kept_until_ms_ = done + std::max((done - begun) * kShare, kKeptMs);
+    }
+
+    std::mutex summing_;  ///< whose time it takes
+    std::mutex mutex_;    ///< all that follows
     std::string url_;
-    std::int64_t until_ms_ = 0;
+    std::int64_t until_ms_ = 0, kept_until_ms_ = 0;
     store::JournalTop sums_;
 };
 

@@ -203,6 +203,19 @@ std::vector<std::string> BodyValues::texts(std::string_view name) {
     return values;
 }
 
+std::vector<std::int64_t> BodyValues::numbers(std::string_view name) {
+    std::vector<std::int64_t> values;
+    if (get(name).isEmpty()) return values;
+    const auto array = object_->getArray(std::string(name));
+    if (!array) throw invalid(std::string(name), "expected an array of whole numbers");
+    for (const Poco::Dynamic::Var& item : *array) {
+        if (!item.isInteger() || item.isBoolean())
+            throw invalid(std::string(name), "expected an array of whole numbers");
+        values.push_back(item.convert<std::int64_t>());
+    }
+    return values;
+}
+
 bool BodyValues::flag(std::string_view name) {
     const Poco::Dynamic::Var value = get(name);
     if (value.isEmpty()) return false;

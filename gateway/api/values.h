@@ -56,6 +56,8 @@ class BodyValues {
     std::optional<std::string> text(std::string_view name);
     /// An array of them; absent: empty.
     std::vector<std::string> texts(std::string_view name);
+    /// An array of whole numbers; absent: empty.
+    std::vector<std::int64_t> numbers(std::string_view name);
     bool flag(std::string_view name);
     std::optional<std::int64_t> number(std::string_view name);
     void rejectOthers() const;

@@ -1,38 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/journal_question.h"
 
-#include "gateway/cli/site.h"
+#include "gateway/answers/journal.h"
 #include "protocols/values/text.h"
 #include "store/backends/journal.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
 namespace mailgate::cli {
-
-namespace {
-
-[[noreturn]] void failUnknown(std::string_view what, const std::string& name, const std::string& file,
-                              const std::vector<std::string>& names) {
-    throw CLI::ValidationError(
-        fmt::format("no {} is named \"{}\": {} has {}", what, printable(name), file, fmt::join(names, ", ")));
-}
-
-bool contains(const std::vector<std::string>& names, std::string_view wanted) {
-    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-        const bool whole = wanted.find('/') != std::string_view::npos;
-        return sameText(whole ? name : name.substr(name.find('/') + 1), wanted);
-    });
-}
-
-}  // namespace
 
 store::JournalFilter JournalQuestion::filter() const {
     store::JournalFilter filter;
@@ -76,21 +58,10 @@ Network networkArgument(const std::string& text) {
 
 void requireKnownNames(const Config& config, const store::JournalFilter& filter,
                        store::journal::Source* journal) {
-    const auto isKnown = [&](const store::JournalFilter& one) {
-        return journal != nullptr && !journal->newest(one, 1).empty();
-    };
-    store::JournalFilter one;
-    if (one.listener = filter.listener; one.listener) {
-        const auto names = listenerNames(config);
-        if (!contains(names, *one.listener) && !isKnown(one))
-            failUnknown("listener", *one.listener, config.file, names);
-    }
-    one = {};
-    if (one.server = filter.server; one.server) {
-        const auto names = serverNames(config);
-        if (!contains(names, *one.server) && !isKnown(one))
-            failUnknown("server", *one.server, config.file, names);
-    }
+    if (const auto unknown = answers::unknownName(config, filter, journal))
+        throw CLI::ValidationError(fmt::format("no {} is named \"{}\": {} has {}", unknown->what,
+                                               printable(unknown->name), config.file,
+                                               fmt::join(unknown->names, ", ")));
 }
 
 }  // namespace mailgate::cli

@@ -57,14 +57,6 @@ struct SessionsArguments {
     ViewOptions view;
 };
 
-/// As the column END has it: "refused: access (12 times)" is the refusal "access".
-constexpr std::string_view kRefusedPrefix = "refused: ";
-std::string_view reasonIn(std::string_view end) {
-    if (!end.starts_with(kRefusedPrefix)) return end;
-    end.remove_prefix(kRefusedPrefix.size());
-    return end.substr(0, end.find(' '));
-}
-
 /// As a record has it: the network, or nothing for the listener's default.
 std::string ruleArgument(const std::string& text) {
     return text == "default" ? "" : networkArgument(text).toString();
@@ -92,12 +84,12 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--reply", arguments.reply, filter.reply);
     text("--protocol", arguments.protocol, filter.protocol);
     text("--helo", arguments.helo, filter.helo);
-    text("--end", std::string(reasonIn(arguments.end)), filter.end);
+    text("--end", std::string(answers::reasonIn(arguments.end)), filter.end);
     text("--tls", arguments.tls, filter.tls);
     if (filter.tls == "none") filter.tls = "";
     if (command.count("--rule") > 0) filter.rule = ruleArgument(arguments.rule);
     if (command.count("--verdict") > 0) filter.allowed = arguments.verdict == "allow";
-    filter.refused_only = arguments.refused || arguments.end.starts_with(kRefusedPrefix);
+    filter.refused_only = arguments.refused || arguments.end.starts_with(answers::kRefusedPrefix);
     filter.would_refuse = arguments.would_refuse;
     filter.failed_login = arguments.failed_logins;
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
@@ -404,22 +396,10 @@ void show(Context& context, const SessionsArguments& arguments) {
               arguments.view);
 }
 
-std::vector<std::string> endNames() {
-    std::vector<std::string> names;
-    for (std::size_t at = 0; at < kCloseReasons; ++at)
-        if (endsAdmitted(static_cast<CloseReason>(at)))
-            names.emplace_back(toString(static_cast<CloseReason>(at)));
-    for (std::size_t at = 0; at < kRefusals; ++at)
-        if (const std::string_view name = reasonFor(static_cast<Refusal>(at));
-            std::find(names.begin(), names.end(), name) == names.end())
-            names.emplace_back(name);
-    return names;
-}
-
 /// What is wrong with the value of --end; empty: nothing.
 std::string endError(const std::string& text) {
-    const std::vector<std::string> names = endNames();
-    const std::string_view reason = reasonIn(text);
+    const std::vector<std::string> names = answers::endNames();
+    const std::string_view reason = answers::reasonIn(text);
     if (std::find(names.begin(), names.end(), reason) != names.end()) return {};
     const std::string near = didYouMean(names, reason);
     return fmt::format("no session ends with \"{}\"{}", printable(text),

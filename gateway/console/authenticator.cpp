@@ -2,12 +2,14 @@
 #include "gateway/console/authenticator.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/credentials/password.h"
 #include "gateway/credentials/secret.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <string_view>
 
 namespace mailgate::console {
@@ -101,6 +103,34 @@ std::string cookieNamed(std::string_view header, std::string_view name) {
     return "";
 }
 
+Authenticator::Authenticator(Accounts accounts, EventSink* log)
+    : accounts_(std::move(accounts)),
+      log_(log),
+      nobodys_(credentials::hashPassword(credentials::newSecret())) {}
+
+/// So soon a database that another has taken the place of is seen.
+constexpr std::chrono::seconds kKept{5};
+
+Authenticator::Opened::Opened(const Authenticator& owner)
+    : owner_(owner), exceptions_(std::uncaught_exceptions()) {
+    const auto now = Clock::now();
+    {
+        const std::lock_guard lock(owner_.mutex_);
+        std::erase_if(owner_.kept_, [&](const Kept& kept) { return kept.until <= now; });
+        if (!owner_.kept_.empty()) {
+            kept_ = std::move(owner_.kept_.back());
+            owner_.kept_.pop_back();
+        }
+    }
+    if (!kept_.store) kept_ = {owner_.accounts_(), now + kKept};
+}
+
+Authenticator::Opened::~Opened() {
+    if (std::uncaught_exceptions() != exceptions_) return;
+    const std::lock_guard lock(owner_.mutex_);
+    owner_.kept_.push_back(std::move(kept_));
+}
+
 Identity Authenticator::identify(const Credentials& credentials) {
     constexpr std::string_view kBearer = "Bearer ";
     if (startsWithIgnoreCase(credentials.authorization, kBearer))
@@ -115,10 +145,10 @@ Identity Authenticator::identify(const Credentials& credentials) {
 }
 
 Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     const auto token = accounts->tokenOf(credentials::digestOf(secret));
     if (!token || !isLive(*token, unixMillis() / 1'000)) {
-        onFailure(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
+        onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
         return unauthorized(token ? "the token has expired" : "the token is none");
     }
     Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role}, token->account, ""};
@@ -131,9 +161,9 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
 
 /// The proxy has asked for the password.
 Identity Authenticator::ofProxy(const Credentials& credentials) {
-    const auto account = accounts_()->account(credentials.proxy_user);
+    const auto account = Opened(*this)->account(credentials.proxy_user);
     if (account) return Known{principalOf(*account), account->name, ""};
-    onFailure(credentials, credentials.proxy_user, "proxy", "unknown");
+    onRefusal(credentials, credentials.proxy_user, "proxy", "unknown");
     return api::problemResponse(kForbidden, "no_account",
                                 "there is no account of the name that the proxy says");
 }
@@ -141,7 +171,7 @@ Identity Authenticator::ofProxy(const Credentials& credentials) {
 Identity Authenticator::ofSession(const Credentials& credentials) {
     const auto login =
         sessions_.find(credentials.cookie, LoginSessions::Clock::now(), !credentials.refreshes);
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     const auto account = login ? accounts->account(login->account) : std::nullopt;
     if (!account || account->password != login->password) {
         sessions_.end(credentials.cookie);
@@ -154,7 +184,7 @@ Identity Authenticator::ofSession(const Credentials& credentials) {
 }
 
 bool Authenticator::hasAccounts() const {
-    const auto accounts = accounts_();
+    const Opened accounts(*this);
     return !accounts->accounts().empty() || !accounts->tokens().empty();
 }
 
@@ -168,16 +198,14 @@ api::Response Authenticator::unknown() const {
 std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,
                                                                           const std::string& user,
                                                                           const std::string& password) {
-    if (auto response = pause(credentials, user)) return std::move(*response);
-    const auto account = accounts_()->account(user);
-    const auto is_right = passwords_.check(password, account ? account->password : "");
-    if (!is_right) return api::problemResponse(503, "busy", "too many people log in at once: try again");
-    if (!*is_right) {
-        onFailure(credentials, user, "password", account ? "password" : "unknown");
+    const auto account = Opened(*this)->account(user);
+    if (auto response = begin(credentials, user)) return std::move(*response);
+    if (!isRight(account, password)) {
+        logFailure(credentials, user, "password", account ? "password" : "unknown");
         return unauthorized("the name or the password is wrong");
     }
-    by_client_.onSuccess(limitKey(credentials.client));
-    by_user_.onSuccess(user);
+    by_client_.onSuccess(limitKey(credentials.client), user);
+    by_user_.onSuccess(user, "");
     const auto now = LoginSessions::Clock::now();
     LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
                        {principalOf(*account), account->name, ""}};
@@ -192,26 +220,37 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
     return logged_in;
 }
 
-std::optional<api::Response> Authenticator::pause(const Credentials& credentials, const std::string& user) {
+bool Authenticator::isRight(const std::optional<Account>& account, const std::string& password) const {
+    return credentials::isPassword(password, account ? account->password : nobodys_) && account.has_value();
+}
+
+api::Response Authenticator::busy() {
+    api::Response response = api::problemResponse(503, "busy", "too many people log in at once: try again");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+}
+
+/// Counted before the password is checked: who tries many at once may try no more.
+std::optional<api::Response> Authenticator::begin(const Credentials& credentials, const std::string& user) {
     const auto now = Clock::now();
-    const auto longest =
-        std::max(by_client_.delay(limitKey(credentials.client), now), by_user_.delay(user, now));
+    auto longest = by_user_.delay(user, now);
+    if (longest.count() == 0) longest = by_client_.begin(limitKey(credentials.client), user, now);
+    if (longest.count() == 0) longest = by_user_.begin(user, "", now);
     if (longest.count() == 0) return std::nullopt;
     return tooMany(longest);
 }
 
 /// Only passwords can be guessed. A program that goes on with a token that has expired keeps nobody beside it from logging in, and is
 /// not told of each time.
-void Authenticator::onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+void Authenticator::onRefusal(const Credentials& credentials, const std::string& user, std::string_view how,
                               std::string_view reason) {
-    const auto now = Clock::now();
-    const std::string client = limitKey(credentials.client);
-    const bool is_password = how == "password";
-    auto& limiter = is_password ? by_client_ : by_token_;
-    const bool is_news = limiter.delay(client, now).count() == 0;
-    limiter.onFailure(client, now);
-    if (is_password) by_user_.onFailure(user, now);
-    if (log_ == nullptr || !is_news) return;
+    if (by_token_.begin(limitKey(credentials.client), "", Clock::now()).count() == 0)
+        logFailure(credentials, user, how, reason);
+}
+
+void Authenticator::logFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                               std::string_view reason) {
+    if (log_ == nullptr) return;
     LogLine line = log_->line(LogLevel::Warning, "console.login_failed");
     line.text("client", credentials.client.toString()).textOrNull("user", user);
     line.text("with", how).text("reason", reason);

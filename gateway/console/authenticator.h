@@ -6,12 +6,13 @@
 #include "gateway/config/config.h"
 #include "gateway/credentials/login_limiter.h"
 #include "gateway/credentials/login_sessions.h"
-#include "gateway/credentials/password_pool.h"
 #include "gateway/log/event_sink.h"
 #include "store/accounts/store.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -59,7 +60,7 @@ class Authenticator {
     using Accounts = std::function<std::unique_ptr<store::AccountStore>()>;
 
     /// `log` may be null.
-    Authenticator(Accounts accounts, EventSink* log) : accounts_(std::move(accounts)), log_(log) {}
+    Authenticator(Accounts accounts, EventSink* log);
 
     Identity identify(const Credentials& credentials);
     /// Before that nobody can be known.
@@ -69,23 +70,51 @@ class Authenticator {
         std::string secret;
         Known known;
     };
+    /// Takes some 20 ms and 16 MiB for the password, whoever it is.
     std::variant<LoggedIn, api::Response> logIn(const Credentials& credentials, const std::string& user,
                                                 const std::string& password);
+    /// To who would log in where there is no time for it.
+    static api::Response busy();
     void logOut(const Credentials& credentials) { sessions_.end(credentials.cookie); }
     std::size_t logOutEverywhere(const std::string& account) { return sessions_.endAllOf(account); }
 
   private:
+    struct Kept {
+        std::unique_ptr<store::AccountStore> store;
+        std::chrono::steady_clock::time_point until;
+    };
+    /// The accounts for one question: opened a moment ago, or now. Browsers with what refreshes itself ask all the time, and opening
+    /// takes longer than asking. One that has failed is not used again.
+    class Opened {
+      public:
+        explicit Opened(const Authenticator& owner);
+        ~Opened();
+        Opened(const Opened&) = delete;
+        Opened& operator=(const Opened&) = delete;
+        store::AccountStore* operator->() const noexcept { return kept_.store.get(); }
+
+      private:
+        const Authenticator& owner_;
+        const int exceptions_;
+        Kept kept_;
+    };
+
     Identity ofToken(const Credentials& credentials, std::string_view secret);
     Identity ofProxy(const Credentials& credentials);
     Identity ofSession(const Credentials& credentials);
     api::Response unknown() const;
-    std::optional<api::Response> pause(const Credentials& credentials, const std::string& user);
-    void onFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+    bool isRight(const std::optional<store::Account>& account, const std::string& password) const;
+    std::optional<api::Response> begin(const Credentials& credentials, const std::string& user);
+    void onRefusal(const Credentials& credentials, const std::string& user, std::string_view how,
                    std::string_view reason);
+    void logFailure(const Credentials& credentials, const std::string& user, std::string_view how,
+                    std::string_view reason);
 
     const Accounts accounts_;
     EventSink* const log_;
-    credentials::PasswordPool passwords_;
+    mutable std::mutex mutex_;
+    mutable std::vector<Kept> kept_;  ///< under the mutex; as many as have asked at the same time
+    const std::string nobodys_;       ///< a hash, for who has none: that takes as long
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
 };

@@ -25,6 +25,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace mailgate::console {
 
@@ -34,6 +35,8 @@ namespace net = Poco::Net;
 
 /// Of a log-in, which is read before it is known who sends it: no thread waits for the rest of one.
 constexpr std::size_t kMaxLogin = http::Server::kMaxSmallBody;
+/// With TLS of our own; behind a proxy it is the proxy's matter (RFC 6797 7.2).
+constexpr const char* kStrictTransport = "max-age=31536000";
 constexpr const char* kNoLogIn =
     "a log-in has a Content-Length of up to 4,096, and comes unasked in one piece";
 
@@ -44,6 +47,12 @@ std::string cookieName(bool is_secure) {
 std::string cookieOf(const std::string& secret, bool is_secure, std::chrono::seconds age) {
     return fmt::format("{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{}", cookieName(is_secure),
                        secret, age.count(), is_secure ? "; Secure" : "");
+}
+
+/// Of which each takes the time of a password.
+bool isLogIn(std::string_view method, std::string_view target) {
+    const std::string_view path = target.substr(0, target.find('?'));
+    return method == "POST" && (path == "/login" || path == "/api/v1/session");
 }
 
 bool mayChange(const std::string& method) {
@@ -85,7 +94,8 @@ class Handler final : public net::HTTPRequestHandler {
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
         try {
             respond(http, http_response);
-        } catch (const store::StoreError&) {
+        } catch (const store::StoreError& error) {
+            site_.parts.api.logFailure(error);
             // Anybody may ask, and it has the path of a file.
             constexpr const char* kWhy =
                 "the accounts cannot be read: on the gateway, mailgate console user list says why";
@@ -98,6 +108,7 @@ class Handler final : public net::HTTPRequestHandler {
   private:
     void reply(net::HTTPServerResponse& http_response, const api::Response& response) {
         server_.restartPeerLimit();
+        if (site_.parts.tls) http_response.set("Strict-Transport-Security", kStrictTransport);
         send(http_response, response);
     }
 
@@ -131,7 +142,7 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (is_session) return reply(http_response, session(credentials, known, *request));
         request->who = known.who;
-        answer(site_.parts.api, server_, std::move(*request), http, http_response);
+        reply(http_response, answerTo(site_.parts.api, server_, std::move(*request), http));
     }
 
     // ---- pages
@@ -147,13 +158,14 @@ class Handler final : public net::HTTPRequestHandler {
             return htmlResponse(messagePage({}, "Not possible", "No page of this console has sent this."),
                                 403);
         const Credentials credentials = credentialsOf(http, false);
-        const bool logs_in = request->path.size() == 1 && request->path[0] == "login";
+        const bool logs_in = request->path == std::vector<std::string>{"login"};
+        const bool logs_out = request->path == std::vector<std::string>{"logout"};
         if (logs_in && is_post) return logInByForm(credentials, http);
         server_.suspendPeerLimit();
         auto identity = site_.authenticator.identify(credentials);
         server_.restartPeerLimit();
         if (const auto* response = std::get_if<api::Response>(&identity))
-            return strangersPage(*response, logs_in, http.has("X-Refresh"));
+            return strangersPage(*response, logs_in, http.has("X-Refresh"), is_post && !logs_out);
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
@@ -167,8 +179,7 @@ class Handler final : public net::HTTPRequestHandler {
                                             most)),
                     413);
             request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
-            if (request->path.size() == 1 && request->path[0] == "logout")
-                return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
+            if (logs_out) return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
         }
         server_.suspendPeerLimit();
         if (credentials.refreshes && isOfPart(*request))
@@ -179,7 +190,7 @@ class Handler final : public net::HTTPRequestHandler {
 
     /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script
     /// would follow a redirection without knowing.
-    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes) {
+    api::Response strangersPage(const api::Response& refusal, bool logs_in, bool refreshes, bool is_post) {
         constexpr int kUnauthorized = 401;
         if (refusal.status != kUnauthorized)
             return htmlResponse(
@@ -195,6 +206,7 @@ class Handler final : public net::HTTPRequestHandler {
             response.headers.emplace_back("HX-Redirect", "/login");
             return response;
         }
+        if (is_post) return htmlResponse(sessionOverPage(), kUnauthorized);
         return logs_in ? htmlResponse(logInPage("")) : redirection("/login");
     }
 
@@ -202,8 +214,7 @@ class Handler final : public net::HTTPRequestHandler {
         if (!http::isBodyHere(http)) return htmlResponse(messagePage({}, "Not possible", kNoLogIn), 413);
         const auto fields = formFields(http::readBody(http, kMaxLogin, server_));
         server_.suspendPeerLimit();
-        auto result = site_.authenticator.logIn(credentials, fieldNamed(fields, "user"),
-                                                fieldNamed(fields, "password"));
+        auto result = logIn(credentials, fieldNamed(fields, "user"), fieldNamed(fields, "password"));
         if (const auto* response = std::get_if<api::Response>(&result)) {
             constexpr int kTooMany = 429, kBusy = 503;
             api::Response page = htmlResponse(
@@ -232,6 +243,15 @@ class Handler final : public net::HTTPRequestHandler {
         response.headers.emplace_back("Set-Cookie",
                                       cookieOf("", credentials.is_secure, std::chrono::seconds(0)));
         return response;
+    }
+
+    /// Passwords are checked by the threads for that alone: however many people, or others, log in at once, that takes two
+    /// processors' time and 32 MiB at the most, and nobody else waits.
+    std::variant<Authenticator::LoggedIn, api::Response> logIn(const Credentials& credentials,
+                                                               const std::string& user,
+                                                               const std::string& password) {
+        if (!server_.mayTakeLong()) return Authenticator::busy();
+        return site_.authenticator.logIn(credentials, user, password);
     }
 
     static bool hasType(const net::HTTPServerRequest& http, std::string_view wanted) {
@@ -281,7 +301,7 @@ class Handler final : public net::HTTPRequestHandler {
                          api::problemResponse(400, "malformed_body",
                                               "expected {\"user\": \"alice\", \"password\": \"…\"}"));
         server_.suspendPeerLimit();
-        auto result = site_.authenticator.logIn(credentials, given->first, given->second);
+        auto result = logIn(credentials, given->first, given->second);
         if (const auto* response = std::get_if<api::Response>(&result))
             return reply(http_response, *response);
         const auto& logged_in = std::get<Authenticator::LoggedIn>(result);
@@ -343,9 +363,11 @@ class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
         : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
-          server_(
-              listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
-              parts.tls) {}
+          server_(listenOn(config.address),
+                  [this](http::Server& server) { return new Handlers(site_, server); },
+                  {.tls = parts.tls,
+                   .is_slow = isLogIn,
+                   .on_paused = http::tellOfPause(parts.log, "console", config.address)}) {}
 
     http::Server& server() noexcept { return server_; }
 

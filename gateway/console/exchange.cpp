@@ -57,21 +57,36 @@ std::string ambiguityOf(const net::HTTPServerRequest& http) {
     return "";
 }
 
+std::optional<std::vector<std::string>> pathOf(std::string_view target) {
+    if (target.size() > api::kMaxTarget || !target.starts_with('/') ||
+        target.find('#') != std::string_view::npos)
+        return std::nullopt;
+    std::vector<std::string> path;
+    std::string_view rest = target.substr(0, target.find('?'));
+    while (rest != "/" && !rest.empty()) {
+        rest.remove_prefix(1);
+        const std::string_view segment = rest.substr(0, rest.find('/'));
+        rest.remove_prefix(segment.size());
+        try {
+            Poco::URI::decode(std::string(segment), path.emplace_back());
+        } catch (const Poco::Exception&) {
+            return std::nullopt;
+        }
+        if (segment.empty() || path.back().find('/') != std::string::npos || rest == "/") return std::nullopt;
+    }
+    return path;
+}
+
 std::optional<api::Request> requestFrom(const net::HTTPServerRequest& http) {
-    const std::string& target = http.getURI();
-    if (target.size() > api::kMaxTarget || !target.starts_with('/')) return std::nullopt;
+    auto path = pathOf(http.getURI());
+    if (!path || path->size() < 2 || (*path)[0] != "api" || (*path)[1] != "v1") return std::nullopt;
     api::Request request;
-    std::vector<std::string> segments;
     try {
-        const Poco::URI uri(target);
-        uri.getPathSegments(segments);
-        request.query = uri.getQueryParameters();
+        request.query = Poco::URI(http.getURI()).getQueryParameters();
     } catch (const Poco::Exception&) {
         return std::nullopt;
     }
-    if (segments.size() < 2 || segments[0] != "api" || segments[1] != "v1") return std::nullopt;
-    request.path.assign(std::make_move_iterator(segments.begin() + 2),
-                        std::make_move_iterator(segments.end()));
+    request.path.assign(std::make_move_iterator(path->begin() + 2), std::make_move_iterator(path->end()));
     request.method = http.getMethod();
     request.if_match = http.get("If-Match", "");
     return request;
@@ -90,17 +105,17 @@ void send(net::HTTPServerResponse& http, const api::Response& response) {
     http.sendBuffer(response.body.data(), response.body.size());
 }
 
-void answer(api::Api& api, http::Server& server, api::Request request, net::HTTPServerRequest& http,
-            net::HTTPServerResponse& response) {
+api::Response answerTo(api::Api& api, http::Server& server, api::Request request,
+                       net::HTTPServerRequest& http) {
     const std::size_t most = api::Api::mostBody(request);
     if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else
         request.body = http::readBody(http, most, server);
     server.suspendPeerLimit();
-    const api::Response answered = handled(api, request);
+    api::Response answered = handled(api, request);
     server.restartPeerLimit();
-    send(response, answered);
+    return answered;
 }
 
 void answer(api::Api& api, http::Server& server, const std::string& user, net::HTTPServerRequest& http,
@@ -110,7 +125,7 @@ void answer(api::Api& api, http::Server& server, const std::string& user, net::H
     auto request = requestFrom(http);
     if (!request) return send(response, api::problemResponse(404, "not_found", "there is nothing here"));
     request->who = {user, store::Role::Admin};
-    answer(api, server, std::move(*request), http, response);
+    send(response, answerTo(api, server, std::move(*request), http));
 }
 
 }  // namespace mailgate::console

@@ -10,11 +10,17 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace mailgate::console {
 
 /// Why the request can be taken for two things, so that somebody in front of us may have seen another; empty: it cannot.
 std::string ambiguityOf(const Poco::Net::HTTPServerRequest& http);
+
+/// The segments of a target's path, decoded; none for "/". Nothing: it is not a path to the letter, and who is in front of us may take
+/// it for another: an empty segment, a slash that is encoded, a fragment.
+std::optional<std::vector<std::string>> pathOf(std::string_view target);
 
 /// Without who asks and without the body. None: the target is too long, not well-formed, or not the API's.
 std::optional<api::Request> requestFrom(const Poco::Net::HTTPServerRequest& http);
@@ -26,8 +32,8 @@ void send(Poco::Net::HTTPServerResponse& http, const api::Response& response);
 void answer(api::Api& api, http::Server& server, const std::string& user, Poco::Net::HTTPServerRequest& http,
             Poco::Net::HTTPServerResponse& response);
 
-/// Reads the body, has the request answered, and sends the answer.
-void answer(api::Api& api, http::Server& server, api::Request request, Poco::Net::HTTPServerRequest& http,
-            Poco::Net::HTTPServerResponse& response);
+/// Reads the body, and has the request answered.
+api::Response answerTo(api::Api& api, http::Server& server, api::Request request,
+                       Poco::Net::HTTPServerRequest& http);
 
 }  // namespace mailgate::console

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/pages.h"
 
-#include "gateway/console/assets.h"
 #include "gateway/console/page_parts.h"
 #include "gateway/console/story.h"
 
@@ -23,80 +22,6 @@ namespace {
 using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
-
-void addLink(Html& html, const char* path, std::string_view words, bool is_here) {
-    html.markup("<li><a href=\"").text(path).markup("\"");
-    if (is_here) html.markup(" aria-current=\"page\"");
-    html.markup(">").text(words).markup("</a></li>");
-}
-
-void addHeader(Html& html, const Viewer& viewer, Place place) {
-    html.markup("<header><span class=\"name\">mailgate</span><nav aria-label=\"Main\"><ul>");
-    addLink(html, "/", "Overview", place == Place::Overview);
-    addLink(html, "/sessions", "Sessions", place == Place::Sessions);
-    addLink(html, "/sessions/live", "Under way", place == Place::Live);
-    addLink(html, "/rules", "Rules", place == Place::Rules);
-    addLink(html, "/servers", "Servers", place == Place::Servers);
-    if (viewer.sees_configuration)
-        addLink(html, "/configuration", "Configuration", place == Place::Configuration);
-    html.markup("</ul></nav>");
-    if (!viewer.csrf_token.empty())
-        html.markup(
-                "<form method=\"post\" action=\"/logout\"><input type=\"hidden\" name=\"csrf_token\" "
-                "value=\"")
-            .text(viewer.csrf_token)
-            .markup("\"><span class=\"soft\">")
-            .text(viewer.name)
-            .markup("</span><button class=\"plain\">Log out</button></form>");
-    html.markup("</header>");
-}
-
-void addScript(Html& head, AssetName name) {
-    head.markup("<script src=\"").text(asset(name).path).markup("\" defer></script>");
-}
-
-void addStyle(Html& head, AssetName name) {
-    head.markup("<link rel=\"stylesheet\" href=\"").text(asset(name).path).markup("\">");
-}
-
-/// htmx adds no styles and evaluates nothing, which Content-Security-Policy would not let it do either, and keeps no page.
-void addScripts(Html& head, Place place) {
-    head.markup(
-        "<meta name=\"htmx-config\" "
-        "content=\"{&quot;includeIndicatorStyles&quot;:false,&quot;allowEval&quot;:"
-        "false,&quot;allowScriptTags&quot;:false,&quot;historyEnabled&quot;:false,&quot;"
-        "historyCacheSize&quot;:0,&quot;selfRequestsOnly&quot;:true,&quot;timeout&quot;:10000}\">");
-    if (place == Place::Overview) {
-        addStyle(head, AssetName::PlotStyle);
-        addScript(head, AssetName::Plot);
-    }
-    addScript(head, AssetName::Htmx);
-    addScript(head, AssetName::Script);
-}
-
-}  // namespace
-
-std::string page(const Viewer& viewer, Place place, std::string_view title, const Html& content) {
-    Html html;
-    html.markup(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>")
-        .text(title)
-        .markup(" · mailgate</title><link rel=\"icon\" href=\"")
-        .text(asset(AssetName::Icon).path)
-        .markup("\">");
-    addStyle(html, AssetName::Style);
-    if (!viewer.name.empty()) addScripts(html, place);
-    html.markup("</head><body><a class=\"skip\" href=\"#content\">Skip to the content</a>");
-    if (!viewer.name.empty()) addHeader(html, viewer, place);
-    html.markup("<main id=\"content\"><h1>").text(title).markup("</h1>").add(content).markup("</main>");
-    if (!viewer.name.empty())
-        html.markup("<footer class=\"soft\">Times in <span data-zone>UTC</span></footer>");
-    html.markup("</body></html>\n");
-    return html.str();
-}
-
-namespace {
 
 void addSessionLink(Html& html, const Object& row) {
     const std::string id = textOf(row, "session");
@@ -147,7 +72,7 @@ void addPlots(Html& html) {
 }
 
 /// What scripts measure by is in the totals and when they were that.
-void addNow(Html& html, const Object& status, std::int64_t at_ms) {
+void addNow(Html& html, const Object& status, std::int64_t at_ms, const Object* day) {
     const auto totals = status.getObject("totals");
     html.markup(
             "<div id=\"now\" data-live hx-get=\"/\" hx-trigger=\"refresh\" hx-select=\"#now\" "
@@ -176,6 +101,12 @@ void addNow(Html& html, const Object& status, std::int64_t at_ms) {
             .text(title)
             .markup("</dt><dd>")
             .text(totals ? textOf(*totals, key) : "")
+            .markup("</dd>");
+    if (day != nullptr)
+        html.markup("<dt>Last 24 hours</dt><dd>")
+            .text(fmt::format("{}, {} refused, {} with failed logins",
+                              counted(day->optValue<std::uint64_t>("sessions", 0), "session"),
+                              textOf(*day, "refused"), textOf(*day, "failed_logins")))
             .markup("</dd>");
     html.markup("</dl></div>");
 }
@@ -286,23 +217,40 @@ std::string logInPage(std::string_view why) {
     return page({}, Place::None, "Log in", html);
 }
 
+std::string sessionOverPage() {
+    Html html;
+    html.markup(
+        "<p role=\"alert\">Nothing was done: you had been logged out meanwhile.</p><p><a href=\"/login\" "
+        "target=\"_blank\" rel=\"noopener\">Log in</a>, in another tab, and load this page again: your "
+        "browser "
+        "sends once more what you had sent, and you are asked before anything is done with it.</p>");
+    return page({}, Place::None, "The session is over", html);
+}
+
+std::string againPage(const Viewer& viewer, std::string_view path, const Fields& fields) {
+    Html html;
+    html.markup("<p role=\"alert\">This was sent from a page of an earlier log-in. Nothing was done.</p>");
+    constexpr bool kMayHaveFiles = true;
+    beginForm(html, viewer, path, kMayHaveFiles);
+    for (const auto& [name, value] : fields)
+        if (name != "csrf_token" && name != "step") addHidden(html, name, value);
+    html.markup(
+        "<p class=\"buttons\"><button>See what it would do</button> <a href=\"/rules\">Not "
+        "now</a></p></form>");
+    return page(viewer, Place::Rules, "Send it again?", html);
+}
+
 std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
-    addNow(html, status, at_ms);
-    if (day != nullptr)
-        html.markup("<dl><dt>Last 24 hours</dt><dd>")
-            .text(fmt::format("{}, {} refused, {} with failed logins",
-                              counted(day->optValue<std::uint64_t>("sessions", 0), "session"),
-                              textOf(*day, "refused"), textOf(*day, "failed_logins")))
-            .markup("</dd></dl>");
+    addNow(html, status, at_ms, day);
     addPlots(html);
     addNowTables(html, status);
     return page(viewer, Place::Overview, "Overview", html);
 }
 
-Html overviewPart(const Object& status, std::int64_t at_ms) {
+Html overviewPart(const Object& status, std::int64_t at_ms, const Object* day) {
     Html html;
-    addNow(html, status, at_ms);
+    addNow(html, status, at_ms, day);
     addNowTables(html, status);
     return html;
 }

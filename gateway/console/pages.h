@@ -3,6 +3,7 @@
 /// scripts. Pure functions.
 #pragma once
 
+#include "gateway/console/forms.h"
 #include "gateway/console/layout.h"
 
 #include <Poco/JSON/Object.h>
@@ -15,12 +16,17 @@ namespace mailgate::console {
 
 /// `why`: what was wrong with the attempt before; may be empty.
 std::string logInPage(std::string_view why);
+/// To who has sent a form after the session's end: what to do so that nothing is typed twice.
+std::string sessionOverPage();
+/// What was sent from a page of an earlier log-in, to be sent again if the viewer wants that; `path`: where to.
+std::string againPage(const Viewer& viewer, std::string_view path, const Fields& fields);
 /// Of the API's /status, and of /sessions/day; null: that is not known.
 /// `at_ms`: when the status was that, since 1970.
 std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms,
                          const Poco::JSON::Object* day = nullptr);
 /// The parts of it that refresh themselves; nothing in them is of one person.
-Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms);
+Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms,
+                  const Poco::JSON::Object* day = nullptr);
 /// Of its /sessions; `asked`: the text that is looked for.
 std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
 /// Of its /sessions/live.

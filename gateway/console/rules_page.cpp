@@ -95,6 +95,15 @@ void addOrders(Html& cell, const Object& rule) {
     cell.markup("\">Remove</a>");
 }
 
+/// What is marked goes to the page that shows what removing it would do.
+constexpr const char* kSelection = "selection";
+
+void addMark(Html& cell, const Object& rule) {
+    cell.markup("<input type=\"checkbox\" name=\"id\" form=\"").text(kSelection).markup("\" value=\"");
+    cell.text(textOf(rule, "id")).markup("\" id=\"mark-").text(textOf(rule, "id"));
+    cell.markup("\" aria-label=\"Select ").text(subjectOf(rule)).markup("\">");
+}
+
 std::vector<Column> ruleColumns(const Viewer& viewer) {
     std::vector<Column> columns{{"Verdict", false, addVerdict},
                                 {"Network or name", false, addSubject},
@@ -153,6 +162,17 @@ void addNothing(Html& html, const Viewer& viewer, const Fields& query) {
             "of another program.</p>");
 }
 
+void addFound(Html& html, const Viewer& viewer, const std::vector<Object::Ptr>& rules, std::uint64_t found) {
+    auto columns = ruleColumns(viewer);
+    if (viewer.may_change) columns.insert(columns.begin(), {"Select", false, addMark});
+    html.add(tableOf(fmt::format("{} found, in the order of their numbers", counted(found, "rule")), rules,
+                     columns));
+    if (viewer.may_change)
+        html.markup("<form method=\"get\" action=\"/rules/remove\" id=\"")
+            .text(kSelection)
+            .markup("\"><p><button class=\"plain\">Remove selected</button></p></form>");
+}
+
 std::string titleOf(const Object& rule) {
     return fmt::format("Rule {}: {} {}", textOf(rule, "id"), textOf(rule, "verdict"), subjectOf(rule));
 }
@@ -187,9 +207,7 @@ std::string rulesPage(const Viewer& viewer, const Fields& query, const RuleNames
     if (rules.empty())
         addNothing(html, viewer, query);
     else
-        html.add(tableOf(fmt::format("{} found, in the order of their numbers",
-                                     counted(found.optValue<std::uint64_t>("found", 0), "rule")),
-                         rules, ruleColumns(viewer)));
+        addFound(html, viewer, rules, found.optValue<std::uint64_t>("found", 0));
     if (const std::string next = textOf(found, "next"); !next.empty())
         html.markup("<p><a rel=\"next\" href=\"")
             .text(linkTo("/rules", query, next))

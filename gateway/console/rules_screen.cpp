@@ -27,7 +27,7 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-constexpr int kNotAllowed = 403, kNoSuchPage = 404, kChangedMeanwhile = 412;
+constexpr int kNothingGiven = 400, kNotAllowed = 403, kNoSuchPage = 404, kChangedMeanwhile = 412;
 
 bool isSet(const Fields& form, std::string_view name) {
     return fieldNamed(form, name) == "true";
@@ -306,6 +306,36 @@ api::Response remove(const Question& question, const PageRequest& request) {
         *answer.object));
 }
 
+/// Those that were marked in a list: which they are is in the form, and how they were, so that what was shown is what goes.
+api::Response removeSelected(const Question& question, const PageRequest& request) {
+    const bool is_post = request.method == "POST";
+    const bool does = is_post && stepOf(request.form) == Step::Do;
+    const auto ids = fieldsNamed(is_post ? request.form : request.query, "id");
+    if (ids.empty())
+        return htmlResponse(messagePage(question.viewer(), "Nothing selected",
+                                        "Mark the rules that are to be removed in the list, first."),
+                            kNothingGiven);
+    Array::Ptr numbers(new Array);
+    for (const std::string& id : ids)
+        numbers->add(numberIn(id));
+    Object::Ptr body(new Object);
+    body->set("ids", numbers);
+    if (!does) body->set("dry_run", true);
+    const Answer answer = question.answerTo({.method = "POST",
+                                             .path = {"rules", "remove"},
+                                             .body = body,
+                                             .if_match = does ? fieldNamed(request.form, "etag") : ""});
+    if (!answer.ok()) return question.problemPage(answer);
+    if (does) return done(question, answer);
+    Fields fields{{"etag", answer.etag}};
+    for (const std::string& id : ids)
+        fields.emplace_back("id", id);
+    return htmlResponse(previewPage(question.viewer(),
+                                    {fmt::format("Remove {}?", counted(ids.size(), "rule")), "/rules/remove",
+                                     "Remove", "/rules", std::move(fields), false},
+                                    *answer.object));
+}
+
 api::Response undo(const Question& question, const PageRequest& request) {
     const std::string& number = request.path[2];
     const std::string path = "/rules/changes/" + percentEncoded(number);
@@ -337,6 +367,7 @@ const std::vector<Route>& routes() {
         {{}, list, false},
         {{"add"}, add, true},
         {{"import"}, importList, true},
+        {{"remove"}, removeSelected, true},
         {{"why"}, why, false},
         {{"history"}, history, false},
         {{"changes", "*"}, change, false},

@@ -4,15 +4,15 @@
 #include "gateway/base/clock.h"
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
+#include "gateway/console/exchange.h"
 #include "gateway/console/own_name.h"
+#include "gateway/console/page_parts.h"
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_screen.h"
 #include "gateway/console/servers_page.h"
 #include "protocols/values/text.h"
 
-#include <Poco/Exception.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/URI.h>
 
 #include <utility>
 
@@ -29,25 +29,34 @@ bool isOfLiveSessions(const PageRequest& request) {
     return request.path == std::vector<std::string>{"sessions", "live"};
 }
 
+/// The pages of rules show what a form would do before they do it: there nothing that was typed is lost.
+api::Response tooOld(const Viewer& viewer, const PageRequest& request) {
+    constexpr int kForbidden = 403;
+    if (request.path.empty() || request.path[0] != "rules" || !viewer.may_change)
+        return htmlResponse(
+            messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."),
+            kForbidden);
+    std::string path;
+    for (const std::string& segment : request.path)
+        path += "/" + percentEncoded(segment);
+    return htmlResponse(againPage(viewer, path, request.form), kForbidden);
+}
+
 }  // namespace
 
 using Poco::JSON::Object;
 
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http) {
-    const std::string& target = http.getURI();
-    if (target.size() > api::kMaxTarget || !target.starts_with('/')) return std::nullopt;
-    try {
-        PageRequest request;
-        const Poco::URI uri(target);
-        uri.getPathSegments(request.path);
-        request.query = formFields(uri.getRawQuery());
-        request.method = http.getMethod();
-        request.takes_gzip = takesGzip(http.get("Accept-Encoding", ""));
-        request.if_none_match = http.get("If-None-Match", "");
-        return request;
-    } catch (const Poco::Exception&) {
-        return std::nullopt;
-    }
+    auto path = pathOf(http.getURI());
+    if (!path) return std::nullopt;
+    PageRequest request;
+    request.path = std::move(*path);
+    if (const std::size_t query = http.getURI().find('?'); query != std::string::npos)
+        request.query = formFields(std::string_view(http.getURI()).substr(query + 1));
+    request.method = http.getMethod();
+    request.takes_gzip = takesGzip(http.get("Accept-Encoding", ""));
+    request.if_none_match = http.get("If-None-Match", "");
+    return request;
 }
 
 bool takesGzip(std::string_view field) {
@@ -109,8 +118,10 @@ bool isOfPart(const PageRequest& request) {
 api::Response partFor(api::Api& api, const Known& known, const PageRequest& request) {
     const Question question(api, known);
     if (request.path.empty())
-        return question.ask("GET", {"status"}, {}, [](const Object& status) {
-            return htmlResponse(overviewPart(status, unixMillis()).str());
+        return question.ask("GET", {"status"}, {}, [&](const Object& status) {
+            const Answer day = question.answerTo({.path = {"sessions", "day"}});
+            return htmlResponse(
+                overviewPart(status, unixMillis(), day.ok() ? day.object.get() : nullptr).str());
         });
     const bool may_change = question.viewer().may_change;
     return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
@@ -124,8 +135,7 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     const auto& path = request.path;
     const bool is_post = request.method == "POST";
     if (is_post && !viewer.csrf_token.empty() && fieldNamed(request.form, "csrf_token") != viewer.csrf_token)
-        return htmlResponse(
-            messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."), 403);
+        return tooOld(viewer, request);
     if (!is_post && request.method != "GET" && request.method != "HEAD")
         return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (!path.empty() && path[0] == "rules") return rulesScreen(question, request);

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace mailgate::credentials {
 
@@ -23,18 +24,25 @@ class LoginLimiter {
 
     /// How long to wait before the next attempt; 0: it may be made now.
     std::chrono::seconds delay(const std::string& key, Clock::time_point now);
-    void onFailure(const std::string& key, Clock::time_point now);
-    void onSuccess(const std::string& key);
+    /// Before an attempt: as delay(), and where that is 0 it has failed, until onSuccess() says otherwise; so attempts at the same
+    /// time are no more than those one after the other. `name`: whose it is.
+    std::chrono::seconds begin(const std::string& key, const std::string& name, Clock::time_point now);
+    /// Forgets what `name` has failed, and not what others of the same key have.
+    void onSuccess(const std::string& key, const std::string& name);
 
   private:
     struct Entry {
         std::string key;
-        unsigned failures;
+        std::vector<std::string>
+            failures;  ///< whose, as digests: names may be long; no more than are allowed
         Clock::time_point last;
+
+        bool isPaused(unsigned allowed) const noexcept { return failures.size() >= allowed; }
     };
     using Entries = std::list<Entry>;
 
     void forgetOld(Clock::time_point now);
+    Entry& entryOf(const std::string& key);
 
     const unsigned allowed_;
     std::mutex mutex_;  ///< of all that follows

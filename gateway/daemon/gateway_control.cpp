@@ -167,6 +167,15 @@ std::vector<LiveSession> GatewayControl::sessions() {
         });
 }
 
+LiveSessions GatewayControl::newestSessions(std::size_t most) {
+    return askAll<LiveSessions>(
+        parts_.workers, [most](Worker& worker) { return worker.newestSessions(most); },
+        [](LiveSessions& all, LiveSessions more) {
+            all.found += more.found;
+            std::move(more.sessions.begin(), more.sessions.end(), std::back_inserter(all.sessions));
+        });
+}
+
 bool GatewayControl::kill(std::string_view id) {
     return askAll<bool>(
         parts_.workers, [id = std::string(id)](Worker& worker) { return worker.kill(id); },

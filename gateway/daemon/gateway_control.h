@@ -44,6 +44,7 @@ class GatewayControl final : public admin::Control {
     // Any thread.
     admin::Status status() override;
     std::vector<LiveSession> sessions() override;
+    LiveSessions newestSessions(std::size_t most) override;
     bool kill(std::string_view id) override;
     std::optional<std::size_t> cut(const admin::Cut& cut) override;
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override;

@@ -7,6 +7,9 @@
 #include <Poco/Net/SocketAddress.h>
 #include <fmt/format.h>
 
+#include <cstring>
+#include <utility>
+
 namespace mailgate::http {
 
 Poco::Net::ServerSocket listenOn(const std::string& host, std::uint16_t port, std::string_view what) {
@@ -20,6 +23,18 @@ Poco::Net::ServerSocket listenOn(const std::string& host, std::uint16_t port, st
     } catch (const Poco::Exception& error) {
         throw ListenError(fmt::format("{}: cannot listen: {}", what, error.displayText()));
     }
+}
+
+std::function<void(int error)> tellOfPause(EventSink* log, std::string listener, std::string address) {
+    return [log, listener = std::move(listener), address = std::move(address)](int error) {
+        if (log == nullptr) return;
+        const bool is_paused = error != 0;
+        LogLine line = log->line(is_paused ? LogLevel::Critical : LogLevel::Warning,
+                                 is_paused ? "listener.paused" : "listener.resumed");
+        line.text("listener", listener).text("address", address);
+        if (is_paused) line.text("reason", std::strerror(error));
+        log->write(line);
+    };
 }
 
 }  // namespace mailgate::http

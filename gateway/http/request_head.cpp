@@ -42,10 +42,12 @@ std::optional<std::string_view> takeLine(std::string_view& text) noexcept {
     return line;
 }
 
-bool isRequestLine(std::string_view line) noexcept {
-    const std::string_view method = takeWord(line);
-    const std::string_view target = takeWord(line);
-    return isToken(method) && !target.empty() && std::all_of(target.begin(), target.end(), isVisible) &&
+/// Fills in method and target.
+bool readRequestLine(std::string_view line, RequestHead& request) noexcept {
+    request.method = takeWord(line);
+    request.target = takeWord(line);
+    return isToken(request.method) && !request.target.empty() &&
+           std::all_of(request.target.begin(), request.target.end(), isVisible) &&
            (line == "HTTP/1.1" || line == "HTTP/1.0");
 }
 
@@ -93,32 +95,35 @@ std::optional<Framing> framingOf(std::string_view fields) noexcept {
     return framing;
 }
 
-}  // namespace
-
-RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept {
+/// Fills in what the fields tell.
+RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t most_body,
+                     RequestHead& request) noexcept {
     std::string_view fields = text;
     const auto first = takeLine(fields);
-    if (first && !isRequestLine(*first)) return RequestState::Malformed;
+    if (first && !readRequestLine(*first, request)) return RequestState::Malformed;
     const std::size_t head = lengthOfHead(text);
     if (head > most_head || (head == 0 && text.size() >= most_head)) return RequestState::TooLong;
     if (head == 0) return RequestState::Incomplete;
     const auto framing = framingOf(fields);
     if (!framing) return RequestState::Malformed;
+    request.has_body = framing->lengths > 0 || !framing->is_plain;
     const bool may_wait = framing->is_plain && framing->lengths == 1 && framing->length <= most_body;
     return may_wait && text.size() - head < framing->length ? RequestState::Incomplete : RequestState::Whole;
 }
 
-bool isProbe(std::string_view text) noexcept {
-    const auto line = takeLine(text);
-    if (!line) return false;
-    std::string_view rest = *line;
-    const std::string_view method = takeWord(rest);
-    const std::string_view target = takeWord(rest);
-    if ((method != "GET" && method != "HEAD") ||
-        (target != "/readyz" && target != "/healthz" && !target.starts_with("/readyz?listener=")))
-        return false;
-    const auto framing = framingOf(text);
-    return framing && framing->is_plain && framing->lengths == 0;
+}  // namespace
+
+RequestHead readHead(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept {
+    RequestHead request;
+    request.state = stateOf(text, most_head, most_body, request);
+    return request;
+}
+
+bool isProbe(const RequestHead& request) noexcept {
+    return request.state == RequestState::Whole && !request.has_body &&
+           (request.method == "GET" || request.method == "HEAD") &&
+           (request.target == "/readyz" || request.target == "/healthz" ||
+            request.target.starts_with("/readyz?listener="));
 }
 
 }  // namespace mailgate::http

@@ -20,10 +20,19 @@ enum class RequestState : std::uint8_t {
     TooLong,  ///< the head, or the part of it that is there
 };
 
-/// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.
-RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept;
+/// What is known of a request before a thread reads it.
+struct RequestHead {
+    RequestState state = RequestState::Incomplete;
+    // Of a whole one:
+    std::string_view method, target;  ///< within the text
+    /// A field tells of a body, or wants something said before it comes: of what is behind the head not all may be read.
+    bool has_body = false;
+};
 
-/// Of a whole request: what is answered from what the gateway knows at once, and has nothing more to be read.
-bool isProbe(std::string_view text) noexcept;
+/// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.
+RequestHead readHead(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept;
+
+/// What is answered from what the gateway knows at once, and has nothing more to be read.
+bool isProbe(const RequestHead& request) noexcept;
 
 }  // namespace mailgate::http

@@ -8,6 +8,7 @@
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
 #include <Poco/Net/NetException.h>
+#include <Poco/Net/StreamSocketImpl.h>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -46,14 +47,6 @@ Network clientOf(int connection) noexcept {
     return whole.isV4() ? whole : networkAround(whole.address, kV6Prefix);
 }
 
-/// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
-void refuse(net::StreamSocket& socket, std::string_view response) {
-    try {
-        socket.sendBytes(response.data(), static_cast<int>(response.size()));
-    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
-    }
-}
-
 net::HTTPServerParams::Ptr serverParams() {
     net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
     params->setTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
@@ -71,11 +64,19 @@ int descriptorOf(const net::Socket& socket) {
     return socket.impl()->sockfd();
 }
 
+Descriptor duplicateOf(const net::Socket& socket) {
+    return Descriptor(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
+}
+
+bool isShortage(int error) noexcept {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 }  // namespace
 
-Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Tls tls)
+Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Options options)
     : socket_(socket),
-      tls_(std::move(tls)),
+      options_(std::move(options)),
       params_(serverParams()),
       handlers_(handlers(*this)),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
@@ -104,25 +105,33 @@ Server::~Server() {
 void Server::start() {
     threads_.emplace_back([this] { watch(); });
     for (unsigned i = 0; i < kThreads; ++i)
-        threads_.emplace_back([this] { work(); });
+        threads_.emplace_back([this] { work(usual_); });
+    for (unsigned i = 0; options_.is_slow && i < kSlowThreads; ++i)
+        threads_.emplace_back([this] { work(slow_); });
 }
 
 void Server::stop() {
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
-        ready_.clear();
+        usual_.ready.clear();
+        slow_.ready.clear();
+        answered_.clear();
         // Nothing more is read; the answer to a request under way may still go out.
         for (const auto& [thread, served] : served_)
             ::shutdown(served.handle, SHUT_RD);
     }
-    changed_.notify_all();
+    usual_.changed.notify_all();
+    slow_.changed.notify_all();
     wake();
     for (std::thread& thread : threads_)
         thread.join();
     threads_.clear();
     by_descriptor_.clear();
     waiting_.clear();
+    ending_by_descriptor_.clear();
+    ending_.clear();
+    answered_.clear();  // by requests that were under way
     socket_.close();
 }
 
@@ -143,11 +152,15 @@ void Server::watch() {
         eventfd_t wakes = 0;
         [[maybe_unused]] const int ignored = ::eventfd_read(wake_fd_, &wakes);
         try {
+            takeEnding();
             for (int i = 0; i < count; ++i) {
                 const int fd = events[static_cast<std::size_t>(i)].data.fd;
                 const auto waiting = by_descriptor_.find(fd);
+                const auto ending = ending_by_descriptor_.find(fd);
                 if (waiting != by_descriptor_.end())
                     look(waiting->second);
+                else if (ending != ending_by_descriptor_.end())
+                    throwAway(ending->second);
                 else if (fd == descriptorOf(socket_))
                     accept();
             }
@@ -162,7 +175,12 @@ int Server::enforceLimits() {
     const Clock::time_point now = Clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now)
         drop(waiting_.begin());
-    Clock::time_point next = waiting_.empty() ? now + kHeadLimit : waiting_.front().until;
+    while (!ending_.empty() && ending_.front().until <= now)
+        drop(ending_.begin());
+    if (paused_until_ <= now) resume();
+    Clock::time_point next =
+        std::min(waiting_.empty() ? now + kHeadLimit : waiting_.front().until, paused_until_);
+    if (!ending_.empty()) next = std::min(next, ending_.front().until);
     const std::lock_guard lock(mutex_);
     for (const auto& [thread, served] : served_) {
         if (served.until <= now)
@@ -175,56 +193,71 @@ int Server::enforceLimits() {
 }
 
 void Server::accept() {
-    try {
-        std::unique_ptr<TlsConnection> tls;
-        const net::StreamSocket socket = acceptConnection(tls);
-        if (tls_ && !tls) return;
-        if (waiting_.size() >= kMaxConnections) drop(oneTooMany());
-        const Network client = clientOf(tls ? tls->descriptor() : descriptorOf(socket));
-        waiting_.push_back({socket, std::move(tls), client, Clock::now() + kHeadLimit});
-        const int fd = waiting_.back().descriptor();
-        const auto added = std::prev(waiting_.end());
-        by_descriptor_[fd] = added;
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
-        event.data.fd = fd;
-        if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) drop(added);
-    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): gone again, or no descriptor for him
+    const int fd = ::accept4(descriptorOf(socket_), nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (isShortage(errno)) pause(errno);
+        return;  // else the client is gone again
     }
+    if (std::exchange(told_of_pause_, false) && options_.on_paused) options_.on_paused(0);
+    if (!options_.tls) return await(net::StreamSocket(new net::StreamSocketImpl(fd)), nullptr);
+    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+    if (auto tls = TlsConnection::accept(fd, options_.tls())) await(net::StreamSocket(), std::move(tls));
 }
 
-/// Where TLS is spoken, the connection is `tls`'s, which stays null when there is no memory for it.
-net::StreamSocket Server::acceptConnection(std::unique_ptr<TlsConnection>& tls) {
-    net::StreamSocket socket = socket_.acceptConnection();
-    if (!tls_) return socket;
-    const int own = ::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0);
-    if (own < 0) return socket;
-    ::fcntl(own, F_SETFL, ::fcntl(own, F_GETFL) | O_NONBLOCK);
-    tls = TlsConnection::accept(own, tls_());
-    return net::StreamSocket();
+/// The kernel goes on telling of clients that cannot be accepted.
+void Server::pause(int error) {
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptorOf(socket_), nullptr);
+    paused_until_ = Clock::now() + kPause;
+    if (!std::exchange(told_of_pause_, true) && options_.on_paused) options_.on_paused(error);
+}
+
+void Server::resume() {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = descriptorOf(socket_);
+    const bool is_watched = ::epoll_ctl(epoll_, EPOLL_CTL_ADD, event.data.fd, &event) == 0;
+    paused_until_ = is_watched ? Clock::time_point::max() : Clock::now() + kPause;
+}
+
+/// Where TLS is spoken, the connection is `tls`'s.
+void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls) {
+    if (waiting_.size() >= kMaxConnections) drop(oneTooMany());
+    const Network client = clientOf(tls ? tls->descriptor() : descriptorOf(socket));
+    waiting_.push_back({socket, std::move(tls), client, Clock::now() + kHeadLimit});
+    const int fd = waiting_.back().descriptor();
+    const auto added = std::prev(waiting_.end());
+    by_descriptor_[fd] = added;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) drop(added);
 }
 
 void Server::look(WaitingList::iterator waiting) {
-    const Head head = waiting->tls ? headOf(*waiting->tls) : headOf(waiting->socket);
-    if (head == Head::Incomplete) return;
+    const Seen seen = waiting->tls ? headOf(*waiting->tls) : headOf(waiting->socket);
+    if (seen.head == Head::Incomplete) return;
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
     by_descriptor_.erase(fd);
-    auto socket = std::make_unique<net::StreamSocket>(
-        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+    Ready ready{std::make_unique<net::StreamSocket>(
+                    waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
+                                 : waiting->socket),
+                seen.has_body};
     waiting_.erase(waiting);
-    switch (head) {
+    switch (seen.head) {
         case Head::Probe:
-            return serve(*socket);
+            return serve(ready, false);
         case Head::TooLong:
-            return refuse(*socket, kTooLong);
+            return refuse(*ready.socket, kTooLong);
         case Head::Malformed:
-            return refuse(*socket, kMalformed);
-        case Head::Complete: {
+            return refuse(*ready.socket, kMalformed);
+        case Head::Complete:
+        case Head::Slow: {
             const std::lock_guard lock(mutex_);
-            if (ready_.size() >= kMaxConnections) ready_.pop_front();
-            ready_.push_back(std::move(socket));
-            changed_.notify_one();
+            Lane& lane = seen.head == Head::Slow && slow_.ready.size() < kMaxSlow ? slow_ : usual_;
+            if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
+            lane.ready.push_back(std::move(ready));
+            lane.changed.notify_one();
             return;
         }
         case Head::Incomplete:
@@ -233,31 +266,35 @@ void Server::look(WaitingList::iterator waiting) {
     }
 }
 
-Server::Head Server::headOf(const net::StreamSocket& socket) {
+Server::Seen Server::headOf(const net::StreamSocket& socket) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
-    if (got < 0) return errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone;
-    if (got == 0) return Head::Gone;
+    if (got < 0) return {errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone};
+    if (got == 0) return {Head::Gone};
     return headOf(std::string_view(head_.data(), static_cast<std::size_t>(got)));
 }
 
-Server::Head Server::headOf(TlsConnection& connection) {
-    if (!connection.advance(kMaxHead + kMaxSmallBody)) return Head::Gone;
-    const Head head = headOf(connection.received());
-    return head == Head::Probe ? Head::Complete : head;  // its answer may have to wait
+Server::Seen Server::headOf(TlsConnection& connection) {
+    if (!connection.advance(kMaxHead + kMaxSmallBody)) return {Head::Gone};
+    const Seen seen = headOf(connection.received());
+    return seen.head == Head::Probe ? Seen{Head::Complete} : seen;  // its answer may have to wait
 }
 
-Server::Head Server::headOf(std::string_view text) noexcept {
-    switch (stateOf(text, kMaxHead, kMaxSmallBody)) {
+Server::Seen Server::headOf(std::string_view text) const {
+    const RequestHead request = readHead(text, kMaxHead, kMaxSmallBody);
+    switch (request.state) {
         case RequestState::Malformed:
-            return Head::Malformed;
+            return {Head::Malformed};
         case RequestState::TooLong:
-            return Head::TooLong;
+            return {Head::TooLong};
         case RequestState::Whole:
-            return isProbe(text) ? Head::Probe : Head::Complete;
+            if (isProbe(request)) return {Head::Probe};
+            return {options_.is_slow && options_.is_slow(request.method, request.target) ? Head::Slow
+                                                                                         : Head::Complete,
+                    request.has_body};
         case RequestState::Incomplete:
             break;
     }
-    return Head::Incomplete;
+    return {Head::Incomplete};
 }
 
 /// Who opens many closes its own, and not those of others.
@@ -277,39 +314,98 @@ void Server::drop(WaitingList::iterator waiting) {
     waiting_.erase(waiting);
 }
 
+// ---- those who have been answered
+
+/// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
+void Server::refuse(net::StreamSocket& socket, std::string_view response) {
+    Descriptor handle = duplicateOf(socket);
+    try {
+        socket.sendBytes(response.data(), static_cast<int>(response.size()));
+        socket.shutdownSend();
+        end(std::move(handle));
+    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
+    }
+}
+
+void Server::takeEnding() {
+    std::vector<Descriptor> answered;
+    {
+        const std::lock_guard lock(mutex_);
+        answered.swap(answered_);
+    }
+    for (Descriptor& socket : answered)
+        end(std::move(socket));
+}
+
+/// Closed once the peer has closed, and before long in any case.
+void Server::end(Descriptor socket) {
+    ::shutdown(socket.get(), SHUT_WR);
+    if (ending_.size() >= kMaxEnding) drop(ending_.begin());
+    const int fd = socket.get();
+    ending_.push_back({std::move(socket), Clock::now() + kLastBytesLimit});
+    const auto added = std::prev(ending_.end());
+    ending_by_descriptor_[fd] = added;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP;
+    event.data.fd = fd;
+    if (fd < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) drop(added);
+}
+
+/// One piece, and then it is others' turn.
+void Server::throwAway(EndingList::iterator ending) {
+    const ssize_t got = ::recv(ending->socket.get(), head_.data(), head_.size(), MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0 || static_cast<std::size_t>(got) >= ending->left) return drop(ending);
+    ending->left -= static_cast<std::size_t>(got);
+}
+
+void Server::drop(EndingList::iterator ending) {
+    ending_by_descriptor_.erase(ending->socket.get());
+    ending_.erase(ending);
+}
+
 // ---- those who have
 
-void Server::work() {
+void Server::work(Lane& lane) {
     std::unique_lock lock(mutex_);
     while (true) {
-        changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+        lane.changed.wait(lock, [this, &lane] { return stopping_ || !lane.ready.empty(); });
         if (stopping_) return;
-        const std::unique_ptr<net::StreamSocket> socket = std::move(ready_.front());
-        ready_.pop_front();
+        const Ready ready = std::move(lane.ready.front());
+        lane.ready.pop_front();
         lock.unlock();
-        serve(*socket);
+        serve(ready, &lane == &slow_);
         lock.lock();
     }
 }
 
-void Server::serve(const net::StreamSocket& socket) {
-    const Descriptor handle(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
+void Server::serve(const Ready& ready, bool is_slow) {
+    const net::StreamSocket& socket = *ready.socket;
+    Descriptor handle = duplicateOf(socket);
     {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
-        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit};
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, is_slow};
     }
     wake();
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
         net::HTTPServerConnection(socket, params_, handlers_).run();
-        if (tls_) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
+        if (options_.tls) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
     } catch (const std::exception& error) {
         Poco::ErrorHandler::handle(error);
     }
     const std::lock_guard lock(mutex_);
     served_.erase(std::this_thread::get_id());
+    if (!ready.has_body || stopping_) return;
+    answered_.push_back(std::move(handle));
+    wake();
+}
+
+bool Server::mayTakeLong() {
+    const std::lock_guard lock(mutex_);
+    return served_.at(std::this_thread::get_id()).is_slow;
 }
 
 void Server::suspendPeerLimit() {

@@ -6,9 +6,13 @@
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
 /// too many wait, the oldest of the client that has most of them is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
-/// cannot delay a balancer.
+/// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own.
+///
+/// Whoever is answered before all of the request was read gets the answer nevertheless: what still comes is thrown away for a moment,
+/// by the waiting thread, since closing a connection with unread bytes takes the answer back (RFC 9112 9.6).
 #pragma once
 
+#include "gateway/base/descriptor.h"
 #include "gateway/http/tls_socket.h"
 #include "gateway/tls/server_context.h"
 #include "protocols/values/network.h"
@@ -42,13 +46,30 @@ class Server {
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
+    static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
+    static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
+    static constexpr auto kLastBytesLimit = std::chrono::seconds(2);
+    static constexpr std::size_t kMaxLastBytes = std::size_t{24} << 20;  ///< of a connection
+    static constexpr std::size_t kMaxEnding = 64;                        ///< connections
+    /// How long nobody is accepted after there was no descriptor or memory for one.
+    static constexpr auto kPause = std::chrono::seconds(1);
 
     /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
     using Tls = std::function<std::shared_ptr<const TlsServerContext>()>;
     using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
+    struct Options {
+        Tls tls{};
+        /// Whether a request takes long whoever sends it; asked by the waiting thread. None does, and there are no threads for
+        /// such, where it is empty.
+        std::function<bool(std::string_view method, std::string_view target)> is_slow{};
+        /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
+        std::function<void(int error)> on_paused{};
+    };
 
     /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
-    Server(const Poco::Net::ServerSocket& socket, const Handlers& handlers, Tls tls = {});
+    Server(const Poco::Net::ServerSocket& socket, const Handlers& handlers, Options options);
+    Server(const Poco::Net::ServerSocket& socket, const Handlers& handlers)
+        : Server(socket, handlers, Options()) {}
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
@@ -63,6 +84,9 @@ class Server {
 
     void suspendPeerLimit();
     void restartPeerLimit();
+    /// Whether this is one of the threads for slow requests. Where as many as may wait do so already, the others get such a
+    /// request as well, and have to refuse it.
+    bool mayTakeLong();
 
   private:
     struct Waiting {
@@ -74,25 +98,53 @@ class Server {
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t { Incomplete, Complete, Probe, TooLong, Malformed, Gone };
+    enum class Head : std::uint8_t { Incomplete, Complete, Slow, Probe, TooLong, Malformed, Gone };
+    struct Seen {
+        Head head = Head::Incomplete;
+        bool has_body = false;
+    };
+    /// Answered; what still comes is thrown away.
+    struct Ending {
+        Descriptor socket;
+        Clock::time_point until;
+        std::size_t left = kMaxLastBytes;
+    };
+    using EndingList = std::list<Ending>;
+    /// Waits for a thread.
+    struct Ready {
+        std::unique_ptr<Poco::Net::StreamSocket> socket;
+        bool has_body = false;
+    };
+    struct Lane {
+        std::condition_variable changed;
+        /// Moved from thread to thread: no two threads hold the same socket, whatever Poco's reference counts say.
+        std::deque<Ready> ready;
+    };
 
     void watch();
     void accept();
     void look(WaitingList::iterator waiting);
-    Head headOf(const Poco::Net::StreamSocket& socket);
-    static Head headOf(TlsConnection& connection);
-    static Head headOf(std::string_view text) noexcept;
-    Poco::Net::StreamSocket acceptConnection(std::unique_ptr<TlsConnection>& tls);
+    Seen headOf(const Poco::Net::StreamSocket& socket);
+    Seen headOf(TlsConnection& connection);
+    Seen headOf(std::string_view text) const;
+    void pause(int error);
+    void resume();
+    void await(const Poco::Net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls);
     void drop(WaitingList::iterator waiting);
     WaitingList::iterator oneTooMany();
+    void refuse(Poco::Net::StreamSocket& socket, std::string_view response);
+    void takeEnding();
+    void end(Descriptor socket);
+    void throwAway(EndingList::iterator ending);
+    void drop(EndingList::iterator ending);
     int enforceLimits();
-    void work();
-    void serve(const Poco::Net::StreamSocket& socket);
+    void work(Lane& lane);
+    void serve(const Ready& ready, bool is_slow);
     void wake() noexcept;
     void limitPeer(Clock::time_point until);
 
     Poco::Net::ServerSocket socket_;
-    Tls tls_;
+    Options options_;
     Poco::Net::HTTPServerParams::Ptr params_;
     Poco::Net::HTTPRequestHandlerFactory::Ptr handlers_;
     int epoll_;
@@ -102,15 +154,19 @@ class Server {
     // The watching thread's own.
     WaitingList waiting_;  ///< the oldest first
     std::map<int, WaitingList::iterator> by_descriptor_;
+    EndingList ending_;  ///< the oldest first
+    std::map<int, EndingList::iterator> ending_by_descriptor_;
+    Clock::time_point paused_until_ = Clock::time_point::max();  ///< max: it is not paused
+    bool told_of_pause_ = false;
 
     std::mutex mutex_;  ///< everything below
-    std::condition_variable changed_;
     bool stopping_ = false;
-    /// Moved from thread to thread: no two threads hold the same socket, whatever Poco's reference counts say.
-    std::deque<std::unique_ptr<Poco::Net::StreamSocket>> ready_;
+    Lane usual_, slow_;
+    std::vector<Descriptor> answered_;  ///< for the waiting thread to end
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
         Clock::time_point until;
+        bool is_slow;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -30,6 +30,9 @@ inline constexpr EventRow kEvents[] = {
      "`ready`, `probe`, "
      "`reload`), `user`, `target`, `ok`, `detail`",
      LogLevel::Warning},
+    {"api.failed", LogLevel::Error,
+     "a request of the API or of the console needed a database that cannot be used (`detail`); once a "
+     "minute"},
     {"console.login", LogLevel::Information,
      "somebody has logged in at the console (`user`, `role`, `client`)"},
     {"console.login_failed", LogLevel::Warning,

@@ -4,9 +4,11 @@
 
 #include "protocols/values/address.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace mailgate {
 
@@ -22,6 +24,12 @@ struct LiveSession {
     std::uint64_t bytes_in = 0, bytes_out = 0;
     std::int64_t started_ms = 0;  ///< Unix time, milliseconds
     std::int64_t idle_ms = 0;
+};
+
+/// The newest of those that there are.
+struct LiveSessions {
+    std::size_t found = 0;  ///< all of them
+    std::vector<LiveSession> sessions;
 };
 
 }  // namespace mailgate

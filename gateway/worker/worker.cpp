@@ -164,6 +164,15 @@ std::vector<LiveSession> Worker::liveSessions() const {
     return live;
 }
 
+LiveSessions Worker::newestSessions(std::size_t most) const {
+    LiveSessions live;
+    for (const Session* session = sessions_; session; session = session->next) {
+        if (session->ending()) continue;
+        if (live.found++ < most) live.sessions.push_back(session->live());
+    }
+    return live;
+}
+
 bool Worker::kill(std::string_view id) {
     for (Session* session = sessions_; session; session = session->next) {
         if (session->id().text() != id) continue;

@@ -103,6 +103,8 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     void abort();
     /// Without those that are ending anyway, which kill() would not find.
     std::vector<LiveSession> liveSessions() const;
+    /// Of these the newest, `most` of them, in their order: the others cost next to nothing.
+    LiveSessions newestSessions(std::size_t most) const;
     /// False: there is no such session, or it is ending.
     bool kill(std::string_view id);
     /// Ends the sessions of clients in `network` on `listeners` (none named: all), and returns how many. `rules`: only

@@ -19,13 +19,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     constexpr std::size_t kMostHead = 4'096, kMostBody = 256;
     const std::string text(reinterpret_cast<const char*>(data), size);
     // What was said of it stays so, whatever comes behind it; and there is an end of waiting.
-    const auto state = http::stateOf(text, kMostHead, kMostBody);
+    const http::RequestHead head = http::readHead(text, kMostHead, kMostBody);
+    const auto state = head.state;
     if (state == http::RequestState::Whole || state == http::RequestState::Malformed) {
-        if (http::stateOf(text + "\r\n\r\nx", kMostHead, kMostBody) != state) std::abort();
+        if (http::readHead(text + "\r\n\r\nx", kMostHead, kMostBody).state != state) std::abort();
     } else if (state == http::RequestState::Incomplete && size >= kMostHead + kMostBody) {
         std::abort();
     }
-    http::isProbe(text);
+    if (http::isProbe(head) && state != http::RequestState::Whole) std::abort();
 
     for (const auto& [name, field] : console::multipartFields(text, "x"))
         if (text.find(field) == std::string::npos) std::abort();

@@ -103,6 +103,26 @@ class Rules(unittest.TestCase):
         self.operator.open(rule, 404)
         self.operator.open(rule + "/edit", 404)
 
+    def test_several_are_removed_together(self):
+        for network in ("192.0.2.81", "192.0.2.82"):
+            gateway.access("deny", network, "--note", "marked")
+        page = self.operator.open("/rules?note=marked")
+        self.assertEqual(page.text.count('form="selection"'), 2)
+        self.assertNotIn("selection", self.viewer.open("/rules?note=marked").text)
+        rules = [link.rsplit("/", 1)[1] for network in ("192.0.2.81", "192.0.2.82") for link in page.links[network]]
+        self.assertIn("first", self.operator.submit(page.form("/rules/remove"), "Remove selected", 400).words)
+        preview = self.operator.open("/rules/remove?id=" + "&id=".join(rules))
+        self.assertIn("2 removed", preview.words)
+        self.assertIn("192.0.2.82", listed(), "nothing has been done yet")
+        change = self.operator.submit(preview.form("/rules/remove"), "Remove")
+        for network in ("192.0.2.81", "192.0.2.82"):
+            self.assertNotIn(network, listed())
+        self.operator.submit(preview.form("/rules/remove"), "Remove", 404)
+        [undo] = change.links["Undo this change"]
+        self.operator.submit(self.operator.open(undo).form(undo), "Undo")
+        self.assertIn("192.0.2.82", listed())
+        self.viewer.open("/rules/remove?id=1", 403)
+
     def test_another_editor_was_faster(self):
         admin = browsers["admin"]
         self.operator.submit(add(self.operator, networks="192.0.2.20", verdict="deny").form("/rules/add"), "Add")
@@ -119,6 +139,18 @@ class Rules(unittest.TestCase):
         self.assertIn("theirs", listed("--match", "192.0.2.20"))
         [again] = late.links["Edit the rule as it is now"]
         self.assertEqual(self.operator.open(again).form(rule + "/edit").value("note"), "theirs")
+
+    def test_what_was_typed_outlives_the_session(self):
+        late = Browser(console_port).log_in("operator-person", PASSWORD)
+        form = late.open("/rules/import").form("/rules/import")
+        text = "".join(f"deny 10.77.{number}.0/24\n" for number in range(250)) + "deny 10.78.0.0/16 # <b>\n"
+        late.submit(late.open("/").form("/logout"), "Log out")
+        self.assertIn("Nothing was done", late.submit(form, "Preview", 401, text=text).words)
+        late.log_in("operator-person", PASSWORD)
+        again = late.submit(form, "Preview", 403, text=text)
+        preview = late.submit(again.form("/rules/import"), "See what it would do")
+        self.assertIn("251 rules to be added", preview.words)
+        self.assertNotIn("10.77.", listed())
 
     def test_what_is_wrong_is_said_beside_the_form(self):
         for values, status, words in (({"networks": "192.0.2.1/24", "verdict": "deny"}, 400, "did you mean"),
@@ -211,8 +243,13 @@ class Rules(unittest.TestCase):
         other = Browser(console_port).log_in("operator-person", PASSWORD)
         form = other.open(rule + "/remove").form(rule + "/remove")
         other.submit(other.open("/").form("/logout"), "Log out")
-        gone = other.submit(form, "Remove", 303, redirects=False)
-        self.assertEqual(gone["Location"], "/login", "the session has ended")
+        gone = other.submit(form, "Remove", 401)
+        self.assertIn("/login", gone.links["Log in"])
+        other.log_in("operator-person", PASSWORD)
+        again = other.submit(form, "Remove", 403)
+        self.assertIn("192.0.2.50", listed())
+        preview = other.submit(again.form(rule + "/remove"), "See what it would do")
+        self.assertIn("1 removed", preview.words)
         self.assertIn("192.0.2.50", listed())
         for path in ("/rules/x", "/rules/-1", "/rules/99999999999999999999", "/rules/changes/99999", "/rules/x/edit", "/rules/%00/remove", "/rules/1/nothing"):
             with self.subTest(path=path):

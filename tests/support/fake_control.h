@@ -59,6 +59,7 @@ class FakeControl : public Control {
 
     Status status() override { return now; }
     std::vector<LiveSession> sessions() override { return live; }
+    LiveSessions newestSessions(std::size_t) override { return {live.size(), live}; }
     bool kill(std::string_view id) override {
         orders.push_back("kill " + std::string(id));
         return std::ranges::any_of(live, [&](const LiveSession& session) { return session.id == id; });

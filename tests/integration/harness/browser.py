@@ -68,8 +68,10 @@ class Page(html.parser.HTMLParser):
 
     def field(self, tag, attributes):
         kind = attributes.get("type", "text")
-        if kind != "hidden":
+        if kind != "hidden" and not attributes.get("aria-label"):
             self.needed.add(attributes["id"])
+        if "form" in attributes:
+            return  # of one that is elsewhere
         field = [attributes["name"], attributes.get("value", "") if tag == "input" else None]
         if kind in ("checkbox", "radio"):
             self.forms[-1].choices.setdefault(field[0], []).append(field[1])

@@ -36,6 +36,7 @@ TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
     EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day),
                 HasSubstr("312 sessions, 7 refused, 1 with failed logins"));
     EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0), Not(HasSubstr("24 hours")));
+    EXPECT_THAT(overviewPart(objectOf("{}"), 0, &day).str(), HasSubstr("24 hours")) << "it refreshes itself";
 }
 
 TEST(Pages, OfWhoMayNotChangeAnythingHaveNoOrders) {

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kMostHead = 1'000, kMostBody = 100;
 
 RequestState stateOf(std::string_view text) {
-    return http::stateOf(text, kMostHead, kMostBody);
+    return readHead(text, kMostHead, kMostBody).state;
 }
 
 std::string headWith(const std::string& fields) {
@@ -82,9 +82,22 @@ TEST(RequestHead, HasALimit) {
     EXPECT_EQ(stateOf(std::string(kMostHead, 'x')), RequestState::TooLong) << "without an end";
 }
 
+TEST(RequestHead, TellsWhetherThereIsABody) {
+    const auto hasBody = [](const std::string& fields) {
+        return readHead(headWith(fields), kMostHead, kMostBody).has_body;
+    };
+    EXPECT_FALSE(hasBody("Host: x"));
+    for (const char* fields : {"Content-Length: 0", "Content-Length: 101", "Transfer-Encoding: chunked",
+                               "Host: x\r\nExpect: 100-continue"})
+        EXPECT_TRUE(hasBody(fields)) << fields;
+    const RequestHead request = readHead("PUT /a?b HTTP/1.1\r\n\r\n", kMostHead, kMostBody);
+    EXPECT_EQ(request.method, "PUT");
+    EXPECT_EQ(request.target, "/a?b");
+}
+
 TEST(RequestHead, OfAProbeHasNothingBehindIt) {
     const auto isProbeWith = [](const std::string& line, const std::string& fields = "Host: x\r\n") {
-        return isProbe(line + "\r\n" + fields + "\r\n");
+        return isProbe(readHead(line + "\r\n" + fields + "\r\n", kMostHead, kMostBody));
     };
     EXPECT_TRUE(isProbeWith("GET /readyz HTTP/1.1"));
     EXPECT_TRUE(isProbeWith("HEAD /healthz HTTP/1.0", ""));

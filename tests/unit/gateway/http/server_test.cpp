@@ -13,14 +13,19 @@
 #include <gtest/gtest.h>
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <future>
 #include <memory>
 #include <semaphore>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -38,10 +43,12 @@ class Echo final : public net::HTTPRequestHandler {
         : server_(server), waiting_(waiting), gate_(gate) {}
 
     void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
+        if (request.getURI() == "/unread") return response.setContentLength(0), void(response.send());
         std::string text = request.getMethod() + " " + request.getURI() + " ";
         text += readBody(request, 1'000'000, server_);
         server_.suspendPeerLimit();
-        if (request.getURI() == "/wait") {
+        if (request.getURI() == "/slow") text += server_.mayTakeLong() ? "gladly " : "not here ";
+        if (request.getURI() == "/wait" || (request.getURI() == "/slow" && server_.mayTakeLong())) {
             waiting_.release();
             gate_.wait();
         }
@@ -107,6 +114,7 @@ class ServerTest : public testing::Test {
         }
         return taken;
     }
+    void awaitWaiting() { waiting_.acquire(); }
     void open() {
         opened_ = true;
         gate_.set_value();
@@ -121,8 +129,17 @@ class ServerTest : public testing::Test {
   protected:
     net::ServerSocket listening_{net::SocketAddress("127.0.0.1", 0)};
     std::uint16_t port_ = listening_.address().port();
+    std::counting_semaphore<> paused_{0}, resumed_{0};
+    std::atomic<int> told_ = 0;
     std::unique_ptr<Server> server_ = std::make_unique<Server>(
-        listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); });
+        listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); },
+        Server::Options{
+            .is_slow = [](std::string_view, std::string_view target) { return target == "/slow"; },
+            .on_paused =
+                [this](int error) {
+                    ++told_;
+                    (error == EMFILE ? paused_ : resumed_).release();
+                }});
 };
 
 constexpr const char* kHealth = "GET /healthz HTTP/1.0\r\n\r\n";
@@ -244,6 +261,73 @@ TEST_F(ServerTest, APeerThatLeavesIsNoDefect) {
     for (const char* bytes : {"", "GET /a", "POST /a HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", kHealth})
         sent(bytes);
     EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+}
+
+TEST_F(ServerTest, WhoIsStillSendingGetsTheAnswer) {
+    const std::string request = "POST /unread HTTP/1.1\r\nHost: gw\r\nContent-Length: 16777216\r\n\r\n";
+    const Descriptor large = sent(request);
+    for (int i = 0; i < 256; ++i)
+        ASSERT_EQ(::send(large.get(), std::string(1 << 16, 'x').data(), 1 << 16, MSG_NOSIGNAL), 1 << 16) << i;
+    EXPECT_THAT(answerTo(large), StartsWith("HTTP/1.1 200"));
+    const Descriptor refused = sent("GET / HTTP/9.9\r\n" + std::string(1 << 20, 'x'));
+    EXPECT_THAT(answerTo(refused), StartsWith("HTTP/1.1 400"));
+}
+
+TEST_F(ServerTest, WhoGoesOnSendingIsClosedAllTheSame) {
+    const Descriptor endless =
+        sent("POST /unread HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const std::string chunk = "10000\r\n" + std::string(1 << 16, 'x') + "\r\n";
+    std::size_t taken = 0;
+    while (
+        taken<4 * Server::kMaxLastBytes&& ::send(endless.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL)> 0)
+        taken += chunk.size();
+    EXPECT_LT(taken, 4 * Server::kMaxLastBytes);
+    const Descriptor silent = sent("POST /unread HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000\r\n\r\n");
+    EXPECT_THAT(answerTo(silent), StartsWith("HTTP/1.1 200"));
+    pollfd gone{silent.get(), POLLERR, 0};
+    while (::poll(&gone, 1, 100) == 0)  // a peer that never closes
+        add(silent, "x");
+}
+
+TEST_F(ServerTest, SlowRequestsKeepNoThreadFromOthers) {
+    constexpr auto kMost = Server::kSlowThreads + Server::kMaxSlow;
+    std::vector<Descriptor> slow;
+    for (unsigned i = 0; i < Server::kSlowThreads; ++i) {
+        slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n"));
+        awaitWaiting();
+    }
+    while (slow.size() < kMost)
+        slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n"));
+    ask(kHealth);  // what came before it has been seen
+    EXPECT_THAT(ask("GET /slow HTTP/1.0\r\n\r\n"), EndsWith("not here ")) << "no more may wait";
+    for (unsigned i = 0; i < Server::kThreads; ++i)
+        EXPECT_THAT(ask("GET /a HTTP/1.0\r\n\r\n"), EndsWith("GET /a "));
+    open();
+    for (const Descriptor& socket : slow)
+        EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
+}
+
+TEST_F(ServerTest, RestsWhileThereIsNoDescriptorForAClient) {
+    const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_});
+    const Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    rlimit usual{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+    const rlimit none{0, usual.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto processor = [] { return std::clock() / static_cast<double>(CLOCKS_PER_SEC); };
+    const auto begun = std::chrono::steady_clock::now();
+    const double used = processor();
+    EXPECT_EQ(::connect(socket.get(), to.get(), to.size()), 0);
+    paused_.acquire();
+    std::this_thread::sleep_until(begun + 2 * Server::kPause);  // what is measured is this time
+    const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - begun;
+    EXPECT_LT(processor() - used, lasted.count() / 4) << "it asks again and again";
+    EXPECT_EQ(told_, 1);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+    resumed_.acquire();
+    add(socket, kHealth);
+    EXPECT_THAT(answerTo(socket), EndsWith("GET /healthz "));
+    EXPECT_EQ(told_, 2);
 }
 
 TEST_F(ServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {
