@@ -78,9 +78,9 @@ class FleetStore {
     /// From now on nobody else changes the rules.
     virtual FleetState lock() = 0;
     /// Writes what `gateway` has changed as version `changes.version`, which is the next one, with a token of its own. A rule that the gateway has no
-    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(). StoreError: whether it was written
-    /// may be unknown, where the connection broke meanwhile.
-    virtual void commit(const SharedChanges& changes, const std::string& gateway) = 0;
+    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned. StoreError:
+    /// whether it was written may be unknown, where the connection broke meanwhile.
+    virtual std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string& gateway) = 0;
     virtual void rollback() noexcept = 0;
 
     struct Migration {

@@ -33,6 +33,8 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
                 "the fleet's database has version {} of the rules, and this gateway {}: was the database "
                 "restored from a backup? mailgate fleet join brings them together",
                 state.version, membership->version));
+    // A file that followed before there were tokens learns the next one.
+    if (membership->token.empty() && membership->version > 0) return;
     const auto token =
         membership->version == state.version ? state.token : fleet.tokenOf(membership->version);
     if (token != membership->token)
@@ -80,7 +82,8 @@ void FleetSharing::leave(Replica& replica) {
     }
     changes.version = state_.version + 1;
     changes.token = newToken();
-    fleet_->commit(changes, gateway_);
+    const auto made_room = fleet_->commit(changes, gateway_);
+    replica.tellRemoved(made_room);
     replica.reach(changes.version, changes.token);
 }
 

@@ -144,7 +144,7 @@ void absorb(Database& database) {
 
 /// What the table's constraints do not say.
 bool isReadable(const SharedRule& rule) {
-    if (isRuleName(rule.network)) return std::holds_alternative<std::string>(parseRuleName(rule.network));
+    if (isRuleName(rule.network)) return std::holds_alternative<std::string>(rows::nameOfRow(rule.network));
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }
 
@@ -226,8 +226,9 @@ class Application {
     std::map<std::int64_t, std::pair<std::int64_t, std::optional<std::int64_t>>> used_;
 };
 
-/// As they are in the fleet's log; what was done at once has one number here.
-void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
+/// As they are in the fleet's log; what was done at once has one number here, or is a part of `part_of`.
+void writeEntries(Database& database, const std::vector<SharedEntry>& entries,
+                  std::optional<std::int64_t> part_of = std::nullopt) {
     RawStatement write(
         database,
         "INSERT INTO access_audit(id, at, who, action, rule_id, before, after, change, made_by, made_at)"
@@ -236,7 +237,7 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
     std::int64_t change = 0, version = -1;
     for (const SharedEntry& entry : entries) {
         ++id;
-        if (std::exchange(version, entry.version) != entry.version) change = id;
+        if (std::exchange(version, entry.version) != entry.version) change = part_of.value_or(id);
         write.reset();
         write.bind(1, id);
         write.bind(2, entry.at);
@@ -444,6 +445,24 @@ void reach(Database& database, std::int64_t version, std::string_view token) {
     state.bind(2, token);
     state.step();
     seeTrail(database);
+}
+
+void tellRemoved(Database& database, const std::vector<SharedEntry>& removals) {
+    if (removals.empty()) return;
+    writeEntries(database, removals,
+                 database.number("SELECT change FROM access_audit ORDER BY id DESC LIMIT 1"));
+    ForEach gone(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
+    ForEach own(database,
+                "INSERT INTO fleet_local(rule_id, what) SELECT id, 'added' FROM access_rule WHERE id = ?1");
+    for (const SharedEntry& removal : removals) {
+        gone(removal.rule_id);
+        own(removal.rule_id);
+    }
+}
+
+void forget(Database& database, const std::vector<std::int64_t>& ids) {
+    ForEach unmark(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
+    std::for_each(ids.begin(), ids.end(), [&](std::int64_t id) { unmark(id); });
 }
 
 void restore(Database& database, const std::vector<SharedRule>& rules) {

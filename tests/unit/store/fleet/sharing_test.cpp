@@ -223,6 +223,16 @@ TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
     for (const auto& entry : b_.alone()->history({}))
         told |= entry.action == "remove" && entry.before == "deny 192.0.2.1 one";
     EXPECT_TRUE(told);
+    // Who takes it back has the fleet's rule again, also where it was made.
+    const auto change = a_.alone()->history({}).back().change;
+    EXPECT_EQ(a_.rules()->undo(change, "alice").kind, RuleStore::UndoResult::Kind::Done);
+    b_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.2 two"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(a_.replica()->differences().changed, 0u);
+    a_.rules()->undo(a_.alone()->history({}).back().change, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("2 192.0.2.2 two", "3 192.0.2.1 again"));
     b_.rules()->remove(std::vector<std::int64_t>{3}, "bob");
     EXPECT_EQ(database_->rules.size(), 1u);
 }
@@ -269,13 +279,15 @@ TEST_F(FleetSharingTest, RulesThatExpiredGoForAllAtOnce) {
 
 TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
-                                denied("192.0.2.3/32", "three")},
+                                denied("192.0.2.3/32", "three"), denied("192.0.2.4/32", "four")},
                     "alice");
     database_->rules.at(1).network = "garbage";
     database_->rules.at(2).listener = "no such name";
-    EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2"));
-    EXPECT_THAT(b_.lines(), ElementsAre("3 192.0.2.3 three"));
-    EXPECT_EQ(b_.replica()->differences().changed, 2u);
+    database_->rules.at(3).network = "host:mail.example.net.";  // which has no dot at its end
+    EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2",
+                                         "rule 3 for host:mail.example.net."));
+    EXPECT_THAT(b_.lines(), ElementsAre("4 192.0.2.4 four"));
+    EXPECT_EQ(b_.replica()->differences().changed, 3u);
     EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
     EXPECT_EQ(database_->rules.size(), 1u);
 }
@@ -330,6 +342,73 @@ TEST_F(FleetSharingTest, WhatTheFleetHasOtherwiseIsDecidedFirst) {
     a_.follow();
     EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 by hand"));
     EXPECT_EQ(b_.lines(), a_.lines());
+}
+
+TEST_F(FleetSharingTest, ARuleThatHasExpiredIsNoConflict) {
+    AccessRule expired = denied("192.0.2.1/32", "before"), here = denied("192.0.2.1/32", "now");
+    expired.expires_at = 900;
+    a_.rules()->put(std::vector{expired}, "alice");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    b_.alone()->put(std::vector{here}, "bob");
+    const auto outcome = b_.push(Prefer::Fleet);
+    EXPECT_TRUE(outcome.pushed);
+    EXPECT_THAT(outcome.plan.conflicts, IsEmpty());
+    a_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 now"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+}
+
+TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsNotGivenToTheFleet) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET network = 'garbage'");
+    EXPECT_THROW(a_.push(Prefer::Here), StoreError);
+    EXPECT_EQ(database_->rules.at(1).network, "192.0.2.1");
+    EXPECT_TRUE(a_.push(Prefer::Fleet).pushed);
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one"));
+}
+
+TEST_F(FleetSharingTest, OfTwoRulesForTheSameTheFleetGetsTheOneThatLasts) {
+    AccessRule here = denied("192.0.2.1/32", "for now");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    a_.alone()->put(std::vector{here}, "alice");
+    Shell(a_.file()).run(
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1', 'deny', 'for good')");
+    EXPECT_TRUE(a_.push().pushed);
+    b_.follow();
+    ASSERT_EQ(b_.lines().size(), 1u);
+    EXPECT_THAT(b_.lines()[0], HasSubstr("for good"));
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
+TEST_F(FleetSharingTest, WhatTheFleetDoesNotHaveAnyMoreIsNoDifference) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("DELETE FROM access_rule WHERE id = 1");
+    EXPECT_EQ(b_.replica()->differences().changed, 1u);
+    a_.rules()->remove(std::vector<std::int64_t>{1}, "alice");
+    b_.follow();
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    // The fleet's second rule is one for another network here, and then makes room for a new one there.
+    Shell(b_.file()).run("UPDATE access_rule SET network = '192.0.2.9' WHERE id = 2");
+    b_.rules()->put(std::vector{denied("192.0.2.2/32", "again")}, "bob");
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    EXPECT_EQ(b_.replica()->differences().added, 1u);
+    EXPECT_TRUE(b_.push().pushed);
+    a_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("3 192.0.2.2 again", "4 192.0.2.9 two"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(b_.replica()->differences().added, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("DELETE FROM access_rule WHERE id = 1");
+    EXPECT_TRUE(a_.push(Prefer::Here).pushed);
+    Shell(a_.file()).run("INSERT INTO fleet_local(rule_id, what) VALUES (1, 'changed')");
+    EXPECT_TRUE(a_.push().pushed);
+    EXPECT_EQ(a_.replica()->differences().changed, 0u);
 }
 
 TEST_F(FleetSharingTest, TheSetHereIsNobodyElses) {
@@ -432,6 +511,16 @@ TEST_F(FleetSharingTest, AVersionIsNotTakenForAnotherOneOfTheSameNumber) {
     EXPECT_EQ(b_.lines(), a_.lines());
     EXPECT_EQ(a_.lines().size(), 4u);
     EXPECT_FALSE(refuses());
+}
+
+TEST_F(FleetSharingTest, AFileThatFollowedBeforeThereWereTokensLearnsTheNext) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE fleet_state SET token = ''");
+    b_.rules()->put(std::vector{denied("192.0.2.2/32", "two")}, "bob");
+    EXPECT_EQ(b_.replica()->membership()->token, database_->state.token);
+    a_.follow();
+    EXPECT_EQ(b_.lines(), a_.lines());
 }
 
 // ---- joining
