@@ -62,6 +62,9 @@ class FleetStore {
     /// All rules and defaults of sets; no entries.
     virtual SharedChanges everything() = 0;
 
+    /// The defaults of sets.
+    virtual std::vector<SharedSet> sets() = 0;
+
     virtual void announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
     virtual std::vector<Member> members() = 0;

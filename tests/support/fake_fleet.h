@@ -72,6 +72,10 @@ class FakeFleet final : public FleetStore {
         all.sets = database_->sets;
         return all;
     }
+    std::vector<SharedSet> sets() override {
+        const auto guard = reached();
+        return database_->sets;
+    }
     void announce(const Member& self) override {
         const auto guard = reached();
         database_->members.insert_or_assign(self.name, self);

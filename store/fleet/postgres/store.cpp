@@ -119,6 +119,7 @@ class PostgresFleet final : public FleetStore {
     std::optional<std::string> tokenOf(std::int64_t version) override;
     SharedChanges changesSince(std::int64_t version) override;
     SharedChanges everything() override;
+    std::vector<SharedSet> sets() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
     std::vector<Member> members() override;
@@ -301,6 +302,10 @@ SharedChanges PostgresFleet::everything() {
     });
 }
 
+std::vector<SharedSet> PostgresFleet::sets() {
+    return attempt([&](Connection& connection) { return readSets(connection); });
+}
+
 void PostgresFleet::announce(const Member& self) {
     attempt([&](Connection& connection) {
         connection.query(
@@ -418,6 +423,7 @@ std::vector<SharedEntry> PostgresFleet::write(Connection& connection, const Shar
 
 std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
     if (!locked_) throw StoreError(StoreError::Kind::Other, "the fleet's lock was lost: nothing was changed");
+    plausible(changes.next_id, "next_id");
     write_answer_ = writeAnswer(changes.entries.size());
     return attempt([&](Connection& connection) {
         std::vector<SharedEntry> made_room;

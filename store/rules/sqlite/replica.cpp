@@ -3,6 +3,7 @@
 
 #include "protocols/values/network.h"
 #include "protocols/values/text.h"
+#include "store/rules/import_export.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/store.h"
@@ -253,6 +254,16 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries,
     }
 }
 
+/// The names of the sets that entries of the trail are about.
+std::set<std::string> setsIn(const std::vector<SharedEntry>& entries) {
+    std::set<std::string> names;
+    for (const SharedEntry& entry : entries)
+        if (entry.rule_id == 0)
+            if (const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after))
+                names.insert(set->first);
+    return names;
+}
+
 std::vector<SharedSet> readSets(Database& database) {
     std::vector<SharedSet> sets;
     RawStatement rows(database,
@@ -262,15 +273,26 @@ std::vector<SharedSet> readSets(Database& database) {
     return sets;
 }
 
-void writeSets(Database& database, const std::vector<SharedSet>& sets) {
-    database.run("DELETE FROM access_set WHERE name <> 'here'");
-    RawStatement write(database, "INSERT INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)");
+/// Of those with these names; others that the sqlite3 shell has made stay. `refused`: which the file cannot have.
+void writeSets(Database& database, const std::vector<SharedSet>& sets, const std::set<std::string>& names,
+               std::vector<std::string>& refused) {
+    RawStatement remove(database, "DELETE FROM access_set WHERE name = ?1 AND name <> 'here'");
+    for (const std::string& name : names) {
+        remove.reset();
+        remove.bind(1, std::string_view(name));
+        remove.step();
+    }
+    RawStatement write(database,
+                       "INSERT OR IGNORE INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)");
     for (const SharedSet& set : sets) {
+        if (!names.contains(set.name)) continue;
         write.reset();
         write.bind(1, std::string_view(set.name));
         write.bind(2, std::string_view(set.note));
         bindOptional(write, 3, set.expires_after);
         write.step();
+        if (sqlite3_changes(database.handle()) != 1)
+            refused.push_back(fmt::format("the defaults of set {}", printable(set.name)));
     }
 }
 
@@ -386,7 +408,7 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
             differs(rule.id);
             unreadable.push_back(fmt::format("rule {} for {}", rule.id, printable(rule.network)));
         }
-        if (changes.sets) writeSets(database, *changes.sets);
+        if (changes.sets) writeSets(database, *changes.sets, setsIn(entries), unreadable);
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }

@@ -448,6 +448,30 @@ TEST_F(FleetSharingTest, SetsHaveTheSameDefaults) {
     EXPECT_THAT(a_.alone()->setDefaults(), IsEmpty());
 }
 
+TEST_F(FleetSharingTest, SetsOfTheShellsStayWhereTheyAre) {
+    a_.rules()->defineSet("feed", {.note = "fleet's", .expires_after = 60}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "INSERT INTO access_set(name, expires_after) VALUES ('shell', 1);"
+        "UPDATE access_set SET expires_after = 1 WHERE name = 'feed'");
+    b_.rules()->defineSet("other", {.note = "b's", .expires_after = {}}, "bob");
+    a_.follow();
+    EXPECT_EQ(a_.alone()->setDefaults().at("feed"), (SetDefaults{"fleet's", 60}));
+    EXPECT_TRUE(a_.alone()->setDefaults().contains("other"));
+    EXPECT_FALSE(a_.alone()->setDefaults().contains("shell"));
+    EXPECT_EQ(database_->sets.size(), 2u);
+    a_.rules()->defineSet("feed", {.note = "again", .expires_after = {}}, "alice");
+    b_.follow();
+    EXPECT_TRUE(b_.alone()->setDefaults().contains("shell"));
+    EXPECT_EQ(b_.alone()->setDefaults().at("feed").note, "again");
+    // One that no file can have keeps nothing else away.
+    a_.rules()->defineSet("feed", {.note = "third", .expires_after = {}}, "alice");
+    database_->sets.at(0).expires_after = -5;
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    EXPECT_THAT(b_.follow(), ElementsAre("the defaults of set feed"));
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
+}
+
 TEST_F(FleetSharingTest, AnImportOfManyIsOneChange) {
     std::vector<AccessRule> many;
     for (int number = 0; number < 1'200; ++number)
