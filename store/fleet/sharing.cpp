@@ -70,6 +70,7 @@ static std::vector<SharedSet> mergedSets(const std::vector<SharedSet>& fleet, co
             if (here.name == set->first) merged.insert_or_assign(here.name, here);
     }
     std::vector<SharedSet> sets;
+    sets.reserve(merged.size());
     for (auto& [name, set] : merged)
         sets.push_back(std::move(set));
     return sets;
