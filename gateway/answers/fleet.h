@@ -7,6 +7,7 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -17,22 +18,26 @@ namespace mailgate::answers {
 /// What the database says, and what this gateway's file does.
 struct FleetView {
     std::string shown, self;
+    bool answered = false;  ///< the database: else `fleet`, `members` and `failure` are not known
     store::FleetState fleet;
     std::vector<store::Member> members;
     std::optional<store::Membership> here;
-    std::string failure;  ///< why this gateway has no part in it; empty: it has
-    store::Differences differences;
+    std::string failure;                            ///< why this gateway has no part in it; empty: it has
+    std::optional<store::Differences> differences;  ///< none: somebody else writes to the file for too long
 };
 
-/// Asks the database that fleet.url names. Throws StoreError.
-FleetView fleetView(const Config& config);
+/// What the gateway's file says; `lock_timeout` is how long it waits for others who write to it; none: as long as commands do, and
+/// then it throws. Throws StoreError.
+FleetView fleetViewHere(const Config& config, std::optional<std::chrono::milliseconds> lock_timeout = {});
+/// What the database says that fleet.url names; three answers at the most. Throws StoreError.
+void askFleet(FleetView& view, const Config& config, const store::FleetStore::Patience& patience = {});
 
 /// Changes of the fleet's rules that somebody with that version has not applied.
 std::int64_t changesBehind(const FleetView& view, std::int64_t version);
 /// Members announce themselves every five seconds.
 bool isSilent(const store::Member& member);
 
-/// As `fleet status --json` has it (docs/json.md).
+/// As `fleet status --json` has it (docs/json.md); what is not known is null.
 Poco::JSON::Object fleetAsJson(const FleetView& view);
 
 }  // namespace mailgate::answers

@@ -79,16 +79,16 @@ std::string stateOf(const FleetView& view, const Member& member) {
 std::string hereText(const FleetView& view) {
     if (!view.failure.empty()) return fmt::format("{}: {}\n", view.self, view.failure);
     std::string text;
-    if (view.differences.added > 0)
+    if (view.differences->added > 0)
         text += fmt::format("{} of {} {} its own, which no other gateway has: mailgate fleet push\n",
-                            counted(view.differences.added, "rule"), view.self,
-                            view.differences.added == 1 ? "is" : "are");
-    if (view.differences.changed > 0)
+                            counted(view.differences->added, "rule"), view.self,
+                            view.differences->added == 1 ? "is" : "are");
+    if (view.differences->changed > 0)
         text += fmt::format(
             "{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before, or cannot be read "
             "there: "
             "mailgate fleet push\n",
-            counted(view.differences.changed, "rule"), view.differences.changed == 1 ? "was" : "were",
+            counted(view.differences->changed, "rule"), view.differences->changed == 1 ? "was" : "were",
             view.self);
     return text;
 }
@@ -118,7 +118,9 @@ void printAsText(const FleetView& view, const ViewOptions& options) {
 }
 
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
-    const FleetView view = answers::fleetView(fleetConfig(context));
+    const Config config = fleetConfig(context);
+    FleetView view = answers::fleetViewHere(config);
+    answers::askFleet(view, config);
     if (json)
         printDocument(answers::fleetAsJson(view));
     else

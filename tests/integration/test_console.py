@@ -176,6 +176,7 @@ class Answers(Console):
     def test_the_gateway_and_its_servers(self):
         status = self.get("/status")
         self.assertEqual(status["name"], "gw.example.net")
+        self.assertEqual(self.get("/fleet", 404)["code"], "no_fleet")
         self.assertEqual(status, {**ask_socket("GET", "/status").json, "totals": status["totals"], "live": status["live"],
                                   "worker_lag_seconds": status["worker_lag_seconds"], "listeners": status["listeners"],
                                   "servers": status["servers"], "journal": status["journal"]})
