@@ -32,6 +32,12 @@ std::string typedName(const std::string& name) {
     return is_plain ? name : "NAME";
 }
 
+std::string asSentence(std::string words) {
+    if (!words.empty() && words[0] >= 'a' && words[0] <= 'z')
+        words[0] = static_cast<char>(words[0] - 'a' + 'A');
+    return words;
+}
+
 bool isSilent(const Object& member) {
     return numberOf(member, "silent_seconds") >= kSilentFrom;
 }
@@ -113,7 +119,7 @@ void addStandingWrongs(Wrongs& wrongs, const Object& found, const Object& here) 
         standing ? fmt::format(", {:.0f} s old", standing->optValue<double>("lag_seconds", 0)) : "";
     if (const std::string failure = textOf(found, "failure"); !failure.empty()) {
         wrongs.next()
-            .text(fmt::format("The database: {}. The rules stay as they are{}. Meanwhile ", failure, age))
+            .text(fmt::format("{}. The rules stay as they are{}. Meanwhile ", asSentence(failure), age))
             .markup(
                 "<code>mailgate access deny NET --here --expires 1d</code> makes a rule of this gateway "
                 "alone.");
@@ -186,9 +192,9 @@ void addDatabase(Html& html, const Object& found) {
     const auto standing = found.getObject("standing");
     if (const std::string since = standing ? textOf(*standing, "since") : ""; !since.empty()) {
         if (isTrue(*standing, "connected"))
-            html.markup("; this gateway follows it since ");
+            html.markup("; this gateway has followed it since ");
         else
-            html.markup("; this gateway does not follow it since ");
+            html.markup("; this gateway has gone without it since ");
         addTime(html, since);
     }
     html.markup("</dd>");
