@@ -172,7 +172,7 @@ void addLocalWrongs(Wrongs& wrongs, const Object& here) {
             "push</code> gives them to the fleet.");
 }
 
-void addFact(Html& html, const char* what, const std::string& fact) {
+void addKnownFact(Html& html, const char* what, const std::string& fact) {
     html.markup("<dt>")
         .text(what)
         .markup("</dt><dd>")
@@ -182,7 +182,7 @@ void addFact(Html& html, const char* what, const std::string& fact) {
 
 void addDatabase(Html& html, const Object& found) {
     html.markup("<h2>Database</h2><dl>");
-    addFact(html, "URL", textOf(found, "url"));
+    addKnownFact(html, "URL", textOf(found, "url"));
     const bool answers = textOf(found, "failure").empty();
     html.markup("<dt>State</dt><dd>");
     if (answers)
@@ -199,19 +199,19 @@ void addDatabase(Html& html, const Object& found) {
     }
     html.markup("</dd>");
     if (standing && isTrue(*standing, "connected"))
-        addFact(html, "Changes",
-                isTrue(*standing, "notified") ? "it notifies of them" : "this gateway asks for them");
-    addFact(html, "Rules version", textOf(found, "rules_version"));
+        addKnownFact(html, "Changes",
+                     isTrue(*standing, "notified") ? "it notifies of them" : "this gateway asks for them");
+    addKnownFact(html, "Rules version", textOf(found, "rules_version"));
     html.markup("</dl>");
 }
 
 void addHere(Html& html, const Object& here) {
     html.markup("<h2>This gateway</h2><dl>");
-    addFact(html, "Name", textOf(here, "gateway"));
-    addFact(html, "Sessions now", textOf(here, "sessions"));
-    addFact(html, "Rules version", textOf(here, "rules_version"));
-    addFact(html, "Rules that it alone has", textOf(here, "rules_added_here"));
-    addFact(html, "Rules of the fleet that are others here", textOf(here, "rules_changed_here"));
+    addKnownFact(html, "Name", textOf(here, "gateway"));
+    addKnownFact(html, "Sessions now", textOf(here, "sessions"));
+    addKnownFact(html, "Rules version", textOf(here, "rules_version"));
+    addKnownFact(html, "Rules that it alone has", textOf(here, "rules_added_here"));
+    addKnownFact(html, "Rules of the fleet that are others here", textOf(here, "rules_changed_here"));
     html.markup("</dl>");
 }
 
