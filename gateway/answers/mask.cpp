@@ -40,7 +40,8 @@ bool tellsAddress(std::string_view text) noexcept {
 }
 
 bool tellsAddressOfHelo(std::string_view name) noexcept {
-    if (tellsAddress(name)) return true;
+    // The end of an address literal, too.
+    if (tellsAddress(name) || name.find(']') != std::string_view::npos) return true;
     while (!name.empty()) {
         const std::size_t end = std::min(name.find('.'), name.size());
         const std::string_view label = name.substr(0, end);

@@ -35,6 +35,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/servers", Role::Viewer, servers},
     {"POST", "/servers/*/*/probe", Role::Operator, probe},
     {"POST", "/servers/*/*/*", Role::Operator, setServer},
+    {"GET", "/fleet", Role::Viewer, fleet},
     {"GET", "/configuration", Role::Admin, configuration},
     {"GET", "/snippets", Role::Admin, snippets},
     {"GET", "/snippets/*", Role::Admin, snippet},
@@ -133,6 +134,10 @@ std::size_t Api::mostBody(const Request& request) {
     for (const Route* route : routesOf(request.path))
         if (route->method == request.method && request.who.role >= route->least) most = route->max_body;
     return most;
+}
+
+bool Api::hasFleet() const {
+    return !parts_.config()->fleet.url.empty();
 }
 
 void Api::logFailure(const store::StoreError& error) {

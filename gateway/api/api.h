@@ -29,6 +29,9 @@ class Api {
     /// only what Control throws.
     Response handle(const Request& request);
 
+    /// Whether the gateway is configured to have one.
+    bool hasFleet() const;
+
     /// Tells the log, which strangers and viewers do not read, why a database cannot be used; once a minute.
     void logFailure(const store::StoreError& error);
 

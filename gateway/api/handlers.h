@@ -27,6 +27,7 @@ Response setServer(const Call& call);
 /// Takes seconds, half a minute in the worst case; one at a time.
 Response probe(const Call& call);
 Response configuration(const Call& call);
+Response fleet(const Call& call);
 Response snippets(const Call& call);
 Response snippet(const Call& call);
 

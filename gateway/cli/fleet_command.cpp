@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/answers/fleet.h"
 #include "gateway/base/clock.h"
 #include "gateway/cli/acting_user.h"
 #include "gateway/cli/arguments.h"
@@ -9,13 +10,9 @@
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
-#include "store/backends/rules.h"
 #include "store/fleet/join.h"
 #include "store/fleet/push.h"
-#include "store/fleet/sharing.h"
 
-#include <Poco/JSON/Array.h>
-#include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -32,15 +29,13 @@ namespace mailgate::cli {
 
 namespace {
 
-using Poco::JSON::Array;
-using Poco::JSON::Object;
-using store::FleetState;
+using answers::changesBehind;
+using answers::FleetView;
+using answers::isSilent;
 using store::JoinPlan;
 using store::Member;
 
 constexpr std::size_t kMostLines = 100;  ///< of rules that are shown before a gateway joins
-/// Members announce themselves every five seconds.
-constexpr std::int64_t kSilentFrom = 20;
 
 Config fleetConfig(const Context& context) {
     Config config = chosenConfig(context);
@@ -73,104 +68,32 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 // ---- status
 
-/// What the database says, and what this gateway's file does.
-struct View {
-    std::string shown, self;
-    FleetState fleet;
-    std::vector<Member> members;
-    std::optional<store::Membership> here;
-    std::string failure;  ///< why this gateway has no part in it; empty: it has
-    store::Differences differences;
-};
-
-View viewOf(const Config& config) {
-    View view;
-    view.shown = store::describeFleetUrl(config.fleet.url).shown;
-    view.self = config.name;
-    const auto fleet = store::openFleet(config.fleet.url);
-    if (store::examineDatabase(config.store_url)) {
-        const auto rules = replicaOf(config);
-        view.here = rules->membership();
-        view.differences = rules->differences();
-    }
-    view.fleet = fleet->state();
-    view.members = fleet->members();
-    try {
-        store::requireMember(view.here, view.fleet, *fleet);
-    } catch (const store::StoreError& error) {
-        if (error.kind() != store::StoreError::Kind::Other) throw;
-        view.failure = error.what();
-    }
-    return view;
-}
-
-std::int64_t behind(const View& view, std::int64_t version) {
-    return std::max<std::int64_t>(view.fleet.version - version, 0);
-}
-
-bool isSilent(const Member& member) {
-    return member.silent_secs >= kSilentFrom;
-}
-
-Object memberAsJson(const View& view, const Member& member) {
-    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
-    object.set("gateway", escaped(member.name));
-    object.set("version", escaped(member.release));
-    object.set("started", timeText(member.started * 1'000, Zone::Utc));
-    object.set("seen", timeText(member.seen * 1'000, Zone::Utc));
-    object.set("silent_seconds", member.silent_secs);
-    object.set("rules_version", member.position);
-    object.set("behind", behind(view, member.position));
-    return object;
-}
-
-void printAsJson(const View& view) {
-    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
-    object.set("fleet", view.fleet.fleet);
-    object.set("url", view.shown);
-    object.set("rules_version", view.fleet.version);
-    Object here(Poco::JSON_PRESERVE_KEY_ORDER);
-    here.set("gateway", view.self);
-    here.set("joined", view.here && view.here->fleet == view.fleet.fleet);
-    here.set("rules_version", view.here ? Poco::Dynamic::Var(view.here->version) : Poco::Dynamic::Var());
-    here.set("failure",
-             view.failure.empty() ? Poco::Dynamic::Var() : Poco::Dynamic::Var(escaped(view.failure)));
-    here.set("rules_added_here", view.differences.added);
-    here.set("rules_changed_here", view.differences.changed);
-    object.set("here", here);
-    Array members;
-    for (const Member& member : view.members)
-        members.add(memberAsJson(view, member));
-    object.set("members", members);
-    printDocument(object);
-}
-
-std::string stateOf(const View& view, const Member& member) {
+std::string stateOf(const FleetView& view, const Member& member) {
     std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
     if (member.position > view.fleet.version) state += ", with a version that the database does not have";
-    if (const auto changes = behind(view, member.position); changes > 0)
+    if (const auto changes = changesBehind(view, member.position); changes > 0)
         state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
     return state;
 }
 
-std::string hereText(const View& view) {
+std::string hereText(const FleetView& view) {
     if (!view.failure.empty()) return fmt::format("{}: {}\n", view.self, view.failure);
     std::string text;
-    if (view.differences.added > 0)
+    if (view.differences->added > 0)
         text += fmt::format("{} of {} {} its own, which no other gateway has: mailgate fleet push\n",
-                            counted(view.differences.added, "rule"), view.self,
-                            view.differences.added == 1 ? "is" : "are");
-    if (view.differences.changed > 0)
+                            counted(view.differences->added, "rule"), view.self,
+                            view.differences->added == 1 ? "is" : "are");
+    if (view.differences->changed > 0)
         text += fmt::format(
             "{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before, or cannot be read "
             "there: "
             "mailgate fleet push\n",
-            counted(view.differences.changed, "rule"), view.differences.changed == 1 ? "was" : "were",
+            counted(view.differences->changed, "rule"), view.differences->changed == 1 ? "was" : "were",
             view.self);
     return text;
 }
 
-void printAsText(const View& view, const ViewOptions& options) {
+void printAsText(const FleetView& view, const ViewOptions& options) {
     const Times times = options.times();
     Table table({{.name = "gateway", .title = "GATEWAY", .least = 16},
                  {.name = "version", .title = "VERSION", .leaves = 2},
@@ -181,7 +104,7 @@ void printAsText(const View& view, const ViewOptions& options) {
                 options.style());
     for (const Member& member : view.members) {
         const bool bad = isSilent(member) || member.position > view.fleet.version,
-                   late = behind(view, member.position) > 0;
+                   late = changesBehind(view, member.position) > 0;
         table.add({member.name, member.release, times.text(member.started * 1'000),
                    times.text(member.seen * 1'000), fmt::to_string(member.position),
                    Cell(stateOf(view, member), bad    ? Colour::Bad
@@ -195,9 +118,11 @@ void printAsText(const View& view, const ViewOptions& options) {
 }
 
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
-    const View view = viewOf(fleetConfig(context));
+    const Config config = fleetConfig(context);
+    FleetView view = answers::fleetViewHere(config);
+    answers::askFleet(view, config);
     if (json)
-        printAsJson(view);
+        printDocument(answers::fleetAsJson(view));
     else
         printAsText(view, options);
     if ((view.here && !view.failure.empty()) || view.differences.changed > 0 ||

@@ -20,6 +20,7 @@ void addHeader(Html& html, const Viewer& viewer, Place place) {
     addLink(html, "/sessions/live", "Under way", place == Place::Live);
     addLink(html, "/rules", "Rules", place == Place::Rules);
     addLink(html, "/servers", "Servers", place == Place::Servers);
+    if (viewer.has_fleet) addLink(html, "/fleet", "Fleet", place == Place::Fleet);
     if (viewer.sees_configuration)
         addLink(html, "/configuration", "Configuration", place == Place::Configuration);
     html.markup("</ul></nav>");

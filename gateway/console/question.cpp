@@ -65,7 +65,7 @@ api::Response Question::problemPage(const Answer& answer) const {
 
 Viewer Question::viewer() const {
     return {known_.who.name, known_.who.role >= store::Role::Operator, known_.csrf_token,
-            known_.who.role >= store::Role::Admin};
+            known_.who.role >= store::Role::Admin, api_.hasFleet()};
 }
 
 Fields only(const Fields& query, std::initializer_list<std::string_view> names) {

@@ -5,6 +5,7 @@
 #include "gateway/console/assets.h"
 #include "gateway/console/configuration_page.h"
 #include "gateway/console/exchange.h"
+#include "gateway/console/fleet_page.h"
 #include "gateway/console/own_name.h"
 #include "gateway/console/page_parts.h"
 #include "gateway/console/pages.h"
@@ -153,6 +154,9 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
             return htmlResponse(
                 overviewPage(viewer, status, unixMillis(), day.ok() ? day.object.get() : nullptr));
         });
+    if (path.size() == 1 && path[0] == "fleet")
+        return question.ask("GET", {"fleet"}, {},
+                            [&](const Object& found) { return htmlResponse(fleetPage(viewer, found)); });
     if (path.size() == 1 && path[0] == "sessions") {
         auto query = only(request.query, {"q", "as", "cursor"});
         const std::string asked = fieldNamed(request.query, "q");

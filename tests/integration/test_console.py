@@ -176,6 +176,7 @@ class Answers(Console):
     def test_the_gateway_and_its_servers(self):
         status = self.get("/status")
         self.assertEqual(status["name"], "gw.example.net")
+        self.assertEqual(self.get("/fleet", 404)["code"], "no_fleet")
         self.assertEqual(status, {**ask_socket("GET", "/status").json, "totals": status["totals"], "live": status["live"],
                                   "worker_lag_seconds": status["worker_lag_seconds"], "listeners": status["listeners"],
                                   "servers": status["servers"], "journal": status["journal"]})
@@ -271,7 +272,7 @@ class Answers(Console):
             proxyclient.read_reply(client)
             live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
             self.assertNotIn("192.0.2.132", json.dumps(live))
-            for query in ("helo=[192.0.2.132]", "helo=.132", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+            for query in ("helo=[192.0.2.132]", "helo=.132", "helo=.132]", "from=x@[192.0.2.132]", "user=192.0.2.132"):
                 self.get("/sessions/live?" + query, 403, token="viewer")
             client.sendall(b"QUIT\r\n")
             proxyclient.read_to_end(client)
@@ -281,7 +282,7 @@ class Answers(Console):
         for one in self.get("/sessions?client=192.0.2.0/24", token="viewer")["sessions"]:
             self.assertNotIn("192.0.2.13", json.dumps(one))
             self.assertIsNone(one.get("rule_id"))
-        for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
+        for query in ("helo=[192.0.2.132]", "helo=[192.0.2.133]", "helo=.132", "helo=.132]", "to=x@[192.0.2.132]", "rule=192.0.2.131", "reply=x", "message_id=1@[192.0.2.132]"):
             with self.subTest(query=query):
                 self.get("/sessions?" + query, 403, token="viewer")
         asked = [self.get("/sessions?q=" + text, token="viewer") for text in ("[192.0.2.132]", "[192.0.2.133]")]

@@ -13,8 +13,11 @@ import jsonschema
 
 from harness import backend, mailgate, proxyclient
 from harness.authority import Authority
+from harness.browser import Browser
+from harness.ports import reserve_port
 from harness.postgres import PgBouncer, Postgres
 from harness.process import Scratch, wait_until
+from test_console import DEFINITIONS
 
 PASSWORD = "s3cret%40of/the-fleet"  # as the URL has it
 NAMES = ("mx-1", "mx-2", "mx-3")
@@ -41,6 +44,7 @@ def setUpModule():
     authority = Authority(scratch.path)
     database = scratch.start(Postgres(scratch, certificate=(pair := authority.issue("db.example.net"))[0], key=pair[1]))
     gateways.extend(make_gateway(name) for name in NAMES)
+    gateways[0].console = {"address": f"127.0.0.1:{reserve_port()}"}
     gateways[0].write_config()
     database.sql(ran(gateways[0], "snippet", "postgresql"))
     word = PASSWORD.replace("%40", "@")
@@ -59,6 +63,23 @@ def ran(gateway, *arguments):
     done = gateway.run(*arguments)
     assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def fleet_told(gateway):
+    """By the API."""
+    told = gateway.ask("GET", "/api/v1/fleet")[1]
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/api_Fleet", "$defs": DEFINITIONS}).validate(told)
+    return told
+
+
+def fleet_page(gateway):
+    """By the console, to somebody who has logged in just now."""
+    password = "correct horse battery"
+    if "person" not in gateway.run("console", "user", "list").stdout:
+        done = gateway.run("console", "user", "add", "person", "--role", "viewer", stdin=password + "\n")
+        assert done.returncode == 0, done.stderr
+    browser = Browser(int(gateway.console["address"].rsplit(":", 1)[1])).log_in("person", password)
+    return browser.open(browser.open("/").links["Fleet"][0])
 
 
 def standing(gateway):
@@ -134,6 +155,12 @@ class Sharing(unittest.TestCase):
         schema = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.json").read_text())
         jsonschema.Draft202012Validator({**schema, "$ref": "#/$defs/fleet_status"}).validate(status)
         self.assertRegex(ran(gateways[0], "fleet", "status"), r"(?m)^mx-3 .* up$")
+        told = wait_until(lambda: (seen := fleet_told(gateways[0]))["members"] and seen, "what the API says")
+        self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
+        self.assertEqual((told["fleet"], told["here"]["gateway"], told["here"]["joined"]), (status["fleet"], "mx-1", True))
+        page = fleet_page(gateways[0])
+        self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
+        self.assertEqual(page.words.count("(this one)"), 1)
 
     def test_what_the_shell_changes_stays_here_and_makes_room(self):
         shell = gateways[2]
@@ -205,6 +232,7 @@ class Outages(unittest.TestCase):
             self.assertRegex(gateway.ask_text("GET", "/metrics")[1], r"(?m)^mailgate_fleet_lag_seconds [1-9]")
             self.assertIn("The fleet's rules may be others by now", gateway.run("status").stdout)
             self.only_here(gateway)
+            self.shown_without_the_database(gateway)
         finally:
             database.thaw()
         wait_until(lambda: standing(gateway)["connected"], "the database again")
@@ -220,6 +248,16 @@ class Outages(unittest.TestCase):
         wait_refused("192.0.2.12")
         gateways[1].access("remove", "192.0.2.12")
         wait_refused("192.0.2.12", expected=False)
+
+    def shown_without_the_database(self, gateway):
+        wait_until(lambda: fleet_told(gateway)["here"]["rules_added_here"], "the rule of this gateway alone")
+        began = time.monotonic()
+        told, page = fleet_told(gateway), fleet_page(gateway)
+        self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+        self.assertIn("does not answer", told["failure"])
+        self.assertEqual((told["members"], told["standing"]["connected"]), (None, False))
+        for words in ("does not answer", "access deny NET --here", "only the database knows", "mailgate fleet push"):
+            self.assertIn(words, page.words)
 
     def only_here(self, gateway):
         forgotten = gateway.run("access", "deny", "192.0.2.12", "--here")

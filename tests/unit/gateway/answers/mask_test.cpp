@@ -64,7 +64,8 @@ TEST(Mask, KnowsWhatWouldTellAnAddress) {
     for (const char* text :
          {"", "alice@example.net", "1.2.3.example", "a1.b2.c3.d4", "2024-11-26.1@x", "1..2.3.4", "1.2.3"})
         EXPECT_FALSE(tellsAddress(text)) << text;
-    for (const char* name : {".177", "177", ".2.177", ".177.example.net", "[192.0.2.1]"})
+    for (const char* name :
+         {".177", "177", ".2.177", ".177.example.net", "[192.0.2.1]", ".177]", "]", ".177].example"})
         EXPECT_TRUE(tellsAddressOfHelo(name)) << name;
     for (const char* name : {"", ".", ".example.net", "mx1.example.net", "..a", "192-0-2-1.isp.example"})
         EXPECT_FALSE(tellsAddressOfHelo(name)) << name;

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  How a gateway's fleet is, as its database says and the gateway's own file.
+#pragma once
+
+#include "gateway/config/config.h"
+#include "store/fleet/fleet.h"
+
+#include <Poco/JSON/Object.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate::answers {
+
+/// What the database says, and what this gateway's file does.
+struct FleetView {
+    std::string shown, self;
+    bool answered = false;  ///< the database: else `fleet`, `members` and `failure` are not known
+    store::FleetState fleet;
+    std::vector<store::Member> members;
+    std::optional<store::Membership> here;
+    std::string failure;                            ///< why this gateway has no part in it; empty: it has
+    std::optional<store::Differences> differences;  ///< none: somebody else writes to the file for too long
+};
+
+/// What the gateway's file says; `lock_timeout` is how long it waits for others who write to it; none: as long as commands do, and
+/// then it throws. Throws StoreError.
+FleetView fleetViewHere(const Config& config, std::optional<std::chrono::milliseconds> lock_timeout = {});
+/// What the database says that fleet.url names; three answers at the most. Throws StoreError.
+void askFleet(FleetView& view, const Config& config, const store::FleetStore::Patience& patience = {});
+
+/// Changes of the fleet's rules that somebody with that version has not applied.
+std::int64_t changesBehind(const FleetView& view, std::int64_t version);
+/// Members announce themselves every five seconds.
+bool isSilent(const store::Member& member);
+
+/// As `fleet status --json` has it (docs/json.md); what is not known is null.
+Poco::JSON::Object fleetAsJson(const FleetView& view);
+
+}  // namespace mailgate::answers
