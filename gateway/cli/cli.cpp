@@ -76,7 +76,8 @@ std::string unknownOption(const CLI::App* app, std::string_view word) {
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const std::vector<std::string> names = commandNames(app);
-    const std::string near = didYouMean(names, word);
+    const bool removes = word == "del" || word == "delete" || word == "rm";  // nearer to "deny", its opposite
+    const std::string near = didYouMean(names, removes ? "remove" : word);
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
                        printable(word),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);

@@ -26,6 +26,8 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"sesions", "--live"}, "mailgate: there is no command \"sesions\": did you mean \"sessions\"?\n"},
         {{"access", "alow", "192.0.2.1"},
          "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"access", "del", "192.0.2.1"},
+         "mailgate: access has no subcommand \"del\": did you mean \"remove\"?\n"},
         {{"sessions", "--sinse", "1h"},
          "mailgate: sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
         {{"sessions", "show", "--utx", "01"},
