@@ -22,6 +22,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
+#include "store/fleet/sharing.h"
 #include "store/rules/import_export.h"
 #include "store/rules/service.h"
 
@@ -295,6 +296,7 @@ class Access {
     void showSet();
     void defineSet();
     void removeSet();
+    std::optional<std::int64_t> changeToUndo();
     void undo();
     void diff();
     void report();
@@ -366,6 +368,7 @@ class Access {
     void requireConfigured(const std::vector<std::string>& names);
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
+    bool asksFleet();
     void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
     void requireOwn() const;
     void warnOfUnknownListeners();
@@ -433,7 +436,8 @@ class Access {
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
     bool changed_ = false;                          ///< the rules were
-    std::optional<std::size_t> ended_;              ///< sessions; none: nobody asked for that
+    bool asked_fleet_ = false;
+    std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
 };
 
 void Access::perform(const std::function<void()>& change) {
@@ -497,9 +501,18 @@ void Access::requireKnown() {
     if (const auto unknown = service().unknownToRules(arguments_.listeners)) failUnknown(unknown->name);
 }
 
+/// A gateway that is behind its fleet does not say of what it is to change that there is no such thing. False: nothing has come
+/// by that.
+bool Access::asksFleet() {
+    const bool changes = use_ == RuleStore::Use::Administer && !arguments_.dry_run && !arguments_.here;
+    if (config_.fleet.url.empty() || !changes || std::exchange(asked_fleet_, true)) return false;
+    store().together([] {});  // which brings the rules up to date first
+    return true;
+}
+
 /// An unknown set is a typing error, not one without rules.
 void Access::requireSet(const std::optional<std::string>& name) {
-    if (!service().unknownSet(name)) return;
+    if (!service().unknownSet(name) || (asksFleet() && !service().unknownSet(name))) return;
     std::vector<std::string> names;
     for (const rules::SetSummary& set : service().sets())
         names.push_back(set.name);
@@ -763,11 +776,16 @@ void Access::remove() {
     perform([&] { removeSelected(selection); });
 }
 
+static bool isMissing(const rules::Selected& selected) {
+    return !selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty();
+}
+
 void Access::removeSelected(const rules::RuleSelection& selection) {
     const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
-    const auto selected = service().select(selection);
-    if (!selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty())
-        return reportMissing(selected);
+    auto selected = service().select(selection);
+    if ((isMissing(selected) || selected.rules.empty()) && asksFleet())
+        selected = service().select(selection);
+    if (isMissing(selected)) return reportMissing(selected);
     if (selected.rules.empty() && selected.unreadable.empty())
         return fail("there is no such rule: nothing was removed");
     const bool by_subject = !selection.networks.empty() || !selection.names.empty();
@@ -823,10 +841,17 @@ void Access::removeSet() {
     });
 }
 
+/// What is only looked at is not a fleet's change, and its own last one is found by the name that the fleet knows.
+std::optional<std::int64_t> Access::changeToUndo() {
+    if (arguments_.change || !arguments_.dry_run || config_.fleet.url.empty()) return arguments_.change;
+    return std::max(store().lastChangeBy(author()),
+                    store().lastChangeBy(store::actorAt(author(), config_.name)));
+}
+
 void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     perform([&] {
-        const auto answer = service().undo(arguments_.change, arguments_.force);
+        const auto answer = service().undo(changeToUndo(), arguments_.force);
         if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
         const auto& result = std::get<RuleStore::UndoResult>(answer);
         const auto number = result.change;

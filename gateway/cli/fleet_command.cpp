@@ -200,7 +200,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printAsJson(view);
     else
         printAsText(view, options);
-    if ((view.here && !view.failure.empty()) ||
+    if ((view.here && !view.failure.empty()) || view.differences.changed > 0 ||
         std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
             return isSilent(member) || member.position > view.fleet.version;
         }))
@@ -343,9 +343,10 @@ void addFleetCommand(CLI::App& root, Context& context) {
         root.add_subcommand("fleet", "Manage the fleet: gateways that share their rules in PostgreSQL");
     fleet->require_subcommand(1);
 
-    CLI::App* status = fleet->add_subcommand("status",
-                                             "Print the fleet's gateways; exit status 0: all are well, 1: "
-                                             "one is silent or has other rules, or the database is silent");
+    CLI::App* status =
+        fleet->add_subcommand("status",
+                              "Print the fleet's gateways; exit status 0: all are well, 1: "
+                              "one is silent, this one has other rules, or the database is silent");
     const auto json = std::make_shared<bool>(false);
     status->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();

@@ -62,6 +62,9 @@ class FleetStore {
     /// All rules and defaults of sets; no entries.
     virtual SharedChanges everything() = 0;
 
+    /// The defaults of sets.
+    virtual std::vector<SharedSet> sets() = 0;
+
     virtual void announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
     virtual std::vector<Member> members() = 0;
@@ -78,9 +81,9 @@ class FleetStore {
     /// From now on nobody else changes the rules.
     virtual FleetState lock() = 0;
     /// Writes what `gateway` has changed as version `changes.version`, which is the next one, with a token of its own. A rule that the gateway has no
-    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(). StoreError: whether it was written
-    /// may be unknown, where the connection broke meanwhile.
-    virtual void commit(const SharedChanges& changes, const std::string& gateway) = 0;
+    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned. StoreError:
+    /// whether it was written may be unknown, where the connection broke meanwhile.
+    virtual std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string& gateway) = 0;
     virtual void rollback() noexcept = 0;
 
     struct Migration {

@@ -21,7 +21,10 @@ std::optional<AccessRule> readableRule(const SharedRule& row) {
     AccessRule rule;
     if (isRuleName(row.network)) {
         auto name = parseRuleName(row.network);
-        if (std::holds_alternative<NetworkError>(name)) return std::nullopt;
+        // Nor would the files that get it read another spelling.
+        if (std::holds_alternative<NetworkError>(name) ||
+            lowerCase(row.network) != std::get<std::string>(name))
+            return std::nullopt;
         rule.name = std::move(std::get<std::string>(name));
     } else {
         const auto network = parseNetwork(row.network);
@@ -187,8 +190,9 @@ void requireReadable(const std::vector<SharedRule>& rules) {
         if (!readableRule(rule))
             throw StoreError(
                 StoreError::Kind::BadRow,
-                fmt::format("rule {} is for \"{}\", which cannot be read: remove it before the gateway "
-                            "joins (mailgate access remove {})",
+                fmt::format("rule {} is for \"{}\", which cannot be read, and which the fleet is not given: "
+                            "remove it first (mailgate access remove {}), or take the fleet's, where it has "
+                            "one (--prefer fleet)",
                             rule.id, printable(rule.network), rule.id));
 }
 

@@ -19,9 +19,11 @@ struct PushPlan {
         SharedRule fleet;
     };
     std::vector<SharedRule> uploads;  ///< as the fleet gets them, but for their numbers
+    std::vector<Conflict> renewed;    ///< what the fleet has in their place has expired, and makes room
     std::vector<SharedRule> same;     ///< the fleet has them already, with these numbers
     std::vector<Conflict> conflicts;
-    std::vector<std::int64_t> settled;  ///< numbers of rules of kHereSet, which go from it with all that
+    std::vector<std::int64_t> settled;    ///< numbers of rules of kHereSet, which go from it with all that
+    std::vector<std::int64_t> forgotten;  ///< of the fleet's that neither side has any more
 };
 
 PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, UnixSeconds now);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/sharing.h"
 
+#include "store/rules/import_export.h"
+
 #include <fmt/format.h>
 
+#include <map>
 #include <random>
 #include <utility>
 
@@ -33,6 +36,8 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
                 "the fleet's database has version {} of the rules, and this gateway {}: was the database "
                 "restored from a backup? mailgate fleet join brings them together",
                 state.version, membership->version));
+    // A file that followed before there were tokens learns the next one.
+    if (membership->token.empty() && membership->version > 0) return;
     const auto token =
         membership->version == state.version ? state.token : fleet.tokenOf(membership->version);
     if (token != membership->token)
@@ -49,6 +54,26 @@ void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
     const auto membership = replica.membership();
     requireMember(membership, state, fleet);
     if (membership->version < state.version) replica.apply(fleet.changesSince(membership->version));
+}
+
+/// The fleet's, with those in which something was changed here as they are here: what else is here the sqlite3 shell has made.
+static std::vector<SharedSet> mergedSets(const std::vector<SharedSet>& fleet, const SharedChanges& changes) {
+    std::map<std::string, SharedSet> merged;
+    for (const SharedSet& set : fleet)
+        merged.emplace(set.name, set);
+    for (const SharedEntry& entry : changes.entries) {
+        if (entry.rule_id != 0) continue;
+        const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
+        if (!set) continue;
+        merged.erase(set->first);
+        for (const SharedSet& here : *changes.sets)
+            if (here.name == set->first) merged.insert_or_assign(here.name, here);
+    }
+    std::vector<SharedSet> sets;
+    sets.reserve(merged.size());
+    for (auto& [name, set] : merged)
+        sets.push_back(std::move(set));
+    return sets;
 }
 
 std::string FleetSharing::actor(std::string_view who) const {
@@ -80,7 +105,9 @@ void FleetSharing::leave(Replica& replica) {
     }
     changes.version = state_.version + 1;
     changes.token = newToken();
-    fleet_->commit(changes, gateway_);
+    if (changes.sets) changes.sets = mergedSets(fleet_->sets(), changes);
+    const auto made_room = fleet_->commit(changes, gateway_);
+    replica.tellRemoved(made_room);
     replica.reach(changes.version, changes.token);
 }
 

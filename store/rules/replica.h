@@ -101,6 +101,10 @@ class Replica {
     /// It has the rules of that version, which has that token.
     virtual void reach(std::int64_t version, const std::string& token) = 0;
 
+    /// The fleet has removed these rules for the change that was just made: they are a part of it in the trail, too. What the
+    /// file has under their numbers is its own.
+    virtual void tellRemoved(const std::vector<SharedEntry>& removals) = 0;
+
     virtual void inTransaction(const std::function<void()>& work) = 0;
     /// Gives rules other numbers. What was changed before cannot be undone any more.
     virtual void renumber(const std::map<std::int64_t, std::int64_t>& numbers) = 0;
@@ -109,6 +113,8 @@ class Replica {
     virtual void leave() = 0;
     /// Removes rules of its own.
     virtual void drop(const std::vector<std::int64_t>& ids, const std::string& who) = 0;
+    /// It is as the fleet has it that these rules are not here.
+    virtual void forget(const std::vector<std::int64_t>& ids) = 0;
     /// The fleet's rules are here again as the fleet has them.
     virtual void restore(const std::vector<SharedRule>& rules) = 0;
     /// What is in the trail cannot be undone any more.

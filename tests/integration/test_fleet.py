@@ -101,6 +101,7 @@ class Sharing(unittest.TestCase):
         wait_until(lambda: trail(gateways[2]) and len(trail(gateways[2])[0]) == 2, "both changes in the third's trail")
         self.assertEqual(trail(gateways[2])[0], trail(gateways[1])[0])
         self.assertEqual({who for who, *_ in trail(gateways[2])[0]}, {"root@mx-2"})
+        self.assertIn("second", gateways[1].access("undo", "--dry-run"))
         last = trail(gateways[2])[1][-1]["change"]
         gateways[2].access("undo", str(last))
         for gateway in gateways:
@@ -334,6 +335,11 @@ class Joining(unittest.TestCase):
         self.assertIn("fleet's word", newcomer.access("list", "--match", "203.0.113.2"))
         newcomer.access("remove", "203.0.113.3")
         wait_refused("203.0.113.3", expected=False)
+        newcomer.stop()  # and so it is behind
+        gateways[0].access("deny", "203.0.113.4", "--set", "late")
+        self.assertIn("203.0.113.4", newcomer.access("remove", "203.0.113.4"))
+        gateways[0].access("deny", "203.0.113.4", "--set", "later")
+        self.assertIn("203.0.113.4", newcomer.access("remove", "--set", "later", "--yes"))
         self.leaves(newcomer)
 
     def leaves(self, newcomer):
@@ -345,7 +351,6 @@ class Joining(unittest.TestCase):
         self.assertEqual(newcomer.run("fleet", "leave").returncode, 1)
         names = [one["gateway"] for one in json.loads(gateways[0].run("fleet", "status", "--json").stdout)["members"]]
         self.assertNotIn("mx-4", names)
-        newcomer.stop()
         newcomer.fleet = {}
         newcomer.log_file.unlink()
         newcomer.start()

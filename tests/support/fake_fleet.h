@@ -72,6 +72,10 @@ class FakeFleet final : public FleetStore {
         all.sets = database_->sets;
         return all;
     }
+    std::vector<SharedSet> sets() override {
+        const auto guard = reached();
+        return database_->sets;
+    }
     void announce(const Member& self) override {
         const auto guard = reached();
         database_->members.insert_or_assign(self.name, self);
@@ -107,7 +111,7 @@ class FakeFleet final : public FleetStore {
         const auto guard = reached();
         return database_->state;
     }
-    void commit(const SharedChanges& changes, const std::string&) override {
+    std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string&) override {
         const auto guard = reached();
         if (changes.version != database_->state.version + 1)
             throw StoreError(StoreError::Kind::Other, "a version was left out");
@@ -116,8 +120,9 @@ class FakeFleet final : public FleetStore {
             entry.version = changes.version;
             database_->log.push_back(std::move(entry));
         }
+        std::vector<SharedEntry> made_room;
         for (const SharedRule& rule : changes.rules)
-            makeRoom(rule, changes);
+            makeRoom(rule, changes, made_room);
         for (const SharedRule& rule : changes.rules)
             database_->rules.insert_or_assign(rule.id, rule);
         if (changes.sets) database_->sets = *changes.sets;
@@ -127,12 +132,13 @@ class FakeFleet final : public FleetStore {
         database_->state.next_id = changes.next_id;
         database_->news.notify_all();
         if (database_->loses_answer) throw StoreError(StoreError::Kind::Open, "the connection broke");
+        return made_room;
     }
     void rollback() noexcept override {}
     Migration migrate(const std::string&) override { return {1, 1}; }
 
   private:
-    void makeRoom(const SharedRule& rule, const SharedChanges& changes) {
+    void makeRoom(const SharedRule& rule, const SharedChanges& changes, std::vector<SharedEntry>& made_room) {
         const auto key = [](const SharedRule& one) {
             return std::tie(one.network, one.listener, one.verdict, one.set);
         };
@@ -141,6 +147,7 @@ class FakeFleet final : public FleetStore {
         if (other == database_->rules.end()) return;
         SharedEntry entry = removalOf(other->second, changes);
         entry.version = changes.version;
+        made_room.push_back(entry);
         database_->log.push_back(std::move(entry));
         database_->rules.erase(other);
     }

@@ -119,6 +119,7 @@ class PostgresFleet final : public FleetStore {
     std::optional<std::string> tokenOf(std::int64_t version) override;
     SharedChanges changesSince(std::int64_t version) override;
     SharedChanges everything() override;
+    std::vector<SharedSet> sets() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
     std::vector<Member> members() override;
@@ -126,7 +127,7 @@ class PostgresFleet final : public FleetStore {
     bool listens() const noexcept override { return listens_; }
     void interrupt() noexcept override { interrupt_.raise(); }
     FleetState lock() override;
-    void commit(const SharedChanges& changes, const std::string& gateway) override;
+    std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string& gateway) override;
     void rollback() noexcept override;
     Migration migrate(const std::string& grant) override;
 
@@ -139,7 +140,8 @@ class PostgresFleet final : public FleetStore {
     FleetState readState(Connection& connection, std::string_view how);
     std::vector<SharedSet> readSets(Connection& connection);
     static void readRules(const Rows& rows, SharedChanges& changes);
-    void write(Connection& connection, const SharedChanges& changes, const std::string& gateway);
+    std::vector<SharedEntry> write(Connection& connection, const SharedChanges& changes,
+                                   const std::string& gateway);
     void commitKnowingly(Connection& connection);
     void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
@@ -300,6 +302,10 @@ SharedChanges PostgresFleet::everything() {
     });
 }
 
+std::vector<SharedSet> PostgresFleet::sets() {
+    return attempt([&](Connection& connection) { return readSets(connection); });
+}
+
 void PostgresFleet::announce(const Member& self) {
     attempt([&](Connection& connection) {
         connection.query(
@@ -391,9 +397,12 @@ void PostgresFleet::writeSets(Connection& connection, const std::vector<SharedSe
                         write_answer_);
 }
 
-void PostgresFleet::write(Connection& connection, const SharedChanges& changes, const std::string& gateway) {
+/// Returns what made room.
+std::vector<SharedEntry> PostgresFleet::write(Connection& connection, const SharedChanges& changes,
+                                              const std::string& gateway) {
     std::vector<SharedEntry> entries;
     writeRules(connection, changes, entries);
+    auto made_room = entries;
     entries.insert(entries.end(), changes.entries.begin(), changes.entries.end());
     if (changes.sets) writeSets(connection, *changes.sets);
     std::string log;
@@ -409,19 +418,23 @@ void PostgresFleet::write(Connection& connection, const SharedChanges& changes, 
         {fmt::to_string(changes.version), fmt::to_string(changes.next_id), changes.token}, written());
     if (has_notify_)
         connection.query("SELECT pg_notify('mailgate', $1)", {fmt::to_string(changes.version)}, written());
+    return made_room;
 }
 
-void PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
+std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
     if (!locked_) throw StoreError(StoreError::Kind::Other, "the fleet's lock was lost: nothing was changed");
+    plausible(changes.next_id, "next_id");
     write_answer_ = writeAnswer(changes.entries.size());
-    attempt([&](Connection& connection) {
+    return attempt([&](Connection& connection) {
+        std::vector<SharedEntry> made_room;
         try {
-            write(connection, changes, gateway);
+            made_room = write(connection, changes, gateway);
         } catch (const StoreError& error) {
             throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
         }
         commitKnowingly(connection);
         locked_ = false;
+        return made_room;
     });
 }
 

@@ -3,6 +3,7 @@
 
 #include "protocols/values/network.h"
 #include "protocols/values/text.h"
+#include "store/rules/import_export.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/store.h"
@@ -144,7 +145,7 @@ void absorb(Database& database) {
 
 /// What the table's constraints do not say.
 bool isReadable(const SharedRule& rule) {
-    if (isRuleName(rule.network)) return std::holds_alternative<std::string>(parseRuleName(rule.network));
+    if (isRuleName(rule.network)) return std::holds_alternative<std::string>(rows::nameOfRow(rule.network));
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }
 
@@ -226,8 +227,9 @@ class Application {
     std::map<std::int64_t, std::pair<std::int64_t, std::optional<std::int64_t>>> used_;
 };
 
-/// As they are in the fleet's log; what was done at once has one number here.
-void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
+/// As they are in the fleet's log; what was done at once has one number here, or is a part of `part_of`.
+void writeEntries(Database& database, const std::vector<SharedEntry>& entries,
+                  std::optional<std::int64_t> part_of = std::nullopt) {
     RawStatement write(
         database,
         "INSERT INTO access_audit(id, at, who, action, rule_id, before, after, change, made_by, made_at)"
@@ -236,7 +238,7 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
     std::int64_t change = 0, version = -1;
     for (const SharedEntry& entry : entries) {
         ++id;
-        if (std::exchange(version, entry.version) != entry.version) change = id;
+        if (std::exchange(version, entry.version) != entry.version) change = part_of.value_or(id);
         write.reset();
         write.bind(1, id);
         write.bind(2, entry.at);
@@ -252,6 +254,16 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries) {
     }
 }
 
+/// The names of the sets that entries of the trail are about.
+std::set<std::string> setsIn(const std::vector<SharedEntry>& entries) {
+    std::set<std::string> names;
+    for (const SharedEntry& entry : entries)
+        if (entry.rule_id == 0)
+            if (const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after))
+                names.insert(set->first);
+    return names;
+}
+
 std::vector<SharedSet> readSets(Database& database) {
     std::vector<SharedSet> sets;
     RawStatement rows(database,
@@ -261,15 +273,26 @@ std::vector<SharedSet> readSets(Database& database) {
     return sets;
 }
 
-void writeSets(Database& database, const std::vector<SharedSet>& sets) {
-    database.run("DELETE FROM access_set WHERE name <> 'here'");
-    RawStatement write(database, "INSERT INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)");
+/// Of those with these names; others that the sqlite3 shell has made stay. `refused`: which the file cannot have.
+void writeSets(Database& database, const std::vector<SharedSet>& sets, const std::set<std::string>& names,
+               std::vector<std::string>& refused) {
+    RawStatement remove(database, "DELETE FROM access_set WHERE name = ?1 AND name <> 'here'");
+    for (const std::string& name : names) {
+        remove.reset();
+        remove.bind(1, std::string_view(name));
+        remove.step();
+    }
+    RawStatement write(database,
+                       "INSERT OR IGNORE INTO access_set(name, note, expires_after) VALUES (?1, ?2, ?3)");
     for (const SharedSet& set : sets) {
+        if (!names.contains(set.name)) continue;
         write.reset();
         write.bind(1, std::string_view(set.name));
         write.bind(2, std::string_view(set.note));
         bindOptional(write, 3, set.expires_after);
         write.step();
+        if (sqlite3_changes(database.handle()) != 1)
+            refused.push_back(fmt::format("the defaults of set {}", printable(set.name)));
     }
 }
 
@@ -385,7 +408,7 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
             differs(rule.id);
             unreadable.push_back(fmt::format("rule {} for {}", rule.id, printable(rule.network)));
         }
-        if (changes.sets) writeSets(database, *changes.sets);
+        if (changes.sets) writeSets(database, *changes.sets, setsIn(entries), unreadable);
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }
@@ -444,6 +467,24 @@ void reach(Database& database, std::int64_t version, std::string_view token) {
     state.bind(2, token);
     state.step();
     seeTrail(database);
+}
+
+void tellRemoved(Database& database, const std::vector<SharedEntry>& removals) {
+    if (removals.empty()) return;
+    writeEntries(database, removals,
+                 database.number("SELECT change FROM access_audit ORDER BY id DESC LIMIT 1"));
+    ForEach gone(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
+    ForEach own(database,
+                "INSERT INTO fleet_local(rule_id, what) SELECT id, 'added' FROM access_rule WHERE id = ?1");
+    for (const SharedEntry& removal : removals) {
+        gone(removal.rule_id);
+        own(removal.rule_id);
+    }
+}
+
+void forget(Database& database, const std::vector<std::int64_t>& ids) {
+    ForEach unmark(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
+    std::for_each(ids.begin(), ids.end(), [&](std::int64_t id) { unmark(id); });
 }
 
 void restore(Database& database, const std::vector<SharedRule>& rules) {

@@ -23,6 +23,8 @@ std::vector<std::string> apply(sqlite::Database& database, const SharedChanges& 
 void beginShared(sqlite::Database& database, std::int64_t next_id);
 SharedChanges collectShared(sqlite::Database& database);
 void reach(sqlite::Database& database, std::int64_t version, std::string_view token);
+void tellRemoved(sqlite::Database& database, const std::vector<SharedEntry>& removals);
+void forget(sqlite::Database& database, const std::vector<std::int64_t>& ids);
 void renumber(sqlite::Database& database, const std::map<std::int64_t, std::int64_t>& numbers);
 void enrol(sqlite::Database& database, const Membership& membership, const std::vector<std::int64_t>& own);
 void leave(sqlite::Database& database);

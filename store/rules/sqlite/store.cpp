@@ -163,6 +163,9 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void reach(std::int64_t version, const std::string& token) override {
         replica::reach(database(), version, token);
     }
+    void tellRemoved(const std::vector<SharedEntry>& removals) override {
+        replica::tellRemoved(database(), removals);
+    }
     void inTransaction(const std::function<void()>& work) override;
     void renumber(const std::map<std::int64_t, std::int64_t>& numbers) override {
         replica::renumber(database(), numbers);
@@ -188,6 +191,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
         inTransaction([&] { own = replica::ownRules(database()); });
         return own;
     }
+    void forget(const std::vector<std::int64_t>& ids) override { replica::forget(database(), ids); }
     void sealTrail() override { replica::sealTrail(database()); }
 
   private:
@@ -1159,6 +1163,10 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
     Finder finder(database());
     Putter putter(database(), who);
     const UnixSeconds now = database().number("SELECT unixepoch()");
+    // They go anyway: a change's own order of adding and removing is not the same on all gateways of a fleet.
+    std::set<std::int64_t> added;
+    for (const AuditEntry& entry : entries)
+        if (entry.rule_id != 0 && entry.before.empty()) added.insert(entry.rule_id);
     std::for_each(entries.rbegin(), entries.rend(), [&](const AuditEntry& entry) {
         if (entry.rule_id == 0) {
             const auto set = parseTrailSet(entry.before.empty() ? entry.after : entry.before);
@@ -1175,7 +1183,7 @@ void SqliteRuleStore::takeBack(std::vector<AuditEntry> entries, std::string_view
         const std::string_view network = subjectIn(entry.before);
         auto other = finder.find(rule, network);
         if (other && other->id == rule.id) other.reset();
-        if (other && isLive(*other, now)) {
+        if (other && isLive(*other, now) && !added.contains(other->id)) {
             result.in_the_way.push_back(std::move(*other));
             return;
         }

@@ -223,6 +223,16 @@ TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
     for (const auto& entry : b_.alone()->history({}))
         told |= entry.action == "remove" && entry.before == "deny 192.0.2.1 one";
     EXPECT_TRUE(told);
+    // Who takes it back has the fleet's rule again, also where it was made.
+    const auto change = a_.alone()->history({}).back().change;
+    EXPECT_EQ(a_.rules()->undo(change, "alice").kind, RuleStore::UndoResult::Kind::Done);
+    b_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.2 two"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(a_.replica()->differences().changed, 0u);
+    a_.rules()->undo(a_.alone()->history({}).back().change, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("2 192.0.2.2 two", "3 192.0.2.1 again"));
     b_.rules()->remove(std::vector<std::int64_t>{3}, "bob");
     EXPECT_EQ(database_->rules.size(), 1u);
 }
@@ -269,13 +279,15 @@ TEST_F(FleetSharingTest, RulesThatExpiredGoForAllAtOnce) {
 
 TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
-                                denied("192.0.2.3/32", "three")},
+                                denied("192.0.2.3/32", "three"), denied("192.0.2.4/32", "four")},
                     "alice");
     database_->rules.at(1).network = "garbage";
     database_->rules.at(2).listener = "no such name";
-    EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2"));
-    EXPECT_THAT(b_.lines(), ElementsAre("3 192.0.2.3 three"));
-    EXPECT_EQ(b_.replica()->differences().changed, 2u);
+    database_->rules.at(3).network = "host:mail.example.net.";  // which has no dot at its end
+    EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2",
+                                         "rule 3 for host:mail.example.net."));
+    EXPECT_THAT(b_.lines(), ElementsAre("4 192.0.2.4 four"));
+    EXPECT_EQ(b_.replica()->differences().changed, 3u);
     EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
     EXPECT_EQ(database_->rules.size(), 1u);
 }
@@ -332,6 +344,73 @@ TEST_F(FleetSharingTest, WhatTheFleetHasOtherwiseIsDecidedFirst) {
     EXPECT_EQ(b_.lines(), a_.lines());
 }
 
+TEST_F(FleetSharingTest, ARuleThatHasExpiredIsNoConflict) {
+    AccessRule expired = denied("192.0.2.1/32", "before"), here = denied("192.0.2.1/32", "now");
+    expired.expires_at = 900;
+    a_.rules()->put(std::vector{expired}, "alice");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    b_.alone()->put(std::vector{here}, "bob");
+    const auto outcome = b_.push(Prefer::Fleet);
+    EXPECT_TRUE(outcome.pushed);
+    EXPECT_THAT(outcome.plan.conflicts, IsEmpty());
+    a_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 now"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+}
+
+TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsNotGivenToTheFleet) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET network = 'garbage'");
+    EXPECT_THROW(a_.push(Prefer::Here), StoreError);
+    EXPECT_EQ(database_->rules.at(1).network, "192.0.2.1");
+    EXPECT_TRUE(a_.push(Prefer::Fleet).pushed);
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one"));
+}
+
+TEST_F(FleetSharingTest, OfTwoRulesForTheSameTheFleetGetsTheOneThatLasts) {
+    AccessRule here = denied("192.0.2.1/32", "for now");
+    here.set = kHereSet;
+    here.expires_at = 4'000'000'000;
+    a_.alone()->put(std::vector{here}, "alice");
+    Shell(a_.file()).run(
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1', 'deny', 'for good')");
+    EXPECT_TRUE(a_.push().pushed);
+    b_.follow();
+    ASSERT_EQ(b_.lines().size(), 1u);
+    EXPECT_THAT(b_.lines()[0], HasSubstr("for good"));
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
+TEST_F(FleetSharingTest, WhatTheFleetDoesNotHaveAnyMoreIsNoDifference) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("DELETE FROM access_rule WHERE id = 1");
+    EXPECT_EQ(b_.replica()->differences().changed, 1u);
+    a_.rules()->remove(std::vector<std::int64_t>{1}, "alice");
+    b_.follow();
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    // The fleet's second rule is one for another network here, and then makes room for a new one there.
+    Shell(b_.file()).run("UPDATE access_rule SET network = '192.0.2.9' WHERE id = 2");
+    b_.rules()->put(std::vector{denied("192.0.2.2/32", "again")}, "bob");
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    EXPECT_EQ(b_.replica()->differences().added, 1u);
+    EXPECT_TRUE(b_.push().pushed);
+    a_.follow();
+    EXPECT_THAT(a_.lines(), ElementsAre("3 192.0.2.2 again", "4 192.0.2.9 two"));
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(b_.replica()->differences().added, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("DELETE FROM access_rule WHERE id = 1");
+    EXPECT_TRUE(a_.push(Prefer::Here).pushed);
+    Shell(a_.file()).run("INSERT INTO fleet_local(rule_id, what) VALUES (1, 'changed')");
+    EXPECT_TRUE(a_.push().pushed);
+    EXPECT_EQ(a_.replica()->differences().changed, 0u);
+}
+
 TEST_F(FleetSharingTest, TheSetHereIsNobodyElses) {
     AccessRule own = denied("192.0.2.1/32", "here");
     own.set = kHereSet;
@@ -367,6 +446,30 @@ TEST_F(FleetSharingTest, SetsHaveTheSameDefaults) {
     b_.rules()->undo(b_.alone()->history({}).back().change, "bob");
     a_.follow();
     EXPECT_THAT(a_.alone()->setDefaults(), IsEmpty());
+}
+
+TEST_F(FleetSharingTest, SetsOfTheShellsStayWhereTheyAre) {
+    a_.rules()->defineSet("feed", {.note = "fleet's", .expires_after = 60}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "INSERT INTO access_set(name, expires_after) VALUES ('shell', 1);"
+        "UPDATE access_set SET expires_after = 1 WHERE name = 'feed'");
+    b_.rules()->defineSet("other", {.note = "b's", .expires_after = {}}, "bob");
+    a_.follow();
+    EXPECT_EQ(a_.alone()->setDefaults().at("feed"), (SetDefaults{"fleet's", 60}));
+    EXPECT_TRUE(a_.alone()->setDefaults().contains("other"));
+    EXPECT_FALSE(a_.alone()->setDefaults().contains("shell"));
+    EXPECT_EQ(database_->sets.size(), 2u);
+    a_.rules()->defineSet("feed", {.note = "again", .expires_after = {}}, "alice");
+    b_.follow();
+    EXPECT_TRUE(b_.alone()->setDefaults().contains("shell"));
+    EXPECT_EQ(b_.alone()->setDefaults().at("feed").note, "again");
+    // One that no file can have keeps nothing else away.
+    a_.rules()->defineSet("feed", {.note = "third", .expires_after = {}}, "alice");
+    database_->sets.at(0).expires_after = -5;
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    EXPECT_THAT(b_.follow(), ElementsAre("the defaults of set feed"));
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
 }
 
 TEST_F(FleetSharingTest, AnImportOfManyIsOneChange) {
@@ -432,6 +535,16 @@ TEST_F(FleetSharingTest, AVersionIsNotTakenForAnotherOneOfTheSameNumber) {
     EXPECT_EQ(b_.lines(), a_.lines());
     EXPECT_EQ(a_.lines().size(), 4u);
     EXPECT_FALSE(refuses());
+}
+
+TEST_F(FleetSharingTest, AFileThatFollowedBeforeThereWereTokensLearnsTheNext) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE fleet_state SET token = ''");
+    b_.rules()->put(std::vector{denied("192.0.2.2/32", "two")}, "bob");
+    EXPECT_EQ(b_.replica()->membership()->token, database_->state.token);
+    a_.follow();
+    EXPECT_EQ(b_.lines(), a_.lines());
 }
 
 // ---- joining

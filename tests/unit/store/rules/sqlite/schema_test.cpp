@@ -137,7 +137,9 @@ TEST_F(Opening, AFileOfTheFirstSchemaIsBroughtUpToDate) {
 
 // By taking away what the later schemas added.
 TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
+    const std::string no_tokens = "ALTER TABLE fleet_state DROP COLUMN token;";
     const std::string no_guards =
+        no_tokens +
         "DROP TRIGGER access_rule_add_network; DROP TRIGGER access_rule_change_network;"
         "DROP INDEX access_rule_by_expiry; DROP INDEX access_rule_with_reply;";
     const std::string no_fleet = no_guards + "DROP TABLE fleet_state; DROP TABLE fleet_local;";
@@ -178,7 +180,8 @@ TEST_F(Opening, FilesOfTheLaterSchemasAreBroughtUpToDate) {
                                                                    {7, no_accounts},
                                                                    {8, no_counters},
                                                                    {9, no_fleet},
-                                                                   {10, no_guards}}) {
+                                                                   {10, no_guards},
+                                                                   {11, no_tokens}}) {
         SCOPED_TRACE(schema);
         const std::string file = folder_.file("schema" + std::to_string(schema) + ".db");
         create(file, 2);
