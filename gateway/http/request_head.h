@@ -27,6 +27,7 @@ struct RequestHead {
     std::string_view method, target;  ///< within the text
     /// A field tells of a body, or wants something said before it comes: of what is behind the head not all may be read.
     bool has_body = false;
+    bool awaits_body = false;  ///< and not all of it is here
 };
 
 /// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.

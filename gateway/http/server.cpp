@@ -106,6 +106,8 @@ void Server::start() {
     threads_.emplace_back([this] { watch(); });
     for (unsigned i = 0; i < kThreads; ++i)
         threads_.emplace_back([this] { work(usual_); });
+    for (unsigned i = 0; i < kBodyThreads; ++i)
+        threads_.emplace_back([this] { work(bodies_); });
     for (unsigned i = 0; options_.is_slow && i < kSlowThreads; ++i)
         threads_.emplace_back([this] { work(slow_); });
 }
@@ -115,6 +117,7 @@ void Server::stop() {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
         usual_.ready.clear();
+        bodies_.ready.clear();
         slow_.ready.clear();
         answered_.clear();
         // Nothing more is read; the answer to a request under way may still go out.
@@ -122,6 +125,7 @@ void Server::stop() {
             ::shutdown(served.handle, SHUT_RD);
     }
     usual_.changed.notify_all();
+    bodies_.changed.notify_all();
     slow_.changed.notify_all();
     wake();
     for (std::thread& thread : threads_)
@@ -252,9 +256,10 @@ void Server::look(WaitingList::iterator waiting) {
         case Head::Malformed:
             return refuse(*ready.socket, kMalformed);
         case Head::Complete:
+        case Head::AwaitsBody:
         case Head::Slow: {
             const std::lock_guard lock(mutex_);
-            Lane& lane = seen.head == Head::Slow && slow_.ready.size() < kMaxSlow ? slow_ : usual_;
+            Lane& lane = laneFor(seen.head);
             if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
             lane.ready.push_back(std::move(ready));
             lane.changed.notify_one();
@@ -264,6 +269,11 @@ void Server::look(WaitingList::iterator waiting) {
         case Head::Gone:
             return;
     }
+}
+
+Server::Lane& Server::laneFor(Head head) {
+    if (head == Head::AwaitsBody) return bodies_;
+    return head == Head::Slow && slow_.ready.size() < kMaxSlow ? slow_ : usual_;
 }
 
 Server::Seen Server::headOf(const net::StreamSocket& socket) {
@@ -288,6 +298,7 @@ Server::Seen Server::headOf(std::string_view text) const {
             return {Head::TooLong};
         case RequestState::Whole:
             if (isProbe(request)) return {Head::Probe};
+            if (request.awaits_body) return {Head::AwaitsBody, true};
             return {options_.is_slow && options_.is_slow(request.method, request.target) ? Head::Slow
                                                                                          : Head::Complete,
                     request.has_body};

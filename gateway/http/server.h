@@ -6,7 +6,8 @@
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
 /// too many wait, the oldest of the client that has most of them is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
-/// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own.
+/// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own, and those whose body
+/// is still to come have: somebody known may send it slowly, too, and delays such requests alone.
 ///
 /// Whoever is answered before all of the request was read gets the answer nevertheless: what still comes is thrown away for a moment,
 /// by the waiting thread, since closing a connection with unread bytes takes the answer back (RFC 9112 9.6).
@@ -46,6 +47,7 @@ class Server {
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
+    static constexpr unsigned kBodyThreads = 2;  ///< besides, for requests with a body that is not here
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
     static constexpr auto kLastBytesLimit = std::chrono::seconds(2);
@@ -98,7 +100,16 @@ class Server {
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t { Incomplete, Complete, Slow, Probe, TooLong, Malformed, Gone };
+    enum class Head : std::uint8_t {
+        Incomplete,
+        Complete,
+        AwaitsBody,
+        Slow,
+        Probe,
+        TooLong,
+        Malformed,
+        Gone
+    };
     struct Seen {
         Head head = Head::Incomplete;
         bool has_body = false;
@@ -124,6 +135,7 @@ class Server {
     void watch();
     void accept();
     void look(WaitingList::iterator waiting);
+    Lane& laneFor(Head head);  ///< with the mutex
     Seen headOf(const Poco::Net::StreamSocket& socket);
     Seen headOf(TlsConnection& connection);
     Seen headOf(std::string_view text) const;
@@ -161,7 +173,7 @@ class Server {
 
     std::mutex mutex_;  ///< everything below
     bool stopping_ = false;
-    Lane usual_, slow_;
+    Lane usual_, bodies_, slow_;
     std::vector<Descriptor> answered_;  ///< for the waiting thread to end
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
