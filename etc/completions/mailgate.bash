@@ -49,14 +49,14 @@ _mailgate() {
         "access set remove"*) words="--yes --dry-run --json" ;;
         "access set"*) words="--json --wide --columns --utc --no-pager" ;;
         "access export"*) words="--set" ;;
-        "access import") words="--format --verdict --set --replace --all-sets --ignore-columns --force --dry-run --json"
+        "access import") words="--format --verdict --listener --set --replace --all-sets --ignore-columns --force --dry-run --json"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --set --replace --all-sets --ignore-columns --force --dry-run --json" ;;
-        "access diff") words="--format --verdict --set --all-sets --ignore-columns --json"
+        "access import"*) words="--format --verdict --listener --set --replace --all-sets --ignore-columns --force --dry-run --json" ;;
+        "access diff") words="--format --verdict --listener --set --all-sets --ignore-columns --json"
                        [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access diff"*) words="--format --verdict --set --all-sets --ignore-columns --json" ;;
+        "access diff"*) words="--format --verdict --listener --set --all-sets --ignore-columns --json" ;;
         "access undo"*) words="--force --dry-run --json" ;;
         "access history"*) words="--json --wide --columns --utc --no-pager" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --message-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --json --follow --wide --columns --utc --no-pager" ;;

@@ -27,7 +27,7 @@ complete -c mailgate -l help -d 'usage'
 complete -c mailgate -l version -d 'print the version'
 complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
-complete -c mailgate -n '__mailgate_access allow deny remove list test report; or __fish_seen_subcommand_from sessions report top' \
+complete -c mailgate -n '__mailgate_access allow deny remove list test report import diff; or __fish_seen_subcommand_from sessions report top' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
 complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'

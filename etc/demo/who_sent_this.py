@@ -136,7 +136,8 @@ def investigate(site):
     print("## What went to this domain yesterday?\n")
     site.run("mailgate sessions --to @example.net --since yesterday --until today")
     site.run("mailgate sessions --to @example.net --since yesterday --until today --all --json |\n"
-             "        jq -r '(select(.mail) | .mail[]), select(.event == \"session.mail\") | [.from, .size, .queue_id] | @tsv'")
+             "        jq -r '(select(.mail) | .mail[]), select(.event == \"session.mail\") | "
+             "select(any(.recipients[]; endswith(\"@example.net\"))) | [.from, .size, .queue_id] | @tsv'")
     print("## Who is trying passwords, and who is refused most?\n")
     site.run("mailgate sessions --failed-logins --since 24h")
     site.run("mailgate top --since 24h --by failed-logins --limit 5")

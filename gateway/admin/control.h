@@ -43,6 +43,9 @@ struct ListenerStatus {
         would_refuse{};  ///< sessions let pass in monitor mode, by reason
     std::string upstream{};
     bool available = true;  ///< some server of the upstream takes sessions
+    std::string access = "allowlist";
+    bool closed =
+        false;  ///< it refuses every client: an allowlist that no rule opens, and that does not only monitor
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.
@@ -59,6 +62,7 @@ struct UpstreamStatus {
 
 struct Status {
     std::string name, version;
+    std::string config_file, store;  ///< what it was started with; the file's absolute path
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
@@ -72,6 +76,8 @@ struct Status {
     std::uint64_t rules = 0, rules_bytes = 0;
     std::uint64_t rules_expiring = 0;                     ///< within rules.warn_expiry
     std::int64_t rules_version = 0, rules_loaded_ms = 0;  ///< Unix time the table in force was built
+    std::vector<std::pair<std::string, std::uint64_t>>
+        rules_without_listener;  ///< rules that decide nothing, by the listener that they name and nobody has
     bool last_reload_failed = false;
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
     store::FleetStatus fleet;

@@ -77,6 +77,8 @@ Object toJson(const ListenerStatus& listener) {
     setTotals(object, kListenerCounters, listener.totals, CounterGroup::Content);
     object.set("upstream", textOrNull(listener.upstream));
     object.set("available", listener.available);
+    object.set("access", listener.access);
+    object.set("closed", listener.closed);
     object.set("live", listener.live);
     object.set("paused", listener.paused);
     return object;
@@ -151,6 +153,7 @@ Object rulesOf(const Status& status) {
     object.set("loaded", timeOrNull(status.rules_loaded_ms));
     object.set("store_failed", status.rules_failed);
     object.set("expiring", status.rules_expiring);
+    object.set("without_listener", countsByName(status.rules_without_listener));
     return object;
 }
 
@@ -184,6 +187,8 @@ Object toJson(const Status& status) {
     Object object = ordered();
     object.set("name", status.name);
     object.set("version", status.version);
+    object.set("config_file", textOrNull(status.config_file));
+    object.set("store", textOrNull(status.store));
     object.set("pid", status.pid);
     object.set("started", timeOrNull(status.started_ms));
     object.set("draining", status.draining);

@@ -149,6 +149,11 @@ void addListeners(Families& out, const Status& status) {
     out.gauges("mailgate_listener_available", "1 while the listener has a server that takes sessions.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, listener.available ? 1 : 0);
+    out.gauges(
+        "mailgate_listener_closed",
+        "1 while the listener refuses every client: its access is allowlist, and no rule allows anybody.");
+    for (const ListenerStatus& listener : status.listeners)
+        out.sample({{"listener", listener.name}}, listener.closed ? 1 : 0);
     out.gauges("mailgate_sessions_live", "Sessions now.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, real(listener.live));
@@ -213,6 +218,12 @@ void addRules(Families& out, const Status& status) {
     if (status.rules_loaded_ms != 0) out.sample({}, secondsSince(status.rules_loaded_ms));
     out.gauges("mailgate_rules_expiring", "Access rules that expire within rules.warn_expiry.")
         .sample({}, real(status.rules_expiring));
+    std::uint64_t idle = 0;
+    for (const auto& [listener, rules] : status.rules_without_listener)
+        idle += rules;
+    out.gauges("mailgate_rules_without_listener",
+               "Access rules without effect: they name a listener that there is not.")
+        .sample({}, real(idle));
     out.gauges("mailgate_rules_store_failed",
                "1 while the store of the rules cannot be read and the last table stays in force.")
         .sample({}, status.rules_failed ? 1 : 0);

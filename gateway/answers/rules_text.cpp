@@ -301,8 +301,8 @@ std::string decisionsAsJson(std::span<const rules::Decision> decisions, UnixSeco
 std::string reportAsJson(std::span<const AccessRule> rules, const rules::Site& site,
                          const rules::NameStates& names) {
     const auto listener = [](const rules::Site::Listener& one) {
-        return fmt::format(R"({{"name":{},"access":"{}"}})", jsonText(one.name),
-                           one.allowlist ? "allowlist" : "open");
+        return fmt::format(R"({{"name":{},"access":"{}","monitors":{}}})", jsonText(one.name),
+                           one.allowlist ? "allowlist" : "open", one.monitors);
     };
     return jsonObject(jsonArray("listeners", site.listeners, listener) + ",\n" + ruleArray(rules, names));
 }

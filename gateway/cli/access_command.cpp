@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
+#include "gateway/base/descriptor.h"
 #include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
 #include "gateway/cli/acting_user.h"
@@ -9,6 +10,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/screen_text.h"
 #include "gateway/cli/site.h"
@@ -28,6 +30,9 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -257,6 +262,28 @@ rules::Edit editOf(const Arguments& arguments) {
     return edit;
 }
 
+/// The user that the gateway is to run as, else who has the folder.
+std::pair<uid_t, gid_t> ownerOf(const Config& config, const std::filesystem::path& folder) {
+    if (!config.user.empty())
+        if (const passwd* user = ::getpwnam(config.user.c_str())) return {user->pw_uid, user->pw_gid};
+    struct stat status {};
+    if (::stat(folder.c_str(), &status) != 0) return {0, 0};
+    return {status.st_uid, status.st_gid};
+}
+
+/// A database that root makes before the first start has to be the gateway's, which could not open it otherwise. SQLite
+/// gives the files beside it to whom the database belongs.
+void makeOwnedDatabase(const Config& config) {
+    if (::geteuid() != 0) return;
+    const std::filesystem::path path = config.store_url.substr(config.store_url.find(':') + 1);
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640));
+    if (file.get() < 0) return;  // it is there, or the store says why it cannot be made
+    const auto [user, group] = ownerOf(config, path.parent_path());
+    if (::fchown(file.get(), user, group) != 0)
+        fmt::print(stderr, "warning: {}: cannot be given to {}: {}\n", path.string(), config.user,
+                   std::strerror(errno));
+}
+
 /// A subcommand's run: configuration and, when asked for, the store.
 class Access {
   public:
@@ -281,6 +308,7 @@ class Access {
     void history();
     /// Of rows that were left out because they cannot be read: the gateway takes no rules with them.
     void reportBadRows() {
+        if (changed_) reportGateway();
         for (const auto& [id, what] : bad_rows_)
             warn(what);
         if (use_ == RuleStore::Use::Read && !bad_rows_.empty())
@@ -299,6 +327,7 @@ class Access {
         if (store_) return *store_;
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
         const bool shared = !reads && !arguments_.here && use_ == RuleStore::Use::Administer;
+        if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);
         store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
                                         {.use = reads ? RuleStore::Use::Read : use_});
         return *store_;
@@ -378,6 +407,7 @@ class Access {
     void renameRules();
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
+    void reportIdle(const rules::Notes<rules::Idle>& idle) const;
     void warnOfForce(const rules::Refusal& refusal) const;
     std::variant<rules::ImportOutcome, rules::Refusal> imported(const std::string& text);
     void reportImport(const rules::ImportOutcome& outcome) const;
@@ -388,7 +418,9 @@ class Access {
     void reportMissing(const Network& missing);
     bool mayRemove(std::span<const AccessRule> rules);
     bool removeRules(const rules::Selected& selected, const std::optional<std::string>& set = {});
-    void warnOfOlderRules();
+    void warnOfOlderRules(const Poco::JSON::Object& status);
+    void warnOfMonitors(const std::vector<std::string>& listeners) const;
+    void reportGateway();
     void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
     std::vector<std::string> namesMeant(const std::string& text);
@@ -522,7 +554,10 @@ void Access::report(const rules::Hazardous& refusal) {
 
 void Access::report(const rules::NothingLeft&) {
     failAt(arguments_.file,
-           "contains no rules, so --replace would remove them all; use --force to do it anyway");
+           arguments_.replace
+               ? "contains no rules, so --replace would remove them all; use --force to do it anyway"
+               : "contains no rules: what should have written them may have failed; use --force if none is "
+                 "right");
 }
 
 void Access::report(const rules::UnreadableList& refusal) {
@@ -594,6 +629,7 @@ void Access::put(Verdict verdict) {
     if (arguments_.dry_run) return;
     resolveNames(outcome);
     warnOfClosed(service().closedBy(outcome));
+    warnOfMonitors(arguments_.listeners);
 }
 
 /// In a dry run, the rule of that number where it would be a new one; null: it is there.
@@ -980,17 +1016,42 @@ void Access::test() {
         for (const rules::Decision& decision : decisions)
             reportDecision(decision);
     }
-    if (bad_rows_.empty()) warnOfOlderRules();
+    warnOfMonitors(arguments_.listeners);
+    const auto status = runningStatus(config_);
+    if (!status) return;
+    if (const auto other = otherStore(*status, config_)) return warn(*other);
+    for (const std::string& difference : otherListeners(*status, config_, arguments_.listeners))
+        warn(difference);
+    if (bad_rows_.empty()) warnOfOlderRules(*status);
+}
+
+/// Whom the rules refuse a listener that only monitors lets in.
+void Access::warnOfMonitors(const std::vector<std::string>& listeners) const {
+    for (const ListenerConfig& listener : config_.listeners)
+        if (listener.mode == ListenerMode::Monitor &&
+            (listeners.empty() ||
+             std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end()))
+            fmt::print(
+                stderr,
+                "note: listener {} only monitors (mode = \"monitor\"): nobody is refused there, and whom "
+                "the rules would refuse is recorded\n",
+                listener.name);
+}
+
+/// A change that the gateway which runs does not see, because it has another configuration than the file by now.
+void Access::reportGateway() {
+    const auto status = runningStatus(config_);
+    if (!status) return;
+    if (const auto other = config_.fleet.url.empty() ? otherStore(*status, config_) : std::nullopt)
+        return fail(*other + ": the change is not in force (a new store.url is used after a restart)");
+    for (const std::string& name : arguments_.listeners)
+        for (const std::string& difference : otherListeners(*status, config_, {name}))
+            warn(difference);
 }
 
 /// What the store says is not what a running gateway does that cannot read it.
-void Access::warnOfOlderRules() {
-    Poco::JSON::Object::Ptr rules;
-    try {
-        rules = admin::Client(config_.admin.socket).get("/v1/status")->getObject("rules");
-    } catch (const admin::ClientError&) {
-        return;  // none is running, or it is not to be asked
-    }
+void Access::warnOfOlderRules(const Poco::JSON::Object& status) {
+    const Poco::JSON::Object::Ptr rules = status.getObject("rules");
     if (!rules || !rules->optValue("store_failed", false)) return;
     warn(fmt::format(
         "the running gateway cannot read the rules, and keeps those of version {}: what it does may differ "
@@ -1078,6 +1139,7 @@ std::variant<rules::ImportOutcome, rules::Refusal> Access::imported(const std::s
     };
     return service().import({.text = text,
                              .options = importOptions(),
+                             .listeners = arguments_.listeners,
                              .replace = arguments_.replace,
                              .all_sets = arguments_.all_sets,
                              .insist = arguments_.force,
@@ -1090,9 +1152,18 @@ void Access::importText(const std::string& text) {
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
     reportImport(outcome);
-    if (!arguments_.compares) service().meetAll();
+    if (!arguments_.compares) reportIdle(service().withoutEffect(outcome));
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
+}
+
+void Access::reportIdle(const rules::Notes<rules::Idle>& idle) const {
+    for (const rules::Idle& one : idle.first)
+        remark("note: {} {} has no effect, where this applies: {}\n", toString(one.rule.verdict),
+               one.rule.network.toString(), sentenceOf(one.other));
+    if (const std::size_t all = idle.first.size() + idle.more; all > 1)
+        remark("note: {} of the list have no effect{}\n", counted(all, "rule"),
+               idle.more > 0 ? fmt::format("; these are the first {}", idle.first.size()) : "");
 }
 
 /// What is compared is not refused.
@@ -1327,6 +1398,7 @@ void addFileOptions(const Commands::Command& command) {
             "Columns of a CSV file that mean nothing here, by their names in its heading (may be repeated)")
         ->allow_extra_args(false)
         ->delimiter(',');
+    command.listeners("What lines are for that name no listener (may be repeated; default: all listeners)");
     addSetOption(command, "The set of rules that all lines belong to (default: the line's set=, or manual)");
     command.flag("--all-sets", &Arguments::all_sets,
                  "When replacing, also remove the rules of sets that the file does not name");

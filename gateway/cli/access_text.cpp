@@ -157,8 +157,10 @@ std::string rulesAsCsv(std::span<const AccessRule> rules, const rules::Site& sit
         "id,stands_for\r\n";
     for (const rules::Site::Listener& listener : site.listeners)
         csv += csvRow(std::vector<std::string>{
-            "others", listener.allowlist ? "deny" : "allow", listener.name, "",
-            listener.allowlist ? "access = allowlist" : "access = open", "", "", "", "", "", "", "", "", ""});
+            "others", listener.allowlist && !listener.monitors ? "deny" : "allow", listener.name, "",
+            fmt::format("access = {}{}", listener.allowlist ? "allowlist" : "open",
+                        listener.monitors ? ", mode = monitor: nobody is refused" : ""),
+            "", "", "", "", "", "", "", "", ""});
     for (const AccessRule& rule : rules)
         csv += csvRow(std::vector<std::string>{subjectOf(rule), std::string(toString(rule.verdict)),
                                                rule.listener.empty() ? "all" : rule.listener, rule.set,

@@ -21,6 +21,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,7 +76,8 @@ std::string unknownOption(const CLI::App* app, std::string_view word) {
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const std::vector<std::string> names = commandNames(app);
-    const std::string near = didYouMean(names, word);
+    const bool removes = word == "del" || word == "delete" || word == "rm";  // nearer to "deny", its opposite
+    const std::string near = didYouMean(names, removes ? "remove" : word);
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
                        printable(word),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
@@ -159,18 +161,52 @@ void addHelpCommand(CLI::App& root) {
     });
 }
 
+/// The option of that name that the command has, or one of those around it; null: none does.
+const CLI::Option* optionOf(const CLI::App* app, const std::string& name) {
+    for (; app != nullptr; app = app->get_parent())
+        if (const CLI::Option* option = app->get_option_no_throw(name)) return option;
+    return nullptr;
+}
+
+/// Whoever forgets the value of `--note` in front of `--dry-run` would make for real the change that was to be tried:
+/// CLI11 takes whatever comes next. Throws CLI::ValidationError.
+void requireValues(const CLI::App& root, std::span<char* const> words) {
+    const CLI::App* app = &root;
+    for (std::size_t at = 1; at < words.size(); ++at) {
+        const std::string word = words[at];
+        if (word == "--") return;
+        if (!word.starts_with("--")) {
+            const auto commands =
+                app->get_subcommands([&](const CLI::App* command) { return command->get_name() == word; });
+            if (!commands.empty()) app = commands.front();
+            continue;
+        }
+        const CLI::Option* option = optionOf(app, word);
+        if (option == nullptr || option->get_items_expected_min() == 0 || at + 1 == words.size()) continue;
+        const std::string_view next = words[++at];
+        if (next.starts_with("--"))
+            throw CLI::ValidationError(fmt::format(
+                "{0} needs a value, and is followed by \"{1}\" (a value that begins with --: {0}={1})", word,
+                printable(next)));
+    }
+}
+
 /// A monitoring system takes 2 for CRITICAL: of a command line that was misspelt it knows nothing.
-int usageStatus(const CLI::App& app) {
-    const CLI::App* status = app.get_subcommand("status");
-    return status->count("--check") > 0 ? static_cast<int>(CheckState::Unknown) : kUsage;
+int usageStatus(std::span<char* const> words) {
+    const auto has = [&](std::string_view wanted) {
+        return std::any_of(words.begin(), words.end(), [&](const char* word) { return word == wanted; });
+    };
+    return has("status") && has("--check") ? static_cast<int>(CheckState::Unknown) : kUsage;
 }
 
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
+    const std::span<char* const> words(argv, static_cast<std::size_t>(argc));
     try {
+        requireValues(app, words);
         app.parse(argc, argv);
         return context.exit_code;
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? kDone : usageStatus(app);
+        return app.exit(error) == 0 ? kDone : usageStatus(words);
     } catch (const ConfigError& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return kBadConfiguration;

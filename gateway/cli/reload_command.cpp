@@ -3,9 +3,11 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
+#include "protocols/values/text.h"
 
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
@@ -28,10 +30,19 @@ void printJson(const std::string& file, const std::string& detail, const std::ve
 }
 
 // The file is checked here first: its errors are then told where they are read, with the exit code for them.
-void reload(const Context& context, bool json) {
+void reload(Context& context, bool json) {
     const Config config = loadConfig(chosenFile(context));
-    const auto answer =
-        withProgress("reloading", [&] { return admin::Client(config.admin.socket).post("/v1/reload"); });
+    const admin::Client gateway(config.admin.socket);
+    if (const auto other = otherFile(*gateway.get("/v1/status"), config)) {
+        fmt::print(
+            stderr,
+            "mailgate: nothing was reloaded: the gateway that runs was started with {}, and reads that "
+            "file again, not {}\n",
+            printable(*other, std::string::npos), printable(config.file, std::string::npos));
+        context.exit_code = kRefusedOrNotFound;
+        return;
+    }
+    const auto answer = withProgress("reloading", [&] { return gateway.post("/v1/reload"); });
     const auto detail = answer->optValue<std::string>("detail", "done");
     const std::vector<std::string> warnings = ruleWarnings(config);
     if (json) return printJson(config.file, detail, warnings);

@@ -118,6 +118,9 @@ class Check {
             const std::string name = textOf(listener, "name");
             if (!listener.optValue("available", true))
                 found(CheckState::Critical, fmt::format("listener {} has no server", name));
+            if (isSet(listener, "closed"))
+                found(CheckState::Warning,
+                      fmt::format("listener {} refuses every client: no access rule allows anybody", name));
             if (isSet(listener, "paused"))
                 found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
         });
@@ -130,11 +133,21 @@ class Check {
         const Object::Ptr rules = status_.getObject("rules");
         if (rules && isSet(*rules, "store_failed"))
             found(CheckState::Critical, "the access rules cannot be read");
+        if (rules) checkRules(*rules);
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
         if (const Array::Ptr alarms = status_.getArray("address_alarms"))
             for (unsigned i = 0; i < alarms->size(); ++i)
                 found(CheckState::Warning, fmt::format("listener {} may have lost its clients' addresses",
                                                        alarms->getElement<std::string>(i)));
+    }
+
+    void checkRules(const Object& rules) {
+        const Object::Ptr idle = rules.getObject("without_listener");
+        for (const auto& name : idle ? idle->getNames() : Object::NameList()) {
+            const std::uint64_t count = numberOf(*idle, name);
+            found(CheckState::Warning, fmt::format("{} access rule{} listener {}, which there is not", count,
+                                                   count == 1 ? " names" : "s name", name));
+        }
     }
 
     void checkSessions() {

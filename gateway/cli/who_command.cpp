@@ -8,6 +8,7 @@
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/log/escape.h"
+#include "protocols/values/network.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -19,7 +20,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace mailgate::cli {
@@ -76,6 +79,22 @@ std::vector<Found> findAll(journal::Source& source, const WhoArguments& argument
             all.push_back(std::move(found));
     }
     return all;
+}
+
+/// Of a client that is refused again and again not every session is kept; but its refusal has the address, too.
+std::vector<std::string> addressesIn(std::string_view text) {
+    constexpr std::string_view kAround = " \t[](){}<>,;\"'";
+    std::vector<std::string> addresses;
+    for (std::size_t from = 0; (from = text.find_first_not_of(kAround, from)) != std::string_view::npos;) {
+        const std::size_t end = std::min(text.find_first_of(kAround, from), text.size());
+        const std::string word(text.substr(from, end - from));
+        from = end;
+        const auto network = parseNetwork(word);
+        const auto* const address = std::get_if<Network>(&network);
+        if (address == nullptr || address->prefix_length != 128 || word == text) continue;
+        if (std::find(addresses.begin(), addresses.end(), word) == addresses.end()) addresses.push_back(word);
+    }
+    return addresses;
 }
 
 std::string headingOf(const Found& found) {
@@ -135,8 +154,18 @@ void who(Context& context, const WhoArguments& arguments) {
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
     const auto source = openJournal(chosenConfig(context));
-    const auto all =
-        withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
+    auto all = withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
+    for (const std::string& address :
+         all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {
+        WhoArguments client = arguments;
+        client.text = address;
+        all = findAll(*source, client, period);
+        if (all.empty()) continue;
+        fmt::print(stderr,
+                   "note: no session in the journal has that id; these are of {}, which stands in the text\n",
+                   address);
+        break;
+    }
     if (all.empty()) {
         fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n", asTyped(arguments.text),
                    alternatives(meanings));

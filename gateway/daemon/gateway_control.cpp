@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <future>
 #include <iterator>
 #include <thread>
@@ -77,11 +78,14 @@ admin::Status GatewayControl::status() {
     const Millis now = monotonicMillis();
     status.name = generation->config.name;
     status.version = MAILGATE_VERSION;
+    status.config_file = std::filesystem::absolute(generation->config.file).lexically_normal().string();
+    status.store = generation->config.store_url;
     status.pid = ::getpid();
     status.started_ms = started_ms_;
     status.draining = draining_;
     status.live = parts_.state.sessions;
     status.max_sessions = parts_.state.max_sessions;
+    const auto table = generation->access->current();
     for (std::size_t i = 0; i < generation->config.listeners.size(); ++i) {
         const ListenerConfig& listener = generation->config.listeners[i];
         const ListenerCounters& own = *generation->listeners[i];
@@ -103,6 +107,9 @@ admin::Status GatewayControl::status() {
         if (listener.endsTls()) row.handshakes = handshakeCounts(own.handshakes);
         row.upstream = listener.upstream;
         row.available = generation->upstreams[listener.upstream_index]->available(now);
+        row.access = listener.access == AccessDefault::Allowlist ? "allowlist" : "open";
+        row.closed = listener.access == AccessDefault::Allowlist && listener.mode != ListenerMode::Monitor &&
+                     !table->letsSomebodyIn(static_cast<store::ListenerIndex>(i), unixMillis() / 1'000);
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);
@@ -130,12 +137,12 @@ admin::Status GatewayControl::status() {
     for (std::size_t i = 0; i < kRefusals; ++i) {
         status.refusals.emplace_back(reasonFor(static_cast<Refusal>(i)), value(counters.refusals[i]));
     }
-    const auto table = generation->access->current();
     status.rules = table->size();
     status.rules_bytes = table->memoryBytes();
     status.rules_version = table->version();
     status.rules_loaded_ms = parts_.rules.loaded_ms;
     status.rules_failed = parts_.rules.failed;
+    status.rules_without_listener.assign(table->unknownListeners().begin(), table->unknownListeners().end());
     status.rules_expiring = parts_.rules.expiring;
     status.fleet = fleet();
     status.log_lines_lost = parts_.log.lost();

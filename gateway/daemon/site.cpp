@@ -8,8 +8,8 @@ namespace mailgate {
 rules::Site siteOf(const Config& config) {
     rules::Site site;
     for (const ListenerConfig& listener : config.listeners)
-        site.listeners.push_back(
-            {listener.name, listener.access == AccessDefault::Allowlist, listener.trusted});
+        site.listeners.push_back({listener.name, listener.access == AccessDefault::Allowlist,
+                                  listener.trusted, listener.mode == ListenerMode::Monitor});
     for (const UpstreamConfig& upstream : config.upstreams)
         for (const ServerConfig& server : upstream.servers) {
             rules::Site::Server own{upstream.name + "/" + server.name, server.address, {}};

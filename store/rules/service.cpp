@@ -419,6 +419,29 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     return found;
 }
 
+Notes<Idle> Service::withoutEffect(const ImportOutcome& outcome) {
+    const auto before = [](const AccessRule* a, const AccessRule* b) { return a->network < b->network; };
+    std::vector<const AccessRule*> ours;
+    for (const AccessRule& rule : outcome.rules)
+        if (rule.name.empty() && isLive(rule, now_)) ours.push_back(&rule);
+    std::stable_sort(ours.begin(), ours.end(), before);
+    std::vector<bool> told(ours.size());
+    Notes<Idle> found;
+    store_().forEachRule(
+        [&](const AccessRule& other) {
+            if (!other.name.empty() || !isLive(other, now_)) return;
+            const auto [first, last] = std::equal_range(ours.begin(), ours.end(), &other, before);
+            for (auto one = first; one != last; ++one) {
+                const auto at = static_cast<std::size_t>(one - ours.begin());
+                if (told[at] || standingOf(**one, other) != Standing::WithoutEffect) continue;
+                told[at] = true;
+                found.add({**one, other});
+            }
+        },
+        bad_);
+    return found;
+}
+
 /// An allowlist whose rules let in nobody, if there are any.
 std::vector<std::string> Service::closedListeners() {
     const auto allowing = store_().allowing(now_);
@@ -426,6 +449,42 @@ std::vector<std::string> Service::closedListeners() {
     if (allowing.contains("")) return closed;
     for (const Site::Listener& listener : site_.listeners)
         if (listener.allowlist && !allowing.contains(listener.name)) closed.push_back(listener.name);
+    return closed;
+}
+
+/// The allowlists of which no allow rule decides anything any more, because denials take all of it. Looked at only where
+/// one of these takes a good part of an allow rule: a single address is not what closes a listener, and all rules are to be
+/// compared.
+std::vector<std::string> Service::overriddenListeners(std::span<const AccessRule> denying) {
+    constexpr int kSmallPart = 8;  // a 256th
+    bool takes = false;
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            if (takes || !allows(rule) || !rule.name.empty() || !isLive(rule, now_)) return;
+            takes = std::any_of(denying.begin(), denying.end(), [&](const AccessRule& denial) {
+                return sharesListener(rule, denial) && rule.network.contains(denial.network) &&
+                       denial.network.prefix_length - rule.network.prefix_length <= kSmallPart;
+            });
+        },
+        bad_);
+    std::vector<std::string> closed;
+    if (!takes) return closed;
+    std::vector<AccessRule> rules;
+    store_().forEachRule(
+        [&](const AccessRule& rule) {
+            if (isLive(rule, now_)) rules.push_back(rule);
+        },
+        bad_);
+    for (const Site::Listener& listener : site_.listeners) {
+        if (!listener.allowlist) continue;
+        const auto on_it = [&](const AccessRule& rule) {
+            return allows(rule) && covers(rule, listener.name);
+        };
+        const auto idle = shadowed(rules, std::vector{listener.name});
+        if (std::none_of(rules.begin(), rules.end(),
+                         [&](const AccessRule& rule) { return on_it(rule) && !idle.contains(rule.id); }))
+            closed.push_back(listener.name);
+    }
     return closed;
 }
 
@@ -561,7 +620,11 @@ std::vector<std::string> Service::closedBy(const PutOutcome& outcome) {
     const bool opens = std::any_of(
         outcome.rules.begin(), outcome.rules.end(),
         [](const RuleStore::EditResult& result) { return allows(result.rule) && !result.rule.name.empty(); });
-    return opens ? closedListeners() : std::vector<std::string>();
+    if (opens) return closedListeners();
+    std::vector<AccessRule> denying;
+    for (const RuleStore::EditResult& result : outcome.rules)
+        if (!allows(result.rule) && result.rule.name.empty()) denying.push_back(result.rule);
+    return denying.empty() ? std::vector<std::string>() : overriddenListeners(denying);
 }
 
 std::vector<std::string> Service::closedBy(const ImportOutcome& outcome) {
@@ -607,7 +670,9 @@ std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& impor
 }
 
 std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, const ImportRequest& request) {
-    if (request.replace && imported.rules.empty()) return NothingLeft{};
+    // What is piped from a program that failed is empty, and with it a job that denies nobody is green for ever.
+    const bool may_have_failed = request.options.may_be_cut && !imported.has_end_mark;
+    if ((request.replace || may_have_failed) && imported.rules.empty()) return NothingLeft{};
     if (request.all_sets)
         if (auto refusal = mostRemoved(imported)) return *refusal;
     for (const store::ImportedRule& one : imported.rules)
@@ -620,6 +685,24 @@ std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, co
     return std::nullopt;
 }
 
+namespace {
+
+/// A line that names no listener gives a rule for each of these.
+void nameListeners(std::vector<store::ImportedRule>& rules, std::span<const std::string> listeners) {
+    if (listeners.empty()) return;
+    const std::size_t lines = rules.size();
+    for (std::size_t at = 0; at < lines; ++at) {
+        if (!rules[at].rule.listener.empty()) continue;
+        rules[at].rule.listener = listeners.front();
+        for (const std::string& listener : listeners.subspan(1)) {
+            rules.push_back(rules[at]);
+            rules.back().rule.listener = listener;
+        }
+    }
+}
+
+}  // namespace
+
 std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& request) {
     std::vector<std::string> names = listenerNames(site_);
     // A listener that is gone may be named where it has rules.
@@ -630,8 +713,10 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     options.now = now_;
     options.progress = &request.progress;
     if (options.set && !store::isSetName(*options.set)) return Refusal(InvalidSet{*options.set});
+    if (auto missing = unknown(request.listeners)) return Refusal(*missing);
     auto imported = store::parseRules(request.text, options);
     if (!imported.errors.empty()) return Refusal(UnreadableList{imported.errors});
+    nameListeners(imported.rules, request.listeners);
     auto hazard = hazardOf(imported, request);
     if (hazard && !request.insist) return std::move(*hazard);
 
@@ -677,6 +762,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         if (replaced)
             for (const auto& [set, size] : store_().ruleSets())
                 if (!isAmong(*replaced, set)) outcome.left_alone.emplace(set, size);
+        outcome.rules = std::move(rules);
         return outcome;
     }
     const auto edited = [&](AccessRule& rule, const AccessRule& wanted, bool is_new) {
@@ -688,6 +774,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
         count(one.kind);
         if (one.taken_over) ++outcome.taken_over;
     }
+    outcome.rules = std::move(rules);
     return outcome;
 }
 

@@ -30,6 +30,7 @@ struct Site {
         std::string name;
         bool allowlist = true;           ///< refuses whom no rule allows
         std::vector<Network> balancers;  ///< whose headers are believed
+        bool monitors = false;           ///< refuses nobody, whatever the rules say
     };
     struct Server {
         std::string name;     ///< UPSTREAM/SERVER
@@ -82,6 +83,11 @@ struct Overlap {
     Standing standing;
     AccessRule other;
     bool outlives = false;  ///< with the same verdict: the rule is in force still when the other has expired
+};
+
+/// A rule that decides nothing, and the one that decides in its place.
+struct Idle {
+    AccessRule rule, other;
 };
 
 /// A rule for another network than the one that was asked for, which it touches.
@@ -148,7 +154,7 @@ struct TooMuchTogether {
     double share;      ///< of all addresses of the family
     bool with_others;  ///< only together with rules that are there already
 };
-/// Every rule would be removed, and none put; likewise.
+/// A list without rules: every rule would be removed, and none put; or the list's source has failed. Likewise.
 struct NothingLeft {};
 /// A list that is to be all there is, and may be the beginning of one: most rules would be removed, or some, and it has
 /// none of the end marks that an export has; likewise.
@@ -205,7 +211,8 @@ struct PutOutcome {
 
 struct ImportRequest {
     std::string_view text{};
-    store::ImportOptions options{};  ///< the service knows the listeners
+    store::ImportOptions options{};        ///< the service knows the listeners
+    std::vector<std::string> listeners{};  ///< what lines are for that name no listener; empty: all listeners
     /// The rules of the set are those of the list; without options.set, of each set that the list names.
     bool replace = false;
     bool all_sets = false;  ///< and other sets have none
@@ -222,6 +229,7 @@ struct ImportOutcome {
     std::vector<store::ImportError> contradictions{};  ///< in the list
     store::ImportLines not_utf8{};                     ///< likewise
     std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
+    std::vector<AccessRule> rules{};                   ///< of the list
     std::optional<Refusal> insisted{};                 ///< what it would have been had nobody insisted
 };
 
@@ -317,11 +325,13 @@ class Service {
     // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
     // reading the other rules may fail when the change has not.
 
+    /// Rules of the list in whose place another one decides about the same network. Meets all rules, as meetAll().
+    Notes<Idle> withoutEffect(const ImportOutcome& outcome);
     /// With rules in force.
     Notes<Overlap> overlaps(const PutOutcome& outcome);
     /// The allowlists that let in nobody now, where the change may have been what closed them.
     std::vector<std::string> closedBy(const RuleStore::RemoveResult& result);
-    /// Where it is a name that was to let somebody in: that may stand for nothing.
+    /// Where it denies what an allow rule lets in, or is to let in a name: that may stand for nothing.
     std::vector<std::string> closedBy(const PutOutcome& outcome);
     std::vector<std::string> closedBy(const ImportOutcome& outcome);
     std::vector<std::string> closedBy(const RuleStore::UndoResult& result);
@@ -350,6 +360,7 @@ class Service {
     std::optional<Refusal> hazardOf(const store::ImportResult& imported, const ImportRequest& request);
     std::optional<MostRemoved> mostRemoved(const store::ImportResult& imported);
     std::vector<std::string> closedListeners();
+    std::vector<std::string> overriddenListeners(std::span<const AccessRule> denying);
 
     const Opener store_;
     const Site& site_;

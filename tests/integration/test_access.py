@@ -590,7 +590,7 @@ class Command(unittest.TestCase):
             self.assertIn("there are manual", self.gateway.run("access", command, "--set", "nope").stderr)
 
     def test_a_rule_written_with_the_sqlite_shell_is_a_manual_one(self):
-        self.gateway.access("import", os.devnull, "--verdict", "deny")  # makes the database
+        self.gateway.access("import", os.devnull, "--verdict", "deny", "--force")  # makes the database
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.0/24', 'deny')")
             database.execute("INSERT INTO access_rule(network, verdict, rule_set) VALUES ('192.0.2.0/24', 'deny', 'shell')")
@@ -668,7 +668,7 @@ class Command(unittest.TestCase):
             self.assertIn(words, done.stderr)
 
     def test_two_editors_at_once_undo_their_own(self):
-        self.gateway.access("import", os.devnull, "--verdict", "deny")  # makes the database
+        self.gateway.access("import", os.devnull, "--verdict", "deny", "--force")  # makes the database
         with contextlib.closing(sqlite3.connect(self.gateway.database)) as database, database:
             database.execute("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.1', 'deny')")
         self.gateway.access("deny", "192.0.2.2")
@@ -687,7 +687,7 @@ class Command(unittest.TestCase):
         for number in (1, 2):
             listings.append(self.gateway.folder / f"{number}.txt")
             listings[-1].write_text("".join(f"allow 10.{number}.{third}.0/24\n" for third in range(200)))
-        self.gateway.access("import", os.devnull, "--verdict", "deny")
+        self.gateway.access("import", os.devnull, "--verdict", "deny", "--force")
         running = [subprocess.Popen(self.gateway.argv("access", "import", "--replace", "--set", "partners", str(listing)),
                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for listing in listings]
         for process in running:
@@ -734,7 +734,8 @@ class Command(unittest.TestCase):
         for arguments in (("--format", "json"), ("--json",)):
             reported = json.loads(self.gateway.access("report", *arguments))
             self.assertEqual(reported["rules"], [rule])
-            self.assertEqual(reported["listeners"], [{"name": "smtp", "access": "allowlist"}, {"name": "imap", "access": "open"}])
+        self.assertEqual(reported["listeners"], [{"name": "smtp", "access": "allowlist", "monitors": False},
+                                                 {"name": "imap", "access": "open", "monitors": False}])
 
     def test_terminals_are_not_obeyed(self):
         evil = "a\u009b31m\u202eb"

@@ -45,6 +45,8 @@ TEST(Metrics, CountsByWhatMatters) {
     control.now.rules_version = 41;
     control.now.last_reload_failed = true;
     control.now.listeners[1].available = false;
+    control.now.listeners[0].closed = true;
+    control.now.rules_without_listener = {{"old", 3}, {"older", 4}};
     control.now.listeners[0].totals = {12, 7, 3, 0, 0, 21, 34};
     control.now.address_alarms = {"imap"};
     const std::string text = metricsOf(control);
@@ -72,6 +74,9 @@ TEST(Metrics, CountsByWhatMatters) {
              "mailgate_server_certificate_expiry_seconds{upstream=\"dovecot\",server=\"imap1\","
              "address=\"127.0.0.1:10143\"} 1900000000\n",
              "mailgate_listener_available{listener=\"imap\"} 0\n",
+             "mailgate_listener_closed{listener=\"smtp\"} 1\n",
+             "mailgate_listener_closed{listener=\"imap\"} 0\n",
+             "mailgate_rules_without_listener 7\n",
              "mailgate_mails_total{listener=\"smtp\"} 21\n",
              "mailgate_recipients_total{listener=\"smtp\"} 34\n",
              "mailgate_logins_total{listener=\"smtp\"} 0\n",

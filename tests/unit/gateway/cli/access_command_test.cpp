@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <pwd.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -50,6 +52,43 @@ class AccessCommandTest : public test::CommandTest {
         return name;
     }
 };
+
+TEST_F(AccessCommandTest, AListenerThatOnlyMonitorsIsNamed) {
+    const std::string listener = "protocol = \"smtp\"\n";
+    std::string site = kSite;
+    configure(site.insert(site.find(listener), "mode = \"monitor\"\n"));
+    const std::string note =
+        "note: listener smtp only monitors (mode = \"monitor\"): nobody is refused there, and whom the rules "
+        "would refuse is recorded\n";
+    EXPECT_EQ(access({"deny", "192.0.2.1"}).errors, note);
+    const Ran tested = access({"test", "192.0.2.1"});
+    EXPECT_EQ(tested.exit_code, kRefusedOrNotFound) << "which is what the rules say";
+    EXPECT_EQ(tested.errors, note);
+    EXPECT_THAT(access({"report"}).output,
+                HasSubstr("others,allow,smtp,,\"access = allowlist, mode = monitor: nobody is refused\""));
+    EXPECT_THAT(access({"report", "--json"}).output, HasSubstr("\"monitors\":true"));
+}
+
+TEST_F(AccessCommandTest, ADatabaseThatRootMakesIsTheGateways) {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of others";
+    std::string site = kSite;
+    configure(site.insert(site.find("name = "), "user = \"nobody\"\n"));
+    done({"allow", "192.0.2.1"});
+    struct stat status {};
+    ASSERT_EQ(::stat(folder_.file("mailgate.db").c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, ::getpwnam("nobody")->pw_uid);
+    EXPECT_EQ(status.st_mode & 0777, 0640u);
+}
+
+TEST_F(AccessCommandTest, RulesOfAListThatHaveNoEffectAreNamed) {
+    done({"deny", "192.0.2.1", "--set", "f2b"});
+    const std::string file = list("allow 192.0.2.1 vip\n");
+    EXPECT_THAT(
+        done({"import", file, "--set", "vip"}),
+        EndsWith("note: allow 192.0.2.1 has no effect, where this applies: rule 1: deny 192.0.2.1 on all "
+                 "listeners, set f2b\n"));
+    EXPECT_THAT(done({"import", file, "--set", "mx", "--listener", "smtp"}), Not(HasSubstr("no effect")));
+}
 
 TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_EQ(access({"list"}).errors, "mailgate: there are no rules\n");

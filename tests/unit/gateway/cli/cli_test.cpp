@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"sesions", "--live"}, "mailgate: there is no command \"sesions\": did you mean \"sessions\"?\n"},
         {{"access", "alow", "192.0.2.1"},
          "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"access", "del", "192.0.2.1"},
+         "mailgate: access has no subcommand \"del\": did you mean \"remove\"?\n"},
         {{"sessions", "--sinse", "1h"},
          "mailgate: sessions has no option \"--sinse\": did you mean \"--since\"?\n"},
         {{"sessions", "show", "--utx", "01"},
@@ -65,11 +68,33 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
     }
 }
 
+TEST(Cli, AnOptionIsNotTheValueOfAnother) {
+    const std::vector<std::vector<std::string>> cases = {
+        {"access", "deny", "192.0.2.1", "--note", "--dry-run"},
+        {"access", "deny", "192.0.2.1", "--set", "--force"},
+        {"access", "remove", "192.0.2.1", "--note-contains", "--dry-run", "--yes"},
+        {"access", "--config", "--x", "list"},
+        {"access", "set", "define", "x", "--note", "--dry-run"},
+        {"sessions", "--since", "--all"},
+        {"top", "--limit", "--json"}};
+    for (const auto& words : cases) {
+        const Ran done = ran(words);
+        const auto next = std::adjacent_find(words.begin(), words.end(), [](const auto& a, const auto& b) {
+            return a.starts_with("--") && b.starts_with("--");
+        });
+        EXPECT_EQ(done.exit_code, kUsage);
+        EXPECT_EQ(done.errors, "mailgate: " + next[0] + " needs a value, and is followed by \"" + next[1] +
+                                   "\" (a value that begins with --: " + next[0] + "=" + next[1] + ")\n" +
+                                   test::kMoreHelp);
+    }
+}
+
 TEST(Cli, WhatAMonitoringSystemMisspeltIsUnknown) {
     constexpr int kUnknown = 3;
     for (const auto& words : {std::vector<std::string>{"status", "--check", "--nonsense"},
                               {"status", "--check", "--sessions", "many"},
-                              {"status", "--check", "extra"}})
+                              {"status", "--check", "extra"},
+                              {"status", "--check", "--sessions", "--journal", "90"}})
         EXPECT_EQ(ran(words).exit_code, kUnknown) << words.back();
 }
 

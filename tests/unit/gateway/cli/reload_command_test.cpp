@@ -25,6 +25,23 @@ TEST_F(ReloadCommandTest, SaysWhatHasChanged) {
     EXPECT_THAT(control_.orders, ElementsAre("reload"));
 }
 
+TEST_F(ReloadCommandTest, AFileThatIsNotTheGatewaysIsNotReloaded) {
+    ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else nobody may enter";
+    startGateway();
+    control_.now.config_file = "/etc/mailgate/other.toml";
+    const test::Ran other = run({"reload"});
+    EXPECT_EQ(other.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(other.output, "");
+    EXPECT_EQ(
+        other.errors,
+        "mailgate: nothing was reloaded: the gateway that runs was started with /etc/mailgate/other.toml, "
+        "and reads that file again, not " +
+            file_ + "\n");
+    EXPECT_THAT(control_.orders, IsEmpty());
+    control_.now.config_file = file_;
+    EXPECT_EQ(run({"reload"}).exit_code, kDone);
+}
+
 TEST_F(ReloadCommandTest, AFileThatCannotBeLoadedDoesNotReachTheGateway) {
     startGateway();
     configure("nonsense = 1\n");

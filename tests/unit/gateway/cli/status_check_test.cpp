@@ -73,6 +73,19 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     EXPECT_THAT(resultFor(status).line, HasSubstr("listener smtp may have lost its clients' addresses"));
 }
 
+TEST(StatusCheck, AListenerThatRefusesAllAndRulesForNoneAreWarnings) {
+    admin::Status status = soundStatus();
+    status.listeners[0].closed = true;
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(resultFor(status).line,
+                HasSubstr("listener smtp refuses every client: no access rule allows anybody |"));
+    status = soundStatus();
+    status.rules_without_listener = {{"old|mx", 3}};
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(resultFor(status).line,
+                HasSubstr("3 access rules name listener old/mx, which there is not |"));
+}
+
 TEST(StatusCheck, ValuesAreJudgedByTheirThresholds) {
     admin::Status status = soundStatus();
     status.live = 799;

@@ -54,6 +54,18 @@ TEST_F(WhoCommandTest, SaysAsWhatItIsKnown) {
                 StartsWith("a sender: 7 sessions: mail"));
 }
 
+TEST_F(WhoCommandTest, OfAnIdThatIsNotKeptTheClientInTheRefusalIsShown) {
+    const test::Ran found = run(
+        {"who", "554 5.7.1 gw.example.net 192.0.2.7 is not allowed to send [id 01M8CXRN8AARABBK9MT3E12WB3]"});
+    EXPECT_EQ(found.exit_code, kDone) << found.errors;
+    EXPECT_THAT(found.output, StartsWith("a client: 8 sessions, the newest 5: "));
+    EXPECT_EQ(
+        found.errors,
+        "note: no session in the journal has that id; these are of 192.0.2.7, which stands in the text\n");
+    EXPECT_EQ(run({"who", "554 gw.example.net 192.0.2.8 [id 01M8CXRN8AARABBK9MT3E12WB3]"}).exit_code,
+              kRefusedOrNotFound);
+}
+
 TEST_F(WhoCommandTest, TakesWhateverNamesASession) {
     const auto first = [this](const std::string& text) {
         const std::string output = run({"who", text}).output;

@@ -34,7 +34,10 @@ TEST(Reach, OfIpv6CountsWhatIsGlobal) {
     EXPECT_EQ(share({"::/0"}, false), 1);
     EXPECT_EQ(share({"::/1"}, false), 1);
     EXPECT_EQ(share({"::/1", "2000::/3"}, false), 1);
-    EXPECT_EQ(share({"2000::/5", "2800::/5"}, false), 0.5);
+    EXPECT_EQ(share({"2000::/5"}, false), 0.5) << "2001::, 2003::, 2400:: and 2600::";
+    EXPECT_EQ(share({"2000::/5", "2800::/6", "2a00::/12"}, false), 0.875);
+    EXPECT_EQ(share({"2a00::/13"}, false), 1.0 / 16);
+    EXPECT_EQ(share({"3000::/4"}, false), 0) << "which nobody has";
     EXPECT_EQ(share({"fc00::/7", "8000::/1"}, false), 0);
     EXPECT_EQ(share({"::/0", "2000::/5"}, true), 0) << "which holds no IPv4 address";
 }

@@ -12,6 +12,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 using PutKind = RuleStore::PutKind;
 
 constexpr UnixSeconds kNow = 1'800'000'000;
@@ -249,11 +250,11 @@ TEST_F(ServiceTest, PiecesOfTheInternetAddUp) {
     EXPECT_TRUE(refusal<TooMuchTogether>(request(Verdict::Allow, "64.0.0.0/2")).with_others);
     put(request(Verdict::Deny, "64.0.0.0/2"));
     EXPECT_EQ(refusal<TooMuchTogether>(request(Verdict::Deny, "128.0.0.0/2", {"imap"})).listener, "imap");
-    PutRequest six = request(Verdict::Allow, "2000::/5", {"imap"});
+    PutRequest six = request(Verdict::Allow, "2400::/6", {"imap"});
     put(six);
-    six.networks = {network("2800::/5")};
+    six.networks = {network("2800::/6")};
     EXPECT_FALSE(refusal<TooMuchTogether>(six).v4);
-    put(request(Verdict::Allow, "2800::/5", {"mx"}));
+    put(request(Verdict::Allow, "2800::/6", {"mx"}));
     EXPECT_THAT(networks(), SizeIs(4)) << "what was refused is not there";
 }
 
@@ -525,6 +526,58 @@ TEST_F(ServiceTest, ReplacingRemovesWhatTheListDoesNotHold) {
     outcome = std::get<ImportOutcome>(import("# none\n", true, true));
     EXPECT_THAT(outcome.removed, SizeIs(1));
     EXPECT_THAT(networks(), IsEmpty());
+}
+
+TEST_F(ServiceTest, AnEmptyListFromAPipeIsAFailureOfWhatWasToWriteIt) {
+    const auto piped = [&](const char* text, bool insist = false) {
+        return service().import({.text = text, .options = {.may_be_cut = true}, .insist = insist});
+    };
+    EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(piped(""))));
+    EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(piped("# nothing\n"))));
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(piped("", true)));
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(piped((store::formatEnd(0) + "\n").c_str())));
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(import(""))) << "which is a file";
+}
+
+TEST_F(ServiceTest, ALineWithoutAListenerIsForThoseThatTheImportNames) {
+    const auto forSome = [&](const char* text, std::vector<std::string> listeners) {
+        return service().import({.text = text, .options = {}, .listeners = std::move(listeners)});
+    };
+    EXPECT_EQ(std::get<UnknownListener>(std::get<Refusal>(forSome("deny 192.0.2.1\n", {"pop3"}))).name,
+              "pop3");
+    forSome("deny 192.0.2.1\ndeny 192.0.2.2 listener=imap\n", {"mx"});
+    const auto listenersOf = [&](const char* text) {
+        std::vector<std::string> names;
+        for (const AccessRule& one : service().list({.covering = network(text)}))
+            names.push_back(one.listener);
+        return names;
+    };
+    EXPECT_THAT(listenersOf("192.0.2.1"), ElementsAre("mx"));
+    EXPECT_THAT(listenersOf("192.0.2.2"), ElementsAre("imap"));
+    const auto outcome = std::get<ImportOutcome>(forSome("deny 192.0.2.3\n", {"mx", "imap"}));
+    EXPECT_EQ(outcome.added, 2u);
+    EXPECT_THAT(listenersOf("192.0.2.3"), UnorderedElementsAre("mx", "imap"));
+}
+
+TEST_F(ServiceTest, RulesOfAListThatDecideNothingAreTold) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    const auto outcome =
+        std::get<ImportOutcome>(import("allow 192.0.2.1\nallow 192.0.2.2\nallow 192.0.2.0/24\n"));
+    const auto idle = service().withoutEffect(outcome);
+    ASSERT_THAT(idle.first, SizeIs(1));
+    EXPECT_EQ(idle.first[0].rule.network, network("192.0.2.1"));
+    EXPECT_EQ(idle.first[0].other.id, 1);
+    EXPECT_EQ(idle.more, 0u);
+}
+
+TEST_F(ServiceTest, DenialsThatTakeAllThatIsAllowedCloseAListener) {
+    put(request(Verdict::Allow, "192.0.2.0/24"));
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "192.0.2.0/25"))), IsEmpty());
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "198.51.100.1"))), IsEmpty());
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "192.0.2.128/25"))), ElementsAre("mx"))
+        << "with the other half";
+    put(request(Verdict::Allow, "203.0.113.0/24"));
+    EXPECT_THAT(service().closedBy(put(request(Verdict::Deny, "192.0.2.0/24"))), IsEmpty());
 }
 
 TEST_F(ServiceTest, AListThatWouldLeaveLittleIsNoWholeList) {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  What a gateway that runs has other than the configuration file of a command says.
+#pragma once
+
+#include "gateway/config/config.h"
+
+#include <Poco/JSON/Object.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate::cli {
+
+/// The answer to GET /v1/status of the gateway on admin.socket; null: none is running, or it is not to be asked.
+Poco::JSON::Object::Ptr runningStatus(const Config& config);
+
+// `status`: such an answer. What an earlier version does not tell is as the file says.
+
+/// The file that it was started with, where that is not the configuration's.
+std::optional<std::string> otherFile(const Poco::JSON::Object& status, const Config& config);
+/// "the running gateway reads the rules in ..., not those in ...", where that is so.
+std::optional<std::string> otherStore(const Poco::JSON::Object& status, const Config& config);
+/// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
+/// in than the file says.
+std::vector<std::string> otherListeners(const Poco::JSON::Object& status, const Config& config,
+                                        const std::vector<std::string>& names);
+
+}  // namespace mailgate::cli
