@@ -114,8 +114,10 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 Response status(const Call& call) {
     Object object = admin::toJson(call.parts.control.status());
     if (call.masks()) {
-        object.remove("certificates");
-        object.set("certificates", Array());  // with the paths of files
+        // With the paths of files.
+        object.set("certificates", Array());
+        for (const char* path : {"config_file", "store"})
+            object.set(path, Poco::Dynamic::Var());
     }
     return jsonResponse(visibleJson(admin::toText(object)));
 }

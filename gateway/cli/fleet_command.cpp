@@ -125,7 +125,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printDocument(answers::fleetAsJson(view));
     else
         printAsText(view, options);
-    if ((view.here && !view.failure.empty()) || view.differences.changed > 0 ||
+    if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
         std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
             return isSilent(member) || member.position > view.fleet.version;
         }))

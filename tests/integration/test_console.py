@@ -928,6 +928,9 @@ class Broken(unittest.TestCase):
         broken = scratch.start(mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", mail.port)],
                                                  name="broken", console={"address": f"127.0.0.1:{port}"}))
         own = {role: broken.run("console", "token", "add", role, "--role", role).stdout.strip() for role in ("viewer", "admin")}
+        shown = {role: ask("GET", "/status", token=token, port=port).body for role, token in own.items()}
+        self.assertNotIn(str(scratch.path), shown["viewer"])
+        self.assertIn(str(broken.config), shown["admin"])
         journal = broken.folder / "mailgate-journal.db"
         wait_until(journal.exists, "the journal")
         for file in broken.folder.glob("mailgate-journal.db*"):
