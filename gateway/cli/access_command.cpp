@@ -776,7 +776,7 @@ void Access::remove() {
     perform([&] { removeSelected(selection); });
 }
 
-static bool isMissing(const rules::Selected& selected) {
+bool isMissing(const rules::Selected& selected) {
     return !selected.missing.empty() || !selected.missing_names.empty() || !selected.missing_ids.empty();
 }
 
