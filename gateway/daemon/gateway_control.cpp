@@ -67,6 +67,10 @@ std::string onceUp(const UpstreamPool& pool, std::string_view server) {
     return fmt::format(" once it is up: {}", reason);
 }
 
+std::string absolutePath(const std::string& path) {
+    return std::filesystem::absolute(path).lexically_normal().string();
+}
+
 }  // namespace
 
 GatewayControl::GatewayControl(Parts parts) : parts_(parts), started_ms_(unixMillis()) {}
@@ -78,8 +82,11 @@ admin::Status GatewayControl::status() {
     const Millis now = monotonicMillis();
     status.name = generation->config.name;
     status.version = MAILGATE_VERSION;
-    status.config_file = std::filesystem::absolute(generation->config.file).lexically_normal().string();
-    status.store = generation->config.store_url;
+    // As they are from here: who asks may be in another folder.
+    status.config_file = absolutePath(generation->config.file);
+    const std::string& store = generation->config.store_url;
+    const std::size_t path = store.find(':') + 1;
+    status.store = store.substr(0, path) + absolutePath(store.substr(path));
     status.pid = ::getpid();
     status.started_ms = started_ms_;
     status.draining = draining_;

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ namespace {
 using testing::Contains;
 using testing::Key;
 using testing::Not;
+using testing::StartsWith;
 
 std::uint16_t freePort() {
     const SocketAddress any({*IpAddress::parse("127.0.0.1"), 0});
@@ -52,7 +54,9 @@ class GatewayControlTest : public testing::Test {
                "[[upstream.server]]\nname = \"mx1\"\naddress = \"127.0.0.1:9\"\n"
                "[[upstream]]\nname = \"away\"\n[[upstream.server]]\nname = \"a\"\naddress = "
                "\"mx.invalid:9\"\n";
-        gateway_ = std::make_unique<Gateway>(loadConfig(folder_.file("mailgate.toml")));
+        // Named as from its folder; whoever asks for it may be elsewhere.
+        gateway_ = std::make_unique<Gateway>(
+            loadConfig(std::filesystem::relative(folder_.file("mailgate.toml")).string()));
     }
     admin::Control& control() { return gateway_->control(); }
 
@@ -63,6 +67,8 @@ class GatewayControlTest : public testing::Test {
 TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
     const admin::Status status = control().status();
     EXPECT_EQ(status.name, "gw.example.org");
+    EXPECT_EQ(status.config_file, folder_.file("mailgate.toml"));
+    EXPECT_THAT(status.store, StartsWith("sqlite:/"));
     EXPECT_FALSE(status.draining);
     ASSERT_EQ(status.listeners.size(), 1U);
     EXPECT_EQ(status.listeners.front().name, "smtp");
