@@ -87,7 +87,7 @@ TEST(Objections, ToEverybodyAndToDenyingTheSitesOwn) {
     };
     EXPECT_EQ(objectionTo(rule, answerOf({"0.0.0.0/2", "64.0.0.0/2"}), site), together("IPv4"));
     EXPECT_EQ(objectionTo(rule, answerOf({"2000::/5", "2800::/5"}), site), together("IPv6"));
-    EXPECT_EQ(objectionTo(rule, answerOf({"0.0.0.0/2", "0.0.0.0/3", "0.0.0.0/2", "2000::/5"}), site), "")
+    EXPECT_EQ(objectionTo(rule, answerOf({"0.0.0.0/2", "0.0.0.0/3", "0.0.0.0/2", "2a00::/12"}), site), "")
         << "what is in another one counts once";
     rule.verdict = store::Verdict::Deny;
     EXPECT_THAT(
