@@ -255,25 +255,28 @@ JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {
     return plan;
 }
 
-JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
-    JoinOutcome outcome;
+void changeBoth(Replica& replica, FleetStore& fleet, const std::function<void(const FleetState&)>& work) {
     try {
         const FleetState state = fleet.lock();
-        replica.inTransaction([&] {
-            const SharedChanges here = replica.everythingHere();
-            const SharedChanges there = fleet.everything();
-            outcome.plan = planJoin(here, there);
-            requireReadable(outcome.plan.uploads);
-            const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
-            if (request.preview || undecided) return fleet.rollback();
-            carryOut(outcome.plan, replica, fleet, request, there, state,
-                     std::max(here.next_id, state.next_id));
-            outcome.joined = true;
-        });
+        replica.inTransaction([&] { work(state); });
     } catch (...) {
         fleet.rollback();
         throw;
     }
+}
+
+JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
+    JoinOutcome outcome;
+    changeBoth(replica, fleet, [&](const FleetState& state) {
+        const SharedChanges here = replica.everythingHere();
+        const SharedChanges there = fleet.everything();
+        outcome.plan = planJoin(here, there);
+        requireReadable(outcome.plan.uploads);
+        const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
+        if (request.preview || undecided) return fleet.rollback();
+        carryOut(outcome.plan, replica, fleet, request, there, state, std::max(here.next_id, state.next_id));
+        outcome.joined = true;
+    });
     return outcome;
 }
 

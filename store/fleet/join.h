@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -61,6 +62,11 @@ RuleKey keyOf(const SharedRule& rule);
 bool saySame(SharedRule here, const SharedRule& fleet);
 /// Throws StoreError(BadRow) for one of them that cannot be read.
 void requireReadable(const std::vector<SharedRule>& rules);
+
+/// With the fleet's lock and in a transaction of the file, which what `work` throws takes back on both sides; it has committed or
+/// rolled back at the fleet when it returns. Throws StoreError.
+void changeBoth(Replica& replica, FleetStore& fleet,
+                const std::function<void(const FleetState& state)>& work);
 
 /// As the export has it; a row that cannot be read is shown as it is.
 std::string lineOf(const SharedRule& rule);

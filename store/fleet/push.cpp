@@ -172,21 +172,15 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
 
 PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     PushOutcome outcome;
-    try {
-        const FleetState state = fleet.lock();
-        replica.inTransaction([&] {
-            bringUp(replica, state, fleet);
-            outcome.plan = planPush(replica.ownRules(), fleet.everything().rules, request.now);
-            requireAllReadable(outcome.plan, request.prefer);
-            const bool undecided = !outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody;
-            if (request.preview || undecided) return fleet.rollback();
-            carryOutPush(outcome.plan, replica, fleet, request, state);
-            outcome.pushed = true;
-        });
-    } catch (...) {
-        fleet.rollback();
-        throw;
-    }
+    changeBoth(replica, fleet, [&](const FleetState& state) {
+        bringUp(replica, state, fleet);
+        outcome.plan = planPush(replica.ownRules(), fleet.everything().rules, request.now);
+        requireAllReadable(outcome.plan, request.prefer);
+        const bool undecided = !outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody;
+        if (request.preview || undecided) return fleet.rollback();
+        carryOutPush(outcome.plan, replica, fleet, request, state);
+        outcome.pushed = true;
+    });
     return outcome;
 }
 
