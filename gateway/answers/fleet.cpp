@@ -55,7 +55,6 @@ std::int64_t changesBehind(const FleetView& view, std::int64_t version) {
 }
 
 bool isSilent(const Member& member) {
-    constexpr std::int64_t kSilentFrom = 20;
     return member.silent_secs >= kSilentFrom;
 }
 

@@ -34,7 +34,8 @@ void askFleet(FleetView& view, const Config& config, const store::FleetStore::Pa
 
 /// Changes of the fleet's rules that somebody with that version has not applied.
 std::int64_t changesBehind(const FleetView& view, std::int64_t version);
-/// Members announce themselves every five seconds.
+/// Seconds. Members announce themselves every five.
+inline constexpr std::int64_t kSilentFrom = 20;
 bool isSilent(const store::Member& member);
 
 /// As `fleet status --json` has it (docs/json.md); what is not known is null.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/fleet_page.h"
 
+#include "gateway/answers/fleet.h"
 #include "gateway/console/page_parts.h"
 
 #include <fmt/format.h>
@@ -12,8 +13,6 @@ namespace mailgate::console {
 namespace {
 
 using Poco::JSON::Object;
-
-constexpr std::int64_t kSilentFrom = 20;  ///< seconds, as `mailgate fleet status` has it
 
 std::int64_t numberOf(const Object& object, const char* key) {
     return object.optValue<std::int64_t>(key, 0);
@@ -39,7 +38,7 @@ std::string asSentence(std::string words) {
 }
 
 bool isSilent(const Object& member) {
-    return numberOf(member, "silent_seconds") >= kSilentFrom;
+    return numberOf(member, "silent_seconds") >= answers::kSilentFrom;
 }
 
 bool isAhead(const Object& found, const Object& member) {
