@@ -53,6 +53,18 @@ class Reloaded(unittest.TestCase):
         wait_until(gateway.socket.exists, "the admin socket")
         return gateway
 
+    def manage(self, gateway, **environment):
+        """Plays the service manager for it; before its start."""
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(str(gateway.folder / "notify"))
+        self.manager.settimeout(30)
+        gateway.process.env = {**os.environ, "NOTIFY_SOCKET": str(gateway.folder / "notify"), **environment}
+
+    def hear(self, word):
+        while not any(line.startswith(word) for line in self.manager.recv(4096).decode().splitlines()):
+            pass
+
     def servers(self, gateway):
         return {row["server"]: row for row in gateway.ask("GET", "/v1/status")[1]["servers"]}
 
@@ -71,21 +83,13 @@ class MuteNameServers(Reloaded):
         dead.bind((MUTE, 53))
         resolv = gateway.folder / "resolv.conf"
         resolv.write_text(f"nameserver {MUTE}\nnameserver {MUTE}\n")
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.manager.close)
-        self.manager.bind(str(gateway.folder / "notify"))
-        self.manager.settimeout(30)
-        gateway.process.env = {**os.environ, "NOTIFY_SOCKET": str(gateway.folder / "notify"), "WATCHDOG_USEC": "4000000"}
+        self.manage(gateway, WATCHDOG_USEC="4000000")
         gateway.process.argv = ["unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && WATCHDOG_PID=$$ exec "$@"',
                                 "sh", *gateway.process.argv]
         self.begun = time.monotonic()
         gateway.start()
         self.addCleanup(gateway.stop)
         return gateway
-
-    def hear(self, word):
-        while not any(line.startswith(word) for line in self.manager.recv(4096).decode().splitlines()):
-            pass
 
     def test_neither_the_start_nor_the_watchdog_nor_the_stop_waits_for_them(self):
         gateway = self.in_an_outage()
@@ -148,7 +152,11 @@ class AllOrNothing(Reloaded):
 
     def test_a_reload_needs_no_thread_where_nothing_new_is_watched(self):
         old, new = self.serve(checked_smtp), self.serve(lambda c: checked_smtp(c, b"220 new\r\n"))
-        gateway = self.start([mailgate.upstream("mx", old.port, **CHECKED)])
+        gateway = self.make([mailgate.upstream("mx", old.port, **CHECKED)])
+        self.manage(gateway)
+        gateway.start()
+        self.addCleanup(gateway.stop)
+        self.hear("READY=1")  # all its threads have begun
         tasks = f"/proc/{gateway.process.pid}/task"
         before = set(os.listdir(tasks))
         gateway.upstreams = [mailgate.upstream("mx", new.port, **CHECKED)]
