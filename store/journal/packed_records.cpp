@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -21,71 +22,59 @@ constexpr bool kIsPlain = std::is_trivially_copyable_v<Value>;
 
 using Size = std::uint32_t;  ///< of a text or a list
 
-/// How much memory a record takes, and then, in the same order, what is in there.
-class Measure {
-  public:
-    std::size_t bytes() const noexcept { return bytes_; }
-    void put(const void* /*from*/, std::size_t size) noexcept { bytes_ += size; }
-
-  private:
-    std::size_t bytes_ = 0;
-};
+/// Puts one behind the other at the end of `bytes`, which is larger than that until end().
 class Packer {
   public:
-    explicit Packer(char* to) noexcept : to_(to) {}
-    void put(const void* from, std::size_t size) noexcept {
-        std::memcpy(to_, from, size);
-        to_ += size;
+    explicit Packer(std::string& bytes) : bytes_(bytes), size_(bytes.size()) {
+        bytes_.resize(size_ + kUsual);
     }
+    void put(const void* from, std::size_t size) {
+        if (bytes_.size() - size_ < size) bytes_.resize(2 * (size_ + size));
+        std::memcpy(bytes_.data() + size_, from, size);
+        size_ += size;
+    }
+    void end() { bytes_.resize(size_); }
 
   private:
-    char* to_;
+    static constexpr std::size_t kUsual = 1'024;  ///< a session with a mail or two
+    std::string& bytes_;
+    std::size_t size_;
 };
 
-template <typename Out, typename Value>
+template <typename Value>
 requires kIsPlain<Value>
-void pack(Out& out, const Value& value) noexcept {
+void pack(Packer& out, const Value& value) {
     out.put(&value, sizeof value);
 }
-template <typename Out>
-void pack(Out& out, const std::string& value) noexcept {
+void pack(Packer& out, const std::string& value) {
     pack(out, static_cast<Size>(value.size()));
     // Most are empty.
     if (!value.empty()) out.put(value.data(), value.size());
 }
-template <typename Out>
-void pack(Out& out, const JournalRefusal& value) noexcept {
+void pack(Packer& out, const JournalRefusal& value) {
     pack(out, value.to);
     pack(out, value.reply);
 }
-template <typename Out>
-void pack(Out& out, const std::pair<std::string, std::string>& value) noexcept {
+void pack(Packer& out, const std::pair<std::string, std::string>& value) {
     pack(out, value.first);
     pack(out, value.second);
 }
-template <typename Out>
-void pack(Out& out, const JournalMail& value) noexcept;
-template <typename Out, typename Item>
-void pack(Out& out, const std::vector<Item>& items) noexcept {
+void pack(Packer& out, const JournalMail& value);
+template <typename Item>
+void pack(Packer& out, const std::vector<Item>& items) {
     pack(out, static_cast<Size>(items.size()));
     for (const Item& item : items)
         pack(out, item);
 }
-template <typename Out, typename Record>
-void packFields(Out& out, const Record& record) noexcept {
+template <typename Record>
+void packFields(Packer& out, const Record& record) {
     eachField<Record>([&](const auto& field) {
         if (!field.again) pack(out, record.*field.member);
     });
 }
-template <typename Out>
-void pack(Out& out, const JournalMail& value) noexcept {
+void pack(Packer& out, const JournalMail& value) {
     pack(out, value.number);
     packFields(out, value);
-}
-template <typename Out>
-void packRecord(Out& out, const JournalSession& record) noexcept {
-    pack(out, record.kind);
-    packFields(out, record);
 }
 
 /// Takes the same from the front of `in`.
@@ -145,11 +134,15 @@ class Unpacker {
 
 void PackedRecords::add(const JournalSession& record) {
     const std::size_t before = bytes_.size();
-    Measure measure;
-    packRecord(measure, record);
-    bytes_.resize(before + measure.bytes());
-    Packer packer(bytes_.data() + before);
-    packRecord(packer, record);
+    try {
+        Packer packer(bytes_);
+        pack(packer, record.kind);
+        packFields(packer, record);
+        packer.end();
+    } catch (const std::bad_alloc&) {
+        bytes_.resize(before);
+        throw;
+    }
     ++count_;
 }
 
