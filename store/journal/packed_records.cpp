@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <new>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -22,59 +21,71 @@ constexpr bool kIsPlain = std::is_trivially_copyable_v<Value>;
 
 using Size = std::uint32_t;  ///< of a text or a list
 
-/// Puts one behind the other at the end of `bytes`, which is larger than that until end().
-class Packer {
+/// How much memory a record takes, and then, in the same order, what is in there.
+class Measure {
   public:
-    explicit Packer(std::string& bytes) : bytes_(bytes), size_(bytes.size()) {
-        bytes_.resize(size_ + kUsual);
-    }
-    void put(const void* from, std::size_t size) {
-        if (bytes_.size() - size_ < size) bytes_.resize(2 * (size_ + size));
-        std::memcpy(bytes_.data() + size_, from, size);
-        size_ += size;
-    }
-    void end() { bytes_.resize(size_); }
+    std::size_t bytes() const noexcept { return bytes_; }
+    void put(const void* /*from*/, std::size_t size) noexcept { bytes_ += size; }
 
   private:
-    static constexpr std::size_t kUsual = 1'024;  ///< a session with a mail or two
-    std::string& bytes_;
-    std::size_t size_;
+    std::size_t bytes_ = 0;
+};
+class Packer {
+  public:
+    explicit Packer(char* to) noexcept : to_(to) {}
+    void put(const void* from, std::size_t size) noexcept {
+        std::memcpy(to_, from, size);
+        to_ += size;
+    }
+
+  private:
+    char* to_;
 };
 
-template <typename Value>
+template <typename Out, typename Value>
 requires kIsPlain<Value>
-void pack(Packer& out, const Value& value) {
+void pack(Out& out, const Value& value) noexcept {
     out.put(&value, sizeof value);
 }
-void pack(Packer& out, const std::string& value) {
+template <typename Out>
+void pack(Out& out, const std::string& value) noexcept {
     pack(out, static_cast<Size>(value.size()));
     // Most are empty.
     if (!value.empty()) out.put(value.data(), value.size());
 }
-void pack(Packer& out, const JournalRefusal& value) {
+template <typename Out>
+void pack(Out& out, const JournalRefusal& value) noexcept {
     pack(out, value.to);
     pack(out, value.reply);
 }
-void pack(Packer& out, const std::pair<std::string, std::string>& value) {
+template <typename Out>
+void pack(Out& out, const std::pair<std::string, std::string>& value) noexcept {
     pack(out, value.first);
     pack(out, value.second);
 }
-void pack(Packer& out, const JournalMail& value);
-template <typename Item>
-void pack(Packer& out, const std::vector<Item>& items) {
+template <typename Out>
+void pack(Out& out, const JournalMail& value) noexcept;
+template <typename Out, typename Item>
+void pack(Out& out, const std::vector<Item>& items) noexcept {
     pack(out, static_cast<Size>(items.size()));
     for (const Item& item : items)
         pack(out, item);
 }
-template <typename Record>
-void packFields(Packer& out, const Record& record) {
+template <typename Out, typename Record>
+void packFields(Out& out, const Record& record) noexcept {
     eachField<Record>([&](const auto& field) {
         if (!field.again) pack(out, record.*field.member);
     });
 }
-void pack(Packer& out, const JournalMail& value) {
+template <typename Out>
+void pack(Out& out, const JournalMail& value) noexcept {
     pack(out, value.number);
     packFields(out, value);
+}
+template <typename Out>
+void packRecord(Out& out, const JournalSession& record) noexcept {
+    pack(out, record.kind);
+    packFields(out, record);
 }
 
 /// Takes the same from the front of `in`.
@@ -134,15 +145,11 @@ class Unpacker {
 
 void PackedRecords::add(const JournalSession& record) {
     const std::size_t before = bytes_.size();
-    try {
-        Packer packer(bytes_);
-        pack(packer, record.kind);
-        packFields(packer, record);
-        packer.end();
-    } catch (const std::bad_alloc&) {
-        bytes_.resize(before);
-        throw;
-    }
+    Measure measure;
+    packRecord(measure, record);
+    bytes_.resize(before + measure.bytes());
+    Packer packer(bytes_.data() + before);
+    packRecord(packer, record);
     ++count_;
 }
 
