@@ -186,6 +186,18 @@ TEST_F(ConnectPhaseTest, ADrainOfItsServerGoesAlongAndEndsWithTheServer) {
     EXPECT_FALSE(context_->drain);
 }
 
+TEST_F(ConnectPhaseTest, BehindStartTlsTheGatewaysDrainLastsAndThatOfTheServerBeforeDoesNot) {
+    for (const CloseReason reason : {CloseReason::Shutdown, CloseReason::Drained}) {
+        phase_.reset();
+        arriveAdmitted(makeConfig());
+        server_ = host_->nextServer();
+        context_->drainAs({reason, host_->now(), host_->now() + 1'000});
+        phase_.emplace(*context_);
+        expectStep<next::Stay>(phase_->begin());
+        EXPECT_EQ(context_->drain != nullptr, reason == CloseReason::Shutdown);
+    }
+}
+
 TEST_F(ConnectPhaseTest, AStopRefusesWhoIsNotServedYet) {
     awaitingGreeting();
     const Next step = phase_->onDrain({CloseReason::Shutdown, host_->now(), host_->now()});
