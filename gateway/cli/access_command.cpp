@@ -78,6 +78,8 @@ struct Arguments {
     std::optional<std::string> reply;
     std::optional<std::string> note_contains;
     std::optional<std::string> unused, expiring, expired_for;
+    std::optional<std::string> since, until, by;
+    std::optional<std::size_t> limit;
     std::string name;
     std::string file;
     std::string format;
@@ -1251,12 +1253,27 @@ void Access::history() {
     onlyRead();
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
-    const auto entries = store().history(about);
-    if (entries.empty()) fail("no change is recorded");
+    const HistoryFilter filter{periodArgument(arguments_.since, arguments_.until, arguments_.view.zone()),
+                               arguments_.by, arguments_.set};
+    auto entries = withProgress("reading the history", [&] {
+        auto all = store().history(about);
+        std::erase_if(all, [&](const RuleStore::AuditEntry& entry) { return !passes(entry, filter); });
+        return all;
+    });
+    const bool narrowed = arguments_.since || arguments_.until || arguments_.by || arguments_.set;
+    if (entries.empty()) fail(narrowed ? "no change that is recorded matches" : "no change is recorded");
+    const std::size_t found = entries.size();
+    if (arguments_.limit && *arguments_.limit < found)
+        entries.erase(entries.begin(), entries.end() - static_cast<std::ptrdiff_t>(*arguments_.limit));
+    const bool cut = entries.size() < found;
     if (arguments_.json)
-        std::fputs(historyAsJson(entries).c_str(), stdout);
+        std::fputs(historyAsJson(entries, cut ? std::optional(found) : std::nullopt).c_str(), stdout);
     else
-        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()), arguments_.view);
+        printWithNote(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()),
+                      cut ? fmt::format("the newest {} of {} entries; --limit N prints more",
+                                        grouped(entries.size()), grouped(found))
+                          : "",
+                      arguments_.view);
 }
 
 /// Adds subcommands that share the context, each with arguments of its own.
@@ -1530,6 +1547,16 @@ void addAccessCommand(CLI::App& root, Context& context) {
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");
+    history.text("--since", &Arguments::since, kSinceHelp);
+    history.text("--until", &Arguments::until, kUntilHelp);
+    history.text("--by", &Arguments::by,
+                 "Only changes by this author, wherever and however they acted: alice is also alice (sudo), "
+                 "alice (console) and alice@gw2");
+    addSetOption(history, "Only changes of this set: of its rules, and of what new ones get");
+    history.app
+        .add_option("--limit", history.arguments->limit,
+                    "Print at most this many entries, the newest ones (default: all)")
+        ->check(limitError);
     history.flag("--json", &Arguments::json, "Print JSON");
     addViewOptions(history.app, history.arguments->view, Prints::OneTable);
 }

@@ -35,6 +35,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"end", "REASON"},
                                                                      {"expired-for", "DURATION"},
                                                                      {"balancer", "NET"},
+                                                                     {"by", "NAME"},
                                                                      {"grant", "ROLE"},
                                                                      {"url", "URL"},
                                                                      {"expires", "WHEN"},

@@ -127,6 +127,31 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_EQ(unchanged.errors, "mailgate: no change is recorded\n");
 }
 
+TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
+    done({"allow", "192.0.2.1", "--note", "one"});
+    done({"allow", "192.0.2.1", "--note", "two"});
+    done({"deny", "192.0.2.2", "--set", "x", "--program", "fail2ban"});
+    EXPECT_THAT(done({"history"}), HasSubstr("note \"one\" -> \"two\" (allow 192.0.2.1)\n"));
+    const Ran cut = access({"history", "--limit", "2", "--columns", "what"});
+    EXPECT_EQ(cut.output, "WHAT\nnote \"one\" -> \"two\" (allow 192.0.2.1)\ndeny 192.0.2.2 set=x\n");
+    EXPECT_EQ(cut.errors, "mailgate: the newest 2 of 3 entries; --limit N prints more\n");
+    EXPECT_EQ(access({"history", "--limit", "3"}).errors, "");
+    EXPECT_THAT(done({"history", "--limit", "1", "--json"}),
+                AllOf(StartsWith("{\"cut\":{\"printed\":1,\"found\":3},\"changes\":[\n  {\"id\":3,"),
+                      Not(HasSubstr("\"id\":2"))));
+    EXPECT_EQ(done({"history", "--by", "fail2ban", "--columns", "what"}), "WHAT\ndeny 192.0.2.2 set=x\n");
+    EXPECT_EQ(done({"history", "--set", "x", "--columns", "what"}), "WHAT\ndeny 192.0.2.2 set=x\n");
+    EXPECT_THAT(done({"history", "192.0.2.1", "--since", "1h", "--columns", "change"}), "CHANGE\n1\n2\n");
+    for (const char* option : {"--by", "--set", "--until"}) {
+        const Ran none = access({"history", option, "2001-01-01", "--json"});
+        EXPECT_EQ(none.exit_code, kRefusedOrNotFound) << option;
+        EXPECT_EQ(none.output, "{\"changes\":[]}\n");
+        EXPECT_EQ(none.errors, "mailgate: no change that is recorded matches\n");
+    }
+    EXPECT_EQ(access({"history", "--limit", "0"}).exit_code, kUsage);
+    EXPECT_EQ(access({"history", "--since", "2999-01-01"}).exit_code, kUsage);
+}
+
 TEST_F(AccessCommandTest, WhoActedIsKept) {
     if (::getuid() != 0) GTEST_SKIP() << "takes root, for whom sudo speaks";
     ::setenv("SUDO_USER", "alice", 1);
