@@ -52,6 +52,7 @@ complete -c mailgate -n '__mailgate_access history' -l until -x -a '1h 12h 1d 7d
 complete -c mailgate -n '__mailgate_access history' -l by -x -d author
 complete -c mailgate -n '__mailgate_access history' -l set -x -d 'set of rules'
 complete -c mailgate -n '__mailgate_access history' -l limit -x -d 'maximum number'
+complete -c mailgate -n '__mailgate_access list' -l inside -x -d 'lying in this network'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l unused -x -a '30d 90d 180d' -d 'for so long'
 complete -c mailgate -n '__mailgate_access list' -l expiring -x -a '1d 7d 30d' -d 'within this time'

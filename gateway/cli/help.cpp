@@ -44,6 +44,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"from", "ADDR"},
                                                                      {"helo", "NAME"},
                                                                      {"ignore-columns", "NAME,..."},
+                                                                     {"inside", "NET"},
                                                                      {"limit", "N"},
                                                                      {"listener", "NAME"},
                                                                      {"match", "NET"},

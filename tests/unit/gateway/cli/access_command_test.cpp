@@ -152,6 +152,29 @@ TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
     EXPECT_EQ(access({"history", "--since", "2999-01-01"}).exit_code, kUsage);
 }
 
+TEST_F(AccessCommandTest, RulesInsideOfANetworkAreListed) {
+    done({"deny", "8.8.8.0/24"});
+    done({"deny", "8.8.0.0/16"});
+    done({"deny", "8.9.0.0/24"});
+    done({"deny", "8.8.9.1"});
+    EXPECT_EQ(done({"list", "--inside", "8.8.8.0/21", "--columns", "network"}),
+              "NETWORK\n8.8.8.0/24\n8.8.9.1\n");
+    EXPECT_EQ(done({"list", "--inside", "8.8.9.1", "--columns", "network"}), "NETWORK\n8.8.9.1\n");
+    EXPECT_EQ(access({"list", "--inside", "10.0.0.0/8"}).errors, "mailgate: no rule matches\n");
+    EXPECT_EQ(access({"list", "--inside", "ten"}).exit_code, kUsage);
+}
+
+TEST_F(AccessCommandTest, ANewSetThatIsNearAnOldOneIsTold) {
+    EXPECT_THAT(done({"allow", "192.0.2.1", "--set", "partners"}), Not(HasSubstr("is new")));
+    EXPECT_THAT(done({"allow", "192.0.2.2", "--set", "partnrs"}),
+                EndsWith("note: set partnrs is new (there is partners)\n"));
+    EXPECT_THAT(done({"allow", "192.0.2.3", "--set", "PARTNERS", "--dry-run"}),
+                HasSubstr("note: set PARTNERS is new (there is partners)\n"));
+    EXPECT_THAT(done({"allow", "192.0.2.4", "--set", "Manual"}), HasSubstr("(there is manual)"));
+    EXPECT_THAT(done({"allow", "192.0.2.5", "--set", "partnrs"}), Not(HasSubstr("is new")));
+    EXPECT_THAT(done({"allow", "192.0.2.6", "--set", "quite-another"}), Not(HasSubstr("is new")));
+}
+
 TEST_F(AccessCommandTest, WhoActedIsKept) {
     if (::getuid() != 0) GTEST_SKIP() << "takes root, for whom sudo speaks";
     ::setenv("SUDO_USER", "alice", 1);
