@@ -230,7 +230,7 @@ std::string spanOrNever(const std::optional<std::int64_t>& seconds) {
     return seconds ? answers::durationText(*seconds) : "never";
 }
 
-std::string inQuotes(std::string_view text) {
+std::string quotedLine(std::string_view text) {
     return fmt::format("\"{}\"", plainLine(text));
 }
 
@@ -246,9 +246,9 @@ std::string differencesOf(const AccessRule& before, const AccessRule& after) {
     found.add("client_sessions=", numberOrNone(before.limits.sessions), numberOrNone(after.limits.sessions));
     found.add("client_rate=", numberOrNone(before.limits.per_minute), numberOrNone(after.limits.per_minute));
     found.add("reply=", orDefault(toString(before.reply)), orDefault(toString(after.reply)));
-    found.add("owner=", inQuotes(before.owner), inQuotes(after.owner));
-    found.add("ticket=", inQuotes(before.ticket), inQuotes(after.ticket));
-    found.add("note ", inQuotes(before.note), inQuotes(after.note));
+    found.add("owner=", quotedLine(before.owner), quotedLine(after.owner));
+    found.add("ticket=", quotedLine(before.ticket), quotedLine(after.ticket));
+    found.add("note ", quotedLine(before.note), quotedLine(after.note));
     return found.text();
 }
 
@@ -265,7 +265,7 @@ std::string differencesOf(const RuleStore::AuditEntry& entry) {
     if (!set || !later || set->first != later->first) return {};
     Differences found;
     found.add("expires=", spanOrNever(set->second.expires_after), spanOrNever(later->second.expires_after));
-    found.add("note ", inQuotes(set->second.note), inQuotes(later->second.note));
+    found.add("note ", quotedLine(set->second.note), quotedLine(later->second.note));
     return found.text().empty() ? "" : fmt::format("{} (set {})", found.text(), later->first);
 }
 
