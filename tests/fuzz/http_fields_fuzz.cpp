@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is read of HTTP requests before Poco does, or beside it: whether one is whole, cookies, what proxies say of the client.
 
+#include "gateway/answers/mask.h"
 #include "gateway/console/authenticator.h"
 #include "gateway/console/forms.h"
 #include "gateway/console/html.h"
@@ -40,6 +41,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (name.size() + field.size() > text.size()) std::abort();
     const std::string shown = console::htmlText(text);
     if (shown.find_first_of("<>\"'\n\r") != std::string::npos) std::abort();
+
+    // Who sees masked texts cannot ask for what was masked.
+    const AddressBytes client = IpAddress::parse("192.0.2.7").value().bytes;
+    const std::string masked = answers::maskedText(text, client);
+    if (answers::maskedText(masked, client) != masked) std::abort();
+    if (masked != text && !answers::tellsAddress(text)) std::abort();
 
     ConsoleConfig config;
     config.trusted_proxies = {std::get<Network>(parseNetwork("10.0.0.0/24"))};

@@ -267,12 +267,13 @@ class Answers(Console):
         wait_until(lambda: greeting().startswith(b"554"), "the rule")
         with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.132"))) as client:
             proxyclient.read_line(client)
-            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.2.132]>\r\n")
+            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.002.132]>\r\n")
             proxyclient.read_reply(client)
             proxyclient.read_reply(client)
             live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
             self.assertNotIn("192.0.2.132", json.dumps(live))
-            for query in ("helo=[192.0.2.132]", "helo=.132", "helo=.132]", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+            self.assertEqual(live["sessions"][0]["from"], "x@[192.0.2.0/24]", "in whatever way it is written")
+            for query in ("helo=[192.0.2.132]", "helo=.132", "helo=.132]", "helo=.132-dsl.example", "from=x@[192.0.002.132]", "user=192.0.2.132"):
                 self.get("/sessions/live?" + query, 403, token="viewer")
             client.sendall(b"QUIT\r\n")
             proxyclient.read_to_end(client)
