@@ -34,8 +34,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string boundary = console::boundaryOf(text);
     if (boundary.size() > text.size()) std::abort();
 
-    const std::string value = console::cookieNamed(text, "mailgate");
-    if (!value.empty() && text.find("mailgate=" + value) == std::string::npos) std::abort();
+    for (const std::string& value : console::cookiesNamed(text, "mailgate"))
+        if (text.find("mailgate=" + value) == std::string::npos) std::abort();
+    if (state == http::RequestState::Whole) {
+        if (head.body.size() > size || http::fieldIn(head.fields, "X-Forwarded-For").size() > size)
+            std::abort();
+        if (head.target.empty()) std::abort();
+    }
 
     for (const auto& [name, field] : console::formFields(text))
         if (name.size() + field.size() > text.size()) std::abort();
