@@ -181,6 +181,27 @@ bool tellsAddressOfHelo(std::string_view name) {
     return false;
 }
 
+std::string withoutPaths(std::string_view text) {
+    constexpr std::string_view kQuotes = "\"'`", kBefore = " \t(=\"'`", kEnds = " \t,;)\"'`";
+    std::string shown;
+    for (std::size_t at = 0; at < text.size();) {
+        const char before = at == 0 ? ' ' : text[at - 1];
+        if (text[at] != '/' || kBefore.find(before) == std::string_view::npos) {
+            shown += text[at++];
+            continue;
+        }
+        const bool is_quoted = kQuotes.find(before) != std::string_view::npos;
+        // Before ": what is wrong with it" a path may have spaces.
+        const std::size_t colon = text.find(": ", at);
+        const std::size_t end = is_quoted                         ? text.find(before, at)
+                                : colon != std::string_view::npos ? colon
+                                                                  : text.find_first_of(kEnds, at);
+        shown += "a file";
+        at = std::min(end, text.size());
+    }
+    return shown;
+}
+
 store::JournalSession maskedSession(store::JournalSession session) {
     const AddressBytes client = session.client;
     const auto mask = [&](std::string& text) { text = maskedText(text, client); };

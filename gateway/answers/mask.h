@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Sessions for whom client addresses are not meant: the host part of the client's goes (IPv4 keeps /24, IPv6 /48),
+/// \file  What those see for whom client addresses are not meant: the host part of the client's goes (IPv4 keeps /24, IPv6 /48),
 /// wherever it stands, as when the journal forgets it. Pure functions.
 #pragma once
 
@@ -26,5 +26,8 @@ store::JournalSession maskedSession(store::JournalSession session);
 bool tellsAddress(std::string_view text);
 /// Likewise of a HELO name, of which names that end like it are found: it may not be the end of an address, and no label a number.
 bool tellsAddressOfHelo(std::string_view name);
+
+/// For whom the paths of files are not meant: each that begins with a slash, at the beginning of a word or in quotes, becomes "a file".
+std::string withoutPaths(std::string_view text);
 
 }  // namespace mailgate::answers

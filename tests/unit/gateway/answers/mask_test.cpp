@@ -107,6 +107,26 @@ TEST(Mask, OfWhatTheJournalHasForgottenTheRestIsMasked) {
     EXPECT_EQ(masked.rule_id, 0);
 }
 
+TEST(Mask, LeavesOutWhereFilesAre) {
+    for (const auto& [text, shown] : {
+             std::pair("/var/lib/mailgate/mailgate.db: disk I/O error", "a file: disk I/O error"),
+             {"/srv/my data/mailgate.db: the database is in use", "a file: the database is in use"},
+             {R"(root certificate file "/etc/my ca.pem" does not exist)",
+              R"(root certificate file "a file" does not exist)"},
+             {R"(connection to server on socket "/run/pg/.s.PGSQL.5432" failed: no)",
+              R"(connection to server on socket "a file" failed: no)"},
+             {"cannot open /etc/x", "cannot open a file"},
+             {"cannot open /etc/x, and more", "cannot open a file, and more"},
+             {"postgresql://db.example/mailgate does not answer",
+              "postgresql://db.example/mailgate does not answer"},
+             {"this gateway has not joined: mailgate fleet join",
+              "this gateway has not joined: mailgate fleet join"},
+             {"\"/unended", "\"a file"},
+             {"", ""},
+         })
+        EXPECT_EQ(withoutPaths(text), shown);
+}
+
 TEST(Mask, KnowsWhatWouldTellAnAddress) {
     for (const char* text : {"[192.0.2.1]", "x@[IPv6:2001:db8::1]", "2001:db8::1", "u@192.0.2.1",
                              "1.2.3.4.example", "mx-1.2.3.4"})
