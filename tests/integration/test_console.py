@@ -5,9 +5,11 @@ import contextlib
 import gzip
 import html.parser
 import http.client
+import itertools
 import json
 import pathlib
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -1012,6 +1014,51 @@ class Broken(unittest.TestCase):
             self.assertEqual(answer.status, 503)
             self.assertNotIn(str(scratch.path), answer.body)
             self.assertIn("mailgate console user list", answer.json["detail"])
+
+
+class Starved(unittest.TestCase):
+    """With few descriptors, or none."""
+
+    def test_it_says_so_and_recovers(self):
+        port = reserve_port()
+        poor = scratch.start(mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", mail.port)],
+                                               name="poor", console={"address": f"127.0.0.1:{port}"}))
+        self.assertEqual(ask("GET", "/status", token=None, port=port).status, 401)
+        pid = poor.process.pid
+        usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        self.addCleanup(poor.stop)
+
+        def leave(free):
+            """So many, as far as the process itself does not close or open others meanwhile."""
+            taken = {int(entry.name) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+            least = itertools.islice((number for number in itertools.count() if number not in taken), free, None)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(least), usual[1]))
+
+        def asked():
+            """What is answered, if that is soon; and the connection, if not."""
+            connection = socket.create_connection(("127.0.0.1", port), timeout=0.3)
+            self.addCleanup(connection.close)
+            connection.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                return connection.recv(20)
+            return b""
+
+        def refused():
+            leave(2)
+            answer = asked()
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+            return answer.startswith(b"HTTP/1.1 503")
+
+        def paused():
+            leave(0)
+            asked()
+            return poor.events("listener.paused", listener="console")
+        wait_until(refused, "a refusal")
+        self.assertEqual(poor.wait_event("listener.exhausted")["listener"], "console")
+        wait_until(paused, "a pause")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        poor.wait_event("listener.resumed", listener="console")
+        self.assertEqual(ask("GET", "/status", token=None, port=port).status, 401)
 
 
 class Tls(unittest.TestCase):
