@@ -265,7 +265,8 @@ void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnectio
 }
 
 void Server::look(WaitingList::iterator waiting) {
-    Seen seen = waiting->tls ? headOf(*waiting->tls, waiting->peer) : headOf(waiting->socket, waiting->peer);
+    const Seen seen =
+        waiting->tls ? headOf(*waiting->tls, waiting->peer) : headOf(waiting->socket, waiting->peer);
     if (seen.head == Head::Incomplete) return;
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
@@ -273,7 +274,7 @@ void Server::look(WaitingList::iterator waiting) {
     Ready ready{std::make_unique<net::StreamSocket>(
                     waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
                                  : waiting->socket),
-                seen.has_body, std::move(seen.slow_client)};
+                seen.has_body, seen.slow_client};
     waiting_.erase(waiting);
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
