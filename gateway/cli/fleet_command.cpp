@@ -154,7 +154,11 @@ void printPlan(const JoinPlan& plan) {
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet: set", plan.set_uploads, setText);
+    printLines("to the fleet, whose own has expired", plan.renewed,
+               [](const JoinPlan::Conflict& pair) { return lineOf(pair.here); });
     printLines("from the fleet", plan.downloads, rule);
+    printLines("from the fleet, as the one here has expired", plan.outlived,
+               [](const JoinPlan::Conflict& pair) { return lineOf(pair.fleet); });
     printLines("from the fleet: set", plan.set_downloads, setText);
     printLines("conflict", plan.conflicts, conflictText);
     printLines("conflict: set", plan.set_conflicts, [](const JoinPlan::SetConflict& conflict) {
@@ -164,7 +168,8 @@ void printPlan(const JoinPlan& plan) {
 
 std::string summaryOf(const JoinPlan& plan) {
     return fmt::format("{} to the fleet, {} from it, {} on both sides, {}",
-                       counted(plan.uploads.size(), "rule"), plan.downloads.size(), plan.same.size(),
+                       counted(plan.uploads.size() + plan.renewed.size(), "rule"),
+                       plan.downloads.size() + plan.outlived.size(), plan.same.size(),
                        counted(plan.conflicts.size() + plan.set_conflicts.size(), "conflict"));
 }
 
@@ -203,6 +208,8 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
     const store::PushPlan& plan = outcome.plan;
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
+    printLines("to the fleet, whose own has expired", plan.renewed,
+               [](const store::PushPlan::Conflict& pair) { return lineOf(*pair.here); });
     printLines("in the fleet already", plan.same, rule);
     printLines("conflict", plan.conflicts, [](const store::PushPlan::Conflict& conflict) {
         return fmt::format(
@@ -210,7 +217,8 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
             conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
             lineOf(conflict.fleet));
     });
-    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "", counted(plan.uploads.size(), "rule"),
+    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "",
+               counted(plan.uploads.size() + plan.renewed.size(), "rule"),
                counted(plan.conflicts.size(), "conflict"));
     if (preview || outcome.pushed) return;
     context.exit_code = kRefusedOrNotFound;
