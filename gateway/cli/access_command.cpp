@@ -332,6 +332,8 @@ class Access {
     /// What only reads, or does so as if, writes nothing.
     RuleStore& store() {
         if (store_) return *store_;
+        if (const auto lost = lostStore(config_))
+            throw store::StoreError(store::StoreError::Kind::Open, *lost);
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
         const bool shared = !reads && !arguments_.here && use_ == RuleStore::Use::Administer;
         if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);

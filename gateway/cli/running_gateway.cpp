@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -69,6 +70,23 @@ std::optional<std::string> otherStore(const Object& status, const Config& config
     return fmt::format("the running gateway reads the rules in {}, not those in {}",
                        printable(pathIn(store), std::string::npos),
                        printable(pathIn(config.store_url), std::string::npos));
+}
+
+std::optional<std::string> lostStore(const Config& config) {
+    const std::string path = pathIn(config.store_url);
+    std::error_code error;
+    const auto size = fs::file_size(path, error);
+    if (error ? error != std::errc::no_such_file_or_directory : size > 0) return std::nullopt;
+    const Object::Ptr status = runningStatus(config);
+    const Object::Ptr rules = status ? status->getObject("rules") : Object::Ptr();
+    const std::uint64_t count = rules ? numberOf(*rules, "count") : 0;
+    if (count == 0 || otherStore(*status, config)) return std::nullopt;
+    return fmt::format(
+        "{}: {}, but the running gateway has {} rule{} in force that it has read there. It keeps them; a new "
+        "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
+        "begin without rules",
+        printable(path, std::string::npos), error ? "there is no such file" : "the file is empty", count,
+        count == 1 ? "" : "s");
 }
 
 std::vector<std::string> otherListeners(const Object& status, const Config& config,

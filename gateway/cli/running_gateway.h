@@ -30,6 +30,9 @@ RunningGateway runningGateway(const Config& config);
 std::optional<std::string> otherFile(const Poco::JSON::Object& status, const Config& config);
 /// "the running gateway reads the rules in ..., not those in ...", where that is so.
 std::optional<std::string> otherStore(const Poco::JSON::Object& status, const Config& config);
+/// Why the database of the rules, which is gone or empty, must not be made anew: a gateway runs that has rules in force from
+/// there, and would be asked to go by a new one that has none of them. Nothing: it is there, or nobody has read it.
+std::optional<std::string> lostStore(const Config& config);
 /// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
 /// in than the file says.
 std::vector<std::string> otherListeners(const Poco::JSON::Object& status, const Config& config,

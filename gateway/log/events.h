@@ -60,8 +60,8 @@ inline constexpr EventRow kEvents[] = {
     {"address.back", LogLevel::Warning, "this is no longer the case"},
     {"access.changed", LogLevel::Information, "a new set of access rules is in force"},
     {"access.failed", LogLevel::Critical,
-     "the access rules cannot be read, or the triggers of their file were altered; the rules read last stay "
-     "in force"},
+     "the access rules cannot be read, or the triggers of their file were altered, or it was lost and is "
+     "empty now; the rules read last stay in force"},
     {"access.recovered", LogLevel::Warning, "the access rules can be read again"},
     {"access.name_changed", LogLevel::Information, "what the name of a rule stands for has changed"},
     {"access.name_failed", LogLevel::Warning,

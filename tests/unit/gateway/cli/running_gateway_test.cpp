@@ -7,8 +7,10 @@
 #include <Poco/Net/SocketAddress.h>
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace mailgate::cli {
 namespace {
@@ -43,6 +45,31 @@ TEST_F(RunningGatewayTest, AChangeInAnotherStoreIsNotInForce) {
     EXPECT_EQ(tested.exit_code, kDone);
     EXPECT_THAT(tested.errors,
                 HasSubstr("warning: the running gateway reads the rules in /var/lib/elsewhere.db"));
+}
+
+TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
+    control_.now.rules = 20'085;
+    const std::string path = folder_.file("mailgate.db");
+    for (const char* state : {"there is no such file", "the file is empty"}) {
+        for (const std::string option : {"", "--dry-run"}) {
+            std::vector<std::string> words{"access", "deny", "192.0.2.2"};
+            if (!option.empty()) words.push_back(option);
+            const Ran refused = run(words);
+            EXPECT_NE(refused.exit_code, kDone);
+            EXPECT_EQ(refused.output, "");
+            EXPECT_THAT(
+                refused.errors,
+                HasSubstr(path + ": " + state +
+                          ", but the running gateway has 20085 rules in force that it has read there"));
+        }
+        EXPECT_NE(run({"access", "list"}).exit_code, kDone) << "it would list none";
+        EXPECT_TRUE(!std::filesystem::exists(path) || std::filesystem::file_size(path) == 0);
+        std::ofstream(path).close();
+    }
+    control_.now.store = "sqlite:/var/lib/elsewhere.db";
+    EXPECT_THAT(run({"access", "deny", "192.0.2.2"}).output, HasSubstr("added rule 1"));
+    control_.now.store = "sqlite:" + path;
+    EXPECT_EQ(run({"access", "deny", "192.0.2.3"}).exit_code, kDone) << "it is there";
 }
 
 TEST_F(RunningGatewayTest, AListenerThatItDoesNotHaveYetIsTold) {
