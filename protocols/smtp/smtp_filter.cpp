@@ -766,7 +766,7 @@ Rest SmtpFilter::onServer(std::string_view bytes, Output& out) {
     }
     if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
         if (bytes.front() == kTlsHandshake || bytes.front() == kTlsAlert) {
-            facts_.tls = "implicit";
+            facts_.tls = TlsBegin::Implicit;
             opaque_ = true;
         } else {
             violate(Violation::BadCommand);
@@ -999,7 +999,7 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             starts_tls_ = code == 220 && mirrored_;
             mirrored_ = false;
             if (code != 220 || starts_tls_) break;
-            facts_.tls = "starttls";
+            facts_.tls = TlsBegin::StartTls;
             opaque_ = true;
             break;
         case Kind::Quit:

@@ -155,7 +155,7 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
             lost_ = true;
             return Rest::Hold;
         }
-        facts_.tls = "implicit";
+        facts_.tls = TlsBegin::Implicit;
         becomeOpaque();
     }
     // What is held against the client does not keep it from the answers to what it said before.
@@ -194,7 +194,7 @@ void LoginFilter::startTlsAnswered(bool ok) {
     starts_tls_ = ok && mirrored_;
     mirrored_ = false;
     if (!ok || tls_.endsHere()) return;
-    facts_.tls = "starttls";
+    facts_.tls = TlsBegin::StartTls;
     becomeOpaque();
 }
 

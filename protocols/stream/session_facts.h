@@ -5,6 +5,7 @@
 /// and marked. Never a password, a SASL response or message content.
 #pragma once
 
+#include "protocols/values/lean_string.h"
 #include "protocols/values/lean_vector.h"
 
 #include <cstddef>
@@ -26,6 +27,24 @@ inline constexpr std::size_t kMaxFactBytes = std::size_t{64}
                                              << 10;  ///< all of SessionFacts, strings and their heads
 inline constexpr std::size_t kMaxFailedUsersKept =
     5;  ///< names; the true number of failed logins is beside them
+
+/// How TLS began, with which a session went opaque.
+enum class TlsBegin : std::uint8_t { None, StartTls, Implicit, Passthrough };
+
+/// In log and journal; empty: there was none.
+constexpr std::string_view toString(TlsBegin begin) noexcept {
+    switch (begin) {
+        case TlsBegin::None:
+            break;
+        case TlsBegin::StartTls:
+            return "starttls";
+        case TlsBegin::Implicit:
+            return "implicit";
+        case TlsBegin::Passthrough:
+            return "passthrough";
+    }
+    return {};
+}
 
 struct RefusedRecipient {
     std::string to;     ///< forward-path without <>
@@ -60,17 +79,16 @@ class MailSink {
 
 /// What the protocol showed. Belongs to the session and outlives its filter.
 struct SessionFacts {
-    std::string helo;  ///< last HELO/EHLO/LHLO argument
+    LeanString helo;   ///< last HELO/EHLO/LHLO argument
     std::string user;  ///< the user name that was accepted, else the last one offered; not seen where a SASL
         ///< mechanism hides it or is not known (sasl.h has those that are read)
     /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
     /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password; or the
     /// gateway refused it because it has to wait for TLS.
     std::optional<bool> authenticated;
-    std::uint32_t failed_logins = 0;       ///< logins that the server refused for good
-    LeanVector<std::string> failed_users;  ///< their names where seen, without repetition, the first few
-    std::string_view
-        tls;  ///< "starttls" or "implicit" once the session went opaque that way; text that never goes
+    TlsBegin tls = TlsBegin::None;
+    std::uint32_t failed_logins = 0;           ///< logins that the server refused for good
+    LeanVector<std::string> failed_users;      ///< their names where seen, without repetition, the first few
     LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
     std::uint32_t transaction_count = 0;       ///< all MAIL commands that were answered
     std::uint32_t tls_refusals = 0;  ///< commands that the gateway refused because they have to wait for TLS

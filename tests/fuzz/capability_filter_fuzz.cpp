@@ -224,7 +224,7 @@ void readDialogue(const Subject& subject, std::string_view input) {
          {&test::kOffered, &test::kRequired, &test::kWithin, &test::kWithinAgain}) {
         const test::Observed whole = test::playWhole(subject.traits, turns, *screen);
         requireBounds(whole);
-        require(whole.facts.tls.empty());
+        require(whole.facts.tls == TlsBegin::None);
         require(!whole.starts_tls || (screen->tls.offered() && !whole.violation));
         for (const std::size_t piece : {1, 2, 7})
             require(everything(test::playInPieces(subject.traits, turns, piece, *screen)) ==

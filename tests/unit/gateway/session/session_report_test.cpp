@@ -122,7 +122,7 @@ TEST_F(SessionReportTest, ASessionThatReachedNoServerNamesNone) {
 
 TEST_F(SessionReportTest, WhatTheBalancerSaidHasTheNamesOfTheLog) {
     arrive(makeConfig(), true);
-    record().header_done = record().start;
+    record().header_done = record().at(record().start);
     auto tlvs = std::make_unique<proxy::Tlvs>();
     tlvs->unique_id = "id\x01";
     tlvs->authority = "mx.example.org";
@@ -168,7 +168,7 @@ TEST_F(SessionReportTest, AMailOfItsOwnLeavesTheSessionWhatItKnows) {
 
 TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     arriveAdmitted(makeConfig());
-    record().admission.rule_id = 12;
+    record().rule_id = 12;
     report::refused(*host_, record(), Refusal::Rule, {}, "554 5.7.1 no\r\n");
     EXPECT_EQ(kept().kind, store::JournalKind::Refused);
     EXPECT_EQ(kept().end, reasonFor(Refusal::Rule));

@@ -259,7 +259,7 @@ TEST(ImapTls, MirrorsTheServersConsent) {
     const Observed seen = observe(imap::kImap, turns, kMirror);
     EXPECT_TRUE(seen.starts_tls);
     EXPECT_FALSE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     EXPECT_EQ(seen.sent[kServer], "a STARTTLS\r\n");
     EXPECT_EQ(seen.sent[kClient], kClosed);
 }

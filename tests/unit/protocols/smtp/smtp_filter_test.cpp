@@ -488,14 +488,14 @@ TEST(SmtpFilter, DetachesWhenTlsStarts) {
         observe(smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("220 2.0.0 Ready to start TLS\r\n"),
                                           client("\x16\x03\x01")}));
     EXPECT_TRUE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::StartTls);
 }
 
 TEST(SmtpFilter, StaysWhenTlsIsRefused) {
     const Observed seen = observe(
         smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("454 4.7.0 TLS not available\r\n")}));
     EXPECT_FALSE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
 }
 
 // alice / wonderland in all mechanisms.
@@ -777,7 +777,7 @@ TEST(SmtpFilter, KeepsCountOfADeepPipeline) {
         replies += "250 Ok\r\n";
     }
     const Turns deep = greetedThen({client(commands + "STARTTLS\r\n"), server(replies + "220 Go\r\n")});
-    EXPECT_EQ(test::playWhole(smtp::kSmtp, deep).facts.tls, "starttls");
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, deep).facts.tls, TlsBegin::StartTls);
 }
 
 TEST(SmtpFilter, HoldsBackAFloodOfCommands) {
@@ -1154,7 +1154,7 @@ TEST(SmtpScreen, BelievesAClientThatOpensAsTlsWhenTheServerDoesToo) {
     const Observed seen = observe(
         smtp::kSmtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
     EXPECT_TRUE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "implicit");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::Implicit);
     EXPECT_FALSE(seen.violation);
 }
 
@@ -1173,7 +1173,7 @@ TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
         EXPECT_EQ(test::toString(test::playInPieces(smtp::kSmtp, turns, 1)), test::toString(seen));
         EXPECT_EQ(seen.violation, want);
         EXPECT_EQ(seen.sent[1].find("ADDR"), std::string::npos);
-        EXPECT_EQ(seen.facts.tls, "");
+        EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     }
     const Observed plain = observe(smtp::kSmtp, {client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
                                                  client("EHLO a\r\nXCLIENT ADDR=1\r\n")});

@@ -265,7 +265,7 @@ TEST(SmtpTls, MirrorsTheServersConsent) {
     const Observed consent = observe(smtp::kSmtp, after(asked, {server("220 2.0.0 go\r\n")}), kMirror);
     EXPECT_TRUE(consent.starts_tls);
     EXPECT_FALSE(consent.opaque);
-    EXPECT_EQ(consent.facts.tls, "");
+    EXPECT_EQ(consent.facts.tls, TlsBegin::None);
     EXPECT_EQ(consent.sent[kServer], "STARTTLS\r\n");
     EXPECT_EQ(consent.sent[kClient], kHello);
     const Observed lines =

@@ -173,7 +173,7 @@ TEST_F(LoginFilterTest, LooksAtNothingAfterTlsHasStarted) {
     fromClient("TLS\r\n");
     EXPECT_EQ(fromServer("yes\r\n"), "yes\r\n");
     EXPECT_TRUE(filter_.opaque());
-    EXPECT_EQ(facts_.tls, "starttls");
+    EXPECT_EQ(facts_.tls, TlsBegin::StartTls);
 }
 
 TEST_F(LoginFilterTest, NamesNobodyWhoseNameItHasNotSeen) {
@@ -322,7 +322,7 @@ TEST_F(LoginFilterTest, ShowsTheServerAClientHelloAndNoMore) {
     EXPECT_EQ(heard.rest, Rest::Hold);
     EXPECT_EQ(fromServer("\x16\x03\x03"), "\x16\x03\x03");
     EXPECT_TRUE(filter_.opaque());
-    EXPECT_EQ(facts_.tls, "implicit");
+    EXPECT_EQ(facts_.tls, TlsBegin::Implicit);
 }
 
 TEST_F(LoginFilterTest, AnAlertIsAnAnswerToAHelloToo) {
@@ -350,7 +350,7 @@ TEST_F(LoginFilterTest, HoldsWhatOnlyBeginsLikeAHello) {
         EXPECT_EQ(heard.rest, Rest::Hold);
     }
     greet();
-    EXPECT_EQ(facts_.tls, "");
+    EXPECT_EQ(facts_.tls, TlsBegin::None);
 }
 
 }  // namespace
