@@ -29,6 +29,7 @@ namespace mailgate::cli {
 
 namespace {
 
+using answers::changesAhead;
 using answers::changesBehind;
 using answers::FleetView;
 using answers::isSilent;
@@ -70,7 +71,7 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 std::string stateOf(const FleetView& view, const Member& member) {
     std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
-    if (member.position > view.fleet.version) state += ", with a version that the database does not have";
+    if (changesAhead(view, member.position) > 0) state += ", with a version that the database does not have";
     if (const auto changes = changesBehind(view, member.position); changes > 0)
         state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
     return state;
@@ -103,7 +104,7 @@ void printAsText(const FleetView& view, const ViewOptions& options) {
                  {.name = "state", .title = "STATE"}},
                 options.style());
     for (const Member& member : view.members) {
-        const bool bad = isSilent(member) || member.position > view.fleet.version,
+        const bool bad = isSilent(member) || changesAhead(view, member.position) > 0,
                    late = changesBehind(view, member.position) > 0;
         table.add({member.name, member.release, times.text(member.started * 1'000),
                    times.text(member.seen * 1'000), fmt::to_string(member.position),
@@ -127,7 +128,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printAsText(view, options);
     if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
         std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-            return isSilent(member) || member.position > view.fleet.version;
+            return isSilent(member) || changesAhead(view, member.position) > 0;
         }))
         context.exit_code = kRefusedOrNotFound;
 }

@@ -273,6 +273,7 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     count(host.counters().bytes_out, bytes_out);
     ListenerCounters& counters = record.listenerCounters();
     count(counters.failed_logins, record.facts.failed_logins);
+    count(counters.tls_required_refusals, record.facts.tls_refusals);
     if (record.facts.authenticated == true) count(counters.logins);
     for (const MailTransaction& mail : record.facts.transactions)
         countMail(counters, mail);
@@ -303,6 +304,7 @@ void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, co
              std::string_view reply) {
     count(record.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
     count(record.listenerCounters().failed_logins, record.facts.failed_logins);
+    count(record.listenerCounters().tls_required_refusals, record.facts.tls_refusals);
     if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
         record.facts.failed_logins > 0

@@ -102,9 +102,18 @@ bool LoginFilter::refuse(std::string_view command, Action why, Output& out) {
     }
     if (!noReplyPending() || !out.canReply()) return false;
     ++refusals_;
+    if (why == Action::RefuseInClear) noteInClear(command);
     out.drop(command.size());
     out.reply(refusal(command, why));
     return true;
+}
+
+/// As a login that a server wants to see within TLS only.
+void LoginFilter::noteInClear(std::string_view command) {
+    ++facts_.tls_refusals;
+    beginLogin();
+    offered(nameIn(command));
+    deferred();
 }
 
 /// Whoever sends something behind it wants it to be taken for what was said within TLS (CVE-2011-0411).

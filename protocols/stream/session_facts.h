@@ -51,7 +51,8 @@ struct RefusedRecipient {
     std::string reply;  ///< the server's words about it
 };
 
-/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end; or a MAIL that was refused.
+/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end; or a MAIL that was refused. What the
+/// gateway refuses in the server's place counts as if the server had.
 struct MailTransaction {
     std::string from;                     ///< reverse-path without <>, quotes and escapes; empty: null sender
     std::vector<std::string> recipients;  ///< forward-paths that the server accepted
@@ -82,17 +83,19 @@ struct SessionFacts {
     std::string user;  ///< the user name that was accepted, else the last one offered; not seen where a SASL
         ///< mechanism hides it or is not known (sasl.h has those that are read)
     /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
-    /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password.
+    /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password; or the
+    /// gateway refused it because it has to wait for TLS.
     std::optional<bool> authenticated;
     TlsBegin tls = TlsBegin::None;
     std::uint32_t failed_logins = 0;           ///< logins that the server refused for good
     LeanVector<std::string> failed_users;      ///< their names where seen, without repetition, the first few
     LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
-    std::uint32_t transaction_count = 0;       ///< all MAIL commands that the server answered
-    bool bare_lf = false;                      ///< lines of a message went on with other ends than they had
-    bool quit = false;                         ///< the client said QUIT / LOGOUT
-    bool greeted = false;                      ///< the server's greeting was seen, and it was a welcome
-    bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
+    std::uint32_t transaction_count = 0;       ///< all MAIL commands that were answered
+    std::uint32_t tls_refusals = 0;  ///< commands that the gateway refused because they have to wait for TLS
+    bool bare_lf = false;            ///< lines of a message went on with other ends than they had
+    bool quit = false;               ///< the client said QUIT / LOGOUT
+    bool greeted = false;            ///< the server's greeting was seen, and it was a welcome
+    bool goodbye = false;            ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
 };
 
 }  // namespace mailgate

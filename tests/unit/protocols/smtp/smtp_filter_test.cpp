@@ -100,6 +100,39 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
     }
 }
 
+TEST(SmtpFilter, KeepsTheAddressesThatItRefused) {
+    using namespace std::string_view_literals;
+    const std::string escape("MAIL FROM:<\"a\x1b[2J b\"@x.example> SIZE=1\r\n");
+    const Observed sender = observe(smtp::kSmtp, greetedThen({client(escape)}));
+    ASSERT_THAT(sender.facts.transactions, SizeIs(1));
+    EXPECT_EQ(sender.facts.transactions[0].from, "<\"a\\x1B[2J b\"@x.example> SIZE=1");
+    EXPECT_EQ(sender.facts.transactions[0].reply, "501 5.5.4 Error: bad address syntax");
+    const Observed nul =
+        observe(smtp::kSmtp, greetedThen({client(std::string("MAIL FROM:<a\0b@c.example>\r\n"sv))}));
+    ASSERT_THAT(nul.facts.transactions, SizeIs(1));
+    EXPECT_EQ(nul.facts.transactions[0].from, "a\\x00b@c.example");
+    EXPECT_EQ(nul.facts.transactions[0].reply, "500 5.5.2 Error: NUL or bare CR in a command");
+
+    const Observed recipient = observe(
+        smtp::kSmtp,
+        after(kEnvelope, {client("RCPT TO:<a b@c.example>\r\nDATA now\r\nRSET\r\n"), server("250 Ok\r\n")}));
+    ASSERT_THAT(recipient.facts.transactions, SizeIs(1));
+    const MailTransaction& mail = recipient.facts.transactions[0];
+    EXPECT_THAT(mail.recipients, ElementsAre("bob@example.net"));
+    ASSERT_THAT(mail.refused, SizeIs(1));
+    EXPECT_EQ(mail.refused[0].to, "a b@c.example");
+    EXPECT_EQ(mail.refused[0].reply, "501 5.5.4 Error: bad address syntax");
+    EXPECT_EQ(mail.reply, "501 5.5.4 Error: bad address syntax");
+}
+
+/// A line of 4 KB of bytes that take four each to show.
+TEST(SmtpFilter, BoundsTheAddressesThatItRefused) {
+    const std::string line = "MAIL FROM:<" + std::string(4000, '\x01') + ">\r\n";
+    const Observed seen = test::playWhole(smtp::kSmtp, greetedThen({client(line)}));
+    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    EXPECT_EQ(seen.facts.transactions[0].from.size(), kMaxMailboxBytes);
+}
+
 TEST(SmtpFilter, FollowsPipelinedCommands) {
     const Observed seen = observe(
         smtp::kSmtp,
