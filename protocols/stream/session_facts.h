@@ -87,15 +87,15 @@ struct SessionFacts {
     /// gateway refused it because it has to wait for TLS.
     std::optional<bool> authenticated;
     TlsBegin tls = TlsBegin::None;
-    std::uint32_t failed_logins = 0;           ///< logins that the server refused for good
+    bool bare_lf : 1 = false;         ///< lines of a message went on with other ends than they had
+    bool quit : 1 = false;            ///< the client said QUIT / LOGOUT
+    bool greeted : 1 = false;         ///< the server's greeting was seen, and it was a welcome
+    bool goodbye : 1 = false;         ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
+    std::uint32_t failed_logins = 0;  ///< logins that the server refused for good
     LeanVector<std::string> failed_users;      ///< their names where seen, without repetition, the first few
     LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
     std::uint32_t transaction_count = 0;       ///< all MAIL commands that were answered
     std::uint32_t tls_refusals = 0;  ///< commands that the gateway refused because they have to wait for TLS
-    bool bare_lf = false;            ///< lines of a message went on with other ends than they had
-    bool quit = false;               ///< the client said QUIT / LOGOUT
-    bool greeted = false;            ///< the server's greeting was seen, and it was a welcome
-    bool goodbye = false;            ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
 };
 
 }  // namespace mailgate
