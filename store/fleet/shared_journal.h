@@ -55,10 +55,10 @@ class SharedJournal {
     virtual std::vector<Journal> journals() = 0;
     virtual Journal create(std::int64_t number, const std::string& position) = 0;
 
-    /// The session's id in the record under that key; none: it is not there.
-    virtual std::optional<std::string> idAt(std::int64_t journal, JournalKind kind, std::int64_t key) = 0;
-    /// The least key of a record that is there; 0: none is.
-    virtual std::int64_t firstKey(std::int64_t journal, JournalKind kind) = 0;
+    /// Whether that record is there, in whichever of the gateway's journals.
+    virtual bool has(JournalKind kind, const journal::SpoolPlace& record) = 0;
+    /// Unix milliseconds: of what ended before, nothing is kept.
+    virtual std::int64_t keptSinceMs(JournalKind kind) const = 0;
 
     /// Adds to what commit() writes; returns how many bytes more that is.
     virtual std::size_t add(std::int64_t journal, std::int64_t key, const JournalSession& record) = 0;

@@ -4,6 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <string_view>
 
 namespace mailgate::store {
 
@@ -24,19 +28,24 @@ bool goesOnAt(Spool& spool, const SpoolPosition& position) {
     });
 }
 
-/// The last record up to `place` that is the same on both sides: up to there all are, and none beyond it. What the database
-/// has dropped was.
-SpoolPlace lastShared(SharedJournal& fleet, Spool& spool, std::int64_t journal, JournalKind kind,
-                      const SpoolPlace& place) {
-    const std::int64_t first_there = fleet.firstKey(journal, kind);
-    const auto isShared = [&](const SpoolPlace& here) {
-        return here.key == 0 || here.key < first_there || fleet.idAt(journal, kind, here.key) == here.id;
-    };
-    std::int64_t shared = 0, beyond = place.key + 1;
+/// The least id of a session that starts then (a ULID).
+std::string leastId(std::int64_t unix_ms) {
+    constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    std::string id(10, '0');
+    for (auto digit = id.rbegin(); digit != id.rend(); ++digit, unix_ms /= 32)
+        *digit = kDigits[static_cast<std::size_t>(unix_ms % 32)];
+    return id;
+}
+
+/// The last record that is there already: with it are all before it, and none is that was written later. What is too old to be
+/// kept there was.
+SpoolPlace lastShared(SharedJournal& fleet, Spool& spool, JournalKind kind) {
+    const std::string oldest = leastId(std::max<std::int64_t>(fleet.keptSinceMs(kind), 0));
+    std::int64_t shared = 0, beyond = spool.lastUpTo(kind, std::numeric_limits<std::int64_t>::max()).key + 1;
     while (beyond - shared > 1) {
         const std::int64_t middle = shared + (beyond - shared) / 2;
         const SpoolPlace here = spool.lastUpTo(kind, middle);
-        if (here.key <= shared || isShared(here))
+        if (here.key <= shared || here.id < oldest || fleet.has(kind, here))
             shared = middle;
         else
             beyond = here.key;
@@ -44,21 +53,12 @@ SpoolPlace lastShared(SharedJournal& fleet, Spool& spool, std::int64_t journal, 
     return spool.lastUpTo(kind, shared);
 }
 
-bool isEmpty(const SpoolPosition& position) {
-    return std::all_of(position.places.begin(), position.places.end(),
-                       [](const SpoolPlace& place) { return place.key == 0; });
-}
-
-/// From where a journal that is none of `known` has something new: the latest of them from which it parts.
-SpoolPosition firstPlaces(SharedJournal& fleet, Spool& spool,
-                          const std::vector<SharedJournal::Journal>& known) {
+/// From where on a journal that goes on in none of those at the database has something new. `has_any`: the gateway has some there.
+SpoolPosition firstPlaces(SharedJournal& fleet, Spool& spool, bool has_any) {
     SpoolPosition position;
-    for (const SharedJournal::Journal& one : known) {
-        const SpoolPosition there = journal::spoolPosition(one.position);
+    if (has_any)
         for (const JournalKind kind : kEach)
-            position.of(kind) = lastShared(fleet, spool, one.id, kind, there.of(kind));
-        if (!isEmpty(position)) break;
-    }
+            position.of(kind) = lastShared(fleet, spool, kind);
     spool.settle(position);  // what it has lost before is no news
     return position;
 }
@@ -79,7 +79,7 @@ SharedJournal::Journal takeUp(SharedJournal& fleet, Spool& spool, const JournalO
                     "within a minute)",
                     owner.gateway));
     const std::int64_t number = known.empty() ? 1 : known.front().number + 1;
-    return fleet.create(number, journal::spoolText(firstPlaces(fleet, spool, known)));
+    return fleet.create(number, journal::spoolText(firstPlaces(fleet, spool, !known.empty())));
 }
 
 }  // namespace mailgate::store

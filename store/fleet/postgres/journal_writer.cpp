@@ -41,8 +41,11 @@ class PostgresJournal final : public SharedJournal {
     std::string fleet() override;
     std::vector<Journal> journals() override;
     Journal create(std::int64_t number, const std::string& position) override;
-    std::optional<std::string> idAt(std::int64_t journal, JournalKind kind, std::int64_t key) override;
-    std::int64_t firstKey(std::int64_t journal, JournalKind kind) override;
+    bool has(JournalKind kind, const journal::SpoolPlace& record) override;
+    std::int64_t keptSinceMs(JournalKind kind) const override {
+        const bool refused = kind == JournalKind::Refused;
+        return (today_ - (refused ? owner_.keep_refused_days : owner_.keep_days)) * kDayMs;
+    }
     std::size_t add(std::int64_t journal, std::int64_t key, const JournalSession& record) override;
     void discard() noexcept override;
     bool commit(const Progress& progress) override;
@@ -145,30 +148,19 @@ SharedJournal::Journal PostgresJournal::create(std::int64_t number, const std::s
     });
 }
 
-std::optional<std::string> PostgresJournal::idAt(std::int64_t journal, JournalKind kind, std::int64_t key) {
-    return attempt([&](Connection& connection) -> std::optional<std::string> {
-        const Rows rows = connection.query(
-            fmt::format("SELECT id FROM mailgate.{} WHERE journal = $1::integer AND key = $2::bigint",
-                        tableOf(kind)),
-            {fmt::to_string(journal), fmt::to_string(key)}, soon());
-        if (rows.size() == 0) return std::nullopt;
-        return rows.text(0, 0);
-    });
-}
-
-std::int64_t PostgresJournal::firstKey(std::int64_t journal, JournalKind kind) {
+bool PostgresJournal::has(JournalKind kind, const journal::SpoolPlace& record) {
     return attempt([&](Connection& connection) {
-        return connection
-            .query(fmt::format("SELECT coalesce(min(key), 0) FROM mailgate.{} WHERE journal = $1::integer",
-                               tableOf(kind)),
-                   {fmt::to_string(journal)}, soon())
-            .number(0, 0);
+        const Rows rows = connection.query(
+            fmt::format("SELECT 1 FROM mailgate.{} WHERE journal IN (SELECT id FROM mailgate.journal WHERE"
+                        " gateway = $1) AND key = $2::bigint AND id = $3 LIMIT 1",
+                        tableOf(kind)),
+            {owner_.gateway, fmt::to_string(record.key), record.id}, soon());
+        return rows.size() > 0;
     });
 }
 
 std::size_t PostgresJournal::add(std::int64_t journal, std::int64_t key, const JournalSession& record) {
-    const std::int64_t keep = record.refused() ? owner_.keep_refused_days : owner_.keep_days;
-    const std::int64_t at = keptAt(record, {(today_ - keep) * kDayMs, (today_ + kAhead + 1) * kDayMs});
+    const std::int64_t at = keptAt(record, {keptSinceMs(record.kind), (today_ + kAhead + 1) * kDayMs});
     days_.insert(at / kDayMs);
     std::string& rows = linesOf(record.kind);
     std::string& mails = lines_.back();
