@@ -11,6 +11,7 @@
 #include "gateway/upstream/server_status.h"
 #include "protocols/values/network.h"
 #include "store/fleet/follower.h"
+#include "store/fleet/shipper.h"
 
 #include <cstdint>
 #include <optional>
@@ -82,6 +83,7 @@ struct Status {
     bool last_reload_failed = false;
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
     store::FleetStatus fleet;
+    store::ShipperStatus fleet_journal;
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
     std::uint64_t journal_max_bytes = 0;  ///< as configured; 0: there is no journal

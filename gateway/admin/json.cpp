@@ -169,8 +169,23 @@ Object journalOf(const Status& status) {
     return object;
 }
 
+/// Null: it stays here.
+Var fleetJournalOf(const store::ShipperStatus& journal) {
+    if (!journal.configured) return {};
+    Object object = ordered();
+    object.set("connected", journal.connected);
+    object.set("since", timeOrNull(journal.since_ms));
+    object.set("failure", textOrNull(journal.failure));
+    object.set("behind", journal.behind);
+    object.set("lag_seconds", journal.lag_seconds);
+    object.set("shipped", journal.shipped);
+    object.set("missed", journal.missed);
+    object.set("rejected", journal.rejected);
+    return object;
+}
+
 /// Null: the gateway has no part in one.
-Var fleetOf(const store::FleetStatus& fleet) {
+Var fleetOf(const store::FleetStatus& fleet, const store::ShipperStatus& journal) {
     if (!fleet.configured) return {};
     Object object = ordered();
     object.set("connected", fleet.connected);
@@ -179,6 +194,7 @@ Var fleetOf(const store::FleetStatus& fleet) {
     object.set("notified", fleet.notified);
     object.set("rules_version", fleet.version);
     object.set("lag_seconds", fleet.lag_seconds);
+    object.set("journal", fleetJournalOf(journal));
     return object;
 }
 
@@ -201,7 +217,7 @@ Object toJson(const Status& status) {
     object.set("certificates", toArray(status.certificates));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
-    object.set("fleet", fleetOf(status.fleet));
+    object.set("fleet", fleetOf(status.fleet, status.fleet_journal));
     object.set("journal", journalOf(status));
     object.set("log_lines_lost", status.log_lines_lost);
     Array lags;

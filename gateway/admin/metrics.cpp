@@ -239,6 +239,25 @@ void addFleet(Families& out, const Status& status) {
     if (fleet.configured) out.sample({}, fleet.lag_seconds);
     out.gauges("mailgate_fleet_rules_version", "Version of the fleet's rules that the gateway has.");
     if (fleet.configured) out.sample({}, real(fleet.version));
+    const store::ShipperStatus& journal = status.fleet_journal;
+    out.gauges("mailgate_fleet_journal_connected",
+               "1 while the journal gets to the fleet's database, 0 while it does not; nothing where it "
+               "stays here.");
+    if (journal.configured) out.sample({}, journal.connected ? 1 : 0);
+    out.gauges("mailgate_fleet_journal_lag_seconds",
+               "Time since all of the journal was last known to be in the fleet's database.");
+    if (journal.configured) out.sample({}, journal.lag_seconds);
+    out.gauges("mailgate_fleet_journal_behind", "Records of the journal that are not there yet.");
+    if (journal.configured) out.sample({}, real(journal.behind));
+    out.counters("mailgate_fleet_journal_shipped_total", "Records of the journal that got there.");
+    if (journal.configured) out.sample({}, real(journal.shipped));
+    out.counters(
+        "mailgate_fleet_journal_missed_total",
+        "Pieces of the journal, of up to 16,384 records, that its retention removed before they got there.");
+    if (journal.configured) out.sample({}, real(journal.missed));
+    out.counters("mailgate_fleet_journal_rejected_total",
+                 "Records that the fleet's database could not have.");
+    if (journal.configured) out.sample({}, real(journal.rejected));
 }
 
 Labels labelsOf(const ServerStatus& server) {

@@ -74,7 +74,8 @@ Response fleet(const Call& call) {
     FleetAnswer answer = last.get(call.config);
     admin::Status status = call.parts.control.status();
     if (call.masks())
-        for (std::string* why : {&answer.failure, &answer.view.failure, &status.fleet.failure})
+        for (std::string* why :
+             {&answer.failure, &answer.view.failure, &status.fleet.failure, &status.fleet_journal.failure})
             *why = answers::withoutPaths(*why);
     Object object = answers::fleetAsJson(answer.view);
     Object::Ptr here = object.getObject("here");

@@ -113,7 +113,9 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 
 Response status(const Call& call) {
     admin::Status status = call.parts.control.status();
-    if (call.masks()) status.fleet.failure = answers::withoutPaths(status.fleet.failure);
+    if (call.masks())
+        for (std::string* why : {&status.fleet.failure, &status.fleet_journal.failure})
+            *why = answers::withoutPaths(*why);
     Object object = admin::toJson(status);
     if (call.masks()) {
         // With the paths of files.

@@ -145,6 +145,14 @@ std::string fleetWarning(const Object& status) {
         static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)), word(*fleet, "failure"));
 }
 
+std::string fleetJournalWarning(const Object& status) {
+    const Object::Ptr fleet = status.getObject("fleet");
+    const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr;
+    if (!journal || isSet(*journal, "connected") || cell(*journal, "failure") == "-") return "";
+    return fmt::format("{} of this gateway's journal are not in the fleet's database yet: {}.\n",
+                       counted(numberOf(*journal, "behind"), "record"), word(*journal, "failure"));
+}
+
 /// What an operator should not have to look for.
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
@@ -159,6 +167,7 @@ std::string warningsOf(const Object& status, const Config& config) {
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
+    text += fleetJournalWarning(status);
     const Array::Ptr alarms = status.getArray("address_alarms");
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(

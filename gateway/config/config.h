@@ -191,6 +191,10 @@ struct RulesConfig {
 struct FleetConfig {
     std::string url;  ///< postgresql://…, which may hold a password; empty: there is no fleet
     std::chrono::milliseconds poll{500};  ///< between looks at the version of its rules
+    bool journal = true;                  ///< the journal goes there, too
+    /// How long it is kept there.
+    std::chrono::milliseconds journal_keep{std::chrono::hours(90 * 24)},
+        journal_keep_refused{std::chrono::hours(14 * 24)};
 
     friend bool operator==(const FleetConfig&, const FleetConfig&) = default;
 };

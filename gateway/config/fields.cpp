@@ -29,6 +29,8 @@ constexpr milliseconds kShortestInterval = 100ms;
 // The longest v1 line (107 bytes) must fit, and no server known takes more than Dovecot.
 // Shorter, and what was done on Friday could not be undone on Monday.
 constexpr milliseconds kShortestTrail = 7 * 24h;
+// In the fleet's database records are kept in days.
+constexpr milliseconds kShortestDays = 24h;
 constexpr std::size_t kSmallestMaxHeader = 107;
 constexpr std::size_t kLargestMaxHeader = 1500;
 constexpr std::size_t kSmallestJournal = std::size_t{16} << 20;
@@ -390,6 +392,12 @@ const Fields<FleetConfig>& fleetFields() {
          "or a loopback address; a password belongs into libpq's password file rather than here"},
         {"poll", duration<&F::poll>(kShortestInterval, 60s), kRestart,
          "how often it is asked for changes; where it notifies of them they come sooner"},
+        {"journal", boolean<&F::journal>(), kRestart,
+         "write what `[journal]` keeps to that database too, within a second or so"},
+        {"journal_keep", duration<&F::journal_keep>(kShortestDays, kLongestKeep), kRestart,
+         "how long sessions are kept there, in whole days; of what gateways ask for the longest counts"},
+        {"journal_keep_refused", duration<&F::journal_keep_refused>(kShortestDays, kLongestKeep), kRestart,
+         "the same for refused clients"},
     };
     return fields;
 }

@@ -136,6 +136,31 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
     return events;
 }
 
+store::JournalShipper::Events shipperEvents(EventLog& log) {
+    store::JournalShipper::Events events;
+    events.lost = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.journal_failed");
+        line.text("detail", why);
+        log.write(line);
+    };
+    events.found = [&log](std::uint64_t behind) {
+        LogLine line = log.line(LogLevel::Warning, "fleet.journal_recovered");
+        line.number("records", static_cast<std::int64_t>(behind));
+        log.write(line);
+    };
+    events.missed = [&log](std::uint64_t pieces) {
+        LogLine line = log.line(LogLevel::Error, "fleet.journal_missed");
+        line.number("pieces", static_cast<std::int64_t>(pieces));
+        log.write(line);
+    };
+    events.rejected = [&log](const std::string& session, const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.journal_rejected");
+        line.text("session", session).text("detail", why);
+        log.write(line);
+    };
+    return events;
+}
+
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned) {
     LogLine line = log.line(LogLevel::Information, "access.pruned");
     line.number("rules", static_cast<std::int64_t>(pruned.rules));

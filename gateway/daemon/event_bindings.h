@@ -11,6 +11,7 @@
 #include "gateway/upstream/upstream_pool.h"
 #include "protocols/values/snapshot.h"
 #include "store/fleet/follower.h"
+#include "store/fleet/shipper.h"
 #include "store/journal/journal.h"
 #include "store/rules/watcher.h"
 
@@ -36,6 +37,7 @@ UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
+store::JournalShipper::Events shipperEvents(EventLog& log);
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,

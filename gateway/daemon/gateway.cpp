@@ -13,6 +13,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
+#include "store/fleet/sharing.h"
 
 #include <fmt/format.h>
 
@@ -110,8 +111,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
                                                           *state_, *checker_, tls_, server_tls_, workers_});
     makeFleet(config);
-    control_ = std::make_unique<GatewayControl>(
-        GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get()});
+    makeShipper(config);
+    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{
+        *log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get(), shipper_.get()});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     const std::string forgotten = drainAsBefore(*first.generation);
@@ -135,6 +137,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     if (console_) console_->start();
     startNames(store_url);
     if (fleet_) fleet_->start();
+    if (shipper_) shipper_->start();
 }
 
 Gateway::~Gateway() {
@@ -146,6 +149,7 @@ Gateway::~Gateway() {
 void Gateway::stopThreads() {
     reloader_->refuse();
     if (fleet_) fleet_->stop();
+    if (shipper_) shipper_->stop();
     names_.reset();
     if (console_) console_->stop();
     admin_->stop();
@@ -198,6 +202,29 @@ void Gateway::makeFleet(const Config& config) {
         store::FleetFollower::Options{
             .name = config.name, .release = MAILGATE_VERSION, .poll = config.fleet.poll},
         std::move(events));
+}
+
+void Gateway::makeShipper(const Config& config) {
+    if (config.fleet.url.empty() || !config.fleet.journal || !config.journal.enabled) return;
+    const auto days = [](std::chrono::milliseconds kept) {
+        return std::chrono::ceil<std::chrono::days>(kept).count();
+    };
+    const store::JournalOwner owner{.gateway = config.name,
+                                    .process = store::newToken(),
+                                    .keep_days = days(config.fleet.journal_keep),
+                                    .keep_refused_days = days(config.fleet.journal_keep_refused)};
+    shipper_ = std::make_unique<store::JournalShipper>(
+        store::openSharedJournal(config.fleet.url, owner), owner,
+        [url = config.journal.url, masked = config.journal.mask_after.has_value()] {
+            return store::journal::openSpool(url, masked);
+        },
+        [store_url = config.store_url]() -> std::optional<std::string> {
+            const auto membership =
+                store::openReplica(store_url, {.use = store::RuleStore::Use::Assist})->membership();
+            if (!membership) return std::nullopt;
+            return membership->fleet;
+        },
+        store::JournalShipper::Options{}, shipperEvents(*log_));
 }
 
 /// Only what has expired by this gateway's clock and the database's: a clock that is wrong must not take rules from all.

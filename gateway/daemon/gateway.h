@@ -50,6 +50,7 @@ class Gateway {
     void makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
                      const std::string& store_url, const std::string& name);
     void makeFleet(const Config& config);
+    void makeShipper(const Config& config);
     void pruneFleet(store::RuleStore& rules, std::int64_t now);
     void startNames(const std::string& store_url);
     void stopThreads();
@@ -73,9 +74,10 @@ class Gateway {
     std::unique_ptr<GatewayControl> control_;
     std::unique_ptr<api::Api> api_;
     std::unique_ptr<admin::AdminServer> admin_;
-    std::unique_ptr<console::Console> console_;    ///< null: there is none
-    std::unique_ptr<names::NameKeeper> names_;     ///< of the access rules
-    std::unique_ptr<store::FleetFollower> fleet_;  ///< null: the rules are this gateway's alone
+    std::unique_ptr<console::Console> console_;       ///< null: there is none
+    std::unique_ptr<names::NameKeeper> names_;        ///< of the access rules
+    std::unique_ptr<store::FleetFollower> fleet_;     ///< null: the rules are this gateway's alone
+    std::unique_ptr<store::JournalShipper> shipper_;  ///< null: the journal stays here
 
     std::chrono::microseconds watchdog_{0};  ///< how often systemd wants to hear of us; 0: never
     std::vector<std::future<void>> beats_;   ///< what the workers still owe

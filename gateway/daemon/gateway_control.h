@@ -30,7 +30,8 @@ class GatewayControl final : public admin::Control {
         GatewayState& state;
         Reloader& reloader;
         const Reloader::Workers& workers;
-        const store::FleetFollower* fleet = nullptr;  ///< null: there is none
+        const store::FleetFollower* fleet = nullptr;     ///< null: there is none
+        const store::JournalShipper* shipper = nullptr;  ///< null: the journal stays here
     };
 
     explicit GatewayControl(Parts parts);

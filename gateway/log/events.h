@@ -54,6 +54,17 @@ inline constexpr EventRow kEvents[] = {
     {"fleet.unreadable", LogLevel::Error,
      "a rule of the fleet cannot be read by this gateway (`detail`), and is not in force here"},
     {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},
+    {"fleet.journal_failed", LogLevel::Error,
+     "the gateway's journal does not get to the fleet's database (`detail`); it is kept here meanwhile"},
+    {"fleet.journal_recovered", LogLevel::Warning, "it does again; `records` are still to come"},
+    {"fleet.journal_missed", LogLevel::Error,
+     "the journal's own retention has removed what had not got to the fleet's database yet: `pieces` of up "
+     "to 16,384 "
+     "records"},
+    {"fleet.journal_rejected", LogLevel::Error,
+     "the fleet's database cannot have the record of a session (`detail`), which is left out there; only the "
+     "first "
+     "20 since the start are told"},
     {"address.lost", LogLevel::Critical,
      "most sessions of a listener come from one private address (`client`): the clients' own "
      "addresses are being lost in front of mailgate (`hint`)"},

@@ -3,6 +3,7 @@
 
 #include "store/backends/rules.h"
 #include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/journal_writer.h"
 #include "store/fleet/postgres/store.h"
 #include "store/fleet/sharing.h"
 #include "store/rules/sqlite/store.h"
@@ -16,6 +17,12 @@ namespace mailgate::store {
 std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience,
                                       bool notifies) {
     return postgres::openFleet(url, patience, notifies);
+}
+
+std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner) {
+    // Of thousands of records at once.
+    constexpr FleetStore::Patience kPatience{.answer = std::chrono::milliseconds(10'000)};
+    return postgres::openSharedJournal(url, kPatience, owner);
 }
 
 FleetUrl describeFleetUrl(const std::string& url) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "store/fleet/fleet.h"
+#include "store/fleet/shared_journal.h"
 #include "store/rules/store.h"
 
 #include <memory>
@@ -14,6 +15,9 @@ namespace mailgate::store {
 /// Connects to nobody yet. `notifies`: its wait() is told of changes where that works. Throws StoreError(BadInput).
 std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience = {},
                                       bool notifies = false);
+
+/// Where a gateway's journal goes. Likewise.
+std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner);
 
 /// What is known of a URL without asking anybody.
 struct FleetUrl {

@@ -3,6 +3,7 @@
 
 #include "protocols/values/text.h"
 #include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/spool.h"
 #include "store/journal/sqlite/writer.h"
 #include "store/store_error.h"
 
@@ -21,6 +22,7 @@ struct Backend {
     std::string_view form;  ///< of its URLs, for people
     std::unique_ptr<Sink> (*sink)(const JournalOptions& options);
     std::unique_ptr<Source> (*source)(const std::string& url);
+    std::unique_ptr<Spool> (*spool)(const std::string& url, bool masked);
 };
 
 constexpr std::array<Backend, 1> kBackends{
@@ -28,7 +30,10 @@ constexpr std::array<Backend, 1> kBackends{
       [](const JournalOptions& options) -> std::unique_ptr<Sink> {
           return std::make_unique<Writer>(options);
       },
-      [](const std::string& url) -> std::unique_ptr<Source> { return std::make_unique<Reader>(url); }}}};
+      [](const std::string& url) -> std::unique_ptr<Source> { return std::make_unique<Reader>(url); },
+      [](const std::string& url, bool masked) -> std::unique_ptr<Spool> {
+          return std::make_unique<SpoolReader>(url, masked);
+      }}}};
 
 const Backend& backendOf(const std::string& url) {
     const auto* const found = std::find_if(kBackends.begin(), kBackends.end(), [&](const Backend& backend) {
@@ -50,6 +55,10 @@ std::unique_ptr<Sink> openSink(const JournalOptions& options) {
 
 std::unique_ptr<Source> openSource(const std::string& url) {
     return backendOf(url).source(url);
+}
+
+std::unique_ptr<Spool> openSpool(const std::string& url, bool masked) {
+    return backendOf(url).spool(url, masked);
 }
 
 }  // namespace mailgate::store::journal

@@ -15,4 +15,7 @@ std::unique_ptr<Sink> openSink(const JournalOptions& options);
 /// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet.
 std::unique_ptr<Source> openSource(const std::string& url);
 
+/// To take all of it elsewhere; `masked`: addresses as the journal keeps them for long. Throws StoreError likewise.
+std::unique_ptr<Spool> openSpool(const std::string& url, bool masked);
+
 }  // namespace mailgate::store::journal

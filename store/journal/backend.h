@@ -20,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mailgate::store {
@@ -149,6 +150,56 @@ class Source {
 
     /// The sessions between these times, of this client and listener, summed up.
     virtual JournalTop top(const JournalTopQuery& query) = 0;
+};
+
+/// A record among those of its kind, of which one written later has a greater key. A key is no other record's, of
+/// whatever kind, as long as the journal lives.
+struct SpoolPlace {
+    std::int64_t key = 0;  ///< 0: before the first
+    std::string id{};      ///< the session's: another journal has another one there
+    bool closed =
+        false;  ///< no record is going to be kept, and removed, together with this one that is not there already
+};
+
+/// How far a journal has been read.
+struct SpoolPosition {
+    std::array<SpoolPlace, 3> places{};  ///< by JournalKind
+    /// The pieces of the journal up to this one are read as a whole, but for those of the places.
+    std::int64_t segment = 0;
+
+    SpoolPlace& of(JournalKind kind) noexcept { return places[static_cast<std::size_t>(kind)]; }
+    const SpoolPlace& of(JournalKind kind) const noexcept { return places[static_cast<std::size_t>(kind)]; }
+};
+/// In one line, and back; of what is no such line the beginning is left.
+std::string spoolText(const SpoolPosition& position);
+SpoolPosition spoolPosition(std::string_view text);
+
+/// The journal for who takes all of it elsewhere, record after record.
+class Spool {
+  public:
+    using Visit = std::function<bool(std::int64_t key, JournalSession& record)>;
+    /// How a journal stands to a place that was reached in one.
+    enum class Standing : std::uint8_t {
+        Same,
+        Gone,  ///< that record has been removed since
+        Other  ///< it was another journal, or this one later: it has been restored from a backup
+    };
+
+    virtual ~Spool() = default;
+
+    virtual Standing find(JournalKind kind, const SpoolPlace& place) = 0;
+    /// The last record up to that key; a key of 0: there is none.
+    virtual SpoolPlace lastUpTo(JournalKind kind, std::int64_t key) = 0;
+    /// Visits what comes after `place`, while that returns true, and moves it along. Of a record of Mail the mail's number is
+    /// set; one whose session is known as a whole has its mails as they are kept.
+    virtual void read(JournalKind kind, SpoolPlace& place, const Visit& visit) = 0;
+    /// Records after the position.
+    virtual std::uint64_t behind(const SpoolPosition& position) = 0;
+    /// Notes in `position` what has to be known to tell later what was removed unread, and returns what was since that was
+    /// done last: the numbers of pieces of the journal, which are removed as a whole.
+    virtual std::vector<std::int64_t> settle(SpoolPosition& position) = 0;
+    /// Another database has been put in its place: open that.
+    virtual bool isReplaced() const = 0;
 };
 
 using OpenSink = std::function<std::unique_ptr<Sink>(const JournalOptions& options)>;

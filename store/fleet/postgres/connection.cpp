@@ -44,6 +44,14 @@ std::string oneLine(const char* message) {
     return printable(line, kLongest);
 }
 
+/// Of an SQLSTATE (PostgreSQL's manual, appendix A).
+Kind kindOf(std::string_view state) {
+    if (state == "55P03") return Kind::Locked;
+    // Values that are none of their type, or too large for an index.
+    if (state.starts_with("22") || state.starts_with("54")) return Kind::BadRow;
+    return Kind::Other;
+}
+
 int millisUntil(Deadline deadline) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count();
     return static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
@@ -270,8 +278,7 @@ void Connection::refused(const pg_result* result) {
     if (state == "3F000" || state == "42P01") what += ": mailgate fleet migrate makes the tables";
     if (state == "55P03") what = "another gateway is changing the rules";
     if (PQstatus(handle_.get()) == CONNECTION_BAD) broken_ = true;
-    throw StoreError(state == "55P03" ? Kind::Locked : Kind::Other,
-                     fmt::format("the fleet's database {}: {}", info_.shown, what));
+    throw StoreError(kindOf(state), fmt::format("the fleet's database {}: {}", info_.shown, what));
 }
 
 void Connection::requireSent(int sent) {

@@ -59,7 +59,8 @@ class Connection {
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Throws StoreError; after one that the server has not sent the connection is broken().
+    /// Throws StoreError; after one that the server has not sent the connection is broken(). BadRow: the server cannot have
+    /// these values.
     Rows query(const std::string& sql, const std::vector<std::string>& parameters, Deadline deadline);
     /// Of one or more statements without parameters.
     void run(const std::string& script, Deadline deadline);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/postgres/schema.h"
 
+#include "store/fleet/postgres/journal_columns.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -74,12 +76,15 @@ ALTER TABLE mailgate.change_log ADD COLUMN token text NOT NULL DEFAULT '';
 )";
 
 struct Step {
-    std::string_view script;
-    int needs;  ///< the oldest version that a gateway must know to work with the tables afterwards
+    std::string (*script)(
+        bool by_day);  ///< of tables that are cut into days, where this database can do that
+    int needs;         ///< the oldest version that a gateway must know to work with the tables afterwards
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 2> kSteps{{{kTables1, 1}, {kTokens, 2}}};
+constexpr std::array<Step, 3> kSteps{{{[](bool) { return std::string(kTables1); }, 1},
+                                      {[](bool) { return std::string(kTokens); }, 2},
+                                      {journalTables, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to.
@@ -89,6 +94,12 @@ GRANT SELECT, UPDATE ON mailgate.meta TO {0};
 GRANT SELECT, INSERT ON mailgate.change_log TO {0};
 GRANT SELECT, INSERT, UPDATE, DELETE ON mailgate.rule, mailgate.rule_set, mailgate.member TO {0};
 )";
+
+/// Roles to whom all this was granted before.
+constexpr std::string_view kGranted =
+    "SELECT DISTINCT grantee FROM information_schema.role_table_grants WHERE table_schema = 'mailgate' AND"
+    " table_name = 'meta' AND privilege_type = 'UPDATE' AND grantee NOT IN (SELECT tableowner FROM pg_tables"
+    " WHERE schemaname = 'mailgate' AND tablename = 'meta')";
 
 std::string quotedName(std::string_view name) {
     std::string quoted = "\"";
@@ -120,6 +131,11 @@ int schemaOf(Connection& connection, Deadline deadline) {
     return static_cast<int>(rows.number(0, 0));
 }
 
+void grantTo(Connection& connection, const std::string& role, bool by_day, Deadline deadline) {
+    connection.run(fmt::format(kGrants, quotedName(role)), deadline);
+    connection.run(journalGrants(by_day, quotedName(role)), deadline);
+}
+
 [[noreturn]] void failNewer(const std::string& shown, std::int64_t schema) {
     throw StoreError(
         StoreError::Kind::NewerSchema,
@@ -129,6 +145,21 @@ int schemaOf(Connection& connection, Deadline deadline) {
 }
 
 }  // namespace
+
+bool isPostgres(Connection& connection, Deadline deadline) {
+    const std::string version = connection.query("SELECT version()", {}, deadline).text(0, 0);
+    return version.starts_with("PostgreSQL") && version.find("-YB-") == std::string::npos;
+}
+
+bool isByDay(Connection& connection, Deadline deadline) {
+    return connection
+               .query(
+                   "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid ="
+                   " c.relnamespace WHERE n.nspname = 'mailgate' AND c.relname = 'session' AND c.relkind = "
+                   "'p'",
+                   {}, deadline)
+               .number(0, 0) > 0;
+}
 
 FleetStore::Migration migrate(Connection& connection, const std::string& shown, const std::string& grant,
                               const std::function<Deadline()>& deadline) {
@@ -143,16 +174,23 @@ FleetStore::Migration migrate(Connection& connection, const std::string& shown, 
             deadline());
         if (there.number(0, 0) == 0) connection.run("CREATE SCHEMA mailgate", deadline());
     }
+    const bool days = isPostgres(connection, deadline());
     for (int at = from; at < kCurrent; ++at) {
         const Step& step = kSteps[static_cast<std::size_t>(at)];
-        connection.run(std::string(step.script), deadline());
+        connection.run(step.script(days), deadline());
         if (at == 0)
             connection.query("INSERT INTO mailgate.meta VALUES (1, 0, 0, $1, 0, 1)", {newFleetId()},
                              deadline());
         connection.run(fmt::format("UPDATE mailgate.meta SET schema = {}, needs = {}", at + 1, step.needs),
                        deadline());
     }
-    if (!grant.empty()) connection.run(fmt::format(kGrants, quotedName(grant)), deadline());
+    const bool by_day = isByDay(connection, deadline());
+    if (from > 0 && from < kCurrent) {
+        const Rows granted = connection.query(std::string(kGranted), {}, deadline());
+        for (std::size_t row = 0; row < granted.size(); ++row)
+            grantTo(connection, granted.text(row, 0), by_day, deadline());
+    }
+    if (!grant.empty()) grantTo(connection, grant, by_day, deadline());
     connection.run("COMMIT", deadline());
     return {from, kCurrent};
 }

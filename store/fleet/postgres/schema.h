@@ -8,6 +8,8 @@
 ///     rule_set    what a set gives its rules that is not said of them
 ///     change_log  what was changed when by whom at which gateway, in lines as the export has them; token, that of the version
 ///     member      the gateways, as they announce themselves
+///
+/// and those of the journals (store/fleet/postgres/journal_columns.h).
 #pragma once
 
 #include "store/fleet/fleet.h"
@@ -18,6 +20,12 @@
 #include <string>
 
 namespace mailgate::store::postgres {
+
+/// The server is PostgreSQL itself, and not another one that speaks its protocol.
+bool isPostgres(Connection& connection, Deadline deadline);
+
+/// The journals' tables are cut into days.
+bool isByDay(Connection& connection, Deadline deadline);
 
 /// In a transaction of its own, with the advisory lock of all who migrate.
 FleetStore::Migration migrate(Connection& connection, const std::string& shown, const std::string& grant,

@@ -174,8 +174,7 @@ Connection& PostgresFleet::connected() {
     const auto deadline = steady_clock::now() + patience_.connect;
     auto fresh = std::make_unique<Connection>(info_, deadline, interrupt_);
     requireKnown(*fresh, info_.shown, deadline);
-    const std::string version = fresh->query("SELECT version()", {}, deadline).text(0, 0);
-    has_notify_ = version.starts_with("PostgreSQL") && version.find("-YB-") == std::string::npos;
+    has_notify_ = isPostgres(*fresh, deadline);
     connection_ = std::move(fresh);
     listens_ = notifies_ && has_notify_ && isNotified();
     return *connection_;

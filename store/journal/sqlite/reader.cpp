@@ -82,25 +82,6 @@ std::optional<Span> startOf(std::string_view prefix) noexcept {
     return span;
 }
 
-/// The address is still known: then the replies have it too.
-void unmaskReplies(JournalSession& session) {
-    const Network client{session.client, 128};
-    const std::string address = client.toString();
-    const std::string mask = masked(client).toString();
-    const auto unmask = [&](std::string& reply) {
-        if (reply.find(mask) != std::string::npos) reply = withReplaced(reply, mask, address);
-    };
-    unmask(session.reply);
-    for (JournalMail& mail : session.mail) {
-        unmask(mail.reply);
-        unmask(mail.message_id);
-        for (std::string& reply : mail.replies)
-            unmask(reply);
-        for (JournalRefusal& refusal : mail.refused)
-            unmask(refusal.reply);
-    }
-}
-
 /// What a position says: the last rows seen.
 struct LastKeys {
     std::int64_t session = 0, refused = 0;

@@ -303,6 +303,12 @@ std::string selectSql(Kind kind, std::string_view condition) {
                        tableOf(kind), condition);
 }
 
+std::string selectMaskedSql(Kind kind, std::string_view condition) {
+    std::string columns = "s.key";
+    eachColumn<JournalSession>([&](const auto& field) { columns += fmt::format(", s.{}", field.column); });
+    return fmt::format("SELECT {} FROM {} s WHERE {}", columns, tableOf(kind), condition);
+}
+
 JournalSession readSession(const sqlite::RawStatement& row, Kind kind) {
     auto session = readRecord<JournalSession>(row, 1);  // the key is the caller's
     session.kind = kind;
@@ -327,6 +333,24 @@ JournalMail readMail(const sqlite::RawStatement& row) {
     auto mail = readRecord<JournalMail>(row, 0);
     if (!mail.replies.empty()) mail.replies.resize(mail.recipients.size());  // the last ones may be empty
     return mail;
+}
+
+void unmaskReplies(JournalSession& session) {
+    const Network client{session.client, 128};
+    const std::string address = client.toString();
+    const std::string mask = masked(client).toString();
+    const auto unmask = [&](std::string& reply) {
+        if (reply.find(mask) != std::string::npos) reply = withReplaced(reply, mask, address);
+    };
+    unmask(session.reply);
+    for (JournalMail& mail : session.mail) {
+        unmask(mail.reply);
+        unmask(mail.message_id);
+        for (std::string& reply : mail.replies)
+            unmask(reply);
+        for (JournalRefusal& refusal : mail.refused)
+            unmask(refusal.reply);
+    }
 }
 
 }  // namespace mailgate::store::journal

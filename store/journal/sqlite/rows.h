@@ -56,12 +56,17 @@ class RowBinder {
 
 /// SELECT "key, …" in the order that readSession() expects, the full address where it is still known.
 std::string selectSql(Kind kind, std::string_view condition);
+/// The same with addresses as they are kept for long.
+std::string selectMaskedSql(Kind kind, std::string_view condition);
 /// Without the mail. Text that is not an address, because some other program wrote it, reads as ::.
 JournalSession readSession(const sqlite::RawStatement& row, Kind kind);
 
 /// The mails with keys from ?1 to ?2.
 std::string selectMailSql();
 JournalMail readMail(const sqlite::RawStatement& row);
+
+/// The address is still known: then the replies get it back, too.
+void unmaskReplies(JournalSession& session);
 
 /// Calls `visit` for each line of a column that has several values.
 template <typename Visit>

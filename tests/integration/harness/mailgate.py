@@ -56,7 +56,8 @@ class Mailgate:
     merged over the tests' defaults."""
 
     def __init__(self, scratch, listeners, upstreams, name="mailgate", timeouts=None, gateway=None, log=None,
-                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None, console=None, fleet=None):
+                 store_url="sqlite:mailgate.db", limits=(), admin=None, prefix=(), env=None, rules=None, console=None, fleet=None,
+                 journal=None):
         self.folder = scratch.folder(name)
         self.prefix = prefix  # a program that starts the daemon and the commands
         self.listeners = listeners
@@ -69,6 +70,7 @@ class Mailgate:
         self.rules = rules or {}
         self.console = console or {}
         self.fleet = fleet or {}
+        self.journal_settings = journal or {}
         self.config = self.folder / "mailgate.toml"
         self.database = self.folder / "mailgate.db"
         self.journal = self.folder / "mailgate-journal.db"
@@ -89,6 +91,8 @@ class Mailgate:
             parts.append(_table("[rules]", self.rules))
         if self.fleet:
             parts.append(_table("[fleet]", self.fleet))
+        if self.journal_settings:
+            parts.append(_table("[journal]", self.journal_settings))
         if self.admin:
             parts.append(_table("[admin]", self.admin))
         if self.console:

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Where the journals of a fleet's gateways meet, for the gateway that writes its own there.
+///
+/// What has come from a journal, and up to which place of it, is written in one transaction: after any failure the database
+/// says where to go on, and no record is there twice or left out.
+#pragma once
+
+#include "store/fleet/fleet.h"
+#include "store/journal/backend.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailgate::store {
+
+/// Who writes.
+struct JournalOwner {
+    std::string gateway;
+    std::string process;  ///< another one each time that it is started
+    // How long records are kept there, in days; what other gateways want longer stays longer.
+    std::int64_t keep_days = 0, keep_refused_days = 0;
+};
+
+/// One connection, made when it is needed, and anew after a failure. All functions throw StoreError, BadRow where the
+/// database cannot have a record as it is; none takes longer than its deadlines allow. One thread at a time, but for interrupt().
+class SharedJournal {
+  public:
+    /// One that the gateway has, or had before its file was lost or restored from a backup.
+    struct Journal {
+        std::int64_t id = 0;
+        std::int64_t number = 0;  ///< of those of the gateway, from 1 on
+        std::string position;     ///< journal::spoolText()
+        std::string process;      ///< that wrote last
+        std::int64_t silent_secs = 0;
+    };
+    struct Progress {
+        std::int64_t journal = 0;
+        std::string from, to;      ///< positions
+        std::uint64_t missed = 0;  ///< pieces of the journal that have not come and will not
+        bool current = false;      ///< nothing is left to come
+    };
+
+    SharedJournal() = default;
+    SharedJournal(const SharedJournal&) = delete;
+    SharedJournal& operator=(const SharedJournal&) = delete;
+    virtual ~SharedJournal() = default;
+
+    /// Which fleet it is.
+    virtual std::string fleet() = 0;
+    /// Those of the gateway, the newest first.
+    virtual std::vector<Journal> journals() = 0;
+    virtual Journal create(std::int64_t number, const std::string& position) = 0;
+
+    /// Whether that record is there, in whichever of the gateway's journals.
+    virtual bool has(JournalKind kind, const journal::SpoolPlace& record) = 0;
+    /// Unix milliseconds: of what ended before, nothing is kept.
+    virtual std::int64_t keptSinceMs(JournalKind kind) const = 0;
+
+    /// Adds to what commit() writes; returns how many bytes more that is.
+    virtual std::size_t add(std::int64_t journal, std::int64_t key, const JournalSession& record) = 0;
+    /// Forgets what was added.
+    virtual void discard() noexcept = 0;
+    /// Writes what was added. False: the journal is not at `progress.from`, as another process has written; nothing was. Where
+    /// it throws it may have been written all the same; what was added is forgotten in any case.
+    virtual bool commit(const Progress& progress) = 0;
+
+    /// What is due from time to time: makes room for the days to come, and removes what nobody wants any more. True: there
+    /// is more of that to do.
+    virtual bool maintain() = 0;
+
+    /// What goes on, and all that comes, is StoreError at once. Any thread.
+    virtual void interrupt() noexcept = 0;
+};
+
+}  // namespace mailgate::store

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/fleet/shipper.h"
+
+#include "store/fleet/shipping.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace mailgate::store {
+
+namespace {
+
+using journal::SpoolPosition;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// Between tries while there is no database: a thousand gateways do not come back at once.
+constexpr milliseconds kFirstWait{250}, kLongestWait{4'000};
+
+constexpr JournalKind kInTurn[] = {JournalKind::Session, JournalKind::Mail, JournalKind::Refused};
+
+std::int64_t unixMs() {
+    return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+}  // namespace
+
+struct JournalShipper::Impl {
+    Impl(std::unique_ptr<SharedJournal> fleet_, JournalOwner owner_, OpenSpool open_, MemberOf member_of_,
+         Options options_, Events events_)
+        : fleet(std::move(fleet_)),
+          owner(std::move(owner_)),
+          open(std::move(open_)),
+          member_of(std::move(member_of_)),
+          options(options_),
+          events(std::move(events_)),
+          most_records(options.most_records),
+          next_upkeep(steady_clock::now()) {
+        state.configured = true;
+    }
+
+    void run();
+    void turn();
+    void openSpool();
+    void requireMembership();
+    std::size_t gather(SpoolPosition& position);
+    std::size_t gatherKind(JournalKind kind, journal::SpoolPlace& place);
+    bool ship();
+    bool write(const SpoolPosition& reached, std::size_t records, std::size_t missed);
+    void makeSmaller(std::size_t records, const SpoolPosition& reached, const StoreError& why);
+    bool commit(const SpoolPosition& reached, std::size_t missed);
+    void noteMissed(const std::vector<std::int64_t>& pieces);
+    void noteRejected(const std::string& session, const std::string& why);
+    void lookAfter();
+    void noteBehind();
+    void reportFailure(const std::string& why);
+    void reportSuccess(std::size_t records);
+    void wait(milliseconds time);
+    void pause();
+    bool stops();
+
+    const std::unique_ptr<SharedJournal> fleet;
+    const JournalOwner owner;
+    const OpenSpool open;
+    const MemberOf member_of;
+    const Options options;
+    const Events events;
+
+    // The thread's own.
+    std::unique_ptr<journal::Spool> spool;          ///< none after a failure
+    std::optional<SharedJournal::Journal> journal;  ///< at the database; none: it has to be taken up
+    std::optional<SpoolPosition> position;          ///< as last known
+    std::size_t most_records;                       ///< fewer after one that the database could not have
+    std::uint64_t behind = 0;                       ///< records, after what was gathered
+    std::set<std::int64_t> told_missed;
+    std::string reported;  ///< the failure reported last; empty while all is well
+    milliseconds next_wait = kFirstWait;
+    std::minstd_rand random{std::random_device{}()};
+    steady_clock::time_point next_upkeep, next_sign;
+
+    mutable std::mutex mutex;  ///< of what follows
+    std::condition_variable waiting;
+    bool stopped = false;
+    ShipperStatus state;
+    steady_clock::time_point current_at = steady_clock::now();
+
+    std::thread thread;
+};
+
+bool JournalShipper::Impl::stops() {
+    const std::lock_guard lock(mutex);
+    return stopped;
+}
+
+void JournalShipper::Impl::wait(milliseconds time) {
+    std::unique_lock lock(mutex);
+    waiting.wait_for(lock, time, [this] { return stopped; });
+}
+
+/// Who has no part in the fleet tells it nothing.
+void JournalShipper::Impl::requireMembership() {
+    const auto joined = member_of();
+    if (!joined)
+        throw StoreError(StoreError::Kind::Other,
+                         "this gateway has not joined the fleet yet: mailgate fleet join");
+    if (*joined != fleet->fleet())
+        throw StoreError(
+            StoreError::Kind::Other,
+            "this gateway has joined another fleet than the one that fleet.url names: mailgate fleet "
+            "join joins this one");
+}
+
+void JournalShipper::Impl::openSpool() {
+    if (spool && !spool->isReplaced()) return;
+    journal.reset();
+    position.reset();
+    spool.reset();
+    spool = open();
+}
+
+/// Every kind has its share: what there is much of does not hold up the others.
+std::size_t JournalShipper::Impl::gather(SpoolPosition& reached) {
+    fleet->discard();
+    std::size_t records = 0;
+    for (const JournalKind kind : kInTurn)
+        if (records == 0 || most_records > 1) records += gatherKind(kind, reached.of(kind));
+    return records;
+}
+
+std::size_t JournalShipper::Impl::gatherKind(JournalKind kind, journal::SpoolPlace& place) {
+    const std::size_t share = std::max<std::size_t>(most_records / std::size(kInTurn), 1);
+    std::size_t records = 0, bytes = 0;
+    spool->read(kind, place, [&](std::int64_t key, JournalSession& record) {
+        bytes += fleet->add(journal->id, key, record);
+        return ++records < share && bytes < options.most_bytes / std::size(kInTurn);
+    });
+    return records;
+}
+
+/// True: there is more.
+bool JournalShipper::Impl::ship() {
+    SpoolPosition reached = *position;
+    const std::size_t records = gather(reached);
+    const auto missed = spool->settle(reached);
+    behind = spool->behind(reached);
+    const bool is_due = steady_clock::now() >= next_sign || !missed.empty();
+    if (records > 0 || is_due) {
+        if (!write(reached, records, missed.size())) return true;
+        noteMissed(missed);
+        next_sign = steady_clock::now() + options.seen;
+    }
+    reportSuccess(records);
+    return behind > 0;
+}
+
+/// False: with fewer records, or once it is known where to go on.
+bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t records, std::size_t missed) {
+    try {
+        if (!commit(reached, missed)) return false;
+    } catch (const StoreError& error) {
+        if (error.kind() != StoreError::Kind::BadRow) throw;
+        makeSmaller(records, reached, error);
+        return false;
+    }
+    most_records = std::min(most_records * 2, options.most_records);
+    return true;
+}
+
+/// Until it is known which record the database cannot have: that one is left out.
+void JournalShipper::Impl::makeSmaller(std::size_t records, const SpoolPosition& reached,
+                                       const StoreError& why) {
+    if (records > 1) {
+        most_records = records > 3 ? records / 3 : 1;
+        return;
+    }
+    if (!commit(reached, 0)) return;
+    for (std::size_t at = 0; at < reached.places.size(); ++at)
+        if (reached.places[at].key != position->places[at].key)
+            noteRejected(reached.places[at].id, why.what());
+    position = reached;
+}
+
+/// False: another process has written.
+bool JournalShipper::Impl::commit(const SpoolPosition& reached, std::size_t missed) {
+    std::string to = journal::spoolText(reached);
+    if (!fleet->commit({journal->id, journal->position, to, missed, behind == 0})) {
+        journal.reset();
+        return false;
+    }
+    journal->position = std::move(to);
+    return true;
+}
+
+void JournalShipper::Impl::noteMissed(const std::vector<std::int64_t>& pieces) {
+    std::uint64_t news = 0;
+    for (const std::int64_t piece : pieces)
+        news += told_missed.insert(piece).second ? 1 : 0;
+    if (news == 0) return;
+    {
+        const std::lock_guard lock(mutex);
+        state.missed += news;
+    }
+    if (events.missed) events.missed(news);
+}
+
+void JournalShipper::Impl::noteRejected(const std::string& session, const std::string& why) {
+    constexpr std::uint64_t kTold = 20;
+    std::uint64_t rejected = 0;
+    {
+        const std::lock_guard lock(mutex);
+        rejected = ++state.rejected;
+    }
+    if (events.rejected && rejected <= kTold) events.rejected(session, why);
+}
+
+void JournalShipper::Impl::lookAfter() {
+    if (steady_clock::now() < next_upkeep) return;
+    std::uniform_int_distribution<std::int64_t> some(options.upkeep.count() / 2, options.upkeep.count());
+    next_upkeep = steady_clock::now() + milliseconds(some(random));
+    try {
+        while (fleet->maintain() && !stops()) {
+        }
+    } catch (const StoreError& error) {
+        if (error.kind() != StoreError::Kind::Locked) throw;  // somebody reads what is to go: it is due again
+    }
+}
+
+/// Whether the database answers or not.
+void JournalShipper::Impl::noteBehind() {
+    if (!position) return;
+    const std::uint64_t records = spool->behind(*position);
+    const std::lock_guard lock(mutex);
+    state.behind = records;
+}
+
+void JournalShipper::Impl::turn() {
+    openSpool();
+    noteBehind();
+    if (!journal) {
+        requireMembership();
+        journal = takeUp(*fleet, *spool, owner);
+        next_sign = steady_clock::now();
+    }
+    position = journal::spoolPosition(journal->position);
+    const bool more = ship();
+    lookAfter();
+    if (!more) wait(options.poll);
+}
+
+void JournalShipper::Impl::reportSuccess(std::size_t records) {
+    {
+        const std::lock_guard lock(mutex);
+        if (!state.connected) state.since_ms = unixMs();
+        state.connected = true;
+        state.failure.clear();
+        state.behind = behind;
+        state.shipped += records;
+        if (behind == 0) current_at = steady_clock::now();
+    }
+    next_wait = kFirstWait;
+    if (!std::exchange(reported, {}).empty() && events.found) events.found(behind);
+}
+
+void JournalShipper::Impl::reportFailure(const std::string& why) {
+    spool.reset();
+    journal.reset();
+    fleet->discard();
+    {
+        const std::lock_guard lock(mutex);
+        if (stopped) return;
+        if (state.connected || state.since_ms == 0) state.since_ms = unixMs();
+        state.connected = false;
+        state.failure = why;
+    }
+    // One outage, whatever it is called as it goes on.
+    const bool first = reported.empty();
+    reported = why;
+    if (first && events.lost) events.lost(why);
+}
+
+void JournalShipper::Impl::pause() {
+    const milliseconds longest = std::exchange(next_wait, std::min(next_wait * 2, kLongestWait));
+    std::uniform_int_distribution<std::int64_t> some(longest.count() / 2, longest.count());
+    wait(milliseconds(some(random)));
+}
+
+void JournalShipper::Impl::run() {
+    while (!stops()) {
+        try {
+            turn();
+            continue;
+        } catch (const std::bad_alloc&) {
+            reportFailure("out of memory");
+        } catch (const std::exception& error) {
+            reportFailure(error.what());
+        }
+        pause();
+    }
+}
+
+JournalShipper::JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, OpenSpool spool,
+                               MemberOf member_of, Options options, Events events)
+    : impl_(std::make_unique<Impl>(std::move(fleet), std::move(owner), std::move(spool), std::move(member_of),
+                                   options, std::move(events))) {}
+
+JournalShipper::~JournalShipper() {
+    stop();
+}
+
+void JournalShipper::start() {
+    impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+}
+
+void JournalShipper::stop() noexcept {
+    if (!impl_->thread.joinable()) return;
+    {
+        const std::lock_guard lock(impl_->mutex);
+        impl_->stopped = true;
+    }
+    impl_->fleet->interrupt();
+    impl_->waiting.notify_all();
+    impl_->thread.join();
+}
+
+ShipperStatus JournalShipper::status() const {
+    const std::lock_guard lock(impl_->mutex);
+    ShipperStatus status = impl_->state;
+    status.lag_seconds = std::chrono::duration<double>(steady_clock::now() - impl_->current_at).count();
+    return status;
+}
+
+}  // namespace mailgate::store
