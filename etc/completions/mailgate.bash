@@ -20,10 +20,11 @@ _mailgate() {
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W "viewer operator admin" -- "$cur"); return ;;
-        --by) mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
+        --by) [[ " ${COMP_WORDS[*]} " = *" history "* ]] && return
+              mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
-        --note | --note-contains | --set | --owner | --ticket | --match | --client | --from | --user | --limit) return ;;
+        --note | --note-contains | --set | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
@@ -42,7 +43,7 @@ _mailgate() {
         "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --here --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
         "access rename-listener "*) words="$(_mailgate_names listener) --force --dry-run --json" ;;
-        "access list"*) words="--listener --match --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
+        "access list"*) words="--listener --match --inside --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
         "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;
         "access set define"*) words="--expires --note --dry-run --json" ;;
@@ -58,7 +59,7 @@ _mailgate() {
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access diff"*) words="--format --verdict --listener --set --all-sets --ignore-columns --json" ;;
         "access undo"*) words="--force --dry-run --json" ;;
-        "access history"*) words="--json --wide --columns --utc --no-pager" ;;
+        "access history"*) words="--since --until --by --set --limit --json --wide --columns --utc --no-pager" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --message-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --here --gateway --json --follow --wide --columns --utc --no-pager" ;;
         top)     words="--by --sort --since --until --client --listener --limit --here --gateway --json --wide --utc --no-pager" ;;
         who*)    words="--since --until --limit --here --gateway --json --wide --columns --utc --no-pager" ;;

@@ -47,6 +47,12 @@ complete -c mailgate -n '__mailgate_access deny' -l reply -x -a 'temporary note 
 complete -c mailgate -n '__mailgate_access deny' -l cut -d 'end current sessions'
 complete -c mailgate -n '__mailgate_access allow deny import undo rename-listener' -l force -d 'even balancers and servers'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d 'as a rule of this program'
+complete -c mailgate -n '__mailgate_access history' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
+complete -c mailgate -n '__mailgate_access history' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
+complete -c mailgate -n '__mailgate_access history' -l by -x -d author
+complete -c mailgate -n '__mailgate_access history' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access history' -l limit -x -d 'maximum number'
+complete -c mailgate -n '__mailgate_access list' -l inside -x -d 'lying in this network'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
 complete -c mailgate -n '__mailgate_access list' -l unused -x -a '30d 90d 180d' -d 'for so long'
 complete -c mailgate -n '__mailgate_access list' -l expiring -x -a '1d 7d 30d' -d 'within this time'

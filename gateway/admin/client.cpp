@@ -23,37 +23,38 @@ namespace {
 using Poco::Net::HTTPRequest;
 using Poco::Net::HTTPResponse;
 
-// A reload resolves the servers' names before it answers.
-constexpr int kAnswerTimeoutSeconds = 60;
+using Kind = ClientError::Kind;
 
-std::string whyUnreachable(const std::string& path, int error) {
+ClientError unreachable(const std::string& path, int error) {
     switch (error) {
         case ENOENT:
         case ECONNREFUSED:
-            return fmt::format("no gateway is listening on {}: is it running, and with this configuration?",
-                               path);
+            return {Kind::NotListening,
+                    fmt::format("no gateway is listening on {}: is it running, and with this configuration?",
+                                path)};
         case EACCES:
         case EPERM:
-            return fmt::format(
-                "permission denied on {}: only root, the gateway's user and members of the socket's group "
-                "may use it",
-                path);
+            return {Kind::NotPermitted,
+                    fmt::format("permission denied on {}: only root, the gateway's user and members of the "
+                                "socket's group may use it",
+                                path)};
         default:
-            return fmt::format("cannot connect to {}: {}", path, std::strerror(error));
+            return {Kind::Silent, fmt::format("cannot connect to {}: {}", path, std::strerror(error))};
     }
 }
 
-Poco::Net::StreamSocket connectTo(const std::string& path) {
+Poco::Net::StreamSocket connectTo(const std::string& path, std::chrono::milliseconds patience) {
     if (path.empty())
-        throw ClientError(0, "the configuration has no admin.socket: a running gateway cannot be reached");
+        throw ClientError(Kind::NotListening,
+                          "the configuration has no admin.socket: a running gateway cannot be reached");
     Poco::Net::StreamSocket socket;
     try {
         socket.connect(Poco::Net::SocketAddress(Poco::Net::SocketAddress::UNIX_LOCAL, path));
-        const Poco::Timespan timeout(kAnswerTimeoutSeconds, 0);
+        const Poco::Timespan timeout(std::chrono::microseconds(patience).count());
         socket.setReceiveTimeout(timeout);
         socket.setSendTimeout(timeout);
     } catch (const Poco::Exception& error) {
-        throw ClientError(0, whyUnreachable(path, error.code()));
+        throw unreachable(path, error.code());
     }
     return socket;
 }
@@ -86,11 +87,12 @@ Poco::JSON::Object::Ptr Client::del(const std::string& target) const {
 
 Poco::JSON::Object::Ptr Client::ask(const std::string& method, const std::string& target,
                                     const std::string& body) const {
-    Poco::Net::StreamSocket socket = connectTo(socket_path_);
+    Poco::Net::StreamSocket socket = connectTo(socket_path_, patience_);
     HTTPResponse response;
     std::string answer;
     try {
         Poco::Net::HTTPClientSession session(socket);
+        session.setTimeout(Poco::Timespan(std::chrono::microseconds(patience_).count()));
         HTTPRequest request(method, target, HTTPRequest::HTTP_1_1);
         request.setHost("mailgate");
         if (method == HTTPRequest::HTTP_POST) {
@@ -100,8 +102,8 @@ Poco::JSON::Object::Ptr Client::ask(const std::string& method, const std::string
         session.sendRequest(request) << body;
         Poco::StreamCopier::copyToString(session.receiveResponse(response), answer);
     } catch (const Poco::Exception& error) {
-        throw ClientError(
-            0, fmt::format("no answer from mailgate on {}: {}", socket_path_, error.displayText()));
+        throw ClientError(Kind::Silent, fmt::format("no answer from mailgate on {}: {}", socket_path_,
+                                                    error.displayText()));
     }
     Poco::JSON::Object::Ptr object = parseObject(answer);
     const int status = response.getStatus();

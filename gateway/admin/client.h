@@ -6,8 +6,11 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <chrono>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace mailgate::admin {
 
@@ -15,18 +18,35 @@ namespace mailgate::admin {
 /// for the operator.
 class ClientError : public std::runtime_error {
   public:
-    ClientError(int status, const std::string& message) : std::runtime_error(message), status_(status) {}
+    /// Why there was no answer.
+    enum class Kind : std::uint8_t {
+        Answered,      ///< there was one: that it cannot be done
+        NotListening,  ///< nobody is there
+        NotPermitted,  ///< to this user
+        Silent,        ///< somebody is there, and says nothing in time, or breaks off
+    };
+
+    ClientError(int status, const std::string& message)
+        : std::runtime_error(message), kind_(Kind::Answered), status_(status) {}
+    ClientError(Kind kind, const std::string& message)
+        : std::runtime_error(message), kind_(kind), status_(0) {}
+    Kind kind() const noexcept { return kind_; }
     int status() const noexcept { return status_; }  ///< HTTP status; 0: there was no answer
 
   private:
+    Kind kind_;
     int status_;
 };
 
-/// Each call opens a connection of its own and blocks, for a minute at most. For one thread.
+/// Each call opens a connection of its own and blocks, for so long at most. For one thread.
 class Client {
   public:
+    /// A reload resolves the servers' names before it answers.
+    static constexpr std::chrono::seconds kPatience{60};
+
     /// `socket_path` is AdminConfig::socket. Connects to nothing yet.
-    explicit Client(std::string socket_path) : socket_path_(std::move(socket_path)) {}
+    explicit Client(std::string socket_path, std::chrono::milliseconds patience = kPatience)
+        : socket_path_(std::move(socket_path)), patience_(patience) {}
 
     /// `target` is path and query, percent-encoded ("/v1/sessions?client=192.0.2.0%2F24"). The answer's keys
     /// keep their order. Throw ClientError.
@@ -40,6 +60,7 @@ class Client {
                                 const std::string& body) const;
 
     std::string socket_path_;
+    std::chrono::milliseconds patience_;
 };
 
 /// A name or value as one segment of a path or one value of a query.

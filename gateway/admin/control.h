@@ -46,6 +46,7 @@ struct ListenerStatus {
     std::string access = "allowlist";
     bool closed =
         false;  ///< it refuses every client: an allowlist that no rule opens, and that does not only monitor
+    std::vector<std::string> trusted{};  ///< balancers' networks
 };
 
 /// Cumulative, in seconds; bounds as `upper_bounds`, the last bucket is +Inf.

@@ -79,6 +79,7 @@ Object toJson(const ListenerStatus& listener) {
     object.set("available", listener.available);
     object.set("access", listener.access);
     object.set("closed", listener.closed);
+    object.set("trusted", textArray(listener.trusted));
     object.set("live", listener.live);
     object.set("paused", listener.paused);
     return object;

@@ -8,6 +8,7 @@
 #include "gateway/http/body.h"
 #include "gateway/http/listen.h"
 #include "gateway/http/server.h"
+#include "gateway/http/target.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPRequestHandler.h>
@@ -56,6 +57,7 @@ class Handler final : public net::HTTPRequestHandler {
         : api_(api), server_(server), socket_path_(socket_path), further_(further) {}
 
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
+        http::takeAuthority(http);
         if (further_ && !socket_path_.empty() && http.getURI().starts_with(AdminServer::kFurtherRoot)) {
             const Peer peer(descriptorOf(http));
             if (peer.mayUse(descriptorOf(http), socket_path_))
@@ -145,12 +147,15 @@ class AdminServer::Impl {
             unix_listener_.emplace(config.socket);
             unix_server_.emplace(
                 unix_listener_->socket(), Handlers::of(api_, config.socket, further),
-                http::Server::Options{.on_paused = http::tellOfPause(log, "admin.socket", config.socket)});
+                http::Server::Options{
+                    .on_paused = http::tellOfPause(log, "admin.socket", config.socket),
+                    .on_exhausted = http::tellOfExhaustion(log, "admin.socket", config.socket)});
         }
         if (!config.http.empty())
-            http_server_.emplace(
-                listenOnTcp(config.http), Handlers::of(api_, ""),
-                http::Server::Options{.on_paused = http::tellOfPause(log, "admin.http", config.http)});
+            http_server_.emplace(listenOnTcp(config.http), Handlers::of(api_, ""),
+                                 http::Server::Options{
+                                     .on_paused = http::tellOfPause(log, "admin.http", config.http),
+                                     .on_exhausted = http::tellOfExhaustion(log, "admin.http", config.http)});
     }
 
     void start() {

@@ -24,7 +24,6 @@ namespace mailgate::admin {
 namespace {
 
 constexpr mode_t kMode = 0660;
-constexpr int kBacklog = 64;
 
 [[noreturn]] void fail(const std::string& path, std::string_view what) {
     throw ListenError(fmt::format("admin.socket {}: {}", path, what));
@@ -83,7 +82,7 @@ Poco::Net::ServerSocket listenOn(const std::string& path) {
     // gives back what the umask took.
     if (::fchmod(fd, kMode) != 0 ||
         ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::chmod(path.c_str(), kMode) != 0 || ::listen(fd, kBacklog) != 0)
+        ::chmod(path.c_str(), kMode) != 0 || ::listen(fd, SOMAXCONN) != 0)
         failWithErrno(path, "listen");
     return socket;
 }

@@ -54,6 +54,10 @@ std::int64_t changesBehind(const FleetView& view, std::int64_t version) {
     return std::max<std::int64_t>(view.fleet.version - version, 0);
 }
 
+std::int64_t changesAhead(const FleetView& view, std::int64_t version) {
+    return std::max<std::int64_t>(version - view.fleet.version, 0);
+}
+
 bool isSilent(const Member& member) {
     return member.silent_secs >= kSilentFrom;
 }
@@ -73,6 +77,7 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     object->set("silent_seconds", member.silent_secs);
     object->set("rules_version", member.position);
     object->set("behind", changesBehind(view, member.position));
+    object->set("ahead", changesAhead(view, member.position));
     return object;
 }
 

@@ -34,6 +34,8 @@ void askFleet(FleetView& view, const Config& config, const store::FleetStore::Pa
 
 /// Changes of the fleet's rules that somebody with that version has not applied.
 std::int64_t changesBehind(const FleetView& view, std::int64_t version);
+/// Changes that somebody with that version has and the database does not, as after it was restored from a backup.
+std::int64_t changesAhead(const FleetView& view, std::int64_t version);
 /// Seconds. Members announce themselves every five.
 inline constexpr std::int64_t kSilentFrom = 20;
 bool isSilent(const store::Member& member);

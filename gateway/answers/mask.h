@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  Sessions for whom client addresses are not meant: the host part of the client's goes (IPv4 keeps /24, IPv6 /48),
+/// \file  What those see for whom client addresses are not meant: the host part of the client's goes (IPv4 keeps /24, IPv6 /48),
 /// wherever it stands, as when the journal forgets it. Pure functions.
 #pragma once
 
@@ -13,16 +13,21 @@ namespace mailgate::answers {
 
 /// No longer than what is left.
 Network maskedNetwork(Network network) noexcept;
-std::string maskedHeloName(std::string_view helo, const AddressBytes& client);
-/// Wherever the client's address stands in it.
+/// A HELO name, an envelope address, a reply …: of addresses in it, in whatever way they are written (IPv6 in any of RFC 4291's forms, numbers
+/// with zeroes in front, an address literal or not), what maskedNetwork() leaves; of anybody's, since behind NAT the client's is another
+/// than the one it has here. What may be one, such as four numbers with dots between, is taken for one; `client`: likewise where
+/// its own stands the other way round. Masked once more it is the same.
 std::string maskedText(std::string_view text, const AddressBytes& client);
 /// Neither has it the number of a rule, which may be for the client alone.
 store::JournalSession maskedSession(store::JournalSession session);
 
-/// Whether asking for this text (a HELO name, a sender, a user …) could tell a whole address, though what is shown of it is masked: an
-/// address literal, something with an IPv6 address's colons, or with four numbers and dots between.
-bool tellsAddress(std::string_view text) noexcept;
-/// Likewise of a HELO name, of which names that end like it are found: no label may be a number.
-bool tellsAddressOfHelo(std::string_view name) noexcept;
+/// Whether asking for this text (a HELO name, a sender, a user …) could tell a whole address, though what is shown of it is masked:
+/// whatever maskedText() changes, an address literal, and anything with an IPv6 address's colons.
+bool tellsAddress(std::string_view text);
+/// Likewise of a HELO name, of which names that end like it are found: it may not be the end of an address, and no label a number.
+bool tellsAddressOfHelo(std::string_view name);
+
+/// For whom the paths of files are not meant: each that begins with a slash, at the beginning of a word or in quotes, becomes "a file".
+std::string withoutPaths(std::string_view text);
 
 }  // namespace mailgate::answers

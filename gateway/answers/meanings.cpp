@@ -87,12 +87,20 @@ std::string_view between(std::string_view text, std::string_view begin, std::str
     return text.substr(0, text.find(end));
 }
 
+/// "IPv6:2001:db8::1", as addresses stand in mail (RFC 5321 section 4.1.3).
+std::string_view withoutTag(std::string_view address) noexcept {
+    constexpr std::string_view kTag = "IPv6:";
+    return startsWithIgnoreCase(address, kTag) ? address.substr(kTag.size()) : address;
+}
+
 /// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
 /// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>".
 std::string_view essenceOf(std::string_view text) {
     if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
     if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
-    if (const auto address = between(text, "[", "]"); isAddress(address)) return address;
+    if (const auto id = between(text, "queued as ", " "); !id.empty()) return id;
+    if (const auto address = withoutTag(between(text, "[", "]")); isAddress(address)) return address;
+    if (const auto address = withoutTag(text); isAddress(address)) return address;
     if (const auto address = text.substr(0, text.rfind(':')); isAddress(address) && !isAddress(text))
         return address;
     if (const auto mailbox = between(text, " <", ">"); mailbox.find('@') != std::string_view::npos)
@@ -121,9 +129,15 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
     if (text.empty()) return {};
     if (startsWithIgnoreCase(text, kField))
         return {meaning(kMessageId, messageId(text.substr(kField.size())))};
+    const std::string_view pasted = text;
     text = essenceOf(text);
     const auto network = parseNetwork(text);
-    if (const Network* const parsed = std::get_if<Network>(&network)) return addressMeanings(*parsed);
+    if (const Network* const parsed = std::get_if<Network>(&network)) {
+        auto meanings = addressMeanings(*parsed);
+        // An address literal is a name in HELO as well.
+        if (pasted.front() == '[' && pasted.back() == ']') meanings.push_back(meaning(kHelo, pasted));
+        return meanings;
+    }
     const std::string address = envelopeAddress(text);
     if (address.empty()) return {meaning(kFrom, "")};
     if (address.front() == '@') return {meaning(kFrom, address), meaning(kTo, address)};

@@ -255,14 +255,18 @@ std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> 
     return jsonObject(jsonArray("sets", std::span(&set, 1), summaryAsJson) + ",\n" + ruleArray(rules, names));
 }
 
-std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries) {
-    return jsonObject(jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
-        return fmt::format(
-            R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},"after":{}}})",
-            entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
-            entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id), jsonTextOrNull(entry.before),
-            jsonTextOrNull(entry.after));
-    }));
+std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries, std::optional<std::size_t> found) {
+    const std::string cut =
+        found ? fmt::format(R"("cut":{{"printed":{},"found":{}}},)", entries.size(), *found) : "";
+    return jsonObject(cut + jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
+                          return fmt::format(
+                              R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},)"
+                              R"("after":{}}})",
+                              entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who),
+                              jsonText(entry.action),
+                              entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id),
+                              jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
+                      }));
 }
 
 std::string changesAsJson(const ChangeReport& report) {

@@ -46,7 +46,9 @@ std::string ruleAsJson(const store::AccessRule& rule, const rules::NameStates& n
 /// "host:home.example.org is 203.0.113.9, 2001:db8::9; asked again in 5m"; of a name without an answer, or with one that
 /// is no longer good, why.
 std::string sentenceOf(const store::AccessRule& rule, const store::NameState& state, UnixSeconds now);
-std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries);  ///< likewise, "changes"
+/// Likewise, "changes". `found`: how many there are, where these are not all; then "cut" says so.
+std::string historyAsJson(std::span<const store::RuleStore::AuditEntry> entries,
+                          std::optional<std::size_t> found = {});
 
 /// What a command has changed, or would change.
 struct ChangeReport {

@@ -2,6 +2,7 @@
 // The gateways that share their rules with this one.
 #include "gateway/answers/fleet.h"
 #include "gateway/admin/json.h"
+#include "gateway/answers/mask.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/log/escape.h"
@@ -70,8 +71,11 @@ Response fleet(const Call& call) {
     if (call.config->fleet.url.empty())
         throw Problem(404, "no_fleet",
                       "this gateway has its rules for itself: url in [fleet] names the database of a fleet");
-    const FleetAnswer answer = last.get(call.config);
-    const admin::Status status = call.parts.control.status();
+    FleetAnswer answer = last.get(call.config);
+    admin::Status status = call.parts.control.status();
+    if (call.masks())
+        for (std::string* why : {&answer.failure, &answer.view.failure, &status.fleet.failure})
+            *why = answers::withoutPaths(*why);
     Object object = answers::fleetAsJson(answer.view);
     Object::Ptr here = object.getObject("here");
     here->set("sessions", status.live);

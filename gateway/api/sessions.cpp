@@ -120,7 +120,7 @@ JournalFilter filterOf(QueryValues& query) {
     return filter;
 }
 
-bool tellsAddress(const JournalFilter& filter) noexcept {
+bool tellsAddress(const JournalFilter& filter) {
     for (auto member : {&JournalFilter::from, &JournalFilter::to, &JournalFilter::refused_to,
                         &JournalFilter::message_id, &JournalFilter::user})
         if (filter.*member && answers::tellsAddress(*(filter.*member))) return true;
@@ -308,7 +308,7 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
         const AddressBytes& client = session.client->address.bytes;
         object.set("client", answers::maskedNetwork(Network{client, 128}).toString());
         object.set("client_port", Poco::Dynamic::Var());
-        if (!session.helo.empty()) object.set("helo", answers::maskedHeloName(session.helo, client));
+        if (!session.helo.empty()) object.set("helo", answers::maskedText(session.helo, client));
         if (!session.user.empty()) object.set("user", answers::maskedText(session.user, client));
         if (!session.from.empty()) object.set("from", answers::maskedText(session.from, client));
     }

@@ -112,7 +112,9 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 }  // namespace
 
 Response status(const Call& call) {
-    Object object = admin::toJson(call.parts.control.status());
+    admin::Status status = call.parts.control.status();
+    if (call.masks()) status.fleet.failure = answers::withoutPaths(status.fleet.failure);
+    Object object = admin::toJson(status);
     if (call.masks()) {
         // With the paths of files.
         object.set("certificates", Array());

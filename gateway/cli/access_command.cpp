@@ -78,6 +78,9 @@ struct Arguments {
     std::optional<std::string> reply;
     std::optional<std::string> note_contains;
     std::optional<std::string> unused, expiring, expired_for;
+    std::optional<std::string> since, until, by;
+    std::optional<std::string> inside;
+    std::optional<std::size_t> limit;
     std::string name;
     std::string file;
     std::string format;
@@ -288,7 +291,11 @@ void makeOwnedDatabase(const Config& config) {
 class Access {
   public:
     Access(Context& context, const Arguments& arguments)
-        : context_(context), arguments_(arguments), config_(chosenConfig(context)), site_(siteOf(config_)) {}
+        : context_(context),
+          arguments_(arguments),
+          needed_(neededConfig(context)),
+          config_(needed_.config),
+          site_(siteOf(config_)) {}
 
     void put(Verdict verdict);
     void remove();
@@ -325,6 +332,8 @@ class Access {
     /// What only reads, or does so as if, writes nothing.
     RuleStore& store() {
         if (store_) return *store_;
+        if (const auto lost = lostStore(config_))
+            throw store::StoreError(store::StoreError::Kind::Open, *lost);
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
         const bool shared = !reads && !arguments_.here && use_ == RuleStore::Use::Administer;
         if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);
@@ -366,6 +375,8 @@ class Access {
     std::string author() const;
     [[noreturn]] void failUnknown(const std::string& listener) const;
     void requireConfigured(const std::vector<std::string>& names);
+    void acceptRunning(const std::vector<std::string>& names);
+    std::string nearSet(const std::string& name);
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
     bool asksFleet();
@@ -430,8 +441,9 @@ class Access {
 
     Context& context_;
     const Arguments& arguments_;
-    const Config config_;
-    const rules::Site site_;
+    NeededConfig needed_;
+    const Config& config_;
+    rules::Site site_;
     RuleStore::Use use_ = RuleStore::Use::Administer;
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
@@ -441,6 +453,7 @@ class Access {
 };
 
 void Access::perform(const std::function<void()>& change) {
+    requireSite(needed_);
     if (!arguments_.dry_run) {
         change();
         changed_ = context_.exit_code == kDone;
@@ -488,16 +501,40 @@ std::string Access::author() const {
 }
 
 void Access::failUnknown(const std::string& listener) const {
-    usageError(fmt::format("no listener is named \"{}\": {} has {}", printable(listener), config_.file,
+    usageError(fmt::format("no listener is named \"{}\": {} has {}", printable(listener),
+                           needed_.broken ? "the running gateway" : config_.file,
                            fmt::join(listenerNames(config_), ", ")));
 }
 
 void Access::requireConfigured(const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    requireSite(needed_);
+    if (service().unknown(names)) acceptRunning(names);
     if (const auto unknown = service().unknown(names)) failUnknown(unknown->name);
+}
+
+/// A listener that was renamed in the file is there until the reload, and so are those who attack it.
+void Access::acceptRunning(const std::vector<std::string>& names) {
+    const auto status = runningGateway(config_).status;
+    if (!status || otherFile(*status, config_) || otherStore(*status, config_)) return;
+    Config running;
+    if (!takeSite(running, *status)) return;
+    const auto known = listenerNames(config_);
+    for (ListenerConfig& listener : running.listeners) {
+        const bool meant = std::find(names.begin(), names.end(), listener.name) != names.end();
+        if (!meant || std::find(known.begin(), known.end(), listener.name) != known.end()) continue;
+        warn(fmt::format(
+            "only the running gateway has the listener {}: {} has none of that name, and with the "
+            "next reload its rules decide nothing (mailgate access rename-listener)",
+            listener.name, config_.file));
+        needed_.config.listeners.push_back(std::move(listener));
+    }
+    site_ = siteOf(config_);
 }
 
 /// The rules of a listener that is gone can be listed and removed.
 void Access::requireKnown() {
+    if (!needed_.has_site) return;  // then none of the rules is what matches
     if (const auto unknown = service().unknownToRules(arguments_.listeners)) failUnknown(unknown->name);
 }
 
@@ -529,6 +566,7 @@ void Access::requireOwn() const {
 }
 
 void Access::warnOfUnknownListeners() {
+    if (!needed_.has_site) return;
     for (const std::string& warning : unknownListenerWarnings(config_, store().ruleListeners()))
         warn(warning);
 }
@@ -623,13 +661,30 @@ void Access::put(Verdict verdict) {
         usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
     rules::PutOutcome outcome;
+    const std::string near = arguments_.set ? nearSet(*arguments_.set) : "";
     perform([&] { outcome = put(request); });
+    if (!near.empty() && !outcome.rules.empty())
+        remark("note: set {} is new (there is {})\n", printable(*arguments_.set), near);
     if (arguments_.dry_run && !request.names.empty())
         remark("names are not asked in a dry run: whom a name that has no rule yet concerns is not known\n");
     if (arguments_.dry_run) return;
     resolveNames(outcome);
     warnOfClosed(service().closedBy(outcome));
     warnOfMonitors(arguments_.listeners);
+}
+
+/// A set that there is, of which this may be a misspelling; empty: it is one itself, or none is near.
+std::string Access::nearSet(const std::string& name) {
+    std::vector<std::string> names{std::string(store::kManualSet)};
+    for (const rules::SetSummary& set : service().sets())
+        names.push_back(set.name);
+    if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+    const auto same = std::find_if(names.begin(), names.end(),
+                                   [&](const std::string& one) { return equalsIgnoreCase(one, name); });
+    if (same != names.end()) return *same;
+    const std::string question = didYouMean(names, name);  // ": did you mean "partners"?"
+    const std::size_t begin = question.find('"');
+    return question.empty() ? question : question.substr(begin + 1, question.rfind('"') - begin - 1);
 }
 
 /// In a dry run, the rule of that number where it would be a new one; null: it is there.
@@ -926,9 +981,17 @@ void Access::list() {
         if (isStrange(filter.names, arguments_.networks.front())) return;
         if (filter.names.empty()) filter.covering = parsedNetwork(arguments_.networks.front());
     }
-    const auto rules = withProgress("reading the rules", [&] { return service().list(filter); });
-    const bool all = !about_live && arguments_.networks.empty() && filter.listeners.empty() && !filter.set &&
-                     !filter.note_contains;
+    std::optional<Network> inside;
+    if (arguments_.inside) inside = parsedNetwork(*arguments_.inside);
+    const auto rules = withProgress("reading the rules", [&] {
+        auto found = service().list(filter);
+        std::erase_if(found, [&](const AccessRule& rule) {
+            return inside && (!rule.name.empty() || !inside->contains(rule.network));
+        });
+        return found;
+    });
+    const bool all = !about_live && !inside && arguments_.networks.empty() && filter.listeners.empty() &&
+                     !filter.set && !filter.note_contains;
     if (rules.empty())
         fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
@@ -945,6 +1008,7 @@ void Access::list() {
 /// For an auditor: who may enter, also where no rule says so.
 void Access::report() {
     onlyRead();
+    requireSite(needed_);
     requireKnown();
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
@@ -1002,6 +1066,7 @@ void Access::addClients(const std::string& text, std::vector<AddressBytes>& clie
 
 void Access::test() {
     onlyRead();
+    requireSite(needed_);
     requireConfigured(arguments_.listeners);
     std::vector<AddressBytes> clients;
     for (const std::string& text : arguments_.networks)
@@ -1017,7 +1082,7 @@ void Access::test() {
             reportDecision(decision);
     }
     warnOfMonitors(arguments_.listeners);
-    const auto status = runningStatus(config_);
+    const auto status = runningGateway(config_).status;
     if (!status) return;
     if (const auto other = otherStore(*status, config_)) return warn(*other);
     for (const std::string& difference : otherListeners(*status, config_, arguments_.listeners))
@@ -1040,7 +1105,12 @@ void Access::warnOfMonitors(const std::vector<std::string>& listeners) const {
 
 /// A change that the gateway which runs does not see, because it has another configuration than the file by now.
 void Access::reportGateway() {
-    const auto status = runningStatus(config_);
+    const auto [status, silent] = runningGateway(config_);
+    if (silent)
+        warn(fmt::format(
+            "the rules are stored, but the gateway on {} has not answered within {} seconds: whether "
+            "they are in force is not known (mailgate status)",
+            config_.admin.socket, kGatewayPatience.count()));
     if (!status) return;
     if (const auto other = config_.fleet.url.empty() ? otherStore(*status, config_) : std::nullopt)
         return fail(*other + ": the change is not in force (a new store.url is used after a restart)");
@@ -1109,6 +1179,7 @@ void Access::importFile() {
 /// What the rules of the file would change, if they were all there is.
 void Access::diff() {
     onlyRead();
+    requireSite(needed_);
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
@@ -1251,12 +1322,27 @@ void Access::history() {
     onlyRead();
     std::optional<Network> about;
     if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
-    const auto entries = store().history(about);
-    if (entries.empty()) fail("no change is recorded");
+    const HistoryFilter filter{periodArgument(arguments_.since, arguments_.until, arguments_.view.zone()),
+                               arguments_.by, arguments_.set};
+    auto entries = withProgress("reading the history", [&] {
+        auto all = store().history(about);
+        std::erase_if(all, [&](const RuleStore::AuditEntry& entry) { return !passes(entry, filter); });
+        return all;
+    });
+    const bool narrowed = arguments_.since || arguments_.until || arguments_.by || arguments_.set;
+    if (entries.empty()) fail(narrowed ? "no change that is recorded matches" : "no change is recorded");
+    const std::size_t found = entries.size();
+    if (arguments_.limit && *arguments_.limit < found)
+        entries.erase(entries.begin(), entries.end() - static_cast<std::ptrdiff_t>(*arguments_.limit));
+    const bool cut = entries.size() < found;
     if (arguments_.json)
-        std::fputs(historyAsJson(entries).c_str(), stdout);
+        std::fputs(historyAsJson(entries, cut ? std::optional(found) : std::nullopt).c_str(), stdout);
     else
-        print(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()), arguments_.view);
+        printWithNote(historyAsTable(entries, arguments_.view.style(), arguments_.view.times()),
+                      cut ? fmt::format("the newest {} of {} entries; --limit N prints more",
+                                        grouped(entries.size()), grouped(found))
+                          : "",
+                      arguments_.view);
 }
 
 /// Adds subcommands that share the context, each with arguments of its own.
@@ -1493,6 +1579,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     list.oneNetwork("--match",
                     "Only rules that cover this address or network, or that are for this name (host:NAME, "
                     "spf:DOMAIN, or NAME)");
+    list.text("--inside", &Arguments::inside, "Only rules for networks that lie in this one, or are it");
     list.listeners("Only rules that cover this listener (may be repeated)");
     addSetOption(list, "Only rules of this set");
     list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
@@ -1530,6 +1617,16 @@ void addAccessCommand(CLI::App& root, Context& context) {
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
     history.oneNetwork("NET", "Only changes of rules that overlap this network");
+    history.text("--since", &Arguments::since, kSinceHelp);
+    history.text("--until", &Arguments::until, kUntilHelp);
+    history.text("--by", &Arguments::by,
+                 "Only changes by this author, wherever and however they acted: alice is also alice (sudo), "
+                 "alice (console) and alice@gw2");
+    addSetOption(history, "Only changes of this set: of its rules, and of what new ones get");
+    history.app
+        .add_option("--limit", history.arguments->limit,
+                    "Print at most this many entries, the newest ones (default: all)")
+        ->check(limitError);
     history.flag("--json", &Arguments::json, "Print JSON");
     addViewOptions(history.app, history.arguments->view, Prints::OneTable);
 }

@@ -203,6 +203,82 @@ std::string sentenceOf(const std::string& set, std::size_t rules, const store::S
                        gets.empty() ? ", no defaults" : ", new rules" + gets);
 }
 
+namespace {
+
+/// "ticket=SEC-1 -> SEC-2", with commas between several.
+class Differences {
+  public:
+    void add(std::string_view option, const std::string& before, const std::string& after) {
+        if (before == after) return;
+        text_ += fmt::format("{}{}{} -> {}", text_.empty() ? "" : ", ", option, before, after);
+    }
+    const std::string& text() const noexcept { return text_; }
+
+  private:
+    std::string text_;
+};
+
+std::string timeOrNever(const std::optional<UnixSeconds>& time) {
+    return time ? formatUtc(*time) : "never";
+}
+
+std::string numberOrNone(const std::optional<std::uint32_t>& number) {
+    return number ? std::to_string(*number) : "none";
+}
+
+std::string spanOrNever(const std::optional<std::int64_t>& seconds) {
+    return seconds ? answers::durationText(*seconds) : "never";
+}
+
+std::string quotedLine(std::string_view text) {
+    return fmt::format("\"{}\"", plainLine(text));
+}
+
+std::string differencesOf(const AccessRule& before, const AccessRule& after) {
+    const auto all = [](const std::string& listener) { return listener.empty() ? "all" : listener; };
+    const auto orDefault = [](std::string_view reply) {
+        return std::string(reply.empty() ? "default" : reply);
+    };
+    Differences found;
+    found.add("set=", before.set, after.set);
+    found.add("listener=", all(before.listener), all(after.listener));
+    found.add("expires=", timeOrNever(before.expires_at), timeOrNever(after.expires_at));
+    found.add("client_sessions=", numberOrNone(before.limits.sessions), numberOrNone(after.limits.sessions));
+    found.add("client_rate=", numberOrNone(before.limits.per_minute), numberOrNone(after.limits.per_minute));
+    found.add("reply=", orDefault(toString(before.reply)), orDefault(toString(after.reply)));
+    found.add("owner=", quotedLine(before.owner), quotedLine(after.owner));
+    found.add("ticket=", quotedLine(before.ticket), quotedLine(after.ticket));
+    found.add("note ", quotedLine(before.note), quotedLine(after.note));
+    return found.text();
+}
+
+/// What a rule, or the defaults of a set, were changed in, and then of which: a row that is clipped has lost what did not
+/// change. Empty: that is not to be told.
+std::string differencesOf(const RuleStore::AuditEntry& entry) {
+    const auto before = store::parseTrailRule(entry.before), after = store::parseTrailRule(entry.after);
+    if (before && after && before->verdict == after->verdict && subjectOf(*before) == subjectOf(*after)) {
+        const std::string found = differencesOf(*before, *after);
+        return found.empty() ? found
+                             : fmt::format("{} ({} {})", found, toString(after->verdict), subjectOf(*after));
+    }
+    const auto set = store::parseTrailSet(entry.before), later = store::parseTrailSet(entry.after);
+    if (!set || !later || set->first != later->first) return {};
+    Differences found;
+    found.add("expires=", spanOrNever(set->second.expires_after), spanOrNever(later->second.expires_after));
+    found.add("note ", quotedLine(set->second.note), quotedLine(later->second.note));
+    return found.text().empty() ? "" : fmt::format("{} (set {})", found.text(), later->first);
+}
+
+std::string whatCell(const RuleStore::AuditEntry& entry) {
+    if (entry.before.empty() || entry.after.empty())
+        return answers::trailLine(entry.before.empty() ? entry.after : entry.before);
+    const std::string found = differencesOf(entry);
+    return found.empty() ? answers::trailLine(entry.before) + "  ->  " + answers::trailLine(entry.after)
+                         : found;
+}
+
+}  // namespace
+
 std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const TableStyle& style,
                            const Times& times) {
     Table table({{.name = "time", .title = times.title("TIME")},
@@ -212,13 +288,36 @@ std::string historyAsTable(std::span<const RuleStore::AuditEntry> entries, const
                  {.name = "rule", .title = "RULE"},
                  {.name = "what", .title = "WHAT", .least = 16, .also = {"before", "after"}}},
                 style);
-    for (const auto& entry : entries) {
-        std::string what = answers::trailLine(entry.before.empty() ? entry.after : entry.before);
-        if (!entry.before.empty() && !entry.after.empty()) what += "  ->  " + answers::trailLine(entry.after);
+    for (const auto& entry : entries)
         table.add({times.text(entry.at * 1'000), entry.who, std::to_string(entry.change), entry.action,
-                   entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), std::move(what)});
-    }
+                   entry.rule_id == 0 ? "-" : std::to_string(entry.rule_id), whatCell(entry)});
     return table.text();
+}
+
+namespace {
+
+/// "alice" is also who was alice at the console, by sudo, or on another gateway of the fleet; "fail2ban" also the program.
+bool isAuthor(std::string_view who, std::string_view wanted) {
+    if (who == wanted || who == store::programName(wanted)) return true;
+    return who.starts_with(wanted) &&
+           (who.substr(wanted.size()).starts_with(" (") || who.substr(wanted.size()).starts_with('@'));
+}
+
+bool isOfSet(std::string_view line, std::string_view set) {
+    if (line.empty()) return false;
+    if (const auto rule = store::parseTrailRule(line)) return rule->set == set;
+    const auto defaults = store::parseTrailSet(line);
+    return defaults && defaults->first == set;
+}
+
+}  // namespace
+
+bool passes(const RuleStore::AuditEntry& entry, const HistoryFilter& filter) {
+    const std::int64_t at_ms = entry.at * 1'000;
+    if (filter.period.since_ms && at_ms < *filter.period.since_ms) return false;
+    if (filter.period.until_ms && at_ms > *filter.period.until_ms) return false;
+    if (filter.by && !isAuthor(entry.who, *filter.by)) return false;
+    return !filter.set || isOfSet(entry.before, *filter.set) || isOfSet(entry.after, *filter.set);
 }
 
 std::string exportLine(const AccessRule& rule, const store::SetDefaults& defaults) {

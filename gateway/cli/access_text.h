@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/answers/rules_text.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/rules/rule.h"
@@ -44,8 +45,18 @@ std::string rulesAsTable(std::span<const store::AccessRule> rules, const TableSt
 /// formula begin with an apostrophe.
 std::string rulesAsCsv(std::span<const store::AccessRule> rules, const rules::Site& site,
                        const rules::NameStates& names = {});
+/// Of a change only what it has changed, in front of the rule that it has changed it of.
 std::string historyAsTable(std::span<const store::RuleStore::AuditEntry> entries, const TableStyle& style,
                            const Times& times);
+
+/// Which entries of the audit trail are wanted; what is not set is not asked.
+struct HistoryFilter {
+    Period period{};                   ///< inclusive
+    std::optional<std::string> by{};   ///< an author, as BY has it, or without how and where they acted
+    std::optional<std::string> set{};  ///< of a rule before or after, or whose defaults they are
+};
+bool passes(const store::RuleStore::AuditEntry& entry, const HistoryFilter& filter);
+
 std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyle& style, const Times& times);
 /// "set git: 3 rules, new rules get the note \"from git\" and expire after 180d"
 std::string sentenceOf(const std::string& set, std::size_t rules, const store::SetDefaults& defaults);

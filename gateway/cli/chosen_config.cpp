@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/chosen_config.h"
 
+#include "gateway/cli/running_gateway.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
+
+#include <utility>
 
 namespace mailgate::cli {
 
@@ -28,6 +31,23 @@ bool isToBeSaid(const FoundConfig& config) {
     return config.how == FoundConfig::How::WorkingFolder && !isSystems(config.file);
 }
 
+std::string rulesFile(const Config& config) {
+    return printable(config.store_url.substr(config.store_url.find(':') + 1), std::string::npos);
+}
+
+void sayWhich(const FoundConfig& chosen, const Config& config) {
+    if (isToBeSaid(chosen))
+        fmt::print(stderr, "mailgate: with {}, rules in {}\n",
+                   printable(fs::absolute(chosen.file).string(), std::string::npos), rulesFile(config));
+}
+
+/// One that was started with another file, or has other rules, has another site, perhaps.
+bool takeRunningSite(Config& config) {
+    const auto running = runningGateway(config).status;
+    return running && !otherFile(*running, config) && !otherStore(*running, config) &&
+           takeSite(config, *running);
+}
+
 }  // namespace
 
 fs::path chosenFile(const Context& context) {
@@ -37,11 +57,30 @@ fs::path chosenFile(const Context& context) {
 Config chosenConfig(const Context& context) {
     const FoundConfig chosen = found(context);
     Config config = loadConfig(chosen.file);
-    if (isToBeSaid(chosen))
-        fmt::print(stderr, "mailgate: with {}, rules in {}\n",
-                   printable(fs::absolute(chosen.file).string(), std::string::npos),
-                   printable(config.store_url.substr(config.store_url.find(':') + 1), std::string::npos));
+    sayWhich(chosen, config);
     return config;
+}
+
+NeededConfig neededConfig(const Context& context) {
+    const FoundConfig chosen = found(context);
+    ReadableConfig read = loadReadable(chosen.file);
+    if (read.errors.empty()) {
+        sayWhich(chosen, read.config);
+        return {std::move(read.config)};
+    }
+    const bool has_site = takeRunningSite(read.config);
+    fmt::print(stderr, "{}\nmailgate: the configuration has errors: going on with the rules in {}{}\n",
+               read.errors, rulesFile(read.config),
+               has_site ? ", and the listeners and servers of the running gateway" : "");
+    return {std::move(read.config), true, has_site};
+}
+
+void requireSite(const NeededConfig& needed) {
+    if (needed.has_site) return;
+    throw ConfigError(
+        "mailgate: this needs to know the listeners and servers, and no gateway runs that tells them (with "
+        "this "
+        "file, and these rules): nothing was done");
 }
 
 }  // namespace mailgate::cli

@@ -18,4 +18,20 @@ std::filesystem::path chosenFile(const Context& context);
 /// configuration and which rules these are. Throws ConfigError.
 Config chosenConfig(const Context& context);
 
+/// What a command has that needs the rules, the journal or the running gateway, and not all of the file.
+struct NeededConfig {
+    Config config;
+    bool broken = false;  ///< the file has errors
+    bool has_site =
+        true;  ///< the listeners and upstreams are known: those of the file, or, where that is broken, of the
+               ///< gateway that runs with this file and these rules
+};
+/// For such commands: an edit that is half done must not keep anybody from denying an attacker. Of a file with errors that
+/// leave what is needed as it is (loadReadable()), standard error gets them, and with what the command goes on. Throws
+/// ConfigError.
+NeededConfig neededConfig(const Context& context);
+
+/// Throws ConfigError where the command cannot do without.
+void requireSite(const NeededConfig& needed);
+
 }  // namespace mailgate::cli

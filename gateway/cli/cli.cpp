@@ -76,6 +76,11 @@ std::string unknownOption(const CLI::App* app, std::string_view word) {
 
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const std::vector<std::string> names = commandNames(app);
+    if (app.get_name() == "sessions" && word.find('@') != std::string::npos)
+        return fmt::format(
+            "sessions takes what to look for as options: --from, --to or --user; \"mailgate who {}\" "
+            "finds it anywhere",
+            printable(word));
     const bool removes = word == "del" || word == "delete" || word == "rm";  // nearer to "deny", its opposite
     const std::string near = didYouMean(names, removes ? "remove" : word);
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),

@@ -29,6 +29,7 @@ namespace mailgate::cli {
 
 namespace {
 
+using answers::changesAhead;
 using answers::changesBehind;
 using answers::FleetView;
 using answers::isSilent;
@@ -70,7 +71,7 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 std::string stateOf(const FleetView& view, const Member& member) {
     std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
-    if (member.position > view.fleet.version) state += ", with a version that the database does not have";
+    if (changesAhead(view, member.position) > 0) state += ", with a version that the database does not have";
     if (const auto changes = changesBehind(view, member.position); changes > 0)
         state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
     return state;
@@ -103,7 +104,7 @@ void printAsText(const FleetView& view, const ViewOptions& options) {
                  {.name = "state", .title = "STATE"}},
                 options.style());
     for (const Member& member : view.members) {
-        const bool bad = isSilent(member) || member.position > view.fleet.version,
+        const bool bad = isSilent(member) || changesAhead(view, member.position) > 0,
                    late = changesBehind(view, member.position) > 0;
         table.add({member.name, member.release, times.text(member.started * 1'000),
                    times.text(member.seen * 1'000), fmt::to_string(member.position),
@@ -127,7 +128,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printAsText(view, options);
     if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
         std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-            return isSilent(member) || member.position > view.fleet.version;
+            return isSilent(member) || changesAhead(view, member.position) > 0;
         }))
         context.exit_code = kRefusedOrNotFound;
 }
@@ -154,7 +155,11 @@ void printPlan(const JoinPlan& plan) {
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet: set", plan.set_uploads, setText);
+    printLines("to the fleet, whose own has expired", plan.renewed,
+               [](const JoinPlan::Conflict& pair) { return lineOf(pair.here); });
     printLines("from the fleet", plan.downloads, rule);
+    printLines("from the fleet, as the one here has expired", plan.outlived,
+               [](const JoinPlan::Conflict& pair) { return lineOf(pair.fleet); });
     printLines("from the fleet: set", plan.set_downloads, setText);
     printLines("conflict", plan.conflicts, conflictText);
     printLines("conflict: set", plan.set_conflicts, [](const JoinPlan::SetConflict& conflict) {
@@ -164,7 +169,8 @@ void printPlan(const JoinPlan& plan) {
 
 std::string summaryOf(const JoinPlan& plan) {
     return fmt::format("{} to the fleet, {} from it, {} on both sides, {}",
-                       counted(plan.uploads.size(), "rule"), plan.downloads.size(), plan.same.size(),
+                       counted(plan.uploads.size() + plan.renewed.size(), "rule"),
+                       plan.downloads.size() + plan.outlived.size(), plan.same.size(),
                        counted(plan.conflicts.size() + plan.set_conflicts.size(), "conflict"));
 }
 
@@ -203,6 +209,8 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
     const store::PushPlan& plan = outcome.plan;
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
+    printLines("to the fleet, whose own has expired", plan.renewed,
+               [](const store::PushPlan::Conflict& pair) { return lineOf(*pair.here); });
     printLines("in the fleet already", plan.same, rule);
     printLines("conflict", plan.conflicts, [](const store::PushPlan::Conflict& conflict) {
         return fmt::format(
@@ -210,7 +218,8 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
             conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
             lineOf(conflict.fleet));
     });
-    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "", counted(plan.uploads.size(), "rule"),
+    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "",
+               counted(plan.uploads.size() + plan.renewed.size(), "rule"),
                counted(plan.conflicts.size(), "conflict"));
     if (preview || outcome.pushed) return;
     context.exit_code = kRefusedOrNotFound;

@@ -191,6 +191,9 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 
 Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
     constexpr bool kOnRequest = true;
+    // One refusal in a list is not to cost all rows their sender where there is little room.
+    constexpr std::size_t kRoom = 100, kUsualEnd = 13, kLongestEnd = 24;
+    const std::size_t least_end = style.width < kRoom ? kUsualEnd : kLongestEnd;
     return Table(
         {{.name = "time", .title = times.title("TIME"), .usual = times.width()},
          {.name = "session", .title = "SESSION", .usual = 16},
@@ -212,7 +215,7 @@ Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
           .leaves = 2,
           .usual = 14,
           .also = {"reply"}},
-         {.name = "end", .title = "END", .least = 24, .usual = 15},
+         {.name = "end", .title = "END", .least = least_end, .usual = 15},
          {.name = "protocol", .title = "PROTOCOL", .usual = 8, .on_request = kOnRequest},
          {.name = "balancer", .title = "BALANCER", .least = 15, .usual = 15, .on_request = kOnRequest},
          {.name = "server", .title = "SERVER", .least = 8, .usual = 12, .on_request = kOnRequest},

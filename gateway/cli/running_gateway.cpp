@@ -3,13 +3,20 @@
 
 #include "gateway/admin/client.h"
 #include "gateway/cli/json_fields.h"
+#include "gateway/config/values.h"
+#include "protocols/values/network.h"
 #include "protocols/values/text.h"
+
+#include <Poco/JSON/Array.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <variant>
 
 namespace mailgate::cli {
 
@@ -43,11 +50,11 @@ std::string differenceOf(const Object& running, const ListenerConfig& listener) 
 
 }  // namespace
 
-Object::Ptr runningStatus(const Config& config) {
+RunningGateway runningGateway(const Config& config) {
     try {
-        return admin::Client(config.admin.socket).get("/v1/status");
-    } catch (const admin::ClientError&) {
-        return {};
+        return {admin::Client(config.admin.socket, kGatewayPatience).get("/v1/status")};
+    } catch (const admin::ClientError& error) {
+        return {{}, error.kind() == admin::ClientError::Kind::Silent};
     }
 }
 
@@ -63,6 +70,23 @@ std::optional<std::string> otherStore(const Object& status, const Config& config
     return fmt::format("the running gateway reads the rules in {}, not those in {}",
                        printable(pathIn(store), std::string::npos),
                        printable(pathIn(config.store_url), std::string::npos));
+}
+
+std::optional<std::string> lostStore(const Config& config) {
+    const std::string path = pathIn(config.store_url);
+    std::error_code error;
+    const auto size = fs::file_size(path, error);
+    if (error ? error != std::errc::no_such_file_or_directory : size > 0) return std::nullopt;
+    const Object::Ptr status = runningStatus(config);
+    const Object::Ptr rules = status ? status->getObject("rules") : Object::Ptr();
+    const std::uint64_t count = rules ? numberOf(*rules, "count") : 0;
+    if (count == 0 || otherStore(*status, config)) return std::nullopt;
+    return fmt::format(
+        "{}: {}, but the running gateway has {} rule{} in force that it has read there. It keeps them; a new "
+        "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
+        "begin without rules",
+        printable(path, std::string::npos), error ? "there is no such file" : "the file is empty", count,
+        count == 1 ? "" : "s");
 }
 
 std::vector<std::string> otherListeners(const Object& status, const Config& config,
@@ -83,6 +107,54 @@ std::vector<std::string> otherListeners(const Object& status, const Config& conf
                             listener.name, *difference));
     }
     return sentences;
+}
+
+namespace {
+
+std::optional<ListenerConfig> listenerOf(const Object& running) {
+    const Poco::JSON::Array::Ptr trusted = running.getArray("trusted");
+    if (!trusted) return std::nullopt;  // an earlier version
+    ListenerConfig listener;
+    listener.name = textOf(running, "name");
+    listener.access = textOf(running, "access") == "open" ? AccessDefault::Open : AccessDefault::Allowlist;
+    for (const ListenerMode mode : {ListenerMode::Enforce, ListenerMode::Soft, ListenerMode::Monitor})
+        if (textOf(running, "mode") == toString(mode)) listener.mode = mode;
+    for (unsigned at = 0; at < trusted->size(); ++at) {
+        const auto network = parseNetwork(trusted->getElement<std::string>(at));
+        if (!std::holds_alternative<Network>(network)) return std::nullopt;
+        listener.trusted.push_back(std::get<Network>(network));
+    }
+    return listener;
+}
+
+UpstreamConfig upstreamOf(const Object& running) {
+    UpstreamConfig upstream;
+    upstream.name = textOf(running, "upstream");
+    ServerConfig& server = upstream.servers.emplace_back();
+    server.name = textOf(running, "server");
+    server.address = textOf(running, "address");
+    const auto parts = parseHostPort(server.address);
+    if (const auto address = parts ? IpAddress::parse(parts->host) : std::nullopt)
+        server.endpoints.push_back({*address, parts->port});
+    return upstream;
+}
+
+}  // namespace
+
+bool takeSite(Config& config, const Object& status) {
+    std::vector<ListenerConfig> listeners;
+    bool told = true;
+    forEachOf(status, "listeners", [&](const Object& running) {
+        auto listener = listenerOf(running);
+        if (listener) listeners.push_back(std::move(*listener));
+        told = told && listener.has_value();
+    });
+    if (!told || listeners.empty()) return false;
+    config.listeners = std::move(listeners);
+    config.upstreams.clear();
+    forEachOf(status, "servers",
+              [&](const Object& running) { config.upstreams.push_back(upstreamOf(running)); });
+    return true;
 }
 
 }  // namespace mailgate::cli

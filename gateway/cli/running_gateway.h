@@ -6,14 +6,23 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace mailgate::cli {
 
-/// The answer to GET /v1/status of the gateway on admin.socket; null: none is running, or it is not to be asked.
-Poco::JSON::Object::Ptr runningStatus(const Config& config);
+/// How long a command waits for a gateway that it only wants to compare with.
+inline constexpr std::chrono::seconds kGatewayPatience{2};
+
+/// What the gateway on admin.socket says of itself.
+struct RunningGateway {
+    Poco::JSON::Object::Ptr
+        status;           ///< the answer to GET /v1/status; null: none is running, or it is not to be asked
+    bool silent = false;  ///< one is running, and does not answer in time
+};
+RunningGateway runningGateway(const Config& config);
 
 // `status`: such an answer. What an earlier version does not tell is as the file says.
 
@@ -21,9 +30,15 @@ Poco::JSON::Object::Ptr runningStatus(const Config& config);
 std::optional<std::string> otherFile(const Poco::JSON::Object& status, const Config& config);
 /// "the running gateway reads the rules in ..., not those in ...", where that is so.
 std::optional<std::string> otherStore(const Poco::JSON::Object& status, const Config& config);
+/// Why the database of the rules, which is gone or empty, must not be made anew: a gateway runs that has rules in force from
+/// there, and would be asked to go by a new one that has none of them. Nothing: it is there, or nobody has read it.
+std::optional<std::string> lostStore(const Config& config);
 /// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
 /// in than the file says.
 std::vector<std::string> otherListeners(const Poco::JSON::Object& status, const Config& config,
                                         const std::vector<std::string>& names);
+/// Gives the configuration the listeners and upstreams of that gateway, as far as access rules are judged by them. False: it
+/// does not tell them.
+bool takeSite(Config& config, const Poco::JSON::Object& status);
 
 }  // namespace mailgate::cli

@@ -87,7 +87,8 @@ std::string orderFor(const admin::Client& gateway, const std::string& state, con
 
 void setAdminState(Context& context, const std::string& state, const std::string& name,
                    const std::string& host) {
-    const Config config = chosenConfig(context);
+    // By which names hosts are configured only the file knows.
+    const Config config = host.empty() ? neededConfig(context).config : chosenConfig(context);
     const admin::Client gateway(config.admin.socket);
     const std::set<Target> targets = name.empty() ? serversOn(config, host) : serversNamed(gateway, name);
     if (targets.empty()) {

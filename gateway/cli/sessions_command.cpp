@@ -60,6 +60,11 @@ struct SessionsArguments {
 
 /// As a record has it: the network, or nothing for the listener's default.
 std::string ruleArgument(const std::string& text) {
+    if (!text.empty() && text.find_first_not_of("0123456789") == std::string::npos)
+        throw CLI::ValidationError(fmt::format(
+            "--rule: {0} is a rule's number, and sessions are kept with its network: mailgate access history "
+            "has that of rule {0}",
+            printable(text)));
     return text == "default" ? "" : networkArgument(text).toString();
 }
 
@@ -102,11 +107,12 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
 /// What the command line and the configuration say, and how to print.
 struct Asked {
     Asked(const Context& context, const SessionsArguments& given, const CLI::App& command)
-        : arguments(given), filter(filterOf(given, command)), config(chosenConfig(context)) {}
+        : arguments(given), filter(filterOf(given, command)), needed(neededConfig(context)) {}
 
     const SessionsArguments& arguments;
     const JournalFilter filter;
-    const Config config;
+    const NeededConfig needed;
+    const Config& config = needed.config;
 };
 
 void fail(Context& context, const std::string& sentence) {
@@ -200,7 +206,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
-    if (sessions.empty()) requireKnownNames(asked.config, asked.filter, &*source);
+    if (sessions.empty() && !asked.needed.broken) requireKnownNames(asked.config, asked.filter, &*source);
     if (arguments.follow && !arguments.json) return followTable(asked, source, sessions, end);
     if (sessions.empty() && !arguments.follow) return failNone(context, asked, *source);
 
@@ -321,7 +327,7 @@ void listLive(Context& context, const SessionsArguments& arguments, const CLI::A
         throw CLI::ValidationError("--from <> cannot be combined with --live");
     auto sessions = liveSessions(asked);
     if (sessions.empty()) {
-        requireKnownNames(asked.config, asked.filter, nullptr);
+        if (!asked.needed.broken) requireKnownNames(asked.config, asked.filter, nullptr);
         return fail(context, "no current session matches");
     }
     // The oldest come first, so that the newest are the last as in the other list.
@@ -354,8 +360,14 @@ std::vector<std::string> liveIds(const admin::Client& gateway, std::string_view 
     return ids;
 }
 
+/// Every id begins with nothing: a script's variable that is not set names no session.
+void requireId(const SessionsArguments& arguments) {
+    if (arguments.id.empty()) throw CLI::ValidationError("ID: the value is empty");
+}
+
 void kill(Context& context, const SessionsArguments& arguments) {
-    const Config config = chosenConfig(context);
+    requireId(arguments);
+    const Config config = neededConfig(context).config;
     const admin::Client gateway(config.admin.socket);
     const auto ids = liveIds(gateway, arguments.id);
     if (ids.empty())
@@ -382,7 +394,8 @@ std::string ruleNow(const Config& config, const JournalSession& session) {
 }
 
 void show(Context& context, const SessionsArguments& arguments) {
-    const Config config = chosenConfig(context);
+    requireId(arguments);
+    const Config config = neededConfig(context).config;
     const auto found = openJournal(config, arguments.whose)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));

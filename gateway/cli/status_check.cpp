@@ -77,8 +77,9 @@ class Check {
         CheckResult result;
         std::stable_sort(findings_.begin(), findings_.end(),
                          [](const Finding& a, const Finding& b) { return a.state > b.state; });
-        std::string text = fmt::format("{}, {} of {} servers up, {} sessions", listeners_, up_, servers_,
-                                       numberOf(status_, "live"));
+        const std::string drained = drained_ == 0 ? "" : fmt::format(", {} drained", drained_);
+        std::string text = fmt::format("{}, {} of {} servers up{}, {} sessions", listeners_, up_, servers_,
+                                       drained, numberOf(status_, "live"));
         if (!findings_.empty()) {
             result.state = findings_.front().state;
             text.clear();
@@ -99,6 +100,7 @@ class Check {
     void checkServers() {
         forEachOf(status_, "servers", [&](const Object& server) {
             ++servers_;
+            if (textOf(server, "admin_state") == "drain") ++drained_;
             if (isSet(server, "healthy")) {
                 ++up_;
                 return;
@@ -109,6 +111,7 @@ class Check {
                               textOf(server, "server"), reason.empty() ? "" : ": ", reason));
         });
         measured(fmt::format("servers_down={};;;0;{}", servers_ - up_, servers_));
+        measured(fmt::format("servers_drained={};;;0;{}", drained_, servers_));
     }
 
     void checkListeners() {
@@ -132,7 +135,9 @@ class Check {
         if (isSet(status_, "last_reload_failed")) found(CheckState::Warning, "the last reload failed");
         const Object::Ptr rules = status_.getObject("rules");
         if (rules && isSet(*rules, "store_failed"))
-            found(CheckState::Critical, "the access rules cannot be read");
+            found(CheckState::Critical,
+                  "the access rules cannot be read, those read before stay in force (the log's access.failed "
+                  "says why)");
         if (rules) checkRules(*rules);
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
         if (const Array::Ptr alarms = status_.getArray("address_alarms"))
@@ -202,7 +207,7 @@ class Check {
     const CheckLimits& limits_;
     std::vector<Finding> findings_;
     std::string performance_, listeners_;
-    std::size_t servers_ = 0, up_ = 0;
+    std::size_t servers_ = 0, up_ = 0, drained_ = 0;
 };
 
 }  // namespace

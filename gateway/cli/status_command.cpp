@@ -148,7 +148,9 @@ std::string fleetWarning(const Object& status) {
 /// What an operator should not have to look for.
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
-    for (const std::string& warning : ruleWarnings(config))
+    // Where the file is broken they may not be known.
+    const bool has_site = !config.listeners.empty();
+    for (const std::string& warning : has_site ? ruleWarnings(config) : std::vector<std::string>())
         text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
@@ -224,10 +226,12 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
 void printCheck(Context& context, const CheckLimits& limits) {
     CheckResult result;
     try {
-        const Config config = chosenConfig(context);
+        const Config config = neededConfig(context).config;
         result = checkStatus(*admin::Client(config.admin.socket).get("/v1/status"), limits);
     } catch (const admin::ClientError& error) {
-        result = checkFailed(CheckState::Critical, error.what());
+        // That this user may not ask tells nothing of the gateway.
+        const bool permitted = error.kind() != admin::ClientError::Kind::NotPermitted;
+        result = checkFailed(permitted ? CheckState::Critical : CheckState::Unknown, error.what());
     } catch (const std::exception& error) {
         result = checkFailed(CheckState::Unknown, error.what());
     }
@@ -236,7 +240,7 @@ void printCheck(Context& context, const CheckLimits& limits) {
 }
 
 void printStatus(Context& context, bool json, const ViewOptions& view) {
-    const Config config = chosenConfig(context);
+    const Config config = neededConfig(context).config;
     const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
     if (lacksServers(*status)) context.exit_code = kRefusedOrNotFound;
     if (!json) {

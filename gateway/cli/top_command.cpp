@@ -64,10 +64,11 @@ store::JournalTopQuery queryOf(const TopArguments& arguments, const store::Journ
 void top(Context& context, const TopArguments& arguments) {
     const store::JournalFilter filter = arguments.filter();
     const store::JournalTopQuery query = queryOf(arguments, filter);
-    const Config config = chosenConfig(context);
+    const NeededConfig needed = neededConfig(context);
+    const Config& config = needed.config;
     const AskedJournal source = openJournal(config, arguments.whose);
     const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
-    if (sums.sessions == 0) requireKnownNames(config, filter, &*source);
+    if (sums.sessions == 0 && !needed.broken) requireKnownNames(config, filter, &*source);
     const std::string none = emptyTop(sums, query);
     if (!none.empty()) {
         fmt::print(stderr, "mailgate: {}\n", none);

@@ -21,7 +21,9 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 #include <system_error>
 
 namespace mailgate {
@@ -414,6 +416,77 @@ bool isOwnFile(const fs::path& file) {
            target.st_uid == ::geteuid() && link.st_uid == ::geteuid();
 }
 
+bool isOneOf(std::string_view word, std::span<const std::string_view> words) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+/// Tables whose errors leave what the others say as it is.
+constexpr std::string_view kOfServing[] = {"listener", "upstream", "defaults", "networks",
+                                           "timeouts", "log",      "console"};
+/// Keys of the others: where one of these stands in one of those, the heading in front of it may have been lost.
+constexpr std::string_view kElsewhere[] = {"url", "socket"};
+
+bool isOfServing(std::string_view key) {
+    return isOneOf(key.substr(0, key.find('.')), kOfServing) &&
+           !isOneOf(key.substr(key.rfind('.') + 1), kElsewhere);
+}
+
+/// "listener" of `[[ listener ]]` and of `[listener.x]`, "url" of `url = ""`.
+std::string_view firstWord(std::string_view line) {
+    constexpr std::string_view kBefore = " \t[\"'", kBehind = " \t]\"'.=\r#";
+    line.remove_prefix(std::min(line.find_first_not_of(kBefore), line.size()));
+    return line.substr(0, line.find_first_of(kBehind));
+}
+
+bool isHeading(std::string_view line) {
+    const std::size_t at = line.find_first_not_of(" \t");
+    return at != std::string_view::npos && line[at] == '[';
+}
+
+/// Whether all of that text is about serving.
+bool isAllOfServing(std::string_view text) {
+    for (std::size_t begin = 0; begin < text.size();) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        const std::string_view line = text.substr(begin, end - begin), word = firstWord(line);
+        if (isHeading(line) ? !isOneOf(word, kOfServing) : isOneOf(word, kElsewhere)) return false;
+        begin = end + 1;
+    }
+    return true;
+}
+
+/// The line of the first error; none: it is TOML.
+std::optional<std::size_t> wrongLine(std::string_view text) {
+    try {
+        (void)toml::parse(text);
+        return std::nullopt;
+    } catch (const toml::parse_error& error) {
+        return error.source().begin.line;
+    }
+}
+
+/// That text, or as much of it as is TOML and stands in front of the table with the error. None: one of the tables that
+/// have to be right may be behind it.
+std::optional<std::string> readablePart(std::string_view text) {
+    if (config::tooDeep(text)) return std::nullopt;
+    const auto wrong = wrongLine(text);
+    if (!wrong) return std::string(text);
+    std::vector<std::size_t> headings;  // up to there
+    for (std::size_t begin = 0, line = 1; begin < text.size() && line <= *wrong; ++line) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        if (isHeading(text.substr(begin, end - begin))) headings.push_back(begin);
+        begin = end + 1;
+    }
+    // What is left open is noticed in the table behind it.
+    constexpr std::size_t kTables = 2;
+    for (std::size_t tried = 0; tried < kTables && !headings.empty(); ++tried) {
+        const std::string_view before = text.substr(0, headings.back());
+        if (!isAllOfServing(text.substr(headings.back()))) return std::nullopt;
+        if (!wrongLine(before)) return std::string(before);
+        headings.pop_back();
+    }
+    return std::nullopt;
+}
+
 std::optional<std::vector<std::string>> filesOf(const fs::path& folder) {
     std::error_code error;
     std::vector<std::string> names;
@@ -464,6 +537,45 @@ Config loadConfig(const fs::path& file, const std::stop_token& stop) {
         throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
     }
     return parseConfig(text, file, resolveHost, {filesOf, readIncluded}, stop);
+}
+
+ReadableConfig loadReadable(const fs::path& file) {
+    try {
+        return parseReadable(readFile(file), file, {filesOf, readIncluded});
+    } catch (const ConfigError&) {
+        return {loadConfig(file), ""};  // which says what is wrong
+    }
+}
+
+ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const config::FileSource& source) {
+    const auto readable = [](std::string_view text) {
+        auto part = readablePart(text);
+        if (!part) throw ConfigError("is no TOML");
+        return std::move(*part);
+    };
+    const config::FileSource readable_source{
+        source.list, [&](const fs::path& included) { return readable(source.read(included)); }};
+    const Loader::ResolveAll unresolved = [](const std::vector<std::string>& hosts) {
+        return std::vector<Resolution>(hosts.size());
+    };
+    std::string errors;
+    try {
+        return {parseConfig(toml, file, resolveHost, source), ""};
+    } catch (const ConfigError& error) {
+        errors = error.what();
+    }
+    Problems problems(file.string());
+    std::vector<std::string> files;
+    const auto part = readablePart(toml);
+    if (!part) throw ConfigError(errors);
+    const toml::table document = config::readDocument(*part, file, readable_source, problems, files);
+    if (problems.hasErrors()) throw ConfigError(errors);
+    Config config = Loader(file, unresolved, problems).load(document);
+    if (!problems.errorsOnlyWhere(isOfServing)) throw ConfigError(errors);
+    config.files = std::move(files);
+    config.listeners.clear();
+    config.upstreams.clear();
+    return {std::move(config), std::move(errors)};
 }
 
 Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve,

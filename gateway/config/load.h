@@ -35,6 +35,19 @@ FoundConfig findConfig(const std::string& given);
 /// within kNamePatience, or when `stop` is requested, are a warning. Throws ConfigError.
 Config loadConfig(const std::filesystem::path& file, const std::stop_token& stop = {});
 
+/// What a file says that has errors.
+struct ReadableConfig {
+    Config config;
+    std::string
+        errors;  ///< as ConfigError has them; empty: there are none, and all of the configuration is there
+};
+
+/// For commands that need the rules, the journal or the admin socket and not the listeners and upstreams, while the file is
+/// being edited. Where all errors are elsewhere than in [gateway], [store], [rules], [fleet], [journal] and [admin], the
+/// configuration has these tables; listeners and upstreams it has none. Of a file that is no TOML, what stands in front of
+/// the table with the error counts, provided that none of those tables can be behind it. Otherwise throws ConfigError.
+ReadableConfig loadReadable(const std::filesystem::path& file);
+
 /// Without a folder or file: for texts that include nothing.
 inline const config::FileSource kNoFiles{
     [](const std::filesystem::path&) { return std::nullopt; },
@@ -44,6 +57,10 @@ inline const config::FileSource kNoFiles{
 Config parseConfig(std::string_view toml, const std::filesystem::path& file,
                    const Resolver& resolve = resolveHost, const config::FileSource& source = kNoFiles,
                    const std::stop_token& stop = {});
+
+/// loadReadable() from text, for tests.
+ReadableConfig parseReadable(std::string_view toml, const std::filesystem::path& file,
+                             const config::FileSource& source = kNoFiles);
 
 /// Every key that a configuration may hold, dotted ("timeouts.idle.smtp"), sorted.
 std::vector<std::string> configKeys();

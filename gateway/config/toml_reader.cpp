@@ -156,7 +156,13 @@ void Problems::warning(const Position& where, std::string_view key, std::string_
 void Problems::add(std::vector<Problem>& to, const Position& where, std::string_view kind,
                    std::string_view key, std::string_view message) const {
     const std::string_view colon = key.empty() ? "" : ": ";
-    to.push_back({where, fmt::format("{}: {}{}{}{}", text(where), kind, key, colon, message)});
+    to.push_back(
+        {where, std::string(key), fmt::format("{}: {}{}{}{}", text(where), kind, key, colon, message)});
+}
+
+bool Problems::errorsOnlyWhere(const std::function<bool(std::string_view key)>& may_be_wrong) const {
+    return std::all_of(errors_.begin(), errors_.end(),
+                       [&](const Problem& problem) { return may_be_wrong(problem.key); });
 }
 
 std::string Problems::text(const Position& where) const {

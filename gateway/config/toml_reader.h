@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -46,6 +47,8 @@ class Problems {
     /// "FILE:LINE:COLUMN".
     std::string text(const Position& where) const;
     bool hasErrors() const noexcept { return !errors_.empty(); }
+    /// Whether `mayBeWrong(key)` for the keys of all errors.
+    bool errorsOnlyWhere(const std::function<bool(std::string_view key)>& may_be_wrong) const;
     /// "FILE:LINE:COLUMN: key: message", one a line, in the files' order, each once.
     std::string errorText() const;
     /// "FILE:LINE:COLUMN: warning: key: message", likewise.
@@ -54,7 +57,7 @@ class Problems {
   private:
     struct Problem {
         Position where;
-        std::string text;
+        std::string key, text;
     };
     static std::vector<std::string> inOrder(std::vector<Problem> problems);
     void add(std::vector<Problem>& to, const Position& where, std::string_view kind, std::string_view key,

@@ -71,10 +71,10 @@ std::optional<IpAddress> forwardedAddress(std::string_view text) {
     return address;
 }
 
-void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
-                const ProxyFields& fields) {
+std::string_view applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
+                            const ProxyFields& fields) {
     credentials.client = peer;
-    if (!isOneOf(config.trusted_proxies, peer)) return;
+    if (!isOneOf(config.trusted_proxies, peer)) return {};
     credentials.proxy_user = fields.user;
     credentials.is_secure =
         credentials.is_secure || equalsIgnoreCase(trimmed(fields.forwarded_proto), "https");
@@ -84,23 +84,26 @@ void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpA
         const std::size_t comma = rest.rfind(',');
         const std::string_view one = trimmed(comma == std::string_view::npos ? rest : rest.substr(comma + 1));
         const auto address = forwardedAddress(one);
-        if (!address) return;
+        if (!address) return one.empty() ? rest : one;
         credentials.client = *address;
-        if (comma == std::string_view::npos || !isOneOf(config.trusted_proxies, *address)) return;
+        if (comma == std::string_view::npos || !isOneOf(config.trusted_proxies, *address)) return {};
         rest = rest.substr(0, comma);
     }
+    return {};
 }
 
-std::string cookieNamed(std::string_view header, std::string_view name) {
-    while (!header.empty()) {
+std::vector<std::string> cookiesNamed(std::string_view header, std::string_view name) {
+    constexpr std::size_t kMost = 8;
+    std::vector<std::string> cookies;
+    while (!header.empty() && cookies.size() < kMost) {
         const std::size_t end = std::min(header.find(';'), header.size());
         const std::string_view pair = trimmed(header.substr(0, end));
         const std::size_t equals = pair.find('=');
         if (equals != std::string_view::npos && pair.substr(0, equals) == name)
-            return std::string(pair.substr(equals + 1));
+            cookies.emplace_back(pair.substr(equals + 1));
         header.remove_prefix(std::min(end + 1, header.size()));
     }
-    return "";
+    return cookies;
 }
 
 Authenticator::Authenticator(Accounts accounts, EventSink* log)
@@ -142,6 +145,16 @@ Identity Authenticator::identify(const Credentials& credentials) {
         return unauthorized("expected Authorization: Bearer, with a token");
     if (!credentials.cookie.empty()) return ofSession(credentials);
     return unknown();
+}
+
+std::string Authenticator::sessionAmong(const std::vector<std::string>& cookies) {
+    constexpr bool kIsUse = false;
+    const auto is_session = [&](const std::string& cookie) {
+        return sessions_.find(cookie, LoginSessions::Clock::now(), kIsUse).has_value();
+    };
+    if (cookies.empty()) return "";
+    const auto found = cookies.size() == 1 ? cookies.begin() : std::ranges::find_if(cookies, is_session);
+    return found == cookies.end() ? cookies.front() : *found;
 }
 
 Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
@@ -198,6 +211,7 @@ api::Response Authenticator::unknown() const {
 std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const Credentials& credentials,
                                                                           const std::string& user,
                                                                           const std::string& password) {
+    if (isPaused(credentials.client, user)) return notNow(credentials, user);
     const auto account = Opened(*this)->account(user);
     if (auto response = begin(credentials, user)) return std::move(*response);
     if (!isRight(account, password)) {
@@ -224,7 +238,17 @@ bool Authenticator::isRight(const std::optional<Account>& account, const std::st
     return credentials::isPassword(password, account ? account->password : nobodys_) && account.has_value();
 }
 
-api::Response Authenticator::busy() {
+bool Authenticator::isPaused(const IpAddress& client, const std::string& user) {
+    return delayOf(client, user).count() > 0;
+}
+
+std::chrono::seconds Authenticator::delayOf(const IpAddress& client, const std::string& user) {
+    const auto now = Clock::now();
+    return std::max(by_user_.delay(user, now), by_client_.delay(limitKey(client), now));
+}
+
+api::Response Authenticator::notNow(const Credentials& credentials, const std::string& user) {
+    if (const auto delay = delayOf(credentials.client, user); delay.count() > 0) return tooMany(delay);
     api::Response response = api::problemResponse(503, "busy", "too many people log in at once: try again");
     response.headers.emplace_back("Retry-After", "1");
     return response;
@@ -238,6 +262,19 @@ std::optional<api::Response> Authenticator::begin(const Credentials& credentials
     if (longest.count() == 0) longest = by_user_.begin(user, "", now);
     if (longest.count() == 0) return std::nullopt;
     return tooMany(longest);
+}
+
+void Authenticator::logUnknownClient(const IpAddress& proxy, std::string_view forwarded) {
+    constexpr std::chrono::minutes kQuiet{1};
+    {
+        const std::lock_guard lock(mutex_);
+        const auto now = Clock::now();
+        if (now < quiet_until_) return;
+        quiet_until_ = now + kQuiet;
+    }
+    if (log_ == nullptr) return;
+    LogLine line = log_->line(LogLevel::Warning, "console.client_unknown");
+    log_->write(line.text("proxy", proxy.toString()).text("forwarded_for", forwarded));
 }
 
 /// Only passwords can be guessed. A program that goes on with a token that has expired keeps nobody beside it from logging in, and is

@@ -39,12 +39,13 @@ struct ProxyFields {
     std::string forwarded_proto;  ///< X-Forwarded-Proto
     std::string user;             ///< the configured field
 };
-/// Fills in what proxies say, if the peer is one.
-void applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
-                const ProxyFields& fields);
+/// Fills in what proxies say, if the peer is one. Returns what of X-Forwarded-For is no address where one of them has written who its
+/// client is, whom it is taken for itself then; empty: nothing. Within `fields`.
+std::string_view applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
+                            const ProxyFields& fields);
 
-/// Of a Cookie field (RFC 6265 5.4); empty: there is none.
-std::string cookieNamed(std::string_view header, std::string_view name);
+/// Of a Cookie field (RFC 6265 5.4), the first few: another service of this host may have set one of the same name.
+std::vector<std::string> cookiesNamed(std::string_view header, std::string_view name);
 
 /// Known, or the response for who is not.
 struct Known {
@@ -63,6 +64,8 @@ class Authenticator {
     Authenticator(Accounts accounts, EventSink* log);
 
     Identity identify(const Credentials& credentials);
+    /// Of cookies of the session's name the one that is a session's, else the first; empty: there is none.
+    std::string sessionAmong(const std::vector<std::string>& cookies);
     /// Before that nobody can be known.
     bool hasAccounts() const;
 
@@ -73,8 +76,12 @@ class Authenticator {
     /// Takes some 20 ms and 16 MiB for the password, whoever it is.
     std::variant<LoggedIn, api::Response> logIn(const Credentials& credentials, const std::string& user,
                                                 const std::string& password);
-    /// To who would log in where there is no time for it.
-    static api::Response busy();
+    /// Whether the client or the user is at its limit, so that logIn() would look at nothing.
+    bool isPaused(const IpAddress& client, const std::string& user);
+    /// To who would log in where there is no time for it, or is at a limit.
+    api::Response notNow(const Credentials& credentials, const std::string& user);
+    /// Tells the log what applyProxy() has not understood of this proxy; once a minute.
+    void logUnknownClient(const IpAddress& proxy, std::string_view forwarded);
     void logOut(const Credentials& credentials) { sessions_.end(credentials.cookie); }
     std::size_t logOutEverywhere(const std::string& account) { return sessions_.endAllOf(account); }
 
@@ -104,6 +111,7 @@ class Authenticator {
     Identity ofSession(const Credentials& credentials);
     api::Response unknown() const;
     bool isRight(const std::optional<store::Account>& account, const std::string& password) const;
+    std::chrono::seconds delayOf(const IpAddress& client, const std::string& user);
     std::optional<api::Response> begin(const Credentials& credentials, const std::string& user);
     void onRefusal(const Credentials& credentials, const std::string& user, std::string_view how,
                    std::string_view reason);
@@ -115,6 +123,7 @@ class Authenticator {
     mutable std::mutex mutex_;
     mutable std::vector<Kept> kept_;  ///< under the mutex; as many as have asked at the same time
     const std::string nobodys_;       ///< a hash, for who has none: that takes as long
+    std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex; of logUnknownClient()
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
 };

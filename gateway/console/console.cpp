@@ -10,6 +10,8 @@
 #include "gateway/console/shared_parts.h"
 #include "gateway/http/body.h"
 #include "gateway/http/listen.h"
+#include "gateway/http/request_head.h"
+#include "gateway/http/target.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
@@ -49,11 +51,7 @@ std::string cookieOf(const std::string& secret, bool is_secure, std::chrono::sec
                        secret, age.count(), is_secure ? "; Secure" : "");
 }
 
-/// Of which each takes the time of a password.
-bool isLogIn(std::string_view method, std::string_view target) {
-    const std::string_view path = target.substr(0, target.find('?'));
-    return method == "POST" && (path == "/login" || path == "/api/v1/session");
-}
+constexpr std::string_view kLogInPage = "/login", kLogInApi = "/api/v1/session";
 
 bool mayChange(const std::string& method) {
     return method != "GET" && method != "HEAD";
@@ -87,6 +85,25 @@ struct Site {
     SharedParts shared;  ///< by role and page
 };
 
+/// Who logs in by `request`, which takes the time of a password; nothing: it is another, or is at a limit, and answered at once.
+std::optional<IpAddress> logInClient(Site& site, const http::RequestHead& request, const IpAddress& peer) {
+    const std::string_view path = request.target.substr(0, request.target.find('?'));
+    if (request.method != "POST" || (path != kLogInPage && path != kLogInApi)) return std::nullopt;
+    Credentials credentials;
+    applyProxy(credentials, site.config, peer, {http::fieldIn(request.fields, "X-Forwarded-For"), "", ""});
+    const std::string body(request.body);
+    std::string user;
+    if (path == kLogInApi) {
+        const auto given = nameAndPassword(body);
+        if (!given) return std::nullopt;
+        user = given->first;
+    } else {
+        user = fieldNamed(formFields(body), "user");
+    }
+    if (site.authenticator.isPaused(credentials.client, user)) return std::nullopt;
+    return credentials.client;
+}
+
 class Handler final : public net::HTTPRequestHandler {
   public:
     Handler(Site& site, http::Server& server) : site_(site), server_(server) {}
@@ -115,6 +132,7 @@ class Handler final : public net::HTTPRequestHandler {
     void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
         if (const std::string why = ambiguityOf(http); !why.empty())
             return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        http::takeAuthority(http);
         // With TLS the certificate names the console.
         if (!site_.parts.tls && http.has("Host") &&
             !isOwnName(http.get("Host"), site_.config.base_url, site_.parts.gateway_name))
@@ -250,7 +268,7 @@ class Handler final : public net::HTTPRequestHandler {
     std::variant<Authenticator::LoggedIn, api::Response> logIn(const Credentials& credentials,
                                                                const std::string& user,
                                                                const std::string& password) {
-        if (!server_.mayTakeLong()) return Authenticator::busy();
+        if (!server_.mayTakeLong()) return site_.authenticator.notNow(credentials, user);
         return site_.authenticator.logIn(credentials, user, password);
     }
 
@@ -280,11 +298,13 @@ class Handler final : public net::HTTPRequestHandler {
         credentials.is_secure = static_cast<bool>(site_.parts.tls);
         const std::string& field = site_.config.user_header;
         const auto peer = IpAddress::parse(http.clientAddress().host().toString());
-        applyProxy(credentials, site_.config, peer.value_or(IpAddress{}),
-                   {allOf(http, "X-Forwarded-For"), http.get("X-Forwarded-Proto", ""),
-                    field.empty() ? "" : allOf(http, field)});
+        const ProxyFields fields{allOf(http, "X-Forwarded-For"), http.get("X-Forwarded-Proto", ""),
+                                 field.empty() ? "" : allOf(http, field)};
+        const auto unknown = applyProxy(credentials, site_.config, peer.value_or(IpAddress{}), fields);
+        if (!unknown.empty()) site_.authenticator.logUnknownClient(credentials.client, unknown);
         credentials.authorization = http.get("Authorization", "");
-        credentials.cookie = cookieNamed(http.get("Cookie", ""), cookieName(credentials.is_secure));
+        credentials.cookie = site_.authenticator.sessionAmong(
+            cookiesNamed(http.get("Cookie", ""), cookieName(credentials.is_secure)));
         credentials.csrf_token = http.get("X-CSRF-Token", "");
         credentials.changes = changes;
         credentials.refreshes = http.has("X-Refresh");
@@ -366,8 +386,10 @@ class Console::Impl {
           server_(listenOn(config.address),
                   [this](http::Server& server) { return new Handlers(site_, server); },
                   {.tls = parts.tls,
-                   .is_slow = isLogIn,
-                   .on_paused = http::tellOfPause(parts.log, "console", config.address)}) {}
+                   .slow_client = [this](const http::RequestHead& request,
+                                         const IpAddress& peer) { return logInClient(site_, request, peer); },
+                   .on_paused = http::tellOfPause(parts.log, "console", config.address),
+                   .on_exhausted = http::tellOfExhaustion(parts.log, "console", config.address)}) {}
 
     http::Server& server() noexcept { return server_; }
 

@@ -72,7 +72,9 @@ std::optional<std::vector<std::string>> pathOf(std::string_view target) {
         } catch (const Poco::Exception&) {
             return std::nullopt;
         }
-        if (segment.empty() || path.back().find('/') != std::string::npos || rest == "/") return std::nullopt;
+        if (segment.empty() || path.back().find('/') != std::string::npos || rest == "/" ||
+            path.back() == "." || path.back() == "..")
+            return std::nullopt;
     }
     return path;
 }

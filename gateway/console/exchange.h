@@ -19,7 +19,7 @@ namespace mailgate::console {
 std::string ambiguityOf(const Poco::Net::HTTPServerRequest& http);
 
 /// The segments of a target's path, decoded; none for "/". Nothing: it is not a path to the letter, and who is in front of us may take
-/// it for another: an empty segment, a slash that is encoded, a fragment.
+/// it for another: an empty segment, a slash that is encoded, "." and ".." (encoded or not), a fragment.
 std::optional<std::vector<std::string>> pathOf(std::string_view target);
 
 /// Without who asks and without the body. None: the target is too long, not well-formed, or not the API's.

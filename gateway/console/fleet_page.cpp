@@ -41,17 +41,17 @@ bool isSilent(const Object& member) {
     return numberOf(member, "silent_seconds") >= answers::kSilentFrom;
 }
 
-bool isAhead(const Object& found, const Object& member) {
-    return numberOf(member, "rules_version") > numberOf(found, "rules_version");
+bool isAhead(const Object& member) {
+    return countOf(member, "ahead") > 0;
 }
 
-void addMemberState(Html& cell, const Object& found, const Object& member) {
+void addMemberState(Html& cell, const Object& member) {
     if (isSilent(member))
         cell.markup("<span class=\"bad\">silent</span>")
             .text(fmt::format(" for {} s", numberOf(member, "silent_seconds")));
     else
         cell.markup("<span class=\"good\">up</span>");
-    if (isAhead(found, member))
+    if (isAhead(member))
         cell.markup(", <span class=\"bad\">with a version that the database does not have</span>");
     if (const auto behind = countOf(member, "behind"); behind > 0)
         cell.markup(", <span class=\"warning\">")
@@ -82,8 +82,7 @@ void addMembers(Html& html, const Object& found, const std::string& self) {
                            cell.text(textOf(member, "gateway"));
                            if (textOf(member, "gateway") == self) cell.markup(" <strong>(this one)</strong>");
                        }},
-                      {"State", false,
-                       [&found](Html& cell, const Object& member) { addMemberState(cell, found, member); }},
+                      {"State", false, addMemberState},
                       plain("Version", "version"),
                       timeColumn("Started", "started"),
                       timeColumn("Last seen", "seen"),
@@ -145,7 +144,7 @@ void addMemberWrongs(Wrongs& wrongs, const Object& found) {
                 .markup("<code>mailgate fleet forget ")
                 .text(typedName(name))
                 .markup("</code>");
-        if (isAhead(found, *member))
+        if (isAhead(*member))
             wrongs.next().text(name).markup(
                 " has a version of the rules that the database does not have. Was the database restored "
                 "from a backup? <code>mailgate fleet join --dry-run</code> there shows what would come "

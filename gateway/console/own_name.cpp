@@ -4,19 +4,23 @@
 #include "protocols/values/address.h"
 #include "protocols/values/text.h"
 
+#include <algorithm>
 #include <string>
 
 namespace mailgate::console {
 
 namespace {
 
-/// Without a port, and without the brackets of an IPv6 address.
+/// Without a port, and without the brackets of an IPv6 address; empty: it is no host with a port or without (RFC 3986 3.2).
 std::string_view nameIn(std::string_view host) noexcept {
-    if (host.starts_with('[')) {
-        const std::size_t end = host.find(']');
-        return end == std::string_view::npos ? std::string_view() : host.substr(1, end - 1);
-    }
-    return host.substr(0, host.find(':'));
+    const bool in_brackets = host.starts_with('[');
+    const std::size_t end = in_brackets ? host.find(']') : std::min(host.find(':'), host.size());
+    if (end == std::string_view::npos) return {};
+    const std::string_view port = host.substr(in_brackets ? end + 1 : end);
+    const bool is_port = port.empty() || (port.front() == ':' &&
+                                          port.find_first_not_of("0123456789", 1) == std::string_view::npos);
+    if (!is_port) return {};
+    return in_brackets ? host.substr(1, end - 1) : host.substr(0, end);
 }
 
 std::string_view hostIn(std::string_view url) noexcept {

@@ -227,17 +227,19 @@ std::string sessionOverPage() {
     return page({}, Place::None, "The session is over", html);
 }
 
-std::string againPage(const Viewer& viewer, std::string_view path, const Fields& fields) {
+std::string againPage(const Viewer& viewer, const Again& again) {
     Html html;
     html.markup("<p role=\"alert\">This was sent from a page of an earlier log-in. Nothing was done.</p>");
-    constexpr bool kMayHaveFiles = true;
-    beginForm(html, viewer, path, kMayHaveFiles);
-    for (const auto& [name, value] : fields)
-        if (name != "csrf_token" && name != "step") addHidden(html, name, value);
-    html.markup(
-        "<p class=\"buttons\"><button>See what it would do</button> <a href=\"/rules\">Not "
-        "now</a></p></form>");
-    return page(viewer, Place::Rules, "Send it again?", html);
+    if (!again.what.empty()) html.markup("<p>").text(again.what).markup("</p>");
+    beginForm(html, viewer, again.path, !again.fields.empty());
+    for (const auto& [name, value] : again.fields)
+        addHidden(html, name, value);
+    html.markup("<p class=\"buttons\"><button>")
+        .text(again.button)
+        .markup("</button> <a href=\"")
+        .text(again.back)
+        .markup("\">Not now</a></p></form>");
+    return page(viewer, again.place, "Send it again?", html);
 }
 
 std::string overviewPage(const Viewer& viewer, const Object& status, std::int64_t at_ms, const Object* day) {

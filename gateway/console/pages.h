@@ -18,8 +18,16 @@ namespace mailgate::console {
 std::string logInPage(std::string_view why);
 /// To who has sent a form after the session's end: what to do so that nothing is typed twice.
 std::string sessionOverPage();
-/// What was sent from a page of an earlier log-in, to be sent again if the viewer wants that; `path`: where to.
-std::string againPage(const Viewer& viewer, std::string_view path, const Fields& fields);
+/// What was sent from a page of an earlier log-in, to be sent again if the viewer wants that.
+struct Again {
+    Place place = Place::None;
+    std::string path;  ///< where to
+    Fields fields{};   ///< without what tells of the log-in
+    std::string what;  ///< a sentence, of what would be done; empty: that is shown next
+    std::string button;
+    std::string_view back;  ///< the path of who does not want it
+};
+std::string againPage(const Viewer& viewer, const Again& again);
 /// Of the API's /status, and of /sessions/day; null: that is not known.
 /// `at_ms`: when the status was that, since 1970.
 std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status, std::int64_t at_ms,

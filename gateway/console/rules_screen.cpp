@@ -13,6 +13,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -170,8 +171,15 @@ api::Response history(const Question& question, const PageRequest& request) {
     });
 }
 
+/// As changes are numbered, and in no other way.
+bool isNumberOfChange(const std::string& text) {
+    const Var number = numberIn(text);
+    return number.isInteger() && number.toString() == text;
+}
+
 api::Response change(const Question& question, const PageRequest& request) {
     const std::string& number = request.path[2];
+    if (!isNumberOfChange(number)) return notFound(question);
     std::string ended = fieldNamed(request.query, "ended");
     if (ended.find_first_not_of("0123456789") != std::string::npos) ended.clear();
     return question.ask(
@@ -338,6 +346,7 @@ api::Response removeSelected(const Question& question, const PageRequest& reques
 
 api::Response undo(const Question& question, const PageRequest& request) {
     const std::string& number = request.path[2];
+    if (!isNumberOfChange(number)) return notFound(question);
     const std::string path = "/rules/changes/" + percentEncoded(number);
     const bool does = request.method == "POST" && stepOf(request.form) == Step::Do;
     Pending pending{fmt::format("Undo change {}?", number), path + "/undo", "Undo", path, {}, false};
@@ -359,21 +368,28 @@ struct Route {
     std::vector<std::string_view> pattern;  ///< behind "rules"; "*": anything
     Screen screen;
     bool changes;
+    std::vector<std::string_view> names{};  ///< of its form
 };
+
+std::vector<std::string_view> particularsAnd(std::initializer_list<std::string_view> others) {
+    std::vector<std::string_view> names(kParticulars.begin(), kParticulars.end());
+    names.insert(names.end(), others);
+    return names;
+}
 
 /// The first that matches: fixed names come before those that may be anything.
 const std::vector<Route>& routes() {
     static const std::vector<Route> all{
         {{}, list, false},
-        {{"add"}, add, true},
-        {{"import"}, importList, true},
-        {{"remove"}, removeSelected, true},
+        {{"add"}, add, true, particularsAnd({"networks", "verdict", "listeners", "set", "cut", "force"})},
+        {{"import"}, importList, true, {"text", "list", "verdict", "set", "replace", "force"}},
+        {{"remove"}, removeSelected, true, {"id", "etag"}},
         {{"why"}, why, false},
         {{"history"}, history, false},
         {{"changes", "*"}, change, false},
-        {{"changes", "*", "undo"}, undo, true},
-        {{"*", "edit"}, edit, true},
-        {{"*", "remove"}, remove, true},
+        {{"changes", "*", "undo"}, undo, true, {"force"}},
+        {{"*", "edit"}, edit, true, particularsAnd({"etag", "force"})},
+        {{"*", "remove"}, remove, true, {"etag"}},
     };
     return all;
 }
@@ -386,6 +402,12 @@ bool matches(const std::vector<std::string_view>& pattern, const std::vector<std
 }
 
 }  // namespace
+
+std::optional<std::vector<std::string_view>> namesOfRulesForm(const std::vector<std::string>& path) {
+    for (const Route& route : routes())
+        if (route.changes && matches(route.pattern, path)) return route.names;
+    return std::nullopt;
+}
 
 Object::Ptr newRulesFrom(const Fields& form) {
     Object::Ptr body(new Object);

@@ -8,6 +8,10 @@
 #include <Poco/JSON/Object.h>
 
 #include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace mailgate::console {
 
@@ -16,6 +20,9 @@ inline constexpr std::size_t kMostList = std::size_t{4} << 20;
 
 /// The path begins with "rules"; a POST is known to come from a form of ours.
 api::Response rulesScreen(const Question& question, const PageRequest& request);
+
+/// The names that the form at that path has, which begins with "rules"; nothing: there is none.
+std::optional<std::vector<std::string_view>> namesOfRulesForm(const std::vector<std::string>& path);
 
 /// The body of POST /rules that a form asks for.
 Poco::JSON::Object::Ptr newRulesFrom(const Fields& form);

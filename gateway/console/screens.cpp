@@ -15,7 +15,12 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace mailgate::console {
 
@@ -30,17 +35,63 @@ bool isOfLiveSessions(const PageRequest& request) {
     return request.path == std::vector<std::string>{"sessions", "live"};
 }
 
-/// The pages of rules show what a form would do before they do it: there nothing that was typed is lost.
+constexpr std::size_t kUsualForm = std::size_t{64} << 10;
+
+bool endsSession(const PageRequest& request) {
+    return request.path.size() == 3 && request.path[0] == "sessions" && request.path[2] == "end";
+}
+
+/// Of a form with these names, all that it has; nothing: that is more than is shown again.
+std::optional<Fields> keptOf(const Fields& form, const std::vector<std::string_view>& names) {
+    Fields kept;
+    std::size_t size = 0;
+    for (const auto& field : form) {
+        if (std::ranges::find(names, field.first) == names.end()) continue;
+        size += field.first.size() + field.second.size();
+        if (size > kUsualForm) return std::nullopt;
+        kept.push_back(field);
+    }
+    return kept;
+}
+
+/// Of what may be sent once more: pages of rules show what a form would do before they do it, and orders are named. Nothing: the form
+/// is none of those, or too large.
+std::optional<Again> againOf(const PageRequest& request) {
+    const auto& path = request.path;
+    Again again;
+    for (const std::string& segment : path)
+        again.path += "/" + percentEncoded(segment);
+    if (isOrderToServer(path)) {
+        again.place = Place::Servers;
+        again.what = orderInWords(path);
+        again.button = "Do it";
+        again.back = "/servers";
+        return again;
+    }
+    if (endsSession(request)) {
+        again.place = Place::Live;
+        again.what = "End session " + path[1];
+        again.button = "End session";
+        again.back = "/sessions/live";
+        return again;
+    }
+    const auto names = !path.empty() && path[0] == "rules" ? namesOfRulesForm(path) : std::nullopt;
+    auto kept = names ? keptOf(request.form, *names) : std::nullopt;
+    if (!kept) return std::nullopt;
+    again.place = Place::Rules;
+    again.fields = std::move(*kept);
+    again.button = "See what it would do";
+    again.back = "/rules";
+    return again;
+}
+
 api::Response tooOld(const Viewer& viewer, const PageRequest& request) {
     constexpr int kForbidden = 403;
-    if (request.path.empty() || request.path[0] != "rules" || !viewer.may_change)
-        return htmlResponse(
-            messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."),
-            kForbidden);
-    std::string path;
-    for (const std::string& segment : request.path)
-        path += "/" + percentEncoded(segment);
-    return htmlResponse(againPage(viewer, path, request.form), kForbidden);
+    const auto again = viewer.may_change ? againOf(request) : std::nullopt;
+    return htmlResponse(
+        again ? againPage(viewer, *again)
+              : messagePage(viewer, "Not possible", "This page is too old: go back, and load it again."),
+        kForbidden);
 }
 
 }  // namespace
@@ -107,9 +158,8 @@ std::optional<api::Response> openResponse(const PageRequest& request) {
 }
 
 std::size_t mostForm(const PageRequest& request, const Known& known) {
-    constexpr std::size_t kUsual = std::size_t{64} << 10;
     const bool imports = request.path == std::vector<std::string>{"rules", "import"};
-    return imports && known.who.role >= store::Role::Operator ? kMostList : kUsual;
+    return imports && known.who.role >= store::Role::Operator ? kMostList : kUsualForm;
 }
 
 bool isOfPart(const PageRequest& request) {
@@ -142,7 +192,7 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (!path.empty() && path[0] == "rules") return rulesScreen(question, request);
     if (!path.empty() && path[0] == "servers") return serversScreen(question, request);
     if (!path.empty() && path[0] == "configuration") return configurationScreen(question, request);
-    const bool ends = path.size() == 3 && path[0] == "sessions" && path[2] == "end";
+    const bool ends = endsSession(request);
     if (is_post && ends)
         return question.ask("DELETE", {"sessions", path[1]}, {},
                             [](const Object&) { return redirection("/sessions/live"); });

@@ -203,6 +203,17 @@ bool isKnown(const Object& found, const std::string& upstream, const std::string
 
 }  // namespace
 
+bool isOrderToServer(const std::vector<std::string>& path) {
+    return path.size() == 4 && path[0] == "servers" &&
+           (path[3] == "drain" || path[3] == "ready" || path[3] == "probe");
+}
+
+std::string orderInWords(const std::vector<std::string>& path) {
+    const std::string name = path[1] + "/" + path[2];
+    if (path[3] == "drain") return "Drain " + name + ": it gets no new sessions.";
+    return path[3] == "ready" ? "Put " + name + " back: it gets sessions again." : "Probe " + name + ".";
+}
+
 api::Response serversScreen(const Question& question, const PageRequest& request) {
     const Viewer viewer = question.viewer();
     const auto& path = request.path;
@@ -213,9 +224,7 @@ api::Response serversScreen(const Question& question, const PageRequest& request
     if (path.size() == 1 && !is_post)
         return question.ask("GET", {"servers"}, {},
                             [&](const Object& found) { return htmlResponse(serversPage(viewer, found)); });
-    const bool is_order =
-        path.size() == 4 && (path[3] == "drain" || path[3] == "ready" || path[3] == "probe");
-    if (!is_order) return message("Not found", "There is no such page.", kNothingThere);
+    if (!isOrderToServer(path)) return message("Not found", "There is no such page.", kNothingThere);
     if (!viewer.may_change)
         return message("Not possible", "Orders to servers need the role operator or admin.", kRoleMissing);
     if (!is_post && path[3] != "drain")

@@ -8,6 +8,7 @@
 #include <Poco/JSON/Object.h>
 
 #include <string>
+#include <vector>
 
 namespace mailgate::console {
 
@@ -18,6 +19,11 @@ std::string drainPage(const Viewer& viewer, const std::string& upstream, const s
                       const Poco::JSON::Object& found);
 /// Of /servers/UPSTREAM/SERVER/probe. Pure.
 std::string probePage(const Viewer& viewer, const std::string& name, const Poco::JSON::Object& found);
+
+/// An order to a server, as a button of the page sends it: /servers/UPSTREAM/SERVER/drain, /ready or /probe.
+bool isOrderToServer(const std::vector<std::string>& path);
+/// What the order does, as a sentence.
+std::string orderInWords(const std::vector<std::string>& path);
 
 /// The path begins with "servers"; a POST is known to come from a form of ours.
 api::Response serversScreen(const Question& question, const PageRequest& request);

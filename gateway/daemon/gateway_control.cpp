@@ -117,6 +117,8 @@ admin::Status GatewayControl::status() {
         row.access = listener.access == AccessDefault::Allowlist ? "allowlist" : "open";
         row.closed = listener.access == AccessDefault::Allowlist && listener.mode != ListenerMode::Monitor &&
                      !table->letsSomebodyIn(static_cast<store::ListenerIndex>(i), unixMillis() / 1'000);
+        for (const Network& network : listener.trusted)
+            row.trusted.push_back(network.toString());
         row.live = static_cast<std::uint64_t>(std::max<std::int64_t>(own.live, 0));
         row.paused = own.paused > 0;
         if (own.address_alarm) status.address_alarms.push_back(listener.name);

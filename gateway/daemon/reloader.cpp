@@ -274,6 +274,21 @@ std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners
     return generation;
 }
 
+/// A database that a reload would have to make has been lost, and one without rules in the place of one that cannot be read
+/// any more is none to go by: what is in force goes on.
+std::unique_ptr<store::RuleStore> Reloader::rulesToServe(const Config& config, const Generation* before) {
+    using Use = store::RuleStore::Use;
+    auto rules = store::openRules(config.store_url, {.use = before ? Use::Resume : Use::Serve});
+    const bool lost = before && site_.rules.failed && before->access->current()->size() > 0;
+    if (lost && rules->load(listenerNames(config))->size() == 0)
+        throw store::StoreError(store::StoreError::Kind::Open,
+                                config.store_url +
+                                    " has no rules, and is not the database from which those in force were "
+                                    "read: put the right one "
+                                    "back (docs/backup.md), or restart the gateway to go by this one");
+    return rules;
+}
+
 /// The rules of the generation before, where they are the same for this one.
 void Reloader::watchAccess(Generation& generation, const Generation* before) {
     const Config& config = generation.config;
@@ -290,9 +305,9 @@ void Reloader::watchAccess(Generation& generation, const Generation* before) {
         generation.rule_notes = std::make_shared<Snapshot<RuleNotes>>();
         events = withRuleNotes(std::move(events), config.store_url, generation.rule_notes);
     }
-    generation.access = std::make_shared<store::AccessWatcher>(
-        store::openRules(config.store_url, {.use = store::RuleStore::Use::Serve}), listenerNames(config),
-        std::move(events), kHitsEvery, upkeepOf(config.rules));
+    generation.access =
+        std::make_shared<store::AccessWatcher>(rulesToServe(config, before), listenerNames(config),
+                                               std::move(events), kHitsEvery, upkeepOf(config.rules));
     generation.access->start();
 }
 

@@ -98,6 +98,7 @@ class Reloader {
                                                TlsUpstreams::Row server_tls, const Generation* before);
     void pollCertificates() noexcept;
     void watchAccess(Generation& generation, const Generation* before);
+    std::unique_ptr<store::RuleStore> rulesToServe(const Config& config, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 
     const Site site_;

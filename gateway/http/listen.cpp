@@ -7,6 +7,8 @@
 #include <Poco/Net/SocketAddress.h>
 #include <fmt/format.h>
 
+#include <sys/socket.h>
+
 #include <cstring>
 #include <utility>
 
@@ -18,11 +20,19 @@ Poco::Net::ServerSocket listenOn(const std::string& host, std::uint16_t port, st
     try {
         Poco::Net::ServerSocket socket;
         socket.bind(Poco::Net::SocketAddress(host, port), kReuseAddress, kReusePort);
-        socket.listen();
+        socket.listen(SOMAXCONN);
         return socket;
     } catch (const Poco::Exception& error) {
         throw ListenError(fmt::format("{}: cannot listen: {}", what, error.displayText()));
     }
+}
+
+std::function<void()> tellOfExhaustion(EventSink* log, std::string listener, std::string address) {
+    return [log, listener = std::move(listener), address = std::move(address)] {
+        if (log == nullptr) return;
+        LogLine line = log->line(LogLevel::Critical, "listener.exhausted");
+        log->write(line.text("listener", listener).text("address", address));
+    };
 }
 
 std::function<void(int error)> tellOfPause(EventSink* log, std::string listener, std::string address) {

@@ -16,6 +16,9 @@ namespace mailgate::http {
 /// `what` names it in the error: "admin.http 127.0.0.1:8025". Throws ListenError.
 Poco::Net::ServerSocket listenOn(const std::string& host, std::uint16_t port, std::string_view what);
 
+/// For Server::Options::on_exhausted: `listener.exhausted`. `log` may be null.
+std::function<void()> tellOfExhaustion(EventSink* log, std::string listener, std::string address);
+
 /// For Server::Options::on_paused: `listener.paused`, `listener.resumed`. `log` may be null.
 std::function<void(int error)> tellOfPause(EventSink* log, std::string listener, std::string address);
 

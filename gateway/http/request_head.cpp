@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/http/request_head.h"
 
-#include "protocols/stream/lines.h"
 #include "protocols/values/text.h"
 
 #include <algorithm>
@@ -42,13 +41,20 @@ std::optional<std::string_view> takeLine(std::string_view& text) noexcept {
     return line;
 }
 
+/// Up to the next space, which goes too: there is one and no more (RFC 9112 3).
+std::string_view takePart(std::string_view& line) noexcept {
+    const std::string_view part = line.substr(0, line.find(' '));
+    line.remove_prefix(std::min(part.size() + 1, line.size()));
+    return part;
+}
+
 /// Fills in method and target.
 bool readRequestLine(std::string_view line, RequestHead& request) noexcept {
-    request.method = takeWord(line);
-    request.target = takeWord(line);
-    return isToken(request.method) && !request.target.empty() &&
-           std::all_of(request.target.begin(), request.target.end(), isVisible) &&
-           (line == "HTTP/1.1" || line == "HTTP/1.0");
+    request.method = takePart(line);
+    const std::string_view target = takePart(line);
+    request.target = targetOf(target).path;
+    return isToken(request.method) && !target.empty() &&
+           std::all_of(target.begin(), target.end(), isVisible) && (line == "HTTP/1.1" || line == "HTTP/1.0");
 }
 
 /// How long the head is, with the empty line; 0: it is not whole.
@@ -106,6 +112,8 @@ RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t m
     if (head == 0) return RequestState::Incomplete;
     const auto framing = framingOf(fields);
     if (!framing) return RequestState::Malformed;
+    request.fields = fields.substr(0, fields.size() - (text.size() - head));
+    request.body = text.substr(head, framing->length);
     request.has_body = framing->lengths > 0 || !framing->is_plain;
     request.awaits_body = !framing->is_plain || text.size() - head < framing->length;
     const bool may_wait = framing->is_plain && framing->lengths == 1 && framing->length <= most_body;
@@ -118,6 +126,27 @@ RequestHead readHead(std::string_view text, std::size_t most_head, std::size_t m
     RequestHead request;
     request.state = stateOf(text, most_head, most_body, request);
     return request;
+}
+
+Target targetOf(std::string_view target) noexcept {
+    for (const std::string_view scheme : {"http://", "https://"}) {
+        if (!startsWithIgnoreCase(target, scheme)) continue;
+        target.remove_prefix(scheme.size());
+        const std::string_view authority = target.substr(0, target.find_first_of("/?#"));
+        target.remove_prefix(authority.size());
+        return {authority, target.starts_with('/') ? target : "/"};
+    }
+    return {std::nullopt, target};
+}
+
+std::string fieldIn(std::string_view fields, std::string_view name) {
+    std::string all;
+    while (const auto line = takeLine(fields)) {
+        const std::size_t colon = std::min(line->find(':'), line->size());
+        if (!equalsIgnoreCase(line->substr(0, colon), name)) continue;
+        all.append(all.empty() ? "" : ",").append(trimmed(line->substr(std::min(colon + 1, line->size()))));
+    }
+    return all;
 }
 
 bool isProbe(const RequestHead& request) noexcept {

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace mailgate::http {
@@ -24,7 +26,9 @@ enum class RequestState : std::uint8_t {
 struct RequestHead {
     RequestState state = RequestState::Incomplete;
     // Of a whole one:
-    std::string_view method, target;  ///< within the text
+    std::string_view method, target;  ///< within the text; the target without a scheme and a host
+    std::string_view fields;          ///< the lines behind the first, for fieldIn()
+    std::string_view body;            ///< as much of it as Content-Length says and is here
     /// A field tells of a body, or wants something said before it comes: of what is behind the head not all may be read.
     bool has_body = false;
     bool awaits_body = false;  ///< and not all of it is here
@@ -32,6 +36,16 @@ struct RequestHead {
 
 /// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.
 RequestHead readHead(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept;
+
+/// A target without its scheme and host, if it has these (absolute-form, RFC 9112 3.2.2).
+struct Target {
+    std::optional<std::string_view> authority;  ///< host and port; nothing: it has none
+    std::string_view path;                      ///< with the query; within the target, or "/"
+};
+Target targetOf(std::string_view target) noexcept;
+
+/// What all fields of that name have, as a list (RFC 9110 5.3); empty: there is none. `fields`: of a head that is Whole.
+std::string fieldIn(std::string_view fields, std::string_view name);
 
 /// What is answered from what the gateway knows at once, and has nothing more to be read.
 bool isProbe(const RequestHead& request) noexcept;

@@ -2,8 +2,8 @@
 #include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
-#include "gateway/http/request_head.h"
 #include "gateway/io/socket_address.h"
+#include "protocols/values/network.h"
 
 #include <Poco/ErrorHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
@@ -37,14 +37,25 @@ constexpr std::string_view kMalformed =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
     "This is no well-formed request of HTTP/1.0 or 1.1\n";
 
+constexpr std::string_view kExhausted =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: "
+    "53\r\nConnection: close\r\n\r\n"
+    "The gateway has hardly any descriptors left just now\n";
+
 /// All peers of a Unix socket are one.
-Network clientOf(int connection) noexcept {
-    constexpr unsigned kV6Prefix = 64;  // a customer's
+IpAddress peerOf(int connection) noexcept {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
     ::getpeername(connection, reinterpret_cast<sockaddr*>(&peer), &size);
-    const Network whole{SocketAddress::toEndpoint(peer).address.bytes, 128};
-    return whole.isV4() ? whole : networkAround(whole.address, kV6Prefix);
+    return SocketAddress::toEndpoint(peer).address;
+}
+
+constexpr unsigned kClientPrefix = 64,
+                   kSitePrefix = 48;  // of IPv6: a customer's network, and what a customer may have
+
+/// Who is one with `address`: of IPv4 that alone.
+Network around(const IpAddress& address, unsigned v6_prefix) noexcept {
+    return address.isV4() ? Network{address.bytes, 128} : networkAround(address.bytes, v6_prefix);
 }
 
 net::HTTPServerParams::Ptr serverParams() {
@@ -66,6 +77,15 @@ int descriptorOf(const net::Socket& socket) {
 
 Descriptor duplicateOf(const net::Socket& socket) {
     return Descriptor(::fcntl(descriptorOf(socket), F_DUPFD_CLOEXEC, 0));
+}
+
+/// Whether there are as many as serving a request takes.
+bool hasSpareDescriptors(int connection) noexcept {
+    std::array<Descriptor, Server::kSpareDescriptors> spare;
+    return std::all_of(spare.begin(), spare.end(), [&](Descriptor& one) {
+        one = Descriptor(::fcntl(connection, F_DUPFD_CLOEXEC, 0));
+        return one.get() >= 0;
+    });
 }
 
 bool isShortage(int error) noexcept {
@@ -108,7 +128,7 @@ void Server::start() {
         threads_.emplace_back([this] { work(usual_); });
     for (unsigned i = 0; i < kBodyThreads; ++i)
         threads_.emplace_back([this] { work(bodies_); });
-    for (unsigned i = 0; options_.is_slow && i < kSlowThreads; ++i)
+    for (unsigned i = 0; options_.slow_client && i < kSlowThreads; ++i)
         threads_.emplace_back([this] { work(slow_); });
 }
 
@@ -196,16 +216,23 @@ int Server::enforceLimits() {
     return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
 }
 
+/// As many as there are, up to what may wait: then it is others' turn.
 void Server::accept() {
-    const int fd = ::accept4(descriptorOf(socket_), nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (isShortage(errno)) pause(errno);
-        return;  // else the client is gone again
+    for (std::size_t accepted = 0; accepted < kMaxConnections; ++accepted) {
+        const int fd = ::accept4(descriptorOf(socket_), nullptr, nullptr, SOCK_CLOEXEC);
+        if (fd < 0) {
+            // Without a descriptor left that is said though nobody may be there.
+            if (isShortage(errno) && accepted == 0) pause(errno);
+            return;  // else nobody is there, or gone again
+        }
+        if (std::exchange(told_of_pause_, false) && options_.on_paused) options_.on_paused(0);
+        if (!options_.tls) {
+            await(net::StreamSocket(new net::StreamSocketImpl(fd)), nullptr);
+            continue;
+        }
+        ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+        if (auto tls = TlsConnection::accept(fd, options_.tls())) await(net::StreamSocket(), std::move(tls));
     }
-    if (std::exchange(told_of_pause_, false) && options_.on_paused) options_.on_paused(0);
-    if (!options_.tls) return await(net::StreamSocket(new net::StreamSocketImpl(fd)), nullptr);
-    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
-    if (auto tls = TlsConnection::accept(fd, options_.tls())) await(net::StreamSocket(), std::move(tls));
 }
 
 /// The kernel goes on telling of clients that cannot be accepted.
@@ -226,8 +253,8 @@ void Server::resume() {
 /// Where TLS is spoken, the connection is `tls`'s.
 void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls) {
     if (waiting_.size() >= kMaxConnections) drop(oneTooMany());
-    const Network client = clientOf(tls ? tls->descriptor() : descriptorOf(socket));
-    waiting_.push_back({socket, std::move(tls), client, Clock::now() + kHeadLimit});
+    const IpAddress peer = peerOf(tls ? tls->descriptor() : descriptorOf(socket));
+    waiting_.push_back({socket, std::move(tls), peer, Clock::now() + kHeadLimit});
     const int fd = waiting_.back().descriptor();
     const auto added = std::prev(waiting_.end());
     by_descriptor_[fd] = added;
@@ -238,7 +265,8 @@ void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnectio
 }
 
 void Server::look(WaitingList::iterator waiting) {
-    const Seen seen = waiting->tls ? headOf(*waiting->tls) : headOf(waiting->socket);
+    const Seen seen =
+        waiting->tls ? headOf(*waiting->tls, waiting->peer) : headOf(waiting->socket, waiting->peer);
     if (seen.head == Head::Incomplete) return;
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
@@ -246,20 +274,23 @@ void Server::look(WaitingList::iterator waiting) {
     Ready ready{std::make_unique<net::StreamSocket>(
                     waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
                                  : waiting->socket),
-                seen.has_body};
+                seen.has_body, seen.slow_client};
     waiting_.erase(waiting);
+    if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
+        tellOfExhaustion();
+        return refuse(*ready.socket, kExhausted);
+    }
     switch (seen.head) {
         case Head::Probe:
-            return serve(ready, false);
+            return serve(ready);
         case Head::TooLong:
             return refuse(*ready.socket, kTooLong);
         case Head::Malformed:
             return refuse(*ready.socket, kMalformed);
         case Head::Complete:
-        case Head::AwaitsBody:
-        case Head::Slow: {
+        case Head::AwaitsBody: {
             const std::lock_guard lock(mutex_);
-            Lane& lane = laneFor(seen.head);
+            Lane& lane = laneFor(seen.head, ready);
             if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
             lane.ready.push_back(std::move(ready));
             lane.changed.notify_one();
@@ -271,25 +302,41 @@ void Server::look(WaitingList::iterator waiting) {
     }
 }
 
-Server::Lane& Server::laneFor(Head head) {
+Server::Lane& Server::laneFor(Head head, Ready& ready) {
     if (head == Head::AwaitsBody) return bodies_;
-    return head == Head::Slow && slow_.ready.size() < kMaxSlow ? slow_ : usual_;
+    if (ready.slow_client && hasRoomFor(*ready.slow_client)) return slow_;
+    ready.slow_client.reset();
+    return usual_;
 }
 
-Server::Seen Server::headOf(const net::StreamSocket& socket) {
+bool Server::hasRoomFor(const IpAddress& client) const {
+    std::size_t of_client = 0, of_site = 0;
+    const auto count = [&](const std::optional<IpAddress>& other) {
+        if (!other) return;
+        of_client += around(client, kClientPrefix).contains(other->bytes) ? 1 : 0;
+        of_site += around(client, kSitePrefix).contains(other->bytes) ? 1 : 0;
+    };
+    for (const Ready& waiting : slow_.ready)
+        count(waiting.slow_client);
+    for (const auto& [thread, served] : served_)
+        count(served.slow_client);
+    return slow_.ready.size() < kMaxSlow && of_client < kMaxSlowOfClient && of_site < kMaxSlowOfSite;
+}
+
+Server::Seen Server::headOf(const net::StreamSocket& socket, const IpAddress& peer) {
     const ssize_t got = ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_PEEK | MSG_DONTWAIT);
     if (got < 0) return {errno == EAGAIN || errno == EINTR ? Head::Incomplete : Head::Gone};
     if (got == 0) return {Head::Gone};
-    return headOf(std::string_view(head_.data(), static_cast<std::size_t>(got)));
+    return headOf(std::string_view(head_.data(), static_cast<std::size_t>(got)), peer);
 }
 
-Server::Seen Server::headOf(TlsConnection& connection) {
+Server::Seen Server::headOf(TlsConnection& connection, const IpAddress& peer) {
     if (!connection.advance(kMaxHead + kMaxSmallBody)) return {Head::Gone};
-    const Seen seen = headOf(connection.received());
+    Seen seen = headOf(connection.received(), peer);
     return seen.head == Head::Probe ? Seen{Head::Complete} : seen;  // its answer may have to wait
 }
 
-Server::Seen Server::headOf(std::string_view text) const {
+Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const {
     const RequestHead request = readHead(text, kMaxHead, kMaxSmallBody);
     switch (request.state) {
         case RequestState::Malformed:
@@ -297,27 +344,30 @@ Server::Seen Server::headOf(std::string_view text) const {
         case RequestState::TooLong:
             return {Head::TooLong};
         case RequestState::Whole:
-            if (isProbe(request)) return {Head::Probe};
-            if (request.awaits_body) return {Head::AwaitsBody, true};
-            return {options_.is_slow && options_.is_slow(request.method, request.target) ? Head::Slow
-                                                                                         : Head::Complete,
-                    request.has_body};
+            return ofWhole(request, peer);
         case RequestState::Incomplete:
             break;
     }
     return {Head::Incomplete};
 }
 
+Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) const {
+    if (isProbe(request)) return {Head::Probe};
+    if (request.awaits_body) return {Head::AwaitsBody, true};
+    auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
+    return {Head::Complete, request.has_body, client};
+}
+
 /// Who opens many closes its own, and not those of others.
 Server::WaitingList::iterator Server::oneTooMany() {
     std::map<Network, std::size_t> counts;
     for (const Waiting& waiting : waiting_)
-        ++counts[waiting.client];
+        ++counts[around(waiting.peer, kClientPrefix)];
     const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& one, const auto& other) {
         return one.second < other.second;
     });
     return std::find_if(waiting_.begin(), waiting_.end(),
-                        [&](const Waiting& waiting) { return waiting.client == most->first; });
+                        [&](const Waiting& waiting) { return most->first.contains(waiting.peer.bytes); });
 }
 
 void Server::drop(WaitingList::iterator waiting) {
@@ -330,12 +380,24 @@ void Server::drop(WaitingList::iterator waiting) {
 /// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
 void Server::refuse(net::StreamSocket& socket, std::string_view response) {
     Descriptor handle = duplicateOf(socket);
+    // With nothing to wait by for the end, what is here must not be left unread: closing would take the answer back.
+    if (handle.get() < 0) ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_DONTWAIT);
     try {
         socket.sendBytes(response.data(), static_cast<int>(response.size()));
         socket.shutdownSend();
-        end(std::move(handle));
+        if (handle.get() >= 0) end(std::move(handle));
     } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
     }
+}
+
+void Server::tellOfExhaustion() {
+    {
+        const std::lock_guard lock(mutex_);
+        const auto now = Clock::now();
+        if (now < exhausted_until_) return;
+        exhausted_until_ = now + kExhaustedQuiet;
+    }
+    if (options_.on_exhausted) options_.on_exhausted();
 }
 
 void Server::takeEnding() {
@@ -385,25 +447,27 @@ void Server::work(Lane& lane) {
         const Ready ready = std::move(lane.ready.front());
         lane.ready.pop_front();
         lock.unlock();
-        serve(ready, &lane == &slow_);
+        serve(ready);
         lock.lock();
     }
 }
 
-void Server::serve(const Ready& ready, bool is_slow) {
+void Server::serve(const Ready& ready) {
     const net::StreamSocket& socket = *ready.socket;
     Descriptor handle = duplicateOf(socket);
     {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
-        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, is_slow};
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, ready.slow_client};
     }
     wake();
     try {
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
         net::HTTPServerConnection(socket, params_, handlers_).run();
         if (options_.tls) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
-    } catch (const Poco::Exception&) {  // NOLINT(bugprone-empty-catch): the peer left, which is its right
+    } catch (const Poco::Exception& error) {
+        // Else the peer left, which is its right.
+        if (isShortage(error.code())) tellOfExhaustion();
     } catch (const std::exception& error) {
         Poco::ErrorHandler::handle(error);
     }
@@ -416,7 +480,7 @@ void Server::serve(const Ready& ready, bool is_slow) {
 
 bool Server::mayTakeLong() {
     const std::lock_guard lock(mutex_);
-    return served_.at(std::this_thread::get_id()).is_slow;
+    return served_.at(std::this_thread::get_id()).slow_client.has_value();
 }
 
 void Server::suspendPeerLimit() {

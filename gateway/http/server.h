@@ -7,16 +7,18 @@
 /// too many wait, the oldest of the client that has most of them is closed. After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own, and those whose body
-/// is still to come have: somebody known may send it slowly, too, and delays such requests alone.
+/// is still to come have: somebody known may send it slowly, too, and delays such requests alone. Of the places of those that
+/// take long one client has few.
 ///
 /// Whoever is answered before all of the request was read gets the answer nevertheless: what still comes is thrown away for a moment,
 /// by the waiting thread, since closing a connection with unread bytes takes the answer back (RFC 9112 9.6).
 #pragma once
 
 #include "gateway/base/descriptor.h"
+#include "gateway/http/request_head.h"
 #include "gateway/http/tls_socket.h"
 #include "gateway/tls/server_context.h"
-#include "protocols/values/network.h"
+#include "protocols/values/address.h"
 
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/HTTPServerParams.h>
@@ -31,6 +33,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -50,22 +53,31 @@ class Server {
     static constexpr unsigned kBodyThreads = 2;  ///< besides, for requests with a body that is not here
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
+    // Of slow requests, waiting and under way together.
+    static constexpr std::size_t kMaxSlowOfClient = 2;  ///< an address, of IPv6 a /64
+    static constexpr std::size_t kMaxSlowOfSite = 4;    ///< of IPv6 a /48, which has as many /64 as one likes
     static constexpr auto kLastBytesLimit = std::chrono::seconds(2);
     static constexpr std::size_t kMaxLastBytes = std::size_t{24} << 20;  ///< of a connection
     static constexpr std::size_t kMaxEnding = 64;                        ///< connections
     /// How long nobody is accepted after there was no descriptor or memory for one.
     static constexpr auto kPause = std::chrono::seconds(1);
+    /// How many descriptors there have to be for a request to be served, beside its connection's; else it is answered with 503.
+    static constexpr int kSpareDescriptors = 3;
+    static constexpr auto kExhaustedQuiet = std::chrono::minutes(1);
 
     /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
     using Tls = std::function<std::shared_ptr<const TlsServerContext>()>;
     using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
     struct Options {
         Tls tls{};
-        /// Whether a request takes long whoever sends it; asked by the waiting thread. None does, and there are no threads for
-        /// such, where it is empty.
-        std::function<bool(std::string_view method, std::string_view target)> is_slow{};
+        /// Whose place a request takes, which is here with its body, if it takes long whoever sends it; nothing: it does not, or is
+        /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
+        std::function<std::optional<IpAddress>(const RequestHead& request, const IpAddress& peer)>
+            slow_client{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};
+        /// A request was refused because hardly any descriptors are left; by any thread, once in kExhaustedQuiet.
+        std::function<void()> on_exhausted{};
     };
 
     /// `socket` listens. Throws std::system_error when there is no descriptor to be had.
@@ -86,33 +98,25 @@ class Server {
 
     void suspendPeerLimit();
     void restartPeerLimit();
-    /// Whether this is one of the threads for slow requests. Where as many as may wait do so already, the others get such a
-    /// request as well, and have to refuse it.
+    /// Whether this is one of the threads for slow requests. Where as many as may wait do so already, of all or of this client, the
+    /// others get such a request as well, and have to refuse it.
     bool mayTakeLong();
 
   private:
     struct Waiting {
         Poco::Net::StreamSocket socket;
         std::unique_ptr<TlsConnection> tls;  ///< null: in the clear; else `socket` is none yet
-        Network client;  ///< who it is, as far as one closes for another: an address, of IPv6 the /64
+        IpAddress peer;
         Clock::time_point until;
 
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t {
-        Incomplete,
-        Complete,
-        AwaitsBody,
-        Slow,
-        Probe,
-        TooLong,
-        Malformed,
-        Gone
-    };
+    enum class Head : std::uint8_t { Incomplete, Complete, AwaitsBody, Probe, TooLong, Malformed, Gone };
     struct Seen {
         Head head = Head::Incomplete;
         bool has_body = false;
+        std::optional<IpAddress> slow_client{};
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -125,6 +129,7 @@ class Server {
     struct Ready {
         std::unique_ptr<Poco::Net::StreamSocket> socket;
         bool has_body = false;
+        std::optional<IpAddress> slow_client{};  ///< only where it is for a thread for slow requests
     };
     struct Lane {
         std::condition_variable changed;
@@ -135,23 +140,26 @@ class Server {
     void watch();
     void accept();
     void look(WaitingList::iterator waiting);
-    Lane& laneFor(Head head);  ///< with the mutex
-    Seen headOf(const Poco::Net::StreamSocket& socket);
-    Seen headOf(TlsConnection& connection);
-    Seen headOf(std::string_view text) const;
+    Lane& laneFor(Head head, Ready& ready);          ///< with the mutex
+    bool hasRoomFor(const IpAddress& client) const;  ///< likewise
+    Seen headOf(const Poco::Net::StreamSocket& socket, const IpAddress& peer);
+    Seen headOf(TlsConnection& connection, const IpAddress& peer);
+    Seen headOf(std::string_view text, const IpAddress& peer) const;
+    Seen ofWhole(const RequestHead& request, const IpAddress& peer) const;
     void pause(int error);
     void resume();
     void await(const Poco::Net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls);
     void drop(WaitingList::iterator waiting);
     WaitingList::iterator oneTooMany();
     void refuse(Poco::Net::StreamSocket& socket, std::string_view response);
+    void tellOfExhaustion();
     void takeEnding();
     void end(Descriptor socket);
     void throwAway(EndingList::iterator ending);
     void drop(EndingList::iterator ending);
     int enforceLimits();
     void work(Lane& lane);
-    void serve(const Ready& ready, bool is_slow);
+    void serve(const Ready& ready);
     void wake() noexcept;
     void limitPeer(Clock::time_point until);
 
@@ -174,11 +182,12 @@ class Server {
     std::mutex mutex_;  ///< everything below
     bool stopping_ = false;
     Lane usual_, bodies_, slow_;
-    std::vector<Descriptor> answered_;  ///< for the waiting thread to end
+    std::vector<Descriptor> answered_;   ///< for the waiting thread to end
+    Clock::time_point exhausted_until_;  ///< until then nothing more is told of it
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
         Clock::time_point until;
-        bool is_slow;
+        std::optional<IpAddress> slow_client;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -24,7 +24,7 @@ std::unique_ptr<Block> BlockPool::borrow() noexcept {
     if (free_.empty()) return std::unique_ptr<Block>(new (std::nothrow) Block);
     std::unique_ptr<Block> block = std::move(free_.back());
     free_.pop_back();
-    block->begin = block->end = 0;
+    block->begin = block->end = block->unseen = 0;
     return block;
 }
 

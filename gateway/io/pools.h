@@ -22,6 +22,8 @@ inline constexpr std::size_t kBlockBytes = 2 * kReadBytes + kMaxEditBytes;
 struct Block {
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
+    std::uint32_t unseen = 0;  ///< at its end: what a filter has left over
+    Rest rest = Rest::Hold;    ///< what `unseen` waits for
     char bytes[kBlockBytes];
 };
 

@@ -35,9 +35,9 @@ enum Event : std::uint32_t {
 
 class SessionSet;
 
-class EventHandler {
+/// What events of sockets go to, and its deadline.
+class EventHandler : public Timer {
   public:
-    virtual ~EventHandler() = default;
     /// `slot`: 0 to 3, as registered. `events`: Event bits.
     virtual void onEvents(unsigned slot, std::uint32_t events) = 0;
 
@@ -45,10 +45,16 @@ class EventHandler {
     SessionSet* set() const noexcept { return set_; }
     void join(SessionSet& set) noexcept { set_ = &set; }
 
+  protected:
+    /// What is never armed has none.
+    void onTimer() override {}
+
   private:
     friend class SessionSet;
-    SessionSet* set_ = nullptr;
-    EventHandler* next_retired_ = nullptr;
+    union {
+        SessionSet* set_ = nullptr;
+        EventHandler* next_retired_;  ///< once it is retired: its connections are closed
+    };
 };
 
 class SessionSet {

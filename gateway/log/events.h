@@ -39,6 +39,10 @@ inline constexpr EventRow kEvents[] = {
      "a password, a token or the user that a trusted proxy named was refused (`client`, `user`, `with`: "
      "`password`, `token` or "
      "`proxy`, `reason`); after five in a row from one client nothing more is logged of it for a minute"},
+    {"console.client_unknown", LogLevel::Warning,
+     "a trusted proxy's `X-Forwarded-For` has no address where its client should be (`proxy`, "
+     "`forwarded_for`): the proxy "
+     "is taken for the client, and failed log-ins through it count together; once a minute"},
     {"journal.failed", LogLevel::Error,
      "the journal cannot be written (`detail`); sessions wait in memory, mail goes on"},
     {"journal.recovered", LogLevel::Warning,
@@ -56,8 +60,8 @@ inline constexpr EventRow kEvents[] = {
     {"address.back", LogLevel::Warning, "this is no longer the case"},
     {"access.changed", LogLevel::Information, "a new set of access rules is in force"},
     {"access.failed", LogLevel::Critical,
-     "the access rules cannot be read, or the triggers of their file were altered; the rules read last stay "
-     "in force"},
+     "the access rules cannot be read, or the triggers of their file were altered, or it was lost and is "
+     "empty now; the rules read last stay in force"},
     {"access.recovered", LogLevel::Warning, "the access rules can be read again"},
     {"access.name_changed", LogLevel::Information, "what the name of a rule stands for has changed"},
     {"access.name_failed", LogLevel::Warning,
@@ -107,6 +111,10 @@ inline constexpr EventRow kEvents[] = {
     {"listener.paused", LogLevel::Critical,
      "the process has no descriptors or memory left: new connections wait in the kernel's queue"},
     {"listener.resumed", LogLevel::Warning, "new connections are accepted again"},
+    {"listener.exhausted", LogLevel::Critical,
+     "hardly any descriptors are left: requests to `listener` (`console`, `admin.http`, `admin.socket`) are "
+     "answered "
+     "with 503; once a minute"},
     {"config.warning", LogLevel::Warning, "at start: a warning as from `mailgate check` (`detail`)"},
     {"gateway.defect", LogLevel::Critical, "a defect of mailgate itself (`detail`): please report it"},
     {"tls.certificate_renewed", LogLevel::Information,

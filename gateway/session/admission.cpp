@@ -17,8 +17,8 @@ store::ClientLimits judge(SessionContext& context) {
     }
     admission.allowed = match->verdict == store::Verdict::Allow;
     admission.temporary = match->temporary;
-    admission.rule = match->network;
-    admission.rule_id = table.ruleId(match->rule);
+    admission.rule_prefix = match->network.prefix_length;
+    record.rule_id = table.ruleId(match->rule);
     table.hit(match->rule, now);
     return match->limits;
 }

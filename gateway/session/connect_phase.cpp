@@ -41,10 +41,12 @@ std::optional<proxy::SslInfo> balancerTls(const SessionRecord& record, bool pass
 }  // namespace
 
 Next ConnectPhase::begin() {
-    context_.record.connecting = context_.host.now();
-    context_.record.connected = context_.record.greeted = 0;
-    hold_until_ = context_.record.connecting + context_.config().timeouts.hold.count();
-    way_ = std::make_unique<Way>(context_.record.listener().protocol);
+    SessionRecord& record = context_.record;
+    record.connecting = record.at(context_.host.now());
+    record.connected = record.greeted = {};
+    way_ = std::make_unique<Way>(record.listener().protocol);
+    way_->hold_until = context_.host.now() + context_.config().timeouts.hold.count();
+    context_.undrain();  // that was of a server that is left
     return tryNext();
 }
 
@@ -54,8 +56,8 @@ Next ConnectPhase::tryNext() {
     const SessionRecord& record = context_.record;
     std::shared_ptr<ServerEndpoint> server;
     if (context_.afterStartTls() && record.endpoint)
-        server = record.pool().pickAgain(*record.endpoint, host.now(), tried_);
-    if (!server) server = record.pool().pick(record.client.address, host.now(), tried_);
+        server = record.pool().pickAgain(*record.endpoint, host.now(), way_->tried);
+    if (!server) server = record.pool().pick(record.client.address, host.now(), way_->tried);
     if (!server) return hold();
     const Endpoint& to = server->endpoint;
     stage_ = Stage::Connecting;
@@ -95,13 +97,13 @@ Next ConnectPhase::wait(const Connector::Waiting& waiting) {
 
 Next ConnectPhase::awaitGreeting() {
     SessionRecord& record = context_.record;
-    record.connected = context_.host.now();
+    record.connected = record.at(context_.host.now());
     record.upstreamCounters().connect.add(record.connected - record.connecting);
     if (const TlsTransport* tls = connector().tls()) context_.serverSecured(*tls);
     if (context_.opaqueFromStart()) {
         connector().transport()->noDelay();
         record.pool().reportSuccess(*record.endpoint);
-        if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = "passthrough";
+        if (record.listener().tls == ListenerTls::Passthrough) record.facts.tls = TlsBegin::Passthrough;
         return relayWith({}, false);
     }
     stage_ = Stage::AwaitingGreeting;
@@ -135,7 +137,7 @@ Next ConnectPhase::watchTls() {
     if (context_.tlsPolicy().endsHere() || connector().tls()) return next::Stay{};
     const std::string_view early = relay().held(Side::Client);
     int first = early.empty() ? -1 : static_cast<unsigned char>(early.front());
-    if (early.empty() && relay().mayHaveInput(Side::Client)) first = context_.client->peek();
+    if (early.empty() && relay().mayHaveInput(Side::Client)) first = context_.client()->peek();
     if (first != kTlsHandshake) return next::Stay{};
     connector().transport()->noDelay();
     return relayWith(connector().heard(), false);
@@ -159,7 +161,7 @@ Next ConnectPhase::shakeHands(std::uint32_t events) {
 
 Next ConnectPhase::greeted(const Connector::Greeted& greeting) {
     SessionRecord& record = context_.record;
-    if (stage_ != Stage::AwaitingGreeting) record.connected = context_.host.now();
+    if (stage_ != Stage::AwaitingGreeting) record.connected = record.at(context_.host.now());
     // Its words stand; ours would only follow them.
     if (greeting.verdict == Greeting::Refused) {
         record.facts.goodbye = true;
@@ -205,10 +207,9 @@ Next ConnectPhase::swallowOn(std::uint32_t events) {
 
 Next ConnectPhase::relayWith(std::string_view greeting, bool ended, bool greeted) {
     context_.server_tls = connector().tls() != nullptr;
-    context_.server = connector().take();
-    relay().attach(Side::Server, context_.server.get());
+    context_.server() = connector().take();
     if (!relay().receive(Side::Server, greeting, ended)) return next::Close{CloseReason::GatewayError};
-    return next::Relay{.drain = drain_, .greeted = greeted};
+    return next::Relay{.greeted = greeted};
 }
 
 Next ConnectPhase::onDeadline() {
@@ -226,7 +227,7 @@ Next ConnectPhase::onDeadline() {
         case Stage::Holding:
             break;
     }
-    tried_ = 0;
+    way_->tried = 0;
     return tryNext();
 }
 
@@ -236,9 +237,9 @@ Next ConnectPhase::failed(const Connector::Failed& failed) {
     const SessionRecord& record = context_.record;
     const ServerFailure failure = failed.failure;
     if (failed.tls) record.endpoint->handshakes.failed(failed.tls);
-    if (answered(failure)) hold_until_ = std::min(hold_until_, context_.host.now() + kRetryEvery);
+    if (answered(failure)) way_->hold_until = std::min(way_->hold_until, context_.host.now() + kRetryEvery);
     record.pool().reportFailure(*record.endpoint, context_.host.now(), failure);
-    onUndrain();  // the next server need not be drained
+    context_.undrain();  // the next server need not be drained
     (void)connector().take();
     context_.leaveServer();
     return tryNext();
@@ -247,7 +248,7 @@ Next ConnectPhase::failed(const Connector::Failed& failed) {
 Next ConnectPhase::hold() {
     const bool stopping = context_.host.stopping();
     const Millis next_try = context_.host.now() + kRetryEvery;
-    if (stopping || next_try > hold_until_) {
+    if (stopping || next_try > way_->hold_until) {
         context_.record.endpoint = nullptr;
         return next::Refuse{stopping ? Refusal::ShuttingDown : Refusal::NoServer};
     }
@@ -258,12 +259,8 @@ Next ConnectPhase::hold() {
 
 Next ConnectPhase::onDrain(const Drain& drain) {
     if (drain.end == CloseReason::Shutdown) return next::Refuse{Refusal::ShuttingDown};
-    if (stage_ != Stage::Holding) drain_ = drain;
+    if (stage_ != Stage::Holding) context_.drainAs(drain);
     return next::Stay{};
-}
-
-void ConnectPhase::onUndrain() noexcept {
-    drain_ = {};
 }
 
 std::string_view ConnectPhase::name() const noexcept {

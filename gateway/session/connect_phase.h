@@ -30,7 +30,6 @@ class ConnectPhase : public Phase {
     Next onServer(std::uint32_t events);
     Next onDeadline();
     Next onDrain(const Drain& drain);
-    void onUndrain() noexcept;
     std::string_view name() const noexcept;
 
   private:
@@ -57,13 +56,12 @@ class ConnectPhase : public Phase {
         Connector connector;  ///< has the connection until it is relayed
         std::unique_ptr<GreetingSwallower>
             swallower{};  ///< after STARTTLS, of the server that is tried; else null
+        UpstreamPool::Tried tried = 0;
+        Millis hold_until = 0;
     };
     Connector& connector() const noexcept { return way_->connector; }
 
     std::unique_ptr<Way> way_;  ///< from begin() on
-    UpstreamPool::Tried tried_ = 0;
-    Millis hold_until_ = 0;
-    Drain drain_;
     Stage stage_ = Stage::Connecting;
 };
 

@@ -126,6 +126,7 @@ struct ListenerTotals {
     Counter logins{0};
     Counter mails{0};
     Counter recipients{0};
+    Counter tls_required_refusals{0};
 };
 inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
     {"accepted", &ListenerTotals::accepted, CounterGroup::Sessions,
@@ -142,6 +143,9 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
      "Messages that a server accepted, as far as the session could be read.", "mailgate_mails_total"},
     {"recipients", &ListenerTotals::recipients, CounterGroup::Content, "Recipients of these messages.",
      "mailgate_recipients_total"},
+    {"tls_required_refusals", &ListenerTotals::tls_required_refusals, CounterGroup::Content,
+     "Commands that had to wait for TLS and were refused by mailgate, in sessions that have ended.",
+     "mailgate_tls_required_refusals_total"},
 };
 
 struct ListenerCounters : ListenerTotals {

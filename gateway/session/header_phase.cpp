@@ -22,8 +22,8 @@ Next HeaderPhase::begin() {
         context_.armAt(record.start + context_.config().timeouts.proxy_header.count());
         return next::Stay{};
     }
-    record.header_done = record.start;
-    return next::Admit{record.arrival.peer, record.arrival.local};
+    record.header_done = record.at(record.start);
+    return next::Admit{record.arrival.peer, record.destination};
 }
 
 Next HeaderPhase::onClient(std::uint32_t /*events*/) {
@@ -64,7 +64,7 @@ Next HeaderPhase::ended() {
 
 Next HeaderPhase::complete(proxy::Header&& header, std::string_view rest) {
     SessionRecord& record = context_.record;
-    record.header_done = context_.host.now();
+    record.header_done = record.at(context_.host.now());
     record.header_bytes = static_cast<std::uint16_t>(header.size);
     if (!relay().hold(Side::Client, rest)) return next::Close{CloseReason::GatewayError};
     if (!header.tlvs.all.empty()) record.tlvs = std::make_unique<proxy::Tlvs>(std::move(header.tlvs));

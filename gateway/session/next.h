@@ -7,23 +7,12 @@
 #include "gateway/session/session_record.h"
 #include "protocols/refusal.h"
 #include "protocols/values/address.h"
-#include "protocols/values/time.h"
 
 #include <memory>
 #include <string>
 #include <variant>
 
 namespace mailgate {
-
-/// To end between `from` and `until` (the host's clock), at a point where that breaks nothing, else at `until`.
-struct Drain {
-    CloseReason end =
-        CloseReason::None;  ///< Shutdown, or Drained: its server is to be left alone; None: it is not to end
-    Millis from = 0;
-    Millis until = 0;
-
-    explicit operator bool() const noexcept { return end != CloseReason::None; }
-};
 
 namespace next {
 
@@ -44,13 +33,11 @@ struct Refuse {
 /// It may enter, and speaks TLS, which ends here; or it asked for that, and gets `reply` first.
 struct ShakeHands {
     std::unique_ptr<std::string> reply{};  ///< null: from the first byte on
-    Drain drain{};                         ///< asked for while it was relayed
 };
 /// It is to be served; the server is yet to be found.
 struct Connect {};
 /// Its server has sent its greeting, or waits for the client: bytes move both ways.
 struct Relay {
-    Drain drain;           ///< asked for while it was on its way to the server
     bool greeted = false;  ///< before STARTTLS: no greeting is to come
 };
 /// Everything is sent.

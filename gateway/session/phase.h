@@ -21,8 +21,6 @@ class Phase {
     Next onServer(std::uint32_t /*events*/) { return next::Stay{}; }
     Next onDeadline() { return next::Stay{}; }
     Next onDrain(const Drain& /*drain*/) { return next::Stay{}; }
-    /// The operator changed his mind about the server.
-    void onUndrain() noexcept {}
     /// An administrator ends it, with the protocol's goodbye where one can be sent safely. Stay: it has ended
     /// already.
     Next onKill() { return next::Close{CloseReason::Killed}; }

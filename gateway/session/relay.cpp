@@ -137,20 +137,21 @@ void Relay::consumeHeld(Side source_side, std::size_t bytes) noexcept {
 
 void Relay::dropHeld(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    source.unseen = 0;
     if (source.block) resources_.blocks.giveBack(std::move(source.block));
     if (source.pipe) resources_.pipes.giveBack(std::move(source.pipe));
 }
 
 void Relay::showHeld(Side source_side) noexcept {
-    flow(source_side).unseen = static_cast<std::uint32_t>(held(source_side).size());
-    flow(source_side).rest = Rest::Hold;
+    Flow& source = flow(source_side);
+    if (!source.block) return;
+    source.block->unseen = source.block->end - source.block->begin;
+    source.block->rest = Rest::Hold;
 }
 
 void Relay::dropUnseen(Side source_side) noexcept {
     Flow& source = flow(source_side);
     if (!source.block) return;
-    source.block->end -= std::exchange(source.unseen, 0);
+    source.block->end -= std::exchange(source.block->unseen, 0);
     if (source.block->begin == source.block->end) resources_.blocks.giveBack(std::move(source.block));
 }
 
@@ -163,7 +164,7 @@ Relay::Status Relay::reply(Side to, std::string_view text) noexcept {
 
 Relay::Status Relay::pump(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    if (source.unseen > 0) {
+    if (unseen(source_side) > 0) {
         if (const auto stop = showHeldAgain(source_side)) return *stop;
     }
     for (int reads = 0; reads < kReadsPerTurn; ++reads) {
@@ -187,7 +188,7 @@ void Relay::passEnd(Side source_side) noexcept {
     Flow& source = flow(source_side);
     if (source.ended) return;
     source.ended = true;
-    if (Transport* sink = ends_[index(other(source_side))]) sink->shutdownWrite();
+    if (const auto& sink = transport(other(source_side))) sink->shutdownWrite();
 }
 
 void Relay::endSource(Side source_side) noexcept {
@@ -195,7 +196,7 @@ void Relay::endSource(Side source_side) noexcept {
 }
 
 std::optional<Relay::Status> Relay::showHeldAgain(Side source_side) noexcept {
-    if (flow(source_side).rest == Rest::More && tap_) return std::nullopt;
+    if (flow(source_side).block->rest == Rest::More && tap_) return std::nullopt;
     if (const auto stop = flush(source_side)) return stop;
     return decide(source_side, held(source_side));
 }
@@ -208,9 +209,10 @@ std::optional<Relay::Status> Relay::decide(Side source_side, std::string_view by
     if (!tap_) edit.passRest();
     if (edit.senderLost()) return Status::SourceLost;
     if (edit.noRoom()) return Status::NoMemory;
-    flow(source_side).rest = rest;
     if (rest == Rest::More && !edit.left().empty()) end(source_side).acknowledge();
-    return putOn(source_side, edit.decided(), edit.left());
+    const auto stop = putOn(source_side, edit.decided(), edit.left());
+    if (unseen(source_side) > 0) flow(source_side).block->rest = rest;
+    return stop;
 }
 
 // `decided` goes on, `left` stays; either may stand in the source's block, which then holds nothing else.
@@ -220,7 +222,6 @@ std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view dec
     // The end follows it: pump() returns Status::Ended.
     if (!source.block && left.empty()) return writeOn(source_side, decided, source.eof);
     std::unique_ptr<Block> from = std::move(source.block);
-    source.unseen = 0;
     auto stop = writeOn(source_side, decided);
     if (!stop || *stop == Status::Open) {
         if (from && !source.block && !left.empty()) {
@@ -229,7 +230,7 @@ std::optional<Relay::Status> Relay::putOn(Side source_side, std::string_view dec
         } else if (!hold(source_side, left)) {
             stop = Status::NoMemory;
         }
-        source.unseen = static_cast<std::uint32_t>(left.size());
+        if (source.block) source.block->unseen = static_cast<std::uint32_t>(left.size());
     }
     if (from) resources_.blocks.giveBack(std::move(from));
     return stop;
@@ -248,7 +249,8 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
         }
     }
     while (source.block) {
-        const std::string_view bytes = held(source_side).substr(0, held(source_side).size() - source.unseen);
+        const std::string_view bytes =
+            held(source_side).substr(0, held(source_side).size() - unseen(source_side));
         if (bytes.empty()) break;
         const IoResult put = sink.write(bytes);
         if (put.status == IoStatus::Error) return Status::SinkLost;
@@ -264,9 +266,9 @@ std::optional<Relay::Status> Relay::flush(Side source_side) noexcept {
 
 std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     Flow& source = flow(source_side);
-    const bool wide = source.bulk && !tap_ && source.unseen == 0;
-    const std::span<char> into =
-        wide ? resources_.edited.first(kBulkBytes) : resources_.scratch.first(kReadBytes - source.unseen);
+    const bool wide = source.bulk && !tap_ && unseen(source_side) == 0;
+    const std::span<char> into = wide ? resources_.edited.first(kBulkBytes)
+                                      : resources_.scratch.first(kReadBytes - unseen(source_side));
     const IoResult got = readInto(source_side, into);
     switch (got.status) {
         case IoStatus::Ok:
@@ -279,7 +281,7 @@ std::optional<Relay::Status> Relay::copyOnce(Side source_side) noexcept {
     }
     source.bulk = got.bytes >= kReadBytes;
     const std::string_view bytes(into.data(), got.bytes);
-    if (source.unseen == 0) return decide(source_side, bytes);
+    if (unseen(source_side) == 0) return decide(source_side, bytes);
     if (!hold(source_side, bytes)) return Status::NoMemory;
     return decide(source_side, held(source_side));
 }

@@ -24,10 +24,9 @@ namespace mailgate {
 /// Reads of one direction in one turn, so that a fast sender leaves the worker to others.
 inline constexpr int kReadsPerTurn = 16;
 
-/// Sees what the relay has read, before it is written on.
-class RelayTap {
+/// Sees what the relay has read, before it is written on, and takes the mails in it.
+class RelayTap : public MailSink {
   public:
-    virtual ~RelayTap() = default;
     /// As StreamFilter::onBytes(). When a tap removes itself (Relay::setTap), all that is left goes on.
     virtual Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept = 0;
 };
@@ -57,8 +56,10 @@ class Relay {
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;
 
-    /// The two ends; not owned, and may be null while there is none. `tap`: null when nobody watches.
-    void attach(Side side, Transport* transport) noexcept { ends_[index(side)] = transport; }
+    /// The connection of that side; null while there is none.
+    std::unique_ptr<Transport>& transport(Side side) noexcept { return ends_[index(side)]; }
+    const std::unique_ptr<Transport>& transport(Side side) const noexcept { return ends_[index(side)]; }
+    /// Null when nobody watches.
     void setTap(RelayTap* tap) noexcept { tap_ = tap; }
 
     /// Reads from `side` into the scratch buffer, for the phases before the relay proper: the bytes are the caller's.
@@ -102,7 +103,7 @@ class Relay {
     bool ended() const noexcept { return flows_[0].ended && flows_[1].ended; }
     /// The tap holds bytes of `source` back until the other side has spoken.
     bool stalled(Side source) const noexcept {
-        return flow(source).unseen > 0 && flow(source).rest == Rest::Hold;
+        return unseen(source) > 0 && flow(source).block->rest == Rest::Hold;
     }
     /// Nothing read from `source` waits to be written.
     bool drained(Side source) const noexcept { return !flow(source).block && !flow(source).pipe; }
@@ -112,19 +113,21 @@ class Relay {
     struct Flow {
         std::unique_ptr<Block> block;  ///< bytes that the sink would not take; null when there are none
         std::unique_ptr<Pipe> pipe;    ///< the same, while the direction is spliced; else null
-        std::uint64_t bytes = 0;       ///< read from the source
-        std::uint32_t unseen = 0;      ///< at the end of `block`: what the tap has left over
-        Rest rest = Rest::Hold;        ///< what `unseen` waits for
-        // A bit each: there are two of these in every session, and most of those do nothing.
-        bool eof : 1 = false;         ///< the source has ended
-        bool ended : 1 = false;       ///< ... and the sink has been told
-        bool bulk : 1 = false;        ///< the last read was of kReadBytes or more
-        bool unanswered : 1 = false;  ///< we wrote to this source and have read nothing from it since
+        // Parts of one word: there are two of these in every session, and most of those do nothing.
+        std::uint64_t bytes : 56 = 0;  ///< read from the source
+        bool eof : 1 = false;          ///< the source has ended
+        bool ended : 1 = false;        ///< ... and the sink has been told
+        bool bulk : 1 = false;         ///< the last read was of kReadBytes or more
+        bool unanswered : 1 = false;   ///< we wrote to this source and have read nothing from it since
     };
 
     static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
     Flow& flow(Side source) noexcept { return flows_[index(source)]; }
     const Flow& flow(Side source) const noexcept { return flows_[index(source)]; }
+    /// What the tap has left over: at the end of the block.
+    std::uint32_t unseen(Side source) const noexcept {
+        return flow(source).block ? flow(source).block->unseen : 0;
+    }
     Transport& end(Side side) noexcept { return *ends_[index(side)]; }
 
     class Edit;
@@ -141,7 +144,7 @@ class Relay {
     void wroteTo(Side sink) noexcept;
 
     const Resources& resources_;
-    Transport* ends_[2] = {nullptr, nullptr};
+    std::unique_ptr<Transport> ends_[2];
     RelayTap* tap_ = nullptr;
     Flow flows_[2];
 };

@@ -62,8 +62,8 @@ RelayPhase::~RelayPhase() {
 Next RelayPhase::begin() {
     SessionRecord& record = context_.record;
     record.last_activity = context_.host.now();
-    if (record.greeted == 0) {
-        record.greeted = record.last_activity;
+    if (!record.greeted.hasCome()) {
+        record.greeted = record.at(record.last_activity);
         record.upstreamCounters().greeting.add(record.greeted - record.connected);
     }
     arm();
@@ -166,7 +166,7 @@ Next RelayPhase::startTls() {
 // What either has sent behind STARTTLS, or behind its consent to it, would be taken for what it says within TLS (CVE-2011-0411,
 // response injection). It may be in its socket still: the filter is shown that it came.
 std::optional<Next> RelayPhase::spokeBehindStartTls(Side side) {
-    (side == Side::Client ? context_.client : context_.server)->note(kReadable);
+    (side == Side::Client ? context_.client() : context_.server())->note(kReadable);
     const Relay::Status status = relay().pump(side);
     if (filter_->violation()) return onViolation();
     switch (status) {
@@ -186,7 +186,7 @@ std::optional<Next> RelayPhase::spokeBehindStartTls(Side side) {
 Next RelayPhase::answerStartTls() {
     const bool ready = context_.beginHandshake();
     std::string reply = filter_->answerStartTls(ready);
-    if (ready) return next::ShakeHands{std::make_unique<std::string>(std::move(reply)), drain_};
+    if (ready) return next::ShakeHands{std::make_unique<std::string>(std::move(reply))};
     (void)relay().reply(Side::Client, reply);
     return maybeDrain();
 }
@@ -198,11 +198,10 @@ Next RelayPhase::secureServer() {
     const auto tls =
         context_.record.pool().tlsAtOnce(*context_.record.endpoint, UpstreamPool::Handshake::Resumed);
     // The handshake would wait for STARTTLS to be acknowledged (Nagle's algorithm).
-    context_.server->noDelay();
-    auto secured = TlsTransport::connect(context_.server, tls->context, tls->name, tls->peer);
+    context_.server()->noDelay();
+    auto secured = TlsTransport::connect(context_.server(), tls->context, tls->name, tls->peer);
     if (!secured) throw std::bad_alloc();
-    context_.server = std::move(secured);
-    relay().attach(Side::Server, context_.server.get());
+    context_.server() = std::move(secured);
     securing_ = true;
     context_.armIn(context_.config().timeouts.connect.count());
     return shakeHands();
@@ -210,7 +209,7 @@ Next RelayPhase::secureServer() {
 
 /// The server's transport, from there on.
 TlsTransport& RelayPhase::secured() noexcept {
-    return static_cast<TlsTransport&>(*context_.server);
+    return static_cast<TlsTransport&>(*context_.server());
 }
 
 /// What the client says meanwhile is looked at when the server is done.
@@ -275,7 +274,7 @@ Next RelayPhase::endViolated() {
 Next RelayPhase::onSourceEnded(Side source) {
     // Only the end could say that all has arrived: it is no clean one for the other side either.
     if (context_.mayLackBytesOf(source)) {
-        (source == Side::Client ? context_.server : context_.client)->resetOnClose();
+        (source == Side::Client ? context_.server() : context_.client())->resetOnClose();
         return next::Close{source == Side::Client ? CloseReason::ClientClosed : CloseReason::ServerLost};
     }
     return source == Side::Server ? onServerEnded() : passEnd(source);
@@ -318,7 +317,7 @@ Next RelayPhase::onServerLost() {
     SessionRecord& record = context_.record;
     const CloseReason reason = half_closed_ == CloseReason::None ? CloseReason::ServerLost : half_closed_;
     record.close(record.facts.quit ? CloseReason::ClientQuit : reason);
-    context_.server->note(kReadable);
+    context_.server()->note(kReadable);
     if (relay().pump(Side::Server) == Relay::Status::SinkLost) return next::Close{record.end};
     relay().endSource(Side::Server);
     return pump(Side::Server);
@@ -329,7 +328,7 @@ Next RelayPhase::onServerLost() {
 bool RelayPhase::mayReply() const noexcept {
     const SessionFacts& facts = context_.record.facts;
     return filter_ && filter_->serverAtBoundary() && relay().drained(Side::Server) &&
-           context_.client->unacknowledged() <= kFarewellRoom && !relay().endPassed(Side::Server) &&
+           context_.client()->unacknowledged() <= kFarewellRoom && !relay().endPassed(Side::Server) &&
            !facts.quit && !facts.goodbye;
 }
 
@@ -351,19 +350,20 @@ Millis RelayPhase::idleLimit() const noexcept {
 void RelayPhase::arm() noexcept {
     if (violated_ || securing_) return;
     Millis due = context_.record.last_activity + idleLimit();
-    if (drain_) due = std::min(due, context_.host.now() < drain_.from ? drain_.from : drain_.until);
+    if (const Drain* drain = context_.drain.get())
+        due = std::min(due, context_.host.now() < drain->from ? drain->from : drain->until);
     if (!kept_alive_) due = std::min(due, keepAliveAt());
     context_.armAt(due);
 }
 
 Millis RelayPhase::keepAliveAt() const noexcept {
-    return context_.record.greeted + kKeepAliveAfter;
+    return context_.record.start + context_.record.greeted.sinceStart() + kKeepAliveAfter;
 }
 
 void RelayPhase::keepAlive() noexcept {
     kept_alive_ = true;
-    context_.client->keepAlive();
-    context_.server->keepAlive();
+    context_.client()->keepAlive();
+    context_.server()->keepAlive();
 }
 
 Next RelayPhase::onDeadline() {
@@ -371,9 +371,9 @@ Next RelayPhase::onDeadline() {
     if (securing_) return serverNotSecured({TlsFailure::Reason::Timeout});
     const Millis now = context_.host.now();
     if (!kept_alive_ && now >= keepAliveAt()) keepAlive();
-    if (drain_ && now >= drain_.until) {
+    if (context_.drain && now >= context_.drain->until) {
         reply(Refusal::ShuttingDown);
-        return next::Linger{drain_.end};
+        return next::Linger{context_.drain->end};
     }
     if (Next step = maybeDrain(); !stays(step)) return step;
     if (now >= context_.record.last_activity + idleLimit()) return onIdle();
@@ -388,21 +388,18 @@ Next RelayPhase::onIdle() {
 }
 
 Next RelayPhase::onDrain(const Drain& drain) {
-    drain_ = drain;
+    context_.drainAs(drain);
     if (Next step = maybeDrain(); !stays(step)) return step;
     arm();
     return next::Stay{};
 }
 
 Next RelayPhase::maybeDrain() {
-    if (!drain_ || context_.host.now() < drain_.from || !mayReply() || !filter_->interruptible())
+    const Drain* const drain = context_.drain.get();
+    if (!drain || context_.host.now() < drain->from || !mayReply() || !filter_->interruptible())
         return next::Stay{};
     reply(Refusal::ShuttingDown);
-    return next::Linger{drain_.end};
-}
-
-void RelayPhase::onUndrain() noexcept {
-    if (drain_.end == CloseReason::Drained) drain_ = {};
+    return next::Linger{drain->end};
 }
 
 Next RelayPhase::onKill() {

@@ -14,10 +14,10 @@
 
 namespace mailgate {
 
-class RelayPhase final : public Phase, private RelayTap, private MailSink {
+class RelayPhase final : public Phase, private RelayTap {
   public:
     explicit RelayPhase(SessionContext& context, const next::Relay& relayed = {}) noexcept
-        : Phase(context), drain_(relayed.drain), greeted_(relayed.greeted) {}
+        : Phase(context), greeted_(relayed.greeted) {}
     /// What the filter still knew is in the record.
     ~RelayPhase() override;
 
@@ -26,7 +26,6 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Next onServer(std::uint32_t events) { return onEvents(Side::Server, events); }
     Next onDeadline();
     Next onDrain(const Drain& drain);
-    void onUndrain() noexcept;
     Next onKill();
     Next onAbort(CloseReason reason);
     std::string_view name() const noexcept { return "relaying"; }
@@ -65,8 +64,7 @@ class RelayPhase final : public Phase, private RelayTap, private MailSink {
     Millis keepAliveAt() const noexcept;
     void keepAlive() noexcept;
 
-    std::unique_ptr<StreamFilter> filter_;  ///< null: there is nothing to see, or no more
-    Drain drain_;
+    std::unique_ptr<StreamFilter> filter_;         ///< null: there is nothing to see, or no more
     const bool greeted_;                           ///< before STARTTLS
     CloseReason half_closed_ = CloseReason::None;  ///< how it ends once both sides are done; None: neither is
     bool securing_ = false;                        ///< hands are shaken with the server, after STARTTLS

@@ -11,8 +11,8 @@
 
 namespace mailgate {
 
-Session::Session(SessionHost& host, const AcceptedConnection& arrival)
-    : context_(host, *this, arrival), phase_(std::in_place_type<HeaderPhase>, context_) {
+Session::Session(SessionHost& host, const AcceptedConnection& arrival, const Endpoint& local)
+    : context_(host, *this, arrival, local), phase_(std::in_place_type<HeaderPhase>, context_) {
     context_.record.listenerCounters().live.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -23,8 +23,7 @@ Session::~Session() {
 // ---- events
 
 void Session::start(std::unique_ptr<Transport> client) {
-    context_.client = std::move(client);
-    context_.relay.attach(Side::Client, context_.client.get());
+    context_.client() = std::move(client);
     on([](auto& phase) { return phase.begin(); });
 }
 
@@ -32,7 +31,7 @@ void Session::onEvents(unsigned slot, std::uint32_t events) {
     const bool from_client = slot == kClientSlot;
     // A server that was given up may still have an event in the batch under way.
     if (!from_client && slot != context_.server_slot) return;
-    if (Transport* end = from_client ? context_.client.get() : context_.server.get()) {
+    if (const auto& end = from_client ? context_.client() : context_.server()) {
         end->note(events);
         // In TLS a read may have waited for a write.
         if ((events & kWritable) && end->readable()) events |= kReadable;
@@ -49,7 +48,7 @@ void Session::drain(const Drain& drain) {
 }
 
 void Session::undrain() {
-    std::visit([](auto& phase) { phase.onUndrain(); }, phase_);
+    context_.undrain();
 }
 
 bool Session::kill() {
@@ -119,7 +118,7 @@ void Session::advance(Next step) {
 void Session::closeTls(CloseReason& reason) noexcept {
     SessionRecord& record = context_.record;
     if (!record.tls) return;
-    const auto& tls = static_cast<const TlsTransport&>(*context_.client);
+    const auto& tls = static_cast<const TlsTransport&>(*context_.client());
     if (reason == CloseReason::ClientReset && tls.broken()) reason = CloseReason::TlsError;
     // Whoever has said goodbye has nothing that could be missing.
     if (!record.facts.quit) record.tls->fault = tls.fault();
@@ -141,9 +140,8 @@ void Session::close(CloseReason reason) {
     if (context_.kept_refused) context_.host.refusedGone();
     context_.leaveServer();
     // Else the client could not tell the end from a connection that somebody cut.
-    if (record.tls && !context_.relay.endPassed(Side::Server)) context_.client->shutdownWrite();
-    context_.relay.attach(Side::Client, nullptr);
-    context_.client.reset();
+    if (record.tls && !context_.relay.endPassed(Side::Server)) context_.client()->shutdownWrite();
+    context_.client().reset();
     context_.host.release(*this);
 }
 
@@ -172,9 +170,9 @@ LiveSession Session::live() const {
         live.upstream = record.pool().config().name;
         live.server = record.endpoint->server->name;
     }
-    live.helo = facts.helo;
+    live.helo = facts.helo.view();
     live.user = facts.user;
-    live.tls = facts.tls.empty() && record.balancerEndsTls() ? "balancer" : facts.tls;
+    live.tls = facts.tls == TlsBegin::None && record.balancerEndsTls() ? "balancer" : toString(facts.tls);
     if (!facts.transactions.empty()) live.from = facts.transactions.back().from;
     const auto* relaying = std::get_if<RelayPhase>(&phase_);
     if (relaying && !relaying->sender().empty()) live.from = relaying->sender();

@@ -21,11 +21,12 @@
 
 namespace mailgate {
 
-class Session final : public SessionEvents {
+class Session final : public EventHandler {
   public:
     static constexpr unsigned kClientSlot = SessionContext::kClientSlot;
 
-    Session(SessionHost& host, const AcceptedConnection& arrival);
+    /// `local`: the address that the peer connected to.
+    Session(SessionHost& host, const AcceptedConnection& arrival, const Endpoint& local);
     ~Session() override;
 
     /// `client`: connected, its events go to this session's kClientSlot.

@@ -15,10 +15,9 @@ void SessionContext::useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcep
 void SessionContext::leaveServer() noexcept {
     if (!std::exchange(uses_server, false)) return;
     // Else the server could not tell the end from a connection that somebody cut.
-    if (server_tls && !relay.endPassed(Side::Client)) server->shutdownWrite();
+    if (server_tls && !relay.endPassed(Side::Client)) server()->shutdownWrite();
     server_tls = false;
-    relay.attach(Side::Server, nullptr);
-    server.reset();
+    server().reset();
     record.endpoint->sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -26,7 +25,14 @@ std::unique_ptr<ServerTls> SessionContext::tlsToServer() const {
     const UpstreamPool& pool = record.pool();
     if (pool.config().tls == UpstreamTls::Mirror && !behindTls()) return nullptr;
     return pool.tlsTo(*record.endpoint, UpstreamPool::Handshake::Resumed,
-                      {record.listener().protocol, config().name, record.arrival.local.address});
+                      {record.listener().protocol, config().name, ownAddress()});
+}
+
+IpAddress SessionContext::ownAddress() const noexcept {
+    // A header's destination is the balancer's.
+    const ListenerConfig& listener = record.listener();
+    if (!record.arrival.header_expected || listener.addresses.empty()) return record.destination.address;
+    return listener.addresses.front().address;
 }
 
 void SessionContext::serverSecured(const TlsTransport& tls) {
@@ -56,17 +62,17 @@ Protocol SessionContext::replyProtocol() const noexcept {
 
 bool SessionContext::mustRefuse(Refusal refusal, const LimitReached& limit) noexcept {
     if (enforces(refusal)) return true;
-    const auto reason = static_cast<std::size_t>(refusal);
-    if (record.would_refuse.test(reason)) return false;
-    record.would_refuse.set(reason);
+    if (record.would_refuse.has(refusal)) return false;
+    record.would_refuse.add(refusal);
     if (limit) record.would_limit = limit;
-    count(record.listenerCounters().would_refuse[reason]);
+    count(record.listenerCounters().would_refuse[static_cast<std::size_t>(refusal)]);
     return false;
 }
 
 std::string SessionContext::refusalSetAside() const {
     for (std::size_t reason = 0; reason < kRefusals; ++reason)
-        if (record.would_refuse.test(reason)) return refusalFor(static_cast<Refusal>(reason));
+        if (record.would_refuse.has(static_cast<Refusal>(reason)))
+            return refusalFor(static_cast<Refusal>(reason));
     return {};
 }
 
@@ -94,9 +100,9 @@ bool SessionContext::ruleIsTemporary(Refusal refusal) const noexcept {
 
 std::string SessionContext::ruleNote() const {
     const Generation& generation = *record.arrival.generation;
-    if (!generation.rule_notes || !record.admission.rule) return {};
+    if (!generation.rule_notes || !record.admission.rule_prefix) return {};
     const auto notes = generation.rule_notes->share();
-    return notes ? notes->of(record.admission.rule_id) : std::string();
+    return notes ? notes->of(record.rule_id) : std::string();
 }
 
 }  // namespace mailgate

@@ -18,32 +18,41 @@
 
 namespace mailgate {
 
-/// Where events of a session's sockets go, and its deadline.
-class SessionEvents : public EventHandler, public Timer {};
+/// To end between `from` and `until` (the host's clock), at a point where that breaks nothing, else at `until`.
+struct Drain {
+    CloseReason end = CloseReason::None;  ///< Shutdown, or Drained: its server is to be left alone
+    Millis from = 0;
+    Millis until = 0;
+};
 
 struct SessionContext {
     static constexpr unsigned kClientSlot = 0;
 
-    SessionContext(SessionHost& session_host, SessionEvents& session, const AcceptedConnection& arrival)
+    SessionContext(SessionHost& session_host, EventHandler& session, const AcceptedConnection& arrival,
+                   const Endpoint& local)
         : host(session_host),
           events(session),
-          record(arrival, host.newSessionId(), host.wallClock(), host.now()),
+          record(arrival, local, host.newSessionId(), host.wallClock(), host.now()),
           relay(host.resources()) {}
 
     SessionHost& host;
-    SessionEvents& events;
+    EventHandler& events;  ///< of its sockets, and its deadline
     SessionRecord record;
     Relay relay;
-    std::unique_ptr<Transport> client;
-    std::unique_ptr<Transport>
-        server;  ///< while bytes move between the two; before that, its connector has it
     ClientTable::Ticket ticket;
+    std::unique_ptr<Drain> drain;  ///< null: it is not to end
     std::uint8_t server_slot = 1;
-    bool server_tls = false;     ///< `server` is a TlsTransport
+    bool server_tls = false;     ///< server() is a TlsTransport
     bool uses_server = false;    ///< record.endpoint counts it among its sessions
     bool admitted = false;       ///< let in, and not refused since: one `session.end` line is owed
     bool kept_refused = false;   ///< the host counts it among the refused that stay
     bool shaking_hands = false;  ///< the host counts it among the handshakes
+
+    std::unique_ptr<Transport>& client() noexcept { return relay.transport(Side::Client); }
+    const std::unique_ptr<Transport>& client() const noexcept { return relay.transport(Side::Client); }
+    /// While bytes move between the two; before that, its connector has it.
+    std::unique_ptr<Transport>& server() noexcept { return relay.transport(Side::Server); }
+    const std::unique_ptr<Transport>& server() const noexcept { return relay.transport(Side::Server); }
 
     /// One deadline at a time.
     void armIn(Millis after) noexcept { armAt(host.now() + after); }
@@ -54,6 +63,13 @@ struct SessionContext {
     /// From now on counted among the sessions of `endpoint`, whose events come with a slot of their own.
     void useServer(std::shared_ptr<ServerEndpoint> endpoint) noexcept;
     void leaveServer() noexcept;
+
+    /// It is to end. Throws std::bad_alloc.
+    void drainAs(const Drain& asked) { drain = std::make_unique<Drain>(asked); }
+    /// The operator changed his mind about the server.
+    void undrain() noexcept {
+        if (drain && drain->end == CloseReason::Drained) drain.reset();
+    }
 
     /// A TLS handshake may begin; true when one has. endHandshake() may be called without one.
     bool beginHandshake() noexcept { return shaking_hands = shaking_hands || host.handshakeBegins(); }
@@ -81,13 +97,13 @@ struct SessionContext {
     }
     /// The server's end was not the end of its TLS: whoever cut the connection, bytes may be missing.
     bool serverCutOff() const noexcept {
-        return server_tls && static_cast<const TlsTransport&>(*server).truncated();
+        return server_tls && static_cast<const TlsTransport&>(*server()).truncated();
     }
     /// The end of `side` was cut off, and nothing in what it has said shows whether that was all.
     bool mayLackBytesOf(Side side) const noexcept {
         if (record.listener().protocol != Protocol::Tcp) return false;
         if (side == Side::Server) return serverCutOff();
-        return record.tls && static_cast<const TlsTransport&>(*client).truncated();
+        return record.tls && static_cast<const TlsTransport&>(*client()).truncated();
     }
     /// Nothing can be said or seen in the clear, from the first byte on.
     bool opaqueFromStart() const noexcept;
@@ -117,6 +133,8 @@ struct SessionContext {
     std::string refusalSetAside() const;
 
   private:
+    /// For a server that is told an address in place of a name.
+    IpAddress ownAddress() const noexcept;
     /// It is a rule that refuses, and one whose refusals are not permanent.
     bool ruleIsTemporary(Refusal refusal) const noexcept;
     /// Of the rule that denies, where it and the listener show it.

@@ -38,7 +38,7 @@ std::string hintFor(const AcceptedConnection& arrival, Rejection rejection) {
     switch (rejection) {
         case Rejection::UntrustedPeer:
             return fmt::format("if {0} is one of your balancers, add \"{0}\" to trusted of listener \"{1}\"",
-                               peer, arrival.listener->name);
+                               peer, arrival.listener().name);
         case Rejection::NoHeader:
             return "is the PROXY protocol enabled on the balancer? By default an AWS NLB sends the header "
                    "only with the client's first data, which never comes in protocols where the server "
@@ -133,26 +133,26 @@ store::JournalSession begin(const SessionRecord& record, Millis now) {
     entry.destination = record.destination.address.bytes;
     entry.destination_port = record.destination.port;
     entry.allowed = record.admission.allowed;
-    if (record.admission.rule) entry.rule = record.admission.rule->toString();
+    if (record.admission.rule_prefix)
+        entry.rule = networkAround(record.client.address.bytes, *record.admission.rule_prefix).toString();
     for (std::size_t reason = 0; reason < kRefusals; ++reason)
-        if (record.would_refuse.test(reason))
+        if (record.would_refuse.has(static_cast<Refusal>(reason)))
             entry.would_refuse.emplace_back(reasonFor(static_cast<Refusal>(reason)));
-    if (record.would_refuse.test(static_cast<std::size_t>(Refusal::Rule)))
-        entry.rule_id = record.admission.rule_id;
+    if (record.would_refuse.has(Refusal::Rule)) entry.rule_id = record.rule_id;
     entry.limit = record.would_limit.name();
     entry.limit_value = record.would_limit.value;
     if (record.tlvs) entry.balancer_told = balancerTold(*record.tlvs);
-    entry.header_ms = record.header_done - record.start;
+    entry.header_ms = record.header_done.sinceStart();
     entry.duration_ms = now - record.start;
     return entry;
 }
 
 void addServer(store::JournalSession& entry, const SessionRecord& record) {
     entry.upstream = record.pool().config().name;
-    if (record.connected == 0) return;
+    if (!record.connected.hasCome()) return;
     entry.server = record.endpoint->server->name;
     entry.connect_ms = record.connected - record.connecting;
-    if (record.greeted != 0) entry.greeting_ms = record.greeted - record.connected;
+    if (record.greeted.hasCome()) entry.greeting_ms = record.greeted - record.connected;
 }
 
 void addTls(store::JournalSession& entry, const SessionRecord& record) {
@@ -192,9 +192,9 @@ store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     store::JournalSession entry = begin(record, now);
     addServer(entry, record);
     SessionFacts& facts = record.facts;
-    entry.helo = std::move(facts.helo);
+    entry.helo = facts.helo.view();
     entry.user = std::move(facts.user);
-    entry.tls = facts.tls;
+    entry.tls = toString(facts.tls);
     addTls(entry, record);
     addServerTls(entry, record);
     entry.authenticated = facts.authenticated;
@@ -216,9 +216,9 @@ store::JournalSession mailEntry(const SessionRecord& record, Millis now, const M
     entry.kind = store::JournalKind::Mail;
     addServer(entry, record);
     const SessionFacts& facts = record.facts;
-    entry.helo = facts.helo;
+    entry.helo = facts.helo.view();
     entry.user = facts.user;
-    entry.tls = facts.tls;
+    entry.tls = toString(facts.tls);
     addTls(entry, record);
     addServerTls(entry, record);
     entry.authenticated = facts.authenticated;
@@ -240,7 +240,7 @@ store::JournalSession refusedEntry(SessionHost& host, const SessionRecord& recor
     store::JournalSession entry = begin(record, host.now());
     entry.kind = store::JournalKind::Refused;
     entry.end = reasonFor(refusal);
-    if (refusal == Refusal::Rule) entry.rule_id = record.admission.rule_id;
+    if (refusal == Refusal::Rule) entry.rule_id = record.rule_id;
     // Of one that was served, until there was no server for it after STARTTLS.
     entry.failed_logins = record.facts.failed_logins;
     entry.failed_users = record.facts.failed_users;
@@ -273,6 +273,7 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     count(host.counters().bytes_out, bytes_out);
     ListenerCounters& counters = record.listenerCounters();
     count(counters.failed_logins, record.facts.failed_logins);
+    count(counters.tls_required_refusals, record.facts.tls_refusals);
     if (record.facts.authenticated == true) count(counters.logins);
     for (const MailTransaction& mail : record.facts.transactions)
         countMail(counters, mail);
@@ -303,6 +304,7 @@ void refused(SessionHost& host, const SessionRecord& record, Refusal refusal, co
              std::string_view reply) {
     count(record.listenerCounters().refusals[static_cast<std::size_t>(refusal)]);
     count(record.listenerCounters().failed_logins, record.facts.failed_logins);
+    count(record.listenerCounters().tls_required_refusals, record.facts.tls_refusals);
     if (!host.recorder() && !host.log().enabled(LogLevel::Information)) return;
     auto* const repeated =
         record.facts.failed_logins > 0
@@ -354,7 +356,7 @@ void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection re
     if (!host.log().enabled(LogLevel::Warning)) return;
     if (!host.mayLogRejection(arrival.peer.address, rejection, suppressed)) return;
     LogLine line = host.log().line(LogLevel::Warning, "proxy.rejected");
-    line.text("listener", arrival.listener->name);
+    line.text("listener", arrival.listener().name);
     line.text("peer", arrival.peer.address.toString());
     line.number("peer_port", arrival.peer.port);
     line.text("reason", toString(rejection));

@@ -25,14 +25,14 @@ Next TlsPhase::begin() {
 
 // As long as it is not out as a whole the client has nothing to answer.
 Next TlsPhase::sendReply() {
-    const IoResult put = context_.client->write(*reply_);
+    const IoResult put = context_.client()->write(*reply_);
     if (put.status == IoStatus::Error) return next::Close{CloseReason::ClientReset};
     reply_->erase(0, put.bytes);
     if (reply_->empty()) {
         reply_.reset();
         return secure();
     }
-    context_.client->notifyWritable();
+    context_.client()->notifyWritable();
     return next::Stay{};
 }
 
@@ -41,11 +41,10 @@ Next TlsPhase::secure() {
     if (relay().sourceEnded(Side::Client)) return failed({TlsFailure::Reason::PeerClosed});
     const SessionRecord& record = context_.record;
     const TlsListener& listener = *record.arrival.generation->tls[record.arrival.listener_index];
-    auto tls = TlsTransport::accept(context_.client, listener.context(), relay().takeHeld(Side::Client));
+    auto tls = TlsTransport::accept(context_.client(), listener.context(), relay().takeHeld(Side::Client));
     if (!tls) throw std::bad_alloc();
     tls_ = tls.get();
-    context_.client = std::move(tls);
-    relay().attach(Side::Client, tls_);
+    context_.client() = std::move(tls);
     return step();
 }
 
@@ -84,11 +83,11 @@ Next TlsPhase::later() {
 Next TlsPhase::done() {
     SessionRecord& record = context_.record;
     record.tls = std::make_unique<TlsFacts>(tls_->facts());
-    record.facts.tls = after_starttls_ ? "starttls" : "implicit";
+    record.facts.tls = after_starttls_ ? TlsBegin::StartTls : TlsBegin::Implicit;
     record.listenerCounters().handshakes.done(record.tls->version);
     if (!context_.uses_server) return next::Connect{};
     const ProtocolTraits& protocol = traitsOf(record.listener().protocol);
-    return next::Relay{.drain = drain_, .greeted = !protocol.starttls.greets_again};
+    return next::Relay{.greeted = !protocol.starttls.greets_again};
 }
 
 // What is said of it, its alert, has to arrive: the client's connection is read to its end.
@@ -113,7 +112,7 @@ Next TlsPhase::failed(TlsFailure failure) {
 
 Next TlsPhase::onDrain(const Drain& drain) {
     if (drain.end != CloseReason::Shutdown) {
-        if (context_.uses_server) drain_ = drain;
+        if (context_.uses_server) context_.drainAs(drain);
         return next::Stay{};
     }
     giveUp();
@@ -124,8 +123,7 @@ Next TlsPhase::onDrain(const Drain& drain) {
 /// Nothing can be said to the client: what comes next has the connection below.
 void TlsPhase::giveUp() noexcept {
     if (!tls_) return;
-    context_.client = std::exchange(tls_, nullptr)->release();
-    relay().attach(Side::Client, context_.client.get());
+    context_.client() = std::exchange(tls_, nullptr)->release();
 }
 
 }  // namespace mailgate

@@ -26,7 +26,7 @@ namespace mailgate {
 class TlsPhase : public Phase {
   public:
     explicit TlsPhase(SessionContext& context, next::ShakeHands&& asked = {}) noexcept
-        : Phase(context), reply_(std::move(asked.reply)), drain_(asked.drain), after_starttls_(reply_) {}
+        : Phase(context), reply_(std::move(asked.reply)), after_starttls_(reply_) {}
     ~TlsPhase();
 
     Next begin();
@@ -34,7 +34,6 @@ class TlsPhase : public Phase {
     /// Absolute from the end of the PROXY header, or from our reply.
     Next onDeadline() { return failed({TlsFailure::Reason::Timeout}); }
     Next onDrain(const Drain& drain);
-    void onUndrain() noexcept { drain_ = {}; }
     std::string_view name() const noexcept { return "tls_handshake"; }
 
   private:
@@ -48,7 +47,6 @@ class TlsPhase : public Phase {
 
     TlsTransport* tls_ = nullptr;         ///< the client's transport, while the handshake lasts
     std::unique_ptr<std::string> reply_;  ///< what is left of it; null: nothing
-    Drain drain_;
     const bool after_starttls_;
     bool queued_ = false;  ///< an event without bits is to come
 };

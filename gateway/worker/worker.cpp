@@ -247,9 +247,8 @@ void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, con
     count(generation_->listeners[listening.listener]->accepted);
     const ListenerConfig& listener = generation_->config.listeners[listening.listener];
     const bool trusted = listener.proxy != ProxyMode::Off && isTrusted(listener, peer.address);
-    AcceptedConnection arrival{
-        generation_, &listener,       static_cast<store::ListenerIndex>(listening.listener),
-        peer,        listening.local, trusted};
+    const AcceptedConnection arrival{generation_, static_cast<store::ListenerIndex>(listening.listener), peer,
+                                     trusted};
     if (listener.proxy == ProxyMode::Require && !trusted) {
         report::rejected(*this, arrival, Rejection::UntrustedPeer, {}, 0);
         return;
@@ -263,14 +262,15 @@ void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, con
         count(generation_->listeners[listening.listener]->refusals[kFull]);
         return;
     }
+    Endpoint here = listening.local;
     if (!trusted && listening.wildcard) {
         sockaddr_storage local{};
         socklen_t size = sizeof local;
         if (::getsockname(client.get(), reinterpret_cast<sockaddr*>(&local), &size) == 0) {
-            arrival.local = SocketAddress::toEndpoint(local);
+            here = SocketAddress::toEndpoint(local);
         }
     }
-    auto session = std::make_unique<Session>(*this, arrival);
+    auto session = std::make_unique<Session>(*this, arrival, here);
     auto transport = SocketTransport::adopt(set_, client.release(), *session, Session::kClientSlot, true);
     if (!transport) return;
     state_.sessions.fetch_add(1, std::memory_order_relaxed);

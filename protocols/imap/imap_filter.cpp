@@ -229,6 +229,13 @@ void ImapFilter::onMechanism(WordReader& words) {
     if (const auto response = words.next()) offered(sasl_.initial(*response));
 }
 
+std::string ImapFilter::nameIn(std::string_view command) const {
+    const Kind kind = kindOf(takeHead(command).verb);
+    WordReader words(command, std::nullopt, Lists::Allowed);
+    const std::string first = words.next().value_or(std::string());
+    return kind == Kind::Login ? first : initialName(first, words.next().value_or(std::string()));
+}
+
 std::string ImapFilter::refusal(std::string_view command, Action why) const {
     const std::string_view tag = takeHead(command).tag;
     std::string reply(isTag(tag) ? tag : "*");

@@ -40,6 +40,7 @@ class ImapFilter final : public LoginFilter {
     bool mustWait() const noexcept override;
     Decision onCommand(std::string_view bytes) override;
     std::string refusal(std::string_view command, Action why) const override;
+    std::string nameIn(std::string_view command) const override;
     std::string startTlsReply(bool ready) const override;
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override;
     std::optional<std::string> onReply(std::string_view reply) override;

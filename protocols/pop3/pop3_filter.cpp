@@ -171,6 +171,15 @@ void Pop3Filter::onUser(std::string_view name) {
     user_taken_ = true;
 }
 
+std::string Pop3Filter::nameIn(std::string_view command) const {
+    std::string_view arguments = withoutLineEnd(command);
+    const std::string_view verb = takeWord(arguments);
+    const Kind kind = kindOf(verb, arguments);
+    const std::string_view word = takeWord(arguments);
+    if (kind == Kind::User || kind == Kind::Apop) return std::string(word.substr(0, kMaxNameBytes));
+    return kind == Kind::Auth ? initialName(word, takeWord(arguments)) : std::string();
+}
+
 std::string Pop3Filter::refusal(std::string_view /*command*/, Action why) const {
     if (why == Action::RefuseInClear)
         return "-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\r\n";

@@ -113,6 +113,13 @@ void SieveFilter::onMechanism(WordReader words) {
     if (const auto response = words.next()) offered(sasl_.initial(*response));
 }
 
+std::string SieveFilter::nameIn(std::string_view command) const {
+    command.remove_prefix(command.find_first_of(" \r\n"));
+    WordReader words(command, std::nullopt, Lists::Unknown);
+    const std::string mechanism = words.next().value_or(std::string());
+    return initialName(mechanism, words.next().value_or(std::string()));
+}
+
 std::string SieveFilter::refusal(std::string_view /*command*/, Action why) const {
     if (why == Action::RefuseInClear)
         return "NO (ENCRYPT-NEEDED) \"Plaintext authentication disallowed on non-secure (SSL/TLS) "

@@ -39,6 +39,8 @@ constexpr std::uint32_t kMaxHellos = 100;
 constexpr std::string_view kCrlf = "\r\n";
 constexpr std::string_view kSyntaxError = "500 5.5.2 ";
 constexpr std::string_view kArgumentError = "501 5.5.4 ";
+constexpr std::string_view kFrom = "FROM:";
+constexpr std::string_view kTo = "TO:";
 
 std::string_view withoutCr(std::string_view line) noexcept {
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -81,6 +83,20 @@ constexpr bool isCommandError(int code) noexcept {
 /// The server has looked at credentials, and not only at the command.
 constexpr bool judgesCredentials(int code) noexcept {
     return code >= 500 && !isCommandError(code) && code != 530 && code != 534 && code != 538;
+}
+
+/// The address in a command that does not go on. What is none is kept as it was said, fit for a line of text.
+std::string addressAsSaid(std::string_view arguments, std::string_view keyword) {
+    auto address = smtp::addressIn(arguments, keyword);
+    if (!address) {
+        if (startsWithIgnoreCase(arguments, keyword)) arguments.remove_prefix(keyword.size());
+        arguments = trimmed(arguments);
+        if (arguments.starts_with('<') && arguments.ends_with('>'))
+            arguments = arguments.substr(1, arguments.size() - 2);
+        address = printable(arguments, kMaxMailboxBytes);
+    }
+    if (address->size() > kMaxMailboxBytes) address->resize(kMaxMailboxBytes);
+    return std::move(*address);
 }
 
 /// What is kept of a line.
@@ -349,7 +365,7 @@ SmtpFilter::Step SmtpFilter::readOverlong(std::string_view& bytes, Output& out) 
     bytes.remove_prefix(dropped);
     if (bytes.empty()) return Step::Done;
     if (sasl_.prompted()) return cancelAuth(1, bytes, out);
-    return refuse(kSyntaxError, "line too long", 1, bytes, out);
+    return refuse(kSyntaxError, "line too long", {}, 1, bytes, out);
 }
 
 SmtpFilter::Step SmtpFilter::readMessage(std::string_view& bytes, Output& out) {
@@ -456,7 +472,8 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
         return violate(Violation::ForbiddenCommand);
     if (!replaying_ && hasCrOrNul(line)) {
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
-        return refuse(kSyntaxError, "NUL or bare CR in a command", wholeSize(line, bytes), bytes, out);
+        return refuse(kSyntaxError, "NUL or bare CR in a command", {verb, arguments}, wholeSize(line, bytes),
+                      bytes, out);
     }
     if (const auto step = onUntimely(verb, arguments, line, bytes, out)) return *step;
     switch (verb) {
@@ -473,7 +490,8 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
         case Verb::Data:
         case Verb::StartTls:
             if (!arguments.empty())
-                return refuse(kArgumentError, "no arguments here", wholeSize(line, bytes), bytes, out);
+                return refuse(kArgumentError, "no arguments here", {verb, arguments}, wholeSize(line, bytes),
+                              bytes, out);
             if (verb == Verb::StartTls) return onStartTls(line, bytes, out);
             return sendOn({Kind::Data, {}, 0}, line, bytes, out);
         case Verb::Bdat:
@@ -509,10 +527,12 @@ std::optional<SmtpFilter::Step> SmtpFilter::onUntimely(Verb verb, std::string_vi
     const auto chunk = verb == Verb::Bdat ? smtp::chunkIn(arguments) : smtp::ChunkHead{};
     if (!chunk) return violate(Violation::BadCommand);
     const std::size_t whole = wholeSize(line, bytes);
+    const smtp::CommandLine command{verb, arguments};
     const Step step = screen_.tls.demanded()
-                          ? answer("530 5.7.0 Must issue a STARTTLS command first\r\n", whole, bytes, out,
-                                   Violation::TlsRequired)
-                          : answer("503 5.5.1 Error: send HELO/EHLO first\r\n", whole, bytes, out);
+                          ? answer("530 5.7.0 Must issue a STARTTLS command first\r\n", command, whole, bytes,
+                                   out, Violation::TlsRequired)
+                          : answer("503 5.5.1 Error: send HELO/EHLO first\r\n", command, whole, bytes, out);
+    if (step == Step::Done && screen_.tls.demanded()) ++facts_.tls_refusals;
     if (step != Step::Done || chunk->bytes == 0) return step;
     chunk_left_ = chunk->bytes;
     reading_ = Reading::Refused;
@@ -524,12 +544,13 @@ SmtpFilter::Step SmtpFilter::onStartTls(std::string_view line, std::string_view&
     const TlsPolicy& tls = screen_.tls;
     if (replaying_ || !tls.endsHere()) return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
     const std::size_t whole = wholeSize(line, bytes);
-    if (tls.refused()) return answer("554 5.5.1 Error: TLS already active\r\n", whole, bytes, out);
+    if (tls.refused()) return answer("554 5.5.1 Error: TLS already active\r\n", {}, whole, bytes, out);
     if (bytes.size() > whole) return violate(Violation::PlaintextAfterStartTls);
     if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
-    if (mail_.open()) return answer("503 5.5.1 Error: MAIL transaction in progress\r\n", whole, bytes, out);
+    if (mail_.open())
+        return answer("503 5.5.1 Error: MAIL transaction in progress\r\n", {}, whole, bytes, out);
     // The server, whose connection is kept, would go by a login of which the facts know nothing any more.
-    if (logged_in_) return answer("503 5.5.1 Error: already authenticated\r\n", whole, bytes, out);
+    if (logged_in_) return answer("503 5.5.1 Error: already authenticated\r\n", {}, whole, bytes, out);
     if (tls.mirror) {
         mirrored_ = true;
         return sendOn({Kind::StartTls, {}, 0}, line, bytes, out);
@@ -552,8 +573,11 @@ std::string SmtpFilter::answerStartTls(bool ready) {
 
 SmtpFilter::Step SmtpFilter::onAddress(Kind kind, std::string_view arguments, std::string_view line,
                                        std::string_view& bytes, Output& out) {
-    auto address = smtp::addressIn(arguments, kind == Kind::Mail ? "FROM:" : "TO:");
-    if (!address) return refuse(kArgumentError, "bad address syntax", wholeSize(line, bytes), bytes, out);
+    auto address = smtp::addressIn(arguments, kind == Kind::Mail ? kFrom : kTo);
+    if (!address)
+        return refuse(kArgumentError, "bad address syntax",
+                      {kind == Kind::Mail ? Verb::Mail : Verb::Rcpt, arguments}, wholeSize(line, bytes),
+                      bytes, out);
     if (address->size() > kMaxMailboxBytes) address->resize(kMaxMailboxBytes);
     return sendOn({kind, std::move(*address), 0}, line, bytes, out);
 }
@@ -610,26 +634,59 @@ void SmtpFilter::sendAs(Command&& command, const std::optional<std::string>& wor
 }
 
 /// Answers a line here, when its turn has come, and drops it.
-SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error, std::size_t whole,
+SmtpFilter::Step SmtpFilter::refuse(std::string_view code, std::string_view error,
+                                    const smtp::CommandLine& command, std::size_t whole,
                                     std::string_view& bytes, Output& out) {
     if (replaying_) return answeredElsewhere(whole, bytes);
     std::string reply(code);
     if (!screen_.gateway.empty() && screen_.gateway.size() <= kMaxShownName)
         reply.append(screen_.gateway).append(" ");
-    return answer(reply.append("Error: ").append(error).append(kCrlf), whole, bytes, out);
+    return answer(reply.append("Error: ").append(error).append(kCrlf), command, whole, bytes, out);
 }
 
 /// `limit`: what a client is held to have done that gets too many answers like this.
-SmtpFilter::Step SmtpFilter::answer(std::string_view reply, std::size_t whole, std::string_view& bytes,
-                                    Output& out, Violation limit) {
+SmtpFilter::Step SmtpFilter::answer(std::string_view reply, const smtp::CommandLine& command,
+                                    std::size_t whole, std::string_view& bytes, Output& out,
+                                    Violation limit) {
     if (!greeting_over_ || !noReplyPending() || !out.canReply()) return Step::Hold;
     if (++refusals_ > kMaxRefusals) return violate(limit);
+    noteAnswered(command, withoutLineEnd(reply));
     out.drop(whole);
     out.reply(reply);
     bytes.remove_prefix(whole);
     client_scanned_ = 0;
     reading_ = Reading::Commands;
     return Step::Done;
+}
+
+/// As if the server had said that.
+void SmtpFilter::noteAnswered(const smtp::CommandLine& command, std::string_view reply) {
+    switch (command.verb) {
+        case Verb::Mail:
+            return mail_.senderRefused(addressAsSaid(command.arguments, kFrom), reply);
+        case Verb::Rcpt:
+            return mail_.recipientRefused(addressAsSaid(command.arguments, kTo), reply);
+        case Verb::Data:
+        case Verb::Bdat:
+        case Verb::Burl:
+            return mail_.refused(reply);
+        case Verb::Auth: {
+            std::string_view rest = command.arguments;
+            const std::string_view mechanism = smtp::takeArgument(rest);
+            const std::string_view response = smtp::takeArgument(rest);
+            offeredUser(initialName(mechanism, response));
+            return facts_.authenticated.reset();
+        }
+        case Verb::Ehlo:
+        case Verb::Helo:
+        case Verb::Quit:
+        case Verb::Rset:
+        case Verb::StartTls:
+        case Verb::Other:
+        case Verb::Proxy:
+        case Verb::Foreign:
+            break;
+    }
 }
 
 /// The server has the line, and will say what it thinks of it.
@@ -709,7 +766,7 @@ Rest SmtpFilter::onServer(std::string_view bytes, Output& out) {
     }
     if (!bytes.empty() && !std::exchange(server_spoke_, true) && std::exchange(tls_first_, false)) {
         if (bytes.front() == kTlsHandshake || bytes.front() == kTlsAlert) {
-            facts_.tls = "implicit";
+            facts_.tls = TlsBegin::Implicit;
             opaque_ = true;
         } else {
             violate(Violation::BadCommand);
@@ -942,7 +999,7 @@ void SmtpFilter::answered(Command& command, int code, std::string_view text) {
             starts_tls_ = code == 220 && mirrored_;
             mirrored_ = false;
             if (code != 220 || starts_tls_) break;
-            facts_.tls = "starttls";
+            facts_.tls = TlsBegin::StartTls;
             opaque_ = true;
             break;
         case Kind::Quit:

@@ -124,10 +124,11 @@ class SmtpFilter final : public StreamFilter {
     void sendAs(Command&& command, const std::optional<std::string>& words, std::string_view line,
                 std::string_view& bytes, Output& out);
     Step cancelAuth(std::size_t whole, std::string_view& bytes, Output& out);
-    Step refuse(std::string_view code, std::string_view error, std::size_t whole, std::string_view& bytes,
-                Output& out);
-    Step answer(std::string_view reply, std::size_t whole, std::string_view& bytes, Output& out,
-                Violation limit = Violation::BadCommand);
+    Step refuse(std::string_view code, std::string_view error, const smtp::CommandLine& command,
+                std::size_t whole, std::string_view& bytes, Output& out);
+    Step answer(std::string_view reply, const smtp::CommandLine& command, std::size_t whole,
+                std::string_view& bytes, Output& out, Violation limit = Violation::BadCommand);
+    void noteAnswered(const smtp::CommandLine& command, std::string_view reply);
     Step answeredElsewhere(std::size_t whole, std::string_view& bytes);
     Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;

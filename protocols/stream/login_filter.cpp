@@ -102,9 +102,18 @@ bool LoginFilter::refuse(std::string_view command, Action why, Output& out) {
     }
     if (!noReplyPending() || !out.canReply()) return false;
     ++refusals_;
+    if (why == Action::RefuseInClear) noteInClear(command);
     out.drop(command.size());
     out.reply(refusal(command, why));
     return true;
+}
+
+/// As a login that a server wants to see within TLS only.
+void LoginFilter::noteInClear(std::string_view command) {
+    ++facts_.tls_refusals;
+    beginLogin();
+    offered(nameIn(command));
+    deferred();
 }
 
 /// Whoever sends something behind it wants it to be taken for what was said within TLS (CVE-2011-0411).
@@ -146,7 +155,7 @@ Rest LoginFilter::onServer(std::string_view bytes, Output& out) {
             lost_ = true;
             return Rest::Hold;
         }
-        facts_.tls = "implicit";
+        facts_.tls = TlsBegin::Implicit;
         becomeOpaque();
     }
     // What is held against the client does not keep it from the answers to what it said before.
@@ -185,7 +194,7 @@ void LoginFilter::startTlsAnswered(bool ok) {
     starts_tls_ = ok && mirrored_;
     mirrored_ = false;
     if (!ok || tls_.endsHere()) return;
-    facts_.tls = "starttls";
+    facts_.tls = TlsBegin::StartTls;
     becomeOpaque();
 }
 

@@ -62,6 +62,8 @@ class LoginFilter : public StreamFilter {
     virtual Decision onCommand(std::string_view bytes) = 0;
     /// The reply to a command that the server must not get, and why.
     virtual std::string refusal(std::string_view command, Action why) const = 0;
+    /// The user name that a login offers which has to wait for TLS; empty: not seen. Never a password.
+    virtual std::string nameIn(std::string_view command) const = 0;
     /// The reply to the STARTTLS that came last.
     virtual std::string startTlsReply(bool ready) const = 0;
     /// How long the first reply in `bytes` is; nothing: not whole.
@@ -102,6 +104,7 @@ class LoginFilter : public StreamFilter {
     Rest onServer(std::string_view bytes, Output& out);
     Rest passHello(std::string_view bytes, Output& out) noexcept;
     bool refuse(std::string_view command, Action why, Output& out);
+    void noteInClear(std::string_view command);
     bool takeStartTls(std::size_t command, Output& out);
 
     std::string attempt_;           ///< the name in the login that is going on

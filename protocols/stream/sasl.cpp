@@ -190,4 +190,10 @@ std::string SaslExchange::respond(std::string_view base64) {
     return initial(base64);
 }
 
+std::string initialName(std::string_view mechanism, std::string_view response) {
+    SaslExchange exchange;
+    exchange.start(mechanism);
+    return response.empty() ? std::string() : exchange.initial(response);
+}
+
 }  // namespace mailgate

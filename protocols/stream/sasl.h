@@ -46,4 +46,8 @@ class SaslExchange {
     std::uint8_t responses_ = 0;  ///< saturates
 };
 
+/// The name that a login offers in the command itself, with the `response` in the same line; empty: not seen. Throws
+/// std::bad_alloc.
+std::string initialName(std::string_view mechanism, std::string_view response);
+
 }  // namespace mailgate

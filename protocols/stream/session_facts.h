@@ -5,6 +5,7 @@
 /// and marked. Never a password, a SASL response or message content.
 #pragma once
 
+#include "protocols/values/lean_string.h"
 #include "protocols/values/lean_vector.h"
 
 #include <cstddef>
@@ -27,12 +28,31 @@ inline constexpr std::size_t kMaxFactBytes = std::size_t{64}
 inline constexpr std::size_t kMaxFailedUsersKept =
     5;  ///< names; the true number of failed logins is beside them
 
+/// How TLS began, with which a session went opaque.
+enum class TlsBegin : std::uint8_t { None, StartTls, Implicit, Passthrough };
+
+/// In log and journal; empty: there was none.
+constexpr std::string_view toString(TlsBegin begin) noexcept {
+    switch (begin) {
+        case TlsBegin::None:
+            break;
+        case TlsBegin::StartTls:
+            return "starttls";
+        case TlsBegin::Implicit:
+            return "implicit";
+        case TlsBegin::Passthrough:
+            return "passthrough";
+    }
+    return {};
+}
+
 struct RefusedRecipient {
     std::string to;     ///< forward-path without <>
     std::string reply;  ///< the server's words about it
 };
 
-/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end; or a MAIL that was refused.
+/// One SMTP or LMTP transaction: MAIL to the final reply, RSET or the session's end; or a MAIL that was refused. What the
+/// gateway refuses in the server's place counts as if the server had.
 struct MailTransaction {
     std::string from;                     ///< reverse-path without <>, quotes and escapes; empty: null sender
     std::vector<std::string> recipients;  ///< forward-paths that the server accepted
@@ -59,22 +79,23 @@ class MailSink {
 
 /// What the protocol showed. Belongs to the session and outlives its filter.
 struct SessionFacts {
-    std::string helo;  ///< last HELO/EHLO/LHLO argument
+    LeanString helo;   ///< last HELO/EHLO/LHLO argument
     std::string user;  ///< the user name that was accepted, else the last one offered; not seen where a SASL
         ///< mechanism hides it or is not known (sasl.h has those that are read)
     /// What the server said of the last login: accepted, refused; none: no login, no answer, or a temporary
-    /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password.
+    /// failure (454, [UNAVAILABLE], [SYS/TEMP], [PRIVACYREQUIRED]), which says nothing about the password; or the
+    /// gateway refused it because it has to wait for TLS.
     std::optional<bool> authenticated;
-    std::uint32_t failed_logins = 0;       ///< logins that the server refused for good
-    LeanVector<std::string> failed_users;  ///< their names where seen, without repetition, the first few
-    std::string_view
-        tls;  ///< "starttls" or "implicit" once the session went opaque that way; text that never goes
+    TlsBegin tls = TlsBegin::None;
+    std::uint32_t failed_logins = 0;           ///< logins that the server refused for good
+    LeanVector<std::string> failed_users;      ///< their names where seen, without repetition, the first few
     LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
-    std::uint32_t transaction_count = 0;       ///< all MAIL commands that the server answered
-    bool bare_lf = false;                      ///< lines of a message went on with other ends than they had
-    bool quit = false;                         ///< the client said QUIT / LOGOUT
-    bool greeted = false;                      ///< the server's greeting was seen, and it was a welcome
-    bool goodbye = false;  ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
+    std::uint32_t transaction_count = 0;       ///< all MAIL commands that were answered
+    std::uint32_t tls_refusals = 0;  ///< commands that the gateway refused because they have to wait for TLS
+    bool bare_lf = false;            ///< lines of a message went on with other ends than they had
+    bool quit = false;               ///< the client said QUIT / LOGOUT
+    bool greeted = false;            ///< the server's greeting was seen, and it was a welcome
+    bool goodbye = false;            ///< the server announced the end itself (221, 421, * BYE, Sieve's BYE)
 };
 
 }  // namespace mailgate

@@ -96,7 +96,7 @@ class Side {
 std::map<std::int64_t, std::int64_t> numbersFor(const JoinPlan& plan, std::int64_t unused_from,
                                                 std::int64_t& next) {
     std::map<std::int64_t, std::int64_t> numbers;
-    for (const auto* pairs : {&plan.same, &plan.conflicts})
+    for (const auto* pairs : {&plan.same, &plan.conflicts, &plan.renewed, &plan.outlived})
         for (const JoinPlan::Conflict& pair : *pairs)
             numbers.emplace(pair.here.id, pair.fleet.id);
     for (const auto* rules : {&plan.uploads, &plan.own})
@@ -136,7 +136,7 @@ void mergeSets(const JoinPlan& plan, const std::vector<SharedSet>& fleet_sets, P
 void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, const JoinRequest& request,
               const SharedChanges& fleet_rules, const FleetState& state, std::int64_t next) {
     const auto numbers = numbersFor(plan, state.next_id, next);
-    const bool changes_fleet = !plan.uploads.empty() || !plan.set_uploads.empty() ||
+    const bool changes_fleet = !plan.uploads.empty() || !plan.renewed.empty() || !plan.set_uploads.empty() ||
                                (plan.conflicting() && request.prefer == Prefer::Here);
     const std::int64_t version = state.version + (changes_fleet ? 1 : 0);
     const std::string token = changes_fleet ? newToken() : state.token;
@@ -147,14 +147,19 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
         rule.id = numbers.at(rule.id);
         fleet.put(rule, nullptr);
     }
-    for (const JoinPlan::Conflict& conflict : plan.conflicts) {
-        SharedRule ours = conflict.here;
-        ours.id = conflict.fleet.id;
-        if (request.prefer == Prefer::Here)
-            fleet.put(ours, &conflict.fleet);
-        else
-            here.put(conflict.fleet, &ours);
-    }
+    const auto settle = [&](const std::vector<JoinPlan::Conflict>& pairs, Prefer prefer) {
+        for (const JoinPlan::Conflict& pair : pairs) {
+            SharedRule ours = pair.here;
+            ours.id = pair.fleet.id;
+            if (prefer == Prefer::Here)
+                fleet.put(ours, &pair.fleet);
+            else
+                here.put(pair.fleet, &ours);
+        }
+    };
+    settle(plan.conflicts, request.prefer);
+    settle(plan.renewed, Prefer::Here);
+    settle(plan.outlived, Prefer::Fleet);
     mergeSets(plan, *fleet_rules.sets, request.prefer, here, fleet);
     std::map<std::int64_t, std::int64_t> others;
     for (const auto& [from, to] : numbers)
@@ -183,6 +188,10 @@ bool saySame(SharedRule here, const SharedRule& fleet) {
     here.created_at = fleet.created_at;
     here.created_by = fleet.created_by;
     return here == fleet;
+}
+
+bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
+    return rule.expires_at && *rule.expires_at <= now;
 }
 
 void requireReadable(const std::vector<SharedRule>& rules) {
@@ -217,8 +226,13 @@ SharedEntry removalOf(const SharedRule& rule, const SharedChanges& changes) {
     return entry;
 }
 
-JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {
+JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet, UnixSeconds now) {
     JoinPlan plan;
+    const auto listFor = [&](const SharedRule& ours, const SharedRule& theirs) {
+        if (saySame(ours, theirs)) return &plan.same;
+        if (isOver(ours, now) == isOver(theirs, now)) return &plan.conflicts;
+        return isOver(theirs, now) ? &plan.renewed : &plan.outlived;
+    };
     std::map<RuleKey, const SharedRule*> there;
     for (const SharedRule& rule : fleet.rules)
         there.emplace(keyOf(rule), &rule);
@@ -232,7 +246,7 @@ JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet) {
             plan.uploads.push_back(rule);
             continue;
         }
-        (saySame(rule, *found->second) ? plan.same : plan.conflicts).push_back({rule, *found->second});
+        listFor(rule, *found->second)->push_back({rule, *found->second});
         there.erase(found);
     }
     for (const SharedRule& rule : fleet.rules)
@@ -270,7 +284,7 @@ JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& re
     changeBoth(replica, fleet, [&](const FleetState& state) {
         const SharedChanges here = replica.everythingHere();
         const SharedChanges there = fleet.everything();
-        outcome.plan = planJoin(here, there);
+        outcome.plan = planJoin(here, there, request.now);
         requireReadable(outcome.plan.uploads);
         const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
         if (request.preview || undecided) return fleet.rollback();

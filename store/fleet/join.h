@@ -2,7 +2,7 @@
 /// \file  How a gateway with rules of its own comes to a fleet that may have rules, too.
 ///
 /// Rules for the same network, listener and verdict in the same set are one rule, and a conflict where they say something
-/// else. What one side alone has, both have afterwards; the set kHereSet apart. The gateway's rules get the fleet's numbers.
+/// else, unless one of the two has expired. What one side alone has, both have afterwards; the set kHereSet apart. The gateway's rules get the fleet's numbers.
 #pragma once
 
 #include "store/fleet/fleet.h"
@@ -28,6 +28,8 @@ struct JoinPlan {
     };
     std::vector<SharedRule> uploads, downloads;  ///< with the numbers that they have where they are
     std::vector<Conflict> conflicts;
+    std::vector<Conflict> renewed;   ///< what the fleet has in their place has expired, and makes room
+    std::vector<Conflict> outlived;  ///< these have expired here, and make room for the fleet's
     std::vector<SetConflict> set_conflicts;
     std::vector<SharedSet> set_uploads, set_downloads;
     std::vector<Conflict> same;   ///< but for their numbers, authors and times
@@ -36,7 +38,7 @@ struct JoinPlan {
     bool conflicting() const noexcept { return !conflicts.empty() || !set_conflicts.empty(); }
 };
 
-JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet);
+JoinPlan planJoin(const SharedChanges& here, const SharedChanges& fleet, UnixSeconds now);
 
 struct JoinRequest {
     std::string gateway{};  ///< the member's name
@@ -62,6 +64,7 @@ RuleKey keyOf(const SharedRule& rule);
 bool saySame(SharedRule here, const SharedRule& fleet);
 /// Throws StoreError(BadRow) for one of them that cannot be read.
 void requireReadable(const std::vector<SharedRule>& rules);
+bool isOver(const SharedRule& rule, UnixSeconds now) noexcept;
 
 /// With the fleet's lock and in a transaction of the file, which what `work` throws takes back on both sides; it has committed or
 /// rolled back at the fleet when it returns. Throws StoreError.

@@ -14,10 +14,6 @@ namespace mailgate::store {
 
 namespace {
 
-bool isOver(const SharedRule& rule, UnixSeconds now) {
-    return rule.expires_at && *rule.expires_at <= now;
-}
-
 /// One rule of each key: the one that lasts longer.
 class Given {
   public:

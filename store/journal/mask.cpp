@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <system_error>
 
 namespace mailgate::store::journal {
 
@@ -32,6 +34,16 @@ Network networkOf(std::string_view text) noexcept {
     const auto parsed = parseNetwork(text);
     const Network* network = std::get_if<Network>(&parsed);
     return network != nullptr ? *network : Network{};
+}
+
+bool isMaskedRule(std::string_view rule) noexcept {
+    const std::size_t slash = rule.find('/');
+    if (slash == std::string_view::npos) return rule.empty();
+    unsigned prefix = 0;
+    const char* const end = rule.data() + rule.size();
+    const auto [stopped, error] = std::from_chars(rule.data() + slash + 1, end, prefix);
+    const bool v4 = rule.find(':') == std::string_view::npos;
+    return error == std::errc() && stopped == end && prefix <= (v4 ? kMaskV4 - 96U : kMaskV6);
 }
 
 std::string maskedRule(std::string_view rule) {

@@ -23,6 +23,8 @@ inline bool isMasked(const Network& network) noexcept {
 /// The network in a column; text that is not a network, because some other program wrote it, reads as ::.
 Network networkOf(std::string_view text) noexcept;
 
+/// Whether the mask leaves the rule's network as it is, in text as Network::toString() has it.
+bool isMaskedRule(std::string_view rule) noexcept;
 /// The rule's network, masked; empty: the listener's default.
 std::string maskedRule(std::string_view rule);
 

@@ -14,6 +14,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -241,10 +242,12 @@ class LineReader {
     std::optional<std::string> readLimit(std::string_view option, std::optional<std::uint32_t>& limit,
                                          std::string_view text) {
         if (limit) return fmt::format("{} is given twice", option);
+        if (text == "none") return std::nullopt;
         if (rule_.verdict == Verdict::Deny) return fmt::format("{} is only for allow rules", option);
         std::uint32_t number = 0;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (error != std::errc() || end != text.data() + text.size() || number > kMaxClientLimit)
+        const bool is_number = error == std::errc() && end == text.data() + text.size();
+        if (text != "unlimited" && (!is_number || number > kMaxClientLimit))
             return fmt::format("\"{}\" is not a number from 0 to {}", printable(text), kMaxClientLimit);
         limit = number;
         return std::nullopt;
@@ -267,8 +270,9 @@ class LineReader {
             return fmt::format("\"{}\" is not a listener's name: expected letters, digits, '.', '-' or '_'",
                                printable(name));
         if (names_.any || isKnown(name)) return std::nullopt;
-        return fmt::format("no listener is named \"{}\": the configuration has {}", printable(name),
-                           fmt::join(names_.known, ", "));
+        return fmt::format(
+            "no listener is named \"{}\": the configuration has {}", printable(name),
+            fmt::join(std::set<std::string_view>(names_.known.begin(), names_.known.end()), ", "));
     }
 
     bool isKnown(std::string_view name) const noexcept {
@@ -686,10 +690,30 @@ std::optional<std::pair<std::string, SetDefaults>> parseTrailSet(std::string_vie
     return set;
 }
 
+namespace {
+
+/// Of a file that is no list of lines, what it is and how to make one of it; empty: it may be one.
+std::string_view whyNoLines(std::string_view text) {
+    using namespace std::string_view_literals;
+    if (text.starts_with("\xFF\xFE"sv) || text.starts_with("\xFE\xFF"sv))
+        return "is UTF-16, as spreadsheets save \"Unicode text\": save it as CSV in UTF-8 (iconv -f UTF-16 "
+               "-t UTF-8 "
+               "converts it)";
+    if (text.starts_with("PK\x03\x04"sv))
+        return "is a workbook or another archive, and no list of lines: save it as CSV";
+    return {};
+}
+
+}  // namespace
+
 ImportResult parseRules(std::string_view text, const ImportOptions& options) {
-    Lines lines(text);
     ImportResult result;
     result.format = options.format;
+    if (const std::string_view why = whyNoLines(text); !why.empty()) {
+        result.errors.push_back({0, std::string(why)});
+        return result;
+    }
+    Lines lines(text);
     if (options.format == ImportFormat::Auto) {
         // Only we write such a mark, whatever there is before it.
         auto recognized = lines.hasEndMark() ? std::variant<ImportFormat, ImportError>(ImportFormat::Mailgate)

@@ -24,6 +24,11 @@ constexpr std::chrono::minutes kUpkeepAfterFailure{1};
 /// How often all rules are read where changes alone have been: a change that left no trace does not stay unseen for longer.
 constexpr std::chrono::hours kReadAllEvery{1};
 
+/// Those of listeners that are not configured are rules as well.
+bool hasRules(const AccessTable& table) noexcept {
+    return table.size() > 0 || !table.unknownListeners().empty();
+}
+
 /// Counters that wait to be written.
 class PendingHits {
   public:
@@ -64,6 +69,7 @@ struct AccessWatcher::Impl {
     void turn();
     void refresh();
     void load();
+    void requireSuccessor(const AccessTable& fresh);
     void readAll();
     void releaseRetired();
     std::vector<std::string> noteClosed();
@@ -84,6 +90,7 @@ struct AccessWatcher::Impl {
     bool must_load = false;    ///< the table in force is not what the store says
     std::vector<bool> open;    ///< by listener: somebody is let in, as far as has been noted
     bool other_rules = false;  ///< its rule ids are none of the store's: its hits belong nowhere
+    bool began_empty = false;  ///< the store's file, which is in the place of one that had rules
     std::string reported;      ///< the failure reported last; empty while all is well
     std::vector<std::shared_ptr<const AccessTable>> retired;  ///< workers may still count hits in them
     PendingHits hits;
@@ -101,6 +108,7 @@ void AccessWatcher::Impl::load() {
     const auto begin = steady_clock::now();
     retired.reserve(retired.size() + 1);  // what has been loaded is not announced again
     auto fresh = store->load(listeners);
+    requireSuccessor(*fresh);
     const std::chrono::duration<double> took = steady_clock::now() - begin;
     auto before = tables.share();
     if (before && !other_rules) retired.push_back(std::move(before));
@@ -108,6 +116,20 @@ void AccessWatcher::Impl::load() {
     must_load = other_rules = false;
     if (events.changed) events.changed(*fresh, took.count());
     next_upkeep = std::min(next_upkeep, steady_clock::now() + kUpkeepAfterChange);
+}
+
+/// A file that was made anew because the one before was deleted, or was not mounted, is none to go by: not for what is put
+/// into it afterwards either. Whoever wants to begin anew restarts the gateway.
+void AccessWatcher::Impl::requireSuccessor(const AccessTable& fresh) {
+    if (!other_rules) return;
+    began_empty = began_empty || (!hasRules(fresh) && hasRules(*tables.share()));
+    if (!began_empty) return;
+    must_load = true;
+    throw StoreError(
+        StoreError::Kind::Open,
+        "the database of the access rules was deleted or replaced while the gateway ran, and the "
+        "one in its place began without rules: put the right one back (docs/backup.md), or "
+        "restart the gateway to go by this one");
 }
 
 /// What differs without a change is taken, too.
@@ -126,6 +148,7 @@ void AccessWatcher::Impl::refresh() {
     const RuleStore::News news = store->waitForChange(std::max(left, milliseconds(0)));
     if (news == RuleStore::News::Replaced) {
         other_rules = true;
+        began_empty = false;
         retired.clear();
         hits = {};
     }

@@ -328,39 +328,44 @@ RawStatement::~RawStatement() {
     sqlite3_finalize(statement_);
 }
 
-bool RawStatement::isEmpty(int position) const noexcept {
+bool RawStatement::is(int position, Bound bound) const noexcept {
     const auto at = static_cast<std::size_t>(position);
-    return at < empty_.size() && empty_[at];
+    return at < kNoted && bound_[at] == bound;
 }
 
-void RawStatement::noteEmpty(int position, bool empty) noexcept {
+void RawStatement::note(int position, Bound bound) noexcept {
     const auto at = static_cast<std::size_t>(position);
-    if (at < empty_.size()) empty_[at] = empty;
+    if (at < kNoted) bound_[at] = bound;
 }
 
 void RawStatement::bind(int position, std::int64_t value) {
-    noteEmpty(position, false);
+    const auto at = static_cast<std::size_t>(position);
+    if (is(position, Bound::Number) && numbers_[at] == value) return;
+    note(position, Bound::Other);
     if (const int code = sqlite3_bind_int64(statement_, position, value); code != SQLITE_OK)
         database_.fail(code);
+    note(position, Bound::Number);
+    if (at < kNoted) numbers_[at] = value;
 }
 
 void RawStatement::bind(int position, std::string_view value) {
-    if (value.empty() && isEmpty(position)) return;
+    if (value.empty() && is(position, Bound::Empty)) return;
+    note(position, Bound::Other);
     const int code = sqlite3_bind_text(statement_, position, addressOf(value), static_cast<int>(value.size()),
                                        SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
-    noteEmpty(position, value.empty());
+    if (value.empty()) note(position, Bound::Empty);
 }
 
 void RawStatement::bindBlob(int position, std::string_view bytes) {
-    noteEmpty(position, false);
+    note(position, Bound::Other);
     const int code = sqlite3_bind_blob(statement_, position, addressOf(bytes), static_cast<int>(bytes.size()),
                                        SQLITE_STATIC);
     if (code != SQLITE_OK) database_.fail(code);
 }
 
 void RawStatement::bindNull(int position) {
-    noteEmpty(position, false);
+    note(position, Bound::Other);
     if (const int code = sqlite3_bind_null(statement_, position); code != SQLITE_OK) database_.fail(code);
 }
 

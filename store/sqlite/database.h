@@ -5,8 +5,9 @@
 
 #include "store/store_error.h"
 
-#include <bitset>
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -124,14 +125,17 @@ class RawStatement {
     std::string_view text(int column) const noexcept;  ///< until the next step
 
   private:
-    bool isEmpty(int position) const noexcept;
-    void noteEmpty(int position, bool empty) noexcept;
+    /// What a parameter is stays over a reset, and need not be bound again: an empty text, a number that has not changed. In
+    /// a row of the journal that is most of them.
+    enum class Bound : std::uint8_t { Other, Empty, Number };
+    bool is(int position, Bound bound) const noexcept;
+    void note(int position, Bound bound) noexcept;
 
     Database& database_;
     sqlite3_stmt* statement_ = nullptr;
-    /// Parameters that are an empty text: they stay so over a reset, and need not be bound again. In a row of the journal
-    /// that is more than half of them.
-    std::bitset<64> empty_;
+    static constexpr std::size_t kNoted = 64;
+    std::array<Bound, kNoted> bound_{};
+    std::array<std::int64_t, kNoted> numbers_{};
 };
 
 }  // namespace mailgate::store::sqlite

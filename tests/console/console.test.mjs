@@ -17,6 +17,7 @@ const pathOf = page => new URL(page.url()).pathname;
 async function screens(page) {
   await page.goto(`${base}/`);
   const paths = await page.$$eval('nav a', links => links.map(link => link.getAttribute('href')));
+  assert.ok(paths.includes('/fleet') && paths.includes('/configuration'), paths.join());
   await page.goto(`${base}/sessions?q=alice%40partner.example`);
   const story = await page.getAttribute('tbody tr:first-child a', 'href');
   paths.push('/rules/add', '/rules/import', '/rules/why?address=198.51.100.7', '/rules/history', '/configuration/snippets/haproxy');

@@ -49,7 +49,7 @@ await page.click('tbody tr:last-child a');
 await page.waitForLoadState();
 await take(page, 'session', {fullPage: true});
 for (const [name, path] of [['rules', '/rules'], ['rules-add', '/rules/add'], ['rules-history', '/rules/history'], ['servers', '/servers'],
-  ['configuration', '/configuration']]) {
+  ['fleet', '/fleet'], ['configuration', '/configuration']]) {
   const response = await page.goto(base + path);
   if (response.ok()) await take(page, name, {fullPage: name !== 'configuration'});
 }

@@ -21,6 +21,7 @@ from harness.dovecot import USERS, Dovecot
 from harness.nginx import Nginx
 from harness.ports import reserve_port
 from harness.postfix import Postfix
+from harness.postgres import Postgres
 from harness.process import Scratch, wait_until
 
 PASSWORD = "correct horse battery"
@@ -36,7 +37,7 @@ DENIED = ("192.0.2.66", "192.0.2.67", "192.0.2.66")
 
 
 class Site:
-    """Postfix and Dovecot behind a gateway with a console, and nginx before that."""
+    """Postfix and Dovecot behind a gateway with a console, which shares its rules with another by PostgreSQL; and nginx before it."""
 
     def __init__(self, scratch):
         self.dovecot = scratch.start(Dovecot(scratch))
@@ -44,17 +45,37 @@ class Site:
         self.console = f"http://127.0.0.1:{reserve_port()}"
         nginx = Nginx(scratch)
         self.behind_nginx = f"https://console.example.net:{nginx.web(int(self.console.rsplit(':', 1)[1]), scratch.path)}"
-        self.gateway = scratch.start(mailgate.Mailgate(
+        self.database = scratch.start(Postgres(scratch))
+        self.gateway = mailgate.Mailgate(
             scratch, [mailgate.listener("smtp", "postfix"), mailgate.listener("imap", "dovecot")],
             [mailgate.upstream("postfix", self.postfix.proxy_port), mailgate.upstream("dovecot", self.dovecot.proxy_port["imap"])],
-            gateway={"name": "mx-gw-1.example.net"}, admin={"socket": "mailgate.sock"},
-            console={"address": self.console.split("//")[1], "trusted_proxies": NGINX, "base_url": self.behind_nginx}))
+            gateway={"name": "mx-gw-1.example.net"}, admin={"socket": "mailgate.sock"}, fleet={"url": self._fleet_of()},
+            console={"address": self.console.split("//")[1], "trusted_proxies": NGINX, "base_url": self.behind_nginx})
+        other = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "postfix")], [mailgate.upstream("postfix", self.postfix.proxy_port)],
+                                  name="other", gateway={"name": "mx-gw-2.example.net"}, fleet={"url": self._fleet_of()})
+        self._share_rules(self.gateway, other)
+        for gateway in (self.gateway, other):
+            scratch.start(gateway)
         scratch.start(nginx)
         for role in ROLES:
             done = self.gateway.run("console", "user", "add", role, "--role", role, stdin=PASSWORD + "\n")
             assert done.returncode == 0, done.stderr
         self.token = self.gateway.run("console", "token", "add", "tests", "--role", "admin").stdout.strip()
         self._live_a_day()
+
+    def _fleet_of(self, role="mailgate"):
+        return self.database.url(role, "s3cret", "mailgate")
+
+    def _share_rules(self, *gateways):
+        for gateway in gateways:
+            gateway.write_config()
+        self.database.sql(gateways[0].run("snippet", "postgresql").stdout)
+        for role in ("mailgate", "mailgate_owner"):
+            self.database.sql(f"ALTER ROLE {role} PASSWORD 's3cret'")
+        for gateway, *words in ((gateways[0], "migrate", "--url", self._fleet_of("mailgate_owner"), "--grant", "mailgate"),
+                                *((gateway, "join") for gateway in gateways)):
+            done = gateway.run("fleet", *words)
+            assert done.returncode == 0, done.stderr
 
     def _live_a_day(self):
         self.gateway.access("deny", "192.0.2.64/26", "--note", "spam since the weekend", "--expires", "30d")

@@ -224,7 +224,7 @@ void readDialogue(const Subject& subject, std::string_view input) {
          {&test::kOffered, &test::kRequired, &test::kWithin, &test::kWithinAgain}) {
         const test::Observed whole = test::playWhole(subject.traits, turns, *screen);
         requireBounds(whole);
-        require(whole.facts.tls.empty());
+        require(whole.facts.tls == TlsBegin::None);
         require(!whole.starts_tls || (screen->tls.offered() && !whole.violation));
         for (const std::size_t piece : {1, 2, 7})
             require(everything(test::playInPieces(subject.traits, turns, piece, *screen)) ==
@@ -240,7 +240,7 @@ void logIn(const Subject& subject, std::string_view client) {
     for (const std::size_t piece : {std::size_t{1}, std::size_t{9}, client.size()}) {
         const Talk refused = talk<Model>(subject.traits, client, piece, test::kRequired);
         require(!refused.server->accepted() && refused.server->failed().empty());
-        require(refused.observed.facts.authenticated != true && !refused.observed.opaque);
+        require(!refused.observed.facts.authenticated && !refused.observed.opaque);
         require(refused.observed.violation != Violation::UnexpectedReply);
     }
 }
@@ -260,7 +260,12 @@ void sendMail(const Subject& subject, std::string_view client) {
                 player.play(Side::Server, replies);
             }
         }
-        require(server.taken().empty() && player.facts().transaction_count == 0);
+        require(server.taken().empty());
+        // What was answered here is noted as refused, with what it was answered.
+        for (const MailTransaction& mail : player.finish().facts.transactions) {
+            require(!mail.accepted && mail.recipient_count == 0 && mail.size == 0);
+            require(mail.reply.starts_with("50") || mail.reply.starts_with("530 5.7.0 "));
+        }
         for (const std::string& line : linesOf(player.passed()))
             require(!startsWithIgnoreCase(line, "STARTTLS\r") && !startsWithIgnoreCase(line, "AUTH "));
     }

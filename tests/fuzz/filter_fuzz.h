@@ -31,7 +31,7 @@ inline test::Turns turnsIn(std::string_view input) {
 
 /// Strings and their heads.
 inline std::size_t bytesOf(const SessionFacts& facts) {
-    std::size_t bytes = sizeof facts + facts.helo.size() + facts.user.size() + facts.tls.size();
+    std::size_t bytes = sizeof facts + facts.helo.size() + facts.user.size();
     const auto add = [&bytes](const std::string& text) { bytes += sizeof text + text.size(); };
     for (const std::string& user : facts.failed_users)
         add(user);
@@ -54,7 +54,7 @@ inline void requireBounds(const test::Observed& observed) {
     require(facts.helo.size() <= kMaxNameBytes && facts.user.size() <= kMaxNameBytes);
     require(facts.transactions.size() <= kMaxTransactionsKept);
     require(facts.transactions.size() <= facts.transaction_count);
-    require(facts.tls.empty() || observed.opaque);
+    require(facts.tls == TlsBegin::None || observed.opaque);
     require(observed.at_boundary || !observed.interruptible);
     for (const MailTransaction& mail : facts.transactions) {
         require(mail.from.size() <= kMaxMailboxBytes && mail.reply.size() <= kMaxReplyBytes);

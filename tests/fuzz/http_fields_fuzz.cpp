@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is read of HTTP requests before Poco does, or beside it: whether one is whole, cookies, what proxies say of the client.
 
+#include "gateway/answers/mask.h"
 #include "gateway/console/authenticator.h"
 #include "gateway/console/forms.h"
 #include "gateway/console/html.h"
@@ -33,13 +34,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string boundary = console::boundaryOf(text);
     if (boundary.size() > text.size()) std::abort();
 
-    const std::string value = console::cookieNamed(text, "mailgate");
-    if (!value.empty() && text.find("mailgate=" + value) == std::string::npos) std::abort();
+    for (const std::string& value : console::cookiesNamed(text, "mailgate"))
+        if (text.find("mailgate=" + value) == std::string::npos) std::abort();
+    if (state == http::RequestState::Whole) {
+        if (head.body.size() > size || http::fieldIn(head.fields, "X-Forwarded-For").size() > size)
+            std::abort();
+        if (head.target.empty()) std::abort();
+    }
 
     for (const auto& [name, field] : console::formFields(text))
         if (name.size() + field.size() > text.size()) std::abort();
     const std::string shown = console::htmlText(text);
     if (shown.find_first_of("<>\"'\n\r") != std::string::npos) std::abort();
+
+    // Who sees masked texts cannot ask for what was masked.
+    const AddressBytes client = IpAddress::parse("192.0.2.7").value().bytes;
+    const std::string masked = answers::maskedText(text, client);
+    if (answers::maskedText(masked, client) != masked) std::abort();
+    if (masked != text && !answers::tellsAddress(text)) std::abort();
 
     ConsoleConfig config;
     config.trusted_proxies = {std::get<Network>(parseNetwork("10.0.0.0/24"))};

@@ -28,7 +28,7 @@ inline void playDialogue(const ProtocolTraits& protocol, const test::Turns& turn
     const SessionFacts& facts = whole.facts;
     require(facts.user.size() <= kMaxNameBytes && facts.failed_users.size() <= kMaxFailedUsersKept);
     require(facts.failed_users.size() <= facts.failed_logins);
-    require(facts.tls.empty() || whole.opaque);
+    require(facts.tls == TlsBegin::None || whole.opaque);
     require(facts.authenticated != true || whole.opaque);
     require(whole.at_boundary || !whole.interruptible);
     for (const std::string& name : facts.failed_users)

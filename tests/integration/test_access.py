@@ -495,7 +495,7 @@ class Command(unittest.TestCase):
         self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertNotIn("warning", self.gateway.run("check").stdout)
         self.assertEqual(self.gateway.run("access", "test", "203.0.113.9", "--listener", "inbound").returncode, 1)
-        self.assertIn("listener=inbound spam", self.gateway.access("history"))
+        self.assertIn("listener=smtp -> inbound (deny 203.0.113.9)", self.gateway.access("history"))
         self.gateway.config.write_text(self.gateway.config.read_text().replace('name = "inbound"', 'name = "mx"'))
         self.gateway.access("remove", "203.0.113.9", "--listener", "inbound")
 

@@ -5,9 +5,11 @@ import contextlib
 import gzip
 import html.parser
 import http.client
+import itertools
 import json
 import pathlib
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -267,12 +269,13 @@ class Answers(Console):
         wait_until(lambda: greeting().startswith(b"554"), "the rule")
         with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.132"))) as client:
             proxyclient.read_line(client)
-            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.2.132]>\r\n")
+            client.sendall(b"EHLO [192.0.2.132]\r\nMAIL FROM:<x@[192.0.002.132]>\r\n")
             proxyclient.read_reply(client)
             proxyclient.read_reply(client)
             live = self.get("/sessions/live?client=192.0.2.132", token="viewer")
             self.assertNotIn("192.0.2.132", json.dumps(live))
-            for query in ("helo=[192.0.2.132]", "helo=.132", "helo=.132]", "from=x@[192.0.2.132]", "user=192.0.2.132"):
+            self.assertEqual(live["sessions"][0]["from"], "x@[192.0.2.0/24]", "in whatever way it is written")
+            for query in ("helo=[192.0.2.132]", "helo=.132", "helo=.132]", "helo=.132-dsl.example", "from=x@[192.0.002.132]", "user=192.0.2.132"):
                 self.get("/sessions/live?" + query, 403, token="viewer")
             client.sendall(b"QUIT\r\n")
             proxyclient.read_to_end(client)
@@ -490,6 +493,11 @@ class LoggingIn(Console):
         third = self.log_in()
         self.assertGreaterEqual(self.change("DELETE", "/session?everywhere=true", token=None, headers=again).json["ended"], 2)
         self.get("/session", 401, token=None, headers={"Cookie": third.headers["Set-Cookie"].split(";")[0]})
+
+    def test_another_services_cookie_of_the_same_name(self):
+        cookie = self.log_in("viewer-person").headers["Set-Cookie"].split(";")[0]
+        for cookies in (f"mailgate=x; {cookie}", f"{cookie}; mailgate=x"):
+            self.assertEqual(self.get("/session", token=None, headers={"Cookie": cookies})["role"], "viewer", cookies)
 
     def test_a_new_password_ends_sessions(self):
         assert gateway.run("console", "user", "add", "dora", "--role", "viewer", stdin=PASSWORD + "\n").returncode == 0
@@ -855,9 +863,63 @@ class Hostile(Console):
             thread.join()
         statuses = [status for status, _ in answers]
         self.assertEqual(len(statuses), 60)
-        self.assertEqual(statuses.count(401), 5, statuses)
+        self.assertIn(statuses.count(401), range(1, 6), statuses)
         self.assertLessEqual(set(statuses), {401, 429, 503})
         self.assertTrue(all(after for status, after in answers if status != 401), answers)
+
+    def test_who_guesses_takes_no_places_from_others(self):
+        """By many addresses, a new name each, all in one /48, on more connections than there are places."""
+        done = threading.Event()
+        statuses = [[] for _ in range(24)]
+
+        def log_in(user, password, address, headers):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=60, source_address=(address, 0))) as one:
+                one.request("POST", "/api/v1/session", json.dumps({"user": user, "password": password}), {"Content-Type": "application/json", **headers})
+                got = one.getresponse()
+                got.read()
+                return got
+
+        def guess(thread):
+            for number in range(10_000):
+                if done.is_set():
+                    return
+                client = f"2001:db8:f:{(thread * 2_000 + number) % 0x10000:x}::1"
+                statuses[thread].append(log_in(f"{thread}-{number}", "wrong horse battery", "127.0.0.9", {"X-Forwarded-For": client}).status)
+        threads = [threading.Thread(target=guess, args=(thread,)) for thread in range(1, len(statuses))]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: any(503 in those for those in statuses), "more guesses at once than one site has places")
+            for _ in range(10):
+                self.assertEqual(log_in("admin-person", PASSWORD, "127.0.0.26", {}).status, 200)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        self.assertLessEqual({status for those in statuses for status in those}, {401, 429, 503})
+
+    def test_what_a_proxy_says_and_is_not_understood_is_told(self):
+        for _ in range(2):
+            self.get("/session", token="viewer", headers={"X-Forwarded-For": "unknown"})
+        self.assertEqual(gateway.events("console.client_unknown"), [], "nobody is believed who is no proxy")
+        for _ in range(2):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30, source_address=("127.0.0.9", 0))) as proxy:
+                proxy.request("GET", "/login", headers={"X-Forwarded-For": "192.0.2.7, unknown"})
+                self.assertEqual(proxy.getresponse().status, 200)
+        line = gateway.wait_event("console.client_unknown")
+        self.assertEqual([line["proxy"], line["forwarded_for"]], ["127.0.0.9", "unknown"])
+        self.assertEqual(len(gateway.events("console.client_unknown")), 1, "once a minute")
+
+    def test_as_to_a_proxy(self):
+        """RFC 9112 3.2.2: the host in the target counts, and not the field."""
+        head = f" HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer {tokens['viewer']}\r\n\r\n"
+        self.assertRegex(raw(f"GET http://127.0.0.1:{console_port}/api/v1/status{head}".encode()), r"^HTTP/1\.[01] 200 ")
+        self.assertRegex(raw(b"GET http://localhost/login HTTP/1.1\r\nHost: x\r\n\r\n"), r"^HTTP/1\.[01] 200 ")
+        self.assertRegex(raw(b"GET http://evil.example/login HTTP/1.1\r\nHost: localhost\r\n\r\n"), r"^HTTP/1\.[01] 421 ")
+        self.assertRegex(raw(b"GET  /login HTTP/1.1\r\nHost: localhost\r\n\r\n"), r"^HTTP/1\.[01] 400 ")
+        for path in ("/rules/../logout", "/rules/%2e%2e/logout", "/./login", "/api/v1/./status", "/rules/%2E/add"):
+            with self.subTest(path=path):
+                self.assertRegex(raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()), r"^HTTP/1\.[01] 404 ")
 
     def test_another_name_than_ours_is_not_answered(self):
         """A page of another site whose name was made to stand for this host would be of one origin with the console."""
@@ -952,6 +1014,51 @@ class Broken(unittest.TestCase):
             self.assertEqual(answer.status, 503)
             self.assertNotIn(str(scratch.path), answer.body)
             self.assertIn("mailgate console user list", answer.json["detail"])
+
+
+class Starved(unittest.TestCase):
+    """With few descriptors, or none."""
+
+    def test_it_says_so_and_recovers(self):
+        port = reserve_port()
+        poor = scratch.start(mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", mail.port)],
+                                               name="poor", console={"address": f"127.0.0.1:{port}"}))
+        self.assertEqual(ask("GET", "/status", token=None, port=port).status, 401)
+        pid = poor.process.pid
+        usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        self.addCleanup(poor.stop)
+
+        def leave(free):
+            """So many, as far as the process itself does not close or open others meanwhile."""
+            taken = {int(entry.name) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+            least = itertools.islice((number for number in itertools.count() if number not in taken), free, None)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (next(least), usual[1]))
+
+        def asked():
+            """What is answered, if that is soon; and the connection, if not."""
+            connection = socket.create_connection(("127.0.0.1", port), timeout=0.3)
+            self.addCleanup(connection.close)
+            connection.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                return connection.recv(20)
+            return b""
+
+        def refused():
+            leave(2)
+            answer = asked()
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+            return answer.startswith(b"HTTP/1.1 503")
+
+        def paused():
+            leave(0)
+            asked()
+            return poor.events("listener.paused", listener="console")
+        wait_until(refused, "a refusal")
+        self.assertEqual(poor.wait_event("listener.exhausted")["listener"], "console")
+        wait_until(paused, "a pause")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        poor.wait_event("listener.resumed", listener="console")
+        self.assertEqual(ask("GET", "/status", token=None, port=port).status, 401)
 
 
 class Tls(unittest.TestCase):

@@ -152,6 +152,48 @@ class Rules(unittest.TestCase):
         self.assertIn("251 rules to be added", preview.words)
         self.assertNotIn("10.77.", listed())
 
+    def test_of_what_was_typed_no_more_is_kept_than_a_form_has(self):
+        form = self.operator.open("/rules/import").form("/rules/import")
+        form.fields = [("csrf_token", "an older one"), ("text", "deny 10.79.0.0/16"), ("step", "do"), ("other", "<"), ("/rules/add", "x")]
+        again = self.operator.submit(form, "Preview", 403).form("/rules/import")
+        self.assertEqual([name for name, _ in again.fields if name != "csrf_token"], ["text"])
+        self.assertIn("too old", self.operator.submit(form, "Preview", 403, text="deny 10.79.0.0/16 " + "<" * (64 << 10)).words)
+        form.type, form.fields = "application/x-www-form-urlencoded", form.fields + [("a", "<")] * 100_000
+        again = self.operator.submit(form, "Preview", 403)
+        self.assertEqual(again.form("/rules/import").value("text"), "deny 10.79.0.0/16")
+        self.assertLess(len(again.text), 10_000)
+
+    def test_orders_outlive_the_session(self):
+        late = Browser(console_port).log_in("operator-person", PASSWORD)
+        drain = late.open("/servers/mail/mail1/drain").form("/servers/mail/mail1/drain")
+        with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.31"))) as client:
+            proxyclient.read_line(client)
+            [live] = gateway.ask("GET", "/api/v1/sessions/live?client=192.0.2.31")[1]["sessions"]
+            path = f"/sessions/{live['session']}/end"
+            end = late.open(path).form(path)
+            late.submit(late.open("/").form("/logout"), "Log out")
+            for form, button in ((drain, "Drain"), (end, "End session")):
+                self.assertIn("Nothing was done", late.submit(form, button, 401).words)
+            late.log_in("operator-person", PASSWORD)
+            again = late.submit(end, "End session", 403)
+            self.assertIn(live["session"], again.words)
+            self.assertTrue(gateway.ask("GET", "/api/v1/sessions/live?client=192.0.2.31")[1]["sessions"], "nothing is done yet")
+            late.submit(again.form(path), "End session")
+            self.assertIn(b"421", proxyclient.read_line(client))
+        again = late.submit(drain, "Drain", 403)
+        self.assertIn("Drain mail/mail1", again.words)
+        late.submit(again.form("/servers/mail/mail1/drain"), "Do it")
+        gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="operator-person (console)")
+        gateway.run("server", "ready", "mail/mail1")
+
+    def test_changes_have_one_number(self):
+        gateway.access("deny", "192.0.2.90")
+        number = json.loads(gateway.access("history", "192.0.2.90", "--json"))["changes"][-1]["change"]
+        self.viewer.open(f"/rules/changes/{number}")
+        for other in (f"0{number}", f"+{number}", "x", f"{number}x"):
+            self.viewer.open(f"/rules/changes/{other}", 404)
+        self.operator.open(f"/rules/changes/0{number}/undo", 404)
+
     def test_what_is_wrong_is_said_beside_the_form(self):
         for values, status, words in (({"networks": "192.0.2.1/24", "verdict": "deny"}, 400, "did you mean"),
                                       ({"networks": "192.0.2.1"}, 400, "expected"),
@@ -254,8 +296,8 @@ class Rules(unittest.TestCase):
         for path in ("/rules/x", "/rules/-1", "/rules/99999999999999999999", "/rules/changes/99999", "/rules/x/edit", "/rules/%00/remove", "/rules/1/nothing"):
             with self.subTest(path=path):
                 self.operator.open(path, 404)
-        self.operator.open("/rules/changes/x", 400)
-        self.operator.open("/rules/changes/x/undo", 400)
+        self.operator.open("/rules/changes/x", 404)
+        self.operator.open("/rules/changes/x/undo", 404)
 
 
 class Overview(unittest.TestCase):

@@ -164,7 +164,8 @@ class Resources(Situation):
         for _ in range(100):
             self.greeting()
         self.gateway.wait_events(101, "session.end")
-        wait_until(lambda: self.gateway.descriptors() <= before, "descriptors given back")
+        # The rules' hits are written now and then, through a connection that stays.
+        wait_until(lambda: self.gateway.descriptors() <= before + 3, "descriptors given back")
 
 
 def answers_each_line(connection):

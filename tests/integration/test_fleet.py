@@ -3,6 +3,7 @@
 dies, is too new, or refuses its gateways."""
 
 import contextlib
+import http.client
 import json
 import pathlib
 import sqlite3
@@ -320,6 +321,22 @@ class Outages(unittest.TestCase):
         refused = wrong.run("fleet", "status")
         self.assertEqual(refused.returncode, 1)
         self.assertRegex(refused.stderr, "db.example.net.*does not match host name")
+
+    def test_viewers_are_not_told_where_files_are(self):
+        port = reserve_port()
+        gateway = scratch.start(make_gateway("certified", url(options="?sslmode=verify-full&sslrootcert=/nowhere/ca.pem"),
+                                             console={"address": f"127.0.0.1:{port}"}))
+        token = ran(gateway, "console", "token", "add", "looker", "--role", "viewer").strip()
+        wait_until(lambda: standing(gateway)["failure"], "the reason in the status")
+        self.assertIn("/nowhere/ca.pem", standing(gateway)["failure"])
+        self.assertIn("/nowhere/ca.pem", fleet_told(gateway)["failure"])
+        for path in ("/api/v1/status", "/api/v1/fleet", "/fleet"):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as viewer:
+                viewer.request("GET", path, headers={"Authorization": "Bearer " + token})
+                body = viewer.getresponse().read().decode()
+                self.assertNotIn("nowhere", body)
+                self.assertIn("a file", body)
+        gateway.stop()
 
     def test_no_password_is_shown(self):
         self.assertEqual(gateways[0].run("check").returncode, 0)

@@ -133,7 +133,7 @@ class Json(unittest.TestCase):
                       ("report", "would-refuse"), ("status",), ("tls", "status"), ("tls", "test", f"127.0.0.1:{closed}"),
                       ("tls", "test", "no-such-host.invalid:993"), ("check",), ("reload",), ("probe",), ("probe", "gone"),
                       ("console", "user", "list"), ("console", "token", "list"),
-                      ("access", "list"), ("access", "list", "--expired"), ("access", "history"),
+                      ("access", "list"), ("access", "list", "--expired"), ("access", "history"), ("access", "history", "--limit", "1"),
                       ("access", "set", "list"), ("access", "set", "show", "partners"), ("access", "report"),
                       ("access", "test", "192.0.2.66", "203.0.113.7"), ("access", "diff", rules),
                       ("access", "import", rules, "--dry-run"), ("access", "import", rules),

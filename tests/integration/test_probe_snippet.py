@@ -341,6 +341,8 @@ class Snippet(unittest.TestCase):
         done = gateway.run("snippet", "haproxy")
         snippet, ports = self.with_free_ports(done.stdout, r"(bind ):(\d+)")
         balancer = HAProxy(scratch, name="pasted-haproxy")
+        # Checked often, and each may take the time that it needs.
+        snippet = re.sub(r"\n( +)server ", r"\n\1timeout check 5s\g<0>", snippet)
         balancer._sections.append(snippet.replace("inter 5s", "inter 100ms"))
         balancer._ports.extend(ports.values())
         scratch.start(balancer)

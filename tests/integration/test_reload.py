@@ -59,6 +59,7 @@ class Reloaded(unittest.TestCase):
         self.addCleanup(self.manager.close)
         self.manager.bind(str(gateway.folder / "notify"))
         self.manager.settimeout(30)
+        os.chmod(gateway.folder / "notify", 0o666)
         gateway.process.env = {**os.environ, "NOTIFY_SOCKET": str(gateway.folder / "notify"), **environment}
 
     def hear(self, word):
@@ -118,8 +119,10 @@ class AllOrNothing(Reloaded):
         gateway = self.make([mailgate.upstream("mx", old.port, **CHECKED)], gateway={"user": "daemon"})
         os.chmod(gateway.folder.parent, 0o755)
         shutil.chown(gateway.folder, "daemon")
+        self.manage(gateway)
         gateway.start()
         self.addCleanup(gateway.stop)
+        self.hear("READY=1")  # it has the threads that it needs by itself
         second = mailgate.listener("smtp", "mx")["address"]
         listener = gateway.listeners[0]
 

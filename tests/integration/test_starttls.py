@@ -22,6 +22,7 @@ from harness.process import Scratch, wait_until
 
 PASSWORD = USERS["bob"]
 NAME = "mail.example.org"
+MUST_TLS = "530 5.7.0 Must issue a STARTTLS command first"
 ELSEWHERE = "127.0.0.2"  # a client with the server's own address has a secure connection, says Dovecot 2.4
 scratch = authority = dovecot = postfix = gateway = None
 
@@ -229,7 +230,9 @@ class Logins(unittest.TestCase):
                 client.until(answer)
             port = client.port
         line = gateway.wait_event("session.end", listener="lmtp", client_port=port)
-        self.assertEqual((line["mail"][0]["from"], line["tls"]["mode"]), ("lmtp@example.com", "starttls"))
+        self.assertEqual([(mail["from"], mail["reply"][:3]) for mail in line["mail"]],
+                         [("a@example.com", "530"), ("lmtp@example.com", "250")])
+        self.assertEqual(line["tls"]["mode"], "starttls")
 
     def test_programs(self):
         dovecot.deliver("bob", b"Subject: fetched\r\n\r\nbody\r\n")
@@ -287,21 +290,46 @@ class Logins(unittest.TestCase):
 
 class Required(unittest.TestCase):
     def test_no_password_and_no_mail_before_tls(self):
-        for listener, command, answer in (
-                ("submission", b"MAIL FROM:<a@example.com>\r\n", rb"530 5\.7\.0 Must issue a STARTTLS"),
-                ("submission", b"AUTH PLAIN AGJvYgBidWlsZGVyLTMxNDE=\r\n", rb"530 5\.7\.0"),
-                ("imap", b"a LOGIN bob builder-3141\r\n", rb"a NO \[PRIVACYREQUIRED\]"),
-                ("imap", b"a AUTHENTICATE PLAIN\r\n", rb"a NO \[PRIVACYREQUIRED\]"),
-                ("pop3", b"USER bob\r\n", rb"-ERR \[AUTH\]"),
-                ("sieve", b'AUTHENTICATE "PLAIN" "AGJvYgBidWlsZGVyLTMxNDE="\r\n', rb"NO \(ENCRYPT-NEEDED\)")):
+        for listener, command, answer, user in (
+                ("submission", b"MAIL FROM:<a@example.com>\r\n", rb"530 5\.7\.0 Must issue a STARTTLS", None),
+                ("submission", b"AUTH PLAIN AGJvYgBidWlsZGVyLTMxNDE=\r\n", rb"530 5\.7\.0", "bob"),
+                ("imap", b"a LOGIN bob builder-3141\r\n", rb"a NO \[PRIVACYREQUIRED\]", "bob"),
+                ("imap", b"a AUTHENTICATE PLAIN\r\n", rb"a NO \[PRIVACYREQUIRED\]", None),
+                ("pop3", b"USER bob\r\n", rb"-ERR \[AUTH\]", "bob"),
+                ("sieve", b'AUTHENTICATE "PLAIN" "AGJvYgBidWlsZGVyLTMxNDE="\r\n', rb"NO \(ENCRYPT-NEEDED\)", "bob")):
+            before = self.refusals(listener)
             with self.subTest(listener=listener, command=command), Clear(listener) as client:
                 client.until(SPOKEN.get(listener, SPOKEN["mx"])[0])
                 client.sends(command)
                 self.assertRegex(client.line(), rb"^" + answer)
                 client.socket.close()
                 line = gateway.wait_event("session.end", listener=listener, client_port=client.port)
-                self.assertEqual((line["user"], line["tls"], line.get("mail", [])), (None, None, []))
-                self.assertNotIn("authenticated", line)
+                self.assertEqual((line["user"], line["tls"]), (user, None))
+                self.assertNotIn("builder-3141", str(line))
+                if user:
+                    self.assertEqual((line["authenticated"], line["failed_logins"]), (None, 0))
+                else:
+                    self.assertNotIn("authenticated", line)
+                mails = [(mail["from"], mail["reply"]) for mail in line.get("mail", [])]
+                self.assertEqual(mails, [("a@example.com", MUST_TLS)] if command.startswith(b"MAIL") else [])
+                self.assertEqual(self.refusals(listener), before + 1, "counted before the line is written")
+
+    def test_who_was_told_to_begin_tls_can_be_found(self):
+        with Clear("submission") as smtp, Clear("imap") as imap:
+            smtp.until(SPOKEN["mx"][0])
+            smtp.sends(b"MAIL FROM:<old-printer@example.com>\r\n")
+            smtp.until(rb"530 ")
+            imap.until(SPOKEN["imap"][0])
+            imap.sends(b"a LOGIN old-phone builder-3141\r\n")
+            imap.until(rb"a NO")
+        for *question, port in (("--from", "old-printer@example.com", smtp.port), ("--reply", "530", "--from", "old-printer@example.com", smtp.port),
+                                ("--user", "old-phone", imap.port)):
+            found = wait_until(lambda question=question: gateway.run("sessions", *question, "--json").stdout, "the journal has it")
+            self.assertEqual([json.loads(line)["client_port"] for line in found.splitlines()], [port], question)
+
+    def refusals(self, listener):
+        text = gateway.run("status", "--json").stdout
+        return next(one["tls_required_refusals"] for one in json.loads(text)["listeners"] if one["name"] == listener)
 
     def test_a_client_that_goes_on_is_let_go(self):
         with Clear("imap") as client:

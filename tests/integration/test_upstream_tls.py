@@ -233,7 +233,8 @@ class BothByStartTls(unittest.TestCase):
         self.assertIn(b"with ESMTPS", message)
         self.assertIn(CLIENT.encode(), message)
         line = self.ended(gateway, end="client_quit", helo="client.example.org")
-        self.assertEqual([mail["from"] for mail in line["mail"]], ["sender@example.com"])
+        self.assertEqual([(mail["from"], mail["reply"][:3]) for mail in line["mail"]],
+                         [("sender@example.com", "530"), ("sender@example.com", "250")])
 
     def test_passwords_by_starttls_on_both_sides(self):
         context = ssl.create_default_context(cafile=str(authority.certificate))

@@ -52,7 +52,8 @@ struct Observed {
 /// What the filter knows as text.
 inline std::string knownIn(const Observed& observed) {
     const SessionFacts& facts = observed.facts;
-    std::string text = "helo=" + facts.helo + "\nuser=" + facts.user + "\ntls=" + std::string(facts.tls);
+    std::string text = "helo=" + std::string(facts.helo.view()) + "\nuser=" + facts.user +
+                       "\ntls=" + std::string(toString(facts.tls));
     const auto flag = [&text](std::string_view name, bool value) {
         text.append("\n").append(name).append(value ? "=yes" : "=no");
     };

@@ -99,7 +99,7 @@ class ScriptedHost final : public SessionHost {
 
     /// A client arrives. `expect_header`: as a trusted balancer's connection.
     Session& arrive(std::shared_ptr<ScriptedPeer> client, bool expect_header, std::size_t listener = 0) {
-        sessions_.push_back(std::make_unique<Session>(*this, arrival(expect_header, listener)));
+        sessions_.push_back(std::make_unique<Session>(*this, arrival(expect_header, listener), local()));
         Session& session = *sessions_.back();
         session.start(std::make_unique<ScriptedTransport>(std::move(client)));
         return session;
@@ -107,12 +107,11 @@ class ScriptedHost final : public SessionHost {
 
     AcceptedConnection arrival(bool expect_header, std::size_t listener = 0) const {
         return {generation_,
-                &generation_->config.listeners[listener],
                 static_cast<store::ListenerIndex>(listener),
                 {*IpAddress::parse("10.0.0.9"), 40001},
-                {*IpAddress::parse("203.0.113.10"), 25},
                 expect_header};
     }
+    static Endpoint local() { return {*IpAddress::parse("203.0.113.10"), 25}; }
 
     /// The next server that a session connects to; without one, connecting fails with `connect_error`.
     std::shared_ptr<ScriptedPeer> nextServer() {

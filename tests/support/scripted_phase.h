@@ -19,7 +19,7 @@
 namespace mailgate::test {
 
 /// A session's events, remembered.
-class RememberedTurns final : public SessionEvents {
+class RememberedTurns final : public EventHandler {
   public:
     void onEvents(unsigned slot, std::uint32_t) override { turns.push_back(slot); }
     std::vector<unsigned> turns;  ///< that were asked for with defer()
@@ -43,18 +43,17 @@ class PhaseTest : public ::testing::Test {
     void arrive(Config config, bool expect_header = false) {
         context_.reset();
         host_ = std::make_unique<ScriptedHost>(std::move(config));
-        context_ = std::make_unique<SessionContext>(*host_, events_, host_->arrival(expect_header));
+        context_ = std::make_unique<SessionContext>(*host_, events_, host_->arrival(expect_header),
+                                                    ScriptedHost::local());
         client_ = std::make_shared<ScriptedPeer>();
-        context_->client = std::make_unique<ScriptedTransport>(client_);
-        context_->relay.attach(Side::Client, context_->client.get());
+        context_->client() = std::make_unique<ScriptedTransport>(client_);
     }
     /// One whose client is known.
     void arriveAdmitted(Config config) {
         arrive(std::move(config));
         SessionRecord& record = context_->record;
-        record.header_done = record.start;
+        record.header_done = record.at(record.start);
         record.client = {*IpAddress::parse("198.51.100.7"), 55555};
-        record.destination = record.arrival.local;
         context_->admitted = true;
     }
     /// ... and whose server has greeted it.
@@ -62,15 +61,14 @@ class PhaseTest : public ::testing::Test {
         arriveAdmitted(std::move(config));
         server_ = std::make_shared<ScriptedPeer>();
         context_->useServer(context_->record.pool().endpoints().front());
-        context_->record.connected = host_->now();
-        context_->server = std::make_unique<ScriptedTransport>(server_);
-        context_->relay.attach(Side::Server, context_->server.get());
+        context_->record.connected = context_->record.at(host_->now());
+        context_->server() = std::make_unique<ScriptedTransport>(server_);
         ASSERT_TRUE(context_->relay.receive(Side::Server, greeting, false));
     }
 
     template <typename Phase>
     Next clientEvent(Phase& phase, std::uint32_t events) {
-        context_->client->note(events);
+        context_->client()->note(events);
         return phase.onClient(events);
     }
     template <typename Phase>

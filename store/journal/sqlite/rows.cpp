@@ -235,14 +235,16 @@ std::string_view RowBinder::kept(std::string_view text, Masking masking, ColumnT
                 client_ = text;
                 masked_client_ = masked({*column.address, 128}).toString();
             }
-            return column.kept = masked_client_;
+            return masked_client_;
         case Masking::Network:
+            if (isMaskedRule(text)) return text;
             if (column.kept_of != text) {
                 column.kept_of = text;
                 column.kept = maskedRule(text);
             }
             return column.kept;
         case Masking::HeloName:
+            if (!text.starts_with('[') && text.find(client_) == std::string_view::npos) return text;
             return column.kept = maskedHelo(text, client_, masked_client_);
         case Masking::Quoted:
             if (text.find(client_) == std::string_view::npos) return text;
@@ -262,7 +264,7 @@ void RowBinder::bindColumns(sqlite::RawStatement& insert, std::int64_t key, cons
         if constexpr (kIsNumber<std::decay_t<decltype(value)>>)
             insert.bind(place, numberOf(value));
         else
-            insert.bind(place, kept(textOf(field, value, text), field.masking, text));
+            insert.bind(place, text.bound = kept(textOf(field, value, text), field.masking, text));
     });
 }
 
@@ -283,7 +285,7 @@ void RowBinder::bindAddress(sqlite::RawStatement& insert, std::int64_t key, cons
         if constexpr (!kIsNumber<std::decay_t<decltype(session.*field.member)>>) {
             if (!isApart(field.masking)) return;
             const std::string_view whole = textOf(field, session.*field.member, text);
-            if (whole == text.kept)
+            if (whole == text.bound)
                 insert.bindNull(++place);
             else
                 insert.bind(++place, whole);

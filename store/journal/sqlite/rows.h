@@ -29,6 +29,7 @@ struct ColumnText {
     std::string whole;
     std::optional<AddressBytes> address;  ///< whose text `whole` is
     std::string kept, kept_of;
+    std::string_view bound;  ///< for the session's row
 };
 
 /// Binds records to the parameters of those statements. What is bound lives until the next record.

@@ -5,9 +5,12 @@
 #include "tests/support/fake_control.h"
 #include "tests/support/temporary_folder.h"
 
+#include <Poco/Net/ServerSocket.h>
+#include <Poco/Net/SocketAddress.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
 namespace mailgate::admin {
@@ -29,9 +32,22 @@ TEST(AdminClient, TellsWhyThereIsNoAnswer) {
     const TemporaryFolder folder;
     const ClientError nobody = errorOf([&] { Client(folder.file("none.sock")).get("/v1/status"); });
     EXPECT_EQ(nobody.status(), 0);
+    EXPECT_EQ(nobody.kind(), ClientError::Kind::NotListening);
     EXPECT_THAT(nobody.what(), HasSubstr("no gateway is listening on " + folder.file("none.sock")));
     const ClientError unset = errorOf([] { Client("").get("/v1/status"); });
     EXPECT_THAT(unset.what(), HasSubstr("no admin.socket"));
+}
+
+/// A socket on which nobody accepts: the kernel does, up to its queue.
+TEST(AdminClient, WaitsNoLongerThanItIsPatient) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("silent.sock");
+    Poco::Net::ServerSocket silent;
+    silent.bind(Poco::Net::SocketAddress(Poco::Net::SocketAddress::UNIX_LOCAL, path));
+    silent.listen();
+    const ClientError error = errorOf([&] { Client(path, std::chrono::milliseconds(20)).get("/v1/status"); });
+    EXPECT_EQ(error.kind(), ClientError::Kind::Silent);
+    EXPECT_THAT(error.what(), HasSubstr("no answer from mailgate on " + path));
 }
 
 TEST(AdminClient, AnErrorIsTheGatewaysSentence) {
@@ -45,6 +61,7 @@ TEST(AdminClient, AnErrorIsTheGatewaysSentence) {
     EXPECT_EQ(client.get("/v1/status")->getValue<std::string>("name"), "gw.example.net");
     const ClientError missing = errorOf([&] { client.del("/v1/sessions/" + percentEncoded("a b")); });
     EXPECT_EQ(missing.status(), 404);
+    EXPECT_EQ(missing.kind(), ClientError::Kind::Answered);
     EXPECT_STREQ(missing.what(), "there is no live session \"a b\"");
     const ClientError foreign = errorOf([&] { client.get("/metrics"); });
     EXPECT_THAT(foreign.what(), HasSubstr("is not mailgate"));

@@ -53,8 +53,78 @@ TEST(Mask, OfWhatIsMaskedIsTheSame) {
     EXPECT_EQ(sessionAsJson(maskedSession(masked)), sessionAsJson(masked));
     EXPECT_EQ(maskedNetwork(network("198.51.100.7")).toString(), "198.51.100.0/24");
     EXPECT_EQ(maskedNetwork(network("198.51.0.0/16")).toString(), "198.51.0.0/16");
-    EXPECT_EQ(maskedHeloName("host-198.51.100.7.example", address("198.51.100.7")),
+    EXPECT_EQ(maskedText("host-198.51.100.7.example", address("198.51.100.7")),
               "host-198.51.100.0/24.example");
+}
+
+TEST(Mask, FindsAnAddressInWhateverWayItIsWritten) {
+    for (const auto& [text, left] : {
+             std::pair("[192.0.2.7]", "[192.0.2.0/24]"),
+             {"192.0.2.007", "192.0.2.0/24"},
+             {"[192.000.002.007]", "[192.0.2.0/24]"},
+             {"1192.0.2.7", "1192.0.2.0/24"},
+             {"mx-192.0.2.7-dsl.example", "mx-192.0.2.0/24-dsl.example"},
+             {"7.2.0.192.dsl.example", "192.0.2.0/24.dsl.example"},
+             {"10.1.2.3.", "10.1.2.0/24."},
+             {"[10.1.2.3] 10.1.2.11", "[10.1.2.0/24] 10.1.2.0/24"},
+             {"1.2.3.4.5 x", "1.2.3.0/24 x"},
+             {"x@[IPv6:2001:db8:7:7::1]", "x@[IPv6:2001:db8:7::/48]"},
+             {"x@[IPv6:2001:db8:7:7:0:0:0:1]", "x@[IPv6:2001:db8:7::/48]"},
+             {"x@[IPv6:2001:0db8:0007:0007:0000:0000:0000:0001]", "x@[IPv6:2001:db8:7::/48]"},
+             {"x@[ipv6:2001:DB8:7:7::1]", "x@[ipv6:2001:db8:7::/48]"},
+             {"x@[IPV6:2001:DB8:7:7::0.0.0.1]", "x@[IPV6:2001:db8:7::/48]"},
+             {"2001:db8:7:7::000.000.000.001", "2001:db8:7::/48"},
+             {"2001:db8:7:7:0:0:0:1", "2001:db8:7::/48"},
+             {"[IPv6:2001:db8:7:7:0:0:0:1].isp.example", "[IPv6:2001:db8:7::/48].isp.example"},
+             {"2001:db8:7:7:0:0:0:1.isp.example", "2001:db8:7::/48.isp.example"},
+             {"2001:db8:7:7:0:0:0:0:1", "2001:db8:7::/48"},
+             {"host:2001:db8:7:7::1: no", "host:2001:db8:7::/48: no"},
+             {"::ffff:192.0.2.7", "192.0.2.0/24"},
+             {"[IPv6:::FFFF:c000:207]", "[IPv6:192.0.2.0/24]"},
+             {"::1", "::/48"},
+         }) {
+        EXPECT_EQ(maskedText(text, address("192.0.2.7")), left) << text;
+        EXPECT_EQ(maskedText(left, address("192.0.2.0")), left) << "once more";
+        EXPECT_TRUE(tellsAddress(text)) << text;
+    }
+    for (const char* other :
+         {"", "alice@example.net", "550 5.7.1 no", "a1.b2.c3.d4", "1.2.3.example", "1..2.3.4", "10:20:30",
+          "Foo::Bar", "::", "[]", "[mail.example]", "192-0-2-7.isp.example", "ipv6:", "be:ad", "a::"})
+        EXPECT_EQ(maskedText(other, address("192.0.2.7")),
+                  std::string_view(other) == "a::" ? "a::/48" : other);
+    EXPECT_EQ(maskedText("192.0.2.7/24", address("192.0.2.7")), "192.0.2.0/24") << "nobody's mask but ours";
+}
+
+TEST(Mask, OfWhatTheJournalHasForgottenTheRestIsMasked) {
+    store::JournalSession session = sessionOf("192.0.2.0");
+    session.client_masked = true;
+    session.rule.clear();
+    session.mail.front().from = "x@[192.0.2.007]";
+    session.failed_users = {"u@10.1.2.3"};
+    const auto masked = maskedSession(session);
+    EXPECT_EQ(masked.mail.front().from, "x@[192.0.2.0/24]");
+    EXPECT_THAT(masked.failed_users, testing::ElementsAre("u@10.1.2.0/24"));
+    EXPECT_EQ(masked.rule_id, 0);
+}
+
+TEST(Mask, LeavesOutWhereFilesAre) {
+    for (const auto& [text, shown] : {
+             std::pair("/var/lib/mailgate/mailgate.db: disk I/O error", "a file: disk I/O error"),
+             {"/srv/my data/mailgate.db: the database is in use", "a file: the database is in use"},
+             {R"(root certificate file "/etc/my ca.pem" does not exist)",
+              R"(root certificate file "a file" does not exist)"},
+             {R"(connection to server on socket "/run/pg/.s.PGSQL.5432" failed: no)",
+              R"(connection to server on socket "a file" failed: no)"},
+             {"cannot open /etc/x", "cannot open a file"},
+             {"cannot open /etc/x, and more", "cannot open a file, and more"},
+             {"postgresql://db.example/mailgate does not answer",
+              "postgresql://db.example/mailgate does not answer"},
+             {"this gateway has not joined: mailgate fleet join",
+              "this gateway has not joined: mailgate fleet join"},
+             {"\"/unended", "\"a file"},
+             {"", ""},
+         })
+        EXPECT_EQ(withoutPaths(text), shown);
 }
 
 TEST(Mask, KnowsWhatWouldTellAnAddress) {
@@ -64,8 +134,8 @@ TEST(Mask, KnowsWhatWouldTellAnAddress) {
     for (const char* text :
          {"", "alice@example.net", "1.2.3.example", "a1.b2.c3.d4", "2024-11-26.1@x", "1..2.3.4", "1.2.3"})
         EXPECT_FALSE(tellsAddress(text)) << text;
-    for (const char* name :
-         {".177", "177", ".2.177", ".177.example.net", "[192.0.2.1]", ".177]", "]", ".177].example"})
+    for (const char* name : {".177", "177", ".2.177", ".7-dsl.example", ".2.7x", ".177.example.net",
+                             "[192.0.2.1]", ".177]", "]", ".177].example"})
         EXPECT_TRUE(tellsAddressOfHelo(name)) << name;
     for (const char* name : {"", ".", ".example.net", "mx1.example.net", "..a", "192-0-2-1.isp.example"})
         EXPECT_FALSE(tellsAddressOfHelo(name)) << name;

@@ -44,6 +44,13 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
         EXPECT_EQ(meaningsOf(text)[0].command, "mailgate sessions --client 203.0.113.200") << text;
     EXPECT_EQ(meaningsOf("[2001:db8::1]:25")[0].command, "mailgate sessions --client 2001:db8::1");
     EXPECT_EQ(meaningsOf("2001:db8::1:25")[0].command, "mailgate sessions --client 2001:db8::1:25");
+    EXPECT_EQ(namesOf("[203.0.113.200]"), "client balancer helo");
+    EXPECT_EQ(meaningsOf("[203.0.113.200]").back().filter.helo, "[203.0.113.200]");
+    EXPECT_EQ(namesOf("unknown[203.0.113.200]"), "client balancer");
+    for (const char* text : {"IPv6:2001:db8::1", "[IPv6:2001:db8::1]", "x[ipv6:2001:db8::1]:25"})
+        EXPECT_EQ(meaningsOf(text)[0].command, "mailgate sessions --client 2001:db8::1") << text;
+    EXPECT_EQ(meaningsOf("250 2.0.0 Ok: queued as 94B2DA7E11B")[0].filter.queue_id, "94B2DA7E11B");
+    EXPECT_EQ(meaningsOf("Ok: queued as 94B2DA7E11B (x)")[0].filter.queue_id, "94B2DA7E11B");
     EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }

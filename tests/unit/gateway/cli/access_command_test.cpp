@@ -127,6 +127,54 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     EXPECT_EQ(unchanged.errors, "mailgate: no change is recorded\n");
 }
 
+TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
+    done({"allow", "192.0.2.1", "--note", "one"});
+    done({"allow", "192.0.2.1", "--note", "two"});
+    done({"deny", "192.0.2.2", "--set", "x", "--program", "fail2ban"});
+    EXPECT_THAT(done({"history"}), HasSubstr("note \"one\" -> \"two\" (allow 192.0.2.1)\n"));
+    const Ran cut = access({"history", "--limit", "2", "--columns", "what"});
+    EXPECT_EQ(cut.output, "WHAT\nnote \"one\" -> \"two\" (allow 192.0.2.1)\ndeny 192.0.2.2 set=x\n");
+    EXPECT_EQ(cut.errors, "mailgate: the newest 2 of 3 entries; --limit N prints more\n");
+    EXPECT_EQ(access({"history", "--limit", "3"}).errors, "");
+    EXPECT_THAT(done({"history", "--limit", "1", "--json"}),
+                AllOf(StartsWith("{\"cut\":{\"printed\":1,\"found\":3},\"changes\":[\n  {\"id\":3,"),
+                      Not(HasSubstr("\"id\":2"))));
+    EXPECT_EQ(done({"history", "--by", "fail2ban", "--columns", "what"}), "WHAT\ndeny 192.0.2.2 set=x\n");
+    EXPECT_EQ(done({"history", "--set", "x", "--columns", "what"}), "WHAT\ndeny 192.0.2.2 set=x\n");
+    EXPECT_THAT(done({"history", "192.0.2.1", "--since", "1h", "--columns", "change"}), "CHANGE\n1\n2\n");
+    for (const char* option : {"--by", "--set", "--until"}) {
+        const Ran none = access({"history", option, "2001-01-01", "--json"});
+        EXPECT_EQ(none.exit_code, kRefusedOrNotFound) << option;
+        EXPECT_EQ(none.output, "{\"changes\":[]}\n");
+        EXPECT_EQ(none.errors, "mailgate: no change that is recorded matches\n");
+    }
+    EXPECT_EQ(access({"history", "--limit", "0"}).exit_code, kUsage);
+    EXPECT_EQ(access({"history", "--since", "2999-01-01"}).exit_code, kUsage);
+}
+
+TEST_F(AccessCommandTest, RulesInsideOfANetworkAreListed) {
+    done({"deny", "8.8.8.0/24"});
+    done({"deny", "8.8.0.0/16"});
+    done({"deny", "8.9.0.0/24"});
+    done({"deny", "8.8.9.1"});
+    EXPECT_EQ(done({"list", "--inside", "8.8.8.0/21", "--columns", "network"}),
+              "NETWORK\n8.8.8.0/24\n8.8.9.1\n");
+    EXPECT_EQ(done({"list", "--inside", "8.8.9.1", "--columns", "network"}), "NETWORK\n8.8.9.1\n");
+    EXPECT_EQ(access({"list", "--inside", "10.0.0.0/8"}).errors, "mailgate: no rule matches\n");
+    EXPECT_EQ(access({"list", "--inside", "ten"}).exit_code, kUsage);
+}
+
+TEST_F(AccessCommandTest, ANewSetThatIsNearAnOldOneIsTold) {
+    EXPECT_THAT(done({"allow", "192.0.2.1", "--set", "partners"}), Not(HasSubstr("is new")));
+    EXPECT_THAT(done({"allow", "192.0.2.2", "--set", "partnrs"}),
+                EndsWith("note: set partnrs is new (there is partners)\n"));
+    EXPECT_THAT(done({"allow", "192.0.2.3", "--set", "PARTNERS", "--dry-run"}),
+                HasSubstr("note: set PARTNERS is new (there is partners)\n"));
+    EXPECT_THAT(done({"allow", "192.0.2.4", "--set", "Manual"}), HasSubstr("(there is manual)"));
+    EXPECT_THAT(done({"allow", "192.0.2.5", "--set", "partnrs"}), Not(HasSubstr("is new")));
+    EXPECT_THAT(done({"allow", "192.0.2.6", "--set", "quite-another"}), Not(HasSubstr("is new")));
+}
+
 TEST_F(AccessCommandTest, WhoActedIsKept) {
     if (::getuid() != 0) GTEST_SKIP() << "takes root, for whom sudo speaks";
     ::setenv("SUDO_USER", "alice", 1);

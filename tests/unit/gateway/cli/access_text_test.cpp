@@ -226,7 +226,7 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
         historyAsTable(entries, {}, Times(Zone::Utc)),
         "TIME                  BY         CHANGE  ACTION  RULE  WHAT\n"
         "2023-11-14T22:13:20Z  alice      1       add     12    allow 192.0.2.1\n"
-        "2023-11-14T22:13:21Z  bob        2       change  12    allow 192.0.2.1  ->  allow 192.0.2.1 note\n"
+        "2023-11-14T22:13:21Z  bob        2       change  12    note \"\" -> \"note\" (allow 192.0.2.1)\n"
         "2023-11-14T22:13:22Z  eve\\u0009  2       remove  12    allow 192.0.2.1 note\n"
         "2023-11-14T22:13:23Z  eve        4       add     -     set git expires=7d\n");
     EXPECT_EQ(historyAsJson(std::span(entries).first(1)),
@@ -234,6 +234,66 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
               "{\"id\":1,\"change\":1,\"time\":\"2023-11-14T22:13:20Z\",\"who\":\"alice\",\"action\":\"add\","
               "\"rule\":12,"
               "\"before\":null,\"after\":\"allow 192.0.2.1\"}\n]}\n");
+}
+
+/// The cell WHAT of a change.
+std::string whatWasChanged(const std::string& before, const std::string& after) {
+    const std::vector<store::RuleStore::AuditEntry> entries{{1, 0, "alice", "change", 1, before, after, 1}};
+    TableStyle style;
+    style.columns = {"what"};
+    const std::string table = historyAsTable(entries, style, Times(Zone::Utc));
+    return table.substr(5, table.size() - 6);
+}
+
+TEST(AccessTextTest, TheHistoryTellsWhatIsDifferent) {
+    EXPECT_EQ(whatWasChanged("allow 203.0.113.7 listener=mx ticket=SEC-1 a note",
+                             "allow 203.0.113.7 listener=mx expires=2026-12-24T00:00:00Z client_rate=20 "
+                             "owner=\"the post\" ticket=SEC-2 a note"),
+              "expires=never -> 2026-12-24T00:00:00Z, client_rate=none -> 20, owner=\"\" -> \"the post\", "
+              "ticket=\"SEC-1\" -> \"SEC-2\" (allow 203.0.113.7)");
+    EXPECT_EQ(whatWasChanged("deny host:a.example set=x listener=mx reply=temporary",
+                             "deny host:a.example set=y reply=note"),
+              "set=x -> y, listener=mx -> all, reply=temporary -> note (deny host:a.example)");
+    EXPECT_EQ(whatWasChanged("set git expires=604800s", "set git since spring"),
+              "expires=7d -> never, note \"\" -> \"since spring\" (set git)");
+    EXPECT_EQ(whatWasChanged("host:a.example is 192.0.2.1", "host:a.example is 192.0.2.2"),
+              "host:a.example is 192.0.2.1  ->  host:a.example is 192.0.2.2");
+    EXPECT_EQ(whatWasChanged("deny 192.0.2.1 x", "allow 192.0.2.1 x"),
+              "deny 192.0.2.1 x  ->  allow 192.0.2.1 x")
+        << "with the sqlite3 shell";
+    EXPECT_EQ(whatWasChanged("deny 192.0.2.1", "nonsense\x1B"), "deny 192.0.2.1  ->  nonsense\\u001b");
+}
+
+TEST(AccessTextTest, WhichOfTheHistoryIsAskedFor) {
+    const auto entry = [](const char* who, const char* before, const char* after) {
+        return store::RuleStore::AuditEntry{1, 1'700'000'000, who, "change", 1, before, after, 1};
+    };
+    const auto by = [&](const char* who, const char* wanted) {
+        return passes(entry(who, "", "deny 192.0.2.1"), {.by = wanted});
+    };
+    for (const char* who : {"alice", "alice (sudo)", "alice (console)", "alice@gw2", "alice (console)@gw2"})
+        EXPECT_TRUE(by(who, "alice")) << who;
+    EXPECT_TRUE(by("alice (sudo)", "alice (sudo)"));
+    EXPECT_TRUE(by("program fail2ban", "fail2ban"));
+    EXPECT_FALSE(by("alicea", "alice"));
+    EXPECT_FALSE(by("bob", "alice"));
+    EXPECT_FALSE(by("alice", "alice (sudo)"));
+    const auto of = [&](const char* before, const char* after, const char* set) {
+        return passes(entry("a", before, after), {.set = set});
+    };
+    EXPECT_TRUE(of("", "deny 192.0.2.1", "manual"));
+    EXPECT_TRUE(of("deny 192.0.2.1 set=x", "", "x"));
+    EXPECT_TRUE(of("deny 192.0.2.1 set=x", "deny 192.0.2.1 set=y", "x"));
+    EXPECT_TRUE(of("", "set x expires=60s", "x"));
+    EXPECT_FALSE(of("", "deny 192.0.2.1 set=x", "manual"));
+    EXPECT_FALSE(of("", "host:x is 192.0.2.1", "x"));
+    const auto at = [&](std::int64_t since, std::int64_t until) {
+        return passes(entry("a", "", ""), {.period = {since, until}});
+    };
+    EXPECT_TRUE(at(1'700'000'000'000, 1'700'000'000'000));
+    EXPECT_FALSE(at(1'700'000'000'001, 1'700'000'009'000));
+    EXPECT_FALSE(at(1'600'000'000'000, 1'699'999'999'999));
+    EXPECT_TRUE(passes(entry("a", "", ""), {}));
 }
 
 TEST(AccessTextTest, WhyAChangeWasNotMade) {

@@ -40,6 +40,9 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"reload", "now"}, "mailgate: reload takes no argument: \"now\"\n"},
         {{"reload", "\x1B[2J"}, "mailgate: reload takes no argument: \"\\x1B[2J\"\n"},
         {{"backup", "a", "b", "c"}, "mailgate: backup takes no further argument: \"b\"\n"},
+        {{"sessions", "bob@example.net"},
+         "mailgate: sessions takes what to look for as options: --from, --to or --user; \"mailgate who "
+         "bob@example.net\" finds it anywhere\n"},
         {{"sessions", "shw", "01"}, "mailgate: sessions has no subcommand \"shw\": did you mean \"show\"?\n"},
         {{"-v"}, "mailgate: there is no option \"-v\"\n"},
         {{"top", "--limit"}, "mailgate: --limit needs a value\n"},

@@ -180,6 +180,24 @@ TEST(JournalText, SessionsFitTheTerminal) {
                 testing::ElementsAre("TIME", "SESSION", "CLIENT", "FROM", "END"));
 }
 
+TEST(JournalText, OneRefusalDoesNotCostAllRowsTheirSender) {
+    JournalSession refused = test::filledSession();
+    refused.client = IpAddress::parse("203.0.113.250")->bytes;
+    refused.kind = store::JournalKind::Refused;
+    refused.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    refused.end = "no_server";
+    refused.mail.front().from = "alice@partner.example";
+    const Times times(Zone::Utc, refused.endedMs());
+    Table table = sessionTable({.width = 80}, times);
+    addSessions(table, std::span(&refused, 1), times);
+    const std::string text = table.text();
+    EXPECT_THAT(titlesOf(text), testing::ElementsAre("TIME", "(UTC)", "SESSION", "CLIENT", "FROM", "END"));
+    EXPECT_THAT(text, HasSubstr("refused: no_…\n"));
+    Table wide = sessionTable({.width = 100}, times);
+    addSessions(wide, std::span(&refused, 1), times);
+    EXPECT_THAT(wide.text(), HasSubstr("  refused: no_server "));
+}
+
 TEST(JournalText, ColumnsThatAreWantedStandInTheirOrder) {
     const JournalSession session = test::filledSession();
     EXPECT_THAT(titlesOf(sessionsOf(session, {.columns = {"server", "session", "balancer"}})),

@@ -73,6 +73,17 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     EXPECT_THAT(resultFor(status).line, HasSubstr("listener smtp may have lost its clients' addresses"));
 }
 
+/// It was planned, as a rule.
+TEST(StatusCheck, ADrainIsToldAndNoAlarm) {
+    admin::Status status = soundStatus();
+    EXPECT_THAT(resultFor(status).line, HasSubstr(" servers_drained=0;;;0;2 "));
+    status.servers[0].draining = true;
+    const CheckResult drained = resultFor(status);
+    EXPECT_EQ(drained.state, CheckState::Ok);
+    EXPECT_THAT(drained.line, HasSubstr(", 2 of 2 servers up, 1 drained, "));
+    EXPECT_THAT(drained.line, HasSubstr(" servers_down=0;;;0;2 servers_drained=1;;;0;2 "));
+}
+
 TEST(StatusCheck, AListenerThatRefusesAllAndRulesForNoneAreWarnings) {
     admin::Status status = soundStatus();
     status.listeners[0].closed = true;

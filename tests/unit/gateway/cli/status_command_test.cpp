@@ -89,7 +89,8 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
     const test::Ran good = run({"status", "--check"});
     EXPECT_EQ(good.exit_code, 0);
     EXPECT_EQ(good.output,
-              "MAILGATE OK - 2 listeners, 2 of 2 servers up, 2 sessions | servers_down=0;;;0;2 rules=0;;;0 "
+              "MAILGATE OK - 2 listeners, 2 of 2 servers up, 2 sessions | servers_down=0;;;0;2 "
+              "servers_drained=0;;;0;2 rules=0;;;0 "
               "sessions=2;800;950;0;1000\n");
     const test::Ran full = run({"status", "--check", "--sessions", "0,50"});
     EXPECT_EQ(full.exit_code, 1);

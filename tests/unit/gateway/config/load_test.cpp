@@ -850,6 +850,81 @@ TEST(FindConfig, AFileOfSomebodyElseIsUsedWhenItIsNamedAlone) {
     fs::current_path(before);
 }
 
+const std::string kStores =
+    "[gateway]\nname = \"gw.example.org\"\n[store]\nurl = \"sqlite:rules.db\"\n[admin]\nsocket = "
+    "\"gw.sock\"\n[log]\nlevel = \"debug\"\n";
+
+/// Of what is wrong with a file nothing is guessed: "" where it is refused, else its rules.
+std::string rulesOf(const std::string& text) {
+    try {
+        const ReadableConfig read = parseReadable(text, kFile);
+        EXPECT_TRUE(read.config.listeners.empty() || read.errors.empty());
+        EXPECT_TRUE(read.config.upstreams.empty() || read.errors.empty());
+        return read.config.store_url;
+    } catch (const ConfigError& error) {
+        EXPECT_EQ(errorsOf(text), error.what()) << "all that is wrong is told";
+        return "";
+    }
+}
+
+TEST(LoadReadable, AFileThatIsRightIsWhole) {
+    const ReadableConfig read = parseReadable(kStores + site(), kFile);
+    EXPECT_EQ(read.errors, "");
+    EXPECT_EQ(read.config.listeners.size(), 1u);
+    EXPECT_EQ(read.config.store_url, "sqlite:/etc/mailgate/rules.db");
+}
+
+TEST(LoadReadable, AnErrorElsewhereLeavesRulesAndSocket) {
+    const std::string rules = "sqlite:/etc/mailgate/rules.db";
+    const std::string half = kStores + site("proxy = \"off\"\nacces = \"open\"");
+    const ReadableConfig read = parseReadable(half, kFile);
+    EXPECT_EQ(read.config.store_url, rules);
+    EXPECT_EQ(read.config.admin.socket, "/etc/mailgate/gw.sock");
+    EXPECT_EQ(read.config.name, "gw.example.org");
+    EXPECT_EQ(read.errors, errorsOf(half));
+    EXPECT_THAT(read.errors, HasSubstr("mailgate.toml:15:1: listener.acces: "));
+    EXPECT_EQ(rulesOf(kStores + site("proxy = ")), rules) << "which is no TOML";
+    EXPECT_EQ(rulesOf(kStores + site("trusted = [\"10.0.0.0/8\"")), rules) << "an array that is open";
+    EXPECT_EQ(rulesOf(kStores + site("refusal_footer = \"\"\"what\n[store]\nurl = \"x\"\n")), "")
+        << "an open text, and who knows what is in it";
+    EXPECT_EQ(rulesOf(kStores + "[timeouts]\nidle = \n" + site()), rules);
+    EXPECT_EQ(rulesOf(kStores + "retention = 3\n" + site()), rules) << "of [log]";
+    EXPECT_EQ(rulesOf(kStores), rules) << "without a listener";
+}
+
+TEST(LoadReadable, WhatIsNeededIsNotGuessed) {
+    EXPECT_EQ(rulesOf("[store]\nurl = \"pg:x\"\n" + site()), "");
+    EXPECT_EQ(rulesOf("[store]\nulr = \"sqlite:x\"\n" + site()), "");
+    EXPECT_EQ(rulesOf("[stor]\nurl = \"sqlite:x\"\n" + site()), "");
+    EXPECT_EQ(rulesOf("[admin]\nsocket = 3\n" + site()), "");
+    EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n[stor\nurl = \"sqlite:x\"\n" + site()), "");
+    EXPECT_EQ(rulesOf("[log]\nlevel = \"debug\"\nurl = \"sqlite:x\"\n" + site()), "")
+        << "the heading in front of it was lost";
+    EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n[log]\nlevel = \nurl = \"sqlite:x\"\n" + site()), "")
+        << "likewise";
+    EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n" + site("proxy = ") + "[store]\nurl = \"sqlite:x\"\n"), "")
+        << "it is behind what cannot be read";
+    EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n" + site("proxy = ") + "# [store]\n"),
+              "sqlite:/etc/mailgate/mailgate.db");
+    EXPECT_EQ(rulesOf("include = \"more.toml\"\n" + kStores + site("x = 1")), "")
+        << "a file that cannot be read";
+    EXPECT_EQ(rulesOf(site("proxy = ")), "sqlite:/etc/mailgate/mailgate.db") << "the file names no other";
+    EXPECT_EQ(rulesOf("url = \n" + site()), "") << "no table is in front of it";
+}
+
+TEST(LoadReadable, IncludedFilesAreReadLikewise) {
+    std::string included = kStores;
+    const config::FileSource source{[](const fs::path&) { return std::nullopt; },
+                                    [&](const fs::path&) { return included; }};
+    const std::string main = "include = \"stores.toml\"\n" + site("x = 1");
+    const auto rules = [&] { return parseReadable(main, kFile, source).config.store_url; };
+    EXPECT_EQ(rules(), "sqlite:/etc/mailgate/rules.db");
+    included = kStores + "[[listener]]\nname = ";
+    EXPECT_EQ(rules(), "sqlite:/etc/mailgate/rules.db");
+    included = kStores + "[fleet]\nurl = ";
+    EXPECT_THROW(rules(), ConfigError);
+}
+
 TEST(LoadConsole, NeedsTlsWhereOthersCanConnect) {
     const auto errors = [](const std::string& console) {
         return errorsOf("[console]\n" + console + "\n" + site());

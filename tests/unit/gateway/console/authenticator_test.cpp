@@ -61,13 +61,35 @@ TEST(Proxy, SaysTheClientAtTheEnd) {
     EXPECT_EQ(clientOf(","), "10.0.0.1");
 }
 
-TEST(Cookie, IsTheOneOfThatName) {
-    EXPECT_EQ(cookieNamed("mailgate=abc", "mailgate"), "abc");
-    EXPECT_EQ(cookieNamed("a=b; mailgate=abc; c=d", "mailgate"), "abc");
-    EXPECT_EQ(cookieNamed("mailgate=a=b", "mailgate"), "a=b");
+TEST(Proxy, ThatNamesNoAddressIsReported) {
+    const auto unknownIn = [](const char* peer, const std::string& forwarded) {
+        ConsoleConfig config;
+        config.trusted_proxies = {networkOf("10.0.0.0/24")};
+        Credentials credentials;
+        const ProxyFields fields{.forwarded_for = forwarded, .forwarded_proto = "", .user = ""};
+        return std::string(applyProxy(credentials, config, address(peer), fields));
+    };
+    EXPECT_EQ(unknownIn("10.0.0.1", "unknown"), "unknown");
+    EXPECT_EQ(unknownIn("10.0.0.1", "1.2.3.4, _hidden , 10.0.0.2"), "_hidden");
+    EXPECT_EQ(unknownIn("10.0.0.1", "192.0.2.7, "), "192.0.2.7, ");
+    EXPECT_EQ(unknownIn("10.0.0.1", "what clients write, 192.0.2.7"), "");
+    EXPECT_EQ(unknownIn("10.0.0.1", ""), "") << "as through ssh -L";
+    EXPECT_EQ(unknownIn("192.0.2.1", "unknown"), "") << "it is no proxy";
+}
+
+TEST(Cookie, IsThoseOfThatName) {
+    using Cookies = std::vector<std::string>;
+    EXPECT_EQ(cookiesNamed("mailgate=abc", "mailgate"), Cookies{"abc"});
+    EXPECT_EQ(cookiesNamed("a=b; mailgate=abc; c=d", "mailgate"), Cookies{"abc"});
+    EXPECT_EQ(cookiesNamed("mailgate=a=b", "mailgate"), Cookies{"a=b"});
+    EXPECT_EQ(cookiesNamed("mailgate=others; mailgate=ours", "mailgate"), (Cookies{"others", "ours"}));
+    std::string many;
+    for (int number = 0; number < 100; ++number)
+        many += "mailgate=x;";
+    EXPECT_EQ(cookiesNamed(many, "mailgate").size(), 8U) << "no more than that are looked at";
     for (const char* header :
          {"", ";", "=", "mailgate", "xmailgate=abc", "mailgatex=abc", "MAILGATE=abc", "a=mailgate=b"})
-        EXPECT_EQ(cookieNamed(header, "mailgate"), "") << header;
+        EXPECT_EQ(cookiesNamed(header, "mailgate"), Cookies()) << header;
 }
 
 }  // namespace

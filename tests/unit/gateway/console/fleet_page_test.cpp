@@ -4,6 +4,9 @@
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <string>
+
 namespace mailgate::console {
 namespace {
 
@@ -20,7 +23,7 @@ std::string member(const std::string& name, int silent, int version, int behind)
     return R"({"gateway": ")" + name + R"(", "version": "0.1.0", "started": "2026-11-26T09:00:00Z",
         "seen": "2026-11-26T10:00:00Z", "silent_seconds": )" +
            std::to_string(silent) + R"(, "rules_version": )" + std::to_string(version) + R"(, "behind": )" +
-           std::to_string(behind) + "}";
+           std::to_string(behind) + R"(, "ahead": )" + std::to_string(std::max(0, version - 7)) + "}";
 }
 
 std::string fleetOf(const std::string& members, const std::string& here) {

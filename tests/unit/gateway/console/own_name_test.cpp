@@ -11,8 +11,10 @@ TEST(OwnName, IsAnAddressOrOneThatIsKnown) {
          {"127.0.0.1", "127.0.0.1:8026", "[::1]", "[2001:db8::1]:8026", "localhost:8026", "LOCALHOST",
           "GW.example.net", "gw.example.net:1", "console.example.net", "Console.Example.net:8443"})
         EXPECT_TRUE(isOwnName(host, "https://console.example.net:8443", "gw.example.net")) << host;
-    for (const char* host : {"", "evil.example", "evil.example:8026", "127.0.0.1.evil.example", "x.localhost",
-                             "[::1", "[]", ":8026", "console.example.net.evil.example", "https"})
+    for (const char* host :
+         {"", "evil.example", "evil.example:8026", "127.0.0.1.evil.example", "x.localhost", "[::1", "[]",
+          ":8026", "console.example.net.evil.example", "https", "[::1]evil.example", "[::1].evil.example",
+          "127.0.0.1:80.evil.example", "localhost:evil", "[::1]x:80", "u@localhost"})
         EXPECT_FALSE(isOwnName(host, "https://console.example.net:8443", "gw.example.net")) << host;
     EXPECT_FALSE(isOwnName("x", "", ""));
 }

@@ -40,6 +40,21 @@ TEST(RuleForms, BecomeNewRules) {
     EXPECT_EQ(asText(newRulesFrom({})), R"({"listeners":[],"networks":[],"verdict":""})");
 }
 
+TEST(RuleForms, HaveNames) {
+    using testing::Contains;
+    using testing::Not;
+    EXPECT_THAT(namesOfRulesForm({"rules", "add"}).value(), Contains("networks"));
+    EXPECT_THAT(namesOfRulesForm({"rules", "import"}).value(), Contains("text"));
+    EXPECT_THAT(namesOfRulesForm({"rules", "7", "edit"}).value(), Contains("etag"));
+    EXPECT_THAT(namesOfRulesForm({"rules", "remove"}).value(), testing::ElementsAre("id", "etag"));
+    EXPECT_THAT(namesOfRulesForm({"rules", "add"}).value(), Not(Contains("csrf_token")));
+    EXPECT_THAT(namesOfRulesForm({"rules", "add"}).value(), Not(Contains("step")))
+        << "what was sent is shown first";
+    for (const std::vector<std::string>& other :
+         {std::vector<std::string>{"rules"}, {"rules", "why"}, {"rules", "7"}, {"rules", "a", "b", "c"}})
+        EXPECT_EQ(namesOfRulesForm(other), std::nullopt);
+}
+
 TEST(RuleForms, SayOnlyWhatIsDifferent) {
     const Object rule = ruleOf(
         R"({"id": 7, "note": "old\u202e", "owner": null, "ticket": "4711", "expires_at": "2026-12-01T00:00:00Z",

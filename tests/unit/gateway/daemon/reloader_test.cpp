@@ -4,6 +4,7 @@
 #include "gateway/daemon/tls_listeners.h"
 
 #include "gateway/config/load.h"
+#include "store/backends/rules.h"
 #include "store/store_error.h"
 #include "tests/support/held_port.h"
 #include "tests/support/reference.h"
@@ -19,9 +20,11 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace mailgate {
@@ -172,6 +175,34 @@ TEST_F(ReloaderTest, ListenersComeAndGoAndKeepTheirCountersByName) {
     EXPECT_TRUE(reloader_.reload().ok);
     EXPECT_TRUE(HeldPort(other.number()).bound());
     EXPECT_EQ(reloader_.current()->listeners.size(), 1u);
+}
+
+TEST_F(ReloaderTest, ADatabaseThatWasLostIsNeitherMadeNorGoneBy) {
+    store::AccessRule rule;
+    rule.network = std::get<Network>(parseNetwork("192.0.2.0/24"));
+    rule.verdict = store::Verdict::Deny;
+    const std::string url = loadConfig(file()).store_url;
+    const std::string path = url.substr(url.find(':') + 1);
+    store::openRules(url)->put(std::span(&rule, 1), "alice");
+    begin();
+    reloader_.start();
+    const auto before = reloader_.current();
+    ASSERT_EQ(before->access->current()->size(), 1u);
+    for (const char* suffix : {"", "-wal", "-shm"})
+        fs::remove(path + suffix);
+    HeldPort other;
+    other.release();
+    configure("", listener("submission", other.number()));
+    EXPECT_FALSE(reloader_.reload().ok);
+    EXPECT_FALSE(fs::exists(path));
+    store::openRules(url);
+    EXPECT_THAT(logged("began without rules"), HasSubstr("access.failed"));
+    const admin::Outcome outcome = reloader_.reload();
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_THAT(outcome.message,
+                HasSubstr("has no rules, and is not the database from which those in force"));
+    EXPECT_EQ(reloader_.current(), before);
+    EXPECT_TRUE(rules_.failed);
 }
 
 TEST_F(ReloaderTest, AReloadThatFailsAtAnyStepChangesNothing) {

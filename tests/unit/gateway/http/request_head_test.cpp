@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace mailgate::http {
 namespace {
@@ -31,13 +33,47 @@ TEST(RequestHead, IsRefusedOnceItsFirstLineIsNone) {
     for (const char* line :
          {"", "GET", "GET /", "GET / ", "GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/1.1 ",
           "GET / HTTP/1.1x", "GET /a b HTTP/1.1", "GET  HTTP/1.1", "G(T / HTTP/1.1", "GET /\x01 HTTP/1.1",
-          "GET /\xff HTTP/1.1", "GET\t/ HTTP/1.1", "GET / HTTP/1.1\r"}) {
+          "GET /\xff HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/1.1 x",
+          "GET\t/ HTTP/1.1", "GET / HTTP/1.1\r"}) {
         EXPECT_EQ(stateOf(std::string(line) + "\r\n"), RequestState::Malformed) << line;
         EXPECT_EQ(stateOf(std::string(line) + "\n"), line[0] == 'G' && std::string(line).ends_with("1.1\r")
                                                          ? RequestState::Incomplete
                                                          : RequestState::Malformed)
             << line;
     }
+}
+
+TEST(RequestHead, HasItsParts) {
+    const std::string text =
+        "POST http://gw.example:8026/login?a HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: a, "
+        "b\r\nx-forwarded-for:c\r\n"
+        "Content-Length: 2\r\n\r\nabc";
+    const RequestHead head = readHead(text, kMostHead, kMostBody);
+    ASSERT_EQ(head.state, RequestState::Whole);
+    EXPECT_EQ(head.method, "POST");
+    EXPECT_EQ(head.target, "/login?a");
+    EXPECT_EQ(head.body, "ab");
+    EXPECT_EQ(fieldIn(head.fields, "X-Forwarded-For"), "a, b,c");
+    EXPECT_EQ(fieldIn(head.fields, "Content-Length"), "2");
+    EXPECT_EQ(fieldIn(head.fields, "abc"), "") << "that is of the body";
+    EXPECT_EQ(fieldIn(head.fields, "Cookie"), "");
+}
+
+TEST(RequestHead, NamesAHostAsToAProxy) {
+    const auto check = [](std::string_view target, std::optional<std::string_view> authority,
+                          std::string_view path) {
+        EXPECT_EQ(targetOf(target).authority, authority) << target;
+        EXPECT_EQ(targetOf(target).path, path) << target;
+    };
+    check("/a?b", std::nullopt, "/a?b");
+    check("http://gw.example/a?b", "gw.example", "/a?b");
+    check("HTTPS://gw.example:1/", "gw.example:1", "/");
+    check("http://gw.example", "gw.example", "/");
+    check("http://gw.example?x", "gw.example", "/");
+    check("http:///a", "", "/a");
+    check("ftp://gw.example/a", std::nullopt, "ftp://gw.example/a");
+    check("*", std::nullopt, "*");
+    EXPECT_TRUE(isProbe(readHead("GET http://gw.example/readyz HTTP/1.1\r\n\r\n", kMostHead, kMostBody)));
 }
 
 TEST(RequestHead, IsRefusedWhereAFieldCanBeReadInTwoWays) {

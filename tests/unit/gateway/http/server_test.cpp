@@ -3,6 +3,8 @@
 
 #include "gateway/base/descriptor.h"
 #include "gateway/http/body.h"
+#include "gateway/http/listen.h"
+#include "gateway/http/request_head.h"
 #include "gateway/io/socket_address.h"
 
 #include <Poco/Net/HTTPRequestHandler.h>
@@ -12,16 +14,23 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <semaphore>
 #include <string>
 #include <string_view>
@@ -130,16 +139,21 @@ class ServerTest : public testing::Test {
     net::ServerSocket listening_{net::SocketAddress("127.0.0.1", 0)};
     std::uint16_t port_ = listening_.address().port();
     std::counting_semaphore<> paused_{0}, resumed_{0};
-    std::atomic<int> told_ = 0;
+    std::atomic<int> told_ = 0, exhausted_ = 0;
     std::unique_ptr<Server> server_ = std::make_unique<Server>(
         listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); },
         Server::Options{
-            .is_slow = [](std::string_view, std::string_view target) { return target == "/slow"; },
+            .slow_client = [](const RequestHead& request, const IpAddress& peer) -> std::optional<IpAddress> {
+                if (request.target != "/slow") return std::nullopt;
+                const auto named = IpAddress::parse(fieldIn(request.fields, "X-Client"));
+                return named ? named : peer;
+            },
             .on_paused =
                 [this](int error) {
                     ++told_;
                     (error == EMFILE ? paused_ : resumed_).release();
-                }});
+                },
+            .on_exhausted = [this] { ++exhausted_; }});
 };
 
 constexpr const char* kHealth = "GET /healthz HTTP/1.0\r\n\r\n";
@@ -295,16 +309,38 @@ TEST_F(ServerTest, WhoGoesOnSendingIsClosedAllTheSame) {
 TEST_F(ServerTest, SlowRequestsKeepNoThreadFromOthers) {
     constexpr auto kMost = Server::kSlowThreads + Server::kMaxSlow;
     std::vector<Descriptor> slow;
+    const auto add_one = [&] {
+        const std::string from = "127.0.1." + std::to_string(1 + slow.size() / Server::kMaxSlowOfClient);
+        slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n", from.c_str()));
+    };
     for (unsigned i = 0; i < Server::kSlowThreads; ++i) {
-        slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n"));
+        add_one();
         awaitWaiting();
     }
     while (slow.size() < kMost)
-        slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n"));
+        add_one();
     ask(kHealth);  // what came before it has been seen
     EXPECT_THAT(ask("GET /slow HTTP/1.0\r\n\r\n"), EndsWith("not here ")) << "no more may wait";
     for (unsigned i = 0; i < Server::kThreads; ++i)
         EXPECT_THAT(ask("GET /a HTTP/1.0\r\n\r\n"), EndsWith("GET /a "));
+    open();
+    for (const Descriptor& socket : slow)
+        EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
+}
+
+TEST_F(ServerTest, OneClientHasFewOfThePlacesForSlowRequests) {
+    const auto slow_of = [](const std::string& client) {
+        return "GET /slow HTTP/1.0\r\nX-Client: " + client + "\r\n\r\n";
+    };
+    std::vector<Descriptor> slow;
+    for (const char* client : {"192.0.2.1", "192.0.2.1", "2001:db8:1:1::1", "2001:db8:1:1::2",
+                               "2001:db8:1:2::1", "2001:db8:1:3::1", "192.0.2.2", "2001:db8:2::1"}) {
+        slow.push_back(sent(slow_of(client)));
+        if (slow.size() <= Server::kSlowThreads) awaitWaiting();
+    }
+    ask(kHealth);  // what came before it has been seen
+    for (const char* client : {"192.0.2.1", "2001:db8:1:1::3", "2001:db8:1:4::1"})
+        EXPECT_THAT(ask(slow_of(client)), EndsWith("not here ")) << client;
     open();
     for (const Descriptor& socket : slow)
         EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
@@ -347,6 +383,53 @@ TEST_F(ServerTest, RestsWhileThereIsNoDescriptorForAClient) {
     add(socket, kHealth);
     EXPECT_THAT(answerTo(socket), EndsWith("GET /healthz "));
     EXPECT_EQ(told_, 2);
+}
+
+TEST_F(ServerTest, AnswersThoughThereAreHardlyAnyDescriptors) {
+    const auto openDescriptors = [] {
+        return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+    };
+    const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_});
+    rlimit usual{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+    const auto before = openDescriptors();
+    for (int left = 1; left <= 2 + Server::kSpareDescriptors; ++left) {
+        SCOPED_TRACE(left);
+        const Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const rlimit few{200, usual.rlim_max};
+        ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+        std::vector<Descriptor> filling;
+        for (int fd; (fd = ::dup(socket.get())) >= 0;)
+            filling.emplace_back(fd);
+        filling.resize(filling.size() - static_cast<std::size_t>(left));
+        EXPECT_EQ(::connect(socket.get(), to.get(), to.size()), 0);
+        add(socket, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+        EXPECT_THAT(answerTo(socket),
+                    StartsWith(left > Server::kSpareDescriptors ? "HTTP/1.1 200" : "HTTP/1.1 503"));
+        filling.clear();
+        ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+        ::shutdown(socket.get(), SHUT_RDWR);
+        while (openDescriptors() > before + 1)
+            std::this_thread::yield();
+    }
+    EXPECT_EQ(exhausted_, 1) << "it is not told each time";
+    EXPECT_EQ(told_, 0) << "nobody had to wait for a connection";
+}
+
+TEST(Listen, HasAsManyWaitAsTheKernelLets) {
+    const net::ServerSocket socket = listenOn("127.0.0.1", 0, "a test");
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    ASSERT_EQ(::getsockopt(socket.impl()->sockfd(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    int most = 0;
+    std::ifstream("/proc/sys/net/core/somaxconn") >> most;
+    EXPECT_EQ(info.tcpi_sacked, static_cast<unsigned>(std::min(most, SOMAXCONN)))
+        << "of a listening socket: tcp(7)";
+}
+
+TEST_F(ServerTest, TakesWhatIsSentAsToAProxy) {
+    EXPECT_THAT(ask("GET http://gw.example/healthz HTTP/1.0\r\n\r\n"), EndsWith("healthz "));
+    EXPECT_THAT(ask("GET  /healthz HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 400"));
 }
 
 TEST_F(ServerTest, StopsThoughConnectionsAreOpenAndAnswersWhatIsUnderWay) {

@@ -37,7 +37,7 @@ TEST_F(AdmissionTest, LetsNobodyInWhomNoRuleOfAClosedListenerNames) {
     Config config = makeConfig();
     config.listeners[0].access = AccessDefault::Allowlist;
     expectRefusal(admitted(config), Refusal::Rule);
-    EXPECT_FALSE(context_->record.admission.rule);
+    EXPECT_FALSE(context_->record.admission.rule_prefix);
 }
 
 TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
@@ -51,7 +51,7 @@ TEST_F(AdmissionTest, ARuleDecidesAgainstTheListenersDefault) {
         host_->table = rules.build(1);
         const Next step = admit(*context_, arrived());
         EXPECT_EQ(std::holds_alternative<next::Connect>(step), allowed);
-        EXPECT_TRUE(context_->record.admission.rule);
+        EXPECT_TRUE(context_->record.admission.rule_prefix);
     }
 }
 
@@ -72,7 +72,7 @@ TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
     Config config = makeConfig();
     config.listeners[0].client_sessions = 1;
     expectStep<next::Connect>(admitted(config));
-    SessionContext second(*host_, events_, host_->arrival(false));
+    SessionContext second(*host_, events_, host_->arrival(false), ScriptedHost::local());
     const Next step = admit(second, arrived());
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::TooMany);
     EXPECT_EQ(expectStep<next::Refuse>(step).limit.name(), "client_sessions");
@@ -96,7 +96,7 @@ TEST_F(AdmissionTest, InMonitorModeARuleIsRecordedAndRefusesNobody) {
     expectStep<next::Connect>(admitted(monitoring()));
     EXPECT_TRUE(context_->admitted);
     EXPECT_FALSE(context_->record.admission.allowed) << "what the rules say is not changed";
-    EXPECT_EQ(context_->record.would_refuse.count(), 1U);
+    EXPECT_EQ(context_->record.would_refuse.size(), 1U);
     EXPECT_EQ(wouldRefuse(*context_, Refusal::Rule), 1U);
     EXPECT_THAT(context_->refusalSetAside(), ::testing::StartsWith("554 5.7.1"));
     EXPECT_EQ(value(host_->counters().refused), 0U);
@@ -107,17 +107,17 @@ TEST_F(AdmissionTest, InMonitorModeALimitIsRecordedAndRefusesNobody) {
     config.listeners[0].access = AccessDefault::Open;
     config.listeners[0].client_sessions = 1;
     expectStep<next::Connect>(admitted(config));
-    EXPECT_TRUE(context_->record.would_refuse.none());
+    EXPECT_TRUE(context_->record.would_refuse.empty());
     EXPECT_EQ(context_->refusalSetAside(), "");
-    SessionContext second(*host_, events_, host_->arrival(false));
+    SessionContext second(*host_, events_, host_->arrival(false), ScriptedHost::local());
     expectStep<next::Connect>(admit(second, arrived()));
     EXPECT_EQ(wouldRefuse(second, Refusal::TooMany), 1U);
     EXPECT_EQ(second.record.would_limit.name(), "client_sessions");
     EXPECT_EQ(second.record.would_limit.value, 1U);
     context_->ticket = {};
-    SessionContext third(*host_, events_, host_->arrival(false));
+    SessionContext third(*host_, events_, host_->arrival(false), ScriptedHost::local());
     expectStep<next::Connect>(admit(third, arrived()));
-    EXPECT_TRUE(third.record.would_refuse.none()) << "as when enforced, the second one has taken no place";
+    EXPECT_TRUE(third.record.would_refuse.empty()) << "as when enforced, the second one has taken no place";
 }
 
 TEST_F(AdmissionTest, InMonitorModeTheGatewaysOwnLimitsHold) {
@@ -141,7 +141,7 @@ TEST_F(AdmissionTest, OnlyPolicyIsSetAsideAndOnlyInMonitorMode) {
             EXPECT_EQ(context_->mustRefuse(refusal), !goes_on);
             EXPECT_EQ(context_->mustRefuse(refusal), !goes_on);
             EXPECT_EQ(wouldRefuse(*context_, refusal), goes_on ? 1U : 0U) << "a session counts once";
-            EXPECT_EQ(context_->record.would_refuse.test(reason), goes_on);
+            EXPECT_EQ(context_->record.would_refuse.has(refusal), goes_on);
         }
     }
 }

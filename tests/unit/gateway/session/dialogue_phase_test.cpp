@@ -114,14 +114,14 @@ TEST_F(DialoguePhaseTest, AFooterMayShowTheNoteOfTheRuleThatDenies) {
         RuleNotes notes;
         notes.add(7, "ticket 4711\r\n250 ok");
         host_->showRuleNotes(std::move(notes));
-        context_->record.admission.rule.emplace();
-        context_->record.admission.rule_id = rule;
+        context_->record.admission.rule_prefix = 128;
+        context_->record.rule_id = rule;
         expectStep<next::Stay>(refuseArrived());
         return client_->heard();
     };
     EXPECT_THAT(refusedBy(7), HasSubstr("; reason: ticket 4711??250 ok.\r\n"));
     EXPECT_THAT(refusedBy(8), HasSubstr("; reason: .\r\n")) << "that rule has no note";
-    context_->record.admission.rule.reset();
+    context_->record.admission.rule_prefix.reset();
     EXPECT_THAT(context_->refusalFor(Refusal::Rule), HasSubstr("; reason: .\r\n")) << "no rule refuses";
 }
 
@@ -129,7 +129,7 @@ TEST_F(DialoguePhaseTest, IsToldAndForgottenWhereTooManyStay) {
     arriveAdmitted(makeConfig());
     host_->refused_places = 0;
     client_->sends("EHLO a\r\n");
-    context_->client->note(kReadable);
+    context_->client()->note(kReadable);
     EXPECT_EQ(refuse(*context_, {Refusal::Rule}), nullptr);
     EXPECT_THAT(client_->heard(), StartsWith("554 5.7.1"));
     EXPECT_EQ(client_->to_read, "") << "closing over it would reset the connection";

@@ -66,7 +66,7 @@ TEST_F(LingerPhaseTest, LeavesTheWorkerToOthersButWaitsForNoRefusedClientThatGoe
         arriveAdmitted(makeConfig());
         context_->kept_refused = refused;
         client_->sends(std::string(100 * kBlockBytes, 'x'));
-        context_->client->note(kReadable);
+        context_->client()->note(kReadable);
         EXPECT_EQ(std::holds_alternative<next::Close>(begin()), refused);
         EXPECT_FALSE(client_->to_read.empty());
         host_->runAgain();

@@ -21,18 +21,23 @@ class Tap final : public RelayTap {
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept override {
         return onBytesDo(from, bytes, out);
     }
+    void onMail(const MailTransaction&, std::uint32_t) noexcept override {}
 };
 
 class RelayTest : public ::testing::Test {
   protected:
     RelayTest() {
-        relay_.attach(Side::Client, &client_end_);
-        relay_.attach(Side::Server, &server_end_);
         relay_.setTap(&tap_);
         tap_.onBytesDo = [](Side, std::string_view bytes, Output& out) {
             out.pass(bytes.size());
             return Rest::More;
         };
+    }
+    ScriptedTransport& connect(Side side, std::shared_ptr<ScriptedPeer> peer) {
+        auto transport = std::make_unique<ScriptedTransport>(std::move(peer));
+        ScriptedTransport& end = *transport;
+        relay_.transport(side) = std::move(transport);
+        return end;
     }
     Relay::Status clientSends(std::string_view bytes) {
         client_->sends(bytes);
@@ -51,11 +56,11 @@ class RelayTest : public ::testing::Test {
     PipePool pipes_;
     std::shared_ptr<ScriptedPeer> client_ = std::make_shared<ScriptedPeer>();
     std::shared_ptr<ScriptedPeer> server_ = std::make_shared<ScriptedPeer>();
-    ScriptedTransport client_end_{client_};
-    ScriptedTransport server_end_{server_};
     Tap tap_;
     Relay::Resources resources_{scratch_, edited_, blocks_, pipes_};
     Relay relay_{resources_};
+    ScriptedTransport& client_end_ = connect(Side::Client, client_);
+    ScriptedTransport& server_end_ = connect(Side::Server, server_);
 };
 
 /// Takes whole lines; a line "x" is doubled, "no" is dropped, "?" is answered.

@@ -27,8 +27,7 @@ TEST_F(SessionContextTest, AServerCountsItsSessionOnceHoweverOftenItIsLeft) {
     context_->useServer(endpoints[0]);
     EXPECT_EQ(endpoints[0]->sessions, 1u);
     server_ = std::make_shared<ScriptedPeer>();
-    context_->server = std::make_unique<ScriptedTransport>(server_);
-    context_->relay.attach(Side::Server, context_->server.get());
+    context_->server() = std::make_unique<ScriptedTransport>(server_);
     context_->leaveServer();
     EXPECT_TRUE(server_->closed);
     EXPECT_EQ(endpoints[0]->sessions, 0u);

@@ -47,6 +47,7 @@ class SessionReportTest : public PhaseTest {
         facts.authenticated = true;
         facts.failed_logins = 2;
         facts.failed_users = {"bob"};
+        facts.tls_refusals = 3;
         facts.transactions = {mailOf("a@example.org")};
         facts.transaction_count = 1;
     }
@@ -104,6 +105,7 @@ TEST_F(SessionReportTest, ASessionIsCountedWhoeverListens) {
         EXPECT_EQ(value(host_->counters().bytes_in), 6'000u);
         EXPECT_EQ(value(host_->counters().bytes_out), 700u);
         EXPECT_EQ(value(listener().failed_logins), 2u);
+        EXPECT_EQ(value(listener().tls_required_refusals), 3u);
         EXPECT_EQ(lines(), listened ? 1u : 0u);
         EXPECT_THAT(host_->records.kept, SizeIs(listened ? 1 : 0));
     }
@@ -120,7 +122,7 @@ TEST_F(SessionReportTest, ASessionThatReachedNoServerNamesNone) {
 
 TEST_F(SessionReportTest, WhatTheBalancerSaidHasTheNamesOfTheLog) {
     arrive(makeConfig(), true);
-    record().header_done = record().start;
+    record().header_done = record().at(record().start);
     auto tlvs = std::make_unique<proxy::Tlvs>();
     tlvs->unique_id = "id\x01";
     tlvs->authority = "mx.example.org";
@@ -166,7 +168,7 @@ TEST_F(SessionReportTest, AMailOfItsOwnLeavesTheSessionWhatItKnows) {
 
 TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     arriveAdmitted(makeConfig());
-    record().admission.rule_id = 12;
+    record().rule_id = 12;
     report::refused(*host_, record(), Refusal::Rule, {}, "554 5.7.1 no\r\n");
     EXPECT_EQ(kept().kind, store::JournalKind::Refused);
     EXPECT_EQ(kept().end, reasonFor(Refusal::Rule));
@@ -188,6 +190,7 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
 TEST_F(SessionReportTest, ARefusalAfterStartTlsHasTheLoginsThatFailedBefore) {
     arriveAdmitted(makeConfig(Protocol::Imap));
     record().facts.failed_logins = 2;
+    record().facts.tls_refusals = 1;
     record().facts.failed_users = {"alice", "bob"};
     std::unique_ptr<store::JournalSession> place;
     host_->repeated = &place;
@@ -196,6 +199,7 @@ TEST_F(SessionReportTest, ARefusalAfterStartTlsHasTheLoginsThatFailedBefore) {
     EXPECT_EQ(kept().failed_logins, 2u);
     EXPECT_THAT(log(), HasSubstr("\"failed_logins\":2,\"failed_users\":[\"alice\",\"bob\"]"));
     EXPECT_EQ(value(listener().failed_logins), 2u);
+    EXPECT_EQ(value(listener().tls_required_refusals), 1u);
 }
 
 TEST_F(SessionReportTest, OfRefusalsThatRepeatTheFirstIsKeptForLater) {

@@ -64,7 +64,7 @@ TEST_F(TlsPhaseTest, GoesOnToAServerWhenTheHandshakeIsDone) {
     ASSERT_TRUE(context_->record.tls);
     EXPECT_EQ(context_->record.tls->version, "TLSv1.3");
     EXPECT_EQ(context_->record.tls->sni, "mx.example.net");
-    EXPECT_EQ(context_->record.facts.tls, "implicit");
+    EXPECT_EQ(context_->record.facts.tls, TlsBegin::Implicit);
     EXPECT_EQ(context_->replyProtocol(), Protocol::Imap);
     EXPECT_EQ(value(context_->record.listenerCounters().handshakes.versions[1]), 1U);
     phase_.reset();
@@ -179,8 +179,8 @@ class StartTlsPhaseTest : public TlsPhaseTest {
         arriveGreeted(std::move(config), greeting);
         context_->relay.dropHeld(Side::Server);
         host_->endTlsWith(listener());
-        phase_ = std::make_unique<TlsPhase>(*context_,
-                                            next::ShakeHands{std::make_unique<std::string>(kReply), {}});
+        phase_ =
+            std::make_unique<TlsPhase>(*context_, next::ShakeHands{std::make_unique<std::string>(kReply)});
     }
 };
 
@@ -190,7 +190,7 @@ TEST_F(StartTlsPhaseTest, RepliesInTheClearAndKeepsAnSmtpServer) {
     EXPECT_EQ(client_->heard(), kReply);
     EXPECT_TRUE(expectStep<next::Relay>(shakeHands(std::move(step))).greeted);
     EXPECT_FALSE(server_->closed);
-    EXPECT_EQ(context_->record.facts.tls, "starttls");
+    EXPECT_EQ(context_->record.facts.tls, TlsBegin::StartTls);
     EXPECT_EQ(context_->tlsPolicy().stage, TlsPolicy::Stage::Within);
     phase_.reset();
     EXPECT_EQ(host_->handshakes, 0);
@@ -267,7 +267,9 @@ TEST_F(StartTlsPhaseTest, LeavesADrainedServerAfterTheHandshake) {
     Next step = phase_->begin();
     client_->heard();
     expectStep<next::Stay>(phase_->onDrain({CloseReason::Drained, 0, 0}));
-    EXPECT_EQ(expectStep<next::Relay>(shakeHands(std::move(step))).drain.end, CloseReason::Drained);
+    expectStep<next::Relay>(shakeHands(std::move(step)));
+    ASSERT_TRUE(context_->drain);
+    EXPECT_EQ(context_->drain->end, CloseReason::Drained);
     arriveAsking(Protocol::Smtp, "220 mx\r\n");
     expectStep<next::Stay>(phase_->begin());
     const Next stopped = phase_->onDrain({CloseReason::Shutdown, 0, 0});

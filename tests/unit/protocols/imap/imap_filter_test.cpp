@@ -127,14 +127,14 @@ TEST(ImapFilter, SkipsLiteralsInBothDirections) {
                                           client("a2 STARTTLS\r\n"), server("a2 OK Begin\r\n")}));
     EXPECT_FALSE(seen.facts.quit);
     EXPECT_FALSE(seen.facts.goodbye);
-    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::StartTls);
     EXPECT_TRUE(seen.opaque);
 }
 
 TEST(ImapFilter, StaysWhenTlsIsRefused) {
     const Observed seen =
         observe(imap::kImap, greetedThen({client("a2 STARTTLS\r\n"), server("a2 BAD Not here\r\n")}));
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     EXPECT_FALSE(seen.opaque);
     EXPECT_TRUE(seen.interruptible);
 }
@@ -451,7 +451,7 @@ TEST(ImapFilter, LetsNoHeaderPassWhereTheServerMayWaitForOne) {
 TEST(ImapFilter, BelievesNoTlsBeforeTheServerSpeaksIt) {
     const std::string hello("\x16\x03\x01\x00\x04\x01\x00\x00\x00more", 13);
     const Observed tls = observe(imap::kImap, {client(hello), server("\x16\x03\x03")});
-    EXPECT_EQ(tls.facts.tls, "implicit");
+    EXPECT_EQ(tls.facts.tls, TlsBegin::Implicit);
     EXPECT_TRUE(tls.opaque);
     EXPECT_EQ(tls.sent[kServer], hello);
 
@@ -461,7 +461,7 @@ TEST(ImapFilter, BelievesNoTlsBeforeTheServerSpeaksIt) {
 
     const Observed byte = observe(
         imap::kImap, {client("\x16\r\na LOGIN victim guess\r\n"), server("* OK\r\n"), server("a NO No\r\n")});
-    EXPECT_EQ(byte.facts.tls, "");
+    EXPECT_EQ(byte.facts.tls, TlsBegin::None);
     EXPECT_EQ(byte.facts.failed_users, std::vector<std::string>{"victim"});
     EXPECT_EQ(byte.sent[kServer], "a LOGIN victim guess\r\n");
 }

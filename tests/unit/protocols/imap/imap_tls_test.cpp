@@ -202,6 +202,7 @@ struct Login {
     const char* name;
     std::string bytes;
     std::string after;  ///< what goes on of it
+    std::string user = {};
 };
 
 class ImapLoginInTheClear : public ::testing::TestWithParam<Login> {};
@@ -210,18 +211,22 @@ TEST_P(ImapLoginInTheClear, DoesNotReachTheServer) {
     const Observed seen = observe(imap::kImap, {server("* OK hi\r\n"), client(GetParam().bytes)}, kRequired);
     EXPECT_EQ(seen.sent[kServer], GetParam().after);
     EXPECT_EQ(seen.sent[kClient].substr(0, 33), "* OK hi\r\na NO [PRIVACYREQUIRED] P");
-    EXPECT_EQ(seen.facts.user, "");
+    EXPECT_EQ(seen.facts.user, GetParam().user);
+    EXPECT_EQ(seen.facts.authenticated, std::nullopt);
     EXPECT_EQ(seen.facts.failed_logins, 0U);
+    EXPECT_EQ(seen.facts.tls_refusals, 1U);
     EXPECT_EQ(seen.violation, std::nullopt);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Forms, ImapLoginInTheClear,
     ::testing::Values(
-        Login{"Login", "a LOGIN alice wonderland\r\nb NOOP\r\n", "b NOOP\r\n"},
+        Login{"Login", "a LOGIN alice wonderland\r\nb NOOP\r\n", "b NOOP\r\n", "alice"},
+        Login{"Quoted", "a LOGIN \"al ice\" \"wonder land\"\r\nb NOOP\r\n", "b NOOP\r\n", "al ice"},
         Login{"Literal", "a LOGIN {5}\r\nb NOOP\r\n", "b NOOP\r\n"},
-        Login{"NoLeave", "a LOGIN {8+}\r\nx NOOP\r\n {8+}\r\ny NOOP\r\n\r\nb NOOP\r\n", "b NOOP\r\n"},
-        Login{"Initial", "a AUTHENTICATE PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n", ""},
+        Login{"NoLeave", "a LOGIN {8+}\r\nx NOOP\r\n {8+}\r\ny NOOP\r\n\r\nb NOOP\r\n", "b NOOP\r\n",
+              "x NOOP\r\n"},
+        Login{"Initial", "a AUTHENTICATE PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n", "", "alice"},
         Login{"Exchange", "a authenticate PLAIN\r\nAGFsaWNlAHdvbmRlcmxhbmQ=\r\nb NOOP\r\n", "b NOOP\r\n"}),
     [](const auto& info) { return info.param.name; });
 
@@ -231,6 +236,8 @@ TEST(ImapTls, EndsWhoGoesOnWithoutIt) {
         logins += "a" + std::to_string(at) + " LOGIN alice wonderland\r\n";
     const Observed seen = observe(imap::kImap, {server("* OK hi\r\n"), client(logins)}, kRequired);
     EXPECT_EQ(seen.violation, Violation::TlsRequired);
+    EXPECT_EQ(seen.facts.tls_refusals, 10U);
+    EXPECT_EQ(seen.facts.user, "alice");
     EXPECT_EQ(seen.sent[kServer], "");
 }
 
@@ -252,7 +259,7 @@ TEST(ImapTls, MirrorsTheServersConsent) {
     const Observed seen = observe(imap::kImap, turns, kMirror);
     EXPECT_TRUE(seen.starts_tls);
     EXPECT_FALSE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     EXPECT_EQ(seen.sent[kServer], "a STARTTLS\r\n");
     EXPECT_EQ(seen.sent[kClient], kClosed);
 }

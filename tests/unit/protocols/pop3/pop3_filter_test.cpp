@@ -79,13 +79,13 @@ TEST(Pop3Filter, GoesOnAfterACancelledExchange) {
 TEST(Pop3Filter, DetachesWhenTlsStarts) {
     const Observed seen =
         observe(pop3::kPop3, greetedThen({client("STLS\r\n"), server("+OK Begin TLS\r\n")}));
-    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::StartTls);
     EXPECT_TRUE(seen.opaque);
 }
 
 TEST(Pop3Filter, StaysWhenTlsIsRefused) {
     const Observed seen = observe(pop3::kPop3, greetedThen({client("STLS\r\n"), server("-ERR No TLS\r\n")}));
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     EXPECT_FALSE(seen.opaque);
 }
 

@@ -85,15 +85,24 @@ TEST(Pop3Tls, IsActiveOnlyOnce) {
 }
 
 TEST(Pop3Tls, KeepsLoginsInTheClearFromTheServer) {
-    for (const std::string login :
-         {"USER alice\r\n", "PASS wonderland\r\n", "APOP alice 0123\r\n", "AUTH\r\n",
-          "AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n", "auth plain\r\n", "user\r\n"}) {
+    const std::pair<std::string, const char*> logins[] = {
+        {"USER alice\r\n", "alice"},
+        {"USER alice wonderland\r\n", "alice"},
+        {"PASS wonderland\r\n", ""},
+        {"APOP alice 0123\r\n", "alice"},
+        {"AUTH\r\n", ""},
+        {"AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n", "alice"},
+        {"auth plain\r\n", ""},
+        {"user\r\n", ""}};
+    for (const auto& [login, user] : logins) {
         const Observed seen = observe(pop3::kPop3, {server(kHello), client(login + "NOOP\r\n")}, kRequired);
         EXPECT_EQ(seen.sent[kClient], kHello +
                                           "-ERR [AUTH] Plaintext authentication disallowed on non-secure "
                                           "(SSL/TLS) connections.\r\n");
         EXPECT_EQ(seen.sent[kServer], "NOOP\r\n");
-        EXPECT_EQ(seen.facts.user, "");
+        EXPECT_EQ(seen.facts.user, user) << login;
+        EXPECT_EQ(seen.facts.authenticated, std::nullopt);
+        EXPECT_EQ(seen.facts.tls_refusals, 1U);
     }
 }
 

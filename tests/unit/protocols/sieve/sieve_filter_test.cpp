@@ -73,7 +73,7 @@ TEST(SieveFilter, GoesOnAfterARefusedLogin) {
 TEST(SieveFilter, DetachesWhenTlsStarts) {
     const Observed seen =
         observe(sieve::kSieve, greetedThen({client("STARTTLS\r\n"), server("OK {5}\r\nBegin\r\n")}));
-    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::StartTls);
     EXPECT_TRUE(seen.opaque);
 }
 

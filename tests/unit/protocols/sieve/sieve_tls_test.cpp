@@ -105,16 +105,21 @@ TEST(SieveTls, GreetsAgainWithinTls) {
 }
 
 TEST(SieveTls, KeepsLoginsInTheClearFromTheServer) {
-    for (const std::string login :
-         {"AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n", "authenticate \"PLAIN\"\r\n",
-          "AUTHENTICATE \"PLAIN\" {6+}\r\nNOOP\r\n\r\n", "AUTHENTICATE {5+}\r\nPLAIN\r\n"}) {
+    const std::pair<std::string, const char*> logins[] = {
+        {"AUTHENTICATE \"PLAIN\" \"AGFsaWNlAHdvbmRlcmxhbmQ=\"\r\n", "alice"},
+        {"authenticate \"PLAIN\"\r\n", ""},
+        {"AUTHENTICATE \"PLAIN\" {6+}\r\nNOOP\r\n\r\n", ""},
+        {"AUTHENTICATE {5+}\r\nPLAIN\r\n", ""}};
+    for (const auto& [login, user] : logins) {
         const Observed seen =
             observe(sieve::kSieve, {server("OK\r\n"), client(login + "NOOP\r\n")}, kRequired);
         EXPECT_EQ(seen.sent[kClient],
                   "OK\r\nNO (ENCRYPT-NEEDED) \"Plaintext authentication disallowed on non-secure (SSL/TLS) "
                   "connections.\"\r\n");
         EXPECT_EQ(seen.sent[kServer], "NOOP\r\n");
-        EXPECT_EQ(seen.facts.user, "");
+        EXPECT_EQ(seen.facts.user, user) << login;
+        EXPECT_EQ(seen.facts.authenticated, std::nullopt);
+        EXPECT_EQ(seen.facts.tls_refusals, 1U);
     }
 }
 

@@ -100,6 +100,39 @@ TEST(SmtpFilter, AnswersAnAddressThatServersReadInDifferentWays) {
     }
 }
 
+TEST(SmtpFilter, KeepsTheAddressesThatItRefused) {
+    using namespace std::string_view_literals;
+    const std::string escape("MAIL FROM:<\"a\x1b[2J b\"@x.example> SIZE=1\r\n");
+    const Observed sender = observe(smtp::kSmtp, greetedThen({client(escape)}));
+    ASSERT_THAT(sender.facts.transactions, SizeIs(1));
+    EXPECT_EQ(sender.facts.transactions[0].from, "<\"a\\x1B[2J b\"@x.example> SIZE=1");
+    EXPECT_EQ(sender.facts.transactions[0].reply, "501 5.5.4 Error: bad address syntax");
+    const Observed nul =
+        observe(smtp::kSmtp, greetedThen({client(std::string("MAIL FROM:<a\0b@c.example>\r\n"sv))}));
+    ASSERT_THAT(nul.facts.transactions, SizeIs(1));
+    EXPECT_EQ(nul.facts.transactions[0].from, "a\\x00b@c.example");
+    EXPECT_EQ(nul.facts.transactions[0].reply, "500 5.5.2 Error: NUL or bare CR in a command");
+
+    const Observed recipient = observe(
+        smtp::kSmtp,
+        after(kEnvelope, {client("RCPT TO:<a b@c.example>\r\nDATA now\r\nRSET\r\n"), server("250 Ok\r\n")}));
+    ASSERT_THAT(recipient.facts.transactions, SizeIs(1));
+    const MailTransaction& mail = recipient.facts.transactions[0];
+    EXPECT_THAT(mail.recipients, ElementsAre("bob@example.net"));
+    ASSERT_THAT(mail.refused, SizeIs(1));
+    EXPECT_EQ(mail.refused[0].to, "a b@c.example");
+    EXPECT_EQ(mail.refused[0].reply, "501 5.5.4 Error: bad address syntax");
+    EXPECT_EQ(mail.reply, "501 5.5.4 Error: bad address syntax");
+}
+
+/// A line of 4 KB of bytes that take four each to show.
+TEST(SmtpFilter, BoundsTheAddressesThatItRefused) {
+    const std::string line = "MAIL FROM:<" + std::string(4000, '\x01') + ">\r\n";
+    const Observed seen = test::playWhole(smtp::kSmtp, greetedThen({client(line)}));
+    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    EXPECT_EQ(seen.facts.transactions[0].from.size(), kMaxMailboxBytes);
+}
+
 TEST(SmtpFilter, FollowsPipelinedCommands) {
     const Observed seen = observe(
         smtp::kSmtp,
@@ -455,14 +488,14 @@ TEST(SmtpFilter, DetachesWhenTlsStarts) {
         observe(smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("220 2.0.0 Ready to start TLS\r\n"),
                                           client("\x16\x03\x01")}));
     EXPECT_TRUE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "starttls");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::StartTls);
 }
 
 TEST(SmtpFilter, StaysWhenTlsIsRefused) {
     const Observed seen = observe(
         smtp::kSmtp, greetedThen({client("STARTTLS\r\n"), server("454 4.7.0 TLS not available\r\n")}));
     EXPECT_FALSE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::None);
 }
 
 // alice / wonderland in all mechanisms.
@@ -744,7 +777,7 @@ TEST(SmtpFilter, KeepsCountOfADeepPipeline) {
         replies += "250 Ok\r\n";
     }
     const Turns deep = greetedThen({client(commands + "STARTTLS\r\n"), server(replies + "220 Go\r\n")});
-    EXPECT_EQ(test::playWhole(smtp::kSmtp, deep).facts.tls, "starttls");
+    EXPECT_EQ(test::playWhole(smtp::kSmtp, deep).facts.tls, TlsBegin::StartTls);
 }
 
 TEST(SmtpFilter, HoldsBackAFloodOfCommands) {
@@ -1121,7 +1154,7 @@ TEST(SmtpScreen, BelievesAClientThatOpensAsTlsWhenTheServerDoesToo) {
     const Observed seen = observe(
         smtp::kSmtp, {client("\x16\x03\x01 a\nb"), server("\x16\x03\x03"), client("\n\n")}, kRefuseBareLf);
     EXPECT_TRUE(seen.opaque);
-    EXPECT_EQ(seen.facts.tls, "implicit");
+    EXPECT_EQ(seen.facts.tls, TlsBegin::Implicit);
     EXPECT_FALSE(seen.violation);
 }
 
@@ -1140,7 +1173,7 @@ TEST(SmtpScreen, ScreensAClientThatOnlyOpensAsTls) {
         EXPECT_EQ(test::toString(test::playInPieces(smtp::kSmtp, turns, 1)), test::toString(seen));
         EXPECT_EQ(seen.violation, want);
         EXPECT_EQ(seen.sent[1].find("ADDR"), std::string::npos);
-        EXPECT_EQ(seen.facts.tls, "");
+        EXPECT_EQ(seen.facts.tls, TlsBegin::None);
     }
     const Observed plain = observe(smtp::kSmtp, {client("\x16\r\n"), server("220 mx\r\n500 What\r\n"),
                                                  client("EHLO a\r\nXCLIENT ADDR=1\r\n")});

@@ -181,10 +181,35 @@ TEST(SmtpTls, KeepsWhatHasToWaitFromTheServer) {
                                       kRequired);
         EXPECT_EQ(seen.sent[kServer], "EHLO a\r\nNOOP x\r\n") << line;
         EXPECT_EQ(seen.sent[kClient], kHello + "250-CHUNKING\r\n250 STARTTLS\r\n" + kMustTls + "250 ok\r\n");
-        EXPECT_EQ(seen.facts.user, "");
-        EXPECT_EQ(seen.facts.transaction_count, 0U);
+        EXPECT_EQ(seen.facts.tls_refusals, 1U) << line;
         EXPECT_EQ(seen.violation, std::nullopt);
     }
+}
+
+TEST(SmtpTls, KeepsTheSenderThatHasToWait) {
+    const Observed seen = observe(
+        smtp::kSmtp,
+        {server(kHello), client("MAIL FROM:<a@b.c> SIZE=9\r\nRCPT TO:<x@y.z>\r\nDATA\r\nMAIL FROM:<>\r\n")},
+        kRequired);
+    EXPECT_EQ(seen.facts.tls_refusals, 4U);
+    EXPECT_EQ(seen.facts.transaction_count, 2U);
+    ASSERT_EQ(seen.facts.transactions.size(), 2U);
+    for (const MailTransaction& mail : seen.facts.transactions) {
+        EXPECT_EQ(mail.reply + "\r\n", kMustTls);
+        EXPECT_EQ(mail.recipient_count + mail.refused_count, 0U);
+        EXPECT_FALSE(mail.accepted);
+    }
+    EXPECT_EQ(seen.facts.transactions.begin()->from, "a@b.c");
+    EXPECT_TRUE(seen.interruptible);
+}
+
+TEST(SmtpTls, KeepsTheUserWhoHasToWait) {
+    const std::string login = "AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=\r\n";
+    const Observed seen = observe(smtp::kSmtp, {server(kHello), client(login)}, kRequired);
+    EXPECT_EQ(seen.facts.user, "alice");
+    EXPECT_EQ(seen.facts.authenticated, std::nullopt);
+    EXPECT_EQ(seen.facts.failed_logins, 0U);
+    EXPECT_EQ(observe(smtp::kSmtp, {server(kHello), client("AUTH LOGIN\r\n")}, kRequired).facts.user, "");
 }
 
 TEST(SmtpTls, LetsPassWhatDoesNotHaveToWait) {
@@ -230,6 +255,9 @@ TEST(SmtpTls, WantsEhloAgain) {
     EXPECT_EQ(seen.sent[kClient],
               kHelloFirst + kHelloFirst + "250 ok\r\n501 no\r\n" + kHelloFirst + "250 b\r\n");
     EXPECT_EQ(seen.violation, std::nullopt);
+    EXPECT_EQ(seen.facts.transaction_count, 2U);
+    EXPECT_EQ(seen.facts.transactions.begin()->reply + "\r\n", kHelloFirst);
+    EXPECT_EQ(seen.facts.tls_refusals, 0U);
 }
 
 TEST(SmtpTls, MirrorsTheServersConsent) {
@@ -237,7 +265,7 @@ TEST(SmtpTls, MirrorsTheServersConsent) {
     const Observed consent = observe(smtp::kSmtp, after(asked, {server("220 2.0.0 go\r\n")}), kMirror);
     EXPECT_TRUE(consent.starts_tls);
     EXPECT_FALSE(consent.opaque);
-    EXPECT_EQ(consent.facts.tls, "");
+    EXPECT_EQ(consent.facts.tls, TlsBegin::None);
     EXPECT_EQ(consent.sent[kServer], "STARTTLS\r\n");
     EXPECT_EQ(consent.sent[kClient], kHello);
     const Observed lines =

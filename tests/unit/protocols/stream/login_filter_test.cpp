@@ -36,6 +36,7 @@ class WordFilter final : public LoginFilter {
         std::string_view line = withoutLineEnd(bytes.substr(0, end));
         const std::string_view verb = takeWord(line);
         if (verb == "ODD") return {Action::Refuse, end};
+        if (verb == "CLEAR") return {Action::RefuseInClear, end};
         if (verb == "FORBIDDEN") {
             violate(Violation::ForbiddenCommand);
             return {};
@@ -50,6 +51,11 @@ class WordFilter final : public LoginFilter {
     }
     std::string refusal(std::string_view command, Action) const override {
         return "no: " + std::string(withoutLineEnd(command)) + "\r\n";
+    }
+    std::string nameIn(std::string_view command) const override {
+        std::string_view line = withoutLineEnd(command);
+        takeWord(line);
+        return std::string(line);
     }
     std::string startTlsReply(bool ready) const override { return ready ? "go\r\n" : "later\r\n"; }
     std::optional<std::size_t> replySize(std::string_view bytes) const noexcept override {
@@ -167,7 +173,7 @@ TEST_F(LoginFilterTest, LooksAtNothingAfterTlsHasStarted) {
     fromClient("TLS\r\n");
     EXPECT_EQ(fromServer("yes\r\n"), "yes\r\n");
     EXPECT_TRUE(filter_.opaque());
-    EXPECT_EQ(facts_.tls, "starttls");
+    EXPECT_EQ(facts_.tls, TlsBegin::StartTls);
 }
 
 TEST_F(LoginFilterTest, NamesNobodyWhoseNameItHasNotSeen) {
@@ -212,6 +218,24 @@ TEST_F(LoginFilterTest, AnswersInTurnWhatTheServerMustNotGet) {
     const Heard heard = says(Side::Client, "ODD x\r\nB\r\n");
     EXPECT_EQ(heard.replied, "no: ODD x\r\n");
     EXPECT_EQ(heard.passed, "B\r\n");
+}
+
+/// Nothing is known of its password; what was said of an earlier one goes, as with a server that puts a login off.
+TEST_F(LoginFilterTest, NotesALoginThatHasToWaitForTls) {
+    greet();
+    fromClient("LOGIN alice\r\n");
+    fromServer("no\r\n");
+    EXPECT_EQ(facts_.authenticated, false);
+    EXPECT_EQ(says(Side::Client, "CLEAR bob\r\n", false).replied, "");
+    EXPECT_EQ(facts_.user, "alice") << "it is not its turn";
+    EXPECT_EQ(facts_.tls_refusals, 0U);
+    EXPECT_EQ(says(Side::Client, "CLEAR bob\r\n").replied, "no: CLEAR bob\r\n");
+    EXPECT_EQ(facts_.user, "bob");
+    EXPECT_EQ(facts_.authenticated, std::nullopt);
+    EXPECT_EQ(says(Side::Client, "CLEAR\r\n").replied, "no: CLEAR\r\n");
+    EXPECT_EQ(facts_.user, "bob") << "the last one that was seen";
+    EXPECT_EQ(facts_.tls_refusals, 2U);
+    EXPECT_EQ(facts_.failed_logins, 1U);
 }
 
 TEST_F(LoginFilterTest, EndsTheSessionOfAClientThatSaysNothingElse) {
@@ -298,7 +322,7 @@ TEST_F(LoginFilterTest, ShowsTheServerAClientHelloAndNoMore) {
     EXPECT_EQ(heard.rest, Rest::Hold);
     EXPECT_EQ(fromServer("\x16\x03\x03"), "\x16\x03\x03");
     EXPECT_TRUE(filter_.opaque());
-    EXPECT_EQ(facts_.tls, "implicit");
+    EXPECT_EQ(facts_.tls, TlsBegin::Implicit);
 }
 
 TEST_F(LoginFilterTest, AnAlertIsAnAnswerToAHelloToo) {
@@ -326,7 +350,7 @@ TEST_F(LoginFilterTest, HoldsWhatOnlyBeginsLikeAHello) {
         EXPECT_EQ(heard.rest, Rest::Hold);
     }
     greet();
-    EXPECT_EQ(facts_.tls, "");
+    EXPECT_EQ(facts_.tls, TlsBegin::None);
 }
 
 }  // namespace

@@ -78,5 +78,12 @@ TEST(SaslExchange, BoundsTheName) {
     EXPECT_EQ(exchange.initial(response), "");
 }
 
+TEST(SaslInitialName, IsThatOfTheResponseInTheCommand) {
+    EXPECT_EQ(initialName("PLAIN", "AGFsaWNlAHdvbmRlcmxhbmQ="), "alice");
+    EXPECT_EQ(initialName("LOGIN", "YWxpY2U="), "alice");
+    EXPECT_EQ(initialName("PLAIN", ""), "");
+    EXPECT_EQ(initialName("X-OWN", "YWxpY2U="), "");
+}
+
 }  // namespace
 }  // namespace mailgate

@@ -16,6 +16,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
 
 AccessRule denied(const std::string& network, const std::string& note = "") {
     AccessRule rule;
@@ -592,6 +593,25 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_EQ(a_.lines(), b_.lines());
     EXPECT_EQ(a_.alone()->history({}).back().who, "alice@b");
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetJoin, ARuleThatHasExpiredMakesRoomForOneThatHasNot) {
+    AccessRule over = denied("192.0.2.7/32", "before");
+    over.expires_at = 900;
+    const AccessRule live = denied("192.0.2.7/32", "now");
+    AccessRule lapsed = denied("192.0.2.8/32", "before"), lasting = denied("192.0.2.8/32", "now");
+    lapsed.expires_at = 900;
+    a_.rules()->put(std::vector{over, lasting}, "alice");
+    SharingGateway c{"c", database_};
+    c.alone()->put(std::vector{lapsed, live}, "carol");
+    const auto outcome = c.join();
+    ASSERT_TRUE(outcome.joined) << "no conflict";
+    ASSERT_EQ(outcome.plan.renewed.size(), 1u);
+    ASSERT_EQ(outcome.plan.outlived.size(), 1u);
+    a_.follow();
+    EXPECT_THAT(c.lines(), IsSupersetOf({HasSubstr("192.0.2.7 now"), HasSubstr("192.0.2.8 now")}));
+    EXPECT_EQ(a_.lines(), c.lines());
+    EXPECT_NO_THROW(c.alone()->checkTrail());
 }
 
 TEST_F(FleetJoin, WhatHasComeFromTheFleetCannotBeTakenBack) {

@@ -25,6 +25,16 @@ TEST(JournalMask, OfARuleTheNetworkIsMasked) {
     EXPECT_EQ(maskedRule(""), "") << "the listener's default";
 }
 
+TEST(JournalMask, IsToldFromItsTextThatARuleNeedsNone) {
+    for (const char* wide : {"10.0.0.0/8", "192.0.2.0/24", "0.0.0.0/0", "2001:db8:5::/48", "::/0", ""}) {
+        EXPECT_TRUE(isMaskedRule(wide)) << wide;
+        EXPECT_EQ(maskedRule(wide), wide);
+    }
+    for (const char* narrow : {"192.0.2.1", "192.0.2.128/25", "2001:db8:5::/49", "2001:db8::1", "192.0.2.0/",
+                               "192.0.2.0/2x", "somewhere"})
+        EXPECT_FALSE(isMaskedRule(narrow)) << narrow;
+}
+
 TEST(JournalMask, AnotherHandsColumnIsNoAddress) {
     EXPECT_EQ(networkOf("somewhere").toString(), "::");
     EXPECT_EQ(networkOf("198.51.100.0/24").toString(), "198.51.100.0/24");

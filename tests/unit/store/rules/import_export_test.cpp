@@ -137,7 +137,7 @@ TEST(Import, SaysWhatIsWrongAndWhere) {
         {"allow", "a network must follow allow"},
         {"permit 192.0.2.1", "\"permit\" is not an IP address"},
         {"192.0.2.5/24", "did you mean 192.0.2.0/24 or 192.0.2.5/32?"},
-        {"allow 192.0.2.1 listener=pop3", "no listener is named \"pop3\": the configuration has smtp, imap"},
+        {"allow 192.0.2.1 listener=pop3", "no listener is named \"pop3\": the configuration has imap, smtp"},
         {"allow 192.0.2.1 listener=", "is not a listener's name"},
         {"allow 192.0.2.1 listener=smtp,", "is not a listener's name"},
         {"allow 192.0.2.1 listener=smtp listener=imap", "is given twice"},
@@ -171,6 +171,29 @@ TEST(Import, SaysWhatIsWrongAndWhere) {
         EXPECT_EQ(result.errors[0].line, 2u);
         EXPECT_THAT(result.errors[0].message, HasSubstr(one.message));
     }
+}
+
+TEST(Import, AFileThatIsNoListIsOneError) {
+    using namespace std::string_literals;
+    EXPECT_THAT(errorsOf(parseRules("\xFF\xFEn\0e\0t\0w\0\n\0"s, options(Verdict::Deny))),
+                HasSubstr("is UTF-16"));
+    EXPECT_THAT(errorsOf(parseRules("\xFE\xFF\0n\0e\n\n\n"s, options(Verdict::Deny))),
+                HasSubstr("is UTF-16"));
+    const auto workbook = parseRules("PK\x03\x04\x14\n\n192.0.2.1\n"s, options(Verdict::Deny));
+    EXPECT_EQ(workbook.errors.size(), 1u);
+    EXPECT_EQ(workbook.errors.front().line, 0u) << "of the file";
+    EXPECT_THAT(errorsOf(workbook), HasSubstr("is a workbook"));
+}
+
+TEST(Import, LimitsAreTakenAsTheCommandLineHasThem) {
+    const auto result = parseRules(
+        "network,verdict,client_sessions,client_rate\n192.0.2.1,allow,none,unlimited\n"
+        "192.0.2.2,deny,none,none\n",
+        {});
+    EXPECT_EQ(errorsOf(result), "");
+    ASSERT_EQ(result.rules.size(), 2u);
+    EXPECT_EQ(result.rules[0].rule.limits.sessions, std::nullopt);
+    EXPECT_EQ(result.rules[0].rule.limits.per_minute, 0u);
 }
 
 TEST(Import, StopsAfterAHundredErrors) {

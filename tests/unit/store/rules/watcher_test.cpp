@@ -18,6 +18,7 @@ namespace mailgate::store {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -247,6 +248,40 @@ TEST_F(AccessWatcherTest, ADeletedFileIsToldAndItsReturnToo) {
     std::filesystem::rename(folder_.file("away.db"), file_);
     await("recovered");
     EXPECT_EQ(verdict("192.0.2.1"), "deny");
+}
+
+TEST_F(AccessWatcherTest, AFileThatWasMadeAnewIsNotGoneBy) {
+    add("192.0.2.0/24", "deny");
+    watcher_->start();
+    shell_.reset();
+    const std::string away = folder_.file("away.db");
+    std::filesystem::rename(file_, away);
+    await("gone");
+    const std::string fresh = folder_.file("fresh.db");
+    openRules("sqlite:" + fresh);
+    std::filesystem::rename(fresh, file_);
+    await("began without rules");
+    EXPECT_THAT(told().back(),
+                AllOf(HasSubstr("restart the gateway"), HasSubstr("1 rules read before stay")));
+    EXPECT_EQ(verdict("192.0.2.1"), "deny");
+    EXPECT_THAT(told(), Not(Contains("changed to 0")));
+    std::filesystem::rename(away, file_);
+    await("recovered");
+    shell_ = std::make_unique<Shell>(file_);
+    add("203.0.113.0/24", "deny");
+    await("changed to 2");
+    EXPECT_EQ(verdict("192.0.2.1"), "deny");
+}
+
+TEST_F(AccessWatcherTest, OneWithoutRulesMayBeReplacedByAnother) {
+    watcher_->start();
+    shell_.reset();
+    const std::string other = folder_.file("other.db");
+    openRules("sqlite:" + other);
+    std::filesystem::rename(other, file_);
+    await("changed to 0");
+    await("changed to 0");
+    EXPECT_THAT(told(), Not(Contains(HasSubstr("failed"))));
 }
 
 TEST_F(AccessWatcherTest, RubbishInTheFilesPlaceChangesNothing) {

@@ -246,10 +246,14 @@ TEST_F(DatabaseTest, AParameterIsWhatWasBoundLast) {
             echo.bind(1, "");
             EXPECT_EQ(said(), "text=");
         }
-        echo.bind(1, std::int64_t{7});
-        EXPECT_EQ(said(), "integer=7");
+        for (const std::int64_t number : {7, 7, 8, 7}) {
+            echo.bind(1, number);
+            EXPECT_EQ(said(), "integer=" + std::to_string(number));
+        }
         echo.bind(1, "");
         EXPECT_EQ(said(), "text=");
+        echo.bind(1, std::int64_t{7});
+        EXPECT_EQ(said(), "integer=7") << "a text was there meanwhile";
         echo.bindNull(1);
         EXPECT_EQ(said(), "null=");
         echo.bind(1, "");
