@@ -88,6 +88,8 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -d 'clo
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions who top report' -l here -d 'only this gateway'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions who top report' -l gateway -x -d 'only this one of the fleet'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'client network sender recipient user helo end' -d 'of these'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l sort -x -a 'sessions bytes refused failed-logins' -d order
 complete -c mailgate -n '__fish_seen_subcommand_from top report' -l client -x -d network

@@ -42,6 +42,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"expiring", "DURATION"},
                                                                      {"format", "NAME"},
                                                                      {"from", "ADDR"},
+                                                                     {"gateway", "NAME"},
                                                                      {"helo", "NAME"},
                                                                      {"ignore-columns", "NAME,..."},
                                                                      {"inside", "NET"},

@@ -2,7 +2,10 @@
 #include "gateway/cli/journal_question.h"
 
 #include "gateway/answers/journal.h"
+#include "gateway/answers/meanings.h"
+#include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/store_error.h"
 
@@ -37,16 +40,101 @@ void addJournalOptions(CLI::App& command, JournalQuestion& question, const std::
         .add_option("--limit", question.limit,
                     fmt::format("Print at most this many {} (default: {})", limited, question.limit))
         ->check(limitError);
+    addGatewayOptions(command, question.whose);
     command.add_flag("--json", question.json, "Print JSON");
     addViewOptions(command, question.view, prints);
 }
 
-std::unique_ptr<store::journal::Source> openJournal(const Config& config) {
+std::string WhoseJournals::options() const {
+    if (here) return " --here";
+    return gateway.empty() ? "" : " --gateway " + answers::shellWord(gateway);
+}
+
+void addGatewayOptions(CLI::App& command, WhoseJournals& whose) {
+    command.add_flag("--here", whose.here,
+                     "In a fleet: only what this gateway has seen, from its own journal");
+    command.add_option("--gateway", whose.gateway, "In a fleet: only what this gateway has seen")
+        ->excludes("--here");
+}
+
+namespace {
+
+AskedJournal openOwn(const Config& config) {
     if (!config.journal.enabled)
         throw store::StoreError(
             store::StoreError::Kind::Open,
             fmt::format("no journal is kept of sessions: {} has journal.enabled = false", config.file));
-    return store::journal::openSource(config.journal.url);
+    return {store::journal::openSource(config.journal.url)};
+}
+
+/// Nobody looks at a list of hundreds.
+constexpr std::size_t kMostNamed = 12;
+
+std::string namesOf(const std::vector<store::ShippedJournal>& gateways) {
+    std::vector<std::string> names;
+    for (const store::ShippedJournal& gateway : gateways)
+        names.push_back(printable(gateway.gateway));
+    if (names.size() > kMostNamed) return fmt::format("{} gateways", grouped(names.size()));
+    return fmt::format("{}", fmt::join(names, ", "));
+}
+
+[[noreturn]] void failUnknown(const Config& config, const std::string& gateway) {
+    const auto all = store::openFleetJournal(config.fleet.url, {})->gateways();
+    throw CLI::ValidationError(fmt::format("--gateway: the fleet's database has no journal of \"{}\"{}{}",
+                                           printable(gateway), all.empty() ? "" : ": it has ",
+                                           all.empty() ? "" : namesOf(all)));
+}
+
+AskedJournal openFleets(const Config& config, const std::string& gateway) {
+    auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway});
+    auto gateways = journal->gateways();
+    if (gateways.empty() && !gateway.empty()) failUnknown(config, gateway);
+    if (gateways.empty())
+        throw store::StoreError(store::StoreError::Kind::Open,
+                                "no gateway has brought its journal to the fleet's database yet (--here asks "
+                                "for what this gateway has seen)");
+    fmt::print(stderr, "mailgate: {}\n", askedText(gateways));
+    return {std::move(journal), std::move(gateways)};
+}
+
+std::string ageText(std::int64_t seconds) {
+    constexpr std::int64_t kMinute = 60, kHour = 3'600, kDay = 86'400;
+    if (seconds < 2 * kHour) return counted(static_cast<std::uint64_t>(seconds / kMinute), "minute");
+    if (seconds < 2 * kDay) return counted(static_cast<std::uint64_t>(seconds / kHour), "hour");
+    return counted(static_cast<std::uint64_t>(seconds / kDay), "day");
+}
+
+}  // namespace
+
+AskedJournal openJournal(const Config& config, const WhoseJournals& whose) {
+    const bool of_fleet = !config.fleet.url.empty();
+    if (!of_fleet && !whose.gateway.empty() && whose.gateway != config.name)
+        throw CLI::ValidationError(
+            fmt::format("--gateway {}: {} names no fleet ([fleet] url), and this gateway is \"{}\"",
+                        printable(whose.gateway), config.file, printable(config.name)));
+    return of_fleet && !whose.here ? openFleets(config, whose.gateway) : openOwn(config);
+}
+
+std::string askedText(const std::vector<store::ShippedJournal>& gateways) {
+    constexpr std::int64_t kLate = 60;
+    std::string late;
+    for (const store::ShippedJournal& gateway : gateways) {
+        if (gateway.age_secs && *gateway.age_secs < kLate) continue;
+        const std::string name = printable(gateway.gateway);
+        late += gateway.age_secs ? fmt::format("; {}'s newest is {} old", name, ageText(*gateway.age_secs))
+                                 : fmt::format("; not all of {}'s has come yet", name);
+    }
+    return fmt::format("asked the fleet's database: {}{}", namesOf(gateways), late);
+}
+
+std::string askedAsJson(const AskedJournal& asked) {
+    if (!asked.isOfFleet()) return {};
+    std::string items;
+    for (const store::ShippedJournal& gateway : *asked.gateways)
+        items += fmt::format(R"({}{{"gateway":"{}","age_seconds":{}}})", items.empty() ? "" : ",",
+                             escaped(gateway.gateway),
+                             gateway.age_secs ? fmt::to_string(*gateway.age_secs) : "null");
+    return fmt::format(R"(,"gateways":[{}])", items);
 }
 
 Network networkArgument(const std::string& text) {

@@ -5,12 +5,15 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/screen.h"
 #include "gateway/config/config.h"
+#include "store/fleet/journal.h"
 #include "store/journal/backend.h"
 
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -18,8 +21,19 @@ class App;
 
 namespace mailgate::cli {
 
+/// Whose journals are asked: of a gateway in a fleet those of all its gateways, unless one of these says otherwise.
+struct WhoseJournals {
+    bool here = false;      ///< this gateway's own
+    std::string gateway{};  ///< this one's, as the fleet's database has it; empty: all
+
+    /// As they are given to a command, a blank in front; empty: none was.
+    std::string options() const;
+};
+void addGatewayOptions(CLI::App& command, WhoseJournals& whose);
+
 /// The options of commands that sum up.
 struct JournalQuestion {
+    WhoseJournals whose;
     std::string since;
     std::optional<std::string> until;
     std::string client, listener;  ///< empty: all
@@ -35,9 +49,26 @@ struct JournalQuestion {
 void addJournalOptions(CLI::App& command, JournalQuestion& question, const std::string& limited,
                        Prints prints);
 
-/// The journal of the configuration. Throws StoreError, also when it is switched off: what an earlier configuration has
-/// left in the file would pass for all that there was.
-std::unique_ptr<store::journal::Source> openJournal(const Config& config);
+/// A journal, or those of a fleet.
+struct AskedJournal {
+    std::unique_ptr<store::journal::Source> source;
+    /// The gateways whose journals the fleet's database has, if that is asked.
+    std::optional<std::vector<store::ShippedJournal>> gateways{};
+
+    store::journal::Source* operator->() const noexcept { return source.get(); }
+    store::journal::Source& operator*() const noexcept { return *source; }
+    bool isOfFleet() const noexcept { return gateways.has_value(); }
+};
+
+/// The journal of the configuration, or those of its fleet, and then says on standard error which these are. Throws StoreError, also
+/// when it is switched off: what an earlier configuration has left in the file would pass for all that there was; and
+/// CLI::ValidationError for a gateway that the fleet's database does not know.
+AskedJournal openJournal(const Config& config, const WhoseJournals& whose);
+
+/// "asked the fleet's database: mx-1, mx-2; mx-3's newest is 12 minutes old".
+std::string askedText(const std::vector<store::ShippedJournal>& gateways);
+/// A member of a JSON object, with a comma in front; nothing where no fleet was asked.
+std::string askedAsJson(const AskedJournal& asked);
 
 /// Throws CLI::ValidationError, which says what is wrong with it.
 Network networkArgument(const std::string& text);

@@ -88,6 +88,7 @@ std::string timingText(std::int64_t milliseconds) {
 Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
     return {times.text(session.endedMs()),
             shortId(session),
+            orDash(session.gateway),
             store::clientNetwork(session).toString(),
             session.listener,
             tlsText(session),
@@ -188,7 +189,7 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 
 }  // namespace
 
-Table sessionTable(TableStyle style, const Times& times) {
+Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
     constexpr bool kOnRequest = true;
     // One refusal in a list is not to cost all rows their sender where there is little room.
     constexpr std::size_t kRoom = 100, kUsualEnd = 13, kLongestEnd = 24;
@@ -196,6 +197,12 @@ Table sessionTable(TableStyle style, const Times& times) {
     return Table(
         {{.name = "time", .title = times.title("TIME"), .usual = times.width()},
          {.name = "session", .title = "SESSION", .usual = 16},
+         {.name = "gateway",
+          .title = "GATEWAY",
+          .least = 7,
+          .leaves = 1,
+          .usual = 10,
+          .on_request = !of_fleet},
          {.name = "client", .title = "CLIENT", .least = 15, .usual = 15},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 1, .usual = 10},
          {.name = "tls", .title = "TLS", .least = 6, .leaves = 3, .usual = 8},
@@ -451,7 +458,8 @@ std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuer
     return text;
 }
 
-std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query) {
+std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query,
+                      std::string_view further) {
     std::string text = fmt::format(
         "{{\n  \"since\": \"{}\",\n  \"until\": \"{}\",\n"
         "  \"sessions\": {},\n  \"refused\": {},\n  \"failed_logins\": {}",
@@ -459,7 +467,7 @@ std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery
         top.failed_logins);
     for (const store::SumsOf what : query.of)
         text += ",\n" + sumsJson(sumsTextOf(what).key, top.of(what), sumsTextOf(what).columns);
-    return text + "\n}\n";
+    return text.append(further) + "\n}\n";
 }
 
 }  // namespace mailgate::cli

@@ -23,8 +23,8 @@ using answers::sessionAsJson;
 inline constexpr std::size_t kShownOfId = 16;
 
 /// The table of sessions, without rows. Its times are those of the ends, as are `time` in JSON and in the log, and so is its
-/// order.
-Table sessionTable(TableStyle style, const Times& times);
+/// order. `of_fleet`: with the column of the gateway unless others are asked for.
+Table sessionTable(TableStyle style, const Times& times, bool of_fleet = false);
 /// One row for each mail, one for a session without any.
 void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
 /// All that is known, one fact a line, the timings in their order. `rule`: what there is to say of the rule that has
@@ -37,6 +37,8 @@ std::string emptyTop(const store::JournalTop& top, const store::JournalTopQuery&
 /// With the period; `to_the_present`: nobody has asked for another end.
 std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuery& query, bool to_the_present,
                        const TableStyle& style, Zone zone);
-std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query);
+/// `further`: members behind these, with a comma in front.
+std::string topAsJson(const store::JournalTop& top, const store::JournalTopQuery& query,
+                      std::string_view further = {});
 
 }  // namespace mailgate::cli

@@ -74,13 +74,13 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     filter.would_refuse = true;
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
-    const auto source = openJournal(config);
+    const AskedJournal source = openJournal(config, arguments.whose);
     WouldRefuse report = readJournal(*source, filter);
     addLimiting(config, report);
-    if (report.sessions() == 0) requireKnownNames(config, filter, source.get());
+    if (report.sessions() == 0) requireKnownNames(config, filter, &*source);
     if (arguments.json) {
         const std::int64_t until = filter.until_ms.value_or(unixMillis());
-        std::fputs(report.asJson(arguments.limit, since, until).c_str(), stdout);
+        std::fputs(report.asJson(arguments.limit, since, until, askedAsJson(source)).c_str(), stdout);
         return;
     }
     const std::string since_text = timeText(since, arguments.view.zone());

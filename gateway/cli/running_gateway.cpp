@@ -77,7 +77,7 @@ std::optional<std::string> lostStore(const Config& config) {
     std::error_code error;
     const auto size = fs::file_size(path, error);
     if (error ? error != std::errc::no_such_file_or_directory : size > 0) return std::nullopt;
-    const Object::Ptr status = runningStatus(config);
+    const Object::Ptr status = runningGateway(config).status;
     const Object::Ptr rules = status ? status->getObject("rules") : Object::Ptr();
     const std::uint64_t count = rules ? numberOf(*rules, "count") : 0;
     if (count == 0 || otherStore(*status, config)) return std::nullopt;

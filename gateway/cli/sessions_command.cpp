@@ -54,6 +54,7 @@ struct SessionsArguments {
     bool live = false;
     bool all = false;
     std::optional<std::size_t> limit;
+    WhoseJournals whose;
     ViewOptions view;
 };
 
@@ -179,20 +180,20 @@ std::size_t limitOf(const SessionsArguments& arguments) {
     return arguments.limit.value_or(arguments.follow ? kBeforeFollowing : kUsual);
 }
 
-void followTable(const Asked& asked, journal::Source& source, const std::vector<JournalSession>& sessions,
+void followTable(const Asked& asked, const AskedJournal& source, const std::vector<JournalSession>& sessions,
                  const journal::Position& end) {
     const ViewOptions& view = asked.arguments.view;
     TableStyle style = view.style();
     style.follows = true;
     const Times times = view.times();
-    Table table = sessionTable(std::move(style), times);
+    Table table = sessionTable(std::move(style), times, source.isOfFleet());
     const auto add = [&](const std::vector<JournalSession>& more) {
         addSessions(table, more, times);
         std::fputs(table.text().c_str(), stdout);
         std::fflush(stdout);
     };
     add(sessions);
-    follow(source, asked.filter, end, add);
+    follow(*source, asked.filter, end, add);
 }
 
 constexpr const char* kSearching = "searching the journal";
@@ -201,12 +202,12 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.follow && arguments.until)
         throw CLI::ValidationError("--until cannot be combined with --follow");
     const Asked asked(context, arguments, command);
-    const auto source = openJournal(asked.config);
+    const AskedJournal source = openJournal(asked.config, arguments.whose);
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
-    if (sessions.empty() && !asked.needed.broken) requireKnownNames(asked.config, asked.filter, source.get());
-    if (arguments.follow && !arguments.json) return followTable(asked, *source, sessions, end);
+    if (sessions.empty() && !asked.needed.broken) requireKnownNames(asked.config, asked.filter, &*source);
+    if (arguments.follow && !arguments.json) return followTable(asked, source, sessions, end);
     if (sessions.empty() && !arguments.follow) return failNone(context, asked, *source);
 
     constexpr std::size_t kCounted = 10'000;  // that takes a moment
@@ -222,7 +223,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
         return;
     }
     const Times times = arguments.view.times();
-    Table table = sessionTable(arguments.view.style(), times);
+    Table table = sessionTable(arguments.view.style(), times, source.isOfFleet());
     addSessions(table, sessions, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
 }
@@ -316,7 +317,7 @@ std::vector<Poco::JSON::Object::Ptr> liveSessions(const Asked& asked) {
 void listLive(Context& context, const SessionsArguments& arguments, const CLI::App& command) {
     for (const char* option :
          {"--to", "--queue-id", "--message-id", "--verdict", "--refused", "--would-refuse", "--failed-logins",
-          "--follow", "--refused-recipient", "--reply", "--end", "--rule"}) {
+          "--follow", "--refused-recipient", "--reply", "--end", "--rule", "--gateway"}) {
         if (command.count(option) > 0)
             throw CLI::ValidationError(fmt::format("{} cannot be combined with --live", option));
     }
@@ -395,7 +396,7 @@ std::string ruleNow(const Config& config, const JournalSession& session) {
 void show(Context& context, const SessionsArguments& arguments) {
     requireId(arguments);
     const Config config = neededConfig(context).config;
-    const auto found = openJournal(config)->withId(arguments.id, 2);
+    const auto found = openJournal(config, arguments.whose)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
     if (found.size() > 1)
@@ -466,6 +467,7 @@ void addSessionsCommand(CLI::App& root, Context& context) {
         "sessions", "Print the sessions that have ended, newest last, or the current ones (--live)");
     sessions->require_subcommand(0, 1);
     addFilters(*sessions, *arguments);
+    addGatewayOptions(*sessions, arguments->whose);
     sessions->add_flag("--json", arguments->json, "Print JSON, one object per line");
     sessions->add_flag(
         "--live", arguments->live,
@@ -476,6 +478,7 @@ void addSessionsCommand(CLI::App& root, Context& context) {
     CLI::App* shown =
         sessions->add_subcommand("show", "Print all that is known about a session, with its timings");
     shown->add_option("ID", arguments->id, "Session id, or enough of its beginning to be unique")->required();
+    addGatewayOptions(*shown, arguments->whose);
     shown->add_flag("--json", arguments->json, "Print JSON");
     shown->callback([&context, arguments] { show(context, *arguments); });
     CLI::App* killed = sessions->add_subcommand(

@@ -66,16 +66,16 @@ void top(Context& context, const TopArguments& arguments) {
     const store::JournalTopQuery query = queryOf(arguments, filter);
     const NeededConfig needed = neededConfig(context);
     const Config& config = needed.config;
-    const auto source = openJournal(config);
+    const AskedJournal source = openJournal(config, arguments.whose);
     const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
-    if (sums.sessions == 0 && !needed.broken) requireKnownNames(config, filter, source.get());
+    if (sums.sessions == 0 && !needed.broken) requireKnownNames(config, filter, &*source);
     const std::string none = emptyTop(sums, query);
     if (!none.empty()) {
         fmt::print(stderr, "mailgate: {}\n", none);
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)
-        std::fputs(topAsJson(sums, query).c_str(), stdout);
+        std::fputs(topAsJson(sums, query, askedAsJson(source)).c_str(), stdout);
     else if (none.empty())
         print(topAsTable(sums, query, !arguments.until, arguments.view.style(), arguments.view.zone()),
               arguments.view);

@@ -38,6 +38,7 @@ struct WhoArguments {
     std::optional<std::string> since, until;
     std::size_t limit = 5;
     bool json = false;
+    WhoseJournals whose;
     ViewOptions view;
 };
 
@@ -75,6 +76,7 @@ std::vector<Found> findAll(journal::Source& source, const WhoArguments& argument
         if (meaning.is_slow && !all.empty()) continue;
         meaning.filter.since_ms = period.since_ms;
         meaning.filter.until_ms = period.until_ms;
+        meaning.command += arguments.whose.options();
         if (Found found = find(source, std::move(meaning), arguments.limit); found.count > 0)
             all.push_back(std::move(found));
     }
@@ -106,11 +108,11 @@ std::string headingOf(const Found& found) {
                        shown(found.meaning.command, standardOutput().letters));
 }
 
-void printText(const std::vector<Found>& all, const WhoArguments& arguments) {
+void printText(const std::vector<Found>& all, const WhoArguments& arguments, bool of_fleet) {
     const Times times = arguments.view.times();
     std::string text;
     for (const Found& found : all) {
-        Table table = sessionTable(arguments.view.style(), times);
+        Table table = sessionTable(arguments.view.style(), times, of_fleet);
         addSessions(table, found.sessions, times);
         text += (text.empty() ? "" : "\n") + headingOf(found) + table.text();
     }
@@ -128,14 +130,14 @@ std::string itemsOf(const std::vector<store::JournalSession>& sessions) {
     return items;
 }
 
-void printJson(const std::vector<Found>& all, const WhoArguments& arguments) {
+void printJson(const std::vector<Found>& all, const WhoArguments& arguments, const std::string& further) {
     std::string meanings;
     for (const Found& found : all)
         meanings += fmt::format(
             "{}\n{{\"meaning\":\"{}\",\"command\":\"{}\",\"found\":{},\"more\":{},\"sessions\":[\n{}\n]}}",
             meanings.empty() ? "" : ",", found.meaning.name, escaped(found.meaning.command), found.count,
             found.more, itemsOf(found.sessions));
-    fmt::print("{{\"asked\":\"{}\",\"meanings\":[{}]}}\n", escaped(arguments.text), meanings);
+    fmt::print("{{\"asked\":\"{}\",\"meanings\":[{}]{}}}\n", escaped(arguments.text), meanings, further);
 }
 
 /// "a sender, a recipient or a user"; what is slow to look for comes last, and was looked for too.
@@ -153,7 +155,7 @@ void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
-    const auto source = openJournal(neededConfig(context).config);
+    const AskedJournal source = openJournal(neededConfig(context).config, arguments.whose);
     auto all = withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     for (const std::string& address :
          all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {
@@ -172,9 +174,9 @@ void who(Context& context, const WhoArguments& arguments) {
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)
-        printJson(all, arguments);
+        printJson(all, arguments, askedAsJson(source));
     else if (!all.empty())
-        printText(all, arguments);
+        printText(all, arguments, source.isOfFleet());
 }
 
 }  // namespace
@@ -193,6 +195,7 @@ void addWhoCommand(CLI::App& root, Context& context) {
         ->add_option("--limit", arguments->limit,
                      "Print at most this many sessions of each, the newest (default: 5)")
         ->check(limitError);
+    addGatewayOptions(*command, arguments->whose);
     command->add_flag("--json", arguments->json, "Print JSON");
     addViewOptions(*command, arguments->view, Prints::OneTable);
     command->callback([&context, arguments] { who(context, *arguments); });

@@ -326,14 +326,15 @@ std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, cons
     return text + "\nTo let them in:\n\n" + commands;
 }
 
-std::string WouldRefuse::asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms) const {
+std::string WouldRefuse::asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms,
+                                std::string_view further) const {
     const auto shown = heaviest(limit);
     return fmt::format(
-        "{{\"since\":{},\"until\":{},\"sessions\":{},\"network_count\":{},\"networks\":[{}{}{}]}}\n",
+        "{{\"since\":{},\"until\":{},\"sessions\":{},\"network_count\":{},\"networks\":[{}{}{}]{}}}\n",
         jsonWord(formatUtc(since_ms / 1'000)), jsonWord(formatUtc(until_ms / 1'000)), sessions_,
         networks_.size(), shown.empty() ? "" : "\n",
         jsonItems(shown, [](const auto* network) { return networkAsJson(*network); }),
-        shown.empty() ? "" : "\n");
+        shown.empty() ? "" : "\n", further);
 }
 
 }  // namespace mailgate::cli

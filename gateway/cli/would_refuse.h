@@ -71,7 +71,9 @@ class WouldRefuse {
 
     /// A table, and the commands. Empty when there is nothing.
     std::string asText(std::size_t limit, const TableStyle& style, const Times& times) const;
-    std::string asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms) const;
+    /// `further`: members behind these, with a comma in front.
+    std::string asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms,
+                       std::string_view further = {}) const;
 
   private:
     std::map<Network, WouldRefuseNetwork> networks_;

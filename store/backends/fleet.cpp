@@ -3,6 +3,7 @@
 
 #include "store/backends/rules.h"
 #include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/journal_reader.h"
 #include "store/fleet/postgres/journal_writer.h"
 #include "store/fleet/postgres/store.h"
 #include "store/fleet/sharing.h"
@@ -23,6 +24,10 @@ std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const J
     // Of thousands of records at once.
     constexpr FleetStore::Patience kPatience{.answer = std::chrono::milliseconds(10'000)};
     return postgres::openSharedJournal(url, kPatience, owner);
+}
+
+std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options) {
+    return postgres::openJournal(url, options);
 }
 
 FleetUrl describeFleetUrl(const std::string& url) {

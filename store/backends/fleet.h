@@ -3,6 +3,7 @@
 #pragma once
 
 #include "store/fleet/fleet.h"
+#include "store/fleet/journal.h"
 #include "store/fleet/shared_journal.h"
 #include "store/rules/store.h"
 
@@ -18,6 +19,9 @@ std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::
 
 /// Where a gateway's journal goes. Likewise.
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner);
+
+/// The journals of its gateways. Connects to nobody yet. Throws StoreError(BadInput).
+std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options);
 
 /// What is known of a URL without asking anybody.
 struct FleetUrl {

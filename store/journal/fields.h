@@ -127,6 +127,7 @@ inline constexpr auto kSessionFields = [] {
     using namespace fields;
     return std::tuple{
         field(&S::id, {.name = "session", .column = "id", .label = "session"}),
+        field(&S::gateway, {.name = "gateway", .when_empty = LeftOut, .column = "", .label = "gateway"}),
         field(&S::started_ms, {.name = "", .column = "started_ms", .label = "started"}),
         field(&S::listener, {.name = "listener", .label = "listener"}),
         field(&S::protocol, {.name = "protocol"}),

@@ -50,6 +50,7 @@ enum class JournalKind : std::uint8_t {
 struct JournalSession {
     JournalKind kind = JournalKind::Session;
     std::string id;               ///< ULID: sorts by time
+    std::string gateway;          ///< that had it; read back from a fleet's journals only
     std::int64_t started_ms = 0;  ///< Unix time, milliseconds
     std::string listener, protocol;
     AddressBytes client{};

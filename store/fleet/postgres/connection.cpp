@@ -166,14 +166,18 @@ bool Rows::isNull(std::size_t row, int column) const noexcept {
     return PQgetisnull(result_.get(), static_cast<int>(row), column) == 1;
 }
 
-std::string Rows::text(std::size_t row, int column) const {
+std::string_view Rows::view(std::size_t row, int column) const noexcept {
     const int at = static_cast<int>(row);
     return {PQgetvalue(result_.get(), at, column),
             static_cast<std::size_t>(PQgetlength(result_.get(), at, column))};
 }
 
+std::string Rows::text(std::size_t row, int column) const {
+    return std::string(view(row, column));
+}
+
 std::int64_t Rows::number(std::size_t row, int column) const {
-    const std::string value = text(row, column);
+    const std::string_view value = view(row, column);
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     if (error != std::errc() || end != value.data() + value.size())
@@ -277,6 +281,7 @@ void Connection::refused(const pg_result* result) {
     if (state == "42501") what += ": mailgate fleet migrate --grant gives a role what it needs";
     if (state == "3F000" || state == "42P01") what += ": mailgate fleet migrate makes the tables";
     if (state == "55P03") what = "another gateway is changing the rules";
+    if (state == "57014") what = "the answer takes too long";
     if (PQstatus(handle_.get()) == CONNECTION_BAD) broken_ = true;
     throw StoreError(kindOf(state), fmt::format("the fleet's database {}: {}", info_.shown, what));
 }

@@ -44,6 +44,7 @@ class Rows {
     std::size_t size() const noexcept;
     bool isNull(std::size_t row, int column) const noexcept;
     std::string text(std::size_t row, int column) const;
+    std::string_view view(std::size_t row, int column) const noexcept;  ///< as long as these rows
     std::int64_t number(std::size_t row, int column) const;
     std::optional<std::int64_t> optionalNumber(std::size_t row, int column) const;
 

@@ -37,6 +37,7 @@ CREATE INDEX {0}_id ON mailgate.{0}(id);
 CREATE INDEX {0}_client ON mailgate.{0}(client, at_ms);
 CREATE INDEX {0}_user_key ON mailgate.{0}(user_key, at_ms) WHERE user_key <> '';
 CREATE INDEX {0}_failed ON mailgate.{0} USING gin(failed_user_keys) WHERE failed_user_keys <> '{{}}';
+CREATE INDEX {0}_long ON mailgate.{0}(at_ms) WHERE duration_ms > {1};
 )";
 
 constexpr std::string_view kFurtherIndexes = R"(
@@ -171,7 +172,7 @@ std::string journalTables(bool by_day) {
         script += sessionTable(tableOf(kind), by_day);
     script += mailTable(by_day);
     for (const JournalKind kind : {JournalKind::Session, JournalKind::Refused})
-        script += fmt::format(kSessionIndexes, tableOf(kind));
+        script += fmt::format(kSessionIndexes, tableOf(kind), kLongMs);
     script.append(kFurtherIndexes).append(kMailIndexes);
     if (by_day) script += kDays;
     return script;

@@ -15,6 +15,7 @@
 #include "store/journal/fields.h"
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +36,9 @@ constexpr std::string_view tableOf(JournalKind kind) noexcept {
     return kTables[static_cast<std::size_t>(kind)];
 }
 inline constexpr std::array<std::string_view, 4> kJournalTables{"session", "refused", "further_mail", "mail"};
+
+/// What lasted longer has an index of its own: among what ended after a time it is found without the rest.
+inline constexpr std::int64_t kLongMs = 3'600'000;
 
 /// How a member is kept: by its type, and how its address is hidden, nothing else.
 template <typename Value>

@@ -52,7 +52,8 @@ class HelpTest : public testing::Test {
 };
 
 TEST_F(HelpTest, ASynopsisHasWhatTheCommandTakes) {
-    EXPECT_EQ(synopsisOf(command({"sessions", "show"})), "*sessions show* _ID_ [--json]");
+    EXPECT_EQ(synopsisOf(command({"sessions", "show"})),
+              "*sessions show* _ID_ [--here] [--gateway _NAME_] [--json]");
     EXPECT_EQ(synopsisOf(command({"access", "test"})),
               "*access test* _ADDR_... [--listener _NAME_]... [--json]");
     EXPECT_EQ(synopsisOf(command({"server", "drain"})),
