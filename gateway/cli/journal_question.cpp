@@ -72,6 +72,7 @@ constexpr std::size_t kMostNamed = 12;
 
 std::string namesOf(const std::vector<store::ShippedJournal>& gateways) {
     std::vector<std::string> names;
+    names.reserve(gateways.size());
     for (const store::ShippedJournal& gateway : gateways)
         names.push_back(printable(gateway.gateway));
     if (names.size() > kMostNamed) return fmt::format("{} gateways", grouped(names.size()));

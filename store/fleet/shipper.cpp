@@ -53,7 +53,7 @@ struct JournalShipper::Impl {
     void turn();
     void openSpool();
     void requireMembership();
-    std::size_t gather(SpoolPosition& position);
+    std::size_t gather(SpoolPosition& reached);
     std::size_t gatherKind(JournalKind kind, journal::SpoolPlace& place);
     bool ship();
     bool write(const SpoolPosition& reached, std::size_t records, std::size_t missed);

@@ -98,9 +98,6 @@ void appendColumn(std::string& line, bool value) {
 void appendColumn(std::string& line, const std::optional<bool>& value) {
     line += !value ? "\\N" : *value ? "t" : "f";
 }
-void appendColumn(std::string& line, const AddressBytes& value) {
-    line += Network{value, 128}.toString();
-}
 void appendColumn(std::string& line, const std::optional<AddressBytes>& value) {
     line += value ? Network{*value, 128}.toString() : "\\N";
 }
@@ -115,6 +112,12 @@ void appendColumn(std::string& line, const std::vector<std::pair<std::string, st
         array.add(fmt::format("{}={}", name, text));
 }
 
+/// Of a session; a mail has none of its own.
+template <typename Record>
+std::string clientOf(const Record& record) {
+    return clientNetwork(record).toString();
+}
+
 /// With the columns' tabs.
 template <typename Record>
 void appendFields(std::string& line, const Record& record) {
@@ -124,12 +127,9 @@ void appendFields(std::string& line, const Record& record) {
             ArrayColumn array(line);
             for (const JournalRefusal& refusal : value)
                 array.add(refusal.*field.half);
-        } else if constexpr (std::is_same_v<Record, JournalSession> &&
-                             std::is_same_v<std::decay_t<decltype(value)>, AddressBytes>) {
-            if (field.masking == journal::Masking::Client)
-                line += clientNetwork(record).toString();
-            else
-                appendColumn(line, value);
+        } else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, AddressBytes>) {
+            line +=
+                field.masking == journal::Masking::Client ? clientOf(record) : Network{value, 128}.toString();
         } else {
             appendColumn(line, value);
         }

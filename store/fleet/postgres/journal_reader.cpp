@@ -30,7 +30,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-using Kind = JournalKind;
 
 /// Where a row is, and its place in the order.
 struct Place {
@@ -54,8 +53,8 @@ SessionName nameOf(const JournalSession& session) {
     return {session.gateway, session.id};
 }
 
-bool isCandidate(Kind kind, const JournalFilter& filter) {
-    if (kind != Kind::Refused) return !filter.refused_only;
+bool isCandidate(JournalKind kind, const JournalFilter& filter) {
+    if (kind != JournalKind::Refused) return !filter.refused_only;
     return !journal::asksForEnvelope(filter) && !filter.failed_login;
 }
 
@@ -95,7 +94,7 @@ std::vector<JournalSession> byEnd(std::vector<JournalSession> sessions) {
 }
 
 /// Behind all that begin like this.
-std::string behind(std::string prefix) {
+std::string behind(const std::string& prefix) {
     return prefix + '\x7F';
 }
 
@@ -104,11 +103,11 @@ class JournalReader final : public FleetJournal {
     JournalReader(const std::string& url, const Options& options) : info_(parseUrl(url)), options_(options) {}
 
     std::vector<ShippedJournal> gateways() override;
-    std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) override;
-    std::size_t count(const JournalFilter& filter, std::size_t at_most) override;
-    std::vector<JournalSession> withId(const std::string& prefix, std::size_t limit) override;
+    std::vector<JournalSession> newest(const JournalFilter& asked, std::size_t limit) override;
+    std::size_t count(const JournalFilter& asked, std::size_t at_most) override;
+    std::vector<JournalSession> withId(const std::string& asked, std::size_t limit) override;
     journal::Position end() override;
-    std::vector<JournalSession> after(const JournalFilter& filter, journal::Position& position,
+    std::vector<JournalSession> after(const JournalFilter& asked, journal::Position& position,
                                       std::size_t limit) override;
     JournalTop top(const JournalTopQuery& query) override;
 
@@ -123,17 +122,18 @@ class JournalReader final : public FleetJournal {
     enum class Order : std::uint8_t { NewestFirst, None };
     /// Of what began up to a time: what lasted for long after it, or ended soon.
     enum class Ended : std::uint8_t { Whenever, Late, Soon };
-    std::vector<Place> places(Kind kind, const JournalFilter& filter, Order order, Ended ended,
+    std::vector<Place> places(JournalKind kind, const JournalFilter& filter, Order order, Ended ended,
                               const std::optional<Place>& before, std::size_t limit);
-    std::optional<std::vector<Place>> fewPlaces(Kind kind, const JournalFilter& filter);
-    std::vector<Place> placesAfter(Kind kind, const JournalFilter& filter, LastKeys& keys, std::size_t limit);
-    std::vector<JournalSession> recordsAt(Kind kind, const std::vector<Place>& places);
-    std::vector<JournalSession> recordsOf(Kind kind, const std::vector<JournalSession*>& sessions);
+    std::optional<std::vector<Place>> fewPlaces(JournalKind kind, const JournalFilter& filter);
+    std::vector<Place> placesAfter(JournalKind kind, const JournalFilter& filter, LastKeys& keys,
+                                   std::size_t limit);
+    std::vector<JournalSession> recordsAt(JournalKind kind, const std::vector<Place>& places);
+    std::vector<JournalSession> recordsOf(JournalKind kind, const std::vector<JournalSession*>& sessions);
     std::vector<JournalSession> ownSessions(std::vector<JournalSession> records, const JournalFilter& filter);
     void addFurtherMail(std::vector<JournalSession>& sessions, const JournalFilter& filter);
-    std::vector<JournalSession> newestOf(Kind kind, const JournalFilter& filter, std::size_t limit);
+    std::vector<JournalSession> newestOf(JournalKind kind, const JournalFilter& filter, std::size_t limit);
     template <typename Visit>
-    void visitKind(Kind kind, const JournalFilter& filter, std::size_t first_page, Visit visit);
+    void visitKind(JournalKind kind, const JournalFilter& filter, std::size_t first_page, Visit visit);
 
     const Conninfo info_;
     const Options options_;
@@ -237,13 +237,13 @@ bool isOfMailAlone(JournalFilter filter) {
 
 /// Of candidates, the newest first. A session of which several mails match has several; and what is not of that kind has
 /// some, where to find them without their sessions is so much faster.
-std::vector<Place> JournalReader::places(Kind kind, const JournalFilter& filter, Order order, Ended ended,
-                                         const std::optional<Place>& before, std::size_t limit) {
-    const bool by_mail = kind != Kind::Refused && journal::asksForMail(filter);
-    const bool joined = by_mail && (kind == Kind::Mail || !isOfMailAlone(filter));
+std::vector<Place> JournalReader::places(JournalKind kind, const JournalFilter& filter, Order order,
+                                         Ended ended, const std::optional<Place>& before, std::size_t limit) {
+    const bool by_mail = kind != JournalKind::Refused && journal::asksForMail(filter);
+    const bool joined = by_mail && (kind == JournalKind::Mail || !isOfMailAlone(filter));
     const std::string_view ordered = by_mail ? "m" : "s";
     Conditions conditions;
-    if (joined || !by_mail) addSessionConditions(conditions, filter, kind == Kind::Refused);
+    if (joined || !by_mail) addSessionConditions(conditions, filter, kind == JournalKind::Refused);
     if (by_mail) addMailConditions(conditions, filter);
     addJournals(conditions, ordered);
     if (ended != Ended::Whenever) {
@@ -272,14 +272,14 @@ std::vector<Place> JournalReader::places(Kind kind, const JournalFilter& filter,
 }
 
 /// What it asks for has an index.
-bool isIndexed(Kind kind, const JournalFilter& filter) {
-    if (kind != Kind::Refused && journal::asksForEnvelope(filter)) return true;
-    return kind != Kind::Mail && (filter.client || filter.user);
+bool isIndexed(JournalKind kind, const JournalFilter& filter) {
+    if (kind != JournalKind::Refused && journal::asksForEnvelope(filter)) return true;
+    return kind != JournalKind::Mail && (filter.client || filter.user);
 }
 
 /// All candidates, the newest first, where they are not many. The planner knows little of what is in lists; asked for the newest
 /// it might rather look at everything from the newest on until it has found enough, and of a rare one there never is.
-std::optional<std::vector<Place>> JournalReader::fewPlaces(Kind kind, const JournalFilter& filter) {
+std::optional<std::vector<Place>> JournalReader::fewPlaces(JournalKind kind, const JournalFilter& filter) {
     constexpr std::size_t kFew = 2'000;
     if (!isIndexed(kind, filter)) return std::nullopt;
     std::vector<Place> found = places(kind, filter, Order::None, Ended::Whenever, std::nullopt, kFew);
@@ -309,7 +309,7 @@ std::string fromPlaces(Conditions& conditions, std::string_view table, const std
 }
 
 /// With the mail that is theirs.
-std::vector<JournalSession> JournalReader::recordsAt(Kind kind, const std::vector<Place>& places) {
+std::vector<JournalSession> JournalReader::recordsAt(JournalKind kind, const std::vector<Place>& places) {
     std::vector<JournalSession> records;
     if (places.empty()) return records;
     Conditions conditions;
@@ -324,7 +324,7 @@ std::vector<JournalSession> JournalReader::recordsAt(Kind kind, const std::vecto
         JournalSession& record = records.emplace_back(postgres::sessionOf(rows, row, 2, kind));
         const auto journal = std::ranges::find(journals_, rows.number(row, 1), &KnownJournal::id);
         if (journal != journals_.end()) record.gateway = journal->gateway;
-        if (kind == Kind::Refused || record.mail_count == 0) continue;
+        if (kind == JournalKind::Refused || record.mail_count == 0) continue;
         with_mail.push_back(places.at(at));
         owners.push_back(row);
     }
@@ -337,16 +337,17 @@ std::vector<JournalSession> JournalReader::recordsAt(Kind kind, const std::vecto
     for (std::size_t row = 0; row < mails.size(); ++row) {
         JournalSession& owner = records[owners.at(static_cast<std::size_t>(mails.number(row, 0)) - 1)];
         owner.mail.push_back(mailOf(mails, row, 1));
-        if (kind == Kind::Mail) owner.mail.back().number = owner.mail_count;
+        if (kind == JournalKind::Mail) owner.mail.back().number = owner.mail_count;
     }
     return records;
 }
 
 /// Calls `visit(record)` for those that pass, the newest first, while it returns true.
 template <typename Visit>
-void JournalReader::visitKind(Kind kind, const JournalFilter& filter, std::size_t first_page, Visit visit) {
+void JournalReader::visitKind(JournalKind kind, const JournalFilter& filter, std::size_t first_page,
+                              Visit visit) {
     constexpr std::size_t kLeast = 20, kMost = 2'000;  // at once
-    if (!isCandidate(kind, filter) || (kind == Kind::Mail && !journal::asksForMail(filter))) return;
+    if (!isCandidate(kind, filter) || (kind == JournalKind::Mail && !journal::asksForMail(filter))) return;
     const auto visitAt = [&](const std::vector<Place>& found) {
         for (JournalSession& record : recordsAt(kind, found)) {
             if (!journal::passes(record, filter) || !journal::hasWantedMail(record, filter)) continue;
@@ -366,7 +367,7 @@ void JournalReader::visitKind(Kind kind, const JournalFilter& filter, std::size_
         return;
     }
     // What ended long after the end of the period is not looked through for the few that had begun before it.
-    const bool has_end = filter.until_ms && (kind == Kind::Refused || !isOfMailAlone(filter));
+    const bool has_end = filter.until_ms && (kind == JournalKind::Refused || !isOfMailAlone(filter));
     for (const Ended ended : has_end ? std::vector{Ended::Late, Ended::Soon} : std::vector{Ended::Whenever}) {
         std::optional<Place> before;
         for (bool is_last = false; !is_last;) {
@@ -380,13 +381,13 @@ void JournalReader::visitKind(Kind kind, const JournalFilter& filter, std::size_
     }
 }
 
-std::vector<JournalSession> JournalReader::newestOf(Kind kind, const JournalFilter& filter,
+std::vector<JournalSession> JournalReader::newestOf(JournalKind kind, const JournalFilter& filter,
                                                     std::size_t limit) {
     std::vector<JournalSession> found;
     if (limit == 0) return found;
     std::set<SessionName> seen;  // a session can have any number of further mails
     visitKind(kind, filter, limit, [&](JournalSession&& record) {
-        if (kind == Kind::Mail && !seen.insert(nameOf(record)).second) return true;
+        if (kind == JournalKind::Mail && !seen.insert(nameOf(record)).second) return true;
         found.push_back(std::move(record));
         return found.size() < limit;
     });
@@ -408,7 +409,7 @@ std::string arrayOfIds(const std::vector<JournalSession*>& sessions) {
 }
 
 /// All records of that kind that these sessions have.
-std::vector<JournalSession> JournalReader::recordsOf(Kind kind,
+std::vector<JournalSession> JournalReader::recordsOf(JournalKind kind,
                                                      const std::vector<JournalSession*>& sessions) {
     if (sessions.empty()) return {};
     const JournalSession* const first = *std::ranges::min_element(sessions, {}, &JournalSession::started_ms);
@@ -429,10 +430,11 @@ std::vector<JournalSession> JournalReader::recordsOf(Kind kind,
 std::vector<JournalSession> JournalReader::ownSessions(std::vector<JournalSession> records,
                                                        const JournalFilter& filter) {
     std::vector<JournalSession*> wanted;
+    wanted.reserve(records.size());
     for (JournalSession& record : records)
         wanted.push_back(&record);
     std::map<SessionName, JournalSession> own;
-    for (JournalSession& session : recordsOf(Kind::Session, wanted)) {
+    for (JournalSession& session : recordsOf(JournalKind::Session, wanted)) {
         SessionName name = nameOf(session);
         own.emplace(std::move(name), std::move(session));
     }
@@ -447,13 +449,14 @@ std::vector<JournalSession> JournalReader::ownSessions(std::vector<JournalSessio
 void JournalReader::addFurtherMail(std::vector<JournalSession>& sessions, const JournalFilter& filter) {
     std::vector<JournalSession*> divided;
     for (JournalSession& session : sessions) {
-        if (session.refused() || (session.kind == Kind::Session && session.mail_count <= session.mail.size()))
+        if (session.refused() ||
+            (session.kind == JournalKind::Session && session.mail_count <= session.mail.size()))
             continue;
-        if (session.kind == Kind::Mail) session.mail.clear();
+        if (session.kind == JournalKind::Mail) session.mail.clear();
         divided.push_back(&session);
     }
     std::map<SessionName, std::vector<JournalSession>> further;
-    for (JournalSession& record : recordsOf(Kind::Mail, divided))
+    for (JournalSession& record : recordsOf(JournalKind::Mail, divided))
         further[nameOf(record)].push_back(std::move(record));
     for (JournalSession* const session : divided) {
         for (JournalSession& record : further[nameOf(*session)]) {
@@ -468,16 +471,16 @@ void JournalReader::addFurtherMail(std::vector<JournalSession>& sessions, const 
 std::vector<JournalSession> JournalReader::newest(const JournalFilter& asked, std::size_t limit) {
     const JournalFilter filter = storable(asked);
     return snapshot([&] {
-        std::vector<JournalSession> found = newestOf(Kind::Session, filter, limit);
+        std::vector<JournalSession> found = newestOf(JournalKind::Session, filter, limit);
         if (journal::asksForMail(filter)) {
             std::set<SessionName> names;
             for (const JournalSession& session : found)
                 names.insert(nameOf(session));
-            auto records = newestOf(Kind::Mail, filter, limit);
+            auto records = newestOf(JournalKind::Mail, filter, limit);
             std::erase_if(records, [&](const auto& record) { return names.contains(nameOf(record)); });
             std::ranges::move(ownSessions(std::move(records), filter), std::back_inserter(found));
         }
-        std::ranges::move(newestOf(Kind::Refused, filter, limit), std::back_inserter(found));
+        std::ranges::move(newestOf(JournalKind::Refused, filter, limit), std::back_inserter(found));
         std::ranges::reverse(found);
         found = byEnd(std::move(found));
         if (found.size() > limit)
@@ -496,16 +499,16 @@ std::size_t JournalReader::count(const JournalFilter& asked, std::size_t at_most
             if (journal::asksForMail(filter)) names.insert(nameOf(session));
             return ++count < at_most;
         };
-        visitKind(Kind::Session, filter, at_most, take);
+        visitKind(JournalKind::Session, filter, at_most, take);
         if (count < at_most)
-            visitKind(Kind::Mail, filter, at_most, [&](JournalSession&& record) {
+            visitKind(JournalKind::Mail, filter, at_most, [&](JournalSession&& record) {
                 if (!names.insert(nameOf(record)).second) return true;
                 std::vector<JournalSession> one;
                 one.push_back(std::move(record));
                 count += ownSessions(std::move(one), filter).size();
                 return count < at_most;
             });
-        if (count < at_most) visitKind(Kind::Refused, filter, at_most, take);
+        if (count < at_most) visitKind(JournalKind::Refused, filter, at_most, take);
         return count;
     });
 }
@@ -518,7 +521,7 @@ std::vector<JournalSession> JournalReader::withId(const std::string& asked, std:
         return {};
     return snapshot([&] {
         std::vector<JournalSession> found;
-        for (const Kind kind : {Kind::Session, Kind::Refused, Kind::Mail}) {
+        for (const JournalKind kind : {JournalKind::Session, JournalKind::Refused, JournalKind::Mail}) {
             if (found.size() >= limit) break;
             Conditions conditions;
             conditions.add(fmt::format("s.id >= {} AND s.id < {}", conditions.bind(prefix),
@@ -529,7 +532,7 @@ std::vector<JournalSession> JournalReader::withId(const std::string& asked, std:
                 kind,
                 placesOf(ask(fmt::format("SELECT {} s.at_ms, s.journal, s.key FROM mailgate.{} s WHERE {}"
                                          " ORDER BY s.id, s.journal, s.key LIMIT {}",
-                                         kind == Kind::Mail ? "DISTINCT ON (s.id)" : "", tableOf(kind),
+                                         kind == JournalKind::Mail ? "DISTINCT ON (s.id)" : "", tableOf(kind),
                                          conditions.all(), most),
                              conditions.parameters())));
             for (JournalSession& record : records)
@@ -550,12 +553,12 @@ journal::Position JournalReader::end() {
             ids.push_back(journal.id);
         Conditions conditions;
         const std::string list = conditions.bindList(ids);
-        const auto last = [](Kind kind) {
+        const auto last = [](JournalKind kind) {
             return fmt::format("coalesce((SELECT max(key) FROM mailgate.{} WHERE journal = j.id), 0)",
                                tableOf(kind));
         };
         const Rows rows = ask(fmt::format("SELECT j.id, {}, {} FROM unnest({}::int[]) AS j(id)",
-                                          last(Kind::Session), last(Kind::Refused), list),
+                                          last(JournalKind::Session), last(JournalKind::Refused), list),
                               conditions.parameters());
         LastKeys keys;
         for (std::size_t row = 0; row < rows.size(); ++row)
@@ -565,7 +568,7 @@ journal::Position JournalReader::end() {
 }
 
 /// Of candidates among the next rows of each journal; `keys` moves behind all of these.
-std::vector<Place> JournalReader::placesAfter(Kind kind, const JournalFilter& filter, LastKeys& keys,
+std::vector<Place> JournalReader::placesAfter(JournalKind kind, const JournalFilter& filter, LastKeys& keys,
                                               std::size_t limit) {
     if (journals_.empty()) return {};
     const auto of_kind = static_cast<std::size_t>(kind);
@@ -618,7 +621,7 @@ std::vector<JournalSession> JournalReader::after(const JournalFilter& asked, jou
     LastKeys keys = keysOf(position);
     auto found = snapshot([&] {
         std::vector<JournalSession> records;
-        for (const Kind kind : {Kind::Session, Kind::Refused}) {
+        for (const JournalKind kind : {JournalKind::Session, JournalKind::Refused}) {
             if (!isCandidate(kind, filter)) continue;
             auto next = recordsAt(kind, placesAfter(kind, filter, keys, limit));
             std::vector<bool> complete;
