@@ -29,7 +29,7 @@ def setUpModule():
     global scratch, database, gateway
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
-    server = scratch.start(backend.Backend(lambda connection: connection.send(b"220 mx.example.net ESMTP\r\n")))
+    server = scratch.start(backend.Backend(backend.smtp))
     database = scratch.start(Postgres(scratch))
     gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name="mx-3",
                                 gateway={"name": "mx-3", "workers": 1}, admin={"socket": "mailgate.sock"}, fleet={"url": url()})
