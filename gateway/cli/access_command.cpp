@@ -416,6 +416,7 @@ class Access {
     rules::PutOutcome put(const rules::PutRequest& request);
     const AccessRule* planned(const rules::PutOutcome& outcome, std::int64_t id) const;
     void renameRules();
+    void warnOfRunningName() const;
     void removeSelected(const rules::RuleSelection& selection);
     void importText(const std::string& text);
     void reportIdle(const rules::Notes<rules::Idle>& idle) const;
@@ -1311,11 +1312,25 @@ void Access::renameRules() {
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const std::size_t renamed = std::get<std::size_t>(answer);
     service().meetAll();
+    if (renamed > 0) warnOfRunningName();
     if (renamed == 0)
         fail(fmt::format("no rule names the listener \"{}\"", printable(arguments_.old_name)));
     else
         tell("{} of listener {} now {} to listener {}\n", counted(renamed, "rule"), arguments_.old_name,
              renamed == 1 ? "belongs" : "belong", arguments_.new_name);
+}
+
+/// Until the reload, the listener has another name in the file alone.
+void Access::warnOfRunningName() const {
+    const auto status = runningGateway(config_).status;
+    Config running;
+    if (!status || otherStore(*status, config_) || !takeSite(running, *status)) return;
+    const auto names = listenerNames(running);
+    if (std::find(names.begin(), names.end(), arguments_.old_name) != names.end())
+        warn(fmt::format(
+            "the running gateway still has the listener {}, for which these rules do not decide any "
+            "more: run mailgate reload at once, as an allowlist refuses clients until then",
+            arguments_.old_name));
 }
 
 void Access::history() {

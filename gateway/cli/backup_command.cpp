@@ -6,6 +6,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
 #include "store/backends/backup.h"
@@ -99,6 +100,8 @@ void requireName(const std::string& folder) {
 void backUp(const Context& context, const std::string& folder) {
     requireName(folder);
     const Config config = chosenConfig(context);
+    // It would be put in the place of the last one that has rules.
+    if (const auto lost = lostStore(config)) throw BackupError(*lost);
     const Interruptible interruptible;
     std::optional<Reporter> reporter(std::in_place);
     const Backup backup = makeBackup(config, folder, reporter->callback());
@@ -204,6 +207,10 @@ void restore(const Context& context, const std::string& folder, const Parts& par
     for (const Replacement& replacement : replacements)
         fmt::print("{:<14} {}\n", wordFor(replacement.file->kind),
                    printable(replacement.target.string(), std::string::npos));
+    for (const Kind kind : {Kind::Rules, Kind::Journal})
+        if (parts.has(kind) && std::none_of(backup.files.begin(), backup.files.end(),
+                                            [&](const BackupFile& file) { return file.kind == kind; }))
+            fmt::print("{:<14} none in this backup: what is there stays\n", wordFor(kind));
     fmt::print("restored the backup of {} of {}; what was there is beside it as *.before-restore\n",
                printable(backup.gateway), formatUtc(backup.created_ms / 1000));
 }

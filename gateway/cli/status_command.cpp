@@ -231,12 +231,15 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
                        wrapped(warningsOf(status, config), style.width));
 }
 
+/// NRPE waits for ten seconds.
+constexpr std::chrono::seconds kCheckPatience{8};
+
 /// One line whatever happens, and the exit code that goes with it.
 void printCheck(Context& context, const CheckLimits& limits) {
     CheckResult result;
     try {
         const Config config = neededConfig(context).config;
-        result = checkStatus(*admin::Client(config.admin.socket).get("/v1/status"), limits);
+        result = checkStatus(*admin::Client(config.admin.socket, kCheckPatience).get("/v1/status"), limits);
     } catch (const admin::ClientError& error) {
         // That this user may not ask tells nothing of the gateway.
         const bool permitted = error.kind() != admin::ClientError::Kind::NotPermitted;

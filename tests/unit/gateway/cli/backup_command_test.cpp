@@ -135,6 +135,14 @@ TEST_F(BackupCommandTest, OthersMayNotLookIntoItAndWhatIsMissingIsSaid) {
     EXPECT_THAT(made.output, testing::ContainsRegex("journal +none  "));
 }
 
+TEST_F(BackupCommandTest, WhatABackupHasNotIsSaidWhenItIsRestored) {
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    const test::Ran done = run({"restore", backup_});
+    ASSERT_EQ(done.exit_code, kDone) << done.errors;
+    EXPECT_THAT(done.output, testing::ContainsRegex("journal +none in this backup: what is there stays\n"));
+}
+
 TEST_F(BackupCommandTest, OfADamagedDatabaseTheDatabaseIsNamed) {
     allow("192.0.2.0/24");
     const std::string database = folder_.file("mailgate.db");
