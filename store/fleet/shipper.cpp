@@ -168,7 +168,11 @@ bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t recor
     try {
         if (!commit(reached, missed)) return false;
     } catch (const StoreError& error) {
-        if (error.kind() != StoreError::Kind::BadRow) throw;
+        if (error.kind() != StoreError::Kind::BadRow) {
+            // A database that is too slow for so many gets there with fewer.
+            most_records = std::max<std::size_t>(most_records / 2, 1);
+            throw;
+        }
         makeSmaller(records, reached, error);
         return false;
     }

@@ -23,8 +23,11 @@ using std::chrono::steady_clock;
 constexpr std::int64_t kDayMs = 86'400'000;
 /// Days whose tables are made before anybody needs them; a clock may go ahead by as many.
 constexpr std::int64_t kAhead = 3;
-/// Whoever reads may be long about it: dropping a day can wait, and others must not wait for it.
-constexpr std::string_view kDropTimeout = "SET LOCAL lock_timeout = '2s'";
+/// Whoever reads may be long about it: dropping a day can wait, and others must not wait for it, nor for a gateway that is lost
+/// in the middle and cannot say so.
+constexpr std::string_view kDropTimeout =
+    "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '10s';"
+    " SET LOCAL statement_timeout = '30s'";
 /// Of tables that are not cut into days, at a time.
 constexpr int kRemovedAtOnce = 5'000;
 /// What a power cut of the database loses, it loses together with how far it had come: it comes again. A gateway that has died
