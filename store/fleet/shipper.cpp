@@ -123,7 +123,8 @@ void JournalShipper::Impl::requireMembership() {
 void JournalShipper::Impl::openSpool() {
     if (spool && !spool->isReplaced()) return;
     journal.reset();
-    position.reset();
+    // After a failure it is the same file, as far as is known, and what has come of it counts on.
+    if (spool) position.reset();
     spool.reset();
     spool = open();
 }

@@ -159,7 +159,7 @@ class Failing(unittest.TestCase):
         strict.wait_log(r"disconnect from .* ehlo=1 quit=1")
         self.assertNotIn("reject", strict.log()[before:])
         self.assertEqual(gateway.events("server.down"), [])
-        self.assertTrue(any("gateway.name" in line["detail"] for line in gateway.events("config.warning")))
+        wait_until(lambda: any("gateway.name" in line["detail"] for line in gateway.events("config.warning")), "the warning")
         self.assertIn("warning: gateway.name", gateway.run("check").stdout)
 
     def test_idle_connections_are_kept_alive_alike_on_both_sides(self):

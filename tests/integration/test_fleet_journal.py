@@ -181,10 +181,12 @@ class Shipping(unittest.TestCase):
                        lambda: f"the outage in the status: {standing(gateway)}")
             self.assertRegex(gateway.ask_text("GET", "/metrics")[1], r"(?m)^mailgate_fleet_journal_behind [1-9]")
             self.assertIn("of this gateway's journal are not in the fleet's database yet", gateway.run("status").stdout)
-            self.assertEqual(len(gateway.events("fleet.journal_failed")), before[0] + 1)
+            gateway.wait_events(before[0] + 1, "fleet.journal_failed")
+            send(gateway, "198.51.100.8", 3)
+            wait_until(lambda: standing(gateway)["behind"] >= 8, lambda: f"those of during the outage: {standing(gateway)}")
         finally:
             database.start()
-        wait_shipped(gateway, sessions + 5)
+        wait_shipped(gateway, sessions + 8)
         gateway.wait_events(before[1] + 1, "fleet.journal_recovered")
         wait_until(lambda: standing(gateway)["behind"] == 0, "nothing to be left")
         self.assertEqual((len(gateway.events("fleet.journal_failed")), len(gateway.events("fleet.journal_recovered"))),

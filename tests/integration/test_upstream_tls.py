@@ -769,7 +769,7 @@ class Certificates(unittest.TestCase):
             self.assertEqual(client.noop()[0], 250)
         warning = "believes whoever answers"
         self.assertIn(warning, gateway.run("check").stdout)
-        self.assertTrue(any(warning in line["detail"] for line in gateway.events("config.warning")))
+        wait_until(lambda: any(warning in line["detail"] for line in gateway.events("config.warning")), "the warning")
 
     def test_one_that_is_trusted_while_the_gateway_runs(self):
         trusted = folder / "trusted.pem"
