@@ -93,9 +93,6 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
     dropPrivileges(config.user);
-    // Before they are opened to serve.
-    for (std::string& warning : ruleWarnings(config))
-        config.warnings.push_back(std::move(warning));
 
     log_ = std::make_unique<EventLog>(config.log);
     defects_ = std::make_unique<DefectLog>(*log_);
@@ -337,6 +334,8 @@ void Gateway::logStart(const InheritedSockets& inherited, const std::string& for
     line.endArray();
     log_->write(line);
     std::vector<std::string> warnings = config.warnings;
+    for (std::string& warning : ruleWarnings(config, *reloader_->current()->access->current()))
+        warnings.push_back(std::move(warning));
     for (std::string& warning : drainWarnings(config, stopLimit()))
         warnings.push_back(std::move(warning));
     for (std::string& warning : certificateWarnings(reloader_->current()->tls))

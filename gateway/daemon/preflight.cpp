@@ -36,17 +36,21 @@ std::string folderOf(const std::string& path) {
     return folder.empty() ? "." : folder.string();
 }
 
+std::vector<std::string> bothWarnings(const Config& config, const std::set<std::string>& allowing,
+                                      const std::map<std::string, std::size_t>& listeners) {
+    std::vector<std::string> warnings = unknownListenerWarnings(config, listeners);
+    for (std::string& warning : closedListenerWarnings(config, allowing))
+        warnings.push_back(std::move(warning));
+    return warnings;
+}
+
 /// With `reads_all`, throws StoreError when there are rules that cannot be read: whoever writes with the sqlite3 shell may
 /// write a row that is none. Who serves reads them anyway.
 std::vector<std::string> readRuleWarnings(const Config& config, bool reads_all) {
     if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
     if (reads_all) rules->forEachRule([](const store::AccessRule&) {});
-    const auto allowing = rules->allowing(unixMillis() / 1'000);
-    std::vector<std::string> warnings = unknownListenerWarnings(config, rules->ruleListeners());
-    for (std::string& warning : closedListenerWarnings(config, allowing))
-        warnings.push_back(std::move(warning));
-    return warnings;
+    return bothWarnings(config, rules->allowing(unixMillis() / 1'000), rules->ruleListeners());
 }
 
 class Examination {
@@ -286,6 +290,15 @@ std::vector<std::string> ruleWarnings(const Config& config) {
     } catch (const store::StoreError&) {
         return {};
     }
+}
+
+std::vector<std::string> ruleWarnings(const Config& config, const store::AccessTable& table) {
+    const UnixSeconds now = unixMillis() / 1'000;
+    std::set<std::string> allowing;
+    for (std::size_t at = 0; at < config.listeners.size(); ++at)
+        if (table.letsSomebodyIn(static_cast<store::ListenerIndex>(at), now))
+            allowing.insert(config.listeners[at].name);
+    return bothWarnings(config, allowing, table.unknownListeners());
 }
 
 }  // namespace mailgate

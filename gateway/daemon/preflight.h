@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/config/config.h"
+#include "store/rules/table.h"
 
 #include <chrono>
 #include <cstddef>
@@ -44,5 +45,7 @@ std::vector<std::string> closedListenerWarnings(const Config& config, const std:
 
 /// Both, about the rules as they are; nothing when they cannot be read. Not for a process that has them open.
 std::vector<std::string> ruleWarnings(const Config& config);
+/// Both, about the rules in force, whose table was built for the listeners of `config`.
+std::vector<std::string> ruleWarnings(const Config& config, const store::AccessTable& table);
 
 }  // namespace mailgate

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -36,20 +37,39 @@ struct ParsedAddress {
     bool dotted = false;  ///< written as IPv4, so that a prefix counts 32 bits
 };
 
-/// inet_pton(3): strict, and without zones, octal or short forms.
+/// Four numbers with dots between, in the form that inet_pton(3) takes; lists have a million of them.
+std::optional<std::array<std::uint8_t, 4>> parseDotted(std::string_view text) noexcept {
+    std::array<std::uint8_t, 4> octets{};
+    std::size_t at = 0;
+    for (std::size_t octet = 0; octet < octets.size(); ++octet) {
+        if (octet > 0 && (at == text.size() || text[at++] != '.')) return std::nullopt;
+        const std::size_t begin = at;
+        unsigned value = 0;
+        for (; at < text.size() && at < begin + 3 && text[at] >= '0' && text[at] <= '9'; ++at)
+            value = value * 10 + static_cast<unsigned>(text[at] - '0');
+        const bool padded = at > begin + 1 && text[begin] == '0';
+        if (at == begin || padded || value > 255) return std::nullopt;
+        octets[octet] = static_cast<std::uint8_t>(value);
+    }
+    return at == text.size() ? std::optional(octets) : std::nullopt;
+}
+
+/// Strict, and without zones, octal or short forms.
 std::optional<ParsedAddress> parseAddress(std::string_view text) noexcept {
+    ParsedAddress parsed;
+    if (text.find(':') == std::string_view::npos) {
+        const auto octets = parseDotted(text);
+        if (!octets) return std::nullopt;
+        std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), parsed.bytes.begin());
+        std::copy(octets->begin(), octets->end(), parsed.bytes.begin() + kMappedPrefix.size());
+        parsed.dotted = true;
+        return parsed;
+    }
     char terminated[INET6_ADDRSTRLEN];
     if (text.size() >= sizeof terminated || text.find('\0') != std::string_view::npos) return std::nullopt;
     text.copy(terminated, text.size());
     terminated[text.size()] = '\0';
-    ParsedAddress parsed;
-    if (text.find(':') != std::string_view::npos) {
-        if (inet_pton(AF_INET6, terminated, parsed.bytes.data()) != 1) return std::nullopt;
-        return parsed;
-    }
-    std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), parsed.bytes.begin());
-    if (inet_pton(AF_INET, terminated, parsed.bytes.data() + kMappedPrefix.size()) != 1) return std::nullopt;
-    parsed.dotted = true;
+    if (inet_pton(AF_INET6, terminated, parsed.bytes.data()) != 1) return std::nullopt;
     return parsed;
 }
 

@@ -4,6 +4,7 @@
 #include "store/rules/table_part.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -288,6 +289,44 @@ std::int64_t AccessTable::version() const noexcept {
     return data_->version;
 }
 
+namespace {
+
+/// The first bits of a key, which are in the order of keys.
+constexpr std::size_t kFirstBits = 16;
+std::size_t firstBits(KeyV4 key) noexcept {
+    return key.value >> (32 - kFirstBits);
+}
+std::size_t firstBits(KeyV6 key) noexcept {
+    return static_cast<std::size_t>(key.high >> (64 - kFirstBits));
+}
+
+/// Very many are put where their first bits belong, and only those that share them compared with each other.
+template <typename Key>
+std::vector<PendingRule<Key>> sorted(std::vector<PendingRule<Key>> rules) {
+    constexpr std::size_t kMany = std::size_t(1) << kFirstBits;
+    if (rules.size() < kMany) {
+        std::sort(rules.begin(), rules.end());
+        return rules;
+    }
+    std::vector<std::uint32_t> ends(std::size_t(1)
+                                    << kFirstBits);  // at first how many, then where they begin
+    for (const PendingRule<Key>& rule : rules)
+        ++ends[firstBits(rule.start)];
+    std::exclusive_scan(ends.begin(), ends.end(), ends.begin(), std::uint32_t(0));
+    std::vector<PendingRule<Key>> placed(rules.size());
+    for (const PendingRule<Key>& rule : rules)
+        placed[ends[firstBits(rule.start)]++] = rule;
+    auto begin = placed.begin();
+    for (const std::uint32_t end : ends) {
+        const auto last = placed.begin() + end;
+        std::sort(begin, last);
+        begin = last;
+    }
+    return placed;
+}
+
+}  // namespace
+
 struct AccessTable::Builder::Pending {
     std::shared_ptr<const AccessTable> before;  ///< null: none, all rules are added
     ListenerNames listeners;
@@ -335,13 +374,12 @@ void AccessTable::Builder::Pending::put(const Network& network, std::uint32_t se
 
 std::shared_ptr<const Part> AccessTable::Builder::Pending::part() {
     const auto places = setOrder();
-    const auto sorted = [&](auto& rules) {
+    const auto inOrder = [&](auto& rules) {
         for (auto& rule : rules)
             rule.set = places[rule.set];
-        std::sort(rules.begin(), rules.end());
-        return std::move(rules);
+        return sorted(std::move(rules));
     };
-    return parts::partOf(sorted(v4), sorted(v6), [&](std::int64_t id) { return limits.at(id); });
+    return parts::partOf(inOrder(v4), inOrder(v6), [&](std::int64_t id) { return limits.at(id); });
 }
 
 AccessTable::Builder::Builder(std::span<const std::string> listeners)

@@ -388,10 +388,12 @@ std::int64_t RawStatement::number(int column) const noexcept {
 }
 
 std::string_view RawStatement::text(int column) const noexcept {
-    const auto* text = sqlite3_column_text(statement_, column);
+    // The value has no lock of its own to be taken and is looked up once, not for its text and again for its length. Where a
+    // connection is one thread's at a time, such values may be read.
+    sqlite3_value* const value = sqlite3_column_value(statement_, column);
+    const auto* text = sqlite3_value_text(value);
     if (text == nullptr) return {};
-    return {reinterpret_cast<const char*>(text),
-            static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+    return {reinterpret_cast<const char*>(text), static_cast<std::size_t>(sqlite3_value_bytes(value))};
 }
 
 }  // namespace mailgate::store::sqlite

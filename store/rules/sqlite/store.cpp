@@ -18,6 +18,7 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <mutex>
 #include <set>
@@ -200,7 +201,9 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     Database& database();
     /// What needs a transaction takes part in this one meanwhile.
     void within(const std::function<void()>& transaction);
+    void finishCheck();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
+    std::shared_ptr<const AccessTable> readSoundTable(std::span<const std::string> listeners);
     std::map<std::string, std::size_t> countBy(std::string_view column);
     void checkpoint() noexcept;
 
@@ -239,6 +242,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     const std::string path_;
     const Options options_;
     std::unique_ptr<Database> database_;  ///< none while the file is missing or bad
+    std::future<void> check_;  ///< of the file that was opened to serve, until load() has its result
     rows::TableReader reader_;
     FileIdentity identity_;     ///< of the file that was opened
     std::int64_t written_ = 0;  ///< sqlite::lastWritten() when we opened or wrote last
@@ -273,14 +277,20 @@ void SqliteRuleStore::open(Use use) {
         database = sqlite::copyInMemory(*database);
         schema::migrate(*database, true);
     }
-    if (serves(use)) schema::quickCheck(*database);
     if (use != Use::Rescue) schema::checkTriggers(*database);
+    // All of the file is looked at while its rules are read: through another connection and on another thread, if there can be one.
+    if (serves(use))
+        check_ = std::async([path = path_, options] {
+            Database file(path, options);
+            schema::quickCheck(file);
+        });
     database_ = std::move(database);
     looked_at_ = dataVersion();
 }
 
 /// What is opened next may be another file.
 void SqliteRuleStore::close() noexcept {
+    check_ = {};
     database_.reset();
     reader_.forget();
 }
@@ -337,7 +347,7 @@ auto SqliteRuleStore::paced(const Work& work) {
 
 std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::string> listeners) {
     try {
-        auto table = paced([&] { return readTable(listeners); });
+        auto table = paced([&] { return readSoundTable(listeners); });
         loaded_ = table->version();
         stale_ = false;
         seen_ = looked_at_;
@@ -356,6 +366,29 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readTable(std::span<const st
         read_at_ = dataVersion();
         table = reader_.read(database(), listeners);
     });
+    return table;
+}
+
+/// Throws what is wrong with the file that was opened to serve; the next attempt opens, and checks, what is there then.
+void SqliteRuleStore::finishCheck() {
+    if (!check_.valid()) return;
+    try {
+        check_.get();
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
+std::shared_ptr<const AccessTable> SqliteRuleStore::readSoundTable(std::span<const std::string> listeners) {
+    std::shared_ptr<const AccessTable> table;
+    try {
+        table = readTable(listeners);
+    } catch (const StoreError&) {
+        finishCheck();  // a damaged file is why, and not a row of it
+        throw;
+    }
+    finishCheck();
     return table;
 }
 

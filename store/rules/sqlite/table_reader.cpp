@@ -23,27 +23,38 @@ constexpr std::string_view kTableRows =
     "SELECT id, network, verdict, listener, expires_at, client_sessions, client_rate, rule_set, reply"
     " FROM access_rule";
 
+/// What is asked of each row's values, all of which are read once: there are very many.
+struct Sense {
+    Verdict verdict;
+    ClientLimits limits;
+};
+
 /// What the columns' constraints ask for, as far as it decides anything: somebody may have written without them.
-void requireSense(const Database& database, const RawStatement& row) {
-    const auto is_limit = [&](int column) {
-        const auto limit = optionalNumber(row, column);
+Sense requireSense(const Database& database, const RawStatement& row) {
+    const std::string_view verdict = row.text(2);
+    const auto sessions = optionalNumber(row, 5), rate = optionalNumber(row, 6);
+    const auto is_limit = [](const std::optional<std::int64_t>& limit) {
         return !limit || (*limit >= 0 && *limit <= kMaxClientLimit);
     };
-    const bool allows = row.text(2) == "allow";
-    if ((allows || row.text(2) == "deny") && is_limit(5) && is_limit(6)) return;
-    throw StoreError(
-        StoreError::Kind::BadRow,
-        fmt::format("{}: table access_rule, row id {}: the verdict is not allow or deny, or a limit not "
-                    "from 0 to {} (mailgate access remove {} removes the row)",
-                    database.path(), row.number(0), kMaxClientLimit, row.number(0)));
+    const bool allows = verdict == "allow";
+    if ((!allows && verdict != "deny") || !is_limit(sessions) || !is_limit(rate))
+        throw StoreError(
+            StoreError::Kind::BadRow,
+            fmt::format("{}: table access_rule, row id {}: the verdict is not allow or deny, or a limit not "
+                        "from 0 to {} (mailgate access remove {} removes the row)",
+                        database.path(), row.number(0), kMaxClientLimit, row.number(0)));
+    const auto narrow = [](const std::optional<std::int64_t>& limit) {
+        return limit ? std::optional(static_cast<std::uint32_t>(*limit)) : std::nullopt;
+    };
+    return {allows ? Verdict::Allow : Verdict::Deny, {narrow(sessions), narrow(rate)}};
 }
 
 void addRow(AccessTable::Builder& builder, const Database& database, const RawStatement& row,
             const Network& network) {
-    requireSense(database, row);
-    builder.add(row.number(0), network, row.text(2) == "allow" ? Verdict::Allow : Verdict::Deny, row.text(3),
-                optionalNumber(row, 4), readLimits(row, 5), row.text(7),
-                ruleReplyOf(row.text(8)).value_or(RuleReply{}).temporary);
+    const auto [verdict, limits] = requireSense(database, row);
+    const std::string_view reply = row.text(8);
+    builder.add(row.number(0), network, verdict, row.text(3), optionalNumber(row, 4), limits, row.text(7),
+                !reply.empty() && ruleReplyOf(reply).value_or(RuleReply{}).temporary);
 }
 
 std::map<std::int64_t, std::vector<Network>> networksOfNames(Database& database) {
@@ -214,11 +225,12 @@ std::shared_ptr<const AccessTable> TableReader::readAll(Database& database, cons
     RawStatement rows(database, kTableRows);
     while (rows.step()) {
         const std::int64_t id = rows.number(0);
-        if (!isRuleName(rows.text(1))) {
-            addRow(builder, database, rows, readNetwork(database, id, rows.text(1)));
+        const std::string_view subject = rows.text(1);
+        if (!isRuleName(subject)) {
+            addRow(builder, database, rows, readNetwork(database, id, subject));
             continue;
         }
-        readName(database, id, rows.text(1));
+        readName(database, id, subject);
         for (const Network& network : state.names.at(id))
             addRow(builder, database, rows, network);
     }

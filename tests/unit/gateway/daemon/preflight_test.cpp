@@ -120,5 +120,25 @@ TEST_F(PreflightTest, WarnsOfRulesForListenersThatAreNotThere) {
                 ElementsAre(HasSubstr("no listener is named \"mx\": 1 access rule that names it")));
 }
 
+TEST_F(PreflightTest, SaysTheSameOfTheRulesInForce) {
+    config_.listeners[0].access = AccessDefault::Allowlist;
+    const std::vector<std::string> listeners{config_.listeners[0].name};
+    const auto warningsWith = [&](store::Verdict verdict, const char* listener,
+                                  std::optional<UnixSeconds> expires_at) {
+        store::AccessTable::Builder rules(listeners);
+        rules.add(1, networkAround(IpAddress::parse("192.0.2.1")->bytes, 120), verdict, listener, expires_at);
+        return ruleWarnings(config_, *rules.build(1));
+    };
+    EXPECT_THAT(warningsWith(store::Verdict::Deny, "", {}),
+                ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")));
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "smtp", 1),
+                ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")));
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "mx", {}),
+                ElementsAre(HasSubstr("no listener is named \"mx\": 1 access rule that names it"),
+                            HasSubstr("nobody may enter listener \"smtp\"")));
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "smtp", {}), IsEmpty());
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "", {}), IsEmpty());
+}
+
 }  // namespace
 }  // namespace mailgate

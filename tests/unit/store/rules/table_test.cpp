@@ -445,6 +445,38 @@ TEST(AccessTable, VeryManyUnknownListenersAreCountedTogether) {
     EXPECT_EQ(answer(*table, "192.0.2.1"), "none");
 }
 
+TEST(AccessTable, VeryManyRulesInAnyOrder) {
+    // Of each /24 two rules, an address within every other one, and what is around all.
+    std::vector<std::tuple<Network, Verdict, std::int64_t>> rules;
+    for (unsigned at = 0; at < 40'000; ++at) {
+        Network one = network("10.0.0.0/24");
+        one.address[13] = static_cast<std::uint8_t>(at >> 8);
+        one.address[14] = static_cast<std::uint8_t>(at);
+        rules.emplace_back(one, Verdict::Allow, 4 * at + 1);
+        rules.emplace_back(one, Verdict::Deny, 4 * at + 2);
+        one.prefix_length = 128;
+        one.address[15] = 7;
+        if (at % 2 == 0) rules.emplace_back(one, Verdict::Allow, 4 * at + 3);
+    }
+    rules.emplace_back(network("10.0.0.0/8"), Verdict::Allow, 4);
+    std::shuffle(rules.begin(), rules.end(), std::mt19937(7));
+    AccessTable::Builder builder(kThreeListeners);
+    for (const auto& [network, verdict, id] : rules)
+        builder.add(id, network, verdict, "", {});
+    const auto table = builder.build(1);
+    EXPECT_EQ(table->size(), rules.size());
+    for (unsigned at = 0; at < 40'000; ++at) {
+        AddressBytes asked = address("10.0.0.7");
+        asked[13] = static_cast<std::uint8_t>(at >> 8);
+        asked[14] = static_cast<std::uint8_t>(at);
+        const auto match = table->lookup(asked, kSmtp, kNow);
+        ASSERT_TRUE(match);
+        ASSERT_EQ(table->ruleId(match->rule), 4 * at + (at % 2 == 0 ? 3 : 2));
+    }
+    EXPECT_EQ(answer(*table, "10.255.0.1"), "allow 10.0.0.0/8 #4");
+    EXPECT_EQ(answer(*table, "11.0.0.1"), "none");
+}
+
 TEST(AccessTable, ARuleCostsAtMostFortyBytes) {
     AccessTable::Builder builder(kThreeListeners);
     constexpr unsigned kRules = 10'000;

@@ -261,5 +261,32 @@ TEST(Bulk, NewRulesHaveTheirIdsInTheOrderOfTheirNetworks) {
     EXPECT_EQ(put[1].id, 1);
 }
 
+TEST(Bulk, PutsNoRuleThatTheTableDoesNotAllow) {
+    const auto put = [](const auto& spoil) {
+        Kept kept(1);
+        std::vector<AccessRule> rules(3);
+        for (std::size_t at = 0; at < rules.size(); ++at)
+            rules[at].network = network("192.0.2." + std::to_string(at));
+        spoil(rules[1]);
+        kept.store->replaceAll(rules, std::nullopt, {}, "alice");
+        return kept.rules().size();
+    };
+    EXPECT_EQ(put([](AccessRule&) {}), 3u);
+    EXPECT_THROW(put([](AccessRule& one) { one.listener = "a b"; }), StoreError);
+    EXPECT_THROW(put([](AccessRule& one) { one.set = ""; }), StoreError);
+    EXPECT_THROW(put([](AccessRule& one) { one.set = "a/b"; }), StoreError);
+    EXPECT_THROW(put([](AccessRule& one) { one.limits.sessions = 1; }), StoreError) << "of a denial";
+    EXPECT_THROW(put([](AccessRule& one) {
+                     one.verdict = Verdict::Allow;
+                     one.limits.per_minute = kMaxClientLimit + 1;
+                 }),
+                 StoreError);
+    EXPECT_THROW(put([](AccessRule& one) {
+                     one.verdict = Verdict::Allow;
+                     one.reply.temporary = true;
+                 }),
+                 StoreError);
+}
+
 }  // namespace
 }  // namespace mailgate::store

@@ -22,10 +22,11 @@ constexpr std::chrono::milliseconds kNoWait{0};
 
 class Opening : public testing::Test {
   protected:
-    /// The error that opening gives; fails the test when there is none.
+    /// The error that opening gives, or to serve the first reading; fails the test when there is none.
     StoreError errorOf(const std::string& path, Use use = Use::Serve) {
         try {
             const auto store = openRules("sqlite:" + path, {.use = use, .lock_timeout = kNoWait});
+            if (use == Use::Serve || use == Use::Resume) store->load({});
         } catch (const StoreError& error) {
             EXPECT_THAT(error.what(), HasSubstr(path));
             return error;
@@ -283,6 +284,27 @@ TEST_F(Opening, AnOverwrittenPage) {
     }
     file.close();
     expectError(Kind::Damaged, "damaged", file_);
+}
+
+TEST_F(Opening, WhatIsDamagedWhereNoRuleIsServesNobodyEither) {
+    create(file_, 2'000);
+    const auto page = Shell(file_).value(
+        "SELECT min(pageno) FROM dbstat WHERE name = 'access_audit' AND pagetype = 'leaf'");
+    std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(std::stoll(page) * 4'096 - 4'096);
+    file << std::string(200, '\xEE');
+    file.close();
+    EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Assist})->load({})->size(), 2'000u) << "of the rules";
+    const auto store = openRules("sqlite:" + file_, {.use = Use::Serve});
+    for (int times = 0; times < 2; ++times) {
+        try {
+            store->load({});
+            ADD_FAILURE() << "served, at attempt " << times;
+        } catch (const StoreError& error) {
+            EXPECT_EQ(error.kind(), Kind::Damaged) << error.what();
+            EXPECT_THAT(error.what(), HasSubstr("restore it from a backup"));
+        }
+    }
 }
 
 TEST_F(Opening, TriggersThatWereTamperedWithAreNoticed) {
