@@ -51,7 +51,7 @@ class Server {
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
-    static constexpr unsigned kBodyThreads = 2;  ///< besides, for requests with a body that is not here
+    static constexpr unsigned kBodyThreads = 3;  ///< besides, for requests with a body that is not here
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
     // Of slow requests, waiting and under way together.

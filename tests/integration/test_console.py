@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import resource
+import select
 import socket
 import ssl
 import subprocess
@@ -842,6 +843,22 @@ class Hostile(Console):
                     connection.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
                     sent += 0x10000
             self.assertLess(sent, 1 << 26)
+
+    def test_bodies_of_one_account_keep_no_thread_from_others(self):
+        def begin(role):
+            one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=60))
+            one.sendall(f"POST /api/v1/rules/import HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens[role]}\r\n"
+                        f"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            return one
+        with contextlib.ExitStack() as open_ones:
+            slow = [begin("operator") for _ in range(12)]
+            refused = [one for one in select.select(slow, [], [], 8 * mailgate.SLACK)[0] if b" 503 " in one.recv(100)]
+            self.assertTrue(refused, "two wait for the operator's bodies, and not all three")
+            begun = time.monotonic()
+            other = begin("admin")
+            other.sendall(b"2\r\n{}\r\n0\r\n\r\n")
+            self.assertRegex(other.recv(100), rb"^HTTP/1\.1 4(00|22) ")
+            self.assertLess(time.monotonic() - begun, 4 * mailgate.SLACK)
 
     def test_the_refusal_of_a_large_body_arrives(self):
         large = b'{"text":"' + b"x" * (16 << 20) + b'"}'
