@@ -141,9 +141,9 @@ class Handler final : public net::HTTPRequestHandler {
     }
 
     void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
-        if (const std::string why = ambiguityOf(http); !why.empty())
-            return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        if (const auto refusal = refusalOf(http)) return reply(http_response, *refusal);
         http::takeAuthority(http);
+        if (const auto refusal = hostRefusalOf(http)) return reply(http_response, *refusal);
         // With TLS the certificate names the console.
         if (!site_.parts.tls && http.has("Host") &&
             !isOwnName(http.get("Host"), site_.config.base_url, site_.parts.gateway_name))

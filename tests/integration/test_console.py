@@ -797,9 +797,18 @@ class Hostile(Console):
                 "another version": f"GET /api/v1/status HTTP/9.9\r\nHost: 127.0.0.1\r\n{token}\r\n",
                 "two hosts": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: y\r\n{token}\r\n",
                 "no host": f"GET /api/v1/status HTTP/1.1\r\n{token}\r\n",
+                "two origins": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Origin: http://127.0.0.1\r\nOrigin: null\r\n\r\n",
+                "a port of no host": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:65536\r\n{token}\r\n",
+                "a port of no origin": f"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1:65536\r\n\r\n",
+                "a port of no target": f"GET http://127.0.0.1:65536/login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
                 "two tokens": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Authorization: Bearer x\r\n\r\n"}.items():
             with self.subTest(name=name):
                 self.assertRegex(raw(data.encode()), r"^HTTP/1\.[01] 400 ")
+        add = post.replace("/rules/undo", "/rules")
+        for expected, status in (("100-continue", 400), ("100-Continue, x", 417), ("x", 417), ("", 417)):
+            with self.subTest(expected=expected):
+                answer = raw(f"{add}Content-Length: 1\r\nExpect: {expected}\r\n\r\n{{".encode())
+                self.assertRegex(answer.removeprefix("HTTP/1.1 100 Continue\r\n\r\n"), rf"^HTTP/1\.1 {status} ")
         smuggled = post + "Content-Length: 2\r\n\r\n{}GET /api/v1/configuration HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n"
         self.assertEqual(raw(smuggled.encode()).count("HTTP/1."), 1, "a connection has one request")
 
