@@ -160,6 +160,14 @@ class Sharing(unittest.TestCase):
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
         self.assertEqual((told["fleet"], told["here"]["gateway"], told["here"]["joined"]), (status["fleet"], "mx-1", True))
         page = fleet_page(gateways[0])
+        self.addCleanup(database.sql, "DELETE FROM mailgate.member WHERE name LIKE 'odd%'", "mailgate")
+        database.sql("INSERT INTO mailgate.member(name, release, started, position, seen) VALUES ('odd-1', repeat('x', 100000), 1, 1, 'infinity'),"
+                     " ('odd-2', '0.1.0', 9223372036854775807, -1, now()), ('odd-3' || repeat('x', 1000), '0.1.0', 1, 1, '-infinity')", "mailgate")
+        odd = [one for one in members()["members"] if one["gateway"].startswith("odd")]
+        self.assertEqual([(one["damaged"], len(one["version"]), one["seen"] is None, one["started"] is None) for one in odd],
+                         [(True, 64, True, False), (True, 5, False, True), (True, 5, True, False)])
+        self.assertEqual(len(odd[2]["gateway"]), 255)
+        self.assertEqual({one["damaged"] for one in members()["members"] if one not in odd}, {False})
         self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
         self.assertEqual(page.words.count("(this one)"), 1)
 
