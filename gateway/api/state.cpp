@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gateway, its servers and its configuration.
 #include "gateway/admin/json.h"
-#include "gateway/answers/mask.h"
 #include "gateway/answers/probe_text.h"
 #include "gateway/answers/snippets.h"
 #include "gateway/api/handlers.h"
@@ -113,9 +112,9 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 
 Response status(const Call& call) {
     admin::Status status = call.parts.control.status();
-    if (call.masks())
+    if (!call.isToldOfErrors())
         for (std::string* why : {&status.fleet.failure, &status.fleet_journal.failure})
-            *why = answers::withoutPaths(*why);
+            if (!why->empty()) *why = kToldToAdmins;
     Object object = admin::toJson(status);
     if (call.masks()) {
         // With the paths of files.
