@@ -49,6 +49,16 @@ Object valuesOf(const config::Fields<Struct>& fields, const Struct& values) {
     return object;
 }
 
+/// What holds where the file does not say; of keys for which that depends on others, or that have to be there, nothing.
+template <typename Struct>
+Object defaultsOf(const config::Fields<Struct>& fields) {
+    Object object = inOrder();
+    for (const config::Field<Struct>& field : fields)
+        if (field.kind.show && field.without.empty())
+            object.set(std::string(field.key), field.kind.show(Struct{}));
+    return object;
+}
+
 Array textsOf(const std::vector<std::string>& texts) {
     Array array;
     for (const std::string& text : texts)
@@ -236,6 +246,9 @@ Response configuration(const Call& call) {
     });
     object.set("sections", sections);
     object.set("defaults", defaults);
+    object.set("listener_defaults", defaultsOf(config::listenerFields()));
+    object.set("upstream_defaults", defaultsOf(config::upstreamFields()));
+    object.set("server_defaults", defaultsOf(config::serverFields()));
     object.set("listeners", arrayOf(call.config->listeners, listenerOf));
     object.set("upstreams", arrayOf(call.config->upstreams, upstreamOf));
     return jsonResponse(visibleJson(admin::toText(object)));

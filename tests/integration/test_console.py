@@ -207,6 +207,11 @@ class Answers(Console):
         self.assertEqual(configuration["upstreams"][0]["servers"][0]["address"], f"127.0.0.1:{mail.port}")
         self.assertEqual(configuration["sections"]["console"]["address"], f'"127.0.0.1:{console_port}"')
         self.assertEqual(configuration["defaults"]["gateway"]["max_sessions"], "50000")
+        for what, key, value in (("listener", "access", '"allowlist"'), ("upstream", "rise", None), ("server", "weight", "1")):
+            self.assertIn(key, configuration[what + "_defaults"])
+            self.assertIn(value, (None, configuration[what + "_defaults"][key]))
+        self.assertLessEqual(set(configuration["listener_defaults"]), set(configuration["listeners"][0]["settings"]))
+        self.assertNotIn("name", configuration["listener_defaults"], "that has to be there")
         self.assertIn("postfix", [snippet["name"] for snippet in self.get("/snippets")["snippets"]])
         self.assertEqual(self.get("/snippets/postfix")["text"], gateway.run("snippet", "postfix").stdout)
         self.get("/snippets/nothing", 404)
