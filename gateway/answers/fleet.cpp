@@ -41,6 +41,8 @@ void askFleet(FleetView& view, const Config& config, const store::FleetStore::Pa
     const auto fleet = store::openFleet(config.fleet.url, patience);
     view.fleet = fleet->state();
     view.members = fleet->members();
+    view.more_members = view.members.size() > store::FleetStore::kMostMembers;
+    if (view.more_members) view.members.resize(store::FleetStore::kMostMembers);
     try {
         store::requireMember(view.here, view.fleet, *fleet);
     } catch (const store::StoreError& error) {
@@ -72,12 +74,16 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     Object::Ptr object = inOrder();
     object->set("gateway", escaped(member.name));
     object->set("version", escaped(member.release));
-    object->set("started", timeText(member.started * 1'000, Zone::Utc));
-    object->set("seen", timeText(member.seen * 1'000, Zone::Utc));
+    const auto time = [](std::int64_t secs) {
+        return secs == 0 ? Var() : Var(timeText(secs * 1'000, Zone::Utc));
+    };
+    object->set("started", time(member.started));
+    object->set("seen", time(member.seen));
     object->set("silent_seconds", member.silent_secs);
     object->set("rules_version", member.position);
     object->set("behind", changesBehind(view, member.position));
     object->set("ahead", changesAhead(view, member.position));
+    object->set("damaged", member.damaged);
     return object;
 }
 
@@ -101,6 +107,7 @@ Object fleetAsJson(const FleetView& view) {
     for (const Member& member : view.members)
         members->add(memberAsJson(view, member));
     object.set("members", known(view.answered, members));
+    object.set("more_members", view.more_members);
     return object;
 }
 

@@ -20,7 +20,8 @@ struct FleetView {
     std::string shown, self;
     bool answered = false;  ///< the database: else `fleet`, `members` and `failure` are not known
     store::FleetState fleet;
-    std::vector<store::Member> members;
+    std::vector<store::Member> members;  ///< no more than FleetStore::kMostMembers
+    bool more_members = false;           ///< there are more
     std::optional<store::Membership> here;
     std::string failure;                            ///< why this gateway has no part in it; empty: it has
     std::optional<store::Differences> differences;  ///< none: somebody else writes to the file for too long

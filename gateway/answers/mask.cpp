@@ -5,8 +5,12 @@
 #include "protocols/values/text.h"
 #include "store/journal/mask.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -51,6 +55,57 @@ struct Found {
     std::string left;        ///< what is shown in its place
 };
 
+bool isBehind(std::string_view text, std::string_view suffix) noexcept {
+    return startsWithIgnoreCase(text, suffix);
+}
+
+/// Hexadecimal digits with dots between them, as in ip6.arpa, of more than is left of a masked address.
+Found nibblesIn(std::string_view text) {
+    constexpr std::size_t kNibbles = 32, kLeft = 48 / 4;
+    std::string digits;
+    std::size_t at = 0;
+    while (at < text.size() && isHexDigit(text[at])) {
+        const bool ends = at + 1 == text.size() || !isHexDigit(text[at + 1]);
+        if (!ends) return {};
+        digits += text[at++];
+        if (at + 1 >= text.size() || text[at] != '.' || !isHexDigit(text[at + 1])) break;
+        // What is longer is another label.
+        if (at + 2 < text.size() && isAlphanumeric(text[at + 2])) break;
+        ++at;
+    }
+    if (digits.size() <= kLeft) return {};
+    // Elsewhere it may stand in either way round.
+    if (!isBehind(text.substr(at), ".ip6.arpa") && !isBehind(text.substr(at), ".ip6.int"))
+        return {at, "::/48"};
+    std::reverse(digits.begin(), digits.end());
+    digits.resize(kNibbles, '0');
+    std::string address;
+    for (std::size_t index = 0; index < kNibbles; index += 4)
+        address.append(address.empty() ? "" : ":").append(digits, index, 4);
+    const auto whole = IpAddress::parseV6(address);
+    return {at, whole ? journal::masked(Network{whole->bytes, 128}).toString() : "::/48"};
+}
+
+/// The client's own address as one number, as programs take it for one.
+Found numberIn(std::string_view text, const Network& client) {
+    constexpr std::size_t kV4At = 12;
+    std::string hex;
+    for (std::size_t at = client.isV4() ? kV4At : 0; at < client.address.size(); ++at)
+        hex += fmt::format("{:02x}", client.address[at]);
+    if (client.address == AddressBytes{}) return {};
+    const std::size_t prefix = startsWithIgnoreCase(text, "0x") ? 2 : 0;
+    const std::string_view run = leading(text.substr(prefix), isHexDigit);
+    if (equalsIgnoreCase(run, hex)) return {prefix + run.size(), maskedNetwork(client).toString()};
+    if (!client.isV4()) return {};
+    std::uint32_t number = 0;
+    for (std::size_t at = kV4At; at < client.address.size(); ++at)
+        number = number << 8 | client.address[at];
+    const std::string_view decimal = leading(text, isDigit);
+    if (decimal.empty() || decimal.size() != run.size() || plainNumber(decimal) != fmt::to_string(number))
+        return {};
+    return {decimal.size(), maskedNetwork(client).toString()};
+}
+
 /// Four numbers with dots between them, however large: what is doubtful is an address. Further ones belong to it.
 Found v4In(std::string_view text, const Network& client) {
     constexpr std::size_t kOctets = 4;
@@ -66,6 +121,7 @@ Found v4In(std::string_view text, const Network& client) {
     }
     if (numbers.size() < kOctets) return {};
     if (text[at - 1] == '.') --at;
+    if (isBehind(text.substr(at), ".in-addr.arpa")) std::reverse(numbers.begin(), numbers.end());
     const auto dotted = [&](std::size_t first, std::size_t second, std::size_t third, std::size_t fourth) {
         std::string joined;
         for (const std::size_t index : {first, second, third, fourth})
@@ -124,21 +180,59 @@ Found v6In(std::string_view text) {
 Found addressAt(std::string_view text, std::size_t at, const Network& client) {
     const char before = at == 0 ? ' ' : text[at - 1];
     Found found;
-    if (text[at] == ':' ? !isAlphanumeric(before) : isHexDigit(text[at]) && !isHexDigit(before))
-        found = v6In(text.substr(at));
+    const bool begins = isHexDigit(text[at]) && !isHexDigit(before);
+    if (text[at] == ':' ? !isAlphanumeric(before) : begins) found = v6In(text.substr(at));
+    if (found.length == 0 && begins && !isAlphanumeric(before)) found = nibblesIn(text.substr(at));
+    if (found.length == 0 && begins) found = numberIn(text.substr(at), client);
     if (found.length == 0 && isDigit(text[at]) && !isDigit(before)) found = v4In(text.substr(at), client);
     return found;
 }
 
-}  // namespace
-
-Network maskedNetwork(Network network) noexcept {
-    return journal::masked(network);
+/// The character that stands at the beginning of the text in another way, and how long that is; 0: it is as it is.
+std::pair<char, std::size_t> plainCharacter(std::string_view text) noexcept {
+    constexpr std::string_view kDots[] = {"\u3002", "\uff61", "\u2024"};
+    for (const std::string_view dot : kDots)
+        if (text.starts_with(dot)) return {'.', dot.size()};
+    const auto byteAt = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    // U+FF01 to U+FF5E are those of ASCII.
+    if (text.size() >= 3 && byteAt(0) == 0xEF && (byteAt(1) == 0xBC || byteAt(1) == 0xBD)) {
+        const unsigned code = (byteAt(1) & 0x3FU) << 6 | (byteAt(2) & 0x3FU);  // without U+F000
+        constexpr unsigned kFirst = 0xF01, kLast = 0xF5E;
+        if (code >= kFirst && code <= kLast) return {static_cast<char>(code - kFirst + '!'), 3};
+    }
+    if (text.size() < 3 || text[0] != '%' || !isHexDigit(text[1]) || !isHexDigit(text[2])) return {'%', 0};
+    unsigned code = 0;
+    std::from_chars(text.data() + 1, text.data() + 3, code, 16);
+    const auto character = static_cast<char>(code);
+    const bool may_be_of_one = isHexDigit(character) || isSeparator(character) || character == '%' ||
+                               character == '[' || character == ']';
+    return {character, may_be_of_one ? 3U : 0U};
 }
 
-std::string maskedText(std::string_view text, const AddressBytes& client) {
+/// What may be of an address as it is written plainly, as often as it was encoded.
+std::string inPlain(std::string_view text) {
+    std::string plain(text);
+    for (std::size_t before = plain.size() + 1; plain.size() < before;) {
+        before = plain.size();
+        std::string next;
+        for (std::size_t at = 0; at < plain.size();) {
+            const auto [character, length] = plainCharacter(std::string_view(plain).substr(at));
+            next += length == 0 ? plain[at] : character;
+            at += std::max<std::size_t>(length, 1);
+        }
+        plain = std::move(next);
+    }
+    return plain;
+}
+
+bool hasAddress(std::string_view text, const Network& client) {
+    for (std::size_t at = 0; at < text.size(); ++at)
+        if (addressAt(text, at, client).length > 0) return true;
+    return false;
+}
+
+std::string maskedPlain(std::string_view text, const Network& whole) {
     constexpr std::string_view kTag = "ipv6:";
-    const Network whole{client, 128};
     std::string masked;
     for (std::size_t at = 0; at < text.size();) {
         if (startsWithIgnoreCase(text.substr(at), kTag)) {
@@ -160,11 +254,22 @@ std::string maskedText(std::string_view text, const AddressBytes& client) {
     return masked;
 }
 
+}  // namespace
+
+Network maskedNetwork(Network network) noexcept {
+    return journal::masked(network);
+}
+
+std::string maskedText(std::string_view text, const AddressBytes& client) {
+    const Network whole{client, 128};
+    const std::string plain = inPlain(text);
+    // Nothing that has no address is written otherwise.
+    return maskedPlain(plain != text && hasAddress(plain, whole) ? plain : text, whole);
+}
+
 bool tellsAddress(std::string_view text) {
-    if (text.find_first_of("[:") != std::string_view::npos) return true;
-    for (std::size_t at = 0; at < text.size(); ++at)
-        if (addressAt(text, at, Network{}).length > 0) return true;
-    return false;
+    const std::string plain = inPlain(text);
+    return plain.find_first_of("[:") != std::string::npos || hasAddress(plain, Network{});
 }
 
 bool tellsAddressOfHelo(std::string_view name) {
@@ -179,27 +284,6 @@ bool tellsAddressOfHelo(std::string_view name) {
         name.remove_prefix(std::min(end + 1, name.size()));
     }
     return false;
-}
-
-std::string withoutPaths(std::string_view text) {
-    constexpr std::string_view kQuotes = "\"'`", kBefore = " \t(=\"'`", kEnds = " \t,;)\"'`";
-    std::string shown;
-    for (std::size_t at = 0; at < text.size();) {
-        const char before = at == 0 ? ' ' : text[at - 1];
-        if (text[at] != '/' || kBefore.find(before) == std::string_view::npos) {
-            shown += text[at++];
-            continue;
-        }
-        const bool is_quoted = kQuotes.find(before) != std::string_view::npos;
-        // Before ": what is wrong with it" a path may have spaces.
-        const std::size_t colon = text.find(": ", at);
-        const std::size_t end = is_quoted                         ? text.find(before, at)
-                                : colon != std::string_view::npos ? colon
-                                                                  : text.find_first_of(kEnds, at);
-        shown += "a file";
-        at = std::min(end, text.size());
-    }
-    return shown;
 }
 
 store::JournalSession maskedSession(store::JournalSession session) {

@@ -177,8 +177,8 @@ Response Api::handle(const Request& request) {
         // With the path of a file.
         return problemResponse(statusOf(error.kind()), "store",
                                request.who.role == Role::Admin
-                                   ? error.what()
-                                   : "a database cannot be used: who has the role admin is told why");
+                                   ? std::string(error.what())
+                                   : fmt::format("a database cannot be used: {}", kToldToAdmins));
     }
 }
 

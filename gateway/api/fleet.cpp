@@ -2,13 +2,13 @@
 // The gateways that share their rules with this one.
 #include "gateway/answers/fleet.h"
 #include "gateway/admin/json.h"
-#include "gateway/answers/mask.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/log/escape.h"
 
 #include <Poco/Dynamic/Var.h>
 #include <Poco/JSON/Object.h>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <memory>
@@ -73,10 +73,12 @@ Response fleet(const Call& call) {
                       "this gateway has its rules for itself: url in [fleet] names the database of a fleet");
     FleetAnswer answer = last.get(call.config);
     admin::Status status = call.parts.control.status();
-    if (call.masks())
-        for (std::string* why :
-             {&answer.failure, &answer.view.failure, &status.fleet.failure, &status.fleet_journal.failure})
-            *why = answers::withoutPaths(*why);
+    if (!call.isToldOfErrors()) {
+        if (!answer.failure.empty())
+            answer.failure = fmt::format("the database cannot be used: {}", kToldToAdmins);
+        for (std::string* why : {&answer.view.failure, &status.fleet.failure, &status.fleet_journal.failure})
+            if (!why->empty()) *why = kToldToAdmins;
+    }
     Object object = answers::fleetAsJson(answer.view);
     Object::Ptr here = object.getObject("here");
     here->set("sessions", status.live);

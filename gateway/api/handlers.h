@@ -18,6 +18,8 @@ struct Call {
     const Request& request;
     const std::shared_ptr<const Config> config;
 
+    /// Texts of databases, with paths of files, hosts and accounts.
+    bool isToldOfErrors() const noexcept { return request.who.role == store::Role::Admin; }
     bool masks() const noexcept { return request.who.role == store::Role::Viewer; }
 };
 
@@ -50,6 +52,9 @@ Response undoChange(const Call& call);
 Response ruleSets(const Call& call);
 
 Response jsonResponse(std::string body, int status = 200);
+
+/// To others in the place of an error's text.
+inline constexpr const char* kToldToAdmins = "who has the role admin is told why";
 
 /// An order that was given, for the log.
 void logOrder(const Call& call, std::string_view order, std::string_view target,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gateway, its servers and its configuration.
 #include "gateway/admin/json.h"
-#include "gateway/answers/mask.h"
 #include "gateway/answers/probe_text.h"
 #include "gateway/answers/snippets.h"
 #include "gateway/api/handlers.h"
@@ -47,6 +46,16 @@ Object valuesOf(const config::Fields<Struct>& fields, const Struct& values) {
     Object object = inOrder();
     for (const config::Field<Struct>& field : fields)
         if (field.kind.show) object.set(std::string(field.key), withoutPassword(field.kind.show(values)));
+    return object;
+}
+
+/// What holds where the file does not say; of keys for which that depends on others, or that have to be there, nothing.
+template <typename Struct>
+Object defaultsOf(const config::Fields<Struct>& fields) {
+    Object object = inOrder();
+    for (const config::Field<Struct>& field : fields)
+        if (field.kind.show && field.without.empty())
+            object.set(std::string(field.key), field.kind.show(Struct{}));
     return object;
 }
 
@@ -113,9 +122,9 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 
 Response status(const Call& call) {
     admin::Status status = call.parts.control.status();
-    if (call.masks())
+    if (!call.isToldOfErrors())
         for (std::string* why : {&status.fleet.failure, &status.fleet_journal.failure})
-            *why = answers::withoutPaths(*why);
+            if (!why->empty()) *why = kToldToAdmins;
     Object object = admin::toJson(status);
     if (call.masks()) {
         // With the paths of files.
@@ -237,6 +246,9 @@ Response configuration(const Call& call) {
     });
     object.set("sections", sections);
     object.set("defaults", defaults);
+    object.set("listener_defaults", defaultsOf(config::listenerFields()));
+    object.set("upstream_defaults", defaultsOf(config::upstreamFields()));
+    object.set("server_defaults", defaultsOf(config::serverFields()));
     object.set("listeners", arrayOf(call.config->listeners, listenerOf));
     object.set("upstreams", arrayOf(call.config->upstreams, upstreamOf));
     return jsonResponse(visibleJson(admin::toText(object)));

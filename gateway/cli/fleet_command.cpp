@@ -71,6 +71,7 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 std::string stateOf(const FleetView& view, const Member& member) {
     std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
+    if (member.damaged) state += ", a row in the database that no gateway writes";
     if (changesAhead(view, member.position) > 0) state += ", with a version that the database does not have";
     if (const auto changes = changesBehind(view, member.position); changes > 0)
         state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
@@ -104,17 +105,18 @@ void printAsText(const FleetView& view, const ViewOptions& options) {
                  {.name = "state", .title = "STATE"}},
                 options.style());
     for (const Member& member : view.members) {
-        const bool bad = isSilent(member) || changesAhead(view, member.position) > 0,
+        const bool bad = isSilent(member) || member.damaged || changesAhead(view, member.position) > 0,
                    late = changesBehind(view, member.position) > 0;
-        table.add({member.name, member.release, times.text(member.started * 1'000),
-                   times.text(member.seen * 1'000), fmt::to_string(member.position),
+        const auto time = [&](std::int64_t secs) { return secs == 0 ? "-" : times.text(secs * 1'000); };
+        table.add({member.name, member.release, time(member.started), time(member.seen),
+                   fmt::to_string(member.position),
                    Cell(stateOf(view, member), bad    ? Colour::Bad
                                                : late ? Colour::Warning
                                                       : Colour::Good)});
     }
-    print(fmt::format("fleet: {}, {}, rules version {}\n\n{}{}{}", view.shown,
-                      counted(view.members.size(), "gateway"), view.fleet.version, table.text(),
-                      hereText(view).empty() ? "" : "\n", hereText(view)),
+    print(fmt::format("fleet: {}, {}{}, rules version {}\n\n{}{}{}", view.shown,
+                      view.more_members ? "more than " : "", counted(view.members.size(), "gateway"),
+                      view.fleet.version, table.text(), hereText(view).empty() ? "" : "\n", hereText(view)),
           options);
 }
 
@@ -128,7 +130,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printAsText(view, options);
     if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
         std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-            return isSilent(member) || changesAhead(view, member.position) > 0;
+            return isSilent(member) || member.damaged || changesAhead(view, member.position) > 0;
         }))
         context.exit_code = kRefusedOrNotFound;
 }

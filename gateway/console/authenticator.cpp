@@ -37,6 +37,13 @@ std::string limitKey(const IpAddress& client) {
     return (whole.isV4() ? whole : networkAround(client.bytes, kV6Prefix)).toString();
 }
 
+/// Who may be one: a provider's network is as large.
+std::string userFrom(const IpAddress& client, const std::string& user) {
+    constexpr unsigned kV4Prefix = 112, kV6Prefix = 32;
+    const Network whole{client.bytes, 128};
+    return networkAround(client.bytes, whole.isV4() ? kV4Prefix : kV6Prefix).toString() + " " + user;
+}
+
 api::Response unauthorized(std::string_view detail) {
     api::Response response = api::problemResponse(kUnauthorized, "unauthorized", detail);
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
@@ -220,6 +227,7 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
     }
     by_client_.onSuccess(limitKey(credentials.client), user);
     by_user_.onSuccess(user, "");
+    by_user_from_.onSuccess(userFrom(credentials.client, user), "");
     const auto now = LoginSessions::Clock::now();
     LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
                        {principalOf(*account), account->name, ""}};
@@ -244,7 +252,8 @@ bool Authenticator::isPaused(const IpAddress& client, const std::string& user) {
 
 std::chrono::seconds Authenticator::delayOf(const IpAddress& client, const std::string& user) {
     const auto now = Clock::now();
-    return std::max(by_user_.delay(user, now), by_client_.delay(limitKey(client), now));
+    return std::max({by_user_.delay(user, now), by_user_from_.delay(userFrom(client, user), now),
+                     by_client_.delay(limitKey(client), now)});
 }
 
 api::Response Authenticator::notNow(const Credentials& credentials, const std::string& user) {
@@ -257,8 +266,10 @@ api::Response Authenticator::notNow(const Credentials& credentials, const std::s
 /// Counted before the password is checked: who tries many at once may try no more.
 std::optional<api::Response> Authenticator::begin(const Credentials& credentials, const std::string& user) {
     const auto now = Clock::now();
-    auto longest = by_user_.delay(user, now);
+    const std::string from = userFrom(credentials.client, user);
+    auto longest = std::max(by_user_.delay(user, now), by_user_from_.delay(from, now));
     if (longest.count() == 0) longest = by_client_.begin(limitKey(credentials.client), user, now);
+    if (longest.count() == 0) longest = by_user_from_.begin(from, "", now);
     if (longest.count() == 0) longest = by_user_.begin(user, "", now);
     if (longest.count() == 0) return std::nullopt;
     return tooMany(longest);

@@ -126,6 +126,8 @@ class Authenticator {
     std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex; of logUnknownClient()
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
+    /// Of a name, and a network: fewer than by_user_ allows, so that who has one network keeps the name's owner out of no other.
+    credentials::LoginLimiter by_user_from_{15};
 };
 
 }  // namespace mailgate::console

@@ -13,14 +13,14 @@ namespace {
 
 using Poco::JSON::Object;
 
-/// A row for each key; `otherwise` null: it is not known what they are where the file does not say.
+/// A row for each key; `otherwise` null, or without the key: it is not known what it is where the file does not say.
 std::vector<Object::Ptr> rowsOf(const Object& settings, const Object::Ptr& otherwise) {
     std::vector<Object::Ptr> rows;
     for (const std::string& key : settings.getNames()) {
         Object::Ptr row(new Object);
         row->set("key", key);
         row->set("value", textOf(settings, key.c_str()));
-        if (otherwise) row->set("default", textOf(*otherwise, key.c_str()));
+        if (otherwise && otherwise->has(key)) row->set("default", textOf(*otherwise, key.c_str()));
         rows.push_back(std::move(row));
     }
     return rows;
@@ -38,7 +38,9 @@ void addSettings(Html& html, const std::string& caption, const Object& settings,
     if (otherwise)
         columns.push_back({"Default", false, [](Html& cell, const Object& row) {
                                const std::string usual = textOf(row, "default");
-                               if (usual == textOf(row, "value"))
+                               if (!row.has("default"))
+                                   cell.markup("<span class=\"soft\">none, or by other keys</span>");
+                               else if (usual == textOf(row, "value"))
                                    cell.markup("<span class=\"soft\">is the value</span>");
                                else
                                    cell.markup("<code>").text(usual).markup("</code>");
@@ -95,7 +97,8 @@ void addListeners(Html& html, const Object& configuration) {
         addList(html, "Certificates", textsOf(*listener, "certificates"));
         html.markup("</dl>");
         if (const auto settings = listener->getObject("settings"))
-            addSettings(html, "Settings of listener " + name, *settings, nullptr);
+            addSettings(html, "Settings of listener " + name, *settings,
+                        configuration.getObject("listener_defaults"));
     }
 }
 
@@ -105,13 +108,14 @@ void addUpstreams(Html& html, const Object& configuration) {
         const std::string name = textOf(*upstream, "name");
         html.markup("<h3>").text(name).markup("</h3>");
         if (const auto settings = upstream->getObject("settings"))
-            addSettings(html, "Settings of upstream " + name, *settings, nullptr);
+            addSettings(html, "Settings of upstream " + name, *settings,
+                        configuration.getObject("upstream_defaults"));
         for (const auto& server : objectsOf(*upstream, "servers"))
             if (const auto settings = server->getObject("settings"))
                 addSettings(html,
                             fmt::format("Server {}/{}, {}", name, textOf(*server, "name"),
                                         textOf(*server, "address")),
-                            *settings, nullptr);
+                            *settings, configuration.getObject("server_defaults"));
     }
 }
 

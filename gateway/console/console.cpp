@@ -3,6 +3,7 @@
 
 #include "gateway/api/values.h"
 #include "gateway/config/values.h"
+#include "gateway/console/body_places.h"
 #include "gateway/console/exchange.h"
 #include "gateway/console/own_name.h"
 #include "gateway/console/pages.h"
@@ -73,6 +74,15 @@ std::string sessionAsJson(const Known& known) {
                        known.csrf_token.empty() ? "null" : fmt::format("\"{}\"", known.csrf_token));
 }
 
+constexpr const char* kOneAfterTheOther =
+    "as many requests of this account as may are waiting for their bodies: send one after the other";
+
+api::Response tooManyBodies() {
+    api::Response response = api::problemResponse(503, "busy", kOneAfterTheOther);
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+}
+
 api::Response jsonResponse(std::string body, int status = 200) {
     return {status, std::move(body), "application/json", {}};
 }
@@ -83,6 +93,7 @@ struct Site {
     Console::Parts parts;
     Authenticator authenticator;
     SharedParts shared;  ///< by role and page
+    BodyPlaces bodies{};
 };
 
 /// Who logs in by `request`, which takes the time of a password; nothing: it is another, or is at a limit, and answered at once.
@@ -130,9 +141,9 @@ class Handler final : public net::HTTPRequestHandler {
     }
 
     void respond(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) {
-        if (const std::string why = ambiguityOf(http); !why.empty())
-            return reply(http_response, api::problemResponse(400, "ambiguous", why));
+        if (const auto refusal = refusalOf(http)) return reply(http_response, *refusal);
         http::takeAuthority(http);
+        if (const auto refusal = hostRefusalOf(http)) return reply(http_response, *refusal);
         // With TLS the certificate names the console.
         if (!site_.parts.tls && http.has("Host") &&
             !isOwnName(http.get("Host"), site_.config.base_url, site_.parts.gateway_name))
@@ -160,7 +171,15 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (is_session) return reply(http_response, session(credentials, known, *request));
         request->who = known.who;
-        reply(http_response, answerTo(site_.parts.api, server_, std::move(*request), http));
+        const auto place = placeFor(http, known);
+        reply(http_response,
+              place ? answerTo(site_.parts.api, server_, std::move(*request), http) : tooManyBodies());
+    }
+
+    /// Nothing: as many of this account's requests wait for bodies as may. A body that is here needs no place.
+    std::optional<BodyPlaces::Place> placeFor(const net::HTTPServerRequest& http, const Known& known) {
+        if (http::isBodyHere(http)) return std::optional<BodyPlaces::Place>(std::in_place);
+        return site_.bodies.take(known.account.empty() ? known.who.name : known.account);
     }
 
     // ---- pages
@@ -187,6 +206,8 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
+            const auto place = placeFor(http, known);
+            if (!place) return busyPage();
             const std::size_t most = mostForm(*request, known);
             const std::string body = http::readBody(http, most, server_);
             if (body.size() > most)
@@ -204,6 +225,14 @@ class Handler final : public net::HTTPRequestHandler {
             return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
         return pageFor(site_.parts.api, known, *request);
+    }
+
+    static api::Response busyPage() {
+        constexpr int kBusy = 503;
+        api::Response page = htmlResponse(
+            messagePage({}, "Not now", "Other requests of yours are still being sent: try again."), kBusy);
+        page.headers.emplace_back("Retry-After", "1");
+        return page;
     }
 
     /// Who is not known gets the form, but for whom that would be of no use. Not in the place of what refreshes itself: a script

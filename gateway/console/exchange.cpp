@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/exchange.h"
 
+#include "gateway/console/own_name.h"
 #include "gateway/http/body.h"
 #include "protocols/values/text.h"
 
@@ -20,9 +21,9 @@ namespace {
 namespace net = Poco::Net;
 
 /// Fields that mean one thing, and of which two would mean two.
-constexpr std::array<const char*, 9> kSingle{"Host",         "Content-Length", "Transfer-Encoding",
-                                             "Content-Type", "Authorization",  "Cookie",
-                                             "If-Match",     "X-CSRF-Token",   "Expect"};
+constexpr std::array<const char*, 11> kSingle{
+    "Host",   "Content-Length", "Transfer-Encoding", "Content-Type", "Authorization", "Cookie",
+    "Origin", "If-Match",       "X-CSRF-Token",      "Expect",       "Sec-Fetch-Site"};
 
 api::Response defect(const std::exception& error) {
     Poco::ErrorHandler::handle(error);
@@ -39,8 +40,7 @@ api::Response handled(api::Api& api, const api::Request& request) {
     }
 }
 
-}  // namespace
-
+/// Empty: it can be taken for one thing.
 std::string ambiguityOf(const net::HTTPServerRequest& http) {
     for (const char* const name : kSingle) {
         const auto first = http.find(name);
@@ -55,6 +55,28 @@ std::string ambiguityOf(const net::HTTPServerRequest& http) {
     if (http.has("Transfer-Encoding") && !equalsIgnoreCase(http.get("Transfer-Encoding"), "chunked"))
         return "Transfer-Encoding is not chunked";
     return "";
+}
+
+}  // namespace
+
+std::optional<api::Response> refusalOf(const net::HTTPServerRequest& http) {
+    constexpr int kMalformed = 400, kExpectationFailed = 417;
+    if (const std::string why = ambiguityOf(http); !why.empty())
+        return api::problemResponse(kMalformed, "ambiguous", why);
+    if (http.has("Expect") && !equalsIgnoreCase(http.get("Expect"), "100-continue"))
+        return api::problemResponse(kExpectationFailed, "expectation",
+                                    "nothing but 100-continue can be expected");
+    return std::nullopt;
+}
+
+std::optional<api::Response> hostRefusalOf(const net::HTTPServerRequest& http) {
+    constexpr int kMalformed = 400;
+    for (const char* const name : {"Host", "Origin"})
+        if (!hasSoundPort(http.get(name, "")))
+            return api::problemResponse(
+                kMalformed, "malformed_host",
+                std::string(name) + " has no host with a port up to 65535, or without");
+    return std::nullopt;
 }
 
 std::optional<std::vector<std::string>> pathOf(std::string_view target) {
@@ -122,8 +144,7 @@ api::Response answerTo(api::Api& api, http::Server& server, api::Request request
 
 void answer(api::Api& api, http::Server& server, const std::string& user, net::HTTPServerRequest& http,
             net::HTTPServerResponse& response) {
-    if (const std::string why = ambiguityOf(http); !why.empty())
-        return send(response, api::problemResponse(400, "ambiguous", why));
+    if (const auto refusal = refusalOf(http)) return send(response, *refusal);
     auto request = requestFrom(http);
     if (!request) return send(response, api::problemResponse(404, "not_found", "there is nothing here"));
     request->who = {user, store::Role::Admin};

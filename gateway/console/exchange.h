@@ -15,8 +15,11 @@
 
 namespace mailgate::console {
 
-/// Why the request can be taken for two things, so that somebody in front of us may have seen another; empty: it cannot.
-std::string ambiguityOf(const Poco::Net::HTTPServerRequest& http);
+/// The answer to what can be taken for two things, so that somebody in front of us may have seen another (400), or expects what is not
+/// to be had (417); nothing: to others.
+std::optional<api::Response> refusalOf(const Poco::Net::HTTPServerRequest& http);
+/// Likewise where Host or Origin has no host and port.
+std::optional<api::Response> hostRefusalOf(const Poco::Net::HTTPServerRequest& http);
 
 /// The segments of a target's path, decoded; none for "/". Nothing: it is not a path to the letter, and who is in front of us may take
 /// it for another: an empty segment, a slash that is encoded, "." and ".." (encoded or not), a fragment.

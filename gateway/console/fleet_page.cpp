@@ -41,12 +41,18 @@ bool isSilent(const Object& member) {
     return numberOf(member, "silent_seconds") >= answers::kSilentFrom;
 }
 
+bool isDamaged(const Object& member) {
+    return isTrue(member, "damaged");
+}
+
 bool isAhead(const Object& member) {
     return countOf(member, "ahead") > 0;
 }
 
 void addMemberState(Html& cell, const Object& member) {
-    if (isSilent(member))
+    if (isDamaged(member))
+        cell.markup("<span class=\"bad\">not known</span>, no gateway writes such a row");
+    else if (isSilent(member))
         cell.markup("<span class=\"bad\">silent</span>")
             .text(fmt::format(" for {} s", numberOf(member, "silent_seconds")));
     else
@@ -87,6 +93,8 @@ void addMembers(Html& html, const Object& found, const std::string& self) {
                       timeColumn("Started", "started"),
                       timeColumn("Last seen", "seen"),
                       number("Rules version", "rules_version")}));
+    if (isTrue(found, "more_members"))
+        html.markup("<p class=\"bad\">There are more, which are not shown.</p>");
 }
 
 /// What is wrong, each with what to type next.
@@ -142,6 +150,15 @@ void addMemberWrongs(Wrongs& wrongs, const Object& found) {
                 .markup(
                     " is silent: <code>mailgate status</code> there says why. One that is gone for good: ")
                 .markup("<code>mailgate fleet forget ")
+                .text(typedName(name))
+                .markup("</code>");
+        if (isDamaged(*member))
+            wrongs.next()
+                .text(name)
+                .markup(
+                    " has a row in the database that no gateway writes. It comes back as it should be where "
+                    "there is such "
+                    "a gateway, once it is gone: <code>mailgate fleet forget ")
                 .text(typedName(name))
                 .markup("</code>");
         if (isAhead(*member))

@@ -5,21 +5,32 @@
 #include "protocols/values/text.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <string>
+#include <system_error>
 
 namespace mailgate::console {
 
 namespace {
+
+/// Nothing, or a colon and up to 65535, or nothing behind it (RFC 3986 3.2.3).
+bool isPort(std::string_view text) noexcept {
+    if (text.empty()) return true;
+    const char* const end = text.data() + text.size();
+    std::uint16_t port = 0;
+    if (text.front() != ':') return false;
+    if (text.size() == 1) return true;
+    const auto [last, error] = std::from_chars(text.data() + 1, end, port);
+    return error == std::errc() && last == end;
+}
 
 /// Without a port, and without the brackets of an IPv6 address; empty: it is no host with a port or without (RFC 3986 3.2).
 std::string_view nameIn(std::string_view host) noexcept {
     const bool in_brackets = host.starts_with('[');
     const std::size_t end = in_brackets ? host.find(']') : std::min(host.find(':'), host.size());
     if (end == std::string_view::npos) return {};
-    const std::string_view port = host.substr(in_brackets ? end + 1 : end);
-    const bool is_port = port.empty() || (port.front() == ':' &&
-                                          port.find_first_not_of("0123456789", 1) == std::string_view::npos);
-    if (!is_port) return {};
+    if (!isPort(host.substr(in_brackets ? end + 1 : end))) return {};
     return in_brackets ? host.substr(1, end - 1) : host.substr(0, end);
 }
 
@@ -35,6 +46,16 @@ bool isOwnName(std::string_view host, std::string_view base_url, std::string_vie
     if (name.empty()) return false;
     return IpAddress::parse(std::string(name)).has_value() || equalsIgnoreCase(name, "localhost") ||
            equalsIgnoreCase(name, gateway_name) || equalsIgnoreCase(name, nameIn(hostIn(base_url)));
+}
+
+bool hasSoundPort(std::string_view host_or_origin) {
+    const std::size_t scheme = host_or_origin.find("://");
+    if (scheme != std::string_view::npos) host_or_origin.remove_prefix(scheme + 3);
+    const std::size_t end = host_or_origin.starts_with('[')
+                                ? host_or_origin.find(']')
+                                : std::min(host_or_origin.find(':'), host_or_origin.size());
+    if (end == std::string_view::npos) return false;
+    return isPort(host_or_origin.substr(host_or_origin.starts_with('[') ? end + 1 : end));
 }
 
 bool isOwnOrigin(std::string_view origin, std::string_view host, std::string_view base_url) {

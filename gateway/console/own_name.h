@@ -11,6 +11,9 @@ namespace mailgate::console {
 /// otherwise, and what a trusted proxy is believed, it could say itself.
 bool isOwnName(std::string_view host, std::string_view base_url, std::string_view gateway_name);
 
+/// Whether what stands behind the host in a Host or an Origin field is a port, or nothing.
+bool hasSoundPort(std::string_view host_or_origin);
+
 /// Whether `origin` (an Origin field, RFC 6454 7) is that of a page that was asked for as `host`, or as `base_url`.
 bool isOwnOrigin(std::string_view origin, std::string_view host, std::string_view base_url);
 

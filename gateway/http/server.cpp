@@ -2,6 +2,7 @@
 #include "gateway/http/server.h"
 
 #include "gateway/base/descriptor.h"
+#include "gateway/http/fair_places.h"
 #include "gateway/io/socket_address.h"
 #include "protocols/values/network.h"
 
@@ -291,10 +292,7 @@ void Server::look(WaitingList::iterator waiting) {
         case Head::AwaitsBody: {
             const std::lock_guard lock(mutex_);
             Lane& lane = laneFor(seen.head, ready);
-            if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
-            lane.ready.push_back(std::move(ready));
-            lane.changed.notify_one();
-            return;
+            return add(lane, std::move(ready));
         }
         case Head::Incomplete:
         case Head::Gone:
@@ -304,23 +302,58 @@ void Server::look(WaitingList::iterator waiting) {
 
 Server::Lane& Server::laneFor(Head head, Ready& ready) {
     if (head == Head::AwaitsBody) return bodies_;
-    if (ready.slow_client && hasRoomFor(*ready.slow_client)) return slow_;
+    if (ready.slow_client && makeRoomFor(*ready.slow_client)) return slow_;
     ready.slow_client.reset();
     return usual_;
 }
 
-bool Server::hasRoomFor(const IpAddress& client) const {
-    std::size_t of_client = 0, of_site = 0;
-    const auto count = [&](const std::optional<IpAddress>& other) {
-        if (!other) return;
-        of_client += around(client, kClientPrefix).contains(other->bytes) ? 1 : 0;
-        of_site += around(client, kSitePrefix).contains(other->bytes) ? 1 : 0;
-    };
+void Server::add(Lane& lane, Ready ready) {
+    if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
+    lane.ready.push_back(std::move(ready));
+    lane.changed.notify_one();
+}
+
+std::vector<IpAddress> Server::slowWaiting() const {
+    std::vector<IpAddress> clients;
     for (const Ready& waiting : slow_.ready)
-        count(waiting.slow_client);
+        clients.push_back(*waiting.slow_client);
+    return clients;
+}
+
+std::vector<IpAddress> Server::slowServed() const {
+    std::vector<IpAddress> clients;
     for (const auto& [thread, served] : served_)
-        count(served.slow_client);
-    return slow_.ready.size() < kMaxSlow && of_client < kMaxSlowOfClient && of_site < kMaxSlowOfSite;
+        if (served.slow_client) clients.push_back(*served.slow_client);
+    return clients;
+}
+
+/// Who has to give way is answered by the threads that refuse.
+bool Server::makeRoomFor(const IpAddress& client) {
+    const auto waiting = slowWaiting(), served = slowServed();
+    const auto of = [&](unsigned v6_prefix) {
+        const Network circle = around(client, v6_prefix);
+        const auto is_in = [&](const IpAddress& other) { return circle.contains(other.bytes); };
+        return static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), is_in) +
+                                        std::count_if(served.begin(), served.end(), is_in));
+    };
+    if (of(kClientPrefix) >= kMaxSlowOfClient || of(kSitePrefix) >= kMaxSlowOfSite) return false;
+    if (waiting.size() < kMaxSlow) return true;
+    const auto giving_way = whoGivesWay(waiting, served, client);
+    if (!giving_way) return false;
+    const auto place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
+    Ready refused = std::move(*place);
+    slow_.ready.erase(place);
+    refused.slow_client.reset();
+    add(usual_, std::move(refused));
+    return true;
+}
+
+Server::Ready Server::takeFrom(Lane& lane) {
+    const std::size_t next = &lane == &slow_ ? whoIsNext(slowWaiting(), slowServed()) : 0;
+    const auto place = lane.ready.begin() + static_cast<std::ptrdiff_t>(next);
+    Ready ready = std::move(*place);
+    lane.ready.erase(place);
+    return ready;
 }
 
 Server::Seen Server::headOf(const net::StreamSocket& socket, const IpAddress& peer) {
@@ -444,8 +477,7 @@ void Server::work(Lane& lane) {
     while (true) {
         lane.changed.wait(lock, [this, &lane] { return stopping_ || !lane.ready.empty(); });
         if (stopping_) return;
-        const Ready ready = std::move(lane.ready.front());
-        lane.ready.pop_front();
+        const Ready ready = takeFrom(lane);
         lock.unlock();
         serve(ready);
         lock.lock();

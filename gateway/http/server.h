@@ -8,7 +8,7 @@
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own, and those whose body
 /// is still to come have: somebody known may send it slowly, too, and delays such requests alone. Of the places of those that
-/// take long one client has few.
+/// take long one client has few, and all networks have an equal share.
 ///
 /// Whoever is answered before all of the request was read gets the answer nevertheless: what still comes is thrown away for a moment,
 /// by the waiting thread, since closing a connection with unread bytes takes the answer back (RFC 9112 9.6).
@@ -27,6 +27,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <list>
@@ -50,7 +51,7 @@ class Server {
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
-    static constexpr unsigned kBodyThreads = 2;  ///< besides, for requests with a body that is not here
+    static constexpr unsigned kBodyThreads = 3;  ///< besides, for requests with a body that is not here
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
     // Of slow requests, waiting and under way together.
@@ -99,7 +100,8 @@ class Server {
     void suspendPeerLimit();
     void restartPeerLimit();
     /// Whether this is one of the threads for slow requests. Where as many as may wait do so already, of all or of this client, the
-    /// others get such a request as well, and have to refuse it.
+    /// others get such a request as well, and have to refuse it; likewise one that had to give way to somebody of whose network fewer
+    /// wait.
     bool mayTakeLong();
 
   private:
@@ -140,8 +142,14 @@ class Server {
     void watch();
     void accept();
     void look(WaitingList::iterator waiting);
-    Lane& laneFor(Head head, Ready& ready);          ///< with the mutex
-    bool hasRoomFor(const IpAddress& client) const;  ///< likewise
+    // With the mutex:
+    Lane& laneFor(Head head, Ready& ready);
+    void add(Lane& lane, Ready ready);
+    bool makeRoomFor(const IpAddress& client);
+    std::vector<IpAddress> slowWaiting() const;
+    std::vector<IpAddress> slowServed() const;
+    Ready takeFrom(Lane& lane);
+    // Without:
     Seen headOf(const Poco::Net::StreamSocket& socket, const IpAddress& peer);
     Seen headOf(TlsConnection& connection, const IpAddress& peer);
     Seen headOf(std::string_view text, const IpAddress& peer) const;

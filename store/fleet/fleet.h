@@ -10,6 +10,7 @@
 #include "store/store_error.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ struct Member {
     // By the database's clock, and of what was read only.
     std::int64_t seen = 0;         ///< Unix time
     std::int64_t silent_secs = 0;  ///< since then
+    /// No gateway writes such a row: what is too long was cut, and a time or a number that is none is 0.
+    bool damaged = false;
 };
 
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
@@ -67,6 +70,8 @@ class FleetStore {
 
     virtual void announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
+    /// By name, and no more than one more than kMostMembers: anybody who may write there may write any number.
+    static constexpr std::size_t kMostMembers = 500;
     virtual std::vector<Member> members() = 0;
 
     /// Returns when the rules may have been changed, or after so long. The database notifies where it can; how that is,

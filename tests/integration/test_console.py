@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import resource
+import select
 import socket
 import ssl
 import subprocess
@@ -206,6 +207,11 @@ class Answers(Console):
         self.assertEqual(configuration["upstreams"][0]["servers"][0]["address"], f"127.0.0.1:{mail.port}")
         self.assertEqual(configuration["sections"]["console"]["address"], f'"127.0.0.1:{console_port}"')
         self.assertEqual(configuration["defaults"]["gateway"]["max_sessions"], "50000")
+        for what, key, value in (("listener", "access", '"allowlist"'), ("upstream", "rise", None), ("server", "weight", "1")):
+            self.assertIn(key, configuration[what + "_defaults"])
+            self.assertIn(value, (None, configuration[what + "_defaults"][key]))
+        self.assertLessEqual(set(configuration["listener_defaults"]), set(configuration["listeners"][0]["settings"]))
+        self.assertNotIn("name", configuration["listener_defaults"], "that has to be there")
         self.assertIn("postfix", [snippet["name"] for snippet in self.get("/snippets")["snippets"]])
         self.assertEqual(self.get("/snippets/postfix")["text"], gateway.run("snippet", "postfix").stdout)
         self.get("/snippets/nothing", 404)
@@ -796,9 +802,18 @@ class Hostile(Console):
                 "another version": f"GET /api/v1/status HTTP/9.9\r\nHost: 127.0.0.1\r\n{token}\r\n",
                 "two hosts": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: y\r\n{token}\r\n",
                 "no host": f"GET /api/v1/status HTTP/1.1\r\n{token}\r\n",
+                "two origins": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Origin: http://127.0.0.1\r\nOrigin: null\r\n\r\n",
+                "a port of no host": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:65536\r\n{token}\r\n",
+                "a port of no origin": f"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1:65536\r\n\r\n",
+                "a port of no target": f"GET http://127.0.0.1:65536/login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
                 "two tokens": f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Authorization: Bearer x\r\n\r\n"}.items():
             with self.subTest(name=name):
                 self.assertRegex(raw(data.encode()), r"^HTTP/1\.[01] 400 ")
+        add = post.replace("/rules/undo", "/rules")
+        for expected, status in (("100-continue", 400), ("100-Continue, x", 417), ("x", 417), ("", 417)):
+            with self.subTest(expected=expected):
+                answer = raw(f"{add}Content-Length: 1\r\nExpect: {expected}\r\n\r\n{{".encode())
+                self.assertRegex(answer.removeprefix("HTTP/1.1 100 Continue\r\n\r\n"), rf"^HTTP/1\.1 {status} ")
         smuggled = post + "Content-Length: 2\r\n\r\n{}GET /api/v1/configuration HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n"
         self.assertEqual(raw(smuggled.encode()).count("HTTP/1."), 1, "a connection has one request")
 
@@ -842,6 +857,22 @@ class Hostile(Console):
                     connection.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
                     sent += 0x10000
             self.assertLess(sent, 1 << 26)
+
+    def test_bodies_of_one_account_keep_no_thread_from_others(self):
+        def begin(role):
+            one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=60))
+            one.sendall(f"POST /api/v1/rules/import HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens[role]}\r\n"
+                        f"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            return one
+        with contextlib.ExitStack() as open_ones:
+            slow = [begin("operator") for _ in range(12)]
+            refused = [one for one in select.select(slow, [], [], 8 * mailgate.SLACK)[0] if b" 503 " in one.recv(100)]
+            self.assertTrue(refused, "two wait for the operator's bodies, and not all three")
+            begun = time.monotonic()
+            other = begin("admin")
+            other.sendall(b"2\r\n{}\r\n0\r\n\r\n")
+            self.assertRegex(other.recv(100), rb"^HTTP/1\.1 4(00|22) ")
+            self.assertLess(time.monotonic() - begun, 4 * mailgate.SLACK)
 
     def test_the_refusal_of_a_large_body_arrives(self):
         large = b'{"text":"' + b"x" * (16 << 20) + b'"}'

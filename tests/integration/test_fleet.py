@@ -4,6 +4,7 @@ dies, is too new, or refuses its gateways."""
 
 import contextlib
 import http.client
+import itertools
 import json
 import pathlib
 import sqlite3
@@ -160,6 +161,14 @@ class Sharing(unittest.TestCase):
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
         self.assertEqual((told["fleet"], told["here"]["gateway"], told["here"]["joined"]), (status["fleet"], "mx-1", True))
         page = fleet_page(gateways[0])
+        self.addCleanup(database.sql, "DELETE FROM mailgate.member WHERE name LIKE 'odd%'", "mailgate")
+        database.sql("INSERT INTO mailgate.member(name, release, started, position, seen) VALUES ('odd-1', repeat('x', 100000), 1, 1, 'infinity'),"
+                     " ('odd-2', '0.1.0', 9223372036854775807, -1, now()), ('odd-3' || repeat('x', 1000), '0.1.0', 1, 1, '-infinity')", "mailgate")
+        odd = [one for one in members()["members"] if one["gateway"].startswith("odd")]
+        self.assertEqual([(one["damaged"], len(one["version"]), one["seen"] is None, one["started"] is None) for one in odd],
+                         [(True, 64, True, False), (True, 5, False, True), (True, 5, True, False)])
+        self.assertEqual(len(odd[2]["gateway"]), 255)
+        self.assertEqual({one["damaged"] for one in members()["members"] if one not in odd}, {False})
         self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
         self.assertEqual(page.words.count("(this one)"), 1)
 
@@ -322,20 +331,21 @@ class Outages(unittest.TestCase):
         self.assertEqual(refused.returncode, 1)
         self.assertRegex(refused.stderr, "db.example.net.*does not match host name")
 
-    def test_viewers_are_not_told_where_files_are(self):
+    def test_what_the_database_says_is_for_administrators(self):
         port = reserve_port()
         gateway = scratch.start(make_gateway("certified", url(options="?sslmode=verify-full&sslrootcert=/nowhere/ca.pem"),
                                              console={"address": f"127.0.0.1:{port}"}))
-        token = ran(gateway, "console", "token", "add", "looker", "--role", "viewer").strip()
+        roles = {role: ran(gateway, "console", "token", "add", role, "--role", role).strip() for role in ("viewer", "operator", "admin")}
         wait_until(lambda: standing(gateway)["failure"], "the reason in the status")
         self.assertIn("/nowhere/ca.pem", standing(gateway)["failure"])
         self.assertIn("/nowhere/ca.pem", fleet_told(gateway)["failure"])
-        for path in ("/api/v1/status", "/api/v1/fleet", "/fleet"):
+        for path, (role, token) in itertools.product(("/api/v1/status", "/api/v1/fleet", "/fleet"), roles.items()):
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as viewer:
                 viewer.request("GET", path, headers={"Authorization": "Bearer " + token})
                 body = viewer.getresponse().read().decode()
-                self.assertNotIn("nowhere", body)
-                self.assertIn("a file", body)
+                (self.assertIn if role == "admin" else self.assertNotIn)("nowhere", body)
+                if role != "admin":
+                    self.assertIn("who has the role admin is told why", body)
         gateway.stop()
 
     def test_no_password_is_shown(self):

@@ -321,17 +321,26 @@ void PostgresFleet::forget(const std::string& member) {
     });
 }
 
+constexpr std::int64_t kLatestTime = 253'402'300'799;  // of the year 9999, which is all that RFC 3339 has
+
 std::vector<Member> PostgresFleet::members() {
     return attempt([&](Connection& connection) {
+        // What a gateway writes has a host's name, and times and numbers that there are; who else may write there writes anything.
         const Rows rows = connection.query(
-            "SELECT name, release, started, position, floor(extract(epoch FROM seen))::bigint,"
-            " greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint FROM mailgate.member ORDER BY "
-            "name",
+            fmt::format(
+                "SELECT left(name, 255), left(release, 64),"
+                " CASE WHEN started BETWEEN 0 AND {0} THEN started ELSE 0 END, greatest(position, 0),"
+                " CASE WHEN {1} THEN floor(extract(epoch FROM seen))::bigint ELSE 0 END,"
+                " CASE WHEN {1} THEN greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint ELSE 0 END,"
+                " CASE WHEN {1} AND started BETWEEN 0 AND {0} AND position >= 0 AND length(name) <= 255"
+                " AND length(release) <= 64 THEN 0 ELSE 1 END"
+                " FROM mailgate.member ORDER BY name LIMIT {2}",
+                kLatestTime, "seen BETWEEN '1970-01-01Z' AND now() + interval '1 day'", kMostMembers + 1),
             {}, soon());
         std::vector<Member> members;
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
-                               rows.number(row, 4), rows.number(row, 5)});
+                               rows.number(row, 4), rows.number(row, 5), rows.number(row, 6) != 0});
         return members;
     });
 }

@@ -37,6 +37,19 @@ TEST(Fleet, IsToldWithWhoIsBehindAndWhoIsSilent) {
     EXPECT_TRUE(isSilent(view.members[1]));
 }
 
+TEST(Fleet, TellsOfWhatNoGatewayWrites) {
+    FleetView view = viewOf(true);
+    view.members = {{.name = "mx-3", .release = "0.1.0", .damaged = true}};
+    view.more_members = true;
+    const auto told = fleetAsJson(view);
+    const auto member = told.getArray("members")->getObject(0);
+    for (const char* key : {"started", "seen"})
+        EXPECT_TRUE(member->isNull(key)) << key;
+    EXPECT_TRUE(member->getValue<bool>("damaged"));
+    EXPECT_TRUE(told.getValue<bool>("more_members"));
+    EXPECT_FALSE(fleetAsJson(viewOf(true)).getArray("members")->getObject(0)->getValue<bool>("damaged"));
+}
+
 TEST(Fleet, HasNullForWhatNobodyHasSaid) {
     const auto told = fleetAsJson(viewOf(false));
     for (const char* key : {"fleet", "rules_version", "members"})

@@ -107,24 +107,52 @@ TEST(Mask, OfWhatTheJournalHasForgottenTheRestIsMasked) {
     EXPECT_EQ(masked.rule_id, 0);
 }
 
-TEST(Mask, LeavesOutWhereFilesAre) {
-    for (const auto& [text, shown] : {
-             std::pair("/var/lib/mailgate/mailgate.db: disk I/O error", "a file: disk I/O error"),
-             {"/srv/my data/mailgate.db: the database is in use", "a file: the database is in use"},
-             {R"(root certificate file "/etc/my ca.pem" does not exist)",
-              R"(root certificate file "a file" does not exist)"},
-             {R"(connection to server on socket "/run/pg/.s.PGSQL.5432" failed: no)",
-              R"(connection to server on socket "a file" failed: no)"},
-             {"cannot open /etc/x", "cannot open a file"},
-             {"cannot open /etc/x, and more", "cannot open a file, and more"},
-             {"postgresql://db.example/mailgate does not answer",
-              "postgresql://db.example/mailgate does not answer"},
-             {"this gateway has not joined: mailgate fleet join",
-              "this gateway has not joined: mailgate fleet join"},
-             {"\"/unended", "\"a file"},
-             {"", ""},
-         })
-        EXPECT_EQ(withoutPaths(text), shown);
+TEST(Mask, FindsAnAddressThatIsEncoded) {
+    for (const auto& [text, left] : {
+             std::pair("u%31%39%32.0.2.7@x", "u192.0.2.0/24@x"),
+             {"192%2E0%2e2%2E7", "192.0.2.0/24"},
+             {"192%252E0.2.7", "192.0.2.0/24"},
+             {"%5B2001%3Adb8%3A7%3A7%3A%3A1%5D", "[2001:db8:7::/48]"},
+             {"192\u30020\uff612\uff0e7", "192.0.2.0/24"},
+             {"192\u20240.2.7", "192.0.2.0/24"},
+             {"\uff11\uff19\uff12.0.2.7", "192.0.2.0/24"},
+             {"2001\uff1a\uff44\uff42\uff18:7:7::1", "2001:db8:7::/48"},
+         }) {
+        EXPECT_EQ(maskedText(text, address("203.0.113.9")), left) << text;
+        EXPECT_EQ(maskedText(left, address("203.0.113.9")), left) << "once more";
+        EXPECT_TRUE(tellsAddress(text)) << text;
+    }
+    for (const char* other : {"100%", "%", "%2", "a%2Eb", "user%example.net@relay.example", "%41%2E",
+                              "\u3002", "\uff21\uff22", "caf\u00e9 %zz", "\xef\xbc", "\xef"})
+        EXPECT_EQ(maskedText(other, address("203.0.113.9")), other) << "it stays as it was written";
+}
+
+TEST(Mask, FindsAnAddressAsNamesOfDnsHaveIt) {
+    for (const auto& [text, left] : {
+             std::pair("7.2.0.192.in-addr.arpa", "192.0.2.0/24.in-addr.arpa"),
+             {"7.2.0.192.IN-ADDR.ARPA.", "192.0.2.0/24.IN-ADDR.ARPA."},
+             {"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.0.0.0.f.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
+              "2001:db8:f::/48.ip6.arpa"},
+             {"x@1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.0.0.0.F.0.0.0.8.B.D.0.1.0.0.2.IP6.ARPA.",
+              "x@2001:db8:f::/48.IP6.ARPA."},
+             {"7.0.0.0.f.0.0.0.8.b.d.0.1.0.0.2.ip6.int", "2001:db8:f::/48.ip6.int"},
+             {"2.0.0.1.0.d.b.8.0.0.0.f.0.0.0.7.dsl.example", "::/48.dsl.example"},
+         }) {
+        EXPECT_EQ(maskedText(text, address("203.0.113.9")), left) << text;
+        EXPECT_EQ(maskedText(left, address("203.0.113.9")), left) << "once more";
+        EXPECT_TRUE(tellsAddress(text)) << text;
+    }
+    for (const char* other : {"f.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "a.b.c.d.e.f.example"})
+        EXPECT_THAT(maskedText(other, address("203.0.113.9")), Not(HasSubstr("::"))) << "no host part";
+}
+
+TEST(Mask, FindsTheClientsOwnAsANumber) {
+    for (const char* number :
+         {"3221225991", "[3221225991]", "0xc0000207", "c0000207.dsl.example", "x@03221225991"})
+        EXPECT_THAT(maskedText(number, address("192.0.2.7")), HasSubstr("192.0.2.0/24")) << number;
+    EXPECT_EQ(maskedText("20010db8000700070000000000000001", address("2001:db8:7:7::1")), "2001:db8:7::/48");
+    for (const char* other : {"3221225990", "32212259910", "c0000207f", "a3221225991", "0xc0000206", "4711"})
+        EXPECT_EQ(maskedText(other, address("192.0.2.7")), other);
 }
 
 TEST(Mask, KnowsWhatWouldTellAnAddress) {

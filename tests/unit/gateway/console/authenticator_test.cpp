@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/console/authenticator.h"
 
+#include "gateway/credentials/password.h"
+
 #include <gtest/gtest.h>
 
 namespace mailgate::console {
@@ -75,6 +77,47 @@ TEST(Proxy, ThatNamesNoAddressIsReported) {
     EXPECT_EQ(unknownIn("10.0.0.1", "what clients write, 192.0.2.7"), "");
     EXPECT_EQ(unknownIn("10.0.0.1", ""), "") << "as through ssh -L";
     EXPECT_EQ(unknownIn("192.0.2.1", "unknown"), "") << "it is no proxy";
+}
+
+/// Of one account, whose password is kPassword.
+class OneAccount final : public store::AccountStore {
+  public:
+    explicit OneAccount(const std::string& hash) {
+        account_.name = "alice";
+        account_.password = hash;
+    }
+    std::vector<store::Account> accounts() override { return {account_}; }
+    std::optional<store::Account> account(std::string_view name) override {
+        return name == account_.name ? std::optional(account_) : std::nullopt;
+    }
+    bool add(const store::Account&) override { return false; }
+    bool setPassword(std::string_view, std::string_view, UnixSeconds) override { return false; }
+    bool removeAccount(std::string_view) override { return false; }
+    std::vector<store::Token> tokens() override { return {}; }
+    std::optional<store::Token> tokenOf(std::string_view) override { return std::nullopt; }
+    Added add(const store::Token&, std::string_view) override { return Added::NoAccount; }
+    bool removeToken(std::string_view) override { return false; }
+
+  private:
+    store::Account account_;
+};
+
+TEST(LogIn, IsNotKeptFromOthersByWhoHasOneNetwork) {
+    const std::string password = "correct horse battery", hash = credentials::hashPassword(password);
+    Authenticator authenticator([&] { return std::make_unique<OneAccount>(hash); }, nullptr);
+    Credentials from;
+    int looked_at = 0;
+    for (int number = 1; number < 60; ++number) {
+        from.client = address(("192.0.2." + std::to_string(number)).c_str());
+        const auto result = authenticator.logIn(from, "alice", "wrong");
+        looked_at += std::get<api::Response>(result).status == 401 ? 1 : 0;
+    }
+    EXPECT_EQ(looked_at, 15);
+    EXPECT_TRUE(authenticator.isPaused(address("192.0.99.1"), "alice")) << "the provider's others";
+    EXPECT_FALSE(authenticator.isPaused(address("192.0.2.77"), "bob"));
+    from.client = address("198.51.100.7");
+    EXPECT_TRUE(
+        std::holds_alternative<Authenticator::LoggedIn>(authenticator.logIn(from, "alice", password)));
 }
 
 TEST(Cookie, IsThoseOfThatName) {

@@ -4,6 +4,9 @@
 #include <Poco/JSON/Parser.h>
 #include <gmock/gmock.h>
 
+#include <string>
+#include <string_view>
+
 namespace mailgate::console {
 namespace {
 
@@ -30,6 +33,35 @@ TEST(ConfigurationPage, TellsDefaultsFromWhatWasSet) {
         EXPECT_THAT(page, HasSubstr(words));
     EXPECT_THAT(configurationPage(admin, configurationOf(R"({"warnings": []})"), snippets),
                 HasSubstr("There was none"));
+}
+
+TEST(ConfigurationPage, TellsDefaultsOfListenersUpstreamsAndServers) {
+    const auto configuration_with = [](const std::string& mode, const std::string& balance,
+                                       const std::string& weight) {
+        return configurationPage(
+            {"alice", true, "token", true},
+            configurationOf(
+                R"({"warnings": [], "listener_defaults": {"mode": "\"enforce\""}, "upstream_defaults": {"balance": "\"least\""},
+                "server_defaults": {"weight": "1"}, "listeners": [{"name": "l", "settings": {"tls_required": "true", "mode": ")" +
+                mode + R"("}}], "upstreams": [{"name": "u", "settings": {"balance": ")" + balance +
+                R"("}, "servers": [{"name": "s", "address": "a", "settings": {"weight": ")" + weight +
+                R"("}}]}]})"),
+            configurationOf("{}"));
+    };
+    const auto count = [](const std::string& page, std::string_view words) {
+        int found = 0;
+        for (std::size_t at = page.find(words); at != std::string::npos; at = page.find(words, at + 1))
+            ++found;
+        return found;
+    };
+    const std::string usual = configuration_with(R"(\"enforce\")", R"(\"least\")", "1");
+    EXPECT_EQ(count(usual, "is the value"), 3);
+    EXPECT_EQ(count(usual, "none, or by other keys"), 1) << "tls_required";
+    const std::string other = configuration_with(R"(\"soft\")", R"(\"hash\")", "2");
+    EXPECT_EQ(count(other, "is the value"), 0);
+    for (const char* value :
+         {"<code>&quot;enforce&quot;</code>", "<code>&quot;least&quot;</code>", "<code>1</code>"})
+        EXPECT_THAT(other, HasSubstr(value));
 }
 
 TEST(ConfigurationPage, HasALinkForAdminsOnly) {

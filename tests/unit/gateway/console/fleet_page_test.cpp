@@ -76,6 +76,21 @@ TEST(FleetPage, ShowsWhatIsKnownWithoutTheDatabase) {
     EXPECT_EQ(page.find("&lt;db&gt; does not answer"), page.rfind("&lt;db&gt; does not answer")) << "once";
 }
 
+TEST(FleetPage, MarksWhatNoGatewayWrites) {
+    const std::string page = pageOf(fleetOf(
+        R"({"gateway": "mx-5", "version": "x", "started": null, "seen": null, "silent_seconds": 0, "rules_version": 0,
+            "behind": 0, "ahead": 0, "damaged": true})",
+        kNothingOwn));
+    for (const char* words :
+         {"<span class=\"bad\">not known</span>", "<code>mailgate fleet forget mx-5</code>"})
+        EXPECT_THAT(page, HasSubstr(words));
+    for (const char* words : {"All gateways have", "are not shown", ">up<"})
+        EXPECT_THAT(page, Not(HasSubstr(words)));
+    std::string many = fleetOf(member("mx-1", 1, 7, 0), kNothingOwn);
+    many.insert(1, R"("more_members": true, )");
+    EXPECT_THAT(pageOf(many), HasSubstr("There are more, which are not shown."));
+}
+
 TEST(FleetPage, TakesNamesForText) {
     const std::string page =
         pageOf(fleetOf(member("<script>\u202e; rm -rf /", 90, 7, 0) + "," + member("--help", 90, 7, 0) + "," +

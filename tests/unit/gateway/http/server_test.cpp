@@ -310,7 +310,7 @@ TEST_F(ServerTest, SlowRequestsKeepNoThreadFromOthers) {
     constexpr auto kMost = Server::kSlowThreads + Server::kMaxSlow;
     std::vector<Descriptor> slow;
     const auto add_one = [&] {
-        const std::string from = "127.0.1." + std::to_string(1 + slow.size() / Server::kMaxSlowOfClient);
+        const std::string from = "127.0.1." + std::to_string(1 + slow.size());
         slow.push_back(sent("GET /slow HTTP/1.0\r\n\r\n", from.c_str()));
     };
     for (unsigned i = 0; i < Server::kSlowThreads; ++i) {
@@ -320,7 +320,8 @@ TEST_F(ServerTest, SlowRequestsKeepNoThreadFromOthers) {
     while (slow.size() < kMost)
         add_one();
     ask(kHealth);  // what came before it has been seen
-    EXPECT_THAT(ask("GET /slow HTTP/1.0\r\n\r\n"), EndsWith("not here ")) << "no more may wait";
+    EXPECT_THAT(answerTo(sent("GET /slow HTTP/1.0\r\n\r\n", "127.0.1.200")), EndsWith("not here "))
+        << "no more may wait";
     for (unsigned i = 0; i < Server::kThreads; ++i)
         EXPECT_THAT(ask("GET /a HTTP/1.0\r\n\r\n"), EndsWith("GET /a "));
     open();
@@ -342,6 +343,26 @@ TEST_F(ServerTest, OneClientHasFewOfThePlacesForSlowRequests) {
     for (const char* client : {"192.0.2.1", "2001:db8:1:1::3", "2001:db8:1:4::1"})
         EXPECT_THAT(ask(slow_of(client)), EndsWith("not here ")) << client;
     open();
+    for (const Descriptor& socket : slow)
+        EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
+}
+
+TEST_F(ServerTest, OneNetworkHasNoMoreOfThePlacesThanOthersLeave) {
+    const auto slow_of = [](const std::string& client) {
+        return "GET /slow HTTP/1.0\r\nX-Client: " + client + "\r\n\r\n";
+    };
+    std::vector<Descriptor> slow;
+    while (slow.size() < Server::kSlowThreads + Server::kMaxSlow) {
+        slow.push_back(sent(slow_of("192.0.2." + std::to_string(1 + slow.size()))));
+        if (slow.size() <= Server::kSlowThreads) awaitWaiting();
+    }
+    ask(kHealth);  // what came before it has been seen
+    EXPECT_THAT(ask(slow_of("192.0.2.200")), EndsWith("not here ")) << "no more may wait";
+    const Descriptor other = sent(slow_of("198.51.100.7"));
+    EXPECT_THAT(answerTo(slow.back()), EndsWith("not here ")) << "it gives way";
+    slow.pop_back();
+    open();
+    EXPECT_THAT(answerTo(other), EndsWith("gladly "));
     for (const Descriptor& socket : slow)
         EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
 }
