@@ -237,10 +237,10 @@ Response Api::sessions(const Request& request) {
 
 Response Api::kill(const Request& request) {
     const std::string& id = request.path.back();
-    Outcome outcome;
-    outcome.ok = control_.kill(id);
-    if (!outcome.ok) outcome.message = fmt::format("there is no live session {}", inQuotes(id));
-    logOrder(request, "kill", id, outcome);
+    const Outcome outcome = carryOut(request, "kill", id, [&]() -> Outcome {
+        if (control_.kill(id)) return {};
+        return {false, fmt::format("there is no live session {}", inQuotes(id))};
+    });
     return outcome.ok ? done() : errorResponse(404, outcome.message);
 }
 
@@ -256,15 +256,17 @@ Response Api::cut(const Request& request) {
     const auto network = parseNetwork(*text);
     if (const auto* error = std::get_if<NetworkError>(&network)) return errorResponse(400, error->message);
 
-    const auto count = control_.cut({std::get<Network>(network), *listeners, version});
-    const Outcome outcome{count.has_value(),
-                          count ? fmt::format("{} sessions", *count)
-                                : fmt::format("the access rules of version {} are not in force: no session "
-                                              "was ended",
-                                              *version)};
-    logOrder(request, "cut",
-             listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
-             outcome);
+    std::optional<std::size_t> count;
+    const Outcome outcome = carryOut(
+        request, "cut",
+        listeners->empty() ? *text : fmt::format("{} on {}", *text, fmt::join(*listeners, ", ")),
+        [&]() -> Outcome {
+            count = control_.cut({std::get<Network>(network), *listeners, version});
+            if (count) return {true, fmt::format("{} sessions", *count)};
+            return {false,
+                    fmt::format("the access rules of version {} are not in force: no session was ended",
+                                *version)};
+        });
     if (!count) return errorResponse(409, outcome.message);
     Object answer;
     answer.set("cut", *count);
@@ -277,16 +279,25 @@ Response Api::setServer(const Request& request) {
     if (!state) return errorResponse(400, R"(expected {"admin_state": "drain"} or {"admin_state": "ready"})");
     const std::string& upstream = request.path[2];
     const std::string& server = request.path[3];
-    const Outcome outcome =
-        control_.setServer(upstream, server, *state == "drain" ? AdminState::Drain : AdminState::Ready);
-    logOrder(request, *state, fmt::format("{}/{}", upstream, server), outcome);
+    const Outcome outcome = carryOut(request, *state, fmt::format("{}/{}", upstream, server), [&] {
+        return control_.setServer(upstream, server,
+                                  *state == "drain" ? AdminState::Drain : AdminState::Ready);
+    });
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }
 
 Response Api::reload(const Request& request) {
-    const Outcome outcome = control_.reload();
-    logOrder(request, "reload", {}, outcome);
+    const Outcome outcome = carryOut(request, "reload", {}, [&] { return control_.reload(); });
     return outcome.ok ? done(outcome.message) : errorResponse(409, outcome.message);
+}
+
+Outcome Api::carryOut(const Request& request, std::string_view order, std::string_view target,
+                      const std::function<Outcome()>& carry) {
+    Outcome outcome = request.given_up
+                          ? Outcome{false, "not carried out: who gave it did not wait for the answer"}
+                          : carry();
+    logOrder(request, order, target, outcome);
+    return outcome;
 }
 
 void Api::logOrder(const Request& request, std::string_view order, std::string_view target,

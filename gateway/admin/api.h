@@ -5,6 +5,7 @@
 #include "gateway/admin/control.h"
 #include "gateway/log/event_sink.h"
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,7 @@ struct Request {
     std::vector<std::string> path;  ///< its segments, decoded
     std::vector<std::pair<std::string, std::string>> query;
     std::string body;
+    bool given_up = false;  ///< who asks is gone: no order is carried out whose giver was told that it failed
 };
 
 struct Response {
@@ -61,6 +63,9 @@ class Api {
     Response setServer(const Request& request);
     Response reload(const Request& request);
 
+    /// By `carry`, if somebody waits for what becomes of it; logged in any case.
+    Outcome carryOut(const Request& request, std::string_view order, std::string_view target,
+                     const std::function<Outcome()>& carry);
     void logOrder(const Request& request, std::string_view order, std::string_view target,
                   const Outcome& outcome);
 

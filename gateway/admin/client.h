@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  The command line's side of the admin socket: one request, one answer, as JSON.
 ///
-/// The requests are those of docs/admin-api.md.
+/// The requests are those of docs/admin-api.md. A gateway that hangs is told from one that has much to do: nothing is asked of one
+/// that does not answer /healthz first, which any that runs does at once. So an order to one that hangs is not given, and none
+/// is carried out when it goes on.
 #pragma once
 
 #include <Poco/JSON/Object.h>
@@ -38,15 +40,18 @@ class ClientError : public std::runtime_error {
     int status_;
 };
 
-/// Each call opens a connection of its own and blocks, for so long at most. For one thread.
+/// Each call opens connections of its own and blocks, for so long at most. For one thread.
 class Client {
   public:
     /// A reload resolves the servers' names before it answers.
     static constexpr std::chrono::seconds kPatience{60};
+    /// How long one that runs may take to say that it does, on a machine that is busy.
+    static constexpr std::chrono::seconds kReachPatience{5};
 
     /// `socket_path` is AdminConfig::socket. Connects to nothing yet.
-    explicit Client(std::string socket_path, std::chrono::milliseconds patience = kPatience)
-        : socket_path_(std::move(socket_path)), patience_(patience) {}
+    explicit Client(std::string socket_path, std::chrono::milliseconds patience = kPatience,
+                    std::chrono::milliseconds reach_patience = kReachPatience)
+        : socket_path_(std::move(socket_path)), patience_(patience), reach_patience_(reach_patience) {}
 
     /// `target` is path and query, percent-encoded ("/v1/sessions?client=192.0.2.0%2F24"). The answer's keys
     /// keep their order. Throw ClientError.
@@ -56,11 +61,12 @@ class Client {
     Poco::JSON::Object::Ptr del(const std::string& target) const;
 
   private:
+    void reach(bool is_order) const;
     Poco::JSON::Object::Ptr ask(const std::string& method, const std::string& target,
                                 const std::string& body) const;
 
     std::string socket_path_;
-    std::chrono::milliseconds patience_;
+    std::chrono::milliseconds patience_, reach_patience_;
 };
 
 /// A name or value as one segment of a path or one value of a query.

@@ -1106,7 +1106,7 @@ void Access::warnOfMonitors(const std::vector<std::string>& listeners) const {
 
 /// A change that the gateway which runs does not see, because it has another configuration than the file by now.
 void Access::reportGateway() {
-    const auto [status, silent] = runningGateway(config_);
+    const auto [status, silent, unknown] = runningGateway(config_);
     if (silent)
         warn(fmt::format(
             "the rules are stored, but the gateway on {} has not answered within {} seconds: whether "

@@ -3,6 +3,7 @@
 
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
@@ -46,7 +47,10 @@ Examination examine(const std::filesystem::path& file) {
         return found;
     }
     found.warnings = found.config->warnings;
-    const Preflight site = examineSite(*found.config);
+    // Asked first, as who was called: the user that the gateway serves as may be another.
+    const auto lost = lostStore(*found.config);
+    if (lost) found.warnings.push_back("warning: " + *lost);
+    const Preflight site = examineSite(*found.config, lost.has_value());
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);
     for (const std::string& error : site.errors)  // one that names a place in the file has its name already

@@ -54,7 +54,9 @@ RunningGateway runningGateway(const Config& config) {
     try {
         return {admin::Client(config.admin.socket, kGatewayPatience).get("/v1/status")};
     } catch (const admin::ClientError& error) {
-        return {{}, error.kind() == admin::ClientError::Kind::Silent};
+        using Kind = admin::ClientError::Kind;
+        const bool silent = error.kind() == Kind::Silent;
+        return {{}, silent, silent || error.kind() == Kind::NotPermitted ? error.what() : ""};
     }
 }
 
@@ -72,21 +74,40 @@ std::optional<std::string> otherStore(const Object& status, const Config& config
                        printable(pathIn(config.store_url), std::string::npos));
 }
 
-std::optional<std::string> lostStore(const Config& config) {
+namespace {
+
+/// "/var/lib/mailgate/mailgate.db: there is no such file"; nothing: it is one, or that is not to be seen.
+std::optional<std::string> missingStore(const Config& config) {
     const std::string path = pathIn(config.store_url);
     std::error_code error;
     const auto size = fs::file_size(path, error);
     if (error ? error != std::errc::no_such_file_or_directory : size > 0) return std::nullopt;
-    const Object::Ptr status = runningGateway(config).status;
-    const Object::Ptr rules = status ? status->getObject("rules") : Object::Ptr();
+    return fmt::format("{}: {}", printable(path, std::string::npos),
+                       error ? "there is no such file" : "the file is empty");
+}
+
+}  // namespace
+
+std::optional<std::string> lostStore(const Object& status, const Config& config) {
+    const auto missing = missingStore(config);
+    const Object::Ptr rules = status.getObject("rules");
     const std::uint64_t count = rules ? numberOf(*rules, "count") : 0;
-    if (count == 0 || otherStore(*status, config)) return std::nullopt;
+    if (!missing || count == 0 || otherStore(status, config)) return std::nullopt;
     return fmt::format(
-        "{}: {}, but the running gateway has {} rule{} in force that it has read there. It keeps them; a new "
+        "{}, but the running gateway has {} rule{} in force that it has read there. It keeps them; a new "
         "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
         "begin without rules",
-        printable(path, std::string::npos), error ? "there is no such file" : "the file is empty", count,
-        count == 1 ? "" : "s");
+        *missing, count, count == 1 ? "" : "s");
+}
+
+std::optional<std::string> lostStore(const Config& config) {
+    const auto missing = missingStore(config);
+    if (!missing) return std::nullopt;
+    const RunningGateway running = runningGateway(config);
+    if (running.status) return lostStore(*running.status, config);
+    if (running.unknown.empty()) return std::nullopt;
+    return fmt::format("{}, and whether a running gateway has rules from there cannot be asked: {}", *missing,
+                       running.unknown);
 }
 
 std::vector<std::string> otherListeners(const Object& status, const Config& config,

@@ -21,6 +21,8 @@ struct RunningGateway {
     Poco::JSON::Object::Ptr
         status;           ///< the answer to GET /v1/status; null: none is running, or it is not to be asked
     bool silent = false;  ///< one is running, and does not answer in time
+    std::string
+        unknown{};  ///< why it is not known whether one is running, and how it is; empty: that is known
 };
 RunningGateway runningGateway(const Config& config);
 
@@ -30,8 +32,11 @@ RunningGateway runningGateway(const Config& config);
 std::optional<std::string> otherFile(const Poco::JSON::Object& status, const Config& config);
 /// "the running gateway reads the rules in ..., not those in ...", where that is so.
 std::optional<std::string> otherStore(const Poco::JSON::Object& status, const Config& config);
-/// Why the database of the rules, which is gone or empty, must not be made anew: a gateway runs that has rules in force from
-/// there, and would be asked to go by a new one that has none of them. Nothing: it is there, or nobody has read it.
+/// That the database of the rules is gone or empty, where a gateway runs that has rules in force from there: made anew, it would
+/// have none of them, and the gateway would be asked to go by it. Nothing: it is there, or nobody has read it.
+std::optional<std::string> lostStore(const Poco::JSON::Object& status, const Config& config);
+/// The same, of the gateway that runs: why that database must not be made anew. Which it must not either where a gateway that
+/// may run cannot be asked.
 std::optional<std::string> lostStore(const Config& config);
 /// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
 /// in than the file says.

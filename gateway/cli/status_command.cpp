@@ -3,6 +3,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/json_fields.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
@@ -157,8 +158,10 @@ std::string fleetJournalWarning(const Object& status) {
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
     // Where the file is broken they may not be known.
+    const auto lost = lostStore(status, config);
+    if (lost) text += fmt::format("Warning: {}.\n", *lost);
     const bool has_site = !config.listeners.empty();
-    for (const std::string& warning : has_site ? ruleWarnings(config) : std::vector<std::string>())
+    for (const std::string& warning : has_site && !lost ? ruleWarnings(config) : std::vector<std::string>())
         text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";

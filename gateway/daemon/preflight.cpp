@@ -55,7 +55,8 @@ std::vector<std::string> readRuleWarnings(const Config& config, bool reads_all) 
 
 class Examination {
   public:
-    explicit Examination(const Config& config) : config_(config) {}
+    Examination(const Config& config, bool rules_are_lost)
+        : config_(config), rules_are_lost_(rules_are_lost) {}
 
     Preflight run() {
         requireUser(config_.user);
@@ -68,7 +69,7 @@ class Examination {
         may_judge_ = actsAs(config_.user);
         examineRenewals();
         examineLog();
-        examineStore();
+        if (!rules_are_lost_) examineStore();
         if (config_.journal.enabled) attempt([&] { store::examineDatabase(config_.journal.url); });
         if (!config_.admin.socket.empty()) examineSocket();
         return std::move(found_);
@@ -221,15 +222,16 @@ class Examination {
     }
 
     const Config& config_;
+    const bool rules_are_lost_;
     bool may_judge_ = true;
     Preflight found_;
 };
 
 }  // namespace
 
-Preflight examineSite(const Config& config) {
+Preflight examineSite(const Config& config, bool rules_are_lost) {
     try {
-        return Examination(config).run();
+        return Examination(config, rules_are_lost).run();
     } catch (const ConfigError& error) {
         return {{error.what()}, {}};
     }

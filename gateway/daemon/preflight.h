@@ -22,8 +22,9 @@ struct Preflight {
 
 /// Looks for what would keep `serve` from starting with a valid configuration: the user, the addresses, the log, the
 /// databases, the admin socket's folder. Nothing is created. As in `serve`, a process of root becomes gateway.user on
-/// the way, and stays that user.
-Preflight examineSite(const Config& config);
+/// the way, and stays that user. `rules_are_lost`: their database is gone, while a gateway that runs goes by them; that nobody may
+/// enter is no news then, nor true.
+Preflight examineSite(const Config& config, bool rules_are_lost = false);
 
 /// "no listener is named mx: 3 access rules that name it have no effect; ..." for each such name in `listeners`,
 /// which says how many rules name it.

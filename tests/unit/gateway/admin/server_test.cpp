@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -30,6 +31,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace mailgate::admin {
@@ -236,6 +238,48 @@ TEST_F(AdminServerTest, OrdersAreLoggedWithWhoGaveThem) {
     EXPECT_THAT(text, HasSubstr(fmt::format(R"("user":"{}")", ::getpwuid(::geteuid())->pw_name)));
     EXPECT_THAT(text, HasSubstr(R"("target":"01Z","ok":false,"detail":"there is no live session)"));
     EXPECT_EQ(std::ranges::count(text, '\n'), 2) << "reading is no order";
+}
+
+/// Until start() it is one that hangs: it listens, and nobody answers.
+TEST_F(AdminServerTest, AnOrderThatWasGivenUpIsNotCarriedOutLater) {
+    LogConfig log_config;
+    log_config.target = "file:" + (folder_ / "events.log").string();
+    EventLog log(log_config);
+    AdminServer server(config_, control_, &log);
+    const Client hasty(config_.socket, std::chrono::seconds(60), std::chrono::milliseconds(20));
+    EXPECT_EQ(
+        refusalOf([&] { hasty.del("/v1/sessions/01A"); }),
+        fmt::format("0 the gateway on {} does not answer: it is stopped, or hangs; the order was not given",
+                    config_.socket));
+    EXPECT_THAT(refusalOf([&] { hasty.get("/v1/status"); }), HasSubstr("is stopped, or hangs"));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    config_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    {
+        const std::string order = "DELETE /v1/sessions/01B HTTP/1.1\r\nHost: mailgate\r\n\r\n";
+        const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+        ASSERT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        ASSERT_EQ(::send(socket.get(), order.data(), order.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(order.size()));
+    }
+    server.start();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (readAll(folder_ / "events.log").find("01B") == std::string::npos &&
+           std::chrono::steady_clock::now() < deadline)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_THAT(
+        readAll(folder_ / "events.log"),
+        HasSubstr(R"("target":"01B","ok":false,"detail":"not carried out: who gave it did not wait)"));
+    EXPECT_THAT(control_.orders, IsEmpty());
+    // Who only says that nothing more comes waits for the answer.
+    const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    ASSERT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const std::string order = "DELETE /v1/sessions/01A HTTP/1.1\r\nHost: mailgate\r\n\r\n";
+    ASSERT_GT(::send(socket.get(), order.data(), order.size(), MSG_NOSIGNAL), 0);
+    ::shutdown(socket.get(), SHUT_WR);
+    char answer[16];
+    EXPECT_EQ(::recv(socket.get(), answer, 12, MSG_WAITALL), 12);
+    EXPECT_EQ(std::string(answer, 12), "HTTP/1.1 200");
 }
 
 TEST_F(AdminServerTest, TheSocketIsForItsGroup) {

@@ -3,6 +3,7 @@
 
 #include "tests/support/command_line.h"
 
+#include <Poco/Net/DatagramSocket.h>
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/SocketAddress.h>
 #include <gmock/gmock.h>
@@ -18,6 +19,7 @@ namespace {
 using test::Ran;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 /// A gateway that runs while its file has been edited.
 class RunningGatewayTest : public test::CommandTest {
@@ -70,6 +72,32 @@ TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
     EXPECT_THAT(run({"access", "deny", "192.0.2.2"}).output, HasSubstr("added rule 1"));
     control_.now.store = "sqlite:" + path;
     EXPECT_EQ(run({"access", "deny", "192.0.2.3"}).exit_code, kDone) << "it is there";
+}
+
+TEST_F(RunningGatewayTest, OfALostDatabaseStatusAndCheckSayWhatIsSo) {
+    control_.now.rules = 2;
+    const std::string lost =
+        folder_.file("mailgate.db") + ": there is no such file, but the running gateway has 2 rules in force";
+    for (const char* command : {"status", "check"}) {
+        const Ran told = run({command});
+        EXPECT_THAT(told.output, AllOf(HasSubstr(lost), Not(HasSubstr("nobody may enter")))) << command;
+    }
+}
+
+class UnaskedGateway : public test::CommandTest {};
+
+/// One that hangs, and one that this user may not ask, may have rules from there. Here, what is at the socket takes nobody.
+TEST_F(UnaskedGateway, NoDatabaseIsMadeInPlaceOfOneThatMayBeLost) {
+    Poco::Net::DatagramSocket other;
+    const std::string socket = folder_.file("mailgate.sock");
+    other.bind(Poco::Net::SocketAddress(Poco::Net::SocketAddress::UNIX_LOCAL, socket));
+    const Ran refused = run({"access", "deny", "192.0.2.2"});
+    EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(refused.errors, HasSubstr("there is no such file, and whether a running gateway has rules "
+                                          "from there cannot be asked: "));
+    EXPECT_FALSE(std::filesystem::exists(folder_.file("mailgate.db")));
+    std::filesystem::remove(socket);
+    EXPECT_EQ(run({"access", "deny", "192.0.2.2"}).exit_code, kDone) << "the first of all";
 }
 
 TEST_F(RunningGatewayTest, AListenerThatItDoesNotHaveYetIsTold) {
@@ -185,12 +213,13 @@ TEST(SilentGateway, ARuleIsStoredAllTheSame) {
         << "[[listener]]\nname = \"smtp\"\nprotocol = \"smtp\"\naddress = \"0.0.0.0:2525\"\nupstream "
            "= \"x\"\nproxy = \"off\"\n[[upstream]]\nname = \"x\"\n[[upstream.server]]\nname = "
            "\"mx1\"\naddress = \"127.0.0.1:10025\"\n";
+    test::ran({"--config", file, "access", "deny", "192.0.2.2"});
     Poco::Net::ServerSocket silent;
     silent.bind(Poco::Net::SocketAddress(Poco::Net::SocketAddress::UNIX_LOCAL, socket));
     silent.listen();
     const Ran put = test::ran({"--config", file, "access", "deny", "192.0.2.1"});
     EXPECT_EQ(put.exit_code, kDone);
-    EXPECT_EQ(put.output, "added rule 1: deny 192.0.2.1 on all listeners\n");
+    EXPECT_EQ(put.output, "added rule 2: deny 192.0.2.1 on all listeners\n");
     EXPECT_EQ(put.errors, "warning: the rules are stored, but the gateway on " + socket +
                               " has not answered within 2 seconds: whether they are in force is not known "
                               "(mailgate status)\n");
