@@ -62,6 +62,20 @@ bool isSilent(const Member& member) {
     return member.silent_secs >= kSilentFrom;
 }
 
+std::string_view stateOf(const FleetView& view, const Member& member) {
+    if (changesAhead(view, member.position) > 0) return "ahead";
+    if (isSilent(member)) return "silent";
+    return changesBehind(view, member.position) > 0 ? "behind" : "up";
+}
+
+bool isWell(const FleetView& view) {
+    if (!view.answered || (view.here && !view.failure.empty())) return false;
+    if (view.differences && view.differences->changed > 0) return false;
+    return std::none_of(view.members.begin(), view.members.end(), [&](const Member& member) {
+        return isSilent(member) || changesAhead(view, member.position) > 0;
+    });
+}
+
 namespace {
 
 Object::Ptr inOrder() {
@@ -77,7 +91,9 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     object->set("silent_seconds", member.silent_secs);
     object->set("rules_version", member.position);
     object->set("behind", changesBehind(view, member.position));
+    object->set("behind_seconds", member.behind_secs);
     object->set("ahead", changesAhead(view, member.position));
+    object->set("state", std::string(stateOf(view, member)));
     return object;
 }
 

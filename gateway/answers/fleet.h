@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mailgate::answers {
@@ -39,6 +40,10 @@ std::int64_t changesAhead(const FleetView& view, std::int64_t version);
 /// Seconds. Members announce themselves every five.
 inline constexpr std::int64_t kSilentFrom = 20;
 bool isSilent(const store::Member& member);
+/// "up", "behind", "silent", or "ahead" of the database; the last that is true of these.
+std::string_view stateOf(const FleetView& view, const store::Member& member);
+/// The database has answered, all gateways are heard of and have no rules that it does not know, and this one has the fleet's.
+bool isWell(const FleetView& view);
 
 /// As `fleet status --json` has it (docs/json.md); what is not known is null.
 Poco::JSON::Object fleetAsJson(const FleetView& view);

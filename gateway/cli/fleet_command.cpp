@@ -30,7 +30,6 @@ namespace mailgate::cli {
 
 namespace {
 
-using answers::changesAhead;
 using answers::FleetView;
 using answers::isSilent;
 using store::JoinPlan;
@@ -77,11 +76,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
         printDocument(answers::fleetAsJson(view));
     else
         print(fleetText(view, options), options);
-    if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
-        std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-            return isSilent(member) || changesAhead(view, member.position) > 0;
-        }))
-        context.exit_code = kRefusedOrNotFound;
+    if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
 }
 
 // ---- join, leave

@@ -31,12 +31,14 @@ struct FleetState {
 /// A gateway, as it announces itself.
 struct Member {
     std::string name;
-    std::string release;        ///< mailgate's version
+    std::string release{};      ///< mailgate's version
     std::int64_t started = 0;   ///< Unix time
     std::int64_t position = 0;  ///< version of the rules that it has
     // By the database's clock, and of what was read only.
     std::int64_t seen = 0;         ///< Unix time
     std::int64_t silent_secs = 0;  ///< since then
+    /// Since the first change was made that it has not applied, by the clock of who made it; 0: it has all.
+    std::int64_t behind_secs = 0;
 };
 
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and

@@ -60,9 +60,9 @@ def setUpModule():
         wait_until(lambda: standing(gateway)["connected"], f"{gateway.gateway['name']} to reach the database")
 
 
-def ran(gateway, *arguments):
+def ran(gateway, *arguments, status=0):
     done = gateway.run(*arguments)
-    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
@@ -156,12 +156,31 @@ class Sharing(unittest.TestCase):
         schema = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.json").read_text())
         jsonschema.Draft202012Validator({**schema, "$ref": "#/$defs/fleet_status"}).validate(status)
         self.assertRegex(ran(gateways[0], "fleet", "status"), r"(?m)^mx-3 .* up$")
+        self.overview(gateways[0])
         told = wait_until(lambda: (seen := fleet_told(gateways[0]))["members"] and seen, "what the API says")
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
         self.assertEqual((told["fleet"], told["here"]["gateway"], told["here"]["joined"]), (status["fleet"], "mx-1", True))
         page = fleet_page(gateways[0])
         self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
         self.assertEqual(page.words.count("(this one)"), 1)
+
+    def overview(self, gateway):
+        told = json.loads(gateway.run("status", "--fleet", "--json").stdout)
+        jsonschema.Draft202012Validator({"$ref": "#/$defs/status_fleet", "$defs": DEFINITIONS}).validate(told)
+        self.assertEqual((told["failure"], type(told["here"]["sessions"]), told["standing"]["connected"]), (None, int, True))
+        # One that has stopped with the oldest rules, and was not heard of for long.
+        database.sql("INSERT INTO mailgate.member VALUES ('old', '0.1.0', 0, 0, now() - interval '1 day')", "mailgate")
+        database.sql("UPDATE mailgate.change_log SET at = at - 3600 WHERE version = 1", "mailgate")
+        try:
+            old, = (one for one in json.loads(gateway.run("fleet", "status", "--json").stdout)["members"] if one["gateway"] == "old")
+            self.assertEqual((old["state"], old["behind_seconds"] >= 3600), ("silent", True), old)
+            check = gateway.run("status", "--fleet", "--check", "--silent", ",100000", "--lag", "3600,90000")
+            self.assertEqual(check.returncode, 1, check.stdout)
+            self.assertRegex(check.stdout, r"^MAILGATE WARNING - old has not applied \d+ changes? of the rules for \d+ s \| gateways=\d+;;;0 ")
+            self.assertRegex(ran(gateway, "status", "--fleet", status=1), r"(?m)^mx-2 .* - +\d+ +up$")
+        finally:
+            ran(gateway, "fleet", "forget", "old")
+        self.assertRegex(ran(gateway, "status", "--fleet"), r"(?m)^mx-1 .* \d+ +\d+ +up$")
 
     def test_what_the_shell_changes_stays_here_and_makes_room(self):
         shell = gateways[2]

@@ -324,14 +324,15 @@ void PostgresFleet::forget(const std::string& member) {
 std::vector<Member> PostgresFleet::members() {
     return attempt([&](Connection& connection) {
         const Rows rows = connection.query(
-            "SELECT name, release, started, position, floor(extract(epoch FROM seen))::bigint,"
-            " greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint FROM mailgate.member ORDER BY "
-            "name",
+            "SELECT m.name, m.release, m.started, m.position, floor(extract(epoch FROM m.seen))::bigint,"
+            " greatest(floor(extract(epoch FROM now() - m.seen)), 0)::bigint, coalesce((SELECT"
+            " greatest(floor(extract(epoch FROM now()))::bigint - c.at, 0) FROM mailgate.change_log c WHERE"
+            " c.version = m.position + 1 ORDER BY c.seq LIMIT 1), 0) FROM mailgate.member m ORDER BY m.name",
             {}, soon());
         std::vector<Member> members;
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
-                               rows.number(row, 4), rows.number(row, 5)});
+                               rows.number(row, 4), rows.number(row, 5), rows.number(row, 6)});
         return members;
     });
 }

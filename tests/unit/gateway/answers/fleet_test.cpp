@@ -15,7 +15,13 @@ FleetView viewOf(bool answered) {
     view.fleet = {.fleet = "f", .version = 7};
     view.here = store::Membership{.fleet = "f", .version = 6};
     view.members = {
-        {.name = "mx-1\n", .release = "0.1.0", .started = 1, .position = 6, .seen = 2, .silent_secs = 19},
+        {.name = "mx-1\n",
+         .release = "0.1.0",
+         .started = 1,
+         .position = 6,
+         .seen = 2,
+         .silent_secs = 19,
+         .behind_secs = 3},
         {.name = "mx-2", .release = "0.1.0", .started = 1, .position = 9, .seen = 2, .silent_secs = 20}};
     view.differences = store::Differences{.added = 1, .changed = 2};
     return view;
@@ -33,8 +39,27 @@ TEST(Fleet, IsToldWithWhoIsBehindAndWhoIsSilent) {
     EXPECT_EQ(members->getObject(0)->getValue<std::string>("gateway"), "mx-1\\u000a");
     EXPECT_EQ(members->getObject(0)->getValue<int>("behind"), 1);
     EXPECT_EQ(members->getObject(1)->getValue<int>("behind"), 0);
+    EXPECT_EQ(members->getObject(0)->getValue<int>("behind_seconds"), 3);
+    EXPECT_EQ(members->getObject(0)->getValue<std::string>("state"), "behind");
+    EXPECT_EQ(members->getObject(1)->getValue<std::string>("state"), "ahead") << "which is worse than silent";
     EXPECT_FALSE(isSilent(view.members[0]));
     EXPECT_TRUE(isSilent(view.members[1]));
+}
+
+TEST(Fleet, IsWellWhereAllHaveItsRules) {
+    FleetView view = viewOf(true);
+    view.members = {view.members[0]};
+    view.differences->changed = 0;
+    EXPECT_TRUE(isWell(view)) << "being behind for a moment is no illness";
+    view.members[0].silent_secs = 20;
+    EXPECT_FALSE(isWell(view));
+    EXPECT_EQ(stateOf(view, view.members[0]), "silent");
+    view.members[0] = {.name = "mx-1", .position = 7};
+    EXPECT_EQ(stateOf(view, view.members[0]), "up");
+    EXPECT_TRUE(isWell(view));
+    view.failure = "another fleet";
+    EXPECT_FALSE(isWell(view));
+    EXPECT_FALSE(isWell(viewOf(false)));
 }
 
 TEST(Fleet, HasNullForWhatNobodyHasSaid) {
