@@ -79,7 +79,7 @@ _mailgate() {
         check* | reload*) words="--json" ;;
         fleet) words="status join push leave forget migrate" ;;
         "fleet status") words="--json --wide --columns --utc --no-pager" ;;
-        "fleet join" | "fleet push") words="--dry-run --prefer" ;;
+        "fleet join" | "fleet push") words="--dry-run --prefer --json" ;;
         "fleet migrate") words="--url --grant" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;

@@ -136,7 +136,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcom
 complete -c mailgate -n '__fish_seen_subcommand_from tls; and __fish_seen_subcommand_from test' -l ca -r -d 'who is trusted'
 complete -c mailgate -n '__mailgate_access allow deny remove' -l here -d 'rules of this gateway alone'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and not __fish_seen_subcommand_from status join push leave forget migrate' -a 'status join push leave forget migrate'
-complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from status' -l json -d 'as JSON'
+complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from status join push' -l json -d 'as JSON'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from join push' -l dry-run -d 'change nothing'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from join push' -l prefer -x -a 'fleet here' -d 'whose rules count'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l url -x -d 'the database'

@@ -6,6 +6,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 #include "store/fleet/sharing.h"
+#include "store/rules/rule.h"
 #include "store/store_error.h"
 
 #include <Poco/Dynamic/Var.h>
@@ -117,6 +118,128 @@ Object fleetAsJson(const FleetView& view) {
     for (const Member& member : view.members)
         members->add(memberAsJson(view, member));
     object.set("members", known(view.answered, members));
+    return object;
+}
+
+namespace {
+
+using store::SharedRule;
+using store::SharedSet;
+
+Var textOrNull(const std::string& text) {
+    return text.empty() ? Var() : Var(escaped(text));
+}
+
+Var timeOrNull(const std::optional<UnixSeconds>& time) {
+    return time ? Var(timeText(*time * 1'000, Zone::Utc)) : Var();
+}
+
+template <typename Number>
+Var numberOrNull(const std::optional<Number>& number) {
+    return number ? Var(*number) : Var();
+}
+
+/// As `access list --json` has it, without what each gateway counts for itself.
+Object::Ptr ruleAsJson(const SharedRule& rule) {
+    const bool is_name = store::isRuleName(rule.network);
+    Object::Ptr object = inOrder();
+    object->set("id", rule.id);
+    object->set("set", escaped(rule.set));
+    object->set("network", is_name ? Var() : Var(escaped(rule.network)));
+    if (is_name) object->set("name", escaped(rule.network));
+    object->set("verdict", escaped(rule.verdict));
+    object->set("listener", textOrNull(rule.listener));
+    object->set("note", escaped(rule.note));
+    object->set("owner", textOrNull(rule.owner));
+    object->set("ticket", textOrNull(rule.ticket));
+    object->set("created_at", timeText(rule.created_at * 1'000, Zone::Utc));
+    object->set("created_by", escaped(rule.created_by));
+    object->set("expires_at", timeOrNull(rule.expires_at));
+    object->set("client_sessions", numberOrNull(rule.client_sessions));
+    object->set("client_rate", numberOrNull(rule.client_rate));
+    object->set("reply", textOrNull(rule.reply));
+    return object;
+}
+
+Object::Ptr setAsJson(const SharedSet& set) {
+    Object::Ptr object = inOrder();
+    object->set("name", escaped(set.name));
+    object->set("note", textOrNull(set.note));
+    object->set("expires_after_seconds", numberOrNull(set.expires_after));
+    return object;
+}
+
+template <typename Item, typename Make>
+void addEach(Array& array, const std::vector<Item>& items, const Make& make) {
+    for (const Item& item : items)
+        array.add(make(item));
+}
+
+template <typename Item, typename Make>
+Array::Ptr arrayOf(const std::vector<Item>& items, const Make& make) {
+    Array::Ptr array(new Array);
+    addEach(*array, items, make);
+    return array;
+}
+
+/// `of` makes one side of it.
+template <typename Of>
+auto pairWith(const Of& of) {
+    return [of](const auto& pair) {
+        Object::Ptr object = inOrder();
+        object->set("here", of(pair.here));
+        object->set("fleet", of(pair.fleet));
+        return object;
+    };
+}
+
+Var preferOf(const store::JoinRequest& request) {
+    if (request.prefer == store::Prefer::Nobody) return {};
+    return request.prefer == store::Prefer::Here ? "here" : "fleet";
+}
+
+}  // namespace
+
+Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& request) {
+    const store::JoinPlan& plan = outcome.plan;
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("gateway", request.gateway);
+    object.set("joined", outcome.joined);
+    object.set("dry_run", request.preview);
+    object.set("prefer", preferOf(request));
+    Array::Ptr given = arrayOf(plan.uploads, ruleAsJson), taken = arrayOf(plan.downloads, ruleAsJson);
+    addEach(*given, plan.renewed, [](const auto& pair) { return ruleAsJson(pair.here); });
+    addEach(*taken, plan.outlived, [](const auto& pair) { return ruleAsJson(pair.fleet); });
+    object.set("to_fleet", given);
+    object.set("from_fleet", taken);
+    object.set("on_both_sides", plan.same.size());
+    object.set("conflicts", arrayOf(plan.conflicts, pairWith(ruleAsJson)));
+    object.set("sets_to_fleet", arrayOf(plan.set_uploads, setAsJson));
+    object.set("sets_from_fleet", arrayOf(plan.set_downloads, setAsJson));
+    object.set("set_conflicts", arrayOf(plan.set_conflicts, pairWith(setAsJson)));
+    return object;
+}
+
+Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& request) {
+    const store::PushPlan& plan = outcome.plan;
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("gateway", request.gateway);
+    object.set("pushed", outcome.pushed);
+    object.set("dry_run", request.preview);
+    object.set("prefer", preferOf(request));
+    const auto here = [](const store::PushPlan::Conflict& pair) {
+        return pair.here ? Var(ruleAsJson(*pair.here)) : Var();
+    };
+    Array::Ptr given = arrayOf(plan.uploads, ruleAsJson);
+    addEach(*given, plan.renewed, here);
+    object.set("to_fleet", given);
+    object.set("on_both_sides", plan.same.size());
+    object.set("conflicts", arrayOf(plan.conflicts, [&](const store::PushPlan::Conflict& pair) {
+                   Object::Ptr conflict = inOrder();
+                   conflict->set("here", here(pair));
+                   conflict->set("fleet", ruleAsJson(pair.fleet));
+                   return conflict;
+               }));
     return object;
 }
 

@@ -4,6 +4,8 @@
 
 #include "gateway/config/config.h"
 #include "store/fleet/fleet.h"
+#include "store/fleet/join.h"
+#include "store/fleet/push.h"
 
 #include <Poco/JSON/Object.h>
 
@@ -47,5 +49,9 @@ bool isWell(const FleetView& view);
 
 /// As `fleet status --json` has it (docs/json.md); what is not known is null.
 Poco::JSON::Object fleetAsJson(const FleetView& view);
+
+/// As `fleet join --json` and `fleet push --json` have it.
+Poco::JSON::Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& request);
+Poco::JSON::Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& request);
 
 }  // namespace mailgate::answers

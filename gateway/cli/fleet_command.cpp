@@ -128,18 +128,26 @@ store::JoinRequest requestOf(const Config& config, const std::string& prefer, bo
     return request;
 }
 
-void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
+void printJoin(const store::JoinOutcome& outcome, const store::JoinRequest& request) {
+    if (outcome.joined) {
+        fmt::print("{} has joined the fleet: {}\n", request.gateway, summaryOf(outcome.plan));
+        return;
+    }
+    printPlan(outcome.plan);
+    fmt::print("{}{}\n", request.preview ? "would be: " : "", summaryOf(outcome.plan));
+}
+
+void joinTheFleet(Context& context, const std::string& prefer, bool preview, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
     const auto rules = replicaOf(config);
-    const auto outcome = store::joinFleet(*rules, *fleet, requestOf(config, prefer, preview));
-    if (preview || !outcome.joined) printPlan(outcome.plan);
-    if (outcome.joined) {
-        fmt::print("{} has joined the fleet: {}\n", config.name, summaryOf(outcome.plan));
-        return;
-    }
-    fmt::print("{}{}\n", preview ? "would be: " : "", summaryOf(outcome.plan));
-    if (preview) return;
+    const store::JoinRequest request = requestOf(config, prefer, preview);
+    const auto outcome = store::joinFleet(*rules, *fleet, request);
+    if (json)
+        printDocument(answers::joinAsJson(outcome, request));
+    else
+        printJoin(outcome, request);
+    if (preview || outcome.joined) return;
     context.exit_code = kRefusedOrNotFound;
     fmt::print(
         stderr,
@@ -147,12 +155,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
         "--prefer here this gateway's\n");
 }
 
-void pushRules(Context& context, const std::string& prefer, bool preview) {
-    const Config config = fleetConfig(context);
-    const auto fleet = store::openFleet(config.fleet.url);
-    const auto rules = replicaOf(config);
-    const auto outcome = store::pushToFleet(*rules, *fleet, requestOf(config, prefer, preview));
-    const store::PushPlan& plan = outcome.plan;
+void printPush(const store::PushPlan& plan, bool preview) {
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet, whose own has expired", plan.renewed,
@@ -167,6 +170,18 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
     fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "",
                counted(plan.uploads.size() + plan.renewed.size(), "rule"),
                counted(plan.conflicts.size(), "conflict"));
+}
+
+void pushRules(Context& context, const std::string& prefer, bool preview, bool json) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto rules = replicaOf(config);
+    const store::JoinRequest request = requestOf(config, prefer, preview);
+    const auto outcome = store::pushToFleet(*rules, *fleet, request);
+    if (json)
+        printDocument(answers::pushAsJson(outcome, request));
+    else
+        printPush(outcome.plan, preview);
     if (preview || outcome.pushed) return;
     context.exit_code = kRefusedOrNotFound;
     fmt::print(
@@ -239,7 +254,10 @@ void addFleetCommand(CLI::App& root, Context& context) {
     join->add_flag("--dry-run", *preview, "Change nothing: print which rules would go where, and conflicts");
     join->add_option("--prefer", *prefer, "Whose rules count where there is a conflict: fleet or here")
         ->check(oneOf({"fleet", "here"}));
-    join->callback([&context, preview, prefer] { joinTheFleet(context, *prefer, *preview); });
+    const auto join_json = std::make_shared<bool>(false);
+    join->add_flag("--json", *join_json, "Print JSON");
+    join->callback(
+        [&context, preview, prefer, join_json] { joinTheFleet(context, *prefer, *preview, *join_json); });
 
     CLI::App* leave =
         fleet->add_subcommand("leave", "Have this gateway keep its rules for itself from now on");
@@ -254,8 +272,11 @@ void addFleetCommand(CLI::App& root, Context& context) {
                    "Change nothing: print what would go to the fleet, and conflicts");
     push->add_option("--prefer", *push_prefer, "Whose rules count where there is a conflict: fleet or here")
         ->check(oneOf({"fleet", "here"}));
-    push->callback(
-        [&context, push_preview, push_prefer] { pushRules(context, *push_prefer, *push_preview); });
+    const auto push_json = std::make_shared<bool>(false);
+    push->add_flag("--json", *push_json, "Print JSON");
+    push->callback([&context, push_preview, push_prefer, push_json] {
+        pushRules(context, *push_prefer, *push_preview, *push_json);
+    });
 
     CLI::App* forget =
         fleet->add_subcommand("forget", "Take a gateway that is gone for good off the fleet's list");

@@ -66,6 +66,13 @@ def ran(gateway, *arguments, status=0):
     return done.stdout
 
 
+def plan_of(gateway, command, *arguments, status=0):
+    """What joining or pushing does or would do."""
+    plan = json.loads(ran(gateway, "fleet", command, *arguments, "--json", status=status))
+    jsonschema.Draft202012Validator({"$ref": f"#/$defs/fleet_{command}", "$defs": DEFINITIONS}).validate(plan)
+    return plan
+
+
 def fleet_told(gateway):
     """By the API."""
     told = gateway.ask("GET", "/api/v1/fleet")[1]
@@ -264,6 +271,9 @@ class Outages(unittest.TestCase):
         self.assertFalse(refuses(gateways[1], "192.0.2.12"))
         self.assertTrue(refuses(gateway, "192.0.2.12"))
         self.assertIn("to the fleet: deny 192.0.2.12 ", ran(gateway, "fleet", "push", "--dry-run"))
+        plan = plan_of(gateway, "push", "--dry-run")
+        self.assertEqual((plan["pushed"], [(rule["network"], rule["set"]) for rule in plan["to_fleet"]], plan["conflicts"]),
+                         (False, [("192.0.2.12/32", "manual")], []))
         self.assertTrue(ran(gateway, "fleet", "push").endswith("1 rule to the fleet, 0 conflicts\n"))
         wait_refused("192.0.2.12")
         gateways[1].access("remove", "192.0.2.12")
@@ -394,9 +404,16 @@ class Joining(unittest.TestCase):
         self.assertIn("to the fleet: deny 203.0.113.3 newcomer's\n", preview)
         self.assertIn("from the fleet: deny 203.0.113.1 fleet's\n", preview)
         self.assertRegex(preview, "conflict: here \"deny 203.0.113.2 newcomer's word\", in the fleet \".*fleet's word\"")
+        told = plan_of(newcomer, "join", "--dry-run")
+        self.assertEqual((told["joined"], told["dry_run"], told["prefer"]), (False, True, None))
+        self.assertEqual([(rule["network"], rule["note"]) for rule in told["to_fleet"]], [("203.0.113.3/32", "newcomer's")])
+        self.assertIn(("203.0.113.1/32", "fleet's"), [(rule["network"], rule["note"]) for rule in told["from_fleet"]])
+        self.assertEqual([(pair["here"]["note"], pair["fleet"]["note"]) for pair in told["conflicts"]], [("newcomer's word", "fleet's word")])
+        self.assertFalse(plan_of(newcomer, "join", status=1)["joined"])
         undecided = newcomer.run("fleet", "join")
         self.assertEqual((undecided.returncode, "--prefer fleet" in undecided.stderr), (1, True))
-        ran(newcomer, "fleet", "join", "--prefer", "fleet")
+        done = plan_of(newcomer, "join", "--prefer", "fleet")
+        self.assertEqual((done["joined"], done["prefer"], len(done["to_fleet"]), len(done["conflicts"])), (True, "fleet", 1, 1))
         wait_refused("203.0.113.3")
         wait_refused("203.0.113.1", [newcomer])
         newcomer.wait_event("fleet.recovered")

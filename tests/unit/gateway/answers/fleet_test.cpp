@@ -71,5 +71,47 @@ TEST(Fleet, HasNullForWhatNobodyHasSaid) {
     EXPECT_EQ(told.getObject("here")->getValue<std::string>("gateway"), "mx-1");
 }
 
+store::SharedRule sharedRule(const std::string& network, const std::string& note) {
+    store::SharedRule rule;
+    rule.network = network;
+    rule.verdict = "deny";
+    rule.note = note;
+    rule.expires_at = 86'400;
+    return rule;
+}
+
+TEST(Fleet, TellsWhatJoiningWouldMoveAndWhatIsInTheWay) {
+    store::JoinOutcome outcome;
+    outcome.plan.uploads = {sharedRule("host:mx.example.org", "")};
+    outcome.plan.renewed = {{sharedRule("192.0.2.2/32", "new"), sharedRule("192.0.2.2/32", "expired")}};
+    outcome.plan.outlived = {{sharedRule("192.0.2.3/32", "expired"), sharedRule("192.0.2.3/32", "new")}};
+    outcome.plan.conflicts = {{sharedRule("192.0.2.4/32", "ours"), sharedRule("192.0.2.4/32", "theirs\x1b")}};
+    outcome.plan.set_uploads = {{.name = "feed", .note = "", .expires_after = 60}};
+    const auto told = joinAsJson(outcome, {.gateway = "mx-1", .preview = true});
+    EXPECT_TRUE(told.getValue<bool>("dry_run"));
+    EXPECT_TRUE(told.isNull("prefer"));
+    ASSERT_EQ(told.getArray("to_fleet")->size(), 2U);
+    const auto named = told.getArray("to_fleet")->getObject(0);
+    EXPECT_TRUE(named->isNull("network"));
+    EXPECT_EQ(named->getValue<std::string>("name"), "host:mx.example.org");
+    EXPECT_EQ(named->getValue<std::string>("expires_at"), "1970-01-02T00:00:00Z");
+    EXPECT_EQ(told.getArray("to_fleet")->getObject(1)->getValue<std::string>("note"), "new");
+    EXPECT_EQ(told.getArray("from_fleet")->getObject(0)->getValue<std::string>("note"), "new");
+    const auto conflict = told.getArray("conflicts")->getObject(0);
+    EXPECT_EQ(conflict->getObject("here")->getValue<std::string>("note"), "ours");
+    EXPECT_EQ(conflict->getObject("fleet")->getValue<std::string>("note"), "theirs\\u001b");
+    EXPECT_EQ(told.getArray("sets_to_fleet")->getObject(0)->getValue<int>("expires_after_seconds"), 60);
+}
+
+TEST(Fleet, TellsOfPushingARuleThatWasRemovedHere) {
+    store::PushOutcome outcome;
+    outcome.pushed = true;
+    outcome.plan.conflicts = {{std::nullopt, sharedRule("192.0.2.4/32", "theirs")}};
+    const auto told = pushAsJson(outcome, {.gateway = "mx-1", .prefer = store::Prefer::Here});
+    EXPECT_TRUE(told.getValue<bool>("pushed"));
+    EXPECT_EQ(told.getValue<std::string>("prefer"), "here");
+    EXPECT_TRUE(told.getArray("conflicts")->getObject(0)->isNull("here"));
+}
+
 }  // namespace
 }  // namespace mailgate::answers
