@@ -58,7 +58,7 @@ _mailgate() {
                        [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access diff"*) words="--format --verdict --listener --set --all-sets --ignore-columns --json" ;;
-        "access undo"*) words="--force --dry-run --json" ;;
+        "access undo"*) words="--here --force --dry-run --json" ;;
         "access history"*) words="--since --until --by --set --limit --json --wide --columns --utc --no-pager" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --message-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --here --gateway --json --follow --wide --columns --utc --no-pager" ;;
         top)     words="--by --sort --since --until --client --listener --limit --here --gateway --json --wide --utc --no-pager" ;;
