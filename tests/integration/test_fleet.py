@@ -2,11 +2,13 @@
 """Gateways that share their rules in a real PostgreSQL: changes that are in force everywhere, and a database that freezes,
 dies, is too new, or refuses its gateways."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
 import pathlib
 import sqlite3
+import threading
 import time
 import unittest
 
@@ -278,6 +280,31 @@ class Outages(unittest.TestCase):
         wait_refused("192.0.2.12")
         gateways[1].access("remove", "192.0.2.12")
         wait_refused("192.0.2.12", expected=False)
+
+    def test_changes_that_wait_for_the_database_leave_threads_for_others(self):
+        def deny(last):
+            return gateways[0].ask("POST", "/api/v1/rules", {"network": f"192.0.2.{last}", "verdict": "deny"})
+
+        def keep_denying(last):
+            while not released.is_set():
+                self.assertNotEqual(deny(last)[0], 201)
+
+        released = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            with database.holding("SELECT 1 FROM mailgate.meta FOR UPDATE", "mailgate"):
+                waiting = [pool.submit(keep_denying, last) for last in (61, 62)]
+                try:
+                    status, told = wait_until(lambda: (answer := deny(63))[1].get("code") == "fleet_busy" and answer,
+                                              "one to be turned away")
+                    self.assertEqual((status, "nothing was changed" in told["detail"]), (503, True))
+                    self.assertEqual(gateways[0].ask("GET", "/api/v1/rules")[0], 200)
+                finally:
+                    released.set()
+                for one in waiting:
+                    one.result()
+        self.assertEqual(wait_until(lambda: deny(63)[0] == 201, "the change"), True)
+        wait_refused("192.0.2.63")
+        self.assertFalse(refuses(gateways[0], "192.0.2.61"))
 
     def shown_without_the_database(self, gateway):
         wait_until(lambda: fleet_told(gateway)["here"]["rules_added_here"], "the rule of this gateway alone")

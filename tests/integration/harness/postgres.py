@@ -106,10 +106,21 @@ class Postgres:
         for pid in self._pids():
             os.kill(pid, signal.SIGCONT)
 
+    def _psql(self, database):
+        return [f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "postgres", "-d", database]
+
+    @contextlib.contextmanager
+    def holding(self, text, database):
+        """A transaction that has done this and does not end until the block does, and then changes nothing."""
+        with subprocess.Popen(self._psql(database), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as shell:
+            shell.stdin.write(f"BEGIN; {text};\n\\echo held\n")
+            assert shell.stdout.readline() == "held\n"
+            yield
+            shell.stdin.close()
+
     def sql(self, text, database="postgres"):
         """What the superuser's psql prints, unaligned."""
-        done = subprocess.run([f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U",
-                               "postgres", "-d", database], input=text, text=True, capture_output=True, check=False)
+        done = subprocess.run(self._psql(database), input=text, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
