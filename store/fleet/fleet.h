@@ -10,6 +10,7 @@
 #include "store/store_error.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -83,8 +84,8 @@ class FleetStore {
     /// From now on nobody else changes the rules.
     virtual FleetState lock() = 0;
     /// Writes what `gateway` has changed as version `changes.version`, which is the next one, with a token of its own. A rule that the gateway has no
-    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned. StoreError:
-    /// whether it was written may be unknown, where the connection broke meanwhile.
+    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned.
+    /// StoreError(Unknown): the connection broke, or the answer took too long, when all was written.
     virtual std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string& gateway) = 0;
     virtual void rollback() noexcept = 0;
 
@@ -95,6 +96,13 @@ class FleetStore {
     /// Makes the tables, or those of an older version current ones. One at a time, whoever else tries. `grant`: a role that
     /// is given what gateways need; empty: none.
     virtual Migration migrate(const std::string& grant) = 0;
+};
+
+/// What was copied from one database to another.
+struct FleetCopy {
+    std::int64_t version = 0;  ///< of the rules
+    std::size_t rules = 0;
+    std::size_t changes = 0;  ///< lines of the log that the other one did not have yet
 };
 
 /// How the trail tells that a rule made room for one of `changes`.

@@ -142,7 +142,7 @@ class PostgresFleet final : public FleetStore {
     static void readRules(const Rows& rows, SharedChanges& changes);
     std::vector<SharedEntry> write(Connection& connection, const SharedChanges& changes,
                                    const std::string& gateway);
-    void commitKnowingly(Connection& connection);
+    void commitKnowingly(Connection& connection, const SharedChanges& changes);
     void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void writeSets(Connection& connection, const std::vector<SharedSet>& sets);
@@ -432,22 +432,23 @@ std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, con
         } catch (const StoreError& error) {
             throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
         }
-        commitKnowingly(connection);
+        commitKnowingly(connection, changes);
         locked_ = false;
         return made_room;
     });
 }
 
 /// Where the answer is lost it may have been done all the same.
-void PostgresFleet::commitKnowingly(Connection& connection) {
+void PostgresFleet::commitKnowingly(Connection& connection, const SharedChanges& changes) {
     try {
         connection.run("COMMIT", written());
     } catch (const StoreError& error) {
         if (!connection.broken()) throw;
-        throw StoreError(error.kind(),
-                         fmt::format("{}; whether the change was made mailgate access history shows once the "
-                                     "database is back",
-                                     error.what()));
+        throw StoreError(StoreError::Kind::Unknown,
+                         fmt::format("{}; whether the change was made is not known: mailgate access history "
+                                     "shows it once the database is back, whose mailgate.change_log then has "
+                                     "it as version {} with the token {}",
+                                     error.what(), changes.version, changes.token));
     }
 }
 
