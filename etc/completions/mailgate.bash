@@ -77,9 +77,10 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
-        fleet) words="status join push leave forget migrate" ;;
+        fleet) words="status join push verify leave forget copy migrate" ;;
         "fleet status") words="--json --wide --columns --utc --no-pager" ;;
         "fleet join" | "fleet push") words="--dry-run --prefer --json" ;;
+        "fleet verify") words="--json" ;;
         "fleet migrate") words="--url --grant" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;

@@ -3,6 +3,7 @@
 
 #include "gateway/answers/time_text.h"
 #include "gateway/log/escape.h"
+#include "protocols/values/network.h"
 #include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 #include "store/fleet/sharing.h"
@@ -13,6 +14,7 @@
 #include <Poco/JSON/Array.h>
 
 #include <algorithm>
+#include <variant>
 
 namespace mailgate::answers {
 
@@ -139,13 +141,22 @@ Var numberOrNull(const std::optional<Number>& number) {
     return number ? Var(*number) : Var();
 }
 
+/// With its prefix length, always.
+std::string networkText(const std::string& row) {
+    const auto network = parseNetwork(row);
+    const auto* readable = std::get_if<Network>(&network);
+    if (!readable) return escaped(row);
+    const std::string text = readable->toString();
+    return text.find('/') != std::string::npos ? text : text + (readable->isV4() ? "/32" : "/128");
+}
+
 /// As `access list --json` has it, without what each gateway counts for itself.
-Object::Ptr ruleAsJson(const SharedRule& rule) {
+Object::Ptr sharedRuleAsJson(const SharedRule& rule) {
     const bool is_name = store::isRuleName(rule.network);
     Object::Ptr object = inOrder();
     object->set("id", rule.id);
     object->set("set", escaped(rule.set));
-    object->set("network", is_name ? Var() : Var(escaped(rule.network)));
+    object->set("network", is_name ? Var() : Var(networkText(rule.network)));
     if (is_name) object->set("name", escaped(rule.network));
     object->set("verdict", escaped(rule.verdict));
     object->set("listener", textOrNull(rule.listener));
@@ -161,7 +172,7 @@ Object::Ptr ruleAsJson(const SharedRule& rule) {
     return object;
 }
 
-Object::Ptr setAsJson(const SharedSet& set) {
+Object::Ptr sharedSetAsJson(const SharedSet& set) {
     Object::Ptr object = inOrder();
     object->set("name", escaped(set.name));
     object->set("note", textOrNull(set.note));
@@ -207,16 +218,17 @@ Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& r
     object.set("joined", outcome.joined);
     object.set("dry_run", request.preview);
     object.set("prefer", preferOf(request));
-    Array::Ptr given = arrayOf(plan.uploads, ruleAsJson), taken = arrayOf(plan.downloads, ruleAsJson);
-    addEach(*given, plan.renewed, [](const auto& pair) { return ruleAsJson(pair.here); });
-    addEach(*taken, plan.outlived, [](const auto& pair) { return ruleAsJson(pair.fleet); });
+    Array::Ptr given = arrayOf(plan.uploads, sharedRuleAsJson),
+               taken = arrayOf(plan.downloads, sharedRuleAsJson);
+    addEach(*given, plan.renewed, [](const auto& pair) { return sharedRuleAsJson(pair.here); });
+    addEach(*taken, plan.outlived, [](const auto& pair) { return sharedRuleAsJson(pair.fleet); });
     object.set("to_fleet", given);
     object.set("from_fleet", taken);
     object.set("on_both_sides", plan.same.size());
-    object.set("conflicts", arrayOf(plan.conflicts, pairWith(ruleAsJson)));
-    object.set("sets_to_fleet", arrayOf(plan.set_uploads, setAsJson));
-    object.set("sets_from_fleet", arrayOf(plan.set_downloads, setAsJson));
-    object.set("set_conflicts", arrayOf(plan.set_conflicts, pairWith(setAsJson)));
+    object.set("conflicts", arrayOf(plan.conflicts, pairWith(sharedRuleAsJson)));
+    object.set("sets_to_fleet", arrayOf(plan.set_uploads, sharedSetAsJson));
+    object.set("sets_from_fleet", arrayOf(plan.set_downloads, sharedSetAsJson));
+    object.set("set_conflicts", arrayOf(plan.set_conflicts, pairWith(sharedSetAsJson)));
     return object;
 }
 
@@ -228,18 +240,37 @@ Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& r
     object.set("dry_run", request.preview);
     object.set("prefer", preferOf(request));
     const auto here = [](const store::PushPlan::Conflict& pair) {
-        return pair.here ? Var(ruleAsJson(*pair.here)) : Var();
+        return pair.here ? Var(sharedRuleAsJson(*pair.here)) : Var();
     };
-    Array::Ptr given = arrayOf(plan.uploads, ruleAsJson);
+    Array::Ptr given = arrayOf(plan.uploads, sharedRuleAsJson);
     addEach(*given, plan.renewed, here);
     object.set("to_fleet", given);
     object.set("on_both_sides", plan.same.size());
     object.set("conflicts", arrayOf(plan.conflicts, [&](const store::PushPlan::Conflict& pair) {
                    Object::Ptr conflict = inOrder();
                    conflict->set("here", here(pair));
-                   conflict->set("fleet", ruleAsJson(pair.fleet));
+                   conflict->set("fleet", sharedRuleAsJson(pair.fleet));
                    return conflict;
                }));
+    return object;
+}
+
+Object verifiedAsJson(const store::Comparison& comparison, const std::string& gateway) {
+    const auto pairs = [](const auto& differences, const auto& make) {
+        return arrayOf(differences, [&](const auto& difference) {
+            Object::Ptr pair = inOrder();
+            pair->set("here", difference.here ? Var(make(*difference.here)) : Var());
+            pair->set("fleet", difference.fleet ? Var(make(*difference.fleet)) : Var());
+            return pair;
+        });
+    };
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("gateway", gateway);
+    object.set("rules_version", comparison.version);
+    object.set("same", comparison.same);
+    object.set("own", comparison.own);
+    object.set("differences", pairs(comparison.rules, sharedRuleAsJson));
+    object.set("set_differences", pairs(comparison.sets, sharedSetAsJson));
     return object;
 }
 

@@ -6,6 +6,7 @@
 #include "store/fleet/fleet.h"
 #include "store/fleet/join.h"
 #include "store/fleet/push.h"
+#include "store/fleet/verify.h"
 
 #include <Poco/JSON/Object.h>
 
@@ -53,5 +54,7 @@ Poco::JSON::Object fleetAsJson(const FleetView& view);
 /// As `fleet join --json` and `fleet push --json` have it.
 Poco::JSON::Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& request);
 Poco::JSON::Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& request);
+/// As `fleet verify --json` has it.
+Poco::JSON::Object verifiedAsJson(const store::Comparison& comparison, const std::string& gateway);
 
 }  // namespace mailgate::answers

@@ -66,6 +66,19 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
     if (!grant.empty()) fmt::print("{} may do what gateways need\n", printable(grant));
 }
 
+// ---- copy
+
+void copyTheFleet(const Context& context, const std::string& to) {
+    const Config config = fleetConfig(context);
+    const auto copied = store::copyFleet(config.fleet.url, to);
+    fmt::print(
+        "{} has version {} of the rules now: {}, {}; the gateways go on with {} until their fleet.url is "
+        "changed\n",
+        store::describeFleetUrl(to).shown, copied.version, counted(copied.rules, "rule"),
+        counted(copied.changes, "new line") + " of the log of changes",
+        store::describeFleetUrl(config.fleet.url).shown);
+}
+
 // ---- status
 
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
@@ -190,6 +203,44 @@ void pushRules(Context& context, const std::string& prefer, bool preview, bool j
         "conflict, --prefer fleet takes the fleet's\n");
 }
 
+// ---- verify
+
+template <typename Difference, typename Text>
+std::string differenceText(const Difference& difference, const Text& text) {
+    if (!difference.fleet) return fmt::format("here alone: {}", text(*difference.here));
+    if (!difference.here) return fmt::format("in the fleet alone: {}", text(*difference.fleet));
+    return fmt::format("here \"{}\", in the fleet \"{}\"", text(*difference.here), text(*difference.fleet));
+}
+
+void printComparison(const store::Comparison& comparison, const std::string& gateway) {
+    printLines("difference", comparison.rules, [](const auto& one) {
+        return differenceText(one, [](const store::SharedRule& rule) {
+            return fmt::format("rule {}: {}", rule.id, lineOf(rule));
+        });
+    });
+    printLines("difference: set", comparison.sets,
+               [](const auto& one) { return differenceText(one, setText); });
+    fmt::print("{}, with version {} of the rules: {} as the fleet has {}, {}, {} of its own\n", gateway,
+               comparison.version, counted(comparison.same, "rule"), comparison.same == 1 ? "it" : "them",
+               counted(comparison.rules.size() + comparison.sets.size(), "difference"), comparison.own);
+}
+
+void verifyFleet(Context& context, bool json) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto comparison = store::verifyRules(*replicaOf(config), *fleet);
+    if (json)
+        printDocument(answers::verifiedAsJson(comparison, config.name));
+    else
+        printComparison(comparison, config.name);
+    if (comparison.agrees()) return;
+    context.exit_code = kRefusedOrNotFound;
+    fmt::print(stderr,
+               "mailgate: {} does not have the fleet's rules: mailgate fleet join --prefer fleet takes them, "
+               "--prefer here gives the fleet this gateway's (--dry-run shows both)\n",
+               config.name);
+}
+
 void forgetGateway(Context& context, const std::string& name) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
@@ -278,11 +329,27 @@ void addFleetCommand(CLI::App& root, Context& context) {
         pushRules(context, *push_prefer, *push_preview, *push_json);
     });
 
+    CLI::App* verify = fleet->add_subcommand(
+        "verify",
+        "Compare this gateway's rules with the database's, one by one; exit status 0: they agree, 1: they "
+        "do not");
+    const auto verify_json = std::make_shared<bool>(false);
+    verify->add_flag("--json", *verify_json, "Print JSON");
+    verify->callback([&context, verify_json] { verifyFleet(context, *verify_json); });
+
     CLI::App* forget =
         fleet->add_subcommand("forget", "Take a gateway that is gone for good off the fleet's list");
     const auto gone = std::make_shared<std::string>();
     forget->add_option("GATEWAY", *gone, "The gateway's name")->required();
     forget->callback([&context, gone] { forgetGateway(context, *gone); });
+
+    CLI::App* copy = fleet->add_subcommand(
+        "copy", "Copy the fleet's rules and their log of changes to another database, to move there");
+    const auto copy_to = std::make_shared<std::string>();
+    copy->add_option("URL", *copy_to,
+                     "The other database, which has the tables, and no rules yet or an earlier copy")
+        ->required();
+    copy->callback([&context, copy_to] { copyTheFleet(context, *copy_to); });
 
     CLI::App* migrate =
         fleet->add_subcommand("migrate", "Make the tables in the fleet's database, or upgrade them");

@@ -7,7 +7,9 @@ import contextlib
 import http.client
 import json
 import pathlib
+import re
 import sqlite3
+import subprocess
 import threading
 import time
 import unittest
@@ -73,6 +75,12 @@ def plan_of(gateway, command, *arguments, status=0):
     plan = json.loads(ran(gateway, "fleet", command, *arguments, "--json", status=status))
     jsonschema.Draft202012Validator({"$ref": f"#/$defs/fleet_{command}", "$defs": DEFINITIONS}).validate(plan)
     return plan
+
+
+def verified(gateway, status=0):
+    found = json.loads(ran(gateway, "fleet", "verify", "--json", status=status))
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/fleet_verify", "$defs": DEFINITIONS}).validate(found)
+    return found
 
 
 def fleet_told(gateway):
@@ -208,9 +216,14 @@ class Sharing(unittest.TestCase):
         with contextlib.closing(sqlite3.connect(shell.database)) as rules, rules:
             rules.execute("DELETE FROM access_rule WHERE network LIKE '192.0.2.78%'")
         wait_refused("192.0.2.78", [shell], expected=False)
+        found = verified(shell, status=1)
+        self.assertEqual([(pair["here"], pair["fleet"]["network"]) for pair in found["differences"]], [(None, "192.0.2.78/32")])
+        self.assertIn("difference: in the fleet alone: rule ", ran(shell, "fleet", "verify", status=1))
         shell.access("deny", "192.0.2.78", "--note", 'a "note\\', "--listener", "smtp")
         shell.access("deny", "192.0.2.78", "--note", 'a "note\\')
         wait_refused("192.0.2.78")
+        for gateway in gateways:
+            self.assertEqual(verified(gateway)["differences"], [])
         self.assertEqual(database.sql("SELECT note, count(*) OVER () FROM mailgate.rule WHERE network LIKE '192.0.2.78%'"
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
 
@@ -280,6 +293,54 @@ class Outages(unittest.TestCase):
         wait_refused("192.0.2.12")
         gateways[1].access("remove", "192.0.2.12")
         wait_refused("192.0.2.12", expected=False)
+
+    def test_a_server_that_freezes_while_a_change_is_made(self):
+        gateway = gateways[0]
+        database.sql("""
+            CREATE FUNCTION mailgate.hold() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN WHILE NOT pg_try_advisory_xact_lock(4711) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END';
+            CREATE TRIGGER before_the_end AFTER INSERT ON mailgate.change_log FOR EACH ROW WHEN (NEW.after LIKE '%192.0.2.91%')
+            EXECUTE FUNCTION mailgate.hold();
+            CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON mailgate.change_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            WHEN (NEW.after LIKE '%192.0.2.92%') EXECUTE FUNCTION mailgate.hold()""", "mailgate")
+
+        def held():
+            return database.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mailgate' AND wait_event = 'PgSleep'")
+
+        def frozen(address):
+            """What the command says that finds the server frozen in the middle."""
+            with database.holding("SELECT pg_advisory_xact_lock(4711)", "mailgate"):
+                with subprocess.Popen(gateway.argv("access", "deny", address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+                    wait_until(lambda: held() == "1", "the change to be under way")
+                    database.freeze()
+                    try:
+                        began = time.monotonic()
+                        told = command.communicate(timeout=60)[1]
+                        self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+                    finally:
+                        database.thaw()
+            wait_until(lambda: held() == "0", "the server to find that nobody waits for it any more")
+            return command.returncode, told
+
+        def made(address):
+            return database.sql(f"SELECT (SELECT count(*) FROM mailgate.rule WHERE network = '{address}'), string_agg(version || ' ' || token, ',')"
+                                f" FROM mailgate.change_log WHERE after LIKE '%{address}%'", "mailgate")
+
+        try:
+            status, told = frozen("192.0.2.91")
+            self.assertEqual((status, "nothing was changed: " in told), (1, True), told)
+            status, told = frozen("192.0.2.92")
+            self.assertEqual(status, 75, told)
+            number, token = re.search(r"does not answer; whether the change was made is not known: .* as version (\d+) with the token (\w+)$", told).groups()
+            wait_refused("192.0.2.92")  # it was made
+            self.assertEqual((made("192.0.2.91"), made("192.0.2.92")), ("0|", f"1|{number} {token}"))
+            gateway.access("deny", "192.0.2.92")
+            self.assertEqual(made("192.0.2.92"), f"1|{number} {token}")
+            self.assertEqual(len(json.loads(gateway.access("history", "192.0.2.92", "--json"))["changes"]), 1)
+        finally:
+            database.sql("DROP FUNCTION mailgate.hold CASCADE", "mailgate")
+        for one in gateways:
+            wait_until(lambda: standing(one)["connected"], "the database again")
 
     def test_changes_that_wait_for_the_database_leave_threads_for_others(self):
         def deny(last):
@@ -459,6 +520,33 @@ class Joining(unittest.TestCase):
         gateways[0].access("deny", "203.0.113.4", "--set", "later")
         self.assertIn("203.0.113.4", newcomer.access("remove", "--set", "later", "--yes"))
         self.leaves(newcomer)
+
+    def test_a_fleet_moves_to_another_database(self):
+        def all_of(name):
+            return database.sql("SELECT fleet, version, next_id, token FROM mailgate.meta; SELECT * FROM mailgate.rule ORDER BY id;"
+                                "SELECT * FROM mailgate.rule_set ORDER BY name; SELECT * FROM mailgate.change_log ORDER BY version, seq", name)
+
+        def moved(role="mailgate"):
+            return database.url(role, PASSWORD.replace("/", "%2F"), "moved")
+
+        database.sql("CREATE DATABASE moved OWNER mailgate_owner")
+        self.assertIn("mailgate fleet migrate makes the tables", gateways[0].run("fleet", "copy", moved()).stderr)
+        ran(gateways[0], "fleet", "migrate", "--url", moved("mailgate_owner"), "--grant", "mailgate")
+        gateways[0].access("deny", "203.0.113.20", "--note", "a\\tab", "--set", "moving")
+        gateways[0].access("set", "define", "moving", "--note", "first")
+        self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), r"has version \d+ of the rules now: [1-9]\d* rules?, [1-9]\d* new lines? of the log")
+        self.assertEqual(all_of("moved"), all_of("mailgate"))
+        gateways[0].access("remove", "203.0.113.20")
+        self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), ", 1 new line of the log")
+        self.assertEqual(all_of("moved"), all_of("mailgate"))
+        there = make_gateway("moved", moved())
+        there.write_config()
+        ran(there, "fleet", "join")  # as the copy's first gateway
+        there.access("deny", "203.0.113.21")
+        before = all_of("moved")
+        refused = gateways[0].run("fleet", "copy", moved())
+        self.assertEqual((refused.returncode, "nothing was copied" in refused.stderr), (1, True), refused.stderr)
+        self.assertEqual(all_of("moved"), before)
 
     def leaves(self, newcomer):
         self.assertIn("mailgate fleet leave", gateways[0].run("fleet", "forget", "mx-4").stderr)

@@ -83,7 +83,7 @@ store::SharedRule sharedRule(const std::string& network, const std::string& note
 TEST(Fleet, TellsWhatJoiningWouldMoveAndWhatIsInTheWay) {
     store::JoinOutcome outcome;
     outcome.plan.uploads = {sharedRule("host:mx.example.org", "")};
-    outcome.plan.renewed = {{sharedRule("192.0.2.2/32", "new"), sharedRule("192.0.2.2/32", "expired")}};
+    outcome.plan.renewed = {{sharedRule("192.0.2.2", "new"), sharedRule("192.0.2.2/32", "expired")}};
     outcome.plan.outlived = {{sharedRule("192.0.2.3/32", "expired"), sharedRule("192.0.2.3/32", "new")}};
     outcome.plan.conflicts = {{sharedRule("192.0.2.4/32", "ours"), sharedRule("192.0.2.4/32", "theirs\x1b")}};
     outcome.plan.set_uploads = {{.name = "feed", .note = "", .expires_after = 60}};
@@ -96,6 +96,7 @@ TEST(Fleet, TellsWhatJoiningWouldMoveAndWhatIsInTheWay) {
     EXPECT_EQ(named->getValue<std::string>("name"), "host:mx.example.org");
     EXPECT_EQ(named->getValue<std::string>("expires_at"), "1970-01-02T00:00:00Z");
     EXPECT_EQ(told.getArray("to_fleet")->getObject(1)->getValue<std::string>("note"), "new");
+    EXPECT_EQ(told.getArray("to_fleet")->getObject(1)->getValue<std::string>("network"), "192.0.2.2/32");
     EXPECT_EQ(told.getArray("from_fleet")->getObject(0)->getValue<std::string>("note"), "new");
     const auto conflict = told.getArray("conflicts")->getObject(0);
     EXPECT_EQ(conflict->getObject("here")->getValue<std::string>("note"), "ours");
